@@ -1,0 +1,112 @@
+package balancer
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Options are what all pools of a process share.
+type Options struct {
+	Keys        []Key         // session keys, newest first; required
+	MaxSessions int           // bound of the session table; 0: 1<<20
+	Rand        func() uint64 // random source; nil: the runtime's
+}
+
+// Balancer holds the pools of a process and what they share: the session keys,
+// the table of sessions and the memory of first bursts.
+type Balancer struct {
+	sessions *Sessions
+	bursts   *bursts
+	rand     func() uint64
+
+	mu    sync.Mutex
+	keys  []Key
+	pools map[string]*Pool
+}
+
+// New returns a balancer without pools.
+func New(o Options) (*Balancer, error) {
+	if err := checkKeys(o.Keys); err != nil {
+		return nil, err
+	}
+	b := &Balancer{
+		sessions: NewSessions(o.MaxSessions),
+		bursts:   newBursts(),
+		rand:     o.Rand,
+		keys:     o.Keys,
+		pools:    map[string]*Pool{},
+	}
+	if b.rand == nil {
+		b.rand = runtimeRand
+	}
+	return b, nil
+}
+
+// SetKeys replaces the session keys, newest first. Cookies sealed with the first
+// two stay good.
+func (b *Balancer) SetKeys(keys []Key, now int64) error {
+	if err := checkKeys(keys); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keys = keys
+	for _, p := range b.pools {
+		if err := p.setKeys(keys, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NewPool adds the pool of a site. The name is part of every cookie's seal, so
+// it must be the same on every proxy. A name that exists is refused.
+func (b *Balancer) NewPool(name string, specs []Spec, c Config, now int64) (*Pool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pools[name] != nil {
+		return nil, fmt.Errorf("add pool %q: it exists", name)
+	}
+	p, err := newPool(b, name, specs, c, b.keys, now)
+	if err != nil {
+		return nil, err
+	}
+	b.pools[name] = p
+	return p, nil
+}
+
+// Pool returns the pool of a site, or nil.
+func (b *Balancer) Pool(name string) *Pool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pools[name]
+}
+
+// RemovePool takes a site's pool away. Requests that hold it can finish.
+func (b *Balancer) RemovePool(name string, now int64) {
+	b.mu.Lock()
+	p := b.pools[name]
+	delete(b.pools, name)
+	b.mu.Unlock()
+	if p != nil {
+		_ = p.Update(nil, p.Config(), now) // an empty pool is always valid
+	}
+}
+
+// Sessions returns the table of sessions.
+func (b *Balancer) Sessions() *Sessions { return b.sessions }
+
+// Tick does what time asks for: it ends idle sessions, steps slow starts, keeps
+// peak rates. Call it about once a second; a late call harms nothing.
+func (b *Balancer) Tick(now int64) {
+	b.mu.Lock()
+	pools := make([]*Pool, 0, len(b.pools))
+	for _, p := range b.pools {
+		pools = append(pools, p)
+	}
+	b.mu.Unlock()
+	for _, p := range pools {
+		p.tick(now)
+	}
+	b.sessions.Sweep(now)
+}

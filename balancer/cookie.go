@@ -1,0 +1,280 @@
+package balancer
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+)
+
+// A cookie value is TOKEN|ISSUED|SEAL. SEAL is 30 bytes in base64url, which
+// makes 40 characters without padding or spare bits: key id (1 byte), session id
+// (8), start of the session in Unix seconds (5), and the first 16 bytes of an
+// HMAC-SHA256 (16) over token, issue time, key id, session id and start. The
+// HMAC's key is HMAC-SHA256(session key, "portico cookie 1\0" + site), so a
+// cookie of one site means nothing to another.
+const (
+	sealLen   = 30
+	sealText  = sealLen / 3 * 4
+	macLen    = 16
+	sealHead  = sealLen - macLen
+	maxIssued = 8 // base-36 digits: enough past the year 60000
+	minCookie = tokenLen + 1 + 1 + 1 + sealText
+	maxCookie = tokenLen + 1 + maxIssued + 1 + sealText
+
+	// clockSkew is how far into the future an issue time may lie: proxies whose
+	// clocks differ by more have other troubles, TLS first.
+	clockSkew = 300
+)
+
+// MaxCookieLen is the length of the longest sealed cookie value.
+const MaxCookieLen = maxCookie
+
+// Refusal says why a sticky cookie was not honoured. A refused cookie is never
+// an error: its sender becomes a new visitor.
+type Refusal uint8
+
+// The refusals. Honoured is the zero value.
+const (
+	Honoured         Refusal = iota
+	RefusedMalformed         // not of the form TOKEN or TOKEN|ISSUED|SEAL
+	RefusedForged            // the MAC is wrong
+	RefusedKey               // sealed with a key that is no longer valid
+	RefusedToken             // no instance of this site has the token, or ever had
+	RefusedIdle              // the session ended by not being used
+	RefusedLife              // the session ended by its greatest age
+	RefusedEnded             // an operator ended the session
+	RefusedDuplicate         // several cookies of this name, and this was not the one used
+	refusals
+)
+
+var refusalNames = [refusals]string{"", "malformed", "forged", "expired key", "unknown token", "idle", "life", "ended", "duplicate"}
+
+// String returns the cause in a few words, or "" for Honoured.
+func (r Refusal) String() string {
+	if int(r) < len(refusalNames) {
+		return refusalNames[r]
+	}
+	return "unknown"
+}
+
+// Refusals lists all causes, for whoever names a counter after each.
+func Refusals() []Refusal {
+	all := make([]Refusal, 0, refusals-1)
+	for r := RefusedMalformed; r < refusals; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Cookie is what a sticky cookie says.
+type Cookie struct {
+	Token   Token
+	Session uint64 // random id of the session; 0 in a bare token
+	Issued  int64  // Unix seconds
+	Start   int64  // of the session, Unix seconds
+	Bare    bool   // TOKEN alone, as HAProxy sets it
+	OldKey  bool   // sealed with the key before the newest
+}
+
+// Sealer seals and opens the cookies of one site. It is immutable and safe for
+// concurrent use.
+type Sealer struct {
+	site string
+	keys [validKeys]siteKey
+	n    int
+}
+
+// siteKey is the HMAC key of one site's cookies with the two pads applied, so
+// that a MAC is two plain hashes of arrays on the stack: crypto/hmac would
+// allocate its state for each cookie.
+type siteKey struct {
+	id           uint8
+	inner, outer [sha256.BlockSize]byte
+	secret       []byte
+}
+
+// NewSealer returns the sealer of a site. The first key signs, the first two
+// are valid, the rest is ignored.
+func NewSealer(site string, keys []Key) (*Sealer, error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	s := &Sealer{site: site, n: min(len(keys), validKeys)}
+	for i := range s.n {
+		m := hmac.New(sha256.New, keys[i].Secret)
+		m.Write([]byte("portico cookie 1\x00" + site))
+		s.keys[i] = newSiteKey(keys[i], m.Sum(nil))
+	}
+	return s, nil
+}
+
+func newSiteKey(k Key, derived []byte) siteKey {
+	sk := siteKey{id: k.ID, secret: k.Secret}
+	copy(sk.inner[:], derived)
+	copy(sk.outer[:], derived)
+	for i := range sk.inner {
+		sk.inner[i] ^= 0x36
+		sk.outer[i] ^= 0x5c
+	}
+	return sk
+}
+
+// Token returns the token of an instance under the key that signs.
+func (s *Sealer) Token(instanceID string) Token { return NewToken(s.keys[0].secret, instanceID) }
+
+// Tokens returns the instance's token under each valid key, the signing one
+// first. Without a second key both are the same.
+func (s *Sealer) Tokens(instanceID string) [2]Token {
+	t := s.Token(instanceID)
+	if s.n < 2 {
+		return [2]Token{t, t}
+	}
+	return [2]Token{t, NewToken(s.keys[1].secret, instanceID)}
+}
+
+// mac computes the MAC over everything in c, under k.
+func (k *siteKey) mac(c *Cookie) [macLen]byte {
+	var in [sha256.BlockSize + 16 + sealHead]byte
+	copy(in[:], k.inner[:])
+	m := in[sha256.BlockSize:]
+	binary.BigEndian.PutUint64(m, uint64(c.Token))
+	binary.BigEndian.PutUint64(m[8:], uint64(c.Issued))
+	k.head(m[16:], c)
+	sum := sha256.Sum256(in[:])
+
+	var out [sha256.BlockSize + sha256.Size]byte
+	copy(out[:], k.outer[:])
+	copy(out[sha256.BlockSize:], sum[:])
+	sum = sha256.Sum256(out[:])
+	return [macLen]byte(sum[:macLen])
+}
+
+// head writes the part of the seal before the MAC.
+func (k *siteKey) head(dst []byte, c *Cookie) {
+	dst[0] = k.id
+	binary.BigEndian.PutUint64(dst[1:], c.Session)
+	dst[9] = byte(c.Start >> 32)
+	binary.BigEndian.PutUint32(dst[10:], uint32(c.Start))
+}
+
+// Seal appends the cookie value for c to dst: Token, Session, Issued and Start
+// are used, and the token must be one of the signing key.
+func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
+	k := &s.keys[0]
+	dst = c.Token.Append(dst)
+	dst = append(dst, '|')
+	dst = appendBase36(dst, c.Issued)
+	dst = append(dst, '|')
+	var raw [sealLen]byte
+	k.head(raw[:], &c)
+	mac := k.mac(&c)
+	copy(raw[sealHead:], mac[:])
+	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
+}
+
+// Open reads a cookie value and checks its seal. It does not judge age or
+// whether the token is known. What it returns beside a refusal is not to be
+// trusted.
+func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
+	var c Cookie
+	if len(value) == tokenLen {
+		t, ok := ParseToken(value)
+		if !ok {
+			return c, RefusedMalformed
+		}
+		return Cookie{Token: t, Bare: true}, Honoured
+	}
+	if len(value) < minCookie || len(value) > maxCookie || value[tokenLen] != '|' || value[len(value)-sealText-1] != '|' {
+		return c, RefusedMalformed
+	}
+	var ok1, ok2 bool
+	c.Token, ok1 = ParseToken(value[:tokenLen])
+	c.Issued, ok2 = parseBase36(value[tokenLen+1 : len(value)-sealText-1])
+	if !ok1 || !ok2 {
+		return c, RefusedMalformed
+	}
+	var raw [sealLen]byte
+	if n, err := base64.RawURLEncoding.Decode(raw[:], value[len(value)-sealText:]); err != nil || n != sealLen {
+		return c, RefusedMalformed
+	}
+	c.Session = binary.BigEndian.Uint64(raw[1:])
+	c.Start = int64(raw[9])<<32 | int64(binary.BigEndian.Uint32(raw[10:]))
+	for i := range s.n {
+		k := &s.keys[i]
+		if k.id != raw[0] {
+			continue
+		}
+		mac := k.mac(&c)
+		if subtle.ConstantTimeCompare(mac[:], raw[sealHead:]) != 1 {
+			return c, RefusedForged
+		}
+		c.OldKey = i > 0
+		return c, Honoured
+	}
+	return c, RefusedKey
+}
+
+// Judge reports whether the session that an opened cookie speaks of still lives
+// at now (Unix seconds), by the cookie alone. idle and life of zero mean no end.
+//
+// A cookie is issued anew once a quarter of idle has passed, so the last use is
+// known to within that quarter, always in favour of the visitor: a session ends
+// between idle and 1.25 × idle after its last use.
+func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
+	if c.Bare {
+		return Honoured
+	}
+	if c.Issued > now+clockSkew || c.Start > c.Issued {
+		return RefusedMalformed
+	}
+	if idle > 0 && now-c.Issued > int64((idle+idle/4)/time.Second) {
+		return RefusedIdle
+	}
+	if life > 0 && now-c.Start > int64(life/time.Second) {
+		return RefusedLife
+	}
+	return Honoured
+}
+
+// Stale reports whether the cookie should be issued anew at now (Unix seconds):
+// a quarter of idle has passed since its issue, it is bare, or its key is the
+// older one.
+func (c *Cookie) Stale(now int64, idle time.Duration) bool {
+	return c.Bare || c.OldKey || idle > 0 && now-c.Issued > int64(idle/4/time.Second)
+}
+
+func appendBase36(dst []byte, v int64) []byte {
+	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+	var b [13]byte
+	i := len(b)
+	for {
+		i--
+		b[i] = digits[v%36]
+		if v /= 36; v == 0 {
+			return append(dst, b[i:]...)
+		}
+	}
+}
+
+// parseBase36 reads the canonical form only, without leading zeros, so that one
+// cookie has one spelling.
+func parseBase36(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > maxIssued || b[0] == '0' && len(b) > 1 {
+		return 0, false
+	}
+	var v int64
+	for _, c := range b {
+		switch {
+		case '0' <= c && c <= '9':
+			v = v*36 + int64(c-'0')
+		case 'a' <= c && c <= 'z':
+			v = v*36 + int64(c-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return v, true
+}

@@ -1,0 +1,241 @@
+package balancer
+
+import (
+	"strconv"
+	"time"
+)
+
+// HealthState is what the balancer believes about an upstream.
+type HealthState uint8
+
+// The states. Only Up takes new visitors. Unverified and Suspect keep theirs.
+const (
+	Unverified HealthState = iota // never checked by this proxy: no new visitors until a check passes
+	Up
+	Suspect // a connection failed since the last good check: no new visitors until a check passes
+	Down    // checks failed, or the process is gone
+)
+
+// String returns the state as one lower-case word.
+func (s HealthState) String() string {
+	switch s {
+	case Unverified:
+		return "unverified"
+	case Up:
+		return "up"
+	case Suspect:
+		return "suspect"
+	}
+	return "down"
+}
+
+// Witness is where a piece of evidence about an upstream comes from.
+type Witness uint8
+
+// The sources of evidence.
+const (
+	FromCheck   Witness = iota // an active check by this proxy
+	FromTraffic                // a request: connection refused, reset before an answer
+	FromAgent                  // the agent that runs the process
+	FromGossip                 // the cluster's failure detector: a hint, never a verdict
+)
+
+// Evidence is one observation of an upstream.
+type Evidence struct {
+	From    Witness
+	OK      bool
+	Exited  bool          // FromAgent: the process has ended
+	Code    string        // FromCheck: HAProxy's word, such as L4OK, L4CON, L7OK, L7STS, L7TOUT
+	Status  int           // FromCheck: HTTP status, 0 without one
+	Latency time.Duration // FromCheck: how long the check took
+	Detail  string        // one line for people
+}
+
+// Effect is what an observation leads to.
+type Effect struct {
+	Changed  bool // the state is another one
+	CheckNow bool // a check should be made at once
+	From, To HealthState
+}
+
+// HealthRules say when evidence changes the state.
+type HealthRules struct {
+	Rise int // passed checks in a row that bring an upstream up; 0: 2
+	Fall int // failed checks in a row that bring it down; 0: 3
+
+	// Off means that nobody checks: upstreams are up from the start, and a
+	// suspect is trusted again after Rest.
+	Off  bool
+	Rest time.Duration // with Off: how long a suspect takes no new visitors; 0: 10s
+}
+
+func (r HealthRules) withDefaults() HealthRules {
+	if r.Rise <= 0 {
+		r.Rise = 2
+	}
+	if r.Fall <= 0 {
+		r.Fall = 3
+	}
+	if r.Rest <= 0 {
+		r.Rest = 10 * time.Second
+	}
+	return r
+}
+
+// Health is the rise and fall of one upstream, as a pure machine. The zero value
+// is an unverified upstream. It is not safe for concurrent use; an Upstream
+// guards its own.
+type Health struct {
+	State HealthState
+	Level int // as HAProxy counts: 0 is firmly down, Rise and more is up, Rise+Fall-1 is firmly up
+
+	Since       int64 // of the state, Unix milliseconds
+	Reason      string
+	Cause       Cause // while Down: what visitors who lose their session are told
+	Last        Evidence
+	LastAt      int64 // of the last check; 0: never
+	LastAgent   Evidence
+	LastAgentAt int64
+
+	Failed   uint64 // checks failed while up
+	Downs    uint64 // moves from up to down
+	downTime int64  // milliseconds in Down, without the present stay
+}
+
+// Observe takes one piece of evidence at now (Unix milliseconds).
+func (h *Health) Observe(e Evidence, rules HealthRules, now int64) Effect {
+	r := rules.withDefaults()
+	from := h.State
+	var checkNow bool
+	switch e.From {
+	case FromCheck:
+		h.Last, h.LastAt = e, now
+		h.check(e, r, now)
+		checkNow = h.State == Suspect
+	case FromTraffic:
+		checkNow = h.traffic(e, r, now)
+	case FromAgent:
+		h.LastAgent, h.LastAgentAt = e, now
+		checkNow = h.agent(e, r, now)
+	case FromGossip:
+		checkNow = !e.OK
+	}
+	return Effect{Changed: h.State != from, CheckNow: checkNow, From: from, To: h.State}
+}
+
+func (h *Health) check(e Evidence, r HealthRules, now int64) {
+	switch {
+	case e.OK && h.State == Unverified:
+		h.rise(r, "first check passed: "+e.summary(), now)
+	case e.OK && h.State == Suspect:
+		h.rise(r, "check passed after a failed connection: "+e.summary(), now)
+	case e.OK && h.State == Down:
+		if h.Level++; h.Level >= r.Rise {
+			h.rise(r, strconv.Itoa(r.Rise)+" checks passed: "+e.summary(), now)
+		}
+	case e.OK:
+		h.Level = min(h.Level+1, r.Rise+r.Fall-1)
+	case h.State == Down:
+		h.Level = 0
+		h.Reason = e.summary()
+	case h.State == Unverified:
+		h.fall(e.summary(), CauseNetwork, now)
+	default:
+		h.Failed++
+		if h.Level--; h.Level < r.Rise {
+			h.fall(strconv.Itoa(r.Fall)+" checks failed: "+e.summary(), CauseMember, now)
+		} else {
+			h.Reason = e.summary()
+		}
+	}
+}
+
+// traffic takes the word of a request. One failure stops new visitors until a
+// check has passed; it never moves those who are pinned, because one refused
+// connection is also what a full backlog looks like.
+func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
+	if e.OK || h.State != Up {
+		return !e.OK
+	}
+	h.set(Suspect, "connection failed: "+e.Detail, now)
+	return true
+}
+
+// agent takes the agent's word. An exit is certain. Health counts as a passed
+// check except for the last step up: only this proxy knows that it can reach
+// the instance.
+func (h *Health) agent(e Evidence, r HealthRules, now int64) (checkNow bool) {
+	switch {
+	case e.Exited:
+		if h.State != Down || h.Cause != CauseExited {
+			h.fall("the process has exited", CauseExited, now)
+			if e.Detail != "" {
+				h.Reason += ": " + e.Detail
+			}
+		}
+		return false
+	case e.OK:
+		if h.State == Down {
+			h.Level = min(h.Level+1, r.Rise-1)
+		}
+		return h.State != Up
+	default:
+		return true
+	}
+}
+
+func (h *Health) rise(r HealthRules, reason string, now int64) {
+	h.Level = r.Rise + r.Fall - 1
+	h.Cause = CauseNone
+	h.set(Up, reason, now)
+}
+
+func (h *Health) fall(reason string, cause Cause, now int64) {
+	if h.State == Up || h.State == Suspect {
+		h.Downs++
+	}
+	h.Level, h.Cause = 0, cause
+	h.set(Down, reason, now)
+}
+
+func (h *Health) set(s HealthState, reason string, now int64) {
+	if h.State == Down && s != Down {
+		h.downTime += max(now-h.Since, 0)
+	}
+	if h.State != s || h.Since == 0 {
+		h.Since = now
+	}
+	h.State, h.Reason = s, reason
+}
+
+// DownTime returns how long the upstream has been down in all, until now (Unix
+// milliseconds).
+func (h *Health) DownTime(now int64) time.Duration {
+	d := h.downTime
+	if h.State == Down {
+		d += max(now-h.Since, 0)
+	}
+	return time.Duration(d) * time.Millisecond
+}
+
+// Steady reports whether checks may keep their ordinary pace. While the state is
+// about to change they should come faster.
+func (h *Health) Steady(rules HealthRules) bool {
+	r := rules.withDefaults()
+	return h.State == Up && h.Level == r.Rise+r.Fall-1 || h.State == Down && h.Level == 0
+}
+
+// summary returns the check's outcome in one line.
+func (e Evidence) summary() string {
+	s := e.Code
+	if e.Status != 0 {
+		s += " " + strconv.Itoa(e.Status)
+	}
+	if e.Detail != "" {
+		s += " " + e.Detail
+	}
+	if s == "" {
+		return "no detail"
+	}
+	return s
+}

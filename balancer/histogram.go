@@ -1,0 +1,115 @@
+package balancer
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// A histogram has four buckets for each doubling of time, from 64 µs to 19
+// minutes: a quantile is at most 1/8 off, which is finer than what a network
+// repeats.
+const (
+	histUnit    = 16 * time.Microsecond // the resolution below the first doubling
+	histBuckets = 104
+)
+
+// Histogram counts durations in fixed logarithmic buckets. The zero value is
+// ready. It is safe for concurrent use.
+type Histogram struct {
+	count   [histBuckets]atomic.Uint64
+	sum     atomic.Int64 // nanoseconds
+	longest atomic.Int64
+}
+
+// bucket returns the index for d.
+func bucket(d time.Duration) int {
+	if d < 0 {
+		return 0
+	}
+	n := uint64(d / histUnit)
+	if n < 4 {
+		return int(n)
+	}
+	exp := bits.Len64(n) - 3 // n>>exp has three bits: 4..7
+	return min(exp*4+int(n>>exp), histBuckets-1)
+}
+
+// upper returns the end of a bucket, which does not belong to it.
+func upper(i int) time.Duration {
+	if i < 4 {
+		return time.Duration(i+1) * histUnit
+	}
+	exp := i/4 - 1
+	return time.Duration(uint64(i%4+5)<<exp) * histUnit
+}
+
+// Observe counts d.
+func (h *Histogram) Observe(d time.Duration) {
+	h.count[bucket(d)].Add(1)
+	h.sum.Add(int64(d))
+	for m := h.longest.Load(); int64(d) > m && !h.longest.CompareAndSwap(m, int64(d)); m = h.longest.Load() {
+	}
+}
+
+// Snapshot returns a copy.
+func (h *Histogram) Snapshot() HistogramSnapshot {
+	var s HistogramSnapshot
+	for i := range h.count {
+		n := h.count[i].Load()
+		s.Counts[i] = n
+		s.Count += n
+	}
+	s.Sum = time.Duration(h.sum.Load())
+	s.Max = time.Duration(h.longest.Load())
+	return s
+}
+
+// HistogramSnapshot is a histogram at one moment.
+type HistogramSnapshot struct {
+	Counts [histBuckets]uint64
+	Count  uint64
+	Sum    time.Duration
+	Max    time.Duration
+}
+
+// Add merges another histogram into s.
+func (s *HistogramSnapshot) Add(o HistogramSnapshot) {
+	for i, n := range o.Counts {
+		s.Counts[i] += n
+	}
+	s.Count += o.Count
+	s.Sum += o.Sum
+	s.Max = max(s.Max, o.Max)
+}
+
+// Mean returns the average, 0 without values.
+func (s *HistogramSnapshot) Mean() time.Duration {
+	if s.Count == 0 {
+		return 0
+	}
+	return s.Sum / time.Duration(s.Count)
+}
+
+// Quantile returns the duration below which the share q (0 to 1) of values lies:
+// the end of the bucket that holds it, or the greatest value where that is less.
+func (s *HistogramSnapshot) Quantile(q float64) time.Duration {
+	want := uint64(q * float64(s.Count))
+	var seen uint64
+	for i, n := range s.Counts {
+		if seen += n; n > 0 && seen >= want {
+			return min(upper(i), s.Max)
+		}
+	}
+	return s.Max
+}
+
+// Bounds returns the upper ends of the buckets, for whoever exports them. The
+// last bucket has no end.
+func (s *HistogramSnapshot) Bounds() []time.Duration {
+	b := make([]time.Duration, histBuckets)
+	for i := range b {
+		b[i] = upper(i)
+	}
+	return b
+}

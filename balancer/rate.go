@@ -1,0 +1,44 @@
+package balancer
+
+import "sync/atomic"
+
+// Rate counts events per second, as HAProxy's freq counters do: the events of
+// the present second, of the one before, and the greatest second so far. The
+// zero value is ready. Under contention at the turn of a second a handful of
+// events may be counted in the wrong one.
+type Rate struct {
+	second    atomic.Int64
+	cur, prev atomic.Uint32
+	max       atomic.Uint32
+}
+
+// Add counts one event at now (Unix milliseconds).
+func (r *Rate) Add(now int64) {
+	r.turn(now / 1000)
+	r.cur.Add(1)
+}
+
+func (r *Rate) turn(second int64) {
+	s := r.second.Load()
+	if s >= second || !r.second.CompareAndSwap(s, second) {
+		return
+	}
+	n := r.cur.Swap(0)
+	for m := r.max.Load(); n > m && !r.max.CompareAndSwap(m, n); m = r.max.Load() {
+	}
+	if s+1 != second {
+		n = 0
+	}
+	r.prev.Store(n)
+}
+
+// PerSecond returns the events of the last second: the present one, and of the
+// one before the share that still lies within it.
+func (r *Rate) PerSecond(now int64) float64 {
+	r.turn(now / 1000)
+	rest := float64(1000-now%1000) / 1000
+	return float64(r.cur.Load()) + float64(r.prev.Load())*rest
+}
+
+// Max returns the greatest number of events in one second.
+func (r *Rate) Max() uint32 { return max(r.max.Load(), r.cur.Load()) }

@@ -1,0 +1,166 @@
+package balancer
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Spec describes an upstream. ID is its identity: an Update with the same ID
+// keeps health, counters and sessions.
+type Spec struct {
+	ID          string // instance id, new for each start of a process
+	Name        string // for people and for HAProxy's svname; default: ID
+	Member      string // application server that runs it, empty for a static upstream
+	Addr        string // host:port
+	Release     string // digest, empty for a static upstream
+	Zone        string
+	Weight      int  // share of new visitors, 1 to 256; 0: 100
+	Backup      bool // takes visitors only while no other can
+	MaxConns    int  // requests in flight; 0: no limit
+	MaxSessions int  // live sessions, a ceiling for new visitors only; 0: none
+	Retiring    bool // keeps its sessions, takes no new ones
+	Unpinned    bool // keeps no state: another upstream of the same release continues a visit unharmed
+	Static      bool // from the configuration file, without an agent
+}
+
+// DefaultWeight is the weight of an upstream that names none.
+const DefaultWeight = 100
+
+// AdminState is what operators want of an upstream, in HAProxy's words.
+type AdminState uint8
+
+// The administrative states.
+const (
+	AdminReady AdminState = iota // takes new visitors
+	AdminDrain                   // keeps its sessions, takes no new ones
+	AdminMaint                   // takes nothing
+)
+
+// String returns "ready", "drain" or "maint".
+func (a AdminState) String() string {
+	return [...]string{"ready", "drain", "maint"}[min(a, AdminMaint)]
+}
+
+// Upstream is an instance as the balancer sees it. Its identity and counters
+// live as long as its ID stays in the pool.
+type Upstream struct {
+	pool *Pool
+	id   string
+
+	// Read by every Pick, written rarely.
+	spec   atomic.Pointer[Spec]
+	tokens atomic.Pointer[[2]Token]
+	admin  atomic.Uint32 // AdminState
+	state  atomic.Uint32 // HealthState, a copy of health.State
+	weight atomic.Uint32 // effective: configured × slow start, in hundredths
+	slot   uint32        // in the session table
+	gone   atomic.Bool   // no longer in the pool
+
+	mu      sync.Mutex
+	health  Health
+	adminAt int64
+	why     string // of the administrative state
+	end     Cause  // what removal means for those pinned here; CauseNone: judge by health
+
+	_ [64]byte
+	load
+	_ [64]byte
+	Counters
+}
+
+// load is what placement looks at, on a cache line of its own.
+type load struct {
+	inflight atomic.Int64 // requests admitted and not done
+	sessions atomic.Int64 // live sessions in the table
+}
+
+// ID returns the instance id.
+func (u *Upstream) ID() string { return u.id }
+
+// Spec returns the present description. It must not be changed.
+func (u *Upstream) Spec() *Spec { return u.spec.Load() }
+
+// Token returns the token under the key that signs.
+func (u *Upstream) Token() Token { return u.tokens.Load()[0] }
+
+// Addr returns the address to dial.
+func (u *Upstream) Addr() string { return u.spec.Load().Addr }
+
+// Admin returns the administrative state.
+func (u *Upstream) Admin() AdminState { return AdminState(u.admin.Load()) }
+
+// State returns what is believed about its health.
+func (u *Upstream) State() HealthState { return HealthState(u.state.Load()) }
+
+// InFlight returns the number of requests that were admitted and are not done.
+func (u *Upstream) InFlight() int { return int(u.inflight.Load()) }
+
+// Sessions returns the number of live sessions that the table counts.
+func (u *Upstream) Sessions() int { return int(u.sessions.Load()) }
+
+// InRotation reports whether new visitors can be sent there.
+func (u *Upstream) InRotation() bool {
+	return u.Admin() == AdminReady && u.State() == Up && !u.spec.Load().Retiring && !u.gone.Load()
+}
+
+// Health returns a copy of the rise and fall, for whoever shows it.
+func (u *Upstream) Health() Health {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.health
+}
+
+// Observe takes one piece of evidence at now (Unix milliseconds).
+func (u *Upstream) Observe(e Evidence, now int64) Effect {
+	rules := u.pool.Config().Health
+	u.mu.Lock()
+	effect := u.health.Observe(e, rules, now)
+	u.state.Store(uint32(u.health.State))
+	u.mu.Unlock()
+	if effect.Changed {
+		u.pool.refresh(now)
+	}
+	return effect
+}
+
+// SetAdmin sets the administrative state; why is shown beside it.
+func (u *Upstream) SetAdmin(a AdminState, why string, now int64) {
+	u.mu.Lock()
+	changed := u.Admin() != a
+	if changed {
+		u.adminAt = now
+	}
+	u.why = why
+	u.admin.Store(uint32(a))
+	u.mu.Unlock()
+	if changed {
+		u.pool.refresh(now)
+	}
+}
+
+// SetEnd says what removal from the pool will mean for visitors who are pinned
+// here, such as CauseDeadline. Without it the health at that moment decides.
+func (u *Upstream) SetEnd(c Cause) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.end = c
+}
+
+// NextCheck returns how long to wait before the next active check: the interval,
+// spread by up to a tenth either way by random, or a quarter of it while the
+// state is about to change.
+func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duration {
+	rules := u.pool.Config().Health
+	u.mu.Lock()
+	steady := u.health.Steady(rules)
+	u.mu.Unlock()
+	if !steady {
+		interval /= 4
+	}
+	spread := int64(interval / 5)
+	if spread <= 0 {
+		return interval
+	}
+	return interval - time.Duration(spread/2) + time.Duration(random%uint64(spread))
+}
