@@ -1,0 +1,284 @@
+package conf
+
+import "portico/internal/units"
+
+// Config is everything that a portico process can be told at its start. The
+// zero Config is not usable: begin with Default.
+type Config struct {
+	// Dir is the folder of all state: catalog, objects, sites, identity. One
+	// process at a time. Default /var/lib/portico (on Windows
+	// C:\ProgramData\portico).
+	Dir string `toml:"dir"`
+
+	Proxy   Proxy   `toml:"proxy"`
+	Admin   Admin   `toml:"admin"`
+	Catalog Catalog `toml:"catalog"`
+	Gossip  Gossip  `toml:"gossip"`
+	Agent   Agent   `toml:"agent"`
+	Upload  Upload  `toml:"upload"`
+	TLS     TLS     `toml:"tls"`
+	Log     Log     `toml:"log"`
+
+	// Sites are the static ones: their application servers run no agent.
+	Sites []Site `toml:"site"`
+}
+
+// Proxy is what the front door needs to know: the process of "portico proxy".
+type Proxy struct {
+	// Name of this member in the cluster. Default: the host's name. It must
+	// differ from the name of an agent on the same machine.
+	Name string `toml:"name"`
+
+	// HTTP is the address for plain HTTP. Default ":80"; empty: not served.
+	// Certificates by HTTP-01 need it to be reachable as port 80.
+	HTTP string `toml:"http"`
+
+	// HTTPS is the address for TLS. Default ":443"; empty: not served.
+	HTTPS string `toml:"https"`
+
+	// Engine moves HTTP/1.1: "std" (default) is the standard library's server,
+	// "loop" the epoll engine (Linux), "conn" a goroutine for each connection.
+	Engine string `toml:"engine"`
+
+	// TrustedProxies are the addresses and networks (CIDR) whose
+	// X-Forwarded-For is believed. Default: none, the peer is the client.
+	TrustedProxies []string `toml:"trusted_proxies"`
+
+	// ProxyProtocol are the addresses and networks (CIDR) whose connections
+	// begin with a PROXY header, version 1 or 2. Others are taken as they are,
+	// and a PROXY header from them is a bad request. Default: none.
+	ProxyProtocol []string `toml:"proxy_protocol"`
+
+	// Retries is how many other upstreams an idempotent request may be sent to
+	// when one fails before its answer began. Default 2; 0: none.
+	Retries int `toml:"retries"`
+
+	Timeouts    ProxyTimeouts    `toml:"timeouts"`
+	Limits      ProxyLimits      `toml:"limits"`
+	Connections ProxyConnections `toml:"connections"`
+}
+
+// ProxyTimeouts bound how long the proxy waits. None of them may be zero: a
+// proxy that waits for ever is one that can be filled.
+type ProxyTimeouts struct {
+	// Header is the time for a whole request head, and for the TLS handshake.
+	// Default 10s.
+	Header units.Duration `toml:"header"`
+
+	// Idle is how long an idle client connection is kept. Default 60s. Longer
+	// saves handshakes, shorter saves memory.
+	Idle units.Duration `toml:"idle"`
+
+	// Body is the longest pause within a body, in either direction. Default
+	// 30s. The whole body may take as long as it needs.
+	Body units.Duration `toml:"body"`
+
+	// Connect is the time to reach an upstream, TLS included. Default 5s.
+	Connect units.Duration `toml:"connect"`
+
+	// Response is the time from the end of a request to the head of the
+	// upstream's answer. Default 60s; it must exceed the slowest page.
+	Response units.Duration `toml:"response"`
+
+	// Tunnel is the longest silence on an upgraded connection (WebSocket) or
+	// between two events of an event stream. Default 1h.
+	Tunnel units.Duration `toml:"tunnel"`
+
+	// Drain is how long a stopping proxy lets running requests finish.
+	// Default 30s.
+	Drain units.Duration `toml:"drain"`
+}
+
+// ProxyLimits bound what one client can make the proxy hold.
+type ProxyLimits struct {
+	// Header is the largest request head. Default 16KiB, at least 1KiB.
+	// Larger is answered with 431.
+	Header units.Size `toml:"header"`
+
+	// Line is the longest request line. Default 8KiB. Longer is answered with
+	// 414.
+	Line units.Size `toml:"line"`
+
+	// Fields is the largest number of header fields. Default 100.
+	Fields int `toml:"fields"`
+
+	// ResponseHeader is the largest head of an upstream's answer. Default
+	// 64KiB. Larger becomes 502.
+	ResponseHeader units.Size `toml:"response_header"`
+
+	// Connections is the most client connections at a time. Default 0: bounded
+	// only by the file descriptors that the system grants.
+	Connections int `toml:"connections"`
+
+	// PerAddress is the most connections of one client address. Default 0: no
+	// bound. Beware of offices behind one address.
+	PerAddress int `toml:"per_address"`
+}
+
+// ProxyConnections say how connections to upstreams are kept.
+type ProxyConnections struct {
+	// Idle is the most idle connections kept for each upstream. Default 64; 0:
+	// one request for each connection.
+	Idle int `toml:"idle"`
+
+	// IdleTimeout closes an idle connection. Default 30s. It should be shorter
+	// than the keep-alive time of the application server, or requests meet
+	// connections that are being closed.
+	IdleTimeout units.Duration `toml:"idle_timeout"`
+}
+
+// Admin is the listener for operators, deploys and members.
+type Admin struct {
+	// Address to listen on. Default ":7443". Always TLS.
+	Address string `toml:"address"`
+
+	// Advertise is the host or host:port under which members reach this
+	// proxy. Default empty: Address, and for a wildcard the address of the
+	// route to the cluster.
+	Advertise string `toml:"advertise"`
+
+	// Hosts are the names under which browsers may open the page, beside the
+	// addresses of this machine and localhost. Others are answered with 421,
+	// which keeps a web page elsewhere from speaking to it (DNS rebinding).
+	Hosts []string `toml:"hosts"`
+
+	// PublicStats shows /stats and /stats;csv, read only, to anybody who can
+	// connect. Default false.
+	PublicStats bool `toml:"public_stats"`
+
+	// PublicMetrics shows /metrics to anybody who can connect. Default false.
+	PublicMetrics bool `toml:"public_metrics"`
+}
+
+// Catalog is the store that the proxies of a cluster share.
+type Catalog struct {
+	// Address on which proxies replicate. Default "127.0.0.1:7445": a cluster
+	// with one proxy needs no more.
+	Address string `toml:"address"`
+}
+
+// Gossip is the member list's own protocol, TCP and UDP, encrypted.
+type Gossip struct {
+	// Address to listen on, the same port for TCP and UDP. Default ":7946".
+	Address string `toml:"address"`
+
+	// Advertise is the host or host:port that other members are told. Default
+	// empty: Address, and for a wildcard the address of the route to the
+	// cluster.
+	Advertise string `toml:"advertise"`
+}
+
+// Agent is an application server: the process of "portico agent".
+type Agent struct {
+	// Name of this member in the cluster. Default: the host's name.
+	Name string `toml:"name"`
+
+	// Address on which proxies reach the instances, and members the objects.
+	// Default ":7444". Always mutual TLS.
+	Address string `toml:"address"`
+
+	// Advertise is the host or host:port that proxies are told. Default
+	// empty: Address, and for a wildcard the address of the route to the
+	// proxy.
+	Advertise string `toml:"advertise"`
+
+	// Join are the admin addresses (host:port) of proxies, tried in turn.
+	Join []string `toml:"join"`
+
+	// Fingerprint is the cluster's, as "portico proxy" prints it:
+	// "sha256:…". Needed until this machine is accepted.
+	Fingerprint string `toml:"fingerprint"`
+
+	// InviteFile holds the code that "portico invite" printed; whoever shows
+	// it is accepted without an operator. Default empty: wait for one.
+	InviteFile string `toml:"invite_file"`
+
+	// Zone is a name for what fails together (a rack, a room, a site). Default
+	// empty.
+	Zone string `toml:"zone"`
+
+	// Weight is this server's share of new sessions, 1 to 256. Default 100.
+	Weight int `toml:"weight"`
+
+	// SiteUser is the operating system account of site processes, unless a
+	// site names its own. Default empty: the agent's own account, which must
+	// not be root then.
+	SiteUser string `toml:"site_user"`
+
+	// AllowRoot lets site processes run as root. Default false. It gives
+	// every deployer the machine.
+	AllowRoot bool `toml:"allow_root"`
+
+	// Runtimes are told to the cluster beside those that the agent finds by
+	// itself: name to version, as in webdev = "29".
+	Runtimes map[string]string `toml:"runtimes"`
+
+	Tomcat Tomcat `toml:"tomcat"`
+}
+
+// Tomcat is the local Tomcat that takes the WARs of tomcat sites.
+type Tomcat struct {
+	// URL of the manager's text interface, such as
+	// "http://127.0.0.1:8080/manager/text". Default empty: no Tomcat here.
+	URL string `toml:"url"`
+
+	// User with the role manager-script.
+	User string `toml:"user"`
+
+	// PasswordFile holds that user's password on its first line.
+	PasswordFile string `toml:"password_file"`
+}
+
+// Upload bounds the archives that this proxy takes.
+type Upload struct {
+	// Archive is the largest upload. Default 2GiB.
+	Archive units.Size `toml:"archive"`
+
+	// Unpacked is the largest sum of the files in it. Default 8GiB.
+	Unpacked units.Size `toml:"unpacked"`
+
+	// File is the largest single file. Default 2GiB.
+	File units.Size `toml:"file"`
+
+	// Files is the largest number of entries. Default 200000.
+	Files int `toml:"files"`
+}
+
+// TLS says where certificates for the sites' hosts come from.
+type TLS struct {
+	// ACME is the directory URL of the certificate authority, always https.
+	// Default Let's Encrypt. Empty: no certificates are asked for.
+	ACME string `toml:"acme"`
+
+	// Email is told to the authority. Default empty.
+	Email string `toml:"email"`
+
+	// ACMERoot is a PEM file with the root that signs the authority's own web
+	// server, for one inside the house. Default empty: the system's roots.
+	ACMERoot string `toml:"acme_root"`
+
+	// Certificates are own files; they win over ACME for the names in them.
+	Certificates []Certificate `toml:"certificate"`
+}
+
+// Certificate is a pair of PEM files, read again on reload.
+type Certificate struct {
+	Cert string `toml:"cert"` // the certificate, then its intermediates
+	Key  string `toml:"key"`  // the private key
+}
+
+// Log is where and how portico writes what it does.
+type Log struct {
+	// Level is "debug", "info" (default), "warn" or "error".
+	Level string `toml:"level"`
+
+	// Format is "text" (default) or "json".
+	Format string `toml:"format"`
+
+	// Access is the file of the access log; "-" is standard output. Default
+	// empty: none.
+	Access string `toml:"access"`
+
+	// AccessFormat is "json" (default) or "httplog", HAProxy's.
+	AccessFormat string `toml:"access_format"`
+}

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package conf
+
+const defaultDir = "/var/lib/portico"

@@ -1,0 +1,3 @@
+package conf
+
+const defaultDir = `C:\ProgramData\portico`

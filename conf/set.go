@@ -1,0 +1,145 @@
+package conf
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Key is one setting that has a name of its own: everything but the lists of
+// tables (static sites, certificates), which only a file can hold.
+type Key struct {
+	Path string // "proxy.timeouts.header"
+	Env  string // "PORTICO_PROXY_TIMEOUTS_HEADER"
+	Bool bool   // a flag of this name needs no value
+}
+
+// Keys returns every setting that Set, and so a variable or a flag, can reach,
+// in the order of the documentation.
+func Keys() []Key { return keysOf(reflect.TypeFor[Config](), "") }
+
+func keysOf(t reflect.Type, path string) []Key {
+	var keys []Key
+	for i := range t.NumField() {
+		f := t.Field(i)
+		here := join(path, keyOf(f))
+		_, text := reflect.New(f.Type).Interface().(encoding.TextUnmarshaler)
+		switch {
+		case text:
+		case f.Type.Kind() == reflect.Struct:
+			keys = append(keys, keysOf(f.Type, here)...)
+			continue
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
+			continue
+		}
+		keys = append(keys, Key{Path: here, Env: envName(here), Bool: f.Type.Kind() == reflect.Bool})
+	}
+	return keys
+}
+
+// Set gives the setting at a dotted path ("proxy.http") the value that text
+// says. Lists are separated by commas, the one dictionary (agent.runtimes) is
+// written name=version. The error names the path, and for an unknown one the
+// nearest; Validate is the caller's next step.
+func (c *Config) Set(path, text string) error {
+	v := reflect.ValueOf(c).Elem()
+	for key := range strings.SplitSeq(path, ".") {
+		i, known := -1, false
+		if v.Kind() == reflect.Struct {
+			i, known = fieldsOf(v.Type())[key]
+		}
+		if !known {
+			return fmt.Errorf("unknown setting %q%s", path, suggest(path))
+		}
+		v = v.Field(i)
+	}
+	if err := setText(v, text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func suggest(path string) string {
+	var paths []string
+	for _, k := range Keys() {
+		paths = append(paths, k.Path)
+	}
+	if near, ok := nearest(path, paths); ok {
+		return fmt.Sprintf(": did you mean %q?", near)
+	}
+	for _, p := range paths {
+		if last(p) == path {
+			return fmt.Sprintf(": did you mean %q?", p)
+		}
+	}
+	return ""
+}
+
+func setText(v reflect.Value, text string) error {
+	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		return t.UnmarshalText([]byte(text))
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", clip(text))
+		}
+		v.SetBool(b)
+	case reflect.Int:
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", clip(text))
+		}
+		v.SetInt(n)
+	case reflect.Slice:
+		return setList(v, text)
+	case reflect.Map:
+		return setDictionary(v, text)
+	default:
+		return fmt.Errorf("is a table: name one of the settings in it")
+	}
+	return nil
+}
+
+func setList(v reflect.Value, text string) error {
+	if v.Type().Elem().Kind() == reflect.Struct {
+		return fmt.Errorf("is a list of tables: only a file can hold it")
+	}
+	items := splitList(text)
+	list := reflect.MakeSlice(v.Type(), len(items), len(items))
+	for i, item := range items {
+		if err := setText(list.Index(i), item); err != nil {
+			return err
+		}
+	}
+	v.Set(list)
+	return nil
+}
+
+func setDictionary(v reflect.Value, text string) error {
+	dict := reflect.MakeMap(v.Type())
+	for _, item := range splitList(text) {
+		name, value, ok := strings.Cut(item, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not of the form name=value", clip(item))
+		}
+		dict.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(value))
+	}
+	v.Set(dict)
+	return nil
+}
+
+// splitList cuts at commas; blanks around an item and empty items are dropped.
+func splitList(text string) []string {
+	items := strings.Split(text, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+	}
+	return slices.DeleteFunc(items, func(s string) bool { return s == "" })
+}

@@ -1,0 +1,389 @@
+package conf
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"portico/internal/units"
+)
+
+// Validate reports everything in c that cannot work, as a Mistakes whose
+// entries name the setting. It looks at values only, never at the system:
+// whether a file exists or a port is free shows at the start.
+func (c Config) Validate() error { return c.check().orNil() }
+
+// checker collects what is wrong.
+type checker struct{ mistakes Mistakes }
+
+func (k *checker) wrong(path, format string, args ...any) {
+	k.mistakes = append(k.mistakes, Mistake{Key: path, Message: last(path) + ": " + fmt.Sprintf(format, args...)})
+}
+
+func (c Config) check() Mistakes {
+	var k checker
+	if c.Dir == "" {
+		k.wrong("dir", "is empty: name the folder for portico's state, such as %s", defaultDir)
+	}
+	k.proxy(c.Proxy)
+	k.admin(c.Admin)
+	k.address("catalog.address", c.Catalog.Address, false)
+	k.address("gossip.address", c.Gossip.Address, false)
+	k.advertise("gossip.advertise", c.Gossip.Advertise)
+	k.agent(c.Agent)
+	k.upload(c.Upload)
+	k.tls(c.TLS)
+	k.log(c.Log)
+	k.listeners(c)
+	k.sites(c.Sites)
+	return k.mistakes
+}
+
+func (k *checker) proxy(p Proxy) {
+	k.memberName("proxy.name", p.Name)
+	k.address("proxy.http", p.HTTP, true)
+	k.address("proxy.https", p.HTTPS, true)
+	k.oneOf("proxy.engine", p.Engine, "std", "loop", "conn")
+	k.networks("proxy.trusted_proxies", p.TrustedProxies)
+	k.networks("proxy.proxy_protocol", p.ProxyProtocol)
+	k.between("proxy.retries", p.Retries, 0, 10)
+
+	t := p.Timeouts
+	k.positive("proxy.timeouts.header", t.Header)
+	k.positive("proxy.timeouts.idle", t.Idle)
+	k.positive("proxy.timeouts.body", t.Body)
+	k.positive("proxy.timeouts.connect", t.Connect)
+	k.positive("proxy.timeouts.response", t.Response)
+	k.positive("proxy.timeouts.tunnel", t.Tunnel)
+	k.positive("proxy.timeouts.drain", t.Drain)
+	k.positive("proxy.connections.idle_timeout", p.Connections.IdleTimeout)
+	k.between("proxy.connections.idle", p.Connections.Idle, 0, 65535)
+
+	l := p.Limits
+	k.size("proxy.limits.header", l.Header, 1<<10, 1<<20)
+	k.size("proxy.limits.line", l.Line, 256, 1<<20)
+	k.size("proxy.limits.response_header", l.ResponseHeader, 1<<10, 16<<20)
+	k.between("proxy.limits.fields", l.Fields, 8, 10_000)
+	k.between("proxy.limits.connections", l.Connections, 0, 10_000_000)
+	k.between("proxy.limits.per_address", l.PerAddress, 0, 10_000_000)
+	if l.Line > l.Header && l.Header >= 1<<10 {
+		k.wrong("proxy.limits.line", "is %v, more than proxy.limits.header (%v), which counts the request line too", l.Line, l.Header)
+	}
+}
+
+func (k *checker) admin(a Admin) {
+	k.address("admin.address", a.Address, false)
+	k.advertise("admin.advertise", a.Advertise)
+	for i, h := range a.Hosts {
+		if !validHost(h, false) {
+			k.wrong(index("admin.hosts", i), "%q is not a host name: write it without scheme, port and path", clip(h))
+		}
+	}
+}
+
+func (k *checker) agent(a Agent) {
+	k.memberName("agent.name", a.Name)
+	k.address("agent.address", a.Address, false)
+	k.advertise("agent.advertise", a.Advertise)
+	for i, addr := range a.Join {
+		k.target(index("agent.join", i), addr, "proxy.example.com:7443")
+	}
+	if a.Fingerprint != "" {
+		if _, err := ParseFingerprint(a.Fingerprint); err != nil {
+			k.wrong("agent.fingerprint", "%v", err)
+		}
+	}
+	k.between("agent.weight", a.Weight, 1, 256)
+	if len(a.Zone) > 32 || !plain(a.Zone) {
+		k.wrong("agent.zone", "%q is not a zone: at most 32 printable characters", clip(a.Zone))
+	}
+	for name, version := range a.Runtimes {
+		if name == "" || len(name) > 32 || len(version) > 64 || !plain(name) || !plain(version) {
+			k.wrong(join("agent.runtimes", name), "%q is not a runtime: at most 32 printable characters, and 64 for its version", clip(name))
+		}
+	}
+	k.tomcat(a.Tomcat)
+}
+
+func (k *checker) tomcat(t Tomcat) {
+	if t.URL == "" {
+		if t.User != "" || t.PasswordFile != "" {
+			k.wrong("agent.tomcat.url", "is empty although a user is set: name the manager, such as http://127.0.0.1:8080/manager/text")
+		}
+		return
+	}
+	k.url("agent.tomcat.url", t.URL, "http://127.0.0.1:8080/manager/text", "http", "https")
+}
+
+func (k *checker) upload(u Upload) {
+	const most = 1 << 50
+	k.size("upload.archive", u.Archive, 1, most)
+	k.size("upload.unpacked", u.Unpacked, 1, most)
+	k.size("upload.file", u.File, 1, most)
+	k.between("upload.files", u.Files, 1, 10_000_000)
+}
+
+func (k *checker) tls(t TLS) {
+	if t.ACME != "" {
+		k.url("tls.acme", t.ACME, LetsEncrypt, "https")
+	}
+	if t.Email != "" && (strings.Count(t.Email, "@") != 1 || !plain(t.Email) || strings.ContainsRune(t.Email, ' ')) {
+		k.wrong("tls.email", "%q is not an e-mail address", clip(t.Email))
+	}
+	for i, c := range t.Certificates {
+		path := index("tls.certificate", i)
+		if c.Cert == "" {
+			k.wrong(path+".cert", "is missing: name the PEM file of the certificate")
+		}
+		if c.Key == "" {
+			k.wrong(path+".key", "is missing: name the PEM file of the private key")
+		}
+	}
+}
+
+func (k *checker) log(l Log) {
+	k.oneOf("log.level", l.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", l.Format, "text", "json")
+	k.oneOf("log.access_format", l.AccessFormat, "json", "httplog")
+}
+
+// listeners refuses two listeners of one process on one address.
+func (k *checker) listeners(c Config) {
+	seen := map[string]string{}
+	for _, l := range []struct{ path, addr string }{
+		{"proxy.http", c.Proxy.HTTP},
+		{"proxy.https", c.Proxy.HTTPS},
+		{"admin.address", c.Admin.Address},
+		{"catalog.address", c.Catalog.Address},
+		{"gossip.address", c.Gossip.Address},
+		{"agent.address", c.Agent.Address},
+	} {
+		if l.addr == "" || strings.HasSuffix(l.addr, ":0") {
+			continue
+		}
+		if other := seen[l.addr]; other != "" {
+			k.wrong(l.path, "%s is taken by %s already: give one of them another port", l.addr, other)
+			continue
+		}
+		seen[l.addr] = l.path
+	}
+}
+
+// address checks where to listen: host:port with an IP address, localhost or
+// nothing as host.
+func (k *checker) address(path, addr string, optional bool) {
+	if addr == "" {
+		if !optional {
+			k.wrong(path, "is empty: write host:port or :port")
+		}
+		return
+	}
+	host, port, err := net.SplitHostPort(addr)
+	switch {
+	case err != nil:
+		k.wrong(path, "%q is not an address: write host:port or :port%s", clip(addr), portOnly(addr))
+	case !validPort(port, true):
+		k.wrong(path, "port %q of %q is not a number from 0 to 65535", clip(port), clip(addr))
+	case host != "" && !validHost(host, false):
+		k.wrong(path, "%q of %q is neither an IP address nor a host name", clip(host), clip(addr))
+	}
+}
+
+// portOnly helps who wrote 8080 and meant :8080.
+func portOnly(addr string) string {
+	if validPort(addr, true) {
+		return fmt.Sprintf(", here \":%s\"", addr)
+	}
+	return ""
+}
+
+// target checks an address to connect to: both host and port are needed.
+func (k *checker) target(path, addr, example string) {
+	host, port, err := net.SplitHostPort(addr)
+	switch {
+	case addr == "":
+		k.wrong(path, "is missing: write host:port, such as %s", example)
+	case err != nil || host == "":
+		k.wrong(path, "%q is not an address: write host:port, such as %s", clip(addr), example)
+	case !validPort(port, false):
+		k.wrong(path, "port %q of %q is not a number from 1 to 65535", clip(port), clip(addr))
+	case !validHost(host, false):
+		k.wrong(path, "%q of %q is neither an IP address nor a host name", clip(host), clip(addr))
+	}
+}
+
+// advertise checks what others are told: a host, with or without port, that
+// they can reach.
+func (k *checker) advertise(path, addr string) {
+	if addr == "" {
+		return
+	}
+	host := addr
+	if h, port, err := net.SplitHostPort(addr); err == nil {
+		host = h
+		if !validPort(port, false) {
+			k.wrong(path, "port %q of %q is not a number from 1 to 65535", clip(port), clip(addr))
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		k.wrong(path, "%s is a wildcard that nobody can connect to: write the address of this machine", addr)
+		return
+	}
+	if !validHost(host, false) {
+		k.wrong(path, "%q is neither a host nor host:port", clip(addr))
+	}
+}
+
+func (k *checker) networks(path string, list []string) {
+	for i, n := range list {
+		if _, err := parsePrefix(n); err != nil {
+			k.wrong(index(path, i), "%q is neither an address nor a network: write 10.1.2.3 or 10.0.0.0/8", clip(n))
+		}
+	}
+}
+
+func (k *checker) memberName(path, name string) {
+	if name != "" && !validLabel(name) {
+		k.wrong(path, "%q is not a member name: letters, digits and hyphens, at most 63, no hyphen at either end", clip(name))
+	}
+}
+
+func (k *checker) oneOf(path, value string, allowed ...string) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	message := fmt.Sprintf("%q is not known: write one of %s", clip(value), quoted(allowed))
+	if near, ok := nearest(value, allowed); ok {
+		message = fmt.Sprintf("%q is not known: did you mean %q? Allowed: %s", clip(value), near, quoted(allowed))
+	}
+	k.wrong(path, "%s", message)
+}
+
+func quoted(words []string) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = strconv.Quote(w)
+	}
+	return strings.Join(list, ", ")
+}
+
+func (k *checker) positive(path string, d units.Duration) {
+	if d <= 0 {
+		k.wrong(path, "is zero: waiting must end, write a time such as 30s")
+	}
+}
+
+func (k *checker) between(path string, n, least, most int) {
+	if n < least || n > most {
+		k.wrong(path, "%d is out of range: write %d to %d", n, least, most)
+	}
+}
+
+func (k *checker) size(path string, n, least, most units.Size) {
+	if n < least || n > most {
+		k.wrong(path, "%v is out of range: write %v to %v", n, least, most)
+	}
+}
+
+func (k *checker) url(path, text, example string, schemes ...string) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || !plain(text):
+		k.wrong(path, "%q is not a URL: write one such as %s", clip(text), example)
+	case !slices.Contains(schemes, u.Scheme):
+		k.wrong(path, "%q does not begin with %s://", clip(text), strings.Join(schemes, ":// or "))
+	case u.User != nil:
+		k.wrong(path, "bears a user or password, which would end up in logs: take them out")
+	}
+}
+
+// ParseFingerprint reads "sha256:" and 64 hexadecimal digits, in any case,
+// with or without colons between the bytes, and returns the 32 bytes.
+func ParseFingerprint(text string) ([]byte, error) {
+	digits, found := strings.CutPrefix(strings.ToLower(strings.TrimSpace(text)), "sha256:")
+	sum, err := hex.DecodeString(strings.ReplaceAll(digits, ":", ""))
+	if !found || err != nil || len(sum) != 32 {
+		return nil, fmt.Errorf("%q is not a fingerprint: copy it from the proxy's start or its page, it is sha256: and 64 digits", clip(text))
+	}
+	return sum, nil
+}
+
+// Prefixes reads a list of addresses and networks. An address is a network of
+// one. The list of a valid Config never fails.
+func Prefixes(list []string) ([]netip.Prefix, error) {
+	prefixes := make([]netip.Prefix, 0, len(list))
+	for _, text := range list {
+		p, err := parsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("read network %q: %w", clip(text), err)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if strings.Contains(text, "/") {
+		p, err := netip.ParsePrefix(text)
+		return p.Masked(), err
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return a.Prefix(a.Unmap().BitLen())
+}
+
+func validPort(port string, zero bool) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && (n > 0 || zero)
+}
+
+// validLabel reports whether s is one DNS label.
+func validLabel(s string) bool {
+	if s == "" || len(s) > 63 || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// validHost reports whether s is a host name or IP address; with wild, its
+// first label may be "*".
+func validHost(s string, wild bool) bool {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return !wild || ip.IsValid()
+	}
+	if wild {
+		s = strings.TrimPrefix(s, "*.")
+	}
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if !validLabel(strings.ReplaceAll(label, "_", "x")) {
+			return false
+		}
+	}
+	return true
+}
+
+// plain reports whether s can be shown and logged as it is.
+func plain(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}

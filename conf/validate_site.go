@@ -1,0 +1,171 @@
+package conf
+
+import (
+	"strconv"
+	"strings"
+
+	"portico/internal/units"
+)
+
+// Policies are how new sessions can be placed, see the balancer.
+var policies = []string{"least-sessions", "roundrobin", "leastconn", "random", "source", "first", "hash"}
+
+// sites checks every static site, and that no two answer the same host and
+// path.
+func (k *checker) sites(sites []Site) {
+	names, routes := map[string]int{}, map[string]string{}
+	for i, s := range sites {
+		path := index("site", i)
+		k.siteName(path, s.Name, i, names)
+		k.routes(path, s, routes)
+		k.siteSettings(path, s)
+		k.upstreams(path, s.Upstreams)
+	}
+}
+
+func (k *checker) siteName(path, name string, i int, names map[string]int) {
+	switch first, twice := names[name]; {
+	case name == "":
+		k.wrong(path+".name", "is missing: name the site, such as shop")
+	case !validLabel(name) || name != strings.ToLower(name):
+		k.wrong(path+".name", "%q is not a site name: lower-case letters, digits and hyphens, at most 63", clip(name))
+	case twice:
+		k.wrong(path+".name", "%q is the name of the site number %d already", name, first+1)
+	default:
+		names[name] = i
+	}
+}
+
+func (k *checker) routes(path string, s Site, routes map[string]string) {
+	mount := s.Path
+	if mount == "" {
+		mount = "/"
+	}
+	if !strings.HasPrefix(mount, "/") || strings.Contains(mount, "//") || strings.ContainsAny(mount, "?#\\ ") || !plain(mount) ||
+		strings.Contains(mount+"/", "/../") || strings.Contains(mount+"/", "/./") {
+		k.wrong(path+".path", "%q is not a mount path: it begins with / and has no // .. ? or #", clip(mount))
+		return
+	}
+	mount = strings.TrimSuffix(mount, "/") + "/"
+	hosts := s.Hosts
+	if len(hosts) == 0 {
+		hosts = []string{"*"}
+	}
+	for i, h := range hosts {
+		at := index(path+".hosts", i)
+		if len(s.Hosts) == 0 {
+			at = path + ".name"
+		} else if !validHost(h, true) || h != strings.ToLower(h) {
+			k.wrong(at, "%q is not a host: write it in lower case without scheme, port and path, such as shop.example.com or *.example.com", clip(h))
+			continue
+		}
+		route := strings.TrimSuffix(h, ".") + mount
+		if other, taken := routes[route]; taken {
+			k.wrong(at, "%s with path %s is taken by site %q already", h, strings.TrimSuffix(mount, "/")+"/", other)
+			continue
+		}
+		routes[route] = s.Name
+	}
+}
+
+func (k *checker) siteSettings(path string, s Site) {
+	k.optional(path+".policy", s.Policy, policies...)
+	k.optional(path+".health.type", s.Health.Type, "http", "tcp")
+	k.optional(path+".session.sticky", s.Session.Sticky, "cookie", "none")
+	k.optional(path+".session.samesite", s.Session.SameSite, "lax", "strict", "none")
+	k.optional(path+".tls.mode", s.TLS.Mode, "auto", "off", "internal")
+	k.optional(path+".tls.redirect", s.TLS.Redirect, "auto", "on", "off")
+	if p := s.Health.Path; p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsAny(p, " #") || !plain(p)) {
+		k.wrong(path+".health.path", "%q is not a path: it begins with / and has no blanks", clip(p))
+	}
+	if s.Health.Host != "" && !validHost(s.Health.Host, false) {
+		k.wrong(path+".health.host", "%q is not a host name", clip(s.Health.Host))
+	}
+	if s.Health.Status != "" && !validStatus(s.Health.Status) {
+		k.wrong(path+".health.status", "%q is not a list of codes: write 200, 200-399 or 200,204,301-302", clip(s.Health.Status))
+	}
+	k.between(path+".health.rise", s.Health.Rise, 0, 1000)
+	k.between(path+".health.fall", s.Health.Fall, 0, 1000)
+	k.between(path+".session.max", s.Session.Max, 0, 10_000_000)
+	k.between(path+".limits.connections", s.Limits.Connections, 0, 10_000_000)
+	if s.Session.Cookie != "" && !token(s.Session.Cookie) {
+		k.wrong(path+".session.cookie", "%q is not a cookie name: letters, digits, - and _", clip(s.Session.Cookie))
+	}
+	if s.Limits.Rate != "" && !validRate(s.Limits.Rate) {
+		k.wrong(path+".limits.rate", "%q is not a rate: write a number and the time, such as 100/s or 600/m", clip(s.Limits.Rate))
+	}
+	if s.Health.Timeout > 0 && s.Health.Interval > 0 && s.Health.Timeout > 10*s.Health.Interval {
+		k.wrong(path+".health.timeout", "%v is more than ten intervals of %v: checks would pile up", s.Health.Timeout, s.Health.Interval)
+	}
+	if d := s.Health.Interval; d > 0 && d < units.Duration(1e8) {
+		k.wrong(path+".health.interval", "%v is too short: at least 100ms", d)
+	}
+}
+
+func (k *checker) upstreams(site string, upstreams []Upstream) {
+	if len(upstreams) == 0 {
+		k.wrong(site+".upstream", "is missing: a static site needs at least one [[site.upstream]] with name and addr")
+	}
+	names, addrs := map[string]bool{}, map[string]string{}
+	for i, u := range upstreams {
+		path := index(site+".upstream", i)
+		switch {
+		case u.Name == "":
+			k.wrong(path+".name", "is missing: name the application server; the name stays when its address changes")
+		case !validLabel(u.Name):
+			k.wrong(path+".name", "%q is not an upstream name: letters, digits and hyphens, at most 63", clip(u.Name))
+		case names[u.Name]:
+			k.wrong(path+".name", "%q is used twice in this site", u.Name)
+		}
+		names[u.Name] = true
+		k.target(path+".addr", u.Addr, "10.0.0.5:8080")
+		if other := addrs[u.Addr]; other != "" && u.Addr != "" {
+			k.wrong(path+".addr", "%s is the address of upstream %q already", clip(u.Addr), other)
+		}
+		addrs[u.Addr] = u.Name
+		k.between(path+".weight", u.Weight, 0, 256)
+		k.between(path+".connections", u.Connections, 0, 10_000_000)
+		if len(u.Zone) > 32 || !plain(u.Zone) {
+			k.wrong(path+".zone", "%q is not a zone: at most 32 printable characters", clip(u.Zone))
+		}
+	}
+}
+
+// optional is oneOf for a setting that may be left out.
+func (k *checker) optional(path, value string, allowed ...string) {
+	if value != "" {
+		k.oneOf(path, value, allowed...)
+	}
+}
+
+// token reports whether s is a token of RFC 9110 section 5.6.2, short and
+// without the characters that HAProxy's configuration gives a meaning.
+func token(s string) bool {
+	for _, c := range []byte(s) {
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.", c) >= 0) {
+			return false
+		}
+	}
+	return len(s) <= 64
+}
+
+func validStatus(list string) bool {
+	for item := range strings.SplitSeq(list, ",") {
+		low, high, ranged := strings.Cut(strings.TrimSpace(item), "-")
+		if !ranged {
+			high = low
+		}
+		a, err1 := strconv.Atoi(low)
+		b, err2 := strconv.Atoi(high)
+		if err1 != nil || err2 != nil || a < 100 || b > 599 || a > b {
+			return false
+		}
+	}
+	return true
+}
+
+func validRate(rate string) bool {
+	n, unit, ok := strings.Cut(rate, "/")
+	count, err := strconv.Atoi(n)
+	return ok && err == nil && count > 0 && (unit == "s" || unit == "m" || unit == "h")
+}
