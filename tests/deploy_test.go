@@ -1,0 +1,219 @@
+package tests
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"portico/membership/catalog"
+	"portico/tests/harness"
+)
+
+// One cluster carries a PHP, a Node and a broken application: three
+// application servers, sessions in the servers' own memory or files.
+func TestInstallOnceAppearsEverywhere(t *testing.T) {
+	harness.Need(t, "php")
+	harness.Need(t, "node")
+	p := harness.StartProxy(t)
+	for _, name := range []string{"server-1", "server-2", "server-3"} {
+		p.AddServer(name)
+	}
+	for _, site := range []string{"php", "node"} {
+		t.Run(site, func(t *testing.T) { installOnce(t, p, site) })
+	}
+	t.Run("broken release", func(t *testing.T) { brokenRelease(t, p) })
+	t.Run("rollback", func(t *testing.T) { rollback(t, p) })
+	t.Run("late server", func(t *testing.T) { lateServer(t, p) })
+	t.Run("logs and removal", func(t *testing.T) { logsAndRemoval(t, p) })
+}
+
+func installOnce(t *testing.T, p *harness.Proxy, site string) {
+	out := p.Must("deploy", site, harness.App(site), "--host", site+".test")
+	for _, want := range []string{"server-1", "server-2", "server-3", "in rotation"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the progress does not mention %q:\n%s", want, out)
+		}
+	}
+	vs, seen := visitors(t, p.HTTP, site+".test", "/", 30)
+	if len(spread(seen)) != 3 {
+		t.Errorf("30 visitors are on %v", spread(seen))
+	}
+	for range 3 {
+		stay(t, vs, seen, "/")
+	}
+}
+
+// A release that never gets healthy is reported with the reason, and the one
+// before keeps serving.
+func brokenRelease(t *testing.T, p *harness.Proxy) {
+	vs, seen := visitors(t, p.HTTP, "node.test", "/", 6)
+	r := p.CLI("deploy", "node", harness.App("broken"), "--host", "node.test")
+	if r.Code != 1 {
+		t.Fatalf("a broken release exits with %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	for _, want := range []string{"500", "cannot reach the database", "password authentication failed"} {
+		if !strings.Contains(r.Stdout+r.Stderr, want) {
+			t.Errorf("the report does not show %q:\n%s%s", want, r.Stdout, r.Stderr)
+		}
+	}
+	stay(t, vs, seen, "/")
+}
+
+// A second release takes new visitors, the first keeps its own; rollback is
+// the same in reverse.
+func rollback(t *testing.T, p *harness.Proxy) {
+	vs, seen := visitors(t, p.HTTP, "node.test", "/", 6)
+	first := seen[0].Release
+	next := changed(t, harness.App("node"), "server.js", "// the next release\n")
+	p.Must("deploy", "node", next, "--host", "node.test")
+	stay(t, vs, seen, "/")
+	_, fresh := visitors(t, p.HTTP, "node.test", "/", 6)
+	for _, v := range fresh {
+		if v.Release == first {
+			t.Errorf("a new visitor is on the former release: %+v", v)
+		}
+	}
+
+	var list struct{ Releases []catalog.Release }
+	p.JSON(&list, "releases", "node", "--json")
+	if len(list.Releases) < 2 {
+		t.Errorf("two releases were installed, %d are listed", len(list.Releases))
+	}
+	p.Must("rollback", "node")
+	_, again := visitors(t, p.HTTP, "node.test", "/", 6)
+	for _, v := range again {
+		if v.Release != first {
+			t.Errorf("after the rollback a new visitor is on %s, want %s", v.Release, first)
+		}
+	}
+	stay(t, vs, seen, "/")
+}
+
+func lateServer(t *testing.T, p *harness.Proxy) {
+	p.AddServer("server-4")
+	settled(t, p, "php", 4)
+	settled(t, p, "node", 4)
+	_, seen := visitors(t, p.HTTP, "php.test", "/", 60)
+	if spread(seen)["server-4"] == 0 {
+		t.Errorf("60 visitors, none on the late server: %v", spread(seen))
+	}
+}
+
+func logsAndRemoval(t *testing.T, p *harness.Proxy) {
+	if out := p.Must("logs", "php"); !strings.Contains(out, "server-1") || !strings.Contains(out, "GET /") {
+		t.Errorf("the logs of php show no request of server-1:\n%.2000s", out)
+	}
+	p.Must("remove", "php", "--yes")
+	v := harness.NewVisitor(t, p.HTTP, "php.test")
+	if resp, _, err := v.Do(http.MethodGet, "/", nil); err != nil || resp.StatusCode != http.StatusNotFound {
+		t.Errorf("a removed site answers %v %v", resp, err)
+	}
+	if r := p.CLI("releases", "php"); r.Code != 1 || !strings.Contains(r.Stderr, "php") {
+		t.Errorf("releases of a removed site: %d %s", r.Code, r.Stderr)
+	}
+}
+
+// Archives of every kind, also sent with plain curl.
+func TestArchiveFormats(t *testing.T) {
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	app := harness.App("static")
+	dir := t.TempDir()
+	pack := func(name string, args ...string) string {
+		t.Helper()
+		harness.Need(t, args[0])
+		path := filepath.Join(dir, name)
+		cmd := exec.Command(args[0], append(args[1:], path, ".")...)
+		cmd.Dir = app
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+		return path
+	}
+	archives := []string{
+		pack("site.zip", "zip", "-qr"),
+		pack("site.tar.gz", "tar", "-czf"),
+		pack("site.tar", "tar", "-cf"),
+	}
+	for i, path := range archives {
+		host := filepath.Base(path) + ".test"
+		p.Must("deploy", "site-"+string(rune('a'+i)), path, "--host", host)
+		if _, body, err := visitOK(harness.NewVisitor(t, p.HTTP, host), "/"); err != nil || !bytes.Contains(body, []byte("A static site")) {
+			t.Errorf("%s: %v %s", path, err, body)
+		}
+	}
+
+	harness.Need(t, "curl")
+	client := p.ClientFile()
+	out, err := exec.Command("curl", "-sS", "-k", "-T", archives[0], "-H", "Authorization: Bearer "+client.Token,
+		"https://"+p.Admin+"/v1/sites/curled/archive?host=curled.test&wait=30s").CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v: %s", err, out)
+	}
+	var answer struct{ State string }
+	if err := json.Unmarshal(out, &answer); err != nil || answer.State != "succeeded" {
+		t.Errorf("curl -T prints %s", out)
+	}
+	if _, _, err := visitOK(harness.NewVisitor(t, p.HTTP, "curled.test"), "/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A bad archive or manifest is refused whole, with every mistake named, and
+// nothing changes.
+func TestBadInputIsRefusedWhole(t *testing.T) {
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	p.Must("deploy", "shop", harness.App("static"), "--host", "shop.test")
+
+	f := func(what string, wants []string, args ...string) {
+		t.Helper()
+		r := p.CLI(args...)
+		if r.Code == 0 {
+			t.Errorf("%s was accepted: %s", what, r.Stdout)
+		}
+		for _, want := range wants {
+			if !strings.Contains(r.Stderr, want) {
+				t.Errorf("%s: the error does not name %q: %s", what, want, r.Stderr)
+			}
+		}
+	}
+	manifest := changed(t, harness.App("static"), "portico.toml", "\nhots = [\"x.test\"]\n[health]\nrise = -1\n")
+	f("an unknown key and an impossible value", []string{"hots", "hosts"}, "deploy", "shop", manifest)
+	f("a host that another site has", []string{"shop.test", "shop"}, "deploy", "other", harness.App("static"), "--host", "shop.test")
+	f("a bad site name", []string{"../etc"}, "deploy", "../etc", harness.App("static"))
+	f("no such folder", []string{"no-such-folder"}, "deploy", "shop", filepath.Join(t.TempDir(), "no-such-folder"))
+	text := filepath.Join(t.TempDir(), "site.zip")
+	if err := os.WriteFile(text, []byte("this is no archive at all, only a text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("a text file", []string{"zip"}, "deploy", "shop", text)
+	if _, _, err := visitOK(harness.NewVisitor(t, p.HTTP, "shop.test"), "/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// changed returns a copy of the folder app with text appended to one file.
+func changed(t *testing.T, app, file, text string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "app")
+	if err := os.CopyFS(dir, os.DirFS(app)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, file), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

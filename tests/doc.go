@@ -1,0 +1,4 @@
+// Package tests holds portico to its promises: the built binary, started as
+// real processes, driven as its users drive it, with real applications behind
+// it. A file for each promise; the harness is in its own folder.
+package tests

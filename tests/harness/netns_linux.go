@@ -1,0 +1,117 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Net is a switch with hosts around it, each a network namespace of its own.
+type Net struct {
+	t      testing.TB
+	prefix string
+	next   int
+}
+
+// Host is one machine of a Net.
+type Host struct {
+	net  *Net
+	Name string
+	IP   string
+	port string // the switch's end of the cable
+}
+
+// NewNet makes a switch that ends with the test. It lies in a network namespace
+// of its own, so the machine's own network never sees it. It needs root.
+func NewNet(t testing.TB) *Net {
+	t.Helper()
+	NeedRoot(t)
+	Need(t, "ip")
+	n := &Net{t: t, prefix: fmt.Sprintf("pt%d", os.Getpid()%100000)}
+	n.ip("netns", "add", n.hub())
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.hub()).Run() })
+	n.ip("-n", n.hub(), "link", "add", "switch", "type", "bridge")
+	n.ip("-n", n.hub(), "link", "set", "switch", "up")
+	return n
+}
+
+func (n *Net) hub() string { return n.prefix + "hub" }
+
+func (n *Net) ip(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		if strings.Contains(string(out), "Operation not permitted") {
+			missing(n.t, "may not make network namespaces here")
+		}
+		n.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+}
+
+// Host adds a machine to the switch.
+func (n *Net) Host(name string) *Host {
+	n.t.Helper()
+	n.next++
+	h := &Host{net: n, Name: n.prefix + name, IP: fmt.Sprintf("10.213.7.%d", n.next+1), port: fmt.Sprintf("port%d", n.next)}
+	n.ip("netns", "add", h.Name)
+	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.Name).Run() })
+	n.ip("-n", n.hub(), "link", "add", h.port, "type", "veth", "peer", "name", "eth0", "netns", h.Name)
+	n.ip("-n", n.hub(), "link", "set", h.port, "master", "switch", "up")
+	n.ip("-n", h.Name, "link", "set", "lo", "up")
+	n.ip("-n", h.Name, "link", "set", "eth0", "up")
+	n.ip("-n", h.Name, "addr", "add", h.IP+"/24", "dev", "eth0")
+	return h
+}
+
+// Command is what runs a program on the host.
+func (h *Host) Command() []string { return []string{"ip", "netns", "exec", h.Name} }
+
+// Dial connects from the host. It fits http.Transport.DialContext.
+func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	var conn net.Conn
+	err := h.enter(func() (err error) {
+		conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
+		return err
+	})
+	return conn, err
+}
+
+// enter runs f on a thread that is on the host's network. The thread ends with
+// it, because a thread that could not go back must not be used again.
+func (h *Host) enter(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		file, err := os.Open("/run/netns/" + h.Name)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer file.Close()
+		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter the network of %s: %w", h.Name, err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// Cut takes the host off the network, as a pulled cable does.
+func (h *Host) Cut() {
+	h.net.t.Helper()
+	h.net.ip("-n", h.net.hub(), "link", "set", h.port, "down")
+}
+
+// Mend plugs the cable in again.
+func (h *Host) Mend() {
+	h.net.t.Helper()
+	h.net.ip("-n", h.net.hub(), "link", "set", h.port, "up")
+}

@@ -1,0 +1,274 @@
+package harness
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Process is one running portico.
+type Process struct {
+	t    testing.TB
+	name string
+	args []string
+	env  []string
+	pre  []string // a command that runs it elsewhere: ip netns exec NAME
+
+	cmd  *exec.Cmd
+	log  *Log
+	done chan struct{}
+}
+
+// Start starts the program with args and ends it with the test.
+func Start(t testing.TB, name string, env []string, args ...string) *Process {
+	t.Helper()
+	return StartIn(t, nil, name, env, args...)
+}
+
+// StartIn is Start through the command pre, for instance "ip netns exec a".
+func StartIn(t testing.TB, pre []string, name string, env []string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, name: name, args: args, pre: pre, env: append(cleanEnv(t), env...), log: &Log{}}
+	p.launch()
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("--- log of %s ---\n%s", name, p.log.Tail(120))
+		}
+	})
+	return p
+}
+
+func (p *Process) launch() {
+	p.t.Helper()
+	argv := append(append(append([]string{}, p.pre...), Binary(p.t)), p.args...)
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Env = p.env
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.done = make(chan struct{})
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatalf("start %s: %v", p.name, err)
+	}
+	go func(cmd *exec.Cmd, done chan struct{}) {
+		_ = cmd.Wait()
+		close(done)
+	}(p.cmd, p.done)
+}
+
+// Log returns what the process has printed so far.
+func (p *Process) Log() string { return p.log.String() }
+
+// Pid returns the id of the process.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Wait waits until the process has ended by itself and returns its exit code.
+func (p *Process) Wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(limit):
+		p.t.Fatalf("%s still runs after %v", p.name, limit)
+		return -1
+	}
+}
+
+// Kill ends the process as a power cut would.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Signal sends sig.
+func (p *Process) Signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatalf("signal %s: %v", p.name, err)
+	}
+}
+
+// Stop asks the process to end, and kills it after twenty seconds.
+func (p *Process) Stop() {
+	if !p.Running() {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		p.t.Errorf("%s did not end within 20s of SIGTERM", p.name)
+		dump(p.cmd.Process)
+		p.Kill()
+	}
+}
+
+// dump makes the Go runtime print every goroutine, so that the log says what hung.
+func dump(process *os.Process) {
+	_ = process.Signal(syscall.SIGQUIT)
+	<-time.After(500 * time.Millisecond)
+}
+
+// Restart starts the ended process again with the same arguments.
+func (p *Process) Restart() {
+	p.t.Helper()
+	if p.Running() {
+		p.t.Fatalf("%s still runs", p.name)
+	}
+	p.launch()
+}
+
+// Log collects a process's output; it is safe for concurrent use.
+type Log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer // guarded by mu
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// String returns everything written so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// Tail returns the last n lines.
+func (l *Log) Tail(n int) string {
+	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Proxy is a running portico proxy.
+type Proxy struct {
+	*Process
+	Dir                string
+	HTTP, HTTPS, Admin string
+}
+
+// StartProxy starts a proxy on free loopback ports and waits until it is ready.
+func StartProxy(t testing.TB, args ...string) *Proxy {
+	t.Helper()
+	p := &Proxy{Dir: TempDir(t), HTTP: Addr(t), HTTPS: Addr(t), Admin: Addr(t)}
+	all := append([]string{
+		"proxy", "--dir", p.Dir, "--name", "proxy-1",
+		"--http", p.HTTP, "--https", p.HTTPS, "--admin", p.Admin,
+		"--catalog", Addr(t), "--gossip", Addr(t),
+	}, args...)
+	p.Process = Start(t, "proxy", nil, all...)
+	p.WaitReady()
+	return p
+}
+
+// WaitReady waits until the proxy says that it is ready.
+func (p *Proxy) WaitReady() {
+	p.t.Helper()
+	Eventually(p.t, 30*time.Second, func() error {
+		if !p.Running() {
+			p.t.Fatalf("the proxy ended:\n%s", p.log.Tail(40))
+		}
+		if r := p.CLI("members", "--json"); r.Code != 0 {
+			return fmt.Errorf("portico members: %s", r.Stderr)
+		}
+		return nil
+	})
+}
+
+// CLI runs a client command as the proxy's local administrator.
+func (p *Proxy) CLI(args ...string) Result {
+	p.t.Helper()
+	return Run(p.t, []string{"PORTICO_DIR=" + p.Dir}, args...)
+}
+
+// Must is CLI for commands that have to succeed; it returns what they printed.
+func (p *Proxy) Must(args ...string) string {
+	p.t.Helper()
+	r := p.CLI(args...)
+	if r.Code != 0 {
+		p.t.Fatalf("portico %s: exit %d\n%s%s", strings.Join(args, " "), r.Code, r.Stdout, r.Stderr)
+	}
+	return r.Stdout
+}
+
+// Fingerprint returns what agents give as --fingerprint.
+func (p *Proxy) Fingerprint() string {
+	p.t.Helper()
+	return p.ClientFile().Fingerprint
+}
+
+// Agent is a running portico agent.
+type Agent struct {
+	*Process
+	Name, Dir, Addr string
+}
+
+// StartAgent starts an agent that knocks at the proxy; nobody has accepted it yet.
+func (p *Proxy) StartAgent(name string, args ...string) *Agent {
+	p.t.Helper()
+	a := &Agent{Name: name, Dir: TempDir(p.t), Addr: Addr(p.t)}
+	all := append([]string{
+		"agent", "--dir", a.Dir, "--name", name, "--listen", a.Addr, "--gossip", Addr(p.t),
+		"--join", p.Admin, "--fingerprint", p.Fingerprint(),
+	}, args...)
+	a.Process = Start(p.t, name, nil, all...)
+	return a
+}
+
+// AddServer starts an agent with an invitation and waits until it is accepted.
+func (p *Proxy) AddServer(name string, args ...string) *Agent {
+	p.t.Helper()
+	code := strings.TrimSpace(p.Must("invite", "--quiet"))
+	a := p.StartAgent(name, append([]string{"--code", code}, args...)...)
+	p.WaitMember(name, "accepted")
+	return a
+}
+
+// TempDir is like testing.TB.TempDir with a short path (unix sockets allow 108
+// bytes) that other users may pass through, as site users must.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Logf("remove %s: %v", filepath.Base(dir), err)
+		}
+	})
+	return filepath.Join(dir, "d")
+}
+
+// KillWithSites ends the agent and the sites that it runs, as a power cut would.
+func (a *Agent) KillWithSites() {
+	a.t.Helper()
+	pids := Descendants(a.Pid())
+	a.Kill()
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}

@@ -1,0 +1,171 @@
+package tests
+
+import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"portico/tests/harness"
+)
+
+// imports is the picture of docs/architecture.md: each package and all that it
+// may use of ours. Down only; what is not listed is forbidden.
+var imports = map[string][]string{
+	"internal/units":     {},
+	"internal/zapslog":   {},
+	"conf":               {"internal/units"},
+	"balancer":           {"internal/units"},
+	"membership/catalog": {"internal/units", "internal/zapslog"},
+	"deployhook/archive": {"internal/units"},
+	"deployhook/objects": {"internal/units", "deployhook/archive"},
+	"proxy/http1":        {},
+	"proxy/loop":         {"proxy/http1"},
+	"proxy/conn":         {"proxy/http1"},
+	"certs":              {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
+	"membership":         {"conf", "membership/catalog", "internal/units"},
+	"deployhook/agent":   {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
+	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
+	"proxy/haproxy":      {"balancer", "membership/catalog", "internal/units"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units"},
+	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
+}
+
+// owners may import a module that nothing else in the project imports.
+var owners = map[string][]string{
+	"go.etcd.io/":                        {"membership/catalog"},
+	"github.com/hashicorp/serf":          {"membership"},
+	"github.com/hashicorp/memberlist":    {"membership"},
+	"github.com/caddyserver/certmagic":   {"certs"},
+	"github.com/pelletier/go-toml":       {"conf"},
+	"github.com/spf13/":                  {"cmd/portico"},
+	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog"},
+	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
+	"github.com/VictoriaMetrics/metrics": {"proxy", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
+}
+
+type listed struct {
+	ImportPath string
+	Dir        string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "./...")
+	cmd.Dir = harness.Root()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.ImportPath = strings.TrimPrefix(p.ImportPath, "portico/")
+		all = append(all, p)
+	}
+}
+
+func TestImportsRunDown(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" || strings.HasPrefix(p.ImportPath, "tests") {
+			continue
+		}
+		allowed, known := imports[p.ImportPath]
+		if !known {
+			t.Errorf("%s is not in the picture: give it a row here and in docs/architecture.md, or put its code where it belongs", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if ours, ok := strings.CutPrefix(imp, "portico/"); ok && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s, which runs against the picture", p.ImportPath, ours)
+			}
+			for module, may := range owners {
+				if strings.HasPrefix(imp, module) && !slices.Contains(may, p.ImportPath) {
+					t.Errorf("%s imports %s, which only %s may know", p.ImportPath, imp, strings.Join(may, ", "))
+				}
+			}
+		}
+	}
+}
+
+// TestExportedNamesAreDocumented looks at every exported name outside tests,
+// methods and struct types included.
+func TestExportedNamesAreDocumented(t *testing.T) {
+	for _, p := range packages(t) {
+		if strings.HasPrefix(p.ImportPath, "tests") {
+			continue
+		}
+		fset := token.NewFileSet()
+		hasPackageDoc := false
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hasPackageDoc = hasPackageDoc || file.Doc != nil
+			for _, decl := range file.Decls {
+				for _, missing := range undocumented(decl) {
+					t.Errorf("%s: exported %s has no doc comment", fset.Position(decl.Pos()), missing)
+				}
+			}
+		}
+		if !hasPackageDoc && len(p.GoFiles) > 0 {
+			t.Errorf("package %s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+func undocumented(decl ast.Decl) (names []string) {
+	switch d := decl.(type) {
+	case *ast.FuncDecl:
+		if d.Name.IsExported() && d.Doc == nil && receiverExported(d) {
+			names = append(names, d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch s := spec.(type) {
+			case *ast.TypeSpec:
+				if s.Name.IsExported() && d.Doc == nil && s.Doc == nil {
+					names = append(names, s.Name.Name)
+				}
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					if n.IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
+
+func receiverExported(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	typ := d.Recv.List[0].Type
+	if star, ok := typ.(*ast.StarExpr); ok {
+		typ = star.X
+	}
+	if idx, ok := typ.(*ast.IndexExpr); ok {
+		typ = idx.X
+	}
+	id, ok := typ.(*ast.Ident)
+	return ok && id.IsExported()
+}

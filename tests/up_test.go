@@ -1,0 +1,136 @@
+package tests
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/tests/harness"
+)
+
+type upProcess struct {
+	*harness.Process
+	dir, http, admin string
+}
+
+func startUp(t *testing.T, args ...string) upProcess {
+	t.Helper()
+	u := upProcess{dir: harness.TempDir(t), http: harness.Addr(t), admin: harness.Addr(t)}
+	u.Process = harness.Start(t, "up", nil, append([]string{
+		"up", "--dir", u.dir, "--http", u.http, "--admin", u.admin}, args...)...)
+	u.waitReady(t)
+	return u
+}
+
+func (u upProcess) waitReady(t *testing.T) {
+	t.Helper()
+	v := harness.NewVisitor(t, u.http, "localhost")
+	harness.Eventually(t, 30*time.Second, func() error {
+		if !u.Running() {
+			t.Fatalf("up ended:\n%s", u.Log())
+		}
+		_, err := v.Try("/?json")
+		return err
+	})
+}
+
+// A newcomer's first minutes: two servers, a site whose counter grows, a page
+// with a ready-made login, a clean end, and everything there again.
+func TestUpShowsASessionThatStays(t *testing.T) {
+	u := startUp(t)
+	servers := map[string]int{}
+	for range 12 {
+		v := harness.NewVisitor(t, u.http, "localhost")
+		first := v.Get("/?json")
+		for want := 2; want <= 4; want++ {
+			got := v.Get("/?json")
+			if got.Server != first.Server || got.Views != want {
+				t.Fatalf("the visitor of %s is on %s with %d views, want %d", first.Server, got.Server, got.Views, want)
+			}
+		}
+		servers[first.Server]++
+	}
+	if len(servers) != 2 {
+		t.Errorf("twelve visitors went to %v, not to two servers", servers)
+	}
+	for _, want := range []string{"http://" + u.http, "https://" + u.admin + "/stats", "portico deploy"} {
+		if !strings.Contains(u.Log(), want) {
+			t.Errorf("up does not print %q:\n%s", want, u.Log())
+		}
+	}
+
+	staying := harness.NewVisitor(t, u.http, "localhost")
+	staying.Get("/?json")
+	u.Signal(os.Interrupt)
+	if code := u.Wait(20 * time.Second); code != 0 {
+		t.Fatalf("Ctrl-C ended up with %d:\n%s", code, u.Log())
+	}
+	u.Restart()
+	u.waitReady(t)
+	if v := staying.Get("/?json"); v.Server == "" {
+		t.Errorf("after a restart the site answers %+v", v)
+	}
+}
+
+func TestUpServersFlag(t *testing.T) {
+	u := startUp(t, "--servers", "3")
+	r := harness.Run(t, []string{"PORTICO_DIR=" + u.dir}, "members", "--json")
+	var list struct {
+		Members []struct{ Name, Role, Admission string }
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &list); err != nil {
+		t.Fatalf("%v: %s%s", err, r.Stdout, r.Stderr)
+	}
+	servers := 0
+	for _, m := range list.Members {
+		if m.Role == "server" && m.Admission == "accepted" {
+			servers++
+		}
+	}
+	if servers != 3 {
+		t.Errorf("--servers 3 gave %d: %s", servers, r.Stdout)
+	}
+}
+
+// What stands in the way is named, with the way round it.
+func TestStartIsRefusedClearly(t *testing.T) {
+	u := startUp(t)
+	f := func(what string, wants []string, args ...string) {
+		t.Helper()
+		r := harness.Run(t, nil, args...)
+		if r.Code == 0 {
+			t.Errorf("%s: it started", what)
+		}
+		for _, want := range wants {
+			if !strings.Contains(r.Stderr, want) {
+				t.Errorf("%s: the error does not name %q:\n%s", what, want, r.Stderr)
+			}
+		}
+	}
+	f("a second process on the folder", []string{u.dir}, "up", "--dir", u.dir, "--http", harness.Addr(t), "--admin", harness.Addr(t))
+	f("a port in use", []string{u.http, "--http"}, "up", "--dir", harness.TempDir(t), "--http", u.http, "--admin", harness.Addr(t))
+
+	bad := filepath.Join(t.TempDir(), "portico.toml")
+	if err := os.WriteFile(bad, []byte("[proxy]\nhtpp = \":80\"\n[gossip]\naddress = \"nowhere\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("a bad configuration", []string{bad + ":2", "htpp", "http", bad + ":4", "nowhere"}, "check", "--config", bad)
+	if v := harness.NewVisitor(t, u.http, "localhost").Get("/?json"); v.Server == "" {
+		t.Error("the first process was hurt")
+	}
+}
+
+func TestUsageErrorsExitWithTwo(t *testing.T) {
+	for _, args := range [][]string{{"deploy"}, {"nonsense"}, {"members", "--nonsense"}, {"drain"}} {
+		if r := harness.Run(t, nil, args...); r.Code != 2 {
+			t.Errorf("portico %v exits with %d, want 2: %s", args, r.Code, r.Stderr)
+		}
+	}
+	if r := harness.Run(t, nil, "version"); r.Code != 0 || !strings.HasPrefix(r.Stdout, "portico ") {
+		t.Errorf("portico version: %d %q", r.Code, fmt.Sprint(r))
+	}
+}
