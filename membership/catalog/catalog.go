@@ -1,0 +1,322 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options say where the catalog lives.
+type Options struct {
+	Dir    string       // made with mode 0700; one process at a time
+	Name   string       // this proxy's member name; must not change once the catalog exists
+	Listen string       // host:port under which other proxies will reach this one; nothing listens while there is one proxy
+	Key    []byte       // KeySize bytes, seals the secrets; see LoadKey
+	Logger *slog.Logger // nil: nothing is logged
+
+	// Now is the clock that stamps what the catalog itself writes. Nil: time.Now.
+	Now func() time.Time
+}
+
+// Catalog is the open catalog. All methods may be used concurrently.
+type Catalog struct {
+	o      Options
+	logger *slog.Logger
+	store  *store
+	sealer *sealer
+
+	view atomic.Pointer[View]
+
+	mu      sync.Mutex
+	waiters map[*waiter]struct{}       // guarded by mu
+	subs    map[chan struct{}]struct{} // guarded by mu
+
+	// Changes run side by side and are repeated on conflict; one that keeps
+	// losing takes the lock alone.
+	turn sync.RWMutex
+
+	appended atomic.Int64 // audit entries since the last trim
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// waiter is a call that waits for a revision.
+type waiter struct {
+	revision int64
+	done     chan struct{}
+}
+
+// Open starts the store in o.Dir and loads the view. A new directory becomes a new
+// cluster. It fails with ErrLocked when another process has the directory, with
+// ErrCorrupt when the files are damaged (they are left as they are), with
+// ErrWrongKey when o.Key is not the key that sealed the secrets. Without
+// a quorum it still returns, with the last state that this proxy knew.
+func Open(ctx context.Context, o Options) (*Catalog, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if err := ValidName("member", o.Name); err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	sealer, err := newSealer(o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	s, err := openStore(o)
+	if err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	c := &Catalog{
+		o: o, logger: o.Logger, store: s, sealer: sealer,
+		waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if err := c.boot(ctx); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
+	return c, nil
+}
+
+// bootWait is how long Open waits for a leader before it falls back to this
+// proxy's own copy. A single proxy elects itself in 0.1 s.
+const bootWait = 5 * time.Second
+
+// boot loads the first view, starts following changes, and names a new cluster.
+func (c *Catalog) boot(ctx context.Context) error {
+	bctx, cancel := context.WithTimeout(ctx, bootWait)
+	defer cancel()
+	c.store.ready(bctx)
+	view, err := c.load(bctx, false)
+	if err != nil && ctx.Err() == nil && bctx.Err() != nil {
+		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", bootWait)
+		view, err = c.load(ctx, true)
+	}
+	if err != nil {
+		return err
+	}
+	for name, s := range view.secrets {
+		if _, err := c.sealer.open(name, s.value); err != nil {
+			return err
+		}
+	}
+	c.view.Store(view)
+	c.wg.Go(c.follow)
+	if view.ClusterID != "" {
+		return nil
+	}
+	_, err = c.Update(ctx, func(tx *Tx) error {
+		s := tx.Settings()
+		if s.ID == "" {
+			now := c.o.Now().UTC()
+			s.ID, s.Created = NewID(now), now
+		}
+		return tx.PutSettings(s)
+	})
+	return err
+}
+
+// load reads everything into a fresh view.
+func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
+	items, revision, err := c.store.list(ctx, "", false, serializable)
+	if err != nil {
+		return nil, fmt.Errorf("read records: %w", err)
+	}
+	b := newBuilder(emptyView())
+	for _, it := range items {
+		if err := b.put(it); err != nil {
+			return nil, err
+		}
+	}
+	return b.finish(revision), nil
+}
+
+// View returns the catalog as this process knows it. It never blocks and is
+// never nil after Open.
+func (c *Catalog) View() *View { return c.view.Load() }
+
+// Subscribe returns a channel that gets a signal when something in the view has
+// changed since the last signal was taken. Signals carry nothing and are merged:
+// read View after each. The caller must call cancel.
+func (c *Catalog) Subscribe() (changed <-chan struct{}, cancel func()) {
+	ch := make(chan struct{}, 1)
+	c.mu.Lock()
+	c.subs[ch] = struct{}{}
+	c.mu.Unlock()
+	return ch, func() {
+		c.mu.Lock()
+		delete(c.subs, ch)
+		c.mu.Unlock()
+	}
+}
+
+// Wait returns the view once its revision is at least revision.
+func (c *Catalog) Wait(ctx context.Context, revision int64) (*View, error) {
+	c.mu.Lock()
+	if v := c.View(); v.Revision >= revision {
+		c.mu.Unlock()
+		return v, nil
+	}
+	w := &waiter{revision, make(chan struct{})}
+	c.waiters[w] = struct{}{}
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.waiters, w)
+		c.mu.Unlock()
+	}()
+	select {
+	case <-w.done:
+		return c.View(), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for catalog revision %d: %w", revision, context.Cause(ctx))
+	case <-c.ctx.Done():
+		return nil, ErrClosed
+	}
+}
+
+// publish makes v the current view.
+func (c *Catalog) publish(v *View, changed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.view.Store(v)
+	for w := range c.waiters {
+		if w.revision <= v.Revision {
+			close(w.done)
+			delete(c.waiters, w)
+		}
+	}
+	if !changed {
+		return
+	}
+	for ch := range c.subs {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// How often a change is repeated.
+const (
+	attempts   = 64 // then ErrConflict
+	politeness = 4  // attempts that share the turn; later ones take it alone in this process
+)
+
+// Update runs change in a transaction. What change reads through tx is compared
+// when it commits; if another has written to it meanwhile, change runs again on
+// fresh data, so it must not have effects of its own. An error from change
+// cancels everything and is returned as it is. Update returns
+// the revision that holds the change, and View has it by then. A change that
+// writes nothing costs nothing.
+func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
+	for n := range attempts {
+		if err := c.ctx.Err(); err != nil {
+			return 0, fmt.Errorf("change catalog: %w", ErrClosed)
+		}
+		revision, done, err := c.attempt(ctx, n >= politeness, change)
+		if done || err != nil {
+			return revision, err
+		}
+		if _, err := c.Wait(ctx, revision); err != nil {
+			return 0, fmt.Errorf("change catalog: %w", err)
+		}
+		if n > 0 {
+			if err := sleep(ctx, rand.N(time.Duration(min(n, 20))*time.Millisecond)); err != nil {
+				return 0, fmt.Errorf("change catalog: %w", err)
+			}
+		}
+	}
+	return 0, fmt.Errorf("change catalog: %w: the same records were changed by others %d times in a row, try again", ErrConflict, attempts)
+}
+
+// attempt runs change once. If it was not done for a conflict, revision is what
+// the view must reach before the next attempt makes sense.
+func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) error) (revision int64, done bool, err error) {
+	if alone {
+		c.turn.Lock()
+		defer c.turn.Unlock()
+	} else {
+		c.turn.RLock()
+		defer c.turn.RUnlock()
+	}
+	view := c.View()
+	tx := newTx(view, c.sealer)
+	if err := change(tx); err != nil {
+		return 0, false, err
+	}
+	tx.dropUnchanged()
+	compare, ops, err := tx.commit()
+	if err != nil {
+		return 0, false, err
+	}
+	if len(ops) == 0 {
+		return view.Revision, true, nil
+	}
+	if len(compare) > maxOps || len(ops) > maxOps {
+		return 0, false, fmt.Errorf("%w: a change reads %d and writes %d records, the most is %d", ErrInvalid, len(compare), len(ops), maxOps)
+	}
+	ok, revision, err := c.store.transact(ctx, compare, ops)
+	if err != nil {
+		return 0, false, fmt.Errorf("change catalog: %w", err)
+	}
+	if !ok {
+		return revision, false, nil
+	}
+	c.noteAudit(tx)
+	if _, err := c.Wait(ctx, revision); err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
+		return revision, true, err
+	}
+	return revision, true, nil // committed, even if the caller did not wait to see it
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Lock takes the cluster-wide lock called name, waiting for whoever has it. It
+// ends with unlock, or half a minute after this process has died. It keeps
+// two proxies from doing the same work; it does not make a late write safe.
+func (c *Catalog) Lock(ctx context.Context, name string) (unlock func(), err error) {
+	if err := validID("lock", name); err != nil {
+		return nil, err
+	}
+	return c.store.mutex(ctx, name)
+}
+
+// Secret returns a secret in the clear, or ErrNotFound.
+func (c *Catalog) Secret(name string) ([]byte, error) {
+	s, ok := c.View().secrets[name]
+	if !ok {
+		return nil, fmt.Errorf("secret %q: %w", name, ErrNotFound)
+	}
+	return c.sealer.open(name, s.value)
+}
+
+// Err returns ErrBroken once the store has met a fault after which it
+// acknowledges nothing, else nil. Views are still served then.
+func (c *Catalog) Err() error { return c.store.err() }
+
+// Close stops the store and gives the directory back. It may be called twice.
+func (c *Catalog) Close() error {
+	c.cancel()
+	c.wg.Wait()
+	return c.store.close()
+}

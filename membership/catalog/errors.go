@@ -1,0 +1,27 @@
+package catalog
+
+import "errors"
+
+// Errors that callers tell apart with errors.Is.
+var (
+	// ErrNotFound reports that a record does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists reports that a record with that name exists already.
+	ErrExists = errors.New("exists already")
+	// ErrConflict reports that others kept changing what a change had read, or
+	// that a command does not fit the state a record is in.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid reports a name or a value that the catalog does not take.
+	ErrInvalid = errors.New("invalid")
+	// ErrLocked reports that another process has the catalog's directory open.
+	ErrLocked = errors.New("catalog is in use by another process")
+	// ErrCorrupt reports that the catalog's files are damaged.
+	ErrCorrupt = errors.New("catalog is damaged")
+	// ErrBroken reports that the store met a fault, such as a failed fsync,
+	// after which it acknowledges nothing until the process starts again.
+	ErrBroken = errors.New("catalog store has stopped")
+	// ErrClosed reports use after Close.
+	ErrClosed = errors.New("catalog is closed")
+	// ErrWrongKey reports that a secret was sealed under another key.
+	ErrWrongKey = errors.New("sealed under another key")
+)

@@ -1,0 +1,421 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/codes"
+
+	"portico/internal/zapslog"
+)
+
+// What the embedded store is set to, and why.
+const (
+	tick     = 50 * time.Millisecond  // heartbeat between proxies; half of etcd's default finds a dead leader in under a second
+	election = 500 * time.Millisecond // ten ticks, as etcd advises
+
+	walSegment  = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
+	quota       = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
+	defragAfter = 64        // MB that a start must be able to win back before it rewrites the file
+	keepRevs    = "1000"    // revisions kept for watchers that fell behind
+	maxOps      = 16384     // comparisons or writes in one transaction
+	maxRequest  = 4 << 20   // bytes of one transaction
+
+	startTimeout = 30 * time.Second // for the server to read its files
+	closeTimeout = 10 * time.Second // for the server to stop; after a fault it may never
+	opTimeout    = 10 * time.Second // for one operation whose caller set no deadline
+	leaseSeconds = 30               // a lock of a dead process is free after this
+)
+
+var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
+
+// store is the small part of etcd that the catalog uses: get, list, transact
+// with comparisons, watch from a revision, lock. The client speaks to the server
+// by function calls, so that there is no socket that others could find; nothing
+// listens for peers either while there is one proxy.
+type store struct {
+	logger *slog.Logger
+	lock   *fileutil.LockedFile
+	etcd   *embed.Etcd
+	client *clientv3.Client
+
+	broken    chan struct{} // closed by the first fault
+	fault     atomic.Pointer[string]
+	faultOnce sync.Once
+
+	sessionMu sync.Mutex
+	session   *concurrency.Session // of the locks; nil until the first
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// item is one key with its value and the revision that wrote it.
+type item struct {
+	key      string
+	value    []byte
+	revision int64
+}
+
+// openStore locks dir and starts the server in it. It returns once the server
+// has read its files; a leader may not be there yet.
+func openStore(o Options) (*store, error) {
+	setSegmentSize()
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	lock, err := fileutil.TryLockFile(filepath.Join(o.Dir, "lock"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if errors.Is(err, fileutil.ErrLocked) {
+		return nil, fmt.Errorf("%w: %s belongs to a running portico; stop it or use another --dir", ErrLocked, o.Dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
+	}
+	s := &store{logger: o.Logger, lock: lock, broken: make(chan struct{})}
+	if err := s.start(o); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// start runs the server. Etcd answers damaged files with panics and with fatal
+// log entries; both end the goroutine it is started in and become an error here.
+func (s *store) start(o Options) error {
+	data := filepath.Join(o.Dir, "etcd")
+	if err := checkFiles(data); err != nil {
+		return fmt.Errorf("%w: %w; restore a backup into an empty directory", ErrCorrupt, err)
+	}
+	cfg := s.config(o, data)
+	type outcome struct {
+		etcd *embed.Etcd
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		out := outcome{err: ErrCorrupt} // what is left if the goroutine ends without an answer
+		defer func() {
+			if p := recover(); p != nil {
+				out = outcome{err: fmt.Errorf("%w: %v", ErrCorrupt, p)}
+			} else if why := s.fault.Load(); why != nil {
+				out = outcome{err: fmt.Errorf("%w: %s", ErrCorrupt, *why)}
+			}
+			done <- out
+		}()
+		e, err := embed.StartEtcd(cfg)
+		out = outcome{etcd: e, err: err}
+	}()
+	select {
+	case out := <-done:
+		if errors.Is(out.err, ErrCorrupt) {
+			return fmt.Errorf("%w; the files under %s were left as they are, restore a backup into an empty directory", out.err, data)
+		}
+		if out.err != nil {
+			return fmt.Errorf("start store: %w", out.err)
+		}
+		s.etcd = out.etcd
+	case <-time.After(startTimeout):
+		return fmt.Errorf("start store: reading %s took longer than %s", data, startTimeout)
+	}
+	s.client = v3client.New(s.etcd.Server)
+	return nil
+}
+
+func (s *store) config(o Options, data string) *embed.Config {
+	host := o.Listen
+	if _, port, err := net.SplitHostPort(host); err != nil || port == "0" {
+		host = "127.0.0.1:7445"
+	}
+	peer := url.URL{Scheme: "http", Host: host}
+
+	cfg := embed.NewConfig()
+	cfg.Name = o.Name
+	cfg.Dir = data
+	cfg.TickMs = uint(tick.Milliseconds())
+	cfg.ElectionMs = uint(election.Milliseconds())
+	cfg.ListenPeerUrls = nil
+	cfg.ListenClientUrls = nil
+	cfg.AdvertisePeerUrls = []url.URL{peer}
+	cfg.AdvertiseClientUrls = nil
+	cfg.InitialCluster = o.Name + "=" + peer.String()
+	cfg.InitialClusterToken = "portico"
+	cfg.AutoCompactionMode = embed.CompactorModeRevision
+	cfg.AutoCompactionRetention = keepRevs
+	cfg.QuotaBackendBytes = quota
+	cfg.BootstrapDefragThresholdMegabytes = defragAfter
+	cfg.MaxTxnOps = maxOps
+	cfg.MaxRequestBytes = maxRequest
+	cfg.BackendBatchInterval = 50 * time.Millisecond
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapslog.New(
+		slog.New(&quiet{s.logger.Handler()}),
+		zap.WithFatalHook(faultHook{s}), zap.WithPanicHook(faultHook{s})))
+	return cfg
+}
+
+// faultHook ends the goroutine that met a fault, where etcd would end the
+// process: the store then acknowledges nothing any more, and the traffic goes on
+// with the last view.
+type faultHook struct{ s *store }
+
+func (h faultHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
+	why := e.Message
+	for _, f := range fields {
+		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
+			why += ": " + err.Error()
+		}
+	}
+	h.s.fail(why)
+	runtime.Goexit()
+}
+
+// fail marks the store as broken, for good.
+func (s *store) fail(why string) {
+	s.faultOnce.Do(func() {
+		s.fault.Store(&why)
+		close(s.broken)
+	})
+}
+
+// err returns the fault that broke the store, or nil.
+func (s *store) err() error {
+	if why := s.fault.Load(); why != nil {
+		return fmt.Errorf("%w: %s; changes are refused until portico starts again on a healthy disk", ErrBroken, *why)
+	}
+	return nil
+}
+
+// do runs one operation with a deadline, and gives up at once when the store
+// breaks meanwhile.
+func (s *store) do(ctx context.Context, op func(context.Context) error) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-s.broken:
+			cancel()
+		case <-stop:
+		}
+	}()
+	err := op(ctx)
+	if err == nil {
+		return nil
+	}
+	if fault := s.err(); fault != nil {
+		return fault
+	}
+	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+		return cause
+	}
+	return err
+}
+
+// ready waits until a leader is known, or ctx ends.
+func (s *store) ready(ctx context.Context) {
+	select {
+	case <-s.etcd.Server.ReadyNotify():
+	case <-s.broken:
+	case <-ctx.Done():
+	}
+}
+
+// read is do for operations without effect: it repeats them while the cluster is
+// between leaders.
+func (s *store) read(ctx context.Context, op func(context.Context) error) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		for {
+			err := op(ctx)
+			var e rpctypes.EtcdError
+			if !errors.As(err, &e) || e.Code() != codes.Unavailable {
+				return err
+			}
+			if sleep(ctx, tick/2) != nil {
+				return err
+			}
+		}
+	})
+}
+
+// get reads one key.
+func (s *store) get(ctx context.Context, key string) (it item, found bool, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		r, err := s.client.Get(ctx, key)
+		if err == nil && len(r.Kvs) == 1 {
+			it, found = item{key, r.Kvs[0].Value, r.Kvs[0].ModRevision}, true
+		}
+		return err
+	})
+	return it, found, err
+}
+
+// list reads every key that starts with prefix, and the revision at which it
+// did. Serializable asks this member's own copy only.
+func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable bool) (items []item, revision int64, err error) {
+	opts := []clientv3.OpOption{clientv3.WithPrefix()}
+	if prefix == "" {
+		opts = []clientv3.OpOption{clientv3.WithFromKey()}
+		prefix = "\x00"
+	}
+	if keysOnly {
+		opts = append(opts, clientv3.WithKeysOnly())
+	}
+	if serializable {
+		opts = append(opts, clientv3.WithSerializable())
+	}
+	err = s.read(ctx, func(ctx context.Context) error {
+		r, err := s.client.Get(ctx, prefix, opts...)
+		if err != nil {
+			return err
+		}
+		revision = r.Header.Revision
+		items = make([]item, 0, len(r.Kvs))
+		for _, kv := range r.Kvs {
+			items = append(items, item{string(kv.Key), kv.Value, kv.ModRevision})
+		}
+		return nil
+	})
+	return items, revision, err
+}
+
+// transact writes everything or nothing. It reports whether the comparisons held, and
+// the store's revision then.
+func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clientv3.Op) (ok bool, revision int64, err error) {
+	err = s.do(ctx, func(ctx context.Context) error {
+		r, err := s.client.Txn(ctx).If(compare...).Then(ops...).Commit()
+		if err == nil {
+			ok, revision = r.Succeeded, r.Header.Revision
+		}
+		return err
+	})
+	return ok, revision, err
+}
+
+// watch delivers everything that happens from revision on.
+func (s *store) watch(ctx context.Context, revision int64) clientv3.WatchChan {
+	return s.client.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(revision))
+}
+
+// mutex takes the lock called name and returns the call that gives it back. It is
+// bound to a lease, so a process that dies loses it.
+func (s *store) mutex(ctx context.Context, name string) (func(), error) {
+	session, err := s.lockSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(session.Ctx(), cancel)
+	defer stop()
+	m := concurrency.NewMutex(session, "locks/"+name)
+	if err := m.Lock(ctx); err != nil {
+		return nil, fmt.Errorf("lock %q: %w", name, err)
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+		defer cancel()
+		_ = m.Unlock(ctx) // the lease ends the lock if this does not
+	}, nil
+}
+
+// lockSession returns the lease that all locks of this process hang on, with a
+// new one after the old has run out.
+func (s *store) lockSession(ctx context.Context) (*concurrency.Session, error) {
+	s.sessionMu.Lock()
+	defer s.sessionMu.Unlock()
+	if s.session != nil {
+		select {
+		case <-s.session.Done():
+		default:
+			return s.session, nil
+		}
+	}
+	var id clientv3.LeaseID
+	err := s.do(ctx, func(ctx context.Context) error {
+		l, err := s.client.Grant(ctx, leaseSeconds)
+		if err == nil {
+			id = l.ID
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("grant lease: %w", err)
+	}
+	session, err := concurrency.NewSession(s.client, concurrency.WithLease(id))
+	if err != nil {
+		return nil, fmt.Errorf("keep lease: %w", err)
+	}
+	s.session = session
+	return session, nil
+}
+
+// close stops the server and gives the directory back. It may be called twice.
+func (s *store) close() error {
+	s.closeOnce.Do(func() {
+		s.sessionMu.Lock()
+		if s.session != nil && s.err() == nil {
+			_ = s.session.Close()
+		}
+		s.sessionMu.Unlock()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = s.client.Close()
+			s.etcd.Close()
+		}()
+		select {
+		case <-done:
+			s.closeErr = s.lock.Close()
+		case <-time.After(closeTimeout):
+			// Only a store that met a fault hangs here. Its lock stays until the
+			// process ends, because its files may still be open.
+			s.closeErr = errors.Join(s.err(), fmt.Errorf("the store did not stop within %s", closeTimeout))
+		}
+	})
+	return s.closeErr
+}
+
+// quiet lowers etcd's level by one: what it calls information is of use to those
+// who debug it only.
+type quiet struct{ slog.Handler }
+
+func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return q.Handler.Enabled(ctx, lower(l))
+}
+
+func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lower(r.Level)
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q *quiet) WithAttrs(a []slog.Attr) slog.Handler { return &quiet{q.Handler.WithAttrs(a)} }
+func (q *quiet) WithGroup(n string) slog.Handler      { return &quiet{q.Handler.WithGroup(n)} }
+
+func lower(l slog.Level) slog.Level {
+	if l == slog.LevelInfo {
+		return slog.LevelDebug
+	}
+	return l
+}

@@ -1,0 +1,67 @@
+package catalog
+
+import (
+	"context"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// follow keeps the view in step with the store until Close.
+func (c *Catalog) follow() {
+	for wait := time.Duration(0); c.ctx.Err() == nil; wait = min(2*wait+50*time.Millisecond, 2*time.Second) {
+		if wait > 0 {
+			if sleep(c.ctx, wait) != nil {
+				return
+			}
+			// The watch ended: the store was compacted past our revision, or is in
+			// trouble. Everything is read again.
+			view, err := c.load(c.ctx, false)
+			if err != nil {
+				if c.ctx.Err() == nil {
+					c.logger.Warn("catalog cannot be read again, serving the last known state", "error", err)
+				}
+				continue
+			}
+			if view.Revision >= c.View().Revision {
+				c.publish(view, true)
+			}
+			wait = 0
+		}
+		c.watch()
+	}
+}
+
+// watch applies changes to the view until the watch ends.
+func (c *Catalog) watch() {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	for r := range c.store.watch(ctx, c.View().Revision+1) {
+		if r.Err() != nil {
+			if ctx.Err() == nil {
+				c.logger.Info("catalog watch ended", "error", r.Err())
+			}
+			return
+		}
+		if len(r.Events) > 0 {
+			c.apply(r.Events)
+		}
+	}
+}
+
+// apply publishes the view that the events lead to. The store delivers all events
+// of a revision together, so a view never holds half a change.
+func (c *Catalog) apply(events []*clientv3.Event) {
+	b := newBuilder(c.View())
+	for _, e := range events {
+		key := string(e.Kv.Key)
+		if e.Type == clientv3.EventTypeDelete {
+			b.del(key)
+			continue
+		}
+		if err := b.put(item{key, e.Kv.Value, e.Kv.ModRevision}); err != nil {
+			c.logger.Error("catalog record ignored", "key", key, "error", err)
+		}
+	}
+	c.publish(b.finish(events[len(events)-1].Kv.ModRevision), b.changed)
+}

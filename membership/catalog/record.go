@@ -1,0 +1,109 @@
+package catalog
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"time"
+)
+
+// The keys of the catalog. Each collection also has a key under gen/ that every
+// change of the collection touches, so that a transaction that read a whole
+// collection has one thing to compare.
+const (
+	keySettings  = "settings"
+	preSites     = "sites/"
+	preReleases  = "releases/" // SITE/DIGEST
+	preDeploys   = "deploys/"
+	preMembers   = "members/"
+	preInvites   = "invites/"
+	preInstances = "instances/"
+	preAccounts  = "accounts/"
+	preTokens    = "tokens/"
+	preSecrets   = "secrets/" // sealed, in the view only as they are
+	preAudit     = "audit/"   // not in the view
+	preStore     = "store/"   // raw storage for certificates, not in the view
+	preGen       = "gen/"
+)
+
+// maxRecord is the largest record: the store is for names, digests and states,
+// files travel by digest.
+const maxRecord = 64<<10 - 1
+
+// ClusterSettings are the settings of the whole cluster. Stored under settings.
+type ClusterSettings struct {
+	ID      string       `json:"id"` // random, made by the first proxy, never changes
+	Created time.Time    `json:"created"`
+	ACME    ACMESettings `json:"acme,omitzero"`
+}
+
+// ACMESettings say where certificates for public names come from. A proxy's
+// configuration file may override them for that proxy.
+type ACMESettings struct {
+	Directory string `json:"directory,omitempty"` // https URL; empty: Let's Encrypt
+	Email     string `json:"email,omitempty"`     // contact of the account; may be empty
+	Root      string `json:"root,omitempty"`      // PEM of the authority that the directory's own certificate chains to; empty: the system's
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum ends a record with a sum over its key and its bytes. The database
+// underneath does not sum its pages, so this is what finds a flipped bit.
+func sum(key string, data []byte) []byte {
+	c := crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, data)
+	out := make([]byte, 0, len(data)+9)
+	out = append(out, data...)
+	out = append(out, '\n')
+	return hex.AppendEncode(out, []byte{byte(c >> 24), byte(c >> 16), byte(c >> 8), byte(c)})
+}
+
+// unsum returns the bytes of a record whose sum is right.
+func unsum(key string, value []byte) ([]byte, error) {
+	n := len(value) - 9
+	if n < 0 || value[n] != '\n' || !bytes.Equal(sum(key, value[:n])[n:], value[n:]) {
+		return nil, fmt.Errorf("%w: record %q does not match its checksum", ErrCorrupt, key)
+	}
+	return value[:n:n], nil
+}
+
+// encode writes a record as JSON with its sum.
+func encode(key string, record any) ([]byte, error) {
+	data, err := json.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encode %q: %w", key, err)
+	}
+	if len(data) > maxRecord {
+		return nil, fmt.Errorf("%w: record %q has %d bytes, the most is %d", ErrInvalid, key, len(data), maxRecord)
+	}
+	return sum(key, data), nil
+}
+
+// decode reads a record. Fields that it does not know are ignored: a newer
+// proxy of the same cluster may have written them.
+func decode[T any](key string, value []byte) (*T, error) {
+	data, err := unsum(key, value)
+	if err != nil {
+		return nil, err
+	}
+	record := new(T)
+	if err := json.Unmarshal(data, record); err != nil {
+		return nil, fmt.Errorf("%w: record %q: %w", ErrCorrupt, key, err)
+	}
+	return record, nil
+}
+
+// clone copies a record deeply, so that what a change does to it cannot reach
+// the view.
+func clone[T any](r *T) T {
+	var out T
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("BUG: clone %T: %v", r, err))
+	}
+	return out
+}

@@ -1,0 +1,244 @@
+package catalog
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// View is the catalog at one revision: whole, immutable, shared by all readers.
+// Nobody may change what it points to.
+type View struct {
+	Revision  int64
+	ClusterID string
+	Settings  ClusterSettings
+	Sites     map[string]*Site
+	Releases  map[string]map[string]*Release // site, digest
+	Deploys   []*Deploy                      // newest first
+	Members   map[string]*Member
+	Invites   map[string]*Invite
+	Instances map[string]*Instance
+	Accounts  map[string]*Account
+	Tokens    map[string]*Token
+
+	deploys map[string]*Deploy
+	secrets map[string]sealed
+}
+
+// sealed is a secret as it is stored, and the revision that wrote it.
+type sealed struct {
+	value    []byte
+	revision int64
+}
+
+// Deploy returns the deploy called id, or nil.
+func (v *View) Deploy(id string) *Deploy { return v.deploys[id] }
+
+// SecretRevision returns the revision at which the secret called name last
+// changed, 0 if there is none. Who uses a secret reads it again when this moves.
+func (v *View) SecretRevision(name string) int64 { return v.secrets[name].revision }
+
+// record returns the record under a key of the store, or nil.
+func (v *View) record(key string) any {
+	prefix, name := splitKey(key)
+	switch prefix {
+	case keySettings:
+		if v.ClusterID != "" {
+			return &v.Settings
+		}
+	case preSites:
+		return orNil(v.Sites, name)
+	case preReleases:
+		site, digest, _ := strings.Cut(name, "/")
+		return orNil(v.Releases[site], digest)
+	case preDeploys:
+		return orNil(v.deploys, name)
+	case preMembers:
+		return orNil(v.Members, name)
+	case preInvites:
+		return orNil(v.Invites, name)
+	case preInstances:
+		return orNil(v.Instances, name)
+	case preAccounts:
+		return orNil(v.Accounts, name)
+	case preTokens:
+		return orNil(v.Tokens, name)
+	}
+	return nil
+}
+
+// orNil keeps a nil pointer from becoming a record.
+func orNil[T any](m map[string]*T, name string) any {
+	if r, ok := m[name]; ok {
+		return r
+	}
+	return nil
+}
+
+func emptyView() *View {
+	return &View{
+		Sites:     map[string]*Site{},
+		Releases:  map[string]map[string]*Release{},
+		Members:   map[string]*Member{},
+		Invites:   map[string]*Invite{},
+		Instances: map[string]*Instance{},
+		Accounts:  map[string]*Account{},
+		Tokens:    map[string]*Token{},
+		deploys:   map[string]*Deploy{},
+		secrets:   map[string]sealed{},
+	}
+}
+
+// builder makes the next view from the last one and what has changed since. Each
+// map is copied at its first change only.
+type builder struct {
+	v       *View
+	own     map[string]bool // collections whose map has been copied
+	changed bool            // something that readers can see differs
+}
+
+func newBuilder(from *View) *builder {
+	v := *from
+	return &builder{v: &v, own: map[string]bool{}}
+}
+
+// finish returns the view at revision.
+func (b *builder) finish(revision int64) *View {
+	if b.own[preDeploys] {
+		b.v.Deploys = slices.SortedFunc(maps.Values(b.v.deploys), func(x, y *Deploy) int { return cmp.Compare(y.ID, x.ID) })
+	}
+	b.v.Revision = revision
+	return b.v
+}
+
+// put takes in one written key. On an error the view is as before.
+func (b *builder) put(it item) error {
+	prefix, name := splitKey(it.key)
+	var err error
+	switch prefix {
+	case keySettings:
+		var s *ClusterSettings
+		if s, err = decode[ClusterSettings](it.key, it.value); err == nil {
+			b.v.Settings, b.v.ClusterID = *s, s.ID
+		}
+	case preSites:
+		err = put(b, prefix, &b.v.Sites, name, it)
+	case preReleases:
+		err = b.putRelease(name, it)
+	case preDeploys:
+		err = put(b, prefix, &b.v.deploys, name, it)
+	case preMembers:
+		err = put(b, prefix, &b.v.Members, name, it)
+	case preInvites:
+		err = put(b, prefix, &b.v.Invites, name, it)
+	case preInstances:
+		err = put(b, prefix, &b.v.Instances, name, it)
+	case preAccounts:
+		err = put(b, prefix, &b.v.Accounts, name, it)
+	case preTokens:
+		err = put(b, prefix, &b.v.Tokens, name, it)
+	case preSecrets:
+		writable(b, prefix, &b.v.secrets)
+		b.v.secrets[name] = sealed{it.value, it.revision}
+	default:
+		return nil // not in the view, or of a newer version
+	}
+	b.changed = b.changed || err == nil
+	return err
+}
+
+// del takes in one deleted key.
+func (b *builder) del(key string) {
+	prefix, name := splitKey(key)
+	switch prefix {
+	case preSites:
+		del(b, prefix, &b.v.Sites, name)
+	case preReleases:
+		b.delRelease(name)
+	case preDeploys:
+		del(b, prefix, &b.v.deploys, name)
+	case preMembers:
+		del(b, prefix, &b.v.Members, name)
+	case preInvites:
+		del(b, prefix, &b.v.Invites, name)
+	case preInstances:
+		del(b, prefix, &b.v.Instances, name)
+	case preAccounts:
+		del(b, prefix, &b.v.Accounts, name)
+	case preTokens:
+		del(b, prefix, &b.v.Tokens, name)
+	case preSecrets:
+		del(b, prefix, &b.v.secrets, name)
+	default:
+		return
+	}
+	b.changed = true
+}
+
+func (b *builder) putRelease(name string, it item) error {
+	r, err := decode[Release](it.key, it.value)
+	if err != nil {
+		return err
+	}
+	site, digest, _ := strings.Cut(name, "/")
+	b.releasesOf(site)[digest] = r
+	return nil
+}
+
+func (b *builder) delRelease(name string) {
+	site, digest, _ := strings.Cut(name, "/")
+	of := b.releasesOf(site)
+	delete(of, digest)
+	if len(of) == 0 {
+		delete(b.v.Releases, site)
+	}
+}
+
+// releasesOf returns the site's releases as a map that may be changed.
+func (b *builder) releasesOf(site string) map[string]*Release {
+	writable(b, preReleases, &b.v.Releases)
+	if !b.own[preReleases+site] {
+		of := maps.Clone(b.v.Releases[site])
+		if of == nil {
+			of = map[string]*Release{}
+		}
+		b.v.Releases[site] = of
+		b.own[preReleases+site] = true
+	}
+	if b.v.Releases[site] == nil { // emptied and filled again in one batch
+		b.v.Releases[site] = map[string]*Release{}
+	}
+	return b.v.Releases[site]
+}
+
+func put[T any](b *builder, prefix string, m *map[string]*T, name string, it item) error {
+	r, err := decode[T](it.key, it.value)
+	if err != nil {
+		return err
+	}
+	writable(b, prefix, m)
+	(*m)[name] = r
+	return nil
+}
+
+func del[T any](b *builder, prefix string, m *map[string]T, name string) {
+	writable(b, prefix, m)
+	delete(*m, name)
+}
+
+// writable copies the map unless this builder has done so before.
+func writable[T any](b *builder, prefix string, m *map[string]T) {
+	if !b.own[prefix] {
+		*m = maps.Clone(*m)
+		b.own[prefix] = true
+	}
+}
+
+// splitKey cuts a key into its collection and the record's name.
+func splitKey(key string) (prefix, name string) {
+	if i := strings.IndexByte(key, '/'); i >= 0 {
+		return key[:i+1], key[i+1:]
+	}
+	return key, ""
+}
