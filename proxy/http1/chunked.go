@@ -1,0 +1,208 @@
+package http1
+
+import "bytes"
+
+// Chunked decodes a chunked body (RFC 9112, 7.1) strictly: sizes are 1 to 15 hexadecimal digits, every line ends in CRLF, extensions
+// are dropped and bounded, trailers are checked like header fields.
+type Chunked struct {
+	state   chunkState
+	left    int64 // data bytes left of the current chunk
+	digits  int
+	extra   int // bytes spent on lines rather than data since the body began, less what the data earned
+	trailer int // bytes of the trailer section
+}
+
+type chunkState uint8
+
+const (
+	chunkSize chunkState = iota
+	chunkExt
+	chunkSizeLF
+	chunkData
+	chunkDataCR
+	chunkDataLF
+	chunkTrailer
+	chunkDone
+)
+
+// Done reports whether the body has ended.
+func (c *Chunked) Done() bool { return c.state == chunkDone }
+
+// Next consumes input from in. It returns how many bytes of framing to skip and how many bytes of data follow them; both zero when
+// more input is needed. The caller takes skip+data bytes away before it calls again. At the end of the body it returns the trailer
+// section, with its empty line, which aliases in and is part of skip.
+func (c *Chunked) Next(in []byte, lim *Limits) (skip, data int, trailer []byte, fault Fault) {
+	i := 0
+	for {
+		switch c.state {
+		case chunkData:
+			n := int(min(c.left, int64(len(in)-i)))
+			c.left -= int64(n)
+			if c.left == 0 {
+				c.state = chunkDataCR
+			}
+			return i, n, nil, NoFault
+		case chunkTrailer:
+			n, fault := c.trailerEnd(in[i:], lim)
+			if fault != NoFault || n == 0 {
+				return i, 0, nil, fault
+			}
+			c.state = chunkDone
+			return i + n, 0, in[i : i+n], NoFault
+		case chunkDone:
+			return i, 0, nil, NoFault
+		case chunkSize, chunkExt, chunkSizeLF, chunkDataCR, chunkDataLF:
+			if i == len(in) {
+				return i, 0, nil, NoFault
+			}
+			if fault := c.framing(in[i], lim); fault != NoFault {
+				return i, 0, nil, fault
+			}
+			i++
+		}
+	}
+}
+
+// framing takes one byte that is not data.
+func (c *Chunked) framing(b byte, lim *Limits) Fault {
+	switch c.state {
+	case chunkDataCR:
+		if b != '\r' {
+			return FaultChunk
+		}
+		c.state = chunkDataLF
+		return NoFault
+	case chunkDataLF:
+		if b != '\n' {
+			return FaultChunk
+		}
+		c.state = chunkSize
+		return NoFault
+	case chunkSizeLF:
+		if b != '\n' {
+			return FaultChunk
+		}
+		if c.left == 0 {
+			c.state = chunkTrailer
+			return NoFault
+		}
+		c.digits = 0
+		c.state = chunkData
+		c.extra = int(max(0, int64(c.extra)-16-2*min(c.left, 1<<20))) // a chunk pays for a line in proportion
+		return NoFault
+	case chunkSize:
+		if charClass[b]&isHex != 0 {
+			if c.digits++; c.digits > 15 {
+				return FaultChunk
+			}
+			c.left = c.left<<4 | int64(hexValue(b))
+			return NoFault
+		}
+		if c.digits == 0 {
+			return FaultChunk
+		}
+	case chunkExt, chunkData, chunkTrailer, chunkDone:
+	}
+	return c.extension(b, lim)
+}
+
+// extension takes a byte behind a chunk's size: CR ends the line, a semicolon (white space before it is tolerated by no one but old
+// clients, so not here) starts an extension.
+func (c *Chunked) extension(b byte, lim *Limits) Fault {
+	if b == '\r' {
+		c.state = chunkSizeLF
+		return NoFault
+	}
+	if c.state == chunkSize {
+		if b != ';' {
+			return FaultChunk
+		}
+		c.state = chunkExt
+	}
+	if b < 0x20 && b != '\t' || b == 0x7f {
+		return FaultChunk
+	}
+	if c.extra++; c.extra > lim.ChunkExtra {
+		return FaultChunkExtra
+	}
+	return NoFault
+}
+
+// trailerEnd returns the length of the trailer section with its empty line, zero while it is incomplete.
+func (c *Chunked) trailerEnd(in []byte, lim *Limits) (int, Fault) {
+	if len(in) >= 1 && in[0] == '\r' {
+		if len(in) == 1 {
+			return 0, NoFault
+		}
+		if in[1] != '\n' {
+			return 0, FaultTrailers
+		}
+		return 2, NoFault
+	}
+	end, _, fault := ScanHead(in, 0)
+	if fault != NoFault {
+		return 0, fault
+	}
+	if end > lim.Trailers || end == 0 && len(in) > lim.Trailers {
+		return 0, FaultTrailers
+	}
+	return end, NoFault
+}
+
+func hexValue(b byte) byte {
+	switch {
+	case b <= '9':
+		return b - '0'
+	case b <= 'F':
+		return b - 'A' + 10
+	}
+	return b - 'a' + 10
+}
+
+// AppendTrailers appends the trailer fields that may travel, and the empty line. Framing, routing and everything that a proxy or a
+// server reads before the body must not come after it (RFC 9110, 6.5.1).
+func AppendTrailers(dst []byte, h *Head, section []byte, lim *Limits) ([]byte, Fault) {
+	h.reset(section)
+	if len(section) > 2 {
+		if f := h.parseFields(0, lim.Fields); f != NoFault {
+			return dst, FaultTrailers
+		}
+	}
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.Kind {
+		case KindHost, KindContentLength, KindTransferEncoding:
+			return dst, FaultTrailers
+		case KindOther:
+			if forbiddenTrailer(h.Name(f)) {
+				continue
+			}
+			dst = appendField(dst, h, f)
+		case KindConnection, KindHop, KindTE, KindTrailer, KindUpgrade, KindExpect, KindCookie, KindSetCookie, KindForwardedFor,
+			KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
+		}
+	}
+	return append(dst, "\r\n"...), NoFault
+}
+
+func forbiddenTrailer(name []byte) bool {
+	switch len(name) {
+	case 3:
+		return foldEq(name, "age")
+	case 4:
+		return foldEq(name, "date") || foldEq(name, "vary")
+	case 5:
+		return foldEq(name, "range")
+	case 7:
+		return foldEq(name, "expires")
+	case 8:
+		return foldEq(name, "location") || foldEq(name, "if-match") || foldEq(name, "if-range")
+	case 12:
+		return foldEq(name, "content-type")
+	case 13:
+		return foldEq(name, "cache-control") || foldEq(name, "content-range") || foldEq(name, "if-none-match")
+	case 16:
+		return foldEq(name, "content-encoding") || foldEq(name, "www-authenticate")
+	}
+	return bytes.HasPrefix(name, []byte("Sec-")) || foldPrefix(name, "access-control-")
+}

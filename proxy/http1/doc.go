@@ -1,0 +1,15 @@
+// Package http1 is HTTP/1.1 without I/O: strict parsers for heads and chunked bodies (RFC 9110, RFC 9112), the rewriting of heads on
+// their way through a proxy, and one exchange as a state machine.
+//
+// It knows bytes and not sites, sockets or clocks. A driver (packages loop and conn) moves the bytes that an [Exchange] asks for and
+// tells it what came of it; a [Handler] decides where a request goes. Nothing here allocates once an Exchange has warmed up, and
+// nothing here blocks.
+//
+// What is refused, and why, is written beside each [Fault]. Three rules where the RFCs leave a choice, the same for routing and for
+// forwarding:
+//
+//   - Field names with an underscore are dropped: CGI-like gateways read "X_Forwarded_For" and "X-Forwarded-For" as one name.
+//   - The path is forwarded byte for byte. Routing matches the path with dot segments removed; a request whose path contains an
+//     encoded slash or backslash is matched as written, never decoded. See [CleanPath].
+//   - A backslash, a fragment or a byte outside printable ASCII in the path is refused; the query may hold any printable ASCII but "#".
+package http1

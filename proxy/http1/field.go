@@ -1,0 +1,354 @@
+package http1
+
+import "bytes"
+
+// Kind says what a field name means to a proxy. Names that mean nothing to it are KindOther.
+type Kind uint8
+
+// The names that a proxy acts on.
+const (
+	KindOther Kind = iota
+	KindHost
+	KindContentLength
+	KindTransferEncoding
+	KindConnection
+	KindHop // Keep-Alive, Proxy-Connection, Proxy-Authorization, Proxy-Authenticate: one hop only
+	KindTE
+	KindTrailer
+	KindUpgrade
+	KindExpect
+	KindCookie
+	KindSetCookie
+	KindForwardedFor   // X-Forwarded-For
+	KindForwardedOther // X-Forwarded-Proto, -Host, -Port, -Server, -Prefix, -Ssl, Forwarded, X-Real-IP: only we may say these
+	KindAuthorization
+	KindPrivate // Portico-…: ours in requests
+	KindUnderscore
+	KindSetup // Sec-WebSocket-…, HTTP2-Settings: kept, except the latter, which is a hop's
+)
+
+// Field is one header field: offsets into the head that it was parsed from, so that parsing allocates and copies nothing.
+type Field struct {
+	line, nameEnd, value, valueEnd, end uint32
+	Kind                                Kind
+	named                               bool // a Connection option names it, or it must not travel for another reason
+	plain                               bool // the line is "name: value CRLF": it may be copied as it stands
+}
+
+// Head is the part that requests and responses have in common.
+type Head struct {
+	raw    []byte // from the first byte of the start line to the empty line's LF
+	Fields []Field
+
+	Minor     int   // HTTP/1.x
+	Length    int64 // Content-Length; -1 without
+	Chunked   bool
+	KeepAlive bool // what version and Connection say
+	Trailer   bool // a Trailer field stands in the head
+
+	hasConnection bool
+	upgrade       bool // Connection names upgrade
+	upgradeTo     []byte
+	lengths       int
+	codings       int
+	hosts         int
+	host          int // index in Fields
+	cookies       int
+	forwardedFor  int
+}
+
+// Raw is the head as received. It is valid until the exchange ends.
+func (h *Head) Raw() []byte { return h.raw }
+
+// Name and Value of a field of this head; they alias the input.
+func (h *Head) Name(f *Field) []byte { return h.raw[f.line:f.nameEnd] }
+
+// Value of a field without the white space around it; it aliases the input.
+func (h *Head) Value(f *Field) []byte { return h.raw[f.value:f.valueEnd] }
+
+// Get returns the value of the first field with a name, given in lower case; nil without one. It walks all fields.
+func (h *Head) Get(name string) []byte {
+	for i := range h.Fields {
+		if foldEq(h.Name(&h.Fields[i]), name) {
+			return h.Value(&h.Fields[i])
+		}
+	}
+	return nil
+}
+
+func (h *Head) reset(raw []byte) {
+	fields := h.Fields[:0]
+	*h = Head{raw: raw, Fields: fields, Length: -1, host: -1}
+}
+
+// kindOf classifies a field name.
+func kindOf(name []byte) Kind {
+	if k := kindByLength(name); k != KindOther {
+		return k
+	}
+	switch lower(name[0]) {
+	case 'x':
+		if foldPrefix(name, "x-forwarded-") {
+			return KindForwardedOther
+		}
+	case 'p':
+		if foldPrefix(name, "portico-") {
+			return KindPrivate
+		}
+	}
+	return KindOther
+}
+
+// kindByLength knows the names that stand alone. The switch on the length leaves one or two comparisons for a name.
+func kindByLength(name []byte) Kind {
+	switch len(name) {
+	case 2:
+		return pick(name, "te", KindTE)
+	case 4:
+		return pick(name, "host", KindHost)
+	case 6:
+		if lower(name[0]) == 'e' {
+			return pick(name, "expect", KindExpect)
+		}
+		return pick(name, "cookie", KindCookie)
+	case 7:
+		if lower(name[0]) == 't' {
+			return pick(name, "trailer", KindTrailer)
+		}
+		return pick(name, "upgrade", KindUpgrade)
+	case 9:
+		if lower(name[0]) == 'x' {
+			return pick(name, "x-real-ip", KindForwardedOther)
+		}
+		return pick(name, "forwarded", KindForwardedOther)
+	case 10:
+		switch lower(name[0]) {
+		case 'c':
+			return pick(name, "connection", KindConnection)
+		case 'k':
+			return pick(name, "keep-alive", KindHop)
+		case 's':
+			return pick(name, "set-cookie", KindSetCookie)
+		}
+	case 13:
+		return pick(name, "authorization", KindAuthorization)
+	case 14:
+		if lower(name[0]) == 'h' {
+			return pick(name, "http2-settings", KindHop)
+		}
+		return pick(name, "content-length", KindContentLength)
+	case 15:
+		return pick(name, "x-forwarded-for", KindForwardedFor)
+	case 16:
+		return pick(name, "proxy-connection", KindHop)
+	case 17:
+		return pick(name, "transfer-encoding", KindTransferEncoding)
+	case 18:
+		return pick(name, "proxy-authenticate", KindHop)
+	case 19:
+		return pick(name, "proxy-authorization", KindHop)
+	}
+	return KindOther
+}
+
+func pick(name []byte, s string, k Kind) Kind {
+	if foldEq(name, s) {
+		return k
+	}
+	return KindOther
+}
+
+// parseFields reads field lines from raw[at:] up to and with the empty line, which must be there.
+func (h *Head) parseFields(at, limit int) Fault {
+	raw := h.raw
+	for {
+		rest := raw[at:]
+		lf := bytes.IndexByte(rest, '\n')
+		if lf < 1 || rest[lf-1] != '\r' {
+			return FaultBareLF
+		}
+		if lf == 1 {
+			return NoFault
+		}
+		if len(h.Fields) == limit {
+			return FaultFields
+		}
+		if f := h.parseField(at, rest[:lf+1]); f != NoFault {
+			return f
+		}
+		at += lf + 1
+	}
+}
+
+// parseField reads one line, given with its CRLF, that starts at offset at.
+func (h *Head) parseField(at int, line []byte) Fault {
+	n := 0
+	under := false
+	for charClass[line[n]]&isToken != 0 { // ends at CR at the latest
+		under = under || line[n] == '_'
+		n++
+	}
+	if line[n] != ':' || n == 0 {
+		if line[0] == ' ' || line[0] == '\t' {
+			return FaultFold
+		}
+		return FaultName
+	}
+	end := len(line) - 2
+	from := n + 1
+	for from < end && (line[from] == ' ' || line[from] == '\t') {
+		from++
+	}
+	to := end
+	for to > from && (line[to-1] == ' ' || line[to-1] == '\t') {
+		to--
+	}
+	value := line[from:to]
+	if !cleanValue(value) {
+		if bytes.IndexByte(value, '\r') >= 0 {
+			return FaultBareCR
+		}
+		return FaultValue
+	}
+	kind := KindUnderscore
+	if !under {
+		kind = kindOf(line[:n])
+	}
+	h.Fields = append(h.Fields, Field{
+		line: uint32(at), nameEnd: uint32(at + n), value: uint32(at + from), valueEnd: uint32(at + to), end: uint32(at + len(line)),
+		Kind: kind, plain: from == n+2 && line[n+1] == ' ' && to == end,
+	})
+	if kind == KindOther {
+		return NoFault
+	}
+	return h.note(kind, value, len(h.Fields)-1)
+}
+
+// note draws what framing and connection handling need from a field that means something to a proxy.
+func (h *Head) note(kind Kind, value []byte, index int) Fault {
+	switch kind {
+	case KindHost:
+		h.hosts++
+		h.host = index
+	case KindContentLength:
+		n, ok := parseLength(value)
+		if !ok {
+			return FaultLength
+		}
+		h.Length = n
+		h.lengths++
+	case KindTransferEncoding:
+		h.codings++
+		h.Chunked = foldEq(value, "chunked")
+		if !h.Chunked {
+			return FaultCoding
+		}
+	case KindConnection:
+		h.hasConnection = true
+	case KindUpgrade:
+		h.upgradeTo = value
+	case KindTrailer:
+		h.Trailer = true
+	case KindCookie:
+		h.cookies++
+	case KindForwardedFor:
+		h.forwardedFor++
+	case KindOther, KindHop, KindTE, KindExpect, KindSetCookie, KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
+	}
+	return NoFault
+}
+
+// frame checks that the message has exactly one length and settles KeepAlive and what Connection names.
+func (h *Head) frame() Fault {
+	switch {
+	case h.lengths > 1, h.lengths > 0 && h.codings > 0:
+		return FaultTwoLengths
+	case h.codings > 1:
+		return FaultCoding
+	case h.codings > 0 && h.Minor == 0:
+		return FaultCoding
+	}
+	h.KeepAlive = h.Minor == 1
+	if !h.hasConnection {
+		return NoFault
+	}
+	return h.connection()
+}
+
+// connection reads the options of every Connection field (RFC 9110, 7.6.1) and marks the fields that they name.
+func (h *Head) connection() Fault {
+	closes, keeps := false, false
+	for i := range h.Fields {
+		if h.Fields[i].Kind != KindConnection {
+			continue
+		}
+		list := h.Value(&h.Fields[i])
+		for len(list) > 0 {
+			var option []byte
+			option, list = nextOption(list)
+			switch {
+			case len(option) == 0:
+			case !allOf(option, isToken):
+				return FaultConnection
+			case foldEq(option, "close"):
+				closes = true
+			case foldEq(option, "keep-alive"):
+				keeps = true
+			case foldEq(option, "upgrade"):
+				h.upgrade = true
+			default:
+				h.nominate(option)
+			}
+		}
+	}
+	if closes {
+		h.KeepAlive = false
+	} else if keeps {
+		h.KeepAlive = true
+	}
+	return NoFault
+}
+
+func nextOption(list []byte) (option, rest []byte) {
+	if i := bytes.IndexByte(list, ','); i >= 0 {
+		return trimSpace(list[:i]), list[i+1:]
+	}
+	return trimSpace(list), nil
+}
+
+// nominate marks the fields that a Connection option names. Framing, routing, credentials and what proxies say about the client are
+// never removed on a client's word: that is how trusted headers were stripped elsewhere (CVE-2021-33197, CVE-2024-45410).
+func (h *Head) nominate(option []byte) {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.Kind {
+		case KindHost, KindContentLength, KindTransferEncoding, KindCookie, KindSetCookie, KindForwardedFor, KindForwardedOther,
+			KindAuthorization, KindPrivate, KindExpect:
+			continue
+		case KindOther, KindConnection, KindHop, KindTE, KindTrailer, KindUpgrade, KindUnderscore, KindSetup:
+		}
+		if EqualFold(h.Name(f), option) {
+			f.named = true
+		}
+	}
+}
+
+// ScanHead looks for the end of a head in b, of which the first from bytes have been scanned before. It returns the head's length
+// with its empty line, or zero and where to go on scanning. A line without CR is a fault at once, so that a client that will never
+// send CRLF is not waited for.
+func ScanHead(b []byte, from int) (end, next int, fault Fault) {
+	for {
+		i := bytes.IndexByte(b[from:], '\n')
+		if i < 0 {
+			return 0, from, NoFault
+		}
+		at := from + i
+		if at == 0 || b[at-1] != '\r' {
+			return 0, from, FaultBareLF
+		}
+		if at >= 3 && b[at-2] == '\n' {
+			return at + 1, at + 1, NoFault
+		}
+		from = at + 1
+	}
+}

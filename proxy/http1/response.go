@@ -1,0 +1,58 @@
+package http1
+
+import "bytes"
+
+// Response is a parsed response head. Its slices alias the input.
+type Response struct {
+	Head
+	Status int
+	Reason []byte
+}
+
+// ParseResponse parses a head that ScanHead delimited, as strictly as a request: an origin that is ambiguous is as dangerous to the
+// next visitor as a client.
+func ParseResponse(r *Response, head []byte, lim *Limits) Fault {
+	r.Head.reset(head)
+	r.Status, r.Reason = 0, nil
+	at, fault := r.parseLine(head)
+	if fault != NoFault {
+		return fault
+	}
+	if fault = r.parseFields(at, lim.ResponseFlds); fault != NoFault {
+		return fault
+	}
+	return r.frame()
+}
+
+// parseLine reads "HTTP/1.x SP code [SP reason] CRLF". The space before an empty reason is often missing in the wild, which is
+// harmless.
+func (r *Response) parseLine(head []byte) (int, Fault) {
+	lf := bytes.IndexByte(head, '\n')
+	if lf < 1 || head[lf-1] != '\r' {
+		return 0, FaultBareLF
+	}
+	line := head[:lf-1]
+	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[7] > '1' || line[7] < '0' || line[8] != ' ' {
+		return 0, FaultLine
+	}
+	r.Minor = int(line[7] - '0')
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return 0, FaultLine
+		}
+		r.Status = r.Status*10 + int(c-'0')
+	}
+	if r.Status < 100 || r.Status > 599 {
+		return 0, FaultStatus
+	}
+	if len(line) > 12 {
+		if line[12] != ' ' || !cleanValue(line[13:]) {
+			return 0, FaultLine
+		}
+		r.Reason = line[13:]
+	}
+	return lf + 1, NoFault
+}
+
+// bodyless reports whether an answer with this status never has a body, whatever its fields say (RFC 9112, 6.3).
+func bodyless(status int) bool { return status < 200 || status == 204 || status == 304 }

@@ -1,0 +1,86 @@
+package http1_test
+
+import (
+	"bufio"
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"portico/proxy/http1"
+)
+
+func TestParseResponseRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name, raw string
+		want      http1.Fault
+	}{
+		{"both lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultTwoLengths},
+		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths},
+		{"coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", http1.FaultCoding},
+		{"coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultCoding},
+		{"negative", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", http1.FaultLength},
+		{"fold", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", http1.FaultFold},
+		{"bare LF", "HTTP/1.1 200 OK\nA: b\n\n", http1.FaultBareLF},
+		{"bare CR", "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", http1.FaultBareCR},
+		{"bare CR in reason", "HTTP/1.1 200 O\rK\r\nA: b\r\n\r\n", http1.FaultLine},
+		{"status", "HTTP/1.1 099 x\r\n\r\n", http1.FaultStatus},
+		{"status 600", "HTTP/1.1 600 x\r\n\r\n", http1.FaultStatus},
+		{"short status", "HTTP/1.1 20 OK\r\n\r\n", http1.FaultLine},
+		{"version", "HTTP/2.0 200 OK\r\n\r\n", http1.FaultLine},
+		{"not HTTP", "SSH-2.0-OpenSSH_9\r\n\r\n", http1.FaultLine},
+		{"name", "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", http1.FaultName},
+		{"NUL", "HTTP/1.1 200 OK\r\nA: b\x00\r\n\r\n", http1.FaultValue},
+		{"fields", "HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 201) + "\r\n", http1.FaultFields},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			head, fault := scan(t, c.raw)
+			if fault == http1.NoFault {
+				fault = http1.ParseResponse(new(http1.Response), head, &limits)
+			}
+			if fault != c.want {
+				t.Errorf("got %v, want %v", fault, c.want)
+			}
+		})
+	}
+}
+
+func TestParseResponseAccepts(t *testing.T) {
+	for _, raw := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", "HTTP/1.1 200 \r\nA: b\r\n\r\n", "HTTP/1.1 200\r\nA: b\r\n\r\n", "HTTP/1.0 404 Not Found\r\n\r\n",
+		"HTTP/1.1 200 \xfcber\r\n\r\n",
+	} {
+		head, _ := scan(t, raw)
+		var r http1.Response
+		if fault := http1.ParseResponse(&r, head, &limits); fault != http1.NoFault {
+			t.Errorf("%q: %v", raw, fault)
+		}
+	}
+}
+
+// FuzzResponse holds the parser against the standard library's.
+func FuzzResponse(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello"))
+	f.Add([]byte("HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"))
+	f.Add([]byte("HTTP/1.0 304 Not Modified\r\nContent-Length: 7\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		end, _, fault := http1.ScanHead(raw, 0)
+		if fault != http1.NoFault || end == 0 {
+			return
+		}
+		var r http1.Response
+		if http1.ParseResponse(&r, raw[:end], &limits) != http1.NoFault {
+			return
+		}
+		std, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw[:end])), &http.Request{Method: "GET"})
+		if err != nil {
+			t.Fatalf("net/http refuses %q: %v", raw[:end], err)
+		}
+		if std.StatusCode != r.Status || r.Chunked != (len(std.TransferEncoding) == 1) && r.Status >= 200 && r.Status != 204 && r.Status != 304 {
+			t.Fatalf("unlike: %q", raw[:end])
+		}
+		if r.Length > 0 && std.ContentLength != r.Length && r.Status >= 200 && r.Status != 204 && r.Status != 304 {
+			t.Fatalf("lengths unlike: %q: %d %d", raw[:end], r.Length, std.ContentLength)
+		}
+	})
+}

@@ -1,0 +1,289 @@
+package http1
+
+// Edits are the changes to a request on its way to an upstream. The zero value forwards it as received, less what is only this
+// hop's business. All slices must stay as they are until the exchange has finished.
+type Edits struct {
+	Path        []byte // path to forward, nil: as received; the query follows unchanged
+	Host        []byte // Host to forward, nil: as received
+	StripCookie string // a cookie that the upstream must not see, "": none
+	Fields      []byte // complete lines to add, each with CRLF
+	Client      []byte // the peer's address, added to X-Forwarded-For; nil: no X-Forwarded fields are written
+	HTTPS       bool   // what X-Forwarded-Proto says
+	Trusted     bool   // the peer is a proxy whose X-Forwarded-… fields are kept, with Client added to the chain
+
+	// AnswerFields are complete lines to add to the final answer, each with CRLF: Set-Cookie, Strict-Transport-Security.
+	AnswerFields []byte
+}
+
+// framing of a message as it is sent on.
+type framing uint8
+
+const (
+	frameNone    framing = iota // no body, and no field says so
+	frameLength                 // Content-Length
+	frameChunked                // Transfer-Encoding: chunked
+	frameClose                  // until the connection closes; answers only
+)
+
+// AppendRequest appends the head to send to an upstream. With keepExpect, a client's 100-continue is passed on; upgrade names the
+// protocol that a site lets through, nil for none.
+func AppendRequest(dst []byte, r *Request, e *Edits, keepExpect bool, upgrade []byte) []byte {
+	dst = append(dst, r.Method...)
+	dst = append(dst, ' ')
+	switch {
+	case e.Path != nil:
+		dst = append(dst, e.Path...)
+	case len(r.Path) == 0:
+		dst = append(dst, emptyPath(r)...)
+	default:
+		dst = append(dst, r.Path...)
+	}
+	if r.hasQuery {
+		dst = append(dst, '?')
+		dst = append(dst, r.Query...)
+	}
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	if e.Host != nil {
+		dst = append(dst, e.Host...)
+	} else {
+		dst = append(dst, r.Host...)
+	}
+	dst = append(dst, "\r\n"...)
+	dst = appendRequestFields(dst, r, e, keepExpect)
+	dst = appendForwarded(dst, r, e)
+	dst = append(dst, e.Fields...)
+	dst = appendFraming(dst, requestFraming(r), r.Length)
+	if upgrade != nil {
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// emptyPath is what an absolute-form target without a path asks for (RFC 9112, 3.2.4).
+func emptyPath(r *Request) string {
+	if string(r.Method) == "OPTIONS" && !r.hasQuery {
+		return "*"
+	}
+	return "/"
+}
+
+func requestFraming(r *Request) framing {
+	switch {
+	case r.Chunked:
+		return frameChunked
+	case r.Length >= 0:
+		return frameLength
+	}
+	return frameNone
+}
+
+// appendRequestFields copies what travels, in order. Runs of lines that need no change are copied as one.
+func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool) []byte {
+	from, to := uint32(0), uint32(0) // the pending run
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if requestTravels(r, e, f, keepExpect) && f.plain {
+			if f.line != to {
+				dst = append(dst, r.raw[from:to]...)
+				from = f.line
+			}
+			to = f.end
+			continue
+		}
+		if to > from {
+			dst = append(dst, r.raw[from:to]...)
+		}
+		from, to = f.end, f.end
+		switch {
+		case f.Kind == KindCookie && e.StripCookie != "":
+			dst = appendCookie(dst, &r.Head, f, e.StripCookie)
+		case requestTravels(r, e, f, keepExpect):
+			dst = appendField(dst, &r.Head, f)
+		}
+	}
+	return append(dst, r.raw[from:to]...)
+}
+
+// requestTravels reports whether a request's field goes on as it is.
+func requestTravels(r *Request, e *Edits, f *Field, keepExpect bool) bool {
+	if f.named {
+		return false
+	}
+	switch f.Kind {
+	case KindOther, KindAuthorization, KindSetup, KindSetCookie:
+		return true
+	case KindCookie:
+		return e.StripCookie == ""
+	case KindTrailer:
+		return r.Chunked
+	case KindExpect:
+		return keepExpect
+	case KindForwardedOther:
+		return e.Trusted
+	case KindHost, KindContentLength, KindTransferEncoding, KindConnection, KindHop, KindTE, KindUpgrade, KindForwardedFor, KindPrivate,
+		KindUnderscore:
+	}
+	return false
+}
+
+// appendForwarded says who the client is. Without trust, what a client claims about itself is dropped but for the chain of
+// X-Forwarded-For, which always ends with the address that we saw.
+func appendForwarded(dst []byte, r *Request, e *Edits) []byte {
+	if e.Client == nil {
+		return dst
+	}
+	dst = append(dst, "X-Forwarded-For: "...)
+	if r.forwardedFor > 0 {
+		for i := range r.Fields {
+			if f := &r.Fields[i]; f.Kind == KindForwardedFor && f.value < f.valueEnd {
+				dst = append(dst, r.Value(f)...)
+				dst = append(dst, ", "...)
+			}
+		}
+	}
+	dst = append(dst, e.Client...)
+	if e.Trusted {
+		return append(dst, "\r\n"...)
+	}
+	if e.HTTPS {
+		dst = append(dst, "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: "...)
+	} else {
+		dst = append(dst, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "...)
+	}
+	dst = append(dst, r.Host...)
+	return append(dst, "\r\n"...)
+}
+
+func appendFraming(dst []byte, f framing, length int64) []byte {
+	switch f {
+	case frameLength:
+		dst = append(dst, "Content-Length: "...)
+		dst = appendUint(dst, length)
+		return append(dst, "\r\n"...)
+	case frameChunked:
+		return append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case frameNone, frameClose:
+	}
+	return dst
+}
+
+func appendField(dst []byte, h *Head, f *Field) []byte {
+	dst = append(dst, h.Name(f)...)
+	dst = append(dst, ": "...)
+	dst = append(dst, h.Value(f)...)
+	return append(dst, "\r\n"...)
+}
+
+// AppendResponse appends the head to send to a client: framing says how its body is sent, add holds complete lines to add.
+func appendResponse(dst []byte, r *Response, frame framing, length int64, add []byte, connection string) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = appendUint(dst, int64(r.Status))
+	dst = append(dst, ' ')
+	if len(r.Reason) > 0 {
+		dst = append(dst, r.Reason...)
+	} else {
+		dst = append(dst, Reason(r.Status)...)
+	}
+	dst = append(dst, "\r\n"...)
+	dst = appendResponseFields(dst, r, frame)
+	dst = append(dst, add...)
+	dst = appendFraming(dst, frame, length)
+	dst = append(dst, connection...)
+	return append(dst, "\r\n"...)
+}
+
+func appendResponseFields(dst []byte, r *Response, frame framing) []byte {
+	from, to := uint32(0), uint32(0)
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		travels := responseTravels(f, frame)
+		if travels && f.plain {
+			if f.line != to {
+				dst = append(dst, r.raw[from:to]...)
+				from = f.line
+			}
+			to = f.end
+			continue
+		}
+		if to > from {
+			dst = append(dst, r.raw[from:to]...)
+		}
+		from, to = f.end, f.end
+		if travels {
+			dst = appendField(dst, &r.Head, f)
+		}
+	}
+	return append(dst, r.raw[from:to]...)
+}
+
+func responseTravels(f *Field, frame framing) bool {
+	if f.named {
+		return false
+	}
+	switch f.Kind {
+	case KindOther, KindSetCookie, KindAuthorization, KindSetup, KindPrivate, KindUnderscore, KindForwardedFor, KindForwardedOther,
+		KindCookie, KindExpect:
+		return true
+	case KindTrailer:
+		return frame == frameChunked
+	case KindHost, KindContentLength, KindTransferEncoding, KindConnection, KindHop, KindTE, KindUpgrade:
+	}
+	return false
+}
+
+// Reason is the reason phrase of a status that we write ourselves.
+func Reason(status int) string {
+	switch status {
+	case 200:
+		return "OK"
+	case 204:
+		return "No Content"
+	case 301:
+		return "Moved Permanently"
+	case 302:
+		return "Found"
+	case 307:
+		return "Temporary Redirect"
+	case 308:
+		return "Permanent Redirect"
+	case 304:
+		return "Not Modified"
+	case 400:
+		return "Bad Request"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 405:
+		return "Method Not Allowed"
+	case 408:
+		return "Request Timeout"
+	case 413:
+		return "Content Too Large"
+	case 414:
+		return "URI Too Long"
+	case 417:
+		return "Expectation Failed"
+	case 421:
+		return "Misdirected Request"
+	case 429:
+		return "Too Many Requests"
+	case 431:
+		return "Request Header Fields Too Large"
+	case 500:
+		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
+	case 502:
+		return "Bad Gateway"
+	case 503:
+		return "Service Unavailable"
+	case 504:
+		return "Gateway Timeout"
+	case 505:
+		return "HTTP Version Not Supported"
+	}
+	return "Status"
+}
