@@ -1,0 +1,328 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/internal/units"
+)
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// mistakes collects what is wrong, each with the value and the remedy.
+type mistakes []error
+
+func (m *mistakes) add(format string, args ...any) {
+	*m = append(*m, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+}
+
+func (m *mistakes) oneOf(name, value string, allowed ...string) {
+	if value != "" && !slices.Contains(allowed, value) {
+		m.add("%s = %q: use one of %s", name, value, strings.Join(allowed, ", "))
+	}
+}
+
+func (m *mistakes) between(name string, v, low, high int) {
+	if v < low || v > high {
+		m.add("%s = %d: it must be between %d and %d", name, v, low, high)
+	}
+}
+
+func (m *mistakes) within(name string, d units.Duration, low, high time.Duration) {
+	if d != 0 && (d.Std() < low || d.Std() > high) {
+		m.add("%s = %q: it must be between %s and %s", name, d, units.Duration(low), units.Duration(high))
+	}
+}
+
+// Validate returns every mistake in s, each error naming the setting, its value
+// and the remedy; none if s may be used. Zero values stand for defaults.
+func (s Settings) Validate() []error {
+	var m mistakes
+	s.validateKind(&m)
+	s.validatePlace(&m)
+	s.validateProcess(&m)
+	s.validateHealth(&m)
+	s.validateSession(&m)
+	s.validateRest(&m)
+	return m
+}
+
+func (s *Settings) validateKind(m *mistakes) {
+	m.oneOf("kind", string(s.Kind), string(KindRun), string(KindStatic), string(KindTomcat), string(KindHook))
+	switch s.Kind {
+	case KindRun:
+		if len(s.Run) == 0 {
+			m.add(`kind = "run" needs the command: set run = ["./server", "--port", "$PORT"]`)
+		}
+	case KindHook:
+		if s.Hook.Port == 0 {
+			m.add(`kind = "hook" needs to know where the foreign server answers: set port under [hook]`)
+		}
+	case "":
+		if len(s.Run) > 0 && s.Hook.Port != 0 {
+			m.add(`run and hook.port are both set: set kind = "run" or kind = "hook"`)
+		}
+	}
+	if s.Kind != "" && s.Kind != KindRun && len(s.Run) > 0 {
+		m.add(`run is set for a site of kind %q: remove it, or set kind = "run"`, s.Kind)
+	}
+	m.between("hook.port", s.Hook.Port, 0, 65535)
+}
+
+func (s *Settings) validatePlace(m *mistakes) {
+	seen := map[string]bool{}
+	for _, h := range s.Hosts {
+		if err := ValidHost(h); err != nil {
+			*m = append(*m, err)
+		}
+		if seen[strings.ToLower(h)] {
+			m.add("hosts names %q twice: remove one", h)
+		}
+		seen[strings.ToLower(h)] = true
+	}
+	if len(s.Hosts) > 100 {
+		m.add("hosts has %d names, the most is 100", len(s.Hosts))
+	}
+	if err := ValidMount(s.Path); s.Path != "" && err != nil {
+		*m = append(*m, err)
+	}
+	if s.Public != "" && !fs.ValidPath(s.Public) {
+		m.add("public = %q: name a folder of the archive, such as \"public\", without dot-dot", s.Public)
+	}
+	for _, d := range s.Data {
+		if !fs.ValidPath(d) || d == "." || strings.ContainsAny(d, `\:`) {
+			m.add("data names %q: name a folder inside the site, such as \"uploads\", without dot-dot", d)
+		}
+	}
+	for _, e := range s.Exclude {
+		if _, err := path.Match(e, "x"); err != nil {
+			m.add("exclude has the pattern %q, which is malformed: use * and ? and [a-z]", e)
+		}
+	}
+}
+
+func (s *Settings) validateProcess(m *mistakes) {
+	for _, c := range []struct {
+		name string
+		argv []string
+	}{{"run", s.Run}, {"hook.install", s.Hook.Install}, {"hook.activate", s.Hook.Activate}, {"hook.remove", s.Hook.Remove}, {"deploy.before", s.Deploy.Before}} {
+		if len(c.argv) > 0 && c.argv[0] == "" {
+			m.add("%s begins with an empty word: its first word is the program", c.name)
+		}
+		for _, a := range c.argv {
+			if strings.Contains(a, "\x00") {
+				m.add("%s contains a NUL byte: remove it", c.name)
+			}
+		}
+	}
+	for _, k := range sortedKeys(s.Env) {
+		switch {
+		case !validEnvName(k):
+			m.add("env has the name %q: use letters, digits and underscores, not a digit first", k)
+		case k == "PORT" || strings.HasPrefix(k, "PORTICO_"):
+			m.add("env sets %q, which portico sets itself: choose another name", k)
+		case strings.Contains(s.Env[k], "\x00"):
+			m.add("env %s contains a NUL byte: remove it", k)
+		}
+	}
+	if s.User != "" && (len(s.User) > 32 || strings.Trim(strings.ToLower(s.User), "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" || s.User[0] == '-') {
+		m.add("user = %q is not an account name", s.User)
+	}
+	if s.User == "root" || s.User == "0" {
+		m.add("user = %q: a site's process never runs as root, name another account", s.User)
+	}
+}
+
+func validEnvName(k string) bool {
+	for i := range len(k) {
+		c := k[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return k != ""
+}
+
+func (s *Settings) validateHealth(m *mistakes) {
+	h := s.Health
+	m.oneOf("health.type", h.Type, "http", "tcp")
+	if h.Path != "" && (h.Path[0] != '/' || !printable(h.Path)) {
+		m.add("health.path = %q: it must begin with / and have no spaces", h.Path)
+	}
+	if h.Host != "" && (ValidHost(h.Host) != nil || strings.HasPrefix(h.Host, "*")) {
+		m.add("health.host = %q is not a host name", h.Host)
+	}
+	if h.Status != "" {
+		if _, err := ParseStatus(h.Status); err != nil {
+			*m = append(*m, fmt.Errorf("health.status: %w", err))
+		}
+	}
+	if len(h.Body) > 1024 {
+		m.add("health.body has %d bytes, the most is 1024", len(h.Body))
+	}
+	m.within("health.interval", h.Interval, 100*time.Millisecond, time.Hour)
+	m.within("health.timeout", h.Timeout, 10*time.Millisecond, time.Hour)
+	m.between("health.rise", h.Rise, 0, 100)
+	m.between("health.fall", h.Fall, 0, 100)
+}
+
+func (s *Settings) validateSession(m *mistakes) {
+	n := s.Session
+	m.oneOf("session.sticky", n.Sticky, "cookie", "none")
+	m.oneOf("session.samesite", n.SameSite, "lax", "strict", "none")
+	if n.Cookie != "" && !token(n.Cookie) {
+		m.add("session.cookie = %q is not a cookie name: use letters, digits, hyphen and underscore", n.Cookie)
+	}
+	m.within("session.idle", n.Idle, time.Second, 365*24*time.Hour)
+	m.within("session.life", n.Life, time.Second, 365*24*time.Hour)
+	m.between("session.max", n.Max, 0, 10_000_000)
+	if n.Profile != "" && (!token(n.Profile) || len(n.Profile) > maxName) {
+		m.add("session.profile = %q is not a profile's name", n.Profile)
+	}
+}
+
+func (s *Settings) validateRest(m *mistakes) {
+	m.oneOf("policy", s.Policy, Policies()...)
+	d := s.Deploy
+	m.between("deploy.wave", d.Wave, 0, 10000)
+	m.between("deploy.keep", d.Keep, 0, 100)
+	m.within("deploy.timeout", d.Timeout, time.Second, 24*time.Hour)
+	m.within("deploy.pin", d.Pin, time.Second, 365*24*time.Hour)
+	m.within("deploy.grace", d.Grace, 100*time.Millisecond, time.Hour)
+	l := s.Limits
+	if l.Body < 0 || l.Memory < 0 {
+		m.add("limits.body and limits.memory count bytes from zero up")
+	}
+	if l.Memory > 0 && l.Memory < 4<<20 {
+		m.add("limits.memory = %q: no process starts with less than 4MiB", l.Memory)
+	}
+	m.between("limits.connections", l.Connections, 0, 1_000_000)
+	m.between("limits.files", l.Files, 0, 10_000_000)
+	m.between("limits.processes", l.Processes, 0, 1_000_000)
+	m.within("limits.queue", l.Queue, time.Millisecond, time.Hour)
+	if l.Rate != "" {
+		if _, _, err := ParseRate(l.Rate); err != nil {
+			*m = append(*m, fmt.Errorf("limits.rate: %w", err))
+		}
+	}
+	m.oneOf("tls.mode", s.TLS.Mode, "auto", "off", "internal")
+	m.oneOf("tls.redirect", s.TLS.Redirect, "auto", "on", "off")
+}
+
+// ValidHost checks one of a site's hosts: a name of letters, digits and hyphens
+// with "*." allowed as its first label, or an IP address. International names are
+// written in their ASCII form.
+func ValidHost(host string) error {
+	bad := func(why string) error {
+		return fmt.Errorf("%w: host %.80q %s; write it as shop.example.com, without scheme, port or path", ErrInvalid, host, why)
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	name, wild := strings.CutPrefix(host, "*.")
+	if name == "" || len(name) > 253 {
+		return bad("is empty or longer than 253 characters")
+	}
+	labels := strings.Split(name, ".")
+	if wild && len(labels) < 2 {
+		return bad("would match a whole top-level domain")
+	}
+	for _, l := range labels {
+		if l == "" || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+			return bad("has an empty, overlong or hyphen-edged label")
+		}
+		for _, r := range l {
+			switch {
+			case r > 127:
+				return bad("has letters beyond ASCII, use its xn-- form")
+			case r >= 'A' && r <= 'Z':
+				return bad("has capitals, use lower case")
+			case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '-', r == '_':
+			default:
+				return bad(fmt.Sprintf("contains %q", r))
+			}
+		}
+	}
+	return nil
+}
+
+// ValidMount checks a mount path: it begins with a slash and is in its simplest
+// form, so that the one that is matched is the one that is meant.
+func ValidMount(p string) error {
+	trimmed := strings.TrimSuffix(p, "/")
+	if p == "/" || (strings.HasPrefix(p, "/") && path.Clean(p) == trimmed && printable(p) && !strings.ContainsAny(p, `?#%\;"<>`) && len(p) <= 255) {
+		return nil
+	}
+	return fmt.Errorf("%w: path %.80q; write it as /shop: it begins with a slash, and has no dots, doubled slashes, escapes, spaces or query", ErrInvalid, p)
+}
+
+// printable reports whether s is ASCII without spaces and control characters.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// token reports whether s is a token of RFC 9110 section 5.6.2.
+func token(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || strings.IndexByte(`"(),/:;<=>?@[\]{}`, s[i]) >= 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128
+}
+
+// StatusRange is a set of HTTP status codes.
+type StatusRange struct {
+	set [10]uint64 // bit n of the whole: code n is in
+}
+
+// Has reports whether code is in the set.
+func (r StatusRange) Has(code int) bool {
+	return code >= 0 && code < 64*len(r.set) && r.set[code/64]>>(code%64)&1 == 1
+}
+
+// ParseStatus reads codes and ranges separated by commas: "200-399,401".
+func ParseStatus(text string) (StatusRange, error) {
+	var r StatusRange
+	for part := range strings.SplitSeq(text, ",") {
+		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		a, err1 := strconv.ParseUint(low, 10, 16)
+		b, err2 := a, error(nil)
+		if isRange {
+			b, err2 = strconv.ParseUint(high, 10, 16)
+		}
+		if err1 != nil || err2 != nil || a < 100 || b > 599 || a > b {
+			return StatusRange{}, fmt.Errorf("%w: status %.80q; write codes between 100 and 599 and ranges of them, such as \"200-399,401\"", ErrInvalid, text)
+		}
+		for c := a; c <= b; c++ {
+			r.set[c/64] |= 1 << (c % 64)
+		}
+	}
+	return r, nil
+}
+
+// ParseRate reads a number of requests and the time they may take: "100/s",
+// "600/m" or "5000/h".
+func ParseRate(text string) (requests int, per time.Duration, err error) {
+	n, unit, ok := strings.Cut(text, "/")
+	requests, err = strconv.Atoi(n)
+	per = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}[unit]
+	if !ok || err != nil || requests <= 0 || requests > 1_000_000_000 || per == 0 || n[0] == '+' {
+		return 0, 0, fmt.Errorf("%w: rate %.40q; write requests per second, minute or hour, such as \"100/s\" or \"600/m\"", ErrInvalid, text)
+	}
+	return requests, per, nil
+}
