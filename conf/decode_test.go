@@ -70,7 +70,7 @@ func TestDecodeMistakes(t *testing.T) {
 		got = append(got, m.Key+": "+m.Message)
 	}
 	want := []string{
-		`skip: unknown key "skip" at the top: did you mean "strip"?`,
+		`skip: unknown key "skip" at the top: known are body, env, health, hosts, kind, note, strip`,
 		`kind: kind is the number 1: write text in quotes`,
 		`hosts[0]: hosts[0] is the number 1: write text in quotes`,
 		`env: env is a table: write [env] and its keys below`,
