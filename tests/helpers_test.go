@@ -3,6 +3,8 @@ package tests
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,4 +94,34 @@ func settled(t *testing.T, p *harness.Proxy, site string, n int) {
 		}
 		return errf("%s has no pool", site)
 	})
+}
+
+// writeFile writes a file that the test's processes may read.
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pictures returns the folder for screenshots.
+func pictures(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("PORTICO_SCREENSHOT"); dir != "" {
+		return dir
+	}
+	return t.TempDir()
 }

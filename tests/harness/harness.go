@@ -151,9 +151,16 @@ type Result struct {
 // to a clean environment.
 func Run(t testing.TB, env []string, args ...string) Result {
 	t.Helper()
+	return RunIn(t, nil, env, args...)
+}
+
+// RunIn is Run through the command pre, for instance "ip netns exec a".
+func RunIn(t testing.TB, pre, env []string, args ...string) Result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	argv := append(append(append([]string{}, pre...), Binary(t)), args...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(cleanEnv(t), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

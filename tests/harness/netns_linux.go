@@ -73,14 +73,16 @@ func (n *Net) Host(name string) *Host {
 // Command is what runs a program on the host.
 func (h *Host) Command() []string { return []string{"ip", "netns", "exec", h.Name} }
 
-// Dial connects from the host. It fits http.Transport.DialContext.
-func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	var conn net.Conn
-	err := h.enter(func() (err error) {
-		conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, addr)
-		return err
-	})
-	return conn, err
+// DialTo returns an http.Transport.DialContext that connects to addr from the host.
+func (h *Host) DialTo(addr string) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var conn net.Conn
+		err := h.enter(func() (err error) {
+			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", addr)
+			return err
+		})
+		return conn, err
+	}
 }
 
 // enter runs f on a thread that is on the host's network. The thread ends with

@@ -165,6 +165,7 @@ type Proxy struct {
 	*Process
 	Dir                string
 	HTTP, HTTPS, Admin string
+	In                 []string // a command that runs clients elsewhere; nil: here
 }
 
 // StartProxy starts a proxy on free loopback ports and waits until it is ready.
@@ -198,7 +199,7 @@ func (p *Proxy) WaitReady() {
 // CLI runs a client command as the proxy's local administrator.
 func (p *Proxy) CLI(args ...string) Result {
 	p.t.Helper()
-	return Run(p.t, []string{"PORTICO_DIR=" + p.Dir}, args...)
+	return RunIn(p.t, p.In, []string{"PORTICO_DIR=" + p.Dir}, args...)
 }
 
 // Must is CLI for commands that have to succeed; it returns what they printed.

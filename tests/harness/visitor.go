@@ -97,3 +97,10 @@ func (v *Visitor) Cookie(name string) string {
 	}
 	return ""
 }
+
+// Redial makes the visitor connect with dial from now on.
+func (v *Visitor) Redial(dial func() (net.Conn, error)) {
+	transport := v.Client.Transport.(*http.Transport)
+	transport.CloseIdleConnections()
+	transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return dial() }
+}
