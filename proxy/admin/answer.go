@@ -1,0 +1,66 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"portico/internal/units"
+)
+
+// json answers with v.
+func (c *call) json(status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(append(b, '\n')) // the client is gone: nobody to tell
+	return nil
+}
+
+// text answers with a plain text.
+func (c *call) text(status int, b []byte) error {
+	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(b) // likewise
+	return nil
+}
+
+// input decodes the body into v, strictly. An empty body leaves v as it is.
+func (c *call) input(v any) error {
+	if len(c.body) == 0 {
+		return nil
+	}
+	if err := unmarshalStrict(c.body, v); err != nil {
+		return badRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
+	}
+	return nil
+}
+
+func emptyNotNull[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// ttl reads a duration such as "90d"; empty means fallback.
+func ttl(text string, fallback, most time.Duration) (time.Duration, error) {
+	if text == "" {
+		return fallback, nil
+	}
+	var d units.Duration
+	if err := d.UnmarshalText([]byte(text)); err != nil {
+		return 0, badRequest("", "%v", err)
+	}
+	if d.Std() <= 0 || d.Std() > most {
+		return 0, badRequest("", "%q is not between 1s and %s", text, units.Duration(most))
+	}
+	return d.Std(), nil
+}
+
+func notOffered(what string) *Error {
+	return failf(http.StatusNotImplemented, "not_offered", "", "this process offers no %s", what)
+}

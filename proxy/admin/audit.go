@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// record appends one entry to the audit log for a change that was tried by
+// somebody who might.
+func (s *Server) record(c *call, outcome error) {
+	by := "nobody"
+	if c.who != nil {
+		by = c.who.account
+	}
+	object := c.object
+	if object == "" {
+		object = pathObject(c)
+	}
+	detail := c.detail
+	if outcome != nil {
+		detail = errorOf(outcome).Message
+	}
+	entry := catalog.AuditEntry{
+		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, From: c.from,
+		Action: c.rt.action, Object: bounded(object, 200), Detail: bounded(detail, 500), Failed: outcome != nil,
+	}
+	// The client may be gone by now, and the entry must be written all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), 10*time.Second)
+	defer cancel()
+	_, err := s.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return tx.Audit(entry) })
+	if err != nil {
+		s.log.Error("audit entry cannot be written", "by", entry.By, "action", entry.Action, "object", entry.Object, "error", err)
+		return
+	}
+	s.log.Info("changed", "by", entry.By, "from", entry.From, "action", entry.Action, "object", entry.Object, "failed", entry.Failed)
+}
+
+// pathObject names what a request's path names.
+func pathObject(c *call) string {
+	for _, name := range []string{"site", "member", "invite", "account", "token", "deploy"} {
+		if v := c.r.PathValue(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func bounded(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+// audit answers GET /v1/audit.
+func (s *Server) audit(c *call) error {
+	limit := 200
+	if q := c.r.URL.Query().Get("limit"); q != "" {
+		n, err := strconv.Atoi(q)
+		if err != nil || n < 1 || n > 10000 {
+			return badRequest("use 1 to 10000", "limit %q", q)
+		}
+		limit = n
+	}
+	entries, err := s.o.Catalog.Audit(c.r.Context(), limit)
+	if err != nil {
+		return err
+	}
+	return c.json(200, emptyNotNull(entries))
+}

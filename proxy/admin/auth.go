@@ -1,0 +1,143 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"portico/membership/catalog"
+)
+
+// authenticate finds who makes the request: by token, else by login cookie,
+// else nobody (nil, nil). A wrong token is an error even on a public route; a
+// stale cookie is not.
+func (s *Server) authenticate(c *call) (*identity, *Error) {
+	_, password, hasBasic := c.r.BasicAuth()
+	if token, basic := bearerFrom(c.r.Header.Get("Authorization"), password, hasBasic); token != "" {
+		return s.byToken(c, token, basic)
+	}
+	cookie, err := c.r.Cookie(loginCookie)
+	if err != nil {
+		return nil, nil
+	}
+	l, err := s.logins.open(cookie.Value, c.now)
+	if err != nil {
+		return nil, nil
+	}
+	account := s.o.Catalog.View().Accounts[l.Account]
+	if account == nil || account.Disabled || l.Proof != proofOf(account.Password) {
+		return nil, nil
+	}
+	if c.now.Sub(l.Issued) > loginIdle/4 {
+		renewed := *l
+		renewed.Issued = c.now
+		http.SetCookie(c.w, s.logins.cookie(&renewed))
+	}
+	who := identityOf(account)
+	who.login = l
+	return who, nil
+}
+
+func identityOf(a *catalog.Account) *identity {
+	who := &identity{account: a.Name, role: a.Role}
+	if a.Role == catalog.RoleDeployer || a.Role == catalog.RoleViewer {
+		who.sites = a.Sites
+	}
+	return who
+}
+
+func (s *Server) byToken(c *call, text string, basic bool) (*identity, *Error) {
+	key := throttleKey(c.r.RemoteAddr)
+	if wait := s.throttle.wait(key, c.now); wait > 0 {
+		return nil, tooMany(c, wait)
+	}
+	if s.isScrapeToken(text) {
+		s.throttle.pass(key)
+		return &identity{account: "metrics", role: catalog.RoleViewer, metrics: true, safe: basic}, nil
+	}
+	view := s.o.Catalog.View()
+	record, ok := checkToken(view.Tokens, text, c.now)
+	if ok {
+		if account := view.Accounts[record.Account]; account != nil && !account.Disabled {
+			s.throttle.pass(key)
+			who := identityOf(account)
+			who.safe = basic
+			return who, nil
+		}
+	}
+	pause := s.throttle.fail(key, c.now)
+	s.log.Warn("token refused", "from", c.from, "path", c.r.URL.Path, "pause", pause)
+	return nil, failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
+}
+
+// isScrapeToken compares hashes, so that neither length nor content shows in
+// the time it takes.
+func (s *Server) isScrapeToken(text string) bool {
+	if s.o.ScrapeToken == "" {
+		return false
+	}
+	got, want := sha256.Sum256([]byte(text)), sha256.Sum256([]byte(s.o.ScrapeToken))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// byPassword checks an account's password, slowly for those who guess: by
+// address, and by account across addresses.
+func (s *Server) byPassword(c *call, name, password string) (*catalog.Account, *Error) {
+	address, perAccount := throttleKey(c.r.RemoteAddr), "account "+name
+	if len(name) > 64 {
+		name, perAccount = "", "account"
+	}
+	for _, key := range []string{address, perAccount} {
+		if wait := s.throttle.wait(key, c.now); wait > 0 {
+			return nil, tooMany(c, wait)
+		}
+	}
+	account := s.o.Catalog.View().Accounts[name]
+	hash := ""
+	if account != nil && !account.Disabled {
+		hash = account.Password
+	}
+	ok, err := s.hasher.verify(c.r.Context(), hash, password)
+	if ok {
+		s.throttle.pass(address)
+		s.throttle.pass(perAccount)
+		return account, nil
+	}
+	if err != nil && !errors.Is(err, errPasswordHash) {
+		return nil, errorOf(err)
+	}
+	pause := max(s.throttle.fail(address, c.now), s.throttle.fail(perAccount, c.now))
+	s.log.Warn("password refused", "from", c.from, "account", name, "known", account != nil, "pause", pause)
+	return nil, failf(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
+}
+
+// checkForm parses a form and checks its token. The login form itself has no
+// login to bind a token to; Origin and SameSite guard it.
+func (s *Server) checkForm(c *call) *Error {
+	form, err := url.ParseQuery(string(c.body))
+	if err != nil {
+		return badRequest("", "the form cannot be read")
+	}
+	c.r.PostForm, c.r.Form = form, form
+	if c.rt.need == nobody {
+		return nil
+	}
+	if c.who.login == nil {
+		return forbidden("use /v1 with a token", "forms are for the page's login")
+	}
+	if !s.csrfOK(c.who.login, form.Get("csrf")) {
+		return failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+	}
+	return nil
+}
+
+// safeNext keeps a redirect after login on this page.
+func safeNext(next string) string {
+	if strings.HasPrefix(next, "/stats") && !strings.ContainsAny(next, "\\\r\n") {
+		return next
+	}
+	return "/stats"
+}

@@ -1,0 +1,187 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ClientOptions say how to reach a proxy's admin listener.
+type ClientOptions struct {
+	Addr  string      // host:port, or https://host:port
+	TLS   *tls.Config // how to trust the listener, such as by the fingerprint of the cluster's authority; nil: the system's roots
+	Token string      // bearer token; empty: only what needs none
+
+	// Timeout bounds each call that is neither an upload nor a stream;
+	// 0: 30 seconds.
+	Timeout time.Duration
+
+	UserAgent string // default "portico"
+}
+
+// Client calls the admin API. It is safe for concurrent use. Errors that the API
+// answers with are of type *Error.
+type Client struct {
+	base      string
+	token     string
+	userAgent string
+	timeout   time.Duration
+	http      *http.Client
+}
+
+// NewClient returns a client; nothing is sent yet.
+func NewClient(o ClientOptions) (*Client, error) {
+	base := o.Addr
+	if !strings.Contains(base, "://") {
+		base = "https://" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || (u.Path != "" && u.Path != "/") {
+		return nil, fmt.Errorf("use address %q: write host:port or https://host:port", o.Addr)
+	}
+	c := &Client{base: "https://" + u.Host, token: o.Token, userAgent: o.UserAgent, timeout: o.Timeout}
+	if c.timeout == 0 {
+		c.timeout = 30 * time.Second
+	}
+	if c.userAgent == "" {
+		c.userAgent = "portico"
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.TLS != nil {
+		config = o.TLS.Clone()
+	}
+	c.http = &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: config, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true,
+			IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 4, ExpectContinueTimeout: 2 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment,
+		},
+		// The API redirects nothing; following would take the token elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+// Close gives idle connections back.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Addr returns the base URL.
+func (c *Client) Addr() string { return c.base }
+
+// maxAnswer bounds what a call reads: an answer is JSON for people, not a stream.
+const maxAnswer = 64 << 20
+
+// call sends in as JSON (nil: no body) and decodes the answer into out (nil:
+// ignored).
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := c.send(ctx, method, path, query, body, "application/json")
+	if err != nil {
+		return err
+	}
+	defer drain(resp.Body)
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("read answer of %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10)
+	_ = body.Close()
+}
+
+// send returns the response of a request that was answered with 2xx, and an
+// error for every other one.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body io.Reader, contentType string) (*http.Response, error) {
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return c.do(req)
+}
+
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	req.Header.Set("User-Agent", c.userAgent)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer drain(resp.Body)
+	return nil, readError(resp)
+}
+
+// explain adds what to do to the errors that people meet first.
+func (c *Client) explain(err error) error {
+	var unknown *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &unknown):
+		return &Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
+			Hint: "run portico login with the fingerprint that the proxy printed"}
+	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+		return fmt.Errorf("reach %s: %w", c.base, context.DeadlineExceeded)
+	}
+	return fmt.Errorf("reach %s: %w", c.base, err)
+}
+
+func readError(resp *http.Response) *Error {
+	e := &Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	var answer struct {
+		Error *Error `json:"error"`
+	}
+	if json.Unmarshal(body, &answer) == nil && answer.Error != nil && answer.Error.Message != "" {
+		e.Code, e.Message, e.Hint = answer.Error.Code, answer.Error.Message, answer.Error.Hint
+	}
+	return e
+}
+
+// stream copies a text or binary answer to w, for as long as ctx lasts.
+func (c *Client) stream(ctx context.Context, path string, query url.Values, w io.Writer) (mediaType string, err error) {
+	resp, err := c.send(ctx, http.MethodGet, path, query, nil, "")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return mediaType, fmt.Errorf("read answer of GET %s: %w", path, err)
+	}
+	return mediaType, nil
+}
+
+func segment(s string) string { return url.PathEscape(s) }

@@ -1,0 +1,252 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// The verbs of Act.
+const (
+	VerbAccept = "accept" // a pending member becomes part of the cluster
+	VerbRefuse = "refuse" // a pending member is turned away
+	VerbRevoke = "revoke" // a member is cut off for good
+	VerbDrain  = "drain"  // keeps its sessions, takes no new ones
+	VerbReady  = "ready"  // takes new sessions
+	VerbMaint  = "maint"  // takes nothing
+)
+
+// Whoami returns whose token this is.
+func (c *Client) Whoami(ctx context.Context) (Whoami, error) {
+	var out Whoami
+	return out, c.call(ctx, "GET", "/v1/whoami", nil, nil, &out)
+}
+
+// Login turns an account's password into a token.
+func (c *Client) Login(ctx context.Context, r LoginRequest) (TokenAnswer, error) {
+	var out TokenAnswer
+	return out, c.call(ctx, "POST", "/v1/login", nil, r, &out)
+}
+
+// Stats returns what the proxy counts.
+func (c *Client) Stats(ctx context.Context) (Stats, error) {
+	var out Stats
+	return out, c.call(ctx, "GET", "/v1/stats", nil, nil, &out)
+}
+
+// StatsCSV writes HAProxy's CSV to w.
+func (c *Client) StatsCSV(ctx context.Context, w io.Writer) error {
+	_, err := c.stream(ctx, "/stats;csv", nil, w)
+	return err
+}
+
+// Sessions returns the live sessions of each instance; an empty site means all.
+func (c *Client) Sessions(ctx context.Context, site string) ([]SessionCount, error) {
+	var out []SessionCount
+	return out, c.call(ctx, "GET", "/v1/sessions", params("site", site), nil, &out)
+}
+
+// Explain returns, as JSON, where a request for target would go and why.
+func (c *Client) Explain(ctx context.Context, target, cookie string) (json.RawMessage, error) {
+	var out json.RawMessage
+	return out, c.call(ctx, "GET", "/v1/explain", params("url", target, "cookie", cookie), nil, &out)
+}
+
+// Sites returns all sites that the token may see.
+func (c *Client) Sites(ctx context.Context) ([]SiteInfo, error) {
+	var out []SiteInfo
+	return out, c.call(ctx, "GET", "/v1/sites", nil, nil, &out)
+}
+
+// Site returns one site.
+func (c *Client) Site(ctx context.Context, name string) (SiteInfo, error) {
+	var out SiteInfo
+	return out, c.call(ctx, "GET", "/v1/sites/"+segment(name), nil, nil, &out)
+}
+
+// SetSite merges a JSON object with any subset of catalog.Settings into what
+// operators have set for a site; a field of null goes back to the archive's.
+func (c *Client) SetSite(ctx context.Context, name string, override json.RawMessage) (SiteInfo, error) {
+	var out SiteInfo
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(name), nil, override, &out)
+}
+
+// RemoveSite takes a site away from all application servers.
+func (c *Client) RemoveSite(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "/v1/sites/"+segment(name), nil, nil, nil)
+}
+
+// ForecastRemove says what RemoveSite would cut.
+func (c *Client) ForecastRemove(ctx context.Context, name string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "DELETE", "/v1/sites/"+segment(name), dryRun(), nil, &out)
+}
+
+// Releases returns the releases of a site that can be rolled back to, newest
+// first.
+func (c *Client) Releases(ctx context.Context, site string) ([]ReleaseInfo, error) {
+	var out []ReleaseInfo
+	return out, c.call(ctx, "GET", "/v1/sites/"+segment(site)+"/releases", nil, nil, &out)
+}
+
+// Rollback begins a deploy of a former release; empty means the previous one.
+func (c *Client) Rollback(ctx context.Context, site, release string) (catalog.Deploy, error) {
+	var out catalog.Deploy
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", nil, RollbackRequest{Release: release}, &out)
+}
+
+// ForecastRollback says which sessions would stay on the present release.
+func (c *Client) ForecastRollback(ctx context.Context, site, release string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", dryRun(), RollbackRequest{Release: release}, &out)
+}
+
+// ForecastDeploy says which sessions a deploy of site would leave on the
+// present release.
+func (c *Client) ForecastDeploy(ctx context.Context, site string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "GET", "/v1/sites/"+segment(site)+"/forecast", nil, nil, &out)
+}
+
+// Deploys returns the last deploys, newest first; an empty site means all.
+func (c *Client) Deploys(ctx context.Context, site string) ([]catalog.Deploy, error) {
+	var out []catalog.Deploy
+	return out, c.call(ctx, "GET", "/v1/deploys", params("site", site), nil, &out)
+}
+
+// Deploy returns one deploy.
+func (c *Client) Deploy(ctx context.Context, id string) (catalog.Deploy, error) {
+	var out catalog.Deploy
+	return out, c.call(ctx, "GET", "/v1/deploys/"+segment(id), nil, nil, &out)
+}
+
+// Logs copies the logs of a site to w.
+func (c *Client) Logs(ctx context.Context, q LogQuery, w io.Writer) error {
+	query := params("member", q.Member)
+	if q.Lines > 0 {
+		query.Set("lines", strconv.Itoa(q.Lines))
+	}
+	if q.Follow {
+		query.Set("follow", "1")
+	}
+	_, err := c.stream(ctx, "/v1/sites/"+segment(q.Site)+"/logs", query, w)
+	return err
+}
+
+// Members returns all members, pending ones too.
+func (c *Client) Members(ctx context.Context) ([]MemberInfo, error) {
+	var out []MemberInfo
+	return out, c.call(ctx, "GET", "/v1/members", nil, nil, &out)
+}
+
+// Act does one of the verbs to a member.
+func (c *Client) Act(ctx context.Context, member, verb, reason string) (MemberInfo, error) {
+	var out MemberInfo
+	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/"+segment(verb), nil, MemberRequest{Reason: reason}, &out)
+}
+
+// ForecastAct says what Act would cut.
+func (c *Client) ForecastAct(ctx context.Context, member, verb string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/"+segment(verb), dryRun(), MemberRequest{}, &out)
+}
+
+// Invite makes a one-time code that accepts one machine.
+func (c *Client) Invite(ctx context.Context, role catalog.Role, ttl time.Duration) (InviteAnswer, error) {
+	var out InviteAnswer
+	r := InviteRequest{Role: role}
+	if ttl > 0 {
+		r.TTL = ttl.String()
+	}
+	return out, c.call(ctx, "POST", "/v1/invites", nil, r, &out)
+}
+
+// Invites returns the invites that exist.
+func (c *Client) Invites(ctx context.Context) ([]InviteInfo, error) {
+	var out []InviteInfo
+	return out, c.call(ctx, "GET", "/v1/invites", nil, nil, &out)
+}
+
+// DeleteInvite makes an invite worthless.
+func (c *Client) DeleteInvite(ctx context.Context, id string) error {
+	return c.call(ctx, "DELETE", "/v1/invites/"+segment(id), nil, nil, nil)
+}
+
+// Accounts returns all accounts.
+func (c *Client) Accounts(ctx context.Context) ([]AccountInfo, error) {
+	var out []AccountInfo
+	return out, c.call(ctx, "GET", "/v1/accounts", nil, nil, &out)
+}
+
+// PutAccount makes or changes an account.
+func (c *Client) PutAccount(ctx context.Context, r AccountRequest) (AccountInfo, error) {
+	var out AccountInfo
+	return out, c.call(ctx, "POST", "/v1/accounts", nil, r, &out)
+}
+
+// DeleteAccount removes an account and its tokens.
+func (c *Client) DeleteAccount(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "/v1/accounts/"+segment(name), nil, nil, nil)
+}
+
+// Tokens returns the tokens that the caller may see.
+func (c *Client) Tokens(ctx context.Context) ([]TokenInfo, error) {
+	var out []TokenInfo
+	return out, c.call(ctx, "GET", "/v1/tokens", nil, nil, &out)
+}
+
+// NewToken makes a token.
+func (c *Client) NewToken(ctx context.Context, r TokenRequest) (TokenAnswer, error) {
+	var out TokenAnswer
+	return out, c.call(ctx, "POST", "/v1/tokens", nil, r, &out)
+}
+
+// DeleteToken ends a token at once.
+func (c *Client) DeleteToken(ctx context.Context, id string) error {
+	return c.call(ctx, "DELETE", "/v1/tokens/"+segment(id), nil, nil, nil)
+}
+
+// Audit returns the newest entries of the audit log.
+func (c *Client) Audit(ctx context.Context, limit int) ([]catalog.AuditEntry, error) {
+	var out []catalog.AuditEntry
+	return out, c.call(ctx, "GET", "/v1/audit", params("limit", strconv.Itoa(limit)), nil, &out)
+}
+
+// Backup writes a backup of the catalog to w.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	_, err := c.stream(ctx, "/v1/backup", nil, w)
+	return err
+}
+
+// ExportHAProxy returns haproxy.cfg, and with bundle the files that it names:
+// these hold a private key and are for administrators only. dir is where
+// HAProxy will find them, certs its directory of certificates for HTTPS; both
+// may be empty.
+func (c *Client) ExportHAProxy(ctx context.Context, dir, certs string, bundle bool) (Export, error) {
+	query := params("dir", dir, "certs", certs)
+	method := "GET"
+	if bundle {
+		method = "POST"
+	}
+	var out Export
+	query.Set("format", "json")
+	return out, c.call(ctx, method, "/v1/export/haproxy", query, nil, &out)
+}
+
+// params builds a query of the pairs whose value is not empty.
+func params(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func dryRun() url.Values { return url.Values{"dry_run": {"1"}} }

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+)
+
+// Error is what the API answers when it does not do what was asked, as
+// {"error":{"code","message","hint"}}, and what Client returns for such an
+// answer.
+type Error struct {
+	Status  int    `json:"-"`       // HTTP status; 0 where no answer came
+	Code    string `json:"code"`    // a word for programs: "not_found", "forbidden" …
+	Message string `json:"message"` // what happened, naming the value
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Error returns the message, with the hint in parentheses.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + " (" + e.Hint + ")"
+}
+
+// ExitCode returns the exit code of a command that ends with err: 0 for nil, 3
+// where the cluster refused permission, 4 where time ran out, else 1.
+func ExitCode(err error) int {
+	var e *Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
+		return 3
+	case errors.As(err, &e) && (e.Status == http.StatusGatewayTimeout || e.Status == http.StatusRequestTimeout),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		return 4
+	}
+	return 1
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+func failf(status int, code, hint, format string, args ...any) *Error {
+	return &Error{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+func badRequest(hint, format string, args ...any) *Error {
+	return failf(http.StatusBadRequest, "bad_request", hint, format, args...)
+}
+
+func notFound(hint, format string, args ...any) *Error {
+	return failf(http.StatusNotFound, "not_found", hint, format, args...)
+}
+
+func forbidden(hint, format string, args ...any) *Error {
+	return failf(http.StatusForbidden, "forbidden", hint, format, args...)
+}
+
+// writeError answers with e as JSON.
+func writeError(w http.ResponseWriter, e *Error) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Del("Content-Length")
+	w.WriteHeader(e.Status)
+	_ = json.NewEncoder(w).Encode(map[string]*Error{"error": e})
+}

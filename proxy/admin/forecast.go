@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"fmt"
+
+	"portico/balancer"
+	"portico/membership/catalog"
+)
+
+// forecast adds up what an action on some upstreams would touch. cut says that
+// their sessions would lose their instance; a drain, a deploy and a rollback
+// let them end in peace.
+func (s *Server) forecast(action, object string, cut bool, pools []balancer.PoolSnapshot, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) Forecast {
+	f := Forecast{Action: action, Object: object, Instances: []ForecastLine{}}
+	var live, recent int64
+	for i := range pools {
+		p := &pools[i]
+		hit, left := false, 0
+		for j := range p.Upstreams {
+			u := &p.Upstreams[j]
+			if !touched(p, u) {
+				if u.InRotation {
+					left++
+				}
+				continue
+			}
+			hit = true
+			line := ForecastLine{
+				Site: p.Name, Instance: u.ID, Member: u.Member,
+				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), InFlight: int64(u.InFlight),
+			}
+			f.Instances = append(f.Instances, line)
+			live, recent = live+line.Sessions, recent+line.Recent
+			f.InFlight += line.InFlight
+		}
+		if hit {
+			f.Left += left
+		}
+	}
+	if cut {
+		f.Sessions, f.Recent = live, recent
+	}
+	f.Message = forecastMessage(f, cut, live, recent)
+	return f
+}
+
+func forecastMessage(f Forecast, cut bool, live, recent int64) string {
+	where := fmt.Sprintf("%s on %s", count(live, "session"), count(int64(len(f.Instances)), "instance"))
+	switch {
+	case len(f.Instances) == 0:
+		return "touches no instance that this proxy knows"
+	case cut && live == 0:
+		return fmt.Sprintf("cuts no session; %s stop", count(int64(len(f.Instances)), "instance"))
+	case cut:
+		return fmt.Sprintf("would cut %s, %d used in the last 5 minutes", where, recent)
+	case live == 0:
+		return "cuts nothing: there is no session there"
+	}
+	return fmt.Sprintf("cuts nothing: %s stay until they end (%d used in the last 5 minutes)", where, recent)
+}
+
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// forecastMember is the forecast of a verb on a member.
+func (s *Server) forecastMember(verb, name string, pools []balancer.PoolSnapshot) Forecast {
+	cut := verb == VerbMaint || verb == VerbRevoke || verb == VerbRefuse
+	f := s.forecast(verb, name, cut, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.Member == name })
+	if verb == VerbReady || verb == VerbAccept {
+		f.Message = "cuts nothing"
+	}
+	return f
+}
+
+// forecastSite is the forecast of an action on a site's present instances.
+func (s *Server) forecastSite(action, site string, cut bool, pools []balancer.PoolSnapshot) Forecast {
+	return s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+		return p.Name == site && (cut || !u.Retiring)
+	})
+}
+
+// memberOf returns a member of the view, or an error that a person understands.
+func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
+	if m := view.Members[name]; m != nil {
+		return m, nil
+	}
+	return nil, notFound("portico members lists them", "there is no member %q", name)
+}

@@ -1,0 +1,308 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+func (s *Server) listDeploys(c *call) error {
+	site := c.r.URL.Query().Get("site")
+	out := []*catalog.Deploy{}
+	for _, d := range s.o.Catalog.View().Deploys {
+		if c.who.sees(d.Site) && (site == "" || d.Site == site) {
+			out = append(out, d)
+		}
+	}
+	return c.json(http.StatusOK, out)
+}
+
+// deploy returns the deploy in the path, if the caller may see its site.
+func (s *Server) deploy(c *call) (*catalog.Deploy, error) {
+	id := c.r.PathValue("deploy")
+	d := s.o.Catalog.View().Deploy(id)
+	if d == nil || !c.who.sees(d.Site) {
+		return nil, notFound("", "there is no deploy %q", id)
+	}
+	return d, nil
+}
+
+func (s *Server) getDeploy(c *call) error {
+	d, err := s.deploy(c)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, d)
+}
+
+// archive hands an upload to the receiver, behind deadlines that move with the
+// bytes.
+func (s *Server) archive(c *call) error {
+	if s.o.Archive == nil {
+		return notOffered("deploys")
+	}
+	if err := catalog.ValidName("site", c.r.PathValue("site")); err != nil {
+		return err
+	}
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	default:
+		c.w.Header().Set("Retry-After", "10")
+		return failf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
+	}
+	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"
+	rc := http.NewResponseController(c.w)
+	c.r.Body = &pacedBody{body: c.r.Body, rc: rc, begun: c.now}
+	w := &statusWriter{ResponseWriter: c.w}
+	s.o.Archive.ServeHTTP(w, c.r)
+	if w.status >= 400 {
+		c.detail = "answered " + strconv.Itoa(w.status)
+		s.record(c, errors.New(c.detail))
+		c.quiet = true
+	}
+	return nil
+}
+
+// An upload must bring something within uploadPause and, after uploadGrace,
+// uploadRate bytes a second on average: slower ones hold a place for nothing.
+const (
+	uploadPause = 30 * time.Second
+	uploadGrace = 30 * time.Second
+	uploadRate  = 4 << 10
+)
+
+type readCloser interface {
+	Read([]byte) (int, error)
+	Close() error
+}
+
+// pacedBody moves the read deadline with each read and gives up on a client
+// that is too slow.
+type pacedBody struct {
+	body  readCloser
+	rc    *http.ResponseController
+	begun time.Time
+	got   int64
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	now := time.Now()
+	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
+		return 0, failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
+	}
+	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
+	n, err := b.body.Read(p)
+	b.got += int64(n)
+	if err != nil {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (b *pacedBody) Close() error { return b.body.Close() }
+
+// statusWriter remembers the status for the audit log.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (s *Server) rollback(c *call) error {
+	var in RollbackRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	digest, err := s.pickRelease(site, in.Release)
+	if err != nil {
+		return err
+	}
+	if c.dry {
+		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, false, s.snapshot(c.who).Pools))
+	}
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	c.detail = digest
+	d, err := s.o.Deploys.Rollback(c.r.Context(), site.Name, digest, c.who.account)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusAccepted, d)
+}
+
+// pickRelease finds a release by a prefix of its digest; empty stays empty and
+// means the one before.
+func (s *Server) pickRelease(site *catalog.Site, prefix string) (string, error) {
+	if prefix == "" {
+		return "", nil
+	}
+	if len(prefix) < 6 {
+		return "", badRequest("give at least six characters", "release %q is too short", prefix)
+	}
+	var found []string
+	for digest := range s.o.Catalog.View().Releases[site.Name] {
+		if strings.HasPrefix(digest, prefix) {
+			found = append(found, digest)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", notFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
+	}
+	return "", badRequest("give more characters", "%d releases begin with %q", len(found), prefix)
+}
+
+// heartbeat keeps a silent stream of events alive through what lies between.
+const heartbeat = 15 * time.Second
+
+// deployEvents streams a deploy as server-sent events. The last one is named
+// "end".
+func (s *Server) deployEvents(c *call) error {
+	d, err := s.deploy(c)
+	if err != nil {
+		return err
+	}
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	out := newEventStream(c.w)
+	stop := out.beat(heartbeat)
+	err = s.o.Deploys.Events(c.r.Context(), d.ID, func(e catalog.Event) error {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		return out.send("data: " + string(b) + "\n\n")
+	})
+	stop()
+	if err != nil {
+		return nil //nolint:nilerr // the stream has begun: it ends without "end", and the client comes back
+	}
+	_ = out.send("event: end\ndata: {}\n\n")
+	return nil
+}
+
+// eventStream writes server-sent events, each within a deadline.
+type eventStream struct {
+	mu sync.Mutex // events and heartbeats come from two goroutines
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func newEventStream(w http.ResponseWriter) *eventStream {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	s := &eventStream{w: w, rc: http.NewResponseController(w)}
+	_ = s.send(": begin\n\n")
+	return s
+}
+
+func (s *eventStream) send(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	if _, err := fmt.Fprint(s.w, text); err != nil {
+		return err
+	}
+	return s.rc.Flush()
+}
+
+// beat sends comments until stop is called, which waits for the last of them.
+func (s *eventStream) beat(every time.Duration) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				if s.send(": still here\n\n") != nil {
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// logs copies a site's logs as text.
+func (s *Server) logs(c *call) error {
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	if s.o.Logs == nil {
+		return notOffered("logs")
+	}
+	q := LogQuery{Site: site.Name, Member: c.r.URL.Query().Get("member"), Lines: 100, Follow: c.r.URL.Query().Get("follow") == "1"}
+	if text := c.r.URL.Query().Get("lines"); text != "" {
+		if q.Lines, err = strconv.Atoi(text); err != nil || q.Lines < 1 || q.Lines > 10000 {
+			return badRequest("use 1 to 10000", "lines %q", text)
+		}
+	}
+	if q.Member != "" {
+		if _, err := memberOf(s.o.Catalog.View(), q.Member); err != nil {
+			return err
+		}
+	}
+	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w)}
+	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.begun {
+		return err
+	}
+	if !w.begun {
+		return c.text(http.StatusOK, nil)
+	}
+	return nil
+}
+
+// streamWriter sends text as it comes, each part within a deadline. The answer
+// begins with the first byte, so that an error before it can be told.
+type streamWriter struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	kind  string // content type; default text
+	begun bool
+}
+
+func (s *streamWriter) Write(p []byte) (int, error) {
+	if !s.begun {
+		s.begun = true
+		if s.kind == "" {
+			s.kind = "text/plain; charset=utf-8"
+		}
+		s.w.Header().Set("Content-Type", s.kind)
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	n, err := s.w.Write(p)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	return n, err
+}

@@ -1,0 +1,133 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+
+	"portico/balancer"
+	"portico/membership/catalog"
+)
+
+func (s *Server) listMembers(c *call) error {
+	return c.json(http.StatusOK, s.memberInfos(s.o.Catalog.View(), s.snapshot(c.who).Pools))
+}
+
+// memberInfos lists members, those that wait for a decision first.
+func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) []MemberInfo {
+	gossip := map[string]string{}
+	if s.o.Nodes != nil {
+		for _, n := range s.o.Nodes() {
+			gossip[n.Name] = n.Status
+		}
+	}
+	instances, sessions := map[string]int{}, map[string]int64{}
+	for i := range pools {
+		for j := range pools[i].Upstreams {
+			u := &pools[i].Upstreams[j]
+			instances[u.Member]++
+			sessions[u.Member] += int64(u.Sessions)
+		}
+	}
+	out := make([]MemberInfo, 0, len(view.Members))
+	for _, m := range view.Members {
+		info := memberInfo(m)
+		info.Gossip, info.Instances, info.Sessions = gossip[m.Name], instances[m.Name], sessions[m.Name]
+		out = append(out, info)
+	}
+	order := map[catalog.Admission]int{catalog.Pending: 0, catalog.Accepted: 1, catalog.Refused: 2, catalog.Revoked: 3}
+	slices.SortFunc(out, func(a, b MemberInfo) int {
+		return cmp.Or(cmp.Compare(order[a.Admission], order[b.Admission]), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+func memberInfo(m *catalog.Member) MemberInfo {
+	weight := m.Weight
+	if weight == 0 {
+		weight = balancer.DefaultWeight
+	}
+	admin := m.Admin
+	if admin == "" {
+		admin = catalog.AdminReady
+	}
+	return MemberInfo{
+		Name: m.Name, ID: m.ID, Role: m.Role, Admission: m.Admission, Admin: admin, Addr: m.Addr,
+		Fingerprint: m.Fingerprint, Version: m.Version, Platform: m.Platform, Runtimes: m.Runtimes, Zone: m.Zone,
+		Weight: weight, Reason: m.Reason, Knocked: m.Knocked, Decided: m.Decided, By: m.By,
+	}
+}
+
+func (s *Server) acceptMember(c *call) error { return s.memberVerb(c, VerbAccept) }
+func (s *Server) refuseMember(c *call) error { return s.memberVerb(c, VerbRefuse) }
+func (s *Server) revokeMember(c *call) error { return s.memberVerb(c, VerbRevoke) }
+func (s *Server) drainMember(c *call) error  { return s.memberVerb(c, VerbDrain) }
+func (s *Server) readyMember(c *call) error  { return s.memberVerb(c, VerbReady) }
+func (s *Server) maintMember(c *call) error  { return s.memberVerb(c, VerbMaint) }
+
+func (s *Server) memberVerb(c *call, verb string) error {
+	var in MemberRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	name := c.r.PathValue("member")
+	if _, err := memberOf(s.o.Catalog.View(), name); err != nil {
+		return err
+	}
+	pools := s.snapshot(c.who).Pools
+	if c.dry {
+		return c.json(http.StatusOK, s.forecastMember(verb, name, pools))
+	}
+	c.detail = in.Reason
+	if err := s.actMember(c, verb, name, in.Reason); err != nil {
+		return err
+	}
+	view := s.o.Catalog.View()
+	for _, m := range s.memberInfos(view, pools) {
+		if m.Name == name {
+			return c.json(http.StatusOK, m)
+		}
+	}
+	return c.json(http.StatusOK, MemberInfo{Name: name}) // refused and forgotten
+}
+
+// actMember does a verb; API and page both come here.
+func (s *Server) actMember(c *call, verb, name, reason string) error {
+	ctx, by := c.r.Context(), c.who.account
+	if s.o.Admission == nil && (verb == VerbAccept || verb == VerbRefuse || verb == VerbRevoke) {
+		return notOffered("admission")
+	}
+	switch verb {
+	case VerbAccept:
+		return s.o.Admission.Accept(ctx, name, by)
+	case VerbRefuse:
+		return s.o.Admission.Refuse(ctx, name, reason, by)
+	case VerbRevoke:
+		return s.o.Admission.Revoke(ctx, name, reason, by)
+	case VerbDrain:
+		return s.setAdmin(c, name, catalog.AdminDrain)
+	case VerbReady:
+		return s.setAdmin(c, name, catalog.AdminReady)
+	case VerbMaint:
+		return s.setAdmin(c, name, catalog.AdminMaint)
+	}
+	return notFound("", "there is no verb %q", verb)
+}
+
+func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error {
+	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+		m, err := tx.Member(name)
+		if err != nil {
+			return err
+		}
+		if m.Admission != catalog.Accepted {
+			return failf(http.StatusConflict, "conflict", "accept it first", "member %q is %s", name, m.Admission)
+		}
+		if m.Role != catalog.RoleServer {
+			return failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
+		}
+		m.Admin = state
+		return tx.PutMember(m)
+	})
+	return err
+}

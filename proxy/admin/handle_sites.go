@@ -1,0 +1,156 @@
+package admin
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+
+	"portico/balancer"
+	"portico/membership/catalog"
+)
+
+func (s *Server) listSites(c *call) error {
+	view := s.o.Catalog.View()
+	pools := s.snapshot(c.who).Pools
+	out := []SiteInfo{}
+	for _, site := range view.Sites {
+		if c.who.sees(site.Name) {
+			out = append(out, siteInfo(view, site, pools))
+		}
+	}
+	slices.SortFunc(out, func(a, b SiteInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return c.json(http.StatusOK, out)
+}
+
+func (s *Server) site(c *call) (*catalog.Site, error) {
+	name := c.r.PathValue("site")
+	if site := s.o.Catalog.View().Sites[name]; site != nil {
+		return site, nil
+	}
+	return nil, notFound("portico sites lists them", "there is no site %q", name)
+}
+
+func (s *Server) getSite(c *call) error {
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, siteInfo(s.o.Catalog.View(), site, s.snapshot(c.who).Pools))
+}
+
+func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot) SiteInfo {
+	settings, err := site.Effective()
+	if err != nil {
+		settings = site.Manifest.WithDefaults(site.Name)
+	}
+	info := SiteInfo{
+		Name: site.Name, Release: site.Release, Candidate: site.Candidate, Deploy: site.Deploy,
+		Settings: settings, Instances: []InstanceInfo{}, Created: site.Created, Updated: site.Updated,
+	}
+	if len(site.Override) > 0 {
+		info.Override = site.Override
+	}
+	seen := map[string]*balancer.UpstreamSnapshot{}
+	for i := range pools {
+		if pools[i].Name == site.Name {
+			for j := range pools[i].Upstreams {
+				u := &pools[i].Upstreams[j]
+				seen[u.ID] = u
+				info.Sessions += int64(u.Sessions)
+			}
+		}
+	}
+	for _, in := range view.Instances {
+		if in.Site != site.Name {
+			continue
+		}
+		line := InstanceInfo{Instance: *in}
+		if u := seen[in.ID]; u != nil {
+			line.Upstream, line.Sessions = u.Status, int64(u.Sessions)
+		}
+		info.Instances = append(info.Instances, line)
+	}
+	slices.SortFunc(info.Instances, func(a, b InstanceInfo) int { return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.ID, b.ID)) })
+	return info
+}
+
+// setSite merges a patch into what operators have set, and refuses the whole of
+// it for any mistake.
+func (s *Server) setSite(c *call) error {
+	if len(c.body) == 0 {
+		return badRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
+	}
+	name := c.r.PathValue("site")
+	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+		site, err := tx.Site(name)
+		if err != nil {
+			return err
+		}
+		merged, err := catalog.MergeOverride(site.Override, json.RawMessage(c.body))
+		if err != nil {
+			return err
+		}
+		site.Override, site.Updated = merged, c.now.UTC()
+		settings, err := site.Effective()
+		if err != nil {
+			return err
+		}
+		if mistakes := settings.Validate(); len(mistakes) > 0 {
+			return errors.Join(mistakes...)
+		}
+		if err := catalog.CheckHosts(tx.View(), name, settings); err != nil {
+			return err
+		}
+		return tx.PutSite(site)
+	})
+	if err != nil {
+		return err
+	}
+	c.detail = bounded(string(c.body), 400)
+	return s.getSite(c)
+}
+
+func (s *Server) removeSite(c *call) error {
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	if c.dry {
+		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, true, s.snapshot(c.who).Pools))
+	}
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	if err := s.o.Deploys.Remove(c.r.Context(), site.Name, c.who.account); err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, struct{}{})
+}
+
+func (s *Server) forecastDeploy(c *call) error {
+	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), false, s.snapshot(c.who).Pools))
+}
+
+func (s *Server) releases(c *call) error {
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	retiring := map[string]bool{}
+	for _, r := range site.Retiring {
+		retiring[r.Release] = true
+	}
+	out := []ReleaseInfo{}
+	for _, r := range s.o.Catalog.View().Releases[site.Name] {
+		out = append(out, ReleaseInfo{
+			Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By,
+			Current: r.Digest == site.Release, Retiring: retiring[r.Digest],
+		})
+	}
+	slices.SortFunc(out, func(a, b ReleaseInfo) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
+	})
+	return c.json(http.StatusOK, out)
+}

@@ -1,0 +1,103 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/balancer"
+	"portico/proxy/haproxy"
+)
+
+// recentlyUsed is what a forecast calls recent.
+const recentlyUsed = 5 * time.Minute
+
+// snapshot returns the traffic that who may see.
+func (s *Server) snapshot(who *identity) haproxy.Snapshot {
+	if s.o.Snapshot == nil {
+		return haproxy.Snapshot{At: time.Now(), Started: s.o.Started}
+	}
+	snap := s.o.Snapshot()
+	if snap.Started.IsZero() {
+		snap.Started = s.o.Started
+	}
+	snap.Pools = slices.Clone(snap.Pools)
+	if len(who.sites) > 0 {
+		snap.Frontends = nil
+		snap.Pools = slices.DeleteFunc(snap.Pools, func(p balancer.PoolSnapshot) bool { return !who.sees(p.Name) })
+	}
+	slices.SortFunc(snap.Pools, func(a, b balancer.PoolSnapshot) int { return strings.Compare(a.Name, b.Name) })
+	return snap
+}
+
+func (s *Server) statsJSON(c *call) error { return c.json(http.StatusOK, s.stats(c)) }
+
+func (s *Server) stats(c *call) Stats {
+	view := s.o.Catalog.View()
+	snap := s.snapshot(c.who)
+	out := Stats{
+		Cluster: view.ClusterID, Proxy: s.o.Name, Version: s.o.Version, Revision: view.Revision,
+		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: []FrontendStats{}, Pools: []PoolStats{},
+	}
+	for i := range snap.Frontends {
+		out.Frontends = append(out.Frontends, frontendStats(&snap.Frontends[i]))
+	}
+	for i := range snap.Pools {
+		out.Pools = append(out.Pools, poolStats(&snap.Pools[i]))
+	}
+	if len(c.who.sites) == 0 {
+		out.Members = s.memberInfos(view, snap.Pools)
+	}
+	return out
+}
+
+// sessions answers GET /v1/sessions.
+func (s *Server) sessions(c *call) error {
+	site := c.r.URL.Query().Get("site")
+	out := []SessionCount{}
+	for _, p := range s.snapshot(c.who).Pools {
+		if site != "" && p.Name != site {
+			continue
+		}
+		for i := range p.Upstreams {
+			u := &p.Upstreams[i]
+			out = append(out, SessionCount{
+				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
+				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), Limit: int64(u.MaxSessions),
+			})
+		}
+	}
+	return c.json(http.StatusOK, out)
+}
+
+func (s *Server) recent(instance string) int64 {
+	if s.o.Recent == nil {
+		return 0
+	}
+	return int64(s.o.Recent(instance, recentlyUsed))
+}
+
+// explain answers GET /v1/explain.
+func (s *Server) explain(c *call) error {
+	if s.o.Explain == nil {
+		return notOffered("explanation")
+	}
+	q := c.r.URL.Query()
+	if q.Get("url") == "" {
+		return badRequest("add ?url=https://host/path", "no url")
+	}
+	out, err := s.o.Explain(q.Get("url"), q.Get("cookie"))
+	if err != nil {
+		return badRequest("", "%v", err)
+	}
+	return c.json(http.StatusOK, out)
+}
+
+// statsCSV answers /stats;csv.
+func (s *Server) statsCSV(c *call) error {
+	snap := s.snapshot(c.who)
+	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	c.w.Header().Set("Cache-Control", "no-store, no-cache")
+	return haproxy.WriteCSV(c.w, snap)
+}

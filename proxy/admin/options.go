@@ -1,0 +1,110 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"portico/membership/catalog"
+	"portico/proxy/haproxy"
+)
+
+// Options are what the admin listener needs of the rest of the program. Only
+// Catalog is required: a route whose function is nil answers 501.
+type Options struct {
+	Catalog *catalog.Catalog
+	Logger  *slog.Logger // nil: nothing is logged
+
+	Name    string    // this proxy's member name
+	Version string    // of the program
+	Started time.Time // of the process; zero: now
+
+	// Hosts are the names under which the listener may be addressed, without
+	// port. Addresses and "localhost" are always good. A request for any other
+	// name gets 421, because a name that somebody else's DNS points here is how
+	// a web page would reach a listener on a private network.
+	Hosts []string
+
+	LoginKey    []byte // 32 bytes that seal page logins; nil: made now, so a restart ends them
+	ScrapeToken string // bearer token that opens /metrics and nothing else; empty: none
+
+	// Snapshot returns the traffic of this proxy. Recent counts the sessions of
+	// an instance that were used within the given time.
+	Snapshot func() haproxy.Snapshot
+	Recent   func(instanceID string, within time.Duration) int
+
+	Explain      func(url, cookie string) (any, error) // why a request would go where; the result is shown as JSON
+	Nodes        func() []Node                         // what gossip says
+	Certificates func() []Certificate
+	Ready        func() []string // why this proxy is not ready; empty: it is
+
+	Admission Admission
+	Deploys   Deploys
+
+	// Archive takes PUT /v1/sites/{site}/archive after the caller has been
+	// authenticated and found allowed to deploy the site; ActorFrom tells whom.
+	Archive http.Handler
+
+	// Logs copies the logs of a site's instances as text.
+	Logs func(ctx context.Context, w io.Writer, q LogQuery) error
+
+	// Members are handlers for members' own requests (knock, wanted, report,
+	// objects …) by pattern of http.ServeMux. They authenticate their callers
+	// themselves, by client certificate or, for the knock, not at all.
+	Members map[string]http.Handler
+
+	// Backup writes a backup of the catalog.
+	Backup func(ctx context.Context, w io.Writer) error
+
+	// Metrics append series of other packages to /metrics.
+	Metrics []func(w io.Writer)
+
+	// HAProxy returns what the export needs beyond the view, which is set for
+	// it. ClientBundle returns the certificate and key, in PEM, that let an
+	// exported HAProxy talk to agents, and the cluster's authority.
+	HAProxy      func() haproxy.Options
+	ClientBundle func() (client, ca []byte, err error)
+}
+
+// Admission decides who is a member.
+type Admission interface {
+	Accept(ctx context.Context, name, by string) error
+	Refuse(ctx context.Context, name, reason, by string) error
+	Revoke(ctx context.Context, name, reason, by string) error
+	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (InviteAnswer, error)
+}
+
+// Deploys moves sites between releases.
+type Deploys interface {
+	Rollback(ctx context.Context, site, release, by string) (catalog.Deploy, error)
+	Remove(ctx context.Context, site, by string) error
+
+	// Events calls send for what has happened to a deploy and then for what
+	// happens, until it has ended or ctx is done.
+	Events(ctx context.Context, id string, send func(catalog.Event) error) error
+}
+
+// LogQuery says which log lines are asked for.
+type LogQuery struct {
+	Site   string
+	Member string // empty: all application servers
+	Lines  int    // the last ones of each instance
+	Follow bool   // go on until ctx ends
+}
+
+type actorKey struct{}
+
+// Actor is who makes a request.
+type Actor struct {
+	Account string
+	From    string // client address without port
+}
+
+// ActorFrom returns who was authenticated for a request that this package has
+// handed on, or a zero Actor.
+func ActorFrom(ctx context.Context) Actor {
+	a, _ := ctx.Value(actorKey{}).(Actor)
+	return a
+}

@@ -1,0 +1,309 @@
+package admin
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// Server is the admin listener's handler. It owns no goroutine.
+type Server struct {
+	o          Options
+	log        *slog.Logger
+	hosts      map[string]bool
+	table      []route
+	mux        *http.ServeMux
+	members    *http.ServeMux
+	protection *http.CrossOriginProtection
+	throttle   *throttle
+	hasher     *hasher
+	logins     *logins
+	uploads    chan struct{}
+	pages      *pages
+}
+
+// maxUploads is how many archives are taken at once; more would only share the
+// disk. The next caller is told to come back.
+const maxUploads = 16
+
+// New returns the handler.
+func New(o Options) (*Server, error) {
+	if o.Catalog == nil {
+		return nil, errors.New("make admin handler: no catalog")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Started.IsZero() {
+		o.Started = time.Now()
+	}
+	keys, err := newLogins(o.LoginKey)
+	if err != nil {
+		return nil, fmt.Errorf("make admin handler: login key: %w", err)
+	}
+	pages, err := newPages()
+	if err != nil {
+		return nil, fmt.Errorf("make admin handler: %w", err)
+	}
+	s := &Server{
+		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
+		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
+		throttle: newThrottle(), hasher: newHasher(), logins: keys, uploads: make(chan struct{}, maxUploads), pages: pages,
+	}
+	for _, h := range o.Hosts {
+		s.hosts[strings.TrimSuffix(strings.ToLower(h), ".")] = true
+	}
+	for i := range s.table {
+		rt := &s.table[i]
+		s.mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, rt) })
+	}
+	for pattern, h := range o.Members {
+		s.members.Handle(pattern, h)
+	}
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.recovered(w, r)
+	secureHeaders(w.Header())
+	if !pathClean(r) {
+		writeError(w, badRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
+		return
+	}
+	if _, pattern := s.members.Handler(r); pattern != "" {
+		// Members prove who they are by certificate and address this proxy by
+		// whatever name they were given, so the guards against browsers are
+		// not for them.
+		r.Body = http.MaxBytesReader(w, r.Body, memberBody)
+		s.members.ServeHTTP(w, r)
+		return
+	}
+	if !hostAllowed(r.Host, s.hosts) {
+		writeError(w, failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
+		return
+	}
+	if suffix, ok := strings.CutPrefix(r.URL.Path, "/stats;"); ok {
+		r = withSuffix(r, suffix)
+	}
+	if _, pattern := s.mux.Handler(r); pattern == "" {
+		s.noRoute(w, r)
+		return
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// memberBody is the most that a member may send: a report with the tails of
+// logs. The knock has a smaller limit of its own.
+const memberBody = 8 << 20
+
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	e := recover()
+	if e == nil {
+		return
+	}
+	if e == http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
+		panic(e)
+	}
+	s.log.Error("admin handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
+	writeError(w, failf(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
+}
+
+// noRoute tells an unknown path from a known one with another method.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := s.mux.Handler(probe); pattern != "" {
+			allow = append(allow, m)
+		}
+	}
+	if len(allow) == 0 {
+		writeError(w, notFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	writeError(w, failf(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
+}
+
+// serve takes one request through its route: guards, credential, permission,
+// body, handler, audit.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
+	c := &call{w: w, r: r, rt: rt, now: time.Now(), from: clientAddr(r)}
+	rc := http.NewResponseController(w)
+	if !rt.stream {
+		_ = rc.SetWriteDeadline(c.now.Add(answerTime))
+	}
+	if reason := crossSite(s.protection, r, false); reason != "" {
+		s.log.Warn("cross-site request refused", "from", c.from, "path", r.URL.Path, "reason", reason)
+		writeError(w, failf(http.StatusForbidden, "cross_site", "", "%s", reason))
+		return
+	}
+	who, refusal := s.authenticate(c)
+	if refusal == nil {
+		c.who = who
+		refusal = s.admit(c)
+	}
+	if refusal == nil {
+		refusal = readBody(c, rc)
+	}
+	if refusal == nil && rt.form {
+		refusal = s.checkForm(c)
+	}
+	if refusal != nil {
+		s.refuse(c, refusal)
+		return
+	}
+	c.dry = r.URL.Query().Get("dry_run") == "1"
+	if who != nil {
+		r = r.WithContext(context.WithValue(r.Context(), actorKey{}, Actor{Account: who.account, From: c.from}))
+		c.r = r
+	}
+	err := rt.do(s, c)
+	if rt.changes() && rt.action != "" && !c.dry && !c.quiet {
+		s.record(c, err)
+	}
+	if err != nil {
+		s.fail(c, err)
+	}
+}
+
+// admit checks permission and what a change by login needs on top.
+func (s *Server) admit(c *call) *Error {
+	if e := permit(c.who, c.rt, c.r.PathValue("site")); e != nil {
+		return e
+	}
+	if !c.rt.changes() || c.rt.need == nobody || c.who.login == nil {
+		return nil
+	}
+	if reason := crossSite(s.protection, c.r, true); reason != "" {
+		return failf(http.StatusForbidden, "cross_site", "", "%s", reason)
+	}
+	if c.rt.form {
+		return nil // the token is in the form, see checkForm
+	}
+	if !s.csrfOK(c.who.login, c.r.Header.Get("Portico-Csrf")) {
+		return failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
+	}
+	return nil
+}
+
+func (s *Server) csrfOK(l *login, token string) bool {
+	want := l.csrf(s.logins.key)
+	return subtle.ConstantTimeCompare([]byte(want), []byte(token)) == 1
+}
+
+// refuse answers a request that is not let in: browsers that want the page are
+// sent to the login.
+func (s *Server) refuse(c *call, e *Error) {
+	if e.Status == http.StatusUnauthorized {
+		if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
+			http.Redirect(c.w, c.r, "/login", http.StatusSeeOther)
+			return
+		}
+		c.w.Header().Set("WWW-Authenticate", `Bearer realm="portico"`)
+	}
+	if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
+		s.errorPage(c, e)
+		return
+	}
+	writeError(c.w, e)
+}
+
+// readBody reads a bounded body whole, within a deadline, so that no handler
+// waits for a client. Streams are the handler's.
+func readBody(c *call, rc *http.ResponseController) *Error {
+	if c.rt.body == bodyStream {
+		return nil
+	}
+	if c.rt.body == 0 || c.r.Body == nil || c.r.Body == http.NoBody {
+		if c.r.ContentLength > 0 {
+			return badRequest("", "this takes no body")
+		}
+		return nil
+	}
+	_ = rc.SetReadDeadline(c.now.Add(bodyTime))
+	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.rt.body))
+	_ = rc.SetReadDeadline(time.Time{})
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return failf(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
+	case err != nil && isTimeout(err):
+		c.w.Header().Set("Connection", "close")
+		return failf(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
+	case err != nil:
+		return badRequest("", "the body broke off")
+	}
+	c.body = body
+	want := "application/json"
+	if c.rt.form {
+		want = "application/x-www-form-urlencoded"
+	}
+	if len(body) > 0 && mediaType(c.r) != want {
+		return failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
+	}
+	return nil
+}
+
+// fail turns an error into its answer: the one place where that happens.
+func (s *Server) fail(c *call, err error) {
+	e := errorOf(err)
+	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
+		s.log.Error("admin request failed", "path", c.r.URL.Path, "error", err)
+	}
+	if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
+		s.errorPage(c, e)
+		return
+	}
+	writeError(c.w, e)
+}
+
+// errorOf finds status and code for an error of the packages below.
+func errorOf(err error) *Error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, catalog.ErrNotFound):
+		return notFound("", "%v", err)
+	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
+		return failf(http.StatusConflict, "conflict", "", "%v", err)
+	case errors.Is(err, catalog.ErrInvalid):
+		return badRequest("", "%v", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
+	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken):
+		return failf(http.StatusServiceUnavailable, "unavailable", "", "%v", err)
+	}
+	var coded interface{ HTTPStatus() int }
+	if errors.As(err, &coded) {
+		return failf(coded.HTTPStatus(), "failed", "", "%v", err)
+	}
+	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
+}
+
+// tooMany answers a request that must wait.
+func tooMany(c *call, wait time.Duration) *Error {
+	seconds := int(wait/time.Second) + 1
+	c.w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	return failf(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
+}
+
+func clientAddr(r *http.Request) string {
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		return ap.Addr().Unmap().String()
+	}
+	return r.RemoteAddr
+}

@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Wrong credentials are free for the first few, then cost a pause that doubles
+// up to a minute and is forgotten after a quiet quarter of an hour. While it
+// lasts, right credentials from there are refused as well, or the pause would
+// slow nobody.
+const (
+	throttleFree   = 5
+	throttleFirst  = time.Second
+	throttleMost   = time.Minute
+	throttleForget = 15 * time.Minute
+	throttleTable  = 4096 // keys remembered; the oldest goes first
+)
+
+// throttle counts failures per key (an address, an account). Its table is
+// bounded: somebody with many addresses can push others out of it, and gains
+// no more than the few free guesses of each.
+type throttle struct {
+	mu   sync.Mutex
+	keys map[string]*failures // guarded by mu
+}
+
+type failures struct {
+	count int
+	until time.Time // no attempt before
+	last  time.Time
+}
+
+func newThrottle() *throttle { return &throttle{keys: map[string]*failures{}} }
+
+// wait returns how long key must wait before its next attempt.
+func (t *throttle) wait(key string, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.keys[key]
+	if f == nil {
+		return 0
+	}
+	if now.Sub(f.last) > throttleForget {
+		delete(t.keys, key)
+		return 0
+	}
+	return max(0, f.until.Sub(now))
+}
+
+// fail counts a wrong credential and returns the pause it costs.
+func (t *throttle) fail(key string, now time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.keys[key]
+	if f == nil {
+		if len(t.keys) >= throttleTable {
+			t.evictLocked(now)
+		}
+		f = &failures{}
+		t.keys[key] = f
+	}
+	f.count++
+	f.last = now
+	if f.count <= throttleFree {
+		return 0
+	}
+	pause := min(throttleMost, throttleFirst<<min(f.count-throttleFree-1, 10))
+	f.until = now.Add(pause)
+	return pause
+}
+
+// pass forgets key's failures after a right credential.
+func (t *throttle) pass(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.keys, key)
+}
+
+// evictLocked drops what is forgotten, or else the key that failed longest ago.
+func (t *throttle) evictLocked(now time.Time) {
+	var oldest string
+	var at time.Time
+	for key, f := range t.keys {
+		if now.Sub(f.last) > throttleForget {
+			delete(t.keys, key)
+			continue
+		}
+		if oldest == "" || f.last.Before(at) {
+			oldest, at = key, f.last
+		}
+	}
+	if len(t.keys) >= throttleTable {
+		delete(t.keys, oldest)
+	}
+}
+
+func (t *throttle) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.keys)
+}
+
+// throttleKey turns a client address into a key: IPv6 by its /64, which is what
+// one customer gets.
+func throttleKey(remoteAddr string) string {
+	ap, err := netip.ParseAddrPort(remoteAddr)
+	if err != nil {
+		return remoteAddr
+	}
+	addr := ap.Addr().Unmap()
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.WithZone("").Prefix(64)
+	if err != nil {
+		return addr.String()
+	}
+	return prefix.String()
+}

@@ -1,0 +1,323 @@
+package admin
+
+import (
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// Stats is the answer of GET /v1/stats: what this proxy counts, and who is in
+// the cluster. Durations are in milliseconds, rates per second.
+type Stats struct {
+	Cluster   string          `json:"cluster"`
+	Proxy     string          `json:"proxy"`
+	Version   string          `json:"version"`
+	Revision  int64           `json:"revision"`
+	Now       time.Time       `json:"now"`
+	Started   time.Time       `json:"started"`
+	Frontends []FrontendStats `json:"frontends"`
+	Pools     []PoolStats     `json:"pools"`
+	Members   []MemberInfo    `json:"members,omitempty"` // not for accounts whose scope is some sites
+}
+
+// FrontendStats is one listener.
+type FrontendStats struct {
+	Name        string            `json:"name"`
+	Addr        string            `json:"addr"`
+	Conns       int               `json:"conns"`
+	ConnsMax    int               `json:"conns_max"`
+	ConnsLimit  int               `json:"conns_limit"`
+	ConnTotal   uint64            `json:"conn_total"`
+	ConnRate    float64           `json:"conn_rate"`
+	ConnRateMax float64           `json:"conn_rate_max"`
+	Requests    uint64            `json:"requests"`
+	ReqRate     float64           `json:"req_rate"`
+	ReqRateMax  float64           `json:"req_rate_max"`
+	BytesIn     uint64            `json:"bytes_in"`
+	BytesOut    uint64            `json:"bytes_out"`
+	Denied      uint64            `json:"denied"`
+	Errors      uint64            `json:"errors"`
+	Responses   map[string]uint64 `json:"responses"` // by class: "2xx"
+}
+
+// PoolStats is one site's pool.
+type PoolStats struct {
+	Name           string            `json:"name"`
+	Policy         string            `json:"policy"`
+	Status         string            `json:"status"` // UP or DOWN
+	LastChange     int64             `json:"last_change_ms"`
+	Active         int               `json:"active"`
+	Backup         int               `json:"backup"`
+	Sessions       int               `json:"sessions"`
+	Recounting     bool              `json:"recounting,omitempty"` // session counts are still too low after a start
+	Waiting        int               `json:"waiting"`              // visitors in the waiting room
+	Queued         int               `json:"queued"`
+	NewSessions    uint64            `json:"new_sessions"`
+	NewSessionRate float64           `json:"new_session_rate"`
+	Lost           map[string]uint64 `json:"lost,omitempty"`    // sessions, by cause
+	Refused        map[string]uint64 `json:"refused,omitempty"` // cookies, by cause
+	Upstreams      []UpstreamStats   `json:"upstreams"`
+}
+
+// UpstreamStats is one instance as this proxy sees it.
+type UpstreamStats struct {
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	Member      string            `json:"member,omitempty"`
+	Addr        string            `json:"addr"`
+	Release     string            `json:"release,omitempty"`
+	Admin       string            `json:"admin"`  // ready, drain or maint
+	State       string            `json:"state"`  // up, suspect, down or unverified
+	Status      string            `json:"status"` // in HAProxy's words
+	Reason      string            `json:"reason,omitempty"`
+	InRotation  bool              `json:"in_rotation"`
+	Retiring    bool              `json:"retiring,omitempty"`
+	Backup      bool              `json:"backup,omitempty"`
+	LastChange  int64             `json:"last_change_ms"`
+	DownTime    int64             `json:"down_time_ms"`
+	CheckCode   string            `json:"check_code,omitempty"`
+	CheckStatus int               `json:"check_status,omitempty"`
+	CheckTime   float64           `json:"check_ms,omitempty"`
+	CheckDetail string            `json:"check_detail,omitempty"`
+	ChecksFail  uint64            `json:"checks_failed"`
+	Downs       uint64            `json:"downs"`
+	Weight      int               `json:"weight"`
+	WeightSet   int               `json:"weight_set"`
+	Sessions    int               `json:"sessions"`
+	SessionsMax int               `json:"sessions_limit"` // 0: none
+	InFlight    int               `json:"in_flight"`
+	InFlightMax int               `json:"in_flight_max"`
+	MaxConns    int               `json:"max_conns"` // 0: none
+	Queued      int               `json:"queued"`
+	QueuedMax   int               `json:"queued_max"`
+	Total       uint64            `json:"total"`
+	Rate        float64           `json:"rate"`
+	RateMax     float64           `json:"rate_max"`
+	BytesIn     uint64            `json:"bytes_in"`
+	BytesOut    uint64            `json:"bytes_out"`
+	ConnErrors  uint64            `json:"connect_errors"`
+	RespErrors  uint64            `json:"response_errors"`
+	Retries     uint64            `json:"retries"`
+	Redispatch  uint64            `json:"redispatches"`
+	Responses   map[string]uint64 `json:"responses"`
+	P50         float64           `json:"p50_ms"`
+	P99         float64           `json:"p99_ms"`
+	Max         float64           `json:"max_ms"`
+	LastUsed    time.Time         `json:"last_used,omitzero"`
+}
+
+// Node is what gossip says of a member: a hint, never a verdict.
+type Node struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // "alive", "failed", "left"
+	Addr   string `json:"addr"`
+}
+
+// MemberInfo is one line of GET /v1/members.
+type MemberInfo struct {
+	Name        string             `json:"name"`
+	ID          string             `json:"id"`
+	Role        catalog.Role       `json:"role"`
+	Admission   catalog.Admission  `json:"admission"`
+	Admin       catalog.AdminState `json:"admin"`
+	Addr        string             `json:"addr"`
+	Fingerprint string             `json:"fingerprint"`
+	Version     string             `json:"version"`
+	Platform    string             `json:"platform"`
+	Runtimes    map[string]string  `json:"runtimes,omitempty"`
+	Zone        string             `json:"zone,omitempty"`
+	Weight      int                `json:"weight"`
+	Reason      string             `json:"reason,omitempty"`
+	Knocked     time.Time          `json:"knocked"`
+	Decided     time.Time          `json:"decided,omitzero"`
+	By          string             `json:"by,omitempty"`
+	Gossip      string             `json:"gossip,omitempty"` // "alive", "failed", "left"; empty: not seen
+	Instances   int                `json:"instances"`
+	Sessions    int64              `json:"sessions"`
+}
+
+// SiteInfo is one line of GET /v1/sites.
+type SiteInfo struct {
+	Name      string           `json:"name"`
+	Release   string           `json:"release,omitempty"`
+	Candidate string           `json:"candidate,omitempty"`
+	Deploy    string           `json:"deploy,omitempty"`
+	Settings  catalog.Settings `json:"settings"` // joined, with defaults
+	Override  any              `json:"override,omitempty"`
+	Instances []InstanceInfo   `json:"instances"`
+	Sessions  int64            `json:"sessions"`
+	Created   time.Time        `json:"created"`
+	Updated   time.Time        `json:"updated"`
+}
+
+// InstanceInfo is one instance of a site and what the proxy thinks of it.
+type InstanceInfo struct {
+	catalog.Instance
+	Upstream string `json:"upstream,omitempty"` // HAProxy's status words; empty: the proxy does not know it
+	Sessions int64  `json:"sessions"`
+}
+
+// ReleaseInfo is one line of GET /v1/sites/{site}/releases.
+type ReleaseInfo struct {
+	Digest   string    `json:"digest"`
+	Archive  string    `json:"archive"`
+	Size     int64     `json:"size"`
+	Files    int       `json:"files"`
+	Created  time.Time `json:"created"`
+	By       string    `json:"by"`
+	Current  bool      `json:"current"`
+	Retiring bool      `json:"retiring,omitempty"`
+}
+
+// Forecast says what an action would cut, before it is done: the answer of a
+// changing request with dry_run=1.
+type Forecast struct {
+	Action    string         `json:"action"`
+	Object    string         `json:"object"`
+	Sessions  int64          `json:"sessions"`  // live sessions that would lose their instance; a drain loses none
+	Recent    int64          `json:"recent"`    // of these, used in the last five minutes
+	InFlight  int64          `json:"in_flight"` // requests running there now
+	Instances []ForecastLine `json:"instances"`
+	Left      int            `json:"left"` // instances of the touched sites that would still take new sessions
+	Message   string         `json:"message"`
+}
+
+// ForecastLine is one instance that an action touches.
+type ForecastLine struct {
+	Site     string `json:"site"`
+	Instance string `json:"instance"`
+	Member   string `json:"member"`
+	Sessions int64  `json:"sessions"`
+	Recent   int64  `json:"recent"`
+	InFlight int64  `json:"in_flight"`
+}
+
+// SessionCount is one line of GET /v1/sessions.
+type SessionCount struct {
+	Site     string `json:"site"`
+	Instance string `json:"instance"`
+	Member   string `json:"member"`
+	Release  string `json:"release"`
+	State    string `json:"state"`
+	Sessions int64  `json:"sessions"`
+	Recent   int64  `json:"recent"` // used in the last five minutes
+	Limit    int64  `json:"limit"`  // 0: none
+}
+
+// AccountInfo is an account without its password.
+type AccountInfo struct {
+	Name     string              `json:"name"`
+	Role     catalog.AccountRole `json:"role"`
+	Sites    []string            `json:"sites,omitempty"`
+	Created  time.Time           `json:"created"`
+	Disabled bool                `json:"disabled,omitempty"`
+	Login    bool                `json:"login"` // has a password
+}
+
+// AccountRequest is the body of POST /v1/accounts: it makes an account or
+// changes the fields that are set.
+type AccountRequest struct {
+	Name     string              `json:"name"`
+	Role     catalog.AccountRole `json:"role,omitempty"`
+	Sites    *[]string           `json:"sites,omitempty"`
+	Password string              `json:"password,omitempty"`
+	Disabled *bool               `json:"disabled,omitempty"`
+}
+
+// TokenRequest is the body of POST /v1/tokens.
+type TokenRequest struct {
+	Account string `json:"account,omitempty"` // default: the caller's own
+	Label   string `json:"label,omitempty"`
+	TTL     string `json:"ttl,omitempty"` // "90d"; empty: never expires
+}
+
+// TokenInfo is a token without its secret.
+type TokenInfo struct {
+	ID      string    `json:"id"`
+	Account string    `json:"account"`
+	Label   string    `json:"label,omitempty"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// TokenAnswer is a new token: the only time that its text is shown.
+type TokenAnswer struct {
+	Token string `json:"token"`
+	TokenInfo
+}
+
+// LoginRequest is the body of POST /v1/login.
+type LoginRequest struct {
+	Account  string `json:"account"`
+	Password string `json:"password"`
+	Label    string `json:"label,omitempty"`
+	TTL      string `json:"ttl,omitempty"` // default 30d
+}
+
+// InviteRequest is the body of POST /v1/invites.
+type InviteRequest struct {
+	Role catalog.Role `json:"role,omitempty"` // default server
+	TTL  string       `json:"ttl,omitempty"`  // default 1h
+}
+
+// InviteAnswer is a new invite: the only time that its code is shown.
+type InviteAnswer struct {
+	Code    string       `json:"code"`
+	ID      string       `json:"id,omitempty"`
+	Role    catalog.Role `json:"role"`
+	Expires time.Time    `json:"expires"`
+}
+
+// InviteInfo is an invite without its code.
+type InviteInfo struct {
+	ID      string       `json:"id"`
+	Role    catalog.Role `json:"role"`
+	Expires time.Time    `json:"expires"`
+	By      string       `json:"by"`
+	Created time.Time    `json:"created"`
+	UsedBy  string       `json:"used_by,omitempty"`
+	UsedAt  time.Time    `json:"used_at,omitzero"`
+}
+
+// RollbackRequest is the body of POST /v1/sites/{site}/rollback. An empty
+// release means the one before the current one; a prefix of at least six
+// characters will do.
+type RollbackRequest struct {
+	Release string `json:"release,omitempty"`
+}
+
+// MemberRequest is the body of the member verbs; all of it is optional.
+type MemberRequest struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Readiness is the answer of GET /readyz.
+type Readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Whoami is the answer of GET /v1/whoami.
+type Whoami struct {
+	Account string              `json:"account"`
+	Role    catalog.AccountRole `json:"role"`
+	Sites   []string            `json:"sites,omitempty"`
+	Cluster string              `json:"cluster"`
+	Version string              `json:"version"`
+}
+
+// Certificate is one line of the page's certificate table.
+type Certificate struct {
+	Names  []string  `json:"names"`
+	Issuer string    `json:"issuer"`
+	State  string    `json:"state"` // "valid", "renewing", "expired", "failed" …
+	Expiry time.Time `json:"expiry,omitzero"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// Export is the answer of /v1/export/haproxy in JSON: file names and their
+// content. Without the bundle it is haproxy.cfg alone.
+type Export struct {
+	Revision int64             `json:"revision"`
+	Files    map[string]string `json:"files"`
+}

@@ -1,0 +1,334 @@
+package haproxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// Options say what Export writes and how the file's user has set up HAProxy.
+type Options struct {
+	// View is the cluster to write. It is required.
+	View *catalog.View
+
+	// Token returns the cookie value that names an instance, see
+	// balancer.NewToken. Without it no cookie is written and HAProxy keeps no
+	// visitor on an instance.
+	Token func(instanceID string) string
+
+	HTTP    string // address of plain HTTP; default ":80"
+	HTTPS   string // address of HTTPS; default ":443"; used with CertDir only
+	CertDir string // directory of PEM files for HTTPS, as HAProxy will find it; empty: no HTTPS
+
+	// Dir is where the companion files lie, as HAProxy will find them: the
+	// cluster's authority (CAFile) and the certificate that agents accept
+	// (ClientFile). Default "/etc/haproxy/portico".
+	Dir string
+
+	// Stats is the address of HAProxy's own page, default "127.0.0.1:8404";
+	// "off" leaves it out.
+	Stats string
+
+	// Certified reports whether CertDir will hold a certificate for a host. It
+	// decides where sites with an automatic redirect send plain HTTP; nil means
+	// nowhere.
+	Certified func(host string) bool
+
+	Static  []StaticSite // sites of servers that run no agent, from the proxy's configuration
+	MaxConn int          // connections of the whole process; default 20000
+	Version string       // of portico, for the first line
+
+	// Body is the largest request that sites without a limit of their own
+	// take, in bytes; 0: no limit.
+	Body int64
+}
+
+// The companion files of an exported configuration.
+const (
+	ConfigFile = "haproxy.cfg"
+	CAFile     = "ca.pem"     // the cluster's authority
+	ClientFile = "client.pem" // certificate and key that agents accept
+)
+
+// StaticSite is a site whose servers run no agent.
+type StaticSite struct {
+	Name     string
+	Settings catalog.Settings
+	Servers  []StaticServer
+}
+
+// StaticServer is one of them, reached without TLS.
+type StaticServer struct {
+	ID     string // what its cookie token is made from
+	Name   string
+	Addr   string // host:port
+	Weight int    // 1 to 256; 0: 100
+	Backup bool
+}
+
+// unknownBackend answers for hosts that no site names. No site's backend can
+// have this name, because ident escapes the underscore.
+const unknownBackend = "portico_unknown"
+
+// Export writes a complete haproxy.cfg for the cluster in o.View, for HAProxy
+// 2.6 and newer. The same view gives the same bytes.
+//
+// HAProxy has no counterpart to some of what portico does. Left out, and said
+// so in the file's comments where a site asks for it: ceilings of sessions,
+// ends of sessions by age, learning of applications' own tokens, and the
+// header that tells an application of a lost session.
+func Export(w io.Writer, o Options) error {
+	if o.View == nil {
+		return errors.New("export haproxy.cfg: no view of the catalog")
+	}
+	o.setDefaults()
+	backends := collect(o)
+	f := &file{}
+	f.head(o)
+	f.global(o)
+	f.defaults()
+	f.stats(o)
+	f.frontend("http", "bind "+quote(o.HTTP), "http", o, backends)
+	if o.CertDir != "" {
+		bind := "bind " + quote(o.HTTPS) + " ssl crt " + quote(o.CertDir) + " alpn h2,http/1.1"
+		f.frontend("https", bind, "https", o, backends)
+	}
+	f.unknown()
+	for i := range backends {
+		f.backend(&backends[i], o)
+	}
+	_, err := io.WriteString(w, f.String())
+	return err
+}
+
+func (o *Options) setDefaults() {
+	set := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	set(&o.HTTP, ":80")
+	set(&o.HTTPS, ":443")
+	set(&o.Dir, "/etc/haproxy/portico")
+	set(&o.Stats, "127.0.0.1:8404")
+	if o.MaxConn == 0 {
+		o.MaxConn = 20000
+	}
+}
+
+// file is a configuration being written. Every line goes through one of its
+// methods, so that no value can begin a line of its own.
+type file struct{ strings.Builder }
+
+func (f *file) section(words ...string) { f.WriteString("\n" + oneLine(words) + "\n") }
+func (f *file) line(words ...string)    { f.WriteString("    " + oneLine(words) + "\n") }
+func (f *file) comment(format string, args ...any) {
+	f.WriteString("    # " + comment(fmt.Sprintf(format, args...)) + "\n")
+}
+
+func oneLine(words []string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\r' || r == 0 {
+			return '?'
+		}
+		return r
+	}, strings.Join(words, " "))
+}
+
+func (f *file) head(o Options) {
+	f.WriteString("# haproxy.cfg for a portico cluster, HAProxy 2.6 or newer.\n")
+	f.WriteString("# Made by portico " + comment(o.Version) + " from revision " + strconv.FormatInt(o.View.Revision, 10) + " of the catalog;\n")
+	f.WriteString("# make it again after a change: portico export haproxy --watch.\n")
+	f.WriteString("# Its cookies are portico's: a visitor may come through either of the two.\n")
+}
+
+func (f *file) global(o Options) {
+	f.section("global")
+	f.line("log stdout format raw daemon info")
+	f.line("maxconn", strconv.Itoa(o.MaxConn))
+	f.line("ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets")
+	f.line("ssl-default-server-options ssl-min-ver TLSv1.2")
+	f.line("tune.ssl.default-dh-param 2048")
+}
+
+// defaults writes timeouts, because HAProxy has none of its own, and retries
+// that never send a request twice: only a connection that was refused is tried
+// again, and then elsewhere.
+func (f *file) defaults() {
+	f.section("defaults")
+	f.line("mode http")
+	f.line("log global")
+	f.line("option httplog")
+	f.line("option dontlognull")
+	f.line("option http-keep-alive")
+	f.line("option redispatch 1")
+	f.line("retries 2")
+	f.line("retry-on conn-failure")
+	f.line("timeout connect 5s")
+	f.line("timeout client 60s")
+	f.line("timeout client-fin 30s")
+	f.line("timeout http-request 10s")
+	f.line("timeout http-keep-alive 60s")
+	f.line("timeout queue 5s")
+	f.line("timeout server 5m")
+	f.line("timeout tunnel 8h")
+	f.line("timeout check 2s")
+	f.line("default-server init-addr last,libc,none")
+}
+
+func (f *file) stats(o Options) {
+	if o.Stats == "off" {
+		return
+	}
+	f.section("frontend stats")
+	f.line("bind", quote(o.Stats))
+	f.line("no log")
+	f.line("stats enable")
+	f.line("stats uri /")
+	f.line("stats refresh 10s")
+	f.line("stats show-legends")
+	f.line("http-request deny if !METH_GET")
+}
+
+func (f *file) unknown() {
+	f.section("backend", unknownBackend)
+	f.line(`http-request return status 404 content-type text/plain string "no site here"`)
+}
+
+// backend is one site as HAProxy sees it.
+type backend struct {
+	name     string // escaped
+	site     string
+	settings catalog.Settings
+	servers  []server
+	notes    []string // what could not be written
+}
+
+type server struct {
+	name    string // escaped
+	addr    string
+	token   string // cookie value; empty: none
+	weight  int
+	drain   bool // keeps its visitors, gets no new ones
+	maint   bool
+	backup  bool
+	sni     string // non-empty: an agent, by mutual TLS
+	member  string // name in the agent's certificate
+	release string
+}
+
+// collect turns the view into backends, sorted by name.
+func collect(o Options) []backend {
+	var out []backend
+	seen := map[string]bool{}
+	for _, name := range sortedKeys(o.View.Sites) {
+		b := fromSite(o, o.View.Sites[name])
+		if seen[b.name] {
+			continue // only where a name is longer than any that catalog accepts
+		}
+		seen[b.name] = true
+		out = append(out, b)
+	}
+	for _, s := range o.Static {
+		b := fromStatic(o, s)
+		if seen[b.name] {
+			continue // the catalog's site wins, as it does in the proxy
+		}
+		seen[b.name] = true
+		out = append(out, b)
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func fromSite(o Options, site *catalog.Site) backend {
+	b := backend{name: ident(site.Name), site: site.Name}
+	settings, err := site.Effective()
+	if err != nil {
+		b.notes = append(b.notes, "the operators' settings are left out: "+err.Error())
+		settings = site.Manifest
+	}
+	b.settings = settings.WithDefaults(site.Name)
+	retiring := map[string]bool{}
+	for _, r := range site.Retiring {
+		retiring[r.Release] = true
+	}
+	names := map[string]bool{}
+	for _, id := range sortedKeys(o.View.Instances) {
+		in := o.View.Instances[id]
+		if in.Site != site.Name || in.State == catalog.InstanceExited {
+			continue
+		}
+		current := site.Release != "" && in.Release == site.Release
+		member := o.View.Members[in.Member]
+		if (!current && !retiring[in.Release]) || member == nil || member.Admission != catalog.Accepted {
+			continue
+		}
+		s := fromInstance(o, in, member)
+		s.drain = s.drain || !current
+		if names[s.name] || !current {
+			s.name = ident(member.Name + "-" + cut(in.Release, 7) + "-" + cut(in.ID, 5))
+		}
+		if names[s.name] {
+			s.name = ident(cut(member.Name, 40) + "-" + in.ID)
+		}
+		if !names[s.name] {
+			names[s.name] = true
+			b.servers = append(b.servers, s)
+		}
+	}
+	sort.SliceStable(b.servers, func(i, j int) bool { return b.servers[i].name < b.servers[j].name })
+	return b
+}
+
+func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {
+	s := server{
+		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), member: m.Name, release: in.Release,
+		sni: ident(in.ID) + ".instance", drain: m.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint,
+	}
+	if o.Token != nil {
+		s.token = o.Token(in.ID)
+	}
+	return s
+}
+
+func fromStatic(o Options, site StaticSite) backend {
+	b := backend{name: ident(site.Name), site: site.Name, settings: site.Settings.WithDefaults(site.Name)}
+	names := map[string]bool{}
+	for _, v := range site.Servers {
+		s := server{name: ident(v.Name), addr: v.Addr, weight: weight(v.Weight), backup: v.Backup}
+		if o.Token != nil && v.ID != "" {
+			s.token = o.Token(v.ID)
+		}
+		if !names[s.name] {
+			names[s.name] = true
+			b.servers = append(b.servers, s)
+		}
+	}
+	return b
+}
+
+func weight(w int) int {
+	if w <= 0 {
+		return 100
+	}
+	return min(w, 256)
+}
+
+func cut(s string, n int) string { return s[:min(n, len(s))] }
+
+func millis(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -1,0 +1,241 @@
+package haproxy
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// backend writes one site.
+func (f *file) backend(b *backend, o Options) {
+	f.section("backend", b.name)
+	if b.name != b.site {
+		f.comment("site %q", b.site)
+	}
+	for _, n := range b.notes {
+		f.comment("%s", n)
+	}
+	f.line("balance", algorithm(b.settings.Policy))
+	f.cookie(b, o)
+	f.limits(b, o)
+	f.strip(b)
+	f.check(b)
+	for i := range b.servers {
+		f.server(b, &b.servers[i], o)
+	}
+}
+
+// algorithm names HAProxy's nearest policy. Live sessions, which portico counts
+// by default, HAProxy does not know; connections are the nearest it has.
+func algorithm(policy string) string {
+	switch policy {
+	case "round-robin", "roundrobin":
+		return "roundrobin"
+	case "random", "random-two", "two-choices":
+		return "random(2)"
+	case "source":
+		return "source"
+	case "first":
+		return "first"
+	case "uri":
+		return "uri"
+	}
+	if name, ok := strings.CutPrefix(policy, "header:"); ok && headerName.MatchString(name) {
+		return "hdr(" + name + ")"
+	}
+	return "leastconn"
+}
+
+var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+var cookieName = regexp.MustCompile(`^[A-Za-z0-9!*+.^_~-]{1,128}$`)
+
+// cookie writes the sticky cookie. HAProxy compares a cookie's value up to the
+// first "|" with the server's, so it honours portico's sealed cookies, and sets
+// the bare token, which portico honours in return.
+func (f *file) cookie(b *backend, o Options) {
+	s := b.settings.Session
+	if s.Sticky == "none" || o.Token == nil {
+		return
+	}
+	name := s.Cookie
+	if name == "" {
+		name = "portico-" + b.site
+	}
+	if !cookieName.MatchString(name) {
+		f.comment("no visitor is kept on a server: the cookie name %q cannot be written", name)
+		return
+	}
+	attr := " attr SameSite=Lax"
+	switch s.SameSite {
+	case "strict":
+		attr = " attr SameSite=Strict"
+	case "none":
+		attr = "" // below, with Secure only
+	}
+	if p := strings.TrimSuffix(b.settings.Path, "/"); p != "" && pathOK(p) && !strings.Contains(p, ",") {
+		attr += " attr " + quote("Path="+p) // the last Path counts, RFC 6265 section 5.2.4
+	}
+	f.line("cookie", name, "insert indirect nocache httponly"+attr)
+	secure := `\1; Secure`
+	if s.SameSite == "none" {
+		secure += "; SameSite=None"
+	}
+	f.line("http-after-response replace-header Set-Cookie", quote("^("+regexp.QuoteMeta(name)+"=.*)$"), quote(secure), "if { ssl_fc }")
+	if s.Max > 0 {
+		f.comment("not written: at most %d sessions for each instance", s.Max)
+	}
+	if s.Life > 0 {
+		f.comment("not written: the end of a session after %s", s.Life)
+	}
+	if s.Profile != "" {
+		f.comment("not written: the application's own token (profile %q)", s.Profile)
+	}
+}
+
+func (f *file) limits(b *backend, o Options) {
+	l := b.settings.Limits
+	body := l.Body.Bytes()
+	if body == 0 {
+		body = o.Body
+	}
+	if body > 0 {
+		f.line("http-request deny deny_status 413 if { req.body_size gt", strconv.FormatInt(body, 10), "}")
+	}
+	if q := l.Queue.Std(); q > 0 {
+		f.line("timeout queue", millis(q))
+	}
+	if n, per, ok := parseRate(l.Rate); ok {
+		window := strconv.Itoa(int(per / time.Second))
+		f.line("stick-table type ipv6 size 100k expire", window+"s store http_req_rate("+window+"s)")
+		f.line("http-request track-sc0 src")
+		f.line("http-request deny deny_status 429 if { sc_http_req_rate(0) gt", strconv.Itoa(n), "}")
+	} else if l.Rate != "" {
+		f.comment("not written: the rate %q", l.Rate)
+	}
+}
+
+// parseRate reads "100/s", "600/m" and "1000/h".
+func parseRate(s string) (n int, per time.Duration, ok bool) {
+	count, unit, found := strings.Cut(s, "/")
+	n, err := strconv.Atoi(strings.TrimSpace(count))
+	if !found || err != nil || n <= 0 {
+		return 0, 0, false
+	}
+	switch strings.TrimSpace(unit) {
+	case "s":
+		return n, time.Second, true
+	case "m":
+		return n, time.Minute, true
+	case "h":
+		return n, time.Hour, true
+	}
+	return 0, 0, false
+}
+
+// strip removes the mount path before forwarding. A path that spells its mount
+// path with escapes is refused, because HAProxy would forward it unstripped.
+func (f *file) strip(b *backend) {
+	p := strings.TrimSuffix(b.settings.Path, "/")
+	if !b.settings.Strip || p == "" || !pathOK(p) {
+		return
+	}
+	re := "^" + regexp.QuoteMeta(p) + "/*(.*)$"
+	f.line("http-request deny deny_status 400 unless { path -m str --", quote(p), "} or { path -m beg --", quote(p+"/"), "}")
+	f.line("http-request set-header X-Forwarded-Prefix", format(p))
+	f.line("http-request replace-path", quote(re), quote(`/\1`))
+}
+
+var statusRule = regexp.MustCompile(`^[1-9][0-9]{2}(-[1-9][0-9]{2})?(,[1-9][0-9]{2}(-[1-9][0-9]{2})?)*$`)
+
+// check writes how a server proves that it is well: the same request that
+// portico and the agents send.
+func (f *file) check(b *backend) {
+	h := b.settings.Health
+	if t := h.Timeout.Std(); t > 0 {
+		f.line("timeout check", millis(t))
+	}
+	if h.Type == "tcp" {
+		if len(b.servers) == 0 || b.servers[0].sni == "" {
+			return // a connection is all that is asked for, and what "check" does
+		}
+		// The agent takes any connection; that the process behind it does
+		// shows in the agent's not answering 502, 503 or 504 for it.
+		f.line("option httpchk")
+		f.line("http-check send meth HEAD uri / ver HTTP/1.1 hdr Host localhost")
+		f.line("http-check expect ! rstatus ^50[234]$")
+		return
+	}
+	path, host := h.Path, h.Host
+	if path == "" {
+		path = b.settings.Path
+	}
+	if host == "" {
+		host = firstHost(b.settings)
+	}
+	f.line("option httpchk")
+	f.line("http-check send meth GET uri", quote(path), "ver HTTP/1.1 hdr Host", format(host))
+	status := h.Status
+	if !statusRule.MatchString(status) {
+		status = "200-399"
+	}
+	f.line("http-check expect status", status)
+	if h.Body != "" {
+		f.line("http-check expect string", quote(h.Body))
+	}
+}
+
+func firstHost(s catalog.Settings) string {
+	for _, h := range s.Hosts {
+		if !strings.HasPrefix(h, "*.") {
+			return h
+		}
+	}
+	return "localhost"
+}
+
+func (f *file) server(b *backend, s *server, o Options) {
+	if !addrOK(s.addr) {
+		f.comment("server %q is left out: its address %q cannot be written", s.name, s.addr)
+		return
+	}
+	words := []string{"server", s.name, quote(s.addr)}
+	if s.token != "" && b.settings.Session.Sticky != "none" {
+		words = append(words, "cookie", quote(s.token))
+	}
+	w := s.weight
+	if s.drain {
+		w = 0
+	}
+	words = append(words, "weight", strconv.Itoa(w), "check")
+	h := b.settings.Health
+	if d := h.Interval.Std(); d > 0 {
+		words = append(words, "inter", millis(d))
+	}
+	if h.Rise > 0 {
+		words = append(words, "rise", strconv.Itoa(h.Rise))
+	}
+	if h.Fall > 0 {
+		words = append(words, "fall", strconv.Itoa(h.Fall))
+	}
+	if n := b.settings.Limits.Connections; n > 0 {
+		words = append(words, "maxconn", strconv.Itoa(n))
+	}
+	if s.backup {
+		words = append(words, "backup")
+	}
+	if s.sni != "" {
+		words = append(words, "ssl verify required ca-file", quote(o.Dir+"/"+CAFile), "crt", quote(o.Dir+"/"+ClientFile),
+			"sni", "str("+s.sni+")", "check-sni", s.sni, "verifyhost", ident(s.member)+".member.portico")
+	}
+	if s.maint {
+		words = append(words, "disabled")
+	}
+	f.line(words...)
+}
+
+var addrForm = regexp.MustCompile(`^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[0-9]{1,5}$`)
+
+func addrOK(addr string) bool { return len(addr) <= 300 && addrForm.MatchString(addr) }
