@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"hash/maphash"
 	"sync"
 )
 
@@ -18,6 +19,7 @@ type Balancer struct {
 	sessions *Sessions
 	bursts   *bursts
 	rand     func() uint64
+	seed     maphash.Seed
 
 	mu    sync.Mutex
 	keys  []Key
@@ -33,6 +35,7 @@ func New(o Options) (*Balancer, error) {
 		sessions: NewSessions(o.MaxSessions),
 		bursts:   newBursts(),
 		rand:     o.Rand,
+		seed:     maphash.MakeSeed(),
 		keys:     o.Keys,
 		pools:    map[string]*Pool{},
 	}

@@ -1,45 +1,70 @@
 package balancer
 
-// graveyard remembers the tokens of instances that have left the pool, and what
-// that means for the visitors who come back for them. It is immutable.
+// graveyard remembers the instances that have left the pool, and what that
+// means for the visitors who come back for them. It is immutable.
 type graveyard struct {
-	byToken map[Token]grave
+	graves  []grave
+	byToken map[Token]int // index in graves
 }
 
 type grave struct {
-	cause Cause
-	name  string
-	until int64 // Unix milliseconds: no cookie can be alive any more
+	id, name string
+	cause    Cause
+	tokens   [2]Token
+	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
 
-// maxGraves bounds the memory for instances gone.
+// maxGraves bounds the memory for instances gone: the oldest are forgotten, and
+// their visitors told "unknown".
 const maxGraves = 4096
 
 // with returns g plus the upstreams that are leaving at now.
 func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
-	n := &graveyard{byToken: make(map[Token]grave, len(g.byToken)+2*len(left))}
-	for t, x := range g.byToken {
-		if x.until > now && len(n.byToken) < maxGraves {
-			n.byToken[t] = x
+	n := &graveyard{}
+	for _, x := range g.graves {
+		if x.until > now {
+			n.graves = append(n.graves, x)
 		}
 	}
 	for _, u := range left {
-		x := grave{cause: u.endCause(), name: u.spec.Load().Name, until: now + 2*c.Idle.Milliseconds()}
-		for _, t := range u.tokens.Load() {
-			n.byToken[t] = x
+		n.graves = append(n.graves, grave{
+			id: u.id, name: u.spec.Load().Name, cause: u.endCause(),
+			tokens: *u.tokens.Load(), until: now + 2*1000*grace(c.Idle),
+		})
+	}
+	n.graves = n.graves[max(len(n.graves)-maxGraves, 0):]
+	n.index()
+	return n
+}
+
+// rename returns g with the tokens of other keys.
+func (g *graveyard) rename(s *Sealer) *graveyard {
+	n := &graveyard{graves: append([]grave(nil), g.graves...)}
+	for i := range n.graves {
+		n.graves[i].tokens = s.Tokens(n.graves[i].id)
+	}
+	n.index()
+	return n
+}
+
+func (g *graveyard) index() {
+	g.byToken = make(map[Token]int, 2*len(g.graves))
+	for i, x := range g.graves {
+		for _, t := range x.tokens {
+			g.byToken[t] = i
 		}
 	}
-	return n
 }
 
 // cause returns why the instance with this token is gone, and its name.
 func (g *graveyard) cause(t Token) (Cause, string) {
-	if x, ok := g.byToken[t]; ok {
-		return x.cause, x.name
+	if i, ok := g.byToken[t]; ok {
+		return g.graves[i].cause, g.graves[i].name
 	}
 	return CauseUnknown, ""
 }
 
+// endCause returns what it means for a visitor that u is not in the pool.
 func (u *Upstream) endCause() Cause {
 	u.mu.Lock()
 	defer u.mu.Unlock()

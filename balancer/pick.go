@@ -3,15 +3,24 @@ package balancer
 import "time"
 
 // Request is what Pick needs to know. Hashes are 64 bits, well mixed, made by
-// the caller with a key of its own; zero means "none".
+// the caller with a key of its own (see Balancer.Hash); zero means "none".
 type Request struct {
 	Now     int64       // Unix milliseconds
 	Cookie  []byte      // value of the sticky cookie, empty without one
 	Others  [][]byte    // further cookies of the same name
 	Visitor uint64      // hash of client address and user agent: keeps the first burst together
 	Hash    uint64      // what the policies source, header and uri go by
-	Exclude []*Upstream // already tried for this request
 	App     uint64      // hash of the application's own session token, see Pool.Learn
+	Exclude []*Upstream // already tried for this request
+
+	// Safe reports that the visitor can change the instance at this moment
+	// without losing anything: logged out, or the application said so.
+	Safe bool
+
+	// Patient reports that the caller can wait for a verdict: a visitor whose
+	// own instance refused a connection gets a Choice with Await instead of
+	// being moved at once.
+	Patient bool
 }
 
 // None says why a Choice has no upstream.
@@ -25,15 +34,16 @@ const (
 	NoneDrain              // all that live are draining, retiring or in maintenance
 	NoneFull               // all are at their ceiling of sessions: new visitors wait outside
 	NoneTried              // all were tried for this request
+	nones
 )
 
-// String returns the reason in a few words.
-func (n None) String() string {
-	return [...]string{"", "no instance", "all instances down", "all instances draining", "all instances full", "all instances tried"}[min(n, NoneTried)]
-}
+var noneNames = [nones]string{"", "no instance", "all instances down", "all instances draining", "all instances full", "all instances tried"}
 
-// Choice is the answer of Pick. Every Choice with an Upstream must be given to
-// Done once.
+// String returns the reason in a few words.
+func (n None) String() string { return noneNames[min(n, nones-1)] }
+
+// Choice is the answer of Pick. Each must be given to Done once, also one
+// without an upstream.
 type Choice struct {
 	Upstream *Upstream
 	None     None // why Upstream is nil
@@ -41,7 +51,7 @@ type Choice struct {
 	Session uint64 // id; 0 when the site is not sticky
 	Start   int64  // of the session, Unix seconds
 	New     bool   // the session begins with this request
-	Pinned  bool   // the visitor's cookie named this upstream
+	Pinned  bool   // the upstream has this visitor's session
 	Issue   bool   // send the cookie that AppendCookie writes
 
 	Lost     Cause   // the visitor's session was on another instance and is lost
@@ -50,87 +60,197 @@ type Choice struct {
 
 	FailOpen bool // no upstream is known to be up: this one is a guess
 	Suspect  bool // a connection to it failed since the last good check
-	Queue    bool // at its connection limit: enqueue before sending, see Pool.Enqueue
+	Queue    bool // at its connection limit: see Pool.Enqueue
+
+	// Await asks a patient caller to wait for Upstream.Verdict and to pick
+	// anew, without that upstream in Exclude. After too long a wait it picks
+	// without Patient. The request has no place at the upstream.
+	Await bool
 
 	admitted bool
-	at       int64
+	done     bool
+	seated   bool  // a session was counted on the upstream before it had an entry
+	issued   int64 // Unix seconds, for the cookie
+	app      uint64
+	home     *Upstream // that lost the session
 }
 
+// Admitted reports whether the request has its place at the upstream: always,
+// but for a choice with Queue that still waits.
+func (c *Choice) Admitted() bool { return c.admitted }
+
 // Pick chooses the upstream for a request and admits the request there, unless
-// Choice.Queue says that it must wait.
+// Choice.Queue says that it must wait for a place.
 func (p *Pool) Pick(r *Request) Choice {
 	t := p.now.Load()
-	c := Choice{at: r.Now}
-	if t.config.NotSticky {
-		p.choose(t, r, &c)
+	c := Choice{issued: r.Now / 1000}
+	if len(r.Exclude) == 0 {
+		p.Requests.Add(1)
+		p.retry.earn(int64(t.config.Retry))
+	}
+	switch {
+	case t.config.NotSticky:
+		p.place(t, r, &c)
+	case len(r.Cookie) == 0 && r.App == 0:
+		p.arrive(t, r, &c)
+	default:
+		p.comeBack(t, r, &c)
+	}
+	if c.Upstream == nil {
+		p.Nothing[c.None].Add(1)
 		return c
 	}
-	if pinned := p.pinned(t, r, &c); pinned != nil {
-		c.Upstream, c.Pinned = pinned, true
-	} else if p.choose(t, r, &c); c.Upstream != nil && c.Session == 0 {
-		c.Session, c.Start, c.New, c.Issue = p.b.rand()|1, r.Now/1000, true, true
-	}
-	if c.Upstream != nil {
-		c.Suspect = c.Upstream.State() == Suspect
-		p.b.sessions.Touch(c.Session, c.Upstream, c.Start, r.Now)
+	c.Suspect = c.Upstream.State() == Suspect
+	if !c.Await {
+		p.admit(&c, r.Now)
 	}
 	return c
 }
 
-// pinned returns the upstream that the visitor's cookie names, if it may still be
-// used, and fills in what the cookie says.
-func (p *Pool) pinned(t *table, r *Request, c *Choice) *Upstream {
-	if len(r.Cookie) == 0 {
-		return nil
+// place lets the policy choose, for a request without a session or for a new
+// one.
+func (p *Pool) place(t *table, r *Request, c *Choice) {
+	if c.Upstream, c.None = t.ready.choose(t, r, p.b.rand(), c); c.Upstream != nil || c.None == NoneFull {
+		return
 	}
-	k, refused := t.sealer.Open(r.Cookie)
-	if refused == Honoured {
-		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
-	}
-	if refused != Honoured {
-		c.Refused = refused
-		if refused == RefusedKey {
-			c.Lost = CauseKey
+	// Nobody is known to be up. New visitors have nothing to lose, so they may
+	// try whoever could still answer.
+	if u, none := t.open.choose(t, r, p.b.rand(), c); u != nil {
+		c.Upstream, c.None, c.FailOpen = u, NoneReason, true
+		p.FailOpen.Add(1)
+	} else if c.None != NoneTried {
+		if c.None = none; none != NoneTried {
+			c.None = t.none()
 		}
-		p.Refused[refused].Add(1)
-		return nil
 	}
-	u := t.byToken[k.Token]
-	if u == nil {
-		c.Refused = RefusedToken
-		p.Refused[RefusedToken].Add(1)
-		if !k.Bare {
-			c.Lost, c.LostFrom = t.gone.cause(k.Token)
-			c.Session, c.Start, c.Issue = k.Session, k.Start, true
-		}
-		return nil
-	}
-	c.Session, c.Start = k.Session, k.Start
-	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
-	if k.Bare {
-		c.Session, c.Start, c.New = p.b.rand()|1, r.Now/1000, true
-	}
-	cause := u.lost(r)
-	if cause == CauseNone {
-		return u
-	}
-	c.Issue = true
-	if !u.spec.Load().Unpinned {
-		c.Lost, c.LostFrom = cause, u.spec.Load().Name
-	}
-	return nil
 }
 
-// lost returns why a visitor pinned to u must move, or CauseNone.
-func (u *Upstream) lost(r *Request) Cause {
+// choose asks the policy for an upstream of g: with room if possible, else one
+// to wait for.
+func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstream, None) {
+	if len(g.up) == 0 {
+		return nil, NoneDown
+	}
+	q := query{hash: r.Hash, random: random, exclude: r.Exclude, seats: !t.config.NotSticky, free: true}
+	if !g.limited {
+		if u := t.policy(g, &q); u != nil {
+			return u, NoneReason
+		}
+		return nil, NoneTried
+	}
+	for {
+		u := t.policy(g, &q)
+		switch {
+		case u != nil && (!q.seats || u.takeSeat(c)):
+			return u, NoneReason
+		case u != nil: // another visitor took the last seat meanwhile
+		case q.free:
+			q.free = false
+		default:
+			q.seats = false
+			if g.any(&q) {
+				return nil, NoneFull
+			}
+			return nil, NoneTried
+		}
+	}
+}
+
+// takeSeat counts a session at u before it exists, so that a ceiling is never
+// passed, and reports whether there was room.
+func (u *Upstream) takeSeat(c *Choice) bool {
+	most := u.maxSessions.Load()
+	if most <= 0 {
+		return true
+	}
+	for {
+		n := u.sessions.Load()
+		if n >= most {
+			return false
+		}
+		if u.sessions.CompareAndSwap(n, n+1) {
+			c.seated = true
+			return true
+		}
+	}
+}
+
+// leaveSeat undoes takeSeat.
+func (c *Choice) leaveSeat(u *Upstream) {
+	if c.seated {
+		u.sessions.Add(-1)
+		c.seated = false
+	}
+}
+
+// none says why nobody can be tried at all.
+func (t *table) none() None {
+	if len(t.all) == 0 {
+		return NoneEmpty
+	}
+	for _, u := range t.all {
+		if u.Admin() == AdminReady && !u.spec.Load().Retiring {
+			return NoneDown
+		}
+	}
+	return NoneDrain
+}
+
+// arrive places a new visitor. Requests of one visitor that arrive together
+// join the first of them.
+func (p *Pool) arrive(t *table, r *Request, c *Choice) {
+	if r.Visitor == 0 || t.config.Burst < 0 {
+		if p.place(t, r, c); c.Upstream != nil {
+			p.begin(r, c)
+		}
+		return
+	}
+	key := mix(r.Visitor ^ p.hash)
+	b := p.b.bursts.lock(key)
+	f := b.find(key, r.Now)
+	if f != nil && f.up.takes(r) {
+		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue = f.up, f.session, f.start, true, true
+		b.mu.Unlock()
+		c.Lost = CauseNone
+		p.Bursts.Add(1)
+		p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, r.Now)
+		return
+	}
+	if p.place(t, r, c); c.Upstream != nil {
+		p.begin(r, c)
+		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.Burst.Milliseconds()}, r.Now)
+	}
+	b.mu.Unlock()
+}
+
+// begin makes a session on the upstream that was chosen.
+func (p *Pool) begin(r *Request, c *Choice) {
+	c.Session, c.Start, c.New, c.Issue = p.b.rand()|1, r.Now/1000, true, true
+	p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
+	c.seated = false
+	p.NewSessions.Add(r.Now)
+	if c.Lost != CauseNone {
+		p.Lost[c.Lost].Add(1)
+	}
+}
+
+// takes reports whether u may continue a session for r.
+func (u *Upstream) takes(r *Request) bool { return u.loss(r) == CauseNone }
+
+// loss returns why a session on u cannot go on there, or CauseNone.
+func (u *Upstream) loss(r *Request) Cause {
+	if u.gone.Load() {
+		return u.endCause()
+	}
 	if u.Admin() == AdminMaint {
 		return CauseOperator
 	}
-	if excluded(r.Exclude, u) {
-		return CauseNetwork
+	state := u.State()
+	if state == Down {
+		return u.downCause()
 	}
-	if u.State() == Down {
-		return u.Health().Cause
+	if len(r.Exclude) > 0 && excluded(r.Exclude, u) {
+		return CauseNetwork
 	}
 	return CauseNone
 }
@@ -144,90 +264,277 @@ func excluded(list []*Upstream, u *Upstream) bool {
 	return false
 }
 
-// choose places a visitor.
-func (p *Pool) choose(t *table, r *Request, c *Choice) {
-	from := t.ready
-	if len(from) == 0 {
-		from, c.FailOpen = t.open, true
-	}
-	if len(from) == 0 {
-		c.None = t.none()
+// comeBack continues the session of a visitor who brings a cookie or a token of
+// the application.
+func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
+	k, home, ok := p.read(t, r, c)
+	if !ok {
+		p.arrive(t, r, c)
 		return
 	}
-	c.Upstream = t.policy.pick(from, r, p.b.rand())
-	if c.Upstream == nil {
+	c.Session, c.Start = k.Session, k.Start
+	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
+	v := use{id: k.Session, up: home, start: k.Start, issued: k.Issued}
+	if c.Issue {
+		v.anew = c.issued
+	}
+	f := p.b.sessions.visit(v, r.Now)
+	switch {
+	case f.marks&markEnded != 0:
+		p.refuse(c, RefusedEnded)
+		c.Session, c.Start, c.Issue = 0, 0, false
+		p.arrive(t, r, c)
+		return
+	case f.up != home && f.up != nil:
+		// The session has moved, and this cookie is from before, or its
+		// instance has left the pool.
+		home, c.Issue, c.issued = f.up, true, max(c.issued, f.issued)
+	}
+	if home == nil {
+		p.move(t, r, c, &k, nil, CauseUnknown)
+		return
+	}
+	cause := home.loss(r)
+	if cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
+		cause = CauseOperator
+	}
+	switch {
+	case cause == CauseNone:
+		c.Upstream, c.Pinned = home, true
+		if r.Safe && p.wantsAway(t, home) {
+			p.shift(t, r, c, &k, home)
+		}
+	case cause == CauseNetwork && r.Patient && home.State() == Suspect:
+		c.Upstream, c.Pinned, c.Await = home, true, true
+	default:
+		p.move(t, r, c, &k, home, cause)
+	}
+}
+
+// wantsAway reports whether a session on u had better be elsewhere once that costs
+// its visitor nothing: u is being emptied, or has far more than its share.
+func (p *Pool) wantsAway(t *table, u *Upstream) bool {
+	if u.leaving() {
+		return true
+	}
+	return len(t.ready.up) > 1 && u.sessions.Load()*int64(len(t.ready.up))*4 > t.ready.sessions()*5+int64(8*len(t.ready.up)) &&
+		t.config.Policy == LeastSessions
+}
+
+// shift places a session anew at a moment when that loses nothing. Without a better
+// place it stays.
+func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream) {
+	to, _ := t.ready.choose(t, r, p.b.rand(), c)
+	if to == nil || to == home {
+		c.leaveSeat(to)
+		return
+	}
+	c.Upstream, c.Pinned = to, false
+	p.settle(r, c, k)
+	p.Shifted.Add(1)
+}
+
+// leaving reports whether u is being emptied.
+func (u *Upstream) leaving() bool {
+	return u.Admin() == AdminDrain || u.spec.Load().Retiring
+}
+
+// read finds the session of a request: the first of its cookies that is good,
+// else the application's token. It reports whether there is one.
+func (p *Pool) read(t *table, r *Request, c *Choice) (k Cookie, home *Upstream, ok bool) {
+	if len(r.Cookie) > 0 {
+		if k, home, ok = p.open(t, r, r.Cookie, c); ok {
+			return k, home, true
+		}
+		for _, other := range r.Others {
+			p.Refused[RefusedDuplicate].Add(1)
+			if k, home, ok = p.open(t, r, other, c); ok {
+				return k, home, true
+			}
+		}
+	}
+	if r.App != 0 {
+		if f := p.b.sessions.lookup(p.alias(r.App)); f.known && f.up != nil && f.up.pool == p && f.up.takes(r) {
+			k = Cookie{Token: f.up.Token(), Bare: true}
+			p.adopt(t, r, &k, f.up)
+			return k, f.up, true
+		}
+	}
+	return k, nil, false
+}
+
+// open judges one cookie. A cookie whose instance nobody knows is good too, as
+// long as it is sealed: its visitor lost a session.
+func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Upstream, bool) {
+	k, refused := t.sealer.Open(value)
+	if refused == Honoured {
+		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
+	}
+	if refused == RefusedIdle {
+		// A long stream keeps a session alive without sending cookies.
+		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
+			refused = Honoured
+			k.Issued = f.issued
+		}
+	}
+	var home *Upstream
+	if refused == Honoured {
+		home = t.byToken[k.Token]
+		if home == nil && k.Bare {
+			refused = RefusedToken
+		}
+	}
+	if refused != Honoured {
+		if refused == RefusedKey && c.Lost == CauseNone {
+			c.Lost = CauseKey
+		}
+		p.refuse(c, refused)
+		return k, nil, false
+	}
+	if k.Bare {
+		p.adopt(t, r, &k, home)
+	}
+	c.Lost, c.Refused = CauseNone, Honoured
+	return k, home, true
+}
+
+// refuse notes why a cookie was not honoured.
+func (p *Pool) refuse(c *Choice, why Refusal) {
+	c.Refused = why
+	p.Refused[why].Add(1)
+}
+
+// adopt gives a session to a visitor whom HAProxy has placed. Requests that
+// come together get the same one.
+func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream) {
+	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
+	if r.Visitor == 0 || t.config.Burst < 0 {
+		return
+	}
+	key := mix(r.Visitor ^ p.hash ^ uint64(k.Token))
+	b := p.b.bursts.lock(key)
+	defer b.mu.Unlock()
+	if f := b.find(key, r.Now); f != nil && f.up == home {
+		k.Session, k.Start = f.session, f.start
+		return
+	}
+	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.Burst.Milliseconds()}, r.Now)
+}
+
+// move places a visitor whose instance cannot go on: once, and for good.
+func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, home *Upstream, cause Cause) {
+	from := ""
+	if home != nil {
+		from = home.spec.Load().Name
+	} else {
+		cause, from = t.gone.cause(k.Token)
+	}
+	if home != nil && home.spec.Load().Unpinned {
+		if u := p.sibling(t, r, home); u != nil {
+			c.Upstream, c.Pinned = u, true
+			p.settle(r, c, k)
+			return
+		}
+	}
+	// All proxies and all parallel requests of this visitor must agree on the
+	// new place without asking each other, so it follows from the session's id.
+	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: home}
+	var u *Upstream
+	if len(t.ready.up) > 0 {
+		for u = t.ready.rendezvous(&q, maxLoad); u != nil && !u.takeSeat(c); {
+			u = t.ready.rendezvous(&q, maxLoad)
+		}
+	}
+	if u == nil {
+		p.stranded(t, r, c, home, cause)
+		return
+	}
+	c.Upstream, c.Lost, c.LostFrom, c.home = u, cause, from, home
+	p.settle(r, c, k)
+	p.Lost[cause].Add(1)
+	if home != nil {
+		home.Lost[cause].Add(1)
+	}
+}
+
+// settle notes a move, with a cookie that is newer than the one before.
+func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
+	c.Issue = true
+	c.issued = max(c.issued, k.Issued+1)
+	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
+	c.seated = false
+}
+
+// stranded handles a visitor whose instance is lost while no other is up. An
+// instance that lacks the session's state is no help, so there is only the own
+// one, if it may still live.
+func (p *Pool) stranded(t *table, r *Request, c *Choice, home *Upstream, cause Cause) {
+	if home != nil && (cause == CauseMember || cause == CauseNetwork) && !home.gone.Load() && !excluded(r.Exclude, home) {
+		c.Upstream, c.Pinned, c.FailOpen = home, true, true
+		p.FailOpen.Add(1)
+		return
+	}
+	c.Issue = false
+	switch {
+	case len(t.ready.up) == 0:
+		c.None = max(t.none(), NoneDown)
+	case t.ready.any(&query{exclude: r.Exclude}):
+		c.None = NoneFull
+	default:
 		c.None = NoneTried
 	}
 }
 
-func (t *table) none() None {
-	if len(t.all) == 0 {
-		return NoneEmpty
-	}
+// sibling returns another upstream of the same release for a visitor of a site
+// that keeps no state, also one that retires with it.
+func (p *Pool) sibling(t *table, r *Request, home *Upstream) *Upstream {
+	var best *Upstream
+	var top uint64
+	release := home.spec.Load().Release
 	for _, u := range t.all {
-		if u.Admin() == AdminReady && !u.spec.Load().Retiring {
-			return NoneDown
+		if u == home || u.State() != Up || u.spec.Load().Release != release || !u.takes(r) {
+			continue
+		}
+		if s := mix(u.idHash ^ r.Visitor); best == nil || s > top {
+			best, top = u, s
 		}
 	}
-	return NoneDrain
+	return best
 }
+
+// Keep notes that the session of a choice is in use. Call it every minute or so
+// for streams that last, such as WebSockets: their visitors send no cookie that
+// could tell.
+func (p *Pool) Keep(c *Choice, now int64) {
+	if c.Session != 0 {
+		p.b.sessions.keep(c.Session, now, true)
+	}
+}
+
+// Learn notes that the application has given the visitor of a choice a session of
+// its own, named by a hash of its token: a later request that bears the token and
+// no sticky cookie is led to the same upstream. Zero is ignored.
+func (p *Pool) Learn(c *Choice, app uint64, now int64) {
+	if app == 0 || c.Upstream == nil || c.app == app {
+		return
+	}
+	c.app = app
+	p.b.sessions.move(use{id: p.alias(app), up: c.Upstream, start: now / 1000, issued: now / 1000, marks: markAlias}, now)
+}
+
+// alias is the id of an application's token in the table.
+func (p *Pool) alias(app uint64) uint64 { return mix(app^p.hash) | 1 }
 
 // AppendCookie appends the sticky cookie's value for c to dst. It is at most
 // MaxCookieLen bytes.
 func (p *Pool) AppendCookie(dst []byte, c *Choice) []byte {
-	return p.now.Load().sealer.Seal(dst, Cookie{Token: c.Upstream.Token(), Session: c.Session, Issued: c.at / 1000, Start: c.Start})
+	return p.now.Load().sealer.Seal(dst, Cookie{Token: c.Upstream.Token(), Session: c.Session, Issued: c.issued, Start: c.Start})
 }
 
-// Outcome is how a request ended.
-type Outcome struct {
-	Now    int64 // Unix milliseconds
-	Result Result
-	Status int // of the answer, 0 without one
-
-	// Bytes of the client's side: what it sent, what it was sent.
-	BytesIn, BytesOut int64
-
-	Queue    time.Duration // waiting for a free upstream
-	Connect  time.Duration // until the connection was ready; 0 when one was reused
-	Response time.Duration // from the request's end to the answer's first byte
-	Total    time.Duration
-
-	Reused bool   // an idle connection was used
-	Detail string // of a failure, one line for people
+// grace is how long after its issue a cookie is good, in seconds.
+func grace(idle time.Duration) int64 {
+	if idle < 0 {
+		return 1 << 31
+	}
+	return int64((idle + idle/4) / time.Second)
 }
-
-// Result is how a request ended, in one word.
-type Result uint8
-
-// The results.
-const (
-	Answered       Result = iota // a whole answer was passed on
-	ConnectFailed                // no connection: counts as evidence against the upstream
-	ResponseFailed               // reset or nonsense before an answer: counts as evidence
-	TimedOut                     // no answer in time: no evidence, the request may be slow by nature
-	ClientAborted                // the client went away
-	ServerAborted                // the upstream broke off in the middle of its answer
-	Refused                      // the proxy gave up by itself: limits, queue, shutdown
-)
-
-// Done accounts for a request and frees its place. It returns what the evidence
-// in it led to.
-func (p *Pool) Done(c *Choice, o Outcome) Effect {
-	u := c.Upstream
-	if u == nil {
-		return Effect{}
-	}
-	if c.admitted {
-		c.admitted = false
-		u.inflight.Add(-1)
-	}
-	switch o.Result {
-	case ConnectFailed, ResponseFailed:
-		return u.Observe(Evidence{From: FromTraffic, Detail: o.Detail}, o.Now)
-	}
-	return Effect{}
-}
-
-// AllowRetry reports whether the pool's budget has room for one more retry, and
-// takes it.
-func (p *Pool) AllowRetry(now int64) bool { return true }

@@ -22,7 +22,7 @@ type Config struct {
 	HashBound int           // hash policies: most load of one upstream in percent of its fair share, above 100; 0: no bound
 	Burst     time.Duration // first requests of one visitor land together for this long; 0: 250ms, negative: off
 	Queue     time.Duration // longest wait for a free upstream; 0: 5s
-	QueueMax  int           // most requests that wait at a time; 0: 1024
+	QueueMax  int           // most requests that wait at a time; 0: 1024, negative: none waits
 	Retry     int           // retries in percent of requests; 0: 20, negative: none
 }
 
@@ -54,10 +54,17 @@ func (c Config) withDefaults() Config {
 type Pool struct {
 	b    *Balancer
 	name string
-	now  atomic.Pointer[table]
+	hash uint64 // of the name
 
-	mu sync.Mutex // guards replacing the table
+	now   atomic.Pointer[table]
+	turn  atomic.Uint64 // of round robin
+	retry retryBudget
+	queue queue
 	PoolCounters
+
+	mu     sync.Mutex // guards replacing the table, and what follows
+	state  poolState
+	former Counters // of upstreams that have left
 }
 
 // table is everything that Pick reads, immutable and replaced whole.
@@ -69,8 +76,9 @@ type table struct {
 	byID    map[string]*Upstream
 	byToken map[Token]*Upstream
 	gone    *graveyard
-	ready   []*Upstream // take new visitors, best tier only
-	open    []*Upstream // for new visitors while ready is empty
+	ready   *group // take new visitors: the best tier only
+	open    *group // for new visitors while ready is empty
+	ramping bool   // some weight grows with time
 }
 
 func newPool(b *Balancer, name string, specs []Spec, c Config, keys []Key, now int64) (*Pool, error) {
@@ -78,7 +86,9 @@ func newPool(b *Balancer, name string, specs []Spec, c Config, keys []Key, now i
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{b: b, name: name}
+	p := &Pool{b: b, name: name, hash: Hash([]byte(name))}
+	p.retry.purse.Store(retryStart)
+	p.state.since = now
 	p.now.Store(&table{sealer: sealer, gone: &graveyard{}})
 	if err := p.Update(specs, c, now); err != nil {
 		return nil, err
@@ -99,54 +109,88 @@ func (p *Pool) Upstreams() []*Upstream { return p.now.Load().all }
 // Upstream returns the upstream with an instance id, or nil.
 func (p *Pool) Upstream(id string) *Upstream { return p.now.Load().byID[id] }
 
+// ByToken returns the upstream that a token in a cookie names, or nil.
+func (p *Pool) ByToken(t Token) *Upstream { return p.now.Load().byToken[t] }
+
 // Update replaces the upstreams and the configuration. An upstream whose ID
 // stays keeps its health, counters and sessions. An error changes nothing.
 func (p *Pool) Update(specs []Spec, c Config, now int64) error {
 	c = c.withDefaults()
-	pol, err := newPolicy(c.Policy)
+	place, err := newPolicy(c.Policy)
 	if err != nil {
 		return fmt.Errorf("pool %q: %w", p.name, err)
 	}
-	seen := make(map[string]bool, len(specs))
-	for _, s := range specs {
-		if s.ID == "" || seen[s.ID] {
-			return fmt.Errorf("pool %q: upstream id %q is empty or not unique", p.name, s.ID)
-		}
-		seen[s.ID] = true
+	if err := checkSpecs(specs); err != nil {
+		return fmt.Errorf("pool %q: %w", p.name, err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old := p.now.Load()
-	t := &table{config: c, sealer: old.sealer, policy: pol, gone: old.gone, byID: make(map[string]*Upstream, len(specs))}
-	for _, s := range specs {
-		u := old.byID[s.ID]
-		if u == nil {
-			u = p.newUpstream(s, c, now)
+	p.change(now, func(t *table) {
+		old := *t
+		t.config, t.policy = c, place
+		t.all, t.byID = nil, make(map[string]*Upstream, len(specs))
+		for _, s := range specs {
+			u := old.byID[s.ID]
+			if u == nil {
+				u = p.newUpstream(s, c, now)
+			}
+			u.setSpec(s)
+			t.all = append(t.all, u)
+			t.byID[s.ID] = u
 		}
-		u.setSpec(s)
-		t.all = append(t.all, u)
-		t.byID[s.ID] = u
-	}
-	var left []*Upstream
-	for _, u := range old.all {
-		if !seen[u.id] {
-			u.gone.Store(true)
-			left = append(left, u)
-		}
-	}
-	if len(left) > 0 {
-		t.gone = old.gone.with(left, now, c)
-		for _, u := range left {
-			p.b.sessions.drop(u)
-		}
-	}
-	t.rebuild(t.sealer, now)
-	p.now.Store(t)
+		t.bury(p, &old, now)
+		t.nameTokens()
+	})
 	return nil
 }
 
+// change makes a copy of the table, lets edit change it, works out what follows
+// and publishes it.
+func (p *Pool) change(now int64, edit func(*table)) {
+	p.mu.Lock()
+	t := *p.now.Load()
+	edit(&t)
+	t.place(p, now)
+	p.state.note(len(t.ready.up) > 0, now)
+	p.now.Store(&t)
+	p.mu.Unlock()
+	p.release(&t, now)
+}
+
+// refresh works out anew what follows from the states of upstreams.
+func (p *Pool) refresh(now int64) { p.change(now, func(*table) {}) }
+
+func checkSpecs(specs []Spec) error {
+	seen := make(map[string]bool, len(specs))
+	for _, s := range specs {
+		if s.ID == "" || seen[s.ID] {
+			return fmt.Errorf("upstream id %q is empty or not unique", s.ID)
+		}
+		seen[s.ID] = true
+	}
+	return nil
+}
+
+// bury takes leave of the upstreams of old that t does not have.
+func (t *table) bury(p *Pool, old *table, now int64) {
+	var left []*Upstream
+	for _, u := range old.all {
+		if t.byID[u.id] == nil {
+			left = append(left, u)
+		}
+	}
+	if len(left) == 0 {
+		return
+	}
+	t.gone = old.gone.with(left, now, t.config)
+	for _, u := range left {
+		u.gone.Store(true)
+		u.settle()
+		p.b.sessions.drop(u)
+		p.former.merge(&u.Counters)
+	}
+}
+
 func (p *Pool) newUpstream(s Spec, c Config, now int64) *Upstream {
-	u := &Upstream{pool: p, id: s.ID}
+	u := &Upstream{pool: p, id: s.ID, idHash: Hash([]byte(s.ID))}
 	u.health.Since, u.adminAt = now, now
 	u.health.Reason = "not checked yet"
 	if c.Health.Off {
@@ -165,7 +209,8 @@ func (u *Upstream) setSpec(s Spec) {
 		s.Weight = DefaultWeight
 	}
 	u.spec.Store(&s)
-	u.weight.Store(uint32(s.Weight) * 100)
+	u.maxConns.Store(int64(s.MaxConns))
+	u.maxSessions.Store(int64(s.MaxSessions))
 }
 
 // setKeys gives the pool a new sealer.
@@ -174,83 +219,119 @@ func (p *Pool) setKeys(keys []Key, now int64) error {
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := *p.now.Load()
-	t.sealer = sealer
-	t.rebuild(sealer, now)
-	p.now.Store(&t)
+	p.change(now, func(t *table) {
+		t.sealer = sealer
+		t.gone = t.gone.rename(sealer)
+		t.nameTokens()
+	})
 	return nil
 }
 
-// refresh rebuilds what is derived from the states of upstreams.
-func (p *Pool) refresh(now int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := *p.now.Load()
-	t.place(now)
-	p.now.Store(&t)
-}
-
-// rebuild computes tokens and places.
-func (t *table) rebuild(s *Sealer, now int64) {
+// nameTokens computes the tokens of all upstreams.
+func (t *table) nameTokens() {
 	t.byToken = make(map[Token]*Upstream, 2*len(t.all))
 	for _, u := range t.all {
-		tokens := s.Tokens(u.id)
+		tokens := t.sealer.Tokens(u.id)
 		u.tokens.Store(&tokens)
-		for _, tok := range tokens {
-			if t.byToken[tok] == nil {
-				t.byToken[tok] = u
+		for _, name := range tokens {
+			if t.byToken[name] == nil {
+				t.byToken[name] = u
 			}
 		}
 	}
-	t.place(now)
 }
 
-// place computes who takes new visitors: primaries of the proxy's zone, else
-// other primaries, else backups, else (open) whatever might still answer.
-func (t *table) place(now int64) {
-	var tiers [6][]*Upstream // near, far, near backup, far backup, suspect or unverified, down
+// The tiers in which upstreams take new visitors. The first that is not empty
+// takes all. From tierMaybe on an upstream is not known to be up.
+const (
+	tierNear = iota
+	tierFar
+	tierNearBackup
+	tierFarBackup
+	tierMaybe // suspect or never checked
+	tierDown
+	tiers
+)
+
+// place works out who takes new visitors: primaries in the proxy's zone, else
+// other primaries, else backups, else (open) whoever might still answer.
+func (t *table) place(p *Pool, now int64) {
+	var by [tiers][]*Upstream
+	t.ramping = false
 	for _, u := range t.all {
-		s := u.spec.Load()
-		if s.Retiring || u.Admin() != AdminReady {
-			continue
+		if tier := u.tier(t.config.Zone); tier < tiers {
+			by[tier] = append(by[tier], u)
 		}
-		tier := 0
-		switch u.State() {
-		case Up:
-			if s.Backup {
-				tier = 2
-			}
-			if t.config.Zone != "" && s.Zone != t.config.Zone {
-				tier++
-			}
-		case Suspect, Unverified:
-			tier = 4
-		default:
-			u.mu.Lock()
-			exited := u.health.Cause == CauseExited
-			u.mu.Unlock()
-			if exited {
-				continue
-			}
-			tier = 5
+		if u.ramps(t.config.SlowStart, now) {
+			t.ramping = true
 		}
-		tiers[tier] = append(tiers[tier], u)
 	}
-	t.ready, t.open = nil, nil
-	for i, tier := range tiers {
-		if len(tier) == 0 {
-			continue
+	best := func(from, to int) *group {
+		for _, up := range by[from:to] {
+			if len(up) > 0 {
+				return newGroup(up, &t.config, &p.turn, now)
+			}
 		}
-		if i < 4 {
-			t.ready = tier
-		} else {
-			t.open = tier
-		}
-		break
+		return &group{}
 	}
-	t.policy.prepare(t.ready)
+	t.ready, t.open = best(tierNear, tierMaybe), best(tierMaybe, tiers)
 }
 
-func (p *Pool) tick(now int64) {}
+// tier returns where u stands for new visitors; tiers: nowhere.
+func (u *Upstream) tier(zone string) int {
+	s := u.spec.Load()
+	if s.Retiring || u.Admin() != AdminReady || u.exited() {
+		return tiers
+	}
+	switch u.State() {
+	case Suspect, Unverified:
+		return tierMaybe
+	case Down:
+		return tierDown
+	}
+	tier := tierNear
+	if s.Backup {
+		tier = tierNearBackup
+	}
+	if zone != "" && s.Zone != zone {
+		tier++
+	}
+	return tier
+}
+
+// tick does what a pool owes to time.
+func (p *Pool) tick(now int64) {
+	t := p.now.Load()
+	refresh := t.ramping
+	for _, u := range t.all {
+		u.Counters.tick(now)
+		if u.rest(t.config.Health, now) {
+			refresh = true
+		}
+	}
+	if refresh {
+		p.refresh(now)
+	}
+}
+
+// poolState is since when a pool can serve new visitors or cannot.
+type poolState struct {
+	up    bool
+	known bool
+	since int64 // Unix milliseconds
+	downs uint64
+	down  int64 // milliseconds, without the present stay
+}
+
+func (s *poolState) note(up bool, now int64) {
+	if s.known && s.up == up {
+		return
+	}
+	if s.known && up {
+		s.down += max(now-s.since, 0)
+	}
+	if s.known && !up {
+		s.downs++
+	}
+	s.up, s.known, s.since = up, true, now
+}

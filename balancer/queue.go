@@ -1,30 +1,224 @@
 package balancer
 
-// Waiter is a request that waits for a free place. The caller keeps it until it
-// was called, or Cancel has taken it back.
-type Waiter struct {
-	Choice Choice // of Pick, with Queue set; after the hand-over with the upstream that was free
+import (
+	"sync"
+	"sync/atomic"
+)
 
-	// Go is called once, when the place is there: by the goroutine that freed
-	// it, so it must not block. Sending on a channel with room, or waking a
-	// loop, is right.
+// Waiter is a request that waits for a place. The caller keeps it until Go was
+// called, or Cancel has taken it back.
+type Waiter struct {
+	Choice Choice // of Pick, with Queue set
+
+	// Go is called once: the place is there, and Choice.Upstream, which may be
+	// another one for a visitor without a session there, has admitted the request.
+	// Without an upstream in Choice the one it waited for is gone: pick anew.
+	// It runs on the goroutine that freed the place, so it must not block: to
+	// send on a channel with room, or to wake a loop, is right.
 	Go func(*Waiter)
 
+	pool       *Pool
+	line       *line // nil: not waiting
 	prev, next *Waiter
-	queue      *line
 }
 
-type line struct{}
+// line is waiters in order of arrival.
+type line struct {
+	first, last *Waiter
+	n           int
+}
+
+func (l *line) push(w *Waiter) {
+	w.line, w.prev, w.next = l, l.last, nil
+	if l.last != nil {
+		l.last.next = w
+	} else {
+		l.first = w
+	}
+	l.last = w
+	l.n++
+}
+
+func (l *line) remove(w *Waiter) {
+	if w.prev != nil {
+		w.prev.next = w.next
+	} else {
+		l.first = w.next
+	}
+	if w.next != nil {
+		w.next.prev = w.prev
+	} else {
+		l.last = w.prev
+	}
+	w.line, w.prev, w.next = nil, nil, nil
+	l.n--
+}
+
+// queue holds the waiters of a pool. Its lock is taken only while somebody waits
+// or wants to; requests to upstreams with room never see it.
+type queue struct {
+	waiting atomic.Int64 // in all lines
+
+	mu     sync.Mutex
+	anyone line // new visitors: whichever upstream has room
+	most   int  // peak of anyone
+	home   map[*Upstream]*line
+}
 
 // Enqueue lets a request wait whose Choice has Queue set, and reports whether
-// there was room. A place that is free by now is handed over before Enqueue returns.
+// there was room. Visitors whose session is on the upstream go before new ones.
+// If a place has become free meanwhile, Go is called before Enqueue returns. The caller
+// bounds the wait by Config.Queue and calls Cancel.
 func (p *Pool) Enqueue(w *Waiter, now int64) bool {
-	w.Choice.Queue = false
-	w.Go(w)
+	q, most := &p.queue, p.Config().QueueMax
+	u := w.Choice.Upstream
+	q.mu.Lock()
+	if int(q.waiting.Load()) >= most {
+		q.mu.Unlock()
+		p.QueueFull.Add(1)
+		return false
+	}
+	w.pool = p
+	if w.Choice.bound() {
+		l := q.home[u]
+		if l == nil {
+			l = &line{}
+			if q.home == nil {
+				q.home = map[*Upstream]*line{}
+			}
+			q.home[u] = l
+		}
+		l.push(w)
+		raise(&u.QueuedMax, u.Queued.Add(1))
+	} else {
+		q.anyone.push(w)
+		q.most = max(q.most, q.anyone.n)
+	}
+	q.waiting.Add(1)
+	q.mu.Unlock()
+	// A place that became free between the refusal and now was not handed over,
+	// because nobody was seen waiting.
+	p.handOver(u, now)
 	return true
 }
 
+// bound reports whether the choice is for this upstream only: the visitor's
+// session is there, also one that has just begun and may be in a cookie already.
+func (c *Choice) bound() bool { return c.Session != 0 && !c.New }
+
 // Cancel takes a request out of the queue and reports whether it was still
-// waiting. If not, Go has been called or is being called, and the choice must be
-// given to Done.
-func (p *Pool) Cancel(w *Waiter) bool { return false }
+// waiting. If it was not, Go has been called or is being called. Either way the choice
+// must be given to Done, or to Pick's caller as usual.
+func (p *Pool) Cancel(w *Waiter) bool {
+	p.queue.mu.Lock()
+	defer p.queue.mu.Unlock()
+	if w.line == nil {
+		return false
+	}
+	p.queue.take(w)
+	p.QueueTimeouts.Add(1)
+	return true
+}
+
+// take removes w from its line.
+func (q *queue) take(w *Waiter) {
+	if w.line != &q.anyone {
+		w.Choice.Upstream.Queued.Add(-1)
+		if w.line.n == 1 {
+			delete(q.home, w.Choice.Upstream)
+		}
+	}
+	w.line.remove(w)
+	q.waiting.Add(-1)
+}
+
+// leave frees a place and gives it to who waits for it.
+func (p *Pool) leave(u *Upstream, now int64) {
+	u.inflight.Add(-1)
+	if p.queue.waiting.Load() > 0 {
+		p.handOver(u, now)
+	}
+}
+
+// handOver gives free places of u to waiters: first those who have their
+// session there, then new ones if u takes such.
+func (p *Pool) handOver(u *Upstream, now int64) {
+	for {
+		w := p.nextFor(u)
+		if w == nil {
+			return
+		}
+		p.entered(&w.Choice, now)
+		w.Go(w)
+	}
+}
+
+// nextFor takes a place at u and returns who gets it.
+func (p *Pool) nextFor(u *Upstream) *Waiter {
+	q := &p.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w := (*Waiter)(nil)
+	if l := q.home[u]; l != nil {
+		w = l.first
+	} else if u.InRotation() {
+		w = q.anyone.first
+	}
+	if w == nil || !u.enter() {
+		return nil
+	}
+	q.take(w)
+	if w.Choice.Upstream != u {
+		p.reseat(&w.Choice, u)
+	}
+	return w
+}
+
+// reseat gives a new visitor another upstream than the one first meant.
+func (p *Pool) reseat(c *Choice, u *Upstream) {
+	c.Upstream = u
+	if c.Session != 0 {
+		p.b.sessions.move(use{id: c.Session, up: u, start: c.Start, issued: c.issued}, c.issued*1000)
+	}
+}
+
+// release lets those pick anew who wait for an upstream that will not serve them
+// any more, and hands over what new limits allow. It is called after each
+// change of the table.
+func (p *Pool) release(t *table, now int64) {
+	if p.queue.waiting.Load() == 0 {
+		return
+	}
+	var freed []*Waiter
+	p.queue.mu.Lock()
+	for u, l := range p.queue.home {
+		if u.loss(&Request{}) == CauseNone {
+			continue
+		}
+		for w := l.first; w != nil; w = l.first {
+			p.queue.take(w)
+			w.Choice.Upstream = nil
+			freed = append(freed, w)
+		}
+	}
+	if len(t.ready.up) == 0 {
+		for w := p.queue.anyone.first; w != nil; w = p.queue.anyone.first {
+			p.queue.take(w)
+			w.Choice.Upstream = nil
+			freed = append(freed, w)
+		}
+	}
+	p.queue.mu.Unlock()
+	for _, w := range freed {
+		w.Go(w)
+	}
+	for _, u := range t.all {
+		p.handOver(u, now)
+	}
+}
+
+// raise sets peak to n if n is greater.
+func raise(peak *atomic.Int64, n int64) {
+	for m := peak.Load(); n > m && !peak.CompareAndSwap(m, n); m = peak.Load() {
+	}
+}

@@ -10,6 +10,7 @@ type Rate struct {
 	second    atomic.Int64
 	cur, prev atomic.Uint32
 	max       atomic.Uint32
+	total     atomic.Uint64 // up to the turn of the present second
 }
 
 // Add counts one event at now (Unix milliseconds).
@@ -24,6 +25,7 @@ func (r *Rate) turn(second int64) {
 		return
 	}
 	n := r.cur.Swap(0)
+	r.total.Add(uint64(n))
 	for m := r.max.Load(); n > m && !r.max.CompareAndSwap(m, n); m = r.max.Load() {
 	}
 	if s+1 != second {
@@ -42,3 +44,6 @@ func (r *Rate) PerSecond(now int64) float64 {
 
 // Max returns the greatest number of events in one second.
 func (r *Rate) Max() uint32 { return max(r.max.Load(), r.cur.Load()) }
+
+// Total returns the number of events ever counted.
+func (r *Rate) Total() uint64 { return r.total.Load() + uint64(r.cur.Load()) }

@@ -156,10 +156,10 @@ func (c *Counters) snapshot(s *UpstreamSnapshot, now int64) {
 	s.Queued, s.QueuedMax = int(c.Queued.Load()), int(c.QueuedMax.Load())
 	s.InFlightMax = int(c.Max.Load())
 	s.LastUsed = c.LastUsed.Load()
-	s.Total, s.Picked = c.Total.Load(), c.Picked.Load()
+	s.Total, s.Picked = c.Rate.Total(), c.Picked.Load()
 	s.BytesIn, s.BytesOut = c.BytesIn.Load(), c.BytesOut.Load()
 	s.ConnectErrors, s.ResponseErrors = c.ConnectErrors.Load(), c.ResponseFails.Load()
-	s.Retries, s.Redispatches = c.Retries.Load(), c.Redispatches.Load()
+	s.Retries = c.Retries.Load()
 	s.ClientAborts, s.ServerAborts, s.TimeOuts = c.ClientAborts.Load(), c.ServerAborts.Load(), c.TimeOuts.Load()
 	s.Connects, s.Reuses = c.Connects.Load(), c.Reuses.Load()
 	s.StatusOther = c.Status[0].Load()
@@ -198,7 +198,7 @@ func (p *Pool) Snapshot(now int64) PoolSnapshot {
 	for _, c := range Causes() {
 		s.Lost[c.String()] = p.Lost[c].Load()
 	}
-	for n := NoneEmpty; n <= NoneTried; n++ {
+	for n := NoneEmpty; n < nones; n++ {
 		s.Nothing[n.String()] = p.Nothing[n].Load()
 	}
 	return s

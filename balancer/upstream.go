@@ -53,15 +53,20 @@ type Upstream struct {
 	tokens atomic.Pointer[[2]Token]
 	admin  atomic.Uint32 // AdminState
 	state  atomic.Uint32 // HealthState, a copy of health.State
+	down   atomic.Uint32 // Cause, a copy of health.Cause
 	weight atomic.Uint32 // effective: configured × slow start, in hundredths
-	slot   uint32        // in the session table
 	gone   atomic.Bool   // no longer in the pool
+	slot   uint32        // in the session table
+	idHash uint64
+
+	maxConns, maxSessions atomic.Int64 // of spec, 0: no limit
 
 	mu      sync.Mutex
 	health  Health
 	adminAt int64
-	why     string // of the administrative state
-	end     Cause  // what removal means for those pinned here; CauseNone: judge by health
+	why     string        // of the administrative state
+	verdict chan struct{} // closed when the state changes; nil while nobody waits
+	end     Cause         // what removal means for those pinned here; CauseNone: judge by health
 
 	_ [64]byte
 	load
@@ -117,6 +122,11 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	u.mu.Lock()
 	effect := u.health.Observe(e, rules, now)
 	u.state.Store(uint32(u.health.State))
+	u.down.Store(uint32(u.health.Cause))
+	if effect.Changed && u.verdict != nil {
+		close(u.verdict)
+		u.verdict = nil
+	}
 	u.mu.Unlock()
 	if effect.Changed {
 		u.pool.refresh(now)
@@ -163,4 +173,58 @@ func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duratio
 		return interval
 	}
 	return interval - time.Duration(spread/2) + time.Duration(random%uint64(spread))
+}
+
+// Verdict returns a channel that is closed when the health state changes next:
+// what a request waits for whose visitor belongs here, after a connection failed.
+func (u *Upstream) Verdict() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.verdict == nil {
+		u.verdict = make(chan struct{})
+	}
+	return u.verdict
+}
+
+// downCause returns what visitors who lose their session here are told.
+func (u *Upstream) downCause() Cause {
+	if c := Cause(u.down.Load()); c != CauseNone {
+		return c
+	}
+	return CauseMember
+}
+
+// exited reports whether the process is known to have ended.
+func (u *Upstream) exited() bool { return u.State() == Down && Cause(u.down.Load()) == CauseExited }
+
+// ramps reports whether the weight of u still grows.
+func (u *Upstream) ramps(ramp time.Duration, now int64) bool {
+	if ramp <= 0 || u.State() != Up {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return now-u.health.Since < ramp.Milliseconds()
+}
+
+// rest trusts a suspect again after a while where nobody checks, and reports
+// whether it did.
+func (u *Upstream) rest(r HealthRules, now int64) bool {
+	if !r.Off || u.State() == Up {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.health.State != Suspect || now-u.health.Since < r.Rest.Milliseconds() {
+		return false
+	}
+	u.health.rise(r, "no failed connection for a while", now)
+	u.state.Store(uint32(u.health.State))
+	return true
+}
+
+// settle fixes what the end of u means, when it leaves the pool.
+func (u *Upstream) settle() {
+	cause := u.endCause()
+	u.SetEnd(cause)
 }

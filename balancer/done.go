@@ -1,0 +1,144 @@
+package balancer
+
+import "time"
+
+// Result is how a request ended, in one word.
+type Result uint8
+
+// The results.
+const (
+	Answered       Result = iota // a whole answer was passed on
+	ConnectFailed                // no connection: evidence against the upstream
+	ResponseFailed               // reset or nonsense before an answer: evidence, unless the connection was reused (then try a fresh one to the same upstream)
+	TimedOut                     // no answer in time: no evidence, it may be slow by nature
+	ClientAborted                // the client went away
+	ServerAborted                // the upstream broke off in the middle of its answer
+	Refused                      // the proxy gave up by itself: limits, queue, shutdown
+)
+
+// Outcome is how a request ended.
+type Outcome struct {
+	Now    int64 // Unix milliseconds
+	Result Result
+	Status int // of the answer, 0 without one
+
+	// Bytes of the client's side: what it sent, what it was sent.
+	BytesIn, BytesOut int64
+
+	Queue    time.Duration // waiting for a free place
+	Connect  time.Duration // until the connection was ready; not looked at with Reused
+	Response time.Duration // from the request's end to the answer's first byte
+	Total    time.Duration
+
+	Reused  bool   // an idle connection was used
+	Retried bool   // another attempt follows
+	Detail  string // of a failure, one line for people
+}
+
+// admit counts a request in at its upstream, or says that it must wait.
+func (p *Pool) admit(c *Choice, now int64) {
+	if c.Upstream.enter() {
+		p.entered(c, now)
+		return
+	}
+	c.Queue = true
+}
+
+// enter takes a place for one request and reports whether there was one.
+func (u *Upstream) enter() bool {
+	n := u.inflight.Add(1)
+	if most := u.maxConns.Load(); most > 0 && n > most {
+		u.inflight.Add(-1)
+		return false
+	}
+	if n > u.Max.Load() {
+		raise(&u.Max, n)
+	}
+	return true
+}
+
+// entered counts an admitted request.
+func (p *Pool) entered(c *Choice, now int64) {
+	u := c.Upstream
+	c.admitted, c.Queue = true, false
+	u.Rate.Add(now)
+	if !c.Pinned {
+		u.Picked.Add(1)
+	}
+	if now/1000 != u.LastUsed.Load()/1000 {
+		u.LastUsed.Store(now)
+	}
+}
+
+// Done accounts for a request and frees its place. It returns what the evidence
+// in it led to. A second call does nothing.
+func (p *Pool) Done(c *Choice, o Outcome) Effect {
+	u := c.Upstream
+	if u == nil || c.done {
+		return Effect{}
+	}
+	c.done = true
+	if c.New && (o.Result == ConnectFailed || o.Result == ResponseFailed || o.Result == Refused) {
+		p.b.sessions.cancel(c.Session) // no answer, so no cookie: it never began
+	} else if c.Session != 0 && o.Total >= time.Second {
+		p.b.sessions.keep(c.Session, o.Now, false)
+	}
+	if !c.admitted {
+		return Effect{}
+	}
+	c.admitted = false
+	p.leave(u, o.Now)
+	u.Counters.count(&o)
+	// A reset on an idle connection is how servers close one: it says nothing.
+	if o.Result == ConnectFailed || o.Result == ResponseFailed && !o.Reused {
+		return u.Observe(Evidence{From: FromTraffic, Detail: o.Detail}, o.Now)
+	}
+	return Effect{}
+}
+
+func (c *Counters) count(o *Outcome) {
+	class := o.Status / 100
+	if class < 1 || class > 5 {
+		class = 0
+	}
+	switch o.Result {
+	case ConnectFailed:
+		c.ConnectErrors.Add(1)
+		class = -1
+	case ResponseFailed:
+		c.ResponseFails.Add(1)
+		class = -1
+	case TimedOut:
+		c.TimeOuts.Add(1)
+	case ClientAborted:
+		c.ClientAborts.Add(1)
+	case ServerAborted:
+		c.ServerAborts.Add(1)
+	}
+	if class > 0 || class == 0 && o.Status != 0 {
+		c.Status[class].Add(1)
+	}
+	if o.Retried {
+		c.Retries.Add(1)
+	}
+	if o.BytesIn != 0 {
+		c.BytesIn.Add(uint64(o.BytesIn))
+	}
+	if o.BytesOut != 0 {
+		c.BytesOut.Add(uint64(o.BytesOut))
+	}
+	if o.Queue > 0 {
+		c.QueueTime.Observe(o.Queue)
+	}
+	switch {
+	case o.Reused:
+		c.Reuses.Add(1)
+	case o.Result != Refused:
+		c.Connects.Add(1)
+		c.ConnectTime.Observe(o.Connect)
+	}
+	if o.Status != 0 {
+		c.ResponseTime.Observe(o.Response)
+		c.TotalTime.Observe(o.Total)
+	}
+}

@@ -1,0 +1,140 @@
+package balancer
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// SessionInfo is one session as people see it.
+type SessionInfo struct {
+	ID       uint64
+	Upstream *Upstream
+	Start    int64 // Unix seconds
+	Last     int64 // last use, Unix seconds
+	Returned bool  // seen more than once
+	Ended    bool  // by an operator: its cookie will be refused
+	Moving   bool  // by an operator: its next request is placed elsewhere
+}
+
+// each calls f for every session, shard by shard, under the shard's lock. f gets the
+// slots as they are now, in which absent upstreams are nil.
+func (s *Sessions) each(f func(e *entry, u *Upstream)) {
+	slots := *s.slots.Load()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for j := range sh.e {
+			if e := &sh.e[j]; e.id != 0 && int(e.slot()) < len(slots) {
+				f(e, slots[e.slot()])
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
+func (e *entry) info(u *Upstream) SessionInfo {
+	return SessionInfo{
+		ID: e.id, Upstream: u, Start: fromStamp(e.start), Last: fromStamp(e.last),
+		Returned: e.where&markReturned != 0, Ended: e.where&markEnded != 0, Moving: e.where&markMove != 0,
+	}
+}
+
+// List returns up to limit sessions of a pool, the most recently used first, and how
+// many there are. keep may be nil; it must be quick, as it runs under a lock.
+func (s *Sessions) List(p *Pool, limit int, keep func(*SessionInfo) bool) (list []SessionInfo, total int) {
+	limit = max(limit, 1)
+	newer := func(a, b SessionInfo) int { return cmp.Compare(b.Last, a.Last) }
+	s.each(func(e *entry, u *Upstream) {
+		if u == nil || u.pool != p || e.where&markAlias != 0 {
+			return
+		}
+		in := e.info(u)
+		if keep != nil && !keep(&in) {
+			return
+		}
+		total++
+		if list = append(list, in); len(list) >= 2*limit+64 {
+			slices.SortFunc(list, newer)
+			list = list[:limit]
+		}
+	})
+	slices.SortFunc(list, newer)
+	return list[:min(len(list), limit)], total
+}
+
+// Find returns a session by its id.
+func (s *Sessions) Find(id uint64) (SessionInfo, bool) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 {
+		return SessionInfo{}, false
+	}
+	e := &sh.e[i]
+	return e.info((*s.slots.Load())[e.slot()]), true
+}
+
+// End ends a session: its cookie will be refused, and its visitor placed anew. It
+// reports whether the session was there.
+func (s *Sessions) End(id uint64) bool {
+	return s.mark(id, func(e *entry) {
+		if e.counted() {
+			if u := (*s.slots.Load())[e.slot()]; u != nil {
+				u.sessions.Add(-1)
+			}
+		}
+		e.where |= markEnded
+	})
+}
+
+// Move lets the next request of a session be placed on another upstream, as if its
+// instance were lost, with the cause "operator". It reports whether the session was there.
+func (s *Sessions) Move(id uint64) bool {
+	return s.mark(id, func(e *entry) { e.where |= markMove })
+}
+
+func (s *Sessions) mark(id uint64, f func(*entry)) bool {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 || !sh.e[i].counted() {
+		return false
+	}
+	f(&sh.e[i])
+	return true
+}
+
+// TableStats are the numbers of the table itself.
+type TableStats struct {
+	Entries, Room int    // held, and how many fit
+	Bytes         int    // of all shards
+	Evicted       uint64 // gave way at the bound: counts are too low since
+	Expired       uint64
+	Born          int64 // first use, Unix milliseconds; 0: never used
+}
+
+// Stats returns the numbers of the table.
+func (s *Sessions) Stats() TableStats {
+	t := TableStats{Room: s.room * len(s.shards), Evicted: s.evicted.Load(), Expired: s.expired.Load(), Born: s.born.Load()}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		t.Entries += sh.n
+		t.Bytes += cap(sh.e) * 24
+		sh.mu.Unlock()
+	}
+	t.Bytes += len(s.shards) * 64
+	return t
+}
+
+// Recounting reports whether the table is too young to know all sessions of a
+// site with this idle time: there may be more than it counts.
+func (s *Sessions) Recounting(idle time.Duration, now int64) bool {
+	born := s.born.Load()
+	return born == 0 || now < born+grace(idle)*1000
+}

@@ -1,0 +1,60 @@
+package balancer
+
+import "sync/atomic"
+
+// retryBudget lets retries be a share of the requests, so that a pool in
+// trouble does not get twice the load. It is a purse in hundredths of a retry:
+// each request pays in, each retry takes a whole one, and a trickle keeps a
+// quiet site alive.
+type retryBudget struct {
+	purse atomic.Int64
+	paid  atomic.Int64 // second of the last trickle
+}
+
+const (
+	retryUnit    = 100
+	retryTrickle = 10 * retryUnit   // a second
+	retryStart   = 200 * retryUnit  // one dying instance with 200 requests in flight
+	retryMost    = 2000 * retryUnit // what a busy site may save up
+)
+
+// earn pays in for one request.
+func (b *retryBudget) earn(percent int64) {
+	if percent > 0 && b.purse.Load() < retryMost {
+		b.purse.Add(percent)
+	}
+}
+
+// spend takes one retry at now (Unix milliseconds) and reports whether the purse
+// had it.
+func (b *retryBudget) spend(now int64) bool {
+	second := now / 1000
+	if last := b.paid.Load(); second > last && b.paid.CompareAndSwap(last, second) && last > 0 {
+		if room := retryStart - b.purse.Load(); room > 0 {
+			b.purse.Add(min(room, (second-last)*retryTrickle))
+		}
+	}
+	for {
+		have := b.purse.Load()
+		if have < retryUnit {
+			return false
+		}
+		if b.purse.CompareAndSwap(have, have-retryUnit) {
+			return true
+		}
+	}
+}
+
+// AllowRetry reports whether the pool's budget has room for one more retry, and
+// takes it.
+func (p *Pool) AllowRetry(now int64) bool {
+	if p.Config().Retry < 0 {
+		return false
+	}
+	if p.retry.spend(now) {
+		p.Retries.Add(1)
+		return true
+	}
+	p.RetriesRefused.Add(1)
+	return false
+}
