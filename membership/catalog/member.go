@@ -54,6 +54,11 @@ type Member struct {
 	Knocked     time.Time         `json:"knocked"`
 	Decided     time.Time         `json:"decided,omitzero"`
 	By          string            `json:"by,omitempty"`
+
+	// Rival is the fingerprint of another key that knocked with this name and
+	// was turned away, RivalAt when it last did. Operators are shown both.
+	Rival   string    `json:"rival,omitempty"`
+	RivalAt time.Time `json:"rival_at,omitzero"`
 }
 
 // Invite is a one-time code that accepts the machine that shows it. Only the

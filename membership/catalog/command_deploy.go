@@ -1,0 +1,359 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// maxDeploys is how many deploys the catalog remembers.
+const maxDeploys = 100
+
+// DeployRequest is what BeginDeploy needs.
+type DeployRequest struct {
+	ID       string   // from NewID
+	Release  Release  // new, or as it is stored; its site is created if need be
+	Rollback bool     // the release was current before
+	Members  []string // application servers that take part, each waiting; nil: all that are accepted
+	By       string
+	Now      time.Time
+}
+
+// BeginDeploy makes a release the site's candidate. It fails with ErrConflict
+// when another deploy of the site is running, or a host belongs to another site, and with
+// ErrInvalid when the settings that result are wrong; all mistakes are joined.
+func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
+	name := r.Release.Site
+	site, err := tx.Site(name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		site = Site{Name: name, Manifest: r.Release.Manifest, Created: r.Now.UTC()}
+	case err != nil:
+		return Deploy{}, err
+	}
+	if site.Candidate != "" {
+		return Deploy{}, fmt.Errorf("%w: deploy %s of site %q is still running, wait for its end", ErrConflict, site.Deploy, name)
+	}
+	if site.Release == "" {
+		site.Manifest = r.Release.Manifest // nothing runs yet, so these are the ones that count
+	}
+	if err := checkSettings(tx, name, r.Release.Manifest, site.Override); err != nil {
+		return Deploy{}, err
+	}
+	site.Candidate, site.Deploy, site.Updated = r.Release.Digest, r.ID, r.Now.UTC()
+	d := Deploy{
+		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback,
+		State: DeployRunning, Members: map[string]MemberProgress{}, By: r.By, Created: r.Now.UTC(),
+	}
+	for _, m := range r.participants(tx) {
+		d.Members[m] = MemberProgress{Step: StepWaiting, Updated: r.Now.UTC()}
+	}
+	return d, errors.Join(tx.PutRelease(r.Release), tx.PutSite(site), tx.PutDeploy(d))
+}
+
+func (r DeployRequest) participants(tx *Tx) []string {
+	if r.Members != nil {
+		return r.Members
+	}
+	var out []string
+	for _, m := range tx.Members() {
+		if m.Admission == Accepted && m.Role == RoleServer {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+// checkSettings checks what a manifest and an override make of a site.
+func checkSettings(tx *Tx, site string, manifest Settings, override []byte) error {
+	s, err := Join(manifest, override)
+	if err != nil {
+		return err
+	}
+	if errs := s.Validate(); len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	tx.listed[preSites] = true // no other site may change meanwhile
+	return CheckHosts(tx.view, site, s.WithDefaults(site))
+}
+
+// runningDeploy returns a deploy that owns its site's candidate, and the site.
+func runningDeploy(tx *Tx, id string) (Deploy, Site, error) {
+	d, err := tx.Deploy(id)
+	if err != nil {
+		return Deploy{}, Site{}, err
+	}
+	if d.State != DeployRunning {
+		return Deploy{}, Site{}, fmt.Errorf("%w: deploy %s has %s already", ErrConflict, id, d.State)
+	}
+	s, err := tx.Site(d.Site)
+	if err != nil {
+		return Deploy{}, Site{}, err
+	}
+	if s.Deploy != id {
+		return Deploy{}, Site{}, fmt.Errorf("%w: deploy %s does not own site %q any more", ErrConflict, id, d.Site)
+	}
+	return d, s, nil
+}
+
+// PromoteDeploy ends a deploy well: the candidate becomes the site's release, the
+// one before it retires, and what exceeds the number to keep is forgotten.
+func PromoteDeploy(tx *Tx, id string, now time.Time) (Deploy, error) {
+	d, site, err := runningDeploy(tx, id)
+	if err != nil {
+		return Deploy{}, err
+	}
+	release, err := tx.Release(d.Site, d.Release)
+	if err != nil {
+		return Deploy{}, err
+	}
+	settings, err := Join(release.Manifest, site.Override)
+	if err != nil {
+		return Deploy{}, err
+	}
+	settings = settings.WithDefaults(site.Name)
+	tx.listed[preSites] = true
+	if err := CheckHosts(tx.view, site.Name, settings); err != nil {
+		return Deploy{}, err
+	}
+	now = now.UTC()
+	site.Retiring = slices.DeleteFunc(site.Retiring, func(r Retiring) bool { return r.Release == d.Release })
+	if site.Release != "" && site.Release != d.Release {
+		site.Retiring = append(site.Retiring, Retiring{Release: site.Release, Since: now, Deadline: now.Add(settings.Deploy.Pin.Std())})
+	}
+	site.Release, site.Candidate, site.Deploy = d.Release, "", ""
+	site.Manifest, site.Updated = release.Manifest, now
+	d.State, d.Ended = DeploySucceeded, now
+	if err := errors.Join(tx.PutSite(site), tx.PutDeploy(d)); err != nil {
+		return Deploy{}, err
+	}
+	trimReleases(tx, site, settings.Deploy.Keep)
+	trimDeploys(tx)
+	return d, nil
+}
+
+// FailDeploy ends a deploy badly: the candidate is given up, and the release that
+// ran before was never touched.
+func FailDeploy(tx *Tx, id, reason, hint string, now time.Time) (Deploy, error) {
+	return endDeploy(tx, id, DeployFailed, reason, hint, now)
+}
+
+// SupersedeDeploy gives a running deploy up in favour of another that follows.
+func SupersedeDeploy(tx *Tx, id, reason string, now time.Time) (Deploy, error) {
+	return endDeploy(tx, id, DeploySuperseded, reason, "", now)
+}
+
+func endDeploy(tx *Tx, id string, state DeployState, reason, hint string, now time.Time) (Deploy, error) {
+	d, site, err := runningDeploy(tx, id)
+	if err != nil {
+		return Deploy{}, err
+	}
+	site.Candidate, site.Deploy, site.Updated = "", "", now.UTC()
+	d.State, d.Error, d.Hint, d.Ended = state, trim(reason, 4000), trim(hint, 1000), now.UTC()
+	if err := errors.Join(tx.PutSite(site), tx.PutDeploy(d)); err != nil {
+		return Deploy{}, err
+	}
+	trimDeploys(tx)
+	return d, nil
+}
+
+// SetProgress notes how far the members of a running deploy are. Logs and bodies
+// are cut so that the record keeps its size.
+func SetProgress(tx *Tx, id string, members map[string]MemberProgress) (Deploy, error) {
+	d, err := tx.Deploy(id)
+	if err != nil {
+		return Deploy{}, err
+	}
+	if d.State != DeployRunning {
+		return Deploy{}, fmt.Errorf("%w: deploy %s has %s already", ErrConflict, id, d.State)
+	}
+	d.Members = map[string]MemberProgress{}
+	for name, p := range members {
+		d.Members[name] = p.bounded(len(members))
+	}
+	return d, tx.PutDeploy(d)
+}
+
+// bounded cuts the texts of a progress so that those of n members fit a record.
+func (p MemberProgress) bounded(n int) MemberProgress {
+	room := maxRecord / 2 / max(n, 1)
+	p.Detail = trim(p.Detail, min(1000, room/4))
+	if p.Probe != nil {
+		probe := *p.Probe
+		probe.Body, probe.Error = trim(probe.Body, min(256, room/8)), trim(probe.Error, min(500, room/8))
+		p.Probe = &probe
+	}
+	var log []string
+	left := min(8000, room/2)
+	for _, line := range slices.Backward(p.Log) {
+		line = trim(line, min(500, left))
+		if left -= len(line) + 8; left <= 0 || len(log) >= 50 {
+			break
+		}
+		log = append(log, line)
+	}
+	slices.Reverse(log)
+	p.Log = log
+	return p
+}
+
+// DropRetired ends the retirement of a release whose last session has gone.
+func DropRetired(tx *Tx, name, digest string, now time.Time) error {
+	site, err := tx.Site(name)
+	if err != nil {
+		return err
+	}
+	n := len(site.Retiring)
+	site.Retiring = slices.DeleteFunc(site.Retiring, func(r Retiring) bool { return r.Release == digest })
+	if len(site.Retiring) == n {
+		return nil
+	}
+	site.Updated = now.UTC()
+	if err := tx.PutSite(site); err != nil {
+		return err
+	}
+	if settings, err := site.Effective(); err == nil {
+		trimReleases(tx, site, settings.Deploy.Keep)
+	}
+	return nil
+}
+
+// Retire sets until when a retiring release may keep its sessions.
+func Retire(tx *Tx, name, digest string, deadline, now time.Time) error {
+	site, err := tx.Site(name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(site.Retiring, func(r Retiring) bool { return r.Release == digest })
+	if i < 0 {
+		return fmt.Errorf("retiring release %q of site %q: %w", digest, name, ErrNotFound)
+	}
+	site.Retiring[i].Deadline, site.Updated = deadline.UTC(), now.UTC()
+	return tx.PutSite(site)
+}
+
+// RollbackTarget returns the release that a rollback of the site goes to: the one
+// whose digest begins with prefix, or with no prefix the one that was current before the
+// present one.
+func RollbackTarget(v *View, site, prefix string) (Release, error) {
+	s := v.Sites[site]
+	if s == nil {
+		return Release{}, fmt.Errorf("site %q: %w", site, ErrNotFound)
+	}
+	if prefix != "" {
+		return releaseByPrefix(v, site, prefix)
+	}
+	for _, d := range v.Deploys {
+		if d.Site == site && d.State == DeploySucceeded && d.Release == s.Release && d.Previous != "" && d.Previous != s.Release {
+			if r := v.Releases[site][d.Previous]; r != nil {
+				return *r, nil
+			}
+		}
+	}
+	return Release{}, fmt.Errorf("former release of site %q: %w; deploy it again", site, ErrNotFound)
+}
+
+func releaseByPrefix(v *View, site, prefix string) (Release, error) {
+	var found []*Release
+	for digest, r := range v.Releases[site] {
+		if len(digest) >= len(prefix) && digest[:len(prefix)] == prefix {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Release{}, fmt.Errorf("release %.70q of site %q: %w", prefix, site, ErrNotFound)
+	case 1:
+		return *found[0], nil
+	}
+	return Release{}, fmt.Errorf("%w: %d releases of site %q begin with %q, write more of the digest", ErrConflict, len(found), site, prefix)
+}
+
+// Rollback begins a deploy of a release that the site had before. Release.Digest
+// of the request may be a prefix or empty, see RollbackTarget.
+func Rollback(tx *Tx, r DeployRequest) (Deploy, error) {
+	target, err := RollbackTarget(tx.view, r.Release.Site, r.Release.Digest)
+	if err != nil {
+		return Deploy{}, err
+	}
+	site, err := tx.Site(target.Site)
+	if err != nil {
+		return Deploy{}, err
+	}
+	if site.Release == target.Digest {
+		return Deploy{}, fmt.Errorf("%w: site %q runs release %.12s already", ErrConflict, site.Name, target.Digest)
+	}
+	if r.Release, err = tx.Release(target.Site, target.Digest); err != nil {
+		return Deploy{}, err
+	}
+	r.Rollback = true
+	return BeginDeploy(tx, r)
+}
+
+// RemoveSite takes a site and its releases away; a running deploy of it fails.
+// Application servers stop its instances when they see that it is gone.
+func RemoveSite(tx *Tx, name string, now time.Time) error {
+	site, err := tx.Site(name)
+	if err != nil {
+		return err
+	}
+	if d, err := tx.Deploy(site.Deploy); err == nil && d.State == DeployRunning {
+		d.State, d.Error, d.Ended = DeployFailed, "the site was removed", now.UTC()
+		if err := tx.PutDeploy(d); err != nil {
+			return err
+		}
+	}
+	for _, r := range tx.Releases(name) {
+		tx.DeleteRelease(name, r.Digest)
+	}
+	tx.DeleteSite(name)
+	return nil
+}
+
+// SetOverride merges a change into what operators have set for a site, see
+// MergeOverride, and refuses it whole if what results is wrong.
+func SetOverride(tx *Tx, name string, patch []byte, now time.Time) (Site, error) {
+	site, err := tx.Site(name)
+	if err != nil {
+		return Site{}, err
+	}
+	if site.Override, err = MergeOverride(site.Override, patch); err != nil {
+		return Site{}, err
+	}
+	if err := checkSettings(tx, name, site.Manifest, site.Override); err != nil {
+		return Site{}, err
+	}
+	site.Updated = now.UTC()
+	return site, tx.PutSite(site)
+}
+
+// trimReleases forgets former releases past keep, oldest first. Those that run or
+// are being installed stay.
+func trimReleases(tx *Tx, site Site, keep int) {
+	used := map[string]bool{site.Release: true, site.Candidate: true}
+	for _, r := range site.Retiring {
+		used[r.Release] = true
+	}
+	kept := 0
+	for _, r := range tx.Releases(site.Name) {
+		if used[r.Digest] {
+			continue
+		}
+		if kept++; kept > keep {
+			tx.DeleteRelease(site.Name, r.Digest)
+		}
+	}
+}
+
+// trimDeploys forgets the oldest deploys that have ended.
+func trimDeploys(tx *Tx) {
+	if len(tx.view.deploys) < maxDeploys {
+		return
+	}
+	for i, d := range tx.Deploys() {
+		if i >= maxDeploys && d.State != DeployRunning {
+			tx.DeleteDeploy(d.ID)
+		}
+	}
+}
