@@ -38,7 +38,7 @@ type Fetcher struct {
 	Parallel int            // requests at the same time; default 4
 	Stall    time.Duration  // a source that sends nothing for this long is left; default 30s
 	Rounds   int            // how often each source is tried for one piece; default 2
-	Limits   archive.Limits // of the trees it takes
+	Limits   archive.Limits // of the trees it takes; zero: TreeLimits
 }
 
 // The defaults of Fetcher.
@@ -64,7 +64,8 @@ func (f *Fetcher) Release(ctx context.Context, digest string, progress Progress)
 
 // Tree returns the tree with this digest, from the store or from a source.
 func (f *Fetcher) Tree(ctx context.Context, digest string) (Tree, error) {
-	t, err := f.Store.Tree(digest, f.Limits)
+	limits := cmp.Or(f.Limits, TreeLimits())
+	t, err := f.Store.Tree(digest, limits)
 	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		return t, err
 	}
@@ -72,7 +73,7 @@ func (f *Fetcher) Tree(ctx context.Context, digest string) (Tree, error) {
 	if err := run.large(ctx, File{Path: "the release's list of files", Digest: digest, Size: -1}); err != nil {
 		return Tree{}, err
 	}
-	return f.Store.Tree(digest, f.Limits)
+	return f.Store.Tree(digest, limits)
 }
 
 // Objects makes the store hold the objects of files. progress may be nil.

@@ -31,6 +31,12 @@ const treeHeader = "portico tree 1\n"
 // MaxTree is the largest encoded tree in bytes: 100,000 files with long paths.
 const MaxTree = 64 << 20
 
+// TreeLimits are wide limits for trees that a proxy has admitted under its own:
+// they bound memory, not what operators allow. The rules for paths are the same.
+func TreeLimits() archive.Limits {
+	return archive.Limits{Entries: 1_000_000, File: 1 << 40, Total: 1 << 42}
+}
+
 // NewTree sorts files into a tree and checks it.
 func NewTree(files []File, limits archive.Limits) (Tree, error) {
 	t := Tree{Files: slices.Clone(files)}
@@ -152,7 +158,11 @@ func (t Tree) check(limits archive.Limits) error {
 
 // PutTree stores the encoded tree and returns its digest.
 func (s *Store) PutTree(t Tree) (string, error) {
-	digest, _, err := s.Put(bytes.NewReader(t.Encode()))
+	b := t.Encode()
+	if len(b) > MaxTree {
+		return "", fmt.Errorf("put tree: the list of %d files has %d bytes, more than %d", len(t.Files), len(b), MaxTree)
+	}
+	digest, _, err := s.Put(bytes.NewReader(b))
 	return digest, err
 }
 

@@ -1,0 +1,310 @@
+package deployhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+const (
+	// walkEvery is how often a running deploy or a retiring release is looked
+	// at without a reason: for what is not told, such as silence, deadlines and
+	// the proxy's own checks.
+	walkEvery = 500 * time.Millisecond
+	// idleEvery is the same when there is nothing to walk.
+	idleEvery = 30 * time.Second
+	// writeDeadline bounds one change of the catalog. Without a quorum the
+	// controller waits for the next turn; traffic does not depend on it.
+	writeDeadline = 5 * time.Second
+)
+
+// run is the controller: one goroutine that looks at the catalog and the
+// reports, and writes only what has changed.
+func (d *Deployer) run(changed <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-changed:
+		case <-d.poke:
+		case <-timer.C:
+		}
+		if d.walk() {
+			timer.Reset(walkEvery)
+		} else {
+			timer.Reset(idleEvery)
+		}
+	}
+}
+
+// walk does one turn and reports whether there is something under way.
+func (d *Deployer) walk() bool {
+	v := d.o.Catalog.View()
+	busy := false
+	for _, deploy := range v.Deploys {
+		if deploy.State == catalog.DeployRunning {
+			busy = true
+			d.step(deploy.ID)
+		}
+	}
+	for _, deploy := range d.o.Catalog.View().Deploys {
+		if deploy.State == catalog.DeployRunning || d.history.follows(deploy.ID) {
+			d.history.observe(deploy, time.Now())
+		}
+	}
+	for name, site := range v.Sites {
+		if len(site.Retiring) > 0 {
+			busy = true
+			d.retire(name)
+		}
+		if site.Candidate != "" && orphaned(v, site) {
+			d.update("clear candidate", func(tx *catalog.Tx) error { return clearOrphan(tx, name) })
+		}
+	}
+	known := func(member string) bool { return v.Members[member] != nil }
+	d.live.forget(known)
+	d.presence.forget(known)
+	return busy
+}
+
+// update changes the catalog in the controller's name. An error is logged and
+// met again at the next turn.
+func (d *Deployer) update(what string, change func(tx *catalog.Tx) error) {
+	ctx, cancel := context.WithTimeout(d.ctx, writeDeadline)
+	defer cancel()
+	if _, err := d.o.Catalog.Update(ctx, change); err != nil && d.ctx.Err() == nil {
+		d.logger.Warn("deploy step not written", "step", what, "error", err)
+	}
+}
+
+// step moves one deploy on.
+func (d *Deployer) step(id string) {
+	d.update("plan", func(tx *catalog.Tx) error {
+		deploy, err := tx.Deploy(id)
+		if errors.Is(err, catalog.ErrNotFound) || deploy.State != catalog.DeployRunning {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return d.apply(tx, deploy, time.Now())
+	})
+}
+
+// apply plans a deploy and writes what came out.
+func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) error {
+	site, err := tx.Site(deploy.Site)
+	if err != nil || site.Deploy != deploy.ID {
+		deploy.State, deploy.Ended = catalog.DeploySuperseded, now
+		deploy.Error = "the site was removed or moved on meanwhile"
+		return tx.PutDeploy(deploy)
+	}
+	release, err := tx.Release(deploy.Site, deploy.Release)
+	if err != nil {
+		return d.end(tx, site, deploy, Decision{State: catalog.DeployFailed, Error: "the release is gone", Members: deploy.Members}, now)
+	}
+	settings, err := site.EffectiveFor(&release)
+	if err != nil {
+		return d.end(tx, site, deploy, Decision{State: catalog.DeployFailed, Error: err.Error(), Members: deploy.Members}, now)
+	}
+	decision := Plan(Situation{Deploy: deploy, Settings: settings, Servers: d.servers(tx.View(), &deploy, now), Now: now})
+	if decision.State == catalog.DeploySucceeded {
+		if err := catalog.CheckHosts(tx.View(), site.Name, settings); err != nil {
+			decision.State, decision.Error = catalog.DeployFailed, err.Error()
+		}
+	}
+	if decision.State != catalog.DeployRunning {
+		return d.end(tx, site, deploy, decision, now)
+	}
+	deploy.Members = decision.Members
+	return tx.PutDeploy(deploy) // one that has not changed is not written
+}
+
+// servers looks at every application server with the eyes of one deploy.
+func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, now time.Time) []Server {
+	var list []Server
+	for _, m := range sortedServers(v) {
+		hint := d.o.Alive == nil || d.o.Alive(m.Name)
+		report, instance, changed := d.live.progress(m.Name, deploy)
+		s := Server{
+			Name: m.Name, Addr: m.Addr, Report: report, Changed: changed,
+			Away: d.presence.away(m.Name, now, hint),
+			Idle: m.Admin == catalog.AdminDrain || m.Admin == catalog.AdminMaint,
+		}
+		if s.Changed.Before(d.started) {
+			s.Changed = d.started
+		}
+		s.Verified = report != nil && (d.o.InRotation == nil || instance != "" && d.o.InRotation(instance))
+		list = append(list, s)
+	}
+	return list
+}
+
+// end writes the outcome of a deploy: promotion or return, in one change.
+func (d *Deployer) end(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, decision Decision, now time.Time) error {
+	deploy.State, deploy.Error, deploy.Hint = decision.State, decision.Error, decision.Hint
+	deploy.Members, deploy.Ended = decision.Members, now
+	if err := tx.PutDeploy(deploy); err != nil {
+		return err
+	}
+	entry := catalog.AuditEntry{
+		ID: catalog.NewID(now), At: now, By: "portico", Action: "deploy " + string(deploy.State),
+		Object: deploy.Site, Detail: deploy.Release, Failed: deploy.State == catalog.DeployFailed,
+	}
+	if deploy.Error != "" {
+		entry.Detail += ": " + deploy.Error
+	}
+	if err := tx.Audit(entry); err != nil {
+		return err
+	}
+	if deploy.State == catalog.DeploySucceeded {
+		return promote(tx, site, deploy, now)
+	}
+	return abandon(tx, site, deploy, now)
+}
+
+// promote makes the candidate current and lets the former release retire.
+func promote(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, now time.Time) error {
+	release, err := tx.Release(site.Name, deploy.Release)
+	if err != nil {
+		return err
+	}
+	former := site.Release
+	site.Candidate, site.Deploy = "", ""
+	site.Release, site.Manifest, site.Updated = deploy.Release, release.Manifest, now
+	settings, err := site.Effective()
+	if err != nil {
+		return err
+	}
+	site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r catalog.Retiring) bool {
+		return r.Release == deploy.Release || r.Release == former
+	})
+	if former != "" && former != deploy.Release {
+		site.Retiring = append(site.Retiring, catalog.Retiring{Release: former, Since: now, Deadline: now.Add(settings.Deploy.Pin.Std())})
+	}
+	if err := tx.PutSite(site); err != nil {
+		return err
+	}
+	prune(tx, site, settings.Deploy.Keep)
+	return nil
+}
+
+// abandon takes a failed candidate back. The release that ran before has not
+// been touched. A release that never ran is forgotten, so that nobody rolls back
+// to it; its objects stay for a while and make the next attempt quick.
+func abandon(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, now time.Time) error {
+	site.Candidate, site.Deploy, site.Updated = "", "", now
+	if err := tx.PutSite(site); err != nil {
+		return err
+	}
+	release, err := tx.Release(site.Name, deploy.Release)
+	if err == nil && !release.Created.Before(deploy.Created) && !inUse(site, deploy.Release) {
+		tx.DeleteRelease(site.Name, deploy.Release)
+	}
+	return nil
+}
+
+// inUse reports whether a release runs or may run.
+func inUse(site catalog.Site, digest string) bool {
+	return site.Release == digest || site.Candidate == digest ||
+		slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == digest })
+}
+
+// prune forgets the oldest releases past keep; those that run stay.
+func prune(tx *catalog.Tx, site catalog.Site, keep int) {
+	former := slices.DeleteFunc(tx.Releases(site.Name), func(r catalog.Release) bool { return inUse(site, r.Digest) })
+	slices.SortFunc(former, func(a, b catalog.Release) int { return b.Created.Compare(a.Created) })
+	// A retiring release is a former one as well: it takes a place.
+	keep = max(keep-len(site.Retiring), 0)
+	for _, r := range former[min(keep, len(former)):] {
+		tx.DeleteRelease(site.Name, r.Digest)
+	}
+}
+
+// orphaned reports whether a site waits for a deploy that is not running.
+func orphaned(v *catalog.View, site *catalog.Site) bool {
+	deploy := v.Deploy(site.Deploy)
+	return deploy == nil || deploy.State != catalog.DeployRunning
+}
+
+func clearOrphan(tx *catalog.Tx, name string) error {
+	site, err := tx.Site(name)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if deploy, err := tx.Deploy(site.Deploy); err == nil && deploy.State == catalog.DeployRunning {
+		return nil
+	}
+	site.Candidate, site.Deploy = "", ""
+	return tx.PutSite(site)
+}
+
+// begin writes a new deploy of a release that is in the transaction already, or
+// refuses when another one is running.
+func begin(tx *catalog.Tx, site catalog.Site, release catalog.Release, rollback bool, by string, now time.Time) (catalog.Deploy, error) {
+	if site.Deploy != "" {
+		if running, err := tx.Deploy(site.Deploy); err == nil && running.State == catalog.DeployRunning {
+			return catalog.Deploy{}, busyError(site.Name, &running)
+		}
+	}
+	deploy := catalog.Deploy{
+		ID: catalog.NewID(now), Site: site.Name, Release: release.Digest, Previous: site.Release,
+		Rollback: rollback, State: catalog.DeployRunning, Members: map[string]catalog.MemberProgress{},
+		By: by, Created: now,
+	}
+	site.Candidate, site.Deploy, site.Updated = release.Digest, deploy.ID, now
+	if err := tx.PutSite(site); err != nil {
+		return catalog.Deploy{}, err
+	}
+	trimDeploys(tx)
+	return deploy, tx.PutDeploy(deploy)
+}
+
+// keepDeploys is how many deploys the catalog remembers.
+const keepDeploys = 100
+
+func trimDeploys(tx *catalog.Tx) {
+	all := tx.Deploys()
+	slices.SortFunc(all, func(a, b catalog.Deploy) int { return b.Created.Compare(a.Created) })
+	for i := keepDeploys - 1; i < len(all); i++ {
+		if all[i].State != catalog.DeployRunning {
+			tx.DeleteDeploy(all[i].ID)
+		}
+	}
+}
+
+func busyError(site string, running *catalog.Deploy) *Error {
+	return refusal(409, "deploy_running", fmt.Sprintf("wait for it: portico deploys %s, or GET /v1/deploys/%s/events", site, running.ID),
+		"site %q is being deployed by %s since %s", site, running.By, running.Created.Format(time.RFC3339))
+}
+
+// Wait returns the deploy once it has ended, or as it is when ctx ends.
+func (d *Deployer) Wait(ctx context.Context, id string) (catalog.Deploy, error) {
+	ctx, done := d.during(ctx)
+	defer done()
+	changed, cancel := d.o.Catalog.Subscribe()
+	defer cancel()
+	for {
+		deploy := d.o.Catalog.View().Deploy(id)
+		if deploy == nil {
+			return catalog.Deploy{}, refusal(404, "not_found", "", "there is no deploy %q", id)
+		}
+		if deploy.State != catalog.DeployRunning {
+			return *deploy, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return *deploy, context.Cause(ctx)
+		}
+	}
+}

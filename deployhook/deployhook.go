@@ -1,0 +1,169 @@
+package deployhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"portico/conf"
+	"portico/deployhook/archive"
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// Options are what the package needs of the rest of the program. Catalog,
+// Objects and Dir are required.
+type Options struct {
+	Catalog *catalog.Catalog
+	Objects *objects.Store
+	Dir     string      // uploads are spooled below it, in "uploads"
+	Name    string      // this proxy's member name
+	Upload  conf.Upload // limits; zero fields mean conf.Default
+	Logger  *slog.Logger
+
+	// Actor returns the account that a request was authenticated for, "" if
+	// none was, which refuses the request. Required by Archive.
+	Actor func(context.Context) string
+
+	// Load returns what this proxy holds for an instance: live sessions, idle
+	// ones too, and requests under way. Nil: nothing is ever held.
+	Load func(instanceID string) (sessions, inflight int)
+
+	// InRotation reports whether this proxy's own checks of an instance pass, so
+	// that visitors can be sent there. Nil: the agents' word is enough.
+	InRotation func(instanceID string) bool
+
+	// Alive is gossip's hint about a member. Nil: everybody is alive. What an
+	// agent itself lets hear wins over it.
+	Alive func(member string) bool
+
+	// Agent returns a client for a service of a member's agent ("agent",
+	// "objects") and the URL to put in front of a path. Required by Logs.
+	Agent func(m catalog.Member, service string) (*http.Client, string, error)
+
+	// Grace is how long an object that no release refers to stays on disk.
+	// Default objects.DefaultGrace.
+	Grace time.Duration
+}
+
+// Deployer takes uploads, walks deploys and answers agents. Start begins its
+// work, Close ends it.
+type Deployer struct {
+	o       Options
+	logger  *slog.Logger
+	spool   string
+	started time.Time
+	elders  map[string]bool // instances that are older than this process, so that it may not know all their sessions
+
+	presence *presence
+	live     *live
+	history  *history
+	uploads  chan struct{} // one token for each upload that may run
+	unpacks  chan struct{} // one token for each archive that may be unpacked at a time
+
+	ctx    context.Context // ends with Close; long requests look at it
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	once   sync.Once
+	poke   chan struct{} // wakes the controller, capacity 1
+}
+
+const (
+	// maxUploads bounds connections that may be slow on purpose; more of them
+	// are told to come again.
+	maxUploads = 64
+	// maxUnpacks bounds what uses a core and the disk at full speed.
+	maxUnpacks = 2
+)
+
+// New prepares the spool folder and removes what a killed process left in it.
+func New(o Options) (*Deployer, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Upload = uploadDefaults(o.Upload)
+	if o.Grace <= 0 {
+		o.Grace = objects.DefaultGrace
+	}
+	spool := filepath.Join(o.Dir, "uploads")
+	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
+		return nil, fmt.Errorf("open deployer: %w", err)
+	}
+	d := &Deployer{
+		o: o, logger: o.Logger, spool: spool, started: time.Now(),
+		elders:   make(map[string]bool),
+		presence: newPresence(time.Now()),
+		live:     newLive(),
+		history:  newHistory(),
+		uploads:  make(chan struct{}, maxUploads),
+		unpacks:  make(chan struct{}, maxUnpacks),
+		poke:     make(chan struct{}, 1),
+	}
+	for id := range o.Catalog.View().Instances {
+		d.elders[id] = true
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// Start begins to walk deploys. It must be called once at most.
+func (d *Deployer) Start() {
+	changed, unsubscribe := d.o.Catalog.Subscribe()
+	d.wg.Go(func() {
+		defer unsubscribe()
+		d.run(changed)
+	})
+	d.wg.Go(d.collect)
+}
+
+// Close ends the controller and every request that waits here, and waits for
+// both. It may be called twice.
+func (d *Deployer) Close() error {
+	d.once.Do(d.cancel)
+	d.wg.Wait()
+	return nil
+}
+
+// wake makes the controller look again soon.
+func (d *Deployer) wake() {
+	select {
+	case d.poke <- struct{}{}:
+	default:
+	}
+}
+
+// during returns a context that ends with the request or with Close.
+func (d *Deployer) during(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(d.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+func uploadDefaults(u conf.Upload) conf.Upload {
+	def := conf.Default().Upload
+	if u.Archive <= 0 {
+		u.Archive = def.Archive
+	}
+	if u.Unpacked <= 0 {
+		u.Unpacked = def.Unpacked
+	}
+	if u.File <= 0 {
+		u.File = def.File
+	}
+	if u.Files <= 0 {
+		u.Files = def.Files
+	}
+	return u
+}
+
+// limits are those of the archives that this proxy takes.
+func (d *Deployer) limits() archive.Limits {
+	u := d.o.Upload
+	return archive.Limits{Entries: u.Files, File: u.File.Bytes(), Total: u.Unpacked.Bytes()}
+}

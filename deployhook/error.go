@@ -1,0 +1,103 @@
+package deployhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"portico/conf"
+	"portico/deployhook/archive"
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// Error is a refusal as a client sees it: an HTTP status, a word for programs, a
+// sentence for people, and what to do about it.
+type Error struct {
+	Status  int
+	Code    string // "too_large", "conflict" …
+	Message string
+	Hint    string // may be empty
+	Err     error  // what was under it, may be nil
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns what was under it.
+func (e *Error) Unwrap() error { return e.Err }
+
+func refusal(status int, code, hint, format string, args ...any) *Error {
+	return &Error{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
+}
+
+// AsError turns any error of this package into what a client is told. Errors
+// that are the program's own are 500 and say no more than that.
+func AsError(err error) *Error {
+	var known *Error
+	var refused *archive.RefusedError
+	var mistakes conf.Mistakes
+	var tooBig *http.MaxBytesError
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &refused) && refused.TooLarge:
+		return &Error{http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]", err}
+	case errors.As(err, &refused):
+		return &Error{http.StatusUnprocessableEntity, "archive_refused", err.Error(), "nothing was installed; pack the folder again without that entry", err}
+	case errors.As(err, &mistakes):
+		return &Error{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct portico.toml and deploy again", err}
+	case errors.As(err, &tooBig):
+		return &Error{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration", err}
+	case objects.DiskFull(err):
+		return &Error{http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched", err}
+	case errors.Is(err, catalog.ErrNotFound):
+		return &Error{http.StatusNotFound, "not_found", err.Error(), "", err}
+	case errors.Is(err, catalog.ErrConflict), errors.Is(err, catalog.ErrExists):
+		return &Error{http.StatusConflict, "conflict", err.Error(), "", err}
+	case errors.Is(err, catalog.ErrInvalid):
+		return &Error{http.StatusBadRequest, "invalid", err.Error(), "", err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{http.StatusServiceUnavailable, "timeout", "the catalog did not answer in time", "try again; if it lasts, look at the proxies' logs", err}
+	}
+	return &Error{http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason", err}
+}
+
+// writeError answers with err in the form of the API.
+func writeError(w http.ResponseWriter, err error) {
+	e := AsError(err)
+	type body struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Hint    string `json:"hint,omitempty"`
+	}
+	if e.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeJSON(w, e.Status, map[string]body{"error": {e.Code, e.Message, e.Hint}})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n')) // the client is gone, and nobody else waits for it
+}
+
+// joinErrors makes one sentence list of several mistakes.
+func joinErrors(errs []error) string {
+	lines := make([]string, len(errs))
+	for i, err := range errs {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}

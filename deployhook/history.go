@@ -1,0 +1,199 @@
+package deployhook
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+const (
+	// historyDeploys and historyEvents bound what is kept for late listeners.
+	// A deploy whose history is gone is replayed from its record.
+	historyDeploys = 50
+	historyEvents  = 1000
+)
+
+// history keeps the events of recent deploys and wakes those who listen.
+type history struct {
+	mu     sync.Mutex
+	tracks map[string]*track
+	order  []string // deploy ids, oldest first
+}
+
+// track is one deploy's events.
+type track struct {
+	last    catalog.Deploy // the state that the events lead to
+	events  []numbered
+	next    int
+	ended   bool
+	changed chan struct{} // closed at the next event
+}
+
+// numbered is an event with its place in the track; a progress that replaces an
+// older one takes a new number.
+type numbered struct {
+	n     int
+	event catalog.Event
+	bytes bool // only tells bytes, so the next of its kind replaces it
+}
+
+func newHistory() *history { return &history{tracks: map[string]*track{}} }
+
+// track returns the deploy's track, which is made when it is not there.
+func (h *history) trackLocked(id string) *track {
+	if t := h.tracks[id]; t != nil {
+		return t
+	}
+	t := &track{changed: make(chan struct{})}
+	t.last.ID = id
+	h.tracks[id] = t
+	h.order = append(h.order, id)
+	if len(h.order) > historyDeploys {
+		delete(h.tracks, h.order[0])
+		h.order = h.order[1:]
+	}
+	return t
+}
+
+// observe adds what is new in a deploy's record.
+func (h *history) observe(d *catalog.Deploy, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.trackLocked(d.ID)
+	if t.ended {
+		return
+	}
+	if t.last.State == "" {
+		text := "deploy of " + d.Site + " begins"
+		if d.Rollback {
+			text = "rollback of " + d.Site + " begins"
+		}
+		t.add(catalog.Event{At: d.Created, Deploy: d.ID, State: catalog.DeployRunning, Message: text}, false)
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
+		p, was := d.Members[name], t.last.Members[name]
+		if p.Step != was.Step || p.Detail != was.Detail {
+			t.add(catalog.Event{At: now, Deploy: d.ID, Member: name, Progress: &p, Message: describe(p)}, false)
+		}
+	}
+	if d.State != catalog.DeployRunning {
+		t.add(catalog.Event{At: now, Deploy: d.ID, State: d.State, Message: outcome(d)}, false)
+		t.ended = true
+	}
+	t.last = *d
+}
+
+// bytes adds how far a member's transfer is.
+func (h *history) bytes(id, member string, p catalog.MemberProgress, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.tracks[id]
+	if t == nil || t.ended || p.Total == 0 {
+		return
+	}
+	for _, e := range t.events {
+		if e.bytes && e.event.Member == member && e.event.Progress.Done == p.Done {
+			return
+		}
+	}
+	t.add(catalog.Event{At: now, Deploy: id, Member: member, Progress: &p, Message: describe(p)}, true)
+}
+
+// note adds a sentence about the deploy as a whole.
+func (h *history) note(id, text string, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.trackLocked(id).add(catalog.Event{At: now, Deploy: id, Message: text}, false)
+}
+
+func (t *track) add(e catalog.Event, bytes bool) {
+	if bytes {
+		t.events = slices.DeleteFunc(t.events, func(old numbered) bool { return old.bytes && old.event.Member == e.Member })
+	}
+	if len(t.events) >= historyEvents {
+		t.events = t.events[1:]
+	}
+	t.next++
+	t.events = append(t.events, numbered{t.next, e, bytes})
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// after returns the events behind number n, whether the deploy has ended, and a
+// channel that closes when there is more.
+func (h *history) after(id string, n int) (events []catalog.Event, last int, ended bool, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.trackLocked(id)
+	for _, e := range t.events {
+		if e.n > n {
+			events = append(events, e.event)
+		}
+	}
+	return events, t.next, t.ended, t.changed
+}
+
+// Events calls send for everything that has happened to a deploy and then for
+// what happens, until the deploy has ended (nil), ctx is done or send fails.
+func (d *Deployer) Events(ctx context.Context, id string, send func(catalog.Event) error) error {
+	ctx, done := d.during(ctx)
+	defer done()
+	record := d.o.Catalog.View().Deploy(id)
+	if record == nil {
+		return refusal(404, "not_found", "portico sites shows the last deploys", "there is no deploy %q", id)
+	}
+	d.history.observe(record, time.Now())
+	for n := 0; ; {
+		events, last, ended, changed := d.history.after(id, n)
+		for _, e := range events {
+			if err := send(e); err != nil {
+				return err
+			}
+		}
+		if n = last; ended {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// describe says a step for people.
+func describe(p catalog.MemberProgress) string {
+	text := string(p.Step)
+	if p.Step == catalog.StepFetching && p.Total > 0 {
+		text += fmt.Sprintf(" %d of %d bytes", p.Done, p.Total)
+	}
+	if p.Detail != "" {
+		text += ": " + p.Detail
+	}
+	return text
+}
+
+func outcome(d *catalog.Deploy) string {
+	switch {
+	case d.State == catalog.DeploySucceeded && d.Hint != "":
+		return "succeeded: " + d.Hint
+	case d.State == catalog.DeploySucceeded:
+		return "succeeded"
+	case d.Error != "":
+		return string(d.State) + ": " + d.Error
+	}
+	return string(d.State)
+}
+
+// follows reports whether the deploy has a track that has not seen its end.
+func (h *history) follows(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.tracks[id]
+	return t != nil && !t.ended
+}

@@ -1,0 +1,301 @@
+package deployhook
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+const (
+	// maxWait bounds a long poll, below the minute after which routers between
+	// machines forget a silent connection.
+	maxWait = 45 * time.Second
+	// maxReport bounds a report: a thousand instances with log tails.
+	maxReport = 8 << 20
+	// maxInstances bounds what one member may name in a report.
+	maxInstances = 4096
+	// reportTimeout bounds the arrival of a report.
+	reportTimeout = 20 * time.Second
+)
+
+// Identify returns the member that made a request, by its client certificate,
+// and false for anybody else.
+type Identify func(*http.Request) (catalog.Member, bool)
+
+// Members returns the handlers for members' own requests by pattern:
+//
+//	GET  /v1/agent/wanted?after=REVISION&wait=30s   catalog.Wanted, at once if it differs from what this member got at REVISION
+//	POST /v1/agent/report                           catalog.Report; answers {"stop_ok": […]}
+//	GET  /v1/objects/{digest}, POST /v1/objects/bundle
+//
+// All of them answer 403 to whom identify does not know as an accepted member.
+func (d *Deployer) Members(identify Identify) map[string]http.Handler {
+	only := func(next func(http.ResponseWriter, *http.Request, catalog.Member)) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			m, ok := identify(r)
+			if !ok || m.Admission != catalog.Accepted {
+				writeError(w, refusal(http.StatusForbidden, "not_a_member", "", "this is for accepted members only"))
+				return
+			}
+			next(w, r, m)
+		})
+	}
+	files := d.o.Objects.Handler()
+	objects := only(func(w http.ResponseWriter, r *http.Request, _ catalog.Member) { files.ServeHTTP(w, r) })
+	return map[string]http.Handler{
+		"GET /v1/agent/wanted":     only(d.serveWanted),
+		"POST /v1/agent/report":    only(d.serveReport),
+		"GET /v1/objects/{digest}": objects,
+		"POST /v1/objects/bundle":  objects,
+	}
+}
+
+// sent is what a member was told last.
+type sent struct {
+	revision int64
+	sum      [sha256.Size]byte
+}
+
+// wantedSum is the content of a Wanted without its revision.
+func wantedSum(w catalog.Wanted) [sha256.Size]byte {
+	w.Revision = 0
+	b, err := json.Marshal(w)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return sha256.Sum256(b)
+}
+
+// serveWanted answers when the member's wanted state is another than what it
+// has, or after the wait with what it has.
+func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog.Member) {
+	after, wait, err := wantedQuery(r)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	defer d.presence.enter(m.Name, time.Now())()
+	d.wake() // somebody who was away may be back
+	ctx, done := d.during(r.Context())
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	changed, unsubscribe := d.o.Catalog.Subscribe()
+	defer unsubscribe()
+	for {
+		wanted := Wanted(d.o.Catalog.View(), m.Name)
+		sum := wantedSum(wanted)
+		if last, ok := d.live.sent(m.Name); !ok || last.revision != after || last.sum != sum || ctx.Err() != nil {
+			if r.Context().Err() != nil {
+				return
+			}
+			d.live.setSent(m.Name, sent{wanted.Revision, sum})
+			writeJSON(w, http.StatusOK, wanted)
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func wantedQuery(r *http.Request) (after int64, wait time.Duration, err error) {
+	q := r.URL.Query()
+	if s := q.Get("after"); s != "" {
+		if after, err = strconv.ParseInt(s, 10, 64); err != nil {
+			return 0, 0, refusal(http.StatusBadRequest, "invalid", "", "after=%q is not a revision", s)
+		}
+	}
+	if s := q.Get("wait"); s != "" {
+		if wait, err = time.ParseDuration(s); err != nil || wait < 0 {
+			return 0, 0, refusal(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration", s)
+		}
+	}
+	return after, min(wait, maxWait), nil
+}
+
+// ReportAnswer is the answer to a report.
+type ReportAnswer struct {
+	// StopOK are the reported instances to which this proxy sends nothing any
+	// more, so that stopping them cuts nobody.
+	StopOK []string `json:"stop_ok"`
+}
+
+func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog.Member) {
+	defer d.presence.enter(m.Name, time.Now())()
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
+	var report catalog.Report
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
+		writeError(w, refusal(http.StatusBadRequest, "invalid", "", "read report: %v", err))
+		return
+	}
+	if err := checkReport(&report, m); err != nil {
+		writeError(w, err)
+		return
+	}
+	now := time.Now()
+	d.live.take(m.Name, report, now)
+	ctx, cancel := context.WithTimeout(r.Context(), writeDeadline)
+	defer cancel()
+	if err := d.record(ctx, m, report); err != nil {
+		d.logger.Warn("report not written", "member", m.Name, "error", err)
+		writeError(w, err)
+		return
+	}
+	v := d.o.Catalog.View()
+	for _, in := range report.Instances {
+		if in.Progress.Step == catalog.StepFetching && in.Deploy != "" {
+			d.history.bytes(in.Deploy, m.Name, in.Progress, now)
+		}
+	}
+	d.live.settle(func(instance string) bool { return v.Instances[instance] != nil })
+	d.wake()
+	writeJSON(w, http.StatusOK, ReportAnswer{StopOK: d.stoppable(Wanted(v, m.Name), report.Instances, now)})
+}
+
+// checkReport refuses a report that speaks of others or says too much, and cuts
+// what people wrote into it to a length that the catalog can keep.
+func checkReport(r *catalog.Report, m catalog.Member) error {
+	if len(r.Instances) > maxInstances {
+		return refusal(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
+	}
+	for i := range r.Instances {
+		in := &r.Instances[i]
+		if in.Member == "" {
+			in.Member = m.Name
+		}
+		switch {
+		case in.Member != m.Name:
+			return refusal(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
+		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
+			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
+		case catalog.ValidName("site", in.Site) != nil:
+			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidName("site", in.Site))
+		case catalog.ValidDigest(in.Release) != nil:
+			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidDigest(in.Release))
+		}
+		trimProgress(&in.Progress)
+		in.Detail = cut(in.Detail, maxDetail)
+	}
+	return nil
+}
+
+const (
+	maxDetail   = 1 << 10
+	maxBody     = 256
+	maxLogLines = 50
+	maxLogLine  = 512
+)
+
+func trimProgress(p *catalog.MemberProgress) {
+	p.Detail = cut(p.Detail, maxDetail)
+	if len(p.Log) > maxLogLines {
+		p.Log = p.Log[len(p.Log)-maxLogLines:]
+	}
+	for i := range p.Log {
+		p.Log[i] = cut(p.Log[i], maxLogLine)
+	}
+	if p.Probe != nil {
+		p.Probe.Body = cut(p.Probe.Body, maxBody)
+		p.Probe.Error = cut(p.Probe.Error, maxDetail)
+	}
+}
+
+// cut shortens s to n bytes, at a rune.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n] + "…"
+}
+
+// record writes the changes of a member's instances. A report that changes
+// nothing writes nothing.
+func (d *Deployer) record(ctx context.Context, m catalog.Member, r catalog.Report) error {
+	if !differs(d.o.Catalog.View(), m, r) {
+		return nil
+	}
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		named := map[string]bool{}
+		for _, in := range r.Instances {
+			if in.ID == "" {
+				continue // an attempt that has not come to a process yet
+			}
+			if was, err := tx.Instance(in.ID); err == nil && was.Member != m.Name {
+				return refusal(http.StatusForbidden, "not_yours", "", "instance %s belongs to member %q", in.ID, was.Member)
+			}
+			named[in.ID] = true
+			if err := tx.PutInstance(in.Instance); err != nil {
+				return err
+			}
+		}
+		for id, instance := range tx.View().Instances {
+			if instance.Member == m.Name && !named[id] {
+				tx.DeleteInstance(id)
+			}
+		}
+		return recordMember(tx, m.Name, r)
+	})
+	if err != nil {
+		return fmt.Errorf("record report of %s: %w", m.Name, err)
+	}
+	return nil
+}
+
+// recordMember keeps what a member says of its own software.
+func recordMember(tx *catalog.Tx, name string, r catalog.Report) error {
+	m, err := tx.Member(name)
+	if errors.Is(err, catalog.ErrNotFound) || r.Version == "" {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.Version = cut(r.Version, maxBody)
+	if r.Runtimes != nil && len(r.Runtimes) <= 50 {
+		m.Runtimes = r.Runtimes
+	}
+	return tx.PutMember(m)
+}
+
+// differs reports whether a report says anything that the view does not.
+func differs(v *catalog.View, m catalog.Member, r catalog.Report) bool {
+	known := v.Members[m.Name]
+	if known != nil && r.Version != "" && (known.Version != r.Version || r.Runtimes != nil && !sameJSON(known.Runtimes, r.Runtimes)) {
+		return true
+	}
+	named := 0
+	for _, in := range r.Instances {
+		if in.ID == "" {
+			continue
+		}
+		named++
+		was := v.Instances[in.ID]
+		if was == nil || !sameJSON(was, in.Instance) {
+			return true
+		}
+	}
+	for _, in := range v.Instances {
+		if in.Member == m.Name {
+			named--
+		}
+	}
+	return named != 0
+}
+
+func sameJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}

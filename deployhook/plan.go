@@ -1,0 +1,262 @@
+package deployhook
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// stallGrace is added to a site's deploy timeout before a silent or stuck member
+// fails a deploy: the agent keeps the timeout itself and says more about it.
+const stallGrace = 30 * time.Second
+
+// Situation is all that Plan looks at.
+type Situation struct {
+	Deploy   catalog.Deploy
+	Settings catalog.Settings // of the release, joined and with defaults
+	Servers  []Server         // accepted application servers, by name
+	Now      time.Time
+}
+
+// Server is one application server during a deploy.
+type Server struct {
+	Name string
+	Addr string
+
+	// Away: nothing has been heard of it, so nobody waits for it. It installs
+	// the release when it is back.
+	Away bool
+	// Idle: operators keep visitors off it, so healthy is as far as it gets.
+	Idle bool
+	// Report is its latest word on this release, nil if it has said none.
+	Report *catalog.MemberProgress
+	// Verified: the proxy's own checks of the instance pass.
+	Verified bool
+	// Changed is when Report last said something new, or when this proxy
+	// began to listen.
+	Changed time.Time
+}
+
+// Decision is what a deploy becomes.
+type Decision struct {
+	Members map[string]catalog.MemberProgress
+	State   catalog.DeployState // running, succeeded or failed
+	Error   string
+	Hint    string
+}
+
+// Plan decides the next state of a running deploy. It is pure: the same
+// situation gives the same decision, and a decision applied gives a situation
+// that can be decided again.
+//
+// One failed member fails the deploy. Members that are away are not waited for.
+// At least one member must have come all the way, except that a cluster without
+// any application server takes the release at once, for the first that joins.
+func Plan(s Situation) Decision {
+	d := Decision{Members: maps.Clone(s.Deploy.Members), State: catalog.DeployRunning}
+	if d.Members == nil {
+		d.Members = map[string]catalog.MemberProgress{}
+	}
+	s.dropLeft(&d)
+	if len(s.Servers) == 0 {
+		d.State = catalog.DeploySucceeded
+		d.Hint = "no application server is accepted yet: the site starts on the first one that joins"
+		return d
+	}
+	for _, server := range s.Servers {
+		s.advance(&d, server)
+	}
+	if s.failed(&d) {
+		return d
+	}
+	s.beginWaves(&d)
+	s.finish(&d)
+	return d
+}
+
+// dropLeft marks members that are no longer accepted.
+func (s Situation) dropLeft(d *Decision) {
+	for name, p := range d.Members {
+		if p.Step != catalog.StepStopped && !slices.ContainsFunc(s.Servers, func(srv Server) bool { return srv.Name == name }) {
+			d.Members[name] = catalog.MemberProgress{Step: catalog.StepStopped, Detail: "no longer a member", Updated: s.Now}
+		}
+	}
+}
+
+// advance takes in what one member says.
+func (s Situation) advance(d *Decision, srv Server) {
+	p, known := d.Members[srv.Name]
+	switch {
+	case srv.Away:
+		s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepWaiting, Detail: awayDetail})
+		return
+	case !known || p.Step == catalog.StepStopped:
+		s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepWaiting, Detail: "its turn comes"})
+		return
+	case !begun(p):
+		if p.Detail == awayDetail {
+			s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepWaiting, Detail: "its turn comes"})
+		}
+		return
+	}
+	next := p
+	if srv.Report != nil && srv.Report.Step != "" && srv.Report.Step != catalog.StepWaiting {
+		next = *srv.Report
+	}
+	switch next.Step {
+	case catalog.StepHealthy, catalog.StepInRotation:
+		next.Step = catalog.StepHealthy
+		if srv.Verified {
+			next.Step = catalog.StepInRotation
+		} else if !srv.Idle && s.stuck(srv) {
+			next.Step = catalog.StepFailed
+			next.Detail = fmt.Sprintf("the agent calls it healthy, but this proxy cannot reach it through %s", srv.Addr)
+		}
+	case catalog.StepStopped:
+		next.Step = catalog.StepFailed
+		if next.Detail == "" {
+			next.Detail = "the agent stopped it"
+		}
+	case catalog.StepFailed:
+	default:
+		if s.stuck(srv) {
+			next.Detail = fmt.Sprintf("nothing has changed for %s while %s", s.limit(), next.Step)
+			next.Step = catalog.StepFailed
+		}
+	}
+	s.set(d, srv.Name, next)
+}
+
+const awayDetail = "away: it installs the release when it is back"
+
+func (s Situation) limit() time.Duration { return s.Settings.Deploy.Timeout.Std() + stallGrace }
+
+func (s Situation) stuck(srv Server) bool {
+	since := srv.Changed
+	if since.Before(s.Deploy.Created) {
+		since = s.Deploy.Created
+	}
+	return s.Now.Sub(since) > s.limit()
+}
+
+// set records a member's progress, with a new time only if it differs in more
+// than bytes, so that an unchanged deploy is not written again.
+func (s Situation) set(d *Decision, name string, p catalog.MemberProgress) {
+	was, known := d.Members[name]
+	if known && was.Step == p.Step && was.Detail == p.Detail && p.Step != catalog.StepFailed {
+		return
+	}
+	p.Updated = s.Now
+	d.Members[name] = p
+}
+
+// failed ends the deploy if a member has failed.
+func (s Situation) failed(d *Decision) bool {
+	var bad []string
+	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
+		if d.Members[name].Step == catalog.StepFailed {
+			bad = append(bad, name)
+		}
+	}
+	if len(bad) == 0 {
+		return false
+	}
+	d.State = catalog.DeployFailed
+	d.Error = describeFailure(bad[0], d.Members[bad[0]])
+	if len(bad) > 1 {
+		d.Error += fmt.Sprintf(" (and %s)", strings.Join(bad[1:], ", "))
+	}
+	d.Hint = "nothing runs the new release yet; correct it and deploy again"
+	if s.Deploy.Previous != "" {
+		d.Hint = "the release that ran before was not touched and keeps serving"
+	}
+	for name, p := range d.Members {
+		if begun(p) && p.Step != catalog.StepFailed {
+			s.set(d, name, catalog.MemberProgress{Step: catalog.StepStopped, Detail: "stopped, because " + bad[0] + " failed"})
+		}
+	}
+	return true
+}
+
+func describeFailure(name string, p catalog.MemberProgress) string {
+	text := name + ": " + p.Detail
+	if p.Detail == "" {
+		text = name + ": it failed"
+	}
+	if p.Probe == nil || p.Probe.OK {
+		return text
+	}
+	switch {
+	case p.Probe.Status != 0:
+		text += fmt.Sprintf("; the last check got status %d after %s", p.Probe.Status, p.Probe.Latency.Std().Round(time.Millisecond))
+	case p.Probe.Error != "":
+		text += "; the last check: " + p.Probe.Error
+	}
+	return text
+}
+
+// beginWaves lets waiting members begin as far as the wave allows: one alone
+// while the before command has yet to run, then wave at a time.
+func (s Situation) beginWaves(d *Decision) {
+	running, good := 0, 0
+	for _, srv := range s.Servers {
+		switch p := d.Members[srv.Name]; {
+		case s.good(p, srv):
+			good++
+		case begun(p):
+			running++
+		}
+	}
+	wave := s.Settings.Deploy.Wave
+	if wave <= 0 {
+		wave = len(s.Servers)
+	}
+	if len(s.Settings.Deploy.Before) > 0 && !s.Deploy.Rollback && good == 0 {
+		wave = 1
+	}
+	for _, srv := range s.Servers {
+		if running >= wave {
+			return
+		}
+		if srv.Away || begun(d.Members[srv.Name]) {
+			continue
+		}
+		s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepFetching})
+		running++
+	}
+}
+
+// good reports whether a member has come as far as it can.
+func (s Situation) good(p catalog.MemberProgress, srv Server) bool {
+	return p.Step == catalog.StepInRotation || p.Step == catalog.StepHealthy && srv.Idle
+}
+
+// finish ends the deploy when everybody who is there is done.
+func (s Situation) finish(d *Decision) {
+	good, away := 0, 0
+	for _, srv := range s.Servers {
+		switch {
+		case srv.Away:
+			away++
+		case s.good(d.Members[srv.Name], srv):
+			good++
+		default:
+			return // somebody is still at it
+		}
+	}
+	switch {
+	case good > 0:
+		d.State = catalog.DeploySucceeded
+		if away > 0 {
+			d.Hint = fmt.Sprintf("%d of %d application servers are away and install the release when they are back", away, len(s.Servers))
+		}
+	case s.Now.Sub(s.Deploy.Created) > s.limit():
+		d.State = catalog.DeployFailed
+		d.Error = fmt.Sprintf("none of the %d application servers has been heard of for %s", len(s.Servers), s.limit())
+		d.Hint = "look at portico members, and whether the agents run and reach this proxy"
+	}
+}

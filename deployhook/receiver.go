@@ -1,0 +1,380 @@
+package deployhook
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// maxWaitDeploy bounds wait=true and wait=DURATION.
+const maxWaitDeploy = 30 * time.Minute
+
+// request is what the caller asks for beside the body.
+type request struct {
+	site   string
+	by     string
+	name   string // of the archive, for people
+	hosts  []string
+	path   string
+	kind   catalog.Kind
+	dryRun bool
+	wait   time.Duration
+}
+
+// ArchiveAnswer is the answer to an upload: 202 with a deploy that runs, 200
+// with one that has ended well (wait, or nothing to do) or with the forecast of
+// a dry run, 422 with one that has failed while the client waited.
+type ArchiveAnswer struct {
+	Deploy  *catalog.Deploy  `json:"deploy,omitempty"` // nil in a dry run
+	Release string           `json:"release"`
+	Files   int              `json:"files"`
+	Size    int64            `json:"size"`
+	Changed int              `json:"changed"`           // files that the current release does not have
+	Ships   int64            `json:"ships"`             // bytes of these
+	Notes   []string         `json:"notes,omitempty"`   // what was done to the archive
+	Setting catalog.Settings `json:"settings"`          // joined and with defaults
+	DryRun  bool             `json:"dry_run,omitempty"` // nothing was changed
+	Keeps   int              `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
+	Same    bool             `json:"same,omitempty"`    // this release runs already
+	Error   *answerError     `json:"error,omitempty"`
+}
+
+type answerError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Archive takes PUT /v1/sites/{site}/archive from a caller whom Options.Actor
+// names. Query: host (may be repeated), path, kind, name, wait (a duration, or
+// 1 for as long as it takes), dry_run.
+func (d *Deployer) Archive() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, answer, err := d.serveArchive(w, r)
+		if err != nil {
+			if AsError(err).Status >= 500 {
+				d.logger.Error("upload not taken", "site", r.PathValue("site"), "error", err)
+			}
+			writeError(w, err)
+			return
+		}
+		if answer.Deploy != nil {
+			w.Header().Set("Location", "/v1/deploys/"+answer.Deploy.ID)
+		}
+		writeJSON(w, status, answer)
+	})
+}
+
+func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *ArchiveAnswer, error) {
+	q, err := d.parse(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	// Before the body, so that nobody uploads a gigabyte to be told no.
+	if err := d.free(q); err != nil {
+		return 0, nil, err
+	}
+	select {
+	case d.uploads <- struct{}{}:
+		defer func() { <-d.uploads }()
+	default:
+		return 0, nil, refusal(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
+	}
+	s, err := d.receive(w, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer s.discard()
+	ctx, done := d.during(r.Context())
+	defer done()
+	answer, err := d.install(ctx, s, q)
+	if err != nil {
+		return 0, nil, err
+	}
+	return d.await(ctx, answer, q)
+}
+
+// await waits for the end of the deploy if the caller wants that.
+func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *request) (int, *ArchiveAnswer, error) {
+	if answer.DryRun || answer.Same {
+		return http.StatusOK, answer, nil
+	}
+	if q.wait == 0 {
+		return http.StatusAccepted, answer, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, q.wait)
+	defer cancel()
+	deploy, err := d.Wait(ctx, answer.Deploy.ID)
+	if deploy.ID == "" {
+		return 0, nil, err
+	}
+	answer.Deploy = &deploy
+	switch deploy.State {
+	case catalog.DeployRunning:
+		return http.StatusAccepted, answer, nil
+	case catalog.DeploySucceeded:
+		return http.StatusOK, answer, nil
+	}
+	answer.Error = &answerError{"deploy_failed", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)), deploy.Hint}
+	return http.StatusUnprocessableEntity, answer, nil
+}
+
+// parse checks everything but the body.
+func (d *Deployer) parse(r *http.Request) (*request, error) {
+	q := &request{site: r.PathValue("site")}
+	if d.o.Actor != nil {
+		q.by = d.o.Actor(r.Context())
+	}
+	if q.by == "" {
+		return nil, refusal(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
+	}
+	if err := catalog.ValidName("site", q.site); err != nil {
+		return nil, err
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refusal(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
+	}
+	for key, list := range values {
+		if err := q.set(key, list); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+func (q *request) set(key string, values []string) error {
+	value := values[len(values)-1]
+	switch key {
+	case "host":
+		for _, v := range values {
+			for host := range strings.SplitSeq(v, ",") {
+				if host = strings.ToLower(strings.TrimSpace(host)); host != "" && !slices.Contains(q.hosts, host) {
+					q.hosts = append(q.hosts, host)
+				}
+			}
+		}
+	case "path":
+		q.path = value
+	case "kind":
+		q.kind = catalog.Kind(value)
+	case "name":
+		q.name = cut(path.Base(strings.ReplaceAll(strings.ToValidUTF8(value, ""), `\`, "/")), 200)
+	case "dry_run", "dry-run":
+		on, err := strconv.ParseBool(cmp.Or(value, "1"))
+		if err != nil {
+			return refusal(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+		}
+		q.dryRun = on
+	case "wait":
+		return q.setWait(value)
+	default:
+		return refusal(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait and dry_run", key)
+	}
+	return nil
+}
+
+func (q *request) setWait(value string) error {
+	if on, err := strconv.ParseBool(cmp.Or(value, "1")); err == nil {
+		if on {
+			q.wait = maxWaitDeploy
+		}
+		return nil
+	}
+	wait, err := time.ParseDuration(value)
+	if err != nil || wait < 0 {
+		return refusal(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
+	}
+	q.wait = min(wait, maxWaitDeploy)
+	return nil
+}
+
+// free refuses while another deploy of the site runs.
+func (d *Deployer) free(q *request) error {
+	v := d.o.Catalog.View()
+	if site := v.Sites[q.site]; site != nil && !q.dryRun {
+		if running := v.Deploy(site.Deploy); running != nil && running.State == catalog.DeployRunning {
+			return busyError(q.site, running)
+		}
+	}
+	return nil
+}
+
+// install turns a spooled upload into a release and begins its deploy. Objects
+// are durable before the catalog names them.
+func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*ArchiveAnswer, error) {
+	select {
+	case d.unpacks <- struct{}{}:
+		defer func() { <-d.unpacks }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	u, err := d.unpack(ctx, s, q)
+	if err != nil {
+		return nil, err
+	}
+	defer u.batch.Close()
+	settings, err := d.settle(u, q)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := u.tree(d.limits())
+	if err != nil {
+		return nil, refusal(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
+	}
+	answer := &ArchiveAnswer{
+		Release: tree.Digest(), Files: len(tree.Files), Size: tree.Size(),
+		Notes: u.notes, Setting: settings, DryRun: q.dryRun,
+	}
+	d.compare(answer, tree, q.site)
+	if q.dryRun {
+		return answer, nil
+	}
+	if err := u.batch.Commit(); err != nil {
+		return nil, err
+	}
+	if _, err := d.o.Objects.PutTree(tree); err != nil {
+		return nil, err
+	}
+	return answer, d.commit(ctx, answer, u, q)
+}
+
+// settle joins the manifest with the flags and what the site keeps, and checks
+// the outcome; every mistake is told at once. u.manifest becomes the release's.
+func (d *Deployer) settle(u *unpacked, q *request) (catalog.Settings, error) {
+	v := d.o.Catalog.View()
+	site := v.Sites[q.site]
+	m := &u.manifest
+	if len(q.hosts) > 0 {
+		m.Hosts = q.hosts
+	}
+	m.Path = cmp.Or(q.path, m.Path)
+	m.Kind = cmp.Or(q.kind, m.Kind)
+	// A site keeps the place that it was given by a flag once, so that the
+	// next deploy without that flag does not move it.
+	if site != nil && len(m.Hosts) == 0 {
+		m.Hosts = slices.Clone(site.Manifest.Hosts)
+	}
+	if site != nil {
+		m.Path = cmp.Or(m.Path, site.Manifest.Path)
+	}
+	u.detect(m)
+	joined := *m
+	if site != nil {
+		var err error
+		if joined, err = catalog.Join(*m, site.Override); err != nil {
+			return joined, err
+		}
+	}
+	errs := joined.Validate()
+	if err := u.drop(joined); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, u.fit(joined)...)
+	if len(errs) > 0 {
+		return joined, refusal(http.StatusUnprocessableEntity, "bad_settings", "correct portico.toml or the flags and deploy again", "%s", joinErrors(errs))
+	}
+	full := joined.WithDefaults(q.site)
+	return full, catalog.CheckHosts(v, q.site, full)
+}
+
+// compare says what the deploy would ship and whom it would move.
+func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string) {
+	have := map[string]bool{}
+	v := d.o.Catalog.View()
+	if site := v.Sites[name]; site != nil && site.Release != "" {
+		if old, err := d.o.Objects.Tree(site.Release, objects.TreeLimits()); err == nil {
+			for _, f := range old.Files {
+				have[f.Digest] = true
+			}
+		}
+		for id, instance := range v.Instances {
+			if instance.Site == name && instance.Release == site.Release {
+				sessions, _ := d.load(id)
+				answer.Keeps += sessions
+			}
+		}
+	}
+	for _, f := range tree.Files {
+		if !have[f.Digest] {
+			have[f.Digest] = true
+			answer.Changed++
+			answer.Ships += f.Size
+		}
+	}
+}
+
+// commit writes release, deploy and candidate in one change.
+func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacked, q *request) error {
+	now := time.Now()
+	var deploy catalog.Deploy
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		answer.Same = false
+		site, err := tx.Site(q.site)
+		if errors.Is(err, catalog.ErrNotFound) {
+			site = catalog.Site{Name: q.site, Manifest: u.manifest, Created: now}
+		} else if err != nil {
+			return err
+		}
+		if err := catalog.CheckHosts(tx.View(), q.site, answer.Setting); err != nil {
+			return err
+		}
+		release := catalog.Release{
+			Site: q.site, Digest: answer.Release, Archive: cmp.Or(q.name, q.site), Size: answer.Size, Files: answer.Files,
+			Manifest: u.manifest, Created: now, By: q.by, Proxy: d.o.Name,
+		}
+		known, err := tx.Release(q.site, answer.Release)
+		if err == nil {
+			release.Created = known.Created
+		}
+		if answer.Release == site.Release && site.Candidate == "" {
+			answer.Same = true
+			deploy, err = again(tx, site, release, sameJSON(known.Manifest, u.manifest), q.by, now)
+			return err
+		}
+		if err := tx.PutRelease(release); err != nil {
+			return err
+		}
+		deploy, err = begin(tx, site, release, false, q.by, now)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	answer.Deploy = &deploy
+	d.begun(deploy)
+	if !answer.Same {
+		d.history.note(deploy.ID, fmt.Sprintf("%d files, %d bytes; %d files with %d bytes are new", answer.Files, answer.Size, answer.Changed, answer.Ships), now)
+	}
+	return nil
+}
+
+// again records a deploy of the very release that runs: nothing to install, at
+// most settings that came by flags.
+func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSettings bool, by string, now time.Time) (catalog.Deploy, error) {
+	deploy := catalog.Deploy{
+		ID: catalog.NewID(now), Site: site.Name, Release: release.Digest, Previous: release.Digest,
+		State: catalog.DeploySucceeded, By: by, Created: now, Ended: now,
+		Hint: "this release runs already: nothing was changed",
+	}
+	if !sameSettings {
+		deploy.Hint = "the files are those that run already: only the settings were changed"
+		site.Manifest, site.Updated = release.Manifest, now
+		if err := errors.Join(tx.PutRelease(release), tx.PutSite(site)); err != nil {
+			return deploy, err
+		}
+	}
+	trimDeploys(tx)
+	return deploy, tx.PutDeploy(deploy)
+}

@@ -1,0 +1,114 @@
+package deployhook
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+const (
+	// settleTime is how long a release retires at least: until every proxy has
+	// the view that sends new visitors elsewhere, and requests that were on
+	// their way have arrived.
+	settleTime = 2 * time.Second
+	// cutAfter is how long requests may go on at an instance that is not wanted
+	// any more: its deadline has passed, or somebody removed the site.
+	cutAfter = 30 * time.Second
+	// lastSend is how long a request may take from the old table to the
+	// instance that the new one no longer has.
+	lastSend = 300 * time.Millisecond
+)
+
+// retire lets the former releases of a site go that are empty or past their
+// deadline. The agents stop what left the list.
+func (d *Deployer) retire(name string) {
+	now := time.Now()
+	site := d.o.Catalog.View().Sites[name]
+	if site == nil || !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return d.retired(d.o.Catalog.View(), site, r, now) }) {
+		return
+	}
+	d.update("retire", func(tx *catalog.Tx) error {
+		site, err := tx.Site(name)
+		if errors.Is(err, catalog.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r catalog.Retiring) bool {
+			return d.retired(tx.View(), &site, r, now)
+		})
+		site.Updated = now
+		return tx.PutSite(site)
+	})
+}
+
+// retired reports whether a former release has done its duty.
+func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiring, now time.Time) bool {
+	if !now.Before(r.Deadline) {
+		return true
+	}
+	if now.Sub(r.Since) < settleTime {
+		return false
+	}
+	counted := now.Sub(d.started) >= idleOf(v, site, r.Release)
+	for id, instance := range v.Instances {
+		if instance.Site != site.Name || instance.Release != r.Release {
+			continue
+		}
+		// Sessions that began before this proxy did are counted when their
+		// visitors come again, which takes up to the idle time. Until then an
+		// empty table proves nothing about an instance that is older than it.
+		if !counted && d.elders[id] {
+			return false
+		}
+		if sessions, inflight := d.load(id); sessions > 0 || inflight > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Deployer) load(instance string) (sessions, inflight int) {
+	if d.o.Load == nil {
+		return 0, 0
+	}
+	return d.o.Load(instance)
+}
+
+// idleOf returns after how long a session of the release ends by itself.
+func idleOf(v *catalog.View, site *catalog.Site, digest string) time.Duration {
+	release := v.Releases[site.Name][digest]
+	if release == nil {
+		return catalog.DefaultSessionIdle
+	}
+	settings, err := site.EffectiveFor(release)
+	if err != nil {
+		return catalog.DefaultSessionIdle
+	}
+	if settings.Session.Sticky == "none" {
+		return 0
+	}
+	return settings.Session.Idle.Std()
+}
+
+// stoppable returns the reported instances that a member may stop: nothing
+// wants them, and this proxy has no request there, or has had one for too long.
+func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceReport, now time.Time) []string {
+	list := []string{}
+	for _, in := range reported {
+		if in.ID == "" || slices.ContainsFunc(wanted.Releases, func(w catalog.WantedRelease) bool {
+			return w.Site == in.Site && w.Release == in.Release
+		}) {
+			continue
+		}
+		since := d.live.unwanted(in.ID, now)
+		unused := now.Sub(since)
+		if _, inflight := d.load(in.ID); inflight == 0 && unused >= lastSend || unused > cutAfter {
+			list = append(list, in.ID)
+		}
+	}
+	return list
+}

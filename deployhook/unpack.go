@@ -1,0 +1,226 @@
+package deployhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"portico/conf"
+	"portico/deployhook/archive"
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+const (
+	// manifestName is the file that says what a site is.
+	manifestName = "portico.toml"
+	// maxManifest bounds it.
+	maxManifest = 256 << 10
+)
+
+// unpacked is what an upload holds: its files as objects of an uncommitted
+// batch, and what its manifest says.
+type unpacked struct {
+	batch    *objects.Batch
+	files    []objects.File
+	manifest catalog.Settings
+	notes    []string // what was done to the archive, for people
+}
+
+// unpack checks the archive whole and puts its files into a batch. Nothing can
+// be seen before the batch is committed.
+func (d *Deployer) unpack(ctx context.Context, s *spooled, q *request) (_ *unpacked, err error) {
+	u := &unpacked{batch: d.o.Objects.NewBatch()}
+	defer func() {
+		if err != nil {
+			u.batch.Close()
+		}
+	}()
+	manifests := map[string][]byte{}
+	info, err := archive.Read(ctx, s.file, s.size, d.limits(), func(f archive.File, content io.Reader) error {
+		if path.Base(f.Path) == manifestName {
+			b, err := io.ReadAll(io.LimitReader(content, maxManifest+1))
+			if err != nil {
+				return err
+			}
+			manifests[f.Path] = b
+			content = io.MultiReader(bytes.NewReader(b), content)
+		}
+		digest, size, err := u.batch.Add(content)
+		if err != nil {
+			return err
+		}
+		u.files = append(u.files, objects.File{Path: f.Path, Exec: f.Exec, Size: size, Digest: digest})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := u.shape(s, info, manifests, q); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// shape turns the archive's files into the release's.
+//
+// A WAR stays the one file that it is: Tomcat takes it so. A single folder at
+// the top is kept, since nobody can tell a site's only folder from wrapping,
+// unless the manifest lies in it, which only wrapping explains.
+func (u *unpacked) shape(s *spooled, info archive.Info, manifests map[string][]byte, q *request) error {
+	places := []string{manifestName}
+	switch {
+	case info.War:
+		places = []string{"WEB-INF/" + manifestName, "META-INF/" + manifestName, manifestName}
+		if err := u.keepWar(s, q); err != nil {
+			return err
+		}
+	case info.Top != "" && manifests[info.Top+"/"+manifestName] != nil:
+		places = []string{info.Top + "/" + manifestName}
+		for i := range u.files {
+			u.files[i].Path = strings.TrimPrefix(u.files[i].Path, info.Top+"/")
+		}
+		u.notes = append(u.notes, fmt.Sprintf("the folder %q around everything was taken off", info.Top))
+	}
+	for _, place := range places {
+		if b := manifests[place]; b != nil {
+			return u.readManifest(place, b)
+		}
+	}
+	return nil
+}
+
+// keepWar makes the upload itself the only file of the release.
+func (u *unpacked) keepWar(s *spooled, q *request) error {
+	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	digest, size, err := u.batch.Add(s.file)
+	if err != nil {
+		return err
+	}
+	u.files = []objects.File{{Path: q.site + ".war", Size: size, Digest: digest}}
+	u.manifest.Kind = catalog.KindTomcat
+	return nil
+}
+
+func (u *unpacked) readManifest(place string, b []byte) error {
+	if len(b) > maxManifest {
+		return refusal(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
+	}
+	kind := u.manifest.Kind
+	if err := conf.Decode(manifestName, b, &u.manifest); err != nil {
+		return err
+	}
+	if kind != "" && u.manifest.Kind != kind {
+		u.notes = append(u.notes, fmt.Sprintf("%s says kind = %q of a WAR", manifestName, u.manifest.Kind))
+	}
+	return nil
+}
+
+// drop takes out what exclude and data name: neither is part of a release,
+// whatever the client packed.
+func (u *unpacked) drop(settings catalog.Settings) error {
+	x, err := archive.NewExclude(slices.Concat(archive.AlwaysExcluded(), settings.Exclude))
+	if err != nil {
+		return refusal(422, "bad_manifest", "correct portico.toml and deploy again", "%v", err)
+	}
+	before := len(u.files)
+	u.files = slices.DeleteFunc(u.files, func(f objects.File) bool {
+		if f.Path == manifestName {
+			return false
+		}
+		return x.Match(f.Path, false) || slices.ContainsFunc(settings.Data, func(dir string) bool {
+			return f.Path == dir || strings.HasPrefix(f.Path, strings.Trim(dir, "/")+"/")
+		})
+	})
+	if n := before - len(u.files); n > 0 {
+		u.notes = append(u.notes, fmt.Sprintf("%d files were left out (exclude, data)", n))
+	}
+	return nil
+}
+
+// detect derives the kind where nothing says it.
+func (u *unpacked) detect(settings *catalog.Settings) {
+	switch {
+	case settings.Kind != "":
+	case len(settings.Run) > 0:
+		settings.Kind = catalog.KindRun
+	case settings.Hook.Port != 0 || len(settings.Hook.Install) > 0 || len(settings.Hook.Activate) > 0:
+		settings.Kind = catalog.KindHook
+	case len(u.wars()) > 0:
+		settings.Kind = catalog.KindTomcat
+	default:
+		settings.Kind = catalog.KindStatic
+	}
+}
+
+// wars returns the WARs at the top of the release.
+func (u *unpacked) wars() []string {
+	var list []string
+	for _, f := range u.files {
+		if !strings.Contains(f.Path, "/") && strings.HasSuffix(strings.ToLower(f.Path), ".war") {
+			list = append(list, f.Path)
+		}
+	}
+	return list
+}
+
+// fit compares the settings with the files: what must be there for this kind.
+// Every mistake is returned.
+func (u *unpacked) fit(settings catalog.Settings) []error {
+	var errs []error
+	switch settings.Kind {
+	case catalog.KindRun:
+		errs = append(errs, u.command("run", settings.Run)...)
+	case catalog.KindTomcat:
+		if wars := u.wars(); len(wars) != 1 {
+			errs = append(errs, fmt.Errorf("a site of kind tomcat is one .war: the archive has %d at its top", len(wars)))
+		}
+	case catalog.KindHook:
+		errs = append(errs, u.command("hook.install", settings.Hook.Install)...)
+		errs = append(errs, u.command("hook.activate", settings.Hook.Activate)...)
+		errs = append(errs, u.command("hook.remove", settings.Hook.Remove)...)
+	case catalog.KindStatic:
+		if dir := strings.Trim(settings.Public, "/"); dir != "" && dir != "." && !slices.ContainsFunc(u.files, func(f objects.File) bool { return strings.HasPrefix(f.Path, dir+"/") }) {
+			errs = append(errs, fmt.Errorf("public = %q names a folder that the archive does not have", settings.Public))
+		}
+	}
+	errs = append(errs, u.command("deploy.before", settings.Deploy.Before)...)
+	return errs
+}
+
+// command checks that a command which lies in the release is there, and makes it
+// executable: archives packed on Windows do not know that bit.
+func (u *unpacked) command(setting string, args []string) []error {
+	if len(args) == 0 || !strings.Contains(args[0], "/") || strings.HasPrefix(args[0], "/") || strings.Contains(args[0], "$") {
+		return nil // from the search path or the machine itself
+	}
+	name := path.Clean(args[0])
+	for _, candidate := range []string{name, name + ".exe"} {
+		for i := range u.files {
+			if u.files[i].Path != candidate {
+				continue
+			}
+			if !u.files[i].Exec {
+				u.files[i].Exec = true
+				u.notes = append(u.notes, candidate+" was made executable")
+			}
+			return nil
+		}
+	}
+	return []error{fmt.Errorf("%s begins with %q, which the archive does not have", setting, args[0])}
+}
+
+// tree builds the release.
+func (u *unpacked) tree(limits archive.Limits) (objects.Tree, error) {
+	if len(u.files) == 0 {
+		return objects.Tree{}, errors.New("nothing is left of the archive after exclude and data")
+	}
+	return objects.NewTree(u.files, limits)
+}

@@ -1,0 +1,111 @@
+package deployhook
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"portico/membership/catalog"
+)
+
+// Wanted returns what the member called name should run at this view. It is
+// pure: two proxies with the same view give the same answer. A member that is
+// not an accepted application server gets an empty document, which stops
+// everything it may still run.
+func Wanted(v *catalog.View, name string) catalog.Wanted {
+	w := catalog.Wanted{Revision: v.Revision, Cluster: v.ClusterID, Keep: map[string][]string{}}
+	m := v.Members[name]
+	if m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleServer {
+		return w
+	}
+	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
+		w.Releases = append(w.Releases, wantedOf(v, v.Sites[site], name)...)
+		w.Keep[site] = slices.Sorted(maps.Keys(v.Releases[site]))
+	}
+	for _, other := range slices.Sorted(maps.Keys(v.Members)) {
+		peer := v.Members[other]
+		switch {
+		case other == name || peer.Admission != catalog.Accepted:
+		case peer.Role == catalog.RoleProxy:
+			w.Proxies = append(w.Proxies, catalog.Peer{Name: other, Addr: peer.Addr})
+		case peer.Role == catalog.RoleServer:
+			w.Servers = append(w.Servers, catalog.Peer{Name: other, Addr: peer.Addr})
+		}
+	}
+	return w
+}
+
+// wantedOf returns the releases of one site: candidate, current, retiring. A
+// release has one duty; the first that applies wins, so that a rollback to a
+// release which still retires finds its instance running.
+func wantedOf(v *catalog.View, s *catalog.Site, member string) []catalog.WantedRelease {
+	var list []catalog.WantedRelease
+	add := func(digest string, duty catalog.Duty, deploy string, before bool) {
+		release := v.Releases[s.Name][digest]
+		if release == nil || slices.ContainsFunc(list, func(w catalog.WantedRelease) bool { return w.Release == digest }) {
+			return
+		}
+		settings, err := catalog.Join(release.Manifest, s.Override)
+		if err != nil {
+			return // an override that no longer fits is shown at the site; nothing starts on half a setting
+		}
+		list = append(list, catalog.WantedRelease{
+			Site: s.Name, Release: digest, Duty: duty, Deploy: deploy,
+			Before:   before && len(settings.Deploy.Before) > 0,
+			Settings: settings.WithDefaults(s.Name),
+		})
+	}
+	if d := v.Deploy(s.Deploy); d != nil && s.Candidate != "" && begun(d.Members[member]) {
+		add(s.Candidate, catalog.DutyCandidate, d.ID, runsBefore(d, member))
+	}
+	if s.Release != "" {
+		add(s.Release, catalog.DutyCurrent, lastDeployOf(v, s), false)
+	}
+	for _, r := range s.Retiring {
+		add(r.Release, catalog.DutyRetiring, "", false)
+	}
+	return list
+}
+
+// lastDeployOf returns the deploy that made the current release current, so
+// that an agent can tell "try again" from "still the same".
+func lastDeployOf(v *catalog.View, s *catalog.Site) string {
+	for _, d := range v.Deploys {
+		if d.Site == s.Name && d.Release == s.Release && d.State == catalog.DeploySucceeded {
+			return d.ID
+		}
+	}
+	return ""
+}
+
+// begun reports whether a member's wave has begun.
+func begun(p catalog.MemberProgress) bool {
+	return p.Step != "" && p.Step != catalog.StepWaiting && p.Step != catalog.StepStopped
+}
+
+// runsBefore reports whether the member runs the site's before command: as long
+// as it is the only one that has begun. Plan lets the others begin when that
+// one is healthy, which it cannot be without its before command.
+func runsBefore(d *catalog.Deploy, member string) bool {
+	if d.Rollback {
+		return false
+	}
+	for other, p := range d.Members {
+		if other != member && begun(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// sortedServers returns the accepted application servers by name.
+func sortedServers(v *catalog.View) []*catalog.Member {
+	var list []*catalog.Member
+	for _, m := range v.Members {
+		if m.Role == catalog.RoleServer && m.Admission == catalog.Accepted {
+			list = append(list, m)
+		}
+	}
+	slices.SortFunc(list, func(a, b *catalog.Member) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
