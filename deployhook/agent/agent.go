@@ -1,0 +1,308 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// ErrLocked: another agent works in the same directory.
+var ErrLocked = errors.New("another agent is running in this directory")
+
+// Agent runs the sites of one application server.
+type Agent struct {
+	o     Options
+	log   *slog.Logger
+	root  bool    // processes run as accounts of their own
+	uids  IDRange // for them
+	shim  []string
+	store *objects.Store
+	ports *ports
+	tom   *manager // nil: no Tomcat here
+	lock  *os.File
+
+	listener net.Listener
+	web      *webServer
+	peers    *peers
+
+	statePath string
+	stateMu   sync.Mutex
+	st        stateFile
+
+	mu        sync.Mutex // guards what follows
+	wanted    catalog.Wanted
+	haveIt    bool // wanted is set
+	units     map[unitKey]*unit
+	instances map[string]*instance // the live ones, by id
+	ended     []catalog.InstanceReport
+	stopOK    map[string]chan struct{} // instances that wait for the proxies' word
+	closing   bool
+	hooks     map[string]*hookSite   // the active one of each hook site
+	siteLocks map[string]*sync.Mutex // one for each site whose folders are worked on
+
+	dirty    chan struct{} // capacity 1: there is something to report
+	incoming chan catalog.Wanted
+	tidy     chan struct{}  // capacity 1: files may have become superfluous
+	running  sync.WaitGroup // loops of Serve
+	working  sync.WaitGroup // units
+	stop     context.CancelFunc
+	stopped  chan struct{}   // closed by Shutdown
+	force    context.Context // ends when Shutdown may wait no longer
+	hurry    context.CancelFunc
+	once     sync.Once
+	shutErr  error
+}
+
+// New opens the state directory, removes what a killed agent left half done and
+// reads what ran before. Nothing is started before Serve.
+func New(o Options) (*Agent, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		o: o, log: o.Logger, root: isRoot(), shim: o.Shim,
+		ports:     newPorts(o.Ports),
+		statePath: filepath.Join(o.Dir, "agent", "state.json"),
+		units:     make(map[unitKey]*unit),
+		instances: make(map[string]*instance),
+		stopOK:    make(map[string]chan struct{}),
+		hooks:     make(map[string]*hookSite),
+		siteLocks: make(map[string]*sync.Mutex),
+		dirty:     make(chan struct{}, 1),
+		tidy:      make(chan struct{}, 1),
+		incoming:  make(chan catalog.Wanted),
+		stopped:   make(chan struct{}),
+	}
+	a.force, a.hurry = context.WithCancel(context.Background())
+	if len(a.shim) == 0 {
+		a.shim = defaultShim()
+	}
+	if a.root && o.SiteUser == "" {
+		if a.uids, err = availableIDs(o.UIDs); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.open(); err != nil {
+		if a.lock != nil {
+			_ = a.lock.Close()
+		}
+		return nil, err
+	}
+	a.peers = newPeers(o)
+	a.web = newWebServer(a)
+	if o.Tomcat.ManagerURL != "" {
+		a.tom = newManager(o.Tomcat)
+	}
+	return a, nil
+}
+
+// open makes the folders, locks them, cleans them and reads the state.
+func (a *Agent) open() error {
+	for _, d := range []struct {
+		name string
+		mode os.FileMode
+	}{{"", 0o755}, {"agent", 0o700}, {"sites", 0o711}} {
+		if err := makeDir(filepath.Join(a.o.Dir, d.name), d.mode); err != nil {
+			return fmt.Errorf("open agent directory: %w", err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(a.o.Dir, "agent", "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open agent directory: %w", err)
+	}
+	a.lock = f
+	if err := lockFile(f); err != nil {
+		return fmt.Errorf("%w (%s): stop it, or give this one another --dir", ErrLocked, a.o.Dir)
+	}
+	if a.store, err = objects.Open(filepath.Join(a.o.Dir, "objects")); err != nil {
+		return err
+	}
+	// Sites must not read one another's releases here.
+	if err := os.Chmod(a.store.Dir(), 0o700); err != nil {
+		return fmt.Errorf("open agent directory: %w", err)
+	}
+	if err := a.clean(); err != nil {
+		return fmt.Errorf("clean agent directory: %w", err)
+	}
+	a.st, err = readState(a.statePath)
+	if err != nil {
+		return err
+	}
+	if a.o.Cluster != "" && a.st.Cluster != "" && a.o.Cluster != a.st.Cluster {
+		return fmt.Errorf("open agent directory %s: it belongs to cluster %s, not %s: use another --dir", a.o.Dir, a.st.Cluster, a.o.Cluster)
+	}
+	return nil
+}
+
+// clean removes what was being written when an agent was killed.
+func (a *Agent) clean() error {
+	var errs []error
+	for _, pattern := range []string{
+		"agent/.write-*",
+		"sites/*/releases/*" + objects.TempSuffix,
+		"sites/*/data/*" + objects.TempSuffix,
+	} {
+		names, _ := filepath.Glob(filepath.Join(a.o.Dir, pattern))
+		for _, name := range names {
+			errs = append(errs, os.RemoveAll(name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// makeDir makes a folder with exactly this mode, whatever the umask; one that
+// is there keeps its owner and loses no access that it gave.
+func makeDir(name string, mode os.FileMode) error {
+	if err := os.MkdirAll(name, mode); err != nil {
+		return err
+	}
+	fi, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if have := fi.Mode().Perm(); have&mode != mode {
+		return os.Chmod(name, have|mode)
+	}
+	return nil
+}
+
+// Listen binds the mutual TLS listener. Without Options.Listen it does nothing.
+func (a *Agent) Listen() error {
+	if a.o.Listen == "" || a.listener != nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", a.o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen for proxies: %w: choose another address with --listen", err)
+	}
+	a.listener = l
+	return nil
+}
+
+// Addr returns the address that Listen bound, nil before.
+func (a *Agent) Addr() net.Addr {
+	if a.listener == nil {
+		return nil
+	}
+	return a.listener.Addr()
+}
+
+// Serve converges on the wanted state and serves traffic until ctx ends or
+// Shutdown is called. The instances run on until Shutdown.
+func (a *Agent) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.mu.Lock()
+	if a.closing || a.stop != nil {
+		a.mu.Unlock()
+		return http.ErrServerClosed
+	}
+	a.stop = cancel
+	a.running.Add(1) // Shutdown waits for this call
+	a.mu.Unlock()
+	defer a.running.Done()
+
+	loops := sync.WaitGroup{}
+	defer loops.Wait()
+	if a.listener != nil {
+		loops.Go(func() { a.accept(ctx, a.listener) })
+	}
+	a.resume()
+	loops.Go(func() { a.pollWanted(ctx) })
+	loops.Go(func() { a.sendReports(ctx) })
+	loops.Go(func() { a.tidyLoop(ctx) })
+	loops.Go(func() { a.capLogs(ctx) })
+	for {
+		select {
+		case w := <-a.incoming:
+			a.follow(w)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Shutdown stops taking new work, tells the proxies that this member's
+// instances are going, stops them with their grace, and waits until everything
+// has ended or ctx does; then what is left is killed. With KeepRunning the
+// processes stay. It may be called twice.
+func (a *Agent) Shutdown(ctx context.Context) error {
+	a.once.Do(func() { a.shutErr = a.shutdown(ctx) })
+	return a.shutErr
+}
+
+func (a *Agent) shutdown(ctx context.Context) error {
+	a.mu.Lock()
+	a.closing = true
+	stop := a.stop
+	a.mu.Unlock()
+	close(a.stopped)
+	defer context.AfterFunc(ctx, a.hurry)()
+	if !a.o.KeepRunning {
+		a.sayGoodbye(ctx)
+	}
+	cause := errStopping
+	if a.o.KeepRunning {
+		cause = errLeaving
+	}
+	for _, u := range a.allUnits() {
+		u.end(cause)
+	}
+	a.working.Wait()
+	if stop != nil {
+		stop()
+	}
+	if a.listener != nil {
+		_ = a.listener.Close()
+	}
+	a.running.Wait()
+	a.web.close()
+	a.peers.close()
+	if a.tom != nil {
+		a.tom.close()
+	}
+	a.hurry()
+	return a.lock.Close()
+}
+
+func (a *Agent) allUnits() []*unit {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	list := make([]*unit, 0, len(a.units))
+	for _, u := range a.units {
+		list = append(list, u)
+	}
+	return list
+}
+
+// goodbyeTime bounds the last report of a stopping agent.
+const goodbyeTime = 2 * time.Second
+
+// sayGoodbye reports that no instance is left, so that proxies send new visitors
+// elsewhere before the processes end.
+func (a *Agent) sayGoodbye(ctx context.Context) {
+	a.mu.Lock()
+	none := len(a.instances) == 0 || !a.haveIt
+	a.mu.Unlock()
+	if none {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
+	defer cancel()
+	r := a.report()
+	r.Instances = nil
+	if _, err := a.peers.report(ctx, r); err != nil {
+		a.log.Warn("proxies not told of the shutdown", "err", err)
+	}
+}

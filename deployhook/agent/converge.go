@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// unitKey names a release on this machine.
+type unitKey struct{ site, release string }
+
+// errForeign: the wanted state is another cluster's.
+var errForeign = errors.New("the wanted state belongs to another cluster")
+
+// checkWanted checks a wanted state before anything obeys it.
+func (a *Agent) checkWanted(w *catalog.Wanted) error {
+	want := a.o.Cluster
+	if want == "" {
+		a.peekState(func(s *stateFile) { want = s.Cluster })
+	}
+	if w.Cluster == "" || want != "" && w.Cluster != want {
+		return fmt.Errorf("%w: %q, this member belongs to %q", errForeign, w.Cluster, want)
+	}
+	seen := make(map[unitKey]bool)
+	for _, r := range w.Releases {
+		k := unitKey{r.Site, r.Release}
+		if err := safeName(r.Site); err != nil {
+			return err
+		}
+		if !objects.ValidDigest(r.Release) {
+			return fmt.Errorf("site %s: release %q: %w", r.Site, r.Release, objects.ErrBadDigest)
+		}
+		if seen[k] {
+			return fmt.Errorf("site %s: release %s is there twice", r.Site, r.Release)
+		}
+		seen[k] = true
+	}
+	return nil
+}
+
+// safeName refuses what must never become part of a path here. The catalog is
+// stricter; this does not rely on it.
+func safeName(site string) error {
+	if site == "" || site == "." || site == ".." || len(site) > 128 || strings.ContainsAny(site, "/\\:\x00") || !filepath.IsLocal(site) {
+		return fmt.Errorf("%q is not a site name", site)
+	}
+	return nil
+}
+
+// resume brings back what ran before: it adopts processes that live, stops
+// those that nobody knows, and follows the last wanted state.
+func (a *Agent) resume() {
+	var last *catalog.Wanted
+	var records []instanceRecord
+	a.peekState(func(s *stateFile) {
+		last = s.Wanted
+		for _, r := range s.Instances {
+			records = append(records, r)
+		}
+	})
+	adopted := a.adopt(records)
+	if last == nil {
+		last = &catalog.Wanted{}
+	} else if a.o.Cluster != "" && last.Cluster != a.o.Cluster {
+		a.log.Warn("remembered state not followed", "err", errForeign)
+		last = &catalog.Wanted{}
+	}
+	a.setWanted(*last, adopted)
+}
+
+// follow obeys a wanted state that a proxy sent.
+func (a *Agent) follow(w catalog.Wanted) {
+	if err := a.checkWanted(&w); err != nil {
+		a.log.Error("wanted state refused", "err", err)
+		return
+	}
+	a.saveState(func(s *stateFile) { s.Cluster, s.Wanted = w.Cluster, &w })
+	a.setWanted(w, nil)
+	a.Recheck()
+}
+
+// Wanted returns the last wanted state that was obeyed, from a proxy or from
+// before the restart. It must not be changed.
+func (a *Agent) Wanted() catalog.Wanted {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wanted
+}
+
+// Recheck asks Options.Identify about every open connection again and closes
+// those of members that are not accepted any more. The agent does so after each
+// change of the wanted state.
+func (a *Agent) Recheck() { a.web.recheck() }
+
+// setWanted starts, changes and ends units so that they match w.
+func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closing {
+		for _, inst := range adopted {
+			inst.detach()
+		}
+		return
+	}
+	a.wanted, a.haveIt = w, w.Cluster != ""
+	a.peers.set(w)
+	wanted := make(map[unitKey]bool, len(w.Releases))
+	for _, r := range w.Releases {
+		k := unitKey{r.Site, r.Release}
+		wanted[k] = true
+		if u := a.units[k]; u != nil && !u.ending() {
+			u.update(r)
+			continue
+		} else if u != nil {
+			continue // it is being stopped; startEnded begins again when it is gone
+		}
+		a.startUnitLocked(k, r, adopted[k])
+		delete(adopted, k)
+	}
+	for k, inst := range adopted {
+		// Nobody wants it any more: a unit that only stops it.
+		a.startUnitLocked(k, catalog.WantedRelease{Site: k.site, Release: k.release, Duty: catalog.DutyRetiring}, inst)
+	}
+	for k, u := range a.units {
+		if !wanted[k] {
+			u.end(errWithdrawn)
+		}
+	}
+	signal(a.dirty)
+	signal(a.tidy)
+}
+
+func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instance) {
+	if inst == nil && r.Duty == catalog.DutyRetiring {
+		return // never started anew
+	}
+	u := newUnit(a, k, r, inst)
+	a.units[k] = u
+	a.working.Go(func() {
+		u.run()
+		a.unitEnded(u)
+	})
+}
+
+// unitEnded forgets a unit, and begins it again if it is wanted once more.
+func (a *Agent) unitEnded(u *unit) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.units, u.key)
+	if !a.closing {
+		for _, r := range a.wanted.Releases {
+			if r.Site == u.key.site && r.Release == u.key.release {
+				a.startUnitLocked(u.key, r, nil)
+			}
+		}
+	}
+	signal(a.dirty)
+	signal(a.tidy)
+}
+
+// signal puts a token into a channel of capacity 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

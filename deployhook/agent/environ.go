@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"portico/membership/catalog"
+)
+
+// passedOn are the variables of the agent that a site inherits. Everything else,
+// the agent's own settings and secrets first of all, stays out.
+var passedOn = []string{"PATH", "LANG", "LC_ALL", "TZ"}
+
+// passedOnWindows are those without which programs do not start there.
+var passedOnWindows = []string{
+	"SystemRoot", "SystemDrive", "ComSpec", "PATHEXT", "windir", "ProgramData", "ProgramFiles",
+	"ProgramFiles(x86)", "CommonProgramFiles", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "OS",
+}
+
+// defaultPath is used where the agent has no PATH, as under some service managers.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is what a process of a site finds in its environment. What the
+// agent says wins over the site's settings.
+type environment struct {
+	site, release, releaseDir string
+	instance                  string // empty for commands that are no instance
+	port                      int    // 0: none
+	dirs                      siteDirs
+	user                      string
+	settings                  catalog.Settings
+}
+
+func (e environment) vars() map[string]string {
+	v := make(map[string]string)
+	names := passedOn
+	if runtime.GOOS == "windows" {
+		names = slices.Concat(passedOn, passedOnWindows)
+	}
+	for _, name := range names {
+		if s := os.Getenv(name); s != "" {
+			v[name] = s
+		}
+	}
+	if v["PATH"] == "" && runtime.GOOS != "windows" {
+		v["PATH"] = defaultPath
+	}
+	tmp := e.dirs.tmp()
+	for name, s := range map[string]string{
+		"HOME": e.dirs.home(), "USER": e.user, "LOGNAME": e.user,
+		"TMPDIR": tmp, "TMP": tmp, "TEMP": tmp,
+	} {
+		v[name] = s
+	}
+	for name, s := range e.settings.Env {
+		if validVariable(name) {
+			v[name] = strings.ReplaceAll(s, "\x00", "")
+		}
+	}
+	v["PORTICO_SITE"] = e.site
+	v["PORTICO_RELEASE"] = e.release
+	v["PORTICO_RELEASE_DIR"] = e.releaseDir
+	v["PORTICO_DATA_DIR"] = e.dirs.data()
+	if e.instance != "" {
+		v["PORTICO_INSTANCE"] = e.instance
+	}
+	if e.port != 0 {
+		v["PORT"] = strconv.Itoa(e.port)
+	}
+	return v
+}
+
+// validVariable reports whether a site may set the variable. Names that begin
+// with PORTICO_ are the agent's.
+func validVariable(name string) bool {
+	return name != "" && !strings.ContainsAny(name, "=\x00") && !strings.HasPrefix(strings.ToUpper(name), "PORTICO_")
+}
+
+func list(vars map[string]string) []string {
+	out := make([]string, 0, len(vars))
+	for name, s := range vars {
+		out = append(out, name+"="+s)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// expand replaces $NAME and ${NAME} in arguments by what the process finds in
+// its environment; "$$" is a dollar sign, a name that is not set is empty.
+func expand(args []string, vars map[string]string) []string {
+	out := make([]string, len(args))
+	for i, s := range args {
+		out[i] = os.Expand(s, func(name string) string {
+			if name == "$" {
+				return "$"
+			}
+			return vars[name]
+		})
+	}
+	return out
+}
+
+// siteDirs are the folders of one site: DIR/sites/SITE.
+type siteDirs struct{ root string }
+
+func (d siteDirs) releases() string          { return filepath.Join(d.root, "releases") }
+func (d siteDirs) release(dig string) string { return filepath.Join(d.root, "releases", dig) }
+func (d siteDirs) data() string              { return filepath.Join(d.root, "data") }
+func (d siteDirs) home() string              { return filepath.Join(d.root, "home") }
+func (d siteDirs) tmp() string               { return filepath.Join(d.root, "tmp") }
+func (d siteDirs) logs() string              { return filepath.Join(d.root, "log") }
+func (d siteDirs) log(instance string) string {
+	return filepath.Join(d.root, "log", instance+".log")
+}

@@ -1,0 +1,152 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// hookSite is a release in a foreign application server that commands install
+// and activate. That server has one port for the site, so only one release is
+// active: activating another ends the former one's instance, and when the other
+// one fails its checks the former is activated again, as a new instance.
+type hookSite struct {
+	port int
+
+	mu   sync.Mutex
+	over chan struct{} // closed when another release took its place
+	why  string
+}
+
+func newHookSite(a *Agent, rec instanceRecord) *hookSite {
+	h := &hookSite{port: rec.Port, over: make(chan struct{})}
+	a.mu.Lock()
+	a.hooks[rec.Site] = h
+	a.mu.Unlock()
+	return h
+}
+
+// startHook installs and activates the release.
+func (u *unit) startHook(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+	a, hook := u.a, want.Settings.Hook
+	if hook.Port <= 0 {
+		return nil, final(errors.New("hook.port is not set: say where the application server answers on this machine"))
+	}
+	lock := a.siteLock(u.key.site)
+	lock.Lock()
+	defer lock.Unlock()
+	if len(hook.Install) > 0 {
+		u.step(catalog.StepInstalling, "runs hook.install: "+hook.Install[0])
+		if err := u.command(u.ctx, "hook.install", hook.Install, want, rel, hook.Port); err != nil {
+			return nil, err
+		}
+	}
+	a.mu.Lock()
+	former := a.hooks[u.key.site]
+	a.mu.Unlock()
+	if former != nil {
+		former.end("release " + short(u.key.release) + " took its place")
+	}
+	if err := a.state(func(s *stateFile) { s.Hooks[rec.Site] = rec.Release }); err != nil {
+		return nil, err
+	}
+	u.step(catalog.StepStarting, "")
+	if len(hook.Activate) > 0 {
+		u.step(catalog.StepStarting, "runs hook.activate: "+hook.Activate[0])
+		if err := u.command(u.ctx, "hook.activate", hook.Activate, want, rel, hook.Port); err != nil {
+			return nil, err
+		}
+	}
+	rec.Port = hook.Port
+	return &instance{running: newHookSite(a, rec), rec: rec}, nil
+}
+
+// waitsForCandidate reports whether a hook site's release must leave the port to
+// a candidate of the same site; a.mu is held.
+func (u *unit) waitsForCandidate() bool {
+	if u.want.Settings.Kind != catalog.KindHook || u.want.Duty == catalog.DutyCandidate {
+		return false
+	}
+	for k, other := range u.a.units {
+		if k.site == u.key.site && other != u && other.want.Duty == catalog.DutyCandidate && !other.failedLocked() && !other.ending() {
+			return true
+		}
+	}
+	return false
+}
+
+// removeHook runs the remove command of a site that is not wanted any more.
+func (u *unit) removeHook() {
+	want := u.wanted()
+	cmd := want.Settings.Hook.Remove
+	if want.Settings.Kind != catalog.KindHook || u.a.siteWanted(u.key.site) {
+		return
+	}
+	acc, err := u.a.siteAccount(u.key.site, want.Settings)
+	if err == nil && len(cmd) > 0 {
+		rel := release{dirs: u.a.dirs(u.key.site), account: acc}
+		rel.dir = rel.dirs.release(u.key.release)
+		err = u.command(u.a.force, "hook.remove", cmd, want, rel, want.Settings.Hook.Port)
+	}
+	if err != nil {
+		u.log.Error("site not removed from its application server", "err", err)
+	}
+	u.a.saveState(func(s *stateFile) { delete(s.Hooks, u.key.site) })
+}
+
+// siteWanted reports whether any release of a site is wanted.
+func (a *Agent) siteWanted(site string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, r := range a.wanted.Releases {
+		if r.Site == site {
+			return true
+		}
+	}
+	return false
+}
+
+// wakeSite lets the units of a site look again at what they may do.
+func (a *Agent) wakeSite(site string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for k, u := range a.units {
+		if k.site == site {
+			signal(u.wake)
+		}
+	}
+}
+
+func (h *hookSite) end(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.why == "" {
+		h.why = why
+		close(h.over)
+	}
+}
+
+func (h *hookSite) addr() string           { return loopback(h.port) }
+func (h *hookSite) handler() http.Handler  { return nil }
+func (h *hookSite) ended() <-chan struct{} { return h.over }
+func (h *hookSite) stays() bool            { return true }
+func (h *hookSite) detach()                {}
+
+func (h *hookSite) outcome() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.why
+}
+
+func (h *hookSite) stop(context.Context, time.Duration) {}
+
+func (h *hookSite) check(ctx context.Context, c checker) catalog.Probe {
+	if c.tcp {
+		return probeTCP(ctx, h.addr(), c)
+	}
+	return probeHTTP(ctx, h.addr(), c)
+}

@@ -1,0 +1,180 @@
+package agent
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// running is a started instance, whatever its kind.
+type running interface {
+	// addr is where bytes for it go, host:port; empty when handler serves it.
+	addr() string
+	handler() http.Handler
+
+	// ended is closed when it ended by itself; nil when it cannot. outcome says
+	// how, after that.
+	ended() <-chan struct{}
+	outcome() string
+
+	check(ctx context.Context, c checker) catalog.Probe
+
+	// stop ends it, asking first, and returns when nothing is left of it. It is
+	// called at most once, and not after detach.
+	stop(ctx context.Context, grace time.Duration)
+	// detach forgets it without stopping it.
+	detach()
+	// stays reports whether it lives on without the agent by its nature, so that
+	// a stopping agent leaves it alone.
+	stays() bool
+}
+
+// instance is one start of one release on this machine.
+type instance struct {
+	running
+	rec instanceRecord
+}
+
+// detach forgets the instance but leaves it running.
+func (i *instance) detach() { i.running.detach() }
+
+// attach makes an instance reachable for proxies and durable for the next agent.
+func (a *Agent) attach(i *instance) {
+	a.saveState(func(s *stateFile) { s.Instances[i.rec.ID] = i.rec })
+	a.mu.Lock()
+	a.instances[i.rec.ID] = i
+	a.mu.Unlock()
+}
+
+// unlink makes an instance unreachable: open connections to it are closed, so
+// that proxies notice at once.
+func (a *Agent) unlink(i *instance) {
+	a.mu.Lock()
+	delete(a.instances, i.rec.ID)
+	a.mu.Unlock()
+	a.web.cut(i.rec.ID)
+}
+
+// forget removes an instance from the state.
+func (a *Agent) forget(id string) {
+	a.saveState(func(s *stateFile) { delete(s.Instances, id) })
+}
+
+func (a *Agent) instance(id string) *instance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.instances[id]
+}
+
+// adopt finds the recorded instances that still live. Of two for one release
+// the younger stays; the other, and processes of this agent's sites that no
+// record knows (an agent was killed between a start and its record), are killed.
+func (a *Agent) adopt(records []instanceRecord) map[unitKey]*instance {
+	live := make(map[unitKey]*instance)
+	for _, rec := range records {
+		run := a.revive(rec)
+		if run == nil {
+			a.log.Info("instance did not survive", "site", rec.Site, "instance", rec.ID)
+			a.forget(rec.ID)
+			a.mu.Lock()
+			a.endedLocked(endedReport(rec, a.o.Name, "it ended while the agent was away"))
+			a.mu.Unlock()
+			continue
+		}
+		k := unitKey{rec.Site, rec.Release}
+		if old := live[k]; old != nil {
+			if old.rec.Started.After(rec.Started) {
+				a.working.Go(func() { run.stop(a.force, 0) })
+				continue
+			}
+			a.working.Go(func() { old.stop(a.force, 0) })
+		}
+		live[k] = &instance{running: run, rec: rec}
+	}
+	a.killStrays(live)
+	for _, i := range live {
+		a.log.Info("instance adopted", "site", i.rec.Site, "release", i.rec.Release, "instance", i.rec.ID, "pid", i.rec.PID)
+		if i.rec.Port != 0 && i.rec.Kind == catalog.KindRun {
+			a.ports.reserve(i.rec.Port)
+		}
+	}
+	return live
+}
+
+// revive returns the recorded instance if it lives, nil if not.
+func (a *Agent) revive(rec instanceRecord) running {
+	switch rec.Kind {
+	case catalog.KindRun:
+		p, ok := adoptProcess(rec.PID, rec.Mark, rec.ID, rec.Started)
+		if !ok {
+			return nil
+		}
+		return &runSite{a: a, proc: p, port: rec.Port}
+	case catalog.KindStatic:
+		s, err := a.openStatic(rec.Site, rec.Release, a.rememberedSettings(rec))
+		if err != nil {
+			return nil
+		}
+		return s
+	case catalog.KindTomcat:
+		if a.tom == nil {
+			return nil
+		}
+		return &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}
+	case catalog.KindHook:
+		var active string
+		a.peekState(func(s *stateFile) { active = s.Hooks[rec.Site] })
+		if active != rec.Release {
+			return nil
+		}
+		return newHookSite(a, rec)
+	}
+	return nil
+}
+
+// rememberedSettings returns the settings that the last wanted state had for an
+// instance's release.
+func (a *Agent) rememberedSettings(rec instanceRecord) (s catalog.Settings) {
+	a.peekState(func(f *stateFile) {
+		if f.Wanted == nil {
+			return
+		}
+		for _, r := range f.Wanted.Releases {
+			if r.Site == rec.Site && r.Release == rec.Release {
+				s = r.Settings
+			}
+		}
+	})
+	return s
+}
+
+func endedReport(rec instanceRecord, member, detail string) catalog.InstanceReport {
+	return catalog.InstanceReport{
+		Instance: catalog.Instance{
+			ID: rec.ID, Site: rec.Site, Release: rec.Release, Member: member,
+			State: catalog.InstanceExited, Detail: detail, Started: rec.Started,
+		},
+		Progress: catalog.MemberProgress{Step: catalog.StepStopped, Detail: detail, Updated: time.Now()},
+	}
+}
+
+// killStrays kills processes of this agent's sites that no record knows.
+func (a *Agent) killStrays(live map[unitKey]*instance) {
+	known := make(map[string]bool, len(live))
+	for _, i := range live {
+		known[i.rec.ID] = true
+	}
+	own := filepath.Join(a.o.Dir, "sites") + string(filepath.Separator)
+	strays := instanceProcesses(func(id, data string) bool { return strings.HasPrefix(data, own) && !known[id] })
+	for _, pid := range strays {
+		a.log.Warn("unknown process of a site killed", "pid", pid)
+		if p, err := os.FindProcess(pid); err == nil {
+			_ = p.Kill()
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// Options say what an Agent needs. Dir, Name and Logger are required; with
+// Listen also ServerTLS, with Proxies also ClientTLS.
+type Options struct {
+	Dir     string // state directory of this machine; sites/, objects/ and agent/ in it belong to the agent
+	Name    string // this member's name
+	Version string // of the program, for reports
+	Logger  *slog.Logger
+
+	// Cluster is the id of the cluster that this member belongs to. A wanted
+	// state of any other cluster is refused. Empty: the first one seen, which
+	// is remembered in Dir.
+	Cluster string
+
+	Listen    string      // address of the mutual TLS listener, such as ":7444"; empty: none, nothing is served
+	ServerTLS *tls.Config // must demand and verify client certificates
+
+	// Identify names the peer of a finished handshake; an error closes the
+	// connection. It is asked again for open connections after every change of
+	// the wanted state, so that a revoked proxy is cut off at once. Instances
+	// and logs are served to proxies only, objects to every member. Nil: who
+	// passes ServerTLS counts as a proxy.
+	Identify func(tls.ConnectionState) (role catalog.Role, name string, err error)
+
+	// ClientTLS is the client's side of mutual TLS towards the member of that
+	// role and name; an empty name means any accepted one. The agent sets the
+	// server name where the protocol asks for one.
+	ClientTLS func(role catalog.Role, name string) *tls.Config
+
+	Proxies []catalog.Peer // where to ask first; later the wanted state says where
+	Nudge   <-chan int64   // revisions heard of by gossip; nil: none
+
+	// Shim is the command that Shim serves, as argument vector without the
+	// arguments of one start. Empty: this executable with "__run". It is not
+	// used on Windows.
+	Shim []string
+
+	// SiteUser is the operating system account of all sites when the agent runs
+	// as root. Empty: each site gets a user id of its own out of UIDs, which is
+	// what keeps sites from reading one another's files. Without root every site
+	// runs as the agent's own account.
+	SiteUser string
+	UIDs     IDRange
+
+	// AllowUsers are the accounts that a site's settings may name as its user.
+	// root is refused even when it stands here.
+	AllowUsers []string
+
+	Ports    IDRange           // loopback ports of run sites; zero: 20000 to 29999
+	Tomcat   TomcatOptions     // zero: no site of kind tomcat can be installed
+	Runtimes map[string]string // what is installed here, for reports; see Runtimes
+
+	LogSize     int64         // bytes of log kept for one instance, twice: now and before; 0: 10 MiB
+	StopWait    time.Duration // longest wait for the proxies' word that an instance is empty; 0: 10 s
+	HookTimeout time.Duration // of one install, activate, remove or before command; 0: 5 minutes
+
+	// KeepRunning leaves the instances running when the agent shuts down, to be
+	// adopted by the next one: for upgrades of the program. Only Linux and macOS
+	// can adopt.
+	KeepRunning bool
+}
+
+// IDRange is Count numbers from First on.
+type IDRange struct{ First, Count int }
+
+// TomcatOptions say how to reach the Tomcat of this machine.
+type TomcatOptions struct {
+	ManagerURL   string // such as http://127.0.0.1:8080/manager
+	User         string // an account with the role manager-script
+	Password     string
+	PasswordFile string // read at each use, its last line end is cut; instead of Password
+	Addr         string // host:port of the connector that answers requests; empty: that of ManagerURL
+}
+
+// defaultPorts lie below the range from which Linux takes the ports of outgoing
+// connections (32768 up), so that no such connection sits on a site's port.
+var defaultPorts = IDRange{First: 20000, Count: 10000}
+
+const (
+	defaultLogSize     = 10 << 20
+	defaultStopWait    = 10 * time.Second
+	defaultHookTimeout = 5 * time.Minute
+)
+
+func (o Options) withDefaults() (Options, error) {
+	var errs []error
+	if o.Dir == "" || o.Name == "" || o.Logger == nil {
+		errs = append(errs, errors.New("directory, name and logger are required"))
+	}
+	if o.Listen != "" && o.ServerTLS == nil {
+		errs = append(errs, errors.New("a listener needs its TLS configuration"))
+	}
+	if len(o.Proxies) > 0 && o.ClientTLS == nil {
+		errs = append(errs, errors.New("proxies need a client TLS configuration"))
+	}
+	if o.Tomcat.Password != "" && o.Tomcat.PasswordFile != "" {
+		errs = append(errs, errors.New("tomcat: password and password file exclude each other"))
+	}
+	if len(errs) > 0 {
+		return o, fmt.Errorf("agent options: %w", errors.Join(errs...))
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return o, fmt.Errorf("agent options: %w", err)
+	}
+	// The resolved path is what processes are given: runtimes that cache by
+	// path would not notice a link that moved.
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	o.Dir = dir
+	if o.Ports.Count <= 0 {
+		o.Ports = defaultPorts
+	}
+	if o.LogSize <= 0 {
+		o.LogSize = defaultLogSize
+	}
+	if o.StopWait <= 0 {
+		o.StopWait = defaultStopWait
+	}
+	if o.HookTimeout <= 0 {
+		o.HookTimeout = defaultHookTimeout
+	}
+	return o, nil
+}

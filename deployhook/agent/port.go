@@ -1,0 +1,61 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// ports hands out loopback ports to instances of this agent. Another program
+// can still take a port between the choice and the start: the instance then
+// ends or fails its ownership check, and the next start gets another port.
+type ports struct {
+	r IDRange
+
+	mu   sync.Mutex
+	used map[int]bool
+}
+
+func newPorts(r IDRange) *ports { return &ports{r: r, used: make(map[int]bool)} }
+
+// take returns a port that nobody listens on.
+func (p *ports) take() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	start := rand.IntN(p.r.Count)
+	for i := range p.r.Count {
+		port := p.r.First + (start+i)%p.r.Count
+		if p.used[port] || !portFree(port) {
+			continue
+		}
+		p.used[port] = true
+		return port, nil
+	}
+	return 0, fmt.Errorf("no free port from %d to %d: widen the agent's port range", p.r.First, p.r.First+p.r.Count-1)
+}
+
+// reserve marks the port of an adopted instance.
+func (p *ports) reserve(port int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used[port] = true
+}
+
+// release gives a port back.
+func (p *ports) release(port int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.used, port)
+}
+
+func portFree(port int) bool {
+	l, err := net.Listen("tcp", loopback(port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

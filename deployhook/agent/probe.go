@@ -1,0 +1,284 @@
+package agent
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"portico/internal/units"
+	"portico/membership/catalog"
+)
+
+const (
+	probeRead    = 64 << 10 // of an answer's body
+	probeShown   = 256      // of it in a report
+	probeHeader  = 64 << 10
+	fastProbe    = 100 * time.Millisecond // between checks of an instance that has just started
+	fastProbes   = 20                     // so many, then they come ever slower up to the interval
+	defaultCheck = 2 * time.Second
+)
+
+// checker is what one check asks, with every default filled in.
+type checker struct {
+	tcp     bool
+	path    string
+	host    string
+	status  statusRanges
+	body    string
+	timeout time.Duration
+}
+
+func newChecker(site string, s catalog.Settings) checker {
+	h := s.Health
+	c := checker{
+		tcp:     h.Type == "tcp",
+		path:    cmp.Or(h.Path, s.Path, "/"),
+		host:    h.Host,
+		body:    h.Body,
+		timeout: cmp.Or(h.Timeout.Std(), h.Interval.Std(), defaultCheck),
+	}
+	if c.host == "" && len(s.Hosts) > 0 && !strings.HasPrefix(s.Hosts[0], "*") {
+		c.host = s.Hosts[0]
+	}
+	c.host = cmp.Or(c.host, "localhost")
+	if !strings.HasPrefix(c.path, "/") {
+		c.path = "/" + c.path
+	}
+	var err error
+	if c.status, err = parseStatus(cmp.Or(h.Status, "200-399")); err != nil {
+		// The catalog refuses such settings; a check that nothing can pass would
+		// hide the mistake.
+		c.status = statusRanges{{200, 399}}
+	}
+	return c
+}
+
+// what names the check for people.
+func (c checker) what() string {
+	if c.tcp {
+		return "the TCP port"
+	}
+	return "GET " + c.path + " (Host: " + c.host + ")"
+}
+
+// statusRanges are the HTTP status codes that pass.
+type statusRanges [][2]int
+
+// parseStatus reads "200-399,401".
+func parseStatus(s string) (statusRanges, error) {
+	var r statusRanges
+	for part := range strings.SplitSeq(s, ",") {
+		lo, hi, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		if !ranged {
+			hi = lo
+		}
+		a, err1 := strconv.Atoi(strings.TrimSpace(lo))
+		b, err2 := strconv.Atoi(strings.TrimSpace(hi))
+		if err1 != nil || err2 != nil || a < 100 || b > 999 || a > b {
+			return nil, fmt.Errorf("status %q: write codes and ranges, such as 200-399,401", s)
+		}
+		r = append(r, [2]int{a, b})
+	}
+	return r, nil
+}
+
+func (r statusRanges) has(code int) bool {
+	for _, x := range r {
+		if code >= x[0] && code <= x[1] {
+			return true
+		}
+	}
+	return false
+}
+
+// probeTCP checks that somebody takes a connection at addr.
+func probeTCP(ctx context.Context, addr string, c checker) catalog.Probe {
+	p := catalog.Probe{At: time.Now()}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	p.Latency = units.Duration(time.Since(p.At))
+	if err != nil {
+		p.Code, p.Error = connectCode(err), plain(err)
+		return p
+	}
+	_ = conn.Close()
+	p.OK, p.Code = true, "L4OK"
+	return p
+}
+
+// probeHTTP makes one request on a connection of its own. Redirects are not
+// followed: the answer of the instance itself counts, not that of wherever it
+// points.
+func probeHTTP(ctx context.Context, addr string, c checker) catalog.Probe {
+	p := catalog.Probe{At: time.Now()}
+	connected := false
+	t := &http.Transport{
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: probeHeader,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			connected = err == nil
+			return conn, err
+		},
+	}
+	defer t.CloseIdleConnections()
+	req, err := checkRequest(ctx, c)
+	if err != nil {
+		p.Code, p.Error = "L7RSP", err.Error()
+		return p
+	}
+	res, err := t.RoundTrip(req)
+	if err != nil {
+		p.Latency = units.Duration(time.Since(p.At))
+		p.Error = plain(err)
+		switch {
+		case !connected:
+			p.Code = connectCode(err)
+		case timedOut(err):
+			p.Code, p.Error = "L7TOUT", fmt.Sprintf("no answer within %v", c.timeout)
+		default:
+			p.Code = "L7RSP"
+		}
+		return p
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, probeRead))
+	c.judge(&p, res.StatusCode, body, err)
+	return p
+}
+
+func checkRequest(ctx context.Context, c checker) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://instance"+c.path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("health.path %q: %w", c.path, err)
+	}
+	req.Host = c.host
+	req.Header.Set("User-Agent", "portico-check")
+	return req, nil
+}
+
+// judge completes a probe from an answer.
+func (c checker) judge(p *catalog.Probe, status int, body []byte, err error) {
+	p.Latency = units.Duration(time.Since(p.At))
+	p.Status = status
+	p.Body = printable(body)
+	switch {
+	case err != nil && timedOut(err):
+		p.Code, p.Error = "L7TOUT", fmt.Sprintf("the answer did not end within %v", c.timeout)
+	case err != nil:
+		p.Code, p.Error = "L7RSP", plain(err)
+	case !c.status.has(status):
+		p.Code, p.Error = "L7STS", fmt.Sprintf("status %d is not among those that health.status names", status)
+	case c.body != "" && !bytes.Contains(body, []byte(c.body)):
+		p.Code, p.Error = "L7RSP", fmt.Sprintf("the answer does not contain %q (health.body)", c.body)
+	default:
+		p.OK, p.Code = true, "L7OK"
+	}
+}
+
+// printable returns the beginning of an answer without what would disturb a
+// terminal or a log.
+func printable(b []byte) string {
+	s := strings.ToValidUTF8(string(b[:min(len(b), probeShown)]), "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+func connectCode(err error) string {
+	if timedOut(err) {
+		return "L4TOUT"
+	}
+	return "L4CON"
+}
+
+// plain says what a connection error means without the address that everybody
+// knows here.
+func plain(err error) string {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused: nothing listens there"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timed out"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed without an answer"
+	}
+	return err.Error()
+}
+
+// describe puts a probe into one line.
+func describe(p catalog.Probe) string {
+	s := p.Code
+	if p.Status != 0 {
+		s += fmt.Sprintf(", status %d", p.Status)
+	}
+	s += ", " + p.Latency.Std().Round(time.Millisecond).String()
+	if p.Error != "" {
+		s += ": " + p.Error
+	}
+	return s
+}
+
+// health is the rule of rise and fall for one instance. It has no clock.
+type health struct {
+	healthy bool
+	ever    bool // it has been healthy
+	run     int  // checks in a row that speak against the present state
+	checks  int
+}
+
+func newHealth() *health { return &health{} }
+
+// observe takes the outcome of a check and reports whether the state changed.
+func (h *health) observe(ok bool, s catalog.HealthSettings) bool {
+	h.checks++
+	if ok == h.healthy {
+		h.run = 0
+		return false
+	}
+	h.run++
+	limit := cmp.Or(s.Rise, 2)
+	if h.healthy {
+		limit = cmp.Or(s.Fall, 3)
+	}
+	if h.run < limit {
+		return false
+	}
+	h.healthy, h.run = ok, 0
+	h.ever = h.ever || ok
+	return true
+}
+
+// interval returns how long to wait for the next check: little while an
+// instance starts, so that a deploy does not wait for a timer, then the setting.
+func (h *health) interval(s catalog.HealthSettings) time.Duration {
+	full := cmp.Or(s.Interval.Std(), defaultCheck)
+	if h.ever {
+		return jitter(full)
+	}
+	d := fastProbe
+	for range max(0, h.checks-fastProbes) {
+		if d *= 2; d > full {
+			break
+		}
+	}
+	return jitter(min(d, full))
+}

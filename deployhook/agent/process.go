@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// account is an operating system account that a process is started as.
+type account struct {
+	UID, GID int
+	Name     string // for USER and messages
+	Shared   bool   // other processes run as it, too
+}
+
+// processSpec is one process to start.
+type processSpec struct {
+	Path    string   // resolved executable
+	Args    []string // with the name at index 0
+	Dir     string   // working directory, resolved
+	Env     []string // whole environment
+	Account account
+	Limits  processLimits
+	Log     *os.File // standard output and error; the process keeps it when the agent dies
+}
+
+// processLimits bound one process; zero fields do not.
+type processLimits struct {
+	Files, Processes int
+	Memory           int64
+}
+
+// process is a running process and its group: one that this agent started, or
+// one that it adopted.
+type process struct {
+	pid     int
+	mark    string
+	id      string        // instance, as in the process's environment
+	done    chan struct{} // closed when it has ended and its group with it
+	status  string        // how it ended; set before done is closed
+	code    int           // exit status; -1: killed, or not known
+	started time.Time
+	sys     processSystem
+	stopped sync.Once
+}
+
+// adoptedPoll is how often an adopted process is looked at: it is not a child,
+// so nothing tells when it ends.
+const adoptedPoll = 200 * time.Millisecond
+
+// startProcess starts s in a session of its own. The caller must receive from
+// done, or call stop, before it forgets the process.
+func startProcess(s processSpec, id string, shim []string) (*process, error) {
+	cmd, err := s.command(shim)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Dir = s.Dir
+	cmd.Env = s.Env
+	cmd.Stdout, cmd.Stderr = s.Log, s.Log
+	p := &process{id: id, done: make(chan struct{}), started: time.Now()}
+	if err := p.sys.start(cmd, s); err != nil {
+		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
+	}
+	p.pid = cmd.Process.Pid
+	p.mark, _ = processMark(p.pid)
+	go func() {
+		defer close(p.done)
+		_ = cmd.Wait()
+		p.status, p.code = cmd.ProcessState.String(), cmd.ProcessState.ExitCode()
+		p.sweep()
+	}()
+	return p, nil
+}
+
+func (s processSpec) command(shim []string) (*exec.Cmd, error) {
+	if len(shim) == 0 {
+		return &exec.Cmd{Path: s.Path, Args: s.Args}, nil
+	}
+	spec, err := json.Marshal(shimSpec{
+		Path:      s.Path,
+		Umask:     0o077,
+		Files:     uint64(s.Limits.Files),
+		Processes: uint64(s.Limits.Processes),
+		Shared:    s.Account.Shared,
+		Memory:    uint64(s.Limits.Memory),
+		OOMScore:  siteOOMScore,
+		Nice:      siteNice,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
+	}
+	args := append([]string{}, shim...)
+	args = append(args, string(spec), "--")
+	return &exec.Cmd{Path: shim[0], Args: append(args, s.Args...)}, nil
+}
+
+const (
+	// siteOOMScore makes the kernel take a site before the agent and whatever
+	// else the machine does.
+	siteOOMScore = 300
+	// siteNice lets the agent, which relays every site's traffic, run before a
+	// site that burns all processors.
+	siteNice = 2
+)
+
+// adoptProcess returns the process with this pid if it is the one that was
+// marked so, started by an agent that is no more.
+func adoptProcess(pid int, mark, id string, started time.Time) (*process, bool) {
+	if pid <= 1 || mark == "" || !processAlive(pid, mark) {
+		return nil, false
+	}
+	p := &process{pid: pid, mark: mark, id: id, done: make(chan struct{}), started: started}
+	go func() {
+		defer close(p.done)
+		for processAlive(pid, mark) {
+			time.Sleep(adoptedPoll)
+		}
+		p.code = -1
+		p.status = "ended (started by an earlier agent, so its exit status is not known)"
+		p.sweep()
+	}()
+	return p, true
+}
+
+// stop asks the process to end, and after grace, or when ctx ends, kills its
+// whole group and whatever it left elsewhere. It returns when all is gone.
+func (p *process) stop(ctx context.Context, grace time.Duration) {
+	p.stopped.Do(func() { p.terminate() })
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	p.kill()
+	<-p.done
+}

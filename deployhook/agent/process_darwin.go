@@ -1,0 +1,30 @@
+package agent
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// zombie is SZOMB of sys/proc.h.
+const zombie = 5
+
+// processMark returns a text that no other process of this machine has together
+// with this pid: the microsecond of its start. False: no such process, or it is
+// dead and waits to be reaped.
+func processMark(pid int) (string, bool) {
+	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil || int(k.Proc.P_pid) != pid || k.Proc.P_stat == zombie {
+		return "", false
+	}
+	t := k.Proc.P_starttime
+	return strconv.FormatInt(int64(t.Sec), 10) + "." + strconv.FormatInt(int64(t.Usec), 10), true
+}
+
+func processAlive(pid int, mark string) bool {
+	m, ok := processMark(pid)
+	return ok && m == mark
+}
+
+// instanceProcesses finds nothing: macOS shows no other process's environment.
+func instanceProcesses(func(id, data string) bool) []int { return nil }

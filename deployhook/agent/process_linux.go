@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// processMark returns a text that no other process of this machine ever has
+// together with this pid: the boot and the clock tick of its start. False: no
+// such process, or it is dead and waits to be reaped.
+func processMark(pid int) (string, bool) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return "", false
+	}
+	// The name in parentheses may hold anything, so fields count from its end.
+	i := bytes.LastIndexByte(b, ')')
+	if i < 0 {
+		return "", false
+	}
+	f := strings.Fields(string(b[i+1:]))
+	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+		return "", false
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", false
+	}
+	return strings.TrimSpace(string(boot)) + "/" + f[19], true
+}
+
+func processAlive(pid int, mark string) bool {
+	m, ok := processMark(pid)
+	return ok && m == mark
+}
+
+// instanceProcesses returns the processes whose environment names an instance
+// and a data folder that want agrees to. Those of other accounts are seen by
+// root only.
+func instanceProcesses(want func(id, data string) bool) []int {
+	names, _ := filepath.Glob("/proc/[0-9]*/environ")
+	self := os.Getpid()
+	var pids []int
+	for _, name := range names {
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil || pid == self || pid == 1 {
+			continue
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || len(b) == 0 {
+			continue
+		}
+		id, ok := environValue(b, "PORTICO_INSTANCE=")
+		if !ok {
+			continue
+		}
+		data, _ := environValue(b, "PORTICO_DATA_DIR=")
+		if want(id, data) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func environValue(environ []byte, key string) (string, bool) {
+	for v := range bytes.SplitSeq(environ, []byte{0}) {
+		if v, ok := bytes.CutPrefix(v, []byte(key)); ok {
+			return string(v), true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+const (
+	// reportGap gathers changes that come together into one report.
+	reportGap = 50 * time.Millisecond
+	// reportEvery is how often an agent reports without any change: proxies see
+	// by it that the agent lives.
+	reportEvery = 10 * time.Second
+	// endedKept bounds the ended instances that wait to be told.
+	endedKept = 256
+)
+
+// report builds what is to be told now.
+func (a *Agent) report() catalog.Report {
+	r := catalog.Report{Version: a.o.Version, Runtimes: a.o.Runtimes, Disk: diskRoom(a.o.Dir)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r.Revision = a.wanted.Revision
+	r.Instances = slices.Clone(a.ended)
+	for _, u := range a.units {
+		r.Instances = append(r.Instances, u.reportLocked())
+	}
+	slices.SortFunc(r.Instances, func(x, y catalog.InstanceReport) int {
+		return cmp.Or(cmp.Compare(x.Site, y.Site), x.Started.Compare(y.Started), cmp.Compare(x.ID, y.ID))
+	})
+	return r
+}
+
+// sendReports reports after each change, and now and then without one.
+func (a *Agent) sendReports(ctx context.Context) {
+	tick := time.NewTicker(jitter(reportEvery))
+	defer tick.Stop()
+	var failed int
+	for {
+		select {
+		case <-a.dirty:
+			pause(ctx, reportGap)
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !a.peers.any() {
+			continue
+		}
+		r := a.report()
+		answer, err := a.peers.report(ctx, r)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			failed++
+			a.log.Debug("report not delivered", "err", err)
+			signal(a.dirty)
+			pause(ctx, retryDelay(failed))
+			continue
+		}
+		failed = 0
+		a.delivered(r, answer.StopOK)
+	}
+}
+
+// delivered forgets the ended instances that have been told, and lets those
+// stop that the proxies say are empty.
+func (a *Agent) delivered(r catalog.Report, stopOK []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	told := make(map[string]bool, len(r.Instances))
+	for _, i := range r.Instances {
+		if i.State == catalog.InstanceExited {
+			told[i.ID] = true
+		}
+	}
+	a.ended = slices.DeleteFunc(a.ended, func(i catalog.InstanceReport) bool { return told[i.ID] })
+	for _, id := range stopOK {
+		if c := a.stopOK[id]; c != nil {
+			close(c)
+			delete(a.stopOK, id)
+		}
+	}
+}
+
+// endedLocked notes an instance that is no more, to be told once.
+func (a *Agent) endedLocked(r catalog.InstanceReport) {
+	a.ended = append(a.ended, r)
+	if n := len(a.ended) - endedKept; n > 0 {
+		a.ended = slices.Delete(a.ended, 0, n)
+	}
+	signal(a.dirty)
+}

@@ -1,0 +1,309 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// The server names of the agent's listener.
+const (
+	sniObjects = "objects"   // GET /v1/objects/…, for every member
+	sniAgent   = "agent"     // logs and health, for proxies
+	sniSuffix  = ".instance" // INSTANCE.instance: that instance, for proxies
+)
+
+const (
+	handshakeTime = 10 * time.Second
+	// handshakes is how many may be under way at once: nobody is known before
+	// the end of one, so strangers share this little room.
+	handshakes = 256
+	headTime   = 10 * time.Second
+	idleTime   = 5 * time.Minute // longer than proxies keep idle connections, so that they close first
+	headBytes  = 64 << 10
+	acceptRest = 50 * time.Millisecond // after a failed accept, such as one without descriptors
+)
+
+// webServer serves the mutual TLS listener: it relays bytes to instances that
+// listen themselves and answers HTTP for the others.
+type webServer struct {
+	a     *Agent
+	http  *http.Server
+	feed  *feed
+	slots chan struct{} // handshakes under way
+
+	mu     sync.Mutex
+	open   map[*link]struct{}
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// link is one authenticated connection.
+type link struct {
+	conn     *tls.Conn
+	instance string // empty: it goes to no instance
+	name     string // server name
+}
+
+func newWebServer(a *Agent) *webServer {
+	s := &webServer{
+		a: a, feed: newFeed(), slots: make(chan struct{}, handshakes),
+		open: make(map[*link]struct{}),
+	}
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: headTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    headBytes,
+		ErrorLog:          quiet(a.log),
+	}
+	s.wg.Go(func() { _ = s.http.Serve(s.feed) })
+	return s
+}
+
+// accept takes connections until ctx ends or the listener is closed.
+func (a *Agent) accept(ctx context.Context, l net.Listener) {
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	config := a.web.tlsConfig()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			a.log.Warn("connection not accepted", "err", err)
+			pause(ctx, acceptRest)
+			continue
+		}
+		select {
+		case a.web.slots <- struct{}{}:
+		case <-ctx.Done():
+			_ = conn.Close()
+			return
+		}
+		a.web.wg.Go(func() { a.web.handshake(ctx, conn, config) })
+	}
+}
+
+// tlsConfig refuses unknown server names before anything else happens, so that
+// a proxy sees a failed connection, which it may repeat elsewhere whatever the
+// request was.
+func (s *webServer) tlsConfig() *tls.Config {
+	config := s.a.o.ServerTLS.Clone()
+	config.NextProtos = []string{"http/1.1"}
+	inner := config.GetConfigForClient
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !s.known(hello.ServerName) {
+			return nil, fmt.Errorf("no instance %q here", hello.ServerName)
+		}
+		if inner != nil {
+			return inner(hello)
+		}
+		return nil, nil
+	}
+	return config
+}
+
+func (s *webServer) known(name string) bool {
+	if id, ok := strings.CutSuffix(name, sniSuffix); ok {
+		return s.a.instance(id) != nil
+	}
+	return name == sniObjects || name == sniAgent
+}
+
+// handshake lets a member in, or closes the connection.
+func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Config) {
+	conn := tls.Server(raw, config)
+	hctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	err := conn.HandshakeContext(hctx)
+	cancel()
+	<-s.slots
+	if err != nil {
+		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "err", err)
+		_ = raw.Close()
+		return
+	}
+	k := &link{conn: conn, name: conn.ConnectionState().ServerName}
+	k.instance, _ = strings.CutSuffix(k.name, sniSuffix)
+	if k.instance == k.name {
+		k.instance = ""
+	}
+	if err := s.admit(k); err != nil {
+		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "err", err)
+		_ = conn.Close()
+		return
+	}
+	s.dispatch(k)
+}
+
+// admit checks who is at the other end and remembers the connection.
+func (s *webServer) admit(k *link) error {
+	if err := s.allowed(k); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return http.ErrServerClosed
+	}
+	s.open[k] = struct{}{}
+	return nil
+}
+
+func (s *webServer) allowed(k *link) error {
+	if s.a.o.Identify == nil {
+		return nil
+	}
+	role, name, err := s.a.o.Identify(k.conn.ConnectionState())
+	if err != nil {
+		return err
+	}
+	if role != catalog.RoleProxy && k.name != sniObjects {
+		return fmt.Errorf("member %s is no proxy and may fetch objects only", name)
+	}
+	return nil
+}
+
+func (s *webServer) drop(k *link) {
+	s.mu.Lock()
+	delete(s.open, k)
+	s.mu.Unlock()
+	_ = k.conn.Close()
+}
+
+// dispatch hands a connection to its relay or to the HTTP server.
+func (s *webServer) dispatch(k *link) {
+	if k.instance == "" {
+		s.feed.put(&served{Conn: k.conn, s: s, k: k})
+		return
+	}
+	inst := s.a.instance(k.instance)
+	switch {
+	case inst == nil: // it ended during the handshake
+		s.drop(k)
+	case inst.addr() != "":
+		defer s.drop(k)
+		relay(k.conn, inst.addr())
+	default:
+		s.feed.put(&served{Conn: k.conn, s: s, k: k})
+	}
+}
+
+// cut closes all connections to an instance.
+func (s *webServer) cut(instance string) {
+	s.each(func(k *link) bool { return k.instance == instance })
+}
+
+// recheck closes the connections of members that are not accepted any more.
+func (s *webServer) recheck() {
+	if s.a.o.Identify != nil {
+		s.each(func(k *link) bool { return s.allowed(k) != nil })
+	}
+}
+
+// each closes the connections that pick picks. Closing the raw connection ends
+// reads and writes at once; a TLS close could wait for a write that hangs.
+func (s *webServer) each(pick func(*link) bool) {
+	s.mu.Lock()
+	list := make([]*link, 0, len(s.open))
+	for k := range s.open {
+		list = append(list, k)
+	}
+	s.mu.Unlock()
+	for _, k := range list {
+		if pick(k) {
+			_ = k.conn.NetConn().Close()
+		}
+	}
+}
+
+// close ends all connections and waits for whoever served them.
+func (s *webServer) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	_ = s.http.Close()
+	_ = s.feed.Close()
+	s.each(func(*link) bool { return true })
+	s.wg.Wait()
+}
+
+// serveHTTP answers what is not relayed.
+func (s *webServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.TLS == nil {
+		http.Error(w, "mutual TLS is required", http.StatusForbidden)
+		return
+	}
+	switch name := r.TLS.ServerName; name {
+	case sniObjects:
+		s.a.store.Handler().ServeHTTP(w, r)
+	case sniAgent:
+		s.a.serveAgent(w, r)
+	default:
+		id, _ := strings.CutSuffix(name, sniSuffix)
+		inst := s.a.instance(id)
+		if inst == nil || inst.handler() == nil {
+			panic(http.ErrAbortHandler) // gone: close, so that the proxy sees no answer
+		}
+		inst.handler().ServeHTTP(w, r)
+	}
+}
+
+// served is a connection in the hands of the HTTP server, which finds out that
+// it is TLS by its ConnectionState.
+type served struct {
+	*tls.Conn
+	s    *webServer
+	k    *link
+	once sync.Once
+}
+
+// Close implements net.Conn.
+func (c *served) Close() error {
+	c.once.Do(func() { c.s.drop(c.k) })
+	return nil
+}
+
+// feed is a listener whose connections come from elsewhere.
+type feed struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newFeed() *feed { return &feed{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (f *feed) put(c net.Conn) {
+	select {
+	case f.conns <- c:
+	case <-f.done:
+		_ = c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (f *feed) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.conns:
+		return c, nil
+	case <-f.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (f *feed) Close() error {
+	f.once.Do(func() { close(f.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }

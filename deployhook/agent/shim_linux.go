@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const rlimitProcesses = unix.RLIMIT_NPROC
+
+func (s shimSpec) applySystem() error {
+	if s.OOMScore != 0 {
+		// Best effort: containers may forbid it.
+		_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(s.OOMScore)), 0o644)
+	}
+	if s.KeepPrivs {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
+	return nil
+}
+
+// ownTasks counts the threads of this process's account, because the limit on
+// processes counts the account's, not the site's. Zero when it cannot tell.
+func ownTasks() uint64 {
+	uid := strconv.Itoa(os.Getuid())
+	dirs, _ := filepath.Glob("/proc/[0-9]*/status")
+	var n uint64
+	for _, name := range dirs {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		if f := strings.Fields(statusField(b, "Uid:")); len(f) == 0 || f[0] != uid {
+			continue
+		}
+		threads, _ := strconv.ParseUint(statusField(b, "Threads:"), 10, 32)
+		n += threads
+	}
+	return n
+}
+
+// statusField returns the value of one line of /proc/PID/status.
+func statusField(status []byte, key string) string {
+	for line := range strings.Lines(string(status)) {
+		if v, ok := strings.CutPrefix(line, key); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}

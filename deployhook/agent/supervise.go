@@ -1,0 +1,264 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// live watches an instance until it ends, fails its start or is to end, and
+// leaves nothing of it behind except where the cause says so.
+func (u *unit) live(inst *instance) {
+	u.inst = inst
+	defer func() { u.inst = nil }()
+	u.since = time.Time{}
+	began := time.Now()
+	end := u.watch(inst)
+	switch {
+	case end.exited:
+		u.exited(inst, end, time.Since(began))
+	case end.late:
+		u.a.unlink(inst)
+		log := u.logTail(inst)
+		inst.stop(u.a.force, grace(u.wanted().Settings))
+		u.gone(inst)
+		u.fail(u.wanted(), end.detail, log)
+	default:
+		u.finish(inst, context.Cause(u.ctx), end.healthy)
+	}
+}
+
+// ending says why watch returned; none of exited and late: the unit is to end.
+type ending struct {
+	exited  bool // the process is gone
+	late    bool // it was not healthy in time
+	healthy bool // it has been healthy
+	detail  string
+}
+
+// watch probes an instance and reports every change of its health.
+func (u *unit) watch(inst *instance) ending {
+	h := newHealth()
+	results := make(chan catalog.Probe, 1)
+	ctx, cancel := context.WithCancel(u.ctx)
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	defer cancel()
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		want := u.wanted()
+		select {
+		case <-inst.ended():
+			return ending{exited: true, healthy: h.ever, detail: inst.outcome()}
+		case <-u.ctx.Done():
+			return ending{healthy: h.ever}
+		case <-u.wake:
+			signal(u.a.dirty)
+		case <-next.C:
+			c := newChecker(u.key.site, want.Settings)
+			probing.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, c.timeout)
+				defer cancel()
+				results <- inst.check(ctx, c)
+			})
+		case p := <-results:
+			if u.ctx.Err() != nil {
+				continue // the end cut the probe short: it says nothing
+			}
+			u.probed(h, p, want.Settings)
+			if late := u.late(h, p, want); late != "" {
+				return ending{late: true, detail: late}
+			}
+			next.Reset(h.interval(want.Settings.Health))
+		}
+	}
+}
+
+// probed feeds the outcome of a check to the rule and reports what changed.
+func (u *unit) probed(h *health, p catalog.Probe, s catalog.Settings) {
+	was := h.healthy
+	changed := h.observe(p.OK, s.Health)
+	u.a.mu.Lock()
+	first := u.rep.Progress.Probe == nil || u.rep.Progress.Probe.Code != p.Code
+	u.a.mu.Unlock()
+	if !changed && !first {
+		u.a.mu.Lock()
+		u.rep.Progress.Probe = &p
+		u.a.mu.Unlock()
+		return
+	}
+	u.set(func(r *catalog.InstanceReport) {
+		r.Progress.Probe = &p
+		switch {
+		case h.healthy:
+			r.State, r.Detail = catalog.InstanceHealthy, ""
+			r.Progress.Step, r.Progress.Detail, r.Progress.Log = catalog.StepHealthy, "", nil
+		case h.ever:
+			r.State, r.Detail = catalog.InstanceFailing, describe(p)
+		default:
+			r.Progress.Detail = "not healthy yet: " + describe(p)
+		}
+	})
+	switch {
+	case h.healthy && !was:
+		u.tries = 0
+		u.log.Info("instance healthy", "instance", u.inst.rec.ID)
+	case was && !h.healthy:
+		u.log.Warn("instance failing", "instance", u.inst.rec.ID, "probe", describe(p))
+	}
+}
+
+// late returns why a candidate that is still not healthy has failed, or "".
+// What is not a candidate may take as long as it likes: it could be waiting for
+// a database, and starting it again would not help.
+func (u *unit) late(h *health, p catalog.Probe, want catalog.WantedRelease) string {
+	limit := timeout(want.Settings)
+	if h.ever || want.Duty != catalog.DutyCandidate || time.Since(u.started()) < limit {
+		return ""
+	}
+	return fmt.Sprintf("not healthy within %v (deploy.timeout): the last check of %s: %s",
+		limit, newChecker(u.key.site, want.Settings).what(), describe(p))
+}
+
+func (u *unit) started() time.Time {
+	u.a.mu.Lock()
+	defer u.a.mu.Unlock()
+	return u.rep.Started
+}
+
+// exited deals with an instance that ended by itself.
+func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
+	u.a.unlink(inst)
+	log := u.logTail(inst)
+	inst.stop(u.a.force, 0) // releases the port and what the process left behind
+	want := u.wanted()
+	detail := "the process ended: " + end.detail
+	u.log.Warn("instance ended", "instance", inst.rec.ID, "how", end.detail, "after", ran.Round(time.Millisecond))
+	if want.Duty == catalog.DutyCandidate && !end.healthy {
+		u.tries++
+		if u.tries >= candidateTries {
+			u.a.forget(inst.rec.ID)
+			u.fail(want, detail+" before it was healthy", log)
+			return
+		}
+	}
+	u.gone(inst)
+	if want.Duty == catalog.DutyRetiring {
+		u.set(func(r *catalog.InstanceReport) {
+			r.State, r.Detail = catalog.InstanceExited, detail
+			r.Progress.Step, r.Progress.Detail = catalog.StepStopped, detail
+		})
+		return
+	}
+	delay := u.backoff.next(ran)
+	u.set(func(r *catalog.InstanceReport) {
+		r.Progress.Step, r.Progress.Log = catalog.StepStarting, log
+		r.Detail = fmt.Sprintf("%s; it starts again in %v", detail, delay)
+		if u.backoff.looping() {
+			r.State = catalog.InstanceFailing
+			r.Detail = fmt.Sprintf("crash loop, %d short runs in a row: %s; it starts again in %v", u.backoff.short, detail, delay)
+			if want.Duty != catalog.DutyCandidate {
+				r.Progress.Step = catalog.StepFailed
+			}
+		}
+		r.Progress.Detail = r.Detail
+	})
+	u.sleep(delay)
+}
+
+// gone tells that an instance is no more and opens the report of the next one.
+func (u *unit) gone(inst *instance) {
+	u.a.forget(inst.rec.ID)
+	u.a.mu.Lock()
+	r := u.rep
+	r.State = catalog.InstanceExited
+	if inst.ended() != nil && inst.outcome() != "" {
+		r.Detail = "the process ended: " + inst.outcome()
+	}
+	r.Progress = catalog.MemberProgress{Step: catalog.StepStopped, Detail: r.Detail, Updated: time.Now()}
+	probe := u.rep.Progress.Probe
+	u.a.endedLocked(r)
+	u.rep = u.freshReport()
+	u.rep.Progress.Probe = probe
+	u.a.mu.Unlock()
+}
+
+// finish ends an instance for the unit's cause.
+func (u *unit) finish(inst *instance, cause error, healthy bool) {
+	switch {
+	case cause == errLeaving || cause == errStopping && inst.stays():
+		u.a.unlink(inst)
+		inst.detach()
+		return
+	case cause == errWithdrawn && healthy:
+		u.waitEmpty(inst)
+	}
+	s := u.wanted().Settings
+	if cause == errStopping || cause == errWithdrawn {
+		// Connections that are open may end within the grace; new ones are not
+		// let in.
+		u.a.mu.Lock()
+		delete(u.a.instances, inst.rec.ID)
+		u.a.mu.Unlock()
+	}
+	inst.stop(u.a.force, grace(s))
+	u.a.unlink(inst)
+	if cause == errWithdrawn {
+		u.removeHook()
+	}
+	u.log.Info("instance stopped", "instance", inst.rec.ID, "why", cause)
+	u.a.forget(inst.rec.ID)
+	u.a.mu.Lock()
+	u.a.endedLocked(endedReport(inst.rec, u.a.o.Name, cause.Error()))
+	u.a.mu.Unlock()
+}
+
+// waitEmpty tells the proxies that the instance wants to stop and waits until
+// they say that nothing of theirs is there any more, so that no request meets a
+// closed port. It gives up after StopWait: a proxy may be away for long.
+func (u *unit) waitEmpty(inst *instance) {
+	if !u.a.peers.any() {
+		return
+	}
+	ok := make(chan struct{})
+	u.a.mu.Lock()
+	u.a.stopOK[inst.rec.ID] = ok
+	u.a.mu.Unlock()
+	u.step(catalog.StepStopped, "waits until the proxies have let go of it")
+	t := time.NewTimer(u.a.o.StopWait)
+	defer t.Stop()
+	ask := time.NewTicker(stopAsk)
+	defer ask.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-ok:
+			return
+		case <-ask.C:
+			signal(u.a.dirty)
+			continue
+		case <-t.C:
+			u.log.Warn("proxies have not let go of an instance in time", "instance", inst.rec.ID, "waited", u.a.o.StopWait)
+		case <-u.a.stopped:
+		}
+		waiting = false
+	}
+	u.a.mu.Lock()
+	delete(u.a.stopOK, inst.rec.ID)
+	u.a.mu.Unlock()
+}
+
+// stopAsk is how often a stopping instance is reported while it waits.
+const stopAsk = 500 * time.Millisecond
+
+// logTail returns the end of an instance's log for a report.
+func (u *unit) logTail(inst *instance) []string {
+	lines, _ := tailFile(u.a.dirs(u.key.site).log(inst.rec.ID), failureLines)
+	return lines
+}
+
+// failureLines of log accompany a failure.
+const failureLines = 40

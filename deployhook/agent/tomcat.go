@@ -1,0 +1,268 @@
+package agent
+
+import (
+	"archive/zip"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// tomcatSite is one version of a web application in this machine's Tomcat.
+// Tomcat itself sends a session to the version that it began with (by
+// JSESSIONID) and new visitors to the version whose label sorts last, so the
+// instances of two releases answer at one address, and a visitor's session cookie,
+// not the instance, decides in the end. Sessions are in Tomcat's hands: it keeps
+// them over an orderly restart, and the agent's restart does not touch them.
+type tomcatSite struct {
+	a       *Agent
+	site    string
+	context string // "/" for the root
+	version string
+
+	mu   sync.Mutex
+	gone chan struct{} // made on first use, closed when the version has disappeared
+	lost bool
+}
+
+// versionDigits make version labels sort as numbers do: Tomcat compares text.
+const versionDigits = 12
+
+// startTomcat installs the release beside the versions that run.
+func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+	a := u.a
+	if a.tom == nil {
+		return nil, final(errors.New("no Tomcat is set up on this machine: give the agent its manager URL, user and password (tomcat section)"))
+	}
+	lock := a.siteLock("tomcat of this machine")
+	lock.Lock()
+	defer lock.Unlock()
+	rec.Context = contextPath(want.Settings)
+	if other := a.tomcatOwner(rec.Context, rec.Site); other != "" {
+		return nil, final(fmt.Errorf("tomcat: site %s already has the path %s here, and one Tomcat has each path once: choose another path", other, rec.Context))
+	}
+	apps, err := a.tom.list(u.ctx)
+	if err != nil {
+		return nil, err
+	}
+	rec.Tomcat = nextVersion(apps, rec.Context)
+	// Durable before Tomcat has it, so that a killed agent finds it again.
+	if err := a.state(func(s *stateFile) { s.Instances[rec.ID] = rec }); err != nil {
+		return nil, err
+	}
+	war, err := openWAR(rel)
+	if err != nil {
+		a.forget(rec.ID)
+		return nil, final(err)
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, max(a.o.HookTimeout, timeout(want.Settings)))
+	err = a.tom.deploy(ctx, rec.Context, rec.Tomcat, war)
+	cancel()
+	_ = war.Close()
+	if err != nil {
+		a.undeploy(rec)
+		a.forget(rec.ID)
+		var f *managerFailure
+		if errors.As(err, &f) {
+			return nil, final(fmt.Errorf("%w: Tomcat's log says why", err))
+		}
+		return nil, err
+	}
+	return &instance{running: &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}, rec: rec}, nil
+}
+
+// contextPath is the path under which Tomcat sees the site's requests.
+func contextPath(s catalog.Settings) string {
+	p := strings.TrimSuffix(cmp.Or(s.Path, "/"), "/")
+	if p == "" || s.Strip {
+		return "/"
+	}
+	return p
+}
+
+// tomcatOwner returns another site that has an instance at this path.
+func (a *Agent) tomcatOwner(context, site string) (owner string) {
+	a.peekState(func(s *stateFile) {
+		for _, r := range s.Instances {
+			if r.Kind == catalog.KindTomcat && r.Context == context && r.Site != site {
+				owner = r.Site
+			}
+		}
+	})
+	return owner
+}
+
+// nextVersion returns a label that sorts after all that are there.
+func nextVersion(apps []tomcatApp, context string) string {
+	last := 0
+	for _, app := range apps {
+		if n, err := strconv.Atoi(app.version); err == nil && app.context == context {
+			last = max(last, n)
+		}
+	}
+	return fmt.Sprintf("%0*d", versionDigits, last+1)
+}
+
+// undeploy takes a version away, with a deadline of its own: it also runs when
+// the agent is about to end.
+func (a *Agent) undeploy(rec instanceRecord) {
+	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
+	defer cancel()
+	if err := a.tom.undeploy(ctx, rec.Context, rec.Tomcat); err != nil {
+		a.log.Warn("version not removed from tomcat", "path", rec.Context, "version", rec.Tomcat, "err", err)
+	}
+}
+
+// openWAR returns the release as a WAR: the one that the archive holds, or the
+// folder packed on the fly.
+func openWAR(rel release) (io.ReadCloser, error) {
+	var wars []string
+	webapp := false
+	for _, f := range rel.tree.Files {
+		if path.Dir(f.Path) == "." && strings.EqualFold(path.Ext(f.Path), ".war") {
+			wars = append(wars, f.Path)
+		}
+		webapp = webapp || strings.HasPrefix(f.Path, "WEB-INF/") || strings.EqualFold(path.Ext(f.Path), ".jsp")
+	}
+	switch {
+	case len(wars) == 1:
+		return os.Open(filepath.Join(rel.dir, wars[0]))
+	case len(wars) > 1:
+		return nil, fmt.Errorf("the release has %d WAR files: deploy each as a site of its own", len(wars))
+	case !webapp:
+		return nil, errors.New("the release is no web application: it has neither a .war file nor WEB-INF nor JSP pages")
+	}
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(packWAR(w, rel)) }()
+	return r, nil
+}
+
+// packWAR writes the release's folder as a WAR, without compression: it goes
+// over loopback and is unpacked at once.
+func packWAR(to io.Writer, rel release) error {
+	z := zip.NewWriter(to)
+	root, err := os.OpenRoot(rel.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	rest, _, err := splitData(rel.tree, rel.data)
+	if err != nil {
+		return err
+	}
+	for _, f := range rest.Files {
+		if f.Path == "portico.toml" {
+			continue
+		}
+		w, err := z.CreateHeader(&zip.FileHeader{Name: f.Path, Method: zip.Store, Modified: time.Now()})
+		if err != nil {
+			return err
+		}
+		file, err := root.Open(filepath.FromSlash(f.Path))
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(w, file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+	}
+	return z.Close()
+}
+
+func (t *tomcatSite) addr() string {
+	addr, err := t.a.tom.connector()
+	if err != nil {
+		return "127.0.0.1:0" // nothing answers there, which is the truth
+	}
+	return addr
+}
+
+func (t *tomcatSite) handler() http.Handler { return nil }
+func (t *tomcatSite) stays() bool           { return true }
+func (t *tomcatSite) detach()               {}
+
+func (t *tomcatSite) ended() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone == nil {
+		t.gone = make(chan struct{})
+		if t.lost {
+			close(t.gone)
+		}
+	}
+	return t.gone
+}
+
+func (t *tomcatSite) outcome() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lost {
+		return "Tomcat does not have version " + t.version + " of " + t.context + " any more"
+	}
+	return ""
+}
+
+func (t *tomcatSite) vanished() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.lost && t.gone != nil {
+		close(t.gone)
+	}
+	t.lost = true
+}
+
+func (t *tomcatSite) stop(context.Context, time.Duration) {
+	t.a.undeploy(instanceRecord{Context: t.context, Tomcat: t.version})
+}
+
+// check asks the Manager for the version's state. The version that new visitors
+// get is asked for its page as well; an older one cannot be, without a session of
+// its own.
+func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
+	p := catalog.Probe{At: time.Now()}
+	apps, err := t.a.tom.list(ctx)
+	if err != nil {
+		p.Code, p.Error = "L7RSP", err.Error()
+		if timedOut(err) {
+			p.Code = "L7TOUT"
+		}
+		return p
+	}
+	state, newest := "", true
+	for _, app := range apps {
+		if app.context != t.context {
+			continue
+		}
+		if app.version == t.version {
+			state = app.state
+		}
+		newest = newest && app.version <= t.version
+	}
+	if state != "running" {
+		p.Code, p.Error = "L7STS", "Tomcat says that this version is "+cmp.Or(state, "not installed")
+		if state == "" {
+			t.vanished()
+		}
+		return p
+	}
+	if !newest {
+		p.OK, p.Code = true, "L4OK"
+		return p
+	}
+	if c.tcp {
+		return probeTCP(ctx, t.addr(), c)
+	}
+	return probeHTTP(ctx, t.addr(), c)
+}

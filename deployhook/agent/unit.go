@@ -1,0 +1,281 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// Why a unit ends.
+var (
+	errWithdrawn = errors.New("the release is not wanted any more")
+	errStopping  = errors.New("the agent shuts down")
+	errLeaving   = errors.New("the agent leaves its instances to the next one")
+)
+
+// candidateTries is how often a candidate's process may end before the deploy
+// fails: once may be a port that another program took in between.
+const candidateTries = 2
+
+// unit brings one release up on this machine and keeps it up. All its work is
+// done by one goroutine, in order.
+type unit struct {
+	a   *Agent
+	key unitKey
+	log *slog.Logger
+
+	ctx    context.Context // ends with the cause for which the unit ends
+	cancel context.CancelCauseFunc
+	wake   chan struct{} // capacity 1: want has changed
+
+	// guarded by a.mu
+	want   catalog.WantedRelease
+	rep    catalog.InstanceReport
+	failed string // deploy that failed here and is not tried again; "" none
+
+	// owned by the goroutine
+	inst    *instance
+	backoff backoff
+	tries   int       // starts of this candidate that ended early
+	since   time.Time // first failure to prepare this release; zero: none
+}
+
+func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *unit {
+	u := &unit{a: a, key: k, want: want, inst: inst, wake: make(chan struct{}, 1)}
+	u.log = a.log.With("site", k.site, "release", short(k.release))
+	u.ctx, u.cancel = context.WithCancelCause(context.Background())
+	u.rep = u.freshReport()
+	if inst != nil {
+		u.rep.ID, u.rep.Started = inst.rec.ID, inst.rec.Started
+		u.rep.Progress.Step = catalog.StepStarting
+	}
+	return u
+}
+
+// short is a digest for people.
+func short(digest string) string { return digest[:min(12, len(digest))] }
+
+// freshReport is the report of an attempt that has just begun. It has an id of
+// its own, which the first start takes over.
+func (u *unit) freshReport() catalog.InstanceReport {
+	now := time.Now()
+	return catalog.InstanceReport{
+		Instance: catalog.Instance{
+			ID: catalog.NewInstanceID(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
+			State: catalog.InstanceStarting, Started: now,
+			Unpinned: u.want.Settings.Kind == catalog.KindStatic,
+		},
+		Progress: catalog.MemberProgress{Step: catalog.StepWaiting, Updated: now},
+	}
+}
+
+// reportLocked returns what is to be told about this unit.
+func (u *unit) reportLocked() catalog.InstanceReport {
+	r := u.rep
+	r.Deploy = u.want.Deploy
+	return r
+}
+
+// update changes what is wanted of the unit; a.mu is held.
+func (u *unit) update(want catalog.WantedRelease) {
+	if want.Deploy != u.want.Deploy {
+		u.failed = ""
+	}
+	u.want = want
+	signal(u.wake)
+}
+
+// end ends the unit for a reason; the first one counts. It does not wait.
+func (u *unit) end(cause error) { u.cancel(cause) }
+
+func (u *unit) ending() bool { return u.ctx.Err() != nil }
+
+func (u *unit) wanted() catalog.WantedRelease {
+	u.a.mu.Lock()
+	defer u.a.mu.Unlock()
+	return u.want
+}
+
+// set changes the report and has it sent.
+func (u *unit) set(change func(r *catalog.InstanceReport)) {
+	u.a.mu.Lock()
+	change(&u.rep)
+	u.rep.Progress.Updated = time.Now()
+	u.a.mu.Unlock()
+	signal(u.a.dirty)
+}
+
+func (u *unit) step(s catalog.Step, detail string) {
+	u.set(func(r *catalog.InstanceReport) {
+		r.Progress.Step, r.Progress.Detail = s, detail
+	})
+}
+
+// run is the unit's goroutine.
+func (u *unit) run() {
+	if u.inst != nil {
+		u.a.attach(u.inst)
+		u.live(u.inst)
+	}
+	for !u.ending() {
+		if !u.mayStart() {
+			select {
+			case <-u.wake:
+			case <-u.ctx.Done():
+			}
+			continue
+		}
+		want := u.wanted()
+		inst, err := u.begin(want)
+		if err != nil {
+			u.beginFailed(want, err)
+			continue
+		}
+		u.live(inst)
+	}
+}
+
+// mayStart reports whether an instance should be started now: not of a release
+// that only keeps old sessions, nor again for a deploy that failed here.
+func (u *unit) mayStart() bool {
+	u.a.mu.Lock()
+	defer u.a.mu.Unlock()
+	return u.want.Duty != catalog.DutyRetiring && !u.failedLocked() && !u.waitsForCandidate()
+}
+
+// failedLocked reports whether this candidate's deploy failed here.
+func (u *unit) failedLocked() bool {
+	return u.want.Duty == catalog.DutyCandidate && u.failed != "" && u.failed == cmp.Or(u.want.Deploy, unnamed)
+}
+
+// unnamed stands for a deploy without an id.
+const unnamed = "unnamed"
+
+// begin prepares the release and starts an instance.
+func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
+	rel, err := u.install(want)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.before(want, rel); err != nil {
+		return nil, err
+	}
+	u.set(func(r *catalog.InstanceReport) {
+		r.State, r.Started = catalog.InstanceStarting, time.Now()
+		r.Progress = catalog.MemberProgress{Step: catalog.StepStarting, Detail: r.Progress.Detail}
+	})
+	u.a.mu.Lock()
+	rec := instanceRecord{
+		ID: u.rep.ID, Site: u.key.site, Release: u.key.release,
+		Kind: want.Settings.Kind, Started: u.rep.Started,
+	}
+	u.a.mu.Unlock()
+	inst, err := u.start(want, rel, rec)
+	if err != nil {
+		return nil, err
+	}
+	u.a.attach(inst)
+	u.log.Info("instance started", "instance", inst.rec.ID, "kind", inst.rec.Kind, "port", inst.rec.Port, "pid", inst.rec.PID)
+	return inst, nil
+}
+
+// start starts an instance of the site's kind.
+func (u *unit) start(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+	switch want.Settings.Kind {
+	case catalog.KindRun:
+		return u.startRun(want, rel, rec)
+	case catalog.KindStatic:
+		return u.startStatic(want, rel, rec)
+	case catalog.KindTomcat:
+		return u.startTomcat(want, rel, rec)
+	case catalog.KindHook:
+		return u.startHook(want, rel, rec)
+	}
+	return nil, final(fmt.Errorf("kind %q is not known to this agent: update it", want.Settings.Kind))
+}
+
+// finalError is a failure that another attempt will not change.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }
+
+func final(err error) error { return finalError{err} }
+
+// beginFailed reports a failure to get as far as a process, and waits before
+// the next attempt. A candidate fails for good after its deploy's timeout, or at
+// once when trying again is of no use.
+func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
+	if u.ending() {
+		return
+	}
+	if u.since.IsZero() {
+		u.since = time.Now()
+	}
+	var fe finalError
+	if objects.DiskFull(err) {
+		u.a.giveBack(u.ctx, u.key)
+		err = fmt.Errorf("%w: free some room on the file system of %s", err, u.a.o.Dir)
+	}
+	useless := errors.As(err, &fe) || objects.DiskFull(err)
+	if want.Duty == catalog.DutyCandidate && (useless || time.Since(u.since) > timeout(want.Settings)) {
+		u.fail(want, err.Error(), nil)
+		return
+	}
+	delay := u.backoff.next(0)
+	u.log.Warn("release not started", "err", err, "again", delay)
+	u.set(func(r *catalog.InstanceReport) {
+		r.Detail = err.Error()
+		r.Progress.Detail = err.Error()
+		if want.Duty != catalog.DutyCandidate {
+			r.Progress.Step = catalog.StepFailed
+		}
+	})
+	u.sleep(delay)
+}
+
+// fail ends a candidate's part of a deploy.
+func (u *unit) fail(want catalog.WantedRelease, detail string, log []string) {
+	u.log.Error("release failed", "err", detail)
+	u.since, u.tries = time.Time{}, 0
+	u.backoff.reset()
+	u.set(func(r *catalog.InstanceReport) {
+		u.failed = cmp.Or(want.Deploy, unnamed)
+		r.State, r.Detail = catalog.InstanceExited, detail
+		r.Progress.Step, r.Progress.Detail = catalog.StepFailed, detail
+		if log != nil {
+			r.Progress.Log = log
+		}
+	})
+	u.a.wakeSite(u.key.site)
+}
+
+// sleep waits for d, a change of what is wanted, or the end.
+func (u *unit) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-u.wake:
+	case <-u.ctx.Done():
+	}
+}
+
+func timeout(s catalog.Settings) time.Duration {
+	if d := s.Deploy.Timeout.Std(); d > 0 {
+		return d
+	}
+	return 60 * time.Second
+}
+
+func grace(s catalog.Settings) time.Duration {
+	if d := s.Deploy.Grace.Std(); d > 0 {
+		return d
+	}
+	return 10 * time.Second
+}
