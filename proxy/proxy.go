@@ -1,0 +1,318 @@
+// Package proxy is the data path: it accepts connections, finds the site of each
+// request, sends it to the instance that holds the visitor's session, and
+// accounts for what happened.
+//
+// It promises that a request means the same to the instance as to portico, that
+// an answer that was cut never looks whole, that nothing which might have had an
+// effect is sent twice, and that a change of the catalog never disturbs a
+// request that runs. It knows nothing of certificates, membership or deploys:
+// the command hands it a TLS configuration and a feed of catalog views.
+//
+// HTTP/1 and HTTP/2 are served by net/http behind a guard that parses each
+// HTTP/1 head strictly first (package http1). Routing, stickiness, forwarding
+// headers and accounting are functions of plain values, for other engines to call.
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portico/balancer"
+	"portico/conf"
+	"portico/membership/catalog"
+	"portico/proxy/http1"
+)
+
+// Options are what a Server is made of.
+type Options struct {
+	// Conf is the [proxy] section. Zero timeouts and limits mean the defaults of
+	// conf.Default; empty addresses are not listened on.
+	Conf conf.Proxy
+
+	// Keys are the cluster's session keys, newest first. Required.
+	Keys []balancer.Key
+
+	// MaxSessions bounds the table of sessions; 0: the balancer's default.
+	MaxSessions int
+
+	// Zone of this proxy: instances of the same zone are preferred.
+	Zone string
+
+	// TLS serves the certificates of the sites. It is needed when Conf.HTTPS is
+	// set; a copy is used, with h2 and http/1.1 added to its protocols.
+	TLS *tls.Config
+
+	// HasCertificate reports whether TLS could serve a host: then plain HTTP is
+	// redirected. Nil: never.
+	HasCertificate func(host string) bool
+
+	// Challenge answers /.well-known/acme-challenge/ on plain HTTP and passes
+	// everything else to next. Nil: such paths go to the sites.
+	Challenge func(next http.Handler) http.Handler
+
+	// AgentTLS returns the client configuration for connections to a member's
+	// agent; the proxy sets the ServerName to "INSTANCEID.instance". It must
+	// verify that the other end is that member. Nil: agents cannot be reached.
+	AgentTLS func(member string) *tls.Config
+
+	// AccessLog gets a line for each request. Nil: none. The Server does not
+	// close it.
+	AccessLog *AccessLog
+
+	// Logger gets what operators should see. Nil: slog.Default.
+	Logger *slog.Logger
+}
+
+// Server is the front door. Its methods are safe for concurrent use.
+type Server struct {
+	o       Options
+	log     *slog.Logger
+	limits  http1.Limits
+	trusted []netip.Prefix
+	spoken  []netip.Prefix // who speaks the PROXY protocol
+	bal     *balancer.Balancer
+	table   atomic.Pointer[table]
+	origins sync.Map // instance id to *origin
+	probes  *prober
+	started time.Time
+
+	web       *http.Server
+	challenge http.Handler
+	tls       *tls.Config
+	listeners []*listener
+	ready     *handoff
+	plain     frontend
+	secure    frontend
+	perAddr   addrCount
+	tunnels   tunnels
+	panics    atomic.Uint64
+
+	updates sync.Mutex // one change of the table at a time
+	view    *catalog.View
+	statics []conf.Site
+	agents  map[string]catalog.InstanceState // what the agents said last, by instance id
+
+	stopping atomic.Bool
+	bound    bool
+	stop     context.CancelFunc // ends background work
+	bg       context.Context
+	wg       sync.WaitGroup
+	once     sync.Once
+}
+
+// New returns a Server that does not listen yet. It already takes updates, so
+// that the first connection finds its site.
+func New(o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Conf = withDefaults(o.Conf)
+	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.MaxSessions})
+	if err != nil {
+		return nil, fmt.Errorf("make proxy: %w", err)
+	}
+	s := &Server{o: o, log: o.Logger, bal: bal, started: time.Now()}
+	if s.trusted, err = prefixes(o.Conf.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
+	}
+	if s.spoken, err = prefixes(o.Conf.ProxyProtocol); err != nil {
+		return nil, fmt.Errorf("make proxy: proxy.proxy_protocol: %w", err)
+	}
+	if o.Conf.HTTPS != "" {
+		if o.TLS == nil {
+			return nil, errors.New("make proxy: proxy.https is set, but there is no TLS configuration")
+		}
+		s.tls = serverTLS(o.TLS)
+	}
+	l := o.Conf.Limits
+	s.limits = http1.Limits{
+		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
+	}.WithDefaults()
+	s.plain.name, s.secure.name = "http", "https"
+	s.table.Store(newTable(0, map[string]*site{}))
+	s.bg, s.stop = context.WithCancel(context.Background())
+	s.probes = newProber(s.bg, s.log)
+	s.web = s.webServer()
+	if o.Challenge != nil {
+		s.challenge = o.Challenge(http.HandlerFunc(http.NotFound))
+	}
+	s.wg.Go(s.tick)
+	return s, nil
+}
+
+// withDefaults fills in what a hand-made section leaves out.
+func withDefaults(c conf.Proxy) conf.Proxy {
+	d := conf.Default().Proxy
+	t, l := &c.Timeouts, &c.Limits
+	t.Header, t.Idle, t.Body = or(t.Header, d.Timeouts.Header), or(t.Idle, d.Timeouts.Idle), or(t.Body, d.Timeouts.Body)
+	t.Connect, t.Response = or(t.Connect, d.Timeouts.Connect), or(t.Response, d.Timeouts.Response)
+	t.Tunnel, t.Drain = or(t.Tunnel, d.Timeouts.Tunnel), or(t.Drain, d.Timeouts.Drain)
+	l.Header, l.Line, l.Fields = or(l.Header, d.Limits.Header), or(l.Line, d.Limits.Line), or(l.Fields, d.Limits.Fields)
+	l.ResponseHeader = or(l.ResponseHeader, d.Limits.ResponseHeader)
+	if c.Connections == (conf.ProxyConnections{}) {
+		c.Connections = d.Connections
+	}
+	return c
+}
+
+func prefixes(list []string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range list {
+		if a, err := netip.ParseAddr(s); err == nil {
+			out = append(out, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network, such as 10.0.0.0/8", s)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// webServer is net/http, set up so that what it leaves open is closed.
+func (s *Server) webServer() *http.Server {
+	c := s.o.Conf
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: c.Timeouts.Header.Std(),
+		IdleTimeout:       c.Timeouts.Idle.Std(),
+		MaxHeaderBytes:    s.limits.Head,
+		Protocols:         protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          100,
+			MaxReadFrameSize:              16 << 10,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     256 << 10,
+			MaxDecoderHeaderTableSize:     4 << 10,
+			SendPingTimeout:               c.Timeouts.Idle.Std(),
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              c.Timeouts.Body.Std(),
+		},
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnContext:                  s.connContext,
+	}
+}
+
+// serverTLS adds what the front door insists on to the certificates' configuration.
+func serverTLS(base *tls.Config) *tls.Config {
+	c := base.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	protos := []string{"h2", "http/1.1"}
+	for _, p := range c.NextProtos {
+		if p != "h2" && p != "http/1.1" && p != "http/1.0" {
+			protos = append(protos, p)
+		}
+	}
+	c.NextProtos = protos
+	return c
+}
+
+// tick does what time asks for, until the Server stops.
+func (s *Server) tick() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.bg.Done():
+			return
+		case now := <-t.C:
+			s.bal.Tick(now.UnixMilli())
+			s.origins.Range(func(_, v any) bool {
+				v.(*origin).prune(now)
+				return true
+			})
+			for _, st := range s.table.Load().sites {
+				st.limiter.sweep(now)
+			}
+		}
+	}
+}
+
+// SetKeys replaces the session keys, newest first. Cookies sealed with the first
+// two stay good.
+func (s *Server) SetKeys(keys []balancer.Key) error {
+	return s.bal.SetKeys(keys, time.Now().UnixMilli())
+}
+
+// Balancer returns the pools, for whoever lists, moves or ends sessions.
+func (s *Server) Balancer() *balancer.Balancer { return s.bal }
+
+// Ready reports whether the front door is open: bound, and not closing.
+func (s *Server) Ready() bool { return s.bound && !s.stopping.Load() }
+
+// Serve accepts connections until Shutdown, or until ctx ends, which is the same
+// as a Shutdown with the configured drain time. Listen must have succeeded.
+func (s *Server) Serve(ctx context.Context) error {
+	if !s.bound {
+		return errors.New("serve: Listen was not called")
+	}
+	for _, l := range s.listeners {
+		s.wg.Go(func() { s.accept(l) })
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.web.Serve(s.ready) }()
+	select {
+	case err := <-served:
+		if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Conf.Timeouts.Drain.Std())
+	defer cancel()
+	err := s.Shutdown(drain)
+	<-served
+	return err
+}
+
+// Shutdown closes the front door from the outside in: Ready turns false, no
+// connection is accepted any more, idle ones are closed, requests and upgraded
+// connections may finish until ctx ends, and what is left then is cut. It returns
+// ctx's error if something had to be cut. It may be called twice.
+func (s *Server) Shutdown(ctx context.Context) error {
+	var err error
+	s.once.Do(func() {
+		s.stopping.Store(true)
+		for _, l := range s.listeners {
+			_ = l.Close()
+		}
+		err = s.web.Shutdown(ctx)
+		if terr := s.tunnels.drain(ctx); err == nil {
+			err = terr
+		}
+		_ = s.web.Close()
+		if s.ready != nil {
+			s.ready.close()
+		}
+		s.stop()
+		s.probes.close()
+		s.wg.Wait()
+		s.origins.Range(func(_, v any) bool {
+			v.(*origin).close()
+			return true
+		})
+		for _, st := range s.table.Load().sites {
+			st.unregister()
+		}
+		if err != nil {
+			err = fmt.Errorf("shut down proxy: requests were still running: %w", err)
+		}
+	})
+	return err
+}

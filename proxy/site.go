@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"portico/balancer"
+	"portico/conf"
+	"portico/membership/catalog"
+)
+
+// site is what the data path knows of one site: its settings with every default
+// filled in, immutable, and a pointer to what outlives a change of settings.
+type site struct {
+	name  string
+	hosts []string // as in the settings; none: the site of all other hosts
+	mount string   // "/" or a normalized path without a final "/"
+	strip bool
+
+	sticky   bool
+	cookie   string // name of the sticky cookie
+	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
+
+	body     int64 // bytes of the largest request body
+	rate     rateSpec
+	hash     string // what Request.Hash is made of: "source", "header", "uri" or ""
+	check    checkSpec
+	pool     balancer.Config
+	maxConns int // requests in flight at one instance, 0: no limit
+	maxSess  int // live sessions of one instance, 0: no ceiling
+
+	tlsMode  string // "auto", "off", "internal"
+	redirect string // "auto", "on", "off"
+
+	source *catalog.Site // the record this was compiled from; nil for a static site
+	*siteState
+}
+
+// checkSpec says how the instances of a site are checked.
+type checkSpec struct {
+	tcp      bool
+	path     string
+	host     string
+	status   catalog.StatusRange
+	body     string
+	interval time.Duration
+	timeout  time.Duration
+}
+
+// rateSpec is a limit of requests for each client address. Zero: none.
+type rateSpec struct {
+	perSecond float64
+	burst     int
+}
+
+// compileSite turns a catalog record into what the data path uses. An error
+// names the setting; the site then keeps what it had.
+func compileSite(rec *catalog.Site) (*site, error) {
+	set, err := rec.Effective()
+	if err != nil {
+		return nil, fmt.Errorf("compile: %w", err)
+	}
+	st, err := compileSettings(rec.Name, set)
+	if err != nil {
+		return nil, err
+	}
+	st.source = rec
+	return st, nil
+}
+
+// compileSettings takes settings whose defaults are filled in.
+func compileSettings(name string, set catalog.Settings) (*site, error) {
+	mount, ok := NormalizePath(set.Path)
+	if !ok {
+		return nil, fmt.Errorf("compile site %q: path %q must begin with \"/\"", name, set.Path)
+	}
+	if mount != "/" {
+		mount = strings.TrimSuffix(mount, "/")
+	}
+	st := &site{
+		name: name, mount: mount, strip: set.Strip && mount != "/",
+		sticky: set.Session.Sticky != "none",
+		cookie: set.Session.Cookie,
+		body:   set.Limits.Body.Bytes(),
+		pool: balancer.Config{
+			Policy:    set.Policy,
+			NotSticky: set.Session.Sticky == "none",
+			Idle:      set.Session.Idle.Std(),
+			Life:      set.Session.Life.Std(),
+			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall},
+			Queue:     set.Limits.Queue.Std(),
+		},
+		maxConns: set.Limits.Connections,
+		maxSess:  set.Session.Max,
+		tlsMode:  set.TLS.Mode,
+		redirect: set.TLS.Redirect,
+	}
+	switch set.Session.SameSite {
+	case "strict":
+		st.sameSite = "Strict"
+	case "none":
+		st.sameSite = "None"
+	default:
+		st.sameSite = "Lax"
+	}
+	switch set.Policy {
+	case balancer.Source, balancer.URI:
+		st.hash = set.Policy
+	}
+	for _, h := range set.Hosts {
+		bare, wild := strings.CutPrefix(h, "*.")
+		norm, ok := ParseHost(bare)
+		if !ok {
+			return nil, fmt.Errorf("compile site %q: host %q is not a host name", name, h)
+		}
+		if wild {
+			norm = "*." + norm
+		}
+		st.hosts = append(st.hosts, norm)
+	}
+	if set.Limits.Rate != "" {
+		n, per, err := catalog.ParseRate(set.Limits.Rate)
+		if err != nil {
+			return nil, fmt.Errorf("compile site %q: limits.rate: %w", name, err)
+		}
+		st.rate.perSecond = float64(n) / per.Seconds()
+		st.rate.burst = max(int(st.rate.perSecond), min(n, 10))
+	}
+	var err error
+	if st.check, err = compileCheck(set.Health); err != nil {
+		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
+	}
+	return st, nil
+}
+
+func compileCheck(h catalog.HealthSettings) (checkSpec, error) {
+	status, err := catalog.ParseStatus(h.Status)
+	return checkSpec{
+		tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body,
+		interval: max(h.Interval.Std(), 100*time.Millisecond),
+		timeout:  h.Timeout.Std(),
+	}, err
+}
+
+// staticSettings turns a static site of the configuration file into the
+// settings that an installed one would have.
+func staticSettings(c conf.Site) catalog.Settings {
+	return catalog.Settings{
+		Hosts: c.Hosts, Path: c.Path, Strip: c.Strip, Policy: c.Policy,
+		Health:  catalog.HealthSettings(c.Health),
+		Session: catalog.SessionSettings(c.Session),
+		Limits: catalog.LimitSettings{
+			Body: c.Limits.Body, Connections: c.Limits.Connections, Queue: c.Limits.Queue, Rate: c.Limits.Rate,
+		},
+		TLS: catalog.TLSSettings(c.TLS),
+	}.WithDefaults(c.Name)
+}
+
+// or returns v, or def where v is the zero value.
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}

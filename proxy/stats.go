@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"portico/balancer"
+)
+
+// frontend counts the traffic of one listener.
+type frontend struct {
+	name string
+	addr string // bound address; set by Listen
+
+	conns, connsMax        atomic.Int64
+	connTotal, deniedConns atomic.Uint64
+	tlsErrors              atomic.Uint64
+	h1, h2                 atomic.Uint64 // connections
+	requests, h1req, h2req atomic.Uint64
+	bytesIn, bytesOut      atomic.Uint64
+	denied, bad, own       atomic.Uint64 // refused by a rule, unreadable, answered by portico
+	status                 [6]atomic.Uint64
+	connRate, reqRate      balancer.Rate
+}
+
+// open counts a new connection and returns how many there are.
+func (f *frontend) open(now time.Time) int64 {
+	f.connTotal.Add(1)
+	f.connRate.Add(now.UnixMilli())
+	n := f.conns.Add(1)
+	for m := f.connsMax.Load(); n > m && !f.connsMax.CompareAndSwap(m, n); m = f.connsMax.Load() {
+	}
+	return n
+}
+
+// class is the index of a status in counters by class; 0 is everything else.
+func class(status int) int {
+	if status >= 100 && status < 600 {
+		return status / 100
+	}
+	return 0
+}
+
+// FrontendSnapshot is the traffic of one listener at one moment.
+type FrontendSnapshot struct {
+	Name string // "http", "https"
+	Addr string // host:port that it listens on
+
+	Conns, ConnsMax, ConnsLimit int // client connections now, most, limit (0: none)
+	ConnTotal                   uint64
+	ConnRate, ConnRateMax       float64 // connections a second
+	Requests                    uint64
+	ReqRate, ReqRateMax         float64 // requests a second
+	BytesIn, BytesOut           uint64
+	Denied, DeniedConns         uint64 // refused by a rule
+	Errors                      uint64 // requests that could not be read
+	Intercepted                 uint64 // answered by the proxy itself
+
+	Status1xx, Status2xx, Status3xx    uint64
+	Status4xx, Status5xx, StatusOther  uint64
+	H1Sessions, H2Sessions, H3Sessions uint64
+	H1Requests, H2Requests, H3Requests uint64
+}
+
+func (f *frontend) snapshot(limit int, now int64) FrontendSnapshot {
+	return FrontendSnapshot{
+		Name: f.name, Addr: f.addr,
+		Conns: int(f.conns.Load()), ConnsMax: int(f.connsMax.Load()), ConnsLimit: limit,
+		ConnTotal: f.connTotal.Load(), ConnRate: f.connRate.PerSecond(now), ConnRateMax: float64(f.connRate.Max()),
+		Requests: f.requests.Load(), ReqRate: f.reqRate.PerSecond(now), ReqRateMax: float64(f.reqRate.Max()),
+		BytesIn: f.bytesIn.Load(), BytesOut: f.bytesOut.Load(),
+		Denied: f.denied.Load(), DeniedConns: f.deniedConns.Load(), Errors: f.bad.Load() + f.tlsErrors.Load(), Intercepted: f.own.Load(),
+		Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
+		Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
+		H1Sessions: f.h1.Load(), H2Sessions: f.h2.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
+	}
+}
+
+// Snapshot is the traffic of the process at one moment.
+type Snapshot struct {
+	At        time.Time
+	Started   time.Time // of the process
+	Revision  int64     // of the catalog view that routes
+	Frontends []FrontendSnapshot
+	Pools     []balancer.PoolSnapshot // by name
+	Tunnels   int                     // upgraded connections open
+	LogLost   uint64                  // lines of the access log that were dropped
+	Panics    uint64
+}
+
+// Snapshot returns what pages, CSV, JSON and metrics show.
+func (s *Server) Snapshot() Snapshot {
+	now := time.Now()
+	ms := now.UnixMilli()
+	t := s.table.Load()
+	out := Snapshot{
+		At: now, Started: s.started, Revision: t.revision, Tunnels: s.tunnels.count(),
+		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
+	}
+	for _, l := range s.listeners {
+		out.Frontends = append(out.Frontends, l.front.snapshot(s.o.Conf.Limits.Connections, ms))
+	}
+	for _, name := range t.names {
+		out.Pools = append(out.Pools, t.sites[name].siteState.pool.Snapshot(ms))
+	}
+	return out
+}
+
+// Load returns the live sessions and the running requests of an instance, both 0
+// for one that this proxy does not know.
+func (s *Server) Load(instanceID string) (sessions, inflight int) {
+	p, ok := s.table.Load().byID[instanceID]
+	if !ok {
+		return 0, 0
+	}
+	return p.upstream.Sessions(), p.upstream.InFlight()
+}
+
+// InRotation reports whether this proxy's own checks of an instance pass, so that
+// visitors are, or could be, sent there: true also for an instance of a release
+// that is being installed and gets its visitors once the deploy has succeeded.
+func (s *Server) InRotation(instanceID string) bool {
+	p, ok := s.table.Load().byID[instanceID]
+	return ok && (p.upstream.InRotation() || p.next && p.upstream.State() == balancer.Up)
+}
+
+// siteState outlives changes of a site's settings.
+type siteState struct {
+	pool    *balancer.Pool
+	limiter limiter
+	running atomic.Int64 // requests
+
+	set      *metrics.Set
+	requests [6]*metrics.Counter
+	duration *metrics.PrometheusHistogram
+	bytesIn  *metrics.Counter
+	bytesOut *metrics.Counter
+	limited  *metrics.Counter
+	once     sync.Once
+}
+
+func newSiteState(name string, pool *balancer.Pool) *siteState {
+	st := &siteState{pool: pool, set: metrics.NewSet()}
+	label := `{site=` + strconv.Quote(name) + `}`
+	for i := range st.requests {
+		code := strconv.Itoa(i) + "xx"
+		if i == 0 {
+			code = "other"
+		}
+		st.requests[i] = st.set.NewCounter(fmt.Sprintf(`portico_site_requests_total{site=%q,code=%q}`, name, code))
+	}
+	st.duration = st.set.NewPrometheusHistogram("portico_site_request_duration_seconds" + label)
+	st.bytesIn = st.set.NewCounter("portico_site_received_bytes_total" + label)
+	st.bytesOut = st.set.NewCounter("portico_site_sent_bytes_total" + label)
+	st.limited = st.set.NewCounter("portico_site_rate_limited_requests_total" + label)
+	st.set.NewGauge("portico_site_running_requests"+label, func() float64 { return float64(st.running.Load()) })
+	return st
+}
+
+// unregister takes the site's series away; they die with the site.
+func (st *siteState) unregister() { st.once.Do(st.set.UnregisterAllMetrics) }
+
+// WriteMetrics writes the series of all sites in Prometheus text form.
+func (s *Server) WriteMetrics(w io.Writer) {
+	t := s.table.Load()
+	for _, name := range t.names {
+		t.sites[name].set.WritePrometheus(w)
+	}
+}

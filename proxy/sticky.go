@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+
+	"portico/balancer"
+)
+
+// maxStickyValues is how many cookies of the sticky name are looked at; a client
+// that sends more is not one that portico gave them to.
+const maxStickyValues = 4
+
+// takeCookie splits what a client's Cookie fields hold into the values of one
+// cookie and everything else, which is what the instance may see. The cookie is
+// portico's own: no application gets to read it, or to send a visitor elsewhere
+// by repeating it.
+func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
+	found := false
+	for _, f := range fields {
+		if strings.Contains(f, name) {
+			found = true
+		}
+	}
+	if !found {
+		return nil, fields
+	}
+	for _, f := range fields {
+		var kept strings.Builder
+		for part := range strings.SplitSeq(f, ";") {
+			part = strings.Trim(part, " \t")
+			if n, v, ok := strings.Cut(part, "="); ok && n == name {
+				if len(values) < maxStickyValues && len(v) <= balancer.MaxCookieLen {
+					values = append(values, []byte(strings.Trim(v, `"`)))
+				} else if len(values) == 0 {
+					values = append(values, []byte("?")) // too long to be one: refused as malformed
+				}
+				continue
+			}
+			if part == "" {
+				continue
+			}
+			if kept.Len() > 0 {
+				kept.WriteString("; ")
+			}
+			kept.WriteString(part)
+		}
+		if kept.Len() > 0 {
+			rest = append(rest, kept.String())
+		}
+	}
+	return values, rest
+}
+
+// setCookie returns the Set-Cookie field that pins a visitor.
+func (st *site) setCookie(c *balancer.Choice, secure bool) string {
+	var b strings.Builder
+	var value [balancer.MaxCookieLen]byte
+	b.Grow(len(st.cookie) + balancer.MaxCookieLen + 64)
+	b.WriteString(st.cookie)
+	b.WriteByte('=')
+	b.Write(st.siteState.pool.AppendCookie(value[:0], c))
+	b.WriteString("; Path=")
+	b.WriteString(st.mount)
+	b.WriteString("; HttpOnly")
+	if secure {
+		b.WriteString("; Secure")
+	}
+	// Browsers drop SameSite=None without Secure, so plain HTTP gets Lax.
+	if st.sameSite == "None" && !secure {
+		b.WriteString("; SameSite=Lax")
+	} else {
+		b.WriteString("; SameSite=")
+		b.WriteString(st.sameSite)
+	}
+	return b.String()
+}
+
+// privateCache returns Cache-Control for an answer that carries a visitor's
+// cookie: a shared cache must not keep it, or it would hand one visitor's pin to
+// everybody. Browsers may cache as before.
+func privateCache(values []string) string {
+	kept := make([]string, 0, 4)
+	private := false
+	connectionTokens(values, func(d string) {
+		name, _, _ := strings.Cut(d, "=")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "public", "s-maxage":
+			return
+		case "private", "no-store":
+			private = true
+		}
+		kept = append(kept, d)
+	})
+	if !private {
+		kept = append(kept, "private")
+	}
+	return strings.Join(kept, ", ")
+}
+
+// lostValue is what an instance reads in SessionLostHeader.
+func lostValue(c *balancer.Choice) string { return "cause=" + c.Lost.String() }
+
+// visitorSeed keys the hash that keeps a first burst together; it means nothing
+// outside the process.
+var visitorSeed = maphash.MakeSeed()
+
+// visitorHash names a visitor who has no cookie yet.
+func visitorHash(c *Client, userAgent string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(visitorSeed)
+	a := c.Addr.As16()
+	_, _ = h.Write(a[:])
+	_, _ = h.WriteString(userAgent)
+	return h.Sum64() | 1
+}
+
+// policyHash is what the policies source and uri go by. It is the same on every
+// proxy, so that they agree.
+func (st *site) policyHash(c *Client, path string) uint64 {
+	switch st.hash {
+	case balancer.Source:
+		a := c.Addr.As16()
+		return xxhash.Sum64(a[:]) | 1
+	case balancer.URI:
+		return xxhash.Sum64String(path) | 1
+	}
+	return 0
+}

@@ -1,0 +1,330 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"slices"
+	"time"
+
+	"portico/balancer"
+	"portico/conf"
+	"portico/membership/catalog"
+)
+
+// Update makes the sites, instances and members of a view the ones that are
+// served. It returns when the table is published; requests that run are not
+// disturbed. A site whose settings do not compile keeps the ones it had, and the
+// error is logged. Views must come in order; an older one is ignored.
+func (s *Server) Update(view *catalog.View) {
+	s.updates.Lock()
+	defer s.updates.Unlock()
+	if s.view != nil && view.Revision < s.view.Revision {
+		return
+	}
+	s.view = view
+	s.rebuildLocked()
+}
+
+// SetStatic replaces the sites of the configuration file. A site of the catalog
+// with the same name wins.
+func (s *Server) SetStatic(sites []conf.Site) {
+	s.updates.Lock()
+	defer s.updates.Unlock()
+	s.statics = slices.Clone(sites)
+	s.rebuildLocked()
+}
+
+// wanted is a site as it should be served next.
+type wanted struct {
+	site    *site
+	specs   []balancer.Spec
+	members []*catalog.Member       // by index of specs; nil for static upstreams
+	states  []catalog.InstanceState // by index of specs; empty for static upstreams
+	details []string                // of the states
+	next    map[string]bool         // instances of a release that is being installed
+	checks  map[string]*site        // settings to check an instance by, where they are not the site's
+}
+
+// rebuildLocked compiles everything and publishes it in an order that never
+// leaves a request without a way: connections exist before an upstream is picked,
+// pools before the table names them, and what has left goes last.
+func (s *Server) rebuildLocked() {
+	now := time.Now().UnixMilli()
+	old := s.table.Load()
+	all := s.wantedSites(old)
+	sites := make(map[string]*site, len(all))
+	revision := int64(0)
+	if s.view != nil {
+		revision = s.view.Revision
+	}
+	for name, w := range all {
+		s.connectLocked(w)
+		if err := s.poolLocked(w, now); err != nil {
+			s.log.Error("update site", "site", name, "error", err)
+			if prev := old.sites[name]; prev != nil {
+				w.site = prev
+			} else {
+				continue
+			}
+		}
+		sites[name] = w.site
+	}
+	t := newTable(revision, sites)
+	for name, w := range all {
+		st := sites[name]
+		if st == nil {
+			continue
+		}
+		for _, u := range st.siteState.pool.Upstreams() {
+			t.byID[u.ID()] = placed{site: st, upstream: u, next: w.next[u.ID()]}
+		}
+		s.observeLocked(w, now)
+	}
+	s.table.Store(t)
+	s.probeLocked(t, all)
+	s.retireLocked(old, t, now)
+}
+
+// wantedSites lists what the view and the file ask for.
+func (s *Server) wantedSites(old *table) map[string]*wanted {
+	all := map[string]*wanted{}
+	for _, c := range s.statics {
+		st, err := compileSettings(c.Name, staticSettings(c))
+		if err != nil {
+			s.log.Error("update static site", "site", c.Name, "error", err)
+			continue
+		}
+		w := &wanted{site: st}
+		for _, u := range c.Upstreams {
+			w.specs = append(w.specs, balancer.Spec{
+				ID: c.Name + "/" + u.Name, Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
+				MaxConns: or(u.Connections, st.maxConns), MaxSessions: st.maxSess, Static: true,
+			})
+			w.members, w.states, w.details = append(w.members, nil), append(w.states, ""), append(w.details, "")
+		}
+		all[c.Name] = w
+	}
+	if s.view == nil {
+		return all
+	}
+	for name, rec := range s.view.Sites {
+		st := old.sites[name]
+		if st == nil || st.source != rec {
+			fresh, err := compileSite(rec)
+			if err != nil {
+				s.log.Error("update site", "site", name, "error", err)
+				if st == nil {
+					continue
+				}
+			} else {
+				st = fresh
+			}
+		}
+		if all[name] != nil {
+			s.log.Warn("a static site has the name of an installed one and is not served", "site", name)
+		}
+		all[name] = &wanted{site: st, next: map[string]bool{}, checks: map[string]*site{}}
+	}
+	s.placeInstances(all)
+	return all
+}
+
+// placeInstances gives each instance of an accepted member to its site, in the
+// order of their ids, so that the same view makes the same pools everywhere.
+func (s *Server) placeInstances(all map[string]*wanted) {
+	ids := make([]string, 0, len(s.view.Instances))
+	for id := range s.view.Instances {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		in := s.view.Instances[id]
+		w, m := all[in.Site], s.view.Members[in.Member]
+		if w == nil || w.site.source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
+			continue
+		}
+		rec := w.site.source
+		if in.Release == rec.Candidate && in.Release != rec.Release {
+			w.next[id] = true
+			if c := s.candidateChecks(rec, in.Release); c != nil {
+				w.checks[id] = c
+			}
+		}
+		w.specs = append(w.specs, balancer.Spec{
+			ID: id, Name: serverName(in.Member, id), Member: in.Member, Addr: m.Addr, Release: in.Release, Zone: m.Zone,
+			Weight: m.Weight, MaxConns: w.site.maxConns, MaxSessions: w.site.maxSess,
+			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
+		})
+		w.members, w.states, w.details = append(w.members, m), append(w.states, in.State), append(w.details, in.Detail)
+	}
+}
+
+// candidateChecks compiles the settings of a release that is being installed: it
+// may be healthy at another path than the one before it.
+func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site {
+	r := s.view.Releases[rec.Name][digest]
+	if r == nil {
+		return nil
+	}
+	set, err := rec.EffectiveFor(r)
+	if err != nil {
+		return nil
+	}
+	st, err := compileSettings(rec.Name, set)
+	if err != nil {
+		return nil
+	}
+	return st
+}
+
+// connectLocked makes the way to each upstream.
+func (s *Server) connectLocked(w *wanted) {
+	for i, spec := range w.specs {
+		var cfg *tls.Config
+		if m := w.members[i]; m != nil {
+			if s.o.AgentTLS == nil {
+				continue
+			}
+			if cfg = s.o.AgentTLS(m.Name); cfg == nil {
+				continue
+			}
+			cfg = cfg.Clone()
+			cfg.ServerName = spec.ID + ".instance"
+		}
+		if v, ok := s.origins.Load(spec.ID); ok {
+			if v.(*origin).same(spec.Addr, cfg) {
+				continue
+			}
+			v.(*origin).close()
+		}
+		s.origins.Store(spec.ID, s.newOrigin(spec.Addr, cfg))
+	}
+}
+
+func (s *Server) newOrigin(addr string, cfg *tls.Config) *origin {
+	c := s.o.Conf.Connections
+	return &origin{
+		addr: addr, tls: cfg, limits: &s.limits, connect: s.o.Conf.Timeouts.Connect.Std(),
+		maxIdle: c.Idle, idleTime: c.IdleTimeout.Std(),
+	}
+}
+
+// poolLocked brings the site's pool up to date, or makes it.
+func (s *Server) poolLocked(w *wanted, now int64) error {
+	c := w.site.pool
+	c.Zone = s.o.Zone
+	pool := s.bal.Pool(w.site.name)
+	if pool == nil {
+		var err error
+		if pool, err = s.bal.NewPool(w.site.name, w.specs, c, now); err != nil {
+			return err
+		}
+	} else if err := pool.Update(w.specs, c, now); err != nil {
+		return err
+	}
+	if prev := s.table.Load().sites[w.site.name]; prev != nil {
+		w.site.siteState = prev.siteState
+	} else if w.site.siteState == nil {
+		w.site.siteState = newSiteState(w.site.name, pool)
+	}
+	return nil
+}
+
+// observeLocked tells the balancer what operators and agents say.
+func (s *Server) observeLocked(w *wanted, now int64) {
+	pool := s.bal.Pool(w.site.name)
+	for i, spec := range w.specs {
+		u, m := pool.Upstream(spec.ID), w.members[i]
+		if u == nil || m == nil {
+			continue
+		}
+		admin, why := balancer.AdminReady, ""
+		switch m.Admin {
+		case catalog.AdminDrain:
+			admin, why = balancer.AdminDrain, "member "+m.Name+" drains"
+		case catalog.AdminMaint:
+			admin, why = balancer.AdminMaint, "member "+m.Name+" is in maintenance"
+		case catalog.AdminReady:
+		}
+		if u.Admin() != admin {
+			u.SetAdmin(admin, why, now)
+		}
+		if before, ok := s.agents[spec.ID]; ok && before == w.states[i] {
+			continue
+		}
+		e := balancer.Evidence{From: balancer.FromAgent, Detail: w.details[i]}
+		switch w.states[i] {
+		case catalog.InstanceHealthy:
+			e.OK = true
+		case catalog.InstanceExited:
+			e.Exited = true
+		case catalog.InstanceStarting:
+			continue
+		case catalog.InstanceFailing:
+		}
+		if u.Observe(e, now).CheckNow {
+			s.probes.now(spec.ID)
+		}
+	}
+}
+
+// probeLocked starts and stops checks so that each upstream of the table has one.
+func (s *Server) probeLocked(t *table, all map[string]*wanted) {
+	s.agents = map[string]catalog.InstanceState{}
+	keep := make(map[string]bool, len(t.byID))
+	for _, w := range all {
+		for i, spec := range w.specs {
+			p, ok := t.byID[spec.ID]
+			if !ok {
+				continue
+			}
+			if w.members[i] != nil {
+				s.agents[spec.ID] = w.states[i]
+			}
+			if w.states[i] == catalog.InstanceStarting || w.states[i] == catalog.InstanceExited {
+				continue // nothing to check yet, or any more
+			}
+			v, ok := s.origins.Load(spec.ID)
+			if !ok {
+				continue
+			}
+			check := p.site.check
+			if c := w.checks[spec.ID]; c != nil {
+				check = c.check
+			}
+			keep[spec.ID] = true
+			s.probes.set(spec.ID, target{upstream: p.upstream, origin: v.(*origin), check: check, member: spec.Member})
+		}
+	}
+	s.probes.only(keep)
+}
+
+// retireLocked lets go of what the new table does not name any more.
+func (s *Server) retireLocked(old, t *table, now int64) {
+	for name, st := range old.sites {
+		if t.sites[name] == nil {
+			s.bal.RemovePool(name, now)
+			st.unregister()
+		}
+	}
+	for id, p := range old.byID {
+		if _, ok := t.byID[id]; ok {
+			continue
+		}
+		v, ok := s.origins.LoadAndDelete(id)
+		if !ok {
+			continue
+		}
+		o := v.(*origin)
+		m := p.upstream.Spec().Member
+		if m != "" && s.view != nil && (s.view.Members[m] == nil || s.view.Members[m].Admission != catalog.Accepted) {
+			o.kill() // no longer trusted: not one more byte
+			continue
+		}
+		o.close()
+	}
+}
+
+// CheckNow has all instances of a member checked at once: the cluster's failure
+// detector says that something happened there. It is a hint and changes no state
+// by itself.
+func (s *Server) CheckNow(member string) { s.probes.member(member) }
