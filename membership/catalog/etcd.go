@@ -65,8 +65,18 @@ type store struct {
 	sessionMu sync.Mutex
 	session   *concurrency.Session // of the locks; nil until the first
 
+	heldMu sync.Mutex
+	held   map[string]*held // locks that this process has or waits for
+
 	closeOnce sync.Once
 	closeErr  error
+}
+
+// held keeps those of one process apart who want the same lock: to etcd they all
+// look like one, because they share a lease.
+type held struct {
+	turn  chan struct{} // holds one token: who takes it has the lock
+	users int           // guarded by store.heldMu
 }
 
 // item is one key with its value and the revision that wrote it.
@@ -90,7 +100,7 @@ func openStore(o Options) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
 	}
-	s := &store{logger: o.Logger, lock: lock, broken: make(chan struct{})}
+	s := &store{logger: o.Logger, lock: lock, broken: make(chan struct{}), held: map[string]*held{}}
 	if err := s.start(o); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -321,6 +331,50 @@ func (s *store) watch(ctx context.Context, revision int64) clientv3.WatchChan {
 // mutex takes the lock called name and returns the call that gives it back. It is
 // bound to a lease, so a process that dies loses it.
 func (s *store) mutex(ctx context.Context, name string) (func(), error) {
+	release, err := s.localTurn(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("lock %q: %w", name, err)
+	}
+	unlock, err := s.clusterLock(ctx, name)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("lock %q: %w", name, err)
+	}
+	return sync.OnceFunc(func() {
+		unlock()
+		release()
+	}), nil
+}
+
+// localTurn waits until nobody else in this process has the lock.
+func (s *store) localTurn(ctx context.Context, name string) (release func(), err error) {
+	s.heldMu.Lock()
+	h := s.held[name]
+	if h == nil {
+		h = &held{turn: make(chan struct{}, 1)}
+		h.turn <- struct{}{}
+		s.held[name] = h
+	}
+	h.users++
+	s.heldMu.Unlock()
+	leave := func() {
+		s.heldMu.Lock()
+		defer s.heldMu.Unlock()
+		if h.users--; h.users == 0 {
+			delete(s.held, name)
+		}
+	}
+	select {
+	case <-h.turn:
+		return func() { h.turn <- struct{}{}; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// clusterLock takes the lock among the processes of the cluster.
+func (s *store) clusterLock(ctx context.Context, name string) (unlock func(), err error) {
 	session, err := s.lockSession(ctx)
 	if err != nil {
 		return nil, err
@@ -331,7 +385,7 @@ func (s *store) mutex(ctx context.Context, name string) (func(), error) {
 	defer stop()
 	m := concurrency.NewMutex(session, "locks/"+name)
 	if err := m.Lock(ctx); err != nil {
-		return nil, fmt.Errorf("lock %q: %w", name, err)
+		return nil, errors.Join(s.err(), err)
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)

@@ -1,0 +1,91 @@
+package certs
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Status is how one host stands.
+type Status struct {
+	Host     string    `json:"host"`
+	Source   string    `json:"source"`             // "acme", "file", "internal", "none"
+	Issuer   string    `json:"issuer,omitempty"`   // common name of who signed
+	NotAfter time.Time `json:"not_after,omitzero"` // zero: there is no certificate
+	Error    string    `json:"error,omitempty"`    // why there is none, or why it was not renewed
+	Next     time.Time `json:"next,omitzero"`      // when it is tried again
+}
+
+// Status returns how every host stands, sorted by name.
+func (m *Manager) Status() []Status {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]Status, 0, len(m.hosts))
+	for name, h := range m.hosts {
+		s := Status{Host: name, Error: h.reason}
+		var c *tls.Certificate
+		switch {
+		case m.fileForLocked(name) != nil:
+			s.Source, c, s.Error = "file", m.fileForLocked(name), ""
+		case h.source == fromInternal:
+			s.Source, c = "internal", m.internal[name]
+		case h.source == fromACME:
+			s.Source, c, s.Next = "acme", m.cached(name), h.next
+			if h.err != nil {
+				s.Error = h.err.Error()
+			}
+		default:
+			s.Source = "none"
+		}
+		if c != nil && c.Leaf != nil {
+			s.NotAfter = c.Leaf.NotAfter
+			s.Issuer = cmp.Or(c.Leaf.Issuer.CommonName, c.Leaf.Issuer.String())
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Host, b.Host) })
+	return out
+}
+
+// HasCertificate reports whether a handshake for host would succeed now with a
+// certificate that has not run out. Redirects to HTTPS depend on it.
+func (m *Manager) HasCertificate(host string) bool {
+	host = normalHost(host)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if c := m.fileForLocked(host); c != nil {
+		return now().Before(c.Leaf.NotAfter)
+	}
+	h := m.hosts[host]
+	if h == nil {
+		return false
+	}
+	switch h.source {
+	case fromInternal:
+		return true // issued at the first handshake
+	case fromACME:
+		c := m.cached(host)
+		return c != nil && now().Before(c.Leaf.NotAfter)
+	}
+	return false
+}
+
+// Renew replaces a host's certificate now, whatever is left of it.
+func (m *Manager) Renew(ctx context.Context, host string) error {
+	host = normalHost(host)
+	m.mu.RLock()
+	h := m.hosts[host]
+	m.mu.RUnlock()
+	if h == nil || h.source != fromACME {
+		return fmt.Errorf("renew certificate of %q: it does not come from an ACME directory", host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*obtainTimeout)
+	defer cancel()
+	if err := m.renew(ctx, host, true); err != nil {
+		return fmt.Errorf("renew certificate of %q: %w", host, err)
+	}
+	return nil
+}
