@@ -77,23 +77,24 @@ func (x Exclude) matchExact(segments []string, folder bool) bool {
 	return false
 }
 
+// matchSegments goes through the path once for each part of the pattern, so
+// that no pattern, however full of "**", takes more than their product.
 func matchSegments(pattern, segments []string) bool {
-	for len(pattern) > 0 {
-		if pattern[0] == "**" {
-			for n := range len(segments) + 1 {
-				if matchSegments(pattern[1:], segments[n:]) {
-					return true
-				}
+	// at[i]: the parts so far match the first i segments.
+	at := make([]bool, len(segments)+1)
+	at[0] = true
+	for _, part := range pattern {
+		next := make([]bool, len(at))
+		for i := range at {
+			switch {
+			case part == "**":
+				next[i] = at[i] || i > 0 && next[i-1]
+			case i > 0 && at[i-1]:
+				ok, err := path.Match(part, segments[i-1])
+				next[i] = ok && err == nil
 			}
-			return false
 		}
-		if len(segments) == 0 {
-			return false
-		}
-		if ok, err := path.Match(pattern[0], segments[0]); !ok || err != nil {
-			return false
-		}
-		pattern, segments = pattern[1:], segments[1:]
+		at = next
 	}
-	return len(segments) == 0
+	return at[len(segments)]
 }
