@@ -1,0 +1,130 @@
+package objects_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"portico/deployhook/objects"
+)
+
+func TestAssemble(t *testing.T) {
+	s := open(t)
+	tree := release(t, s, 200, "")
+	tree.Files[0].Exec = true
+	dir := filepath.Join(t.TempDir(), "site", "release")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	finished := false
+	err := s.Assemble(t.Context(), tree, dir, func(root *os.Root) error {
+		finished = true
+		if _, err := os.Lstat(dir); err == nil {
+			t.Error("the release can be seen before it is whole")
+		}
+		return root.Mkdir("uploads", 0o755)
+	})
+	if err != nil || !finished {
+		t.Fatal(err, finished)
+	}
+	seen := map[string]bool{}
+	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, name)
+		f, ok := tree.Lookup(filepath.ToSlash(rel))
+		b, err := os.ReadFile(name)
+		if !ok || err != nil || objects.Sum(b) != f.Digest {
+			t.Errorf("%s: known %v, %v", rel, ok, err)
+		}
+		fi, err := d.Info()
+		want := fs.FileMode(0o444)
+		if f.Exec {
+			want = 0o555
+		}
+		if runtime.GOOS != "windows" && (err != nil || fi.Mode() != want) {
+			t.Errorf("%s has mode %v, want %v", rel, fi.Mode(), want)
+		}
+		seen[f.Path] = true
+		return nil
+	})
+	if err != nil || len(seen) != len(tree.Files) {
+		t.Errorf("%d of %d files are there, %v", len(seen), len(tree.Files), err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "uploads")); err != nil {
+		t.Error(err)
+	}
+	if err := s.Assemble(t.Context(), tree, dir, func(*os.Root) error { t.Error("a release that is there was made again"); return nil }); err != nil {
+		t.Error(err)
+	}
+
+	// A process that writes into its release must not reach the object.
+	name := filepath.Join(dir, tree.Files[1].Path)
+	if err := os.Chmod(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("defaced"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(tree.Files[1].Digest); err != nil {
+		t.Errorf("writing into a release reached the object: %v", err)
+	}
+}
+
+func TestAssembleRefuses(t *testing.T) {
+	s := open(t)
+	base := t.TempDir()
+	dir := filepath.Join(base, "release")
+	gone := func(what string) {
+		t.Helper()
+		list, err := os.ReadDir(base)
+		if err != nil || len(list) != 0 {
+			t.Errorf("%s: %v is left, %v", what, list, err)
+		}
+	}
+	tree := release(t, s, 50, "")
+	damage(t, s, tree.Files[20].Digest)
+	if err := s.Assemble(t.Context(), tree, dir, nil); !errors.Is(err, objects.ErrCorrupt) {
+		t.Errorf("a damaged object gave %v", err)
+	}
+	gone("damaged")
+	if err := s.Assemble(t.Context(), tree, dir, nil); !errors.Is(err, objects.ErrNotFound) {
+		t.Errorf("after that, %v; want not found, so that it is fetched again", err)
+	}
+	gone("missing")
+	good := release(t, s, 50, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Assemble(ctx, good, dir, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled assembly gave %v", err)
+	}
+	gone("cancelled")
+	mine := errors.New("mine")
+	if err := s.Assemble(t.Context(), good, dir, func(*os.Root) error { return mine }); !errors.Is(err, mine) {
+		t.Errorf("the error of finish became %v", err)
+	}
+	gone("finish")
+	// A tree that nobody checked cannot leave its folder.
+	digest := put(t, s, "x")
+	for _, path := range []string{"../evil", "a/../../evil", "/evil"} {
+		if err := s.Assemble(t.Context(), objects.Tree{Files: []objects.File{{Path: path, Size: 1, Digest: digest}}}, dir, nil); err == nil {
+			t.Errorf("%q was assembled", path)
+		}
+	}
+	gone("evil")
+	// What a killed process left is no obstacle.
+	if err := os.MkdirAll(filepath.Join(dir+objects.TempSuffix, "half"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Assemble(t.Context(), good, dir, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "half")); err == nil {
+		t.Error("the remains of a killed process are in the release")
+	}
+}
