@@ -75,6 +75,7 @@ func (b *Balancer) NewPool(name string, specs []Spec, c Config, now int64) (*Poo
 		return nil, err
 	}
 	b.pools[name] = p
+	b.sessions.born.CompareAndSwap(0, now)
 	return p, nil
 }
 

@@ -76,7 +76,7 @@ type Cookie struct {
 	Issued  int64  // Unix seconds
 	Start   int64  // of the session, Unix seconds
 	Bare    bool   // TOKEN alone, as HAProxy sets it
-	OldKey  bool   // sealed with the key before the newest
+	OldKey  bool   // sealed with the key that will go next
 }
 
 // Sealer seals and opens the cookies of one site. It is immutable and safe for
@@ -85,6 +85,7 @@ type Sealer struct {
 	site string
 	keys [validKeys]siteKey
 	n    int
+	aged bool // the second key is older than the first, not its successor
 }
 
 // siteKey is the HMAC key of one site's cookies with the two pads applied, so
@@ -97,7 +98,7 @@ type siteKey struct {
 }
 
 // NewSealer returns the sealer of a site. The first key signs, the first two
-// are valid, the rest is ignored.
+// are valid, the rest is ignored. See RotateKeys.
 func NewSealer(site string, keys []Key) (*Sealer, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err
@@ -108,6 +109,7 @@ func NewSealer(site string, keys []Key) (*Sealer, error) {
 		m.Write([]byte("portico cookie 1\x00" + site))
 		s.keys[i] = newSiteKey(keys[i], m.Sum(nil))
 	}
+	s.aged = s.n > 1 && !keys[1].Created.After(keys[0].Created)
 	return s, nil
 }
 
@@ -211,7 +213,7 @@ func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
 		if subtle.ConstantTimeCompare(mac[:], raw[sealHead:]) != 1 {
 			return c, RefusedForged
 		}
-		c.OldKey = i > 0
+		c.OldKey = i > 0 && s.aged
 		return c, Honoured
 	}
 	return c, RefusedKey

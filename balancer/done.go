@@ -35,6 +35,11 @@ type Outcome struct {
 	Detail  string // of a failure, one line for people
 }
 
+// unanswered reports whether the client was sent nothing by the upstream.
+func (o *Outcome) unanswered() bool {
+	return o.Result == ConnectFailed || o.Result == ResponseFailed || o.Result == Refused
+}
+
 // admit counts a request in at its upstream, or says that it must wait.
 func (p *Pool) admit(c *Choice, now int64) {
 	if c.Upstream.enter() {
@@ -78,9 +83,12 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 		return Effect{}
 	}
 	c.done = true
-	if c.New && (o.Result == ConnectFailed || o.Result == ResponseFailed || o.Result == Refused) {
+	switch {
+	case c.New && o.unanswered():
 		p.b.sessions.cancel(c.Session) // no answer, so no cookie: it never began
-	} else if c.Session != 0 && o.Total >= time.Second {
+	case c.before != 0 && o.unanswered():
+		p.b.sessions.revert(c) // nor did it move
+	case c.Session != 0 && o.Total >= time.Second:
 		p.b.sessions.keep(c.Session, o.Now, false)
 	}
 	if !c.admitted {
@@ -88,6 +96,12 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	}
 	c.admitted = false
 	p.leave(u, o.Now)
+	if c.Lost != CauseNone && !o.unanswered() {
+		p.Lost[c.Lost].Add(1)
+		if c.home != nil {
+			c.home.Lost[c.Lost].Add(1)
+		}
+	}
 	u.Counters.count(&o)
 	// A reset on an idle connection is how servers close one: it says nothing.
 	if o.Result == ConnectFailed || o.Result == ResponseFailed && !o.Reused {

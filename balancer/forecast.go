@@ -32,7 +32,7 @@ func (s *Sessions) Forecast(ups []*Upstream, now int64) Loss {
 	unpinned := map[*Upstream]bool{}
 	for _, u := range ups {
 		l.InFlight += u.InFlight()
-		l.Recounting = l.Recounting || s.Recounting(u.pool.Config().Idle, now)
+		l.Recounting = l.Recounting || u.recounting(now)
 		in[u.slot] = true
 		unpinned[u] = u.spec.Load().Unpinned
 	}
@@ -94,5 +94,14 @@ func (p *Pool) Load(id string, now int64) (sessions, inflight int, known bool) {
 	if u.spec.Load().Unpinned || t.config.NotSticky {
 		return 0, u.InFlight(), true
 	}
-	return n, u.InFlight(), !p.b.sessions.Recounting(t.config.Idle, now)
+	return n, u.InFlight(), !u.recounting(now)
+}
+
+// recounting reports whether u may have sessions that the table does not know.
+func (u *Upstream) recounting(now int64) bool {
+	s := u.pool.b.sessions
+	if started := u.spec.Load().Started; started > 0 && started >= s.born.Load() && s.born.Load() > 0 {
+		return false
+	}
+	return s.Recounting(u.pool.Config().Idle, now)
 }

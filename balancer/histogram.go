@@ -100,8 +100,12 @@ func (h *Histogram) tick() {
 	h.tickCount, h.tickSum = count, sum
 }
 
-// merge adds the values of another histogram.
+// merge adds the values of another histogram. Recent means are joined by how many
+// values each has.
 func (h *Histogram) merge(o *Histogram) {
+	if n, more := h.total(), o.total(); n+more > 0 {
+		h.recent.Store((h.recent.Load()*n + o.recent.Load()*more) / (n + more))
+	}
 	for i := range o.count {
 		h.count[i].Add(o.count[i].Load())
 	}

@@ -11,9 +11,7 @@ import (
 // keyLen is the length of a session key in bytes.
 const keyLen = 32
 
-// validKeys is how many of the newest keys open cookies: one signs, the one
-// before it is still honoured, so that a rotation ends no session that comes
-// back before the next rotation.
+// validKeys is how many keys open cookies; the first of them signs.
 const validKeys = 2
 
 // Key is one of the cluster's session keys. All proxies share them.
@@ -23,23 +21,28 @@ type Key struct {
 	Created time.Time `json:"created"`
 }
 
-// NewKey makes a key from the system's random source. A rotation gives it the
-// newest key's id plus one (it may wrap around) and puts it first.
+// NewKey makes a key from the system's random source.
 func NewKey(id uint8, created time.Time) Key {
 	k := Key{ID: id, Secret: make([]byte, keyLen), Created: created}
 	rand.Read(k.Secret) // never fails, see crypto/rand
 	return k
 }
 
-// RotateKeys returns keys with a fresh one in front and those dropped that no
-// cookie can use any more. With no keys it returns the first one.
+// RotateKeys returns keys one step further. A rotation has two steps, because not
+// all proxies learn of a key at the same moment: first a fresh key takes the
+// second place, where it opens cookies and seals none; then, once every proxy has
+// it, it changes places with the first. Steps further apart than a session's
+// greatest idle time end no session. With no keys RotateKeys returns the first one.
 func RotateKeys(keys []Key, now time.Time) []Key {
-	var id uint8 = 1
-	if len(keys) > 0 {
-		id = keys[0].ID + 1
+	switch {
+	case len(keys) == 0:
+		return []Key{NewKey(1, now)}
+	case len(keys) > 1 && keys[1].Created.After(keys[0].Created):
+		return []Key{keys[1], keys[0]}
+	case len(keys) > 1:
+		return []Key{keys[0], NewKey(max(keys[0].ID, keys[1].ID)+1, now)}
 	}
-	out := append([]Key{NewKey(id, now)}, keys...)
-	return out[:min(len(out), validKeys)]
+	return []Key{keys[0], NewKey(keys[0].ID+1, now)}
 }
 
 // DecodeKeys reads the JSON form of a list of keys, newest first.

@@ -73,6 +73,7 @@ type Choice struct {
 	issued   int64 // Unix seconds, for the cookie
 	app      uint64
 	home     *Upstream // that lost the session
+	before   int64     // issue of the cookie that named home; 0: not moved
 }
 
 // Admitted reports whether the request has its place at the upstream: always,
@@ -208,7 +209,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	key := mix(r.Visitor ^ p.hash)
 	b := p.b.bursts.lock(key)
 	f := b.find(key, r.Now)
-	if f != nil && f.up.takes(r) {
+	if f != nil && p.joins(f, r) {
 		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue = f.up, f.session, f.start, true, true
 		b.mu.Unlock()
 		c.Lost = CauseNone
@@ -223,15 +224,18 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	b.mu.Unlock()
 }
 
+// joins reports whether a request can join the first one of its visitor. An
+// upstream that is not known to be up may have refused that one.
+func (p *Pool) joins(f *firstVisit, r *Request) bool {
+	return f.up.takes(r) && (f.up.State() == Up || p.b.sessions.lookup(f.session).known)
+}
+
 // begin makes a session on the upstream that was chosen.
 func (p *Pool) begin(r *Request, c *Choice) {
 	c.Session, c.Start, c.New, c.Issue = p.b.rand()|1, r.Now/1000, true, true
 	p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 	p.NewSessions.Add(r.Now)
-	if c.Lost != CauseNone {
-		p.Lost[c.Lost].Add(1)
-	}
 }
 
 // takes reports whether u may continue a session for r.
@@ -285,30 +289,44 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		c.Session, c.Start, c.Issue = 0, 0, false
 		p.arrive(t, r, c)
 		return
-	case f.up != home && f.up != nil:
-		// The session has moved, and this cookie is from before, or its
-		// instance has left the pool.
+	case f.up != home && f.up != nil && k.Issued < f.issued:
+		// The session has moved, and this cookie is from before.
 		home, c.Issue, c.issued = f.up, true, max(c.issued, f.issued)
 	}
-	if home == nil {
-		p.move(t, r, c, &k, nil, CauseUnknown)
-		return
-	}
-	cause := home.loss(r)
-	if cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
-		cause = CauseOperator
+	was := p.lossOf(t, r, &k, home)
+	if was.cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
+		was.cause = CauseOperator
 	}
 	switch {
-	case cause == CauseNone:
+	case was.cause == CauseNone:
 		c.Upstream, c.Pinned = home, true
 		if r.Safe && p.wantsAway(t, home) {
 			p.shift(t, r, c, &k, home)
 		}
-	case cause == CauseNetwork && r.Patient && home.State() == Suspect:
+	case was.cause == CauseNetwork && r.Patient && home.State() == Suspect:
 		c.Upstream, c.Pinned, c.Await = home, true, true
 	default:
-		p.move(t, r, c, &k, home, cause)
+		was.before = k.Issued
+		k.Issued = max(k.Issued, f.issued)
+		p.move(t, r, c, &k, was)
 	}
+}
+
+// loss is an instance that a session is or was on, and why it cannot go on there.
+type loss struct {
+	up    *Upstream // nil: nobody knows it any more
+	cause Cause     // CauseNone: it can
+	from  string    // its name
+
+	before int64 // issue of the cookie that names it, Unix seconds
+}
+
+func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
+	if u != nil {
+		return loss{up: u, cause: u.loss(r), from: u.spec.Load().Name}
+	}
+	cause, name := t.gone.cause(k.Token)
+	return loss{cause: cause, from: name}
 }
 
 // wantsAway reports whether a session on u had better be elsewhere once that costs
@@ -330,6 +348,7 @@ func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream)
 		return
 	}
 	c.Upstream, c.Pinned = to, false
+	c.home, c.before = home, k.Issued
 	p.settle(r, c, k)
 	p.Shifted.Add(1)
 }
@@ -374,7 +393,6 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 		// A long stream keeps a session alive without sending cookies.
 		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
 			refused = Honoured
-			k.Issued = f.issued
 		}
 	}
 	var home *Upstream
@@ -385,8 +403,14 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 		}
 	}
 	if refused != Honoured {
-		if refused == RefusedKey && c.Lost == CauseNone {
-			c.Lost = CauseKey
+		if refused == RefusedKey {
+			// Nobody vouches for the times in it, but only its sender
+			// would be deceived by them.
+			if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != Honoured {
+				refused = old
+			} else {
+				c.Lost = CauseKey
+			}
 		}
 		p.refuse(c, refused)
 		return k, nil, false
@@ -394,7 +418,7 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 	if k.Bare {
 		p.adopt(t, r, &k, home)
 	}
-	c.Lost, c.Refused = CauseNone, Honoured
+	c.Lost, c.Refused = CauseNone, Honoured // of the cookies before this one
 	return k, home, true
 }
 
@@ -422,23 +446,17 @@ func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream) {
 }
 
 // move places a visitor whose instance cannot go on: once, and for good.
-func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, home *Upstream, cause Cause) {
-	from := ""
-	if home != nil {
-		from = home.spec.Load().Name
-	} else {
-		cause, from = t.gone.cause(k.Token)
-	}
-	if home != nil && home.spec.Load().Unpinned {
-		if u := p.sibling(t, r, home); u != nil {
-			c.Upstream, c.Pinned = u, true
+func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+	if was.up != nil && was.up.spec.Load().Unpinned {
+		if u := p.sibling(t, r, was.up); u != nil {
+			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
 			p.settle(r, c, k)
 			return
 		}
 	}
 	// All proxies and all parallel requests of this visitor must agree on the
 	// new place without asking each other, so it follows from the session's id.
-	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: home}
+	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
 	var u *Upstream
 	if len(t.ready.up) > 0 {
 		for u = t.ready.rendezvous(&q, maxLoad); u != nil && !u.takeSeat(c); {
@@ -446,15 +464,14 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, home *Upstream, 
 		}
 	}
 	if u == nil {
-		p.stranded(t, r, c, home, cause)
+		p.stranded(t, r, c, was)
 		return
 	}
-	c.Upstream, c.Lost, c.LostFrom, c.home = u, cause, from, home
-	p.settle(r, c, k)
-	p.Lost[cause].Add(1)
-	if home != nil {
-		home.Lost[cause].Add(1)
+	c.Upstream, c.Lost, c.LostFrom, c.home, c.before = u, was.cause, was.from, was.up, was.before
+	if was.up != nil && was.up.spec.Load().Unpinned {
+		c.Lost, c.LostFrom = CauseNone, "" // there was nothing to lose
 	}
+	p.settle(r, c, k)
 }
 
 // settle notes a move, with a cookie that is newer than the one before.
@@ -468,9 +485,9 @@ func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
 // stranded handles a visitor whose instance is lost while no other is up. An
 // instance that lacks the session's state is no help, so there is only the own
 // one, if it may still live.
-func (p *Pool) stranded(t *table, r *Request, c *Choice, home *Upstream, cause Cause) {
-	if home != nil && (cause == CauseMember || cause == CauseNetwork) && !home.gone.Load() && !excluded(r.Exclude, home) {
-		c.Upstream, c.Pinned, c.FailOpen = home, true, true
+func (p *Pool) stranded(t *table, r *Request, c *Choice, was loss) {
+	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !excluded(r.Exclude, was.up) {
+		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
 		p.FailOpen.Add(1)
 		return
 	}

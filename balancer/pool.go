@@ -58,6 +58,7 @@ type Pool struct {
 
 	now   atomic.Pointer[table]
 	turn  atomic.Uint64 // of round robin
+	rate  Rate          // requests; filled in by tick, for the peak
 	retry retryBudget
 	queue queue
 	PoolCounters
@@ -303,12 +304,15 @@ func (u *Upstream) tier(zone string) int {
 func (p *Pool) tick(now int64) {
 	t := p.now.Load()
 	refresh := t.ramping
+	var second uint32
 	for _, u := range t.all {
 		u.Counters.tick(now)
+		second += u.Rate.lastSecond(now)
 		if u.rest(t.config.Health, now) {
 			refresh = true
 		}
 	}
+	p.rate.peak(second)
 	if refresh {
 		p.refresh(now)
 	}

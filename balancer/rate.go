@@ -26,8 +26,7 @@ func (r *Rate) turn(second int64) {
 	}
 	n := r.cur.Swap(0)
 	r.total.Add(uint64(n))
-	for m := r.max.Load(); n > m && !r.max.CompareAndSwap(m, n); m = r.max.Load() {
-	}
+	r.peak(n)
 	if s+1 != second {
 		n = 0
 	}
@@ -47,3 +46,14 @@ func (r *Rate) Max() uint32 { return max(r.max.Load(), r.cur.Load()) }
 
 // Total returns the number of events ever counted.
 func (r *Rate) Total() uint64 { return r.total.Load() + uint64(r.cur.Load()) }
+
+// lastSecond returns the events of the last whole second.
+func (r *Rate) lastSecond(now int64) uint32 {
+	r.turn(now / 1000)
+	return r.prev.Load()
+}
+
+func (r *Rate) peak(n uint32) {
+	for m := r.max.Load(); n > m && !r.max.CompareAndSwap(m, n); m = r.max.Load() {
+	}
+}

@@ -290,6 +290,27 @@ func (s *Sessions) move(v use, now int64) {
 	s.relocate(e, v.up)
 }
 
+// revert undoes a move whose target did not answer, unless something newer has
+// happened.
+func (s *Sessions) revert(c *Choice) {
+	h := mix(c.Session)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(c.Session, h)
+	if i < 0 {
+		return
+	}
+	e := &sh.e[i]
+	if e.slot() != c.Upstream.slot || e.issued != toStamp(c.issued) {
+		return
+	}
+	e.issued = toStamp(c.before)
+	if c.home != nil {
+		s.relocate(e, c.home)
+	}
+}
+
 // keep notes that a session is in use, as long streams do, and that a cookie may be
 // outstanding that was issued now.
 func (s *Sessions) keep(id uint64, now int64, issued bool) {
