@@ -15,6 +15,7 @@ type Counters struct {
 	ConnectErrors atomic.Uint64
 	ResponseFails atomic.Uint64
 	Retries       atomic.Uint64 // requests tried again after failing here
+	Redispatches  atomic.Uint64 // of these, on another upstream
 	ClientAborts  atomic.Uint64
 	ServerAborts  atomic.Uint64
 	TimeOuts      atomic.Uint64
@@ -37,7 +38,7 @@ func (c *Counters) histograms() [4]*Histogram {
 // sums returns the plain totals in a fixed order.
 func (c *Counters) sums() []*atomic.Uint64 {
 	list := []*atomic.Uint64{
-		&c.Picked, &c.BytesIn, &c.BytesOut, &c.ConnectErrors, &c.ResponseFails, &c.Retries,
+		&c.Picked, &c.BytesIn, &c.BytesOut, &c.ConnectErrors, &c.ResponseFails, &c.Retries, &c.Redispatches,
 		&c.ClientAborts, &c.ServerAborts, &c.TimeOuts, &c.Connects, &c.Reuses,
 	}
 	for i := range c.Status {

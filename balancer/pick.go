@@ -88,6 +88,8 @@ func (p *Pool) Pick(r *Request) Choice {
 	if len(r.Exclude) == 0 {
 		p.Requests.Add(1)
 		p.retry.earn(int64(t.config.Retry))
+	} else {
+		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
 	}
 	switch {
 	case t.config.NotSticky:

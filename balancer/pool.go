@@ -56,11 +56,13 @@ type Pool struct {
 	name string
 	hash uint64 // of the name
 
-	now   atomic.Pointer[table]
-	turn  atomic.Uint64 // of round robin
-	rate  Rate          // requests; filled in by tick, for the peak
-	retry retryBudget
-	queue queue
+	now  atomic.Pointer[table]
+	turn atomic.Uint64 // of round robin
+	rate Rate          // requests; filled in by tick, for the peak
+
+	inflightMax atomic.Int64 // of all upstreams together, seen by tick
+	retry       retryBudget
+	queue       queue
 	PoolCounters
 
 	mu     sync.Mutex // guards replacing the table, and what follows
@@ -305,14 +307,17 @@ func (p *Pool) tick(now int64) {
 	t := p.now.Load()
 	refresh := t.ramping
 	var second uint32
+	var inflight int64
 	for _, u := range t.all {
 		u.Counters.tick(now)
 		second += u.Rate.lastSecond(now)
+		inflight += u.inflight.Load()
 		if u.rest(t.config.Health, now) {
 			refresh = true
 		}
 	}
 	p.rate.peak(second)
+	raise(&p.inflightMax, inflight)
 	if refresh {
 		p.refresh(now)
 	}

@@ -7,13 +7,13 @@ import (
 
 // Totals are the counters of an upstream, or the sum of those of a pool.
 type Totals struct {
-	Requests, Picked                uint64 // sent there; of these, placed by the policy
+	Total, Picked                   uint64 // requests sent there; of these, placed by the policy
 	BytesIn, BytesOut               uint64 // of the client's side
 	Status1xx, Status2xx, Status3xx uint64
 	Status4xx, Status5xx            uint64
 	StatusOther                     uint64
 	ConnectErrors, ResponseErrors   uint64 // HAProxy's econ, eresp
-	Retries                         uint64 // requests tried again after failing here
+	Retries, Redispatches           uint64 // requests tried again after failing here; of these, on another upstream
 	ClientAborts, ServerAborts      uint64
 	TimeOuts                        uint64
 	Connects, Reuses                uint64            // connections made, requests on idle ones
@@ -70,33 +70,33 @@ type PoolSnapshot struct {
 	DownTime           time.Duration
 	Downs              uint64
 
-	Active, Backup  int     // usable upstreams of each kind
-	Weight          int     // effective, of all usable ones
-	InFlight        int     // requests
-	Sessions        int     // live, idle ones too, as far as the table knows
-	Recounting      bool    // the table is younger than the idle time: there may be more
-	Queued          int     // requests that wait and belong to no upstream
-	QueuedMax       int     // peak of Queued
-	Waiting         int     // requests that wait, in all
-	Rate, RateMax   float64 // requests a second
-	Arrived         uint64  // requests that came, without second attempts
-	NewSessions     uint64
-	NewSessionRate  float64
-	NewSessionMax   float64
-	FailOpen        uint64 // requests to an upstream not known to be up
-	Bursts          uint64 // requests that joined another's first visit
-	Shifted         uint64 // sessions that changed the instance at a safe moment
-	Redispatched    uint64 // second attempts (HAProxy's wredis)
-	RetriesRefused  uint64
-	QueueFull       uint64
-	QueueTimeouts   uint64
-	CookieRefused   map[string]uint64 // by cause
-	SessionsLost    map[string]uint64 // by cause
-	WithoutUpstream map[string]uint64 // requests that found none, by reason
+	Active, Backup int     // usable upstreams of each kind
+	Weight         int     // effective, of all usable ones
+	InFlight       int     // requests
+	Sessions       int     // live, idle ones too, as far as the table knows
+	Recounting     bool    // the table is younger than the idle time: there may be more
+	Queued         int     // requests that wait and belong to no upstream
+	QueuedMax      int     // peak of Queued
+	Waiting        int     // requests that wait, in all
+	Rate, RateMax  float64 // requests a second
+	Arrived        uint64  // requests that came, without second attempts
+	NewSessions    uint64
+	NewSessionRate float64
+	NewSessionMax  float64
+	FailOpen       uint64 // requests to an upstream not known to be up
+	Bursts         uint64 // requests that joined another's first visit
+	Shifted        uint64 // sessions that changed the instance at a safe moment
+	SecondAttempts uint64
+	RetriesRefused uint64
+	QueueFull      uint64
+	QueueTimeouts  uint64
+	Refused        map[string]uint64 // cookies not honoured, by cause
+	Lost           map[string]uint64 // sessions, by cause
+	Nothing        map[string]uint64 // requests that found no upstream, by reason
 
-	// Totals are over all upstreams, also those that have left. Its LastUsed is
-	// the latest of them.
-	Totals
+	// Sum has the counters of all upstreams, also of those that have left, and
+	// nothing else.
+	Sum UpstreamSnapshot
 }
 
 // Snapshot returns the upstream as it is at now (Unix milliseconds).
@@ -179,10 +179,10 @@ func step(word string, at, of int) string {
 
 func (c *Counters) totals() Totals {
 	t := Totals{
-		Requests: c.Rate.Total(), Picked: c.Picked.Load(), BytesIn: c.BytesIn.Load(), BytesOut: c.BytesOut.Load(),
+		Total: c.Rate.Total(), Picked: c.Picked.Load(), BytesIn: c.BytesIn.Load(), BytesOut: c.BytesOut.Load(),
 		StatusOther: c.Status[0].Load(), Status1xx: c.Status[1].Load(), Status2xx: c.Status[2].Load(),
 		Status3xx: c.Status[3].Load(), Status4xx: c.Status[4].Load(), Status5xx: c.Status[5].Load(),
-		ConnectErrors: c.ConnectErrors.Load(), ResponseErrors: c.ResponseFails.Load(), Retries: c.Retries.Load(),
+		ConnectErrors: c.ConnectErrors.Load(), ResponseErrors: c.ResponseFails.Load(), Retries: c.Retries.Load(), Redispatches: c.Redispatches.Load(),
 		ClientAborts: c.ClientAborts.Load(), ServerAborts: c.ServerAborts.Load(), TimeOuts: c.TimeOuts.Load(),
 		Connects: c.Connects.Load(), Reuses: c.Reuses.Load(), LastUsed: c.LastUsed.Load(),
 		Lost:      make(map[string]uint64, causes),
@@ -204,18 +204,18 @@ func (p *Pool) Snapshot(now int64) PoolSnapshot {
 		Waiting:    int(p.queue.waiting.Load()), Arrived: p.Requests.Load(),
 		NewSessions: p.NewSessions.Total(), NewSessionRate: p.NewSessions.PerSecond(now), NewSessionMax: float64(p.NewSessions.Max()),
 		FailOpen: p.FailOpen.Load(), Bursts: p.Bursts.Load(), Shifted: p.Shifted.Load(),
-		Redispatched: p.Retries.Load(), RetriesRefused: p.RetriesRefused.Load(),
+		SecondAttempts: p.Retries.Load(), RetriesRefused: p.RetriesRefused.Load(),
 		QueueFull: p.QueueFull.Load(), QueueTimeouts: p.QueueTimeouts.Load(),
-		CookieRefused: make(map[string]uint64, refusals), SessionsLost: make(map[string]uint64, causes), WithoutUpstream: make(map[string]uint64, nones),
+		Refused: make(map[string]uint64, refusals), Lost: make(map[string]uint64, causes), Nothing: make(map[string]uint64, nones),
 	}
 	for _, r := range Refusals() {
-		s.CookieRefused[r.String()] = p.Refused[r].Load()
+		s.Refused[r.String()] = p.Refused[r].Load()
 	}
 	for _, c := range Causes() {
-		s.SessionsLost[c.String()] = p.Lost[c].Load()
+		s.Lost[c.String()] = p.Lost[c].Load()
 	}
 	for n := NoneEmpty; n < nones; n++ {
-		s.WithoutUpstream[n.String()] = p.Nothing[n].Load()
+		s.Nothing[n.String()] = p.Nothing[n].Load()
 	}
 	p.queue.mu.Lock()
 	s.Queued, s.QueuedMax = p.queue.anyone.n, p.queue.most
@@ -250,7 +250,7 @@ func (p *Pool) sum(s *PoolSnapshot, t *table, now int64) {
 		}
 	}
 	s.RateMax = float64(p.rate.Max())
-	s.Totals = all.totals()
+	s.Sum = UpstreamSnapshot{Name: "BACKEND", Totals: all.totals(), InFlight: s.InFlight, InFlightMax: int(p.inflightMax.Load()), Rate: s.Rate, RateMax: s.RateMax}
 	s.LastChange, s.Downs = since(state.since, now), state.downs
 	down := state.down
 	if !state.up {
