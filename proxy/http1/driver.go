@@ -1,0 +1,71 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Driver moves bytes for exchanges. Packages loop and conn provide one each; they behave alike byte for byte.
+type Driver interface {
+	// Serve accepts and serves until Shutdown or until ctx is done, and returns when nothing is left running. It closes the listeners.
+	Serve(ctx context.Context) error
+	// Shutdown stops accepting, lets running exchanges finish until ctx is done, then cuts them.
+	Shutdown(ctx context.Context) error
+	Stats() Stats
+}
+
+// Listener is a bound socket and how its connections begin.
+type Listener struct {
+	net.Listener
+	TLS       *tls.Config    // nil: plain
+	ProxyFrom []netip.Prefix // sources that must open connections with a PROXY protocol header, version 1 or 2
+}
+
+// Options for a driver. Zero values mean the defaults named.
+type Options struct {
+	Config
+	Listeners []Listener
+	// Handover takes a connection that a Handler gave away or that negotiated another protocol ("h2"). For TLS it is a *tls.Conn with
+	// its handshake done. Nil: such connections are closed.
+	Handover   func(c net.Conn)
+	Loops      int           // event loops, 0: one for each of GOMAXPROCS; loop only
+	MaxConns   int           // client connections in all, 0: no limit but the descriptors; 503 beyond
+	Handshakes int           // TLS handshakes at once, 0: 4096; the connection is closed beyond
+	Handshake  time.Duration // for a TLS handshake or PROXY header, 0: 10 s
+	NoSplice   bool          // never move bodies inside the kernel
+	Logger     *slog.Logger  // nil: discard
+}
+
+// WithDefaults returns o with every zero value set.
+func (o Options) WithDefaults() Options {
+	o.Config = o.Config.WithDefaults()
+	if o.Handshake <= 0 {
+		o.Handshake = 10 * time.Second
+	}
+	if o.Handshakes <= 0 {
+		o.Handshakes = 4096
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Stats of a driver since it began.
+type Stats struct {
+	Accepted    uint64 // client connections
+	Refused     uint64 // with 503, for MaxConns or for want of descriptors
+	Clients     int64  // open now
+	Upstreams   int64  // open now
+	Handshakes  uint64 // TLS, with clients
+	BadTLS      uint64 // of those, failed
+	Latency     [LatencyBuckets]uint64
+	SlowestTurn time.Duration
+}
+
+// LatencyBuckets of Stats.Latency: turns of a loop that took less than 1 µs << i; the last one holds all longer ones.
+const LatencyBuckets = 20

@@ -1,0 +1,296 @@
+package http1
+
+// Space returns where to read bytes of a side into.
+func (x *Exchange) Space(s Side) []byte {
+	if s == Up {
+		if !x.headDone && x.down.in != nil && x.down.w == len(x.down.in) && x.down.r == 0 {
+			x.down.grow(2 * len(x.down.in))
+		}
+		return x.down.space(bodyBuffer)
+	}
+	f := &x.up
+	switch {
+	case x.phase == phaseLinger:
+		f.base, f.r, f.w = 0, 0, 0
+		return f.space(smallBuffer)
+	case x.phase == phaseHead:
+		if f.in != nil && f.w == len(f.in) && f.r == 0 {
+			f.grow(x.conf.Limits.Head + 1024)
+		}
+	case x.headBuf == nil && f.in != nil && len(f.in)-f.base-(f.w-f.r) < bodyBuffer/2 && (f.left > int64(len(f.in)-f.base) || f.mode != bodyLength):
+		// The head stays where it is; the rest of a larger body comes in a buffer of its own.
+		x.headBuf = f.in
+		b := x.mem.Get(bodyBuffer)
+		n := copy(b, f.in[f.r:f.w])
+		f.in, f.r, f.w, f.base, f.dirty = b, 0, n, 0, true
+	}
+	return f.space(smallBuffer)
+}
+
+// Read says that n bytes came into Space.
+func (x *Exchange) Read(s Side, n int, res Result) {
+	if s == Up {
+		x.readUpstream(n, res)
+		return
+	}
+	if res == Blocked {
+		x.can &^= ReadClient
+	}
+	if x.phase == phaseLinger {
+		x.lingered += n
+		if res == EOF || res == Failed || x.lingered > 256<<10 {
+			x.phase = phaseClose
+		}
+		return
+	}
+	f := &x.up
+	if n > 0 {
+		if x.phase == phaseHead && f.r == f.w {
+			x.headSince = x.now
+		}
+		f.w += n
+		if x.phase == phaseActive {
+			x.hold = false // the client does not wait
+			x.reads.moved(x.now, n)
+		}
+	}
+	if n == 0 && res == Blocked && x.phase == phaseHead && f.r == f.w && f.base == 0 {
+		f.freeIn()
+	}
+	if res == EOF {
+		f.eof = true
+		x.can &^= ReadClient
+	}
+	if res == Failed {
+		x.clientLost()
+	}
+}
+
+func (x *Exchange) readUpstream(n int, res Result) {
+	if x.phase != phaseActive || !x.has {
+		return
+	}
+	if res == Blocked {
+		x.can &^= ReadUpstream
+	}
+	if n > 0 {
+		x.heard = true
+		x.down.w += n
+		x.upSince = x.now
+		x.step(StepReadUpstream, n)
+		if x.down.eof {
+			return
+		}
+	}
+	switch res {
+	case EOF:
+		x.down.eof = true
+		x.can &^= ReadUpstream
+		x.upstreamEnded()
+	case Failed:
+		if x.tunnel {
+			x.cut(CauseUpstream, NoFault)
+			return
+		}
+		x.down.eof = true
+		if x.headDone && x.down.mode == bodyClose {
+			x.cut(CauseUpstream, NoFault) // only an orderly end completes it
+			return
+		}
+		x.upstreamEnded()
+	case More, Blocked:
+	}
+}
+
+// upstreamEnded: what the end of the upstream's bytes means depends on how the answer is framed.
+func (x *Exchange) upstreamEnded() {
+	if x.tunnel {
+		return
+	}
+	if !x.advance() {
+		return
+	}
+	if x.down.done {
+		return
+	}
+	if x.headDone && x.down.mode == bodyClose {
+		return
+	}
+	if x.headDone && x.down.pending() && x.canComplete() {
+		return
+	}
+	x.brokenUpstream()
+}
+
+// canComplete reports whether the rest of the answer is already buffered behind output that is still to be written.
+func (x *Exchange) canComplete() bool {
+	f := &x.down
+	rest := f.w - f.r - f.direct
+	switch f.mode {
+	case bodyLength:
+		return int64(rest) >= f.left
+	case bodyChunked:
+		probe := f.chunk
+		in := f.in[f.r+f.direct : f.w]
+		for len(in) > 0 && !probe.Done() {
+			skip, n, _, fault := probe.Next(in, &x.conf.Limits)
+			if fault != NoFault || skip+n == 0 {
+				break
+			}
+			in = in[skip+n:]
+		}
+		return probe.Done()
+	case bodyNone, bodyClose, bodyTunnel:
+	}
+	return true
+}
+
+// brokenUpstream: the connection ended or broke before the answer was complete.
+func (x *Exchange) brokenUpstream() {
+	if x.headDone {
+		x.cut(CauseUpstream, NoFault)
+		return
+	}
+	stale := x.reused && !x.heard
+	why := Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard}
+	if stale && why.Retry {
+		// It was closed while idle: the same upstream, a connection of our own, and not counted as a failure.
+		x.fresh = true
+		x.rewind()
+		x.rec.Attempts--
+		x.connect()
+		return
+	}
+	x.failed(why)
+}
+
+// mayRepeat reports whether the request may be sent once more (RFC 9110, 9.2.2): nothing was sent, or the method is idempotent and the
+// whole of it is still here.
+func (x *Exchange) mayRepeat() bool {
+	if x.noRetry || x.headDone {
+		return false
+	}
+	return !x.sentUp || x.req.Idempotent() && !x.up.dirty && x.headBuf == nil
+}
+
+// rewind makes the request's body start over.
+func (x *Exchange) rewind() {
+	x.up.freeOut()
+	x.up.direct, x.up.piped = 0, 0
+	x.up.r = x.up.base
+	x.up.chunk = Chunked{}
+	x.up.bytes = 0
+	x.upBroken = false
+	x.rec.Sent = 0
+	x.frameRequest()
+	x.down.freeIn()
+	x.down.freeOut()
+	x.down.reset()
+	x.hold = false
+}
+
+// Wrote says that n bytes of Pending were written.
+func (x *Exchange) Wrote(s Side, n int, res Result) {
+	if s == Up {
+		x.wroteUpstream(n, res)
+		return
+	}
+	x.down.wrote(n)
+	x.rec.BytesOut += int64(n)
+	x.writes.moved(x.now, n)
+	if !x.down.pending() {
+		x.upSince = x.now // until now it waited for the client
+	}
+	if res == Blocked {
+		x.can &^= WriteClient
+		if x.down.pending() {
+			x.writes.wait(x.now)
+		}
+	}
+	if res == Failed || res == EOF {
+		x.clientLost()
+	}
+}
+
+func (x *Exchange) wroteUpstream(n int, res Result) {
+	if n > 0 {
+		x.sentUp = true
+		x.up.wrote(n)
+		x.upSince = x.now
+		x.step(StepWriteUpstream, n)
+	}
+	if res == Blocked {
+		x.can &^= WriteUpstream
+	}
+	if res == Failed || res == EOF {
+		// An answer may have been sent before the upstream stopped reading: look for it, send no more.
+		if x.tunnel {
+			x.cut(CauseUpstream, NoFault)
+			return
+		}
+		x.upBroken = true
+		x.up.freeOut()
+		x.up.direct = 0
+		x.can |= ReadUpstream
+	}
+}
+
+// Pending returns what to write to a side: head first, then body.
+func (x *Exchange) Pending(s Side) (head, body []byte) {
+	if s == Up {
+		return x.up.slices()
+	}
+	return x.down.slices()
+}
+
+// ClientGone says that the client's connection was reset; an end of its bytes is reported by Read.
+func (x *Exchange) ClientGone() { x.clientLost() }
+
+func (x *Exchange) clientLost() {
+	x.gone = true
+	switch x.phase {
+	case phaseOver, phaseAbort, phaseClose:
+		return
+	case phaseHead, phaseLinger, phaseHandover:
+		x.phase = phaseClose
+		return
+	case phaseParked, phaseConnect, phaseActive:
+	}
+	if x.tunnel {
+		x.record(CauseNone, NoFault)
+	} else {
+		x.record(CauseClient, NoFault)
+	}
+	x.phase = phaseAbort
+}
+
+// Abandon ends the exchange because the driver stops.
+func (x *Exchange) Abandon() {
+	if x.phase == phaseOver {
+		return
+	}
+	x.record(CauseShutdown, NoFault)
+	x.phase = phaseAbort
+}
+
+// cut ends an answer in the middle. The connection is reset: without a length, that is all that tells the client.
+func (x *Exchange) cut(cause Cause, fault Fault) {
+	x.step(StepFail, int(cause))
+	x.record(cause, fault)
+	x.phase = phaseAbort
+}
+
+// record reports the request as finished, once.
+func (x *Exchange) record(cause Cause, fault Fault) {
+	if !x.routed {
+		return
+	}
+	x.routed = false
+	x.rec.Cause, x.rec.Fault, x.rec.End = cause, fault, x.now
+	x.rec.BytesIn = x.up.bytes
+	if x.rec.Start == 0 {
+		x.rec.Start = x.rec.Routed
+	}
+	x.step(StepFinish, int(cause))
+	x.conf.Handler.Finished(&x.req, &x.peer, &x.dec, &x.rec)
+}

@@ -1,0 +1,668 @@
+package http1
+
+import (
+	"net/netip"
+)
+
+// Op is what an exchange wants its driver to do next.
+type Op uint8
+
+// The operations. After each the driver reports what came of it with the method named here, then asks Next again.
+const (
+	OpWait            Op = iota // nothing until an event or Deadline
+	OpIdle                      // between requests, nothing buffered: Release is possible
+	OpReadClient                // read into Space, report with Read
+	OpWriteClient               // write Pending, report with Wrote
+	OpConnect                   // connect to Upstream (freshly if Fresh), report with Connected or ConnectFailed
+	OpReadUpstream              // as for the client
+	OpWriteUpstream             //
+	OpSpliceDown                // move up to SpliceLeft bytes from upstream to client, report with Spliced
+	OpSpliceUp                  // from client to upstream
+	OpShutUpstream              // half-close: the client has ended its side of a tunnel; no report
+	OpShutClient                // half-close: the upstream has ended, or the client is refused and should stop; no report
+	OpReleaseUpstream           // the connection may serve other requests; no report
+	OpDropUpstream              // close it; no report
+	OpClose                     // close the client's connection when what was written is flushed; the exchange is over
+	OpAbort                     // reset it, so that a cut answer cannot look complete; the exchange is over
+	OpHandover                  // give the connection away with Leftover; the exchange is over
+)
+
+// Side of an exchange.
+type Side uint8
+
+// The two sides.
+const (
+	Client Side = iota
+	Up
+)
+
+// Ready is a set of things that would not block.
+type Ready uint8
+
+// What can be done without blocking.
+const (
+	ReadClient Ready = 1 << iota
+	WriteClient
+	ReadUpstream
+	WriteUpstream
+)
+
+// Result of a read or write.
+type Result uint8
+
+// The results.
+const (
+	More    Result = iota // there may be more
+	Blocked               // no more for now
+	EOF                   // the peer has ended its side
+	Failed                // the connection is broken
+)
+
+type phase uint8
+
+const (
+	phaseHead     phase = iota // reading a request head
+	phaseParked                // routing asked to wait
+	phaseConnect               // a connection is being made
+	phaseActive                // request and answer on their way, also a tunnel
+	phaseLinger                // the answer was given, the client may still be sending
+	phaseHandover              // OpHandover was or is to be returned
+	phaseClose                 // OpClose
+	phaseAbort                 // OpAbort
+	phaseOver
+)
+
+// Config is what exchanges share.
+type Config struct {
+	Handler  Handler
+	Limits   Limits
+	Timeouts Timeouts
+}
+
+// WithDefaults returns c with every zero limit and timeout set.
+func (c Config) WithDefaults() Config {
+	c.Limits, c.Timeouts = c.Limits.WithDefaults(), c.Timeouts.WithDefaults()
+	return c
+}
+
+const keptSteps = 24
+
+// Exchange serves the requests of one client connection, one at a time and in order. It is a state machine: events come in through
+// its methods, [Exchange.Next] says what to do. All times are nanoseconds of a clock that the driver chooses. An Exchange is not safe
+// for concurrent use; between requests it can be released and used for another connection.
+type Exchange struct {
+	conf *Config
+	mem  Memory
+	peer Peer
+	text [64]byte // of peer.Text
+	now  int64
+
+	phase phase
+	can   Ready
+	req   Request
+	resp  Response
+	dec   Decision
+	rec   Record
+	up    flow // client to upstream
+	down  flow // upstream to client
+
+	headBuf []byte // the buffer that req aliases, when up.in is another one
+	routed  bool   // req is valid and Finished is owed
+
+	connecting bool // OpConnect was returned
+	fresh      bool // only a new connection will do
+	has        bool // a connection to the upstream is attached
+	reused     bool
+	sentUp     bool // some byte of this attempt went to the upstream
+	heard      bool // some byte of this attempt came back
+	headDone   bool // the final head was rendered for the client
+	upBroken   bool // the upstream takes no more of the request
+	reusable   bool // the answer allows another request on its connection
+	hold       bool // the body waits for 100 Continue
+	closing    bool // the connection closes after this answer
+	draining   bool
+	gone       bool // the client's connection is known to be dead
+	noRetry    bool // see Streaming
+	splice     Ready
+	interim    int
+	crlfs      int
+	upgrade    []byte
+	tunnel     bool
+
+	headSince  int64
+	phaseSince int64
+	reads      pace // waiting for the client to send
+	writes     pace // waiting for the client to take
+	upSince    int64
+	lingered   int
+	steps      [keptSteps]Step
+}
+
+// Begin makes x serve a connection. It takes writing to be possible; Allow says when reading is.
+func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, https bool, serverName string, listener int, now int64) {
+	x.conf, x.mem, x.now = conf, mem, now
+	x.up.mem, x.down.mem = mem, mem
+	x.peer = Peer{Addr: addr, Local: local, HTTPS: https, ServerName: serverName, Listener: listener}
+	x.peer.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
+	x.phase, x.can, x.splice = phaseHead, WriteClient, 0
+	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry = false, false, false, false, false, false
+	x.crlfs = 0
+	x.up.reset()
+	x.down.reset()
+	x.headSince = 0
+	x.clear()
+}
+
+// clear forgets one request.
+func (x *Exchange) clear() {
+	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.headDone = false, false, false, false, false, false
+	x.upBroken, x.reusable, x.hold, x.closing, x.interim, x.upgrade = false, false, false, false, 0, nil
+	x.reads, x.writes, x.upSince = pace{}, pace{}, 0
+	x.rec = Record{Steps: x.steps[:0]}
+}
+
+// Release gives all buffers back. The exchange may then Begin anew, also after OpClose, OpAbort and OpHandover.
+func (x *Exchange) Release() {
+	x.up.base = 0
+	x.up.freeIn()
+	x.up.freeOut()
+	x.down.freeIn()
+	x.down.freeOut()
+	if x.headBuf != nil {
+		x.mem.Put(x.headBuf)
+		x.headBuf = nil
+	}
+	x.dec.reset()
+	x.resp.raw, x.req.raw = nil, nil
+}
+
+// Allow says that operations would no longer block.
+func (x *Exchange) Allow(r Ready) { x.can |= r }
+
+// Can returns what is known not to block.
+func (x *Exchange) Can() Ready { return x.can }
+
+// Splice says that the driver can move bodies between the sides itself: ReadUpstream stands for OpSpliceDown, WriteUpstream for
+// OpSpliceUp.
+func (x *Exchange) Splice(r Ready) { x.splice = r }
+
+// Drain makes the present answer the last one of the connection.
+func (x *Exchange) Drain() { x.draining = true }
+
+// Peer returns the client's side.
+func (x *Exchange) Peer() *Peer { return &x.peer }
+
+// Upstream returns where OpConnect should connect to.
+func (x *Exchange) Upstream() *Upstream { return x.dec.Upstream }
+
+// Fresh reports whether OpConnect must make a new connection: a pooled one was closed under us.
+func (x *Exchange) Fresh() bool { return x.fresh }
+
+// Tunnel reports whether the connection was upgraded.
+func (x *Exchange) Tunnel() bool { return x.tunnel }
+
+// Streaming reports whether both directions move independently, and asks for no more retries from here on: a driver that
+// uses a goroutine for each direction needs the second one now.
+func (x *Exchange) Streaming() bool {
+	if x.phase != phaseActive || !x.has {
+		return false
+	}
+	if x.tunnel || !x.up.done && !x.up.pending() {
+		x.noRetry = true
+		return true
+	}
+	return false
+}
+
+// Now sets the clock.
+func (x *Exchange) Now(now int64) { x.now = now }
+
+// Leftover is what was read from the client and not used: for OpHandover, from the first byte of the request's head.
+func (x *Exchange) Leftover() []byte {
+	if x.phase == phaseHandover || x.phase == phaseOver {
+		return x.up.in[x.up.base-len(x.req.raw) : x.up.w]
+	}
+	return x.up.in[x.up.r:x.up.w]
+}
+
+func (x *Exchange) step(what StepKind, n int) {
+	if i := len(x.rec.Steps); i < keptSteps {
+		x.rec.Steps = x.steps[:i+1]
+		x.steps[i] = Step{What: what, N: int32(n), At: int32((x.now - x.rec.Start) / 1000)}
+	}
+}
+
+// Next returns what to do. It returns OpWait or OpIdle when nothing can be done before an event, and every time again.
+func (x *Exchange) Next() Op {
+	for {
+		switch x.phase {
+		case phaseHead:
+			if op, ok := x.nextHead(); ok {
+				return op
+			}
+		case phaseParked:
+			return OpWait
+		case phaseConnect:
+			if x.has {
+				x.has = false
+				return OpDropUpstream
+			}
+			if x.connecting {
+				return OpWait
+			}
+			x.connecting = true
+			return OpConnect
+		case phaseActive:
+			if op, ok := x.nextActive(); ok {
+				return op
+			}
+		case phaseLinger:
+			return x.nextLinger()
+		case phaseHandover:
+			x.phase = phaseOver
+			return OpHandover
+		case phaseClose, phaseAbort:
+			if x.has {
+				x.has = false
+				return OpDropUpstream
+			}
+			if x.phase == phaseAbort {
+				x.phase = phaseOver
+				return OpAbort
+			}
+			x.phase = phaseOver
+			return OpClose
+		case phaseOver:
+			return OpWait
+		}
+	}
+}
+
+// nextHead reads and parses a request head. The second result is false when the phase changed.
+func (x *Exchange) nextHead() (Op, bool) {
+	f := &x.up
+	if f.w > f.r && x.parse() {
+		return 0, false
+	}
+	switch {
+	case f.eof || x.gone:
+		x.phase = phaseClose
+		return 0, false
+	case x.can&ReadClient != 0:
+		return OpReadClient, true
+	case f.w > f.r:
+		return OpWait, true
+	case x.draining:
+		x.phase = phaseClose
+		return 0, false
+	}
+	return OpIdle, true
+}
+
+// parse tries to find a request in what was read; it reports whether the phase changed.
+func (x *Exchange) parse() bool {
+	f, lim := &x.up, &x.conf.Limits
+	if !x.skipEmptyLine() {
+		return false
+	}
+	end, next, fault := ScanHead(f.in[f.r:f.w], f.scan)
+	f.scan = next
+	n := f.w - f.r
+	switch {
+	case fault != NoFault:
+	case end == 0 && next == 0 && n > lim.Line:
+		fault = FaultLineLong
+	case end > lim.Head, end == 0 && n >= lim.Head:
+		fault = FaultHeadLong
+	case end == 0:
+		return false
+	}
+	x.rec.Start = x.headSince
+	if fault == NoFault {
+		fault = ParseRequest(&x.req, f.in[f.r:f.r+end], lim)
+		x.routed = true
+	} else {
+		x.blank()
+	}
+	x.step(StepRead, n)
+	if fault != NoFault {
+		x.refuse(fault)
+		return true
+	}
+	f.r += end
+	f.base = f.r
+	x.crlfs = 0
+	x.route()
+	return true
+}
+
+// blank makes an empty request for the record of one that could not be parsed.
+func (x *Exchange) blank() {
+	fields := x.req.Fields[:0]
+	x.req = Request{}
+	x.req.Fields, x.req.Length = fields, -1
+	x.routed = true
+}
+
+// skipEmptyLine drops one empty line before a request, which RFC 9112, 2.2 asks servers to tolerate, and reports whether there is
+// something to parse.
+func (x *Exchange) skipEmptyLine() bool {
+	f := &x.up
+	for f.w-f.r >= 2 && x.crlfs < 1 && f.in[f.r] == '\r' && f.in[f.r+1] == '\n' {
+		f.r += 2
+		f.scan = 0
+		x.crlfs++
+	}
+	return f.w > f.r && (f.in[f.r] != '\r' || f.w-f.r >= 2)
+}
+
+// route asks the handler where the request goes.
+func (x *Exchange) route() {
+	parked := x.dec.Parked
+	x.dec.reset()
+	x.dec.Parked = parked
+	x.dec.Client = x.peer.Text
+	x.dec.HTTPS = x.peer.HTTPS
+	x.rec.Routed = x.now
+	x.conf.Handler.Route(&x.req, &x.peer, &x.dec)
+	x.step(StepRoute, int(x.dec.Verdict))
+	if x.dec.Verdict == Park {
+		x.dec.Parked++
+		x.phase, x.phaseSince = phaseParked, x.now
+		return
+	}
+	x.dec.Parked = 0
+	x.frameRequest()
+	x.follow()
+}
+
+// frameRequest prepares the body's way.
+func (x *Exchange) frameRequest() {
+	r := &x.req
+	switch {
+	case r.Chunked:
+		x.up.start(bodyChunked, 0, frameChunked)
+	case r.Length > 0:
+		x.up.start(bodyLength, r.Length, frameLength)
+	default:
+		x.up.start(bodyNone, 0, requestFraming(r))
+	}
+}
+
+// follow acts on a decision.
+func (x *Exchange) follow() {
+	switch x.dec.Verdict {
+	case Forward:
+		if x.dec.Upstream == nil {
+			x.dec.Status = 503
+			x.answer()
+			return
+		}
+		if x.dec.MaxBody > 0 && x.req.Length > x.dec.MaxBody {
+			x.refuse(FaultBodyLarge)
+			return
+		}
+		x.connect()
+	case Answer, Park:
+		x.answer()
+	case Handover:
+		x.routed = false
+		x.phase = phaseHandover
+	}
+}
+
+func (x *Exchange) connect() {
+	x.rec.Upstream = x.dec.Upstream
+	x.rec.Attempts++
+	x.connecting, x.sentUp, x.heard = false, false, false
+	x.phase, x.phaseSince = phaseConnect, x.now
+	x.step(StepConnect, x.rec.Attempts)
+}
+
+// Connected says that OpConnect is done. reused tells a pooled connection, splice what the driver can move by itself.
+func (x *Exchange) Connected(reused bool, splice Ready) {
+	if x.phase != phaseConnect {
+		return
+	}
+	x.has, x.reused, x.rec.Reused, x.connecting = true, reused, reused, false
+	x.splice = splice
+	x.rec.Connected = x.now
+	if reused {
+		x.step(StepConnected, 1)
+	} else {
+		x.step(StepConnected, 0)
+	}
+	x.can = x.can&^ReadUpstream | WriteUpstream
+	x.phase = phaseActive
+	x.upgrade = x.req.Upgrade()
+	if x.upgrade != nil && !x.dec.AnyUpgrade && !foldEq(x.upgrade, "websocket") {
+		x.upgrade = nil
+	}
+	x.hold = x.req.ExpectsContinue() && x.up.r == x.up.w && !x.up.dirty
+	size := smallBuffer
+	if x.req.Chunked {
+		size = chunkBuffer
+	}
+	x.up.begin(size)
+	x.up.out = AppendRequest(x.up.out, &x.req, &x.dec.Edits, x.hold, x.upgrade)
+	x.upSince = x.now
+}
+
+// ConnectFailed says that OpConnect did not succeed.
+func (x *Exchange) ConnectFailed(cause Cause) {
+	if x.phase != phaseConnect {
+		return
+	}
+	x.connecting = false
+	x.step(StepConnectFailed, int(cause))
+	x.failed(Why{Cause: cause, Retry: true})
+}
+
+// nextActive moves an exchange on. The second result is false when the phase changed.
+func (x *Exchange) nextActive() (Op, bool) {
+	if !x.advance() {
+		return 0, false
+	}
+	if x.up.eof && x.has && !x.up.done && !x.up.pending() && !x.upBroken && !x.tunnel {
+		x.clientLost() // its end came before the end of its body
+		return 0, false
+	}
+	if op := x.settleUpstream(); op != OpWait {
+		return op, true
+	}
+	switch {
+	case x.down.pending() && x.can&WriteClient != 0:
+		if x.down.piped > 0 {
+			return OpSpliceDown, true
+		}
+		return OpWriteClient, true
+	case x.has && !x.upBroken && x.up.pending() && x.can&WriteUpstream != 0:
+		if x.up.piped > 0 {
+			return OpSpliceUp, true
+		}
+		return OpWriteUpstream, true
+	}
+	if op := x.halfClose(); op != OpWait {
+		return op, true
+	}
+	if x.finished() {
+		x.finish()
+		return 0, false
+	}
+	if x.wantUpstream() && x.can&ReadUpstream != 0 {
+		if x.spliceable(&x.down, ReadUpstream) {
+			return OpSpliceDown, true
+		}
+		return OpReadUpstream, true
+	}
+	if x.wantClient() {
+		if x.can&ReadClient != 0 {
+			x.reads.stop(x.now)
+			if x.spliceable(&x.up, WriteUpstream) {
+				return OpSpliceUp, true
+			}
+			return OpReadClient, true
+		}
+		x.reads.wait(x.now)
+	} else {
+		x.reads.stop(x.now)
+	}
+	if x.down.pending() {
+		x.writes.wait(x.now)
+	}
+	return OpWait, true
+}
+
+// advance decodes what was read; it reports false when that ended the phase.
+func (x *Exchange) advance() bool {
+	if x.has && !x.upBroken && !x.hold {
+		before := x.up.bytes
+		if fault := x.up.advance(&x.conf.Limits); fault != NoFault {
+			x.badBody(fault)
+			return false
+		}
+		if x.dec.MaxBody > 0 && x.up.bytes > x.dec.MaxBody && before != x.up.bytes && !x.tunnel {
+			x.badBody(FaultBodyLarge)
+			return false
+		}
+		if x.up.done && !x.up.pending() && x.rec.Sent == 0 {
+			x.rec.Sent, x.upSince = x.now, x.now
+		}
+	}
+	for x.has && !x.headDone && x.down.w > x.down.r {
+		if again := x.answerHead(); !again {
+			break
+		}
+		if x.phase != phaseActive {
+			return false
+		}
+	}
+	if x.phase != phaseActive {
+		return false
+	}
+	if x.headDone {
+		if fault := x.down.advance(&x.conf.Limits); fault != NoFault {
+			x.cut(CauseResponse, fault)
+			return false
+		}
+	}
+	return true
+}
+
+// settleUpstream lets go of the upstream as soon as the answer was read, so that a slow client does not hold it.
+func (x *Exchange) settleUpstream() Op {
+	if !x.has || x.tunnel || !x.down.done || x.down.piped > 0 {
+		return OpWait
+	}
+	x.has = false
+	if x.reusable && x.up.done && !x.up.pending() && !x.upBroken && x.down.r+x.down.direct == x.down.w && !x.down.eof &&
+		!x.dec.Upstream.Retired() {
+		x.step(StepRelease, 0)
+		return OpReleaseUpstream
+	}
+	x.step(StepDrop, 0)
+	return OpDropUpstream
+}
+
+// halfClose passes the end of one side of a tunnel on.
+func (x *Exchange) halfClose() Op {
+	if !x.tunnel {
+		return OpWait
+	}
+	if x.up.done && !x.up.pending() && !x.up.shut {
+		x.up.shut = true
+		return OpShutUpstream
+	}
+	if x.down.done && !x.down.pending() && !x.down.shut {
+		x.down.shut = true
+		return OpShutClient
+	}
+	return OpWait
+}
+
+func (x *Exchange) finished() bool {
+	if x.tunnel {
+		return x.up.shut && x.down.shut
+	}
+	return x.headDone && x.down.done && !x.down.pending()
+}
+
+// wantUpstream reports whether bytes from the upstream are of use now.
+func (x *Exchange) wantUpstream() bool {
+	return x.has && !x.down.done && !x.down.eof && !x.down.pending()
+}
+
+// wantClient reports whether bytes from the client are of use now: body, or a tunnel's.
+func (x *Exchange) wantClient() bool {
+	return x.has && !x.up.done && !x.up.eof && !x.up.pending() && !x.upBroken
+}
+
+func (x *Exchange) spliceable(f *flow, side Ready) bool {
+	if x.splice&side == 0 || f.mode != bodyLength || f.left < spliceMin || f.r != f.w || x.hold {
+		return false
+	}
+	if side == ReadUpstream {
+		return x.headDone && x.can&WriteClient != 0
+	}
+	return x.can&WriteUpstream != 0 && (x.dec.MaxBody == 0 || x.req.Length <= x.dec.MaxBody)
+}
+
+// SpliceLeft is how many bytes the driver may take from the source of OpSpliceDown or OpSpliceUp, and how many are in its pipe.
+func (x *Exchange) SpliceLeft(down bool) (left int64, piped int) {
+	f := &x.up
+	if down {
+		f = &x.down
+	}
+	if f.done {
+		return 0, f.piped
+	}
+	return f.left, f.piped
+}
+
+// Spliced says that in bytes were taken from the source and out bytes given to the other side. src and dst tell how source and
+// destination are now.
+func (x *Exchange) Spliced(down bool, in, out int, src, dst Result) {
+	f := &x.up
+	if down {
+		f = &x.down
+	}
+	f.left -= int64(in)
+	f.bytes += int64(in)
+	f.piped += in - out
+	f.dirty = true
+	f.done = f.left == 0
+	if down {
+		x.rec.BytesOut += int64(out)
+		x.writes.moved(x.now, out)
+		x.upSince = x.now
+		if src == Blocked {
+			x.can &^= ReadUpstream
+		}
+		if dst == Blocked {
+			x.can &^= WriteClient
+		}
+	} else {
+		x.sentUp = true
+		x.reads.moved(x.now, in)
+		if src == Blocked {
+			x.can &^= ReadClient
+		}
+		if dst == Blocked {
+			x.can &^= WriteUpstream
+		}
+	}
+	x.spliceEnd(down, src, dst)
+}
+
+func (x *Exchange) spliceEnd(down bool, src, dst Result) {
+	switch {
+	case down && (dst == Failed || dst == EOF), !down && (src == Failed || src == EOF):
+		x.clientLost()
+	case down && (src == Failed || src == EOF) && !x.down.done:
+		x.down.piped = 0
+		x.cut(CauseUpstream, NoFault)
+	case !down && (dst == Failed || dst == EOF):
+		x.up.piped = 0
+		x.upBroken = true
+	}
+}

@@ -1,0 +1,198 @@
+package http1
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Handler decides what becomes of requests. Its methods are called from several loops or goroutines at once, must not block, and
+// must not keep what their pointers lead to after they return, except as said.
+type Handler interface {
+	// Route fills d for a request. d is zero but for Scratch and State, which the handler may reuse from one request to the next.
+	Route(r *Request, p *Peer, d *Decision)
+
+	// Answered is called with the head of an upstream's final answer, before it goes to the client. The handler may append to
+	// d.AnswerFields.
+	Answered(r *Request, a *Response, d *Decision)
+
+	// Failed is called when a request cannot go on as decided: with why.Retry the handler may name another upstream (never one
+	// that was tried for this request) and keep Forward; otherwise, or by choice, it sets Answer. Status is preset.
+	Failed(r *Request, p *Peer, d *Decision, why Why)
+
+	// Finished is called once for every request that was routed or refused, when its last byte was written or given up.
+	Finished(r *Request, p *Peer, d *Decision, rec *Record)
+}
+
+// Peer is the client's side of a connection.
+type Peer struct {
+	Addr       netip.AddrPort // of the client, as PROXY protocol names it where that is accepted
+	Local      netip.AddrPort
+	Text       []byte // Addr's address in text
+	HTTPS      bool
+	ServerName string // from SNI, "" without
+	Listener   int    // which of the driver's listeners accepted it
+}
+
+// Verdict is what a handler decides.
+type Verdict uint8
+
+// What can become of a request.
+const (
+	Forward  Verdict = iota // to Upstream
+	Answer                  // Status, Header and Body
+	Park                    // ask Route again after ParkFor: a place in a queue
+	Handover                // give the connection, with all that was read, to Config.Handover of the driver
+)
+
+// Decision is what the handler decided for one request.
+type Decision struct {
+	Verdict  Verdict
+	Upstream *Upstream
+	Edits
+
+	Status int    // of an Answer
+	Header []byte // its fields, each line with CRLF, without Content-Length and Connection
+	Body   []byte // must not change until Finished
+	Close  bool   // close the connection after the answer, whoever gives it
+
+	MaxBody    int64         // request body in bytes, 0: no limit; 413 beyond
+	AnyUpgrade bool          // let every protocol through that the upstream switches to, not only websocket
+	Attempts   int           // how many upstreams may be tried, 0: 3
+	ParkFor    time.Duration // see Park
+	Parked     int           // how often Route has parked this request
+
+	Scratch []byte // the handler's own, for building edits
+	State   any    // the handler's own
+}
+
+func (d *Decision) reset() { *d = Decision{Scratch: d.Scratch[:0], State: d.State} }
+
+// Upstream is a place to send requests to. It is known by its pointer: every Upstream has connections of its own. All fields but the
+// counters are constant once it is in use.
+type Upstream struct {
+	Addr      string        // host:port; a name is resolved when a connection is made
+	TLS       *tls.Config   // nil: plain
+	MaxIdle   int           // idle connections kept for each loop, 0: 64
+	IdleFor   time.Duration // an idle connection is closed after this, 0: 30 s
+	SendProxy int           // PROXY protocol version to open connections with: 0 none, 1 or 2; such connections are not shared
+	Data      any           // the handler's own
+
+	retired atomic.Bool
+	conns   atomic.Int64
+	idle    atomic.Int64
+}
+
+// Retire makes drivers close the upstream's idle connections soon and its busy ones after their request.
+func (u *Upstream) Retire() { u.retired.Store(true) }
+
+// Retired reports whether Retire was called.
+func (u *Upstream) Retired() bool { return u.retired.Load() }
+
+// Conns returns how many connections drivers hold to the upstream, idle ones included.
+func (u *Upstream) Conns() int64 { return u.conns.Load() }
+
+// Idle returns how many of them are idle.
+func (u *Upstream) Idle() int64 { return u.idle.Load() }
+
+// Count is for drivers: it adds to the counts of connections.
+func (u *Upstream) Count(conns, idle int64) {
+	if conns != 0 {
+		u.conns.Add(conns)
+	}
+	if idle != 0 {
+		u.idle.Add(idle)
+	}
+}
+
+// Why a request could not go on.
+type Why struct {
+	Cause Cause
+	Fault Fault // what was wrong with a message, for CauseRequest and CauseResponse
+	Retry bool  // nothing was sent, or it is safe to send it again
+}
+
+// Cause is how an exchange ended when it did not end well.
+type Cause uint8
+
+// The causes.
+const (
+	CauseNone        Cause = iota // complete
+	CauseRequest                  // the request was refused, see Fault
+	CauseResponse                 // the answer was malformed, see Fault
+	CauseConnect                  // no connection to the upstream
+	CauseConnectTime              // none in time
+	CauseUpstream                 // the upstream closed or reset before the answer was complete
+	CauseTimeout                  // the upstream was silent for too long
+	CauseClient                   // the client went away, or took too long to send or take bytes
+	CauseBusy                     // out of descriptors, or a limit of the driver's
+	CauseShutdown                 // the driver stopped before it was complete
+)
+
+// String names the cause in one word.
+func (c Cause) String() string {
+	return [...]string{
+		"none", "request", "response", "connect", "connect-timeout", "upstream", "timeout", "client", "busy", "shutdown",
+	}[c]
+}
+
+// Record is what is known of a finished request. Times are the driver's clock, in nanoseconds; zero: it did not happen.
+type Record struct {
+	Status    int
+	Upstream  *Upstream // the last that was tried
+	Cause     Cause
+	Fault     Fault
+	Attempts  int
+	Reused    bool // the upstream's connection had served before
+	Upgraded  bool
+	Local     bool // answered here
+	BytesIn   int64
+	BytesOut  int64
+	Start     int64 // first byte of the request
+	Routed    int64
+	Connected int64
+	Sent      int64 // request complete at the upstream
+	FirstByte int64 // head of the final answer
+	End       int64
+	Steps     []Step // what happened, in order; the last ones are missing when there were more than the exchange keeps
+}
+
+// Step is one thing that happened to an exchange.
+type Step struct {
+	What StepKind
+	N    int32 // bytes, status or fault
+	At   int32 // microseconds since Start
+}
+
+// StepKind names a step.
+type StepKind uint8
+
+// The steps.
+const (
+	StepRead StepKind = iota
+	StepRoute
+	StepConnect
+	StepConnected
+	StepConnectFailed
+	StepWriteUpstream
+	StepReadUpstream
+	StepInterim
+	StepHead
+	StepWrite
+	StepRelease
+	StepDrop
+	StepRefuse
+	StepFail
+	StepUpgrade
+	StepTimeout
+	StepFinish
+)
+
+// String names the step.
+func (k StepKind) String() string {
+	return [...]string{
+		"read", "route", "connect", "connected", "connect-failed", "write-upstream", "read-upstream", "interim", "head", "write", "release",
+		"drop", "refuse", "fail", "upgrade", "timeout", "finish",
+	}[k]
+}

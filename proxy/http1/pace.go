@@ -1,0 +1,51 @@
+package http1
+
+import "time"
+
+// pace measures how long a peer was waited for. Time in which we were not waiting for it does not count, so a slow origin is never
+// the client's fault.
+type pace struct {
+	since  int64 // when the present wait began, 0: not waiting
+	waited int64 // in earlier waits of this message
+	bytes  int64 // moved in this message
+}
+
+// wait begins a wait, unless one is on.
+func (p *pace) wait(now int64) {
+	if p.since == 0 {
+		p.since = now
+	}
+}
+
+// stop ends a wait without progress.
+func (p *pace) stop(now int64) {
+	if p.since != 0 {
+		p.waited += now - p.since
+		p.since = 0
+	}
+}
+
+// moved notes progress; a wait begins anew.
+func (p *pace) moved(now int64, n int) {
+	p.stop(now)
+	p.bytes += int64(n)
+}
+
+// deadline is when patience ends: after idle without a byte, or when the whole wait exceeds grace plus what rate allows for the
+// bytes that moved. Zero means never.
+func (p *pace) deadline(idle, grace time.Duration, rate int) int64 {
+	if p.since == 0 {
+		return 0
+	}
+	var at int64
+	if idle > 0 {
+		at = p.since + int64(idle)
+	}
+	if rate > 0 && grace > 0 {
+		by := p.since + int64(grace) - p.waited + p.bytes*int64(time.Second)/int64(rate)
+		if at == 0 || by < at {
+			at = by
+		}
+	}
+	return at
+}

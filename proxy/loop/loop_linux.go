@@ -1,0 +1,553 @@
+package loop
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+const (
+	byteBudget   = 512 << 10 // one connection's bytes before others have their turn
+	acceptBudget = 64        // connections accepted in one turn
+	events       = 256       // taken from the kernel in one turn
+)
+
+// sock is one registered descriptor: a listener, the wake-up, a client or an upstream connection. Registered once, edge-triggered,
+// for all its life.
+type sock struct {
+	fd     int32
+	gen    uint32 // tells this socket from another with the same descriptor number in one batch of events
+	kind   kind
+	hup    bool // the peer has ended its side, or the connection broke
+	ready  bool // TLS: the descriptor may have bytes
+	parted bool // given away or about to close: no more events
+	index  int  // of a listener
+
+	due        int64 // wheel
+	prev, next *sock
+
+	s        *session // being served; nil: idle
+	tls      *tlsSide // nil: plain
+	proxy    []byte   // a PROXY protocol header that is still incomplete
+	deadline int64    // when idle
+	addr     netip.AddrPort
+	https    bool
+
+	pool       *pool // of an upstream
+	idlePrev   *sock // neighbours in the pool's list of idle connections
+	idleNext   *sock
+	served     int
+	connecting bool
+}
+
+type kind uint8
+
+const (
+	kindListener kind = iota
+	kindWake
+	kindClient
+	kindUpstream
+)
+
+// loop owns everything that its connections need; only its own goroutine touches any of it, but for the inbox and the atomics.
+type loop struct {
+	srv    *server
+	index  int
+	ep     int
+	wake   *sock
+	now    int64
+	socks  []*sock // by descriptor
+	gen    uint32
+	buf    [events]syscall.EpollEvent
+	mem    memory
+	wheel  wheel
+	pools  map[*http1.Upstream]*pool
+	free   []*session
+	queue  []*session // have used up their budget and go on in the next turn
+	spare  []*session
+	pipes  [][2]int32
+	plain  []byte // decrypted bytes on their way into records
+	cipher []byte // bytes of records
+	sweep  int64
+
+	listeners []*sock
+	paused    bool
+	resume    int64
+	reserve   int32 // a descriptor to close when there are no others
+
+	inMu     sync.Mutex
+	inbox    []message
+	inOther  []message
+	signaled atomic.Bool
+
+	clients    atomic.Int64
+	upstreams  atomic.Int64
+	accepted   atomic.Uint64
+	refused    atomic.Uint64
+	shaken     atomic.Uint64
+	badTLS     atomic.Uint64
+	latency    [http1.LatencyBuckets]atomic.Uint64
+	slowest    atomic.Int64
+	handshakes int // of this loop's sockets
+	draining   bool
+	stop       bool
+}
+
+// message is something that another goroutine tells a loop.
+type message struct {
+	what  what
+	s     *sock
+	gen   uint32
+	fd    int32
+	index int
+	addr  netip.AddrPort
+	sess  *session
+	turn  uint32
+	addrs []netip.AddrPort
+	err   error
+}
+
+type what uint8
+
+const (
+	whatConn     what = iota // an accepted connection from another loop
+	whatShaken               // a TLS handshake is over
+	whatResolved             // a name was resolved
+	whatDrain
+	whatStop
+)
+
+func newLoop(srv *server, index int) (*loop, error) {
+	ep, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{srv: srv, index: index, ep: ep, pools: make(map[*http1.Upstream]*pool), reserve: -1}
+	l.plain, l.cipher = make([]byte, 0, 16<<10), make([]byte, 64<<10)
+	l.now = srv.clock()
+	l.wheel.at = l.now / tick
+	efd, _, e := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if e != 0 {
+		_ = syscall.Close(ep)
+		return nil, e
+	}
+	l.wake = &sock{fd: int32(efd), kind: kindWake}
+	if err := l.register(l.wake, syscall.EPOLLIN|epollET); err != nil {
+		l.closeAll()
+		return nil, err
+	}
+	l.openReserve()
+	return l, nil
+}
+
+const epollET = 1 << 31
+
+func (l *loop) openReserve() {
+	if l.reserve < 0 {
+		if fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0); err == nil {
+			l.reserve = int32(fd)
+		}
+	}
+}
+
+// register puts a socket under the loop's care.
+func (l *loop) register(s *sock, events uint32) error {
+	l.gen++
+	s.gen = l.gen
+	for int(s.fd) >= len(l.socks) {
+		l.socks = append(l.socks, make([]*sock, max(64, len(l.socks)))...)
+	}
+	ev := syscall.EpollEvent{Events: events, Fd: s.fd, Pad: int32(s.gen)}
+	if err := syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_ADD, int(s.fd), &ev); err != nil {
+		return err
+	}
+	l.socks[s.fd] = s
+	return nil
+}
+
+// forget takes a socket out without closing it.
+func (l *loop) forget(s *sock) {
+	l.wheel.remove(s)
+	if l.socks[s.fd] == s {
+		l.socks[s.fd] = nil
+	}
+}
+
+// post hands a message to the loop from any goroutine.
+func (l *loop) post(m message) {
+	l.inMu.Lock()
+	l.inbox = append(l.inbox, m)
+	l.inMu.Unlock()
+	if !l.signaled.Swap(true) {
+		one := [8]byte{1}
+		rawWrite(l.wake.fd, one[:])
+	}
+}
+
+// run turns until it is told to stop and nothing is left.
+func (l *loop) run() {
+	for !l.stop {
+		n, err := epollWait(l.ep, l.buf[:], l.patience())
+		l.now = l.srv.clock()
+		if err != nil {
+			n = 0 // EINTR; anything else cannot happen to a descriptor that we own
+		}
+		begin := l.now
+		for i := range n {
+			l.event(&l.buf[i])
+		}
+		l.turnQueue()
+		if l.now/tick > l.wheel.at {
+			l.timers()
+		}
+		l.measure(begin)
+	}
+	l.closeAll()
+}
+
+// patience is how long the wait may last, in milliseconds.
+func (l *loop) patience() int {
+	if len(l.queue) > 0 {
+		return 0
+	}
+	w := l.wheel.wait(l.now)
+	if l.paused && (w < 0 || w > 100) {
+		return 100
+	}
+	if w < 0 && l.upstreams.Load() > 0 {
+		return 1000 // idle upstream connections age
+	}
+	return w
+}
+
+func (l *loop) measure(begin int64) {
+	took := l.srv.clock() - begin
+	i, us := 0, took/1000
+	for us > 0 && i < http1.LatencyBuckets-1 {
+		us >>= 1
+		i++
+	}
+	l.latency[i].Store(l.latency[i].Load() + 1)
+	if took > l.slowest.Load() {
+		l.slowest.Store(took)
+	}
+}
+
+func (l *loop) event(ev *syscall.EpollEvent) {
+	if int(ev.Fd) >= len(l.socks) {
+		return
+	}
+	s := l.socks[ev.Fd]
+	if s == nil || s.gen != uint32(ev.Pad) {
+		return // of a socket that an earlier event of this batch closed
+	}
+	switch s.kind {
+	case kindListener:
+		l.accept(s)
+	case kindWake:
+		l.read()
+	case kindClient:
+		l.clientEvent(s, ev.Events)
+	case kindUpstream:
+		l.upstreamEvent(s, ev.Events)
+	}
+}
+
+// read empties the inbox.
+func (l *loop) read() {
+	var b [8]byte
+	rawRead(l.wake.fd, b[:])
+	l.signaled.Store(false)
+	l.inMu.Lock()
+	l.inbox, l.inOther = l.inOther[:0], l.inbox
+	l.inMu.Unlock()
+	for i := range l.inOther {
+		m := &l.inOther[i]
+		switch m.what {
+		case whatConn:
+			l.adopt(m.fd, m.index, m.addr)
+		case whatShaken:
+			l.shook(m.s, m.err)
+		case whatResolved:
+			l.resolved(m)
+		case whatDrain:
+			l.drain()
+		case whatStop:
+			l.stop = true
+		}
+		*m = message{}
+	}
+}
+
+func (l *loop) turnQueue() {
+	if len(l.queue) == 0 {
+		return
+	}
+	l.queue, l.spare = l.spare[:0], l.queue
+	for i, s := range l.spare {
+		l.spare[i] = nil
+		if s.queued {
+			s.queued = false
+			l.drive(s)
+		}
+	}
+}
+
+// timers runs what is due; once a second it lets idle upstream connections age.
+func (l *loop) timers() {
+	l.wheel.run(l.now, l.fire)
+	if l.paused && l.now >= l.resume {
+		l.pauseAccept(false)
+	}
+	if l.now >= l.sweep {
+		l.sweep = l.now + int64(time.Second)
+		l.age()
+	}
+}
+
+func (l *loop) fire(c *sock) {
+	if c.s == nil || c.kind != kindClient {
+		if c.deadline != 0 && c.deadline <= l.now {
+			l.closeClient(c)
+		} else if c.deadline != 0 {
+			l.wheel.schedule(c, c.deadline)
+		}
+		return
+	}
+	s := c.s
+	s.x.Now(l.now)
+	if at := s.x.Deadline(); at != 0 && at <= l.now {
+		s.x.Timeout()
+		l.drive(s)
+	} else if at != 0 {
+		l.wheel.schedule(c, at)
+	}
+}
+
+// listen shares a listener's socket with the loop.
+func (l *loop) listen(ln net.Listener, index int, shared bool) error {
+	fd, err := dupListener(ln)
+	if err != nil {
+		return err
+	}
+	s := &sock{fd: fd, kind: kindListener, index: index}
+	events := uint32(syscall.EPOLLIN)
+	if shared {
+		events |= 1 << 28 // EPOLLEXCLUSIVE: wake one loop, not all
+	}
+	if err := l.register(s, events); err != nil {
+		closeFD(fd)
+		return err
+	}
+	l.listeners = append(l.listeners, s)
+	return nil
+}
+
+func dupListener(ln net.Listener) (int32, error) {
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return -1, syscall.EINVAL
+	}
+	rc, err := sc.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var dupErr error
+	err = rc.Control(func(p uintptr) {
+		n, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, p, syscall.F_DUPFD_CLOEXEC, 0)
+		if e != 0 {
+			dupErr = e
+			return
+		}
+		fd = int(n)
+	})
+	if err == nil {
+		err = dupErr
+	}
+	return int32(fd), err
+}
+
+// accept takes what is waiting, up to a budget; the listener is level-triggered, so the rest comes in the next turn.
+func (l *loop) accept(ln *sock) {
+	for range acceptBudget {
+		fd, sa, err := syscall.Accept4(int(ln.fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			l.accepted.Add(1)
+			l.admit(int32(fd), ln.index, addrOf(sa))
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+			l.outOfDescriptors(ln)
+			return
+		case syscall.EINTR, syscall.ECONNABORTED:
+		default:
+			return
+		}
+	}
+}
+
+// admit keeps a connection, gives it to a loop with less to do, or refuses it.
+func (l *loop) admit(fd int32, index int, addr netip.AddrPort) {
+	if limit := l.srv.opt.MaxConns; limit > 0 && l.srv.clients() >= int64(limit) {
+		l.refuse(fd, index)
+		return
+	}
+	if to := l.srv.emptiest(l); to != l {
+		to.clients.Add(1) // adopt takes it off again; without it, a burst would all go to one loop
+		to.post(message{what: whatConn, fd: fd, index: index, addr: addr})
+		return
+	}
+	l.clients.Add(1)
+	l.adopt(fd, index, addr)
+}
+
+//nolint:gochecknoglobals // constant bytes
+var busy = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n")
+
+func (l *loop) refuse(fd int32, index int) {
+	l.refused.Add(1)
+	if l.srv.opt.Listeners[index].TLS == nil {
+		rawWrite(fd, busy)
+		_ = syscall.Shutdown(int(fd), syscall.SHUT_WR)
+		var b [2048]byte
+		rawRead(fd, b[:]) // what is here already would turn the close into a reset
+	}
+	closeFD(fd)
+}
+
+// outOfDescriptors answers those who wait with 503, one at a time on a descriptor kept for this, then leaves the listener alone for
+// a moment: a turn that can accept nothing must not be followed by another at once.
+func (l *loop) outOfDescriptors(ln *sock) {
+	for range acceptBudget {
+		if l.reserve >= 0 {
+			closeFD(l.reserve)
+			l.reserve = -1
+		}
+		fd, _, err := syscall.Accept4(int(ln.fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		if err != nil {
+			break
+		}
+		l.accepted.Add(1)
+		l.refuse(int32(fd), ln.index)
+	}
+	l.openReserve()
+	l.pauseAccept(true)
+	for _, p := range l.pools {
+		p.shed()
+	}
+}
+
+func (l *loop) pauseAccept(on bool) {
+	l.paused = on
+	l.resume = l.now + int64(50*time.Millisecond)
+	if !on {
+		l.openReserve()
+	}
+	for _, ln := range l.listeners {
+		if on {
+			_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(ln.fd), nil)
+			continue
+		}
+		ev := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: ln.fd, Pad: int32(ln.gen)}
+		_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_ADD, int(ln.fd), &ev)
+	}
+	if on {
+		l.wheel.schedule(l.wake, l.resume) // so that the wait ends in time
+		l.wake.deadline = 0
+	}
+}
+
+// adopt makes an accepted connection one of the loop's; it is counted already.
+func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
+	if l.draining {
+		l.clients.Add(-1)
+		closeFD(fd)
+		return
+	}
+	setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
+	c := &sock{fd: fd, kind: kindClient, addr: addr, index: index}
+	ln := &l.srv.opt.Listeners[index]
+	c.https = ln.TLS != nil
+	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
+	if l.srv.fromProxy(index, addr.Addr()) {
+		c.proxy = make([]byte, 0, http1.ProxyHeaderMax)
+		c.deadline = l.now + int64(l.srv.opt.Handshake)
+	} else if c.https {
+		c.tls = newServerSide(l, c, ln.TLS)
+		c.deadline = l.now + int64(l.srv.opt.Handshake)
+	}
+	if err := l.register(c, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|epollET); err != nil {
+		l.clients.Add(-1)
+		closeFD(fd)
+		return
+	}
+	l.wheel.schedule(c, c.deadline)
+}
+
+// drain stops accepting, closes idle connections and makes the present answers the last of their connections.
+func (l *loop) drain() {
+	l.draining = true
+	for _, ln := range l.listeners {
+		l.forget(ln)
+		closeFD(ln.fd)
+	}
+	l.listeners, l.paused = nil, false
+	for _, c := range l.socks {
+		switch {
+		case c == nil || c.kind != kindClient:
+		case c.s != nil:
+			c.s.x.Drain()
+			if !c.s.queued {
+				c.s.x.Now(l.now)
+				l.drive(c.s)
+			}
+		case c.tls == nil || c.tls.state != tlsShaking:
+			l.closeClient(c)
+		}
+	}
+}
+
+// closeAll ends what is left.
+func (l *loop) closeAll() {
+	for _, c := range l.socks {
+		if c == nil {
+			continue
+		}
+		switch c.kind {
+		case kindClient:
+			if c.s != nil {
+				c.s.x.Now(l.now)
+				c.s.x.Abandon()
+				l.drive(c.s)
+			} else {
+				l.closeClient(c)
+			}
+		case kindListener:
+			closeFD(c.fd)
+		case kindUpstream, kindWake:
+		}
+	}
+	for _, c := range l.socks {
+		if c != nil && c.kind == kindUpstream {
+			l.closeUpstream(c)
+		}
+	}
+	for l.draining = true; l.handshakes > 0; { // their goroutines still use descriptors
+		_, _ = epollWait(l.ep, l.buf[:], 10)
+		l.read()
+	}
+	for _, p := range l.pipes {
+		closeFD(p[0])
+		closeFD(p[1])
+	}
+	if l.reserve >= 0 {
+		closeFD(l.reserve)
+	}
+	closeFD(l.wake.fd)
+	_ = syscall.Close(l.ep)
+}

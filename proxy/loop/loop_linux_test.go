@@ -1,0 +1,24 @@
+package loop_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
+	"portico/proxy/loop"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func loops(n int) http1test.New {
+	return func(o http1.Options) (http1.Driver, error) {
+		o.Loops = n
+		return loop.New(o)
+	}
+}
+
+func TestOneLoop(t *testing.T) { http1test.Run(t, loops(1)) }
+
+func TestThreeLoops(t *testing.T) { http1test.Run(t, loops(3)) }

@@ -1,0 +1,347 @@
+package loop
+
+import (
+	"syscall"
+	"unsafe"
+
+	"portico/proxy/http1"
+)
+
+// session is an exchange with its two sockets. A connection has one only while there is something to do.
+type session struct {
+	x      http1.Exchange
+	c, u   *sock
+	pipes  [2]*pipe
+	turn   uint32 // tells late answers to earlier look-ups
+	queued bool
+}
+
+// pipe carries bytes from one socket to another inside the kernel.
+type pipe struct{ r, w int32 }
+
+// begin gives a client connection a session.
+func (l *loop) begin(c *sock) *session {
+	var s *session
+	if n := len(l.free); n > 0 {
+		s, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		s = new(session)
+	}
+	s.c, c.s = c, s
+	name := ""
+	if c.tls != nil {
+		name = c.tls.serverName
+	}
+	s.x.Begin(&l.srv.opt.Config, &l.mem, c.addr, l.srv.locals[c.index], c.https, name, c.index, l.now)
+	if l.draining {
+		s.x.Drain()
+	}
+	return s
+}
+
+// end takes it away again.
+func (l *loop) end(s *session) {
+	if s.u != nil {
+		l.closeUpstream(s.u)
+	}
+	for i := range s.pipes {
+		l.freePipe(s, i)
+	}
+	s.x.Release()
+	s.turn++
+	s.queued = false
+	if s.c != nil {
+		s.c.s = nil
+		s.c = nil
+	}
+	if len(l.free) < keptBuffers {
+		l.free = append(l.free, s)
+	}
+}
+
+// clientEvent: something happened to a client's connection.
+func (l *loop) clientEvent(c *sock, ev uint32) {
+	if ev&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		c.hup = true
+	}
+	if ev&(syscall.EPOLLIN|syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		c.ready = true
+	}
+	switch {
+	case c.tls != nil && !l.tlsEvent(c, ev):
+		return
+	case c.proxy != nil:
+		l.readProxy(c)
+		return
+	}
+	s := c.s
+	if s == nil {
+		if !c.ready {
+			return
+		}
+		s = l.begin(c)
+	}
+	s.x.Now(l.now)
+	if c.ready {
+		s.x.Allow(http1.ReadClient)
+	}
+	if ev&syscall.EPOLLOUT != 0 {
+		s.x.Allow(http1.WriteClient)
+	}
+	if ev&syscall.EPOLLERR != 0 {
+		s.x.ClientGone()
+	}
+	if !s.queued {
+		l.drive(s)
+	}
+}
+
+// upstreamEvent: something happened to an upstream's connection.
+func (l *loop) upstreamEvent(u *sock, ev uint32) {
+	if ev&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		u.hup = true
+	}
+	u.ready = u.ready || ev&^uint32(syscall.EPOLLOUT) != 0
+	if u.tls != nil && !u.connecting && !l.tlsEvent(u, ev) {
+		return
+	}
+	s := u.s
+	if s == nil {
+		// Bytes or an end on an idle connection: nothing that could be an answer to anybody.
+		if u.ready {
+			l.closeUpstream(u)
+		}
+		return
+	}
+	s.x.Now(l.now)
+	if u.connecting {
+		l.connected(s, u)
+	}
+	if s.u == u {
+		if u.ready {
+			s.x.Allow(http1.ReadUpstream)
+		}
+		if ev&(syscall.EPOLLOUT|syscall.EPOLLERR|syscall.EPOLLHUP) != 0 {
+			s.x.Allow(http1.WriteUpstream)
+		}
+	}
+	if !s.queued {
+		l.drive(s)
+	}
+}
+
+// drive does what the exchange wants until it wants to wait or has used up its turn.
+func (l *loop) drive(s *session) {
+	for budget := byteBudget; budget > 0; {
+		op := s.x.Next()
+		switch op {
+		case http1.OpWait:
+			if at := s.x.Deadline(); at != 0 {
+				l.wheel.schedule(s.c, at)
+			}
+			return
+		case http1.OpIdle:
+			l.idle(s)
+			return
+		case http1.OpReadClient:
+			n, res := l.readSock(s.c, s.x.Space(http1.Client))
+			s.x.Read(http1.Client, n, res)
+			budget -= n
+		case http1.OpReadUpstream:
+			n, res := l.readSock(s.u, s.x.Space(http1.Up))
+			s.x.Read(http1.Up, n, res)
+			budget -= n
+		case http1.OpWriteClient:
+			a, b := s.x.Pending(http1.Client)
+			n, res := l.writeSock(s.c, a, b)
+			s.x.Wrote(http1.Client, n, res)
+			budget -= n
+		case http1.OpWriteUpstream:
+			a, b := s.x.Pending(http1.Up)
+			n, res := l.writeSock(s.u, a, b)
+			s.x.Wrote(http1.Up, n, res)
+			budget -= n
+		case http1.OpSpliceDown:
+			budget -= l.splice(s, true)
+		case http1.OpSpliceUp:
+			budget -= l.splice(s, false)
+		case http1.OpConnect:
+			l.connect(s)
+		case http1.OpReleaseUpstream:
+			u := s.u
+			s.u, u.s = nil, nil
+			u.pool.put(u)
+		case http1.OpDropUpstream:
+			if s.u != nil {
+				l.closeUpstream(s.u)
+			}
+		case http1.OpShutUpstream:
+			l.shut(s.u)
+		case http1.OpShutClient:
+			l.shut(s.c)
+		default:
+			l.finish(s, op)
+			return
+		}
+	}
+	if !s.queued {
+		s.queued = true
+		l.queue = append(l.queue, s)
+	}
+}
+
+// idle lets a connection wait for its next request without owning anything.
+func (l *loop) idle(s *session) {
+	c := s.c
+	l.end(s)
+	if c.hup && c.tls == nil {
+		l.closeClient(c)
+		return
+	}
+	c.ready = false
+	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
+	l.wheel.schedule(c, c.deadline)
+}
+
+// finish ends an exchange together with its connection.
+func (l *loop) finish(s *session, op http1.Op) {
+	c := s.c
+	switch op {
+	case http1.OpHandover:
+		l.handover(c, s.x.Leftover())
+		l.end(s)
+	case http1.OpAbort:
+		l.end(s)
+		l.resetClient(c)
+	default:
+		l.end(s)
+		l.closeClient(c)
+	}
+}
+
+func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
+	if s == nil {
+		return 0, http1.Failed
+	}
+	if len(b) == 0 {
+		return 0, http1.Failed // a message that fits no buffer
+	}
+	if s.tls != nil {
+		return l.readTLS(s, b)
+	}
+	n, e := rawRead(s.fd, b)
+	switch {
+	case e != 0:
+		if e == syscall.EAGAIN {
+			s.ready = false
+		}
+		return 0, result(e)
+	case n == 0:
+		s.hup = true
+		return 0, http1.EOF
+	case n < len(b) && !s.hup:
+		s.ready = false // edge-triggered: what comes now makes a new event
+		return n, http1.Blocked
+	}
+	return n, http1.More
+}
+
+func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
+	if s == nil {
+		return 0, http1.Failed
+	}
+	if s.tls != nil {
+		return l.writeTLS(s, a, b)
+	}
+	var n int
+	var e syscall.Errno
+	switch {
+	case len(b) == 0:
+		n, e = rawWrite(s.fd, a)
+	case len(a) == 0:
+		n, e = rawWrite(s.fd, b)
+	default:
+		n, e = rawWritev(s.fd, a, b)
+	}
+	if e != 0 {
+		return 0, result(e)
+	}
+	if n < len(a)+len(b) {
+		return n, http1.Blocked
+	}
+	return n, http1.More
+}
+
+func (l *loop) shut(s *sock) {
+	if s == nil {
+		return
+	}
+	if s.tls != nil {
+		l.shutTLS(s)
+		return
+	}
+	_ = syscall.Shutdown(int(s.fd), syscall.SHUT_WR)
+}
+
+// closeClient closes a connection that has no session, once what it still owes was written.
+func (l *loop) closeClient(c *sock) {
+	if c.tls != nil && !l.closeTLS(c) {
+		return
+	}
+	l.forget(c)
+	closeFD(c.fd)
+	l.clients.Add(-1)
+}
+
+func (l *loop) resetClient(c *sock) {
+	if c.tls != nil && c.tls.state == tlsShaking {
+		c.tls.abort()
+		return
+	}
+	l.forget(c)
+	resetFD(c.fd)
+	l.clients.Add(-1)
+}
+
+// readProxy takes a PROXY protocol header off a fresh connection.
+func (l *loop) readProxy(c *sock) {
+	for {
+		have := len(c.proxy)
+		n := 0
+		// One byte at a time behind the fixed part would be slow, but too much would be the client's next bytes: peek, then take.
+		room := c.proxy[have:cap(c.proxy)]
+		m, _, e := syscall.Syscall6(syscall.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(room))), uintptr(len(room)), syscall.MSG_PEEK, 0, 0)
+		if e == syscall.EAGAIN {
+			c.ready = false
+			return
+		}
+		if e != 0 || m == 0 {
+			l.closeClient(c)
+			return
+		}
+		size, src, _, err := http1.ParseProxy(c.proxy[:have+int(m)])
+		if err != nil {
+			l.closeClient(c)
+			return
+		}
+		if n = int(m); size > 0 {
+			n = size - have
+		}
+		rawRead(c.fd, room[:n])
+		c.proxy = c.proxy[:have+n]
+		if size == 0 {
+			continue
+		}
+		c.proxy = nil
+		if src.IsValid() {
+			c.addr = src
+		}
+		if ln := &l.srv.opt.Listeners[c.index]; ln.TLS != nil {
+			c.tls = newServerSide(l, c, ln.TLS)
+		} else {
+			c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
+		}
+		l.clientEvent(c, syscall.EPOLLIN)
+		return
+	}
+}

@@ -1,0 +1,491 @@
+package loop
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// tlsSide is the TLS of one socket. The handshake runs in a goroutine that reads and writes the descriptor and sleeps until the loop
+// has seen an event for it; after that, records are read and written in memory by the loop.
+type tlsSide struct {
+	conn       *tls.Conn
+	mem        memConn
+	state      tlsState
+	serverName string
+	server     bool
+	closing    bool
+	cancel     context.CancelFunc
+}
+
+type tlsState uint8
+
+const (
+	tlsFresh   tlsState = iota // nothing has come yet
+	tlsShaking                 // a goroutine is at work
+	tlsOpen                    // records
+)
+
+// memConn is the net.Conn under a tls.Conn.
+type memConn struct {
+	fd     int32
+	direct net.Conn // after a handover: everything goes here
+	shake  bool     // handshake: block, with wake and ctx
+	wake   chan struct{}
+	ctx    context.Context
+	in     []byte // ciphertext that the loop has read
+	eof    bool
+	out    []byte // ciphertext to write
+	sent   int
+	remote net.Addr
+	local  net.Addr
+}
+
+// wouldBlock says that more ciphertext is needed. crypto/tls does not remember a network error that is temporary, so reading can go
+// on later; a test pins that.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "operation would block" }
+func (wouldBlock) Timeout() bool   { return false }
+func (wouldBlock) Temporary() bool { return true }
+
+//nolint:gochecknoglobals // a constant
+var errWouldBlock net.Error = wouldBlock{}
+
+func newServerSide(l *loop, c *sock, cfg *tls.Config) *tlsSide {
+	t := &tlsSide{server: true}
+	t.mem.fd = c.fd
+	t.mem.remote, t.mem.local = net.TCPAddrFromAddrPort(c.addr), l.srv.opt.Listeners[c.index].Addr()
+	t.conn = tls.Server(&t.mem, cfg)
+	return t
+}
+
+func newClientSide(l *loop, u *sock, cfg *tls.Config) *tlsSide {
+	t := &tlsSide{}
+	t.mem.fd = u.fd
+	t.mem.remote, t.mem.local = net.TCPAddrFromAddrPort(u.pool.addr), &net.TCPAddr{}
+	t.conn = tls.Client(&t.mem, cfg)
+	return t
+}
+
+// tlsEvent handles what concerns TLS alone; it reports whether the event goes on to the exchange.
+func (l *loop) tlsEvent(s *sock, ev uint32) bool {
+	t := s.tls
+	switch t.state {
+	case tlsFresh:
+		if s.ready {
+			l.shake(s)
+		}
+		return false
+	case tlsShaking:
+		select {
+		case t.mem.wake <- struct{}{}:
+		default:
+		}
+		return false
+	case tlsOpen:
+	}
+	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() {
+		if res := t.mem.flush(); t.closing && res != http1.Blocked {
+			l.closeClient(s)
+			return false
+		}
+	}
+	return !t.closing
+}
+
+// shake begins the handshake.
+func (l *loop) shake(s *sock) {
+	t := s.tls
+	if l.srv.shaking.Load() >= int64(l.srv.opt.Handshakes) {
+		if s.kind == kindClient {
+			l.closeClient(s)
+		}
+		return
+	}
+	l.srv.shaking.Add(1)
+	l.handshakes++
+	t.state = tlsShaking
+	t.mem.shake, t.mem.wake = true, make(chan struct{}, 1)
+	t.mem.ctx, t.cancel = context.WithTimeout(l.srv.ctx, l.srv.opt.Handshake)
+	gen := s.gen
+	l.srv.helpers.Go(func() {
+		err := t.conn.HandshakeContext(t.mem.ctx)
+		l.srv.shaking.Add(-1)
+		l.post(message{what: whatShaken, s: s, gen: gen, err: err})
+	})
+}
+
+// shook takes a socket back from its handshake.
+func (l *loop) shook(s *sock, err error) {
+	t := s.tls
+	l.handshakes--
+	t.state = tlsOpen
+	if err == nil {
+		err = t.mem.ctx.Err()
+	}
+	t.cancel()
+	t.mem.shake = false
+	t.mem.ctx = nil
+	if s.kind == kindUpstream {
+		l.shookUpstream(s, err)
+		return
+	}
+	l.shaken.Add(1)
+	if err != nil {
+		l.badTLS.Add(1)
+		t.closing = true
+		l.closeClient(s)
+		return
+	}
+	setOption(s.fd, syscall.IPPROTO_TCP, syscall.TCP_QUICKACK)
+	state := t.conn.ConnectionState()
+	t.serverName = state.ServerName
+	if state.NegotiatedProtocol == "h2" {
+		l.handover(s, nil)
+		return
+	}
+	if l.draining {
+		l.closeClient(s)
+		return
+	}
+	s.ready = true // the handshake may have read ahead, or left bytes unread
+	l.clientEvent(s, syscall.EPOLLIN)
+}
+
+func (l *loop) shookUpstream(u *sock, err error) {
+	s := u.s
+	if s == nil || err != nil {
+		l.closeUpstream(u)
+		if s != nil {
+			s.x.Now(l.now)
+			s.x.ConnectFailed(http1.CauseConnect)
+			l.drive(s)
+		}
+		return
+	}
+	u.ready = true
+	s.x.Now(l.now)
+	s.x.Connected(false, 0)
+	s.x.Allow(http1.ReadUpstream)
+	l.drive(s)
+}
+
+// abort ends a handshake early; shook then finds the socket without an owner.
+func (t *tlsSide) abort() { t.cancel() }
+
+// readTLS fills b with plaintext.
+func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
+	t := s.tls
+	total := 0
+	for total < len(b) {
+		n, err := t.conn.Read(b[total:])
+		total += n
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, errWouldBlock) {
+			if errors.Is(err, io.EOF) {
+				return total, http1.EOF
+			}
+			if total > 0 {
+				return total, http1.More
+			}
+			return 0, http1.Failed
+		}
+		if !s.ready {
+			return total, http1.Blocked
+		}
+		m, e := rawRead(s.fd, l.cipher)
+		switch {
+		case e == syscall.EAGAIN:
+			s.ready = false
+			return total, http1.Blocked
+		case e != 0:
+			if total > 0 {
+				return total, http1.More
+			}
+			return 0, http1.Failed
+		case m == 0:
+			t.mem.eof = true
+		default:
+			t.mem.in = l.cipher[:m]
+			if m < len(l.cipher) && !s.hup {
+				s.ready = false
+			}
+		}
+	}
+	if len(t.mem.in) > 0 { // the rest must survive what others read into the loop's buffer
+		t.mem.in = append([]byte(nil), t.mem.in...)
+	}
+	return total, http1.More
+}
+
+// writeTLS makes one record or more of what waits, as far as the socket takes the ones before.
+func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
+	t := s.tls
+	if t.mem.owes() {
+		if res := t.mem.flush(); res != http1.More {
+			return 0, res
+		}
+	}
+	n := 0
+	if len(a) > 0 && len(b) > 0 {
+		l.plain = append(l.plain[:0], a...)
+		k := min(len(b), cap(l.plain)-len(l.plain))
+		if k > 0 {
+			l.plain = append(l.plain, b[:k]...)
+			b = b[k:]
+		}
+		a = l.plain
+	}
+	for _, p := range [2][]byte{a, b} {
+		p = p[:min(len(p), 64<<10)]
+		if len(p) == 0 {
+			continue
+		}
+		m, err := t.conn.Write(p)
+		n += m
+		if err != nil {
+			return n, http1.Failed
+		}
+	}
+	return n, t.mem.flush()
+}
+
+func (l *loop) shutTLS(s *sock) {
+	if s.tls.state == tlsOpen {
+		_ = s.tls.conn.CloseWrite()
+		s.tls.mem.flush()
+	}
+}
+
+// closeTLS says good-bye; it reports false while the socket still owes bytes, in which case the close comes later.
+func (l *loop) closeTLS(c *sock) bool {
+	t := c.tls
+	switch t.state {
+	case tlsFresh:
+		return true
+	case tlsShaking:
+		t.abort() // shook closes it
+		return false
+	case tlsOpen:
+	}
+	if t.mem.direct != nil || c.hup {
+		return true
+	}
+	if !t.closing {
+		t.closing = true
+		_ = t.conn.Close()
+		if t.mem.flush() == http1.Blocked {
+			c.deadline = l.now + int64(5*time.Second)
+			l.wheel.schedule(c, c.deadline)
+			return false
+		}
+		return true
+	}
+	return !t.mem.owes() || c.deadline <= l.now
+}
+
+// owes reports whether ciphertext waits to be written.
+func (m *memConn) owes() bool { return m.sent < len(m.out) }
+
+// flush writes ciphertext until the socket is full.
+func (m *memConn) flush() http1.Result {
+	for m.sent < len(m.out) {
+		n, e := rawWrite(m.fd, m.out[m.sent:])
+		if e != 0 {
+			if e != syscall.EAGAIN {
+				m.out, m.sent = nil, 0
+			}
+			return result(e)
+		}
+		m.sent += n
+	}
+	m.sent = 0
+	outs.put(m.out)
+	m.out = nil
+	return http1.More
+}
+
+// outs lends the buffers that ciphertext is made in. Not the loop's own memory: handshakes use it, too.
+//
+//nolint:gochecknoglobals // a pool
+var outs outPool
+
+type outPool struct{ p sync.Pool }
+
+func (o *outPool) get() []byte {
+	if b, ok := o.p.Get().(*[32 << 10]byte); ok {
+		return b[:0]
+	}
+	return new([32 << 10]byte)[:0]
+}
+
+func (o *outPool) put(b []byte) {
+	if cap(b) == 32<<10 {
+		o.p.Put((*[32 << 10]byte)(b[:cap(b)]))
+	}
+}
+
+// Read implements net.Conn.
+func (m *memConn) Read(b []byte) (int, error) {
+	switch {
+	case m.direct != nil:
+		return m.direct.Read(b)
+	case m.shake:
+		return m.block(b, rawRead)
+	case len(m.in) > 0:
+		n := copy(b, m.in)
+		m.in = m.in[n:]
+		return n, nil
+	case m.eof:
+		return 0, io.EOF
+	}
+	return 0, errWouldBlock
+}
+
+// Write implements net.Conn.
+func (m *memConn) Write(b []byte) (int, error) {
+	switch {
+	case m.direct != nil:
+		return m.direct.Write(b)
+	case m.shake:
+		n := 0
+		for n < len(b) {
+			k, err := m.block(b[n:], rawWrite)
+			n += k
+			if err != nil {
+				return n, err
+			}
+		}
+		return n, nil
+	}
+	if m.out == nil {
+		m.out = outs.get()
+	}
+	m.out = append(m.out, b...)
+	return len(b), nil
+}
+
+// block does one read or write of a handshake, sleeping until the loop has seen an event when it has to.
+func (m *memConn) block(b []byte, call func(int32, []byte) (int, syscall.Errno)) (int, error) {
+	for {
+		n, e := call(m.fd, b)
+		switch {
+		case e == syscall.EAGAIN:
+		case e != 0:
+			return 0, os.NewSyscallError("handshake", e)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+		select {
+		case <-m.wake:
+		case <-m.ctx.Done():
+			return 0, m.ctx.Err()
+		}
+	}
+}
+
+// Close implements net.Conn; before a handover the loop closes the descriptor.
+func (m *memConn) Close() error {
+	if m.direct != nil {
+		return m.direct.Close()
+	}
+	return nil
+}
+
+// LocalAddr implements net.Conn.
+func (m *memConn) LocalAddr() net.Addr { return m.local }
+
+// RemoteAddr implements net.Conn.
+func (m *memConn) RemoteAddr() net.Addr { return m.remote }
+
+// SetDeadline implements net.Conn.
+func (m *memConn) SetDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetDeadline(t)
+	}
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (m *memConn) SetReadDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetReadDeadline(t)
+	}
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (m *memConn) SetWriteDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// handover gives a connection to whoever serves other protocols, with the bytes that were read from it.
+func (l *loop) handover(c *sock, leftover []byte) {
+	give := l.srv.opt.Handover
+	l.forget(c)
+	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(c.fd), nil)
+	l.clients.Add(-1)
+	f := os.NewFile(uintptr(c.fd), "")
+	conn, err := net.FileConn(f)
+	_ = f.Close()
+	if err != nil {
+		return
+	}
+	if give == nil {
+		_ = conn.Close()
+		return
+	}
+	if c.tls != nil {
+		c.tls.mem.direct = conn
+		conn = c.tls.conn
+	}
+	if len(leftover) > 0 {
+		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
+	}
+	conn = &handed{Conn: conn, remote: net.TCPAddrFromAddrPort(c.addr)}
+	if t, ok := conn.(*handed).Conn.(*tls.Conn); ok {
+		conn = t // net/http recognises a *tls.Conn
+	}
+	l.srv.helpers.Go(func() { give(conn) })
+}
+
+// prefixed is a connection of which some bytes have been read already.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+// Read implements net.Conn.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) > 0 {
+		n := copy(b, p.prefix)
+		p.prefix = p.prefix[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// handed tells the client's address as PROXY protocol named it.
+type handed struct {
+	net.Conn
+	remote net.Addr
+}
+
+// RemoteAddr implements net.Conn.
+func (h *handed) RemoteAddr() net.Addr { return h.remote }

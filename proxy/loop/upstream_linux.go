@@ -1,0 +1,113 @@
+package loop
+
+import (
+	"net/netip"
+	"syscall"
+
+	"portico/proxy/http1"
+)
+
+// connect finds a session a connection to its upstream: an idle one, else a new one.
+func (l *loop) connect(s *session) {
+	if s.u != nil {
+		l.closeUpstream(s.u)
+	}
+	up := s.x.Upstream()
+	p := l.pool(up)
+	if !s.x.Fresh() {
+		if u := p.get(); u != nil {
+			s.u, u.s = u, s
+			u.served++
+			u.ready = false
+			s.x.Connected(true, l.splices(s))
+			return
+		}
+	}
+	if !p.addr.IsValid() {
+		l.resolve(s, up.Addr)
+		return
+	}
+	l.dial(s, p, p.addr)
+}
+
+func (l *loop) resolved(m *message) {
+	s := m.sess
+	if s.turn != m.turn || s.c == nil {
+		return
+	}
+	s.x.Now(l.now)
+	if m.err != nil {
+		s.x.ConnectFailed(http1.CauseConnect)
+	} else {
+		l.dial(s, l.pool(s.x.Upstream()), m.addrs[0])
+	}
+	l.drive(s)
+}
+
+func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
+	fd, err := dial(addr)
+	if err != nil {
+		if err == syscall.EMFILE || err == syscall.ENFILE {
+			s.x.ConnectFailed(http1.CauseBusy)
+			return
+		}
+		s.x.ConnectFailed(http1.CauseConnect)
+		return
+	}
+	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
+	if err := l.register(u, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|epollET); err != nil {
+		closeFD(fd)
+		s.x.ConnectFailed(http1.CauseConnect)
+		return
+	}
+	l.upstreams.Add(1)
+	p.up.Count(1, 0)
+	s.u, u.s = u, s
+}
+
+// connected: the kernel has decided about a connection.
+func (l *loop) connected(s *session, u *sock) {
+	u.connecting = false
+	if err := socketError(u.fd); err != nil {
+		l.closeUpstream(u)
+		s.x.ConnectFailed(http1.CauseConnect)
+		return
+	}
+	if v := u.pool.up.SendProxy; v != 0 {
+		var b [128]byte
+		peer := s.x.Peer()
+		rawWrite(u.fd, http1.AppendProxy(b[:0], v, peer.Addr, peer.Local)) // a new socket has room for it
+	}
+	if cfg := u.pool.up.TLS; cfg != nil {
+		u.tls = newClientSide(l, u, cfg)
+		l.shake(u)
+		return
+	}
+	s.x.Connected(false, l.splices(s))
+}
+
+// splices says which bodies the kernel can move: those between two plain sockets.
+func (l *loop) splices(s *session) http1.Ready {
+	if s.c.tls != nil || s.u.tls != nil || l.srv.opt.NoSplice {
+		return 0
+	}
+	return http1.ReadUpstream | http1.WriteUpstream
+}
+
+func (l *loop) closeUpstream(u *sock) {
+	if u.s != nil {
+		u.s.u = nil
+		u.s = nil
+	}
+	if u.pool.has(u) {
+		u.pool.unlink(u)
+	}
+	if u.tls != nil && u.tls.state == tlsShaking {
+		u.tls.abort() // its goroutine still uses the descriptor
+		return
+	}
+	l.forget(u)
+	closeFD(u.fd)
+	l.upstreams.Add(-1)
+	u.pool.up.Count(-1, 0)
+}
