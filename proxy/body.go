@@ -26,6 +26,8 @@ type clientBody struct {
 	in    *http.Request // for its trailer
 	out   http.Header   // trailer to send on, filled at the end
 
+	guard *guard // knows why a body is not sound; nil for HTTP/2
+
 	n     int64
 	began time.Time
 	ended bool
@@ -54,6 +56,11 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) {
 		b.end()
 		return n, io.EOF
+	}
+	if b.guard != nil {
+		if f := b.guard.broken.Load(); f != nil {
+			return n, f
+		}
 	}
 	return n, bodyError(err)
 }

@@ -207,7 +207,7 @@ func (x *exchange) takeBody() *fault {
 	t := x.s.o.Conf.Timeouts
 	x.body = &clientBody{
 		body: x.r.Body, rc: x.rc, max: x.site.body, pause: t.Body.Std(), grace: rateGrace, rate: minRate,
-		clear: x.ci.guard == nil, in: x.r, out: x.out.trailer,
+		clear: x.ci.guard == nil, in: x.r, out: x.out.trailer, guard: x.ci.guard,
 	}
 	if n := x.r.ContentLength; n > 0 && n <= heldBody {
 		x.out.held = make([]byte, n)
@@ -260,6 +260,7 @@ func (x *exchange) tryAll() error {
 		}
 		u := x.choice.Upstream
 		x.rec.Error = err.Error()
+		err = x.blame(err)
 		x.done(resultOf(err), err)
 		if x.wrote || !x.mayRetry(err) || try >= x.s.o.Conf.Retries || !pool.AllowRetry(time.Now().UnixMilli()) {
 			return err
@@ -268,6 +269,17 @@ func (x *exchange) tryAll() error {
 		x.rec.Moved = true
 		x.pick.Exclude = append(x.pick.Exclude, u)
 	}
+}
+
+// blame finds out who ended an exchange. A body that is not sound makes net/http
+// cancel the request, which looks like a client that went away.
+func (x *exchange) blame(err error) error {
+	if x.ci.guard != nil {
+		if f := x.ci.guard.broken.Load(); f != nil {
+			return f
+		}
+	}
+	return err
 }
 
 // wait queues for a place at the instance that was chosen.
@@ -561,6 +573,9 @@ func (x *exchange) remount(out http.Header) {
 
 // trailers passes on the trailer fields of an answer.
 func (x *exchange) trailers(a *incoming) {
+	if len(a.trailer) > 0 {
+		_ = x.rc.Flush() // else net/http finds a length for a short answer, which leaves no room for them
+	}
 	for name, v := range a.trailer {
 		x.w.Header()[http.TrailerPrefix+name] = v
 	}

@@ -43,7 +43,7 @@ type guard struct {
 	crlfs   int  // empty lines before the present request line
 	refused bool // a substitute has been sent: nothing else follows
 	linger  atomic.Bool
-	failed  error
+	broken  atomic.Pointer[fault] // a chunked body was not sound: nothing is read after it
 
 	mu       sync.Mutex
 	deadline time.Time // set by net/http, guarded by mu
@@ -184,8 +184,8 @@ func (g *guard) Read(p []byte) (int, error) {
 			}
 			return n, nil
 		}
-		if g.failed != nil {
-			return 0, g.failed
+		if f := g.broken.Load(); f != nil {
+			return 0, f
 		}
 		if g.refused {
 			return 0, errGuardClosed
@@ -281,12 +281,12 @@ func (g *guard) readChunks(p []byte) (int, error) {
 	for g.pass < len(g.buf) && !g.chunks.Done() {
 		skip, data, trailer, f := g.chunks.Next(g.buf[g.pass:], g.limits)
 		if f != http1.NoFault {
-			g.failed = refusal(f.Status(), f.Error())
+			g.broken.Store(faultOf(f))
 			break
 		}
 		if trailer != nil {
 			if _, f = http1.AppendTrailers(nil, &http1.Head{}, trailer, g.limits); f != http1.NoFault {
-				g.failed = refusal(f.Status(), f.Error())
+				g.broken.Store(faultOf(f))
 				break
 			}
 		}
@@ -300,9 +300,6 @@ func (g *guard) readChunks(p []byte) (int, error) {
 			continue
 		}
 		g.pass += skip + data
-	}
-	if g.pass == 0 && g.failed != nil {
-		return 0, g.failed
 	}
 	return 0, nil
 }
