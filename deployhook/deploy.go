@@ -101,7 +101,7 @@ func (d *Deployer) step(id string) {
 func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) error {
 	site, err := tx.Site(deploy.Site)
 	if err != nil || site.Deploy != deploy.ID {
-		deploy.State, deploy.Ended = catalog.DeploySuperseded, now
+		deploy.State, deploy.Ended = catalog.DeploySuperseded, now.UTC()
 		deploy.Error = "the site was removed or moved on meanwhile"
 		return tx.PutDeploy(deploy)
 	}
@@ -122,8 +122,8 @@ func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) e
 	if decision.State != catalog.DeployRunning {
 		return d.end(tx, site, deploy, decision, now)
 	}
-	deploy.Members = decision.Members
-	return tx.PutDeploy(deploy) // one that has not changed is not written
+	_, err = catalog.SetProgress(tx, deploy.ID, decision.Members) // what has not changed is not written
+	return err
 }
 
 // servers looks at every application server with the eyes of one deploy.
@@ -148,82 +148,40 @@ func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, now time.Tim
 
 // end writes the outcome of a deploy: promotion or return, in one change.
 func (d *Deployer) end(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, decision Decision, now time.Time) error {
-	deploy.State, deploy.Error, deploy.Hint = decision.State, decision.Error, decision.Hint
-	deploy.Members, deploy.Ended = decision.Members, now
-	if err := tx.PutDeploy(deploy); err != nil {
+	if _, err := catalog.SetProgress(tx, deploy.ID, decision.Members); err != nil {
 		return err
 	}
+	var err error
+	if decision.State == catalog.DeploySucceeded {
+		deploy, err = catalog.PromoteDeploy(tx, deploy.ID, now)
+	} else {
+		deploy, err = catalog.FailDeploy(tx, deploy.ID, decision.Error, decision.Hint, now)
+		forgetUntried(tx, site, deploy)
+	}
+	if err != nil {
+		return err
+	}
+	deploy.Hint = decision.Hint
 	entry := catalog.AuditEntry{
-		ID: catalog.NewID(now), At: now, By: "portico", Action: "deploy " + string(deploy.State),
+		ID: catalog.NewID(now), At: now.UTC(), By: "portico", Action: "deploy " + string(deploy.State),
 		Object: deploy.Site, Detail: deploy.Release, Failed: deploy.State == catalog.DeployFailed,
 	}
 	if deploy.Error != "" {
-		entry.Detail += ": " + deploy.Error
+		entry.Detail += ": " + cut(deploy.Error, maxDetail)
 	}
-	if err := tx.Audit(entry); err != nil {
-		return err
-	}
-	if deploy.State == catalog.DeploySucceeded {
-		return promote(tx, site, deploy, now)
-	}
-	return abandon(tx, site, deploy, now)
+	return errors.Join(tx.PutDeploy(deploy), tx.Audit(entry))
 }
 
-// promote makes the candidate current and lets the former release retire.
-func promote(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, now time.Time) error {
+// forgetUntried drops the release of a failed deploy if it never ran, so that
+// nobody rolls back to it. Its objects stay for a while, which makes the next
+// attempt quick.
+func forgetUntried(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy) {
 	release, err := tx.Release(site.Name, deploy.Release)
-	if err != nil {
-		return err
-	}
-	former := site.Release
-	site.Candidate, site.Deploy = "", ""
-	site.Release, site.Manifest, site.Updated = deploy.Release, release.Manifest, now
-	settings, err := site.Effective()
-	if err != nil {
-		return err
-	}
-	site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r catalog.Retiring) bool {
-		return r.Release == deploy.Release || r.Release == former
-	})
-	if former != "" && former != deploy.Release {
-		site.Retiring = append(site.Retiring, catalog.Retiring{Release: former, Since: now, Deadline: now.Add(settings.Deploy.Pin.Std())})
-	}
-	if err := tx.PutSite(site); err != nil {
-		return err
-	}
-	prune(tx, site, settings.Deploy.Keep)
-	return nil
-}
-
-// abandon takes a failed candidate back. The release that ran before has not
-// been touched. A release that never ran is forgotten, so that nobody rolls back
-// to it; its objects stay for a while and make the next attempt quick.
-func abandon(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, now time.Time) error {
-	site.Candidate, site.Deploy, site.Updated = "", "", now
-	if err := tx.PutSite(site); err != nil {
-		return err
-	}
-	release, err := tx.Release(site.Name, deploy.Release)
-	if err == nil && !release.Created.Before(deploy.Created) && !inUse(site, deploy.Release) {
+	untried := err == nil && !release.Created.Before(deploy.Created)
+	used := site.Release == deploy.Release ||
+		slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == deploy.Release })
+	if untried && !used {
 		tx.DeleteRelease(site.Name, deploy.Release)
-	}
-	return nil
-}
-
-// inUse reports whether a release runs or may run.
-func inUse(site catalog.Site, digest string) bool {
-	return site.Release == digest || site.Candidate == digest ||
-		slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == digest })
-}
-
-// prune forgets the oldest releases past keep; those that run stay.
-func prune(tx *catalog.Tx, site catalog.Site, keep int) {
-	former := slices.DeleteFunc(tx.Releases(site.Name), func(r catalog.Release) bool { return inUse(site, r.Digest) })
-	slices.SortFunc(former, func(a, b catalog.Release) int { return b.Created.Compare(a.Created) })
-	// A retiring release is a former one as well: it takes a place.
-	keep = max(keep-len(site.Retiring), 0)
-	for _, r := range former[min(keep, len(former)):] {
-		tx.DeleteRelease(site.Name, r.Digest)
 	}
 }
 
@@ -246,40 +204,6 @@ func clearOrphan(tx *catalog.Tx, name string) error {
 	}
 	site.Candidate, site.Deploy = "", ""
 	return tx.PutSite(site)
-}
-
-// begin writes a new deploy of a release that is in the transaction already, or
-// refuses when another one is running.
-func begin(tx *catalog.Tx, site catalog.Site, release catalog.Release, rollback bool, by string, now time.Time) (catalog.Deploy, error) {
-	if site.Deploy != "" {
-		if running, err := tx.Deploy(site.Deploy); err == nil && running.State == catalog.DeployRunning {
-			return catalog.Deploy{}, busyError(site.Name, &running)
-		}
-	}
-	deploy := catalog.Deploy{
-		ID: catalog.NewID(now), Site: site.Name, Release: release.Digest, Previous: site.Release,
-		Rollback: rollback, State: catalog.DeployRunning, Members: map[string]catalog.MemberProgress{},
-		By: by, Created: now,
-	}
-	site.Candidate, site.Deploy, site.Updated = release.Digest, deploy.ID, now
-	if err := tx.PutSite(site); err != nil {
-		return catalog.Deploy{}, err
-	}
-	trimDeploys(tx)
-	return deploy, tx.PutDeploy(deploy)
-}
-
-// keepDeploys is how many deploys the catalog remembers.
-const keepDeploys = 100
-
-func trimDeploys(tx *catalog.Tx) {
-	all := tx.Deploys()
-	slices.SortFunc(all, func(a, b catalog.Deploy) int { return b.Created.Compare(a.Created) })
-	for i := keepDeploys - 1; i < len(all); i++ {
-		if all[i].State != catalog.DeployRunning {
-			tx.DeleteDeploy(all[i].ID)
-		}
-	}
 }
 
 func busyError(site string, running *catalog.Deploy) *Error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -226,47 +225,11 @@ func (d *Deployer) record(ctx context.Context, m catalog.Member, r catalog.Repor
 	if !differs(d.o.Catalog.View(), m, r) {
 		return nil
 	}
-	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		named := map[string]bool{}
-		for _, in := range r.Instances {
-			if in.ID == "" {
-				continue // an attempt that has not come to a process yet
-			}
-			if was, err := tx.Instance(in.ID); err == nil && was.Member != m.Name {
-				return refusal(http.StatusForbidden, "not_yours", "", "instance %s belongs to member %q", in.ID, was.Member)
-			}
-			named[in.ID] = true
-			if err := tx.PutInstance(in.Instance); err != nil {
-				return err
-			}
-		}
-		for id, instance := range tx.View().Instances {
-			if instance.Member == m.Name && !named[id] {
-				tx.DeleteInstance(id)
-			}
-		}
-		return recordMember(tx, m.Name, r)
-	})
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, m.Name, r) })
 	if err != nil {
 		return fmt.Errorf("record report of %s: %w", m.Name, err)
 	}
 	return nil
-}
-
-// recordMember keeps what a member says of its own software.
-func recordMember(tx *catalog.Tx, name string, r catalog.Report) error {
-	m, err := tx.Member(name)
-	if errors.Is(err, catalog.ErrNotFound) || r.Version == "" {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	m.Version = cut(r.Version, maxBody)
-	if r.Runtimes != nil && len(r.Runtimes) <= 50 {
-		m.Runtimes = r.Runtimes
-	}
-	return tx.PutMember(m)
 }
 
 // differs reports whether a report says anything that the view does not.
@@ -281,6 +244,7 @@ func differs(v *catalog.View, m catalog.Member, r catalog.Report) bool {
 			continue
 		}
 		named++
+		in.Started = in.Started.UTC()
 		was := v.Instances[in.ID]
 		if was == nil || !sameJSON(was, in.Instance) {
 			return true

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"portico/membership/catalog"
@@ -18,23 +17,18 @@ const minPrefix = 6
 func (d *Deployer) Rollback(ctx context.Context, site, release, by string) (catalog.Deploy, error) {
 	var deploy catalog.Deploy
 	now := time.Now()
+	if release != "" && len(release) < minPrefix {
+		return deploy, refusal(http.StatusBadRequest, "invalid", "portico releases "+site+" lists what there is",
+			"%q is too short to name a release: at least %d characters of its digest are wanted", release, minPrefix)
+	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		s, err := tx.Site(site)
-		if err != nil {
+		if err := notBusy(tx, site); err != nil {
 			return err
 		}
-		target, err := findRelease(s, tx.Releases(site), release)
-		if err != nil {
-			return err
-		}
-		settings, err := s.EffectiveFor(&target)
-		if err != nil {
-			return err
-		}
-		if err := catalog.CheckHosts(tx.View(), site, settings); err != nil {
-			return err
-		}
-		deploy, err = begin(tx, s, target, true, by, now)
+		var err error
+		deploy, err = catalog.Rollback(tx, catalog.DeployRequest{
+			ID: catalog.NewID(now), Release: catalog.Release{Site: site, Digest: release}, By: by, Now: now,
+		})
 		return err
 	})
 	if err != nil {
@@ -51,48 +45,16 @@ func (d *Deployer) begun(deploy catalog.Deploy) {
 	d.wake()
 }
 
-// findRelease resolves what a user wrote.
-func findRelease(site catalog.Site, releases []catalog.Release, text string) (catalog.Release, error) {
-	slices.SortFunc(releases, func(a, b catalog.Release) int { return b.Created.Compare(a.Created) })
-	var found []catalog.Release
-	for _, r := range releases {
-		switch {
-		case r.Digest == site.Candidate:
-		case text == "" && r.Digest != site.Release:
-			found = append(found, r)
-		case text != "" && strings.HasPrefix(r.Digest, text):
-			found = append(found, r)
-		}
+// notBusy refuses while a deploy of the site runs, with the words that help.
+func notBusy(tx *catalog.Tx, site string) error {
+	s, err := tx.Site(site)
+	if err != nil || s.Deploy == "" {
+		return nil // whoever comes next says what is wrong with the site
 	}
-	hint := "portico releases " + site.Name + " lists what there is"
-	switch {
-	case text != "" && len(text) < minPrefix:
-		return catalog.Release{}, refusal(http.StatusBadRequest, "invalid", hint, "%q is too short to name a release: at least %d characters of its digest are wanted", text, minPrefix)
-	case len(found) == 0 && text == "":
-		return catalog.Release{}, refusal(http.StatusConflict, "no_release", hint, "site %q has no former release", site.Name)
-	case len(found) == 0:
-		return catalog.Release{}, refusal(http.StatusNotFound, "not_found", hint, "site %q has no release %q", site.Name, text)
-	case text == "":
-		return previous(site, found), nil
-	case len(found) > 1:
-		return catalog.Release{}, refusal(http.StatusConflict, "ambiguous", hint, "%q names %d releases of site %q", text, len(found), site.Name)
-	case found[0].Digest == site.Release:
-		return catalog.Release{}, refusal(http.StatusConflict, "current", "", "release %.12s of site %q is the current one already", found[0].Digest, site.Name)
+	if running, err := tx.Deploy(s.Deploy); err == nil && running.State == catalog.DeployRunning {
+		return busyError(site, &running)
 	}
-	return found[0], nil
-}
-
-// previous picks the release that ran before: the one that retires since the
-// last deploy, else the youngest upload.
-func previous(site catalog.Site, former []catalog.Release) catalog.Release {
-	for i := len(site.Retiring) - 1; i >= 0; i-- {
-		for _, r := range former {
-			if r.Digest == site.Retiring[i].Release {
-				return r
-			}
-		}
-	}
-	return former[0]
+	return nil
 }
 
 // Remove takes a site away, with its releases; a running deploy of it ends. The
@@ -100,23 +62,7 @@ func previous(site catalog.Site, former []catalog.Release) catalog.Release {
 // folders stay on the application servers.
 func (d *Deployer) Remove(ctx context.Context, site, by string) error {
 	now := time.Now()
-	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		s, err := tx.Site(site)
-		if err != nil {
-			return err
-		}
-		if running, err := tx.Deploy(s.Deploy); err == nil && running.State == catalog.DeployRunning {
-			running.State, running.Ended, running.Error = catalog.DeploySuperseded, now, "the site was removed by "+by
-			if err := tx.PutDeploy(running); err != nil {
-				return err
-			}
-		}
-		for _, r := range tx.Releases(site) {
-			tx.DeleteRelease(site, r.Digest)
-		}
-		tx.DeleteSite(site)
-		return nil
-	})
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RemoveSite(tx, site, now) })
 	if err != nil {
 		return AsError(err)
 	}
@@ -148,6 +94,9 @@ func (d *Deployer) Cancel(ctx context.Context, site, by string) (catalog.Deploy,
 		return catalog.Deploy{}, AsError(err)
 	}
 	d.wake()
+	if ended := d.o.Catalog.View().Deploy(deploy.ID); ended != nil {
+		deploy = *ended // Update has published what it wrote
+	}
 	return deploy, nil
 }
 

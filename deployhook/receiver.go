@@ -36,24 +36,16 @@ type request struct {
 // with one that has ended well (wait, or nothing to do) or with the forecast of
 // a dry run, 422 with one that has failed while the client waited.
 type ArchiveAnswer struct {
-	Deploy  *catalog.Deploy  `json:"deploy,omitempty"` // nil in a dry run
-	Release string           `json:"release"`
-	Files   int              `json:"files"`
-	Size    int64            `json:"size"`
-	Changed int              `json:"changed"`           // files that the current release does not have
-	Ships   int64            `json:"ships"`             // bytes of these
-	Notes   []string         `json:"notes,omitempty"`   // what was done to the archive
-	Setting catalog.Settings `json:"settings"`          // joined and with defaults
-	DryRun  bool             `json:"dry_run,omitempty"` // nothing was changed
-	Keeps   int              `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
-	Same    bool             `json:"same,omitempty"`    // this release runs already
-	Error   *answerError     `json:"error,omitempty"`
-}
-
-type answerError struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	Hint    string `json:"hint,omitempty"`
+	catalog.Deploy                  // of a dry run: site and release only
+	Files          int              `json:"files"`
+	Size           int64            `json:"size"`
+	Changed        int              `json:"changed"`           // files that the current release does not have
+	Ships          int64            `json:"ships"`             // bytes of these
+	Notes          []string         `json:"notes,omitempty"`   // what was done to the archive
+	Settings       catalog.Settings `json:"settings"`          // joined and with defaults
+	DryRun         bool             `json:"dry_run,omitempty"` // nothing was changed
+	Keeps          int              `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
+	Same           bool             `json:"same,omitempty"`    // this release runs already
 }
 
 // Archive takes PUT /v1/sites/{site}/archive from a caller whom Options.Actor
@@ -69,8 +61,8 @@ func (d *Deployer) Archive() http.Handler {
 			writeError(w, err)
 			return
 		}
-		if answer.Deploy != nil {
-			w.Header().Set("Location", "/v1/deploys/"+answer.Deploy.ID)
+		if answer.ID != "" {
+			w.Header().Set("Location", "/v1/deploys/"+answer.ID)
 		}
 		writeJSON(w, status, answer)
 	})
@@ -115,19 +107,18 @@ func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *request)
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.wait)
 	defer cancel()
-	deploy, err := d.Wait(ctx, answer.Deploy.ID)
+	deploy, err := d.Wait(ctx, answer.ID)
 	if deploy.ID == "" {
 		return 0, nil, err
 	}
-	answer.Deploy = &deploy
+	answer.Deploy = deploy
 	switch deploy.State {
 	case catalog.DeployRunning:
 		return http.StatusAccepted, answer, nil
 	case catalog.DeploySucceeded:
 		return http.StatusOK, answer, nil
 	}
-	answer.Error = &answerError{"deploy_failed", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)), deploy.Hint}
-	return http.StatusUnprocessableEntity, answer, nil
+	return 0, nil, refusal(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
 }
 
 // parse checks everything but the body.
@@ -234,8 +225,8 @@ func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*Archiv
 		return nil, refusal(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
 	}
 	answer := &ArchiveAnswer{
-		Release: tree.Digest(), Files: len(tree.Files), Size: tree.Size(),
-		Notes: u.notes, Setting: settings, DryRun: q.dryRun,
+		Deploy: catalog.Deploy{Site: q.site, Release: tree.Digest(), By: q.by},
+		Files:  len(tree.Files), Size: tree.Size(), Notes: u.notes, Settings: settings, DryRun: q.dryRun,
 	}
 	d.compare(answer, tree, q.site)
 	if q.dryRun {
@@ -318,41 +309,34 @@ func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string
 // commit writes release, deploy and candidate in one change.
 func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacked, q *request) error {
 	now := time.Now()
+	release := catalog.Release{
+		Site: q.site, Digest: answer.Release, Archive: cmp.Or(q.name, q.site), Size: answer.Size, Files: answer.Files,
+		Manifest: u.manifest, Created: now.UTC(), By: q.by, Proxy: d.o.Name,
+	}
 	var deploy catalog.Deploy
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		if err := notBusy(tx, q.site); err != nil {
+			return err
+		}
 		answer.Same = false
-		site, err := tx.Site(q.site)
-		if errors.Is(err, catalog.ErrNotFound) {
-			site = catalog.Site{Name: q.site, Manifest: u.manifest, Created: now}
-		} else if err != nil {
-			return err
-		}
-		if err := catalog.CheckHosts(tx.View(), q.site, answer.Setting); err != nil {
-			return err
-		}
-		release := catalog.Release{
-			Site: q.site, Digest: answer.Release, Archive: cmp.Or(q.name, q.site), Size: answer.Size, Files: answer.Files,
-			Manifest: u.manifest, Created: now, By: q.by, Proxy: d.o.Name,
-		}
-		known, err := tx.Release(q.site, answer.Release)
+		release.Created = now.UTC()
+		known, err := tx.Release(q.site, release.Digest)
 		if err == nil {
 			release.Created = known.Created
 		}
-		if answer.Release == site.Release && site.Candidate == "" {
+		site, err := tx.Site(q.site)
+		if err == nil && site.Release == release.Digest {
 			answer.Same = true
 			deploy, err = again(tx, site, release, sameJSON(known.Manifest, u.manifest), q.by, now)
 			return err
 		}
-		if err := tx.PutRelease(release); err != nil {
-			return err
-		}
-		deploy, err = begin(tx, site, release, false, q.by, now)
+		deploy, err = catalog.BeginDeploy(tx, catalog.DeployRequest{ID: catalog.NewID(now), Release: release, By: q.by, Now: now})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	answer.Deploy = &deploy
+	answer.Deploy = deploy
 	d.begun(deploy)
 	if !answer.Same {
 		d.history.note(deploy.ID, fmt.Sprintf("%d files, %d bytes; %d files with %d bytes are new", answer.Files, answer.Size, answer.Changed, answer.Ships), now)
@@ -365,7 +349,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSettings bool, by string, now time.Time) (catalog.Deploy, error) {
 	deploy := catalog.Deploy{
 		ID: catalog.NewID(now), Site: site.Name, Release: release.Digest, Previous: release.Digest,
-		State: catalog.DeploySucceeded, By: by, Created: now, Ended: now,
+		State: catalog.DeploySucceeded, By: by, Created: now.UTC(), Ended: now.UTC(),
 		Hint: "this release runs already: nothing was changed",
 	}
 	if !sameSettings {
@@ -375,6 +359,5 @@ func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSetti
 			return deploy, err
 		}
 	}
-	trimDeploys(tx)
 	return deploy, tx.PutDeploy(deploy)
 }

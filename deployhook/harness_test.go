@@ -1,0 +1,471 @@
+package deployhook_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"portico/conf"
+	"portico/deployhook"
+	"portico/deployhook/archive"
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		os.Exit(child())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// cluster is a proxy's side of deploys, real but for the traffic, with agents
+// that install and pretend to run.
+type cluster struct {
+	t       testing.TB
+	dir     string
+	catalog *catalog.Catalog
+	objects *objects.Store
+	*deployhook.Deployer
+	url    string
+	client *http.Client
+	srv    *httptest.Server
+
+	mu     sync.Mutex
+	agents map[string]*agent
+	load   map[string][2]int // instance to sessions and requests
+	dead   map[string]bool   // what gossip says
+	unseen map[string]bool   // instances that the proxy's own checks have not seen
+}
+
+func openCatalog(t testing.TB, dir string) *catalog.Catalog {
+	t.Helper()
+	c, err := catalog.Open(context.Background(), catalog.Options{
+		Dir: filepath.Join(dir, "catalog"), Name: "proxy", Listen: "127.0.0.1:7445", Key: bytes.Repeat([]byte{7}, 32),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newCluster(t testing.TB, change ...func(*deployhook.Options)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), agents: map[string]*agent{}, load: map[string][2]int{}, dead: map[string]bool{}, unseen: map[string]bool{}}
+	c.start(change...)
+	t.Cleanup(c.stop)
+	return c
+}
+
+// start opens the proxy's side; after stop it is a restart on the same state.
+func (c *cluster) start(change ...func(*deployhook.Options)) {
+	c.t.Helper()
+	c.catalog = openCatalog(c.t, c.dir)
+	var err error
+	if c.objects, err = objects.Open(filepath.Join(c.dir, "objects")); err != nil {
+		c.t.Fatal(err)
+	}
+	o := deployhook.Options{
+		Catalog: c.catalog, Objects: c.objects, Dir: c.dir, Name: "proxy",
+		Actor: func(ctx context.Context) string { s, _ := ctx.Value(actorKey{}).(string); return s },
+		Load: func(id string) (int, int) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.load[id][0], c.load[id][1]
+		},
+		InRotation: func(id string) bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.unseen[id] },
+		Alive:      func(name string) bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.dead[name] },
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	if c.Deployer, err = deployhook.New(o); err != nil {
+		c.t.Fatal(err)
+	}
+	c.Start()
+	mux := http.NewServeMux()
+	mux.Handle("PUT /v1/sites/{site}/archive", c.Archive())
+	for pattern, h := range c.Members(c.identify) {
+		mux.Handle(pattern, h)
+	}
+	c.srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), actorKey{}, r.Header.Get("Account"))))
+	}))
+	c.url, c.client = c.srv.URL, c.srv.Client()
+}
+
+type actorKey struct{}
+
+func (c *cluster) stop() {
+	c.mu.Lock()
+	agents := slices.Collect(maps.Values(c.agents))
+	c.agents = map[string]*agent{}
+	c.mu.Unlock()
+	for _, a := range agents {
+		a.stop()
+	}
+	if err := c.Close(); err != nil {
+		c.t.Error(err)
+	}
+	c.client.CloseIdleConnections()
+	c.srv.Close()
+	if err := c.catalog.Close(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func (c *cluster) identify(r *http.Request) (catalog.Member, bool) {
+	m := c.catalog.View().Members[r.Header.Get("Member")]
+	if m == nil {
+		return catalog.Member{}, false
+	}
+	return *m, true
+}
+
+func (c *cluster) update(change func(tx *catalog.Tx) error) {
+	c.t.Helper()
+	if _, err := c.catalog.Update(context.Background(), change); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// accept makes a member without an agent.
+func (c *cluster) accept(names ...string) {
+	c.t.Helper()
+	c.update(func(tx *catalog.Tx) error {
+		for _, name := range names {
+			m := catalog.Member{
+				Name: name, ID: name, Role: catalog.RoleServer, Admission: catalog.Accepted, Admin: catalog.AdminReady,
+				Addr: name + ":7444", Fingerprint: objects.Sum([]byte(name)), Knocked: time.Now().UTC(),
+			}
+			if err := tx.PutMember(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// answer is what an upload is told.
+type answer struct {
+	status int
+	deployhook.ArchiveAnswer
+	Error json.RawMessage `json:"error"`
+	text  string
+}
+
+func (c *cluster) upload(site, query string, body io.Reader, header ...string) answer {
+	c.t.Helper()
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPut, c.url+"/v1/sites/"+site+"/archive?"+query, body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req.Header.Set("Account", "ann")
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := c.client.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	a := answer{status: res.StatusCode, text: string(b)}
+	if err := json.Unmarshal(b, &a); err != nil {
+		c.t.Fatalf("%d %s: %v", res.StatusCode, b, err)
+	}
+	return a
+}
+
+// deploy uploads files and demands that the deploy ends as wanted.
+func (c *cluster) deploy(site string, files map[string]string, want catalog.DeployState) catalog.Deploy {
+	c.t.Helper()
+	a := c.upload(site, "", bytes.NewReader(zipped(c.t, files)))
+	if a.status != http.StatusAccepted {
+		c.t.Fatalf("the upload got %d: %s", a.status, a.text)
+	}
+	return c.ended(a.ID, want)
+}
+
+func (c *cluster) ended(id string, want catalog.DeployState) catalog.Deploy {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	defer cancel()
+	d, err := c.Wait(ctx, id)
+	if err != nil || d.State != want {
+		c.t.Fatalf("the deploy is %s, want %s; %v; %s; %+v", d.State, want, err, d.Error, d.Members)
+	}
+	return d
+}
+
+func (c *cluster) site(name string) catalog.Site {
+	c.t.Helper()
+	s := c.catalog.View().Sites[name]
+	if s == nil {
+		c.t.Fatalf("there is no site %s", name)
+	}
+	return *s
+}
+
+// eventually waits until ok holds, woken by changes of the catalog and by time.
+func (c *cluster) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			c.t.Fatalf("never came: %s", what)
+		}
+	}
+}
+
+func zipped(t testing.TB, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		w, err := z.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, files[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// agent does what an agent does, without processes: it asks, fetches, reports.
+type agent struct {
+	c       *cluster
+	name    string
+	store   *objects.Store
+	client  *http.Client
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	fetched atomic.Int64 // bytes of objects
+
+	mu      sync.Mutex
+	run     map[string]*catalog.InstanceReport // by site/release
+	sick    map[string]bool                    // releases that do not get healthy
+	stuck   bool                               // it stays at starting
+	befores []string                           // releases whose before command it ran
+	paused  bool
+}
+
+// join accepts a member and starts its agent.
+func (c *cluster) join(names ...string) {
+	c.t.Helper()
+	c.accept(names...)
+	for _, name := range names {
+		c.startAgent(name)
+	}
+}
+
+func (c *cluster) startAgent(name string) *agent {
+	c.t.Helper()
+	store, err := objects.Open(filepath.Join(c.dir, "agent-"+name))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	a := &agent{c: c, name: name, store: store, run: map[string]*catalog.InstanceReport{}, sick: map[string]bool{}}
+	a.client = &http.Client{Transport: asMember{name, c.srv.Client().Transport}}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.cancel = cancel
+	c.mu.Lock()
+	c.agents[name] = a
+	c.mu.Unlock()
+	a.wg.Go(func() { a.loop(ctx) })
+	return a
+}
+
+func (c *cluster) agent(name string) *agent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.agents[name]
+}
+
+// asMember stands for the client certificate.
+type asMember struct {
+	name string
+	next http.RoundTripper
+}
+
+func (m asMember) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Member", m.name)
+	return m.next.RoundTrip(r)
+}
+
+func (a *agent) stop() { a.cancel(); a.wg.Wait() }
+
+func (a *agent) get(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %s", res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
+func (a *agent) loop(ctx context.Context) {
+	var rev int64
+	for ctx.Err() == nil {
+		var w catalog.Wanted
+		if err := a.get(ctx, fmt.Sprintf("%s/v1/agent/wanted?after=%d&wait=200ms", a.c.url, rev), &w); err != nil {
+			if ctx.Err() == nil {
+				a.c.t.Errorf("%s: wanted: %v", a.name, err)
+			}
+			return
+		}
+		rev = w.Revision
+		for _, r := range w.Releases {
+			a.converge(ctx, r)
+		}
+		if stop := a.report(ctx, rev); len(stop) > 0 {
+			a.mu.Lock()
+			maps.DeleteFunc(a.run, func(_ string, in *catalog.InstanceReport) bool { return slices.Contains(stop, in.ID) })
+			a.mu.Unlock()
+			a.report(ctx, rev)
+		}
+	}
+}
+
+// converge installs what is wanted and not there.
+func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
+	key := r.Site + "/" + r.Release
+	a.mu.Lock()
+	in := a.run[key]
+	fresh := in == nil && r.Duty != catalog.DutyRetiring
+	if in != nil && in.Progress.Step == catalog.StepFailed && in.Deploy != r.Deploy && r.Duty == catalog.DutyCandidate {
+		fresh = true
+	}
+	a.mu.Unlock()
+	if !fresh {
+		return
+	}
+	next := &catalog.InstanceReport{Deploy: r.Deploy, Instance: catalog.Instance{Site: r.Site, Release: r.Release, Member: a.name}}
+	next.Progress.Step = catalog.StepFetching
+	f := objects.Fetcher{Store: a.store, Sources: []objects.Source{{Name: "proxy", URL: a.c.url, Client: a.client}}}
+	var last int64
+	_, err := f.Release(ctx, r.Release, func(done, _ int64) { last = done })
+	a.fetched.Add(last)
+	if err != nil {
+		next.Progress = catalog.MemberProgress{Step: catalog.StepFailed, Detail: err.Error()}
+	} else {
+		a.begin(next, r)
+	}
+	a.mu.Lock()
+	a.run[key] = next
+	a.mu.Unlock()
+}
+
+func (a *agent) begin(next *catalog.InstanceReport, r catalog.WantedRelease) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.Before {
+		a.befores = append(a.befores, r.Release)
+	}
+	next.ID, next.Started = catalog.NewInstanceID(), time.Now().UTC()
+	next.State, next.Progress.Step = catalog.InstanceHealthy, catalog.StepHealthy
+	if a.sick[r.Release] || a.sick["*"] {
+		next.State = catalog.InstanceFailing
+		next.Progress = catalog.MemberProgress{
+			Step: catalog.StepFailed, Detail: "the check failed 3 times", Log: []string{"panic: no database"},
+			Probe: &catalog.Probe{Code: "L7STS", Status: 500, Body: "oops", At: time.Now().UTC()},
+		}
+	}
+	if a.stuck {
+		next.State, next.Progress.Step = catalog.InstanceStarting, catalog.StepStarting
+	}
+}
+
+func (a *agent) report(ctx context.Context, rev int64) (stop []string) {
+	report := catalog.Report{Revision: rev, Version: "1.0.0"}
+	a.mu.Lock()
+	for _, key := range slices.Sorted(maps.Keys(a.run)) {
+		report.Instances = append(report.Instances, *a.run[key])
+	}
+	a.mu.Unlock()
+	b, err := json.Marshal(report)
+	if err != nil {
+		a.c.t.Error(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.c.url+"/v1/agent/report", bytes.NewReader(b))
+	if err != nil {
+		a.c.t.Error(err)
+		return nil
+	}
+	res, err := a.client.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer res.Body.Close()
+	var answer deployhook.ReportAnswer
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil && ctx.Err() == nil {
+		a.c.t.Errorf("%s: report: %s, %v", a.name, res.Status, err)
+	}
+	return answer.StopOK
+}
+
+// running returns the releases of a site that the agent runs healthily.
+func (a *agent) running(site string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []string
+	for _, in := range a.run {
+		if in.Site == site && in.State == catalog.InstanceHealthy {
+			list = append(list, in.Release)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (a *agent) change(f func(*agent)) { a.mu.Lock(); defer a.mu.Unlock(); f(a) }
+
+// instanceOf returns the id of the instance of a release at a member.
+func (c *cluster) instanceOf(member, release string) string {
+	for id, in := range c.catalog.View().Instances {
+		if in.Member == member && in.Release == release {
+			return id
+		}
+	}
+	return ""
+}
+
+var (
+	_ = conf.Upload{}
+	_ = archive.Limits{}
+)
