@@ -41,7 +41,7 @@ type Options struct {
 	Certified func(host string) bool
 
 	Static  []StaticSite // sites of servers that run no agent, from the proxy's configuration
-	MaxConn int          // connections of the whole process; default 20000
+	MaxConn int          // connections of the whole process; 0: what HAProxy makes of its descriptor limit
 	Version string       // of portico, for the first line
 
 	// Body is the largest request that sites without a limit of their own
@@ -117,9 +117,6 @@ func (o *Options) setDefaults() {
 	set(&o.HTTPS, ":443")
 	set(&o.Dir, "/etc/haproxy/portico")
 	set(&o.Stats, "127.0.0.1:8404")
-	if o.MaxConn == 0 {
-		o.MaxConn = 20000
-	}
 }
 
 // file is a configuration being written. Every line goes through one of its
@@ -151,7 +148,9 @@ func (f *file) head(o Options) {
 func (f *file) global(o Options) {
 	f.section("global")
 	f.line("log stdout format raw daemon info")
-	f.line("maxconn", strconv.Itoa(o.MaxConn))
+	if o.MaxConn > 0 {
+		f.line("maxconn", strconv.Itoa(o.MaxConn))
+	}
 	f.line("ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets")
 	f.line("ssl-default-server-options ssl-min-ver TLSv1.2")
 	f.line("tune.ssl.default-dh-param 2048")
@@ -188,7 +187,7 @@ func (f *file) stats(o Options) {
 	}
 	f.section("frontend stats")
 	f.line("bind", quote(o.Stats))
-	f.line("no log")
+	f.line("option dontlog-normal")
 	f.line("stats enable")
 	f.line("stats uri /")
 	f.line("stats refresh 10s")

@@ -169,10 +169,11 @@ func (f *file) check(b *backend) {
 		return
 	}
 	path, host := h.Path, h.Host
-	if path == "" {
-		path = b.settings.Path
+	if !uriOK(path) {
+		f.comment("the health check asks for /: the path %q cannot be written", path)
+		path = "/"
 	}
-	if host == "" {
+	if !hostOK(strings.ToLower(host)) {
 		host = firstHost(b.settings)
 	}
 	f.line("option httpchk")
@@ -189,7 +190,7 @@ func (f *file) check(b *backend) {
 
 func firstHost(s catalog.Settings) string {
 	for _, h := range s.Hosts {
-		if !strings.HasPrefix(h, "*.") {
+		if !strings.HasPrefix(h, "*.") && hostOK(h) {
 			return h
 		}
 	}

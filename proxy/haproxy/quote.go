@@ -115,3 +115,16 @@ func pathOK(p string) bool {
 	}
 	return true
 }
+
+// uriOK reports whether s can stand in a request line.
+func uriOK(s string) bool {
+	if s == "" || s[0] != '/' || len(s) > 1024 {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '#' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
