@@ -58,15 +58,11 @@ func (s *Server) byToken(c *call, text string, basic bool) (*identity, *Error) {
 		s.throttle.pass(key)
 		return &identity{account: "metrics", role: catalog.RoleViewer, metrics: true, safe: basic}, nil
 	}
-	view := s.o.Catalog.View()
-	record, ok := checkToken(view.Tokens, text, c.now)
-	if ok {
-		if account := view.Accounts[record.Account]; account != nil && !account.Disabled {
-			s.throttle.pass(key)
-			who := identityOf(account)
-			who.safe = basic
-			return who, nil
-		}
+	if account, _, err := catalog.VerifyToken(s.o.Catalog.View(), text, c.now); err == nil {
+		s.throttle.pass(key)
+		who := identityOf(account)
+		who.safe = basic
+		return who, nil
 	}
 	pause := s.throttle.fail(key, c.now)
 	s.log.Warn("token refused", "from", c.from, "path", c.r.URL.Path, "pause", pause)

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/deployhook"
 )
 
 // Upload is an archive to deploy.
@@ -26,6 +26,8 @@ type Upload struct {
 
 	Hosts []string // in place of those in the archive's portico.toml
 	Path  string   // mount path, likewise
+
+	// Query holds what else the receiver takes: kind, wait, dry_run.
 	Query url.Values
 
 	// Progress is told how many bytes have been sent, from the goroutine that
@@ -38,10 +40,10 @@ type Upload struct {
 // content, so that sending the same archive again is safe.
 const uploadTries = 3
 
-// Upload sends an archive and returns the deploy that it began. Only ctx bounds
-// how long it takes.
-func (c *Client) Upload(ctx context.Context, u Upload) (catalog.Deploy, error) {
-	var d catalog.Deploy
+// Upload sends an archive and returns what came of it, as the receiver says. Only
+// ctx bounds how long it takes.
+func (c *Client) Upload(ctx context.Context, u Upload) (deployhook.ArchiveAnswer, error) {
+	var d deployhook.ArchiveAnswer
 	for try := 1; ; try++ {
 		err := c.upload(ctx, u, &d)
 		var answered *Error
@@ -63,7 +65,7 @@ type openError struct{ err error }
 func (e *openError) Error() string { return e.err.Error() }
 func (e *openError) Unwrap() error { return e.err }
 
-func (c *Client) upload(ctx context.Context, u Upload, out *catalog.Deploy) error {
+func (c *Client) upload(ctx context.Context, u Upload, out *deployhook.ArchiveAnswer) error {
 	file, err := u.Open()
 	if err != nil {
 		return &openError{fmt.Errorf("open archive: %w", err)}

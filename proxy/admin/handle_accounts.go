@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -43,25 +44,15 @@ func (s *Server) putAccount(c *call) error {
 	}
 	var saved catalog.Account
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		a, err := tx.Account(in.Name)
-		if err != nil {
-			a = catalog.Account{Name: in.Name, Role: cmp.Or(in.Role, catalog.RoleViewer), Created: c.now.UTC()}
+		if _, err := tx.Account(in.Name); errors.Is(err, catalog.ErrNotFound) {
+			fresh := catalog.Account{Name: in.Name, Role: cmp.Or(in.Role, catalog.RoleViewer)}
+			if err := catalog.CreateAccount(tx, fresh, c.now); err != nil {
+				return err
+			}
 		}
-		a.Role, a.Password = cmp.Or(in.Role, a.Role), cmp.Or(hash, a.Password)
-		if in.Sites != nil {
-			a.Sites = *in.Sites
-		}
-		if in.Disabled != nil {
-			a.Disabled = *in.Disabled
-		}
-		if len(a.Sites) > 0 && rank(a.Role) > rank(catalog.RoleDeployer) {
-			return badRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
-		}
-		saved = a
-		if err := tx.PutAccount(a); err != nil {
-			return err
-		}
-		return keepOneAdmin(tx)
+		changed, err := catalog.ChangeAccount(tx, in.Name, func(a *catalog.Account) error { return in.apply(a, hash) })
+		saved = changed
+		return err
 	})
 	if err != nil {
 		return err
@@ -69,29 +60,24 @@ func (s *Server) putAccount(c *call) error {
 	return c.json(http.StatusOK, accountInfo(&saved))
 }
 
-// keepOneAdmin refuses the change that would lock everybody out.
-func keepOneAdmin(tx *catalog.Tx) error {
-	for _, a := range tx.Accounts() {
-		if a.Role == catalog.RoleAdmin && !a.Disabled {
-			return nil
-		}
+// apply changes what the request names.
+func (in *AccountRequest) apply(a *catalog.Account, hash string) error {
+	a.Role, a.Password = cmp.Or(in.Role, a.Role), cmp.Or(hash, a.Password)
+	if in.Sites != nil {
+		a.Sites = *in.Sites
 	}
-	return failf(http.StatusConflict, "last_admin", "make another administrator first", "this would leave the cluster without an administrator")
+	if in.Disabled != nil {
+		a.Disabled = *in.Disabled
+	}
+	if len(a.Sites) > 0 && rank(a.Role) > rank(catalog.RoleDeployer) {
+		return badRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
+	}
+	return nil
 }
 
 func (s *Server) deleteAccount(c *call) error {
-	name := c.r.PathValue("account")
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		if _, err := tx.Account(name); err != nil {
-			return err
-		}
-		tx.DeleteAccount(name)
-		for _, t := range tx.Tokens() {
-			if t.Account == name {
-				tx.DeleteToken(t.ID)
-			}
-		}
-		return keepOneAdmin(tx)
+		return catalog.RemoveAccount(tx, c.r.PathValue("account"))
 	})
 	if err != nil {
 		return err
@@ -125,36 +111,23 @@ func (s *Server) makeToken(c *call) error {
 	if in.Account != c.who.account && c.who.role != catalog.RoleAdmin {
 		return forbidden("", "only administrators make tokens for others")
 	}
-	var expires time.Time
-	if in.TTL != "" {
-		life, err := ttl(in.TTL, 0, 10*365*24*time.Hour)
-		if err != nil {
-			return err
-		}
-		expires = c.now.Add(life)
+	life, err := ttl(in.TTL, 0, 10*365*24*time.Hour)
+	if err != nil {
+		return err
 	}
-	answer, err := s.issueToken(c, in.Account, in.Label, expires)
+	answer, err := s.issueToken(c, in.Account, in.Label, life)
 	if err != nil {
 		return err
 	}
 	return c.json(http.StatusCreated, answer)
 }
 
-// issueToken stores a new token of an account that exists.
-func (s *Server) issueToken(c *call, account, label string, expires time.Time) (TokenAnswer, error) {
-	if len(label) > 100 {
-		return TokenAnswer{}, badRequest("use at most 100 bytes", "the label is too long")
-	}
-	text, record := NewToken(account, label, c.now.UTC(), expires.UTC())
-	if expires.IsZero() {
-		record.Expires = time.Time{}
-	}
+// issueToken stores a new token of an account; a life of 0 never ends.
+func (s *Server) issueToken(c *call, account, label string, life time.Duration) (TokenAnswer, error) {
+	record, text := catalog.NewToken(account, label, life, c.now)
 	c.object, c.detail = record.ID, fmt.Sprintf("account %s", account)
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		if _, err := tx.Account(account); err != nil {
-			return err
-		}
-		return tx.PutToken(record)
+		return catalog.CreateToken(tx, record, c.now)
 	})
 	if err != nil {
 		return TokenAnswer{}, err
@@ -197,7 +170,7 @@ func (s *Server) loginAPI(c *call) error {
 		return refusal
 	}
 	c.who, c.quiet = identityOf(account), false
-	answer, err := s.issueToken(c, account.Name, in.Label, c.now.Add(life))
+	answer, err := s.issueToken(c, account.Name, in.Label, life)
 	if err != nil {
 		return err
 	}

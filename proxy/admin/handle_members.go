@@ -116,18 +116,11 @@ func (s *Server) actMember(c *call, verb, name, reason string) error {
 
 func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		m, err := tx.Member(name)
-		if err != nil {
-			return err
-		}
-		if m.Admission != catalog.Accepted {
-			return failf(http.StatusConflict, "conflict", "accept it first", "member %q is %s", name, m.Admission)
-		}
-		if m.Role != catalog.RoleServer {
+		m, err := catalog.SetMemberAdmin(tx, name, state)
+		if err == nil && m.Role != catalog.RoleServer {
 			return failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
 		}
-		m.Admin = state
-		return tx.PutMember(m)
+		return err
 	})
 	return err
 }

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 
@@ -84,26 +82,8 @@ func (s *Server) setSite(c *call) error {
 	}
 	name := c.r.PathValue("site")
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		site, err := tx.Site(name)
-		if err != nil {
-			return err
-		}
-		merged, err := catalog.MergeOverride(site.Override, json.RawMessage(c.body))
-		if err != nil {
-			return err
-		}
-		site.Override, site.Updated = merged, c.now.UTC()
-		settings, err := site.Effective()
-		if err != nil {
-			return err
-		}
-		if mistakes := settings.Validate(); len(mistakes) > 0 {
-			return errors.Join(mistakes...)
-		}
-		if err := catalog.CheckHosts(tx.View(), name, settings); err != nil {
-			return err
-		}
-		return tx.PutSite(site)
+		_, err := catalog.SetOverride(tx, name, c.body, c.now)
+		return err
 	})
 	if err != nil {
 		return err

@@ -11,11 +11,7 @@ const nobody catalog.AccountRole = ""
 
 // rank orders the roles; each includes those before it. An unknown role has
 // none.
-func rank(r catalog.AccountRole) int {
-	return 1 + slices.Index([]catalog.AccountRole{
-		catalog.RoleViewer, catalog.RoleDeployer, catalog.RoleOperator, catalog.RoleAdmin,
-	}, r)
-}
+func rank(r catalog.AccountRole) int { return max(0, r.Rank()) }
 
 // scope says how far a route reaches, for accounts that may see some sites only.
 type scope int

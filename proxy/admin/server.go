@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/deployhook"
 	"portico/membership/catalog"
 )
 
@@ -273,9 +274,12 @@ func (s *Server) fail(c *call, err error) {
 // errorOf finds status and code for an error of the packages below.
 func errorOf(err error) *Error {
 	var e *Error
+	var refused *deployhook.Error
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.As(err, &refused):
+		return &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
 	case errors.Is(err, catalog.ErrNotFound):
 		return notFound("", "%v", err)
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
@@ -286,10 +290,6 @@ func errorOf(err error) *Error {
 		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
 	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken):
 		return failf(http.StatusServiceUnavailable, "unavailable", "", "%v", err)
-	}
-	var coded interface{ HTTPStatus() int }
-	if errors.As(err, &coded) {
-		return failf(coded.HTTPStatus(), "failed", "", "%v", err)
 	}
 	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/balancer"
 	"portico/membership/catalog"
 )
 
@@ -32,24 +33,16 @@ func (f *file) backend(b *backend, o Options) {
 // by default, HAProxy does not know; connections are the nearest it has.
 func algorithm(policy string) string {
 	switch policy {
-	case "round-robin", "roundrobin":
+	case balancer.RoundRobin:
 		return "roundrobin"
-	case "random", "random-two", "two-choices":
+	case balancer.Random:
 		return "random(2)"
-	case "source":
-		return "source"
-	case "first":
-		return "first"
-	case "uri":
-		return "uri"
-	}
-	if name, ok := strings.CutPrefix(policy, "header:"); ok && headerName.MatchString(name) {
-		return "hdr(" + name + ")"
+	case balancer.Source, balancer.First, balancer.URI:
+		return policy
 	}
 	return "leastconn"
 }
 
-var headerName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 var cookieName = regexp.MustCompile(`^[A-Za-z0-9!*+.^_~-]{1,128}$`)
 
 // cookie writes the sticky cookie. HAProxy compares a cookie's value up to the
@@ -79,6 +72,10 @@ func (f *file) cookie(b *backend, o Options) {
 		attr += " attr " + quote("Path="+p) // the last Path counts, RFC 6265 section 5.2.4
 	}
 	f.line("cookie", name, "insert indirect nocache httponly"+attr)
+	// HAProxy would take what stands behind the bars for dates of its own and
+	// send a new cookie; the bare token leaves the visitor's as it is.
+	re := "^((?:.*; *)?" + regexp.QuoteMeta(name) + "=[a-z2-7]{10})[|][^;]*(.*)$"
+	f.line("http-request replace-header Cookie", quote(re), quote(`\1\2`))
 	secure := `\1; Secure`
 	if s.SameSite == "none" {
 		secure += "; SameSite=None"

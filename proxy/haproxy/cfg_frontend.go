@@ -19,8 +19,12 @@ func (f *file) frontend(name, bind, scheme string, o Options, backends []backend
 	if scheme == "http" && o.CertDir != "" {
 		f.redirects(o, backends)
 	}
-	for _, r := range rules {
+	for i, r := range rules {
 		f.line("use_backend", r.backend, "if", r.condition())
+		last := i+1 == len(rules) || rules[i+1].class != r.class || rules[i+1].suffix != r.suffix
+		if last && r.class != everyHost {
+			f.line("use_backend", unknownBackend, "if", r.group())
+		}
 	}
 	f.line("default_backend", unknownBackend)
 }
@@ -55,12 +59,30 @@ func (f *file) forwarded(scheme string) {
 // rule sends one host or wildcard with one mount path to a backend.
 type rule struct {
 	backend  string
-	class    int    // 0 exact, 1 wildcard, 2 every host
-	suffix   int    // length of a wildcard's suffix
+	class    class
+	suffix   string // of a wildcard
 	hostACL  string // empty: every host
 	pathACL  string // empty: every path
 	pathLen  int
 	position int
+}
+
+// class is what a rule says of hosts, in the order in which rules are asked.
+type class int
+
+const (
+	exactHost class = iota
+	wildcard
+	everyHost
+)
+
+// group is the ACL that holds for all hosts of the rule's class and suffix: a
+// host that has rules of its own is looked for nowhere else.
+func (r rule) group() string {
+	if r.class == exactHost {
+		return "exact"
+	}
+	return "wild_" + ident(r.suffix)
 }
 
 func (r rule) condition() string {
@@ -88,8 +110,10 @@ func rulesOf(f *file, backends []backend) []rule {
 		switch {
 		case a.class != b.class:
 			return a.class < b.class
+		case len(a.suffix) != len(b.suffix):
+			return len(a.suffix) > len(b.suffix)
 		case a.suffix != b.suffix:
-			return a.suffix > b.suffix
+			return a.suffix < b.suffix
 		case a.pathLen != b.pathLen:
 			return a.pathLen > b.pathLen
 		}
@@ -112,26 +136,28 @@ func rulesOfSite(f *file, b *backend, position int) []rule {
 	}
 	base := rule{backend: b.name, pathACL: pathACL, pathLen: pathLen, position: position}
 	if len(b.settings.Hosts) == 0 {
-		base.class = 2
+		base.class = everyHost
 		return []rule{base}
 	}
 	var rules []rule
-	exact := false
+	named := false
 	for _, host := range b.settings.Hosts {
 		host = strings.ToLower(host)
-		suffix, wildcard := strings.CutPrefix(host, "*.")
+		suffix, wild := strings.CutPrefix(host, "*.")
 		switch {
 		case !hostOK(suffix):
 			f.comment("host %q of site %q is left out: it cannot be written as a rule", host, b.site)
-		case wildcard:
+		case wild:
 			r := base
-			r.class, r.suffix, r.hostACL = 1, len(suffix), "wild_"+b.name+"_"+ident(suffix)
+			r.class, r.suffix = wildcard, suffix
+			r.hostACL = r.group()
 			f.line("acl", r.hostACL, "var(txn.host) -m end --", quote("."+suffix))
 			rules = append(rules, r)
 		default:
 			f.line("acl", "host_"+b.name, "var(txn.host) -m str --", quote(suffix))
-			if !exact {
-				exact = true
+			f.line("acl exact var(txn.host) -m str --", quote(suffix))
+			if !named {
+				named = true
 				r := base
 				r.hostACL = "host_" + b.name
 				rules = append(rules, r)

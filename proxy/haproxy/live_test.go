@@ -212,7 +212,7 @@ func TestSharedPins(t *testing.T) {
 // towards the site.
 func TestRouting(t *testing.T) {
 	checked := make(chan string, 64)
-	names := []string{"root", "app", "appx", "wild", "deep", "any"}
+	names := []string{"root", "app", "appx", "wild", "deep", "any", "part"}
 	servers := map[string]*httptest.Server{}
 	for _, n := range names {
 		servers[n] = upstream(t, n, checked)
@@ -232,6 +232,7 @@ func TestRouting(t *testing.T) {
 		redirected,
 		site("deep", "*.dev.example.com", "/", false),
 		site("any", "", "/only", false),
+		site("part", "part.example.com", "/part", false),
 	}})
 	awaitChecks(t, checked, len(names))
 	for _, c := range []struct{ host, path, want string }{
@@ -249,6 +250,9 @@ func TestRouting(t *testing.T) {
 		{"other.example.com", "/", "wild /"},
 		{"a.dev.example.com", "/", "deep /"},
 		{"unknown.test", "/", "404"},
+		{"part.example.com", "/part/x", "part /part/x"},
+		{"part.example.com", "/only", "404"}, // the exact host decides alone
+		{"x.example.com", "/only", "wild /only"},
 		{"unknown.test", "/only/this", "any /only/this"},
 	} {
 		resp, body := h.get(t, "http", c.path, http.Header{"Host": {c.host}})
@@ -269,7 +273,7 @@ func TestRouting(t *testing.T) {
 			t.Errorf("missing %q in %q", want, body)
 		}
 	}
-	for _, bad := range []string{"6.6.6.6", "root", "lie"} {
+	for _, bad := range []string{"6.6.6.6", "root", "cause=lie"} {
 		if strings.Contains(body, bad) {
 			t.Errorf("the client's %q went through: %q", bad, body)
 		}
