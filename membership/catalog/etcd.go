@@ -187,14 +187,18 @@ func (s *store) config(o Options, data string) *embed.Config {
 type faultHook struct{ s *store }
 
 func (h faultHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
-	why := e.Message
+	h.s.fail(faultText(e.Message, fields))
+	runtime.Goexit()
+}
+
+// faultText is a log entry with the error that it names.
+func faultText(message string, fields []zapcore.Field) string {
 	for _, f := range fields {
 		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
-			why += ": " + err.Error()
+			message += ": " + err.Error()
 		}
 	}
-	h.s.fail(why)
-	runtime.Goexit()
+	return message
 }
 
 // fail marks the store as broken, for good.
