@@ -113,10 +113,10 @@ func restore(ctx context.Context, r io.Reader, o Options) (info BackupInfo, err 
 	if err := unpackSnapshot(o, tmp, data); err != nil {
 		return info, fmt.Errorf("%w: the backup does not restore: %w", ErrCorrupt, err)
 	}
-	if err := checkFiles(data); err != nil {
+	if _, err := checkFiles(data); err != nil {
 		return info, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return info, syncDir(o.Dir)
+	return info, markComplete(o.Dir)
 }
 
 func readBackupHead(b *bufio.Reader) (info BackupInfo, err error) {

@@ -112,10 +112,19 @@ func (c *Catalog) boot(ctx context.Context) error {
 	}
 	c.view.Store(view)
 	c.wg.Go(c.follow)
-	if view.ClusterID != "" {
-		return nil
+	if view.ClusterID == "" {
+		err = c.nameCluster(ctx)
 	}
-	_, err = c.Update(ctx, func(tx *Tx) error {
+	if err == nil {
+		err = markComplete(c.o.Dir)
+	}
+	return err
+}
+
+// nameCluster gives a new cluster its id, which also proves that the store
+// acknowledges writes.
+func (c *Catalog) nameCluster(ctx context.Context) error {
+	_, err := c.Update(ctx, func(tx *Tx) error {
 		s := tx.Settings()
 		if s.ID == "" {
 			now := c.o.Now().UTC()

@@ -7,22 +7,64 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/proto"
 )
 
-// checkFiles walks the database before the server opens it. A damaged page makes
-// the server panic in goroutines of its own, where nobody can catch it; here the
-// same damage is an error. A directory without a database is fine.
-func checkFiles(data string) (err error) {
+// fileComplete says that a catalog has been opened once: its first start went
+// through.
+const fileComplete = "complete"
+
+// setAsideUnfinished moves the files of a first start that was cut short out of
+// the way: etcd can neither continue nor repeat it, and nobody was told that
+// anything had been stored.
+func setAsideUnfinished(o Options, data string) error {
+	if _, err := os.Stat(filepath.Join(o.Dir, fileComplete)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if settled, err := checkFiles(data); err == nil && settled {
+		return nil // somebody removed the mark; there is a cluster in there
+	}
+	aside := data + ".unfinished"
+	if err := os.RemoveAll(aside); err != nil {
+		return fmt.Errorf("remove what an earlier start left: %w", err)
+	}
+	if err := os.Rename(data, aside); err != nil {
+		return fmt.Errorf("set an unfinished first start aside: %w", err)
+	}
+	o.Logger.Warn("the first start of this catalog was cut short, starting afresh", "aside", aside)
+	return syncDir(o.Dir)
+}
+
+// markComplete notes that the first start went through.
+func markComplete(dir string) error {
+	path := filepath.Join(dir, fileComplete)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	return writeFile(path, []byte("This catalog has been opened once; see etcd/ for its files.\n"), 0o600)
+}
+
+// checkFiles walks the database before the server opens it, and reports whether
+// it holds a cluster's settings. A damaged page makes the server panic in
+// goroutines of its own, where nobody can catch it; here the same damage is an
+// error, and so is a record that does not match its sum. A directory without a
+// database is fine.
+func checkFiles(data string) (settled bool, err error) {
 	path := filepath.Join(data, "member", "snap", "db")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	// A file that is shorter than its pages say faults on access to the mapping.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -31,25 +73,46 @@ func checkFiles(data string) (err error) {
 			err = fmt.Errorf("read %s: %v", path, p)
 		}
 	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, PreLoadFreelist: true, Timeout: time.Second})
+	// Without the free list: bolt would rebuild it in a goroutine of its own, with
+	// the panics that this is about.
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
+		return false, fmt.Errorf("read %s: %w", path, err)
 	}
 	defer func() { _ = db.Close() }()
-	return db.View(func(tx *bolt.Tx) error {
+	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("read %s: %d bytes are missing at its end", path, tx.Size()-info.Size())
 		}
-		sum := byte(0)
-		err := tx.ForEach(func(_ []byte, b *bolt.Bucket) error {
-			return b.ForEach(func(k, v []byte) error {
-				for _, c := range v {
-					sum ^= c // touch every page
+		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			return b.ForEach(func(_, v []byte) error {
+				if string(name) != "key" {
+					return nil
 				}
-				return nil
+				found, err := checkValue(v)
+				settled = settled || found
+				return err
 			})
 		})
-		_ = sum
-		return err
 	})
+	return settled, err
+}
+
+// checkValue checks one revision of one key as etcd stores it, and reports
+// whether it is the cluster's settings.
+func checkValue(v []byte) (settings bool, err error) {
+	var kv mvccpb.KeyValue
+	if err := proto.Unmarshal(v, &kv); err != nil {
+		return false, fmt.Errorf("a record is not readable: %w", err)
+	}
+	key := string(kv.GetKey())
+	prefix, _ := splitKey(key)
+	if len(kv.GetValue()) == 0 || strings.HasPrefix(key, "locks/") {
+		return false, nil // deleted, or without content
+	}
+	switch prefix {
+	case keySettings, preSites, preReleases, preDeploys, preMembers, preInvites, preInstances, preAccounts, preTokens, preAudit:
+		_, err = unsum(key, kv.GetValue())
+	}
+	return key == keySettings, err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +31,11 @@ import (
 
 // What the embedded store is set to, and why.
 const (
-	tick     = 50 * time.Millisecond  // heartbeat between proxies; half of etcd's default finds a dead leader in under a second
-	election = 500 * time.Millisecond // ten ticks, as etcd advises
+	// A single proxy elects itself one to five ticks after its start, which is
+	// most of the time that Open takes. Proxies that share a catalog need 50 and
+	// 500 ms, so that a slow disk or network does not look like a dead leader.
+	tick     = 20 * time.Millisecond
+	election = 100 * time.Millisecond
 
 	walSegment  = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
 	quota       = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
@@ -43,7 +47,7 @@ const (
 	startTimeout = 30 * time.Second // for the server to read its files
 	closeTimeout = 10 * time.Second // for the server to stop; after a fault it may never
 	opTimeout    = 10 * time.Second // for one operation whose caller set no deadline
-	leaseSeconds = 30               // a lock of a dead process is free after this
+	leaseSeconds = 15               // a lock of a dead process is free after this
 )
 
 var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
@@ -112,8 +116,11 @@ func openStore(o Options) (*store, error) {
 // log entries; both end the goroutine it is started in and become an error here.
 func (s *store) start(o Options) error {
 	data := filepath.Join(o.Dir, "etcd")
-	if err := checkFiles(data); err != nil {
-		return fmt.Errorf("%w: %w; restore a backup into an empty directory", ErrCorrupt, err)
+	if err := setAsideUnfinished(o, data); err != nil {
+		return err
+	}
+	if _, err := checkFiles(data); err != nil {
+		return startError(data, err)
 	}
 	cfg := s.config(o, data)
 	type outcome struct {
@@ -122,12 +129,12 @@ func (s *store) start(o Options) error {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		out := outcome{err: ErrCorrupt} // what is left if the goroutine ends without an answer
+		var out outcome
 		defer func() {
 			if p := recover(); p != nil {
-				out = outcome{err: fmt.Errorf("%w: %v", ErrCorrupt, p)}
+				out = outcome{err: fmt.Errorf("the log under %s cannot be read (%v)", data, p)}
 			} else if why := s.fault.Load(); why != nil {
-				out = outcome{err: fmt.Errorf("%w: %s", ErrCorrupt, *why)}
+				out = outcome{err: errors.New(*why)}
 			}
 			done <- out
 		}()
@@ -136,11 +143,8 @@ func (s *store) start(o Options) error {
 	}()
 	select {
 	case out := <-done:
-		if errors.Is(out.err, ErrCorrupt) {
-			return fmt.Errorf("%w; the files under %s were left as they are, restore a backup into an empty directory", out.err, data)
-		}
 		if out.err != nil {
-			return fmt.Errorf("start store: %w", out.err)
+			return startError(data, out.err)
 		}
 		s.etcd = out.etcd
 	case <-time.After(startTimeout):
@@ -148,6 +152,20 @@ func (s *store) start(o Options) error {
 	}
 	s.client = v3client.New(s.etcd.Server)
 	return nil
+}
+
+// startError tells trouble with the disk from damaged files, by the words of the
+// system's errors: etcd does not keep the errors themselves.
+func startError(data string, err error) error {
+	for _, words := range []string{"no space left", "file too large", "quota exceeded", "permission denied", "read-only file system", "too many open files", "input/output error", "not enough space", "access is denied"} {
+		if strings.Contains(strings.ToLower(err.Error()), words) {
+			return fmt.Errorf("start store in %s: %w; make room or repair the disk, the catalog itself is not damaged", data, err)
+		}
+	}
+	if errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w; nothing was deleted under %s: restore a backup into an empty directory", err, data)
+	}
+	return fmt.Errorf("%w: %w; nothing was deleted under %s: restore a backup into an empty directory", ErrCorrupt, err, data)
 }
 
 func (s *store) config(o Options, data string) *embed.Config {
@@ -456,11 +474,11 @@ func (s *store) close() error {
 }
 
 // quiet lowers etcd's level by one: what it calls information is of use to those
-// who debug it only.
+// who debug it only, and what it calls debugging, each transaction, to nobody.
 type quiet struct{ slog.Handler }
 
 func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, lower(l))
+	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, lower(l))
 }
 
 func (q *quiet) Handle(ctx context.Context, r slog.Record) error {

@@ -1,0 +1,121 @@
+package catalog_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"portico/membership/catalog"
+)
+
+// helperEnv makes the test binary play another process: its value is what to do,
+// then the directory.
+const helperEnv = "PORTICO_CATALOG_HELPER"
+
+func TestMain(m *testing.M) {
+	if job, dir, ok := strings.Cut(os.Getenv(helperEnv), ":"); ok {
+		os.Exit(help(job, dir))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// help is what the other process does. It says what it has done line by line.
+func help(job, dir string) int {
+	switch job {
+	case "fill":
+		limitFileSize(20 << 20) // a new database fits, and it cannot grow
+	case "tiny":
+		limitFileSize(8 << 20) // the log fits, a new database does not
+	}
+	c, err := catalog.Open(context.Background(), catalog.Options{Dir: dir, Name: "proxy-1", Key: key})
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	fmt.Println("open")
+	switch job {
+	case "write", "fill":
+		return helpWrite(c, job == "fill")
+	case "lock":
+		if _, err := c.Lock(context.Background(), "job"); err != nil {
+			fmt.Println("error", err)
+			return 1
+		}
+		fmt.Println("locked")
+		select {}
+	}
+	select {} // hold
+}
+
+// helpWrite writes sites until it is killed, or until the disk is full. In the
+// latter case it says whether reads still work.
+func helpWrite(c *catalog.Catalog, untilFull bool) int {
+	pad := strings.Repeat("x", 500)
+	if untilFull {
+		pad = strings.Repeat("x", 30000)
+	}
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("site-%d", i)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		_, err := c.Update(ctx, func(tx *catalog.Tx) error {
+			return tx.PutSite(catalog.Site{Name: name, Deploy: pad})
+		})
+		cancel()
+		if err != nil {
+			fmt.Println("refused", err)
+			fmt.Println("view", c.View().Sites["site-0"] != nil, len(c.View().Sites) >= i)
+			start := time.Now()
+			_, err := c.Update(context.Background(), func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "more"}) })
+			fmt.Println("again", err != nil, time.Since(start) < time.Second)
+			return 0
+		}
+		fmt.Println("wrote", name)
+	}
+}
+
+// child is another process that has the catalog open.
+type child struct {
+	cmd   *exec.Cmd
+	lines *bufio.Scanner
+}
+
+func startChild(t *testing.T, job, dir string) *child {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), helperEnv+"="+job+":"+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c := &child{cmd, bufio.NewScanner(out)}
+	c.lines.Buffer(nil, 1<<20)
+	t.Cleanup(c.kill)
+	return c
+}
+
+// line returns the next thing that the child says, "" at its end.
+func (c *child) line() string {
+	c.lines.Scan()
+	return c.lines.Text()
+}
+
+// kill ends the child as kill -9 does.
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+}
