@@ -78,6 +78,7 @@ type AccessLog struct {
 	closed bool   // guarded by mu
 
 	wake   chan struct{}
+	quit   chan struct{} // closed by Close
 	reopen chan chan error
 	flush  chan chan error
 	done   chan struct{}
@@ -95,7 +96,7 @@ func NewAccessLog(format LogFormat, path string, w io.Writer) (*AccessLog, error
 	}
 	l := &AccessLog{
 		format: format, path: path,
-		wake: make(chan struct{}, 1), reopen: make(chan chan error), flush: make(chan chan error), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), reopen: make(chan chan error), flush: make(chan chan error), done: make(chan struct{}),
 	}
 	var f *os.File
 	if path != "" && path != "-" {
@@ -194,7 +195,7 @@ func (l *AccessLog) Close() error {
 	l.closed = true
 	l.mu.Unlock()
 	if first {
-		close(l.wake)
+		close(l.quit)
 	}
 	<-l.done
 	return nil
@@ -233,10 +234,9 @@ func (l *AccessLog) run(w io.Writer, f *os.File) {
 	defer tick.Stop()
 	for {
 		select {
-		case _, ok := <-l.wake:
-			if !ok {
-				return
-			}
+		case <-l.quit:
+			return
+		case <-l.wake:
 			tick.Reset(50 * time.Millisecond)
 		case <-tick.C:
 			_ = write()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,9 +29,9 @@ type clientBody struct {
 
 	guard *guard // knows why a body is not sound; nil for HTTP/2
 
-	n     int64
+	n     atomic.Int64
 	began time.Time
-	ended bool
+	ended atomic.Bool // read to its end
 }
 
 func (b *clientBody) Read(p []byte) (int, error) {
@@ -43,11 +44,11 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	if b.clear {
 		_ = b.rc.SetReadDeadline(time.Time{})
 	}
-	b.n += int64(n)
-	if b.n > b.max {
+	total := b.n.Add(int64(n))
+	if total > b.max {
 		return 0, errBodyTooBig
 	}
-	if took := time.Since(b.began) - b.grace; took > 0 && b.n < int64(took.Seconds()*float64(b.rate)) {
+	if took := time.Since(b.began) - b.grace; took > 0 && total < int64(took.Seconds()*float64(b.rate)) {
 		return n, errSlowClient
 	}
 	if err == nil {
@@ -67,7 +68,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 
 // end takes over the trailer fields that were announced and may travel.
 func (b *clientBody) end() {
-	b.ended = true
+	b.ended.Store(true)
 	_ = b.rc.SetReadDeadline(time.Time{})
 	for name := range b.out {
 		b.out[name] = b.in.Trailer[name]
@@ -76,6 +77,9 @@ func (b *clientBody) end() {
 
 // abandon makes a blocked Read return.
 func (b *clientBody) abandon() { _ = b.rc.SetReadDeadline(past) }
+
+// whole reports whether the body has been read to its end.
+func (b *clientBody) whole() bool { return b.ended.Load() }
 
 // bodyError words what net/http says about a body that did not come whole.
 func bodyError(err error) error {

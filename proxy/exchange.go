@@ -236,10 +236,14 @@ const (
 // tryAll sends the request, to another instance when that is safe.
 func (x *exchange) tryAll() error {
 	pool := x.site.siteState.pool
+	var last error
 	for try := 0; ; try++ {
 		x.pick.Now = time.Now().UnixMilli()
 		x.choice = pool.Pick(&x.pick)
 		if x.choice.Upstream == nil {
+			if last != nil {
+				return last // nobody is left to try: what went wrong before is the answer
+			}
 			if x.rec.Error == "" {
 				x.rec.Error = x.choice.None.String()
 			}
@@ -265,6 +269,7 @@ func (x *exchange) tryAll() error {
 		if x.wrote || !x.mayRetry(err) || try >= x.s.o.Conf.Retries || !pool.AllowRetry(time.Now().UnixMilli()) {
 			return err
 		}
+		last = err
 		x.rec.Retries++
 		x.rec.Moved = true
 		x.pick.Exclude = append(x.pick.Exclude, u)
@@ -382,7 +387,7 @@ func (x *exchange) replayable(e *exchangeError) bool {
 	if e != nil && e.sent && !idempotent(x.r.Method) {
 		return false
 	}
-	return x.body == nil || x.out.body == nil || x.body.n == 0 && !x.body.ended
+	return x.body == nil || x.out.body == nil || x.body.n.Load() == 0 && !x.body.whole()
 }
 
 // mayRetry reports whether another instance may get the request after err.
@@ -438,7 +443,7 @@ func (x *exchange) done(r balancer.Result, err error) {
 		Total: time.Since(x.began), Reused: x.rec.Connect == 0,
 	}
 	if x.body != nil {
-		o.BytesIn = x.body.n
+		o.BytesIn = x.body.n.Load()
 	}
 	if err != nil {
 		o.Detail = err.Error()
@@ -543,7 +548,7 @@ func (x *exchange) head(a *incoming) {
 		x.remount(out)
 	}
 	x.affinity(out)
-	if x.last || !a.pump.sentAll() && x.ci.guard != nil {
+	if x.last || x.out.body != nil && !x.body.whole() && x.ci.guard != nil {
 		out.Set("Connection", "close")
 		x.lingers()
 	}
@@ -643,7 +648,7 @@ func (x *exchange) refuse(f *fault) {
 	if f.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	}
-	if f.closed || x.last || x.r.ContentLength != 0 && (x.body == nil || !x.body.ended) {
+	if f.closed || x.last || x.r.ContentLength != 0 && (x.body == nil || !x.body.whole()) {
 		h.Set("Connection", "close")
 		x.lingers()
 	}
@@ -703,7 +708,7 @@ func (x *exchange) account() {
 	f.bytesOut.Add(uint64(x.bytes))
 	var in int64
 	if x.body != nil {
-		in = x.body.n
+		in = x.body.n.Load()
 		f.bytesIn.Add(uint64(in))
 	}
 	if st := x.site; st != nil {

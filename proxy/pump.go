@@ -148,11 +148,10 @@ func (p *pump) finish() bool {
 	if p == nil {
 		return true
 	}
-	select {
-	case <-p.done:
-	default:
-		p.abort()
+	if b, ok := p.r.body.(interface{ whole() bool }); ok && b.whole() {
+		<-p.done // its last bytes are on their way
 	}
+	p.abort()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.whole
@@ -163,27 +162,17 @@ func (p *pump) abort() {
 	if p == nil {
 		return
 	}
-	p.mu.Lock()
-	p.stopped = true
-	_ = p.c.SetWriteDeadline(past)
-	p.mu.Unlock()
 	select {
 	case <-p.done:
 		return
 	default:
 	}
+	p.mu.Lock()
+	p.stopped = true
+	_ = p.c.SetWriteDeadline(past)
+	p.mu.Unlock()
 	if b, ok := p.r.body.(interface{ abandon() }); ok {
 		b.abandon() // makes a blocked read of the client's body return
 	}
 	<-p.done
-}
-
-// sentAll reports whether the whole body has gone out.
-func (p *pump) sentAll() bool {
-	if p == nil {
-		return true
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.whole
 }

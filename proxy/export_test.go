@@ -1,0 +1,4 @@
+package proxy
+
+// AcceptKey is for servers that tests run.
+var AcceptKey = acceptKey

@@ -1,0 +1,137 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/proxy"
+)
+
+var acceptKey = proxy.AcceptKey
+
+const upgradeHead = "Host: shop.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+func dial(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// until reads lines until one starts with prefix.
+func until(t testing.TB, br *bufio.Reader, prefix string) string {
+	t.Helper()
+	for {
+		line, err := br.ReadString('\n')
+		if err != nil {
+			t.Fatalf("waiting for %q: %v", prefix, err)
+		}
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+	}
+}
+
+// TestWebSocket: the handshake passes, bytes sent together with it arrive, each
+// direction ends by itself, and the visitor stays (P20).
+func TestWebSocket(t *testing.T) {
+	f := start(t, options(), site(webSocketServer(t, "a"), webSocketServer(t, "b")))
+	c := dial(t, f.http)
+	fmt.Fprintf(c, "GET /ws HTTP/1.1\r\n%s\r\nearly\n", upgradeHead)
+	br := bufio.NewReader(c)
+	until(t, br, "HTTP/1.1 101 ")
+	cookie := until(t, br, "Set-Cookie: ")
+	hello := until(t, br, "hello from ")
+	if line := until(t, br, "echo"); line != "echo early\n" {
+		t.Errorf("early bytes came back as %q", line)
+	}
+	for i := range 100 {
+		fmt.Fprintf(c, "m%d\n", i)
+		if line := until(t, br, "echo"); line != fmt.Sprintf("echo m%d\n", i) {
+			t.Fatalf("got %q", line)
+		}
+	}
+	if n := f.Snapshot().Tunnels; n != 1 {
+		t.Errorf("%d tunnels counted", n)
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	until(t, br, "bye")
+	if _, err := br.ReadByte(); !errors.Is(err, io.EOF) {
+		t.Errorf("after both ends: %v", err)
+	}
+	f.eventually("tunnel accounted", func() bool { return strings.Contains(f.log.String(), `"status":101`) })
+
+	value, _, _ := strings.Cut(strings.TrimPrefix(cookie, "Set-Cookie: "), ";")
+	for range 5 {
+		c := dial(t, f.http)
+		fmt.Fprintf(c, "GET /ws HTTP/1.1\r\n%sCookie: %s\r\n\r\n", upgradeHead, value)
+		if again := until(t, bufio.NewReader(c), "hello from "); again != hello {
+			t.Errorf("a pinned WebSocket went to %q, not %q", again, hello)
+		}
+		_ = c.Close()
+	}
+}
+
+// TestUpgradesThatAreNotPassed: anything but WebSocket over HTTP/1.1 stays HTTP,
+// and a 101 to something else is an error (P20, P21).
+func TestUpgradesThatAreNotPassed(t *testing.T) {
+	f := start(t, options(), site(webSocketServer(t, "a")))
+	for name, tt := range map[string]struct{ request, want string }{
+		"h2c":      {"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n", "HTTP/1.1 200 "},
+		"HTTP/1.0": {"GET / HTTP/1.0\r\n" + upgradeHead + "\r\n", "HTTP/1.0 200 "},
+		"POST":     {"POST / HTTP/1.1\r\n" + upgradeHead + "\r\n", "HTTP/1.1 200 "},
+		"no token": {"GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 200 "},
+		"refused":  {"GET /refuse HTTP/1.1\r\n" + upgradeHead + "\r\n", "HTTP/1.1 403 "},
+		"wrong":    {"GET /wrong HTTP/1.1\r\n" + upgradeHead + "\r\n", "HTTP/1.1 502 "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := f.raw(tt.request)
+			if !strings.HasPrefix(answer, tt.want) || strings.Count(answer, "HTTP/1.") != 1 {
+				t.Errorf("got %.200q, want %q once", answer, tt.want)
+			}
+		})
+	}
+}
+
+// TestShutdownDrains: requests and WebSockets that run may finish until the
+// deadline; then they are cut (R8).
+func TestShutdownDrains(t *testing.T) {
+	f := start(t, options(), site(webSocketServer(t, "a")))
+	c := dial(t, f.http)
+	fmt.Fprintf(c, "GET /ws HTTP/1.1\r\n%s\r\n", upgradeHead)
+	br := bufio.NewReader(c)
+	until(t, br, "hello")
+	done := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	go func() { done <- f.Shutdown(ctx) }()
+	f.eventually("readiness gone", func() bool { return !f.Ready() })
+	f.eventually("no new connections", func() bool {
+		c, err := net.Dial("tcp", f.http)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	fmt.Fprint(c, "still here\n")
+	if line := until(t, br, "echo"); line != "echo still here\n" {
+		t.Errorf("while draining: %q", line)
+	}
+	if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("shutdown: %v, want the deadline", err)
+	}
+	if _, err := br.ReadByte(); err == nil {
+		t.Error("the WebSocket is still open after the deadline")
+	}
+}
