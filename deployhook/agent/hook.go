@@ -87,8 +87,11 @@ func (u *unit) removeHook() {
 		return
 	}
 	acc, err := u.a.siteAccount(u.key.site, want.Settings)
+	rel := release{dirs: u.a.dirs(u.key.site), account: acc}
+	if err == nil && u.a.root {
+		rel.cover, err = unreachable(rel.dirs.root)
+	}
 	if err == nil && len(cmd) > 0 {
-		rel := release{dirs: u.a.dirs(u.key.site), account: acc}
 		rel.dir = rel.dirs.release(u.key.release)
 		err = u.command(u.a.force, "hook.remove", cmd, want, rel, want.Settings.Hook.Port)
 	}

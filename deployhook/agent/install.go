@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ type release struct {
 	dirs    siteDirs
 	tree    objects.Tree
 	account account
+	cover   string // what must be covered so that the account can reach dir, see shimSpec
 	data    []string
 }
 
@@ -62,6 +64,11 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 	defer lock.Unlock()
 	if err := a.prepareSite(rel.dirs, rel.account); err != nil {
 		return rel, fmt.Errorf("prepare site folder: %w", err)
+	}
+	if a.root {
+		if rel.cover, err = unreachable(rel.dirs.root); err != nil {
+			return rel, final(err)
+		}
 	}
 	for try := 0; ; try++ {
 		if rel.tree, err = u.fetch(); err != nil {
@@ -139,7 +146,7 @@ func (a *Agent) prepareSite(d siteDirs, acc account) error {
 			return err
 		}
 	}
-	return a.reachable(d.root)
+	return nil
 }
 
 func (a *Agent) chown(name string, acc account) error {
@@ -149,21 +156,26 @@ func (a *Agent) chown(name string, acc account) error {
 	return os.Lchown(name, acc.UID, acc.GID)
 }
 
-// reachable refuses a state directory that sites' accounts cannot walk into,
-// which would otherwise show as a process that finds nothing.
-func (a *Agent) reachable(dir string) error {
+// unreachable returns the topmost folder above dir that sites' accounts may not
+// enter, empty when there is none.
+func unreachable(dir string) (string, error) {
+	top := ""
 	for d := filepath.Dir(dir); ; d = filepath.Dir(d) {
 		fi, err := os.Stat(d)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if fi.Mode().Perm()&0o001 == 0 {
-			return final(fmt.Errorf("%s cannot be entered by the accounts of sites (mode %v): chmod o+x it, or give the agent another --dir", d, fi.Mode().Perm()))
+			top = d
 		}
 		if d == filepath.Dir(d) {
-			return nil
+			break
 		}
 	}
+	if top != "" && (runtime.GOOS != "linux" || top == "/") {
+		return "", fmt.Errorf("%s cannot be entered by the accounts of sites: chmod o+x it, or give the agent another --dir", top)
+	}
+	return top, nil
 }
 
 // before runs the site's command that comes once per cluster before the first

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,8 @@ type processSpec struct {
 	Dir     string   // working directory, resolved
 	Env     []string // whole environment
 	Account account
+	Site    string // the site's folder
+	Cover   string // see shimSpec; empty: none is needed
 	Limits  processLimits
 	Log     *os.File // standard output and error; the process keeps it when the agent dies
 }
@@ -59,8 +62,6 @@ func startProcess(s processSpec, id string, shim []string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd.Dir = s.Dir
-	cmd.Env = s.Env
 	cmd.Stdout, cmd.Stderr = s.Log, s.Log
 	p := &process{id: id, done: make(chan struct{}), started: time.Now()}
 	if err := p.sys.start(cmd, s); err != nil {
@@ -79,10 +80,11 @@ func startProcess(s processSpec, id string, shim []string) (*process, error) {
 
 func (s processSpec) command(shim []string) (*exec.Cmd, error) {
 	if len(shim) == 0 {
-		return &exec.Cmd{Path: s.Path, Args: s.Args}, nil
+		return &exec.Cmd{Path: s.Path, Args: s.Args, Dir: s.Dir, Env: s.Env}, nil
 	}
 	spec, err := json.Marshal(shimSpec{
-		Path:      s.Path,
+		Path: s.Path, Args: s.Args, Env: s.Env, Dir: s.Dir,
+		Cover: s.Cover, Site: s.Site, UID: s.Account.UID, GID: s.Account.GID,
 		Umask:     0o077,
 		Files:     uint64(s.Limits.Files),
 		Processes: uint64(s.Limits.Processes),
@@ -94,9 +96,8 @@ func (s processSpec) command(shim []string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
 	}
-	args := append([]string{}, shim...)
-	args = append(args, string(spec), "--")
-	return &exec.Cmd{Path: shim[0], Args: append(args, s.Args...)}, nil
+	// An empty environment, which is not the same as none.
+	return &exec.Cmd{Path: shim[0], Args: shim, Env: []string{}, Dir: "/", Stdin: bytes.NewReader(spec)}, nil
 }
 
 const (

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,3 +29,5 @@ func processAlive(pid int, mark string) bool {
 
 // instanceProcesses finds nothing: macOS shows no other process's environment.
 func instanceProcesses(func(id, data string) bool) []int { return nil }
+
+func ownMounts(*syscall.SysProcAttr) {}

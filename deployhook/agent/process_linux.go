@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // processMark returns a text that no other process of this machine ever has
@@ -73,3 +74,6 @@ func environValue(environ []byte, key string) (string, bool) {
 	}
 	return "", false
 }
+
+// ownMounts starts a process in a mount namespace of its own.
+func ownMounts(attr *syscall.SysProcAttr) { attr.Unshareflags = syscall.CLONE_NEWNS }

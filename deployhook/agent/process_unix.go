@@ -16,7 +16,9 @@ func (processSystem) start(cmd *exec.Cmd, s processSpec) error {
 	// one signal to the group reaches all that it started. The death of the
 	// agent is no signal either: the next agent adopts it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if os.Geteuid() == 0 {
+	if s.Cover != "" {
+		ownMounts(cmd.SysProcAttr) // as root; Shim becomes the account
+	} else if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.Account.UID), Gid: uint32(s.Account.GID)}
 	}
 	return cmd.Start()

@@ -84,6 +84,7 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instance
 	}
 	return processSpec{
 		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
+		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil
 }
@@ -261,6 +262,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	from, _ := log.Seek(0, 2)
 	proc, err := startProcess(processSpec{
 		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
+		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),
 	}, id, u.a.shim)
 	if err != nil {

@@ -1,15 +1,28 @@
 package agent
 
-// shimSpec is what Shim does to itself before it becomes the site's process.
-// It travels as JSON in the command line, so nothing in it may be secret.
+// shimSpec is what Shim does to itself before it becomes the site's process. It
+// travels as JSON over standard input: a command line can be read by everybody.
 type shimSpec struct {
-	Path      string `json:"path"`               // resolved executable
-	Umask     int    `json:"umask"`              //
-	Files     uint64 `json:"files,omitempty"`    // RLIMIT_NOFILE; 0: as inherited
-	Processes uint64 `json:"procs,omitempty"`    // RLIMIT_NPROC; 0: as inherited
-	Shared    bool   `json:"shared,omitempty"`   // the account has other processes: count them in
-	Memory    uint64 `json:"memory,omitempty"`   // RLIMIT_DATA; 0: as inherited
-	OOMScore  int    `json:"oom,omitempty"`      // added to the score by which the kernel chooses victims
-	Nice      int    `json:"nice,omitempty"`     // 0: as inherited
-	KeepPrivs bool   `json:"keepPriv,omitempty"` // do not forbid new privileges
+	Path string   `json:"path"` // resolved executable
+	Args []string `json:"args"` // with the name at index 0
+	Env  []string `json:"env"`
+	Dir  string   `json:"dir"` // working directory
+
+	// Cover is a folder that the site's account may not enter though the site's
+	// own folder, Site, lies below it (root's home, say). Shim then runs as root
+	// in a mount namespace of its own, shows the process an empty folder there
+	// with nothing but Site in it, and becomes UID and GID by itself. Empty: it
+	// runs as the site's account from the start.
+	Cover string `json:"cover,omitempty"`
+	Site  string `json:"site,omitempty"`
+	UID   int    `json:"uid,omitempty"`
+	GID   int    `json:"gid,omitempty"`
+
+	Umask     int    `json:"umask"`
+	Files     uint64 `json:"files,omitempty"`  // RLIMIT_NOFILE; 0: as inherited
+	Processes uint64 `json:"procs,omitempty"`  // RLIMIT_NPROC; 0: as inherited
+	Shared    bool   `json:"shared,omitempty"` // the account has other processes: count them in
+	Memory    uint64 `json:"memory,omitempty"` // RLIMIT_DATA; 0: as inherited
+	OOMScore  int    `json:"oom,omitempty"`    // of /proc/self/oom_score_adj: how the kernel chooses victims
+	Nice      int    `json:"nice,omitempty"`
 }

@@ -17,9 +17,6 @@ func (s shimSpec) applySystem() error {
 		// Best effort: containers may forbid it.
 		_ = os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(s.OOMScore)), 0o644)
 	}
-	if s.KeepPrivs {
-		return nil
-	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
@@ -54,4 +51,30 @@ func statusField(status []byte, key string) string {
 		}
 	}
 	return ""
+}
+
+func duplicate(from, to int) error { return unix.Dup3(from, to, 0) }
+
+// cover lays an empty file system over s.Cover and puts s.Site back into it. It
+// runs in a mount namespace of its own, so nobody else sees it.
+func (s shimSpec) cover() error {
+	site, err := unix.Open(s.Site, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.Site, err)
+	}
+	defer unix.Close(site)
+	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	if err := unix.Mount("tmpfs", s.Cover, "tmpfs", flags, "mode=755,size=64k"); err != nil {
+		return fmt.Errorf("cover %s: %w", s.Cover, err)
+	}
+	if err := os.MkdirAll(s.Site, 0o755); err != nil {
+		return fmt.Errorf("cover %s: %w", s.Cover, err)
+	}
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", site), s.Site, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("show %s: %w", s.Site, err)
+	}
+	if err := unix.Mount("", s.Cover, "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, ""); err != nil {
+		return fmt.Errorf("cover %s: %w", s.Cover, err)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,58 +16,98 @@ import (
 // the shell's number for a command that was not found.
 const shimFailed = 127
 
-// Shim makes the calling process a site's process: it applies the limits that
-// the standard library cannot apply to a child (no new privileges, resource
-// limits, umask, a higher chance to be chosen when memory runs out) and
-// replaces itself. The command calls it with the arguments after "__run". It
-// returns, with an exit status, only when it failed; the reason goes to stderr,
-// which is the instance's log.
+// Shim makes the calling process a site's process: it applies what the standard
+// library cannot apply to a child (no new privileges, resource limits, umask, a
+// higher chance to be chosen when memory runs out) and replaces itself. The
+// command calls it, before it does anything else, when its first argument is
+// "__run", with the arguments after that. It returns, with an exit status, only
+// when it failed; the reason goes to stderr, which is the instance's log.
 //
-// It runs as the site's account already, in the site's environment, so whatever
-// that environment does to it gains nothing.
+// The environment that it starts with is empty: that of the site is only for the
+// process that it becomes.
 func Shim(args []string, stderr io.Writer) int {
 	// no_new_privs belongs to a thread, and execve keeps that of the thread
 	// that calls it.
 	runtime.LockOSThread()
-	if len(args) < 3 || args[1] != "--" {
+	if len(args) != 0 {
 		fmt.Fprintln(stderr, "portico: this subcommand is for the agent's own use")
 		return 2
 	}
 	var s shimSpec
-	if err := json.Unmarshal([]byte(args[0]), &s); err != nil {
+	if err := json.NewDecoder(os.Stdin).Decode(&s); err != nil {
 		fmt.Fprintf(stderr, "portico: read start instructions: %v\n", err)
 		return shimFailed
 	}
 	if err := s.apply(); err != nil {
-		fmt.Fprintf(stderr, "portico: limit %s: %v\n", s.Path, err)
+		fmt.Fprintf(stderr, "portico: prepare %s: %v\n", s.Path, err)
 		return shimFailed
 	}
-	err := syscall.Exec(s.Path, args[2:], os.Environ())
+	err := syscall.Exec(s.Path, s.Args, s.Env)
 	fmt.Fprintf(stderr, "portico: start %s: %v\n", s.Path, err)
 	return shimFailed
 }
 
 func (s shimSpec) apply() error {
-	syscall.Umask(s.Umask)
-	if s.Nice != 0 {
-		// Best effort: an agent that is nice itself may be nicer already.
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, s.Nice)
+	if err := emptyStdin(); err != nil {
+		return fmt.Errorf("standard input: %w", err)
 	}
-	if err := lower(syscall.RLIMIT_CORE, 0); err != nil {
-		return fmt.Errorf("core files: %w", err)
-	}
-	if s.Memory != 0 {
-		if err := lower(syscall.RLIMIT_DATA, s.Memory); err != nil {
-			return fmt.Errorf("memory: %w", err)
+	if s.Cover != "" {
+		if err := s.enter(); err != nil {
+			return err
 		}
+	}
+	if os.Getuid() == 0 {
+		return errors.New("BUG: a site would run as root")
+	}
+	if err := os.Chdir(s.Dir); err != nil {
+		return err
+	}
+	syscall.Umask(s.Umask)
+	// Best effort: an agent that is nice itself may be nicer already.
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, s.Nice)
+	if err := s.applySystem(); err != nil {
+		return err
+	}
+	return s.limit()
+}
+
+// enter makes the site's folder reachable and becomes the site's account.
+func (s shimSpec) enter() error {
+	if s.UID == 0 || s.GID == 0 {
+		return errors.New("BUG: a site would run as root")
+	}
+	if err := s.cover(); err != nil {
+		return err
+	}
+	if err := syscall.Setgroups(nil); err != nil {
+		return fmt.Errorf("leave groups: %w", err)
+	}
+	if err := syscall.Setgid(s.GID); err != nil {
+		return fmt.Errorf("become group %d: %w", s.GID, err)
+	}
+	if err := syscall.Setuid(s.UID); err != nil {
+		return fmt.Errorf("become user %d: %w", s.UID, err)
+	}
+	return nil
+}
+
+// emptyStdin replaces the pipe that the instructions came over.
+func emptyStdin() error {
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	return errors.Join(duplicate(int(f.Fd()), 0), f.Close())
+}
+
+func (s shimSpec) limit() error {
+	if err := lower(syscall.RLIMIT_CORE, 0); err != nil {
+		return fmt.Errorf("limit core files: %w", err)
 	}
 	if s.Files != 0 {
 		if err := lower(syscall.RLIMIT_NOFILE, s.Files); err != nil {
-			return fmt.Errorf("open files: %w", err)
+			return fmt.Errorf("limit open files: %w", err)
 		}
-	}
-	if err := s.applySystem(); err != nil {
-		return err
 	}
 	if s.Processes != 0 {
 		n := s.Processes
@@ -74,7 +115,13 @@ func (s shimSpec) apply() error {
 			n += ownTasks()
 		}
 		if err := lower(rlimitProcesses, n); err != nil {
-			return fmt.Errorf("processes: %w", err)
+			return fmt.Errorf("limit processes: %w", err)
+		}
+	}
+	// Last: what comes after it in this process would count.
+	if s.Memory != 0 {
+		if err := lower(syscall.RLIMIT_DATA, s.Memory); err != nil {
+			return fmt.Errorf("limit memory: %w", err)
 		}
 	}
 	return nil

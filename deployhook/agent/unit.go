@@ -84,10 +84,12 @@ func (u *unit) reportLocked() catalog.InstanceReport {
 
 // update changes what is wanted of the unit; a.mu is held.
 func (u *unit) update(want catalog.WantedRelease) {
-	if want.Deploy != u.want.Deploy {
-		u.failed = ""
-	}
+	again := u.failed != "" && want.Deploy != u.want.Deploy
 	u.want = want
+	if again {
+		// A new attempt has an id of its own: the one that failed may have run.
+		u.failed, u.rep = "", u.freshReport()
+	}
 	signal(u.wake)
 }
 
