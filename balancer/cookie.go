@@ -6,15 +6,16 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
 // A cookie value is TOKEN|ISSUED|SEAL. SEAL is 30 bytes in base64url, which
 // makes 40 characters without padding or spare bits: key id (1 byte), session id
-// (8), start of the session in Unix seconds (5), and the first 16 bytes of an
-// HMAC-SHA256 (16) over token, issue time, key id, session id and start. The
-// HMAC's key is HMAC-SHA256(session key, "portico cookie 1\0" + site), so a
-// cookie of one site means nothing to another.
+// (8), start of the session in Unix seconds (5), and an AES-CMAC (16) of token
+// (8 bytes, big endian), issue time (8), key id, session id, start, and two zero
+// bytes. The CMAC's key is HMAC-SHA256(session key, "portico cookie 1\0" + site),
+// so a cookie of one site means nothing to another.
 const (
 	sealLen   = 30
 	sealText  = sealLen / 3 * 4
@@ -88,13 +89,11 @@ type Sealer struct {
 	aged bool // the second key is older than the first, not its successor
 }
 
-// siteKey is the HMAC key of one site's cookies with the two pads applied, so
-// that a MAC is two plain hashes of arrays on the stack: crypto/hmac would
-// allocate its state for each cookie.
+// siteKey is one session key as one site uses it.
 type siteKey struct {
-	id           uint8
-	inner, outer [sha256.BlockSize]byte
-	secret       []byte
+	id     uint8
+	mac    *cmac
+	secret []byte
 }
 
 // NewSealer returns the sealer of a site. The first key signs, the first two
@@ -105,23 +104,16 @@ func NewSealer(site string, keys []Key) (*Sealer, error) {
 	}
 	s := &Sealer{site: site, n: min(len(keys), validKeys)}
 	for i := range s.n {
-		m := hmac.New(sha256.New, keys[i].Secret)
-		m.Write([]byte("portico cookie 1\x00" + site))
-		s.keys[i] = newSiteKey(keys[i], m.Sum(nil))
+		h := hmac.New(sha256.New, keys[i].Secret)
+		h.Write([]byte("portico cookie 1\x00" + site))
+		mac, err := newCMAC(h.Sum(nil))
+		if err != nil {
+			return nil, fmt.Errorf("use session keys: %w", err)
+		}
+		s.keys[i] = siteKey{id: keys[i].ID, mac: mac, secret: keys[i].Secret}
 	}
 	s.aged = s.n > 1 && !keys[1].Created.After(keys[0].Created)
 	return s, nil
-}
-
-func newSiteKey(k Key, derived []byte) siteKey {
-	sk := siteKey{id: k.ID, secret: k.Secret}
-	copy(sk.inner[:], derived)
-	copy(sk.outer[:], derived)
-	for i := range sk.inner {
-		sk.inner[i] ^= 0x36
-		sk.outer[i] ^= 0x5c
-	}
-	return sk
 }
 
 // Token returns the token of an instance under the key that signs.
@@ -137,21 +129,13 @@ func (s *Sealer) Tokens(instanceID string) [2]Token {
 	return [2]Token{t, NewToken(s.keys[1].secret, instanceID)}
 }
 
-// mac computes the MAC over everything in c, under k.
-func (k *siteKey) mac(c *Cookie) [macLen]byte {
-	var in [sha256.BlockSize + 16 + sealHead]byte
-	copy(in[:], k.inner[:])
-	m := in[sha256.BlockSize:]
-	binary.BigEndian.PutUint64(m, uint64(c.Token))
+// sum computes the MAC over everything in c.
+func (k *siteKey) sum(c *Cookie) [macLen]byte {
+	var m [cmacMessage]byte
+	binary.BigEndian.PutUint64(m[:], uint64(c.Token))
 	binary.BigEndian.PutUint64(m[8:], uint64(c.Issued))
 	k.head(m[16:], c)
-	sum := sha256.Sum256(in[:])
-
-	var out [sha256.BlockSize + sha256.Size]byte
-	copy(out[:], k.outer[:])
-	copy(out[sha256.BlockSize:], sum[:])
-	sum = sha256.Sum256(out[:])
-	return [macLen]byte(sum[:macLen])
+	return k.mac.sum(&m)
 }
 
 // head writes the part of the seal before the MAC.
@@ -172,7 +156,7 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 	dst = append(dst, '|')
 	var raw [sealLen]byte
 	k.head(raw[:], &c)
-	mac := k.mac(&c)
+	mac := k.sum(&c)
 	copy(raw[sealHead:], mac[:])
 	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
 }
@@ -209,7 +193,7 @@ func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
 		if k.id != raw[0] {
 			continue
 		}
-		mac := k.mac(&c)
+		mac := k.sum(&c)
 		if subtle.ConstantTimeCompare(mac[:], raw[sealHead:]) != 1 {
 			return c, RefusedForged
 		}

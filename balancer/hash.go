@@ -10,7 +10,7 @@ const maxLoad = math.MaxInt64
 // It is weighted rendezvous hashing: an upstream that joins or leaves moves
 // only its own share, and all proxies agree without talking. Without a hash
 // (the header is missing) it goes round robin, as HAProxy does.
-func byHash(g *group, q *query) *Upstream {
+func byHash(g *group, q query) *Upstream {
 	if q.hash == 0 {
 		return roundRobin(g, q)
 	}
@@ -32,7 +32,7 @@ func byHash(g *group, q *query) *Upstream {
 
 // rendezvous returns the upstream with the highest score for the hash. With a
 // total load below maxLoad, upstreams at their bound of it are passed over.
-func (g *group) rendezvous(q *query, total int64) *Upstream {
+func (g *group) rendezvous(q query, total int64) *Upstream {
 	var best *Upstream
 	top := math.Inf(-1)
 	for i, u := range g.up {

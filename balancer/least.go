@@ -3,19 +3,19 @@ package balancer
 // leastSessions takes the upstream with the fewest live sessions for its weight,
 // idle ones included, because memory and licences do not know who is idle. Equals
 // are told apart by requests in flight, then by chance.
-func leastSessions(g *group, q *query) *Upstream {
+func leastSessions(g *group, q query) *Upstream {
 	return g.least(q, func(u *Upstream) (int64, int64) { return u.sessions.Load(), u.inflight.Load() })
 }
 
 // leastConnections takes the upstream with the fewest requests in flight for its
 // weight. Equals are told apart by live sessions, then by chance.
-func leastConnections(g *group, q *query) *Upstream {
+func leastConnections(g *group, q query) *Upstream {
 	return g.least(q, func(u *Upstream) (int64, int64) { return u.inflight.Load(), u.sessions.Load() })
 }
 
 // least returns the upstream with the least load for its weight. The look starts
 // at a random place and equals never displace, so that chance decides among them.
-func (g *group) least(q *query, load func(*Upstream) (first, second int64)) *Upstream {
+func (g *group) least(q query, load func(*Upstream) (first, second int64)) *Upstream {
 	best := -1
 	var first, second int64
 	i := int(q.random % uint64(len(g.up)))

@@ -136,13 +136,13 @@ func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstrea
 	}
 	q := query{hash: r.Hash, random: random, exclude: r.Exclude, seats: !t.config.NotSticky, free: true}
 	if !g.limited {
-		if u := t.policy(g, &q); u != nil {
+		if u := t.policy(g, q); u != nil {
 			return u, NoneReason
 		}
 		return nil, NoneTried
 	}
 	for {
-		u := t.policy(g, &q)
+		u := t.policy(g, q)
 		switch {
 		case u != nil && (!q.seats || u.takeSeat(c)):
 			return u, NoneReason
@@ -461,8 +461,8 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
 	var u *Upstream
 	if len(t.ready.up) > 0 {
-		for u = t.ready.rendezvous(&q, maxLoad); u != nil && !u.takeSeat(c); {
-			u = t.ready.rendezvous(&q, maxLoad)
+		for u = t.ready.rendezvous(q, maxLoad); u != nil && !u.takeSeat(c); {
+			u = t.ready.rendezvous(q, maxLoad)
 		}
 	}
 	if u == nil {

@@ -20,7 +20,7 @@ const (
 
 // policy places a visitor: it returns one upstream of the group that passes the
 // query, or nil if none does. The group is not empty.
-type policy func(g *group, q *query) *Upstream
+type policy func(g *group, q query) *Upstream
 
 // policies in the order in which they are offered to people.
 var policies = []struct {

@@ -10,10 +10,10 @@ import (
 type Waiter struct {
 	Choice Choice // of Pick, with Queue set
 
-	// Go is called once: the place is there, and Choice.Upstream, which may be
-	// another one for a visitor without a session there, has admitted the request.
-	// Without an upstream in Choice the one it waited for is gone: pick anew.
-	// It runs on the goroutine that freed the place, so it must not block: to
+	// Go is called once. As a rule the place is there: Choice.Upstream, which
+	// may be another one for a new visitor, has admitted the request. If
+	// Choice.Admitted is false the upstream will not serve the request any more:
+	// exclude it and pick anew. It runs on the goroutine that freed the place, so it must not block: to
 	// send on a channel with room, or to wake a loop, is right.
 	Go func(*Waiter)
 
@@ -107,17 +107,22 @@ func (p *Pool) Enqueue(w *Waiter, now int64) bool {
 func (c *Choice) bound() bool { return c.Session != 0 && !c.New }
 
 // Cancel takes a request out of the queue and reports whether it was still
-// waiting. If it was not, Go has been called or is being called. Either way the choice
-// must be given to Done, or to Pick's caller as usual.
+// waiting: then the choice is void. If it was not, Go has been called or is being called,
+// and Choice must be given to Done as usual.
 func (p *Pool) Cancel(w *Waiter) bool {
 	p.queue.mu.Lock()
-	defer p.queue.mu.Unlock()
-	if w.line == nil {
-		return false
+	waited := w.line != nil
+	if waited {
+		p.queue.take(w)
 	}
-	p.queue.take(w)
-	p.QueueTimeouts.Add(1)
-	return true
+	p.queue.mu.Unlock()
+	if waited {
+		p.QueueTimeouts.Add(1)
+		if w.Choice.New {
+			p.b.sessions.cancel(w.Choice.Session)
+		}
+	}
+	return waited
 }
 
 // take removes w from its line.
@@ -197,14 +202,12 @@ func (p *Pool) release(t *table, now int64) {
 		}
 		for w := l.first; w != nil; w = l.first {
 			p.queue.take(w)
-			w.Choice.Upstream = nil
 			freed = append(freed, w)
 		}
 	}
 	if len(t.ready.up) == 0 {
 		for w := p.queue.anyone.first; w != nil; w = p.queue.anyone.first {
 			p.queue.take(w)
-			w.Choice.Upstream = nil
 			freed = append(freed, w)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 // twoChoices draws two upstreams by weight and takes the one with fewer requests
 // in flight for its weight. It keeps loads nearly as even as least-connections does,
 // without several proxies running to the same idle upstream.
-func twoChoices(g *group, q *query) *Upstream {
+func twoChoices(g *group, q query) *Upstream {
 	i := g.draw(q.random)
 	j := g.draw(mix(q.random + 1))
 	if i == j {

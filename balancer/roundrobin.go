@@ -3,7 +3,7 @@ package balancer
 // roundRobin takes the upstreams in turn, each as often as its weight asks for,
 // spread evenly. The order is worked out beforehand, so that a turn is one
 // atomic addition and no lock.
-func roundRobin(g *group, q *query) *Upstream {
+func roundRobin(g *group, q query) *Upstream {
 	n := uint64(len(g.schedule))
 	// A rejected turn is taken anew from the common counter, so that the
 	// neighbour of a full upstream does not get all of its share.

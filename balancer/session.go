@@ -9,7 +9,7 @@ import (
 )
 
 // DefaultMaxSessions bounds the session table where Options name no bound. A
-// full table takes about 32 MB.
+// full table takes about 40 MB.
 const DefaultMaxSessions = 1 << 20
 
 const (
@@ -25,8 +25,8 @@ const (
 // last. It only counts and lists. Without it every cookie still leads to its
 // instance.
 //
-// An entry takes 24 bytes, in shards that grow by a quarter when they are 85 %
-// full: 28 to 36 bytes for each session. At the bound the least recently used
+// An entry takes 24 bytes, in shards that grow by a quarter when they are 75 %
+// full: 32 to 40 bytes for each session. At the bound the least recently used
 // of some 32 neighbours gives way, first those that were never seen a second time
 // (robots that ignore cookies). Counts are exact while nothing gives way, except
 // that a session whose time is over is counted until the sweep reaches it.
@@ -249,7 +249,7 @@ func (s *Sessions) insert(sh *shard, v use, now int64) {
 	if sh.n >= s.room {
 		s.evict(sh)
 	}
-	if (sh.n+1)*20 > len(sh.e)*17 {
+	if (sh.n+1)*4 > len(sh.e)*3 {
 		sh.resize(max(minShard, len(sh.e)+len(sh.e)/4+1))
 	}
 	e := entry{id: v.id, last: stamp(now), start: toStamp(v.start), issued: toStamp(max(v.issued, v.anew)), where: v.up.slot | v.marks}

@@ -1,0 +1,490 @@
+package balancer_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/balancer"
+)
+
+func exited(detail string) balancer.Evidence {
+	return balancer.Evidence{From: balancer.FromAgent, Exited: true, Detail: detail}
+}
+
+func TestPinnedVisitorWhoseInstanceIs(t *testing.T) {
+	f := func(name string, happen func(w *world), stays bool, cause balancer.Cause) {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, balancer.Config{}, "a", "b", "c")
+			cookie := w.visitorOf("a")
+			if c, _ := w.get(cookie); c.Upstream.ID() != "a" || c.Lost != balancer.CauseNone {
+				t.Fatalf("before: %+v", c)
+			}
+			happen(w)
+			c, cookie2 := w.get(cookie)
+			if c.Upstream == nil {
+				t.Fatalf("nobody: %s", c.None)
+			}
+			if got := c.Upstream.ID() == "a"; got != stays || c.Lost != cause {
+				t.Fatalf("on %s with cause %q, want stay %v, cause %q", c.Upstream.ID(), c.Lost, stays, cause)
+			}
+			if stays {
+				return
+			}
+			if !c.Issue || c.LostFrom != "a" {
+				t.Errorf("issue %v, lost from %q", c.Issue, c.LostFrom)
+			}
+			moved := c.Upstream
+			// The old cookie (another tab) and the new one both lead there, and
+			// nothing is told twice, even when the first instance is well again.
+			for _, k := range [][]byte{cookie, cookie2} {
+				if c, _ := w.get(k); c.Upstream != moved || c.Lost != balancer.CauseNone {
+					t.Errorf("again: on %s, cause %q", c.Upstream.ID(), c.Lost)
+				}
+			}
+			if w.p.Upstream("a") != nil {
+				w.up("a").SetAdmin(balancer.AdminReady, "", w.now)
+				w.passCheck("a", 5)
+			}
+			for _, k := range [][]byte{cookie, cookie2} {
+				if c, _ := w.get(k); c.Upstream != moved {
+					t.Errorf("failed back to %s", c.Upstream.ID())
+				}
+			}
+			if n := w.p.Snapshot(w.now).Lost[cause.String()]; n != 1 {
+				t.Errorf("counted %d times", n)
+			}
+		})
+	}
+	f("up", func(*world) {}, true, balancer.CauseNone)
+	f("draining", func(w *world) { w.up("a").SetAdmin(balancer.AdminDrain, "", t0) }, true, balancer.CauseNone)
+	f("retiring", func(w *world) {
+		w.update(balancer.Spec{ID: "a", Retiring: true}, balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
+	}, true, balancer.CauseNone)
+	f("failing, not down", func(w *world) { w.failCheck("a", 2) }, true, balancer.CauseNone)
+	f("suspect", func(w *world) {
+		w.up("a").Observe(balancer.Evidence{From: balancer.FromTraffic, Detail: "refused"}, t0)
+	}, true, balancer.CauseNone)
+	f("silent in gossip", func(w *world) { w.up("a").Observe(balancer.Evidence{From: balancer.FromGossip}, t0) }, true, balancer.CauseNone)
+	f("in maintenance", func(w *world) { w.up("a").SetAdmin(balancer.AdminMaint, "", t0) }, false, balancer.CauseOperator)
+	f("down by checks", func(w *world) { w.failCheck("a", 3) }, false, balancer.CauseMember)
+	f("exited", func(w *world) { w.up("a").Observe(exited("killed"), t0) }, false, balancer.CauseExited)
+	f("gone", func(w *world) { w.update(balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"}) }, false, balancer.CauseExited)
+	f("gone by its deadline", func(w *world) {
+		w.up("a").SetEnd(balancer.CauseDeadline)
+		w.update(balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
+	}, false, balancer.CauseDeadline)
+	f("gone while retiring", func(w *world) {
+		w.update(balancer.Spec{ID: "a", Retiring: true}, balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
+		w.update(balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
+	}, false, balancer.CauseDeadline)
+	f("gone after maintenance", func(w *world) {
+		w.up("a").SetAdmin(balancer.AdminMaint, "", t0)
+		w.update(balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
+	}, false, balancer.CauseOperator)
+	f("marked to move", func(w *world) {
+		list, _ := w.b.Sessions().List(w.p, 10, nil)
+		if len(list) != 1 || !w.b.Sessions().Move(list[0].ID) {
+			t.Error("no session to move")
+		}
+	}, false, balancer.CauseOperator)
+}
+
+func TestUnreachableInstance(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	cookie := w.visitorOf("a")
+	refused := balancer.Outcome{Now: t0, Result: balancer.ConnectFailed, Detail: "refused"}
+
+	// An impatient caller moves the visitor at the second attempt.
+	c := w.pick(balancer.Request{Cookie: cookie})
+	if e := w.p.Done(&c, refused); !e.CheckNow || e.To != balancer.Suspect {
+		t.Fatalf("a failed connection leads to %+v", e)
+	}
+	r := balancer.Request{Cookie: cookie, Exclude: []*balancer.Upstream{w.up("a")}}
+	r.Patient = true
+	c = w.pick(r)
+	if !c.Await || c.Upstream.ID() != "a" || c.Admitted() || c.Lost != balancer.CauseNone {
+		t.Fatalf("a patient caller got %+v", c)
+	}
+	verdict := c.Upstream.Verdict()
+	select {
+	case <-verdict:
+		t.Fatal("a verdict without a check")
+	default:
+	}
+	w.passCheck("a", 1)
+	<-verdict
+	c = w.pick(balancer.Request{Cookie: cookie})
+	if c.Upstream.ID() != "a" || c.Lost != balancer.CauseNone {
+		t.Fatalf("after a good check: %+v", c)
+	}
+	w.done(&c)
+
+	r.Patient = false
+	c = w.pick(r)
+	if c.Upstream.ID() != "b" || c.Lost != balancer.CauseNetwork {
+		t.Fatalf("an impatient caller got %+v", c)
+	}
+	// The second one fails as well: the visitor has not moved.
+	w.p.Done(&c, refused)
+	w.passCheck("b", 1)
+	if c, _ = w.get(cookie); c.Upstream.ID() != "a" || c.Lost != balancer.CauseNone {
+		t.Fatalf("after a move that came to nothing: %+v", c)
+	}
+}
+
+func TestIdleConnectionIsNoEvidence(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	c := w.pick(balancer.Request{})
+	if e := w.p.Done(&c, balancer.Outcome{Now: t0, Result: balancer.ResponseFailed, Reused: true}); e.Changed || w.up("a").State() != balancer.Up {
+		t.Errorf("a reset of an idle connection led to %+v", e)
+	}
+}
+
+func TestWhoTakesNewVisitors(t *testing.T) {
+	f := func(name string, c balancer.Config, specs []balancer.Spec, happen func(w *world), want string) {
+		t.Helper()
+		w := newWorldOf(t, c, specs...)
+		if happen != nil {
+			happen(w)
+		}
+		got := map[string]bool{}
+		none := balancer.NoneReason
+		open := false
+		for range 60 {
+			c := w.pick(balancer.Request{})
+			if c.Upstream == nil {
+				none = c.None
+				continue
+			}
+			open = open || c.FailOpen
+			got[c.Upstream.ID()] = true
+			w.done(&c)
+		}
+		text := ""
+		for _, s := range specs {
+			if got[s.ID] {
+				text += s.ID
+			}
+		}
+		if open {
+			text += " fail open"
+		}
+		if none != balancer.NoneReason {
+			text += none.String()
+		}
+		if text != want {
+			t.Errorf("%s: %q, want %q", name, text, want)
+		}
+	}
+	abc := []balancer.Spec{{ID: "a"}, {ID: "b"}, {ID: "c"}}
+	all := func(do func(u *balancer.Upstream)) func(*world) {
+		return func(w *world) {
+			for _, u := range w.p.Upstreams() {
+				do(u)
+			}
+		}
+	}
+	f("all up", balancer.Config{}, abc, nil, "abc")
+	f("one drains", balancer.Config{}, abc, func(w *world) { w.up("b").SetAdmin(balancer.AdminDrain, "", t0) }, "ac")
+	f("one in maintenance", balancer.Config{}, abc, func(w *world) { w.up("b").SetAdmin(balancer.AdminMaint, "", t0) }, "ac")
+	f("one suspect", balancer.Config{}, abc, func(w *world) { w.up("a").Observe(balancer.Evidence{From: balancer.FromTraffic}, t0) }, "bc")
+	f("one down", balancer.Config{}, abc, func(w *world) { w.failCheck("c", 3) }, "ab")
+	f("one new and not verified", balancer.Config{}, []balancer.Spec{{ID: "a"}, {ID: "b"}, {ID: "new"}}, func(w *world) {
+		w.update(balancer.Spec{ID: "a"}, balancer.Spec{ID: "b"})
+		w.update(balancer.Spec{ID: "a"}, balancer.Spec{ID: "b"}, balancer.Spec{ID: "new"})
+	}, "ab")
+	f("one retires", balancer.Config{}, []balancer.Spec{{ID: "a"}, {ID: "b", Retiring: true}}, nil, "a")
+	f("a backup waits", balancer.Config{}, []balancer.Spec{{ID: "a"}, {ID: "b", Backup: true}}, nil, "a")
+	f("a backup helps", balancer.Config{}, []balancer.Spec{{ID: "a"}, {ID: "b", Backup: true}}, func(w *world) { w.failCheck("a", 3) }, "b")
+	f("the near zone", balancer.Config{Zone: "x"}, []balancer.Spec{{ID: "a", Zone: "x"}, {ID: "b", Zone: "y"}}, nil, "a")
+	f("the far zone", balancer.Config{Zone: "x"}, []balancer.Spec{{ID: "a", Zone: "x"}, {ID: "b", Zone: "y"}}, func(w *world) { w.failCheck("a", 3) }, "b")
+	f("far before near backup", balancer.Config{Zone: "x"}, []balancer.Spec{{ID: "a", Zone: "x", Backup: true}, {ID: "b", Zone: "y"}}, nil, "b")
+	f("all down", balancer.Config{}, abc, all(func(u *balancer.Upstream) {
+		for range 3 {
+			u.Observe(balancer.Evidence{From: balancer.FromCheck}, t0)
+		}
+	}), "abc fail open")
+	f("all down, one only suspect", balancer.Config{}, abc, func(w *world) {
+		w.failCheck("a", 3)
+		w.failCheck("b", 3)
+		w.up("c").Observe(balancer.Evidence{From: balancer.FromTraffic}, t0)
+	}, "c fail open")
+	f("all exited", balancer.Config{}, abc, all(func(u *balancer.Upstream) { u.Observe(exited(""), t0) }), "all instances down")
+	f("all in maintenance", balancer.Config{}, abc, all(func(u *balancer.Upstream) { u.SetAdmin(balancer.AdminMaint, "", t0) }), "all instances draining")
+	f("all drain", balancer.Config{}, abc, all(func(u *balancer.Upstream) { u.SetAdmin(balancer.AdminDrain, "", t0) }), "all instances draining")
+	f("none", balancer.Config{}, nil, nil, "no instance")
+}
+
+func TestNoFailOpenForPinned(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	cookie := w.visitorOf("a")
+	w.failCheck("a", 3)
+	w.failCheck("b", 3)
+	// Its own instance may still live, and is the only one that helps.
+	if c, _ := w.get(cookie); c.Upstream == nil || c.Upstream.ID() != "a" || !c.FailOpen || c.Lost != balancer.CauseNone {
+		t.Errorf("all down: %+v", c)
+	}
+	w.up("a").Observe(exited(""), t0)
+	if c, _ := w.get(cookie); c.Upstream != nil || c.None != balancer.NoneDown || c.Issue {
+		t.Errorf("own instance exited, the other down: %+v", c)
+	}
+	w.passCheck("b", 2)
+	if c, _ := w.get(cookie); c.Upstream == nil || c.Upstream.ID() != "b" || c.Lost != balancer.CauseExited {
+		t.Errorf("another came up: %+v", c)
+	}
+}
+
+func TestUnpinnedSiteLosesNothing(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{},
+		balancer.Spec{ID: "a1", Release: "1", Unpinned: true}, balancer.Spec{ID: "b1", Release: "1", Unpinned: true, Retiring: true},
+		balancer.Spec{ID: "c2", Release: "2", Unpinned: true})
+	cookie := w.visitorOf("a1")
+	w.up("a1").Observe(exited(""), t0)
+	c, cookie := w.get(cookie)
+	if c.Upstream.ID() != "b1" || c.Lost != balancer.CauseNone || !c.Issue {
+		t.Fatalf("want the same release on another instance, got %+v", c)
+	}
+	w.up("b1").Observe(exited(""), t0)
+	if c, _ = w.get(cookie); c.Upstream.ID() != "c2" || c.Lost != balancer.CauseNone {
+		t.Fatalf("no instance of the release is left: %+v", c)
+	}
+}
+
+func TestCookiesThatAreNotHonoured(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: time.Hour, Life: 10 * time.Hour}, "a", "b")
+	s := mustSealer(t, "shop", w.keys)
+	seal := func(id string, issued, start time.Duration) []byte {
+		return s.Seal(nil, balancer.Cookie{Token: s.Token(id), Session: 9, Issued: t0/1000 - int64(issued/time.Second), Start: t0/1000 - int64(start/time.Second)})
+	}
+	strange := []balancer.Key{balancer.NewKey(9, time.UnixMilli(t0))}
+	f := func(name string, cookie []byte, want balancer.Refusal, lost balancer.Cause) {
+		t.Helper()
+		c := w.pick(balancer.Request{Cookie: cookie})
+		w.done(&c)
+		if c.Upstream == nil || c.Refused != want || c.Lost != lost || !c.Issue {
+			t.Errorf("%s: %+v, want refusal %q, cause %q", name, c, want, lost)
+		}
+		if want != balancer.Honoured && !c.New {
+			t.Errorf("%s: not a new session", name)
+		}
+	}
+	f("junk", []byte("junk"), balancer.RefusedMalformed, balancer.CauseNone)
+	f("forged", append(seal("a", 0, 0)[:50], "AAAAAAAAA"...), balancer.RefusedMalformed, balancer.CauseNone)
+	f("idle", seal("a", 2*time.Hour, 3*time.Hour), balancer.RefusedIdle, balancer.CauseNone)
+	f("old", seal("a", 0, 11*time.Hour), balancer.RefusedLife, balancer.CauseNone)
+	f("bare and unknown", []byte("aaaaaaaaaa"), balancer.RefusedToken, balancer.CauseNone)
+	f("sealed for an instance nobody remembers", seal("z", 0, 0), balancer.Honoured, balancer.CauseUnknown)
+	f("another key", mustSealer(t, "shop", strange).Seal(nil, balancer.Cookie{Token: 1, Session: 1, Issued: t0 / 1000, Start: t0 / 1000}), balancer.RefusedKey, balancer.CauseKey)
+
+	snap := w.p.Snapshot(t0)
+	if snap.Refused["idle"] != 1 || snap.Refused["malformed"] != 2 || snap.Refused["expired key"] != 1 {
+		t.Errorf("counted %v", snap.Refused)
+	}
+}
+
+func TestHAProxyCookie(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	bare := w.up("b").Token().Append(nil)
+	c, sealed := w.get(bare)
+	if c.Upstream.ID() != "b" || !c.Pinned || !c.Issue || c.Session == 0 {
+		t.Fatalf("bare: %+v", c)
+	}
+	if !strings.HasPrefix(string(sealed), string(bare)+"|") {
+		t.Fatalf("replaced by %s", sealed)
+	}
+	if c, _ = w.get(sealed); c.Upstream.ID() != "b" || c.Issue {
+		t.Fatalf("sealed: %+v", c)
+	}
+}
+
+func TestSeveralCookies(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	good := w.visitorOf("b")
+	c := w.pick(balancer.Request{Cookie: []byte("rubbish"), Others: [][]byte{good}})
+	if c.Upstream.ID() != "b" || !c.Pinned || c.Refused != balancer.Honoured {
+		t.Errorf("the second cookie is good: %+v", c)
+	}
+	if n := w.p.Snapshot(t0).Refused["duplicate"]; n != 1 {
+		t.Errorf("counted %d duplicates", n)
+	}
+}
+
+func TestCookieIsIssuedAnew(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
+	_, cookie := w.get(nil)
+	w.now += (10 * time.Minute).Milliseconds()
+	if c, _ := w.get(cookie); c.Issue {
+		t.Error("issued anew within a quarter of the idle time")
+	}
+	w.now += 1000
+	c, second := w.get(cookie)
+	if !c.Issue || string(second) == string(cookie) {
+		t.Error("not issued anew after a quarter of the idle time")
+	}
+	// A stream keeps the session alive without sending cookies.
+	for range 10 {
+		w.now += (20 * time.Minute).Milliseconds()
+		w.p.Keep(&c, w.now)
+		w.b.Tick(w.now)
+	}
+	if again, _ := w.get(second); again.Upstream != c.Upstream || again.Session != c.Session || again.Refused != balancer.Honoured {
+		t.Errorf("after hours of streaming: %+v", again)
+	}
+}
+
+func TestNewKeysKeepPins(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c")
+	_, cookie := w.get(nil)
+	at, _ := w.get(cookie)
+	for step := range 6 {
+		w.now += time.Minute.Milliseconds()
+		w.keys = balancer.RotateKeys(w.keys, time.UnixMilli(w.now))
+		if err := w.b.SetKeys(w.keys, w.now); err != nil {
+			t.Fatal(err)
+		}
+		var c balancer.Choice
+		if c, cookie = w.get(cookie); c.Upstream != at.Upstream || c.Session != at.Session {
+			t.Fatalf("step %d: %+v", step, c)
+		}
+	}
+	// A token of an instance that left under the keys before is known too.
+	w.up(at.Upstream.ID()).SetEnd(balancer.CauseDeadline)
+	var rest []balancer.Spec
+	for _, s := range w.spec {
+		if s.ID != at.Upstream.ID() {
+			rest = append(rest, s)
+		}
+	}
+	w.update(rest...)
+	w.keys = balancer.RotateKeys(w.keys, time.UnixMilli(w.now))
+	if err := w.b.SetKeys(w.keys, w.now); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := w.get(cookie); c.Lost != balancer.CauseDeadline {
+		t.Errorf("cause %q, want deadline", c.Lost)
+	}
+}
+
+func TestEndedSession(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	c, cookie := w.get(nil)
+	if !w.b.Sessions().End(c.Session) || w.b.Sessions().End(c.Session) || w.b.Sessions().End(12345) {
+		t.Error("a session ends once, an unknown one never")
+	}
+	if n := c.Upstream.Sessions(); n != 0 {
+		t.Errorf("still counts %d", n)
+	}
+	again, _ := w.get(cookie)
+	if again.Session == c.Session || again.Refused != balancer.RefusedEnded || !again.New || again.Lost != balancer.CauseNone {
+		t.Errorf("after its end: %+v", again)
+	}
+}
+
+func TestLearnedToken(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c")
+	c, _ := w.get(nil)
+	app := w.b.HashApp([]byte("JSESSIONID=4711"))
+	w.p.Learn(&c, app, w.now)
+	for range 20 {
+		got := w.pick(balancer.Request{App: app})
+		w.done(&got)
+		if got.Upstream != c.Upstream || !got.Issue {
+			t.Fatalf("by the token: %+v, want %s", got, c.Upstream.ID())
+		}
+	}
+	if got := w.pick(balancer.Request{App: w.b.HashApp([]byte("other"))}); !got.New {
+		t.Errorf("by an unknown token: %+v", got)
+	}
+}
+
+func TestFirstBurst(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c", "d")
+	for visitor := range uint64(50) {
+		v := balancer.Hash(fmt.Append(nil, visitor))
+		first := w.pick(balancer.Request{Visitor: v})
+		for range 5 {
+			w.now += 20
+			c := w.pick(balancer.Request{Visitor: v})
+			if c.Upstream != first.Upstream || c.Session != first.Session || !c.Issue {
+				t.Fatalf("visitor %d: %+v, first was %+v", visitor, c, first)
+			}
+		}
+	}
+	n := 0
+	for _, u := range w.p.Upstreams() {
+		n += u.Sessions()
+	}
+	if n != 50 {
+		t.Errorf("%d sessions of 50 visitors", n)
+	}
+	v := balancer.Hash([]byte("late"))
+	first := w.pick(balancer.Request{Visitor: v})
+	w.now += 251
+	if c := w.pick(balancer.Request{Visitor: v}); c.Session == first.Session {
+		t.Error("joined a first visit of long ago")
+	}
+}
+
+func TestCeilingOfSessions(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 3}, balancer.Spec{ID: "b", MaxSessions: 2})
+	var cookies [][]byte
+	for range 5 {
+		_, cookie := w.get(nil)
+		cookies = append(cookies, cookie)
+	}
+	if w.up("a").Sessions() != 3 || w.up("b").Sessions() != 2 {
+		t.Fatalf("placed %d and %d", w.up("a").Sessions(), w.up("b").Sessions())
+	}
+	if c, _ := w.get(nil); c.Upstream != nil || c.None != balancer.NoneFull {
+		t.Errorf("a sixth visitor: %+v", c)
+	}
+	for _, cookie := range cookies {
+		if c, _ := w.get(cookie); c.Upstream == nil || !c.Pinned {
+			t.Errorf("one who is in: %+v", c)
+		}
+	}
+	w.b.Sessions().End(func() uint64 { c, _ := w.get(cookies[0]); return c.Session }())
+	if c, _ := w.get(nil); c.Upstream == nil {
+		t.Errorf("after one has left: %s", c.None)
+	}
+}
+
+func TestSafeMoment(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	cookie := w.visitorOf("a")
+	w.get(cookie)
+	if c := w.pick(balancer.Request{Cookie: cookie, Safe: true}); c.Upstream.ID() != "a" {
+		t.Errorf("moved without need: %+v", c)
+	}
+	w.up("a").SetAdmin(balancer.AdminDrain, "", t0)
+	if c, _ := w.get(cookie); c.Upstream.ID() != "a" {
+		t.Errorf("moved at an unsafe moment: %+v", c)
+	}
+	c := w.pick(balancer.Request{Cookie: cookie, Safe: true})
+	w.done(&c)
+	if c.Upstream.ID() != "b" || c.Lost != balancer.CauseNone || !c.Issue {
+		t.Errorf("at a safe moment: %+v", c)
+	}
+	if w.up("a").Sessions() != 0 || w.up("b").Sessions() != 1 {
+		t.Errorf("counts %d and %d", w.up("a").Sessions(), w.up("b").Sessions())
+	}
+}
+
+func TestUpdateRefuses(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	if err := w.p.Update([]balancer.Spec{{ID: "a"}, {ID: "a"}}, balancer.Config{}, t0); err == nil {
+		t.Error("two upstreams with one id were taken")
+	}
+	err := w.p.Update(nil, balancer.Config{Policy: "leastconn"}, t0)
+	if err == nil || !strings.Contains(err.Error(), `"least-connections"`) {
+		t.Errorf("an unknown policy: %v", err)
+	}
+	if w.p.Upstream("a") == nil {
+		t.Error("an error changed the pool")
+	}
+	if balancer.CheckPolicy("sorce") == nil || balancer.CheckPolicy("") != nil {
+		t.Error("CheckPolicy")
+	}
+}

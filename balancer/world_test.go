@@ -1,0 +1,113 @@
+package balancer_test
+
+import (
+	"testing"
+	"time"
+
+	"portico/balancer"
+)
+
+// world is one proxy with one pool whose upstreams have passed a check.
+type world struct {
+	t    testing.TB
+	b    *balancer.Balancer
+	p    *balancer.Pool
+	keys []balancer.Key
+	c    balancer.Config
+	spec []balancer.Spec
+	now  int64
+}
+
+func newWorld(t testing.TB, c balancer.Config, ids ...string) *world {
+	t.Helper()
+	var specs []balancer.Spec
+	for _, id := range ids {
+		specs = append(specs, balancer.Spec{ID: id})
+	}
+	return newWorldOf(t, c, specs...)
+}
+
+func newWorldOf(t testing.TB, c balancer.Config, specs ...balancer.Spec) *world {
+	t.Helper()
+	w := &world{t: t, keys: newKeys(), c: c, spec: specs, now: t0}
+	var err error
+	if w.b, err = balancer.New(balancer.Options{Keys: w.keys}); err != nil {
+		t.Fatal(err)
+	}
+	if w.p, err = w.b.NewPool("shop", specs, c, t0); err != nil {
+		t.Fatal(err)
+	}
+	w.passAll()
+	return w
+}
+
+func (w *world) passAll() {
+	for _, u := range w.p.Upstreams() {
+		u.Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}, w.now)
+	}
+}
+
+func (w *world) up(id string) *balancer.Upstream {
+	w.t.Helper()
+	u := w.p.Upstream(id)
+	if u == nil {
+		w.t.Fatalf("no upstream %q", id)
+	}
+	return u
+}
+
+func (w *world) failCheck(id string, times int) {
+	for range times {
+		w.up(id).Observe(balancer.Evidence{From: balancer.FromCheck, Code: "L4CON", Detail: "refused"}, w.now)
+	}
+}
+
+func (w *world) passCheck(id string, times int) {
+	for range times {
+		w.up(id).Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}, w.now)
+	}
+}
+
+func (w *world) update(specs ...balancer.Spec) {
+	w.t.Helper()
+	w.spec = specs
+	if err := w.p.Update(specs, w.c, w.now); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) pick(r balancer.Request) balancer.Choice {
+	r.Now = w.now
+	return w.p.Pick(&r)
+}
+
+func (w *world) done(c *balancer.Choice) {
+	w.p.Done(c, balancer.Outcome{Now: w.now, Status: 200, Total: time.Millisecond, Reused: true})
+}
+
+// get plays a whole request and returns the cookie that the client has then.
+func (w *world) get(cookie []byte) (balancer.Choice, []byte) {
+	c := w.pick(balancer.Request{Cookie: cookie})
+	if c.Upstream != nil && c.Issue {
+		cookie = w.p.AppendCookie(nil, &c)
+	}
+	w.done(&c)
+	return c, cookie
+}
+
+// cookie makes a new visitor with a session.
+func (w *world) cookie(int) []byte {
+	w.t.Helper()
+	c, cookie := w.get(nil)
+	if c.Upstream == nil {
+		w.t.Fatalf("a new visitor found nobody: %s", c.None)
+	}
+	return cookie
+}
+
+// visitorOf makes a visitor whose session is on the given upstream.
+func (w *world) visitorOf(id string) []byte {
+	w.t.Helper()
+	s := mustSealer(w.t, "shop", w.keys)
+	return s.Seal(nil, balancer.Cookie{Token: w.up(id).Token(), Session: uint64(len(id)) + w.b.HashApp([]byte(id)), Issued: w.now / 1000, Start: w.now / 1000})
+}
