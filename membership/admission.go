@@ -1,0 +1,383 @@
+package membership
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// Authority signs certificates for members, see certs.Authority.
+type Authority interface {
+	SignMember(csr []byte, m catalog.Member, now time.Time) (der []byte, err error)
+	Certificate() []byte // its own, DER
+}
+
+// AdmissionOptions say on whose behalf a proxy decides.
+type AdmissionOptions struct {
+	Catalog   *catalog.Catalog
+	Authority Authority
+	Name      string // of this proxy, which cannot revoke itself
+	Version   string // of this program
+
+	// Loopback tells that members may be reached over loopback addresses,
+	// because this proxy is: the cluster is on one machine.
+	Loopback bool
+
+	// Member returns the accepted member that made a request, by its client
+	// certificate and the current view, see certs.MemberOf.
+	Member func(*http.Request) (catalog.Member, bool)
+
+	// SetKeys is called with the gossip keys, the primary first, at the start
+	// of Run and whenever they change. Nil: this proxy does not gossip.
+	SetKeys func([][]byte) error
+
+	// Forget is called with the name of a member that was revoked, see
+	// Cluster.Forget. Nil: nothing to do.
+	Forget func(name string)
+
+	Logger *slog.Logger     // nil: nothing is logged
+	Now    func() time.Time // nil: time.Now
+}
+
+// Admission is the proxy's side of joining: it takes knocks, carries out what
+// operators decide, and gives accepted members their certificates and keys.
+type Admission struct {
+	o     AdmissionOptions
+	log   *slog.Logger
+	rules rules
+
+	knocks  *limiter
+	audits  *limiter
+	working chan struct{} // slots for knocks that are being checked
+	seen    seen
+	turned  turned
+	held    held
+}
+
+const (
+	knockRate    = 10 // a second, from one address
+	knockBurst   = 20
+	knockWorkers = 16 // a signature is checked for each
+	maxKnock     = 16 << 10
+	maxHold      = 20 * time.Second
+
+	// A machine that has stopped knocking is taken off the pending list, a
+	// refused one is remembered for a week.
+	pendingLife = 15 * time.Minute
+	refusedLife = 7 * 24 * time.Hour
+	maxRefused  = 200
+
+	// keyGrace is how long the former gossip key is understood after a new
+	// one: long enough for all members to fetch it, short enough that who was
+	// revoked is soon talking to nobody.
+	keyGrace = 5 * time.Second
+
+	secretGossip = "gossip"
+)
+
+// NewAdmission returns the proxy's side of joining. Run must run beside it.
+func NewAdmission(o AdmissionOptions) *Admission {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Admission{
+		o: o, log: o.Logger, rules: rules{version: o.Version, loopback: o.Loopback},
+		knocks:  newLimiter(knockRate, knockBurst),
+		audits:  newLimiter(0.1, 10),
+		working: make(chan struct{}, knockWorkers),
+		seen:    seen{started: o.Now(), at: map[string]time.Time{}},
+		held:    held{byKey: map[string]chan struct{}{}},
+	}
+}
+
+// Handlers returns the handlers of the admin listener by pattern. The first is
+// for anybody, the others look for a member's client certificate themselves.
+func (a *Admission) Handlers() map[string]http.Handler {
+	return map[string]http.Handler{
+		"POST " + PathKnock: http.HandlerFunc(a.serveKnock),
+		"POST " + PathRenew: http.HandlerFunc(a.serveRenew),
+		"GET " + PathKeys:   http.HandlerFunc(a.serveKeys),
+	}
+}
+
+// Accept lets a machine in that is pending, or was refused or revoked before.
+// Accepting twice is no error. by is who decided.
+func (a *Admission) Accept(ctx context.Context, name, by string) error {
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		m, err := tx.Member(name)
+		if err != nil {
+			return err
+		}
+		_ = tx.Members() // an address must still be free when this commits
+		return a.acceptTx(tx, m, by)
+	})
+	if err != nil {
+		return fmt.Errorf("accept member %q: %w", name, err)
+	}
+	a.log.Info("member accepted", "member", name, "by", by)
+	return nil
+}
+
+// acceptTx signs m's request and writes it as accepted.
+func (a *Admission) acceptTx(tx *catalog.Tx, m catalog.Member, by string) error {
+	if m.Admission == catalog.Accepted {
+		return nil
+	}
+	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Role: m.Role, Runtimes: m.Runtimes}
+	if r := conflict(tx.View(), h, m.Fingerprint); r != nil {
+		return fmt.Errorf("%w: %w", catalog.ErrConflict, r)
+	}
+	now := a.o.Now().UTC()
+	m.Admission, m.Admin, m.By, m.Decided, m.Reason = catalog.Accepted, catalog.AdminReady, by, now, ""
+	der, err := a.o.Authority.SignMember(m.CSR, m, now)
+	if err != nil {
+		return err
+	}
+	m.Certificate = der
+	return tx.PutMember(m)
+}
+
+// Refuse turns a pending machine away. It is remembered for a week, so that it
+// does not come back on the list with its next knock.
+func (a *Admission) Refuse(ctx context.Context, name, reason, by string) error {
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		m, err := tx.Member(name)
+		if err != nil {
+			return err
+		}
+		switch m.Admission {
+		case catalog.Refused:
+			return nil
+		case catalog.Accepted, catalog.Revoked:
+			return fmt.Errorf("%w: it is %s, only a pending machine can be refused; an accepted one can be revoked", catalog.ErrConflict, m.Admission)
+		}
+		m.Admission, m.Reason, m.By, m.Decided = catalog.Refused, clean(reason), by, a.o.Now().UTC()
+		return tx.PutMember(m)
+	})
+	if err != nil {
+		return fmt.Errorf("refuse member %q: %w", name, err)
+	}
+	a.log.Info("member refused", "member", name, "by", by)
+	return nil
+}
+
+// Revoke takes an acceptance back: from the moment it returns the member's
+// certificate opens nothing at this proxy, its instances are gone from the
+// catalog, and the cluster has a new gossip key, which the others fetch.
+func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
+	if name == a.o.Name {
+		return fmt.Errorf("revoke member %q: %w: it is the proxy that was asked, ask another one", name, catalog.ErrConflict)
+	}
+	key, err := newKey()
+	if err != nil {
+		return fmt.Errorf("revoke member %q: %w", name, err)
+	}
+	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		m, err := tx.Member(name)
+		if err != nil {
+			return err
+		}
+		switch m.Admission {
+		case catalog.Revoked:
+			return nil
+		case catalog.Pending, catalog.Refused:
+			return fmt.Errorf("%w: it is %s, only an accepted member can be revoked", catalog.ErrConflict, m.Admission)
+		}
+		m.Admission, m.Reason, m.By, m.Decided, m.Certificate = catalog.Revoked, clean(reason), by, a.o.Now().UTC(), nil
+		for _, i := range tx.Instances() {
+			if i.Member == name {
+				tx.DeleteInstance(i.ID)
+			}
+		}
+		if err := rotateTx(tx, key); err != nil {
+			return err
+		}
+		return tx.PutMember(m)
+	})
+	if err != nil {
+		return fmt.Errorf("revoke member %q: %w", name, err)
+	}
+	a.log.Info("member revoked", "member", name, "by", by, "reason", clean(reason))
+	if a.o.Forget != nil {
+		a.o.Forget(name)
+	}
+	return nil
+}
+
+// clean makes a text fit to be kept and shown.
+func clean(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "") + "…"
+	}
+	return strings.TrimSpace(s)
+}
+
+// Invited is a new invite. Code is shown once and kept nowhere.
+type Invited struct {
+	Code    string
+	ID      string
+	Role    catalog.Role
+	Expires time.Time
+}
+
+// Limits of an invite's life.
+const (
+	MinInvite = time.Minute
+	MaxInvite = 30 * 24 * time.Hour
+)
+
+// Invite makes a code that accepts one machine of a role without an operator,
+// within ttl.
+func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (Invited, error) {
+	if role != catalog.RoleServer && role != catalog.RoleProxy {
+		return Invited{}, fmt.Errorf("make invite: %w: role %.20q is neither server nor proxy", catalog.ErrInvalid, role)
+	}
+	if ttl < MinInvite || ttl > MaxInvite {
+		return Invited{}, fmt.Errorf("make invite: %w: life %v is not between %v and %v", catalog.ErrInvalid, ttl, MinInvite, MaxInvite)
+	}
+	code, err := newCode()
+	if err != nil {
+		return Invited{}, fmt.Errorf("make invite: %w", err)
+	}
+	now := a.o.Now().UTC()
+	i := catalog.Invite{ID: catalog.NewID(now), Hash: codeHash(code), Role: role, Expires: now.Add(ttl), By: by, Created: now}
+	if _, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return tx.PutInvite(i) }); err != nil {
+		return Invited{}, fmt.Errorf("make invite: %w", err)
+	}
+	return Invited{Code: code, ID: i.ID, Role: role, Expires: i.Expires}, nil
+}
+
+// newCode returns 130 random bits in letters that nobody mistakes.
+func newCode() (string, error) {
+	var b [17]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])[:26]), nil
+}
+
+// Enroll makes this proxy itself a member: it is accepted without a knock,
+// because it holds the catalog. Called at each start and before the
+// certificate ends, it also keeps the record's addresses and version current.
+func (a *Admission) Enroll(ctx context.Context, id Identity, h Hello) error {
+	h.ID, h.Role = id.ID(), catalog.RoleProxy
+	if h.Name == "" {
+		h.Name = a.o.Name
+	}
+	csr, err := id.CSR(h.Name)
+	if err != nil {
+		return fmt.Errorf("enroll proxy: %w", err)
+	}
+	now := a.o.Now().UTC()
+	var der []byte
+	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		m, err := tx.Member(h.Name)
+		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+		if r := conflict(tx.View(), h, id.Fingerprint()); r != nil {
+			return fmt.Errorf("%w: %w", catalog.ErrConflict, r)
+		}
+		fresh := record(Knock{Hello: h, CSR: csr}, id.Fingerprint(), now)
+		fresh.Admission, fresh.By, fresh.Decided = catalog.Accepted, "portico", now
+		if m.Name != "" && m.Admission == catalog.Accepted {
+			fresh.Admin, fresh.By, fresh.Knocked, fresh.Decided = m.Admin, m.By, m.Knocked, m.Decided
+			if len(m.Certificate) > 0 && sameHello(m, *fresh) && !id.NeedsRenewal(now) && !id.NotAfter().IsZero() {
+				der = nil
+				return nil // as it was
+			}
+		}
+		if der, err = a.o.Authority.SignMember(csr, *fresh, now); err != nil {
+			return err
+		}
+		fresh.Certificate = der
+		return tx.PutMember(*fresh)
+	})
+	if err == nil && der != nil {
+		err = id.SetCertificate(der, a.o.Authority.Certificate())
+	}
+	if err != nil {
+		return fmt.Errorf("enroll proxy: %w", err)
+	}
+	return nil
+}
+
+// Run does what is due with time: it hands the gossip keys to this proxy and
+// ends the grace of former ones, and takes machines that have given up off the
+// list. It returns when ctx ends.
+func (a *Admission) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { a.followKeys(ctx) })
+	wg.Go(func() { a.sweepRegularly(ctx) })
+	wg.Wait()
+}
+
+func (a *Admission) sweepRegularly(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := a.sweep(ctx, a.o.Now()); err != nil && ctx.Err() == nil {
+				a.log.Warn("tidy the list of machines that knocked", "error", err)
+			}
+		}
+	}
+}
+
+// sweep deletes pending machines that knock no more and old refusals.
+func (a *Admission) sweep(ctx context.Context, now time.Time) error {
+	stale := func(m *catalog.Member, refused int) bool {
+		switch m.Admission {
+		case catalog.Pending:
+			return now.Sub(a.seen.last(m.Fingerprint)) > pendingLife && now.Sub(m.Knocked) > pendingLife
+		case catalog.Refused:
+			return now.Sub(m.Decided) > refusedLife || refused > maxRefused
+		}
+		return false
+	}
+	var names []string
+	refused := 0
+	for name, m := range a.o.Catalog.View().Members {
+		if m.Admission == catalog.Refused {
+			refused++
+		}
+		if stale(m, refused) {
+			names = append(names, name)
+		}
+	}
+	a.seen.trim(now)
+	if len(names) == 0 {
+		return nil
+	}
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		for _, name := range names {
+			m, err := tx.Member(name)
+			if err == nil && (m.Admission == catalog.Pending || m.Admission == catalog.Refused) {
+				tx.DeleteMember(name)
+			}
+		}
+		return nil
+	})
+	return err
+}

@@ -1,0 +1,686 @@
+package membership_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/certs"
+	"portico/membership"
+	"portico/membership/catalog"
+)
+
+// front is a proxy's admin listener with a real catalog, authority and TLS.
+type front struct {
+	t         testing.TB
+	catalog   *catalog.Catalog
+	authority *certs.Authority
+	admission *membership.Admission
+	identity  *certs.Identity
+	addr      string
+	keys      chan [][]byte // what Run hands to gossip
+}
+
+func newFront(t testing.TB) *front {
+	t.Helper()
+	dir := t.TempDir()
+	c, err := catalog.Open(t.Context(), catalog.Options{Dir: filepath.Join(dir, "catalog"), Name: "proxy-1", Key: make([]byte, catalog.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	authority, err := certs.LoadAuthority(t.Context(), c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := certs.LoadIdentity(filepath.Join(dir, "identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{t: t, catalog: c, authority: authority, identity: id, keys: make(chan [][]byte, 16)}
+	f.admission = membership.NewAdmission(membership.AdmissionOptions{
+		Catalog: c, Authority: authority, Name: "proxy-1", Version: "0.1.0", Loopback: true,
+		Member:  certs.MemberOf(c.View),
+		SetKeys: func(k [][]byte) error { f.keys <- k; return nil },
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.addr = ln.Addr().String()
+	if err := f.admission.Enroll(t.Context(), id, membership.Hello{Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	for pattern, h := range f.admission.Handlers() {
+		mux.Handle(pattern, h)
+	}
+	pair, err := authority.IssueServer([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*pair}}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{}, 2)
+	go func() {
+		defer func() { done <- struct{}{} }()
+		_ = server.Serve(tls.NewListener(ln, id.OptionalClient(base, certs.CheckView(c.View))))
+	}()
+	go func() { defer func() { done <- struct{}{} }(); f.admission.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		_ = server.Close()
+		<-done
+		<-done
+	})
+	return f
+}
+
+// machine is a server that wants in.
+type machine struct {
+	t        testing.TB
+	f        *front
+	identity *certs.Identity
+	hello    membership.Hello
+}
+
+func (f *front) machine(name string, port int) *machine {
+	f.t.Helper()
+	id, err := certs.LoadIdentity(filepath.Join(f.t.TempDir(), "identity"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return &machine{f.t, f, id, membership.Hello{
+		Name: name, Role: catalog.RoleServer, Addr: fmt.Sprintf("127.0.0.1:%d", port), Gossip: fmt.Sprintf("127.0.0.1:%d", port+1),
+		Version: "0.1.3", Platform: "linux/amd64",
+	}}
+}
+
+func (m *machine) options(code string, progress func(membership.Progress)) membership.JoinOptions {
+	m.t.Helper()
+	pinned, err := certs.PinnedClientTLS(m.f.authority.Fingerprint())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return membership.JoinOptions{
+		Identity: m.identity, Servers: []string{m.f.addr}, Pinned: pinned,
+		Member: m.identity.ClientConfig(catalog.RoleProxy, "", nil),
+		Hello:  m.hello, Code: code, Progress: progress,
+	}
+}
+
+// join starts to join and returns what it says and where it ends.
+func (m *machine) join(ctx context.Context, code string) (<-chan membership.Progress, <-chan error) {
+	said, end := make(chan membership.Progress, 100), make(chan error, 1)
+	o := m.options(code, func(p membership.Progress) { m.t.Logf("%+v", p); said <- p })
+	go func() {
+		_, err := membership.Join(ctx, o)
+		end <- err
+	}()
+	return said, end
+}
+
+// knock sends one knock over plain pinned TLS and returns status and body.
+func (m *machine) knock(change func(*membership.Knock)) (int, string) {
+	m.t.Helper()
+	csr, err := m.identity.CSR(m.hello.Name)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	k := membership.Knock{Hello: m.hello, CSR: csr}
+	k.ID = m.identity.ID()
+	if change != nil {
+		change(&k)
+	}
+	body, err := json.Marshal(k)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return m.f.post(body)
+}
+
+func (f *front) post(body []byte) (int, string) {
+	f.t.Helper()
+	pinned, err := certs.PinnedClientTLS(f.authority.Fingerprint())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	tr := &http.Transport{TLSClientConfig: pinned}
+	defer tr.CloseIdleConnections()
+	answer, err := (&http.Client{Transport: tr}).Post("https://"+f.addr+membership.PathKnock, "application/json", bytes.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return answer.StatusCode, string(data)
+}
+
+func await(t testing.TB, said <-chan membership.Progress, want membership.ProgressState) membership.Progress {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		select {
+		case p := <-said:
+			if p.State == want {
+				return p
+			}
+		case <-deadline:
+			t.Fatalf("never %s", want)
+		}
+	}
+}
+
+func ended(t testing.TB, end <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-end:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("joining does not end")
+		return nil
+	}
+}
+
+func TestJoinAndAccept(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	said, end := m.join(t.Context(), "")
+	p := await(t, said, membership.Waiting)
+	if p.Fingerprint != m.identity.Fingerprint() {
+		t.Errorf("the machine shows key %s, it has %s", p.Fingerprint, m.identity.Fingerprint())
+	}
+	rec := f.catalog.View().Members["web-1"]
+	if rec == nil || rec.Admission != catalog.Pending || rec.Fingerprint != m.identity.Fingerprint() || rec.Addr != "127.0.0.1:9001" || rec.Certificate != nil {
+		t.Fatalf("record %+v", rec)
+	}
+	if keys, _ := m.identity.GossipKeys(); keys != nil || !m.identity.NotAfter().IsZero() {
+		t.Error("a pending machine got something")
+	}
+	began := time.Now()
+	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(t, end); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("acceptance took %v to arrive", d)
+	}
+	if peer, ok := m.identity.Peer(); !ok || peer.Name != "web-1" || peer.Role != catalog.RoleServer {
+		t.Errorf("certificate for %+v", peer)
+	}
+	want, err := f.admission.GossipKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := m.identity.GossipKeys(); err != nil || len(keys) != 1 || !bytes.Equal(keys[0], want[0]) {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+	if rec := f.catalog.View().Members["web-1"]; rec.By != "anna" || rec.Admission != catalog.Accepted || rec.Admin != catalog.AdminReady {
+		t.Errorf("record %+v", rec)
+	}
+	// Once more, as after a restart: in at once.
+	a, err := membership.Join(t.Context(), m.options("", nil))
+	if err != nil || a.Cluster != f.catalog.View().ClusterID || !slices.Equal(a.Seeds, []string{"127.0.0.1:7946"}) {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := f.admission.Accept(t.Context(), "web-1", "berta"); err != nil {
+		t.Errorf("accepting twice: %v", err)
+	}
+}
+
+// Without a proxy, an accepted machine is a member all the same.
+func TestJoinOffline(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := membership.Join(t.Context(), m.options(i.Code, nil)); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan membership.Progress, 10)
+	o := m.options("", func(p membership.Progress) { said <- p })
+	o.Servers = []string{"127.0.0.1:1"}
+	if _, err := membership.Join(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	await(t, said, membership.Offline)
+}
+
+func TestInvite(t *testing.T) {
+	f := newFront(t)
+	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(i.Code) != 26 || strings.Contains(fmt.Sprint(*f.catalog.View().Invites[i.ID]), i.Code) {
+		t.Errorf("code %q", i.Code)
+	}
+	m := f.machine("web-1", 9001)
+	said, end := m.join(t.Context(), i.Code)
+	if err := ended(t, end); err != nil {
+		t.Fatal(err)
+	}
+	await(t, said, membership.Welcome)
+	rec := f.catalog.View().Members["web-1"]
+	if rec.Admission != catalog.Accepted || !strings.Contains(rec.By, "anna") {
+		t.Errorf("record %+v", rec)
+	}
+	if used := f.catalog.View().Invites[i.ID]; used.UsedBy != "web-1" {
+		t.Errorf("invite %+v", used)
+	}
+	var refusal *membership.Refusal
+	_, end = f.machine("web-2", 9011).join(t.Context(), i.Code)
+	if err := ended(t, end); !errors.As(err, &refusal) || refusal.Code != membership.CodeInvite || !strings.Contains(refusal.Message, "used") {
+		t.Errorf("second use: %v", err)
+	}
+	if f.catalog.View().Members["web-2"] != nil {
+		t.Error("a machine with a used code is on the list")
+	}
+	for _, bad := range []struct {
+		role catalog.Role
+		ttl  time.Duration
+	}{{"king", time.Hour}, {catalog.RoleServer, time.Second}, {catalog.RoleServer, 365 * 24 * time.Hour}} {
+		if _, err := f.admission.Invite(t.Context(), bad.role, bad.ttl, "anna"); !errors.Is(err, catalog.ErrInvalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	said, end := m.join(t.Context(), "")
+	await(t, said, membership.Waiting)
+	if err := f.admission.Refuse(t.Context(), "web-1", "not ours\x1b[2J", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	var refusal *membership.Refusal
+	if err := ended(t, end); !errors.As(err, &refusal) || refusal.Code != membership.CodeRefused || !strings.Contains(refusal.Message, "not ours") || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%v", err)
+	}
+	if err := f.admission.Revoke(t.Context(), "web-1", "", "anna"); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("revoke a refused machine: %v", err)
+	}
+	// Another machine may have the name then, and the operator may change her mind.
+	if status, body := f.machine("web-1", 9021).knock(nil); status != http.StatusAccepted {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := f.admission.Accept(t.Context(), "nobody", "anna"); !errors.Is(err, catalog.ErrNotFound) {
+		t.Errorf("accept nobody: %v", err)
+	}
+	if err := f.admission.Refuse(t.Context(), "proxy-1", "", "anna"); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("refuse an accepted member: %v", err)
+	}
+}
+
+// M3: acceptance is bound to a key. The same name with another key is turned
+// away and shown, pending or accepted.
+func TestSameNameOtherKey(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	if status, _ := m.knock(nil); status != http.StatusAccepted {
+		t.Fatal(status)
+	}
+	for _, accepted := range []bool{false, true} {
+		if accepted {
+			if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		thief := f.machine("web-1", 9001)
+		status, body := thief.knock(nil)
+		if status != http.StatusForbidden || !strings.Contains(body, membership.CodeNameTaken) {
+			t.Errorf("accepted %t: %d %s", accepted, status, body)
+		}
+		shown := f.admission.TurnedAway()
+		if len(shown) == 0 || shown[0].Fingerprint != thief.identity.Fingerprint() || shown[0].Name != "web-1" {
+			t.Errorf("not shown: %+v", shown)
+		}
+	}
+	if rec := f.catalog.View().Members["web-1"]; rec.Fingerprint != m.identity.Fingerprint() {
+		t.Error("the thief has the name")
+	}
+	entries, err := f.catalog.Audit(t.Context(), 10)
+	if err != nil || !slices.ContainsFunc(entries, func(e catalog.AuditEntry) bool { return e.Action == "turn machine away" && e.Object == "web-1" }) {
+		t.Errorf("audit: %+v, %v", entries, err)
+	}
+}
+
+// What an answer to a knock holds is worth nothing without the machine's key:
+// a request that was recorded and sent again yields no key.
+func TestReplayedKnock(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	_, _ = m.knock(nil)
+	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	status, body := m.knock(nil)
+	if status != http.StatusOK {
+		t.Fatal(status, body)
+	}
+	keys, err := f.admission.GossipKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := json.Marshal(keys[0])
+	if strings.Contains(body, strings.Trim(string(raw), `"`)) {
+		t.Error("the answer holds the gossip key")
+	}
+}
+
+// M2, D6: nothing is open to who was not accepted.
+func TestStrangersGetNothing(t *testing.T) {
+	f := newFront(t)
+	pinned, err := certs.PinnedClientTLS(f.authority.Fingerprint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &http.Transport{TLSClientConfig: pinned}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr}
+	for _, c := range []struct{ method, path string }{{"GET", membership.PathKeys}, {"POST", membership.PathRenew}, {"GET", membership.PathKeys + "?have=x&wait=40"}} {
+		r, _ := http.NewRequestWithContext(t.Context(), c.method, "https://"+f.addr+c.path, strings.NewReader("{}"))
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusForbidden || !strings.Contains(string(body), membership.CodeNotMember) {
+			t.Errorf("%s %s: %d %s", c.method, c.path, answer.StatusCode, body)
+		}
+	}
+}
+
+func TestKnockIsBounded(t *testing.T) {
+	f := newFront(t)
+	if status, _ := f.post(bytes.Repeat([]byte("x"), 17<<10)); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("17 KiB: %d", status)
+	}
+	if status, _ := f.post([]byte("{")); status != http.StatusBadRequest {
+		t.Errorf("half a document: %d", status)
+	}
+	m := f.machine("web-1", 9001)
+	if status, body := m.knock(func(k *membership.Knock) { k.CSR[len(k.CSR)-1] ^= 1 }); status != http.StatusBadRequest || !strings.Contains(body, "does not have its key") {
+		t.Errorf("forged signature: %d %s", status, body)
+	}
+	limited := 0
+	for range 60 {
+		if status, _ := m.knock(nil); status == http.StatusTooManyRequests {
+			limited++
+		}
+	}
+	if limited < 10 {
+		t.Errorf("%d of 60 knocks in a row are refused", limited)
+	}
+}
+
+// M6: the pending list is capped; an invite passes by.
+func TestPendingIsCapped(t *testing.T) {
+	f := newFront(t)
+	_, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
+		for i := range 100 {
+			m := catalog.Member{Name: fmt.Sprintf("ghost-%d", i), Role: catalog.RoleServer, Admission: catalog.Pending, Fingerprint: fmt.Sprintf("%064d", i), Knocked: time.Now()}
+			if err := tx.PutMember(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := f.machine("web-1", 9001)
+	if status, body := m.knock(nil); status != http.StatusTooManyRequests || !strings.Contains(body, membership.CodeFull) {
+		t.Errorf("%d %s", status, body)
+	}
+	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := m.knock(func(k *membership.Knock) { k.Code = i.Code }); status != http.StatusOK {
+		t.Errorf("with an invite: %d %s", status, body)
+	}
+}
+
+// M9: whoever is revoked has nothing from that moment on, also on connections
+// that live, and the gossip key changes for everybody else.
+func TestRevoke(t *testing.T) {
+	f := newFront(t)
+	var ids []*machine
+	for i, name := range []string{"web-1", "web-2"} {
+		m := f.machine(name, 9001+10*i)
+		code, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := membership.Join(t.Context(), m.options(code.Code, nil)); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, m)
+	}
+	_, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
+		return tx.PutInstance(catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Member: "web-1", State: catalog.InstanceHealthy})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := f.admission.GossipKeys(t.Context())
+
+	news := make(chan [][]byte, 4)
+	keepOne := func(m *machine, set func([][]byte) error) <-chan error {
+		end := make(chan error, 1)
+		o := membership.KeepOptions{
+			Identity: m.identity, Servers: func() []string { return []string{f.addr} },
+			Member: m.identity.ClientConfig(catalog.RoleProxy, "", nil), Hello: func() membership.Hello { return m.hello }, SetKeys: set,
+		}
+		go func() { end <- membership.Keep(t.Context(), o) }()
+		return end
+	}
+	gone := keepOne(ids[0], func([][]byte) error { t.Error("the revoked member got the new key"); return nil })
+	keepOne(ids[1], func(k [][]byte) error { news <- k; return nil })
+
+	// A connection that is open already.
+	tr := &http.Transport{TLSClientConfig: ids[0].identity.ClientConfig(catalog.RoleProxy, "", nil)}
+	defer tr.CloseIdleConnections()
+	open := &http.Client{Transport: tr}
+	get := func() int {
+		answer, err := open.Get("https://" + f.addr + membership.PathKeys)
+		if err != nil {
+			return 0
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	if status := get(); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	if err := f.admission.Revoke(t.Context(), "web-1", "sold", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if status := get(); status != http.StatusForbidden {
+		t.Errorf("the open connection of a revoked member answers %d", status)
+	}
+	if n := len(f.catalog.View().Instances); n != 0 {
+		t.Errorf("%d instances of a revoked member", n)
+	}
+	select {
+	case k := <-news:
+		if len(k) != 2 || bytes.Equal(k[0], before[0]) || !bytes.Equal(k[1], before[0]) {
+			t.Errorf("keys after revoking: %x", k)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the other member did not get the new key")
+	}
+	select {
+	case k := <-news: // the grace ends
+		if len(k) != 1 {
+			t.Errorf("keys after the grace: %d", len(k))
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the former key stays")
+	}
+	var refusal *membership.Refusal
+	if err := ended(t, gone); !errors.As(err, &refusal) || refusal.Code != membership.CodeNotMember {
+		t.Errorf("the revoked member's keeper ends with %v", err)
+	}
+	if _, err := membership.Join(t.Context(), ids[0].options("", nil)); !errors.As(err, &refusal) || refusal.Code != membership.CodeRevoked || !strings.Contains(err.Error(), "sold") {
+		t.Errorf("the revoked member joins again: %v", err)
+	}
+	if err := f.admission.Revoke(t.Context(), "proxy-1", "", "anna"); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("the proxy revokes itself: %v", err)
+	}
+}
+
+// News of a member (a new address) reaches the catalog; a claim on another
+// member's address does not.
+func TestRenew(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := membership.Join(t.Context(), m.options(i.Code, nil)); err != nil {
+		t.Fatal(err)
+	}
+	m.hello.Addr, m.hello.Runtimes = "127.0.0.1:9901", map[string]string{"php": "8.2"}
+	if _, err := membership.Join(t.Context(), m.options("", nil)); err != nil {
+		t.Fatal(err)
+	}
+	rec := f.catalog.View().Members["web-1"]
+	if rec.Addr != "127.0.0.1:9901" || rec.Runtimes["php"] != "8.2" || rec.Admission != catalog.Accepted {
+		t.Errorf("record %+v", rec)
+	}
+	post := func(in membership.Renewal) (int, string) {
+		tr := &http.Transport{TLSClientConfig: m.identity.ClientConfig(catalog.RoleProxy, "", nil)}
+		defer tr.CloseIdleConnections()
+		body, _ := json.Marshal(in)
+		answer, err := (&http.Client{Transport: tr}).Post("https://"+f.addr+membership.PathRenew, "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = answer.Body.Close() }()
+		data, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(data)
+	}
+	h := m.hello
+	h.Addr = f.addr // the proxy's
+	if status, body := post(membership.Renewal{Hello: h}); status != http.StatusForbidden || !strings.Contains(body, membership.CodeAddressTaken) {
+		t.Errorf("%d %s", status, body)
+	}
+	other := f.machine("web-9", 1)
+	csr, _ := other.identity.CSR("web-1")
+	if status, body := post(membership.Renewal{Hello: m.hello, CSR: csr}); status != http.StatusForbidden || !strings.Contains(body, membership.CodeKeyTaken) {
+		t.Errorf("another key: %d %s", status, body)
+	}
+	csr, _ = m.identity.CSR("web-1")
+	status, body := post(membership.Renewal{Hello: m.hello, CSR: csr})
+	var a membership.Acceptance
+	if err := json.Unmarshal([]byte(body), &a); err != nil || status != http.StatusOK || len(a.Certificate) == 0 {
+		t.Fatalf("%d %s %v", status, body, err)
+	}
+	if err := m.identity.SetCertificate(a.Certificate, a.CA); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJoinWrongFingerprint(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	o := m.options("", nil)
+	said := make(chan membership.Progress, 10)
+	o.Progress = func(p membership.Progress) { said <- p }
+	var err error
+	if o.Pinned, err = certs.PinnedClientTLS("sha256:" + strings.Repeat("0", 64)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan error, 1)
+	go func() { _, err := membership.Join(ctx, o); end <- err }()
+	p := await(t, said, membership.Unreachable)
+	if !errors.Is(p.Err, certs.ErrWrongAuthority) {
+		t.Errorf("%v", p.Err)
+	}
+	cancel()
+	if err := ended(t, end); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if f.catalog.View().Members["web-1"] != nil {
+		t.Error("the machine told a cluster that it does not trust about itself")
+	}
+}
+
+// A server that is no portico is said to be none.
+func TestJoinStrangeServer(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	said := make(chan membership.Progress, 10)
+	o := m.options("", func(p membership.Progress) { said <- p })
+	o.Servers = []string{s.Listener.Addr().String()}
+	o.Pinned = &tls.Config{InsecureSkipVerify: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	end := make(chan error, 1)
+	go func() { _, err := membership.Join(ctx, o); end <- err }()
+	if p := await(t, said, membership.Unreachable); !strings.Contains(p.Err.Error(), "is this the admin address") {
+		t.Errorf("%v", p.Err)
+	}
+	cancel()
+	_ = ended(t, end)
+	o.Servers = nil
+	if _, err := membership.Join(t.Context(), o); err == nil || !strings.Contains(err.Error(), "agent.join") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A proxy enrolls at every start and keeps its key; another key under its name
+// is refused, because somebody lost an identity folder.
+func TestEnroll(t *testing.T) {
+	f := newFront(t)
+	before := f.catalog.View().Members["proxy-1"]
+	if before.Admission != catalog.Accepted || before.Role != catalog.RoleProxy {
+		t.Fatalf("%+v", before)
+	}
+	h := membership.Hello{Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}
+	if err := f.admission.Enroll(t.Context(), f.identity, h); err != nil {
+		t.Fatal(err)
+	}
+	if after := f.catalog.View().Members["proxy-1"]; !bytes.Equal(after.Certificate, before.Certificate) {
+		t.Error("a new certificate without need")
+	}
+	h.Gossip = "127.0.0.1:17946"
+	if err := f.admission.Enroll(t.Context(), f.identity, h); err != nil {
+		t.Fatal(err)
+	}
+	if got := membership.Seeds(f.catalog.View()); !slices.Equal(got, []string{"127.0.0.1:17946"}) {
+		t.Errorf("seeds %v", got)
+	}
+	if err := f.admission.Enroll(t.Context(), f.machine("x", 1).identity, h); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("another key: %v", err)
+	}
+}
