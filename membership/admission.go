@@ -2,8 +2,6 @@ package membership
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,8 +78,6 @@ const (
 	// one: long enough for all members to fetch it, short enough that who was
 	// revoked is soon talking to nobody.
 	keyGrace = 5 * time.Second
-
-	secretGossip = "gossip"
 )
 
 // NewAdmission returns the proxy's side of joining. Run must run beside it.
@@ -116,12 +112,12 @@ func (a *Admission) Handlers() map[string]http.Handler {
 // Accepting twice is no error. by is who decided.
 func (a *Admission) Accept(ctx context.Context, name, by string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := tx.Member(name)
-		if err != nil {
+		if m, err := tx.Member(name); err != nil || m.Admission == catalog.Accepted {
 			return err
 		}
 		_ = tx.Members() // an address must still be free when this commits
-		return a.acceptTx(tx, m, by)
+		_, err := a.acceptTx(tx, name, by)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("accept member %q: %w", name, err)
@@ -130,41 +126,29 @@ func (a *Admission) Accept(ctx context.Context, name, by string) error {
 	return nil
 }
 
-// acceptTx signs m's request and writes it as accepted.
-func (a *Admission) acceptTx(tx *catalog.Tx, m catalog.Member, by string) error {
-	if m.Admission == catalog.Accepted {
-		return nil
+// acceptTx accepts the machine called name, unless another member has come to
+// stand in its place since it knocked.
+func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, error) {
+	m, err := tx.Member(name)
+	if err != nil {
+		return m, err
 	}
 	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Role: m.Role, Runtimes: m.Runtimes}
 	if r := conflict(tx.View(), h, m.Fingerprint); r != nil {
-		return fmt.Errorf("%w: %w", catalog.ErrConflict, r)
+		return m, fmt.Errorf("%w: %w", catalog.ErrConflict, r)
 	}
 	now := a.o.Now().UTC()
-	m.Admission, m.Admin, m.By, m.Decided, m.Reason = catalog.Accepted, catalog.AdminReady, by, now, ""
-	der, err := a.o.Authority.SignMember(m.CSR, m, now)
-	if err != nil {
-		return err
-	}
-	m.Certificate = der
-	return tx.PutMember(m)
+	return catalog.AcceptMember(tx, name, by, now, func(csr []byte, m catalog.Member) ([]byte, error) {
+		return a.o.Authority.SignMember(csr, m, now)
+	})
 }
 
 // Refuse turns a pending machine away. It is remembered for a week, so that it
 // does not come back on the list with its next knock.
 func (a *Admission) Refuse(ctx context.Context, name, reason, by string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := tx.Member(name)
-		if err != nil {
-			return err
-		}
-		switch m.Admission {
-		case catalog.Refused:
-			return nil
-		case catalog.Accepted, catalog.Revoked:
-			return fmt.Errorf("%w: it is %s, only a pending machine can be refused; an accepted one can be revoked", catalog.ErrConflict, m.Admission)
-		}
-		m.Admission, m.Reason, m.By, m.Decided = catalog.Refused, clean(reason), by, a.o.Now().UTC()
-		return tx.PutMember(m)
+		_, err := catalog.RefuseMember(tx, name, clean(reason), by, a.o.Now())
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("refuse member %q: %w", name, err)
@@ -185,26 +169,10 @@ func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
 		return fmt.Errorf("revoke member %q: %w", name, err)
 	}
 	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := tx.Member(name)
-		if err != nil {
+		if _, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now()); err != nil {
 			return err
 		}
-		switch m.Admission {
-		case catalog.Revoked:
-			return nil
-		case catalog.Pending, catalog.Refused:
-			return fmt.Errorf("%w: it is %s, only an accepted member can be revoked", catalog.ErrConflict, m.Admission)
-		}
-		m.Admission, m.Reason, m.By, m.Decided, m.Certificate = catalog.Revoked, clean(reason), by, a.o.Now().UTC(), nil
-		for _, i := range tx.Instances() {
-			if i.Member == name {
-				tx.DeleteInstance(i.ID)
-			}
-		}
-		if err := rotateTx(tx, key); err != nil {
-			return err
-		}
-		return tx.PutMember(m)
+		return catalog.RotateGossipKey(tx, key)
 	})
 	if err != nil {
 		return fmt.Errorf("revoke member %q: %w", name, err)
@@ -238,40 +206,18 @@ type Invited struct {
 	Expires time.Time
 }
 
-// Limits of an invite's life.
-const (
-	MinInvite = time.Minute
-	MaxInvite = 30 * 24 * time.Hour
-)
-
 // Invite makes a code that accepts one machine of a role without an operator,
 // within ttl.
 func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (Invited, error) {
-	if role != catalog.RoleServer && role != catalog.RoleProxy {
-		return Invited{}, fmt.Errorf("make invite: %w: role %.20q is neither server nor proxy", catalog.ErrInvalid, role)
+	now := a.o.Now()
+	i, code, err := catalog.NewInvite(role, ttl, by, now)
+	if err == nil {
+		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.CreateInvite(tx, i, now) })
 	}
-	if ttl < MinInvite || ttl > MaxInvite {
-		return Invited{}, fmt.Errorf("make invite: %w: life %v is not between %v and %v", catalog.ErrInvalid, ttl, MinInvite, MaxInvite)
-	}
-	code, err := newCode()
 	if err != nil {
 		return Invited{}, fmt.Errorf("make invite: %w", err)
 	}
-	now := a.o.Now().UTC()
-	i := catalog.Invite{ID: catalog.NewID(now), Hash: codeHash(code), Role: role, Expires: now.Add(ttl), By: by, Created: now}
-	if _, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return tx.PutInvite(i) }); err != nil {
-		return Invited{}, fmt.Errorf("make invite: %w", err)
-	}
 	return Invited{Code: code, ID: i.ID, Role: role, Expires: i.Expires}, nil
-}
-
-// newCode returns 130 random bits in letters that nobody mistakes.
-func newCode() (string, error) {
-	var b [17]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", err
-	}
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])[:26]), nil
 }
 
 // Enroll makes this proxy itself a member: it is accepted without a knock,

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
@@ -36,7 +35,7 @@ type decision struct {
 	accepted *catalog.Member // accepted before, with this key
 	pending  *catalog.Member // to wait; differs from what is stored if changed
 	changed  bool            // pending is to be written
-	invite   *catalog.Invite // to be accepted by this invite, as the member in pending
+	invited  bool            // pending is to be accepted if the code that it shows is good
 	refusal  *Refusal
 }
 
@@ -69,8 +68,7 @@ func admit(v *catalog.View, r rules, k Knock, fingerprint string, now time.Time)
 		m.Knocked = known.Knocked
 	}
 	if k.Code != "" {
-		invite, refusal := invited(v, k, now)
-		return decision{pending: m, invite: invite, refusal: refusal}
+		return decision{pending: m, invited: true}
 	}
 	if known == nil && pendingIn(v) >= maxPending {
 		return decision{refusal: refuse(http.StatusTooManyRequests, CodeFull, "an operator should accept or refuse some, or give this machine an invite", "%d machines wait for a decision already", maxPending)}
@@ -302,35 +300,6 @@ func missingRuntime(v *catalog.View, h Hello) *Refusal {
 		}
 	}
 	return nil
-}
-
-// invited finds the invite whose code a machine shows.
-func invited(v *catalog.View, k Knock, now time.Time) (*catalog.Invite, *Refusal) {
-	sum := codeHash(k.Code)
-	var found *catalog.Invite
-	for _, i := range v.Invites {
-		if subtle.ConstantTimeCompare(i.Hash, sum) == 1 {
-			found = i
-		}
-	}
-	const hint = "ask for a new code, or start without one and wait to be accepted"
-	switch {
-	case found == nil:
-		return nil, refuse(http.StatusForbidden, CodeInvite, hint, "the invite code is not known")
-	case found.UsedBy != "":
-		return nil, refuse(http.StatusForbidden, CodeInvite, hint, "the invite code was used already")
-	case !now.Before(found.Expires):
-		return nil, refuse(http.StatusForbidden, CodeInvite, hint, "the invite code expired at %s", found.Expires.UTC().Format(time.RFC3339))
-	case found.Role != k.Role:
-		return nil, refuse(http.StatusForbidden, CodeInvite, hint, "the invite code is for a %s, this machine is a %s", found.Role, k.Role)
-	}
-	return found, nil
-}
-
-// codeHash returns what is kept of a code.
-func codeHash(code string) []byte {
-	sum := sha256.Sum256([]byte("portico invite " + strings.ToLower(strings.TrimSpace(code))))
-	return sum[:]
 }
 
 // keyOf reads a CSR, checks that its sender has the key, and returns the key's

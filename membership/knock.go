@@ -50,7 +50,7 @@ func (a *Admission) answer(w http.ResponseWriter, from netip.Addr, k Knock, fing
 	case d.refusal != nil:
 		if fresh := a.turned.add(Turned{At: a.o.Now().UTC(), From: from.String(), Name: k.Name, Fingerprint: fingerprint, Code: d.refusal.Code, Reason: d.refusal.Message}); fresh {
 			a.log.Warn("machine turned away", "from", from.String(), "member", k.Name, "key", fingerprint, "code", d.refusal.Code, "reason", d.refusal.Message)
-			a.audit(from, k, fingerprint, d.refusal)
+			a.rival(from, k, fingerprint, d.refusal)
 		}
 		writeError(w, d.refusal)
 	case d.accepted != nil:
@@ -61,9 +61,10 @@ func (a *Admission) answer(w http.ResponseWriter, from netip.Addr, k Knock, fing
 	}
 }
 
-// audit keeps an attempt on a member's name or with a member's key where
-// operators look. Anybody can make such attempts, so few are written.
-func (a *Admission) audit(from netip.Addr, k Knock, fingerprint string, r *Refusal) {
+// rival keeps an attempt on a member's name, or with a copy of a member's key,
+// where operators look: at the member, and in the audit log. Anybody can make
+// such attempts, so few are written.
+func (a *Admission) rival(from netip.Addr, k Knock, fingerprint string, r *Refusal) {
 	if r.Code != CodeNameTaken && r.Code != CodeKeyTaken || !a.audits.allow(netip.IPv6Unspecified(), a.o.Now()) {
 		return
 	}
@@ -71,13 +72,19 @@ func (a *Admission) audit(from netip.Addr, k Knock, fingerprint string, r *Refus
 	defer cancel()
 	now := a.o.Now().UTC()
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		if r.Code == CodeNameTaken {
+			_, err := catalog.Knock(tx, *record(k, fingerprint, now), now)
+			if err != nil && !errors.As(err, new(*catalog.KnockError)) {
+				return err
+			}
+		}
 		return tx.Audit(catalog.AuditEntry{
 			ID: catalog.NewID(now), At: now, By: "portico", From: from.String(), Action: "turn machine away",
 			Object: k.Name, Detail: clean("key " + fingerprint[:16] + "…: " + r.Message), Failed: true,
 		})
 	})
 	if err != nil {
-		a.log.Warn("audit entry not written", "error", err)
+		a.log.Warn("attempt on a member's name not written down", "error", err)
 	}
 }
 
@@ -138,7 +145,7 @@ func (a *Admission) knock(ctx context.Context, k Knock) (decision, string, error
 		return d, fingerprint, nil
 	case d.accepted != nil:
 		d, err = a.current(ctx, d, k, now)
-	case d.invite != nil || d.changed:
+	case d.invited || d.changed:
 		d, err = a.write(ctx, k, fingerprint, now)
 	}
 	return d, fingerprint, err
@@ -153,8 +160,8 @@ func (a *Admission) write(ctx context.Context, k Knock, fingerprint string, now 
 		switch {
 		case d.refusal != nil || d.accepted != nil:
 			return nil
-		case d.invite != nil:
-			return a.useInvite(tx, &d, now)
+		case d.invited:
+			return a.useInvite(tx, &d, k, now)
 		case d.changed:
 			return tx.PutMember(*d.pending)
 		}
@@ -164,8 +171,8 @@ func (a *Admission) write(ctx context.Context, k Knock, fingerprint string, now 
 		return decision{}, err
 	}
 	switch {
-	case d.accepted != nil && d.invite != nil:
-		a.log.Info("member accepted", "member", k.Name, "key", fingerprint, "invite", d.invite.ID)
+	case d.accepted != nil && d.invited:
+		a.log.Info("member accepted", "member", k.Name, "key", fingerprint, "by", d.accepted.By)
 	case d.changed:
 		a.log.Info("machine waits to be accepted", "member", k.Name, "addr", k.Addr, "key", fingerprint)
 	}
@@ -173,25 +180,25 @@ func (a *Admission) write(ctx context.Context, k Knock, fingerprint string, now 
 }
 
 // useInvite spends an invite and accepts the machine, in one step.
-func (a *Admission) useInvite(tx *catalog.Tx, d *decision, now time.Time) error {
-	i, err := tx.Invite(d.invite.ID)
+func (a *Admission) useInvite(tx *catalog.Tx, d *decision, k Knock, now time.Time) error {
+	i, err := catalog.RedeemInvite(tx, k.Code, k.Name, k.Role, now)
+	if errors.Is(err, catalog.ErrInvite) {
+		*d = decision{refusal: refuse(http.StatusForbidden, CodeInvite, "ask for a new code, or start without one and wait to be accepted", "%v", err)}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	i.UsedBy, i.UsedAt = d.pending.Name, now
+	if err := tx.PutMember(*d.pending); err != nil {
+		return err
+	}
 	by := "invite " + i.ID + " of " + i.By
-	if err := a.acceptTx(tx, *d.pending, by); err != nil {
+	m, err := a.acceptTx(tx, k.Name, by)
+	if err != nil {
 		return err
 	}
-	if err := tx.PutInvite(i); err != nil {
-		return err
-	}
-	if err := tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now, By: by, Action: "accept member", Object: d.pending.Name}); err != nil {
-		return err
-	}
-	m, err := tx.Member(d.pending.Name)
 	d.accepted = &m
-	return err
+	return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now, By: by, Action: "accept member", Object: k.Name})
 }
 
 // current makes sure that an accepted member gets a certificate that lasts: one

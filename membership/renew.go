@@ -1,7 +1,6 @@
 package membership
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -186,71 +185,38 @@ func newKey() ([]byte, error) {
 // GossipKeys returns the cluster's gossip keys, the primary first. The first
 // call in a new cluster makes one.
 func (a *Admission) GossipKeys(ctx context.Context) ([][]byte, error) {
-	stored, err := a.o.Catalog.Secret(secretGossip)
-	if errors.Is(err, catalog.ErrNotFound) {
-		key, err := newKey()
-		if err != nil {
-			return nil, fmt.Errorf("make gossip key: %w", err)
-		}
-		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-			_, err := tx.Secret(secretGossip)
-			if errors.Is(err, catalog.ErrNotFound) {
-				return putKeys(tx, [][]byte{key})
-			}
-			return err // nil: another proxy was first
-		})
-		if err != nil {
-			return nil, fmt.Errorf("make gossip key: %w", err)
-		}
-		return a.GossipKeys(ctx)
+	keys, err := a.o.Catalog.GossipKeys()
+	if err == nil && len(keys) == 0 {
+		keys, err = a.firstKey(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read gossip keys: %w", err)
-	}
-	return parseKeys(stored)
-}
-
-func parseKeys(stored []byte) ([][]byte, error) {
-	var keys [][]byte
-	if err := json.Unmarshal(stored, &keys); err != nil {
-		return nil, fmt.Errorf("read gossip keys: %w", err)
-	}
-	if err := checkKeys(keys); err != nil {
 		return nil, fmt.Errorf("read gossip keys: %w", err)
 	}
 	return keys, nil
 }
 
-func putKeys(tx *catalog.Tx, keys [][]byte) error {
-	data, err := json.Marshal(keys)
+func (a *Admission) firstKey(ctx context.Context) ([][]byte, error) {
+	key, err := newKey()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return tx.PutSecret(secretGossip, data)
-}
-
-// rotateTx makes key the primary gossip key and keeps the former one for the
-// time that members need to fetch the new one.
-func rotateTx(tx *catalog.Tx, key []byte) error {
-	stored, err := tx.Secret(secretGossip)
-	if errors.Is(err, catalog.ErrNotFound) {
-		return putKeys(tx, [][]byte{key})
-	}
+	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		if _, err := tx.Secret(catalog.SecretGossip); !errors.Is(err, catalog.ErrNotFound) {
+			return err // nil: another proxy was first
+		}
+		return catalog.RotateGossipKey(tx, key)
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	keys, err := parseKeys(stored)
-	if err != nil {
-		return err
-	}
-	return putKeys(tx, [][]byte{key, keys[0]})
+	return a.o.Catalog.GossipKeys()
 }
 
 // RotateKeys gives the cluster a new gossip key, as Revoke does.
 func (a *Admission) RotateKeys(ctx context.Context) error {
 	key, err := newKey()
 	if err == nil {
-		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return rotateTx(tx, key) })
+		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateGossipKey(tx, key) })
 	}
 	if err != nil {
 		return fmt.Errorf("rotate gossip key: %w", err)
@@ -298,15 +264,15 @@ func (a *Admission) followKeys(ctx context.Context) {
 // dropFormerKeys leaves the primary key only, unless the keys have changed.
 func (a *Admission) dropFormerKeys(ctx context.Context, sum string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		stored, err := tx.Secret(secretGossip)
-		if err != nil {
-			return err
+		var keys [][]byte
+		stored, err := tx.Secret(catalog.SecretGossip)
+		if err == nil {
+			err = json.Unmarshal(stored, &keys)
 		}
-		keys, err := parseKeys(stored)
 		if err != nil || KeySum(keys) != sum {
 			return err
 		}
-		return putKeys(tx, [][]byte{bytes.Clone(keys[0])})
+		return catalog.DropGossipKeys(tx)
 	})
 	return err
 }
