@@ -179,8 +179,14 @@ func (x *Exchange) Release() {
 // Allow says that operations would no longer block.
 func (x *Exchange) Allow(r Ready) { x.can |= r }
 
-// Can returns what is known not to block.
-func (x *Exchange) Can() Ready { return x.can }
+// Only replaces what is possible: for a driver that blocks, and asks on behalf of one direction at a time.
+func (x *Exchange) Only(r Ready) { x.can = r }
+
+// Active reports whether a request is being served, or its tunnel.
+func (x *Exchange) Active() bool { return x.phase == phaseActive }
+
+// Parked reports whether the request waits for its turn.
+func (x *Exchange) Parked() bool { return x.phase == phaseParked }
 
 // Splice says that the driver can move bodies between the sides itself: ReadUpstream stands for OpSpliceDown, WriteUpstream for
 // OpSpliceUp.
@@ -472,6 +478,7 @@ func (x *Exchange) nextActive() (Op, bool) {
 	}
 	switch {
 	case x.down.pending() && x.can&WriteClient != 0:
+		x.writes.wait(x.now)
 		if x.down.piped > 0 {
 			return OpSpliceDown, true
 		}
@@ -496,14 +503,13 @@ func (x *Exchange) nextActive() (Op, bool) {
 		return OpReadUpstream, true
 	}
 	if x.wantClient() {
+		x.reads.wait(x.now)
 		if x.can&ReadClient != 0 {
-			x.reads.stop(x.now)
 			if x.spliceable(&x.up, WriteUpstream) {
 				return OpSpliceUp, true
 			}
 			return OpReadClient, true
 		}
-		x.reads.wait(x.now)
 	} else {
 		x.reads.stop(x.now)
 	}
@@ -665,4 +671,14 @@ func (x *Exchange) spliceEnd(down bool, src, dst Result) {
 		x.up.piped = 0
 		x.upBroken = true
 	}
+}
+
+// Idle reports whether the exchange is between requests with nothing buffered.
+func (x *Exchange) Idle() bool {
+	return x.phase == phaseHead && x.up.r == x.up.w && !x.up.eof && !x.draining && !x.gone
+}
+
+// LastWrite reports whether the last bytes of the request are on their way and no answer has come.
+func (x *Exchange) LastWrite() bool {
+	return x.phase == phaseActive && !x.headDone && x.up.done && x.up.pending()
 }

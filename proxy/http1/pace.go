@@ -27,6 +27,9 @@ func (p *pace) stop(now int64) {
 
 // moved notes progress; a wait begins anew.
 func (p *pace) moved(now int64, n int) {
+	if n == 0 {
+		return
+	}
 	p.stop(now)
 	p.bytes += int64(n)
 }

@@ -1,0 +1,424 @@
+// Package conn drives HTTP/1.1 exchanges with a goroutine for each connection. It runs wherever Go runs and behaves like package loop
+// byte for byte; there it is the default.
+//
+// An exchange of which both directions move at once, an upload or a tunnel, gets a second goroutine for as long as it lasts. An idle
+// connection owns no buffers. Unlike the loops, it notices a client that leaves while an origin is thinking only once a second.
+package conn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// server is one driver.
+type server struct {
+	opt      http1.Options
+	start    time.Time
+	mem      memory
+	sessions sync.Pool
+	pools    pools
+
+	mu       sync.Mutex
+	conns    map[*client]struct{}
+	draining atomic.Bool
+	closed   bool
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // clients and handovers
+	done   chan struct{}
+
+	accepted  atomic.Uint64
+	refused   atomic.Uint64
+	clients   atomic.Int64
+	shaking   atomic.Int64
+	shaken    atomic.Uint64
+	badTLS    atomic.Uint64
+	upstreams atomic.Int64
+}
+
+// New prepares a driver. It takes the listeners over.
+func New(o http1.Options) (http1.Driver, error) {
+	srv := &server{opt: o.WithDefaults(), start: time.Now(), conns: make(map[*client]struct{}), done: make(chan struct{})}
+	srv.ctx, srv.cancel = context.WithCancel(context.Background())
+	srv.pools.srv = srv
+	srv.pools.byUp = make(map[*http1.Upstream]*pool)
+	return srv, nil
+}
+
+// clock is nanoseconds since the driver was made, never zero.
+func (srv *server) clock() int64 { return int64(time.Since(srv.start)) + 1 }
+
+// at turns a time of the clock into one for deadlines.
+func (srv *server) at(t int64) time.Time { return srv.start.Add(time.Duration(t)) }
+
+// Serve accepts until Shutdown or until ctx is done.
+func (srv *server) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		done, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = srv.Shutdown(done)
+	})
+	defer stop()
+	var wg sync.WaitGroup
+	for i := range srv.opt.Listeners {
+		wg.Go(func() { srv.accept(i) })
+	}
+	wg.Go(srv.pools.age)
+	wg.Wait()
+	srv.wg.Wait()
+	srv.pools.close()
+	close(srv.done)
+	return nil
+}
+
+// accept serves one listener. Without descriptors it waits a little: those that are open will be closed.
+func (srv *server) accept(index int) {
+	ln := srv.opt.Listeners[index]
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if srv.draining.Load() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			srv.pools.shed()
+			select {
+			case <-srv.ctx.Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			continue
+		}
+		srv.accepted.Add(1)
+		if limit := srv.opt.MaxConns; limit > 0 && srv.clients.Load() >= int64(limit) {
+			srv.refuse(c, ln.TLS != nil)
+			continue
+		}
+		srv.clients.Add(1)
+		cl := &client{srv: srv, conn: c, index: index, addr: remote(c)}
+		if !srv.add(cl) {
+			_ = c.Close()
+			srv.clients.Add(-1)
+			continue
+		}
+		srv.wg.Go(cl.serve)
+	}
+}
+
+const busy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+
+func (srv *server) refuse(c net.Conn, isTLS bool) {
+	srv.refused.Add(1)
+	if isTLS {
+		_ = c.Close()
+		return
+	}
+	srv.wg.Go(func() {
+		_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = c.Write([]byte(busy))
+		if t, ok := c.(*net.TCPConn); ok {
+			_ = t.CloseWrite()
+		}
+		var b [2048]byte
+		_, _ = c.Read(b[:]) // what is here already would turn the close into a reset
+		_ = c.Close()
+	})
+}
+
+func remote(c net.Conn) netip.AddrPort {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+func (srv *server) add(c *client) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.closed || srv.draining.Load() {
+		return false
+	}
+	srv.conns[c] = struct{}{}
+	return true
+}
+
+func (srv *server) remove(c *client) {
+	srv.mu.Lock()
+	delete(srv.conns, c)
+	srv.mu.Unlock()
+	srv.clients.Add(-1)
+}
+
+// Shutdown drains until ctx is done, then cuts what is left.
+func (srv *server) Shutdown(ctx context.Context) error {
+	srv.draining.Store(true)
+	for _, ln := range srv.opt.Listeners {
+		_ = ln.Close()
+	}
+	srv.each(func(c *client) {
+		if c.idle.Load() {
+			c.interrupt()
+		}
+	})
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	var err error
+	for srv.clients.Load() > 0 && err == nil {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-t.C:
+			srv.each(func(c *client) { // idle since the last look
+				if c.idle.Load() {
+					c.interrupt()
+				}
+			})
+		}
+	}
+	srv.cancel()
+	srv.mu.Lock()
+	srv.closed = true
+	srv.mu.Unlock()
+	srv.each((*client).cut)
+	<-srv.done
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (srv *server) each(f func(*client)) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	for c := range srv.conns {
+		f(c)
+	}
+}
+
+// Stats sums up.
+func (srv *server) Stats() http1.Stats {
+	return http1.Stats{
+		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
+		Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(),
+	}
+}
+
+// client is one connection of a client.
+type client struct {
+	srv   *server
+	conn  net.Conn // *net.TCPConn, or *tls.Conn over it
+	io    sock
+	index int
+	addr  netip.AddrPort
+	name  string // from SNI
+	idle  atomic.Bool
+	up    atomic.Pointer[upstream] // to be cut with the client
+}
+
+// interrupt wakes a goroutine that waits for the next request.
+func (c *client) interrupt() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// cut ends whatever the connection does.
+func (c *client) cut() {
+	_ = c.conn.SetDeadline(time.Unix(1, 0))
+	if u := c.up.Load(); u != nil {
+		_ = u.conn.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+func (c *client) serve() {
+	defer c.srv.remove(c)
+	if !c.open() {
+		_ = c.conn.Close()
+		return
+	}
+	c.io.init(c.conn)
+	for {
+		s := c.await()
+		if s == nil {
+			c.close()
+			return
+		}
+		op := s.run()
+		s.leave()
+		switch op {
+		case http1.OpIdle:
+		case http1.OpAbort:
+			c.reset()
+			return
+		case http1.OpHandover:
+			return
+		default:
+			c.close()
+			return
+		}
+	}
+}
+
+// close says good-bye in TLS, too; the linger before it is the exchange's business.
+func (c *client) close() { _ = c.conn.Close() }
+
+// reset closes so that what was cut cannot look complete.
+func (c *client) reset() {
+	raw := c.conn
+	if t, ok := raw.(*tls.Conn); ok {
+		raw = t.NetConn()
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = raw.Close()
+}
+
+// open reads a PROXY protocol header where one must come, and makes the TLS handshake.
+func (c *client) open() bool {
+	ln := &c.srv.opt.Listeners[c.index]
+	for _, p := range ln.ProxyFrom {
+		if p.Contains(c.addr.Addr()) {
+			if !c.proxyHeader() {
+				return false
+			}
+			break
+		}
+	}
+	if ln.TLS == nil {
+		return true
+	}
+	return c.handshake(ln.TLS)
+}
+
+func (c *client) proxyHeader() bool {
+	_ = c.conn.SetDeadline(time.Now().Add(c.srv.opt.Handshake))
+	b := make([]byte, 0, http1.ProxyHeaderMax)
+	for len(b) < cap(b) {
+		// A byte at a time: what follows belongs to the client, and this happens once for a connection.
+		if _, err := c.conn.Read(b[len(b) : len(b)+1]); err != nil {
+			return false
+		}
+		b = b[:len(b)+1]
+		n, src, _, err := http1.ParseProxy(b)
+		if err != nil {
+			return false
+		}
+		if n > 0 {
+			if src.IsValid() {
+				c.addr = src
+			}
+			return c.conn.SetDeadline(time.Time{}) == nil
+		}
+	}
+	return false
+}
+
+func (c *client) handshake(cfg *tls.Config) bool {
+	if c.srv.shaking.Add(1) > int64(c.srv.opt.Handshakes) {
+		c.srv.shaking.Add(-1)
+		return false
+	}
+	t := tls.Server(c.conn, cfg)
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.opt.Handshake)
+	err := t.HandshakeContext(ctx)
+	cancel()
+	c.srv.shaking.Add(-1)
+	c.srv.shaken.Add(1)
+	if err != nil {
+		c.srv.badTLS.Add(1)
+		return false
+	}
+	quickAck(c.conn)
+	_ = t.SetDeadline(time.Time{})
+	state := t.ConnectionState()
+	c.conn, c.name = t, state.ServerName
+	if state.NegotiatedProtocol == "h2" {
+		c.give(nil)
+		return false
+	}
+	return true
+}
+
+// await waits for the first byte of a request. While it waits, the connection owns nothing but its goroutine.
+func (c *client) await() *session {
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	if c.srv.draining.Load() {
+		return nil
+	}
+	c.io.readBy(c.srv.at(c.srv.clock() + int64(c.srv.opt.Timeouts.Idle)))
+	if c.srv.draining.Load() { // a Shutdown in between would have been overwritten
+		return nil
+	}
+	for {
+		s := c.first()
+		if s != nil || !c.io.timedOut || c.srv.draining.Load() || !c.io.early() {
+			return s
+		}
+		c.io.again()
+	}
+}
+
+// give hands the connection over with what was read of it.
+func (c *client) give(leftover []byte) {
+	f := c.srv.opt.Handover
+	if f == nil {
+		_ = c.conn.Close()
+		return
+	}
+	_ = c.conn.SetDeadline(time.Time{})
+	conn := c.conn
+	c.conn = nopConn{conn}
+	if len(leftover) > 0 {
+		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
+	}
+	if _, ok := conn.(*tls.Conn); !ok { // net/http recognises a *tls.Conn
+		conn = &handed{Conn: conn, remote: net.TCPAddrFromAddrPort(c.addr)}
+	}
+	c.srv.wg.Go(func() { f(conn) })
+}
+
+// nopConn stands for a connection that was given away.
+type nopConn struct{ net.Conn }
+
+// Close does nothing.
+func (nopConn) Close() error { return nil }
+
+// prefixed is a connection of which some bytes have been read already.
+type prefixed struct {
+	net.Conn
+	prefix []byte
+}
+
+// Read implements net.Conn.
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.prefix) > 0 {
+		n := copy(b, p.prefix)
+		p.prefix = p.prefix[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// handed tells the client's address as PROXY protocol named it.
+type handed struct {
+	net.Conn
+	remote net.Addr
+}
+
+// RemoteAddr implements net.Conn.
+func (h *handed) RemoteAddr() net.Addr { return h.remote }
+
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -1,0 +1,321 @@
+package conn
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+const (
+	all      = http1.ReadClient | http1.WriteClient | http1.ReadUpstream | http1.WriteUpstream
+	upward   = http1.ReadClient | http1.WriteUpstream
+	downward = http1.ReadUpstream | http1.WriteClient
+	// How long a goroutine sleeps in a read or write at most before it looks at the exchange's timers, and whether the client is
+	// still there. Timers are therefore late by this much at most when they move to an earlier time meanwhile.
+	look = time.Second
+)
+
+// session is an exchange with its two connections.
+type session struct {
+	x   http1.Exchange
+	c   *client
+	u   *upstream
+	cp  peeker
+	has bool // cp is for c
+
+	// While both directions move independently, mu guards the exchange; reads and writes happen without it.
+	mu      sync.Mutex
+	turn    sync.Cond
+	final   http1.Op // what ends the exchange, set once
+	ended   bool
+	writing bool // to the upstream
+}
+
+// first reads the first bytes of a request into a session; nil when none came.
+func (c *client) first() *session {
+	if c.io.raw == nil {
+		s := c.session()
+		n, res := c.io.read(s.x.Space(http1.Client))
+		return s.begun(n, res)
+	}
+	f := firstRead{c: c}
+	c.io.timedOut = false
+	if err := c.io.raw.Read(f.try); err != nil {
+		c.io.timedOut = isTimeout(err)
+		return nil
+	}
+	return f.s.begun(f.n, f.res)
+}
+
+// firstRead borrows a session, and with it a buffer, only when there is something to read.
+type firstRead struct {
+	c   *client
+	s   *session
+	n   int
+	res http1.Result
+}
+
+func (f *firstRead) try(fd uintptr) bool {
+	s := f.c.session()
+	n, err := sysRead(fd, s.x.Space(http1.Client))
+	switch {
+	case err == errAgain: //nolint:errorlint // our own value, and this runs for every request
+		s.leave()
+		return false
+	case err != nil:
+		f.res = http1.Failed
+	case n == 0:
+		f.res = http1.EOF
+	}
+	f.s, f.n = s, n
+	return true
+}
+
+func (s *session) begun(n int, res http1.Result) *session {
+	if n == 0 {
+		s.leave()
+		return nil
+	}
+	s.x.Now(s.c.srv.clock())
+	s.x.Read(http1.Client, n, res)
+	return s
+}
+
+func (c *client) session() *session {
+	s, ok := c.srv.sessions.Get().(*session)
+	if !ok {
+		s = new(session)
+		s.turn.L = &s.mu
+	}
+	s.c = c
+	var local netip.AddrPort
+	if a, ok := c.conn.LocalAddr().(*net.TCPAddr); ok {
+		local = a.AddrPort()
+	}
+	_, isTLS := c.conn.(*tls.Conn)
+	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, local, isTLS, c.name, c.index, c.srv.clock())
+	s.ended, s.writing = false, false
+	return s
+}
+
+// leave gives everything back.
+func (s *session) leave() {
+	if s.u != nil {
+		s.drop()
+	}
+	srv := s.c.srv
+	s.x.Release()
+	s.c, s.has = nil, false
+	srv.sessions.Put(s)
+}
+
+func (s *session) now() { s.x.Now(s.c.srv.clock()) }
+
+// run serves requests until there is no more to do, and returns what ends the exchange.
+func (s *session) run() http1.Op {
+	for {
+		s.x.Only(all)
+		if s.c.srv.draining.Load() {
+			s.x.Drain()
+		}
+		op := s.x.Next()
+		if (op == http1.OpReadClient || op == http1.OpReadUpstream) && s.x.Streaming() {
+			op = s.stream(op)
+			if op == http1.OpWait {
+				continue
+			}
+		}
+		switch op {
+		case http1.OpIdle, http1.OpClose, http1.OpAbort:
+			return op
+		case http1.OpHandover:
+			s.c.give(s.x.Leftover())
+			return op
+		case http1.OpReadClient:
+			if s.idle() {
+				return http1.OpIdle
+			}
+			s.readClient()
+		case http1.OpWait:
+			s.park()
+		default:
+			s.do(op)
+		}
+	}
+}
+
+// idle reports whether the exchange is between requests: the buffers need not wait with it.
+func (s *session) idle() bool { return s.x.Idle() }
+
+// park waits for a timer.
+func (s *session) park() {
+	d := s.x.Deadline() - s.c.srv.clock()
+	if d > 0 {
+		t := time.NewTimer(min(time.Duration(d), look))
+		select {
+		case <-t.C:
+		case <-s.c.srv.ctx.Done():
+			t.Stop()
+			s.now()
+			s.x.Abandon()
+			return
+		}
+	}
+	s.now()
+	s.x.Timeout()
+}
+
+// do performs what needs no second goroutine.
+func (s *session) do(op http1.Op) {
+	switch op {
+	case http1.OpReadUpstream:
+		s.readUpstream()
+	case http1.OpWriteClient:
+		s.deadline(&s.c.io, true)
+		a, b := s.x.Pending(http1.Client)
+		n, res := s.c.io.write(a, b)
+		s.now()
+		s.x.Wrote(http1.Client, n, res)
+		s.late(res)
+	case http1.OpWriteUpstream:
+		s.deadline(&s.u.io, true)
+		a, b := s.x.Pending(http1.Up)
+		n, res := s.u.io.write(a, b)
+		s.now()
+		s.x.Wrote(http1.Up, n, res)
+		s.late(res)
+	default:
+		s.control(op)
+	}
+}
+
+// control performs what moves no bytes.
+func (s *session) control(op http1.Op) {
+	switch op {
+	case http1.OpConnect:
+		s.connect()
+	case http1.OpReleaseUpstream:
+		u := s.u
+		s.u = nil
+		s.c.up.Store(nil)
+		s.c.srv.pools.put(u)
+	case http1.OpDropUpstream:
+		s.drop()
+	case http1.OpShutClient:
+		shut(s.c.conn)
+	case http1.OpShutUpstream:
+		if s.u != nil {
+			shut(s.u.conn)
+		}
+	}
+}
+
+func (s *session) drop() {
+	if s.u != nil {
+		s.u.close()
+		s.u = nil
+		s.c.up.Store(nil)
+	}
+}
+
+func shut(c net.Conn) {
+	if h, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = h.CloseWrite()
+	}
+}
+
+func (s *session) connect() {
+	s.drop()
+	up := s.x.Upstream()
+	reused := true
+	var u *upstream
+	if !s.x.Fresh() {
+		u = s.c.srv.pools.get(up)
+	}
+	if u == nil {
+		var why http1.Cause
+		reused = false
+		if u, why = s.c.srv.dial(up, s.x.Peer(), s.c.conn.LocalAddr()); u == nil {
+			s.now()
+			s.x.ConnectFailed(why)
+			return
+		}
+	}
+	s.u = u
+	s.c.up.Store(u)
+	s.now()
+	if s.c.srv.ctx.Err() != nil {
+		s.x.Abandon()
+		return
+	}
+	s.x.Connected(reused, 0)
+}
+
+// deadline arms a read or write with the exchange's next timer, or with the next look.
+func (s *session) deadline(k *sock, write bool) {
+	now := s.c.srv.clock()
+	at := now + int64(look)
+	if d := s.x.Deadline(); d != 0 && d < at {
+		at = max(d, now)
+	}
+	if write {
+		k.writeBy(s.c.srv.at(at))
+		return
+	}
+	k.readBy(s.c.srv.at(at))
+}
+
+// late looks at the timers after an operation that ran into its deadline.
+func (s *session) late(res http1.Result) {
+	if res != http1.Blocked {
+		return
+	}
+	if s.c.srv.ctx.Err() != nil {
+		s.x.Abandon()
+		return
+	}
+	s.x.Timeout()
+}
+
+func (s *session) readClient() {
+	s.deadline(&s.c.io, false)
+	n, res := s.c.io.read(s.x.Space(http1.Client))
+	if s.c.io.timedOut {
+		s.c.io.again()
+	}
+	s.now()
+	s.x.Read(http1.Client, n, res)
+	s.late(res)
+}
+
+func (s *session) readUpstream() {
+	s.deadline(&s.u.io, false)
+	n, res := s.u.io.read(s.x.Space(http1.Up))
+	if s.u.io.timedOut {
+		s.u.io.again()
+	}
+	s.now()
+	s.x.Read(http1.Up, n, res)
+	if res == http1.Blocked {
+		if !s.has {
+			s.cp.init(rawConn(s.c.conn))
+			s.has = true
+		}
+		if s.cp.broken() {
+			s.x.ClientGone()
+			return
+		}
+	}
+	s.late(res)
+}
+
+func rawConn(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
+}

@@ -1,0 +1,165 @@
+package conn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// sock reads and writes one connection, with raw system calls where the platform and the connection allow it. Reading and writing may
+// happen in two goroutines.
+type sock struct {
+	conn     net.Conn
+	raw      syscall.RawConn // nil: through conn
+	readTo   time.Time       // the deadline that is set
+	want     time.Time       // the one that is meant; later than readTo, it is set when readTo has passed
+	writeTo  time.Time
+	timedOut bool
+
+	// For the callbacks, which are made once: a closure for every read would allocate.
+	readFn, writeFn func(fd uintptr) bool
+	readBuf         []byte
+	readN           int
+	readErr         error
+	head, body      []byte
+	wroteN          int
+	wroteErr        error
+}
+
+func (k *sock) init(c net.Conn) {
+	k.conn = c
+	if !rawIO {
+		return
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		k.raw, _ = t.SyscallConn()
+		k.readFn, k.writeFn = k.tryRead, k.tryWrite
+	}
+}
+
+// readBy sets the read deadline. A later one than is set costs nothing: it is set when the earlier one has passed.
+func (k *sock) readBy(t time.Time) {
+	k.want = t
+	if k.readTo.IsZero() || t.Before(k.readTo) {
+		k.again()
+	}
+}
+
+// early reports whether the deadline that has passed is not the one that is meant.
+func (k *sock) early() bool { return k.readTo.Before(k.want) }
+
+// again sets the deadline that is meant.
+func (k *sock) again() {
+	k.readTo = k.want
+	_ = k.conn.SetReadDeadline(k.want)
+}
+
+func (k *sock) writeBy(t time.Time) {
+	if d := t.Sub(k.writeTo); d < 0 || d > time.Second {
+		k.writeTo = t
+		_ = k.conn.SetWriteDeadline(t)
+	}
+}
+
+// tryRead is the callback of a raw read; false waits for the connection to be readable.
+func (k *sock) tryRead(fd uintptr) bool {
+	k.readN, k.readErr = sysRead(fd, k.readBuf)
+	return !errors.Is(k.readErr, errAgain)
+}
+
+// read blocks until there are bytes.
+func (k *sock) read(b []byte) (int, http1.Result) {
+	k.timedOut = false
+	if len(b) == 0 {
+		return 0, http1.Failed
+	}
+	var n int
+	var err error
+	if k.raw != nil {
+		k.readBuf, k.readErr = b, nil
+		err = k.raw.Read(k.readFn)
+		k.readBuf = nil
+		if err == nil {
+			n, err = k.readN, k.readErr
+			if err == nil && n == 0 {
+				err = io.EOF
+			}
+		}
+	} else {
+		n, err = k.conn.Read(b)
+	}
+	return k.outcome(n, err)
+}
+
+func (k *sock) outcome(n int, err error) (int, http1.Result) {
+	switch {
+	case err == nil:
+		return n, http1.More
+	case errors.Is(err, io.EOF):
+		return n, http1.EOF
+	case isTimeout(err):
+		k.timedOut = true
+		return n, http1.Blocked
+	}
+	return n, http1.Failed
+}
+
+func (k *sock) tryWrite(fd uintptr) bool {
+	for len(k.head)+len(k.body) > 0 {
+		n, err := sysWrite(fd, k.head, k.body)
+		if errors.Is(err, errAgain) {
+			return false
+		}
+		if err != nil {
+			k.wroteErr = err
+			return true
+		}
+		k.wroteN += n
+		h := min(n, len(k.head))
+		k.head, k.body = k.head[h:], k.body[n-h:]
+	}
+	return true
+}
+
+// write blocks until all is written.
+func (k *sock) write(head, body []byte) (int, http1.Result) {
+	if k.raw == nil {
+		return k.writePlain(head, body)
+	}
+	k.head, k.body, k.wroteN, k.wroteErr = head, body, 0, nil
+	err := k.raw.Write(k.writeFn)
+	k.head, k.body = nil, nil
+	if err == nil {
+		err = k.wroteErr
+	}
+	return writeOutcome(k.wroteN, err)
+}
+
+func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
+	n := 0
+	for _, b := range [2][]byte{head, body} {
+		if len(b) == 0 {
+			continue
+		}
+		m, err := k.conn.Write(b)
+		n += m
+		if err != nil {
+			return writeOutcome(n, err)
+		}
+	}
+	return n, http1.More
+}
+
+func writeOutcome(n int, err error) (int, http1.Result) {
+	switch {
+	case err == nil:
+		return n, http1.More
+	case isTimeout(err):
+		return n, http1.Blocked
+	}
+	return n, http1.Failed
+}

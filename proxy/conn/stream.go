@@ -1,0 +1,142 @@
+package conn
+
+import (
+	"sync"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// stream moves both directions at once, each in a goroutine of its own, until the exchange is over or the next request begins. It
+// returns what ends the exchange, or OpWait when one goroutine is enough again.
+func (s *session) stream(first http1.Op) http1.Op {
+	var wg sync.WaitGroup
+	s.final, s.ended = http1.OpWait, false
+	wg.Go(func() { s.pump(downward, http1.OpWait) })
+	if first == http1.OpReadUpstream {
+		first = http1.OpWait
+	}
+	s.pump(upward, first)
+	wg.Wait()
+	s.now()
+	_ = s.c.conn.SetDeadline(time.Time{}) // it may have been used to wake a goroutine
+	s.c.io.readTo, s.c.io.writeTo = time.Time{}, time.Time{}
+	if s.u != nil {
+		_ = s.u.conn.SetDeadline(time.Time{})
+		s.u.io.readTo, s.u.io.writeTo = time.Time{}, time.Time{}
+	}
+	return s.final
+}
+
+// pump performs the operations of one direction, and those that belong to none.
+func (s *session) pump(mine http1.Ready, op http1.Op) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.ended {
+		if op == http1.OpWait {
+			s.x.Only(mine)
+			op = s.x.Next()
+		}
+		switch op {
+		case http1.OpReadClient:
+			if !s.x.Active() {
+				s.end(http1.OpWait) // the next request, or a linger: one goroutine does
+				return
+			}
+			s.readIn(http1.Client)
+		case http1.OpReadUpstream:
+			s.readIn(http1.Up)
+		case http1.OpWriteClient:
+			s.writeOut(http1.Client)
+		case http1.OpWriteUpstream:
+			s.writeOut(http1.Up)
+		case http1.OpWait:
+			if !s.x.Active() {
+				s.end(http1.OpWait)
+				return
+			}
+			s.turn.Wait()
+			continue
+		case http1.OpIdle, http1.OpClose, http1.OpAbort, http1.OpHandover:
+			s.end(op)
+			return
+		default:
+			s.control(op)
+		}
+		op = http1.OpWait
+		s.turn.Broadcast()
+	}
+}
+
+// end stops both goroutines.
+func (s *session) end(op http1.Op) {
+	s.final, s.ended = op, true
+	past := time.Unix(1, 0)
+	_ = s.c.conn.SetDeadline(past)
+	if s.u != nil {
+		_ = s.u.conn.SetDeadline(past)
+	}
+	s.turn.Broadcast()
+}
+
+// readIn reads without the lock.
+func (s *session) readIn(side http1.Side) {
+	k := s.side(side)
+	if k == nil {
+		s.x.Read(side, 0, http1.Failed)
+		return
+	}
+	b := s.x.Space(side)
+	s.deadline(k, false)
+	s.mu.Unlock()
+	n, res := k.read(b)
+	s.mu.Lock()
+	if s.ended {
+		if n > 0 || res == http1.EOF {
+			s.now()
+			s.x.Read(side, n, res)
+		}
+		return
+	}
+	if k.timedOut {
+		k.again()
+	}
+	// An answer may overtake the report of the write that caused it; it is not an early one for that.
+	for side == http1.Up && n > 0 && s.writing && s.x.LastWrite() && !s.ended {
+		s.turn.Wait()
+	}
+	s.now()
+	s.x.Read(side, n, res)
+	s.late(res)
+}
+
+// writeOut writes without the lock.
+func (s *session) writeOut(side http1.Side) {
+	k := s.side(side)
+	if k == nil {
+		s.x.Wrote(side, 0, http1.Failed)
+		return
+	}
+	a, b := s.x.Pending(side)
+	s.deadline(k, true)
+	s.writing = s.writing || side == http1.Up
+	s.mu.Unlock()
+	n, res := k.write(a, b)
+	s.mu.Lock()
+	s.writing = s.writing && side != http1.Up
+	s.now()
+	s.x.Wrote(side, n, res)
+	if !s.ended {
+		s.late(res)
+	}
+}
+
+func (s *session) side(side http1.Side) *sock {
+	if side == http1.Client {
+		return &s.c.io
+	}
+	if s.u == nil {
+		return nil
+	}
+	return &s.u.io
+}

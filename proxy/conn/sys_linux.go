@@ -1,0 +1,97 @@
+package conn
+
+import (
+	"errors"
+	"net"
+	"syscall"
+	"unsafe"
+)
+
+const rawIO = true
+
+var errAgain error = syscall.EAGAIN //nolint:gochecknoglobals // a constant
+
+// sysRead is a raw system call: the descriptor does not block, so the scheduler need not know.
+func sysRead(fd uintptr, b []byte) (int, error) {
+	for {
+		n, _, e := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch e {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, errAgain
+		default:
+			return 0, e
+		}
+	}
+}
+
+func sysWrite(fd uintptr, head, body []byte) (int, error) {
+	iov := [2]syscall.Iovec{
+		{Base: unsafe.SliceData(head), Len: uint64(len(head))}, {Base: unsafe.SliceData(body), Len: uint64(len(body))},
+	}
+	for {
+		var n uintptr
+		var e syscall.Errno
+		if len(body) == 0 {
+			n, _, e = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(head))), uintptr(len(head)))
+		} else {
+			n, _, e = syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov)), 2)
+		}
+		switch e {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, errAgain
+		default:
+			return 0, e
+		}
+	}
+}
+
+// quickAck acknowledges at once what comes next: Go's TLS server sends its ticket in the first flight, and a client with Nagle's
+// algorithm would wait for a delayed acknowledgement.
+func quickAck(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		if rc, err := t.SyscallConn(); err == nil {
+			_ = rc.Control(func(fd uintptr) {
+				_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
+			})
+		}
+	}
+}
+
+type peeker struct {
+	raw syscall.RawConn
+	fn  func(fd uintptr)
+	n   uintptr
+	e   syscall.Errno
+}
+
+func (p *peeker) init(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		p.raw, _ = t.SyscallConn()
+	}
+	p.fn = func(fd uintptr) {
+		var b [1]byte
+		p.n, _, p.e = syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	}
+}
+
+// quiet reports whether a connection is open and has nothing to say.
+func (p *peeker) quiet() bool {
+	return p.raw != nil && p.raw.Control(p.fn) == nil && errors.Is(p.e, syscall.EAGAIN)
+}
+
+// broken reports whether a connection was reset; bytes and an orderly end are no fault.
+func (p *peeker) broken() bool {
+	if p.raw == nil {
+		return false
+	}
+	if p.raw.Control(p.fn) != nil {
+		return true
+	}
+	return p.e != 0 && p.e != syscall.EAGAIN && p.e != syscall.EINTR
+}
