@@ -95,14 +95,17 @@ func TestReleasesRetireWithTheirSessions(t *testing.T) {
 	if s.Release != second.Release || len(s.Retiring) != 1 || s.Retiring[0].Release != first.Release || time.Until(s.Retiring[0].Deadline) < 7*time.Hour {
 		t.Fatalf("the site is %+v", s)
 	}
-	// Longer than an empty one would stay.
-	time.Sleep(3 * time.Second)
+	c.lookedAt(old)
 	if got := c.agent("web1").running("shop"); len(got) != 2 {
 		t.Fatalf("web1 runs %v while three sessions are on the old release", got)
 	}
 	c.mu.Lock()
 	c.load[old] = [2]int{0, 1} // the last session ended, one request is under way
 	c.mu.Unlock()
+	c.lookedAt(old)
+	if got := c.site("shop").Retiring; len(got) != 1 {
+		t.Fatal("the old release went under a request")
+	}
 	c.mu.Lock()
 	delete(c.load, old)
 	c.mu.Unlock()
@@ -133,7 +136,7 @@ func TestStopWaitsForRequests(t *testing.T) {
 	if err := c.Remove(t.Context(), "shop", "ann"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second)
+	c.lookedAt(in)
 	if len(c.agent("web1").running("shop")) != 1 {
 		t.Error("an instance was stopped under a request")
 	}
@@ -153,7 +156,8 @@ func TestRestartDoesNotEndRetiringReleases(t *testing.T) {
 	c.join("web1")
 	first := c.deploy("shop", map[string]string{"index.html": "one"}, catalog.DeploySucceeded)
 	c.mu.Lock()
-	c.load[c.instanceOf("web1", first.Release)] = [2]int{3, 0}
+	old := c.instanceOf("web1", first.Release)
+	c.load[old] = [2]int{3, 0}
 	c.mu.Unlock()
 	c.deploy("shop", map[string]string{"index.html": "two"}, catalog.DeploySucceeded)
 	before := c.site("shop").Retiring
@@ -162,7 +166,7 @@ func TestRestartDoesNotEndRetiringReleases(t *testing.T) {
 	c.load = map[string][2]int{}
 	c.start()
 	c.startAgent("web1").change(func(a *agent) { a.run = run })
-	time.Sleep(3500 * time.Millisecond)
+	c.lookedAt(old)
 	if got := c.site("shop").Retiring; len(got) != 1 || got[0].Release != before[0].Release {
 		t.Errorf("the retiring release is %v after a restart", got)
 	}

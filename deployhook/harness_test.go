@@ -20,9 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"portico/conf"
 	"portico/deployhook"
-	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -49,6 +47,7 @@ type cluster struct {
 	mu     sync.Mutex
 	agents map[string]*agent
 	load   map[string][2]int // instance to sessions and requests
+	looked map[string]int    // how often the deployer asked for an instance's load
 	dead   map[string]bool   // what gossip says
 	unseen map[string]bool   // instances that the proxy's own checks have not seen
 }
@@ -66,7 +65,7 @@ func openCatalog(t testing.TB, dir string) *catalog.Catalog {
 
 func newCluster(t testing.TB, change ...func(*deployhook.Options)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), agents: map[string]*agent{}, load: map[string][2]int{}, dead: map[string]bool{}, unseen: map[string]bool{}}
+	c := &cluster{t: t, dir: t.TempDir(), agents: map[string]*agent{}, load: map[string][2]int{}, looked: map[string]int{}, dead: map[string]bool{}, unseen: map[string]bool{}}
 	c.start(change...)
 	t.Cleanup(c.stop)
 	return c
@@ -86,6 +85,7 @@ func (c *cluster) start(change ...func(*deployhook.Options)) {
 		Load: func(id string) (int, int) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			c.looked[id]++
 			return c.load[id][0], c.load[id][1]
 		},
 		InRotation: func(id string) bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.unseen[id] },
@@ -223,6 +223,20 @@ func (c *cluster) site(name string) catalog.Site {
 		c.t.Fatalf("there is no site %s", name)
 	}
 	return *s
+}
+
+// lookedAt waits until the deployer has asked a few times more for the load of an
+// instance: what it did not do by then, it does not do.
+func (c *cluster) lookedAt(instance string) {
+	c.t.Helper()
+	c.mu.Lock()
+	from := c.looked[instance]
+	c.mu.Unlock()
+	c.eventually("the deployer looks at the instance", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.looked[instance] >= from+4
+	})
 }
 
 // eventually waits until ok holds, woken by changes of the catalog and by time.
@@ -464,8 +478,3 @@ func (c *cluster) instanceOf(member, release string) string {
 	}
 	return ""
 }
-
-var (
-	_ = conf.Upload{}
-	_ = archive.Limits{}
-)

@@ -58,13 +58,13 @@ func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiri
 		if instance.Site != site.Name || instance.Release != r.Release {
 			continue
 		}
+		if sessions, inflight := d.load(id); sessions > 0 || inflight > 0 {
+			return false
+		}
 		// Sessions that began before this proxy did are counted when their
 		// visitors come again, which takes up to the idle time. Until then an
 		// empty table proves nothing about an instance that is older than it.
 		if !counted && d.elders[id] {
-			return false
-		}
-		if sessions, inflight := d.load(id); sessions > 0 || inflight > 0 {
 			return false
 		}
 	}
