@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ func (s *Server) record(c *call, outcome error) {
 	}
 	entry := catalog.AuditEntry{
 		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, From: c.from,
-		Action: c.rt.action, Object: bounded(object, 200), Detail: bounded(detail, 500), Failed: outcome != nil,
+		Action: cmp.Or(c.action, c.rt.action), Object: bounded(object, 200), Detail: bounded(detail, 500), Failed: outcome != nil,
 	}
 	// The client may be gone by now, and the entry must be written all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), 10*time.Second)

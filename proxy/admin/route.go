@@ -49,6 +49,7 @@ type call struct {
 	from string // client address without port
 
 	dry    bool   // dry_run=1: say what would happen
+	action string // in place of the route's, in the audit entry
 	object string // what the audit entry names; default: the path's values
 	detail string
 	quiet  bool // nothing was changed after all: no audit entry

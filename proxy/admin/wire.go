@@ -49,8 +49,14 @@ type PoolStats struct {
 	Active         int               `json:"active"`
 	Backup         int               `json:"backup"`
 	Sessions       int               `json:"sessions"`
+	InFlight       int               `json:"in_flight"`
+	Total          uint64            `json:"total"`
+	Rate           float64           `json:"rate"`
+	RateMax        float64           `json:"rate_max"`
+	BytesIn        uint64            `json:"bytes_in"`
+	BytesOut       uint64            `json:"bytes_out"`
 	Recounting     bool              `json:"recounting,omitempty"` // session counts are still too low after a start
-	Waiting        int               `json:"waiting"`              // visitors in the waiting room
+	Waiting        int               `json:"waiting"`              // requests that wait, in all
 	Queued         int               `json:"queued"`
 	NewSessions    uint64            `json:"new_sessions"`
 	NewSessionRate float64           `json:"new_session_rate"`

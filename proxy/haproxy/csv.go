@@ -208,6 +208,10 @@ func backendRow(p *balancer.PoolSnapshot, iid int, at time.Time) row {
 	r.counters(&sum, at)
 	r.int("qcur", p.Queued)
 	r.int("qmax", p.QueuedMax)
+	r.int("scur", p.InFlight)
+	delete(r, "smax") // the peak of a sum is not the sum of peaks
+	r.rate("rate", p.Rate)
+	r.rate("rate_max", p.RateMax)
 	r.int("type", typeBackend)
 	r.int("iid", iid)
 	r.int("weight", p.Weight)

@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"portico/balancer"
+	"portico/membership/catalog"
+)
+
+// metricsText answers GET /metrics. The series are made from one snapshot each
+// time, so they die with the site, instance or member that they are about.
+func (s *Server) metricsText(c *call) error {
+	var b bytes.Buffer
+	s.writeMetrics(c, &b)
+	for _, write := range s.o.Metrics {
+		write(&b)
+	}
+	metrics.WriteProcessMetrics(&b)
+	c.w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	c.w.WriteHeader(http.StatusOK)
+	_, _ = c.w.Write(b.Bytes()) // the client is gone: nobody to tell
+	return nil
+}
+
+func (s *Server) writeMetrics(c *call, w io.Writer) {
+	view := s.o.Catalog.View()
+	snap := s.snapshot(c.who)
+	gauge(w, 1, "portico_build_info", "version", s.o.Version)
+	gauge(w, s.uptime(c.now).Seconds(), "portico_uptime_seconds")
+	gauge(w, float64(view.Revision), "portico_catalog_revision")
+	gauge(w, float64(len(view.Sites)), "portico_sites")
+	members := map[catalog.Admission]map[catalog.Role]int{}
+	for _, a := range []catalog.Admission{catalog.Pending, catalog.Accepted, catalog.Refused, catalog.Revoked} {
+		members[a] = map[catalog.Role]int{catalog.RoleProxy: 0, catalog.RoleServer: 0}
+	}
+	for _, m := range view.Members {
+		if roles := members[m.Admission]; roles != nil {
+			roles[m.Role]++
+		}
+	}
+	for admission, roles := range members {
+		for role, n := range roles {
+			gauge(w, float64(n), "portico_members", "role", string(role), "admission", string(admission))
+		}
+	}
+	running := 0
+	for _, d := range view.Deploys {
+		if d.State == catalog.DeployRunning {
+			running++
+		}
+	}
+	gauge(w, float64(running), "portico_deploys_running")
+	for i := range snap.Frontends {
+		f := &snap.Frontends[i]
+		counter(w, f.ConnTotal, "portico_frontend_connections_total", "frontend", f.Name)
+		gauge(w, float64(f.Conns), "portico_frontend_connections", "frontend", f.Name)
+		counter(w, f.Requests, "portico_frontend_requests_total", "frontend", f.Name)
+		counter(w, f.Denied, "portico_frontend_denied_requests_total", "frontend", f.Name)
+		counter(w, f.Errors, "portico_frontend_bad_requests_total", "frontend", f.Name)
+		counter(w, f.BytesIn, "portico_frontend_received_bytes_total", "frontend", f.Name)
+		counter(w, f.BytesOut, "portico_frontend_sent_bytes_total", "frontend", f.Name)
+	}
+	for i := range snap.Pools {
+		writePool(w, &snap.Pools[i])
+	}
+}
+
+func writePool(w io.Writer, p *balancer.PoolSnapshot) {
+	gauge(w, float64(p.Active), "portico_pool_usable_upstreams", "site", p.Name)
+	gauge(w, float64(p.Sessions), "portico_pool_sessions", "site", p.Name)
+	gauge(w, float64(p.Waiting), "portico_pool_waiting_visitors", "site", p.Name)
+	gauge(w, float64(p.Queued), "portico_pool_queued_requests", "site", p.Name)
+	counter(w, p.NewSessions, "portico_pool_new_sessions_total", "site", p.Name)
+	for cause, n := range p.Lost {
+		if cause != "" {
+			counter(w, n, "portico_pool_lost_sessions_total", "site", p.Name, "cause", cause)
+		}
+	}
+	for cause, n := range p.Refused {
+		if cause != "" {
+			counter(w, n, "portico_pool_refused_cookies_total", "site", p.Name, "cause", cause)
+		}
+	}
+	for i := range p.Upstreams {
+		writeUpstream(w, p.Name, &p.Upstreams[i])
+	}
+}
+
+func writeUpstream(w io.Writer, site string, u *balancer.UpstreamSnapshot) {
+	labels := []string{"site", site, "instance", u.ID, "member", u.Member}
+	gauge(w, float64(bit(u.State == balancer.Up)), "portico_upstream_up", labels...)
+	gauge(w, float64(bit(u.InRotation)), "portico_upstream_in_rotation", labels...)
+	gauge(w, float64(u.Sessions), "portico_upstream_sessions", labels...)
+	gauge(w, float64(u.InFlight), "portico_upstream_running_requests", labels...)
+	counter(w, u.Total, "portico_upstream_requests_total", labels...)
+	counter(w, u.ConnectErrors, "portico_upstream_connect_errors_total", labels...)
+	counter(w, u.ResponseErrors, "portico_upstream_response_errors_total", labels...)
+	counter(w, u.Retries, "portico_upstream_retries_total", labels...)
+	counter(w, u.ChecksFail, "portico_upstream_failed_checks_total", labels...)
+	counter(w, u.BytesIn, "portico_upstream_received_bytes_total", labels...)
+	counter(w, u.BytesOut, "portico_upstream_sent_bytes_total", labels...)
+	for i, n := range []uint64{u.StatusOther, u.Status1xx, u.Status2xx, u.Status3xx, u.Status4xx, u.Status5xx} {
+		code := "other"
+		if i > 0 {
+			code = fmt.Sprintf("%dxx", i)
+		}
+		counter(w, n, "portico_upstream_responses_total", append(labels[:len(labels):len(labels)], "code", code)...)
+	}
+	for q, text := range map[float64]string{0.5: "0.5", 0.99: "0.99"} {
+		gauge(w, u.TotalTime.Quantile(q).Seconds(), "portico_upstream_duration_seconds", append(labels[:len(labels):len(labels)], "quantile", text)...)
+	}
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func gauge(w io.Writer, v float64, name string, labels ...string) {
+	metrics.WriteGaugeFloat64(w, series(name, labels), v)
+}
+
+func counter(w io.Writer, v uint64, name string, labels ...string) {
+	metrics.WriteCounterUint64(w, series(name, labels), v)
+}
+
+// series writes a name with its labels; %q escapes as Prometheus reads it for
+// all that a name of ours can hold.
+func series(name string, labels []string) string {
+	if len(labels) == 0 {
+		return name
+	}
+	var b bytes.Buffer
+	b.WriteString(name + "{")
+	for i := 0; i+1 < len(labels); i += 2 {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%s=%q", labels[i], labels[i+1])
+	}
+	b.WriteByte('}')
+	return b.String()
+}

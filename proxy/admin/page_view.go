@@ -1,0 +1,362 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/balancer"
+	"portico/membership/catalog"
+	"portico/proxy/haproxy"
+)
+
+// statsView is what the page shows.
+type statsView struct {
+	Title, Proxy, Cluster, Version, Uptime string
+	Revision                               int64
+	Account                                string
+	Role                                   catalog.AccountRole
+	CSRF, Scope, Flash                     string
+	CanAdmin, Refresh                      bool
+	Now                                    time.Time
+	Views                                  []viewLink
+	Head                                   headView
+	Pending                                []MemberInfo
+	Pools                                  []poolView
+	Frontends                              []haproxy.Frontend
+	Members                                []memberView
+	Deploys                                []deployView
+	Certificates                           []certView
+}
+
+type viewLink struct {
+	Text, Href string
+	On         bool
+}
+
+type headView struct {
+	ReqRate         float64
+	Sessions, Conns int
+	Sites, SitesUp  int
+	Instances, Up   int
+	In, Out         uint64
+}
+
+type poolView struct {
+	balancer.PoolSnapshot
+	Class, StatusText, Hosts string
+	Lost                     string
+	NewRate                  float64
+	P50, P99                 string
+	Rows                     []rowView
+}
+
+type rowView struct {
+	U                                *balancer.UpstreamSnapshot
+	Class, StatusText, Reason, Check string
+	P50, P99, Title                  string
+	OK                               uint64
+}
+
+type memberView struct {
+	M                  MemberInfo
+	Class, State, Role string
+	Verbs              []verbView
+}
+
+type deployView struct {
+	D     *catalog.Deploy
+	Took  string
+	Steps []stepView
+}
+
+type stepView struct {
+	Member, Class, Detail string
+	Step                  catalog.Step
+	Done, Total           int64
+}
+
+type certView struct {
+	C           Certificate
+	Class, Ends string
+}
+
+// statsView gathers the page for c's caller.
+func (s *Server) statsView(c *call) *statsView {
+	view := s.o.Catalog.View()
+	snap := s.snapshot(c.who)
+	scope := strings.ToLower(bounded(c.r.URL.Query().Get("scope"), 60))
+	v := &statsView{
+		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
+		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
+		Flash: s.flash(c), CanAdmin: s.mayAct(c.who, VerbAccept) == nil, Refresh: !c.option("norefresh"), Now: c.now,
+		Views: viewLinks(c, scope), Frontends: snap.Frontends,
+	}
+	v.Head = headOf(&snap)
+	for i := range snap.Pools {
+		if p := &snap.Pools[i]; scope == "" || strings.Contains(p.Name, scope) {
+			if pool, shown := poolOf(c, view, p); shown {
+				v.Pools = append(v.Pools, pool)
+			}
+		}
+	}
+	if len(c.who.sites) == 0 {
+		s.clusterView(c, v, view, &snap)
+	}
+	for _, d := range view.Deploys {
+		if len(v.Deploys) < 6 && c.who.sees(d.Site) && (scope == "" || strings.Contains(d.Site, scope)) {
+			v.Deploys = append(v.Deploys, deployOf(d))
+		}
+	}
+	return v
+}
+
+// clusterView adds what concerns more than sites.
+func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *haproxy.Snapshot) {
+	for _, m := range s.memberInfos(view, snap.Pools) {
+		if m.Admission == catalog.Pending {
+			v.Pending = append(v.Pending, m)
+			continue
+		}
+		v.Members = append(v.Members, s.memberOf(c, m))
+	}
+	if s.o.Certificates != nil {
+		for _, cert := range s.o.Certificates() {
+			v.Certificates = append(v.Certificates, certOf(cert, c.now))
+		}
+	}
+}
+
+func viewLinks(c *call, scope string) []viewLink {
+	query := ""
+	if scope != "" {
+		query = "?scope=" + url.QueryEscape(scope)
+	}
+	return []viewLink{
+		{"All", "/stats" + query, !c.option("up") && !c.option("no-maint")},
+		{"Up only", "/stats;up" + query, c.option("up")},
+		{"No maintenance", "/stats;no-maint" + query, c.option("no-maint")},
+		{"CSV", "/stats;csv", false},
+		{"JSON", "/stats;json", false},
+	}
+}
+
+func headOf(snap *haproxy.Snapshot) headView {
+	var h headView
+	for i := range snap.Frontends {
+		f := &snap.Frontends[i]
+		h.ReqRate += f.ReqRate
+		h.Conns += f.Conns
+		h.In += f.BytesIn
+		h.Out += f.BytesOut
+	}
+	h.Sites = len(snap.Pools)
+	for i := range snap.Pools {
+		p := &snap.Pools[i]
+		h.Sessions += p.Sessions
+		if p.Status == "UP" {
+			h.SitesUp++
+		}
+		for j := range p.Upstreams {
+			u := &p.Upstreams[j]
+			if u.Retiring {
+				continue
+			}
+			h.Instances++
+			if u.State == balancer.Up {
+				h.Up++
+			}
+		}
+	}
+	return h
+}
+
+// poolOf makes a site's table; shown is false where the view hides all of it.
+func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView, shown bool) {
+	out = poolView{PoolSnapshot: *p, Class: "up", StatusText: p.Status, NewRate: p.NewSessionRate, Lost: causes(p.Lost)}
+	if p.Status != "UP" {
+		out.Class = "down"
+	}
+	if p.LastChange > 0 {
+		out.StatusText += " " + age(p.LastChange)
+	}
+	if site := view.Sites[p.Name]; site != nil {
+		if set, err := site.Effective(); err == nil {
+			out.Hosts = hostsText(set)
+		}
+	}
+	out.P50, out.P99 = formatLatency(p.Sum.TotalTime.Quantile(0.5)), formatLatency(p.Sum.TotalTime.Quantile(0.99))
+	for i := range p.Upstreams {
+		u := &p.Upstreams[i]
+		if c.option("up") && u.State != balancer.Up || c.option("no-maint") && u.Admin == balancer.AdminMaint {
+			continue
+		}
+		out.Rows = append(out.Rows, rowOf(u))
+	}
+	slices.SortStableFunc(out.Rows, func(a, b rowView) int {
+		return cmp.Or(order(a.U.Retiring)-order(b.U.Retiring), order(a.U.Backup)-order(b.U.Backup), cmp.Compare(a.U.Name, b.U.Name))
+	})
+	return out, len(out.Rows) > 0 || len(p.Upstreams) == 0
+}
+
+func order(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+func hostsText(s catalog.Settings) string {
+	hosts := strings.Join(s.Hosts, " ")
+	if hosts == "" {
+		hosts = "any other host"
+	}
+	if s.Path != "/" {
+		hosts += " " + s.Path
+	}
+	return hosts
+}
+
+func causes(lost map[string]uint64) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(lost)) {
+		if n := lost[k]; n > 0 && k != "" {
+			parts = append(parts, fmt.Sprintf("%s %s", formatNumber(n), k))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func rowOf(u *balancer.UpstreamSnapshot) rowView {
+	r := rowView{
+		U: u, Class: colour(u), StatusText: u.Status, OK: u.Status2xx + u.Status3xx,
+		P50: formatLatency(u.TotalTime.Quantile(0.5)), P99: formatLatency(u.TotalTime.Quantile(0.99)),
+		Title: fmt.Sprintf("%s on %s at %s\ncookie %s", u.ID, cmp.Or(u.Member, "no member"), u.Addr, u.Token),
+	}
+	if u.LastChange > 0 {
+		r.StatusText += " " + age(u.LastChange)
+	}
+	if r.Class != "up" {
+		r.Reason = cmp.Or(u.AdminReason, u.Reason)
+	}
+	if u.CheckCode != "" {
+		r.Check = u.CheckCode
+		if u.CheckStatus > 0 {
+			r.Check += fmt.Sprintf("/%d", u.CheckStatus)
+		}
+		r.Check += " in " + formatLatency(u.CheckTime)
+	}
+	return r
+}
+
+// colour is the class of an upstream's row, by HAProxy's palette.
+func colour(u *balancer.UpstreamSnapshot) string {
+	moving := strings.Contains(u.Status, "/")
+	switch {
+	case u.Admin == balancer.AdminMaint:
+		return "maint"
+	case strings.HasPrefix(u.Status, "no check"):
+		return "nocheck"
+	case u.State == balancer.Down || u.State == balancer.Unverified:
+		if moving {
+			return "going-up"
+		}
+		return "down"
+	case u.Admin == balancer.AdminDrain || u.Retiring:
+		return "drain"
+	case u.State == balancer.Suspect:
+		return "nolb"
+	case moving:
+		return "going-down"
+	}
+	return "up"
+}
+
+func (s *Server) memberOf(c *call, m MemberInfo) memberView {
+	v := memberView{M: m, Class: "up", State: string(m.Admission), Role: string(m.Role)}
+	if m.Role == catalog.RoleServer {
+		v.Role = "application server"
+	}
+	var offered []string
+	switch m.Admission {
+	case catalog.Accepted:
+		offered = append(offered, VerbRevoke)
+		v.State = string(m.Admin)
+		if m.Role != catalog.RoleServer {
+			v.State = "accepted"
+			break
+		}
+		offered = map[catalog.AdminState][]string{
+			catalog.AdminReady: {VerbDrain, VerbMaint, VerbRevoke},
+			catalog.AdminDrain: {VerbReady, VerbMaint, VerbRevoke},
+			catalog.AdminMaint: {VerbReady, VerbDrain, VerbRevoke},
+		}[m.Admin]
+	case catalog.Refused, catalog.Revoked:
+		v.Class = "nocheck"
+	}
+	switch {
+	case m.Admission != catalog.Accepted:
+	case m.Admin == catalog.AdminDrain:
+		v.Class = "drain"
+	case m.Admin == catalog.AdminMaint:
+		v.Class = "maint"
+	case m.Gossip == "failed":
+		v.Class = "going-down"
+	}
+	for _, name := range offered {
+		if verb, ok := verbOf(name); ok && s.mayAct(c.who, name) == nil && m.Name != s.o.Name {
+			v.Verbs = append(v.Verbs, verb)
+		}
+	}
+	return v
+}
+
+func deployOf(d *catalog.Deploy) deployView {
+	v := deployView{D: d}
+	if !d.Ended.IsZero() {
+		v.Took = formatAge(d.Ended.Sub(d.Created))
+		if t := d.Ended.Sub(d.Created); t < 10*time.Second {
+			v.Took = fmt.Sprintf("%.1f s", t.Seconds())
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
+		p := d.Members[name]
+		step := stepView{Member: name, Step: p.Step, Class: "s-drain"}
+		switch p.Step {
+		case catalog.StepInRotation, catalog.StepHealthy:
+			step.Class = "s-up"
+		case catalog.StepFailed:
+			step.Class, step.Detail = "s-down", p.Detail
+		case catalog.StepWaiting, catalog.StepStopped:
+			step.Class = "s-nocheck"
+		case catalog.StepFetching:
+			step.Done, step.Total = p.Done, p.Total
+		}
+		v.Steps = append(v.Steps, step)
+	}
+	return v
+}
+
+func certOf(cert Certificate, now time.Time) certView {
+	v := certView{C: cert, Class: "up", Ends: "–"}
+	left := cert.Expiry.Sub(now)
+	switch {
+	case cert.Expiry.IsZero():
+		v.Class = "nocheck"
+	case left < 0:
+		v.Ends, v.Class = cert.Expiry.Format("2006-01-02"), "down"
+	default:
+		v.Ends = fmt.Sprintf("%s (%d days)", cert.Expiry.Format("2006-01-02"), int(left/(24*time.Hour)))
+		if left < 7*24*time.Hour {
+			v.Class = "going-down"
+		}
+	}
+	if cert.Error != "" {
+		v.Class = "going-down"
+	}
+	return v
+}
