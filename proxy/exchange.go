@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -188,9 +189,11 @@ func (x *exchange) prepare(rawPath string) *fault {
 		x.out.upgrade = up
 		x.out.header["Sec-Websocket-Key"] = x.r.Header["Sec-Websocket-Key"]
 	}
+	addr := x.client.Addr.As16()
 	x.pick = balancer.Request{
-		Visitor: visitorHash(&x.client, x.r.UserAgent()),
+		Visitor: x.s.bal.HashVisitor(addr[:], []byte(x.r.UserAgent())),
 		Hash:    st.policyHash(&x.client, x.path),
+		Patient: true,
 	}
 	if len(values) > 0 {
 		x.pick.Cookie, x.pick.Others = values[0], values[1:]
@@ -239,20 +242,13 @@ func (x *exchange) tryAll() error {
 	var last error
 	for try := 0; ; try++ {
 		x.pick.Now = time.Now().UnixMilli()
-		x.choice = pool.Pick(&x.pick)
-		if x.choice.Upstream == nil {
-			if last != nil {
-				return last // nobody is left to try: what went wrong before is the answer
-			}
-			if x.rec.Error == "" {
-				x.rec.Error = x.choice.None.String()
-			}
-			if x.choice.None == balancer.NoneFull {
-				return errQueueFull
-			}
-			return errNoUpstream
+		x.choice, x.held = pool.Pick(&x.pick), true
+		if x.choice.Await {
+			x.await(pool)
 		}
-		x.held = true
+		if x.choice.Upstream == nil {
+			return x.nobody(last)
+		}
 		if x.choice.Queue {
 			if err := x.wait(pool); err != nil {
 				return err
@@ -263,17 +259,70 @@ func (x *exchange) tryAll() error {
 			return nil
 		}
 		u := x.choice.Upstream
-		x.rec.Error = err.Error()
-		err = x.blame(err)
-		x.done(resultOf(err), err)
-		if x.wrote || !x.mayRetry(err) || try >= x.s.o.Conf.Retries || !pool.AllowRetry(time.Now().UnixMilli()) {
-			return err
+		last = x.blame(err)
+		x.rec.Error = last.Error()
+		again := !x.wrote && x.mayRetry(last) && try < x.s.o.Conf.Retries && pool.AllowRetry(time.Now().UnixMilli())
+		x.done(resultOf(last), last, again)
+		if !again {
+			return last
 		}
-		last = err
 		x.rec.Retries++
 		x.rec.Moved = true
 		x.pick.Exclude = append(x.pick.Exclude, u)
 	}
+}
+
+// nobody says why there is no instance. After a failed try, what went wrong then
+// is the answer.
+func (x *exchange) nobody(last error) error {
+	x.done(balancer.Refused, nil, false)
+	if last != nil {
+		return last
+	}
+	x.rec.Error = x.choice.None.String()
+	if x.choice.None == balancer.NoneFull {
+		return errQueueFull
+	}
+	return errNoUpstream
+}
+
+// How long a visitor waits for the verdict on the instance that holds the session
+// when it refused a connection: about as long as the checks need to be sure. With
+// nowhere else to go the answer should come sooner.
+const (
+	awaitVerdict = 2 * time.Second
+	awaitAlone   = 700 * time.Millisecond
+)
+
+// await waits until the checks have decided about the visitor's own instance, and
+// picks anew: one refused connection is also what a full backlog looks like, and
+// a move costs the session.
+func (x *exchange) await(pool *balancer.Pool) {
+	own := x.choice.Upstream
+	limit := awaitAlone
+	for _, u := range pool.Upstreams() {
+		if u != own && u.InRotation() {
+			limit = awaitVerdict
+			break
+		}
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	verdict := own.Verdict()
+	if own.State() == balancer.Suspect {
+		select {
+		case <-verdict:
+		case <-timer.C:
+		case <-x.r.Context().Done():
+		}
+	}
+	x.done(balancer.Refused, nil, true)
+	x.pick.Patient = false
+	if own.State() != balancer.Suspect {
+		x.pick.Exclude = slices.DeleteFunc(x.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })
+	}
+	x.pick.Now = time.Now().UnixMilli()
+	x.choice, x.held = pool.Pick(&x.pick), true
 }
 
 // blame finds out who ended an exchange. A body that is not sound makes net/http
@@ -293,7 +342,7 @@ func (x *exchange) wait(pool *balancer.Pool) error {
 	free := make(chan struct{}, 1)
 	w := &balancer.Waiter{Choice: x.choice, Go: func(*balancer.Waiter) { free <- struct{}{} }}
 	if !pool.Enqueue(w, began.UnixMilli()) {
-		x.done(balancer.Refused, errQueueFull)
+		x.done(balancer.Refused, errQueueFull, false)
 		return errQueueFull
 	}
 	timer := time.NewTimer(pool.Config().Queue)
@@ -317,7 +366,7 @@ func (x *exchange) wait(pool *balancer.Pool) error {
 	x.choice = w.Choice
 	x.rec.Queue = time.Since(began)
 	if err != nil {
-		x.done(balancer.Refused, err)
+		x.done(balancer.Refused, err, false)
 	}
 	return err
 }
@@ -432,7 +481,7 @@ func resultOf(err error) balancer.Result {
 }
 
 // done accounts for the present choice, once.
-func (x *exchange) done(r balancer.Result, err error) {
+func (x *exchange) done(r balancer.Result, err error, again bool) {
 	if !x.held {
 		return
 	}
@@ -440,7 +489,7 @@ func (x *exchange) done(r balancer.Result, err error) {
 	o := balancer.Outcome{
 		Now: time.Now().UnixMilli(), Result: r, Status: x.rec.Status, BytesOut: x.bytes,
 		Queue: max(x.rec.Queue, 0), Connect: max(x.rec.Connect, 0), Response: max(x.rec.Response, 0),
-		Total: time.Since(x.began), Reused: x.rec.Connect == 0,
+		Total: time.Since(x.began), Reused: x.rec.Connect == 0, Retried: again,
 	}
 	if x.body != nil {
 		o.BytesIn = x.body.n.Load()
@@ -448,7 +497,9 @@ func (x *exchange) done(r balancer.Result, err error) {
 	if err != nil {
 		o.Detail = err.Error()
 	}
-	x.rec.Inflight = x.choice.Upstream.InFlight()
+	if x.choice.Upstream != nil {
+		x.rec.Inflight = x.choice.Upstream.InFlight()
+	}
 	if x.site.siteState.pool.Done(&x.choice, o).CheckNow {
 		x.s.probes.now(x.choice.Upstream.ID())
 	}
@@ -476,11 +527,12 @@ func (x *exchange) pass(a *incoming) (err error) {
 	a.pause = max(t.Body.Std(), t.Response.Std())
 	if streams(a.header) {
 		a.pause = t.Tunnel.Std()
+		defer x.keep()()
 	}
 	x.head(a)
 	if x.r.Method == http.MethodHead || a.kind == bodyNone {
 		a.ended = true
-		x.done(balancer.Answered, nil)
+		x.done(balancer.Answered, nil, false)
 		return nil
 	}
 	bp := copyBuffers.Get().(*[]byte)
@@ -489,22 +541,22 @@ func (x *exchange) pass(a *incoming) (err error) {
 		n, rerr := a.Read(*bp)
 		if n > 0 {
 			if err := x.write((*bp)[:n], a); err != nil {
-				x.done(balancer.ClientAborted, errClientGone)
+				x.done(balancer.ClientAborted, errClientGone, false)
 				return errClientGone
 			}
 		}
 		switch {
 		case errors.Is(rerr, io.EOF), rerr == nil && a.ended:
 			x.trailers(a)
-			x.done(balancer.Answered, nil)
+			x.done(balancer.Answered, nil, false)
 			return nil
 		case rerr != nil && x.r.Context().Err() != nil:
-			x.done(balancer.ClientAborted, errClientGone)
+			x.done(balancer.ClientAborted, errClientGone, false)
 			return errClientGone
 		case rerr != nil:
 			err := &fault{status: 502, cause: 'S', phase: 'D', text: "The answer broke off.", err: rerr}
 			x.rec.Error = rerr.Error()
-			x.done(balancer.ServerAborted, err)
+			x.done(balancer.ServerAborted, err, false)
 			return err
 		}
 	}
@@ -683,7 +735,7 @@ func (x *exchange) end() {
 		}
 	}
 	if x.held {
-		x.done(balancer.Refused, nil)
+		x.done(balancer.Refused, nil, false)
 	}
 	x.account()
 	if x.aborted || p == http.ErrAbortHandler {

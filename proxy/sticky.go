@@ -1,10 +1,7 @@
 package proxy
 
 import (
-	"hash/maphash"
 	"strings"
-
-	"github.com/cespare/xxhash/v2"
 
 	"portico/balancer"
 )
@@ -103,29 +100,15 @@ func privateCache(values []string) string {
 // lostValue is what an instance reads in SessionLostHeader.
 func lostValue(c *balancer.Choice) string { return "cause=" + c.Lost.String() }
 
-// visitorSeed keys the hash that keeps a first burst together; it means nothing
-// outside the process.
-var visitorSeed = maphash.MakeSeed()
-
-// visitorHash names a visitor who has no cookie yet.
-func visitorHash(c *Client, userAgent string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(visitorSeed)
-	a := c.Addr.As16()
-	_, _ = h.Write(a[:])
-	_, _ = h.WriteString(userAgent)
-	return h.Sum64() | 1
-}
-
 // policyHash is what the policies source and uri go by. It is the same on every
 // proxy, so that they agree.
 func (st *site) policyHash(c *Client, path string) uint64 {
 	switch st.hash {
 	case balancer.Source:
 		a := c.Addr.As16()
-		return xxhash.Sum64(a[:]) | 1
+		return balancer.Hash(a[:])
 	case balancer.URI:
-		return xxhash.Sum64String(path) | 1
+		return balancer.Hash([]byte(path))
 	}
 	return 0
 }

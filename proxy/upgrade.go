@@ -58,7 +58,7 @@ func (x *exchange) tunnel(a *incoming) error {
 	x.rec.Status = http.StatusSwitchingProtocols
 	t := &tunnel{client: client, instance: a.conn.raw}
 	if !x.s.tunnels.add(t) {
-		x.done(balancer.Refused, nil)
+		x.done(balancer.Refused, nil, false)
 		return nil
 	}
 	defer x.s.tunnels.remove(t)
@@ -71,14 +71,38 @@ func (x *exchange) tunnel(a *incoming) error {
 	early = append(append([]byte(nil), early...), x.ci.guard.takeRaw()...)
 	_ = client.SetWriteDeadline(time.Now().Add(x.s.o.Conf.Timeouts.Body.Std()))
 	if _, err := client.Write(x.switchHead(a)); err != nil {
-		x.done(balancer.ClientAborted, errClientGone)
+		x.done(balancer.ClientAborted, errClientGone, false)
 		return nil
 	}
+	defer x.keep()()
 	up, down := relay(client, a.conn, early, x.s.o.Conf.Timeouts.Tunnel.Std())
 	x.bytes = down
 	x.ci.front.bytesIn.Add(uint64(up))
-	x.done(balancer.Answered, nil)
+	x.done(balancer.Answered, nil, false)
 	return nil
+}
+
+// keep notes every minute that the session is in use: visitors on a stream send no
+// cookie that could tell. The function that it returns ends that.
+func (x *exchange) keep() (stop func()) {
+	t := time.NewTicker(time.Minute)
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case now := <-t.C:
+				x.site.siteState.pool.Keep(&x.choice, now.UnixMilli())
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() {
+		t.Stop()
+		close(end)
+		<-ended
+	}
 }
 
 // switchHead is the 101 for the client.
