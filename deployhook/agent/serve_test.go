@@ -1,0 +1,277 @@
+package agent_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// site runs the test's server as site shop and returns its instance.
+func (c *cluster) site(s catalog.Settings) catalog.InstanceReport {
+	c.t.Helper()
+	rel := c.serverRelease("1")
+	c.want(current("shop", rel, s))
+	return c.awaitHealthy(rel)
+}
+
+// TestRelay: what an instance can do over HTTP/1.1, a proxy gets unchanged.
+func TestRelay(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	inst := c.site(runSettings())
+	client := c.via(a.Addr(), inst.ID+".instance")
+
+	t.Run("fields", func(t *testing.T) {
+		req, err := http.NewRequest(http.MethodGet, "https://shop.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", "192.0.2.7")
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if h := res.Header; h.Get("X-Host") != "shop.example" || h.Get("X-Forwarded") != "192.0.2.7" {
+			t.Errorf("the instance saw host %q, forwarded for %q", h.Get("X-Host"), h.Get("X-Forwarded"))
+		}
+	})
+	t.Run("stream", func(t *testing.T) {
+		res, err := client.Get("https://shop.example/stream")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		lines := bufio.NewScanner(res.Body)
+		var at []time.Time
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "data:") {
+				at = append(at, time.Now())
+			}
+		}
+		if len(at) != 3 || at[2].Sub(at[0]) < 50*time.Millisecond {
+			t.Errorf("%d events came, as one piece: %v", len(at), at)
+		}
+	})
+	t.Run("trailer", func(t *testing.T) {
+		res, err := client.Get("https://shop.example/trailer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if _, err := io.Copy(io.Discard, res.Body); err != nil {
+			t.Fatal(err)
+		}
+		if res.Trailer.Get("X-Sum") != "4" {
+			t.Errorf("trailer is %v", res.Trailer)
+		}
+	})
+	t.Run("large body", func(t *testing.T) {
+		const size = 32 << 20
+		res, err := client.Post("https://shop.example/echo", "application/octet-stream", io.LimitReader(zeros{}, size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if n, err := io.Copy(io.Discard, res.Body); n != size || err != nil {
+			t.Errorf("%d bytes came back: %v", n, err)
+		}
+	})
+	t.Run("upgrade", func(t *testing.T) {
+		conn := c.dial(t, a.Addr().String(), "proxy1", inst.ID+".instance")
+		fmt.Fprint(conn, "GET /upgrade HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		r := bufio.NewReader(conn)
+		res, err := http.ReadResponse(r, nil)
+		if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("answer %v, %v", res, err)
+		}
+		for i := range 3 {
+			fmt.Fprintf(conn, "%d\n", i)
+			if line, err := r.ReadString('\n'); line != fmt.Sprintf("echo %d\n", i) {
+				t.Fatalf("%q came back: %v", line, err)
+			}
+		}
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// dial makes one connection as a member.
+func (c *cluster) dial(t *testing.T, addr, member, name string) *tls.Conn {
+	t.Helper()
+	config := c.ca.client(t, member)
+	config.ServerName = name
+	conn, err := tls.Dial("tcp", addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(waitTime))
+	return conn
+}
+
+// refused reports whether a member gets nothing under a server name: no handshake,
+// or a connection that is closed before any answer.
+func (c *cluster) refused(t *testing.T, addr, member, name, path string) bool {
+	t.Helper()
+	config := c.ca.client(t, member)
+	config.ServerName = name
+	conn, err := tls.Dial("tcp", addr, config)
+	if err != nil {
+		return true
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(waitTime))
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: shop.example\r\n\r\n", path)
+	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	return err != nil
+}
+
+// TestDoors: who gets in where. Instances and logs are for proxies, objects for
+// every member, nothing for anybody else; a revoked proxy is cut at once, also on
+// connections that are open (M9).
+func TestDoors(t *testing.T) {
+	c := newCluster(t)
+	o := c.options(t.TempDir())
+	var revoked atomic.Bool
+	o.Identify = identify(func(name string) bool { return name == "proxy2" && revoked.Load() })
+	a := c.start(o)
+	inst := c.site(runSettings())
+	addr := a.Addr().String()
+	object := "/v1/objects/" + inst.Release
+	for _, tt := range []struct {
+		member, name, path string
+		in                 bool
+	}{
+		{"proxy1", inst.ID + ".instance", "/", true},
+		{"proxy1", "agent", "/v1/healthz", true},
+		{"proxy1", "agent", "/v1/logs/shop", true},
+		{"proxy1", "objects", object, true},
+		{"app2", "objects", object, true},
+		{"app2", "agent", "/v1/logs/shop", false},
+		{"app2", inst.ID + ".instance", "/", false},
+		{"proxy1", strings.Repeat("a", 26) + ".instance", "/", false},
+		{"proxy1", "shop.instance", "/", false},
+	} {
+		if got := !c.refused(t, addr, tt.member, tt.name, tt.path); got != tt.in {
+			t.Errorf("%s at %s: let in: %v, want %v", tt.member, tt.name, got, tt.in)
+		}
+	}
+	stranger := newAuthority(t).client(t, "proxy1")
+	stranger.InsecureSkipVerify, stranger.ServerName = true, inst.ID+".instance"
+	if conn, err := tls.Dial("tcp", addr, stranger); err == nil {
+		_ = conn.SetDeadline(time.Now().Add(waitTime))
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("M2: a stranger was let in")
+		}
+		_ = conn.Close()
+	}
+	conn := c.dial(t, addr, "proxy2", inst.ID+".instance")
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+	r := bufio.NewReader(conn)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	revoked.Store(true)
+	c.update(func(*catalog.Wanted) {})
+	if _, err := r.ReadByte(); err == nil {
+		t.Error("M9: the open connection of a revoked proxy still talks")
+	}
+	if !c.refused(t, addr, "proxy2", inst.ID+".instance", "/") {
+		t.Error("M9: a revoked proxy was let in")
+	}
+}
+
+// TestGone: when an instance ends, its connections end with it.
+func TestGone(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	inst := c.site(runSettings())
+	idle := c.dial(t, a.Addr().String(), "proxy1", inst.ID+".instance")
+	fmt.Fprint(idle, "GET /upgrade HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	r := bufio.NewReader(idle)
+	if _, err := http.ReadResponse(r, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = c.via(a.Addr(), inst.ID+".instance").Get("https://shop.example/exit?code=1")
+	if _, err := r.ReadByte(); err == nil {
+		t.Error("the connection outlives the process")
+	}
+	eventually(t, "the name is refused", func() bool {
+		return c.refused(t, a.Addr().String(), "proxy1", inst.ID+".instance", "/")
+	})
+}
+
+// TestLogs: the end of a log, and what is written from then on.
+func TestLogs(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	inst := c.site(runSettings())
+	logs := c.via(a.Addr(), "agent")
+	if got := get(t, logs, "/v1/logs/shop?lines=5"); got != "starting "+inst.ID+"\n" {
+		t.Errorf("log is %q", got)
+	}
+	for path, want := range map[string]int{
+		"/v1/logs/other": http.StatusNotFound, "/v1/logs/shop?lines=x": http.StatusBadRequest,
+		"/v1/logs/..%2f..": http.StatusBadRequest, "/v1/logs/shop?instance=..%2f..%2fx": http.StatusBadRequest,
+	} {
+		if code, body := getCode(t, logs, path); code != want {
+			t.Errorf("GET %s: %d %s, want %d", path, code, body, want)
+		}
+	}
+	res, err := logs.Get("https://agent/v1/logs/shop?lines=0&follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	get(t, c.via(a.Addr(), inst.ID+".instance"), "/log?bytes=0")
+	if line, err := bufio.NewReader(res.Body).ReadString('\n'); line != "last line\n" {
+		t.Errorf("%q came: %v", line, err)
+	}
+}
+
+// TestObjectsFromMembers: a member that has a release gives it to another one
+// (no proxy has it any more).
+func TestObjectsFromMembers(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	inst := c.site(runSettings())
+	other := newCluster(t) // its proxy has no objects
+	other.ca = c.ca
+	o := other.options(t.TempDir())
+	o.Name = "app2"
+	o.ServerTLS = c.ca.server(t, "app2")
+	o.ClientTLS = func(role catalog.Role, _ string) *tls.Config {
+		config := c.ca.client(t, "app2")
+		if role == catalog.RoleProxy {
+			config.InsecureSkipVerify = true // that proxy has another authority
+		}
+		return config
+	}
+	other.srv.TLS.ClientAuth = tls.RequestClientCert
+	other.start(o)
+	other.update(func(w *catalog.Wanted) {
+		w.Servers = []catalog.Peer{{Name: "app1", Addr: a.Addr().String()}}
+		w.Releases = []catalog.WantedRelease{current("shop", inst.Release, runSettings())}
+	})
+	if got := other.awaitHealthy(inst.Release); got.Member != "app2" {
+		t.Errorf("report is %+v", got)
+	}
+}
