@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -168,16 +169,21 @@ func SetProgress(tx *Tx, id string, members map[string]MemberProgress) (Deploy, 
 	if d.State != DeployRunning {
 		return Deploy{}, fmt.Errorf("%w: deploy %s has %s already", ErrConflict, id, d.State)
 	}
-	d.Members = map[string]MemberProgress{}
-	for name, p := range members {
-		d.Members[name] = p.bounded(len(members))
+	// Characters that JSON escapes take up to six times their size, so the room is
+	// found by trying.
+	for room := maxRecord / 2 / max(len(members), 1); ; room /= 3 {
+		d.Members = map[string]MemberProgress{}
+		for name, p := range members {
+			d.Members[name] = p.bounded(room)
+		}
+		if data, err := json.Marshal(d); err != nil || len(data) <= maxRecord || room == 0 {
+			return d, tx.PutDeploy(d)
+		}
 	}
-	return d, tx.PutDeploy(d)
 }
 
-// bounded cuts the texts of a progress so that those of n members fit a record.
-func (p MemberProgress) bounded(n int) MemberProgress {
-	room := maxRecord / 2 / max(n, 1)
+// bounded cuts the texts of a progress to about room bytes.
+func (p MemberProgress) bounded(room int) MemberProgress {
 	p.Detail = trim(p.Detail, min(1000, room/4))
 	if p.Probe != nil {
 		probe := *p.Probe

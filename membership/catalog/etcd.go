@@ -62,9 +62,9 @@ type store struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 
-	broken    chan struct{} // closed by the first fault
-	fault     atomic.Pointer[string]
-	faultOnce sync.Once
+	broken context.Context // ends with the first fault
+	brake  context.CancelFunc
+	fault  atomic.Pointer[string]
 
 	sessionMu sync.Mutex
 	session   *concurrency.Session // of the locks; nil until the first
@@ -104,7 +104,8 @@ func openStore(o Options) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
 	}
-	s := &store{logger: o.Logger, lock: lock, broken: make(chan struct{}), held: map[string]*held{}}
+	s := &store{logger: o.Logger, lock: lock, held: map[string]*held{}}
+	s.broken, s.brake = context.WithCancel(context.Background())
 	if err := s.start(o); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -221,10 +222,9 @@ func faultText(message string, fields []zapcore.Field) string {
 
 // fail marks the store as broken, for good.
 func (s *store) fail(why string) {
-	s.faultOnce.Do(func() {
-		s.fault.Store(&why)
-		close(s.broken)
-	})
+	if s.fault.CompareAndSwap(nil, &why) {
+		s.brake()
+	}
 }
 
 // err returns the fault that broke the store, or nil.
@@ -243,15 +243,7 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
 	defer cancel()
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() {
-		select {
-		case <-s.broken:
-			cancel()
-		case <-stop:
-		}
-	}()
+	defer context.AfterFunc(s.broken, cancel)()
 	err := op(ctx)
 	if err == nil {
 		return nil
@@ -269,7 +261,7 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 func (s *store) ready(ctx context.Context) {
 	select {
 	case <-s.etcd.Server.ReadyNotify():
-	case <-s.broken:
+	case <-s.broken.Done():
 	case <-ctx.Done():
 	}
 }
@@ -450,6 +442,7 @@ func (s *store) lockSession(ctx context.Context) (*concurrency.Session, error) {
 // close stops the server and gives the directory back. It may be called twice.
 func (s *store) close() error {
 	s.closeOnce.Do(func() {
+		defer s.brake()
 		s.sessionMu.Lock()
 		if s.session != nil && s.err() == nil {
 			_ = s.session.Close()
