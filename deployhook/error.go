@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"portico/conf"
 	"portico/deployhook/archive"
@@ -78,6 +79,15 @@ func writeError(w http.ResponseWriter, err error) {
 		w.Header().Set("Retry-After", "5")
 	}
 	writeJSON(w, e.Status, map[string]body{"error": {e.Code, e.Message, e.Hint}})
+}
+
+// answerTime is how long an answer may take to leave.
+const answerTime = 30 * time.Second
+
+// untimed replaces the server's deadline for the answer by one that fits a
+// request that may take this long.
+func untimed(w http.ResponseWriter, d time.Duration) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d)) // a writer without deadlines has none in the way
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"portico/membership/catalog"
 )
@@ -130,12 +133,50 @@ func (l *lineWriter) line(member, text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed == nil {
-		_, l.failed = fmt.Fprintf(l.w, "%s | %s\n", member, text)
+		_, l.failed = fmt.Fprintf(l.w, "%s | %s\n", member, harmless(text))
 	}
 	if f, ok := l.w.(http.Flusher); ok && l.failed == nil {
 		f.Flush()
 	}
 	return l.failed == nil
+}
+
+// harmless takes what could steer a terminal or forge a line out of a site's own
+// words. Colours stay: ESC [ numbers m.
+func harmless(text string) string {
+	if !strings.ContainsFunc(text, steers) {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		if n := colour(text[i:]); n > 0 {
+			b.WriteString(text[i : i+n])
+			i += n
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(text[i:])
+		if steers(r) {
+			r = utf8.RuneError
+		}
+		b.WriteRune(r)
+		i += n
+	}
+	return b.String()
+}
+
+func steers(r rune) bool { return r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
+// colour returns the length of the colour sequence that s begins with, or 0.
+func colour(s string) int {
+	rest, ok := strings.CutPrefix(s, "\x1b[")
+	if !ok {
+		return 0
+	}
+	rest = strings.TrimLeft(rest, "0123456789;")
+	if !strings.HasPrefix(rest, "m") {
+		return 0
+	}
+	return len(s) - len(rest) + 1
 }
 
 func (l *lineWriter) err() error {

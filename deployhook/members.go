@@ -16,6 +16,8 @@ const (
 	// maxWait bounds a long poll, below the minute after which routers between
 	// machines forget a silent connection.
 	maxWait = 45 * time.Second
+	// doubtEvery is how long a poll of a doubted member stays open.
+	doubtEvery = 4 * time.Second
 	// maxReport bounds a report: a thousand instances with log tails.
 	maxReport = 8 << 20
 	// maxInstances bounds what one member may name in a report.
@@ -80,7 +82,9 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 		writeError(w, err)
 		return
 	}
-	defer d.presence.enter(m.Name, time.Now())()
+	untimed(w, wait+answerTime)
+	begun := time.Now()
+	defer d.presence.enter(m.Name, begun)()
 	d.wake() // somebody who was away may be back
 	ctx, done := d.during(r.Context())
 	defer done()
@@ -88,6 +92,10 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 	defer cancel()
 	changed, unsubscribe := d.o.Catalog.Subscribe()
 	defer unsubscribe()
+	// Where gossip doubts a member, an open connection is no proof that it
+	// lives: it is made to come again soon.
+	doubt := time.NewTicker(doubtEvery)
+	defer doubt.Stop()
 	for {
 		wanted := Wanted(d.o.Catalog.View(), m.Name)
 		sum := wantedSum(wanted)
@@ -101,6 +109,10 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 		}
 		select {
 		case <-changed:
+		case <-doubt.C:
+			if d.o.Alive != nil && !d.o.Alive(m.Name) && time.Since(begun) >= doubtEvery {
+				cancel()
+			}
 		case <-ctx.Done():
 		}
 	}
@@ -131,6 +143,7 @@ type ReportAnswer struct {
 func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog.Member) {
 	defer d.presence.enter(m.Name, time.Now())()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
+	untimed(w, reportTimeout+writeDeadline+answerTime)
 	var report catalog.Report
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
 		writeError(w, refusal(http.StatusBadRequest, "invalid", "", "read report: %v", err))

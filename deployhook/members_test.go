@@ -181,7 +181,7 @@ func TestLogsOfAllServers(t *testing.T) {
 	agents := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Header.Get("Server") {
 		case "web1":
-			fmt.Fprintf(w, "%s %s\nsecond\x1b[2J\n%s\n", r.URL.Path, r.URL.RawQuery, strings.Repeat("long ", 40_000))
+			fmt.Fprintf(w, "%s %s\n\x1b[31mred\x1b[0m\x1b[2J\rweb9 | forged\tök\n%s\n", r.URL.Path, r.URL.RawQuery, strings.Repeat("long ", 40_000))
 		case "web2":
 			http.NotFound(w, r)
 		default:
@@ -204,7 +204,7 @@ func TestLogsOfAllServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	for _, want := range []string{"web1 | /v1/logs/shop follow=1&lines=5", "web3 | portico: its log cannot be read: it answers 500 Internal Server Error"} {
+	for _, want := range []string{"web1 | /v1/logs/shop follow=1&lines=5", "web1 | \x1b[31mred\x1b[0m\ufffd[2J\ufffdweb9 | forged\tök", "web3 | portico: its log cannot be read: it answers 500 Internal Server Error"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the log lacks %q: %.300q", want, lines)
 		}

@@ -38,22 +38,20 @@ func (p *presence) enter(member string, now time.Time) (leave func()) {
 	}
 }
 
-// away reports whether a member has been silent for too long; hint is gossip's
-// opinion, which counts for half: it shortens the wait and never decides alone.
+// away reports whether a member has been silent for too long. hint is gossip's
+// opinion: while it is good, an open request proves presence; while it is not,
+// only a fresh one does.
 func (p *presence) away(member string, now time.Time, hint bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	patience := awayAfter
-	if !hint {
-		patience /= 2
-	} else if p.open[member] > 0 {
+	if hint && p.open[member] > 0 {
 		return false
 	}
 	last := p.seen[member]
 	if last.Before(p.since) {
 		last = p.since
 	}
-	return now.Sub(last) > patience
+	return now.Sub(last) > awayAfter
 }
 
 // forget drops members that are not in the catalog any more.

@@ -53,7 +53,11 @@ type ArchiveAnswer struct {
 // 1 for as long as it takes), dry_run.
 func (d *Deployer) Archive() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The body's own pace bounds the upload, see pace; unpacking and a
+		// wait have their bounds too.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		status, answer, err := d.serveArchive(w, r)
+		untimed(w, answerTime)
 		if err != nil {
 			if AsError(err).Status >= 500 {
 				d.logger.Error("upload not taken", "site", r.PathValue("site"), "error", err)

@@ -156,7 +156,7 @@ func TestOpenRemovesTemporaryFiles(t *testing.T) {
 	s := open(t)
 	digest := put(t, s, "kept")
 	b := s.NewBatch()
-	if _, _, err := b.Add(strings.NewReader("lost with the process")); err != nil {
+	if _, _, err := b.Add(strings.NewReader(strings.Repeat("lost with the process", 100_000))); err != nil {
 		t.Fatal(err)
 	}
 	if len(leftovers(t, s)) != 1 {
