@@ -535,6 +535,9 @@ func (x *exchange) pass(a *incoming) (err error) {
 		x.done(balancer.Answered, nil, false)
 		return nil
 	}
+	if !a.buffered() {
+		_ = x.rc.Flush() // the body may be long in coming; an event stream is open already
+	}
 	bp := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(bp)
 	for {

@@ -136,6 +136,10 @@ type siteState struct {
 	limiter limiter
 	running atomic.Int64 // requests
 
+	// What the pool was last updated with. Guarded by Server.updates.
+	specs  []balancer.Spec
+	config balancer.Config
+
 	set      *metrics.Set
 	requests [6]*metrics.Counter
 	duration *metrics.PrometheusHistogram

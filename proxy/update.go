@@ -212,19 +212,24 @@ func (s *Server) newOrigin(addr string, cfg *tls.Config) *origin {
 func (s *Server) poolLocked(w *wanted, now int64) error {
 	c := w.site.pool
 	c.Zone = s.o.Zone
-	pool := s.bal.Pool(w.site.name)
-	if pool == nil {
-		var err error
-		if pool, err = s.bal.NewPool(w.site.name, w.specs, c, now); err != nil {
+	st := w.site.siteState
+	if prev := s.table.Load().sites[w.site.name]; prev != nil {
+		st = prev.siteState
+	}
+	if st == nil {
+		pool, err := s.bal.NewPool(w.site.name, w.specs, c, now)
+		if err != nil {
 			return err
 		}
-	} else if err := pool.Update(w.specs, c, now); err != nil {
-		return err
+		st = newSiteState(w.site.name, pool)
+	} else if !slices.Equal(st.specs, w.specs) || st.config != c {
+		if err := st.pool.Update(w.specs, c, now); err != nil {
+			return err
+		}
 	}
-	if prev := s.table.Load().sites[w.site.name]; prev != nil {
-		w.site.siteState = prev.siteState
-	} else if w.site.siteState == nil {
-		w.site.siteState = newSiteState(w.site.name, pool)
+	st.specs, st.config = w.specs, c
+	if w.site.siteState == nil {
+		w.site.siteState = st
 	}
 	return nil
 }

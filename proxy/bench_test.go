@@ -1,0 +1,71 @@
+package proxy_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+
+	"portico/proxy"
+)
+
+// BenchmarkUpdate is a change of the catalog with 1,000 sites of 4 instances each.
+func BenchmarkUpdate(b *testing.B) {
+	s, err := proxy.New(options())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Shutdown(b.Context()) }()
+	v := manySites(1000)
+	s.Update(v)
+	for b.Loop() {
+		next := *v
+		next.Revision++
+		v = &next
+		s.Update(v)
+	}
+}
+
+// BenchmarkFirstUpdate is what a start with 1,000 sites costs.
+func BenchmarkFirstUpdate(b *testing.B) {
+	v := manySites(1000)
+	for b.Loop() {
+		s, err := proxy.New(options())
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Update(v)
+		b.StopTimer()
+		_ = s.Shutdown(b.Context())
+		b.StartTimer()
+	}
+}
+
+// BenchmarkRequest is a whole sticky request over one connection, both ends included.
+func BenchmarkRequest(b *testing.B) {
+	addr := rawOrigin(b, serveRaw(func(*http.Request) string {
+		return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	}))
+	f := start(b, options(), site(addr))
+	resp, _ := get(b, f.client(), "http://shop.test/")
+	c, err := net.Dial("tcp", f.http)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	br := bufio.NewReader(c)
+	request := fmt.Sprintf("GET / HTTP/1.1\r\nHost: shop.test\r\nCookie: %.69s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", sticky(resp))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := io.WriteString(c, request); err != nil {
+			b.Fatal(err)
+		}
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+}

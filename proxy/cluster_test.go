@@ -1,0 +1,382 @@
+package proxy_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"portico/internal/units"
+	"portico/membership/catalog"
+	"portico/proxy"
+)
+
+// agent is the application server's side as far as the proxy sees it: a mutual
+// TLS listener that leads "INSTANCE.instance" to an address.
+type agent struct {
+	addr string
+	l    net.Listener
+	mu   sync.Mutex
+	to   map[string]string
+	open map[net.Conn]bool
+	wg   sync.WaitGroup
+}
+
+func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
+	t.Helper()
+	a := &agent{to: map[string]string{}, open: map[net.Conn]bool{}}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS13,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.l, a.addr = l, l.Addr().String()
+	a.wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			a.wg.Go(func() { a.serve(c.(*tls.Conn)) })
+		}
+	})
+	t.Cleanup(func() { a.kill(); a.wg.Wait() })
+	return a
+}
+
+func (a *agent) serve(c *tls.Conn) {
+	defer c.Close()
+	if c.Handshake() != nil {
+		return
+	}
+	a.mu.Lock()
+	to := a.to[strings.TrimSuffix(c.ConnectionState().ServerName, ".instance")]
+	a.open[c] = true
+	a.mu.Unlock()
+	up, err := net.Dial("tcp", to)
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(up, c)
+		_ = up.(*net.TCPConn).CloseWrite()
+	}()
+	_, _ = io.Copy(c, up)
+	_ = c.Close()
+	<-done
+}
+
+func (a *agent) route(id, addr string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.to[id] = addr
+}
+
+// kill ends the agent and all that goes through it.
+func (a *agent) kill() {
+	_ = a.l.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.open {
+		_ = c.Close()
+	}
+}
+
+// world is a cluster in the making: a view and what it takes to change it.
+type world struct {
+	t testing.TB
+	f *front
+	v catalog.View
+}
+
+// update publishes the view after a change, as the catalog would: copied, and
+// only the changed records anew.
+func (w *world) update(change func(v *catalog.View)) {
+	v := w.v
+	v.Sites, v.Members, v.Instances = maps.Clone(v.Sites), maps.Clone(v.Members), maps.Clone(v.Instances)
+	v.Revision++
+	change(&v)
+	w.v = v
+	w.f.Update(&v)
+}
+
+func (w *world) rotation(id string, want bool) {
+	w.t.Helper()
+	w.f.eventually(fmt.Sprintf("in rotation of %s: %v", id, want), func() bool { return w.f.InRotation(id) == want })
+}
+
+func newWorld(t testing.TB, members ...string) (*world, map[string]*agent) {
+	cert, pool := certificate(t, "member.test")
+	o := options()
+	o.AgentTLS = func(member string) *tls.Config {
+		return &tls.Config{
+			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13,
+			InsecureSkipVerify: true, // the name is that of the instance; the chain is checked below
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: pool})
+				return err
+			},
+		}
+	}
+	w := &world{t: t, f: start(t, o)}
+	w.v = catalog.View{Sites: map[string]*catalog.Site{}, Members: map[string]*catalog.Member{}, Instances: map[string]*catalog.Instance{}, Releases: map[string]map[string]*catalog.Release{}}
+	agents := map[string]*agent{}
+	for _, m := range members {
+		agents[m] = newAgent(t, cert, pool)
+		w.v.Members[m] = &catalog.Member{Name: m, Role: catalog.RoleServer, Admission: catalog.Accepted, Addr: agents[m].addr}
+	}
+	return w, agents
+}
+
+func shop(release string) *catalog.Site {
+	return &catalog.Site{Name: "shop", Release: release, Manifest: catalog.Settings{
+		Hosts: []string{"shop.test"}, Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond)},
+	}}
+}
+
+func instance(id, member, release string) *catalog.Instance {
+	return &catalog.Instance{ID: id, Site: "shop", Member: member, Release: release, State: catalog.InstanceHealthy}
+}
+
+// TestDeployThroughAgents walks a deploy as the proxy sees it: old instances
+// serve, candidates are checked and get nobody, the switch sends new visitors to
+// the new release and leaves old ones where they are, until their instance goes.
+func TestDeployThroughAgents(t *testing.T) {
+	w, agents := newWorld(t, "m1", "m2")
+	apps := map[string]*app{}
+	for _, id := range []string{"old1", "old2", "new1", "new2"} {
+		apps[id] = newApp(t, id)
+		agents["m"+id[3:]].route(id, apps[id].addr)
+	}
+	w.update(func(v *catalog.View) {
+		v.Sites["shop"] = shop("r1")
+		v.Instances["old1"], v.Instances["old2"] = instance("old1", "m1", "r1"), instance("old2", "m2", "r1")
+	})
+	w.rotation("old1", true)
+	w.rotation("old2", true)
+	old := visitor(t, w.f)
+	_, first := get(t, old, "http://shop.test/")
+	home, _, _ := strings.Cut(first, " ")
+
+	w.update(func(v *catalog.View) {
+		s := *v.Sites["shop"]
+		s.Candidate = "r2"
+		v.Sites["shop"] = &s
+		v.Instances["new1"], v.Instances["new2"] = instance("new1", "m1", "r2"), instance("new2", "m2", "r2")
+	})
+	w.rotation("new1", true)
+	w.rotation("new2", true)
+	for range 10 {
+		if _, body := get(t, visitor(t, w.f), "http://shop.test/"); !strings.HasPrefix(body, "old") {
+			t.Errorf("a candidate got a visitor: %q", body)
+		}
+	}
+	w.update(func(v *catalog.View) {
+		s := *v.Sites["shop"]
+		s.Release, s.Candidate = "r2", ""
+		s.Retiring = []catalog.Retiring{{Release: "r1", Deadline: time.Now().Add(time.Hour)}}
+		v.Sites["shop"] = &s
+	})
+	for range 10 {
+		if _, body := get(t, visitor(t, w.f), "http://shop.test/", "User-Agent", fmt.Sprint(time.Now())); !strings.HasPrefix(body, "new") {
+			t.Errorf("after the switch a new visitor got %q", body)
+		}
+		if _, body := get(t, old, "http://shop.test/"); !strings.HasPrefix(body, home) {
+			t.Errorf("an old visitor of %s got %q", home, body)
+		}
+	}
+	if sessions, _ := w.f.Load(home); sessions < 1 {
+		t.Errorf("%d sessions counted on %s", sessions, home)
+	}
+	if w.f.InRotation(home) {
+		t.Errorf("%s is still in rotation", home)
+	}
+	w.update(func(v *catalog.View) {
+		s := *v.Sites["shop"]
+		s.Retiring = nil
+		v.Sites["shop"] = &s
+		delete(v.Instances, "old1")
+		delete(v.Instances, "old2")
+	})
+	_, body := get(t, old, "http://shop.test/")
+	if !strings.HasPrefix(body, "new") {
+		t.Errorf("after the end of its instance the visitor got %q", body)
+	}
+	if n := apps["new1"].lost.Load() + apps["new2"].lost.Load(); n != 1 {
+		t.Errorf("%d requests told of a lost session, want 1", n)
+	}
+	moved, _, _ := strings.Cut(body, " ")
+	if _, body := get(t, old, "http://shop.test/"); !strings.HasPrefix(body, moved) {
+		t.Errorf("the visitor moved again, to %q", body)
+	}
+	if n := apps["new1"].lost.Load() + apps["new2"].lost.Load(); n != 1 {
+		t.Errorf("the loss was told %d times", n)
+	}
+}
+
+// TestMembers: drain keeps visitors, maintenance moves them, a process that exited
+// takes nothing at once, and a revoked member is cut, also where it is in use.
+func TestMembers(t *testing.T) {
+	w, agents := newWorld(t, "m1", "m2")
+	a, b := newApp(t, "a"), newApp(t, "b")
+	agents["m1"].route("one", a.addr)
+	agents["m2"].route("two", b.addr)
+	w.update(func(v *catalog.View) {
+		v.Sites["shop"] = shop("r1")
+		v.Instances["one"] = instance("one", "m1", "r1")
+	})
+	w.rotation("one", true)
+	v := visitor(t, w.f)
+	_, _ = get(t, v, "http://shop.test/")
+	set := func(member string, change func(*catalog.Member)) {
+		w.update(func(v *catalog.View) {
+			m := *v.Members[member]
+			change(&m)
+			v.Members[member] = &m
+		})
+	}
+	w.update(func(v *catalog.View) { v.Instances["two"] = instance("two", "m2", "r1") })
+	w.rotation("two", true)
+	set("m1", func(m *catalog.Member) { m.Admin = catalog.AdminDrain })
+	if _, body := get(t, v, "http://shop.test/"); body != "a 2" {
+		t.Errorf("in drain, the visitor got %q", body)
+	}
+	if _, body := get(t, visitor(t, w.f), "http://shop.test/", "User-Agent", "new"); body != "b 1" {
+		t.Errorf("in drain, a new visitor got %q", body)
+	}
+	set("m1", func(m *catalog.Member) { m.Admin = catalog.AdminMaint })
+	if _, body := get(t, v, "http://shop.test/"); body != "b 1" {
+		t.Errorf("in maintenance, the visitor got %q", body)
+	}
+	set("m1", func(m *catalog.Member) { m.Admin = catalog.AdminReady })
+	if _, body := get(t, v, "http://shop.test/"); body != "b 2" {
+		t.Errorf("after maintenance, the visitor went back: %q", body)
+	}
+	w.update(func(v *catalog.View) {
+		in := *v.Instances["two"]
+		in.State = catalog.InstanceExited
+		v.Instances["two"] = &in
+	})
+	if w.f.InRotation("two") {
+		t.Error("an instance whose process exited is in rotation")
+	}
+	if _, body := get(t, v, "http://shop.test/"); !strings.HasPrefix(body, "a ") {
+		t.Errorf("after the exit, the visitor got %q", body)
+	}
+	// A request runs at m1 while it is revoked.
+	slow := make(chan struct{})
+	addr, _ := origin(t, func(rw http.ResponseWriter, r *http.Request) {
+		if r.UserAgent() != "portico-check" {
+			rw.(http.Flusher).Flush()
+			<-slow
+		}
+	})
+	defer close(slow)
+	agents["m1"].route("three", addr)
+	w.update(func(v *catalog.View) {
+		v.Instances = map[string]*catalog.Instance{"three": instance("three", "m1", "r1")}
+	})
+	w.rotation("three", true)
+	resp, err := w.f.client().Get("http://shop.test/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	set("m1", func(m *catalog.Member) { m.Admission = catalog.Revoked })
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("an answer from a revoked member came to its end")
+	}
+	if resp, _ := get(t, w.f.client(), "http://shop.test/"); resp.StatusCode != 503 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
+// TestAgentDies: an agent that is gone takes its visitors' instance with it; the
+// idempotent ones notice nothing but the move.
+func TestAgentDies(t *testing.T) {
+	w, agents := newWorld(t, "m1", "m2")
+	a, b := newApp(t, "a"), newApp(t, "b")
+	agents["m1"].route("one", a.addr)
+	agents["m2"].route("two", b.addr)
+	w.update(func(v *catalog.View) {
+		v.Sites["shop"] = shop("r1")
+		v.Instances["one"], v.Instances["two"] = instance("one", "m1", "r1"), instance("two", "m2", "r1")
+	})
+	w.rotation("one", true)
+	w.rotation("two", true)
+	var at []*http.Client
+	for i := range 20 {
+		v := visitor(t, w.f)
+		if _, body := get(t, v, "http://shop.test/", "User-Agent", fmt.Sprint(i)); strings.HasPrefix(body, "a") {
+			at = append(at, v)
+		}
+	}
+	if len(at) == 0 {
+		t.Fatal("nobody is on the first instance")
+	}
+	agents["m1"].kill()
+	w.f.CheckNow("m1")
+	for _, v := range at {
+		if resp, body := get(t, v, "http://shop.test/"); resp.StatusCode != 200 || !strings.HasPrefix(body, "b") {
+			t.Errorf("got %d %q", resp.StatusCode, body)
+		}
+	}
+	w.rotation("one", false)
+	if n := int(b.lost.Load()); n != len(at) {
+		t.Errorf("%d visitors were told, want %d", n, len(at))
+	}
+	snap := w.f.Snapshot()
+	if len(snap.Pools) != 1 || snap.Pools[0].Lost["network"]+snap.Pools[0].Lost["member-failed"] != uint64(len(at)) {
+		t.Errorf("losses counted: %v", snap.Pools[0].Lost)
+	}
+}
+
+// TestUpdateManySites is the table's price: 1,000 sites with 4 instances each.
+func TestUpdateManySites(t *testing.T) {
+	o := options()
+	s, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Shutdown(t.Context()) }()
+	v := manySites(1000)
+	began := time.Now()
+	s.Update(v)
+	first := time.Since(began)
+	began = time.Now()
+	v2 := *v
+	v2.Revision++
+	s.Update(&v2)
+	t.Logf("first %v, again %v", first, time.Since(began))
+	if first > 5*time.Second {
+		t.Errorf("took %v", first)
+	}
+}
+
+func manySites(n int) *catalog.View {
+	v := &catalog.View{Revision: 1, Sites: map[string]*catalog.Site{}, Members: map[string]*catalog.Member{}, Instances: map[string]*catalog.Instance{}}
+	for i := range 4 {
+		name := fmt.Sprint("m", i)
+		v.Members[name] = &catalog.Member{Name: name, Admission: catalog.Accepted, Addr: "127.0.0.1:1"}
+	}
+	for i := range n {
+		name := fmt.Sprint("site", i)
+		v.Sites[name] = &catalog.Site{Name: name, Release: "r", Manifest: catalog.Settings{Hosts: []string{name + ".test", "www." + name + ".test"}}}
+		for k := range 4 {
+			id := fmt.Sprintf("%s-%d", name, k)
+			v.Instances[id] = &catalog.Instance{ID: id, Site: name, Release: "r", Member: fmt.Sprint("m", k), State: catalog.InstanceHealthy}
+		}
+	}
+	return v
+}

@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"strings"
+	"testing"
+
+	"portico/membership/catalog"
+)
+
+func compiled(t testing.TB, name, path string, hosts ...string) *site {
+	t.Helper()
+	st, err := compileSettings(name, catalog.Settings{Hosts: hosts, Path: path}.WithDefaults(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func testTable(t testing.TB) *table {
+	sites := map[string]*site{}
+	for _, s := range []*site{
+		compiled(t, "shop", "/", "shop.test", "www.shop.test"),
+		compiled(t, "admin", "/admin", "shop.test"),
+		compiled(t, "deep", "/admin/deep", "shop.test"),
+		compiled(t, "wild", "/", "*.shop.test"),
+		compiled(t, "wilder", "/", "*.a.shop.test"),
+		compiled(t, "part", "/only", "part.test"),
+		compiled(t, "idn", "/", "xn--bcher-kva.test"),
+		compiled(t, "six", "/", "[2001:db8::1]"),
+		compiled(t, "rest", "/"),
+	} {
+		sites[s.name] = s
+	}
+	return newTable(1, sites)
+}
+
+// TestRoute: lines H1 to H4.
+func TestRoute(t *testing.T) {
+	tab := testTable(t)
+	for _, tt := range []struct{ host, path, want string }{
+		{"shop.test", "/", "shop"},
+		{"SHOP.Test.:8080", "/x", "shop"},
+		{"shop.test", "/admin", "admin"},
+		{"shop.test", "/admin/x", "admin"},
+		{"shop.test", "/administrator", "shop"},
+		{"shop.test", "/admin/deep/er", "deep"},
+		{"shop.test", "/%61dmin/x", "admin"},
+		{"shop.test", "/x/../admin", "admin"},
+		{"shop.test", "/x/%2e%2E/admin", "admin"},
+		{"shop.test", "//admin", "admin"},
+		{"shop.test", "/./admin", "admin"},
+		{"shop.test", "/admin/..", "shop"},
+		{"shop.test", "/x%2fadmin", "shop"},
+		{"shop.test", "/..%2fadmin", "shop"},
+		{"shop.test", "/admin%2fdeep", "shop"},
+		{"shop.test", "/admin%252fdeep", "shop"},
+		{"any.shop.test", "/", "wild"},
+		{"a.b.shop.test", "/", "wild"},
+		{"x.a.shop.test", "/", "wilder"},
+		{"a.shop.test", "/", "wild"},
+		{"www.shop.test", "/", "shop"},
+		{"part.test", "/only/x", "part"},
+		{"part.test", "/", ""}, // the host decides; no other site answers for it
+		{"bücher.test", "/", "idn"},
+		{"BÜCHER.test", "/", "idn"},
+		{"[2001:DB8:0::1]:80", "/", "six"},
+		{"unknown.test", "/", "rest"},
+	} {
+		r, f := tab.route(tt.host, tt.path, false, "")
+		got := ""
+		if r.site != nil {
+			got = r.site.name
+		}
+		if got != tt.want || (f != nil) != (tt.want == "") {
+			t.Errorf("%s %s: got %q (%v), want %q", tt.host, tt.path, got, f, tt.want)
+		}
+	}
+	for _, host := range []string{"", "a b", "a/b", "a@b", "a:b", "a:1:2", "a..b", ".a", "[::1", "[::1]x", "[::1%25eth0]", "a:99999", "a\x00b", strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 130) + "b"} {
+		if _, f := tab.route(host, "/", false, ""); f == nil || f.status != 400 {
+			t.Errorf("host %q: %v, want 400", host, f)
+		}
+	}
+}
+
+func TestNormalizePath(t *testing.T) {
+	for raw, want := range map[string]string{
+		"/": "/", "/a": "/a", "/a/": "/a/", "/a/./b": "/a/b", "/a/../b": "/b", "/..": "/", "/../..": "/", "/a/..": "/", "/a/b/..": "/a/",
+		"//": "/", "/a//b": "/a/b", "/%41": "/A", "/%2F": "/%2F", "/%2f": "/%2F", "/%5c": "/%5C", "/%25": "/%25", "/%00": "/%00",
+		"/%2e%2e/a": "/a", "/a/%2e": "/a/", "/...": "/...", "/.a": "/.a", "/a%20b": "/a b",
+	} {
+		if got, ok := NormalizePath(raw); !ok || got != want {
+			t.Errorf("%s: got %q %v, want %q", raw, got, ok, want)
+		}
+	}
+	for _, raw := range []string{"", "a", "/%", "/%4", "/%zz", "*"} {
+		if got, ok := NormalizePath(raw); ok {
+			t.Errorf("%q: got %q, want a refusal", raw, got)
+		}
+	}
+}
+
+// FuzzNormalizePath: one normal form, reached in one step, without a dot segment
+// or an empty one, and always at or below the root.
+func FuzzNormalizePath(f *testing.F) {
+	for _, s := range []string{"/", "/a/../b", "/%2e%2e/x", "//x//", "/%252e", "/a%2fb/..", "/.", "/..%5c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		p, ok := NormalizePath(raw)
+		if !ok {
+			return
+		}
+		if p == "" || p[0] != '/' {
+			t.Fatalf("%q became %q", raw, p)
+		}
+		for i, seg := range strings.Split(p[1:], "/") {
+			if seg == "." || seg == ".." || seg == "" && i+1 < strings.Count(p, "/") {
+				t.Fatalf("%q became %q, with the segment %q", raw, p, seg)
+			}
+		}
+		again, ok := NormalizePath(encodePath(p))
+		if !ok || again != p {
+			t.Fatalf("%q became %q and then %q", raw, p, again)
+		}
+	})
+}
+
+// FuzzParseHost: one form for all spellings, which is its own form.
+func FuzzParseHost(f *testing.F) {
+	for _, s := range []string{"a", "A.b.:80", "[::1]:1", "bücher.test", "xn--bcher-kva.test", "a@b", "1.2.3.4", "a_b.c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		h, ok := ParseHost(raw)
+		if !ok {
+			return
+		}
+		spelled := h
+		if strings.Contains(h, ":") {
+			spelled = "[" + h + "]"
+		}
+		for _, again := range []string{spelled, strings.ToUpper(spelled), spelled + ":443"} {
+			if got, ok := ParseHost(again); !ok || got != h {
+				t.Fatalf("%q is %q, but %q is %q %v", raw, h, again, got, ok)
+			}
+		}
+		if strings.ContainsAny(h, "/@ \t\r\n\"<>?#%\\,") {
+			t.Fatalf("%q became %q", raw, h)
+		}
+	})
+}
+
+// FuzzTakeCookie: no value of the sticky cookie reaches the instance.
+func FuzzTakeCookie(f *testing.F) {
+	f.Add("a=b; portico-shop=x; c=d", "portico-shop")
+	f.Add("portico-shop=;portico-shop=y", "portico-shop")
+	f.Fuzz(func(t *testing.T, line, name string) {
+		if name == "" || strings.ContainsAny(name, "=; \t") {
+			return
+		}
+		values, rest := takeCookie([]string{line}, name)
+		if len(values) > maxStickyValues {
+			t.Fatalf("%d values", len(values))
+		}
+		for _, r := range rest {
+			for part := range strings.SplitSeq(r, ";") {
+				if n, _, ok := strings.Cut(strings.TrimSpace(part), "="); ok && n == name {
+					t.Fatalf("%q keeps %q", line, part)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkRoute(b *testing.B) {
+	sites := map[string]*site{}
+	for i := range 1000 {
+		name := "site" + itoa(i)
+		sites[name] = compiled(b, name, "/", name+".example.com", "www."+name+".example.com")
+	}
+	t := newTable(1, sites)
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, _ := t.route("www.site500.example.com:443", "/some/path/index.html", true, "www.site500.example.com"); r.site == nil {
+			b.Fatal("no site")
+		}
+	}
+}
