@@ -27,6 +27,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // environment is what a process of a site finds in its environment. What the
 // agent says wins over the site's settings.
 type environment struct {
+	member                    string
 	site, release, releaseDir string
 	instance                  string // empty for commands that are no instance
 	port                      int    // 0: none
@@ -61,6 +62,7 @@ func (e environment) vars() map[string]string {
 			v[name] = strings.ReplaceAll(s, "\x00", "")
 		}
 	}
+	v["PORTICO_MEMBER"] = e.member
 	v["PORTICO_SITE"] = e.site
 	v["PORTICO_RELEASE"] = e.release
 	v["PORTICO_RELEASE_DIR"] = e.releaseDir

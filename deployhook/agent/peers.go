@@ -65,7 +65,8 @@ func newPeers(o Options) *peers {
 func (p *peers) set(w catalog.Wanted) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.proxies = slices.Clone(w.Proxies)
+	// A member without an address can be let in, but not asked.
+	p.proxies = slices.DeleteFunc(slices.Clone(w.Proxies), func(x catalog.Peer) bool { return x.Addr == "" })
 	for _, c := range p.o.Proxies {
 		if !slices.ContainsFunc(p.proxies, func(x catalog.Peer) bool { return x.Addr == c.Addr }) {
 			p.proxies = append(p.proxies, c)

@@ -66,7 +66,8 @@ func (u *unit) startRun(want catalog.WantedRelease, rel release, rec instanceRec
 // processSpec says what to start. The caller closes the log.
 func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instanceRecord) (processSpec, *os.File, error) {
 	env := environment{
-		site: u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
+		member: u.a.o.Name,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
 		port: rec.Port, dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
 	}
 	vars := env.vars()
@@ -242,7 +243,8 @@ func (r *runSite) owns(p *catalog.Probe) bool {
 // account, its output going to the site's log.
 func (u *unit) command(ctx context.Context, what string, argv []string, want catalog.WantedRelease, rel release, port int) error {
 	env := environment{
-		site: u.key.site, release: u.key.release, releaseDir: rel.dir, port: port,
+		member: u.a.o.Name,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, port: port,
 		dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
 	}
 	vars := env.vars()

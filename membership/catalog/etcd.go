@@ -476,11 +476,23 @@ func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
 
 func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = lower(r.Level)
+	if beside[r.Message] {
+		if r.Level = slog.LevelDebug; !q.Handler.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
 	return q.Handler.Handle(ctx, r)
 }
 
 func (q *quiet) WithAttrs(a []slog.Attr) slog.Handler { return &quiet{q.Handler.WithAttrs(a)} }
 func (q *quiet) WithGroup(n string) slog.Handler      { return &quiet{q.Handler.WithGroup(n)} }
+
+// beside are warnings of etcd that do not touch this use of it: its client
+// listener is a private socket, and its own accounts are not used.
+var beside = map[string]bool{
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+}
 
 func lower(l slog.Level) slog.Level {
 	if l == slog.LevelInfo {

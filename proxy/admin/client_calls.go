@@ -223,19 +223,24 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// ExportHAProxy returns haproxy.cfg, and with bundle the files that it names:
-// these hold a private key and are for administrators only. dir is where
-// HAProxy will find them, certs its directory of certificates for HTTPS; both
-// may be empty.
-func (c *Client) ExportHAProxy(ctx context.Context, dir, certs string, bundle bool) (Export, error) {
-	query := params("dir", dir, "certs", certs)
-	method := "GET"
-	if bundle {
-		method = "POST"
-	}
+// ExportHAProxy returns haproxy.cfg.
+func (c *Client) ExportHAProxy(ctx context.Context, r ExportRequest) (Export, error) {
 	var out Export
-	query.Set("format", "json")
-	return out, c.call(ctx, method, "/v1/export/haproxy", query, nil, &out)
+	return out, c.call(ctx, "GET", "/v1/export/haproxy", r.query(), nil, &out)
+}
+
+// ExportHAProxyBundle also returns the files that haproxy.cfg names: the
+// cluster's authority, and a certificate for the key that signed b.CSR, with
+// which HAProxy may talk to agents. Administrators only.
+func (c *Client) ExportHAProxyBundle(ctx context.Context, r ExportRequest, b ExportBundleRequest) (Export, error) {
+	var out Export
+	return out, c.call(ctx, "POST", "/v1/export/haproxy", r.query(), b, &out)
+}
+
+func (r ExportRequest) query() url.Values {
+	q := params("dir", r.Dir, "certs", r.Certs, "http", r.HTTP, "https", r.HTTPS, "stats", r.Stats)
+	q.Set("format", "json")
+	return q
 }
 
 // params builds a query of the pairs whose value is not empty.

@@ -21,17 +21,25 @@ func (s *Server) exportHAProxy(c *call) error {
 	return c.text(http.StatusOK, cfg)
 }
 
-// exportBundle adds the authority and a certificate with its key, which opens
-// every agent: for administrators, by POST, and in the audit log.
+// exportBundle adds the authority and a certificate for the caller's key, with
+// which HAProxy may reach every agent: for administrators, by POST, and in the
+// audit log. The private key is the caller's and never comes here.
 func (s *Server) exportBundle(c *call) error {
+	var in ExportBundleRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	if len(in.CSR) == 0 {
+		return badRequest("csr", "the certificate request is missing")
+	}
 	cfg, revision, err := s.haproxyConfig(c)
 	if err != nil {
 		return err
 	}
-	if s.o.ClientBundle == nil {
+	if s.o.ClientCertificate == nil {
 		return notOffered("client certificate")
 	}
-	client, ca, err := s.o.ClientBundle()
+	client, ca, err := s.o.ClientCertificate(c.r.Context(), in.Name, in.CSR, c.who.account)
 	if err != nil {
 		return err
 	}

@@ -62,10 +62,11 @@ type Options struct {
 	Metrics []func(w io.Writer)
 
 	// HAProxy returns what the export needs beyond the view, which is set for
-	// it. ClientBundle returns the certificate and key, in PEM, that let an
-	// exported HAProxy talk to agents, and the cluster's authority.
-	HAProxy      func() haproxy.Options
-	ClientBundle func() (client, ca []byte, err error)
+	// it. ClientCertificate makes an exported HAProxy a member under that name:
+	// it signs the request (DER) and returns the certificate and the cluster's
+	// authority, both PEM. The key stays where the request was made.
+	HAProxy           func() haproxy.Options
+	ClientCertificate func(ctx context.Context, name string, csr []byte, by string) (client, ca []byte, err error)
 }
 
 // Admission decides who is a member.
