@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+)
+
+func newAgent(s *shared) *cobra.Command {
+	st := &settings{}
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run an application server: join a cluster and run its sites",
+		Long: `Run an application server. The first time it knocks at a proxy and waits until
+somebody accepts it there, or shows the code of an invitation. From then on it
+installs and runs every site of the cluster.`,
+		Args: cobra.NoArgs,
+	}
+	st.addTo(cmd)
+	st.bindList(cmd, "join", "agent.join", "admin address of a proxy, host:port, may be repeated")
+	st.bind(cmd, "fingerprint", "agent.fingerprint", "of the cluster, as the proxy prints it")
+	st.bind(cmd, "name", "agent.name", "name of this member")
+	st.bind(cmd, "listen", "agent.address", "address for the proxies")
+	st.bind(cmd, "advertise", "agent.advertise", "address that the proxies are told")
+	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
+	st.bind(cmd, "zone", "agent.zone", "what fails together with this machine: a room, a rack")
+	st.bind(cmd, "code-file", "agent.invite_file", "file with the code of an invitation")
+	code := cmd.Flags().String("code", "", "code of an invitation (other users of this machine can see it: --code-file is safer)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := st.load(s, cmd)
+		if err != nil {
+			return err
+		}
+		if *code == "" && c.Agent.InviteFile != "" {
+			data, err := os.ReadFile(c.Agent.InviteFile)
+			if err != nil {
+				return usageError{fmt.Errorf("read the code of the invitation: %w", err)}
+			}
+			*code = strings.TrimSpace(string(data))
+		}
+		if len(c.Agent.Join) == 0 {
+			return usageError{errors.New("no proxy is named: give --join PROXY:7443 and --fingerprint, as portico proxy prints them")}
+		}
+		log, _ := logger(c.Log, cmd)
+		a, err := newAgentProcess(c, *code, log)
+		if err != nil {
+			return err
+		}
+		notify(log, daemon.SdNotifyReady)
+		return a.run(cmd.Context())
+	}
+	return cmd
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"portico/conf"
+)
+
+func newCheck(s *shared) *cobra.Command {
+	st := &settings{}
+	cmd := &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Check a configuration without starting anything",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				st.file = args[0]
+			}
+			c, err := st.load(s, cmd)
+			if err != nil {
+				return err
+			}
+			if err := checkFiles(c); err != nil {
+				return usageError{err}
+			}
+			name, _, _ := st.read(s)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", name)
+			return err
+		},
+	}
+	st.addTo(cmd)
+	return cmd
+}
+
+// checkFiles looks whether the files that a configuration names can be read.
+func checkFiles(c conf.Config) error {
+	files := map[string]string{
+		"tls.acme_root":              c.TLS.ACMERoot,
+		"agent.invite_file":          c.Agent.InviteFile,
+		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile,
+	}
+	for i, pair := range c.TLS.Certificates {
+		files[fmt.Sprintf("tls.certificate %d: cert", i+1)] = pair.Cert
+		files[fmt.Sprintf("tls.certificate %d: key", i+1)] = pair.Key
+	}
+	for key, path := range files {
+		if path == "" {
+			continue
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		_ = f.Close()
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"portico/certs"
+	"portico/conf"
+	"portico/proxy/admin"
+)
+
+// clientFile is where a proxy leaves what local commands need, and where login
+// saves what it learned. Mode 0600: the token in it is an administrator's.
+const clientFile = "client.json"
+
+// access is how a client command reaches a cluster.
+type access struct {
+	Addr        string `json:"addr"`
+	Fingerprint string `json:"fingerprint,omitempty"` // of the cluster's authority; empty: the system's roots are trusted
+	Token       string `json:"token"`
+}
+
+// access finds the cluster: --dir, PORTICO_DIR, PORTICO_ADDR with
+// PORTICO_TOKEN, what login saved, then the usual folders of a proxy and of up.
+func (s *shared) access() (access, error) {
+	if dir := s.dir; dir != "" {
+		return readAccess(filepath.Join(dir, clientFile))
+	}
+	if dir := s.env("PORTICO_DIR"); dir != "" {
+		return readAccess(filepath.Join(dir, clientFile))
+	}
+	if addr := s.env("PORTICO_ADDR"); addr != "" {
+		a := access{Addr: addr, Fingerprint: s.env("PORTICO_FINGERPRINT"), Token: s.env("PORTICO_TOKEN")}
+		if a.Token == "" {
+			return access{}, usageError{errors.New("PORTICO_ADDR is set and PORTICO_TOKEN is not")}
+		}
+		return a, nil
+	}
+	candidates := []string{s.loginFile(), filepath.Join(upDir, clientFile), filepath.Join(conf.Default().Dir, clientFile)}
+	for _, path := range candidates {
+		a, err := readAccess(path)
+		if err == nil {
+			return a, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return access{}, err
+		}
+	}
+	return access{}, usageError{fmt.Errorf("no cluster is known here: give --dir (the folder of a proxy on this machine), set PORTICO_ADDR and PORTICO_TOKEN, or run portico login")}
+}
+
+func readAccess(path string) (access, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return access{}, fmt.Errorf("find the cluster: %w", err)
+	}
+	var a access
+	if err := json.Unmarshal(data, &a); err != nil || a.Addr == "" {
+		return access{}, fmt.Errorf("find the cluster: %s is damaged: restart the proxy, which writes it anew, or run portico login again", path)
+	}
+	return a, nil
+}
+
+// loginFile is where portico login keeps its access.
+func (s *shared) loginFile() string {
+	dir := s.env("XDG_CONFIG_HOME")
+	if dir == "" {
+		var err error
+		if dir, err = os.UserConfigDir(); err != nil {
+			dir = "."
+		}
+	}
+	return filepath.Join(dir, "portico", clientFile)
+}
+
+// client returns a client of the cluster that the environment names.
+func (s *shared) client() (*admin.Client, error) {
+	a, err := s.access()
+	if err != nil {
+		return nil, err
+	}
+	return newClient(a)
+}
+
+func newClient(a access) (*admin.Client, error) {
+	var trust *tls.Config
+	if a.Fingerprint != "" {
+		var err error
+		if trust, err = certs.PinnedClientTLS(a.Fingerprint); err != nil {
+			return nil, usageError{err}
+		}
+	}
+	c, err := admin.NewClient(admin.ClientOptions{Addr: a.Addr, TLS: trust, Token: a.Token, UserAgent: "portico/" + buildVersion()})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// withClient adapts a command's function to cobra and gives it a client.
+func withClient(s *shared, f func(cmd *cobra.Command, c *admin.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return f(cmd, c, args)
+	}
+}
+
+// completeWith offers the names that list returns for the first argument.
+func completeWith(s *shared, list func(*cobra.Command, *admin.Client) ([]string, error)) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		c, err := s.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		defer c.Close()
+		names, err := list(cmd, c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func siteNames(cmd *cobra.Command, c *admin.Client) ([]string, error) {
+	sites, err := c.Sites(cmd.Context())
+	var names []string
+	for _, site := range sites {
+		names = append(names, site.Name)
+	}
+	return names, err
+}
+
+func memberNames(cmd *cobra.Command, c *admin.Client) ([]string, error) {
+	members, err := c.Members(cmd.Context())
+	var names []string
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	return names, err
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portico/conf"
+	"portico/deployhook"
+	"portico/deployhook/archive"
+	"portico/membership/catalog"
+	"portico/proxy/admin"
+)
+
+// manifestName is the file at the root of an archive that describes the site.
+const manifestName = "portico.toml"
+
+func newDeploy(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deploy SITE PATH",
+		Short: "Install a folder or an archive as a site on all application servers",
+		Long: `Install a folder or an archive (zip, war, tar, tar.gz, tar.zst) as a site.
+
+The site appears on every application server, also on those that join later.
+Visitors of the former release stay on it until their sessions end; new visitors
+get the new one. A release that does not get healthy changes nothing.`,
+		Args: cobra.ExactArgs(2),
+	}
+	var u admin.Upload
+	cmd.Flags().StringSliceVar(&u.Hosts, "host", nil, "host name of the site, may be repeated (default: as in portico.toml)")
+	cmd.Flags().StringVar(&u.Path, "path", "", "mount path (default: as in portico.toml, else /)")
+	dryRun := cmd.Flags().Bool("dry-run", false, "check the archive, say what the deploy would do to sessions, and do nothing")
+	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		u.Site = args[0]
+		source, err := openSource(cmd.Context(), args[1])
+		if err != nil {
+			return err
+		}
+		source.fill(&u)
+		if *dryRun {
+			u.Query = url.Values{"dry_run": {"1"}}
+		}
+		answer, err := upload(cmd, c, u, *asJSON)
+		if err != nil {
+			return err
+		}
+		if !*asJSON {
+			printArchive(cmd.OutOrStdout(), u.Site, answer)
+		}
+		if *dryRun {
+			return finishDryRun(cmd, answer, *asJSON)
+		}
+		return finishDeploy(cmd, c, answer.Deploy, *detach, *asJSON)
+	})
+	return cmd
+}
+
+func newRollback(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rollback SITE [RELEASE]", Short: "Go back to a former release (the one before, unless named)",
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: completeWith(s, siteNames),
+	}
+	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would do to sessions, and do nothing")
+	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		release := ""
+		if len(args) == 2 {
+			release = args[1]
+		}
+		if *dryRun {
+			f, err := c.ForecastRollback(cmd.Context(), args[0], release)
+			return printForecast(cmd, f, err, *asJSON)
+		}
+		d, err := c.Rollback(cmd.Context(), args[0], release)
+		if err != nil {
+			return err
+		}
+		return finishDeploy(cmd, c, d, *detach, *asJSON)
+	})
+	return cmd
+}
+
+// source is what a deploy uploads.
+type source struct {
+	name string
+	size int64 // -1: not known before it is packed
+	open func() (io.ReadCloser, error)
+}
+
+func (src source) fill(u *admin.Upload) { u.Name, u.Size, u.Open = src.name, src.size, src.open }
+
+// openSource looks at path: a folder is packed on the way, a file is sent as it is.
+func openSource(ctx context.Context, path string) (source, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return source{}, usageError{fmt.Errorf("%s does not exist: name a folder or an archive", path)}
+	}
+	if err != nil {
+		return source{}, fmt.Errorf("open %s: %w", path, err)
+	}
+	if !info.IsDir() {
+		return source{name: filepath.Base(path), size: info.Size(), open: func() (io.ReadCloser, error) { return os.Open(path) }}, nil
+	}
+	exclude, err := manifestExclude(path)
+	if err != nil {
+		return source{}, err
+	}
+	folder, err := archive.OpenFolder(path, exclude, archive.Limits{})
+	if err != nil {
+		return source{}, usageError{err}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return source{}, fmt.Errorf("open %s: %w", path, err)
+	}
+	return source{name: filepath.Base(abs) + ".tar.zst", size: -1, open: func() (io.ReadCloser, error) { return packFolder(ctx, folder), nil }}, nil
+}
+
+// packFolder packs in the background into a pipe: no temporary file, and the
+// upload starts at once.
+func packFolder(ctx context.Context, folder *archive.Folder) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(folder.Write(ctx, w, archive.TarZstd, nil)) }()
+	return r
+}
+
+// manifestExclude returns what the folder's portico.toml leaves out. The proxy
+// judges the rest of the file.
+func manifestExclude(folder string) ([]string, error) {
+	path := filepath.Join(folder, manifestName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	var settings catalog.Settings
+	if err := conf.Decode(path, data, &settings); err != nil {
+		return nil, usageError{err}
+	}
+	return settings.Exclude, nil
+}
+
+func upload(cmd *cobra.Command, c *admin.Client, u admin.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
+	line := newStatusLine(cmd.OutOrStdout())
+	if !quiet && line.tty {
+		u.Progress = func(sent, total int64) {
+			if total > 0 {
+				line.set("uploading %s  %s of %s", u.Name, size(sent), size(total))
+			} else {
+				line.set("uploading %s  %s", u.Name, size(sent))
+			}
+		}
+	}
+	d, err := c.Upload(cmd.Context(), u)
+	line.done()
+	return d, err
+}
+
+// printArchive says what was uploaded and how it differs from what runs.
+func printArchive(out io.Writer, site string, a deployhook.ArchiveAnswer) {
+	fmt.Fprintf(out, "uploaded and unpacked: release %s of %s, %s, %s", shortDigest(a.Release), site, plural(a.Files, "file"), size(a.Size))
+	switch {
+	case a.Same:
+		fmt.Fprint(out, "; it runs already")
+	case a.Changed < a.Files:
+		fmt.Fprintf(out, "; %d changed, %s to ship", a.Changed, size(a.Ships))
+	}
+	fmt.Fprintln(out)
+	for _, note := range a.Notes {
+		fmt.Fprintln(out, "note:", note)
+	}
+}
+
+func finishDryRun(cmd *cobra.Command, a deployhook.ArchiveAnswer, asJSON bool) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), a)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "dry run: nothing was changed; %s would stay on the present release until they end\n", plural(a.Keeps, "session"))
+	return err
+}
+
+func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), f)
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), f.Message)
+	return nil
+}
+
+// finishDeploy follows a deploy to its end and turns its outcome into the
+// command's.
+func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach, asJSON bool) error {
+	out := cmd.OutOrStdout()
+	if d.ID == "" || detach {
+		if asJSON {
+			return printJSON(out, d)
+		}
+		if d.ID != "" {
+			fmt.Fprintf(out, "deploy %s of %s has begun: portico deploys %s\n", d.ID, d.Site, d.ID)
+		}
+		return nil
+	}
+	started := time.Now()
+	if !asJSON {
+		p := newProgress(out)
+		err := c.DeployEvents(cmd.Context(), d.ID, p.event)
+		p.done()
+		if err != nil {
+			return fmt.Errorf("follow deploy %s (it goes on): %w", d.ID, err)
+		}
+	} else if err := c.DeployEvents(cmd.Context(), d.ID, func(catalog.Event) error { return nil }); err != nil {
+		return err
+	}
+	d, err := c.Deploy(cmd.Context(), d.ID)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := printJSON(out, d); err != nil {
+			return err
+		}
+	}
+	return deployOutcome(out, d, time.Since(started), asJSON)
+}

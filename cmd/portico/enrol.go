@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"time"
+
+	"portico/certs"
+	"portico/conf"
+	"portico/membership"
+	"portico/membership/catalog"
+	"portico/proxy/admin"
+)
+
+// makeStateDir makes the folder of all state. Site processes of other accounts
+// pass through it on an application server, so it is no more than that for
+// them: everything secret lies in folders of mode 0700.
+func makeStateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return fmt.Errorf("make the state folder: %w: give another with --dir", err)
+	}
+	return nil
+}
+
+// enrolProxy writes this proxy into the catalog as a member and gives it a
+// certificate, and makes the cluster's shared keys where there are none yet.
+func enrolProxy(ctx context.Context, c *catalog.Catalog, a *certs.Authority, id *certs.Identity, cfg conf.Config) error {
+	addr, _, err := membership.Advertised(ctx, cfg.Admin.Advertise, cfg.Admin.Address, nil)
+	if err != nil {
+		return fmt.Errorf("find the address that members reach this proxy at: %w: set admin.advertise", err)
+	}
+	gossip, _, err := membership.Advertised(ctx, cfg.Gossip.Advertise, cfg.Gossip.Address, nil)
+	if err != nil {
+		return fmt.Errorf("find the gossip address of this proxy: %w: set gossip.advertise", err)
+	}
+	now := time.Now()
+	var self catalog.Member
+	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
+		if self, err = catalog.EnrolProxy(tx, catalog.Member{
+			Name: cfg.Proxy.Name, ID: id.ID(), Addr: addr, Gossip: gossip, Fingerprint: id.Fingerprint(),
+			Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		}, now); err != nil {
+			return err
+		}
+		return errors.Join(
+			ensureKey(tx, catalog.SecretSession, func(key []byte) error { return catalog.RotateSessionKey(tx, key, now) }),
+			ensureKey(tx, catalog.SecretGossip, func(key []byte) error { return catalog.RotateGossipKey(tx, key) }))
+	})
+	if err != nil {
+		return fmt.Errorf("enrol this proxy: %w", err)
+	}
+	return certify(a, id, self, now)
+}
+
+// ensureKey makes a shared key where there is none.
+func ensureKey(tx *catalog.Tx, name string, store func(key []byte) error) error {
+	_, err := tx.Secret(name)
+	if !errors.Is(err, catalog.ErrNotFound) {
+		return err
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return store(key)
+}
+
+// certify signs this proxy's own certificate when it has none of this name or
+// the one that it has comes to its end.
+func certify(a *certs.Authority, id *certs.Identity, self catalog.Member, now time.Time) error {
+	if peer, ok := id.Peer(); ok && peer.Name == self.Name && id.AuthorityFingerprint() == a.Fingerprint() && !id.NeedsRenewal(now) {
+		return nil
+	}
+	csr, err := id.CSR(self.Name)
+	if err != nil {
+		return fmt.Errorf("certify this proxy: %w", err)
+	}
+	leaf, err := a.SignMember(csr, self, now)
+	if err != nil {
+		return fmt.Errorf("certify this proxy: %w", err)
+	}
+	return id.SetCertificate(leaf, a.Certificate())
+}
+
+// The account that local commands use. It has no password: its token lies in
+// client.json, which only the owner of the state folder can read.
+const localAccount = "local"
+
+// localToken gives the local account a new token and ends those of earlier
+// starts.
+func localToken(ctx context.Context, c *catalog.Catalog) (string, error) {
+	now := time.Now()
+	token, plain := catalog.NewToken(localAccount, "client.json", 0, now)
+	_, err := c.Update(ctx, func(tx *catalog.Tx) error {
+		if _, err := tx.Account(localAccount); errors.Is(err, catalog.ErrNotFound) {
+			err = catalog.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+		for _, old := range tx.Tokens() {
+			if old.Account == localAccount && old.Label == token.Label {
+				tx.DeleteToken(old.ID)
+			}
+		}
+		return catalog.CreateToken(tx, token, now)
+	})
+	if err != nil {
+		return "", fmt.Errorf("make the local administrator's token: %w", err)
+	}
+	return plain, nil
+}
+
+// setPassword makes an administrator's account with that password.
+func setPassword(ctx context.Context, c *catalog.Catalog, name, secret string) error {
+	hash, err := admin.HashPassword(secret)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
+		_, err := catalog.ChangeAccount(tx, name, func(a *catalog.Account) error {
+			a.Password, a.Role = hash, catalog.RoleAdmin
+			return nil
+		})
+		if errors.Is(err, catalog.ErrNotFound) {
+			return catalog.CreateAccount(tx, catalog.Account{Name: name, Role: catalog.RoleAdmin, Password: hash}, now)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make account %s: %w", name, err)
+	}
+	return nil
+}
+
+// isLoopback reports whether a listening address is for this machine alone.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// reachable is a listener's address as a client on this machine would dial it.
+func reachable(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(tcp.Port))
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"portico/balancer"
+	"portico/certs"
+	"portico/conf"
+	"portico/deployhook"
+	"portico/deployhook/objects"
+	"portico/membership"
+	"portico/membership/catalog"
+	"portico/proxy"
+	"portico/proxy/admin"
+)
+
+// frontDoor is a running proxy: the parts of its process, in the order in which
+// they start. They stop in the opposite one.
+type frontDoor struct {
+	conf    conf.Config
+	log     *slog.Logger
+	level   *slog.LevelVar // nil: not changed by a reload
+	started time.Time
+
+	catalog   *catalog.Catalog
+	authority *certs.Authority
+	identity  *certs.Identity
+	certs     *certs.Manager
+	objects   *objects.Store
+	access    *proxy.AccessLog
+	web       *proxy.Server
+	gossip    *membership.Cluster
+	admission *membership.Admission
+	deployer  *deployhook.Deployer
+	admin     *admin.Server
+	listener  *adminListener
+
+	wg   sync.WaitGroup
+	stop context.CancelFunc
+	once sync.Once
+}
+
+// newFrontDoor opens everything and binds every port. On an error nothing is
+// left running.
+func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *frontDoor, err error) {
+	f := &frontDoor{conf: c, log: log, started: time.Now()}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	if f.conf.Proxy.Name == "" {
+		f.conf.Proxy.Name = hostName()
+	}
+	steps := []func(context.Context) error{
+		f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *frontDoor) path(parts ...string) string {
+	return filepath.Join(append([]string{f.conf.Dir}, parts...)...)
+}
+
+func (f *frontDoor) openCatalog(ctx context.Context) error {
+	if err := makeStateDir(f.conf.Dir); err != nil {
+		return err
+	}
+	key, err := catalog.LoadKey(f.path("identity", "catalog.key"))
+	if err != nil {
+		return err
+	}
+	f.catalog, err = catalog.Open(ctx, catalog.Options{
+		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Listen: f.conf.Catalog.Address, Key: key, Logger: f.log.With("part", "catalog"),
+	})
+	if errors.Is(err, catalog.ErrLocked) {
+		return fmt.Errorf("%s is in use by another portico process: stop it, or give another --dir (%w)", f.conf.Dir, err)
+	}
+	return err
+}
+
+// enrol gives this proxy the same kind of identity that it hands to others.
+func (f *frontDoor) enrol(ctx context.Context) error {
+	var err error
+	if f.authority, err = certs.LoadAuthority(ctx, f.catalog, time.Now); err != nil {
+		return err
+	}
+	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
+		return err
+	}
+	return enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf)
+}
+
+func (f *frontDoor) openWeb(context.Context) error {
+	keys, err := sessionKeys(f.catalog)
+	if err != nil {
+		return err
+	}
+	if f.access, err = openAccessLog(f.conf.Log); err != nil {
+		return err
+	}
+	f.web, err = proxy.New(proxy.Options{
+		Conf: f.conf.Proxy, Keys: keys,
+		TLS: f.certs.TLSConfig(), HasCertificate: f.certs.HasCertificate, Challenge: f.certs.HTTPChallengeHandler,
+		AgentTLS:  func(member string) *tls.Config { return f.identity.ClientConfig(catalog.RoleServer, member, f.check()) },
+		AccessLog: f.access, Logger: f.log.With("part", "proxy"),
+	})
+	if err != nil {
+		return err
+	}
+	f.web.SetStatic(f.conf.Sites)
+	f.web.Update(f.catalog.View())
+	return f.web.Listen()
+}
+
+// check looks every peer up in the current view, so that revocation takes
+// effect with the next handshake and the next request.
+func (f *frontDoor) check() certs.Check { return certs.CheckView(f.catalog.View) }
+
+func (f *frontDoor) openGossip(ctx context.Context) error {
+	keys, err := f.catalog.GossipKeys()
+	if err != nil {
+		return err
+	}
+	f.gossip, err = membership.New(ctx, membership.Options{
+		Name: f.conf.Proxy.Name, Role: catalog.RoleProxy, ID: f.identity.ID(), Fingerprint: f.identity.Fingerprint(), Version: buildVersion(),
+		Bind: f.conf.Gossip.Address, Advertise: f.conf.Gossip.Advertise, Keys: keys, Dir: f.path("gossip"),
+		Seeds: f.seeds, Admit: f.admits, Logger: f.log.With("part", "gossip"),
+	})
+	return err
+}
+
+// openAdmission makes the side of this proxy that takes knocks.
+func (f *frontDoor) openAdmission(context.Context) error {
+	f.admission = membership.NewAdmission(membership.AdmissionOptions{
+		Catalog: f.catalog, Authority: f.authority, Name: f.conf.Proxy.Name, Version: buildVersion(),
+		Loopback: isLoopback(f.conf.Admin.Address), Member: certs.MemberOf(f.catalog.View),
+		SetKeys: f.gossip.SetKeys, Forget: f.gossip.Forget, Logger: f.log.With("part", "admission"),
+	})
+	return nil
+}
+
+// seeds are the gossip addresses of the other accepted members.
+func (f *frontDoor) seeds() []string {
+	var addrs []string
+	for _, m := range f.catalog.View().Members {
+		if m.Admission == catalog.Accepted && m.Name != f.conf.Proxy.Name && m.Gossip != "" {
+			addrs = append(addrs, m.Gossip)
+		}
+	}
+	return addrs
+}
+
+func (f *frontDoor) admits(name, fingerprint string) bool {
+	m := f.catalog.View().Members[name]
+	return m != nil && m.Admission == catalog.Accepted && m.Fingerprint == fingerprint
+}
+
+func (f *frontDoor) openDeployer(context.Context) error {
+	var err error
+	if f.objects, err = objects.Open(f.path("objects")); err != nil {
+		return err
+	}
+	f.deployer, err = deployhook.New(deployhook.Options{
+		Catalog: f.catalog, Objects: f.objects, Dir: f.conf.Dir, Name: f.conf.Proxy.Name, Upload: f.conf.Upload,
+		Logger: f.log.With("part", "deploy"),
+		Actor:  func(ctx context.Context) string { return admin.ActorFrom(ctx).Account },
+		Load:   f.web.Load, InRotation: f.web.InRotation, Alive: f.alive, Agent: f.agentClient,
+	})
+	return err
+}
+
+// alive is gossip's hint about a member; one that gossip never saw gets the benefit of the doubt.
+func (f *frontDoor) alive(member string) bool {
+	for _, n := range f.gossip.Members() {
+		if n.Name == member {
+			return n.Status == membership.StatusAlive
+		}
+	}
+	return true
+}
+
+// agentClient reaches a service of a member's agent; the server name says which.
+func (f *frontDoor) agentClient(m catalog.Member, service string) (*http.Client, string, error) {
+	if m.Addr == "" {
+		return nil, "", fmt.Errorf("member %s has told no address", m.Name)
+	}
+	config := f.identity.ClientConfig(catalog.RoleServer, m.Name, f.check())
+	config.ServerName = service
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}, "https://" + m.Addr, nil
+}
+
+// run serves until ctx ends, then stops outside in.
+func (f *frontDoor) run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f.stop = stop
+	f.deployer.Start()
+	f.wg.Go(func() { f.admission.Run(work) })
+	f.wg.Go(func() { f.follow(work) })
+	f.wg.Go(func() { f.maintain(work) })
+	failed := make(chan error, 2)
+	f.wg.Go(func() { failed <- f.web.Serve(work) })
+	f.wg.Go(func() { failed <- f.listener.serve() })
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	f.log.Info("stopping: running requests may finish", "limit", f.conf.Proxy.Timeouts.Drain.String())
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.conf.Proxy.Timeouts.Drain.Std())
+	defer cancel()
+	err = errors.Join(err, f.web.Shutdown(end))
+	_ = f.gossip.Leave(end)
+	f.close()
+	if errors.Is(err, context.DeadlineExceeded) {
+		f.log.Warn("requests were cut at the end of the drain time", "setting", "proxy.timeouts.drain")
+		err = nil
+	}
+	return err
+}
+
+// close ends what is open, in the opposite order of its start.
+func (f *frontDoor) close() {
+	f.once.Do(func() {
+		if f.listener != nil {
+			f.listener.close()
+		}
+		if f.deployer != nil {
+			_ = f.deployer.Close()
+		}
+		if f.stop != nil {
+			f.stop()
+		}
+		if f.web != nil {
+			ended, cancel := context.WithCancel(context.Background())
+			cancel()
+			_ = f.web.Shutdown(ended)
+		}
+		if f.gossip != nil {
+			_ = f.gossip.Close()
+		}
+		f.wg.Wait()
+		if f.access != nil {
+			_ = f.access.Close()
+		}
+		if f.certs != nil {
+			f.certs.Close()
+		}
+		if f.catalog != nil {
+			_ = f.catalog.Close()
+		}
+	})
+}
+
+// sessionKeys returns the keys that seal the cookies.
+func sessionKeys(c *catalog.Catalog) ([]balancer.Key, error) {
+	data, err := c.Secret(catalog.SecretSession)
+	if err != nil {
+		return nil, fmt.Errorf("read session keys: %w", err)
+	}
+	return balancer.DecodeKeys(data)
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"portico/certs"
+	"portico/proxy/admin"
+)
+
+// adminListener serves the admin handler over TLS, to people and to members.
+type adminListener struct {
+	net.Listener
+	server *http.Server
+}
+
+// memberServerName is the server name with which members connect to the admin
+// listener: they want the proxy's certificate as a member, people one for the
+// address that they typed.
+const memberServerName = "proxy.member.portico"
+
+// Timeouts of the admin listener: bodies and answers have deadlines of their own in the handlers,
+// since an upload may take hours and a stream of events lasts.
+const (
+	adminHeaderTimeout = 10 * time.Second
+	adminIdleTimeout   = 2 * time.Minute
+)
+
+// listenAdmin binds the admin address. cert is issued by the cluster's
+// authority, whose fingerprint members and commands pin.
+func listenAdmin(addr string, config *tls.Config, handler http.Handler, log *slog.Logger) (*adminListener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for administration: %w: choose another address with --admin", err)
+	}
+	config.NextProtos = []string{"h2", "http/1.1"}
+	server := &http.Server{
+		Handler: handler, TLSConfig: config, ReadHeaderTimeout: adminHeaderTimeout, IdleTimeout: adminIdleTimeout,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return &adminListener{Listener: ln, server: server}, nil
+}
+
+func (l *adminListener) serve() error {
+	err := l.server.ServeTLS(l.Listener, "", "")
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve administration: %w", err)
+}
+
+// close ends the listener; requests under way get a moment.
+func (l *adminListener) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := l.server.Shutdown(ctx); err != nil {
+		_ = l.server.Close() // streams of events and long polls do not end by themselves
+	}
+	_ = l.Listener.Close()
+}
+
+// openAdmin makes the handler and binds its listener.
+func (f *frontDoor) openAdmin(context.Context) error {
+	names := append([]string{"localhost", "127.0.0.1", "::1", f.conf.Proxy.Name}, f.conf.Admin.Hosts...)
+	if host, _, err := net.SplitHostPort(f.conf.Admin.Address); err == nil && host != "" {
+		names = append(names, host)
+	}
+	cert, err := newRenewing(f.authority, append(names, ownAddresses()...))
+	if err != nil {
+		return err
+	}
+	loginKey, err := f.secret("login", 32)
+	if err != nil {
+		return err
+	}
+	f.admin, err = admin.New(f.adminOptions(names, loginKey))
+	if err != nil {
+		return err
+	}
+	member := f.identity.ServerConfig(nil).GetCertificate
+	base := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if hello.ServerName == memberServerName {
+			return member(hello)
+		}
+		return cert.get(hello)
+	}}
+	f.listener, err = listenAdmin(f.conf.Admin.Address, f.identity.OptionalClient(base, f.check()), f.admin, f.log)
+	return err
+}
+
+// writeClientFile leaves the local administrator's access in the state folder.
+func (f *frontDoor) writeClientFile(ctx context.Context) error {
+	token, err := localToken(ctx, f.catalog)
+	if err != nil {
+		return err
+	}
+	return writeAccess(f.path(clientFile), access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: token})
+}
+
+// ownAddresses are this machine's addresses, for the listener's certificate.
+func ownAddresses() []string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() && !n.IP.IsLoopback() {
+			out = append(out, n.IP.String())
+		}
+	}
+	return out
+}
+
+// memberHandlers are the routes of members' own requests.
+func (f *frontDoor) memberHandlers() map[string]http.Handler {
+	handlers := f.deployer.Members(certs.MemberOf(f.catalog.View))
+	for pattern, h := range f.admission.Handlers() {
+		handlers[pattern] = h
+	}
+	return handlers
+}

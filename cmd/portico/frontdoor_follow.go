@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"time"
+
+	"portico/conf"
+	"portico/membership"
+	"portico/membership/catalog"
+	"portico/proxy"
+)
+
+const (
+	// sessionKeyAge is when a fresh key begins to seal cookies. The one before
+	// it is honoured for as long again, far beyond any idle time.
+	sessionKeyAge = 30 * 24 * time.Hour
+
+	// maintainEvery is how often the slow chores are looked at.
+	maintainEvery = 10 * time.Minute
+)
+
+// follow hands each new view to the parts that act on it.
+func (f *frontDoor) follow(ctx context.Context) {
+	changed, cancel := f.catalog.Subscribe()
+	defer cancel()
+	var session int64
+	for {
+		v := f.catalog.View()
+		f.web.Update(v)
+		f.certs.Sync(v)
+		f.gossip.Nudge(v.Revision)
+		if r := v.SecretRevision(catalog.SecretSession); r != session {
+			if err := f.takeSessionKeys(); err != nil {
+				f.log.Error("session keys not taken", "error", err)
+			} else {
+				session = r
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}
+
+func (f *frontDoor) takeSessionKeys() error {
+	keys, err := sessionKeys(f.catalog)
+	if err != nil {
+		return err
+	}
+	return f.web.SetKeys(keys)
+}
+
+// maintain does what is due now and then: it renews this proxy's certificate
+// and replaces the session key. It also passes on what gossip notices.
+func (f *frontDoor) maintain(ctx context.Context) {
+	changed, cancel := f.gossip.Subscribe()
+	defer cancel()
+	last := map[string]membership.Status{}
+	chores := time.NewTicker(maintainEvery)
+	defer chores.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, open := <-changed:
+			if !open {
+				changed = nil
+			}
+			f.heed(last)
+		case now := <-chores.C:
+			f.chores(ctx, now)
+		}
+	}
+}
+
+// heed checks the instances of members of whom gossip says something new. Its
+// word alone takes nobody out of rotation.
+func (f *frontDoor) heed(last map[string]membership.Status) {
+	for _, n := range f.gossip.Members() {
+		if last[n.Name] != n.Status {
+			last[n.Name] = n.Status
+			f.web.CheckNow(n.Name)
+		}
+	}
+}
+
+func (f *frontDoor) chores(ctx context.Context, now time.Time) {
+	if self := f.catalog.View().Members[f.conf.Proxy.Name]; self != nil {
+		if err := certify(f.authority, f.identity, *self, now); err != nil {
+			f.log.Error("own certificate not renewed", "error", err)
+		}
+	}
+	keys, err := f.catalog.SessionKeys()
+	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {
+		return
+	}
+	if err := f.rotateSessionKey(ctx, now); err != nil && !errors.Is(err, catalog.ErrConflict) {
+		f.log.Error("session key not replaced", "error", err)
+	}
+}
+
+func (f *frontDoor) rotateSessionKey(ctx context.Context, now time.Time) error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, key, now) })
+	return err
+}
+
+// secret returns a random secret of the cluster, made at its first use.
+func (f *frontDoor) secret(name string, n int) ([]byte, error) {
+	var value []byte
+	_, err := f.catalog.Update(context.Background(), func(tx *catalog.Tx) error {
+		var err error
+		if value, err = tx.Secret(name); !errors.Is(err, catalog.ErrNotFound) {
+			return err
+		}
+		value = make([]byte, n)
+		_, _ = rand.Read(value) // never fails
+		return tx.PutSecret(name, value)
+	})
+	return value, err
+}
+
+// openAccessLog opens the access log that the configuration names, if any.
+func openAccessLog(c conf.Log) (*proxy.AccessLog, error) {
+	format := proxy.LogJSON
+	switch {
+	case c.Access == "":
+		return nil, nil
+	case c.AccessFormat == "httplog":
+		format = proxy.LogHAProxy
+	}
+	return proxy.NewAccessLog(format, c.Access, os.Stdout)
+}

@@ -1,0 +1,139 @@
+// Command portico is the front door of a cluster of application servers: the
+// proxy, the agent, and the commands that speak to them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"portico/deployhook/agent"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitRefused = 3 // not permitted
+	exitTimeout = 4
+)
+
+// shimCommand is the first argument with which the agent starts this program
+// to become a site's process.
+const shimCommand = "__run"
+
+func main() {
+	// A site's process begins as this program, which lays down its rights and
+	// then becomes the site's own. It must not look at anything else before.
+	if len(os.Args) > 1 && os.Args[1] == shimCommand {
+		os.Exit(agent.Shim(os.Args[2:], os.Stderr))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(environ)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintln(stderr, "portico:", err)
+	var h interface{ Hint() string }
+	if errors.As(err, &h) && h.Hint() != "" {
+		fmt.Fprintln(stderr, h.Hint())
+	}
+	return exitCode(err)
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	switch {
+	case errors.As(err, &usageError{}), strings.HasPrefix(err.Error(), "unknown command"): // cobra's own, without a type
+		return exitUsage
+	case errors.As(err, &coded):
+		return coded.ExitCode()
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout
+	}
+	return exitFailed
+}
+
+func newRoot(environ []string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "portico",
+		Short: "The front door of a cluster of application servers",
+		Long: `portico is the front door of a cluster of application servers.
+
+Try it:            portico up
+Run a front door:  portico proxy
+Add a server:      portico agent --join PROXY:7443 --fingerprint sha256:…
+Install a site:    portico deploy shop ./folder`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       buildVersion(),
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w (see portico %s --help)", err, cmd.Name())}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	s := &shared{environ: environ}
+	root.PersistentFlags().StringVar(&s.dir, "dir", "", "state folder (default /var/lib/portico, ./portico-data for up; PORTICO_DIR)")
+	root.AddGroup(
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "site", Title: "Sites:"},
+		&cobra.Group{ID: "member", Title: "Members:"},
+		&cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "keep", Title: "Access and safekeeping:"},
+	)
+	add := func(group string, cmds ...*cobra.Command) {
+		for _, c := range cmds {
+			c.GroupID = group
+			checkArgs(c)
+			root.AddCommand(c)
+		}
+	}
+	add("run", newUp(s), newProxy(s), newAgent(s), newCheck(s))
+	add("site", newDeploy(s), newSites(s), newReleases(s), newRollback(s), newRemove(s), newLogs(s), newDeploys(s))
+	add("member", newMembers(s), newInvite(s), newAccept(s), newRefuse(s), newRevoke(s), newDrain(s), newReady(s), newMaint(s))
+	add("look", newStats(s), newTop(s), newSessions(s), newExplain(s), newExport(s), newAudit(s))
+	add("keep", newLogin(s), newAccount(s), newToken(s), newBackup(s))
+	add("", newDemoCommand(), newVersion())
+	return root
+}
+
+// checkArgs turns a wrong number of arguments into a usage error that shows the usage line.
+func checkArgs(c *cobra.Command) {
+	check := c.Args
+	if check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		checkArgs(sub)
+	}
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portico/membership/catalog"
+	"portico/proxy/admin"
+)
+
+func newMembers(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "members", Short: "List the machines of the cluster, and those that wait for acceptance", Args: cobra.NoArgs}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		members, err := c.Members(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), members)
+		}
+		t := newTable(cmd.OutOrStdout(), "NAME\tROLE\tSTATE\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE")
+		for _, m := range members {
+			since := m.Decided
+			if since.IsZero() {
+				since = m.Knocked
+			}
+			t.row("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", m.Name, m.Role, memberState(m), m.Addr, m.Version, m.Sessions, m.Fingerprint, age(since))
+		}
+		return t.flush()
+	})
+	return cmd
+}
+
+// memberState is one word for admission, administrative state and what gossip says.
+func memberState(m admin.MemberInfo) string {
+	switch {
+	case m.Admission != catalog.Accepted && m.Reason != "":
+		return fmt.Sprintf("%s (%s)", m.Admission, m.Reason)
+	case m.Admission != catalog.Accepted:
+		return string(m.Admission)
+	case m.Gossip == "failed":
+		return string(m.Admin) + ", silent"
+	}
+	return string(m.Admin)
+}
+
+func newInvite(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "invite",
+		Short: "Make a one-time code that accepts the next machine by itself",
+		Long: `Make a one-time code. A machine that shows it is accepted without a person:
+
+  portico agent --join PROXY:7443 --fingerprint … --code CODE
+
+The code works once and expires.`,
+		Args: cobra.NoArgs,
+	}
+	expires := cmd.Flags().Duration("expires", time.Hour, "how long the code can be used")
+	role := cmd.Flags().String("role", string(catalog.RoleServer), "server or proxy")
+	quiet := cmd.Flags().Bool("quiet", false, "print the code alone")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		invite, err := c.Invite(cmd.Context(), catalog.Role(*role), *expires)
+		if err != nil {
+			return err
+		}
+		out := cmd.OutOrStdout()
+		switch {
+		case *asJSON:
+			return printJSON(out, invite)
+		case *quiet:
+			_, err = fmt.Fprintln(out, invite.Code)
+			return err
+		}
+		a, err := s.access()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s\n\nIt accepts one machine, until %s. On that machine:\n\n  portico agent --join %s --fingerprint %s --code %s\n",
+			invite.Code, invite.Expires.Local().Format(time.DateTime), a.Addr, a.Fingerprint, invite.Code)
+		return err
+	})
+	return cmd
+}
+
+func newAccept(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: it installs the cluster's sites now"})
+}
+
+func newRefuse(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbRefuse, short: "Turn a waiting machine away", done: "%s is refused", reason: true})
+}
+
+func newRevoke(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbRevoke, short: "Cut a machine off for good and replace the gossip key", done: "%s is revoked", reason: true, cuts: true})
+}
+
+func newDrain(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbDrain, short: "Send a server no new sessions; it keeps those that it has", done: "%s drains", forecast: true, wait: true})
+}
+
+func newReady(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbReady, short: "Let a server take sessions again", done: "%s is ready"})
+}
+
+func newMaint(s *shared) *cobra.Command {
+	return memberVerb(s, verb{name: admin.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true})
+}
+
+// verb describes one of the commands that change a member.
+type verb struct {
+	name, short, done string
+	reason            bool // takes --reason
+	forecast          bool // has --dry-run
+	cuts              bool // cuts sessions: has --dry-run and asks, unless --yes
+	wait              bool // has --wait
+}
+
+func memberVerb(s *shared, v verb) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: v.name + " MEMBER", Short: v.short, Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeWith(s, memberNames),
+	}
+	var reason string
+	var dryRun, yes bool
+	var wait time.Duration
+	if v.reason {
+		cmd.Flags().StringVar(&reason, "reason", "", "told to the machine and kept in the list")
+	}
+	if v.forecast || v.cuts {
+		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what it would cut, and do nothing")
+	}
+	if v.cuts {
+		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	}
+	if v.wait {
+		cmd.Flags().DurationVar(&wait, "wait", 0, "wait until no session is left, at most this long")
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		name := args[0]
+		if dryRun || (v.cuts && !yes) {
+			f, err := c.ForecastAct(cmd.Context(), name, v.name)
+			if err != nil {
+				return err
+			}
+			if dryRun && *asJSON {
+				return printJSON(cmd.OutOrStdout(), f)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), f.Message)
+			if dryRun {
+				return nil
+			}
+			if err := confirm(cmd, fmt.Sprintf("%s %s?", v.name, name)); err != nil {
+				return err
+			}
+		}
+		m, err := c.Act(cmd.Context(), name, v.name, reason)
+		if err != nil {
+			return err
+		}
+		if *asJSON && wait == 0 {
+			return printJSON(cmd.OutOrStdout(), m)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
+		if wait > 0 {
+			return waitEmpty(cmd, c, name, wait)
+		}
+		return nil
+	})
+	return cmd
+}
+
+// waitEmpty prints how many sessions a draining member still holds, until it holds none.
+func waitEmpty(cmd *cobra.Command, c *admin.Client, name string, limit time.Duration) error {
+	line := newStatusLine(cmd.OutOrStdout())
+	defer line.done()
+	deadline := time.Now().Add(limit)
+	for {
+		counts, err := c.Sessions(cmd.Context(), "")
+		if err != nil {
+			return err
+		}
+		var left, recent int64
+		for _, n := range counts {
+			if n.Member == name {
+				left += n.Sessions
+				recent += n.Recent
+			}
+		}
+		if left == 0 {
+			line.set("%s holds no session any more", name)
+			return nil
+		}
+		line.set("%s: %d sessions left, %d of them used in the last 5 minutes", name, left, recent)
+		if time.Now().After(deadline) {
+			return &timeoutError{fmt.Sprintf("%s still holds %d sessions after %v: it goes on draining", name, left, limit)}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-cmd.Context().Done():
+			return cmd.Context().Err()
+		}
+	}
+}
+
+// timeoutError is a wait that ended too early.
+type timeoutError struct{ message string }
+
+func (e *timeoutError) Error() string { return e.message }
+
+// ExitCode implements the interface that run asks for.
+func (e *timeoutError) ExitCode() int { return exitTimeout }

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"reflect"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"portico/conf"
+)
+
+func newProxy(s *shared) *cobra.Command {
+	st := &settings{}
+	cmd := &cobra.Command{
+		Use:   "proxy",
+		Short: "Run the front door: sites, the admin listener, the catalog",
+		Args:  cobra.NoArgs,
+	}
+	st.addTo(cmd)
+	st.bind(cmd, "name", "proxy.name", "name of this member")
+	st.bind(cmd, "http", "proxy.http", "address for plain HTTP")
+	st.bind(cmd, "https", "proxy.https", "address for TLS")
+	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP/1.1: std, loop or conn")
+	st.bind(cmd, "admin", "admin.address", "address of the page, the API and the members")
+	st.bind(cmd, "catalog", "catalog.address", "address of the catalog's replication")
+	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := st.load(s, cmd)
+		if err != nil {
+			return err
+		}
+		log, level := logger(c.Log, cmd)
+		f, err := newFrontDoor(cmd.Context(), c, log)
+		if err != nil {
+			return err
+		}
+		f.level = level
+		log.Info("proxy is ready", "name", f.conf.Proxy.Name, "http", f.addr("http"), "https", f.addr("https"),
+			"admin", f.listener.Addr().String(), "version", buildVersion())
+		fmt.Fprint(cmd.OutOrStdout(), f.greeting())
+		notify(log, daemon.SdNotifyReady)
+		stopReload := f.reloadOn(func() (*settings, *cobra.Command) { return st, cmd }, s)
+		defer stopReload()
+		return f.run(cmd.Context())
+	}
+	return cmd
+}
+
+// addr is where a frontend listens, "" where it does not.
+func (f *frontDoor) addr(frontend string) string {
+	if a := f.web.Addr(frontend); a != nil {
+		return a.String()
+	}
+	return ""
+}
+
+// greeting tells an operator how to bring servers in.
+func (f *frontDoor) greeting() string {
+	self := f.catalog.View().Members[f.conf.Proxy.Name]
+	return fmt.Sprintf(`cluster fingerprint  %s
+
+On each application server:
+  portico agent --join %s --fingerprint %s
+Here:
+  portico --dir %s members
+  portico --dir %s accept NAME
+`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), f.conf.Dir, f.conf.Dir)
+}
+
+// notify tells the service manager, if there is one.
+func notify(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Debug("service manager not told", "error", err)
+	}
+}
+
+// reloadOn reads the configuration again at each SIGHUP. The returned function
+// ends that.
+func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *shared) (stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	done := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-hup:
+				notify(f.log, daemon.SdNotifyReloading)
+				st, cmd := source()
+				f.reload(st, cmd, s)
+				notify(f.log, daemon.SdNotifyReady)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hup)
+		close(done)
+		<-ended
+	}
+}
+
+// reload takes over what can change while traffic runs; a bad file changes
+// nothing.
+func (f *frontDoor) reload(st *settings, cmd *cobra.Command, s *shared) {
+	c, err := st.load(s, cmd)
+	if err == nil {
+		err = checkFiles(c)
+	}
+	if err != nil {
+		f.log.Error("configuration not reloaded: everything stays as it was", "error", err)
+		return
+	}
+	for _, setting := range needRestart(f.conf, c) {
+		f.log.Warn("setting needs a restart to take effect", "setting", setting)
+	}
+	if f.level != nil {
+		setLevel(f.level, c.Log)
+	}
+	if err := f.certs.SetFiles(certFiles(c.TLS)); err != nil {
+		f.log.Error("certificate files not reloaded", "error", err)
+	}
+	if f.access != nil {
+		if err := f.access.Reopen(); err != nil {
+			f.log.Error("access log not reopened", "error", err)
+		}
+	}
+	f.conf.Sites = c.Sites
+	f.web.SetStatic(c.Sites)
+	f.log.Info("configuration reloaded")
+}
+
+// needRestart names the settings that differ and are read only at the start.
+func needRestart(old, now conf.Config) []string {
+	var changed []string
+	compare := func(name string, same bool) {
+		if !same {
+			changed = append(changed, name)
+		}
+	}
+	compare("dir", old.Dir == now.Dir)
+	compare("proxy", reflect.DeepEqual(old.Proxy, now.Proxy))
+	compare("admin", reflect.DeepEqual(old.Admin, now.Admin))
+	compare("catalog", old.Catalog == now.Catalog)
+	compare("gossip", old.Gossip == now.Gossip)
+	compare("upload", old.Upload == now.Upload)
+	compare("tls.acme", old.TLS.ACME == now.TLS.ACME && old.TLS.Email == now.TLS.Email && old.TLS.ACMERoot == now.TLS.ACMERoot)
+	compare("log.access", old.Log.Access == now.Log.Access && old.Log.AccessFormat == now.Log.AccessFormat)
+	return changed
+}

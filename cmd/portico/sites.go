@@ -1,0 +1,226 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"portico/membership/catalog"
+	"portico/proxy/admin"
+)
+
+func newSites(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "sites", Short: "List the sites; show or change the settings of one", Args: cobra.NoArgs}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		sites, err := c.Sites(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), sites)
+		}
+		t := newTable(cmd.OutOrStdout(), "SITE\tKIND\tHOSTS\tPATH\tRELEASE\tINSTANCES\tSESSIONS\tUPDATED")
+		for _, site := range sites {
+			healthy := 0
+			for _, i := range site.Instances {
+				if i.State == catalog.InstanceHealthy {
+					healthy++
+				}
+			}
+			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
+				site.Settings.Path, shortDigest(site.Release), healthy, len(site.Instances), site.Sessions, age(site.Updated))
+		}
+		return t.flush()
+	})
+	cmd.AddCommand(newSitesShow(s), newSitesSet(s))
+	return cmd
+}
+
+func hostList(hosts []string) string {
+	if len(hosts) == 0 {
+		return "any"
+	}
+	return strings.Join(hosts, ",")
+}
+
+func newSitesShow(s *shared) *cobra.Command {
+	return &cobra.Command{
+		Use: "show SITE", Short: "Print everything about one site as JSON", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeWith(s, siteNames),
+		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+			site, err := c.Site(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), site)
+		}),
+	}
+}
+
+func newSitesSet(s *shared) *cobra.Command {
+	return &cobra.Command{
+		Use:   "set SITE KEY=VALUE …",
+		Short: "Override settings of a site; KEY= goes back to what its archive says",
+		Example: `  portico sites set shop session.idle=1h
+  portico sites set shop hosts=shop.example.com,www.example.com limits.body=256MiB
+  portico sites set shop session.idle=`,
+		Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
+		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+			override, err := overrides(args[1:])
+			if err != nil {
+				return usageError{err}
+			}
+			site, err := c.SetSite(cmd.Context(), args[0], override)
+			if err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), site.Override)
+		}),
+	}
+}
+
+// overrides turns KEY=VALUE pairs into the JSON object that the API takes. A
+// key with a dot names a field of a section.
+func overrides(pairs []string) (json.RawMessage, error) {
+	object := map[string]any{}
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return nil, fmt.Errorf("%q is no setting: write KEY=VALUE, such as session.idle=1h", pair)
+		}
+		in := object
+		section, field, nested := strings.Cut(key, ".")
+		if nested {
+			inner, ok := object[section].(map[string]any)
+			if !ok {
+				inner = map[string]any{}
+				object[section] = inner
+			}
+			in, key = inner, field
+		}
+		in[key] = overrideValue(key, value)
+	}
+	return json.Marshal(object)
+}
+
+// listSettings are the settings of a site that are lists, written with commas.
+var listSettings = map[string]bool{"hosts": true, "data": true, "exclude": true}
+
+// overrideValue reads a value as JSON where it is JSON (numbers, true, lists,
+// objects), as a list where the setting is one, else as text.
+func overrideValue(key, value string) any {
+	if value == "" {
+		return nil
+	}
+	if listSettings[key] && !strings.HasPrefix(value, "[") {
+		return strings.Split(value, ",")
+	}
+	var v any
+	if err := json.Unmarshal([]byte(value), &v); err == nil {
+		return v
+	}
+	return value
+}
+
+func newReleases(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "releases SITE", Short: "List the releases of a site, newest first", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeWith(s, siteNames),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		releases, err := c.Releases(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), releases)
+		}
+		t := newTable(cmd.OutOrStdout(), "RELEASE\tSTATE\tARCHIVE\tFILES\tSIZE\tUPLOADED\tBY")
+		for _, r := range releases {
+			state := "kept"
+			switch {
+			case r.Current:
+				state = "current"
+			case r.Retiring:
+				state = "retiring"
+			}
+			t.row("%s\t%s\t%s\t%d\t%s\t%s\t%s", shortDigest(r.Digest), state, r.Archive, r.Files, size(r.Size), age(r.Created), r.By)
+		}
+		return t.flush()
+	})
+	return cmd
+}
+
+func newRemove(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "remove SITE", Short: "Take a site away from all application servers (its data folders stay)",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, siteNames),
+	}
+	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
+	yes := cmd.Flags().Bool("yes", false, "do not ask")
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if *dryRun || !*yes {
+			f, err := c.ForecastRemove(cmd.Context(), args[0])
+			if err := printForecast(cmd, f, err, false); err != nil || *dryRun {
+				return err
+			}
+			if err := confirm(cmd, "remove "+args[0]+"?"); err != nil {
+				return err
+			}
+		}
+		if err := c.RemoveSite(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
+		return nil
+	})
+	return cmd
+}
+
+func newDeploys(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "deploys [SITE | ID]", Short: "List the last deploys, or show one", Args: cobra.MaximumNArgs(1)}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		site := ""
+		if len(args) == 1 {
+			if d, err := c.Deploy(cmd.Context(), args[0]); err == nil {
+				return printJSON(cmd.OutOrStdout(), d)
+			}
+			site = args[0]
+		}
+		deploys, err := c.Deploys(cmd.Context(), site)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), deploys)
+		}
+		t := newTable(cmd.OutOrStdout(), "DEPLOY\tSITE\tRELEASE\tSTATE\tBY\tAGE\tERROR")
+		for _, d := range deploys {
+			first, _, _ := strings.Cut(d.Error, "\n")
+			t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s", d.ID, d.Site, shortDigest(d.Release), d.State, d.By, age(d.Created), first)
+		}
+		return t.flush()
+	})
+	return cmd
+}
+
+func newLogs(s *shared) *cobra.Command {
+	var q admin.LogQuery
+	cmd := &cobra.Command{
+		Use: "logs SITE", Short: "Print what a site's processes wrote, from all application servers",
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, siteNames),
+		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+			q.Site = args[0]
+			return c.Logs(cmd.Context(), q, cmd.OutOrStdout())
+		}),
+	}
+	cmd.Flags().StringVar(&q.Member, "member", "", "of this application server only")
+	cmd.Flags().IntVar(&q.Lines, "lines", 100, "the last lines of each instance")
+	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on until Ctrl-C")
+	return cmd
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portico/proxy/admin"
+)
+
+func newStats(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "stats", Short: "Print what the proxy counts", Args: cobra.NoArgs}
+	asCSV := cmd.Flags().Bool("csv", false, "print HAProxy's CSV")
+	asJSON := jsonFlag(cmd)
+	cmd.MarkFlagsMutuallyExclusive("csv", "json")
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		if *asCSV {
+			return c.StatsCSV(cmd.Context(), cmd.OutOrStdout())
+		}
+		stats, err := c.Stats(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), stats)
+		}
+		return printStats(cmd.OutOrStdout(), stats)
+	})
+	return cmd
+}
+
+func printStats(out io.Writer, stats admin.Stats) error {
+	fmt.Fprintf(out, "cluster %s, proxy %s, version %s, up %s, revision %d\n\n",
+		stats.Cluster, stats.Proxy, stats.Version, span(stats.Now.Sub(stats.Started)), stats.Revision)
+	t := newTable(out, "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tREQ/S\tIN FLIGHT\tREQUESTS\tERRORS\tP50 MS\tP99 MS\tREASON")
+	for _, pool := range stats.Pools {
+		for _, u := range pool.Upstreams {
+			errs := u.ConnErrors + u.RespErrors + u.Responses["5xx"]
+			t.row("%s\t%s\t%s\t%s %s\t%d\t%.1f\t%d\t%d\t%d\t%.2f\t%.2f\t%s", pool.Name, u.Name, shortDigest(u.Release),
+				u.Status, span(time.Duration(u.LastChange)*time.Millisecond), u.Sessions, u.Rate, u.InFlight, u.Total, errs, u.P50, u.P99, u.Reason)
+		}
+	}
+	return t.flush()
+}
+
+func newTop(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "top", Short: "Show the traffic, live", Args: cobra.NoArgs}
+	every := cmd.Flags().Duration("every", time.Second, "time between two looks, at least 100ms")
+	count := cmd.Flags().Int("count", 0, "looks before it ends (0: until Ctrl-C)")
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		if *every < 100*time.Millisecond {
+			return usageError{fmt.Errorf("--every %v is too often: 100ms at least", *every)}
+		}
+		out := cmd.OutOrStdout()
+		for n := 1; ; n++ {
+			stats, err := c.Stats(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if isTerminal(out) {
+				fmt.Fprint(out, "\x1b[H\x1b[2J")
+			}
+			if err := printStats(out, stats); err != nil {
+				return err
+			}
+			if n == *count {
+				return nil
+			}
+			select {
+			case <-time.After(*every):
+			case <-cmd.Context().Done():
+				return nil
+			}
+		}
+	})
+	return cmd
+}
+
+func newSessions(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "sessions [SITE]", Short: "Count the live sessions of each instance", Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeWith(s, siteNames),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		site := ""
+		if len(args) == 1 {
+			site = args[0]
+		}
+		counts, err := c.Sessions(cmd.Context(), site)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), counts)
+		}
+		t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
+		for _, n := range counts {
+			limit := "-"
+			if n.Limit > 0 {
+				limit = fmt.Sprint(n.Limit)
+			}
+			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", n.Site, n.Member, shortDigest(n.Release), n.State, n.Sessions, n.Recent, limit, n.Instance)
+		}
+		return t.flush()
+	})
+	return cmd
+}
+
+func newExplain(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "explain URL", Short: "Say step by step where a request would go, and why", Args: cobra.ExactArgs(1)}
+	cookie := cmd.Flags().String("cookie", "", "Cookie field of the request")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		raw, err := c.Explain(cmd.Context(), args[0], *cookie)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), raw)
+		}
+		return printExplanation(cmd.OutOrStdout(), raw)
+	})
+	return cmd
+}
+
+// printExplanation prints the steps of an explanation as numbered lines.
+func printExplanation(out io.Writer, raw json.RawMessage) error {
+	var e struct {
+		Steps []string `json:"steps"`
+	}
+	if err := json.Unmarshal(raw, &e); err != nil || len(e.Steps) == 0 {
+		return printJSON(out, raw)
+	}
+	for i, step := range e.Steps {
+		fmt.Fprintf(out, "%d. %s\n", i+1, step)
+	}
+	return nil
+}
+
+func newAudit(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "audit", Short: "List who did what, newest first", Args: cobra.NoArgs}
+	limit := cmd.Flags().Int("limit", 50, "entries")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		entries, err := c.Audit(cmd.Context(), *limit)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), entries)
+		}
+		t := newTable(cmd.OutOrStdout(), "WHEN\tWHO\tFROM\tACTION\tOBJECT\tDETAIL")
+		for _, e := range entries {
+			t.row("%s\t%s\t%s\t%s\t%s\t%s", e.At.Local().Format(time.DateTime), e.By, e.From, e.Action, e.Object, e.Detail)
+		}
+		return t.flush()
+	})
+	return cmd
+}
