@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin"
 	"portico/tests/harness"
 )
 
@@ -79,10 +80,10 @@ func rollback(t *testing.T, p *harness.Proxy) {
 		}
 	}
 
-	var list struct{ Releases []catalog.Release }
+	var list []admin.ReleaseInfo
 	p.JSON(&list, "releases", "node", "--json")
-	if len(list.Releases) < 2 {
-		t.Errorf("two releases were installed, %d are listed", len(list.Releases))
+	if len(list) < 2 {
+		t.Errorf("two releases were installed, %d are listed", len(list))
 	}
 	p.Must("rollback", "node")
 	_, again := visitors(t, p.HTTP, "node.test", "/", 6)
@@ -155,8 +156,8 @@ func TestArchiveFormats(t *testing.T) {
 	if err != nil {
 		t.Fatalf("curl: %v: %s", err, out)
 	}
-	var answer struct{ State string }
-	if err := json.Unmarshal(out, &answer); err != nil || answer.State != "succeeded" {
+	var answer struct{ State catalog.DeployState }
+	if err := json.Unmarshal(out, &answer); err != nil || answer.State != catalog.DeploySucceeded {
 		t.Errorf("curl -T prints %s", out)
 	}
 	if _, _, err := visitOK(harness.NewVisitor(t, p.HTTP, "curled.test"), "/"); err != nil {
@@ -183,10 +184,13 @@ func TestBadInputIsRefusedWhole(t *testing.T) {
 			}
 		}
 	}
-	manifest := changed(t, harness.App("static"), "portico.toml", "\nhots = [\"x.test\"]\n[health]\nrise = -1\n")
-	f("an unknown key and an impossible value", []string{"hots", "hosts"}, "deploy", "shop", manifest)
+	manifest := changed(t, harness.App("static"), "other.txt", "")
+	if err := os.WriteFile(filepath.Join(manifest, "portico.toml"), []byte("hots = [\"x.test\"]\n[helth]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("two unknown keys", []string{"hots", "hosts", "helth", "health"}, "deploy", "shop", manifest)
 	f("a host that another site has", []string{"shop.test", "shop"}, "deploy", "other", harness.App("static"), "--host", "shop.test")
-	f("a bad site name", []string{"../etc"}, "deploy", "../etc", harness.App("static"))
+	f("a bad site name", []string{"Shop_1"}, "deploy", "Shop_1", harness.App("static"))
 	f("no such folder", []string{"no-such-folder"}, "deploy", "shop", filepath.Join(t.TempDir(), "no-such-folder"))
 	text := filepath.Join(t.TempDir(), "site.zip")
 	if err := os.WriteFile(text, []byte("this is no archive at all, only a text"), 0o600); err != nil {

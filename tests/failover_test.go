@@ -147,7 +147,7 @@ func TestItLasts(t *testing.T) {
 	p.Kill()
 	a1.KillWithSites()
 	a1.Restart()
-	harness.Eventually(t, 20*time.Second, logged(a1.Process, "instance is healthy"))
+	harness.Eventually(t, 20*time.Second, logged(a1.Process, "instance healthy"))
 	p.Restart()
 	p.WaitReady()
 	settled(t, p, "node", 2)

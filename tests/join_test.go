@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin"
 	"portico/tests/harness"
 )
 
@@ -19,7 +20,7 @@ func TestMachineWaitsForAcceptance(t *testing.T) {
 	p.WaitMember("server-1", catalog.Pending)
 
 	m := p.Members()
-	var pending catalog.Member
+	var pending admin.MemberInfo
 	for _, each := range m {
 		if each.Name == "server-1" {
 			pending = each

@@ -79,14 +79,12 @@ func TestUpShowsASessionThatStays(t *testing.T) {
 func TestUpServersFlag(t *testing.T) {
 	u := startUp(t, "--servers", "3")
 	r := harness.Run(t, []string{"PORTICO_DIR=" + u.dir}, "members", "--json")
-	var list struct {
-		Members []struct{ Name, Role, Admission string }
-	}
+	var list []struct{ Name, Role, Admission string }
 	if err := json.Unmarshal([]byte(r.Stdout), &list); err != nil {
 		t.Fatalf("%v: %s%s", err, r.Stdout, r.Stderr)
 	}
 	servers := 0
-	for _, m := range list.Members {
+	for _, m := range list {
 		if m.Role == "server" && m.Admission == "accepted" {
 			servers++
 		}
@@ -112,7 +110,7 @@ func TestStartIsRefusedClearly(t *testing.T) {
 		}
 	}
 	f("a second process on the folder", []string{u.dir}, "up", "--dir", u.dir, "--http", harness.Addr(t), "--admin", harness.Addr(t))
-	f("a port in use", []string{u.http, "--http"}, "up", "--dir", harness.TempDir(t), "--http", u.http, "--admin", harness.Addr(t))
+	f("a port in use", []string{u.http, "proxy.http"}, "up", "--dir", harness.TempDir(t), "--http", u.http, "--admin", harness.Addr(t))
 
 	bad := filepath.Join(t.TempDir(), "portico.toml")
 	if err := os.WriteFile(bad, []byte("[proxy]\nhtpp = \":80\"\n[gossip]\naddress = \"nowhere\"\n"), 0o600); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin"
 )
 
 // ClientFile is the client.json that a proxy keeps for local commands.
@@ -35,13 +36,11 @@ func (p *Proxy) ClientFile() ClientFile {
 }
 
 // Members returns what `portico members` lists.
-func (p *Proxy) Members() []catalog.Member {
+func (p *Proxy) Members() []admin.MemberInfo {
 	p.t.Helper()
-	var list struct {
-		Members []catalog.Member `json:"members"`
-	}
+	var list []admin.MemberInfo
 	p.JSON(&list, "members", "--json")
-	return list.Members
+	return list
 }
 
 // JSON runs a client command and decodes what it prints.
