@@ -110,8 +110,8 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		},
 		Backup:  func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "backup"); return err },
 		HAProxy: func() haproxy.Options { return haproxy.Options{} },
-		ClientBundle: func() (client, ca []byte, err error) {
-			return []byte("KEY"), []byte("CA"), nil
+		ClientCertificate: func(context.Context, string, []byte, string) (client, ca []byte, err error) {
+			return []byte("CERTIFICATE"), []byte("CA"), nil
 		},
 		Members: map[string]http.Handler{"POST /v1/knock": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })},
 	}
