@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -93,6 +94,7 @@ type Sealer struct {
 type siteKey struct {
 	id     uint8
 	mac    *cmac
+	ticket *cmac // of the waiting room
 	secret []byte
 }
 
@@ -104,16 +106,24 @@ func NewSealer(site string, keys []Key) (*Sealer, error) {
 	}
 	s := &Sealer{site: site, n: min(len(keys), validKeys)}
 	for i := range s.n {
-		h := hmac.New(sha256.New, keys[i].Secret)
-		h.Write([]byte("portico cookie 1\x00" + site))
-		mac, err := newCMAC(h.Sum(nil))
-		if err != nil {
+		k := siteKey{id: keys[i].ID, secret: keys[i].Secret}
+		var err1, err2 error
+		k.mac, err1 = deriveCMAC(keys[i].Secret, "portico cookie 1\x00"+site)
+		k.ticket, err2 = deriveCMAC(keys[i].Secret, "portico ticket 1\x00"+site)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, fmt.Errorf("use session keys: %w", err)
 		}
-		s.keys[i] = siteKey{id: keys[i].ID, mac: mac, secret: keys[i].Secret}
+		s.keys[i] = k
 	}
 	s.aged = s.n > 1 && !keys[1].Created.After(keys[0].Created)
 	return s, nil
+}
+
+// deriveCMAC returns the MAC whose key is HMAC-SHA256(secret, purpose).
+func deriveCMAC(secret []byte, purpose string) (*cmac, error) {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte(purpose))
+	return newCMAC(h.Sum(nil))
 }
 
 // Token returns the token of an instance under the key that signs.

@@ -147,6 +147,9 @@ func (s *HistogramSnapshot) Quantile(q float64) time.Duration {
 	var seen uint64
 	for i, n := range s.Counts {
 		if seen += n; n > 0 && seen >= want {
+			if i == histBuckets-1 {
+				break // it has no end
+			}
 			return min(upper(i), s.Max)
 		}
 	}

@@ -12,6 +12,7 @@ type Request struct {
 	Hash    uint64      // what the policies source, header and uri go by
 	App     uint64      // hash of the application's own session token, see Pool.Learn
 	Exclude []*Upstream // already tried for this request
+	Ticket  []byte      // of the waiting room, see Pool.Attend
 
 	// Safe reports that the visitor can change the instance at this moment
 	// without losing anything: logged out, or the application said so.
@@ -202,6 +203,18 @@ func (t *table) none() None {
 // arrive places a new visitor. Requests of one visitor that arrive together
 // join the first of them.
 func (p *Pool) arrive(t *table, r *Request, c *Choice) {
+	if p.room.waiting.Load() > 0 {
+		v, known := t.sealer.openTicket(r.Ticket, r.Now)
+		if !p.room.admits(v, known, t.ready.seats(), r.Now) {
+			c.None = NoneFull
+			return
+		}
+		defer func() {
+			if known && c.Upstream != nil {
+				p.room.leave(v)
+			}
+		}()
+	}
 	if r.Visitor == 0 || t.config.Burst < 0 {
 		if p.place(t, r, c); c.Upstream != nil {
 			p.begin(r, c)

@@ -56,13 +56,16 @@ type Pool struct {
 	name string
 	hash uint64 // of the name
 
-	now  atomic.Pointer[table]
+	now atomic.Pointer[table]
+
+	_    [64]byte      // all requests read what is above and write what is below
 	turn atomic.Uint64 // of round robin
 	rate Rate          // requests; filled in by tick, for the peak
 
 	inflightMax atomic.Int64 // of all upstreams together, seen by tick
 	retry       retryBudget
 	queue       queue
+	room        room
 	PoolCounters
 
 	mu     sync.Mutex // guards replacing the table, and what follows

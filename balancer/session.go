@@ -177,6 +177,13 @@ func (sh *shard) remove(i int) {
 	sh.e[i] = entry{}
 }
 
+// grow makes room for one more.
+func (sh *shard) grow() {
+	if (sh.n+1)*4 > len(sh.e)*3 {
+		sh.resize(max(minShard, len(sh.e)+len(sh.e)/4+1))
+	}
+}
+
 // resize moves the entries to a table of the given size.
 func (sh *shard) resize(size int) {
 	old := sh.e
@@ -249,9 +256,7 @@ func (s *Sessions) insert(sh *shard, v use, now int64) {
 	if sh.n >= s.room {
 		s.evict(sh)
 	}
-	if (sh.n+1)*4 > len(sh.e)*3 {
-		sh.resize(max(minShard, len(sh.e)+len(sh.e)/4+1))
-	}
+	sh.grow()
 	e := entry{id: v.id, last: stamp(now), start: toStamp(v.start), issued: toStamp(max(v.issued, v.anew)), where: v.up.slot | v.marks}
 	sh.put(e)
 	if e.counted() && !v.seat {
@@ -353,11 +358,11 @@ func (s *Sessions) lookup(id uint64) found {
 }
 
 // evict removes the least recently used of the next few entries, preferring
-// those that were never seen again. Ended ones stay, because they are what
-// refuses their cookie.
+// those that were never seen again, for which it looks further. Ended ones stay,
+// because they are what refuses their cookie.
 func (s *Sessions) evict(sh *shard) {
 	victim, worst := -1, uint64(math.MaxUint64)
-	for seen := 0; seen < victims && seen < len(sh.e); seen++ {
+	for seen := 0; seen < len(sh.e) && (seen < victims || worst >= 1<<32 && seen < 16*victims); seen++ {
 		i := sh.hand
 		if sh.hand++; sh.hand >= len(sh.e) {
 			sh.hand = 0

@@ -1,0 +1,141 @@
+package balancer_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"portico/balancer"
+)
+
+func TestRate(t *testing.T) {
+	var r balancer.Rate
+	for i := range int64(5000) { // 1000 a second for 5 seconds
+		r.Add(t0 + i)
+	}
+	if n := r.PerSecond(t0 + 5000); n < 990 || n > 1010 {
+		t.Errorf("%.0f a second, want 1000", n)
+	}
+	if n := r.PerSecond(t0 + 5500); n < 490 || n > 510 {
+		t.Errorf("half a second later %.0f, want 500", n)
+	}
+	if n := r.PerSecond(t0 + 7000); n != 0 {
+		t.Errorf("two seconds later %.0f, want 0", n)
+	}
+	if r.Max() != 1000 || r.Total() != 5000 {
+		t.Errorf("peak %d, total %d", r.Max(), r.Total())
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	var h, other balancer.Histogram
+	rng := rand.New(rand.NewPCG(1, 2))
+	var values []time.Duration
+	var sum time.Duration
+	for i := range 20_000 {
+		d := time.Duration(rng.ExpFloat64() * float64(30*time.Millisecond))
+		values = append(values, d)
+		sum += d
+		if i%2 == 0 {
+			h.Observe(d)
+		} else {
+			other.Observe(d)
+		}
+	}
+	slices.Sort(values)
+	s := h.Snapshot()
+	s.Add(other.Snapshot())
+	if s.Count != 20_000 || s.Sum != sum || s.Max != values[len(values)-1] || s.Mean() != sum/20_000 {
+		t.Errorf("count %d, sum %s, max %s, mean %s", s.Count, s.Sum, s.Max, s.Mean())
+	}
+	for _, q := range []float64{0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1} {
+		want := values[int(q*float64(len(values)-1))]
+		if got := s.Quantile(q); got < want || float64(got) > float64(want)*1.26+16000 {
+			t.Errorf("quantile %v is %s, want %s and up to a quarter more", q, got, want)
+		}
+	}
+	var extreme balancer.Histogram
+	for _, d := range []time.Duration{-time.Second, 0, time.Nanosecond, 1000 * time.Hour} {
+		extreme.Observe(d)
+	}
+	e := extreme.Snapshot()
+	if e.Count != 4 || e.Quantile(1) != 1000*time.Hour {
+		t.Errorf("extremes: %d, %s", e.Count, e.Quantile(1))
+	}
+	if (&balancer.HistogramSnapshot{}).Quantile(0.5) != 0 {
+		t.Error("a quantile of nothing")
+	}
+	if b := e.Bounds(); !slices.IsSorted(b) || b[0] != 16*time.Microsecond {
+		t.Errorf("bounds %v", b[:5])
+	}
+}
+
+func TestSnapshotCounts(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	play := func(r balancer.Result, status int, reused bool) {
+		c := w.pick(balancer.Request{Cookie: w.visitorOf("a")})
+		w.p.Done(&c, balancer.Outcome{
+			Now: w.now, Result: r, Status: status, Reused: reused, BytesIn: 10, BytesOut: 20,
+			Connect: time.Millisecond, Response: 2 * time.Millisecond, Total: 3 * time.Millisecond,
+		})
+		w.passCheck("a", 1)
+	}
+	for range 10 {
+		play(balancer.Answered, 200, true)
+	}
+	play(balancer.Answered, 101, true)
+	play(balancer.Answered, 302, true)
+	play(balancer.Answered, 404, true)
+	play(balancer.Answered, 503, true)
+	play(balancer.Answered, 700, true)
+	play(balancer.ConnectFailed, 0, false)
+	play(balancer.ResponseFailed, 0, false)
+	play(balancer.TimedOut, 504, false)
+	play(balancer.ClientAborted, 200, true)
+	play(balancer.ServerAborted, 200, true)
+	c := w.pick(balancer.Request{Cookie: w.visitorOf("a")})
+	w.now += 1000
+	w.b.Tick(w.now)
+
+	s := w.up("a").Snapshot(w.now)
+	type counts struct{ total, in, out, s1, s2, s3, s4, s5, other, econ, eresp, cli, srv, to, conn, reuse uint64 }
+	got := counts{s.Total, s.BytesIn, s.BytesOut, s.Status1xx, s.Status2xx, s.Status3xx, s.Status4xx, s.Status5xx, s.StatusOther, s.ConnectErrors, s.ResponseErrors, s.ClientAborts, s.ServerAborts, s.TimeOuts, s.Connects, s.Reuses}
+	want := counts{21, 200, 400, 1, 12, 1, 1, 2, 1, 1, 1, 1, 1, 1, 3, 17}
+	if got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+	if s.InFlight != 1 || s.InFlightMax != 1 || s.Sessions != 1 || s.RateMax != 21 || s.LastUsed != t0 {
+		t.Errorf("%d in flight (at most %d), %d sessions, %v a second at most, last used %d", s.InFlight, s.InFlightMax, s.Sessions, s.RateMax, s.LastUsed)
+	}
+	if s.ResponseTime.Recent != 2*time.Millisecond || s.TotalTime.Max != 3*time.Millisecond {
+		t.Errorf("recent %s, max %s", s.ResponseTime.Recent, s.TotalTime.Max)
+	}
+	w.done(&c)
+
+	// The pool's sums outlive its upstreams.
+	w.update(balancer.Spec{ID: "b"})
+	p := w.p.Snapshot(w.now)
+	if p.Sum.Total != 21 || p.Sum.BytesOut != 400 || p.Sum.Status2xx != 13 || p.RateMax != 21 || p.Arrived != 21 {
+		t.Errorf("the pool has %d requests, %d bytes, %d good ones, %v a second at most, %d arrived", p.Sum.Total, p.Sum.BytesOut, p.Sum.Status2xx, p.RateMax, p.Arrived)
+	}
+	if p.Active != 1 || p.Weight != 100 || p.Status != "UP" {
+		t.Errorf("%d active, weight %d, %s", p.Active, p.Weight, p.Status)
+	}
+}
+
+func TestFrontend(t *testing.T) {
+	var f balancer.Frontend
+	f.Opened(balancer.HTTP2, t0)
+	f.Opened(balancer.HTTP1, t0)
+	f.Closed()
+	f.Begin(balancer.HTTP2, t0)
+	f.Begin(balancer.HTTP2, t0)
+	f.End(&balancer.Outcome{Status: 204, BytesIn: 1, BytesOut: 2, Total: time.Millisecond})
+	f.Tick(t0 + 1000)
+	s := f.Snapshot("http", t0+1000)
+	if s.Connections != 1 || s.ConnectionsMax != 2 || s.ConnectionsTotal != 2 || s.HTTP2 != 1 || s.HTTP2Requests != 2 ||
+		s.Requests != 2 || s.Active != 1 || s.ActiveMax != 2 || s.Status2xx != 1 || s.BytesOut != 2 || s.RequestRateMax != 2 {
+		t.Errorf("%+v", s)
+	}
+}

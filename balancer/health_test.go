@@ -1,0 +1,178 @@
+package balancer_test
+
+import (
+	"testing"
+	"time"
+
+	"portico/balancer"
+)
+
+func TestRiseAndFall(t *testing.T) {
+	// Each letter is one piece of evidence: + and - a check, x a failed request,
+	// A the agent's good word, a its bad word, E an exit, g silence in gossip.
+	evidence := map[rune]balancer.Evidence{
+		'+': {From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200},
+		'-': {From: balancer.FromCheck, Code: "L4CON", Detail: "refused"},
+		'x': {From: balancer.FromTraffic, Detail: "reset"},
+		'A': {From: balancer.FromAgent, OK: true},
+		'a': {From: balancer.FromAgent},
+		'E': {From: balancer.FromAgent, Exited: true},
+		'g': {From: balancer.FromGossip},
+	}
+	f := func(story, want string) {
+		t.Helper()
+		w := newWorldOf(t, balancer.Config{})
+		w.update(balancer.Spec{ID: "a"})
+		u := w.up("a")
+		for _, r := range story {
+			w.now += 1000
+			u.Observe(evidence[r], w.now)
+		}
+		if got := u.Snapshot(w.now).Status; got != want {
+			t.Errorf("%q: %q, want %q (%s)", story, got, want, u.Health().Reason)
+		}
+	}
+	f("", "DOWN")
+	f("+", "UP")
+	f("-", "DOWN")
+	f("-+", "DOWN 1/2")
+	f("-++", "UP")
+	f("-+-+", "DOWN 1/2")
+	f("+-", "UP 2/3")
+	f("+--", "UP 1/3")
+	f("+---", "DOWN")
+	f("+--+", "UP 2/3")
+	f("+--++", "UP")
+	f("+---+", "DOWN 1/2")
+	f("+---++", "UP")
+	f("+x", "NOLB")
+	f("+xxxxxxxx", "NOLB")
+	f("+x+", "UP")
+	f("+x-", "NOLB 2/3")
+	f("+x---", "DOWN")
+	f("+-x+", "UP")
+	f("A", "DOWN")
+	f("A+", "UP")
+	f("-AAAA", "DOWN 1/2")
+	f("-A+", "UP")
+	f("+a", "UP")
+	f("+E", "DOWN (agent)")
+	f("+E+", "DOWN (agent)")
+	f("+g", "UP")
+	f("+ggggg", "UP")
+	f("g", "DOWN")
+}
+
+func TestCheckNow(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	f := func(e balancer.Evidence, changed, now bool) {
+		t.Helper()
+		if got := w.up("a").Observe(e, w.now); got.Changed != changed || got.CheckNow != now {
+			t.Errorf("%+v leads to %+v", e, got)
+		}
+	}
+	f(balancer.Evidence{From: balancer.FromGossip}, false, true)
+	f(balancer.Evidence{From: balancer.FromGossip, OK: true}, false, false)
+	f(balancer.Evidence{From: balancer.FromAgent, OK: true}, false, false)
+	f(balancer.Evidence{From: balancer.FromAgent}, false, true)
+	f(balancer.Evidence{From: balancer.FromTraffic}, true, true)
+	f(balancer.Evidence{From: balancer.FromTraffic}, false, true)
+	f(balancer.Evidence{From: balancer.FromCheck, OK: true}, true, false)
+	f(balancer.Evidence{From: balancer.FromAgent, Exited: true}, true, false)
+}
+
+func TestHealthTimes(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	w.now += 10_000
+	w.failCheck("a", 3)
+	w.now += 4_000
+	w.passCheck("a", 2)
+	w.now += 5_000
+	s := w.up("a").Snapshot(w.now)
+	if s.DownTime != 4*time.Second || s.Downs != 1 || s.ChecksFail != 3 || s.LastChange != 5*time.Second {
+		t.Errorf("down for %s, %d times, %d checks failed, changed %s ago", s.DownTime, s.Downs, s.ChecksFail, s.LastChange)
+	}
+	if s.Reason != "2 checks passed: L7OK 200" || s.CheckCode != "L7OK" || s.CheckStatus != 200 || s.CheckAge != 5*time.Second {
+		t.Errorf("reason %q, check %q %d, %s ago", s.Reason, s.CheckCode, s.CheckStatus, s.CheckAge)
+	}
+	p := w.p.Snapshot(w.now)
+	if p.Downs != 1 || p.DownTime != 4*time.Second || p.LastChange != 5*time.Second || p.Status != "UP" {
+		t.Errorf("the pool was down for %s, %d times: %s since %s", p.DownTime, p.Downs, p.Status, p.LastChange)
+	}
+}
+
+func TestNoChecks(t *testing.T) {
+	c := balancer.Config{Health: balancer.HealthRules{Off: true}}
+	w := newWorldOf(t, c)
+	w.update(balancer.Spec{ID: "a"})
+	if s := w.up("a").Snapshot(w.now); s.Status != "no check" || !s.InRotation {
+		t.Fatalf("without checks: %q", s.Status)
+	}
+	w.up("a").Observe(balancer.Evidence{From: balancer.FromTraffic}, w.now)
+	if w.up("a").InRotation() {
+		t.Fatal("takes new visitors after a failed connection")
+	}
+	w.now += 9_000
+	w.b.Tick(w.now)
+	if w.up("a").InRotation() {
+		t.Fatal("trusted again too early")
+	}
+	w.now += 1_000
+	w.b.Tick(w.now)
+	if !w.up("a").InRotation() {
+		t.Fatal("never trusted again")
+	}
+}
+
+func TestNextCheck(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	u := w.up("a")
+	between := func(name string, low, high time.Duration) {
+		t.Helper()
+		for random := range uint64(1000) {
+			if d := u.NextCheck(2*time.Second, balancer.Hash([]byte{byte(random), byte(random >> 8)})); d < low || d > high {
+				t.Fatalf("%s: next check in %s", name, d)
+			}
+		}
+	}
+	between("up", 1800*time.Millisecond, 2200*time.Millisecond)
+	w.failCheck("a", 1)
+	between("falling", 450*time.Millisecond, 550*time.Millisecond)
+	w.failCheck("a", 2)
+	between("down", 1800*time.Millisecond, 2200*time.Millisecond)
+	w.passCheck("a", 1)
+	between("rising", 450*time.Millisecond, 550*time.Millisecond)
+}
+
+func TestSlowStart(t *testing.T) {
+	w := newWorld(t, balancer.Config{SlowStart: 10 * time.Second}, "a", "b")
+	w.now += 20_000
+	w.b.Tick(w.now)
+	w.failCheck("a", 3)
+	w.passCheck("a", 2)
+	share := func() (weight, percent int) {
+		s := w.up("a").Snapshot(w.now)
+		return s.Weight, s.SlowStart
+	}
+	for _, step := range []struct{ after, weight, percent int }{{0, 10, 10}, {5, 55, 55}, {4, 91, 91}, {1, 100, 0}, {10, 100, 0}} {
+		w.now += int64(step.after) * 1000
+		w.b.Tick(w.now)
+		if weight, percent := share(); weight != step.weight || percent != step.percent {
+			t.Errorf("%d s on: weight %d at %d %%, want %d at %d %%", step.after, weight, percent, step.weight, step.percent)
+		}
+	}
+}
+
+func TestSlowStartHoldsBackVisitors(t *testing.T) {
+	w := newWorld(t, balancer.Config{SlowStart: 100 * time.Second}, "a", "b")
+	w.now += 200_000
+	w.b.Tick(w.now)
+	w.failCheck("a", 3)
+	w.passCheck("a", 2)
+	for range 110 {
+		w.get(nil)
+	}
+	if n := w.up("a").Sessions(); n < 9 || n > 11 {
+		t.Errorf("an upstream at a tenth of its weight got %d of 110 visitors, want 10", n)
+	}
+}

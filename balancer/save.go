@@ -1,0 +1,191 @@
+package balancer
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+)
+
+// saveMagic opens the file of a session table; a change of the format changes it.
+const saveMagic = "portico sessions 1\n"
+
+// SaveSessions writes the table, so that a process which takes over does not have
+// to count anew. The order is: magic, birth, number of upstreams, for each the pool's
+// name and the instance id, entries of 24 bytes, a zero entry, CRC-32.
+func (b *Balancer) SaveSessions(w io.Writer) error {
+	sum := crc32.NewIEEE()
+	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
+	buf := append(make([]byte, 0, 256), saveMagic...)
+	slots := *b.sessions.slots.Load()
+	buf = binary.AppendUvarint(buf, uint64(max(b.sessions.born.Load(), 0)))
+	buf = binary.AppendUvarint(buf, uint64(len(slots)))
+	for _, u := range slots {
+		pool, id := "", ""
+		if u != nil {
+			pool, id = u.pool.name, u.id
+		}
+		buf = appendText(appendText(buf, pool), id)
+	}
+	if _, err := out.Write(buf); err != nil {
+		return fmt.Errorf("save sessions: %w", err)
+	}
+	var failed error
+	b.sessions.each(func(e *entry, u *Upstream) {
+		if u != nil && int(e.slot()) < len(slots) && slots[e.slot()] == u && failed == nil {
+			buf = e.append(buf[:0])
+			_, failed = out.Write(buf)
+		}
+	})
+	if failed == nil {
+		_, failed = out.Write((&entry{}).append(buf[:0]))
+	}
+	if err := errors.Join(failed, out.Flush()); err != nil {
+		return fmt.Errorf("save sessions: %w", err)
+	}
+	if _, err := w.Write(binary.LittleEndian.AppendUint32(nil, sum.Sum32())); err != nil {
+		return fmt.Errorf("save sessions: %w", err)
+	}
+	return nil
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func (e *entry) append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, e.id)
+	for _, v := range [...]uint32{e.last, e.start, e.issued, e.where} {
+		dst = binary.LittleEndian.AppendUint32(dst, v)
+	}
+	return dst
+}
+
+// RestoreSessions reads what SaveSessions wrote into the table, for the pools and
+// upstreams that exist by now, and returns how many sessions it took. After an
+// error the table has some of the sessions, which is harmless.
+func (b *Balancer) RestoreSessions(r io.Reader, now int64) (n int, err error) {
+	sum := crc32.NewIEEE()
+	in := &summing{r: bufio.NewReaderSize(r, 1<<16), sum: sum}
+	born, slots, err := b.readHead(in)
+	if err != nil {
+		return 0, fmt.Errorf("restore sessions: %w", err)
+	}
+	var raw [24]byte
+	for {
+		if _, err := io.ReadFull(in, raw[:]); err != nil {
+			return n, fmt.Errorf("restore sessions: entry %d: %w", n, err)
+		}
+		e := entry{id: binary.LittleEndian.Uint64(raw[:])}
+		for i, v := range [...]*uint32{&e.last, &e.start, &e.issued, &e.where} {
+			*v = binary.LittleEndian.Uint32(raw[8+4*i:])
+		}
+		if e.id == 0 {
+			break
+		}
+		if int(e.slot()) >= len(slots) {
+			return n, fmt.Errorf("restore sessions: entry %d names upstream %d of %d", n, e.slot(), len(slots))
+		}
+		if u := slots[e.slot()]; u != nil && b.sessions.adopt(e, u) {
+			n++
+		}
+	}
+	want := sum.Sum32()
+	if _, err := io.ReadFull(in.r, raw[:4]); err != nil || binary.LittleEndian.Uint32(raw[:4]) != want {
+		return n, errors.New("restore sessions: the checksum is wrong")
+	}
+	b.sessions.born.Store(int64(born)) // what that table knew, this one knows
+	b.sessions.SweepAll(now)
+	return n, nil
+}
+
+// summing reads and keeps a checksum of what was read.
+type summing struct {
+	r   *bufio.Reader
+	sum io.Writer
+}
+
+func (s *summing) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	_, _ = s.sum.Write(p[:n]) // a hash takes everything
+	return n, err
+}
+
+// ReadByte implements io.ByteReader.
+func (s *summing) ReadByte() (byte, error) {
+	c, err := s.r.ReadByte()
+	if err == nil {
+		_, _ = s.sum.Write([]byte{c})
+	}
+	return c, err
+}
+
+// readHead reads when the table was born, and the list of upstreams, in which those
+// that are unknown here are nil.
+func (b *Balancer) readHead(in *summing) (born uint64, slots []*Upstream, err error) {
+	magic := make([]byte, len(saveMagic))
+	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != saveMagic {
+		return 0, nil, errors.New("this is no table of sessions, or one of another version")
+	}
+	if born, err = binary.ReadUvarint(in); err != nil {
+		return 0, nil, fmt.Errorf("read the table's birth: %w", err)
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the number of upstreams: %w", err)
+	}
+	for range n {
+		pool, err := readText(in)
+		if err != nil {
+			return 0, nil, err
+		}
+		id, err := readText(in)
+		if err != nil {
+			return 0, nil, err
+		}
+		var u *Upstream
+		if p := b.Pool(pool); p != nil {
+			u = p.Upstream(id)
+		}
+		slots = append(slots, u)
+	}
+	return born, slots, nil
+}
+
+func readText(in *summing) (string, error) {
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return "", fmt.Errorf("read a name: %w", err)
+	}
+	if n > 4096 {
+		return "", fmt.Errorf("read a name: %d bytes are too many", n)
+	}
+	text := make([]byte, n)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return "", fmt.Errorf("read a name: %w", err)
+	}
+	return string(text), nil
+}
+
+// adopt takes a restored entry, unless the session is there by now.
+func (s *Sessions) adopt(e entry, u *Upstream) bool {
+	h := mix(e.id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.find(e.id, h) >= 0 {
+		return false
+	}
+	if sh.n >= s.room {
+		s.evict(sh)
+	}
+	sh.grow()
+	e.where = e.where&^slotMask | u.slot
+	sh.put(e)
+	if e.counted() {
+		u.sessions.Add(1)
+	}
+	return true
+}
