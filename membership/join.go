@@ -169,10 +169,11 @@ func (j *joiner) back(ctx context.Context) (a Acceptance, again bool, err error)
 	return Acceptance{}, false, nil
 }
 
-// rejected reports whether the other side did not like our certificate.
+// rejected reports whether the other side did not like our certificate: what
+// package tls makes of an alert that it receives.
 func rejected(err error) bool {
-	var alert tls.AlertError
-	return errors.As(err, &alert)
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
 }
 
 // fetchKeys gets the gossip keys, as patiently as everything else here.

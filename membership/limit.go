@@ -15,6 +15,7 @@ type limiter struct {
 
 	mu      sync.Mutex
 	buckets map[netip.Prefix]bucket
+	swept   time.Time // when those at rest were last forgotten: once a second is enough
 }
 
 type bucket struct {
@@ -35,7 +36,10 @@ func (l *limiter) allow(addr netip.Addr, now time.Time) bool {
 	defer l.mu.Unlock()
 	b, known := l.buckets[from]
 	if !known && len(l.buckets) >= maxBuckets {
-		l.sweep(now)
+		if now.Sub(l.swept) >= time.Second {
+			l.swept = now
+			l.sweep(now)
+		}
 		if len(l.buckets) >= maxBuckets {
 			from = netip.Prefix{}
 			b, known = l.buckets[from]
