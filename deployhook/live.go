@@ -81,8 +81,8 @@ func (l *live) progress(member string, d *catalog.Deploy) (p *catalog.MemberProg
 	var best *catalog.InstanceReport
 	for i := range r.instances {
 		in := &r.instances[i]
-		if in.Site != d.Site || in.Release != d.Release {
-			continue
+		if in.Site != d.Site || in.Release != d.Release || in.State == catalog.InstanceExited {
+			continue // one that ended is told once more, beside the attempt that follows it
 		}
 		if in.Deploy != d.ID && in.Progress.Step != catalog.StepHealthy && in.Progress.Step != catalog.StepInRotation {
 			continue

@@ -96,19 +96,23 @@ func idleOf(v *catalog.View, site *catalog.Site, digest string) time.Duration {
 
 // stoppable returns the reported instances that a member may stop: nothing
 // wants them, and this proxy has no request there, or has had one for too long.
-func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceReport, now time.Time) []string {
-	list := []string{}
+// soon reports that there are more which only wait for lastSend to pass.
+func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceReport, now time.Time) (list []string, soon bool) {
+	list = []string{}
 	for _, in := range reported {
 		if in.ID == "" || slices.ContainsFunc(wanted.Releases, func(w catalog.WantedRelease) bool {
 			return w.Site == in.Site && w.Release == in.Release
 		}) {
 			continue
 		}
-		since := d.live.unwanted(in.ID, now)
-		unused := now.Sub(since)
-		if _, inflight := d.load(in.ID); inflight == 0 && unused >= lastSend || unused > cutAfter {
+		unused := now.Sub(d.live.unwanted(in.ID, now))
+		_, inflight := d.load(in.ID)
+		switch {
+		case inflight == 0 && unused >= lastSend, unused > cutAfter:
 			list = append(list, in.ID)
+		case inflight == 0:
+			soon = true
 		}
 	}
-	return list
+	return list, soon
 }
