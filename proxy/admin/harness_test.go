@@ -391,3 +391,5 @@ func decode[T any](t *testing.T, body string) T {
 	}
 	return v
 }
+
+func asError(err error, target **admin.Error) bool { return errors.As(err, target) }

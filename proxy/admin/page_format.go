@@ -18,6 +18,7 @@ var formats = template.FuncMap{
 	"short":       shortDigest,
 	"fingerprint": groupFingerprint,
 	"ago":         func(now, at time.Time) string { return formatAge(now.Sub(at)) + " ago" },
+	"trouble":     troubleClass,
 	"add":         func(a, b uint64) uint64 { return a + b },
 }
 
@@ -79,6 +80,14 @@ func formatRate(r float64) string {
 		return strconv.FormatFloat(r, 'f', 1, 64)
 	}
 	return formatNumber(int64(math.Round(r)))
+}
+
+// troubleClass makes errors stand out and their absence step back.
+func troubleClass(n uint64) string {
+	if n > 0 {
+		return "bad"
+	}
+	return "quiet"
 }
 
 // formatAge writes a duration as HAProxy's page does: the two largest units.

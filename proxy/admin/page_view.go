@@ -243,12 +243,12 @@ func rowOf(u *balancer.UpstreamSnapshot) rowView {
 	if r.Class != "up" {
 		r.Reason = cmp.Or(u.AdminReason, u.Reason)
 	}
-	if u.CheckCode != "" {
+	if u.CheckCode != "" && u.CheckCode != "INI" {
 		r.Check = u.CheckCode
 		if u.CheckStatus > 0 {
 			r.Check += fmt.Sprintf("/%d", u.CheckStatus)
 		}
-		r.Check += " in " + formatLatency(u.CheckTime)
+		r.Check += " " + formatLatency(u.CheckTime)
 	}
 	return r
 }
