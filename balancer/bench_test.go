@@ -169,3 +169,28 @@ func BenchmarkPickPinnedFew(b *testing.B) {
 		w.p.Done(&c, answer)
 	}
 }
+
+// BenchmarkTableUpdate notes the use of one of a million sessions.
+func BenchmarkTableUpdate(b *testing.B) {
+	w := newWorld(b, balancer.Config{}, upstreamIDs...)
+	choices := make([]balancer.Choice, 0, 1<<16)
+	for i := range 1_000_000 {
+		c := w.pick(balancer.Request{})
+		if i%16 == 0 && len(choices) < cap(choices) {
+			choices = append(choices, c)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		w.p.Keep(&choices[i%len(choices)], t0)
+	}
+}
+
+// BenchmarkUpdate replaces the upstreams of a pool by the same ones.
+func BenchmarkUpdate(b *testing.B) {
+	w, _ := million(b, balancer.Config{}, 1)
+	for range b.N {
+		w.update(w.spec...)
+	}
+}

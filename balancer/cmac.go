@@ -12,21 +12,21 @@ import (
 type cmac struct {
 	block cipher.Block
 	k1    [aes.BlockSize]byte // subkey for a message of whole blocks
+
+	// scratch is where blocks are encrypted: an interface call lets its
+	// arguments escape, so on the stack they would be allocated each time.
+	scratch sync.Pool // of *[cmacMessage]byte
 }
 
 // cmacMessage is the length of the messages.
 const cmacMessage = 2 * aes.BlockSize
-
-// scratch is where blocks are encrypted: an interface call lets its arguments
-// escape, so on the stack they would be allocated each time.
-var scratch = sync.Pool{New: func() any { return new([cmacMessage]byte) }}
 
 func newCMAC(key []byte) (*cmac, error) {
 	b, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	m := &cmac{block: b}
+	m := &cmac{block: b, scratch: sync.Pool{New: func() any { return new([cmacMessage]byte) }}}
 	var zero [aes.BlockSize]byte
 	b.Encrypt(m.k1[:], zero[:])
 	m.k1 = double(m.k1)
@@ -46,7 +46,7 @@ func double(b [aes.BlockSize]byte) (out [aes.BlockSize]byte) {
 
 // sum returns the MAC of a message.
 func (m *cmac) sum(message *[cmacMessage]byte) (out [aes.BlockSize]byte) {
-	s := scratch.Get().(*[cmacMessage]byte)
+	s := m.scratch.Get().(*[cmacMessage]byte)
 	*s = *message
 	first, last := s[:aes.BlockSize], s[aes.BlockSize:]
 	m.block.Encrypt(first, first)
@@ -55,6 +55,6 @@ func (m *cmac) sum(message *[cmacMessage]byte) (out [aes.BlockSize]byte) {
 	}
 	m.block.Encrypt(last, last)
 	out = [aes.BlockSize]byte(last)
-	scratch.Put(s)
+	m.scratch.Put(s)
 	return out
 }

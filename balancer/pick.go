@@ -70,9 +70,8 @@ type Choice struct {
 
 	admitted bool
 	done     bool
-	seated   bool  // a session was counted on the upstream before it had an entry
-	issued   int64 // Unix seconds, for the cookie
-	app      uint64
+	seated   bool      // a session was counted on the upstream before it had an entry
+	issued   int64     // Unix seconds, for the cookie
 	home     *Upstream // that lost the session
 	before   int64     // issue of the cookie that named home; 0: not moved
 }
@@ -547,10 +546,9 @@ func (p *Pool) Keep(c *Choice, now int64) {
 // its own, named by a hash of its token: a later request that bears the token and
 // no sticky cookie is led to the same upstream. Zero is ignored.
 func (p *Pool) Learn(c *Choice, app uint64, now int64) {
-	if app == 0 || c.Upstream == nil || c.app == app {
+	if app == 0 || c.Upstream == nil {
 		return
 	}
-	c.app = app
 	p.b.sessions.move(use{id: p.alias(app), up: c.Upstream, start: now / 1000, issued: now / 1000, marks: markAlias}, now)
 }
 

@@ -237,9 +237,12 @@ func (p *Pool) setKeys(keys []Key, now int64) error {
 func (t *table) nameTokens() {
 	t.byToken = make(map[Token]*Upstream, 2*len(t.all))
 	for _, u := range t.all {
-		tokens := t.sealer.Tokens(u.id)
-		u.tokens.Store(&tokens)
-		for _, name := range tokens {
+		if u.sealer != t.sealer {
+			tokens := t.sealer.Tokens(u.id)
+			u.tokens.Store(&tokens)
+			u.sealer = t.sealer
+		}
+		for _, name := range u.tokens.Load() {
 			if t.byToken[name] == nil {
 				t.byToken[name] = u
 			}

@@ -264,3 +264,36 @@ func TestConcurrentUse(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRestore(f *testing.F) {
+	w := newWorld(f, balancer.Config{}, "a", "b")
+	for range 5 {
+		w.get(nil)
+	}
+	var file bytes.Buffer
+	if err := w.b.SaveSessions(&file); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(file.Bytes())
+	f.Add([]byte("portico sessions 1\n\x00\x01\x00\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w := newWorld(t, balancer.Config{}, "a", "b")
+		_, err := w.b.RestoreSessions(bytes.NewReader(data), t0)
+		st := w.b.Sessions().Stats()
+		if n := w.up("a").Sessions() + w.up("b").Sessions(); n > st.Entries || n < 0 {
+			t.Fatalf("%d counted, %d entries (%v)", n, st.Entries, err)
+		}
+		w.get(nil)
+	})
+}
+
+func FuzzTicket(f *testing.F) {
+	w := newWorldOf(f, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
+	f.Add(w.p.Attend(nil, nil, t0).Ticket)
+	f.Add([]byte("AAAA"))
+	f.Fuzz(func(t *testing.T, shown []byte) {
+		if place := w.p.Attend(nil, shown, t0); place.Position == 0 && len(place.Ticket) != 0 {
+			t.Fatalf("%+v", place)
+		}
+	})
+}

@@ -62,6 +62,7 @@ type Upstream struct {
 	gone   atomic.Bool   // no longer in the pool
 	slot   uint32        // in the session table
 	idHash uint64
+	sealer *Sealer // that tokens belong to; guarded by pool.mu
 
 	maxConns, maxSessions atomic.Int64 // of spec, 0: no limit
 
