@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"portico/membership"
+	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
 
@@ -43,6 +47,57 @@ copy that file once, to a safe place.`,
 		return nil
 	})
 	return cmd
+}
+
+func newRestore(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Make a new state folder from a backup; start a proxy on it afterwards",
+		Long: `Make a new state folder (--dir) from a backup. The proxy that is started on it is
+the cluster's only one; application servers find it again under its address.
+
+--key is the catalog.key of the proxy that wrote the backup: without it neither
+the authority nor the certificates can be read.`,
+		Args: cobra.ExactArgs(1),
+	}
+	key := cmd.Flags().String("key", "", "identity/catalog.key of the proxy that wrote the backup (required)")
+	name := cmd.Flags().String("name", "", "name of the proxy that will run here (default: the host's name)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if s.dir == "" || *key == "" {
+			return usageError{errors.New("restore needs --dir NEW and --key identity/catalog.key")}
+		}
+		if err := emptyOrAbsent(s.dir); err != nil {
+			return err
+		}
+		secret, err := os.ReadFile(*key)
+		if err != nil {
+			return usageError{fmt.Errorf("read the catalog's key: %w", err)}
+		}
+		self := cmp.Or(*name, membership.DefaultName())
+		file, err := os.Open(args[0])
+		if err != nil {
+			return usageError{fmt.Errorf("open backup: %w", err)}
+		}
+		defer file.Close()
+		info, err := catalog.Restore(cmd.Context(), file, catalog.Options{Dir: filepath.Join(s.dir, "catalog"), Name: self, Key: secret})
+		if err != nil {
+			return err
+		}
+		if err := writeKey(filepath.Join(s.dir, "identity", "catalog.key"), secret); err != nil {
+			return err
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "restored cluster %s as of %s, revision %d\nnow: portico proxy --dir %s --name %s\n",
+			info.Cluster, info.Created.Local().Format(time.DateTime), info.Revision, s.dir, self)
+		return nil
+	}
+	return cmd
+}
+
+func writeKey(path string, key []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("write key: %w", err)
+	}
+	return writeSecret(path, string(key))
 }
 
 // writeWhole writes a file that is there whole or not at all, readable by its

@@ -150,13 +150,3 @@ func setLevel(level *slog.LevelVar, c conf.Log) {
 		level.Set(l)
 	}
 }
-
-// hostName is the default name of a member: the host's name up to its first dot, in lower case.
-func hostName() string {
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		return ""
-	}
-	name, _, _ = strings.Cut(strings.ToLower(name), ".")
-	return name
-}

@@ -58,7 +58,7 @@ func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *fron
 		}
 	}()
 	if f.conf.Proxy.Name == "" {
-		f.conf.Proxy.Name = hostName()
+		f.conf.Proxy.Name = membership.DefaultName()
 	}
 	steps := []func(context.Context) error{
 		f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,

@@ -23,6 +23,8 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		Catalog: f.catalog, Logger: f.log.With("part", "admin"), Name: f.conf.Proxy.Name, Version: buildVersion(), Started: f.started,
 		Hosts: hosts, LoginKey: loginKey,
 		Snapshot: f.snapshot, Recent: f.recent,
+		Explain:      func(url, cookie string) (any, error) { return f.web.Explain(url, cookie) },
+		Backup:       f.catalog.Backup,
 		Nodes:        f.nodes,
 		Certificates: f.certificates,
 		Ready:        f.notReady,

@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"portico/proxy"
 	"portico/proxy/admin"
 )
 
@@ -112,10 +114,10 @@ func newSessions(s *shared) *cobra.Command {
 
 func newExplain(s *shared) *cobra.Command {
 	cmd := &cobra.Command{Use: "explain URL", Short: "Say step by step where a request would go, and why", Args: cobra.ExactArgs(1)}
-	cookie := cmd.Flags().String("cookie", "", "Cookie field of the request")
+	cookie := cmd.Flags().String("cookie", "", "Cookie field of the request, or the value of the sticky cookie")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		raw, err := c.Explain(cmd.Context(), args[0], *cookie)
+		raw, err := c.Explain(cmd.Context(), args[0], stickyCookie(*cookie))
 		if err != nil {
 			return err
 		}
@@ -127,18 +129,29 @@ func newExplain(s *shared) *cobra.Command {
 	return cmd
 }
 
-// printExplanation prints the steps of an explanation as numbered lines.
+// printExplanation prints the steps of an explanation, one a line.
 func printExplanation(out io.Writer, raw json.RawMessage) error {
-	var e struct {
-		Steps []string `json:"steps"`
+	var steps []proxy.Step
+	if err := json.Unmarshal(raw, &steps); err != nil {
+		return fmt.Errorf("read explanation: %w", err)
 	}
-	if err := json.Unmarshal(raw, &e); err != nil || len(e.Steps) == 0 {
-		return printJSON(out, raw)
+	t := newTable(out, "STEP\tRESULT\tWHY")
+	for _, step := range steps {
+		t.row("%s\t%s\t%s", step.Step, step.Result, step.Detail)
 	}
-	for i, step := range e.Steps {
-		fmt.Fprintf(out, "%d. %s\n", i+1, step)
+	return t.flush()
+}
+
+// stickyCookie takes the value of portico's cookie out of a whole Cookie field;
+// a value alone is taken as it is.
+func stickyCookie(field string) string {
+	for _, pair := range strings.Split(field, ";") {
+		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if ok && strings.HasPrefix(name, "portico-") {
+			return value
+		}
 	}
-	return nil
+	return field
 }
 
 func newAudit(s *shared) *cobra.Command {
