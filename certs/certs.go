@@ -115,10 +115,17 @@ func (m *Manager) startACME() error {
 	m.storage = newStorage(m.o.Catalog)
 	logger := zapslog.New(m.logger)
 	m.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return m.maint, nil },
-		Logger:           logger,
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) {
+			m.mu.RLock()
+			defer m.mu.RUnlock()
+			return m.maint, nil
+		},
+		Logger: logger,
 	})
-	m.maint = m.config(logger, roots, false)
+	maint := m.config(logger, roots, false)
+	m.mu.Lock()
+	m.maint = maint
+	m.mu.Unlock()
 	m.obtain = m.config(logger, roots, true)
 	m.issuer = certmagic.NewACMEIssuer(m.obtain, m.template(logger, roots))
 	return nil

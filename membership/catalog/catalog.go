@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -224,10 +223,11 @@ const (
 
 // Update runs change in a transaction. What change reads through tx is compared
 // when it commits; if another has written to it meanwhile, change runs again on
-// fresh data, so it must not have effects of its own. An error from change
-// cancels everything and is returned as it is. Update returns
-// the revision that holds the change, and View has it by then. A change that
-// writes nothing costs nothing.
+// fresh data, so it must not have effects of its own, and must not call Update.
+// An error from change cancels everything and is returned as it is. Update
+// returns the revision that holds the change, and View has it by then. A change
+// that writes nothing costs nothing. After an error that speaks of a time-out the
+// change may have been stored all the same.
 func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
 	for n := range attempts {
 		if err := c.ctx.Err(); err != nil {
@@ -237,9 +237,7 @@ func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64,
 		if done || err != nil {
 			return revision, err
 		}
-		if _, err := c.Wait(ctx, revision); err != nil {
-			return 0, fmt.Errorf("change catalog: %w", err)
-		}
+		c.settle(ctx, revision)
 		if n > 0 {
 			if err := sleep(ctx, rand.N(time.Duration(min(n, 20))*time.Millisecond)); err != nil {
 				return 0, fmt.Errorf("change catalog: %w", err)
@@ -283,10 +281,19 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 		return revision, false, nil
 	}
 	c.noteAudit(tx)
-	if _, err := c.Wait(ctx, revision); err != nil && !errors.Is(err, ErrClosed) && ctx.Err() == nil {
-		return revision, true, err
+	c.settle(ctx, revision)
+	return revision, true, nil
+}
+
+// settle waits until the view has a committed change. Whatever keeps it from
+// there, the change is done, so that is no error.
+func (c *Catalog) settle(ctx context.Context, revision int64) {
+	ctx, cancel := context.WithTimeout(ctx, opTimeout)
+	defer cancel()
+	defer context.AfterFunc(c.store.broken, cancel)()
+	if _, err := c.Wait(ctx, revision); err != nil && c.ctx.Err() == nil {
+		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
 	}
-	return revision, true, nil // committed, even if the caller did not wait to see it
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
