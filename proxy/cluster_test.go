@@ -141,7 +141,7 @@ func newWorld(t testing.TB, members ...string) (*world, map[string]*agent) {
 
 func shop(release string) *catalog.Site {
 	return &catalog.Site{Name: "shop", Release: release, Manifest: catalog.Settings{
-		Hosts: []string{"shop.test"}, Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond)},
+		Hosts: []string{"shop.test"}, Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond), Timeout: units.Duration(5 * time.Second)},
 	}}
 }
 

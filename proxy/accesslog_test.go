@@ -1,0 +1,157 @@
+package proxy_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/proxy"
+)
+
+func record() *proxy.Record {
+	return &proxy.Record{
+		At: time.Date(2026, 2, 6, 12, 14, 14, 655e6, time.UTC), Client: netip.MustParseAddrPort("10.0.1.2:33317"),
+		Frontend: "https", TLS: true, Site: "shop", Member: "m1", Instance: "abcdefghijkl", Method: "GET", Host: "shop.test",
+		Target: "/index.html", Proto: "HTTP/1.1", Status: 200, BytesOut: 2750, Request: 10 * time.Millisecond, Queue: -1,
+		Connect: 30 * time.Millisecond, Response: 69 * time.Millisecond, Total: 109 * time.Millisecond,
+		End: [4]byte{0, 0, 'V', 'N'}, Active: 3, SiteReqs: 2, Inflight: 1, Retries: 1, Moved: true,
+	}
+}
+
+// TestHAProxyForm compares with what HAProxy's manual shows for httplog.
+func TestHAProxyForm(t *testing.T) {
+	got := string(proxy.AppendHAProxy(nil, record()))
+	want := `10.0.1.2:33317 [06/Feb/2026:12:14:14.655] https~ shop/m1-abcdef 10/-1/30/69/109 200 2750 - - --VN 3/3/2/1/+1 0/0 "GET /index.html HTTP/1.1"` + "\n"
+	if got != want {
+		t.Errorf("got  %s want %s", got, want)
+	}
+	r := &proxy.Record{At: record().At, Client: record().Client, Frontend: "http", Status: 400, Request: -1, Queue: -1, Connect: -1, Response: -1, End: [4]byte{'P', 'R'}}
+	got = string(proxy.AppendHAProxy(nil, r))
+	want = `10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http http/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 "<BADREQ>"` + "\n"
+	if got != want {
+		t.Errorf("got  %s want %s", got, want)
+	}
+}
+
+// FuzzLogLine: whatever a request holds, a line is one line, and its JSON reads (L1).
+func FuzzLogLine(f *testing.F) {
+	f.Add("/a\r\n200 forged", "x\x1b[31m", `"quote"`)
+	f.Add("/\xff\xfe", "\u2028", "</script>")
+	f.Fuzz(func(t *testing.T, target, host, agent string) {
+		r := record()
+		r.Target, r.Host, r.UserAgent, r.Site, r.Member = target, host, agent, agent, host
+		for name, line := range map[string][]byte{"json": proxy.AppendJSON(nil, r), "haproxy": proxy.AppendHAProxy(nil, r)} {
+			for i, c := range line {
+				if (c < ' ' || c == 0x7f) && (c != '\n' || i != len(line)-1) {
+					t.Fatalf("%s: control byte %#x in %q", name, c, line)
+				}
+			}
+			if name == "json" {
+				var v map[string]any
+				if err := json.Unmarshal(line, &v); err != nil {
+					t.Fatalf("%v in %q", err, line)
+				}
+			} else if strings.Count(string(line), `"`) != 2 {
+				t.Fatalf("quotes in %q", line)
+			}
+		}
+	})
+}
+
+// TestNothingSecretIsLogged: line L2.
+func TestNothingSecretIsLogged(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "s", Value: "SECRET1"})
+	})
+	f := start(t, options(), site(addr))
+	_, _ = get(t, f.client(), "http://shop.test/p;jsessionid=SECRET2?a=1&token=SECRET3&Password=SECRET4&b=2", "Cookie", "a=SECRET5", "Authorization", "Bearer SECRET6", "Referer", "http://x.test/y?t=SECRET7")
+	f.eventually("a line", func() bool { return strings.Contains(f.log.String(), "shop.test") })
+	line := f.log.String()
+	if regexp.MustCompile(`SECRET\d`).MatchString(line) {
+		t.Errorf("logged: %s", line)
+	}
+	if !strings.Contains(line, `"target":"/p;jsessionid=***?a=1\u0026token=***\u0026Password=***\u0026b=2"`) {
+		t.Errorf("target in %s", line)
+	}
+}
+
+// blocked is a writer that takes nothing until it is told to.
+type blocked chan struct{}
+
+func (b blocked) Write(p []byte) (int, error) { <-b; return len(p), nil }
+
+// TestLogNeverBlocks: a disk that hangs costs lines, counted, and no request.
+func TestLogNeverBlocks(t *testing.T) {
+	b := make(blocked)
+	l, err := proxy.NewAccessLog(proxy.LogJSON, "-", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for range 30_000 {
+		l.Append(record())
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("30,000 lines took %v", took)
+	}
+	if l.Lost() == 0 || l.Lines()+l.Lost() != 30_000 {
+		t.Errorf("%d lines, %d lost", l.Lines(), l.Lost())
+	}
+	close(b)
+	_ = l.Close()
+	_ = l.Close()
+}
+
+// TestLogRotation: move the file away, reopen, and no line is lost.
+func TestLogRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	l, err := proxy.NewAccessLog(proxy.LogHAProxy, path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		l.Append(record())
+		if i == 4 {
+			if err := os.Rename(path, path+".1"); err != nil {
+				t.Skip(err) // Windows keeps open files in place
+			}
+			if err := l.Reopen(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{path + ".1": 5, path: 5} {
+		b, err := os.ReadFile(name)
+		if err != nil || strings.Count(string(b), "\n") != want {
+			t.Errorf("%s: %d lines, %v, want %d", name, strings.Count(string(b), "\n"), err, want)
+		}
+	}
+	if _, err := proxy.NewAccessLog("apache", "-", nil); err == nil {
+		t.Error("an unknown format is taken")
+	}
+	if _, err := proxy.NewAccessLog(proxy.LogJSON, filepath.Join(path, "x"), nil); err == nil {
+		t.Error("a path that cannot be is taken")
+	}
+}
+
+func BenchmarkLogLine(b *testing.B) {
+	l, err := proxy.NewAccessLog(proxy.LogJSON, os.DevNull, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	r := record()
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Append(r)
+	}
+}

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"portico/balancer"
+)
+
+// done accounts for the present choice, once.
+func (x *exchange) done(r balancer.Result, err error, again bool) {
+	if !x.held {
+		return
+	}
+	x.held = false
+	o := balancer.Outcome{
+		Now: time.Now().UnixMilli(), Result: r, Status: x.rec.Status, BytesOut: x.bytes,
+		Queue: max(x.rec.Queue, 0), Connect: max(x.rec.Connect, 0), Response: max(x.rec.Response, 0),
+		Total: time.Since(x.began), Reused: x.rec.Connect == 0, Retried: again,
+	}
+	if x.body != nil {
+		o.BytesIn = x.body.n.Load()
+	}
+	if err != nil {
+		o.Detail = err.Error()
+	}
+	if x.choice.Upstream != nil {
+		x.rec.Inflight = x.choice.Upstream.InFlight()
+	}
+	if x.site.siteState.pool.Done(&x.choice, o).CheckNow {
+		x.s.probes.now(x.choice.Upstream.ID())
+	}
+}
+
+// end accounts for the exchange, whatever became of it, and turns a panic into
+// the loss of this one request.
+func (x *exchange) end() {
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		x.s.panics.Add(1)
+		x.s.log.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
+		x.rec.Error = "panic"
+		if x.wrote {
+			x.aborted = true
+		} else {
+			x.refuse(faultInternal)
+		}
+	}
+	if x.held {
+		x.done(balancer.Refused, nil, false)
+	}
+	x.account()
+	if x.aborted || p == http.ErrAbortHandler {
+		panic(http.ErrAbortHandler) // net/http cuts the connection or resets the stream
+	}
+}
+
+// account writes the log line and the counters.
+func (x *exchange) account() {
+	now := time.Now()
+	f := x.ci.front
+	ms := now.UnixMilli()
+	total := now.Sub(x.began)
+	f.requests.Add(1)
+	f.reqRate.Add(ms)
+	if x.ci.guard != nil {
+		f.h1req.Add(1)
+	} else {
+		f.h2req.Add(1)
+	}
+	f.status[class(x.rec.Status)].Add(1)
+	f.bytesOut.Add(uint64(x.bytes))
+	var in int64
+	if x.body != nil {
+		in = x.body.n.Load()
+		f.bytesIn.Add(uint64(in))
+	}
+	if st := x.site; st != nil {
+		x.rec.SiteReqs = int(st.running.Add(-1)) + 1
+		st.requests[class(x.rec.Status)].Inc()
+		st.duration.Update(total.Seconds())
+		st.bytesIn.AddInt64(in)
+		st.bytesOut.AddInt64(x.bytes)
+		x.rec.Site = st.name
+	}
+	if x.aborted && x.ci.guard == nil {
+		x.resetBudget()
+	}
+	if x.s.o.AccessLog == nil {
+		return
+	}
+	x.log(in, total)
+}
+
+// maxResets is how many requests of one HTTP/2 connection may be given up by
+// the client before the connection is closed (CVE-2023-44487 and its kin).
+const maxResets = 1000
+
+func (x *exchange) resetBudget() {
+	if x.ci.resets.Add(1) > maxResets {
+		_ = x.ci.conn.Close()
+	}
+}
+
+func (x *exchange) log(in int64, total time.Duration) {
+	r := &x.rec
+	r.At, r.TLS, r.Frontend = x.began, x.ci.secure, x.ci.front.name
+	r.Client = x.ci.peer
+	if x.client.Addr.IsValid() {
+		r.Client = netip.AddrPortFrom(x.client.Addr, x.ci.peer.Port())
+	}
+	if x.target != "" {
+		r.Method, r.Host, r.Target, r.Proto = x.r.Method, x.r.Host, redact(x.target), x.r.Proto
+	}
+	r.BytesIn, r.BytesOut, r.Total = in, x.bytes, total
+	r.Active = int(x.ci.front.conns.Load())
+	x.cookieState()
+	r.UserAgent = x.r.UserAgent()
+	r.Referer, _, _ = strings.Cut(x.r.Referer(), "?")
+	x.s.o.AccessLog.Append(r)
+}
+
+// cookieState fills in the last two letters of the termination state.
+func (x *exchange) cookieState() {
+	if x.site == nil || !x.site.sticky || x.choice.Upstream == nil {
+		return
+	}
+	c := &x.choice
+	seen, sent := byte('N'), byte('N')
+	switch {
+	case c.Pinned:
+		seen = 'V'
+	case c.Lost != balancer.CauseNone:
+		seen = 'D'
+	case c.Refused == balancer.RefusedIdle:
+		seen = 'E'
+	case c.Refused == balancer.RefusedLife:
+		seen = 'O'
+	case c.Refused != balancer.Honoured:
+		seen = 'I'
+	}
+	switch {
+	case c.Issue && c.Pinned:
+		sent = 'U'
+	case c.Issue:
+		sent = 'I'
+	}
+	x.rec.End[2], x.rec.End[3] = seen, sent
+}
+
+// recorder counts what a mounted handler answers.
+type recorder struct {
+	http.ResponseWriter
+	x *exchange
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.x.rec.Status, r.x.wrote = status, true
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	if !r.x.wrote {
+		r.WriteHeader(http.StatusOK)
+	}
+	n, err := r.ResponseWriter.Write(p)
+	r.x.bytes += int64(n)
+	return n, err
+}

@@ -1,0 +1,339 @@
+package proxy_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"portico/conf"
+	"portico/internal/units"
+	"portico/proxy"
+)
+
+// TestListenErrors: the address and the remedy stand in the message.
+func TestListenErrors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	o := options()
+	o.Conf.HTTP = l.Addr().String()
+	s, err := proxy.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Shutdown(context.Background()) }()
+	err = s.Listen()
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "proxy.http") {
+		t.Errorf("got %v", err)
+	}
+	if s.Ready() {
+		t.Error("ready without a listener")
+	}
+}
+
+// TestQueue: beyond an instance's limit requests wait, in turn, for as long as the
+// site allows, and another site does not feel it (R10).
+func TestQueue(t *testing.T) {
+	var now, most atomic.Int64
+	release := make(chan struct{})
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.UserAgent() == "portico-check" {
+			return
+		}
+		if n := now.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		<-release
+		now.Add(-1)
+	})
+	fast, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	c := site(addr)
+	c.Limits.Connections, c.Limits.Queue = 2, units.Duration(300*time.Millisecond)
+	other := site(fast)
+	other.Name, other.Hosts = "other", []string{"other.test"}
+	f := start(t, options(), c, other)
+	codes := make(chan int, 5)
+	cl := f.client()
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			resp, err := cl.Get("http://shop.test/")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+			codes <- resp.StatusCode
+		})
+	}
+	f.eventually("two requests inside", func() bool { return now.Load() == 2 })
+	began := time.Now()
+	if resp, _ := get(t, f.client(), "http://other.test/"); resp.StatusCode != 200 || time.Since(began) > 250*time.Millisecond {
+		t.Errorf("another site: %d after %v", resp.StatusCode, time.Since(began))
+	}
+	for range 3 {
+		if code := <-codes; code != 503 {
+			t.Errorf("a request beyond the queue's time got %d, want 503", code)
+		}
+	}
+	close(release)
+	wg.Wait()
+	for range 2 {
+		if code := <-codes; code != 200 {
+			t.Errorf("a request inside got %d", code)
+		}
+	}
+	if most.Load() != 2 {
+		t.Errorf("%d requests at the instance at a time, want 2", most.Load())
+	}
+}
+
+// TestRate: beyond a client's allowance 429 says when to come back.
+func TestRate(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	c := site(addr)
+	c.Limits.Rate = "5/m"
+	f := start(t, options(), c)
+	got := map[int]int{}
+	for range 8 {
+		resp, _ := get(t, f.client(), "http://shop.test/")
+		got[resp.StatusCode]++
+		if resp.StatusCode == 429 && resp.Header.Get("Retry-After") == "" {
+			t.Error("429 without Retry-After")
+		}
+	}
+	if got[200] != 5 || got[429] != 3 {
+		t.Errorf("got %v, want 5 times 200 and 3 times 429", got)
+	}
+}
+
+// TestConnectionLimits: above a limit a client is told so, and a place that is
+// given back can be had again.
+func TestConnectionLimits(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	for name, limit := range map[string]conf.ProxyLimits{"all": {Connections: 3}, "per address": {PerAddress: 3}} {
+		t.Run(name, func(t *testing.T) {
+			o := options()
+			o.Conf.Limits = limit
+			f := start(t, o, site(addr))
+			var open []net.Conn
+			for range 3 {
+				c := dial(t, f.http)
+				fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+				if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 200 {
+					t.Fatalf("within the limit: %v %v", resp, err)
+				}
+				open = append(open, c)
+			}
+			if answer := f.raw("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"); answer != "" && !strings.HasPrefix(answer, "HTTP/1.1 503 ") {
+				t.Errorf("above the limit: %q", answer)
+			}
+			for _, c := range open {
+				_ = c.Close()
+			}
+			f.eventually("places given back", func() bool { return f.Snapshot().Frontends[0].Conns == 0 })
+			if resp, _ := get(t, f.client(), "http://shop.test/"); resp.StatusCode != 200 {
+				t.Errorf("after closing: %d", resp.StatusCode)
+			}
+		})
+	}
+}
+
+// TestSlowBody: a body that stops coming is given up; one that keeps coming may
+// take longer than any single timeout.
+func TestSlowBody(t *testing.T) {
+	w := &witness{}
+	addr, _ := origin(t, w.ServeHTTP)
+	o := options()
+	o.Conf.Timeouts.Body = units.Duration(300 * time.Millisecond)
+	f := start(t, o, site(addr))
+	for _, size := range []int{10, 100 << 10} { // held, streamed
+		c := dial(t, f.http)
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: %d\r\n\r\nabc", size)
+		began := time.Now()
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != 408 {
+			t.Errorf("body of %d that stops: %v %v, want 408", size, resp, err)
+		}
+		if time.Since(began) > 3*time.Second {
+			t.Errorf("waited %v", time.Since(began))
+		}
+	}
+	if seen := w.take(); len(seen) != 0 {
+		t.Errorf("the instance took %q for whole", seen)
+	}
+	c := dial(t, f.http)
+	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nContent-Length: 10\r\n\r\n")
+	for range 10 {
+		time.Sleep(60 * time.Millisecond) // the client is slow, twice the timeout in all
+		fmt.Fprint(c, "x")
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("body that keeps coming: %v %v", resp, err)
+	}
+}
+
+// TestProxyProtocol: a named source tells the client's address; without the header
+// it gets nothing, and from others the header is a bad request.
+func TestProxyProtocol(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Forwarded-For")) })
+	o := options()
+	o.Conf.ProxyProtocol = []string{"127.0.0.1"}
+	f := start(t, o, site(addr))
+	const request = "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n"
+	if answer := f.raw("PROXY TCP4 192.0.2.9 192.0.2.1 4444 80\r\n" + request); !strings.HasSuffix(answer, "192.0.2.9") {
+		t.Errorf("version 1: %q", answer)
+	}
+	v2 := "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x0a\xc0\x00\x02\x01\x11\x5c\x00\x50"
+	if answer := f.raw(v2 + request); !strings.HasSuffix(answer, "192.0.2.10") {
+		t.Errorf("version 2: %q", answer)
+	}
+	if answer := f.raw(request); answer != "" {
+		t.Errorf("without the header: %q", answer)
+	}
+	f = start(t, options(), site(addr))
+	if answer := f.raw("PROXY TCP4 192.0.2.9 192.0.2.1 4444 80\r\n" + request); !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
+		t.Errorf("from an unnamed source: %q", answer)
+	}
+}
+
+// TestProbes: lines R6 and R7: no redirect is followed, an endless answer is not
+// read, a hanging one ends with the timeout, the text has to be there, and the
+// Host is the site's own.
+func TestProbes(t *testing.T) {
+	elsewhere, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { t.Error("a redirect was followed") })
+	var hosts sync.Map
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		hosts.Store(r.Host, true)
+		switch r.URL.Path {
+		case "/redirect":
+			http.Redirect(w, r, "http://"+elsewhere+"/", http.StatusFound)
+		case "/hang":
+			<-r.Context().Done()
+		case "/endless":
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, strings.Repeat("x", 1<<10)); err != nil {
+					return
+				}
+			}
+		case "/text":
+			fmt.Fprint(w, "all is well")
+		case "/status":
+			w.WriteHeader(500)
+		}
+	})
+	var sites []conf.Site
+	want := map[string]string{}
+	for name, tt := range map[string]struct {
+		h    conf.Health
+		code string
+	}{
+		"redirect":   {conf.Health{Path: "/redirect", Status: "200"}, "L7STS"},
+		"redirectok": {conf.Health{Path: "/redirect"}, "L7OK"},
+		"hang":       {conf.Health{Path: "/hang", Timeout: units.Duration(100 * time.Millisecond)}, "L7TOUT"},
+		"endless":    {conf.Health{Path: "/endless", Body: "needle", Timeout: units.Duration(2 * time.Second)}, "L7RSP"},
+		"text":       {conf.Health{Path: "/text", Body: "is well"}, "L7OK"},
+		"notext":     {conf.Health{Path: "/text", Body: "unwell"}, "L7RSP"},
+		"status":     {conf.Health{Path: "/status"}, "L7STS"},
+		"tcp":        {conf.Health{Type: "tcp"}, "L4OK"},
+	} {
+		c := site(addr)
+		c.Name, c.Hosts = name, []string{name + ".test"}
+		tt.h.Interval = units.Duration(time.Second)
+		c.Health = tt.h
+		sites = append(sites, c)
+		want[name] = tt.code
+	}
+	f := start(t, options(), sites...)
+	for _, p := range f.Snapshot().Pools {
+		u := p.Upstreams[0]
+		if u.CheckCode != want[p.Name] {
+			t.Errorf("%s: %s %s, want %s", p.Name, u.CheckCode, u.CheckDetail, want[p.Name])
+		}
+		if u.InRotation != strings.HasSuffix(u.CheckCode, "OK") {
+			t.Errorf("%s: in rotation %v with %s", p.Name, u.InRotation, u.CheckCode)
+		}
+	}
+	if _, ok := hosts.Load("text.test"); !ok {
+		t.Error("the check does not bear the site's host")
+	}
+}
+
+// TestChecksStop: nothing is checked any more once its site is gone.
+func TestChecksStop(t *testing.T) {
+	var checks atomic.Int64
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { checks.Add(1) })
+	f := start(t, options(), site(addr))
+	f.SetStatic(nil)
+	time.Sleep(50 * time.Millisecond) // a check that was on its way
+	n := checks.Load()
+	time.Sleep(300 * time.Millisecond)
+	if more := checks.Load(); more != n {
+		t.Errorf("%d checks after the end", more-n)
+	}
+	if resp, _ := get(t, f.client(), "http://shop.test/"); resp.StatusCode != 404 {
+		t.Errorf("a removed site answers %d", resp.StatusCode)
+	}
+}
+
+// TestSeriesDieWithTheirSite: metrics appear and vanish with the site.
+func TestSeriesDieWithTheirSite(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	f := start(t, options(), site(addr))
+	_, _ = get(t, f.client(), "http://shop.test/")
+	var b strings.Builder
+	f.eventually("the request counted", func() bool {
+		b.Reset()
+		f.WriteMetrics(&b)
+		return strings.Contains(b.String(), `portico_site_requests_total{site="shop",code="2xx"} 1`)
+	})
+	if !strings.Contains(b.String(), `portico_site_request_duration_seconds_bucket{site="shop",le="`) {
+		t.Errorf("no histogram in %s", b.String())
+	}
+	f.SetStatic(nil)
+	b.Reset()
+	f.WriteMetrics(&b)
+	if b.Len() != 0 {
+		t.Errorf("left: %s", b.String())
+	}
+}
+
+// TestExplain tells the way of a request without sending one.
+func TestExplain(t *testing.T) {
+	a := newApp(t, "a")
+	f := start(t, options(), site(a.addr))
+	resp, _ := get(t, f.client(), "http://shop.test/")
+	value, _, _ := strings.Cut(strings.TrimPrefix(sticky(resp), "portico-shop="), ";")
+	for _, tt := range []struct{ url, cookie, step, result string }{
+		{"http://shop.test/x", "", "choice", "by policy least-sessions"},
+		{"http://shop.test/x", value, "choice", "u0"},
+		{"http://shop.test/x", strings.Repeat("b", 10), "session", "unknown"},
+		{"http://nobody.test/", "", "site", "none"},
+	} {
+		steps, err := f.Explain(tt.url, tt.cookie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, s := range steps {
+			found = found || s.Step == tt.step && s.Result == tt.result
+		}
+		if !found {
+			t.Errorf("%s with %q: no step %s: %s in %v", tt.url, tt.cookie, tt.step, tt.result, steps)
+		}
+	}
+	if _, err := f.Explain("/x", ""); err == nil {
+		t.Error("a path alone is explained")
+	}
+}
