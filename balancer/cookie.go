@@ -226,11 +226,11 @@ func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
 	if c.Issued > now+clockSkew || c.Start > c.Issued {
 		return RefusedMalformed
 	}
-	if idle > 0 && now-c.Issued > int64((idle+idle/4)/time.Second) {
-		return RefusedIdle
-	}
 	if life > 0 && now-c.Start > int64(life/time.Second) {
 		return RefusedLife
+	}
+	if idle > 0 && now-c.Issued > int64((idle+idle/4)/time.Second) {
+		return RefusedIdle
 	}
 	return Honoured
 }

@@ -334,6 +334,20 @@ func TestCookieIsIssuedAnew(t *testing.T) {
 	}
 }
 
+// TestLifeEndsStreamsToo holds what the simulator found: a session that a stream keeps
+// from being idle must end by its age all the same.
+func TestLifeEndsStreamsToo(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 10 * time.Minute, Life: time.Hour}, "a", "b")
+	c, cookie := w.get(nil)
+	for range 7 {
+		w.now += (10 * time.Minute).Milliseconds()
+		w.p.Keep(&c, w.now)
+	}
+	if again, _ := w.get(cookie); !again.New || again.Refused != balancer.RefusedLife {
+		t.Errorf("after its life: %+v", again)
+	}
+}
+
 func TestNewKeysKeepPins(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b", "c")
 	_, cookie := w.get(nil)

@@ -427,7 +427,7 @@ func (s *sim) checkLoss(px *simProxy, v *simVisitor, home, in *simInstance, c *b
 		return // the table may remember what the cookie alone does not say
 	}
 	if home == nil {
-		s.fail("law 2: a visitor without a session was told %q", c.Lost)
+		s.fail("law 2: a visitor without a session was told %q: %+v, shadow %+v", c.Lost, c, px.shadow[c.Session])
 	}
 	if home == in {
 		s.fail("law 2: told %q and stayed on %s", c.Lost, in.spec.ID)
