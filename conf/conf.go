@@ -141,13 +141,6 @@ type Admin struct {
 	// addresses of this machine and localhost. Others are answered with 421,
 	// which keeps a web page elsewhere from speaking to it (DNS rebinding).
 	Hosts []string `toml:"hosts"`
-
-	// PublicStats shows /stats and /stats;csv, read only, to anybody who can
-	// connect. Default false.
-	PublicStats bool `toml:"public_stats"`
-
-	// PublicMetrics shows /metrics to anybody who can connect. Default false.
-	PublicMetrics bool `toml:"public_metrics"`
 }
 
 // Catalog is the store that the proxies of a cluster share.

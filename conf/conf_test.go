@@ -166,7 +166,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"wrong truth", "PORTICO_AGENT_ALLOW_ROOT=perhaps", `PORTICO_AGENT_ALLOW_ROOT: "perhaps" is neither true nor false`},
 		{"impossible value", "PORTICO_AGENT_WEIGHT=900", "PORTICO_AGENT_WEIGHT: weight: 900 is out of range: write 1 to 256"},
 		{"no unit", "PORTICO_PROXY_TIMEOUTS_IDLE=60", `PORTICO_PROXY_TIMEOUTS_IDLE: "60" is not a duration: write a number with a unit, such as 500ms, 30s, 8h or 7d`},
-		{"escape sequence", "PORTICO_PROXY_NAME=a\x1b[2Jb", `PORTICO_PROXY_NAME: name: "a\x1b[2Jb" is not a member name: letters, digits and hyphens, at most 63, no hyphen at either end`},
+		{"escape sequence", "PORTICO_PROXY_NAME=a\x1b[2Jb", `PORTICO_PROXY_NAME: name: "a\x1b[2Jb" is not a member name: lower-case letters, digits and hyphens, at most 40, no hyphen at either end`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := conf.Load(nil, "portico.toml", []string{tt.env})

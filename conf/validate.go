@@ -249,8 +249,8 @@ func (k *checker) networks(path string, list []string) {
 }
 
 func (k *checker) memberName(path, name string) {
-	if name != "" && !validLabel(name) {
-		k.wrong(path, "%q is not a member name: letters, digits and hyphens, at most 63, no hyphen at either end", clip(name))
+	if name != "" && (!validLabel(name) || len(name) > 40 || name != strings.ToLower(name)) {
+		k.wrong(path, "%q is not a member name: lower-case letters, digits and hyphens, at most 40, no hyphen at either end", clip(name))
 	}
 }
 

@@ -7,8 +7,9 @@ import (
 	"portico/internal/units"
 )
 
-// Policies are how new sessions can be placed, see the balancer.
-var policies = []string{"least-sessions", "roundrobin", "leastconn", "random", "source", "first", "hash"}
+// policies are how new sessions can be placed: the names of catalog.Policies,
+// which a test compares, because this package imports nothing of the kind.
+var policies = []string{"least-sessions", "round-robin", "least-connections", "random", "source", "header", "uri", "first"}
 
 // sites checks every static site, and that no two answer the same host and
 // path.
