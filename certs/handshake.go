@@ -88,14 +88,16 @@ func (m *Manager) cached(name string) *tls.Certificate {
 // to it after a start. One that does not exist yet is not waited for.
 func (m *Manager) load(hello *tls.ClientHelloInfo, h *host) (*tls.Certificate, error) {
 	m.mu.RLock()
-	loaded, busy, err := h.loaded, h.busy, h.err
+	loaded, err := h.loaded, h.err
 	m.mu.RUnlock()
-	if !loaded && !busy {
-		if _, err := m.obtain.CacheManagedCertificate(hello.Context(), h.name); err == nil {
-			if c := m.cached(h.name); c != nil {
-				return c, nil
-			}
+	if !loaded {
+		if done, ok := m.lookup(h.name); ok {
+			_, _ = m.obtain.CacheManagedCertificate(hello.Context(), h.name)
+			done()
 		}
+	}
+	if c := m.cached(h.name); c != nil {
+		return c, nil
 	}
 	m.kick(h.name)
 	if err != nil {

@@ -199,11 +199,11 @@ func (h *host) done() bool { return h.loaded && h.failures == 0 && !h.tried.IsZe
 func (m *Manager) attempt(h *host) {
 	ctx, cancel := context.WithTimeout(m.ctx, 2*obtainTimeout)
 	defer cancel()
-	err := m.ensure(ctx, h.name)
+	err := m.ensure(ctx, h)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	<-m.slots
-	h.busy, h.loaded, h.tried = false, true, now()
+	h.busy, h.tried = false, now()
 	h.err = err
 	if err == nil {
 		h.failures, h.next = 0, time.Time{}
@@ -221,15 +221,18 @@ func (m *Manager) attempt(h *host) {
 // ensure brings a host's certificate from the catalog into the cache, and gets a
 // new one if there is none or it runs out soon. Loading asks nobody outside, so a
 // directory that is down holds up nothing that is there.
-func (m *Manager) ensure(ctx context.Context, name string) error {
-	c, err := m.obtain.CacheManagedCertificate(ctx, name)
+func (m *Manager) ensure(ctx context.Context, h *host) error {
+	c, err := m.obtain.CacheManagedCertificate(ctx, h.name)
+	m.mu.Lock()
+	h.loaded = err == nil || errors.Is(err, fs.ErrNotExist)
+	m.mu.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
-		return m.obtain.ManageSync(ctx, []string{name})
+		return m.obtain.ManageSync(ctx, []string{h.name})
 	}
 	if err != nil || !c.NeedsRenewal(m.obtain) {
 		return err
 	}
-	return m.renew(ctx, name, false)
+	return m.renew(ctx, h.name, false)
 }
 
 // renew gets a new certificate in place of the one that is in the cache.
