@@ -368,3 +368,24 @@ func TestEventsReplayAndFollow(t *testing.T) {
 		t.Error("an unknown deploy has events")
 	}
 }
+
+func TestPinDeadlineEndsARetiringRelease(t *testing.T) {
+	c := newCluster(t)
+	c.join("web1")
+	files := map[string]string{"index.html": "one", "portico.toml": "[deploy]\npin = \"3s\""}
+	first := c.deploy("shop", files, catalog.DeploySucceeded)
+	old := c.instanceOf("web1", first.Release)
+	c.mu.Lock()
+	c.load[old] = [2]int{7, 0}
+	c.mu.Unlock()
+	files["index.html"] = "two"
+	second := c.deploy("shop", files, catalog.DeploySucceeded)
+	files["index.html"] = "three"
+	third := c.deploy("shop", files, catalog.DeploySucceeded)
+	if got := c.site("shop").Retiring; len(got) != 2 || got[0].Release != first.Release || got[1].Release != second.Release {
+		t.Errorf("two releases should retire at once: %+v", got)
+	}
+	c.eventually("the deadline ends it, sessions or not", func() bool {
+		return len(c.site("shop").Retiring) == 0 && slices.Equal(c.agent("web1").running("shop"), []string{third.Release})
+	})
+}

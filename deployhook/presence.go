@@ -10,16 +10,21 @@ import (
 // machine and a lost packet or two.
 const awayAfter = 10 * time.Second
 
+// awayDoubted is the same for a member that gossip holds for gone: longer than
+// doubtEvery, after which one that lives has come again.
+const awayDoubted = 6 * time.Second
+
 // presence knows which members have been heard of.
 type presence struct {
-	mu    sync.Mutex
-	since time.Time // before this nobody could be heard
-	seen  map[string]time.Time
-	open  map[string]int // requests that wait here
+	mu      sync.Mutex
+	since   time.Time // before this nobody could be heard
+	seen    map[string]time.Time
+	open    map[string]int       // requests that wait here
+	doubted map[string]time.Time // since when gossip has a member for gone
 }
 
 func newPresence(now time.Time) *presence {
-	return &presence{since: now, seen: map[string]time.Time{}, open: map[string]int{}}
+	return &presence{since: now, seen: map[string]time.Time{}, open: map[string]int{}, doubted: map[string]time.Time{}}
 }
 
 // enter notes a request of a member; the returned function notes its end.
@@ -38,20 +43,35 @@ func (p *presence) enter(member string, now time.Time) (leave func()) {
 	}
 }
 
-// away reports whether a member has been silent for too long. hint is gossip's
+// away reports whether a member has been silent for too long. alive is gossip's
 // opinion: while it is good, an open request proves presence; while it is not,
-// only a fresh one does.
-func (p *presence) away(member string, now time.Time, hint bool) bool {
+// only one that has come since does. So gossip alone never decides.
+func (p *presence) away(member string, now time.Time, alive bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if hint && p.open[member] > 0 {
-		return false
+	last, patience := p.since, awayAfter
+	if alive {
+		delete(p.doubted, member)
+		if p.open[member] > 0 {
+			return false
+		}
+	} else {
+		patience = awayDoubted
+		if _, known := p.doubted[member]; !known {
+			p.doubted[member] = now
+		}
+		if p.open[member] > 0 {
+			last = later(last, p.doubted[member])
+		}
 	}
-	last := p.seen[member]
-	if last.Before(p.since) {
-		last = p.since
+	return now.Sub(later(last, p.seen[member])) > patience
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
 	}
-	return now.Sub(last) > awayAfter
+	return b
 }
 
 // forget drops members that are not in the catalog any more.
@@ -61,6 +81,11 @@ func (p *presence) forget(known func(member string) bool) {
 	for member := range p.seen {
 		if !known(member) {
 			delete(p.seen, member)
+		}
+	}
+	for member := range p.doubted {
+		if !known(member) {
+			delete(p.doubted, member)
 		}
 	}
 }
