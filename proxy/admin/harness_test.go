@@ -266,7 +266,7 @@ func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
 	}
 	actor := admin.ActorFrom(r.Context())
 	w.WriteHeader(http.StatusAccepted)
-	_, _ = fmt.Fprintf(w, `{"release":"r","size":%d,"notes":[%q],"deploy":{"id":"d1"}}`, n, actor.Account)
+	_, _ = fmt.Fprintf(w, `{"release":"r","size":%d,"notes":[%q],"id":"d1"}`, n, actor.Account)
 }
 
 func (f *fakeDeploys) Rollback(_ context.Context, site, release, by string) (catalog.Deploy, error) {
