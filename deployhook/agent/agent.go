@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -206,7 +205,7 @@ func (a *Agent) Serve(ctx context.Context) error {
 	a.mu.Lock()
 	if a.closing || a.stop != nil {
 		a.mu.Unlock()
-		return http.ErrServerClosed
+		return nil // shut down before it began, or begun already
 	}
 	a.stop = cancel
 	a.running.Add(1) // Shutdown waits for this call

@@ -203,13 +203,18 @@ func (c *cluster) awaitHealthy(release string) catalog.InstanceReport {
 func (c *cluster) release(files map[string]string) string {
 	c.t.Helper()
 	var list []objects.File
+	batch := c.store.NewBatch()
+	defer batch.Close()
 	for name, content := range files {
 		name, exec := strings.CutSuffix(name, "*")
-		digest, size, err := c.store.Put(strings.NewReader(content))
+		digest, size, err := batch.Add(strings.NewReader(content))
 		if err != nil {
 			c.t.Fatal(err)
 		}
 		list = append(list, objects.File{Path: name, Exec: exec, Size: size, Digest: digest})
+	}
+	if err := batch.Commit(); err != nil {
+		c.t.Fatal(err)
 	}
 	tree, err := objects.NewTree(list, archive.Limits{})
 	if err != nil {

@@ -47,7 +47,9 @@ func main() {
 		fmt.Println("child", cmd.Process.Pid)
 	}
 	if *mute {
-		select {}
+		for {
+			time.Sleep(time.Hour)
+		}
 	}
 	var count atomic.Int64
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
