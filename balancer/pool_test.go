@@ -134,6 +134,37 @@ func TestUnreachableInstance(t *testing.T) {
 	}
 }
 
+// TestMoveThatFailsTwice holds what the simulator found: the target of a move that
+// never answered must not be taken for the session's place later.
+func TestMoveThatFailsTwice(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
+	cookie := w.visitorOf("a")
+	w.get(cookie)
+	w.up("a").SetEnd(balancer.CauseDeadline)
+	w.update(balancer.Spec{ID: "b"})
+	w.now += (15 * time.Minute).Milliseconds() // the cookie is to be issued anew
+	for range 3 {
+		r := balancer.Request{Cookie: cookie}
+		c := w.pick(r)
+		if c.Upstream.ID() != "b" || c.Lost != balancer.CauseDeadline {
+			t.Fatalf("moved to %+v", c)
+		}
+		w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.ConnectFailed})
+		r.Exclude = append(r.Exclude, c.Upstream)
+		if c = w.pick(r); c.Upstream != nil {
+			t.Fatalf("tried again: %+v", c)
+		}
+		w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.Refused})
+		w.passCheck("b", 1)
+	}
+	if n := w.up("b").Sessions(); n != 0 {
+		t.Errorf("counts %d sessions that never came", n)
+	}
+	if c, _ := w.get(cookie); c.Lost != balancer.CauseDeadline {
+		t.Errorf("told %q in the end", c.Lost)
+	}
+}
+
 func TestIdleConnectionIsNoEvidence(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a")
 	c := w.pick(balancer.Request{})

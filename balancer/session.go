@@ -310,10 +310,12 @@ func (s *Sessions) revert(c *Choice) {
 	if e.slot() != c.Upstream.slot || e.issued != toStamp(c.issued) {
 		return
 	}
-	e.issued = toStamp(c.before)
-	if c.home != nil {
-		s.relocate(e, c.home)
+	if c.home == nil || c.home.gone.Load() {
+		s.forget(sh, i) // it is nowhere
+		return
 	}
+	e.issued = toStamp(c.before)
+	s.relocate(e, c.home)
 }
 
 // keep notes that a session is in use, as long streams do, and that a cookie may be
