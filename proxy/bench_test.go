@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"testing"
@@ -23,6 +24,7 @@ func BenchmarkUpdate(b *testing.B) {
 	for b.Loop() {
 		next := *v
 		next.Revision++
+		next.Instances = maps.Clone(v.Instances)
 		v = &next
 		s.Update(v)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -48,6 +49,7 @@ var (
 	errBadResponse = errors.New("instance answered with something that is not HTTP")
 	errSlowOrigin  = errors.New("instance did not answer in time")
 	errDial        = errors.New("connect to instance")
+	errExhausted   = errors.New("this machine has no descriptors, ports or memory left for a connection")
 )
 
 func faultFor(err error) *fault {
@@ -63,6 +65,8 @@ func faultFor(err error) *fault {
 		return &fault{status: 408, cause: 'c', phase: 'D', text: "The request took too long to arrive.", err: err, closed: true}
 	case errors.Is(err, errBodyShort):
 		return &fault{status: 400, cause: 'C', phase: 'D', text: "The request was not complete.", err: err, closed: true}
+	case errors.Is(err, errExhausted):
+		return &fault{status: 503, cause: 'R', phase: 'C', text: "The server is busy at the moment. Please try again shortly.", retry: 2 * time.Second, err: err}
 	case errors.Is(err, errNoUpstream):
 		return &fault{status: 503, cause: 'S', phase: 'C', text: "The site is not available at the moment. Please try again shortly.", retry: 2 * time.Second, err: err}
 	case errors.Is(err, errQueueFull):
@@ -141,6 +145,17 @@ func errorPage(f *fault, accept string) (body []byte, contentType string) {
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222}h1{font-size:1.4rem}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}</style></head>
 <body><h1>%d %s</h1><p>%s</p></body></html>
 `, f.status, title, f.status, title, html.EscapeString(f.text)), "text/html; charset=utf-8"
+}
+
+// exhausted reports whether err is about this machine and says nothing of the
+// instance.
+func exhausted(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // isTimeout reports whether err is a deadline that passed.

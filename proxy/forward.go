@@ -152,6 +152,8 @@ func (x *exchange) try() error {
 	if x.choice.Lost != balancer.CauseNone {
 		x.rec.Session = x.choice.Lost.String()
 		x.out.header[SessionLostHeader] = []string{lostValue(&x.choice)}
+	} else {
+		delete(x.out.header, SessionLostHeader)
 	}
 	o := x.s.originFor(u)
 	for fresh := false; ; fresh = true {
@@ -243,7 +245,7 @@ func resultOf(err error) balancer.Result {
 	switch {
 	case errors.Is(err, errClientGone), errors.Is(err, errSlowClient), errors.Is(err, errBodyShort):
 		return balancer.ClientAborted
-	case errors.As(err, &f), errors.Is(err, errBodyTooBig):
+	case errors.As(err, &f), errors.Is(err, errBodyTooBig), errors.Is(err, errExhausted):
 		return balancer.Refused
 	case errors.Is(err, errDial):
 		return balancer.ConnectFailed

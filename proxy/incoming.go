@@ -177,7 +177,8 @@ func (a *incoming) accept(resp *http1.Response, r *outgoing) error {
 			return fmt.Errorf("%w: switched protocols unasked", errBadResponse)
 		}
 		a.keep = false
-	case r.method == http.MethodHead, resp.Status == http.StatusNoContent, resp.Status == http.StatusNotModified:
+	case resp.Status == http.StatusNoContent:
+	case r.method == http.MethodHead, resp.Status == http.StatusNotModified:
 		a.length = resp.Length
 	case resp.Chunked:
 		a.kind = bodyChunked

@@ -55,7 +55,7 @@ func (s *Server) Listen() error {
 		return errors.New("listen: neither proxy.http nor proxy.https is set")
 	}
 	s.ready = newHandoff(s.listeners[0].Addr())
-	s.bound = true
+	s.bound.Store(true)
 	return nil
 }
 
@@ -72,6 +72,9 @@ func listenError(key, addr string, err error) error {
 
 // Addr returns the bound address of "http" or "https", or nil.
 func (s *Server) Addr(frontend string) net.Addr {
+	if !s.bound.Load() {
+		return nil
+	}
 	for _, l := range s.listeners {
 		if l.front.name == frontend {
 			return l.Addr()

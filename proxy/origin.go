@@ -83,6 +83,9 @@ func (o *origin) dial(ctx context.Context) (*originConn, error) {
 	defer cancel()
 	var d net.Dialer
 	raw, err := d.DialContext(ctx, "tcp", o.addr)
+	if err != nil && exhausted(err) {
+		return nil, fmt.Errorf("%w: %w", errExhausted, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDial, err)
 	}

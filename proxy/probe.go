@@ -152,6 +152,10 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		if ctx.Err() != nil {
 			return
 		}
+		if e.Code == "" { // our own trouble
+			timer.Reset(time.Second)
+			continue
+		}
 		now := time.Now().UnixMilli()
 		if effect := u.Observe(e, now); effect.Changed {
 			p.log.Info("instance changed state", "instance", u.Spec().Name, "from", effect.From.String(), "to", effect.To.String(),
@@ -162,7 +166,8 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 }
 
 // probe makes one check. It follows no redirect, reads a bounded part of the
-// answer and ends with its timeout.
+// answer and ends with its timeout. Evidence without a code says nothing: the check
+// could not be made.
 func (t *target) probe(ctx context.Context) balancer.Evidence {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, t.check.timeout)
@@ -175,6 +180,9 @@ func (t *target) probe(ctx context.Context) balancer.Evidence {
 
 func (t *target) ask(ctx context.Context) balancer.Evidence {
 	c, err := t.origin.take(ctx, true)
+	if errors.Is(err, errExhausted) {
+		return balancer.Evidence{}
+	}
 	if err != nil {
 		return connectEvidence(err)
 	}

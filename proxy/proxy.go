@@ -102,7 +102,7 @@ type Server struct {
 	agents  map[string]catalog.InstanceState // what the agents said last, by instance id
 
 	stopping atomic.Bool
-	bound    bool
+	bound    atomic.Bool        // Listen has succeeded; listeners do not change after it
 	stop     context.CancelFunc // ends background work
 	bg       context.Context
 	wg       sync.WaitGroup
@@ -137,6 +137,9 @@ func New(o Options) (*Server, error) {
 	s.limits = http1.Limits{
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
 	}.WithDefaults()
+	if o.Conf.Engine != "" && o.Conf.Engine != "std" {
+		o.Logger.Warn("proxy.engine is not connected yet, the standard library serves HTTP/1.1", "engine", o.Conf.Engine)
+	}
 	s.plain.name, s.secure.name = "http", "https"
 	s.table.Store(newTable(0, map[string]*site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
@@ -253,12 +256,12 @@ func (s *Server) SetKeys(keys []balancer.Key) error {
 func (s *Server) Balancer() *balancer.Balancer { return s.bal }
 
 // Ready reports whether the front door is open: bound, and not closing.
-func (s *Server) Ready() bool { return s.bound && !s.stopping.Load() }
+func (s *Server) Ready() bool { return s.bound.Load() && !s.stopping.Load() }
 
 // Serve accepts connections until Shutdown, or until ctx ends, which is the same
 // as a Shutdown with the configured drain time. Listen must have succeeded.
 func (s *Server) Serve(ctx context.Context) error {
-	if !s.bound {
+	if !s.bound.Load() {
 		return errors.New("serve: Listen was not called")
 	}
 	for _, l := range s.listeners {

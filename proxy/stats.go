@@ -103,11 +103,14 @@ func (s *Server) Snapshot() Snapshot {
 		At: now, Started: s.started, Revision: t.revision, Tunnels: s.tunnels.count(),
 		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
 	}
-	for _, l := range s.listeners {
-		out.Frontends = append(out.Frontends, l.front.snapshot(s.o.Conf.Limits.Connections, ms))
-	}
 	for _, name := range t.names {
 		out.Pools = append(out.Pools, t.sites[name].siteState.pool.Snapshot(ms))
+	}
+	if !s.bound.Load() {
+		return out
+	}
+	for _, l := range s.listeners {
+		out.Frontends = append(out.Frontends, l.front.snapshot(s.o.Conf.Limits.Connections, ms))
 	}
 	return out
 }

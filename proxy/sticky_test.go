@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -305,36 +304,4 @@ func TestUpdateUnderLoad(t *testing.T) {
 	if total.Load() < 100 {
 		t.Errorf("only %d requests", total.Load())
 	}
-}
-
-// webSocketServer answers handshakes and echoes bytes.
-func webSocketServer(t testing.TB, name string) string {
-	return rawOrigin(t, func(c net.Conn, br *bufio.Reader) {
-		r, err := http.ReadRequest(br)
-		if err != nil {
-			return
-		}
-		if r.Header.Get("Upgrade") == "" {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nhttp")
-			return
-		}
-		switch r.URL.Path {
-		case "/refuse":
-			_, _ = io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
-			return
-		case "/wrong":
-			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
-			return
-		}
-		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n\r\nhello from %s\n",
-			acceptKey(r.Header.Get("Sec-WebSocket-Key")), name)
-		for {
-			line, err := br.ReadString('\n')
-			if err != nil {
-				_, _ = io.WriteString(c, "bye\n") // after the client's half-close
-				return
-			}
-			_, _ = io.WriteString(c, "echo "+line)
-		}
-	})
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"reflect"
 	"slices"
 	"time"
 
@@ -17,11 +18,25 @@ import (
 func (s *Server) Update(view *catalog.View) {
 	s.updates.Lock()
 	defer s.updates.Unlock()
-	if s.view != nil && view.Revision < s.view.Revision {
+	last := s.view
+	if last != nil && view.Revision < last.Revision {
 		return
 	}
 	s.view = view
+	if last != nil && sameMap(last.Sites, view.Sites) && sameMap(last.Members, view.Members) &&
+		sameMap(last.Instances, view.Instances) && sameMap(last.Releases, view.Releases) {
+		t := *s.table.Load()
+		t.revision = view.Revision
+		s.table.Store(&t)
+		return
+	}
 	s.rebuildLocked()
+}
+
+// sameMap reports whether a and b are one map: a view shares with the one before
+// it what has not changed, such as everything when an account is added.
+func sameMap[T any](a, b map[string]T) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
 // SetStatic replaces the sites of the configuration file. A site of the catalog

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"portico/balancer"
@@ -123,39 +125,47 @@ func (x *exchange) switchHead(a *incoming) []byte {
 }
 
 // relay copies both ways. An end of one direction is passed on as such; the
-// other may go on.
+// other may go on. idle counts only while neither direction moves.
 func relay(client net.Conn, instance *originConn, early []byte, idle time.Duration) (up, down int64) {
+	var moved atomic.Int64
+	moved.Store(time.Now().UnixNano())
 	done := make(chan int64, 1)
 	go func() {
-		n, err := pour(instance, io.MultiReader(strings.NewReader(string(early)), client), client, idle)
+		n, err := pour(instance, early, client, idle, &moved)
 		end(instance, err)
 		done <- n
 	}()
 	buffered := instance.in
 	instance.in = nil
-	down, err := pour(client, io.MultiReader(strings.NewReader(string(buffered)), instance.Conn), instance, idle)
+	down, err := pour(client, buffered, instance.Conn, idle, &moved)
 	end(client, err)
 	return <-done, down
 }
 
-// pour copies from src to dst until the end of src or an error.
-func pour(dst net.Conn, src io.Reader, from net.Conn, idle time.Duration) (n int64, err error) {
+// pour copies first and then what src has to dst, until the end of src or an error.
+func pour(dst net.Conn, first []byte, src net.Conn, idle time.Duration, moved *atomic.Int64) (n int64, err error) {
 	bp := copyBuffers.Get().(*[]byte)
 	defer copyBuffers.Put(bp)
+	in := io.MultiReader(bytes.NewReader(first), src)
 	for {
-		_ = from.SetReadDeadline(time.Now().Add(idle))
-		k, rerr := src.Read(*bp)
+		since := time.Since(time.Unix(0, moved.Load()))
+		_ = src.SetReadDeadline(time.Now().Add(idle - since))
+		k, rerr := in.Read(*bp)
 		if k > 0 {
-			_ = dst.SetWriteDeadline(time.Now().Add(idle))
+			now := time.Now()
+			moved.Store(now.UnixNano())
+			_ = dst.SetWriteDeadline(now.Add(idle))
 			if _, err := dst.Write((*bp)[:k]); err != nil {
 				return n, err
 			}
 			n += int64(k)
 		}
-		if errors.Is(rerr, io.EOF) {
+		switch {
+		case errors.Is(rerr, io.EOF):
 			return n, nil
-		}
-		if rerr != nil {
+		case rerr != nil && isTimeout(rerr) && time.Since(time.Unix(0, moved.Load())) < idle:
+			// The other direction has moved meanwhile.
+		case rerr != nil:
 			return n, rerr
 		}
 	}
