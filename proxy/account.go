@@ -128,8 +128,13 @@ func (x *exchange) cookieState() {
 	if x.site == nil || !x.site.sticky || x.choice.Upstream == nil {
 		return
 	}
-	c := &x.choice
-	seen, sent := byte('N'), byte('N')
+	x.rec.End[2], x.rec.End[3] = cookieLetters(&x.choice)
+}
+
+// cookieLetters are what the log says about the cookie that came and the one
+// that was sent.
+func cookieLetters(c *balancer.Choice) (seen, sent byte) {
+	seen, sent = 'N', 'N'
 	switch {
 	case c.Pinned:
 		seen = 'V'
@@ -148,7 +153,7 @@ func (x *exchange) cookieState() {
 	case c.Issue:
 		sent = 'I'
 	}
-	x.rec.End[2], x.rec.End[3] = seen, sent
+	return seen, sent
 }
 
 // recorder counts what a mounted handler answers.

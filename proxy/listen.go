@@ -54,6 +54,14 @@ func (s *Server) Listen() error {
 	if len(s.listeners) == 0 {
 		return errors.New("listen: neither proxy.http nor proxy.https is set")
 	}
+	var err error
+	if s.engine, err = s.newEngine(); err != nil {
+		for _, open := range s.listeners {
+			_ = open.Close()
+		}
+		s.listeners = nil
+		return fmt.Errorf("listen: %w", err)
+	}
 	s.ready = newHandoff(s.listeners[0].Addr())
 	s.bound.Store(true)
 	return nil

@@ -15,7 +15,7 @@ import (
 // Bytes of the request line that could break or forge a line are written as
 // HAProxy does: #XX in hexadecimal.
 func AppendHAProxy(b []byte, r *Record) []byte {
-	b = append(b, r.Client.Addr().String()...)
+	b = r.Client.Addr().AppendTo(b)
 	b = append(b, ':')
 	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
 	b = append(b, " ["...)
@@ -119,7 +119,7 @@ func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.At.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
 	b = append(b, `","client":"`...)
-	b = append(append(b, r.Client.Addr().String()...), `","port":`...)
+	b = append(r.Client.Addr().AppendTo(b), `","port":`...)
 	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
 	b = appendField(b, "frontend", r.Frontend)
 	b = append(b, `,"tls":`...)

@@ -25,6 +25,7 @@ type origin struct {
 	maxIdle  int
 	idleTime time.Duration
 
+	engine atomic.Pointer[http1.Upstream] // the same way, for the engine; see way
 	dials  atomic.Uint64
 	reuses atomic.Uint64
 
@@ -143,6 +144,9 @@ func (o *origin) prune(now time.Time) {
 func (o *origin) close() {
 	o.mu.Lock()
 	o.closed = true
+	if u := o.engine.Load(); u != nil {
+		u.Retire()
+	}
 	idle := o.idle
 	o.idle = nil
 	o.mu.Unlock()
@@ -154,6 +158,9 @@ func (o *origin) close() {
 // kill cuts every connection at once: the member behind it is no longer trusted.
 func (o *origin) kill() {
 	o.close()
+	if u := o.engine.Load(); u != nil {
+		u.Kill()
+	}
 	o.mu.Lock()
 	all := o.all
 	o.all = nil

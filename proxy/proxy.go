@@ -89,12 +89,15 @@ type Server struct {
 	challenge http.Handler
 	tls       *tls.Config
 	listeners []*listener
+	engine    *engine // nil: net/http reads HTTP/1
 	ready     *handoff
 	plain     frontend
 	secure    frontend
 	perAddr   addrCount
 	tunnels   tunnels
-	panics    atomic.Uint64
+	// engineTunnels are the upgraded connections that the engine relays.
+	engineTunnels atomic.Int64
+	panics        atomic.Uint64
 
 	updates sync.Mutex // one change of the table at a time
 	view    *catalog.View
@@ -264,8 +267,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	if !s.bound.Load() {
 		return errors.New("serve: Listen was not called")
 	}
-	for _, l := range s.listeners {
-		s.wg.Go(func() { s.accept(l) })
+	if s.engine != nil {
+		s.wg.Go(s.engine.serve)
+	} else {
+		for _, l := range s.listeners {
+			s.wg.Go(func() { s.accept(l) })
+		}
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.web.Serve(s.ready) }()
@@ -295,7 +302,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		for _, l := range s.listeners {
 			_ = l.Close()
 		}
-		err = s.web.Shutdown(ctx)
+		if s.engine != nil {
+			err = s.engine.shutdown(ctx)
+		}
+		if werr := s.web.Shutdown(ctx); err == nil {
+			err = werr
+		}
 		if terr := s.tunnels.drain(ctx); err == nil {
 			err = terr
 		}

@@ -100,7 +100,7 @@ func (s *Server) Snapshot() Snapshot {
 	ms := now.UnixMilli()
 	t := s.table.Load()
 	out := Snapshot{
-		At: now, Started: s.started, Revision: t.revision, Tunnels: s.tunnels.count(),
+		At: now, Started: s.started, Revision: t.revision, Tunnels: s.tunnels.count() + int(s.engineTunnels.Load()),
 		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
 	}
 	for _, name := range t.names {

@@ -223,6 +223,7 @@ type client struct {
 	addr  netip.AddrPort
 	name  string // from SNI
 	idle  atomic.Bool
+	hook  *hooked
 	up    atomic.Pointer[upstream] // to be cut with the client
 }
 
@@ -239,6 +240,11 @@ func (c *client) cut() {
 
 func (c *client) serve() {
 	defer c.srv.remove(c)
+	defer func() {
+		if c.hook != nil {
+			c.hook.done()
+		}
+	}()
 	if !c.open() {
 		_ = c.conn.Close()
 		return
@@ -272,9 +278,7 @@ func (c *client) close() { _ = c.conn.Close() }
 // reset closes so that what was cut cannot look complete.
 func (c *client) reset() {
 	raw := c.conn
-	if t, ok := raw.(*tls.Conn); ok {
-		raw = t.NetConn()
-	}
+	raw = rawConn(raw)
 	if t, ok := raw.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
 	}
@@ -292,9 +296,23 @@ func (c *client) open() bool {
 			break
 		}
 	}
+	if f := c.srv.opt.Opened; f != nil && !f(c.index, c.addr.Addr()) {
+		c.srv.refused.Add(1)
+		if ln.TLS == nil {
+			_ = c.conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = c.conn.Write([]byte(busy))
+		}
+		return false
+	}
+	c.hook = &hooked{Conn: c.conn, remote: net.TCPAddrFromAddrPort(c.addr)}
+	if f := c.srv.opt.Closed; f != nil {
+		index, addr := c.index, c.addr.Addr()
+		c.hook.closed = func() { f(index, addr) }
+	}
 	if ln.TLS == nil {
 		return true
 	}
+	c.conn = c.hook
 	return c.handshake(ln.TLS)
 }
 
@@ -336,15 +354,17 @@ func (c *client) handshake(cfg *tls.Config) bool {
 		c.srv.badTLS.Add(1)
 		return false
 	}
-	quickAck(c.conn)
+	quickAck(c.hook.Conn)
 	_ = t.SetDeadline(time.Time{})
 	state := t.ConnectionState()
 	c.conn, c.name = t, state.ServerName
-	if state.NegotiatedProtocol == "h2" {
+	switch state.NegotiatedProtocol {
+	case "", "http/1.1":
+		return true
+	case "h2":
 		c.give(nil)
-		return false
 	}
-	return true
+	return false // given away, or a TLS-ALPN-01 challenge: the handshake was all
 }
 
 // await waits for the first byte of a request. While it waits, the connection owns nothing but its goroutine.
@@ -377,11 +397,12 @@ func (c *client) give(leftover []byte) {
 	_ = c.conn.SetDeadline(time.Time{})
 	conn := c.conn
 	c.conn = nopConn{conn}
+	if _, ok := conn.(*net.TCPConn); ok {
+		conn = c.hook
+	}
+	c.hook = nil // it lives on with the connection
 	if len(leftover) > 0 {
 		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
-	}
-	if _, ok := conn.(*tls.Conn); !ok { // net/http recognises a *tls.Conn
-		conn = &handed{Conn: conn, remote: net.TCPAddrFromAddrPort(c.addr)}
 	}
 	c.srv.wg.Go(func() { f(conn) })
 }
@@ -408,14 +429,38 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-// handed tells the client's address as PROXY protocol named it.
-type handed struct {
+// hooked tells the client's address as PROXY protocol named it, and its own end.
+type hooked struct {
 	net.Conn
 	remote net.Addr
+	closed func()
+	once   sync.Once
+}
+
+func (h *hooked) done() {
+	h.once.Do(func() {
+		if h.closed != nil {
+			h.closed()
+		}
+	})
+}
+
+// Close implements net.Conn.
+func (h *hooked) Close() error {
+	h.done()
+	return h.Conn.Close()
+}
+
+// CloseWrite ends our direction only.
+func (h *hooked) CloseWrite() error {
+	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
 }
 
 // RemoteAddr implements net.Conn.
-func (h *handed) RemoteAddr() net.Addr { return h.remote }
+func (h *hooked) RemoteAddr() net.Addr { return h.remote }
 
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)

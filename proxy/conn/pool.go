@@ -89,6 +89,11 @@ func (p *pools) age() {
 			return
 		case <-t.C:
 			p.sweep(false)
+			p.srv.each(func(c *client) {
+				if u := c.up.Load(); u != nil && u.up.Killed() {
+					_ = u.conn.Close() // no longer trusted; its reader will notice
+				}
+			})
 		}
 	}
 }

@@ -315,7 +315,10 @@ func (s *session) readUpstream() {
 
 func rawConn(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
-		return t.NetConn()
+		c = t.NetConn()
+	}
+	if h, ok := c.(*hooked); ok {
+		c = h.Conn
 	}
 	return c
 }

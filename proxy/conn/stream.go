@@ -18,6 +18,7 @@ func (s *session) stream(first http1.Op) http1.Op {
 	}
 	s.pump(upward, first)
 	wg.Wait()
+	s.x.Settled()
 	s.now()
 	_ = s.c.conn.SetDeadline(time.Time{}) // it may have been used to wake a goroutine
 	s.c.io.readTo, s.c.io.writeTo = time.Time{}, time.Time{}
@@ -37,12 +38,12 @@ func (s *session) pump(mine http1.Ready, op http1.Op) {
 			s.x.Only(mine)
 			op = s.x.Next()
 		}
+		if s.x.Over() && (op == http1.OpWait || op == http1.OpReadClient) {
+			s.end(http1.OpWait) // the next request, or a linger: one goroutine does
+			return
+		}
 		switch op {
 		case http1.OpReadClient:
-			if !s.x.Active() {
-				s.end(http1.OpWait) // the next request, or a linger: one goroutine does
-				return
-			}
 			s.readIn(http1.Client)
 		case http1.OpReadUpstream:
 			s.readIn(http1.Up)
@@ -51,10 +52,6 @@ func (s *session) pump(mine http1.Ready, op http1.Op) {
 		case http1.OpWriteUpstream:
 			s.writeOut(http1.Up)
 		case http1.OpWait:
-			if !s.x.Active() {
-				s.end(http1.OpWait)
-				return
-			}
 			s.turn.Wait()
 			continue
 		case http1.OpIdle, http1.OpClose, http1.OpAbort, http1.OpHandover:

@@ -201,6 +201,13 @@ func (x *Exchange) give(why Why, status int) {
 		x.connect()
 		return
 	}
+	if why.Retry && x.dec.Verdict == Park {
+		x.fresh = false
+		x.rewind()
+		x.dec.Parked++
+		x.phase, x.phaseSince = phaseParked, x.now
+		return
+	}
 	x.rec.Cause, x.rec.Fault = why.Cause, why.Fault
 	x.answer()
 }

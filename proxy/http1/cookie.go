@@ -27,6 +27,27 @@ func (r *Request) Cookie(name string) (value []byte, count int) {
 	return value, count
 }
 
+// Cookies appends the values of a cookie to dst, at most limit of them, in order.
+func (r *Request) Cookies(dst [][]byte, name string, limit int) [][]byte {
+	if r.cookies == 0 {
+		return dst
+	}
+	for i := range r.Fields {
+		if r.Fields[i].Kind != KindCookie {
+			continue
+		}
+		rest := r.Value(&r.Fields[i])
+		for len(rest) > 0 && len(dst) < limit {
+			var pair []byte
+			pair, rest = nextPair(rest)
+			if isPair(pair, name) {
+				dst = append(dst, bytes.Trim(pair[len(name)+1:], `"`))
+			}
+		}
+	}
+	return dst
+}
+
 func nextPair(b []byte) (pair, rest []byte) {
 	if i := bytes.IndexByte(b, ';'); i >= 0 {
 		return trimSpace(b[:i]), b[i+1:]

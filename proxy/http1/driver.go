@@ -31,7 +31,11 @@ type Options struct {
 	Listeners []Listener
 	// Handover takes a connection that a Handler gave away or that negotiated another protocol ("h2"). For TLS it is a *tls.Conn with
 	// its handshake done. Nil: such connections are closed.
-	Handover   func(c net.Conn)
+	Handover func(c net.Conn)
+	// Opened is asked once for every client connection, when its address is known; false refuses it with 503. Closed follows for each
+	// that was not refused, when it ends, also when it was handed over. Neither may block. Nil: every connection is welcome.
+	Opened     func(listener int, addr netip.Addr) bool
+	Closed     func(listener int, addr netip.Addr)
 	Loops      int           // event loops, 0: one for each of GOMAXPROCS; loop only
 	MaxConns   int           // client connections in all, 0: no limit but the descriptors; 503 beyond
 	Handshakes int           // TLS handshakes at once, 0: 4096; the connection is closed beyond

@@ -67,8 +67,8 @@ func (x *Exchange) Read(s Side, n int, res Result) {
 }
 
 func (x *Exchange) readUpstream(n int, res Result) {
-	if x.phase != phaseActive || !x.has {
-		return
+	if x.phase != phaseActive || !x.has || x.rec.Local {
+		return // of a connection that has been given up
 	}
 	if res == Blocked {
 		x.can &^= ReadUpstream
@@ -213,6 +213,9 @@ func (x *Exchange) Wrote(s Side, n int, res Result) {
 }
 
 func (x *Exchange) wroteUpstream(n int, res Result) {
+	if x.phase != phaseActive || !x.has || x.rec.Local {
+		return // of a connection that has been given up
+	}
 	if n > 0 {
 		x.sentUp = true
 		x.up.wrote(n)

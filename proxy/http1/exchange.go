@@ -123,6 +123,7 @@ type Exchange struct {
 	draining   bool
 	gone       bool // the client's connection is known to be dead
 	noRetry    bool // see Streaming
+	streaming  bool // between Streaming and Settled
 	splice     Ready
 	interim    int
 	crlfs      int
@@ -145,7 +146,8 @@ func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, h
 	x.peer = Peer{Addr: addr, Local: local, HTTPS: https, ServerName: serverName, Listener: listener}
 	x.peer.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
 	x.phase, x.can, x.splice = phaseHead, WriteClient, 0
-	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry = false, false, false, false, false, false
+	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry, x.streaming = false, false, false, false, false, false, false
+	x.up.shared, x.down.shared = false, false
 	x.crlfs = 0
 	x.up.reset()
 	x.down.reset()
@@ -156,6 +158,7 @@ func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, h
 // clear forgets one request.
 func (x *Exchange) clear() {
 	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.headDone = false, false, false, false, false, false
+	x.noRetry = false
 	x.upBroken, x.reusable, x.hold, x.closing, x.interim, x.upgrade = false, false, false, false, 0, nil
 	x.reads, x.writes, x.upSince = pace{}, pace{}, 0
 	x.rec = Record{Steps: x.steps[:0]}
@@ -214,11 +217,22 @@ func (x *Exchange) Streaming() bool {
 		return false
 	}
 	if x.tunnel || !x.up.done && !x.up.pending() {
-		x.noRetry = true
+		x.noRetry, x.streaming = true, true
+		x.up.shared, x.down.shared = true, true
 		return true
 	}
 	return false
 }
+
+// Settled ends what Streaming began: no goroutine of the driver's uses a buffer any more. Until then the exchange does not begin
+// another request.
+func (x *Exchange) Settled() {
+	x.streaming = false
+	x.up.shared, x.down.shared = false, false
+}
+
+// Over reports whether a request that streamed is complete and waits for Settled.
+func (x *Exchange) Over() bool { return x.streaming && (x.phase != phaseActive || x.finished()) }
 
 // Now sets the clock.
 func (x *Exchange) Now(now int64) { x.now = now }
@@ -247,6 +261,10 @@ func (x *Exchange) Next() Op {
 				return op
 			}
 		case phaseParked:
+			if x.has {
+				x.has = false
+				return OpDropUpstream
+			}
 			return OpWait
 		case phaseConnect:
 			if x.has {
@@ -444,13 +462,16 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	if x.upgrade != nil && !x.dec.AnyUpgrade && !foldEq(x.upgrade, "websocket") {
 		x.upgrade = nil
 	}
+	if x.upgrade == nil && x.req.upgrade && x.req.upgradeTo != nil {
+		x.closing = true // what follows may be meant in the other protocol
+	}
 	x.hold = x.req.ExpectsContinue() && x.up.r == x.up.w && !x.up.dirty
 	size := smallBuffer
 	if x.req.Chunked {
 		size = chunkBuffer
 	}
 	x.up.begin(size)
-	x.up.out = AppendRequest(x.up.out, &x.req, &x.dec.Edits, x.hold, x.upgrade)
+	x.up.out = AppendRequest(x.up.out, &x.req, &x.dec.Edits, x.req.ExpectsContinue(), x.upgrade)
 	x.upSince = x.now
 }
 
@@ -493,6 +514,9 @@ func (x *Exchange) nextActive() (Op, bool) {
 		return op, true
 	}
 	if x.finished() {
+		if x.streaming {
+			return OpWait, true
+		}
 		x.finish()
 		return 0, false
 	}

@@ -48,6 +48,7 @@ type Head struct {
 
 	hasConnection bool
 	upgrade       bool // Connection names upgrade
+	trailers      bool // TE: trailers
 	upgradeTo     []byte
 	lengths       int
 	codings       int
@@ -65,6 +66,18 @@ func (h *Head) Name(f *Field) []byte { return h.raw[f.line:f.nameEnd] }
 
 // Value of a field without the white space around it; it aliases the input.
 func (h *Head) Value(f *Field) []byte { return h.raw[f.value:f.valueEnd] }
+
+// TakesTrailers reports whether the sender understands trailers.
+func (h *Head) TakesTrailers() bool { return h.trailers }
+
+// Drop keeps all fields with a name, given in lower case, from travelling on.
+func (h *Head) Drop(name string) {
+	for i := range h.Fields {
+		if foldEq(h.Name(&h.Fields[i]), name) {
+			h.Fields[i].named = true
+		}
+	}
+}
 
 // Get returns the value of the first field with a name, given in lower case; nil without one. It walks all fields.
 func (h *Head) Get(name string) []byte {
@@ -253,7 +266,9 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.cookies++
 	case KindForwardedFor:
 		h.forwardedFor++
-	case KindOther, KindHop, KindTE, KindExpect, KindSetCookie, KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
+	case KindTE:
+		h.trailers = h.trailers || foldEq(value, "trailers")
+	case KindOther, KindHop, KindExpect, KindSetCookie, KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
 	}
 	return NoFault
 }

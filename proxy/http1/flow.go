@@ -50,6 +50,7 @@ type flow struct {
 	piped  int  // bytes in the driver's pipe
 	bytes  int64
 	header Head // of trailers
+	shared bool // a driver's goroutine may still use the buffers: they go to the garbage collector, not to others
 }
 
 // pending reports whether bytes wait to be written.
@@ -78,7 +79,7 @@ func (f *flow) space(size int) []byte {
 func (f *flow) grow(size int) {
 	b := f.mem.Get(size)
 	n := copy(b, f.in[f.r:f.w])
-	f.mem.Put(f.in)
+	f.put(f.in)
 	f.in, f.r, f.w = b, 0, n
 }
 
@@ -110,17 +111,23 @@ func (f *flow) wrote(n int) {
 
 func (f *flow) freeOut() {
 	if f.out != nil {
-		f.mem.Put(f.out[:cap(f.out)])
+		f.put(f.out[:cap(f.out)])
 		f.out, f.o = nil, 0
 	}
 }
 
 func (f *flow) freeIn() {
 	if f.in != nil {
-		f.mem.Put(f.in)
+		f.put(f.in)
 		f.in = nil
 	}
 	f.r, f.w, f.base, f.scan, f.direct = 0, 0, 0, 0, 0
+}
+
+func (f *flow) put(b []byte) {
+	if !f.shared {
+		f.mem.Put(b)
+	}
 }
 
 // reset makes the flow ready for another message; unread bytes stay.

@@ -59,6 +59,7 @@ type Decision struct {
 
 	MaxBody    int64         // request body in bytes, 0: no limit; 413 beyond
 	AnyUpgrade bool          // let every protocol through that the upstream switches to, not only websocket
+	Silence    time.Duration // how long the answer's body may pause, 0: Timeouts.Response
 	Attempts   int           // how many upstreams may be tried, 0: 3
 	ParkFor    time.Duration // see Park
 	Parked     int           // how often Route has parked this request
@@ -80,12 +81,22 @@ type Upstream struct {
 	Data      any           // the handler's own
 
 	retired atomic.Bool
+	killed  atomic.Bool
 	conns   atomic.Int64
 	idle    atomic.Int64
 }
 
 // Retire makes drivers close the upstream's idle connections soon and its busy ones after their request.
 func (u *Upstream) Retire() { u.retired.Store(true) }
+
+// Kill retires the upstream and makes drivers cut its busy connections within about a second: it is no longer trusted.
+func (u *Upstream) Kill() {
+	u.killed.Store(true)
+	u.Retire()
+}
+
+// Killed reports whether Kill was called.
+func (u *Upstream) Killed() bool { return u.killed.Load() }
 
 // Retired reports whether Retire was called.
 func (u *Upstream) Retired() bool { return u.retired.Load() }

@@ -37,9 +37,9 @@ func (r *Request) HasBody() bool { return r.Chunked || r.Length > 0 }
 // ExpectsContinue reports whether the client waits for 100 Continue before it sends the body.
 func (r *Request) ExpectsContinue() bool { return r.expect && r.HasBody() && r.Minor == 1 }
 
-// Upgrade returns the protocol that an HTTP/1.1 client wants to switch to, nil without one. A list of protocols is not offered on.
+// Upgrade returns the protocol that a GET over HTTP/1.1 wants to switch to, nil without one. A list of protocols is not offered on.
 func (r *Request) Upgrade() []byte {
-	if !r.upgrade || r.Minor == 0 || r.HasBody() {
+	if !r.upgrade || r.Minor == 0 || r.method != methodGet || r.HasBody() {
 		return nil
 	}
 	return r.upgradeTo

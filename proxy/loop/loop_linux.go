@@ -42,6 +42,7 @@ type sock struct {
 	idlePrev   *sock // neighbours in the pool's list of idle connections
 	idleNext   *sock
 	served     int
+	counted    bool // Opened was asked
 	connecting bool
 }
 
@@ -474,7 +475,11 @@ func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
 	ln := &l.srv.opt.Listeners[index]
 	c.https = ln.TLS != nil
 	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
-	if l.srv.fromProxy(index, addr.Addr()) {
+	proxied := l.srv.fromProxy(index, addr.Addr())
+	if !proxied && !l.opened(c) {
+		return
+	}
+	if proxied {
 		c.proxy = make([]byte, 0, http1.ProxyHeaderMax)
 		c.deadline = l.now + int64(l.srv.opt.Handshake)
 	} else if c.https {
@@ -482,11 +487,31 @@ func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
 		c.deadline = l.now + int64(l.srv.opt.Handshake)
 	}
 	if err := l.register(c, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|epollET); err != nil {
-		l.clients.Add(-1)
+		l.left(c)
 		closeFD(fd)
 		return
 	}
 	l.wheel.schedule(c, c.deadline)
+}
+
+// opened asks whether a connection is welcome, and refuses it if not.
+func (l *loop) opened(c *sock) bool {
+	if l.srv.opt.Opened != nil && !l.srv.opt.Opened(c.index, c.addr.Addr()) {
+		l.clients.Add(-1)
+		l.refuse(c.fd, c.index)
+		return false
+	}
+	c.counted = true
+	return true
+}
+
+// left counts a connection's end.
+func (l *loop) left(c *sock) {
+	l.clients.Add(-1)
+	if c.counted && l.srv.opt.Closed != nil {
+		l.srv.opt.Closed(c.index, c.addr.Addr())
+	}
+	c.counted = false
 }
 
 // drain stops accepting, closes idle connections and makes the present answers the last of their connections.

@@ -96,11 +96,33 @@ func (p *pool) shed() {
 // age closes connections that were idle for too long or whose upstream is retired, and drops pools that have not been used for long.
 func (l *loop) age() {
 	for up, p := range l.pools {
+		if up.Killed() {
+			l.cut(p)
+		}
 		for p.last != nil && (p.last.deadline <= l.now || up.Retired()) {
 			l.closeUpstream(p.last)
 		}
 		if p.idle == 0 && (up.Retired() || l.now-p.used > int64(10*time.Minute)) {
 			delete(l.pools, up)
+		}
+	}
+}
+
+// cut breaks every connection of a pool whose upstream is no longer trusted.
+func (l *loop) cut(p *pool) {
+	for _, u := range l.socks {
+		if u == nil || u.kind != kindUpstream || u.pool != p {
+			continue
+		}
+		s := u.s
+		if s == nil {
+			l.closeUpstream(u)
+			continue
+		}
+		s.x.Now(l.now)
+		s.x.Read(http1.Up, 0, http1.Failed)
+		if !s.queued {
+			l.drive(s)
 		}
 	}
 }

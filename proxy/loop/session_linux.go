@@ -290,7 +290,7 @@ func (l *loop) closeClient(c *sock) {
 	}
 	l.forget(c)
 	closeFD(c.fd)
-	l.clients.Add(-1)
+	l.left(c)
 }
 
 func (l *loop) resetClient(c *sock) {
@@ -300,7 +300,7 @@ func (l *loop) resetClient(c *sock) {
 	}
 	l.forget(c)
 	resetFD(c.fd)
-	l.clients.Add(-1)
+	l.left(c)
 }
 
 // readProxy takes a PROXY protocol header off a fresh connection.
@@ -336,6 +336,11 @@ func (l *loop) readProxy(c *sock) {
 		if src.IsValid() {
 			c.addr = src
 		}
+		if l.srv.opt.Opened != nil && !l.srv.opt.Opened(c.index, c.addr.Addr()) {
+			l.closeClient(c)
+			return
+		}
+		c.counted = true
 		if ln := &l.srv.opt.Listeners[c.index]; ln.TLS != nil {
 			c.tls = newServerSide(l, c, ln.TLS)
 		} else {

@@ -149,8 +149,13 @@ func (l *loop) shook(s *sock, err error) {
 	setOption(s.fd, syscall.IPPROTO_TCP, syscall.TCP_QUICKACK)
 	state := t.conn.ConnectionState()
 	t.serverName = state.ServerName
-	if state.NegotiatedProtocol == "h2" {
+	switch state.NegotiatedProtocol {
+	case "", "http/1.1":
+	case "h2":
 		l.handover(s, nil)
+		return
+	default: // a TLS-ALPN-01 challenge: the handshake was all
+		l.closeClient(s)
 		return
 	}
 	if l.draining {
@@ -441,26 +446,26 @@ func (l *loop) handover(c *sock, leftover []byte) {
 	l.forget(c)
 	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(c.fd), nil)
 	l.clients.Add(-1)
+	h := &handed{remote: net.TCPAddrFromAddrPort(c.addr)}
+	if closed := l.srv.opt.Closed; c.counted && closed != nil {
+		index, addr := c.index, c.addr.Addr()
+		h.closed = func() { closed(index, addr) }
+	}
 	f := os.NewFile(uintptr(c.fd), "")
 	conn, err := net.FileConn(f)
 	_ = f.Close()
-	if err != nil {
+	h.Conn = conn
+	if err != nil || give == nil {
+		_ = h.Close()
 		return
 	}
-	if give == nil {
-		_ = conn.Close()
-		return
-	}
+	conn = h
 	if c.tls != nil {
-		c.tls.mem.direct = conn
-		conn = c.tls.conn
+		c.tls.mem.direct, c.tls.mem.remote = h, h.remote
+		conn = c.tls.conn // itself, because net/http recognises a *tls.Conn
 	}
 	if len(leftover) > 0 {
 		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
-	}
-	conn = &handed{Conn: conn, remote: net.TCPAddrFromAddrPort(c.addr)}
-	if t, ok := conn.(*handed).Conn.(*tls.Conn); ok {
-		conn = t // net/http recognises a *tls.Conn
 	}
 	l.srv.helpers.Go(func() { give(conn) })
 }
@@ -481,10 +486,33 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-// handed tells the client's address as PROXY protocol named it.
+// handed tells the client's address as PROXY protocol named it, and its own end.
 type handed struct {
 	net.Conn
 	remote net.Addr
+	closed func()
+	once   sync.Once
+}
+
+// Close implements net.Conn.
+func (h *handed) Close() error {
+	h.once.Do(func() {
+		if h.closed != nil {
+			h.closed()
+		}
+	})
+	if h.Conn == nil {
+		return nil
+	}
+	return h.Conn.Close()
+}
+
+// CloseWrite ends our direction only.
+func (h *handed) CloseWrite() error {
+	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return nil
 }
 
 // RemoteAddr implements net.Conn.

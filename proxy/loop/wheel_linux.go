@@ -2,7 +2,7 @@ package loop
 
 const (
 	wheelSlots = 1024
-	tick       = int64(50e6) // 50 ms: no timeout of HTTP needs more precision
+	tick       = int64(10e6) // 10 ms
 )
 
 // wheel holds the sockets that have a deadline. A socket is in one slot at most; a deadline that moves later costs nothing, because
@@ -11,6 +11,7 @@ type wheel struct {
 	slots  [wheelSlots]*sock
 	firing *sock // the rest of the slot that run is at
 	at     int64 // the last tick that was run
+	next   int64 // no socket is due before this tick
 	count  int
 }
 
@@ -27,6 +28,9 @@ func (w *wheel) schedule(s *sock, deadline int64) {
 		w.remove(s)
 	}
 	s.due = due
+	if due < w.next || w.count == 0 {
+		w.next = due
+	}
 	head := &w.slots[due%wheelSlots]
 	s.next, s.prev = *head, nil
 	if *head != nil {
@@ -75,6 +79,10 @@ func (w *wheel) run(now int64, fire func(*sock)) {
 			}
 		}
 	}
+	w.next = w.at + 1
+	for w.next < w.at+wheelSlots && w.slots[w.next%wheelSlots] == nil {
+		w.next++
+	}
 }
 
 // wait is how many milliseconds may pass until run has something to do.
@@ -82,5 +90,5 @@ func (w *wheel) wait(now int64) int {
 	if w.count == 0 {
 		return -1
 	}
-	return int(((w.at+1)*tick-now)/1e6) + 1
+	return max(int((w.next*tick-now)/1e6)+1, 1)
 }
