@@ -88,19 +88,24 @@ func TestWalk(t *testing.T) {
 		}
 		break
 	}
-	proxy.Nudge(1001)
+	// One nudge may fall into the moment in which a member has the former key
+	// only; it is a hint, and the next one arrives.
 	for _, name := range []string{"web-1", "web-3"} {
 		deadline := time.After(20 * time.Second)
-		for got := int64(0); got != 1001; {
+		again := time.NewTicker(300 * time.Millisecond)
+		for revision, heard := int64(1001), false; !heard; {
 			select {
-			case got = <-clusters[name].Revisions():
+			case got := <-clusters[name].Revisions():
+				heard = got > 1000
+			case <-again.C:
+				proxy.Nudge(revision)
+				revision++
 			case <-deadline:
 				t.Fatalf("%s hears nothing under the new key", name)
 			}
 		}
-		if got := status(proxy, name); got != membership.StatusAlive {
-			t.Errorf("%s is %s after the new key", name, got)
-		}
+		again.Stop()
+		eventually(t, proxy, name+" is alive", func() bool { return status(proxy, name) == membership.StatusAlive })
 	}
 	select {
 	case r := <-clusters["web-2"].Revisions():
