@@ -1,6 +1,8 @@
 package haproxy
 
 import (
+	"net"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -74,8 +76,8 @@ func (f *file) cookie(b *backend, o Options) {
 	f.line("cookie", name, "insert indirect nocache httponly"+attr)
 	// HAProxy would take what stands behind the bars for dates of its own and
 	// send a new cookie; the bare token leaves the visitor's as it is.
-	re := "^((?:.*; *)?" + regexp.QuoteMeta(name) + "=[a-z2-7]{10})[|][^;]*(.*)$"
-	f.line("http-request replace-header Cookie", quote(re), quote(`\1\2`))
+	re := "^((.*; *)?" + regexp.QuoteMeta(name) + "=[a-z2-7]{10})[|][^;]*(.*)$"
+	f.line("http-request replace-header Cookie", quote(re), quote(`\1\3`))
 	secure := `\1; Secure`
 	if s.SameSite == "none" {
 		secure += "; SameSite=None"
@@ -234,6 +236,21 @@ func (f *file) server(b *backend, s *server, o Options) {
 	f.line(words...)
 }
 
-var addrForm = regexp.MustCompile(`^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+):[0-9]{1,5}$`)
+var hostForm = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
 
-func addrOK(addr string) bool { return len(addr) <= 300 && addrForm.MatchString(addr) }
+// addrOK reports whether addr is host:port with a host that a server line can
+// name.
+func addrOK(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || len(host) > 253 {
+		return false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return false
+	}
+	if strings.Contains(host, ":") {
+		ip, err := netip.ParseAddr(host)
+		return err == nil && ip.Zone() == ""
+	}
+	return hostForm.MatchString(host)
+}

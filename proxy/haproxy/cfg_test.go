@@ -219,3 +219,34 @@ func FuzzExport(f *testing.F) {
 		}
 	})
 }
+
+// TestHostileNamesPassCheck asks HAProxy itself about names that a fuzzer finds
+// interesting, one place at a time.
+func TestHostileNamesPassCheck(t *testing.T) {
+	bin := haproxyBinary(t)
+	dir := t.TempDir()
+	writeBundle(t, dir)
+	nasty := []string{
+		"", " ", "#", "\"", "'", "\\", "$HOME", "${HOME}", "%[src]", "%", "a b", "a\nserver x 1.1.1.1:1", "é", "\x00\x1b", "-i", "--", "if", "TRUE", "{", "!",
+		strings.Repeat("long", 100), "99999:99999", "[::1]:99999", "1.1.1.1:0", "0", "(", ")", ",", "a,b(c)", "|", "*", ".*", "^$", "=", ";", "default_backend", "x/y?z=1&w=%20",
+	}
+	for _, s := range nasty {
+		v := &catalog.View{
+			Members: map[string]*catalog.Member{"m": {Name: s, Admission: catalog.Accepted, Addr: s}, "n": {Name: "n" + s, Admission: catalog.Accepted, Addr: "10.0.0.1:7444"}},
+			Sites: map[string]*catalog.Site{
+				s: {Name: s, Release: "r", Manifest: catalog.Settings{
+					Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: s,
+					Health:  catalog.HealthSettings{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
+					Session: catalog.SessionSettings{Cookie: s, Profile: s, SameSite: s}, Limits: catalog.LimitSettings{Rate: s},
+				}},
+				"plain": {Name: "plain", Release: "r", Manifest: catalog.Settings{Health: catalog.HealthSettings{Body: s}}},
+			},
+			Instances: map[string]*catalog.Instance{
+				id("a"): {ID: s, Site: s, Release: "r", Member: "m"}, id("b"): {ID: id("b"), Site: s, Release: "r", Member: "n"}, id("c"): {ID: id("c"), Site: "plain", Release: "r", Member: "n"},
+			},
+		}
+		o := options(v)
+		o.Dir, o.Version = dir, s
+		check(t, bin, export(t, o))
+	}
+}
