@@ -12,8 +12,8 @@ import "strings"
 // form for every use, so a rule that allows and a rule that denies cannot read
 // a path differently.
 //
-// It reports false for a path that does not begin with "/" and for an escape
-// that is not two hexadecimal digits.
+// It reports false for a path that does not begin with "/", for a control byte
+// and for an escape that is not two hexadecimal digits.
 func NormalizePath(raw string) (path string, ok bool) {
 	if raw == "" || raw[0] != '/' {
 		return "", false
@@ -32,8 +32,11 @@ func NormalizePath(raw string) (path string, ok bool) {
 // say no too often, never yes.
 func isNormalPath(raw string) bool {
 	for i := range len(raw) {
+		if raw[i] < ' ' {
+			return false
+		}
 		switch raw[i] {
-		case '%':
+		case '%', 0x7f:
 			return false
 		case '/':
 			if i+1 < len(raw) && (raw[i+1] == '/' || raw[i+1] == '.') {
@@ -45,12 +48,12 @@ func isNormalPath(raw string) bool {
 }
 
 func decodePath(raw string) (string, bool) {
-	if strings.IndexByte(raw, '%') < 0 {
-		return raw, true
-	}
 	var b strings.Builder
 	b.Grow(len(raw))
 	for i := 0; i < len(raw); i++ {
+		if raw[i] < ' ' || raw[i] == 0x7f {
+			return "", false
+		}
 		if raw[i] != '%' {
 			b.WriteByte(raw[i])
 			continue
