@@ -183,7 +183,8 @@ func (a *Authority) SignMember(csr []byte, m catalog.Member, now time.Time) ([]b
 	}
 	t := a.template(now, memberLife)
 	t.Subject = pkix.Name{CommonName: m.Name, Organization: []string{"portico"}, OrganizationalUnit: []string{string(m.Role)}}
-	t.DNSNames = []string{m.Name + ".member.portico"}
+	// The wildcard is for instances of that member, see the agent's listener.
+	t.DNSNames = []string{m.Name + ".member.portico", "*." + m.Name + ".member.portico"}
 	t.URIs = []*url.URL{peerURI(Peer{a.cluster, m.Role, m.Name})}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	return a.sign(t, req.PublicKey)

@@ -41,7 +41,7 @@ func TestStatsPageInBrowser(t *testing.T) {
 	b.Screenshot(filepath.Join(shots, "stats-dark.png"))
 
 	p.Must("accept", "server-3")
-	b.WaitFor(`document.querySelectorAll("[data-member=server-3]").length > 0`)
+	b.WaitFor(`document.querySelector('a[href*="member=server-3"][href*="verb=drain"]')`)
 
 	b.JavaScript(false)
 	b.Open("https://" + p.Admin + "/stats;csv")

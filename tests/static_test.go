@@ -89,14 +89,14 @@ func conditional(t *testing.T, v *harness.Visitor, path, name, value string) *ht
 func copyDocs(t *testing.T, from, to string) int {
 	t.Helper()
 	n := 0
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(real(t, from), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		if !d.Type().IsRegular() {
 			return nil
 		}
-		rel, err := filepath.Rel(from, path)
+		rel, err := filepath.Rel(real(t, from), path)
 		if err != nil {
 			return err
 		}
@@ -111,4 +111,14 @@ func copyDocs(t *testing.T, from, to string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// real returns where a folder that may be a link really is.
+func real(t *testing.T, path string) string {
+	t.Helper()
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resolved
 }

@@ -37,7 +37,8 @@ func TestCertificatesByThemselves(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusPermanentRedirect && resp.StatusCode != http.StatusMovedPermanently {
 		t.Fatalf("plain HTTP answers %v %v", resp, err)
 	}
-	if to := resp.Header.Get("Location"); to != "https://shop.example.com/css/site.css?x=1" {
+	_, port, _ := net.SplitHostPort(httpsAddr)
+	if to := resp.Header.Get("Location"); to != "https://shop.example.com:"+port+"/css/site.css?x=1" {
 		t.Errorf("plain HTTP leads to %q", to)
 	}
 	if _, err := handshake(httpsAddr, "stranger.example.com", roots); err == nil {

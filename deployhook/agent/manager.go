@@ -36,6 +36,8 @@ const (
 )
 
 func newManager(o TomcatOptions) *manager {
+	// People copy the address with or without the path of the text interface.
+	o.ManagerURL = strings.TrimSuffix(strings.TrimRight(o.ManagerURL, "/"), "/text")
 	return &manager{o: o, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:           (&net.Dialer{Timeout: dialTime}).DialContext,

@@ -19,7 +19,23 @@ const (
 	sniObjects = "objects"   // GET /v1/objects/…, for every member
 	sniAgent   = "agent"     // logs and health, for proxies
 	sniSuffix  = ".instance" // INSTANCE.instance: that instance, for proxies
+
+	// INSTANCE.MEMBER.member.portico means the same: it stands in the member's
+	// certificate, for HAProxy, which compares the two.
+	sniMember = ".member.portico"
 )
+
+// instanceOf returns the instance that a server name asks for.
+func instanceOf(name string) (id string, ok bool) {
+	if id, ok := strings.CutSuffix(name, sniSuffix); ok {
+		return id, true
+	}
+	if strings.HasSuffix(name, sniMember) {
+		id, _, _ := strings.Cut(name, ".")
+		return id, true
+	}
+	return "", false
+}
 
 const (
 	handshakeTime = 10 * time.Second
@@ -113,7 +129,7 @@ func (s *webServer) tlsConfig() *tls.Config {
 }
 
 func (s *webServer) known(name string) bool {
-	if id, ok := strings.CutSuffix(name, sniSuffix); ok {
+	if id, ok := instanceOf(name); ok {
 		return s.a.instance(id) != nil
 	}
 	return name == sniObjects || name == sniAgent
@@ -132,10 +148,7 @@ func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Con
 		return
 	}
 	k := &link{conn: conn, name: conn.ConnectionState().ServerName}
-	k.instance, _ = strings.CutSuffix(k.name, sniSuffix)
-	if k.instance == k.name {
-		k.instance = ""
-	}
+	k.instance, _ = instanceOf(k.name)
 	if err := s.admit(k); err != nil {
 		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "err", err)
 		_ = conn.Close()
@@ -248,7 +261,7 @@ func (s *webServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case sniAgent:
 		s.a.serveAgent(w, r)
 	default:
-		id, _ := strings.CutSuffix(name, sniSuffix)
+		id, _ := instanceOf(name)
 		inst := s.a.instance(id)
 		if inst == nil || inst.handler() == nil {
 			panic(http.ErrAbortHandler) // gone: close, so that the proxy sees no answer

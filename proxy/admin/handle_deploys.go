@@ -225,6 +225,9 @@ func (s *eventStream) send(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	// In HTTP/2 a deadline that passes ends the stream though nothing is being
+	// written, so it must not outlast the write.
+	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }()
 	if _, err := fmt.Fprint(s.w, text); err != nil {
 		return err
 	}
@@ -300,6 +303,7 @@ func (s *streamWriter) Write(p []byte) (int, error) {
 		s.w.Header().Set("Content-Type", s.kind)
 	}
 	_ = s.rc.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }() // as in eventStream.send
 	n, err := s.w.Write(p)
 	if err == nil {
 		err = s.rc.Flush()

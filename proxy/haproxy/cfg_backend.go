@@ -228,7 +228,7 @@ func (f *file) server(b *backend, s *server, o Options) {
 	}
 	if s.sni != "" {
 		words = append(words, "ssl verify required ca-file", quote(o.Dir+"/"+CAFile), "crt", quote(o.Dir+"/"+ClientFile),
-			"sni", "str("+s.sni+")", "check-sni", s.sni, "verifyhost", ident(s.member)+".member.portico")
+			"sni", "str("+s.sni+")", "check-sni", s.sni, "verifyhost", s.sni)
 	}
 	if s.maint {
 		words = append(words, "disabled")

@@ -140,7 +140,7 @@ func TestExportServers(t *testing.T) {
 		"server app-1 10.0.0.1:7444 cookie " + token(id("a")) + " weight 100 check",
 		"server app-2 10.0.0.2:7444 cookie " + token(id("b")) + " weight 0 check",               // drained
 		"server app-1-aaaaaaa-ddddd 10.0.0.1:7444 cookie " + token(id("d")) + " weight 0 check", // retiring
-		"sni str(" + id("a") + ".instance) check-sni " + id("a") + ".instance verifyhost app-1.member.portico",
+		"sni str(" + id("a") + ".app-1.member.portico) check-sni " + id("a") + ".app-1.member.portico verifyhost " + id("a") + ".app-1.member.portico",
 	} {
 		if !strings.Contains(cfg, want) {
 			t.Errorf("missing %q", want)
