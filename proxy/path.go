@@ -13,7 +13,7 @@ import "strings"
 // a path differently.
 //
 // It reports false for a path that does not begin with "/", for a control byte
-// and for an escape that is not two hexadecimal digits.
+// or a backslash (which some servers take for "/"), and for an escape that is not two hexadecimal digits.
 func NormalizePath(raw string) (path string, ok bool) {
 	if raw == "" || raw[0] != '/' {
 		return "", false
@@ -36,7 +36,7 @@ func isNormalPath(raw string) bool {
 			return false
 		}
 		switch raw[i] {
-		case '%', 0x7f:
+		case '%', '\\', 0x7f:
 			return false
 		case '/':
 			if i+1 < len(raw) && (raw[i+1] == '/' || raw[i+1] == '.') {
@@ -51,7 +51,7 @@ func decodePath(raw string) (string, bool) {
 	var b strings.Builder
 	b.Grow(len(raw))
 	for i := 0; i < len(raw); i++ {
-		if raw[i] < ' ' || raw[i] == 0x7f {
+		if raw[i] < ' ' || raw[i] == 0x7f || raw[i] == '\\' {
 			return "", false
 		}
 		if raw[i] != '%' {
