@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"portico/conf"
 	"portico/internal/units"
@@ -182,6 +185,34 @@ func TestSlowBody(t *testing.T) {
 	if err != nil || resp.StatusCode != 200 {
 		t.Errorf("body that keeps coming: %v %v", resp, err)
 	}
+}
+
+// TestSilentConnections: nothing that says nothing keeps its place: no handshake,
+// no request, no second request (N5).
+func TestSilentConnections(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	o, pool := tlsOptions(t, "shop.test")
+	o.Conf.Timeouts.Header, o.Conf.Timeouts.Idle = units.Duration(200*time.Millisecond), units.Duration(200*time.Millisecond)
+	f := start(t, o, site(addr))
+	ended := func(what string, c net.Conn) {
+		t.Helper()
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("%s: %v, want the end", what, err)
+		}
+	}
+	ended("no handshake", dial(t, f.tls))
+	ended("no request", dial(t, f.http))
+	c := dial(t, f.http)
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+	ended("no second request", c)
+	h2, err := tls.Dial("tcp", f.tls, &tls.Config{RootCAs: pool, ServerName: "shop.test", NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h2.Close()
+	_, _ = io.WriteString(h2, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	ended("idle HTTP/2", h2)
 }
 
 // TestProxyProtocol: a named source tells the client's address; without the header

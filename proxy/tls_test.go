@@ -248,6 +248,10 @@ func TestHTTP2Fields(t *testing.T) {
 	for i := range 150 {
 		many = append(many, [2]string{fmt.Sprintf("x-%d", i), "y"})
 	}
+	large := with() // within the number of fields, beyond their size (N4)
+	for i := range 90 {
+		large = append(large, [2]string{fmt.Sprintf("x-%d", i), strings.Repeat("y", 180)})
+	}
 	for name, tt := range map[string]struct {
 		fields [][2]string
 		status string // "" : the stream or the connection is reset
@@ -266,6 +270,7 @@ func TestHTTP2Fields(t *testing.T) {
 		"trace":              {replace(":method", "TRACE"), "405"},
 		"unknown host":       {replace(":authority", "nobody.test"), "404"},
 		"many fields":        {many, "431"},
+		"large head":         {large, "431"},
 		"upper case":         {with([2]string{"X-Upper", "1"}), ""},
 		"LF in value":        {with([2]string{"x", "a\r\nb"}), ""},
 	} {
