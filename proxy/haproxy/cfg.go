@@ -200,6 +200,12 @@ func (f *file) unknown() {
 	f.line(`http-request return status 404 content-type text/plain string "no site here"`)
 }
 
+// memberSuffix ends the names in members' certificates. HAProxy compares the
+// name that it asks for (SNI) with the certificate, whatever verifyhost says, so
+// it asks for INSTANCE.MEMBER.member.portico: the member's certificate holds a
+// wildcard for just that, and the agent takes the first label for the instance.
+const memberSuffix = ".member.portico"
+
 // backend is one site as HAProxy sees it.
 type backend struct {
 	name     string // escaped
@@ -218,7 +224,6 @@ type server struct {
 	maint   bool
 	backup  bool
 	sni     string // non-empty: an agent, by mutual TLS
-	member  string // name in the agent's certificate
 	release string
 }
 
@@ -296,7 +301,7 @@ func fromSite(o Options, site *catalog.Site) backend {
 
 func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {
 	s := server{
-		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), member: m.Name, release: in.Release,
+		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), release: in.Release,
 		sni: ident(in.ID) + "." + ident(m.Name) + ".member.portico", drain: m.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint,
 	}
 	if o.Token != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,9 +32,15 @@ type haproxyRun struct {
 // start runs HAProxy with o until the test ends.
 func start(t *testing.T, o haproxy.Options) *haproxyRun {
 	t.Helper()
-	bin := haproxyBinary(t)
 	dir := t.TempDir()
 	writeBundle(t, dir, "shop.example.com")
+	return startIn(t, dir, o)
+}
+
+// startIn is start with companion files that dir holds already.
+func startIn(t *testing.T, dir string, o haproxy.Options) *haproxyRun {
+	t.Helper()
+	bin := haproxyBinary(t)
 	certs := t.TempDir()
 	writeCert(t, dir, certs)
 	run := &haproxyRun{}
@@ -308,5 +315,53 @@ func TestPostOnce(t *testing.T) {
 	_ = resp.Body.Close()
 	if resp.StatusCode < 500 || posts.Load() != 1 {
 		t.Errorf("status %d, %d posts", resp.StatusCode, posts.Load())
+	}
+}
+
+// TestAgents: HAProxy reaches an instance through its agent, by mutual TLS, and
+// refuses a machine at that address that has another member's certificate.
+func TestAgents(t *testing.T) {
+	for member, want := range map[string]int{"app-1": http.StatusOK, "app-2": http.StatusServiceUnavailable} {
+		t.Run(member, func(t *testing.T) {
+			dir := t.TempDir()
+			writeBundle(t, dir, "app-1.member.portico", "*.app-1.member.portico")
+			cert, err := tls.LoadX509KeyPair(filepath.Join(dir, haproxy.ClientFile), filepath.Join(dir, haproxy.ClientFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := make(chan string, 8)
+			agent := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, r.TLS.ServerName)
+			}))
+			agent.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert,
+				GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+					select {
+					case asked <- h.ServerName:
+					default:
+					}
+					return nil, nil
+				}}
+			agent.Config.ErrorLog = log.New(io.Discard, "", 0)
+			agent.StartTLS()
+			t.Cleanup(agent.Close)
+			v := &catalog.View{
+				Members:   map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: agent.Listener.Addr().String()}},
+				Sites:     map[string]*catalog.Site{"shop": {Name: "shop", Release: "r", Manifest: catalog.Settings{Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond), Fall: 1}}}},
+				Instances: map[string]*catalog.Instance{id("a"): {ID: id("a"), Site: "shop", Release: "r", Member: member}},
+			}
+			h := startIn(t, dir, options(v))
+			select {
+			case name := <-asked:
+				if want := id("a") + "." + member + ".member.portico"; name != want {
+					t.Errorf("HAProxy asked for %q, want %q", name, want)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("HAProxy did not come")
+			}
+			resp, body := h.get(t, "http", "/", nil)
+			if resp.StatusCode != want {
+				t.Errorf("%d %q, want %d", resp.StatusCode, body, want)
+			}
+		})
 	}
 }
