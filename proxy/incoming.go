@@ -71,13 +71,14 @@ func (c *originConn) exchange(ctx context.Context, r *outgoing, interim interimF
 	if err == nil {
 		return a, nil
 	}
+	gone := ctx.Err() != nil // before the pump is stopped, which ends the request's context as well
 	a.pump.abort()
 	a.stop()
 	c.discard()
 	switch cerr := a.pump.clientError(); {
 	case cerr != nil:
 		err = cerr
-	case ctx.Err() != nil:
+	case gone:
 		err = errClientGone
 	case isTimeout(err):
 		err = fmt.Errorf("%w: %w", errSlowOrigin, err)

@@ -162,6 +162,16 @@ func (p *pump) abort() {
 	if p == nil {
 		return
 	}
+	// A body that fails ends the request's context before it is read here: then
+	// what is wrong with it is about to be known.
+	if p.ctx.Err() != nil {
+		t := time.NewTimer(time.Second)
+		defer t.Stop()
+		select {
+		case <-p.done:
+		case <-t.C:
+		}
+	}
 	select {
 	case <-p.done:
 		return
