@@ -36,7 +36,8 @@ type Proxy struct {
 	// HTTPS is the address for TLS. Default ":443"; empty: not served.
 	HTTPS string `toml:"https"`
 
-	// Engine moves HTTP/1.1: "std" (default) is the standard library's server,
+	// Engine moves HTTP/1.1: "auto" (default) is "loop" on Linux and "conn"
+	// elsewhere. "std" is the standard library's server,
 	// "loop" the epoll engine (Linux), "conn" a goroutine for each connection.
 	Engine string `toml:"engine"`
 

@@ -16,7 +16,7 @@ func Default() Config {
 		Proxy: Proxy{
 			HTTP:    ":80",
 			HTTPS:   ":443",
-			Engine:  "std",
+			Engine:  "auto",
 			Retries: 2,
 			Timeouts: ProxyTimeouts{
 				Header:   seconds(10),
