@@ -19,23 +19,24 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
-	"internal/units":     {},
-	"internal/zapslog":   {},
-	"conf":               {"internal/units"},
-	"balancer":           {"internal/units"},
-	"membership/catalog": {"internal/units", "internal/zapslog"},
-	"deployhook/archive": {"internal/units"},
-	"deployhook/objects": {"internal/units", "deployhook/archive"},
-	"proxy/http1":        {},
-	"proxy/loop":         {"proxy/http1"},
-	"proxy/conn":         {"proxy/http1"},
-	"certs":              {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
-	"membership":         {"conf", "membership/catalog", "internal/units"},
-	"deployhook/agent":   {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
-	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
-	"proxy/haproxy":      {"balancer", "membership/catalog", "internal/units"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units"},
-	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
+	"internal/units":        {},
+	"internal/zapslog":      {},
+	"conf":                  {"internal/units"},
+	"balancer":              {"internal/units"},
+	"membership/catalog":    {"internal/units", "internal/zapslog"},
+	"deployhook/archive":    {"internal/units"},
+	"deployhook/objects":    {"internal/units", "deployhook/archive"},
+	"proxy/http1":           {},
+	"proxy/http1/http1test": {"proxy/http1"}, // the table that every driver's tests run
+	"proxy/loop":            {"proxy/http1"},
+	"proxy/conn":            {"proxy/http1"},
+	"certs":                 {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
+	"membership":            {"conf", "membership/catalog", "internal/units"},
+	"deployhook/agent":      {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
+	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
+	"proxy/haproxy":         {"balancer", "membership/catalog", "internal/units"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units"},
+	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
 }
 
 // owners may import a module that nothing else in the project imports.
