@@ -214,7 +214,7 @@ func (l *AccessLog) run(w io.Writer, f *os.File) {
 			l.lost.Add(countLines(full))
 		}
 		spare = full
-		if cap(spare) > 256<<10 {
+		if cap(spare) > 2<<20 {
 			spare = nil
 		}
 		return err

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net/http"
@@ -208,7 +209,11 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 // choose asks the balancer for an instance.
 func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 	pool := f.site.siteState.pool
-	f.pick.Now = time.Now().UnixMilli()
+	if f.last == nil && !f.asked {
+		f.pick.Now = f.began.UnixMilli()
+	} else {
+		f.pick.Now = time.Now().UnixMilli()
+	}
 	f.choice, f.held = pool.Pick(&f.pick), true
 	if f.choice.Await {
 		f.await(pool, d)
@@ -354,14 +359,14 @@ func valuesOf(a *http1.Response, name string) (values []string) {
 	return values
 }
 
-// streamsBytes is streams for a field's bytes.
+// streamsBytes is streams for a field's bytes; it allocates nothing.
 func streamsBytes(contentType []byte) bool {
-	if len(contentType) < 16 {
-		return false
+	if i := bytes.IndexByte(contentType, ';'); i >= 0 {
+		contentType = contentType[:i]
 	}
-	switch contentType[0] | 0x20 {
-	case 't', 'a', 'm':
-		return streams(http.Header{"Content-Type": {text(contentType)}})
+	switch string(bytes.TrimSpace(contentType)) {
+	case "text/event-stream", "application/x-ndjson", "application/grpc", "multipart/x-mixed-replace":
+		return true
 	}
 	return false
 }
@@ -389,6 +394,7 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 		f.rec.Error = err.Error()
 	}
 	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(time.Now().UnixMilli())
+	f.rec.Total = time.Since(f.began)
 	f.done(resultOf(err), 0, err, again)
 	if again {
 		f.last = err
@@ -481,7 +487,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	}
 	f.held = false
 	o := balancer.Outcome{
-		Now: f.pick.Now + (time.Since(f.began)).Milliseconds(), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
+		Now: f.began.UnixMilli() + f.rec.Total.Milliseconds(), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
 		Queue: max(f.rec.Queue, 0), Connect: max(f.rec.Connect, 0), Response: max(f.rec.Response, 0), Total: f.rec.Total,
 		Reused: f.rec.Connect == 0, Retried: again,
 	}

@@ -117,7 +117,7 @@ func appendSafe(b []byte, s string) []byte {
 // and other fields of the request are never part of it.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"time":"`...)
-	b = r.At.AppendFormat(b, "2006-01-02T15:04:05.000Z07:00")
+	b = appendStamp(b, r.At)
 	b = append(b, `","client":"`...)
 	b = append(r.Client.Addr().AppendTo(b), `","port":`...)
 	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
@@ -161,13 +161,49 @@ func AppendJSON(b []byte, r *Record) []byte {
 	return append(b, '}', '\n')
 }
 
+// appendStamp appends t as RFC 3339 with milliseconds. The plain layout is the
+// one that package time has a fast way for.
+func appendStamp(b []byte, t time.Time) []byte {
+	start := len(b)
+	b = t.AppendFormat(b, time.RFC3339)
+	ms := t.Nanosecond() / 1e6
+	const seconds = len("2006-01-02T15:04:05")
+	return slices.Insert(b, start+seconds, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+}
+
 func appendMS(b []byte, name string, d time.Duration) []byte {
 	if d < 0 {
 		return b
 	}
 	b = append(append(append(b, `,"`...), name...), `":`...)
-	return strconv.AppendFloat(b, float64(d.Microseconds())/1000, 'f', -1, 64)
+	us := d.Microseconds()
+	b = strconv.AppendInt(b, us/1000, 10)
+	if us %= 1000; us == 0 {
+		return b
+	}
+	b = append(b, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+	for b[len(b)-1] == '0' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
+
+// plainJSON reports whether s needs no escape.
+func plainJSON(s string) bool {
+	for i := range len(s) {
+		if !plainByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+var plainByte = func() (t [256]bool) {
+	for c := 0x20; c < 0x7f; c++ {
+		t[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return t
+}()
 
 // appendField appends a string member, or nothing for an empty one. Everything
 // that JSON, a terminal or a line-based tool could stumble over is escaped, and
@@ -178,6 +214,9 @@ func appendField(b []byte, name, s string) []byte {
 	}
 	const hex = "0123456789abcdef"
 	b = append(append(append(b, `,"`...), name...), `":"`...)
+	if plainJSON(s) {
+		return append(append(b, s...), '"')
+	}
 	for i := 0; i < len(s); {
 		c := s[i]
 		switch {

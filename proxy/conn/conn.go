@@ -224,6 +224,7 @@ type client struct {
 	name  string // from SNI
 	idle  atomic.Bool
 	hook  *hooked
+	fresh firstRead
 	up    atomic.Pointer[upstream] // to be cut with the client
 }
 

@@ -42,25 +42,33 @@ func (c *client) first() *session {
 		n, res := c.io.read(s.x.Space(http1.Client))
 		return s.begun(n, res)
 	}
-	f := firstRead{c: c}
+	f := &c.fresh
+	if f.try == nil {
+		f.try = c.tryFirst
+	}
 	c.io.timedOut = false
 	if err := c.io.raw.Read(f.try); err != nil {
 		c.io.timedOut = isTimeout(err)
 		return nil
 	}
-	return f.s.begun(f.n, f.res)
+	s := f.s
+	f.s = nil
+	return s.begun(f.n, f.res)
 }
 
-// firstRead borrows a session, and with it a buffer, only when there is something to read.
+// firstRead is what a read between two requests leaves behind.
 type firstRead struct {
-	c   *client
+	try func(fd uintptr) bool // made once
 	s   *session
 	n   int
 	res http1.Result
 }
 
-func (f *firstRead) try(fd uintptr) bool {
-	s := f.c.session()
+// tryFirst borrows a session, and with it a buffer, only when there is something to read.
+func (c *client) tryFirst(fd uintptr) bool {
+	f := &c.fresh
+	f.res = http1.More
+	s := c.session()
 	n, err := sysRead(fd, s.x.Space(http1.Client))
 	switch {
 	case err == errAgain: //nolint:errorlint // our own value, and this runs for every request
