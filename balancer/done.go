@@ -40,6 +40,11 @@ func (o *Outcome) unanswered() bool {
 	return o.Result == ConnectFailed || o.Result == ResponseFailed || o.Result == Refused
 }
 
+// Answering notes that the head of an answer goes to the client now, with the
+// cookie in it: from here on another request without one is another visitor's. Call it
+// just before; Done does the same for a request that had no answer.
+func (p *Pool) Answering(c *Choice) { p.b.bursts.end(c) }
+
 // admit counts a request in at its upstream, or says that it must wait.
 func (p *Pool) admit(c *Choice, now int64) {
 	if c.Upstream.enter() {
@@ -78,13 +83,14 @@ func (p *Pool) entered(c *Choice, now int64) {
 // Done accounts for a request and frees its place. It returns what the evidence
 // in it led to. A second call does nothing.
 func (p *Pool) Done(c *Choice, o Outcome) Effect {
+	p.b.bursts.end(c)
 	u := c.Upstream
 	if u == nil || c.done {
 		return Effect{}
 	}
 	c.done = true
 	switch {
-	case c.New && o.unanswered():
+	case c.New && (o.unanswered() || o.Result == ClientAborted && o.Status == 0):
 		p.b.sessions.cancel(c.Session) // no answer, so no cookie: it never began
 	case c.before != 0 && o.unanswered():
 		p.b.sessions.revert(c) // nor did it move

@@ -74,6 +74,7 @@ type Choice struct {
 	issued   int64     // Unix seconds, for the cookie
 	home     *Upstream // that lost the session
 	before   int64     // issue of the cookie that named home; 0: not moved
+	leads    uint64    // key of the burst whose first request this is; 0: none
 }
 
 // Admitted reports whether the request has its place at the upstream: always,
@@ -199,8 +200,8 @@ func (t *table) none() None {
 	return NoneDrain
 }
 
-// arrive places a new visitor. Requests of one visitor that arrive together
-// join the first of them.
+// arrive places a new visitor. Requests of one visitor that come while the first
+// of them has no answer yet join it.
 func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	if p.room.waiting.Load() > 0 {
 		v, known := t.sealer.openTicket(r.Ticket, r.Now)
@@ -225,6 +226,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	f := b.find(key, r.Now)
 	if f != nil && p.joins(f, r) {
 		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue = f.up, f.session, f.start, true, true
+		f.joined++
 		b.mu.Unlock()
 		c.Lost = CauseNone
 		p.Bursts.Add(1)
@@ -233,7 +235,8 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	}
 	if p.place(t, r, c); c.Upstream != nil {
 		p.begin(r, c)
-		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.Burst.Milliseconds()}, r.Now)
+		c.leads = key
+		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.Burst.Milliseconds()})
 	}
 	b.mu.Unlock()
 }
@@ -389,7 +392,7 @@ func (p *Pool) read(t *table, r *Request, c *Choice) (k Cookie, home *Upstream, 
 	if r.App != 0 {
 		if f := p.b.sessions.lookup(p.alias(r.App)); f.known && f.up != nil && f.up.pool == p && f.up.takes(r) {
 			k = Cookie{Token: f.up.Token(), Bare: true}
-			p.adopt(t, r, &k, f.up)
+			p.adopt(t, r, &k, f.up, c)
 			return k, f.up, true
 		}
 	}
@@ -430,7 +433,7 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 		return k, nil, false
 	}
 	if k.Bare {
-		p.adopt(t, r, &k, home)
+		p.adopt(t, r, &k, home, c)
 	}
 	c.Lost, c.Refused = CauseNone, Honoured // of the cookies before this one
 	return k, home, true
@@ -444,7 +447,7 @@ func (p *Pool) refuse(c *Choice, why Refusal) {
 
 // adopt gives a session to a visitor whom HAProxy has placed. Requests that
 // come together get the same one.
-func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream) {
+func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice) {
 	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
 	if r.Visitor == 0 || t.config.Burst < 0 {
 		return
@@ -454,9 +457,11 @@ func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream) {
 	defer b.mu.Unlock()
 	if f := b.find(key, r.Now); f != nil && f.up == home {
 		k.Session, k.Start = f.session, f.start
+		f.joined++
 		return
 	}
-	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.Burst.Milliseconds()}, r.Now)
+	c.leads, c.Session = key, k.Session
+	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.Burst.Milliseconds()})
 }
 
 // move places a visitor whose instance cannot go on: once, and for good.

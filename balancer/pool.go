@@ -20,7 +20,7 @@ type Config struct {
 	SlowStart time.Duration // ramp from a tenth of the weight to all of it after coming up; 0: none
 	Zone      string        // of this proxy: upstreams of the same zone are preferred; "": no preference
 	HashBound int           // hash policies: most load of one upstream in percent of its fair share, above 100; 0: no bound
-	Burst     time.Duration // first requests of one visitor land together for this long; 0: 250ms, negative: off
+	Burst     time.Duration // requests of a new visitor join his first one while that has no answer, for so long at most; 0: 2s, negative: off
 	Queue     time.Duration // longest wait for a free upstream; 0: 5s
 	QueueMax  int           // most requests that wait at a time; 0: 1024, negative: none waits
 	Retry     int           // retries in percent of requests; 0: 20, negative: none
@@ -34,7 +34,7 @@ func (c Config) withDefaults() Config {
 		c.Idle = 30 * time.Minute
 	}
 	if c.Burst == 0 {
-		c.Burst = 250 * time.Millisecond
+		c.Burst = 2 * time.Second
 	}
 	if c.Queue == 0 {
 		c.Queue = 5 * time.Second

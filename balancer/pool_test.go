@@ -466,9 +466,57 @@ func TestFirstBurst(t *testing.T) {
 	}
 	v := balancer.Hash([]byte("late"))
 	first := w.pick(balancer.Request{Visitor: v})
-	w.now += 251
+	w.now += 2001
 	if c := w.pick(balancer.Request{Visitor: v}); c.Session == first.Session {
-		t.Error("joined a first visit of long ago")
+		t.Error("joined a first visit that takes too long")
+	}
+}
+
+// Two people behind one address with the same browser are two people, however
+// soon the second comes after the first one's answer.
+func TestVisitorsOneAfterAnotherAreStrangers(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c", "d")
+	r := balancer.Request{Visitor: balancer.Hash([]byte("an office"))}
+	ends := map[string]func(*balancer.Choice){
+		"answered":        w.done,
+		"the head is out": w.p.Answering,
+		"failed": func(c *balancer.Choice) {
+			w.p.Done(c, balancer.Outcome{Now: w.now, Result: balancer.ResponseFailed, Reused: true})
+		},
+		"the client left": func(c *balancer.Choice) { w.p.Done(c, balancer.Outcome{Now: w.now, Result: balancer.ClientAborted}) },
+	}
+	for name, end := range ends {
+		first := w.pick(r)
+		beside := w.pick(r)
+		end(&first)
+		if next := w.pick(r); beside.Session != first.Session || next.Session == first.Session || !next.New {
+			t.Errorf("%s: sessions %x, beside it %x, after it %x", name, first.Session, beside.Session, next.Session)
+		} else {
+			w.done(&next)
+		}
+	}
+	used := map[string]int{}
+	for range 40 {
+		c := w.pick(r)
+		used[c.Upstream.ID()]++
+		w.done(&c)
+	}
+	if len(used) != 4 {
+		t.Errorf("forty visitors of one address went to %v", used)
+	}
+}
+
+// What no browser does is no burst: a load test from one machine spreads.
+func TestBurstIsBounded(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c", "d")
+	r, used, sessions := balancer.Request{Visitor: 42}, map[string]int{}, map[uint64]int{}
+	for range 64 {
+		c := w.pick(r)
+		used[c.Upstream.ID()]++
+		sessions[c.Session]++
+	}
+	if len(sessions) != 4 || len(used) != 4 {
+		t.Errorf("64 parallel requests: %v, %v", used, sessions)
 	}
 }
 

@@ -118,6 +118,7 @@ func (p *Pool) Cancel(w *Waiter) bool {
 	p.queue.mu.Unlock()
 	if waited {
 		p.QueueTimeouts.Add(1)
+		p.b.bursts.end(&w.Choice)
 		if w.Choice.New {
 			p.b.sessions.cancel(w.Choice.Session)
 		}

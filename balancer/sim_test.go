@@ -275,14 +275,14 @@ func (s *sim) visit() {
 	var jars []string
 	var at []*simInstance
 	told := 0
-	var trail []balancer.Choice
+	var trail, open []balancer.Choice
 	for range n {
 		c, in := s.request(px, v, sent, home)
 		if in == nil {
 			s.noteNobody(px, v, home, sent)
 			continue
 		}
-		at = append(at, in)
+		at, open = append(at, in), append(open, c)
 		if c.Lost != balancer.CauseNone {
 			told++
 			trail = append(trail, c)
@@ -299,7 +299,8 @@ func (s *sim) visit() {
 		}
 		s.note(px, &c, in, sent)
 	}
-	for _, in := range at {
+	for i, in := range at {
+		px.p.Done(&open[i], balancer.Outcome{Now: s.now, Status: 200, Total: time.Millisecond, Reused: true})
 		if in != at[0] {
 			s.fail("law 4: parallel requests of one visitor went to %s and %s", at[0].spec.ID, in.spec.ID)
 		}
@@ -344,7 +345,7 @@ func (s *sim) liveHome(px *simProxy, v *simVisitor) *simInstance {
 	return v.home
 }
 
-// request plays one request, with as many attempts as it takes.
+// request plays one request up to its answer, with as many attempts as it takes.
 func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInstance) (balancer.Choice, *simInstance) {
 	r := balancer.Request{Now: s.now, Visitor: v.id}
 	if cookie != "" {
@@ -367,7 +368,6 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInsta
 		}
 		s.checkPlacement(px, in, &c, before)
 		if in.answers() {
-			px.p.Done(&c, balancer.Outcome{Now: s.now, Status: 200, Total: time.Millisecond, Reused: true})
 			return c, in
 		}
 		px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.ConnectFailed, Detail: "refused"})

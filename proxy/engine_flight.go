@@ -346,6 +346,7 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 			a.Drop("cache-control")
 		}
 	}
+	f.site.siteState.pool.Answering(&f.choice)
 	f.back = b
 	d.AnswerFields = b
 }
