@@ -81,7 +81,10 @@ func (l *live) progress(member string, d *catalog.Deploy) (p *catalog.MemberProg
 	var best *catalog.InstanceReport
 	for i := range r.instances {
 		in := &r.instances[i]
-		if in.Site != d.Site || in.Release != d.Release || in.State == catalog.InstanceExited {
+		if in.Site != d.Site || in.Release != d.Release {
+			continue
+		}
+		if in.State == catalog.InstanceExited && in.Progress.Step != catalog.StepFailed {
 			continue // one that ended is told once more, beside the attempt that follows it
 		}
 		if in.Deploy != d.ID && in.Progress.Step != catalog.StepHealthy && in.Progress.Step != catalog.StepInRotation {
