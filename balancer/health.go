@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,6 +68,12 @@ type HealthRules struct {
 	// suspect is trusted again after Rest.
 	Off  bool
 	Rest time.Duration // with Off: how long a suspect takes no new visitors; 0: 10s
+
+	// Grace is for upstreams behind an agent that may only be restarting while
+	// its instances live: for so long an upstream that takes no connections is suspect, and
+	// down only then. More of it spares sessions, less of it moves the visitors of
+	// a dead machine sooner. 0: none.
+	Grace time.Duration
 }
 
 func (r HealthRules) withDefaults() HealthRules {
@@ -97,6 +104,7 @@ type Health struct {
 	LastAgent   Evidence
 	LastAgentAt int64
 
+	doubt    int64  // when it was first found unreachable since the last good check, Unix milliseconds; 0: it was not
 	Failed   uint64 // checks failed while up
 	Downs    uint64 // moves from up to down
 	downTime int64  // milliseconds in Down, without the present stay
@@ -124,6 +132,13 @@ func (h *Health) Observe(e Evidence, rules HealthRules, now int64) Effect {
 }
 
 func (h *Health) check(e Evidence, r HealthRules, now int64) {
+	if e.OK {
+		h.doubt = 0
+	} else if h.doubt == 0 {
+		h.doubt = now
+	}
+	// Whoever answers nonsense is there; who cannot be connected to may come back.
+	spared := strings.HasPrefix(e.Code, "L4") && now-h.doubt < r.Grace.Milliseconds()
 	switch {
 	case e.OK && h.State == Unverified:
 		h.rise(r, "first check passed: "+e.summary(), now)
@@ -138,11 +153,16 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	case h.State == Down:
 		h.Level = 0
 		h.Reason = e.summary()
+	case h.State == Unverified && spared:
+		h.Reason = e.summary()
 	case h.State == Unverified:
 		h.fall(e.summary(), CauseNetwork, now)
 	default:
 		h.Failed++
-		if h.Level--; h.Level < r.Rise {
+		if h.Level--; h.Level < r.Rise && spared {
+			h.Level = r.Rise
+			h.set(Suspect, "not reachable, perhaps for a moment: "+e.summary(), now)
+		} else if h.Level < r.Rise {
 			h.fall(strconv.Itoa(r.Fall)+" checks failed: "+e.summary(), CauseMember, now)
 		} else {
 			h.Reason = e.summary()
@@ -156,6 +176,9 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
 	if e.OK || h.State != Up {
 		return !e.OK
+	}
+	if h.doubt == 0 {
+		h.doubt = now
 	}
 	h.set(Suspect, "connection failed: "+e.Detail, now)
 	return true

@@ -176,3 +176,33 @@ func TestSlowStartHoldsBackVisitors(t *testing.T) {
 		t.Errorf("an upstream at a tenth of its weight got %d of 110 visitors, want 10", n)
 	}
 }
+
+// An agent that is restarting takes no connections for a moment, while its
+// instances live and keep their sessions.
+func TestGraceForARestartingAgent(t *testing.T) {
+	refused := balancer.Evidence{From: balancer.FromCheck, Code: "L4CON", Detail: "refused"}
+	good := balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}
+	f := func(name, member, want string, evidence balancer.Evidence, after ...int64) {
+		t.Helper()
+		w := newWorldOf(t, balancer.Config{Health: balancer.HealthRules{Grace: 3 * time.Second}}, balancer.Spec{ID: "a", Member: member})
+		u := w.up("a")
+		for _, ms := range after {
+			u.Observe(evidence, t0+ms)
+		}
+		if u.State().String() != want {
+			t.Errorf("%s: %s (%s), want %s", name, u.State(), u.Health().Reason, want)
+		}
+		u.Observe(good, t0+60_000)
+		u.Observe(good, t0+61_000)
+		if u.State() != balancer.Up {
+			t.Errorf("%s: then %s", name, u.State())
+		}
+		if u.Observe(refused, t0+62_000); u.State() == balancer.Down {
+			t.Errorf("%s: an old doubt was kept", name)
+		}
+	}
+	f("many failures in a moment", "server-1", "suspect", refused, 0, 10, 20, 30, 40, 2999)
+	f("failures that last", "server-1", "down", refused, 0, 500, 1000, 3000)
+	f("no agent", "", "down", refused, 0, 10, 20)
+	f("an answer that is wrong", "server-1", "down", balancer.Evidence{From: balancer.FromCheck, Code: "L7STS", Status: 500}, 0, 10, 20)
+}

@@ -320,7 +320,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		if r.Safe && p.wantsAway(t, home) {
 			p.shift(t, r, c, &k, home)
 		}
-	case was.cause == CauseNetwork && r.Patient && home.State() == Suspect:
+	case was.cause == CauseNetwork && r.Patient && home.Undecided():
 		c.Upstream, c.Pinned, c.Await = home, true, true
 	default:
 		was.before = k.Issued
@@ -483,7 +483,7 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 		}
 	}
 	if u == nil {
-		p.stranded(t, r, c, was)
+		p.stranded(t, r, c, k, was)
 		return
 	}
 	c.Upstream, c.Lost, c.LostFrom, c.home, c.before = u, was.cause, was.from, was.up, was.before
@@ -501,10 +501,20 @@ func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
 	c.seated = false
 }
 
-// stranded handles a visitor whose instance is lost while no other is up. An
-// instance that lacks the session's state is no help, so there is only the own
-// one, if it may still live.
-func (p *Pool) stranded(t *table, r *Request, c *Choice, was loss) {
+// stranded handles a visitor whose instance is lost while no other is up. As long
+// as the own one may still live, one that lacks the session's state is no help. When
+// it is gone for good the state is nowhere, and the visitor is as free as a new one
+// to try whoever could still answer.
+func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
+		q := query{hash: mix(k.Session), exclude: r.Exclude, not: was.up}
+		if u := t.open.rendezvous(q, maxLoad); u != nil {
+			c.Upstream, c.Lost, c.LostFrom, c.home, c.before, c.FailOpen = u, was.cause, was.from, was.up, was.before, true
+			p.FailOpen.Add(1)
+			p.settle(r, c, k)
+			return
+		}
+	}
 	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !excluded(r.Exclude, was.up) {
 		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
 		p.FailOpen.Add(1)

@@ -258,12 +258,41 @@ func TestNoFailOpenForPinned(t *testing.T) {
 		t.Errorf("all down: %+v", c)
 	}
 	w.up("a").Observe(exited(""), t0)
-	if c, _ := w.get(cookie); c.Upstream != nil || c.None != balancer.NoneDown || c.Issue {
-		t.Errorf("own instance exited, the other down: %+v", c)
+	// The state is nowhere now, so any instance that may answer is as good.
+	r := balancer.Request{Cookie: cookie}
+	c := w.pick(r)
+	if c.Upstream == nil || c.Upstream.ID() != "b" || !c.FailOpen || c.Lost != balancer.CauseExited || !c.Issue {
+		t.Fatalf("own instance exited, the other down: %+v", c)
+	}
+	w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.ConnectFailed})
+	r.Exclude = []*balancer.Upstream{c.Upstream}
+	if c := w.pick(r); c.Upstream != nil {
+		t.Errorf("nobody is left: %+v", c)
 	}
 	w.passCheck("b", 2)
 	if c, _ := w.get(cookie); c.Upstream == nil || c.Upstream.ID() != "b" || c.Lost != balancer.CauseExited {
 		t.Errorf("another came up: %+v", c)
+	}
+}
+
+// After a restart of everything nobody has been checked yet, and nobody knows the
+// instance of the cookie: its visitor gets an answer like everybody else.
+func TestLostWhileNobodyIsVerified(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b")
+	cookie := w.visitorOf("a")
+	var err error
+	if w.b, err = balancer.New(balancer.Options{Keys: w.keys}); err != nil {
+		t.Fatal(err)
+	}
+	if w.p, err = w.b.NewPool("shop", []balancer.Spec{{ID: "c"}, {ID: "d"}}, w.c, t0); err != nil {
+		t.Fatal(err)
+	}
+	first, cookie := w.get(cookie)
+	if first.Upstream == nil || first.Lost != balancer.CauseUnknown || !first.FailOpen {
+		t.Fatalf("%+v", first)
+	}
+	if again, _ := w.get(cookie); again.Upstream != first.Upstream || again.Lost != balancer.CauseNone || again.Session != first.Session {
+		t.Errorf("then %+v", again)
 	}
 }
 

@@ -124,6 +124,9 @@ func (u *Upstream) Health() Health {
 // Observe takes one piece of evidence at now (Unix milliseconds).
 func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	rules := u.pool.Config().Health
+	if u.spec.Load().Member == "" {
+		rules.Grace = 0 // nobody but the process itself takes its connections
+	}
 	u.mu.Lock()
 	effect := u.health.Observe(e, rules, now)
 	u.state.Store(uint32(u.health.State))
@@ -179,6 +182,10 @@ func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duratio
 	}
 	return interval - time.Duration(spread/2) + time.Duration(random%uint64(spread))
 }
+
+// Undecided reports whether nobody knows yet if u can be reached: the next Verdict
+// says.
+func (u *Upstream) Undecided() bool { s := u.State(); return s == Suspect || s == Unverified }
 
 // Verdict returns a channel that is closed when the health state changes next:
 // what a request waits for whose visitor belongs here, after a connection failed.

@@ -299,14 +299,14 @@ func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
 // or when the wait was long enough.
 func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
 	own := f.choice.Upstream
-	if own.State() == balancer.Suspect && !late {
+	if own.Undecided() && !late {
 		d.Verdict, d.ParkFor = http1.Park, parkLook
 		return nil
 	}
 	f.verdict = false
 	f.done(balancer.Refused, 0, nil, true)
 	f.pick.Patient, f.asked = false, true
-	if own.State() != balancer.Suspect {
+	if !own.Undecided() {
 		f.pick.Exclude = slices.DeleteFunc(f.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })
 	}
 	return f.choose(r, d)

@@ -59,12 +59,16 @@ func (x *exchange) nobody(last error) error {
 	return errNoUpstream
 }
 
+// agentGrace is how long an instance that takes no connections may be behind an
+// agent that is only restarting. It takes an agent a second or two to be back.
+const agentGrace = 3 * time.Second
+
 // How long a visitor waits for the verdict on the instance that holds the session
-// when it refused a connection: about as long as the checks need to be sure. With
+// when it refused a connection: as long as the checks need to be sure. With
 // nowhere else to go the answer should come sooner.
 const (
-	awaitVerdict = 2 * time.Second
-	awaitAlone   = 700 * time.Millisecond
+	awaitVerdict = agentGrace + time.Second
+	awaitAlone   = 2 * time.Second
 )
 
 // await waits until the checks have decided about the visitor's own instance, and
@@ -82,7 +86,7 @@ func (x *exchange) await(pool *balancer.Pool) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	verdict := own.Verdict()
-	if own.State() == balancer.Suspect {
+	if own.Undecided() {
 		select {
 		case <-verdict:
 		case <-timer.C:
@@ -91,7 +95,7 @@ func (x *exchange) await(pool *balancer.Pool) {
 	}
 	x.done(balancer.Refused, nil, true)
 	x.pick.Patient = false
-	if own.State() != balancer.Suspect {
+	if !own.Undecided() {
 		x.pick.Exclude = slices.DeleteFunc(x.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })
 	}
 	x.pick.Now = time.Now().UnixMilli()

@@ -155,6 +155,21 @@ func (o *origin) close() {
 	}
 }
 
+// cut ends every connection because the machine behind them is silent: requests
+// that wait there for an answer would wait in vain. New connections are welcome.
+func (o *origin) cut() {
+	if u := o.engine.Swap(nil); u != nil {
+		u.Kill()
+	}
+	o.mu.Lock()
+	all := o.all
+	o.all, o.idle = nil, nil
+	o.mu.Unlock()
+	for c := range all {
+		_ = c.raw.Close()
+	}
+}
+
 // kill cuts every connection at once: the member behind it is no longer trusted.
 func (o *origin) kill() {
 	o.close()

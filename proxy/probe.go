@@ -23,6 +23,10 @@ const (
 
 	// probeBody is how much of an answer is read and searched.
 	probeBody = 64 << 10
+
+	// probeSpacing keeps visitors who all find an instance unreachable from having
+	// it checked, and found down, all at once.
+	probeSpacing = 100 * time.Millisecond
 )
 
 // target is what one check is about.
@@ -149,6 +153,7 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		}
 		e := r.target.probe(ctx)
 		<-p.room
+		ended := time.Now()
 		if ctx.Err() != nil {
 			return
 		}
@@ -161,7 +166,24 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 			p.log.Info("instance changed state", "instance", u.Spec().Name, "from", effect.From.String(), "to", effect.To.String(),
 				"check", e.Code, "status", e.Status, "detail", e.Detail)
 		}
+		if e.Code == "L4TOUT" && u.State() == balancer.Down {
+			r.target.origin.cut()
+		}
 		timer.Reset(u.NextCheck(r.target.check.interval, rand.Uint64()))
+		pause(ctx, probeSpacing-time.Since(ended))
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 

@@ -88,7 +88,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 			NotSticky: set.Session.Sticky == "none",
 			Idle:      set.Session.Idle.Std(),
 			Life:      set.Session.Life.Std(),
-			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall},
+			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace},
 			Queue:     set.Limits.Queue.Std(),
 		},
 		maxConns: set.Limits.Connections,
