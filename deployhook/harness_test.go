@@ -414,7 +414,7 @@ func (a *agent) begin(next *catalog.InstanceReport, r catalog.WantedRelease) {
 	next.ID, next.Started = catalog.NewInstanceID(), time.Now().UTC()
 	next.State, next.Progress.Step = catalog.InstanceHealthy, catalog.StepHealthy
 	if a.sick[r.Release] || a.sick["*"] {
-		next.State = catalog.InstanceFailing
+		next.State = catalog.InstanceExited // as agents tell a candidate that has failed
 		next.Progress = catalog.MemberProgress{
 			Step: catalog.StepFailed, Detail: "the check failed 3 times", Log: []string{"panic: no database"},
 			Probe: &catalog.Probe{Code: "L7STS", Status: 500, Body: "oops", At: time.Now().UTC()},

@@ -125,3 +125,11 @@ func pictures(t *testing.T) string {
 	}
 	return t.TempDir()
 }
+
+// write makes a file in a folder.
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

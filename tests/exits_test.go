@@ -1,0 +1,32 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"portico/tests/harness"
+)
+
+// A release whose process ends at once fails its deploy at once, with the exit
+// status and what the process said, and not when the time for a start is over:
+// agents tell such an instance as exited, and the proxy once overlooked it.
+func TestReleaseThatExitsFailsEarly(t *testing.T) {
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	site := t.TempDir()
+	write(t, site, "portico.toml", `run = ["sh", "-c", "echo cannot open the database >&2; exit 3"]`)
+	began := time.Now()
+	r := p.CLI("deploy", "bad", site, "--host", "bad.test")
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, want := range []string{"exit status 3", "cannot open the database"} {
+		if !strings.Contains(r.Stderr, want) {
+			t.Errorf("the report does not show %q:\n%s", want, r.Stderr)
+		}
+	}
+	if r.Code != 1 {
+		t.Errorf("exit code %d", r.Code)
+	}
+}
