@@ -237,6 +237,13 @@ func (i *Identity) NeedsRenewal(now time.Time) bool {
 	return m != nil && m.tls.Leaf.NotAfter.Sub(now) < memberLife/3
 }
 
+// Holds reports whether there is a certificate for this name, by the authority with
+// this certificate (DER).
+func (i *Identity) Holds(name string, authority []byte) bool {
+	m := i.current()
+	return m != nil && m.peer.Name == name && bytes.Equal(m.tls.Certificate[1], authority)
+}
+
 // AuthorityFingerprint returns the fingerprint of the cluster's authority in the form
 // of Authority.Fingerprint, empty without a certificate.
 func (i *Identity) AuthorityFingerprint() string {

@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -218,52 +217,6 @@ func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Dura
 		return Invited{}, fmt.Errorf("make invite: %w", err)
 	}
 	return Invited{Code: code, ID: i.ID, Role: role, Expires: i.Expires}, nil
-}
-
-// Enroll makes this proxy itself a member: it is accepted without a knock,
-// because it holds the catalog. Called at each start and before the
-// certificate ends, it also keeps the record's addresses and version current.
-func (a *Admission) Enroll(ctx context.Context, id Identity, h Hello) error {
-	h.ID, h.Role = id.ID(), catalog.RoleProxy
-	if h.Name == "" {
-		h.Name = a.o.Name
-	}
-	csr, err := id.CSR(h.Name)
-	if err != nil {
-		return fmt.Errorf("enroll proxy: %w", err)
-	}
-	now := a.o.Now().UTC()
-	var der []byte
-	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := tx.Member(h.Name)
-		if err != nil && !errors.Is(err, catalog.ErrNotFound) {
-			return err
-		}
-		if r := conflict(tx.View(), h, id.Fingerprint()); r != nil {
-			return fmt.Errorf("%w: %w", catalog.ErrConflict, r)
-		}
-		fresh := record(Knock{Hello: h, CSR: csr}, id.Fingerprint(), now)
-		fresh.Admission, fresh.By, fresh.Decided = catalog.Accepted, "portico", now
-		if m.Name != "" && m.Admission == catalog.Accepted {
-			fresh.Admin, fresh.By, fresh.Knocked, fresh.Decided = m.Admin, m.By, m.Knocked, m.Decided
-			if len(m.Certificate) > 0 && sameHello(m, *fresh) && !id.NeedsRenewal(now) && !id.NotAfter().IsZero() {
-				der = nil
-				return nil // as it was
-			}
-		}
-		if der, err = a.o.Authority.SignMember(csr, *fresh, now); err != nil {
-			return err
-		}
-		fresh.Certificate = der
-		return tx.PutMember(*fresh)
-	})
-	if err == nil && der != nil {
-		err = id.SetCertificate(der, a.o.Authority.Certificate())
-	}
-	if err != nil {
-		return fmt.Errorf("enroll proxy: %w", err)
-	}
-	return nil
 }
 
 // Run does what is due with time: it hands the gossip keys to this proxy and

@@ -65,7 +65,7 @@ func newFront(t testing.TB, change ...func(*membership.AdmissionOptions)) *front
 		t.Fatal(err)
 	}
 	f.addr = ln.Addr().String()
-	if err := f.admission.Enroll(t.Context(), id, membership.Hello{Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}); err != nil {
+	if err := membership.Enroll(t.Context(), c, authority, id, membership.Hello{Name: "proxy-1", Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
@@ -673,29 +673,45 @@ func TestJoinStrangeServer(t *testing.T) {
 	}
 }
 
-// A proxy enrolls at every start and keeps its key; another key under its name
-// is refused, because somebody lost an identity folder.
+// A proxy enrolls at every start and keeps its certificate; one that lost its
+// identity folder comes back with a new key, and none takes an application
+// server's name.
 func TestEnroll(t *testing.T) {
 	f := newFront(t)
 	before := f.catalog.View().Members["proxy-1"]
 	if before.Admission != catalog.Accepted || before.Role != catalog.RoleProxy {
 		t.Fatalf("%+v", before)
 	}
-	h := membership.Hello{Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}
-	if err := f.admission.Enroll(t.Context(), f.identity, h); err != nil {
+	h := membership.Hello{Name: "proxy-1", Addr: f.addr, Gossip: "127.0.0.1:7946", Version: "0.1.0", Platform: "test"}
+	if err := membership.Enroll(t.Context(), f.catalog, f.authority, f.identity, h, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if after := f.catalog.View().Members["proxy-1"]; !bytes.Equal(after.Certificate, before.Certificate) {
 		t.Error("a new certificate without need")
 	}
 	h.Gossip = "127.0.0.1:17946"
-	if err := f.admission.Enroll(t.Context(), f.identity, h); err != nil {
+	if err := membership.Enroll(t.Context(), f.catalog, f.authority, f.identity, h, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if got := membership.Seeds(f.catalog.View()); !slices.Equal(got, []string{"127.0.0.1:17946"}) {
 		t.Errorf("seeds %v", got)
 	}
-	if err := f.admission.Enroll(t.Context(), f.machine("x", 1).identity, h); !errors.Is(err, catalog.ErrConflict) {
-		t.Errorf("another key: %v", err)
+	other := f.machine("x", 1).identity
+	if err := membership.Enroll(t.Context(), f.catalog, f.authority, other, h, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if m := f.catalog.View().Members["proxy-1"]; m.Fingerprint != other.Fingerprint() || !m.Knocked.Equal(before.Knocked) {
+		t.Errorf("after a new key: %+v", m)
+	}
+	update := func(m catalog.Member) error {
+		_, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error { return tx.PutMember(m) })
+		return err
+	}
+	if err := update(catalog.Member{Name: "web-1", Role: catalog.RoleServer, Admission: catalog.Accepted, Fingerprint: f.identity.Fingerprint()}); err != nil {
+		t.Fatal(err)
+	}
+	h.Name = "web-1"
+	if err := membership.Enroll(t.Context(), f.catalog, f.authority, f.identity, h, time.Now()); !errors.Is(err, catalog.ErrConflict) {
+		t.Errorf("an application server's name: %v", err)
 	}
 }

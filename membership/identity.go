@@ -10,11 +10,12 @@ import (
 
 // Identity is what a machine keeps of itself, see certs.Identity.
 type Identity interface {
-	ID() string                      // random, made there
-	Fingerprint() string             // of its public key, hexadecimal
-	CSR(name string) ([]byte, error) // DER, signed with its key
-	NotAfter() time.Time             // of its certificate; zero without one
-	NeedsRenewal(now time.Time) bool // less than a third of its life is left
+	ID() string                               // random, made there
+	Fingerprint() string                      // of its public key, hexadecimal
+	CSR(name string) ([]byte, error)          // DER, signed with its key
+	NotAfter() time.Time                      // of its certificate; zero without one
+	NeedsRenewal(now time.Time) bool          // less than a third of its life is left
+	Holds(name string, authority []byte) bool // a certificate of that name by that authority (DER)
 	SetCertificate(leaf, authority []byte) error
 	GossipKeys() ([][]byte, error)
 	SetGossipKeys(keys [][]byte) error

@@ -73,8 +73,7 @@ func (a *Admission) rival(from netip.Addr, k Knock, fingerprint string, r *Refus
 	now := a.o.Now().UTC()
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		if r.Code == CodeNameTaken {
-			_, err := catalog.Knock(tx, *record(k, fingerprint, now), now)
-			if err != nil && !errors.As(err, new(*catalog.KnockError)) {
+			if err := catalog.NoteRival(tx, k.Name, fingerprint, now); err != nil {
 				return err
 			}
 		}

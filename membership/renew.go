@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -196,16 +195,7 @@ func (a *Admission) GossipKeys(ctx context.Context) ([][]byte, error) {
 }
 
 func (a *Admission) firstKey(ctx context.Context) ([][]byte, error) {
-	key, err := newKey()
-	if err != nil {
-		return nil, err
-	}
-	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		if _, err := tx.Secret(catalog.SecretGossip); !errors.Is(err, catalog.ErrNotFound) {
-			return err // nil: another proxy was first
-		}
-		return catalog.RotateGossipKey(tx, key)
-	})
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return sharedKeys(tx, a.o.Now()) })
 	if err != nil {
 		return nil, err
 	}

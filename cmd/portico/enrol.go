@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -27,8 +26,7 @@ func makeStateDir(dir string) error {
 	return nil
 }
 
-// enrolProxy writes this proxy into the catalog as a member and gives it a
-// certificate, and makes the cluster's shared keys where there are none yet.
+// enrolProxy makes this proxy a member of its own cluster.
 func enrolProxy(ctx context.Context, c *catalog.Catalog, a *certs.Authority, id *certs.Identity, cfg conf.Config) error {
 	addr, _, err := membership.Advertised(ctx, cfg.Admin.Advertise, cfg.Admin.Address, nil)
 	if err != nil {
@@ -38,51 +36,9 @@ func enrolProxy(ctx context.Context, c *catalog.Catalog, a *certs.Authority, id 
 	if err != nil {
 		return fmt.Errorf("find the gossip address of this proxy: %w: set gossip.advertise", err)
 	}
-	now := time.Now()
-	var self catalog.Member
-	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
-		if self, err = catalog.EnrolProxy(tx, catalog.Member{
-			Name: cfg.Proxy.Name, ID: id.ID(), Addr: addr, Gossip: gossip, Fingerprint: id.Fingerprint(),
-			Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		}, now); err != nil {
-			return err
-		}
-		return errors.Join(
-			ensureKey(tx, catalog.SecretSession, func(key []byte) error { return catalog.RotateSessionKey(tx, key, now) }),
-			ensureKey(tx, catalog.SecretGossip, func(key []byte) error { return catalog.RotateGossipKey(tx, key) }))
-	})
-	if err != nil {
-		return fmt.Errorf("enrol this proxy: %w", err)
-	}
-	return certify(a, id, self, now)
-}
-
-// ensureKey makes a shared key where there is none.
-func ensureKey(tx *catalog.Tx, name string, store func(key []byte) error) error {
-	_, err := tx.Secret(name)
-	if !errors.Is(err, catalog.ErrNotFound) {
-		return err
-	}
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
-	return store(key)
-}
-
-// certify signs this proxy's own certificate when it has none of this name or
-// the one that it has comes to its end.
-func certify(a *certs.Authority, id *certs.Identity, self catalog.Member, now time.Time) error {
-	if peer, ok := id.Peer(); ok && peer.Name == self.Name && id.AuthorityFingerprint() == a.Fingerprint() && !id.NeedsRenewal(now) {
-		return nil
-	}
-	csr, err := id.CSR(self.Name)
-	if err != nil {
-		return fmt.Errorf("certify this proxy: %w", err)
-	}
-	leaf, err := a.SignMember(csr, self, now)
-	if err != nil {
-		return fmt.Errorf("certify this proxy: %w", err)
-	}
-	return id.SetCertificate(leaf, a.Certificate())
+	return membership.Enroll(ctx, c, a, id, membership.Hello{
+		Name: cfg.Proxy.Name, Addr: addr, Gossip: gossip, Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+	}, time.Now())
 }
 
 // The account that local commands use. It has no password: its token lies in

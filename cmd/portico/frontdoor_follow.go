@@ -90,10 +90,8 @@ func (f *frontDoor) heed(last map[string]membership.Status) {
 }
 
 func (f *frontDoor) chores(ctx context.Context, now time.Time) {
-	if self := f.catalog.View().Members[f.conf.Proxy.Name]; self != nil {
-		if err := certify(f.authority, f.identity, *self, now); err != nil {
-			f.log.Error("own certificate not renewed", "error", err)
-		}
+	if err := enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf); err != nil {
+		f.log.Error("own certificate not renewed", "error", err)
 	}
 	keys, err := f.catalog.SessionKeys()
 	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {

@@ -390,7 +390,7 @@ func TestStorage(t *testing.T) {
 func TestAudit(t *testing.T) {
 	c := open(t, t.TempDir())
 	for i := range 3 {
-		now := time.Now()
+		now := clock.Add(time.Duration(i) * time.Millisecond)
 		update(t, c, func(tx *catalog.Tx) error {
 			return tx.Audit(catalog.AuditEntry{ID: fmt.Sprintf("%s-%d", catalog.NewID(now), i), At: now, Action: fmt.Sprint(i)})
 		})

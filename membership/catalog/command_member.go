@@ -8,119 +8,26 @@ import (
 	"time"
 )
 
-// Bounds on what machines without any credential can make the catalog hold.
-const (
-	MaxPending   = 100              // machines that wait for a decision
-	pendingStale = time.Hour        // one that has not knocked for so long gives way when all places are taken
-	knockFresh   = 10 * time.Minute // how exact Knocked is kept while a machine goes on knocking
-	rivalFresh   = time.Minute      // how often another key with a taken name is written down
-)
+// rivalFresh is how often another key with a taken name is written down.
+const rivalFresh = time.Minute
 
-// ErrFull reports that too many machines wait for a decision already.
-var ErrFull = errors.New("too many machines are waiting to be accepted")
-
-// Knock notes that a machine wants in, or that it still does, and returns its
-// record as it stands: pending, or what was decided about it. Of m, what the machine
-// says about itself is taken: name, id, role, key, addresses, versions, runtimes, zone, CSR.
-//
-// The name belongs to the key that came first. Another key with it gets
-// ErrConflict, and is shown at the member, unless the first was refused or revoked: then the
-// newcomer waits for a decision of its own.
-func Knock(tx *Tx, m Member, now time.Time) (Member, error) {
-	if err := ValidName("member", m.Name); err != nil {
-		return Member{}, err
+// NoteRival keeps at a member, for operators to see, that another key knocked
+// with its name and was turned away. A name that nobody has is no error.
+func NoteRival(tx *Tx, name, fingerprint string, now time.Time) error {
+	if err := ValidDigest(fingerprint); err != nil {
+		return fmt.Errorf("%w: key fingerprint %.70q", ErrInvalid, fingerprint)
 	}
-	if m.Role != RoleServer && m.Role != RoleProxy {
-		return Member{}, fmt.Errorf("%w: role %.40q; it is %q or %q", ErrInvalid, m.Role, RoleServer, RoleProxy)
-	}
-	if err := ValidDigest(m.Fingerprint); err != nil {
-		return Member{}, fmt.Errorf("%w: key fingerprint %.70q", ErrInvalid, m.Fingerprint)
-	}
-	old, err := tx.Member(m.Name)
-	known := err == nil
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return Member{}, err
-	}
-	if known && old.Fingerprint != m.Fingerprint {
-		if old.Admission == Pending || old.Admission == Accepted {
-			return noteRival(tx, old, m.Fingerprint, now)
-		}
-		known = false
-	}
-	next := old
-	if !known {
-		if err := makeRoom(tx, now); err != nil {
-			return Member{}, err
-		}
-		next = Member{Name: m.Name, Role: m.Role, Fingerprint: m.Fingerprint, Admission: Pending, Admin: AdminReady, Knocked: now.UTC()}
-	}
-	if next.Admission == Refused || next.Admission == Revoked {
-		return next, nil
-	}
-	next.ID, next.Addr, next.Gossip, next.Zone = m.ID, m.Addr, m.Gossip, m.Zone
-	next.Version, next.Platform, next.Runtimes = m.Version, m.Platform, m.Runtimes
-	if next.Admission == Pending {
-		next.Role, next.CSR = m.Role, m.CSR
-		if now.Sub(next.Knocked) > knockFresh {
-			next.Knocked = now.UTC()
-		}
-	}
-	return next, tx.PutMember(next)
-}
-
-// noteRival shows operators that another key wants a name that is taken. It is
-// the caller who must let the change commit in spite of the error: see KnockError.
-func noteRival(tx *Tx, m Member, fingerprint string, now time.Time) (Member, error) {
-	if now.Sub(m.RivalAt) > rivalFresh {
-		m.Rival, m.RivalAt = fingerprint, now.UTC()
-		if err := tx.PutMember(m); err != nil {
-			return Member{}, err
-		}
-	}
-	return Member{}, &KnockError{Name: m.Name, Admission: m.Admission}
-}
-
-// KnockError is the ErrConflict of a knock with a name that another key has. The
-// transaction should commit all the same, so that operators see the attempt:
-//
-//	_, err := c.Update(ctx, func(tx *Tx) error {
-//		member, refused = Knock(tx, m, now)
-//		if errors.As(refused, new(*KnockError)) {
-//			return nil
-//		}
-//		return refused
-//	})
-type KnockError struct {
-	Name      string
-	Admission Admission // of the member that has the name
-}
-
-// Error says what is wrong and what to do.
-func (e *KnockError) Error() string {
-	return fmt.Sprintf("the name %q belongs to another key (%s): choose another name, or have an operator refuse or revoke that member first", e.Name, e.Admission)
-}
-
-// Unwrap makes errors.Is(err, ErrConflict) hold.
-func (e *KnockError) Unwrap() error { return ErrConflict }
-
-// makeRoom keeps the list of pending machines short: the one that has been silent
-// longest gives way, if it has been for an hour.
-func makeRoom(tx *Tx, now time.Time) error {
-	var pending []Member
-	for _, m := range tx.Members() {
-		if m.Admission == Pending {
-			pending = append(pending, m)
-		}
-	}
-	if len(pending) < MaxPending {
+	m, err := tx.Member(name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case m.Fingerprint == fingerprint || now.Sub(m.RivalAt) <= rivalFresh:
 		return nil
 	}
-	oldest := slices.MinFunc(pending, func(a, b Member) int { return a.Knocked.Compare(b.Knocked) })
-	if now.Sub(oldest.Knocked) < pendingStale {
-		return fmt.Errorf("%w (%d): accept or refuse some of them first", ErrFull, len(pending))
-	}
-	tx.DeleteMember(oldest.Name)
-	return nil
+	m.Rival, m.RivalAt = fingerprint, now.UTC()
+	return tx.PutMember(m)
 }
 
 // AcceptMember lets a pending or refused machine in. Sign issues its certificate
@@ -185,22 +92,6 @@ func RemoveMember(tx *Tx, name string) error {
 	dropInstances(tx, name)
 	tx.DeleteMember(name)
 	return nil
-}
-
-// RenewMember stores an accepted member's next certificate, which sign issues for
-// the request.
-func RenewMember(tx *Tx, name string, csr []byte, sign func(csr []byte, m Member) ([]byte, error)) (Member, error) {
-	m, err := tx.Member(name)
-	if err != nil {
-		return Member{}, err
-	}
-	if m.Admission != Accepted {
-		return Member{}, fmt.Errorf("%w: member %q is %s", ErrConflict, name, m.Admission)
-	}
-	if m.Certificate, err = sign(csr, m); err != nil {
-		return Member{}, fmt.Errorf("renew member %q: %w", name, err)
-	}
-	return m, tx.PutMember(m)
 }
 
 // EnrolProxy writes the record of the proxy that holds the catalog: it is

@@ -29,32 +29,23 @@ func sign(csr []byte, m catalog.Member) ([]byte, error) {
 }
 
 func knock(name, key string) catalog.Member {
-	return catalog.Member{Name: name, ID: "id", Role: catalog.RoleServer, Fingerprint: digest(key), Addr: "192.0.2.1:7444", Version: "0.1.0", CSR: []byte("csr")}
+	return catalog.Member{Name: name, ID: "id", Role: catalog.RoleServer, Admission: catalog.Pending, Fingerprint: digest(key), Addr: "192.0.2.1:7444", Version: "0.1.0", CSR: []byte("csr")}
 }
 
 func TestMemberLife(t *testing.T) {
 	c := open(t, t.TempDir())
-	do := func(m catalog.Member, now time.Time) (got catalog.Member, err error) {
-		_, uerr := c.Update(t.Context(), func(tx *catalog.Tx) error {
-			got, err = catalog.Knock(tx, m, now)
-			if errors.As(err, new(*catalog.KnockError)) {
-				return nil
-			}
-			return err
-		})
-		return got, errors.Join(err, uerr)
+	update(t, c, func(tx *catalog.Tx) error { return tx.PutMember(knock("web-1", "a")) })
+	// Another key with the name is shown, once a minute at most.
+	rival := func(key string, now time.Time) {
+		update(t, c, func(tx *catalog.Tx) error { return catalog.NoteRival(tx, "web-1", digest(key), now) })
 	}
-	if m, err := do(knock("web-1", "a"), clock); err != nil || m.Admission != catalog.Pending {
-		t.Fatal(m, err)
+	rival("b", clock.Add(time.Hour))
+	rival("c", clock.Add(time.Hour+time.Second))
+	rival("a", clock.Add(2*time.Hour)) // its own
+	if got := c.View().Members["web-1"].Rival; got != digest("b") {
+		t.Errorf("rival %q", got)
 	}
-	rev := c.View().Revision
-	if _, err := do(knock("web-1", "a"), clock.Add(2*time.Second)); err != nil || c.View().Revision != rev {
-		t.Error("knocking again wrote again:", err)
-	}
-	// Another key with the name is refused and shown.
-	if _, err := do(knock("web-1", "b"), clock.Add(time.Hour)); !errors.Is(err, catalog.ErrConflict) || c.View().Members["web-1"].Rival != digest("b") {
-		t.Errorf("%v, rival %q", err, c.View().Members["web-1"].Rival)
-	}
+	update(t, c, func(tx *catalog.Tx) error { return catalog.NoteRival(tx, "nobody", digest("b"), clock) })
 	update(t, c, func(tx *catalog.Tx) error {
 		_, err := catalog.AcceptMember(tx, "web-1", "ann", clock, sign)
 		return err
@@ -89,38 +80,8 @@ func TestMemberLife(t *testing.T) {
 	if m := v.Members["web-1"]; m.Admission != catalog.Revoked || m.Certificate != nil || m.Reason != "stolen" || len(v.Instances) != 0 {
 		t.Errorf("%+v, %d instances", m, len(v.Instances))
 	}
-	if m, err := do(knock("web-1", "a"), clock); err != nil || m.Admission != catalog.Revoked {
-		t.Error("a revoked key came back:", m, err)
-	}
-	if m, err := do(knock("web-1", "c"), clock); err != nil || m.Admission != catalog.Pending {
-		t.Error("the machine's new key may not wait:", m, err)
-	}
 	if err := try(t, c, func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, "web-1", catalog.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
-		t.Error("a pending member reported:", err)
-	}
-}
-
-func TestPendingListIsBounded(t *testing.T) {
-	c := open(t, t.TempDir())
-	add := func(i int, now time.Time) error {
-		return try(t, c, func(tx *catalog.Tx) error {
-			_, err := catalog.Knock(tx, knock(fmt.Sprintf("m-%d", i), "a"), now)
-			return err
-		})
-	}
-	for i := range catalog.MaxPending {
-		if err := add(i, clock.Add(time.Duration(i)*time.Second)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := add(1000, clock.Add(10*time.Minute)); !errors.Is(err, catalog.ErrFull) {
-		t.Error(err)
-	}
-	if err := add(1000, clock.Add(2*time.Hour)); err != nil {
-		t.Error("the stale ones do not give way:", err)
-	}
-	if v := c.View(); len(v.Members) != catalog.MaxPending || v.Members["m-0"] != nil {
-		t.Error(len(v.Members), "members")
+		t.Error("a revoked member reported:", err)
 	}
 }
 
