@@ -32,8 +32,10 @@ type Options struct {
 	Actor func(context.Context) string
 
 	// Load returns what this proxy holds for an instance: live sessions, idle
-	// ones too, and requests under way. Nil: nothing is ever held.
-	Load func(instanceID string) (sessions, inflight int)
+	// ones too, and requests under way. While known is false there may be more
+	// sessions than it has counted, because it has not been up for long. Nil: nothing is
+	// ever held.
+	Load func(instanceID string) (sessions, inflight int, known bool)
 
 	// InRotation reports whether this proxy's own checks of an instance pass, so
 	// that visitors can be sent there. Nil: the agents' word is enough.
@@ -59,7 +61,6 @@ type Deployer struct {
 	logger  *slog.Logger
 	spool   string
 	started time.Time
-	elders  map[string]bool // instances that are older than this process, so that it may not know all their sessions
 
 	presence *presence
 	live     *live
@@ -97,16 +98,12 @@ func New(o Options) (*Deployer, error) {
 	}
 	d := &Deployer{
 		o: o, logger: o.Logger, spool: spool, started: time.Now(),
-		elders:   make(map[string]bool),
 		presence: newPresence(time.Now()),
 		live:     newLive(),
 		history:  newHistory(),
 		uploads:  make(chan struct{}, maxUploads),
 		unpacks:  make(chan struct{}, maxUnpacks),
 		poke:     make(chan struct{}, 1),
-	}
-	for id := range o.Catalog.View().Instances {
-		d.elders[id] = true
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil

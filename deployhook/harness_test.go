@@ -79,14 +79,15 @@ func (c *cluster) start(change ...func(*deployhook.Options)) {
 	if c.objects, err = objects.Open(filepath.Join(c.dir, "objects")); err != nil {
 		c.t.Fatal(err)
 	}
+	elders := c.catalog.View().Instances // older than this proxy, whose table of sessions is empty
 	o := deployhook.Options{
 		Catalog: c.catalog, Objects: c.objects, Dir: c.dir, Name: "proxy",
 		Actor: func(ctx context.Context) string { s, _ := ctx.Value(actorKey{}).(string); return s },
-		Load: func(id string) (int, int) {
+		Load: func(id string) (int, int, bool) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.looked[id]++
-			return c.load[id][0], c.load[id][1]
+			return c.load[id][0], c.load[id][1], elders[id] == nil
 		},
 		InRotation: func(id string) bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.unseen[id] },
 		Alive:      func(name string) bool { c.mu.Lock(); defer c.mu.Unlock(); return !c.dead[name] },

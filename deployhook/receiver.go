@@ -296,7 +296,7 @@ func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string
 		}
 		for id, instance := range v.Instances {
 			if instance.Site == name && instance.Release == site.Release {
-				sessions, _ := d.load(id)
+				sessions, _, _ := d.load(id)
 				answer.Keeps += sessions
 			}
 		}

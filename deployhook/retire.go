@@ -53,45 +53,25 @@ func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiri
 	if now.Sub(r.Since) < settleTime {
 		return false
 	}
-	counted := now.Sub(d.started) >= idleOf(v, site, r.Release)
 	for id, instance := range v.Instances {
 		if instance.Site != site.Name || instance.Release != r.Release {
 			continue
 		}
-		if sessions, inflight := d.load(id); sessions > 0 || inflight > 0 {
-			return false
-		}
 		// Sessions that began before this proxy did are counted when their
 		// visitors come again, which takes up to the idle time. Until then an
 		// empty table proves nothing about an instance that is older than it.
-		if !counted && d.elders[id] {
+		if sessions, inflight, known := d.load(id); sessions > 0 || inflight > 0 || !known {
 			return false
 		}
 	}
 	return true
 }
 
-func (d *Deployer) load(instance string) (sessions, inflight int) {
+func (d *Deployer) load(instance string) (sessions, inflight int, known bool) {
 	if d.o.Load == nil {
-		return 0, 0
+		return 0, 0, true
 	}
 	return d.o.Load(instance)
-}
-
-// idleOf returns after how long a session of the release ends by itself.
-func idleOf(v *catalog.View, site *catalog.Site, digest string) time.Duration {
-	release := v.Releases[site.Name][digest]
-	if release == nil {
-		return catalog.DefaultSessionIdle
-	}
-	settings, err := site.EffectiveFor(release)
-	if err != nil {
-		return catalog.DefaultSessionIdle
-	}
-	if settings.Session.Sticky == "none" {
-		return 0
-	}
-	return settings.Session.Idle.Std()
 }
 
 // stoppable returns the reported instances that a member may stop: nothing
@@ -106,7 +86,7 @@ func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceR
 			continue
 		}
 		unused := now.Sub(d.live.unwanted(in.ID, now))
-		_, inflight := d.load(in.ID)
+		_, inflight, _ := d.load(in.ID)
 		switch {
 		case inflight == 0 && unused >= lastSend, unused > cutAfter:
 			list = append(list, in.ID)

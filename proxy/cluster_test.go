@@ -196,8 +196,11 @@ func TestDeployThroughAgents(t *testing.T) {
 			t.Errorf("an old visitor of %s got %q", home, body)
 		}
 	}
-	if sessions, _ := w.f.Load(home); sessions < 1 {
-		t.Errorf("%d sessions counted on %s", sessions, home)
+	if sessions, _, known := w.f.Load(home); sessions < 1 || known {
+		t.Errorf("%d sessions counted on %s, which is older than the proxy: known = %v", sessions, home, known)
+	}
+	if _, _, known := w.f.Load("new1"); !known {
+		t.Error("the sessions of an instance that began under the proxy's eyes are not known")
 	}
 	if w.f.InRotation(home) {
 		t.Errorf("%s is still in rotation", home)

@@ -104,6 +104,11 @@ type Server struct {
 	statics []conf.Site
 	agents  map[string]catalog.InstanceState // what the agents said last, by instance id
 
+	// since is when this proxy first heard of an instance, Unix milliseconds; 0 for
+	// those of its first view, which are older than its table of sessions. The clocks
+	// of other machines have no say in that.
+	since map[string]int64
+
 	stopping atomic.Bool
 	bound    atomic.Bool        // Listen has succeeded; listeners do not change after it
 	stop     context.CancelFunc // ends background work

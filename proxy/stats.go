@@ -116,13 +116,16 @@ func (s *Server) Snapshot() Snapshot {
 }
 
 // Load returns the live sessions and the running requests of an instance, both 0
-// for one that this proxy does not know.
-func (s *Server) Load(instanceID string) (sessions, inflight int) {
-	p, ok := s.table.Load().byID[instanceID]
+// for one that is not served. While known is false there may be more sessions: this
+// proxy started after the instance did and has not met all its visitors yet, or it has no
+// sites at all yet. Nobody may stop an instance on its word then.
+func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
+	t := s.table.Load()
+	p, ok := t.byID[instanceID]
 	if !ok {
-		return 0, 0
+		return 0, 0, t.revision > 0
 	}
-	return p.upstream.Sessions(), p.upstream.InFlight()
+	return p.site.siteState.pool.Load(instanceID, time.Now().UnixMilli())
 }
 
 // InRotation reports whether this proxy's own checks of an instance pass, so that

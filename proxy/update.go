@@ -23,6 +23,7 @@ func (s *Server) Update(view *catalog.View) {
 		return
 	}
 	s.view = view
+	s.noteSinceLocked(last == nil)
 	if last != nil && sameMap(last.Sites, view.Sites) && sameMap(last.Members, view.Members) &&
 		sameMap(last.Instances, view.Instances) && sameMap(last.Releases, view.Releases) {
 		t := *s.table.Load()
@@ -31,6 +32,19 @@ func (s *Server) Update(view *catalog.View) {
 		return
 	}
 	s.rebuildLocked()
+}
+
+// noteSinceLocked remembers when instances appeared.
+func (s *Server) noteSinceLocked(first bool) {
+	seen := make(map[string]int64, len(s.view.Instances))
+	for id := range s.view.Instances {
+		at, ok := s.since[id]
+		if !ok && !first {
+			at = time.Now().UnixMilli()
+		}
+		seen[id] = at
+	}
+	s.since = seen
 }
 
 // sameMap reports whether a and b are one map: a view shares with the one before
@@ -168,6 +182,7 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 			ID: id, Name: serverName(in.Member, id), Member: in.Member, Addr: m.Addr, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.maxConns, MaxSessions: w.site.maxSess,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
+			Started: s.since[id],
 		})
 		w.members, w.states, w.details = append(w.members, m), append(w.states, in.State), append(w.details, in.Detail)
 	}

@@ -106,7 +106,7 @@ func lateServer(t *testing.T, p *harness.Proxy) {
 }
 
 func logsAndRemoval(t *testing.T, p *harness.Proxy) {
-	if out := p.Must("logs", "php"); !strings.Contains(out, "server-1") || !strings.Contains(out, "GET /") {
+	if out := p.Must("logs", "php"); !strings.Contains(out, "server-1") || !strings.Contains(out, "Accepted") {
 		t.Errorf("the logs of php show no request of server-1:\n%.2000s", out)
 	}
 	p.Must("remove", "php", "--yes")
