@@ -124,6 +124,9 @@ func (x *exchange) affinity(out http.Header) {
 		return
 	}
 	out.Add("Set-Cookie", x.site.setCookie(&x.choice, x.client.Proto == "https"))
+	if x.choice.New && len(x.pick.Ticket) > 0 {
+		out.Add("Set-Cookie", x.site.placeCookie("", 0, x.client.Proto == "https"))
+	}
 	out.Set("Cache-Control", privateCache(out["Cache-Control"]))
 }
 

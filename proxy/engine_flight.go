@@ -197,6 +197,9 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	if len(values) > 0 {
 		f.pick.Cookie, f.pick.Others = values[0], values[1:]
 	}
+	if st.asksTicket() {
+		f.pick.Ticket, _ = r.Cookie(st.place)
+	}
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.Get("user-agent"))
 	f.pick.Patient = !f.asked
@@ -226,7 +229,7 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 		}
 		f.rec.Error = f.choice.None.String()
 		if f.choice.None == balancer.NoneFull {
-			return faultFor(errQueueFull)
+			return faultFor(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https"))
 		}
 		return faultFor(errNoUpstream)
 	}
@@ -341,6 +344,9 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	}
 	if f.choice.Issue && f.site.sticky {
 		b = append(append(append(b, "Set-Cookie: "...), f.site.setCookie(&f.choice, f.client.Proto == "https")...), "\r\n"...)
+		if f.choice.New && len(f.pick.Ticket) > 0 {
+			b = append(append(append(b, "Set-Cookie: "...), f.site.placeCookie("", 0, f.client.Proto == "https")...), "\r\n"...)
+		}
 		if a.Status != http.StatusSwitchingProtocols {
 			b = append(append(append(b, "Cache-Control: "...), privateCache(valuesOf(a, "cache-control"))...), "\r\n"...)
 			a.Drop("cache-control")
@@ -458,6 +464,9 @@ func (f *flight) refuse(flt *fault, r *http1.Request, d *http1.Decision) {
 		"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"...)
 	if flt.retry > 0 {
 		b = append(appendInt(append(b, "Retry-After: "...), int(flt.retry/time.Second)), "\r\n"...)
+	}
+	if flt.cookie != "" {
+		b = append(append(append(b, "Set-Cookie: "...), flt.cookie...), "\r\n"...)
 	}
 	if flt.status == http.StatusMethodNotAllowed {
 		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)

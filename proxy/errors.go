@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"portico/balancer"
 )
 
 // A fault is why portico answers a request itself: the status, the sentence for
@@ -24,6 +26,9 @@ type fault struct {
 	retry  time.Duration // Retry-After, zero: none
 	err    error         // for the log only
 	closed bool          // the client's connection cannot be used any more
+
+	place  *balancer.Place // in the waiting room; nil: it is about something else
+	cookie string          // Set-Cookie field for the visitor; "": none
 }
 
 func (f *fault) Error() string {
@@ -46,6 +51,7 @@ var (
 	errBodyShort   = errors.New("request body ended early")
 	errNoUpstream  = errors.New("no instance can take the request")
 	errQueueFull   = errors.New("no instance became free in time")
+	errSeats       = errors.New("all instances have as many sessions as session.max allows")
 	errBadResponse = errors.New("instance answered with something that is not HTTP")
 	errSlowOrigin  = errors.New("instance did not answer in time")
 	errDial        = errors.New("connect to instance")
@@ -135,6 +141,9 @@ func statusText(status int) string {
 // it and not for HTML, a small page for everybody else. Neither holds anything
 // that came with the request.
 func errorPage(f *fault, accept string) (body []byte, contentType string) {
+	if f.place != nil {
+		return roomAnswer(f, accept)
+	}
 	title := statusText(f.status)
 	if strings.Contains(accept, "json") && !strings.Contains(accept, "text/html") {
 		return fmt.Appendf(nil, `{"error":{"code":%s,"message":%s}}`+"\n",

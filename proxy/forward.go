@@ -54,7 +54,7 @@ func (x *exchange) nobody(last error) error {
 	}
 	x.rec.Error = x.choice.None.String()
 	if x.choice.None == balancer.NoneFull {
-		return errQueueFull
+		return x.site.attend(&x.choice, x.pick.Ticket, x.client.Proto == "https")
 	}
 	return errNoUpstream
 }

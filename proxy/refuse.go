@@ -46,6 +46,9 @@ func (x *exchange) refuse(f *fault) {
 	if f.retry > 0 {
 		h.Set("Retry-After", itoa(int(f.retry/time.Second)))
 	}
+	if f.cookie != "" {
+		h.Add("Set-Cookie", f.cookie)
+	}
 	if f.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 	}

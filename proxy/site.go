@@ -20,6 +20,7 @@ type site struct {
 
 	sticky   bool
 	cookie   string // name of the sticky cookie
+	place    string // name of the cookie that keeps a place in the waiting room
 	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
 
 	body     int64 // bytes of the largest request body
@@ -82,6 +83,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		name: name, mount: mount, strip: set.Strip && mount != "/",
 		sticky: set.Session.Sticky != "none",
 		cookie: set.Session.Cookie,
+		place:  set.Session.Cookie + "-place",
 		body:   set.Limits.Body.Bytes(),
 		pool: balancer.Config{
 			Policy:    set.Policy,
