@@ -428,6 +428,7 @@ func (l *load) runIdle() error {
 			break
 		}
 		_ = syscall.SetNonblock(c.fd, false)
+		_ = syscall.SetsockoptTimeval(c.fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: 5}) // a limit of the proxy's
 		if _, err := syscall.Write(c.fd, l.request); err != nil {
 			break
 		}

@@ -315,6 +315,8 @@ func (b *bench) turn(k kase, p *peer, length time.Duration) (sample, error) {
 		return sample{}, err
 	}
 	defer func() { _ = c.Wait() }()
+	late := time.AfterFunc(length+30*time.Second, func() { _ = c.Process.Kill() })
+	defer late.Stop()
 	var cpu, ticks [2]int64
 	var user [2]int64
 	r := bufio.NewReader(out)
@@ -330,6 +332,9 @@ func (b *bench) turn(k kase, p *peer, length time.Duration) (sample, error) {
 		return s, err
 	}
 	_, _ = io.Copy(io.Discard, r)
+	if s.Errors > 0 {
+		fmt.Fprintf(os.Stderr, "bench: %s, %s: %d errors, the first: %.300q\n", k.name, p.name, s.Errors, s.First)
+	}
 	if s.Requests > 0 {
 		s.cpu = float64(cpu[1]-cpu[0]) / 1000 / float64(s.Requests)
 		s.rate = float64(s.Requests) / s.Seconds
@@ -344,6 +349,9 @@ func (b *bench) turn(k kase, p *peer, length time.Duration) (sample, error) {
 func (b *bench) memory(k kase, peers []*peer) []result {
 	var out []result
 	for _, p := range peers {
+		if p.name == "relay" {
+			continue
+		}
 		before := pssOf(p.cmd.Process.Pid)
 		c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", p.http}, k.args...)...)
 		stdin, err1 := c.StdinPipe()
@@ -351,7 +359,9 @@ func (b *bench) memory(k kase, peers []*peer) []result {
 		if errors.Join(err1, err2, c.Start()) != nil {
 			continue
 		}
+		late := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
 		line, _ := bufio.NewReader(stdout).ReadString('\n')
+		late.Stop()
 		n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "open ")))
 		time.Sleep(3 * time.Second) // let garbage collectors have their turn
 		after := pssOf(p.cmd.Process.Pid)

@@ -178,8 +178,11 @@ func (o *origin) send(fd int, c *originConn, b []byte) {
 
 func (o *origin) flush(fd int, c *originConn) bool {
 	n, err := syscall.Write(fd, c.out)
-	if err == nil {
-		c.out = c.out[n:]
+	if err != nil && err != syscall.EAGAIN {
+		delete(o.conns, fd)
+		_ = syscall.Close(fd)
+		return false
 	}
+	c.out = c.out[max(n, 0):]
 	return len(c.out) == 0
 }
