@@ -123,6 +123,9 @@ func (f *frontDoor) openWeb(context.Context) error {
 	}
 	f.web.SetStatic(f.conf.Sites)
 	f.web.Update(f.catalog.View())
+	if err := f.restoreSessions(time.Now()); err != nil {
+		f.log.Warn("saved sessions not restored: they are counted anew", "error", err)
+	}
 	return f.web.Listen()
 }
 
@@ -223,6 +226,9 @@ func (f *frontDoor) run(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.conf.Proxy.Timeouts.Drain.Std())
 	defer cancel()
 	err = errors.Join(err, f.web.Shutdown(end))
+	if err := f.saveSessions(); err != nil {
+		f.log.Warn("sessions not saved: the next start counts them anew", "error", err)
+	}
 	_ = f.gossip.Leave(end)
 	f.close()
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -28,9 +28,15 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		Nodes:        f.nodes,
 		Certificates: f.certificates,
 		Ready:        f.notReady,
-		Admission:    admission{f.admission},
-		Deploys:      f.deployer,
-		Archive:      f.deployer.Archive(),
+		Balancer:     f.web.Balancer(),
+		TurnedAway:   f.admission.TurnedAway,
+		RotateKeys: map[string]func(context.Context) error{
+			admin.KeySession: func(ctx context.Context) error { return f.rotateSessionKey(ctx, time.Now()) },
+			admin.KeyGossip:  f.admission.RotateKeys,
+		},
+		Admission: admission{f.admission},
+		Deploys:   f.deployer,
+		Archive:   f.deployer.Archive(),
 		Logs: func(ctx context.Context, w io.Writer, q admin.LogQuery) error {
 			return f.deployer.Logs(ctx, w, deployhook.LogQuery(q))
 		},

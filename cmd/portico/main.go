@@ -117,7 +117,7 @@ Install a site:    portico deploy shop ./folder`,
 	add("site", newDeploy(s), newSites(s), newReleases(s), newRollback(s), newRemove(s), newLogs(s), newDeploys(s))
 	add("member", newMembers(s), newInvite(s), newAccept(s), newRefuse(s), newRevoke(s), newDrain(s), newReady(s), newMaint(s))
 	add("look", newStats(s), newTop(s), newSessions(s), newExplain(s), newExport(s), newAudit(s))
-	add("keep", newLogin(s), newAccount(s), newToken(s), newBackup(s), newRestore(s))
+	add("keep", newLogin(s), newAccount(s), newToken(s), newKeys(s), newBackup(s), newRestore(s))
 	add("", newDemoCommand(), newVersion())
 	return root
 }

@@ -12,8 +12,13 @@ import (
 
 func newMembers(s *shared) *cobra.Command {
 	cmd := &cobra.Command{Use: "members", Short: "List the machines of the cluster, and those that wait for acceptance", Args: cobra.NoArgs}
+	turned := cmd.Flags().Bool("turned-away", false, "list the machines that were turned away lately instead, and why")
 	asJSON := jsonFlag(cmd)
+	cmd.AddCommand(newMembersForget(s))
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		if *turned {
+			return printTurnedAway(cmd, c, *asJSON)
+		}
 		members, err := c.Members(cmd.Context())
 		if err != nil {
 			return err
@@ -30,6 +35,40 @@ func newMembers(s *shared) *cobra.Command {
 			t.row("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", m.Name, m.Role, memberState(m), m.Addr, m.Version, m.Sessions, m.Fingerprint, age(since))
 		}
 		return t.flush()
+	})
+	return cmd
+}
+
+func printTurnedAway(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
+	list, err := c.TurnedAway(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), list)
+	}
+	t := newTable(cmd.OutOrStdout(), "LAST\tTIMES\tFROM\tNAME\tWHY")
+	for _, m := range list {
+		t.row("%s\t%d\t%s\t%s\t%s", age(m.At), m.Times, m.From, m.Name, m.Reason)
+	}
+	return t.flush()
+}
+
+func newMembersForget(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "forget MEMBER", Short: "Remove a refused or revoked machine from the list, so that its name is free", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeWith(s, memberNames),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if err := c.ForgetMember(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]string{"forgotten": args[0]})
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is forgotten\n", args[0])
+		return err
 	})
 	return cmd
 }

@@ -206,6 +206,27 @@ func newDeploys(s *shared) *cobra.Command {
 		}
 		return t.flush()
 	})
+	cmd.AddCommand(newDeploysCancel(s))
+	return cmd
+}
+
+func newDeploysCancel(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "cancel SITE", Short: "End the running deploy of a site; the release before it stays", Args: cobra.ExactArgs(1),
+		ValidArgsFunction: completeWith(s, siteNames),
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		d, err := c.CancelDeploy(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), d)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "deploy %s of %s is cancelled\n", d.ID, d.Site)
+		return err
+	})
 	return cmd
 }
 

@@ -81,37 +81,6 @@ func newTop(s *shared) *cobra.Command {
 	return cmd
 }
 
-func newSessions(s *shared) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "sessions [SITE]", Short: "Count the live sessions of each instance", Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: completeWith(s, siteNames),
-	}
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		site := ""
-		if len(args) == 1 {
-			site = args[0]
-		}
-		counts, err := c.Sessions(cmd.Context(), site)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), counts)
-		}
-		t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
-		for _, n := range counts {
-			limit := "-"
-			if n.Limit > 0 {
-				limit = fmt.Sprint(n.Limit)
-			}
-			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", n.Site, n.Member, shortDigest(n.Release), n.State, n.Sessions, n.Recent, limit, n.Instance)
-		}
-		return t.flush()
-	})
-	return cmd
-}
-
 func newExplain(s *shared) *cobra.Command {
 	cmd := &cobra.Command{Use: "explain URL", Short: "Say step by step where a request would go, and why", Args: cobra.ExactArgs(1)}
 	cookie := cmd.Flags().String("cookie", "", "Cookie field of the request, or the value of the sticky cookie")

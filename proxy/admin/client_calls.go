@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/membership"
 	"portico/membership/catalog"
 )
 
@@ -49,6 +50,68 @@ func (c *Client) StatsCSV(ctx context.Context, w io.Writer) error {
 func (c *Client) Sessions(ctx context.Context, site string) ([]SessionCount, error) {
 	var out []SessionCount
 	return out, c.call(ctx, "GET", "/v1/sessions", params("site", site), nil, &out)
+}
+
+// SessionQuery says which sessions are asked for. Empty fields match all.
+type SessionQuery struct {
+	Member, Instance, Release, ID string        // of the last three, the beginning will do
+	Idle                          time.Duration // not used for this long
+	Limit                         int           // 0: 100
+}
+
+// ListSessions returns sessions of a site, the most recently used first.
+func (c *Client) ListSessions(ctx context.Context, site string, q SessionQuery) (SessionList, error) {
+	var out SessionList
+	query := params("member", q.Member, "instance", q.Instance, "release", q.Release, "id", q.ID)
+	if q.Idle > 0 {
+		query.Set("idle", q.Idle.String())
+	}
+	if q.Limit > 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return out, c.call(ctx, "GET", "/v1/sessions/"+segment(site), query, nil, &out)
+}
+
+// EndSession ends a session: its visitor begins anew with the next request.
+func (c *Client) EndSession(ctx context.Context, site, id string) (SessionInfo, error) {
+	var out SessionInfo
+	return out, c.call(ctx, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/end", nil, struct{}{}, &out)
+}
+
+// MoveSession has a session's next request placed on another instance.
+func (c *Client) MoveSession(ctx context.Context, site, id string) (SessionInfo, error) {
+	var out SessionInfo
+	return out, c.call(ctx, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/move", nil, struct{}{}, &out)
+}
+
+// CancelDeploy ends the running deploy of a site; the release before it stays.
+func (c *Client) CancelDeploy(ctx context.Context, site string) (catalog.Deploy, error) {
+	var out catalog.Deploy
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/cancel", nil, struct{}{}, &out)
+}
+
+// Keys returns the ages of the keys that members share.
+func (c *Client) Keys(ctx context.Context) ([]KeyInfo, error) {
+	var out []KeyInfo
+	return out, c.call(ctx, "GET", "/v1/keys", nil, nil, &out)
+}
+
+// RotateKey replaces a key that members share: KeySession or KeyGossip.
+func (c *Client) RotateKey(ctx context.Context, kind string) ([]KeyInfo, error) {
+	var out []KeyInfo
+	return out, c.call(ctx, "POST", "/v1/keys/"+segment(kind)+"/rotate", nil, struct{}{}, &out)
+}
+
+// TurnedAway returns the machines that the proxy turned away lately, the latest
+// first.
+func (c *Client) TurnedAway(ctx context.Context) ([]membership.Turned, error) {
+	var out []membership.Turned
+	return out, c.call(ctx, "GET", "/v1/turned-away", nil, nil, &out)
+}
+
+// ForgetMember removes the record of a refused, revoked or pending machine.
+func (c *Client) ForgetMember(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "/v1/members/"+segment(name), nil, nil, nil)
 }
 
 // Explain returns, as JSON, where a request for target would go and why.

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/balancer"
+	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/proxy/haproxy"
@@ -101,9 +102,13 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"}, ScrapeToken: "scrape-me",
 		Snapshot:  func() haproxy.Snapshot { return e.snap },
 		Recent:    func(id string, _ time.Duration) int { return len(id) },
-		Admission: e.adm, Deploys: e.dep,
-		Explain: func(url, cookie string) (any, error) { return map[string]string{"url": url}, nil },
-		Archive: http.HandlerFunc(e.dep.archive),
+		Admission: e.adm, Deploys: e.dep, Balancer: pools(t),
+		TurnedAway: func() []membership.Turned {
+			return []membership.Turned{{Name: "app-1", Reason: "another key", Times: 3}}
+		},
+		RotateKeys: map[string]func(context.Context) error{admin.KeySession: func(context.Context) error { return nil }},
+		Explain:    func(url, cookie string) (any, error) { return map[string]string{"url": url}, nil },
+		Archive:    http.HandlerFunc(e.dep.archive),
 		Logs: func(_ context.Context, w io.Writer, q admin.LogQuery) error {
 			_, err := fmt.Fprintf(w, "%s %d\n", q.Site, q.Lines)
 			return err
@@ -211,6 +216,20 @@ func snapshot() haproxy.Snapshot {
 	}
 }
 
+// pools is a balancer with the site shop on app-1.
+func pools(t *testing.T) *balancer.Balancer {
+	b, err := balancer.New(balancer.Options{Keys: []balancer.Key{balancer.NewKey(1, time.Now())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, site := range []string{"shop", "blog"} {
+		if _, err := b.NewPool(site, []balancer.Spec{{ID: "i-app-1", Member: "app-1", Release: digest("b")}}, balancer.Config{}, time.Now().UnixMilli()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
 type fakeAdmission struct {
 	mu   sync.Mutex
 	done []string
@@ -246,6 +265,11 @@ func (f *fakeAdmission) Revoke(_ context.Context, name, _, by string) error {
 func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Duration, by string) (admin.InviteAnswer, error) {
 	f.note("invite " + by)
 	return admin.InviteAnswer{Code: "code", ID: "inv", Role: role, Expires: time.Now().Add(ttl)}, nil
+}
+
+// Cancel implements admin.Deploys.
+func (f *fakeDeploys) Cancel(_ context.Context, site, by string) (catalog.Deploy, error) {
+	return catalog.Deploy{ID: "deploy-" + site, Site: site, State: catalog.DeployFailed, By: by}, nil
 }
 
 type fakeDeploys struct {

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"portico/balancer"
+	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
 )
@@ -35,6 +37,9 @@ type Options struct {
 	Snapshot func() haproxy.Snapshot
 	Recent   func(instanceID string, within time.Duration) int
 
+	// Balancer is the proxy's, with its table of sessions.
+	Balancer *balancer.Balancer
+
 	Explain      func(url, cookie string) (any, error) // why a request would go where; the result is shown as JSON
 	Nodes        func() []Node                         // what gossip says
 	Certificates func() []Certificate
@@ -42,6 +47,13 @@ type Options struct {
 
 	Admission Admission
 	Deploys   Deploys
+
+	// TurnedAway are the machines whose knock this proxy refused lately.
+	TurnedAway func() []membership.Turned
+
+	// RotateKeys replace a key that the cluster shares, by its name: KeySession,
+	// KeyGossip.
+	RotateKeys map[string]func(ctx context.Context) error
 
 	// Archive takes PUT /v1/sites/{site}/archive after the caller has been
 	// authenticated and found allowed to deploy the site; ActorFrom tells whom.
@@ -81,6 +93,7 @@ type Admission interface {
 type Deploys interface {
 	Rollback(ctx context.Context, site, release, by string) (catalog.Deploy, error)
 	Remove(ctx context.Context, site, by string) error
+	Cancel(ctx context.Context, site, by string) (catalog.Deploy, error)
 
 	// Events calls send for what has happened to a deploy and then for what
 	// happens, until it has ended or ctx is done.

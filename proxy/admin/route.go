@@ -67,6 +67,10 @@ func routes() []route {
 		{pattern: "GET /v1/whoami", need: viewer, do: (*Server).whoami},
 		{pattern: "GET /v1/stats", need: viewer, do: (*Server).statsJSON},
 		{pattern: "GET /v1/sessions", need: viewer, do: (*Server).sessions},
+		{pattern: "GET /v1/sessions/{site}", need: viewer, scope: scopeSite, do: (*Server).listSessions},
+		{pattern: "GET /v1/sessions/{site}/{id}", need: viewer, scope: scopeSite, do: (*Server).getSession},
+		{pattern: "POST /v1/sessions/{site}/{id}/end", need: operator, scope: scopeSite, body: bodyJSON, action: "end session", do: (*Server).endSession},
+		{pattern: "POST /v1/sessions/{site}/{id}/move", need: operator, scope: scopeSite, body: bodyJSON, action: "move session", do: (*Server).moveSession},
 		{pattern: "GET /v1/explain", need: viewer, scope: scopeCluster, do: (*Server).explain},
 
 		{pattern: "GET /v1/sites", need: viewer, do: (*Server).listSites},
@@ -77,6 +81,7 @@ func routes() []route {
 		{pattern: "GET /v1/sites/{site}/forecast", need: viewer, scope: scopeSite, do: (*Server).forecastDeploy},
 		{pattern: "GET /v1/sites/{site}/releases", need: viewer, scope: scopeSite, do: (*Server).releases},
 		{pattern: "POST /v1/sites/{site}/rollback", need: deployer, scope: scopeSite, body: bodyJSON, action: "rollback", do: (*Server).rollback},
+		{pattern: "POST /v1/sites/{site}/cancel", need: deployer, scope: scopeSite, body: bodyJSON, action: "cancel deploy", do: (*Server).cancelDeploy},
 		{pattern: "GET /v1/sites/{site}/logs", need: deployer, scope: scopeSite, stream: true, do: (*Server).logs},
 
 		{pattern: "GET /v1/deploys", need: viewer, do: (*Server).listDeploys},
@@ -90,6 +95,8 @@ func routes() []route {
 		{pattern: "POST /v1/members/{member}/drain", need: operator, scope: scopeCluster, body: bodyJSON, action: "drain member", do: (*Server).drainMember},
 		{pattern: "POST /v1/members/{member}/ready", need: operator, scope: scopeCluster, body: bodyJSON, action: "ready member", do: (*Server).readyMember},
 		{pattern: "POST /v1/members/{member}/maint", need: operator, scope: scopeCluster, body: bodyJSON, action: "maint member", do: (*Server).maintMember},
+		{pattern: "DELETE /v1/members/{member}", need: admin, scope: scopeCluster, action: "forget member", do: (*Server).forgetMember},
+		{pattern: "GET /v1/turned-away", need: viewer, scope: scopeCluster, do: (*Server).turnedAway},
 
 		{pattern: "GET /v1/invites", need: admin, scope: scopeCluster, do: (*Server).listInvites},
 		{pattern: "POST /v1/invites", need: admin, scope: scopeCluster, body: bodyJSON, action: "make invite", do: (*Server).makeInvite},
@@ -101,6 +108,9 @@ func routes() []route {
 		{pattern: "GET /v1/tokens", need: viewer, do: (*Server).listTokens},
 		{pattern: "POST /v1/tokens", need: viewer, body: bodyJSON, action: "make token", do: (*Server).makeToken},
 		{pattern: "DELETE /v1/tokens/{token}", need: viewer, action: "delete token", do: (*Server).deleteToken},
+
+		{pattern: "GET /v1/keys", need: admin, scope: scopeCluster, do: (*Server).listKeys},
+		{pattern: "POST /v1/keys/{kind}/rotate", need: admin, scope: scopeCluster, body: bodyJSON, action: "rotate key", do: (*Server).rotateKeys},
 
 		{pattern: "GET /v1/export/haproxy", need: viewer, scope: scopeCluster, do: (*Server).exportHAProxy},
 		{pattern: "POST /v1/export/haproxy", need: admin, scope: scopeCluster, body: bodyJSON, action: "export HAProxy bundle", do: (*Server).exportBundle},

@@ -210,6 +210,41 @@ type SessionCount struct {
 	Limit    int64  `json:"limit"`  // 0: none
 }
 
+// SessionList is the answer of GET /v1/sessions/{site}.
+type SessionList struct {
+	Site       string        `json:"site"`
+	Total      int           `json:"total"`                // that match
+	Recounting bool          `json:"recounting,omitempty"` // this proxy is too young to know them all
+	Sessions   []SessionInfo `json:"sessions"`             // the most recently used, up to the limit
+}
+
+// SessionInfo is one session.
+type SessionInfo struct {
+	ID       string    `json:"id"` // 16 hexadecimal digits; opens nothing
+	Instance string    `json:"instance"`
+	Member   string    `json:"member,omitempty"`
+	Release  string    `json:"release,omitempty"`
+	Started  time.Time `json:"started"`
+	Used     time.Time `json:"used"`               // last
+	Returned bool      `json:"returned,omitempty"` // seen more than once
+	Ended    bool      `json:"ended,omitempty"`    // by an operator: its cookie will be refused
+	Moving   bool      `json:"moving,omitempty"`   // by an operator: its next request is placed elsewhere
+}
+
+// The keys that members share.
+const (
+	KeySession = "session" // seals the sticky cookies
+	KeyGossip  = "gossip"  // encrypts the gossip
+)
+
+// KeyInfo is one line of GET /v1/keys.
+type KeyInfo struct {
+	Kind    string    `json:"kind"`
+	ID      int       `json:"id,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+	Primary bool      `json:"primary,omitempty"` // seals or encrypts; the others only open
+}
+
 // AccountInfo is an account without its password.
 type AccountInfo struct {
 	Name     string              `json:"name"`

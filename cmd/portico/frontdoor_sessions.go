@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// sessionsFile holds the table of sessions between a clean stop and the next
+// start. Losing it loses no session: the counts are then taken anew as visitors
+// come back.
+const sessionsFile = "sessions"
+
+// saveSessions writes the table of sessions, so that the next process does not
+// have to count anew.
+func (f *frontDoor) saveSessions() error {
+	file, err := os.CreateTemp(f.conf.Dir, sessionsFile+".*.tmp") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(file.Name()) }() // renamed by then, if all went well
+	err = errors.Join(f.web.Balancer().SaveSessions(file), file.Sync(), file.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), f.path(sessionsFile)); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(f.path(sessionsFile)))
+	if err != nil {
+		return err
+	}
+	_ = dir.Sync() // not every system can; the file is a convenience
+	return dir.Close()
+}
+
+// restoreSessions reads the table that the last process saved. It is used once,
+// and not when every session in it would have ended since, or when it is damaged.
+func (f *frontDoor) restoreSessions(now time.Time) error {
+	file, err := os.Open(f.path(sessionsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close(); _ = os.Remove(f.path(sessionsFile)) }()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if age := now.Sub(info.ModTime()); age > longestIdle(f.catalog.View()) {
+		f.log.Info("saved sessions are too old to be alive", "age", age.Round(time.Second).String())
+		return nil
+	}
+	n, err := f.web.Balancer().RestoreSessions(file, now.UnixMilli())
+	if err != nil {
+		return fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	f.log.Info("sessions restored", "sessions", n)
+	return nil
+}
+
+// longestIdle is the longest time without a request after which some site's
+// sessions end.
+func longestIdle(v *catalog.View) time.Duration {
+	longest := catalog.DefaultSessionIdle
+	for _, site := range v.Sites {
+		if s, err := site.Effective(); err == nil {
+			longest = max(longest, s.Session.Idle.Std())
+		}
+	}
+	return longest
+}

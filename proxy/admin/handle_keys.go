@@ -1,0 +1,77 @@
+package admin
+
+import (
+	"net/http"
+
+	"portico/membership/catalog"
+)
+
+// listKeys answers GET /v1/keys: the ages of the keys, never the keys.
+func (s *Server) listKeys(c *call) error {
+	out := []KeyInfo{}
+	session, err := s.o.Catalog.SessionKeys()
+	if err != nil {
+		return err
+	}
+	for i, k := range session {
+		out = append(out, KeyInfo{Kind: KeySession, ID: int(k.ID), Created: k.Created, Primary: i == 0})
+	}
+	gossip, err := s.o.Catalog.GossipKeys()
+	if err != nil {
+		return err
+	}
+	for i := range gossip {
+		out = append(out, KeyInfo{Kind: KeyGossip, Primary: i == 0})
+	}
+	return c.json(http.StatusOK, out)
+}
+
+// rotateKeys answers POST /v1/keys/{kind}/rotate.
+func (s *Server) rotateKeys(c *call) error {
+	rotate := s.o.RotateKeys[c.r.PathValue("kind")]
+	if rotate == nil {
+		return notFound("use session or gossip", "there is no key %q", bounded(c.r.PathValue("kind"), 40))
+	}
+	if err := rotate(c.r.Context()); err != nil {
+		return err
+	}
+	c.object = c.r.PathValue("kind")
+	return s.listKeys(c)
+}
+
+// turnedAway answers GET /v1/turned-away.
+func (s *Server) turnedAway(c *call) error {
+	if s.o.TurnedAway == nil {
+		return notOffered("admission")
+	}
+	return c.json(http.StatusOK, emptyNotNull(s.o.TurnedAway()))
+}
+
+// forgetMember removes the record of a machine that is no member, so that its
+// name is free.
+func (s *Server) forgetMember(c *call) error {
+	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+		return catalog.RemoveMember(tx, c.r.PathValue("member"))
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, struct{}{})
+}
+
+// cancelDeploy answers POST /v1/sites/{site}/cancel.
+func (s *Server) cancelDeploy(c *call) error {
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	d, err := s.o.Deploys.Cancel(c.r.Context(), site.Name, c.who.account)
+	if err != nil {
+		return err
+	}
+	c.detail = d.ID
+	return c.json(http.StatusOK, d)
+}

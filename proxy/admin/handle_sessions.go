@@ -1,0 +1,132 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico/balancer"
+)
+
+const (
+	defaultSessions = 100
+	maxSessions     = 10000
+)
+
+// sessionID writes a session's number as people and URLs see it: 16 hexadecimal
+// digits. It opens nothing: the cookie's seal does.
+func sessionID(id uint64) string { return fmt.Sprintf("%016x", id) }
+
+// pool returns the pool of the site in the path, and the table of sessions.
+func (s *Server) pool(c *call) (*balancer.Pool, *balancer.Sessions, error) {
+	if s.o.Balancer == nil {
+		return nil, nil, notOffered("sessions")
+	}
+	name := c.r.PathValue("site")
+	p := s.o.Balancer.Pool(name)
+	if p == nil {
+		return nil, nil, notFound("portico sites lists them", "there is no site %q", name)
+	}
+	return p, s.o.Balancer.Sessions(), nil
+}
+
+// listSessions answers GET /v1/sessions/{site}.
+func (s *Server) listSessions(c *call) error {
+	p, sessions, err := s.pool(c)
+	if err != nil {
+		return err
+	}
+	q := c.r.URL.Query()
+	limit := defaultSessions
+	if text := q.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxSessions {
+			return badRequest(fmt.Sprintf("use 1 to %d", maxSessions), "limit %q", text)
+		}
+	}
+	idle, err := ttl(q.Get("idle"), 0, 10*365*24*time.Hour)
+	if err != nil {
+		return err
+	}
+	latest := c.now.Add(-idle).Unix()
+	member, instance, release, id := q.Get("member"), q.Get("instance"), q.Get("release"), strings.ToLower(q.Get("id"))
+	list, total := sessions.List(p, limit, func(in *balancer.SessionInfo) bool {
+		spec := in.Upstream.Spec()
+		return in.Last <= latest && (member == "" || spec.Member == member) &&
+			strings.HasPrefix(spec.ID, instance) && strings.HasPrefix(spec.Release, release) &&
+			(id == "" || strings.HasPrefix(sessionID(in.ID), id))
+	})
+	out := SessionList{Site: p.Name(), Total: total, Sessions: make([]SessionInfo, 0, len(list))}
+	for _, u := range p.Upstreams() {
+		_, _, known := p.Load(u.ID(), c.now.UnixMilli())
+		out.Recounting = out.Recounting || !known
+	}
+	for i := range list {
+		out.Sessions = append(out.Sessions, sessionInfo(&list[i]))
+	}
+	return c.json(http.StatusOK, out)
+}
+
+func sessionInfo(in *balancer.SessionInfo) SessionInfo {
+	spec := in.Upstream.Spec()
+	return SessionInfo{
+		ID: sessionID(in.ID), Instance: spec.ID, Member: spec.Member, Release: spec.Release,
+		Started: time.Unix(in.Start, 0).UTC(), Used: time.Unix(in.Last, 0).UTC(),
+		Returned: in.Returned, Ended: in.Ended, Moving: in.Moving,
+	}
+}
+
+// findSession returns the session in the path, if it is one of the site's.
+func (s *Server) findSession(c *call) (balancer.SessionInfo, *balancer.Sessions, error) {
+	p, sessions, err := s.pool(c)
+	if err != nil {
+		return balancer.SessionInfo{}, nil, err
+	}
+	text := c.r.PathValue("id")
+	id, err := strconv.ParseUint(text, 16, 64)
+	if err != nil || len(text) != 16 {
+		return balancer.SessionInfo{}, nil, badRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", bounded(text, 40))
+	}
+	in, ok := sessions.Find(id)
+	if !ok || in.Upstream == nil || p.Upstream(in.Upstream.ID()) != in.Upstream {
+		return balancer.SessionInfo{}, nil, notFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", p.Name(), text)
+	}
+	c.object = p.Name() + " " + text
+	c.detail = "on " + in.Upstream.Spec().Name
+	return in, sessions, nil
+}
+
+// getSession answers GET /v1/sessions/{site}/{id}.
+func (s *Server) getSession(c *call) error {
+	in, _, err := s.findSession(c)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, sessionInfo(&in))
+}
+
+func (s *Server) endSession(c *call) error {
+	return s.changeSession(c, (*balancer.Sessions).End)
+}
+
+func (s *Server) moveSession(c *call) error {
+	return s.changeSession(c, (*balancer.Sessions).Move)
+}
+
+// changeSession ends or moves one session. Both are marks that the visitor's next
+// request meets, so nothing that runs is cut.
+func (s *Server) changeSession(c *call, change func(*balancer.Sessions, uint64) bool) error {
+	in, sessions, err := s.findSession(c)
+	if err != nil {
+		return err
+	}
+	if !change(sessions, in.ID) {
+		return failf(http.StatusConflict, "conflict", "", "session %s has ended already", sessionID(in.ID))
+	}
+	now, _ := sessions.Find(in.ID)
+	if now.Upstream == nil {
+		now = in
+	}
+	return c.json(http.StatusOK, sessionInfo(&now))
+}
