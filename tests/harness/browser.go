@@ -145,8 +145,9 @@ func (b *Browser) Eval(script string) string {
 func (b *Browser) WaitFor(script string) {
 	b.t.Helper()
 	Eventually(b.t, 20*time.Second, func() error {
-		if b.Eval("Boolean("+script+")") != "true" {
-			return fmt.Errorf("%s is not true on %s", script, b.Eval("location.href + document.body.innerText.slice(0, 400)"))
+		// Between two documents there is nothing to ask yet.
+		if b.Eval("(() => { try { return Boolean("+script+") } catch { return false } })()") != "true" {
+			return fmt.Errorf("%s is not true on %s", script, b.Eval(`location.href + " " + (document.body ? document.body.innerText.slice(0, 400) : "")`))
 		}
 		return nil
 	})
