@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 )
 
 // Options are what all pools of a process share.
@@ -20,6 +21,7 @@ type Balancer struct {
 	bursts   *bursts
 	rand     func() uint64
 	seed     maphash.Seed
+	appKey   atomic.Uint64
 
 	mu    sync.Mutex
 	keys  []Key
@@ -39,6 +41,7 @@ func New(o Options) (*Balancer, error) {
 		keys:     o.Keys,
 		pools:    map[string]*Pool{},
 	}
+	b.appKey.Store(appKey(o.Keys))
 	if b.rand == nil {
 		b.rand = runtimeRand
 	}
@@ -54,6 +57,7 @@ func (b *Balancer) SetKeys(keys []Key, now int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.keys = keys
+	b.appKey.Store(appKey(keys))
 	for _, p := range b.pools {
 		if err := p.setKeys(keys, now); err != nil {
 			return err

@@ -17,7 +17,3 @@ func Hash(b []byte) uint64 {
 func (b *Balancer) HashVisitor(addr, agent []byte) uint64 {
 	return (maphash.Bytes(b.seed, addr) ^ mix(maphash.Bytes(b.seed, agent))) | 1
 }
-
-// HashApp hashes an application's own session token for Request.App and
-// Pool.Learn.
-func (b *Balancer) HashApp(token []byte) uint64 { return maphash.Bytes(b.seed, token) | 1 }

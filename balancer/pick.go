@@ -75,6 +75,8 @@ type Choice struct {
 	home     *Upstream // that lost the session
 	before   int64     // issue of the cookie that named home; 0: not moved
 	leads    uint64    // key of the burst whose first request this is; 0: none
+	joined   bool      // to the burst of another request
+	byApp    bool      // placed by the application's token
 }
 
 // Admitted reports whether the request has its place at the upstream: always,
@@ -225,7 +227,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	b := p.b.bursts.lock(key)
 	f := b.find(key, r.Now)
 	if f != nil && p.joins(f, r) {
-		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue = f.up, f.session, f.start, true, true
+		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue, c.joined = f.up, f.session, f.start, true, true, true
 		f.joined++
 		b.mu.Unlock()
 		c.Lost = CauseNone
@@ -390,10 +392,9 @@ func (p *Pool) read(t *table, r *Request, c *Choice) (k Cookie, home *Upstream, 
 		}
 	}
 	if r.App != 0 {
-		if f := p.b.sessions.lookup(p.alias(r.App)); f.known && f.up != nil && f.up.pool == p && f.up.takes(r) {
-			k = Cookie{Token: f.up.Token(), Bare: true}
-			p.adopt(t, r, &k, f.up, c)
-			return k, f.up, true
+		if k, home, ok = p.byToken(r, c); ok {
+			c.Lost = CauseNone
+			return k, home, true
 		}
 	}
 	return k, nil, false
@@ -556,19 +557,6 @@ func (p *Pool) Keep(c *Choice, now int64) {
 		p.b.sessions.keep(c.Session, now, true)
 	}
 }
-
-// Learn notes that the application has given the visitor of a choice a session of
-// its own, named by a hash of its token: a later request that bears the token and
-// no sticky cookie is led to the same upstream. Zero is ignored.
-func (p *Pool) Learn(c *Choice, app uint64, now int64) {
-	if app == 0 || c.Upstream == nil {
-		return
-	}
-	p.b.sessions.move(use{id: p.alias(app), up: c.Upstream, start: now / 1000, issued: now / 1000, marks: markAlias}, now)
-}
-
-// alias is the id of an application's token in the table.
-func (p *Pool) alias(app uint64) uint64 { return mix(app^p.hash) | 1 }
 
 // AppendCookie appends the sticky cookie's value for c to dst. It is at most
 // MaxCookieLen bytes.

@@ -473,6 +473,57 @@ func TestLearnedToken(t *testing.T) {
 	}
 }
 
+// A client that keeps no cookies is one session, told once when its instance is
+// lost, and nobody else's token leads away from it.
+func TestLearnedTokenMovesOnce(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c")
+	app := w.b.HashApp([]byte("4711"))
+	c, _ := w.get(nil)
+	w.p.Learn(&c, app, w.now)
+	come := func() balancer.Choice {
+		c := w.pick(balancer.Request{App: app})
+		w.p.Bear(&c, app, w.now)
+		w.done(&c)
+		return c
+	}
+	one, two := come(), come()
+	if one.Session != two.Session || one.Upstream != c.Upstream || two.Start != one.Start {
+		t.Errorf("one client, two sessions: %+v and %+v", one, two)
+	}
+	other := w.pick(balancer.Request{Cookie: w.visitorOf("b")})
+	if other.Upstream == c.Upstream {
+		other = w.pick(balancer.Request{Cookie: w.visitorOf("c")})
+	}
+	w.p.Bear(&other, app, w.now)
+	if again := come(); again.Upstream != c.Upstream {
+		t.Error("somebody else took the token away")
+	}
+	c.Upstream.Observe(exited(""), w.now)
+	moved := come()
+	if moved.Upstream == nil || moved.Upstream == c.Upstream || moved.Lost != balancer.CauseExited {
+		t.Fatalf("after the end of its instance: %+v", moved)
+	}
+	w.now += 5000
+	if again := come(); again.Upstream != moved.Upstream || again.Lost != balancer.CauseNone {
+		t.Errorf("then: %+v", again)
+	}
+}
+
+func TestNothingIsKeptOfWhoHasNoSession(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a")
+	c := w.pick(balancer.Request{})
+	w.p.Decline(&c)
+	w.done(&c)
+	if c.Issue || w.up("a").Sessions() != 0 {
+		t.Errorf("declined: %+v, %d sessions", c, w.up("a").Sessions())
+	}
+	pinned := w.pick(balancer.Request{Cookie: w.visitorOf("a")})
+	w.p.Decline(&pinned)
+	if w.done(&pinned); w.up("a").Sessions() != 1 {
+		t.Error("a pinned visitor was forgotten")
+	}
+}
+
 func TestFirstBurst(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b", "c", "d")
 	for visitor := range uint64(50) {

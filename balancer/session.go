@@ -211,6 +211,7 @@ type found struct {
 	up     *Upstream // where it is; differs from the cookie's after a move that the cookie does not know of
 	marks  uint32
 	issued int64 // Unix seconds
+	start  int64 // Unix seconds
 	known  bool
 }
 
@@ -356,7 +357,7 @@ func (s *Sessions) lookup(id uint64) found {
 		return found{}
 	}
 	e := sh.e[i]
-	return found{up: (*s.slots.Load())[e.slot()], marks: e.where &^ slotMask, issued: fromStamp(e.issued), known: true}
+	return found{up: (*s.slots.Load())[e.slot()], marks: e.where &^ slotMask, issued: fromStamp(e.issued), start: fromStamp(e.start), known: true}
 }
 
 // evict removes the least recently used of the next few entries, preferring

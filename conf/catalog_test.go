@@ -20,4 +20,11 @@ func TestStaticSitesMatchTheCatalog(t *testing.T) {
 			t.Errorf("policy %q: %v", p, err)
 		}
 	}
+	for _, p := range append(catalog.Profiles(), "", "cookie:SID query:sid", "tomcta", "cookie:", "jar:SID") {
+		c := conf.Default()
+		c.Sites = []conf.Site{{Name: "shop", Session: conf.Session{Profile: p}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		if here, there := c.Validate(), catalog.CheckProfile(p); (here != nil) != (there != nil) {
+			t.Errorf("profile %q: the file says %v, the catalog %v", p, here, there)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,12 @@ import (
 // policies are how new sessions can be placed: the names of catalog.Policies,
 // which a test compares, because this package imports nothing of the kind.
 var policies = []string{"least-sessions", "round-robin", "least-connections", "random", "source", "header", "uri", "first"}
+
+// profiles and tokenPlaces are what session.profile may say, as the catalog knows them.
+var (
+	profiles    = []string{"tomcat", "servoy", "php", "aspnet", "webdev", "express"}
+	tokenPlaces = []string{"cookie", "header", "query", "segment", "parameter"}
+)
 
 // sites checks every static site, and that no two answer the same host and
 // path.
@@ -74,6 +81,7 @@ func (k *checker) siteSettings(path string, s Site) {
 	k.optional(path+".health.type", s.Health.Type, "http", "tcp")
 	k.optional(path+".session.sticky", s.Session.Sticky, "cookie", "none")
 	k.optional(path+".session.samesite", s.Session.SameSite, "lax", "strict", "none")
+	k.profile(path+".session.profile", s.Session.Profile)
 	k.optional(path+".tls.mode", s.TLS.Mode, "auto", "off", "internal")
 	k.optional(path+".tls.redirect", s.TLS.Redirect, "auto", "on", "off")
 	if p := s.Health.Path; p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsAny(p, " #") || !plain(p)) {
@@ -133,6 +141,20 @@ func (k *checker) upstreams(site string, upstreams []Upstream) {
 }
 
 // optional is oneOf for a setting that may be left out.
+// profile checks the name of a product, or places such as "cookie:SID query:sid".
+func (k *checker) profile(path, value string) {
+	if !strings.Contains(value, ":") {
+		k.optional(path, value, profiles...)
+		return
+	}
+	for _, word := range strings.Fields(value) {
+		kind, name, _ := strings.Cut(word, ":")
+		if !slices.Contains(tokenPlaces, kind) || !token(strings.Trim(name, "()")) || name == "" {
+			k.wrong(path, "%q is no place of a token: write %s, a colon and a name", clip(word), strings.Join(tokenPlaces, ", "))
+		}
+	}
+}
+
 func (k *checker) optional(path, value string, allowed ...string) {
 	if value != "" {
 		k.oneOf(path, value, allowed...)

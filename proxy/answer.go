@@ -119,6 +119,7 @@ func (x *exchange) head(a *incoming) {
 
 // affinity adds the sticky cookie where the balancer wants it issued.
 func (x *exchange) affinity(out http.Header) {
+	x.s.learn(x.site, &x.choice, x.pick.App, out["Set-Cookie"], out.Get)
 	x.site.siteState.pool.Answering(&x.choice)
 	if !x.choice.Issue || !x.site.sticky {
 		return

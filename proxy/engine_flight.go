@@ -197,6 +197,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	if len(values) > 0 {
 		f.pick.Cookie, f.pick.Others = values[0], values[1:]
 	}
+	f.pick.App = f.s.bears(st, requestFields{r}, f.target)
 	if st.asksTicket() {
 		f.pick.Ticket, _ = r.Cookie(st.place)
 	}
@@ -341,6 +342,9 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	}
 	if f.site.strip {
 		b = f.remount(b, a)
+	}
+	if len(f.site.profile.places) > 0 {
+		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return text(a.Get(strings.ToLower(name))) })
 	}
 	if f.choice.Issue && f.site.sticky {
 		b = append(append(append(b, "Set-Cookie: "...), f.site.setCookie(&f.choice, f.client.Proto == "https")...), "\r\n"...)

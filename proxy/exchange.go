@@ -195,6 +195,7 @@ func (x *exchange) prepare(rawPath string) *fault {
 	if len(values) > 0 {
 		x.pick.Cookie, x.pick.Others = values[0], values[1:]
 	}
+	x.pick.App = x.s.bears(st, stdFields(x.r.Header), x.target)
 	if st.asksTicket() {
 		x.pick.Ticket = []byte(cookieValue(x.r.Header["Cookie"], st.place))
 	}

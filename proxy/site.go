@@ -23,6 +23,8 @@ type site struct {
 	place    string // name of the cookie that keeps a place in the waiting room
 	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
 
+	profile profile // where the application's own token is; no places: nowhere
+
 	body     int64 // bytes of the largest request body
 	rate     rateSpec
 	hash     string // what Request.Hash is made of: "source", "header", "uri" or ""
@@ -130,6 +132,12 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		st.rate.burst = max(int(st.rate.perSecond), min(n, 10))
 	}
 	var err error
+	if st.profile, err = parseProfile(set.Session.Profile); err != nil {
+		return nil, fmt.Errorf("compile site %q: %w", name, err)
+	}
+	if !st.sticky {
+		st.profile = profile{}
+	}
 	if st.check, err = compileCheck(set.Health); err != nil {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
 	}

@@ -185,8 +185,8 @@ func (s *Settings) validateSession(m *mistakes) {
 	m.within("session.idle", n.Idle, time.Second, 365*24*time.Hour)
 	m.within("session.life", n.Life, time.Second, 365*24*time.Hour)
 	m.between("session.max", n.Max, 0, 10_000_000)
-	if n.Profile != "" && (!token(n.Profile) || len(n.Profile) > maxName) {
-		m.add("session.profile = %q is not a profile's name", n.Profile)
+	if err := CheckProfile(n.Profile); err != nil {
+		m.add("session.profile: %w", err)
 	}
 }
 

@@ -1,0 +1,77 @@
+package balancer
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+)
+
+// An application's own session token is a second name for a visitor's place: an
+// alias in the table of sessions, which leads there when the sticky cookie is lost or
+// was never kept. Aliases are not counted.
+
+// appKey is what application tokens are hashed with: of the cluster, so that every
+// proxy and every later process finds what a saved table says. After a change of keys
+// tokens are learned anew with the next requests that bear them.
+func appKey(keys []Key) uint64 {
+	h := hmac.New(sha256.New, keys[0].Secret)
+	h.Write([]byte("portico application token 1"))
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
+
+// HashApp hashes an application's own session token for Request.App, Pool.Learn and
+// Pool.Bear. It is never 0.
+func (b *Balancer) HashApp(token []byte) uint64 { return mix(Hash(token)^b.appKey.Load()) | 1 }
+
+// Learn notes that the application has given the visitor of a choice a session of
+// its own, named by a hash of its token: a later request that bears the token and
+// no sticky cookie is led to the same upstream. Zero is ignored.
+func (p *Pool) Learn(c *Choice, app uint64, now int64) {
+	if app == 0 || c.Upstream == nil {
+		return
+	}
+	p.b.sessions.move(use{id: p.alias(app), up: c.Upstream, start: now / 1000, issued: now / 1000, marks: markAlias}, now)
+}
+
+// Bear is Learn for a token that the request brought. It keeps an alias alive, but
+// does not take one from another upstream: only the application may do that, or the
+// loss of that upstream.
+func (p *Pool) Bear(c *Choice, app uint64, now int64) {
+	if app == 0 || c.Upstream == nil {
+		return
+	}
+	f := p.b.sessions.lookup(p.alias(app))
+	if f.known && f.up != c.Upstream && !c.byApp {
+		return
+	}
+	p.Learn(c, app, now)
+}
+
+// Decline says that the application has opened no session for a new visitor: no
+// cookie is issued, and nothing is counted.
+func (p *Pool) Decline(c *Choice) {
+	if !c.New && !c.joined {
+		return
+	}
+	c.Issue = false
+	p.b.sessions.cancel(c.Session)
+}
+
+// alias is the id of an application's token in the table.
+func (p *Pool) alias(app uint64) uint64 { return mix(app^p.hash) | 1 }
+
+// byToken is the session of a visitor who is known by the application's token alone.
+// Its id follows from the token, so that a client without cookies is one session.
+func (p *Pool) byToken(r *Request, c *Choice) (k Cookie, home *Upstream, ok bool) {
+	alias := p.alias(r.App)
+	f := p.b.sessions.lookup(alias)
+	if !f.known || f.up == nil || f.up.pool != p {
+		return k, nil, false
+	}
+	k = Cookie{Token: f.up.Token(), Bare: true, Session: mix(alias) | 1, Start: r.Now / 1000, Issued: r.Now / 1000}
+	if s := p.b.sessions.lookup(k.Session); s.known {
+		k.Start = s.start
+	}
+	c.byApp = true
+	return k, f.up, true
+}
