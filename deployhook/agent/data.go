@@ -78,7 +78,7 @@ func (a *Agent) seedData(ctx context.Context, d siteDirs, acc account, names []s
 		if err := a.ownDirs(d.data(), filepath.Dir(dir), acc); err != nil {
 			return fmt.Errorf("data folder %s: %w", name, err)
 		}
-		err := a.store.Assemble(ctx, seeds[name], dir, func(root *os.Root) error { return a.giveAway(root, acc) })
+		err := a.store.Assemble(ctx, seeds[name], dir, objects.Assembly{Finish: func(root *os.Root) error { return a.giveAway(root, acc) }})
 		if err != nil {
 			return fmt.Errorf("data folder %s: %w", name, err)
 		}

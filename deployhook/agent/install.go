@@ -121,7 +121,11 @@ func (u *unit) assemble(rel release) error {
 		return nil
 	}
 	u.step(catalog.StepInstalling, "")
-	return u.a.store.Assemble(u.ctx, rest, rel.dir, func(root *os.Root) error { return linkData(root, rel.data) })
+	settings := u.wanted().Settings
+	return u.a.store.Assemble(u.ctx, rest, rel.dir, objects.Assembly{
+		Link:   settings.Kind == catalog.KindStatic && len(settings.Deploy.Before) == 0,
+		Finish: func(root *os.Root) error { return linkData(root, rel.data) },
+	})
 }
 
 // prepareSite makes the folders of a site. With accounts of their own, a site's

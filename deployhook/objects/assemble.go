@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // TempSuffix ends the name of a release folder that is not whole yet. What
@@ -24,30 +25,41 @@ const TempSuffix = ".tmp"
 // the limit, not the processor.
 const assembleParallel = 4
 
+// Assembly says how a release is put together.
+type Assembly struct {
+	// Link makes files hard links to the objects where the file system can: no
+	// process but the agent's own may be able to open them. It spares the disk
+	// the copy, which for thousands of small files is most of a deploy.
+	Link bool
+
+	// Finish, if not nil, may add to the new folder before it becomes visible
+	// (links to data folders).
+	Finish func(*os.Root) error
+}
+
 // Assemble makes the folder dir hold the files of t and nothing else. It builds
 // beside dir and renames at the end, so dir is whole or not there; a dir that is
-// there already is left as it is. finish, if not nil, may add to the new folder
-// before it becomes visible (links to data folders).
+// there already is left as it is.
 //
-// Files are copies, never hard links to objects: a site's process may run as an
-// account that can write here, and a write through a link would change the
-// object under every other release that shares it. Copying also reads every
-// byte, so each file is compared with its digest: what is assembled is what was
-// deployed. Files are read-only (0444, or 0555 when executable), folders 0755.
-// An object that does not match is removed and reported as ErrCorrupt, a
-// missing one as ErrNotFound: fetch and call again.
-func (s *Store) Assemble(ctx context.Context, t Tree, dir string, finish func(*os.Root) error) error {
+// Files are copies, not hard links to objects, unless o says that nobody else
+// opens them: a site's process may run as an account that can write here, and a
+// write through a link would change the object under every other release that
+// shares it. Either way every byte is read and each file compared with its
+// digest: what is assembled is what was deployed. Copies are read-only (0444, or
+// 0555 when executable), folders 0755. An object that does not match is removed
+// and reported as ErrCorrupt, a missing one as ErrNotFound: fetch and call again.
+func (s *Store) Assemble(ctx context.Context, t Tree, dir string, o Assembly) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return nil
 	}
-	if err := s.assemble(ctx, t, dir, finish); err != nil {
+	if err := s.assemble(ctx, t, dir, o); err != nil {
 		_ = os.RemoveAll(dir + TempSuffix)
 		return fmt.Errorf("assemble %s: %w", dir, disk(err))
 	}
 	return nil
 }
 
-func (s *Store) assemble(ctx context.Context, t Tree, dir string, finish func(*os.Root) error) error {
+func (s *Store) assemble(ctx context.Context, t Tree, dir string, o Assembly) error {
 	tmp := dir + TempSuffix
 	if err := os.RemoveAll(tmp); err != nil {
 		return err
@@ -64,13 +76,17 @@ func (s *Store) assemble(ctx context.Context, t Tree, dir string, finish func(*o
 	if err != nil {
 		return err
 	}
-	if err := s.copyFiles(ctx, root, t.Files); err != nil {
+	copied, err := s.placeFiles(ctx, root, tmp, t.Files, o.Link)
+	if err != nil {
 		return err
 	}
-	if finish != nil {
-		if err := finish(root); err != nil {
+	if o.Finish != nil {
+		if err := o.Finish(root); err != nil {
 			return err
 		}
+	}
+	if !copied {
+		t.Files = nil // every file is an object, and those are on the disk already
 	}
 	if err := flushRelease(tmp, t, dirs); err != nil {
 		return err
@@ -109,15 +125,22 @@ func makeFolders(root *os.Root, t Tree) ([]string, error) {
 	return dirs, nil
 }
 
-func (s *Store) copyFiles(ctx context.Context, root *os.Root, files []File) error {
+// placeFiles puts every file at its place, as a link or as a copy, and reports
+// whether any is a copy.
+func (s *Store) placeFiles(ctx context.Context, root *os.Root, tmp string, files []File, link bool) (copied bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan File)
+	var anyCopied atomic.Bool
 	var wg sync.WaitGroup
 	for range min(assembleParallel, len(files)) {
 		wg.Go(func() {
 			buf := make([]byte, 64<<10)
 			for f := range next {
+				if link && s.linkFile(ctx, tmp, f, buf) == nil {
+					continue
+				}
+				anyCopied.Store(true)
 				if err := s.copyFile(ctx, root, f, buf); err != nil {
 					cancel(err)
 				}
@@ -134,7 +157,26 @@ feed:
 	}
 	close(next)
 	wg.Wait()
-	return context.Cause(ctx)
+	return anyCopied.Load(), context.Cause(ctx)
+}
+
+// linkFile makes an object's file appear at its place as well, after a look at
+// its bytes. Any failure leaves nothing there, for copyFile to do it or to say why not.
+func (s *Store) linkFile(ctx context.Context, tmp string, f File, buf []byte) error {
+	src, err := s.Open(f.Digest)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	h := sha256.New()
+	n, err := copyBuffer(ctx, h, src, buf)
+	if err != nil {
+		return err
+	}
+	if n != f.Size || hex.EncodeToString(h.Sum(nil)) != f.Digest {
+		return ErrCorrupt
+	}
+	return os.Link(s.Path(f.Digest), filepath.Join(tmp, filepath.FromSlash(f.Path)))
 }
 
 // copyFile copies one object to its place and verifies it on the way.

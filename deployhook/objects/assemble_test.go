@@ -21,13 +21,13 @@ func TestAssemble(t *testing.T) {
 		t.Fatal(err)
 	}
 	finished := false
-	err := s.Assemble(t.Context(), tree, dir, func(root *os.Root) error {
+	err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Finish: func(root *os.Root) error {
 		finished = true
 		if _, err := os.Lstat(dir); err == nil {
 			t.Error("the release can be seen before it is whole")
 		}
 		return root.Mkdir("uploads", 0o755)
-	})
+	}})
 	if err != nil || !finished {
 		t.Fatal(err, finished)
 	}
@@ -59,7 +59,7 @@ func TestAssemble(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "uploads")); err != nil {
 		t.Error(err)
 	}
-	if err := s.Assemble(t.Context(), tree, dir, func(*os.Root) error { t.Error("a release that is there was made again"); return nil }); err != nil {
+	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Finish: func(*os.Root) error { t.Error("a release that is there was made again"); return nil }}); err != nil {
 		t.Error(err)
 	}
 
@@ -89,30 +89,30 @@ func TestAssembleRefuses(t *testing.T) {
 	}
 	tree := release(t, s, 50, "")
 	damage(t, s, tree.Files[20].Digest)
-	if err := s.Assemble(t.Context(), tree, dir, nil); !errors.Is(err, objects.ErrCorrupt) {
+	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrCorrupt) {
 		t.Errorf("a damaged object gave %v", err)
 	}
 	gone("damaged")
-	if err := s.Assemble(t.Context(), tree, dir, nil); !errors.Is(err, objects.ErrNotFound) {
+	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrNotFound) {
 		t.Errorf("after that, %v; want not found, so that it is fetched again", err)
 	}
 	gone("missing")
 	good := release(t, s, 50, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Assemble(ctx, good, dir, nil); !errors.Is(err, context.Canceled) {
+	if err := s.Assemble(ctx, good, dir, objects.Assembly{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled assembly gave %v", err)
 	}
 	gone("cancelled")
 	mine := errors.New("mine")
-	if err := s.Assemble(t.Context(), good, dir, func(*os.Root) error { return mine }); !errors.Is(err, mine) {
+	if err := s.Assemble(t.Context(), good, dir, objects.Assembly{Finish: func(*os.Root) error { return mine }}); !errors.Is(err, mine) {
 		t.Errorf("the error of finish became %v", err)
 	}
 	gone("finish")
 	// A tree that nobody checked cannot leave its folder.
 	digest := put(t, s, "x")
 	for _, path := range []string{"../evil", "a/../../evil", "/evil"} {
-		if err := s.Assemble(t.Context(), objects.Tree{Files: []objects.File{{Path: path, Size: 1, Digest: digest}}}, dir, nil); err == nil {
+		if err := s.Assemble(t.Context(), objects.Tree{Files: []objects.File{{Path: path, Size: 1, Digest: digest}}}, dir, objects.Assembly{}); err == nil {
 			t.Errorf("%q was assembled", path)
 		}
 	}
@@ -121,10 +121,38 @@ func TestAssembleRefuses(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir+objects.TempSuffix, "half"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Assemble(t.Context(), good, dir, nil); err != nil {
+	if err := s.Assemble(t.Context(), good, dir, objects.Assembly{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "half")); err == nil {
 		t.Error("the remains of a killed process are in the release")
+	}
+}
+
+// A release that only the agent opens shares its files with the store, and is
+// looked at no less closely.
+func TestAssembleLinks(t *testing.T) {
+	s := open(t)
+	tree := release(t, s, 20, "")
+	dir := filepath.Join(t.TempDir(), "release")
+	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Link: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tree.Files {
+		placed, err := os.Stat(filepath.Join(dir, filepath.FromSlash(f.Path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		object, err := os.Stat(s.Path(f.Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !os.SameFile(placed, object) {
+			t.Errorf("%s is a copy", f.Path)
+		}
+	}
+	damage(t, s, tree.Files[7].Digest)
+	if err := s.Assemble(t.Context(), tree, dir+"2", objects.Assembly{Link: true}); !errors.Is(err, objects.ErrCorrupt) {
+		t.Errorf("a damaged object became part of a release: %v", err)
 	}
 }
