@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -81,6 +82,7 @@ func (f *flight) reset(s *Server, front *frontend) {
 // Route implements http1.Handler.
 func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 	f := flightOf(d)
+	defer f.recovered(e, r, d)
 	if d.Parked > 0 && f.s != nil {
 		if flt := f.resume(r, d); flt != nil {
 			f.refuse(flt, r, d)
@@ -91,6 +93,22 @@ func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 	if flt := f.route(e, r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}
+}
+
+// recovered turns a panic into the loss of this one request: the loop that it
+// happened in serves thousands of others.
+func (f *flight) recovered(e *engine, r *http1.Request, d *http1.Decision) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e.s.panics.Add(1)
+	e.s.log.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
+	if d == nil || f.s == nil {
+		return
+	}
+	f.rec.Error = "panic"
+	f.refuse(faultInternal, r, d)
 }
 
 // route does what exchange.serve does for net/http.
@@ -332,6 +350,7 @@ func (f *flight) send(d *http1.Decision) {
 // Answered implements http1.Handler.
 func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision) {
 	f := flightOf(d)
+	defer f.recovered(e, r, nil)
 	b := f.back[:0]
 	if a.Status == http.StatusSwitchingProtocols {
 		f.tunnel = true
@@ -397,6 +416,7 @@ func (f *flight) remount(b []byte, a *http1.Response) []byte {
 // Failed implements http1.Handler.
 func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why http1.Why) {
 	f := flightOf(d)
+	defer f.recovered(e, r, d)
 	if f.s == nil || why.Cause == http1.CauseRequest && f.site == nil {
 		f.reset(e.s, e.fronts[p.Listener]) // refused before it was routed
 	}
@@ -519,6 +539,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 // Finished implements http1.Handler.
 func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, rec *http1.Record) {
 	f := flightOf(d)
+	defer f.recovered(e, r, nil)
 	if f.s == nil {
 		return
 	}

@@ -178,6 +178,9 @@ func (st *siteState) unregister() { st.once.Do(st.set.UnregisterAllMetrics) }
 
 // WriteMetrics writes the series of all sites in Prometheus text form.
 func (s *Server) WriteMetrics(w io.Writer) {
+	if s.engine != nil {
+		s.engine.writeMetrics(w)
+	}
 	t := s.table.Load()
 	for _, name := range t.names {
 		t.sites[name].set.WritePrometheus(w)

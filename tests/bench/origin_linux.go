@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -51,6 +52,7 @@ func runOrigin(args []string) error {
 	if err := syscall.EpollCtl(o.ep, syscall.EPOLL_CTL_ADD, lfd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(lfd)}); err != nil {
 		return err
 	}
+	defer func() { runtime.KeepAlive(f) }() // its finalizer would close the socket
 	fmt.Println("ready")
 	var evs [256]syscall.EpollEvent
 	for {
