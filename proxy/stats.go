@@ -176,7 +176,8 @@ func newSiteState(name string, pool *balancer.Pool) *siteState {
 // unregister takes the site's series away; they die with the site.
 func (st *siteState) unregister() { st.once.Do(st.set.UnregisterAllMetrics) }
 
-// WriteMetrics writes the series of all sites in Prometheus text form.
+// WriteMetrics writes the series of the engine and of all sites in Prometheus
+// text form.
 func (s *Server) WriteMetrics(w io.Writer) {
 	if s.engine != nil {
 		s.engine.writeMetrics(w)
