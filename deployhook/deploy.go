@@ -67,6 +67,9 @@ func (d *Deployer) walk() bool {
 			d.update("clear candidate", func(tx *catalog.Tx) error { return clearOrphan(tx, name) })
 		}
 	}
+	if d.watchDrains(v, time.Now()) {
+		busy = true
+	}
 	known := func(member string) bool { return v.Members[member] != nil }
 	d.live.forget(known)
 	d.presence.forget(known)

@@ -37,6 +37,13 @@ type Options struct {
 	// ever held.
 	Load func(instanceID string) (sessions, inflight int, known bool)
 
+	// Loss returns what some instances hold here, in more detail than Load. Nil:
+	// Load is all that is known. MoveQuiet marks those of their sessions that
+	// were not used for so long, to be placed elsewhere with their next request, and returns how
+	// many are newly marked. Nil: none is.
+	Loss      func(instances []*catalog.Instance) Loss
+	MoveQuiet func(instances []*catalog.Instance, quiet time.Duration) int
+
 	// InRotation reports whether this proxy's own checks of an instance pass, so
 	// that visitors can be sent there. Nil: the agents' word is enough.
 	InRotation func(instanceID string) bool
@@ -62,6 +69,7 @@ type Deployer struct {
 	spool   string
 	started time.Time
 
+	drains   map[string]*watched // of the controller's goroutine
 	presence *presence
 	live     *live
 	history  *history
@@ -98,6 +106,7 @@ func New(o Options) (*Deployer, error) {
 	}
 	d := &Deployer{
 		o: o, logger: o.Logger, spool: spool, started: time.Now(),
+		drains:   make(map[string]*watched),
 		presence: newPresence(time.Now()),
 		live:     newLive(),
 		history:  newHistory(),

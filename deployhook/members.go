@@ -280,6 +280,9 @@ func differs(v *catalog.View, m catalog.Member, r catalog.Report) bool {
 		named++
 		in.Started = in.Started.UTC()
 		was := v.Instances[in.ID]
+		if was != nil {
+			in.Admin, in.Drain = was.Admin, was.Drain // not the agent's to say
+		}
 		if was == nil || !sameJSON(was, in.Instance) {
 			return true
 		}

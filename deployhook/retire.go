@@ -2,6 +2,7 @@ package deployhook
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -29,7 +30,9 @@ func (d *Deployer) retire(name string) {
 	if site == nil || !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return d.retired(d.o.Catalog.View(), site, r, now) }) {
 		return
 	}
+	var gone []Drain
 	d.update("retire", func(tx *catalog.Tx) error {
+		gone = nil
 		site, err := tx.Site(name)
 		if errors.Is(err, catalog.ErrNotFound) {
 			return nil
@@ -40,9 +43,22 @@ func (d *Deployer) retire(name string) {
 		site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r catalog.Retiring) bool {
 			return d.retired(tx.View(), &site, r, now)
 		})
+		for _, x := range drains(tx.View()) {
+			if x.Kind == DrainRelease && x.Site == name && !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == x.Release }) {
+				x.Loss = d.loss(x.held)
+				gone = append(gone, x)
+			}
+		}
 		site.Updated = now
 		return tx.PutSite(site)
 	})
+	for _, x := range gone {
+		outcome := fmt.Sprintf("empty after %s", now.Sub(x.Since).Round(time.Second))
+		if n := x.Sessions; n > 0 {
+			outcome = fmt.Sprintf("at its deadline, with %d sessions left: they lose their instance", n)
+		}
+		d.tell("drain ended", x.Object, outcome, now)
+	}
 }
 
 // retired reports whether a former release has done its duty.

@@ -264,6 +264,12 @@ func (s *Server) poolLocked(w *wanted, now int64) error {
 	return nil
 }
 
+// keeps reports whether a site still has a use for a release.
+func keeps(rec *catalog.Site, digest string) bool {
+	return digest == rec.Release || digest == rec.Candidate ||
+		slices.ContainsFunc(rec.Retiring, func(r catalog.Retiring) bool { return r.Release == digest })
+}
+
 // observeLocked tells the balancer what operators and agents say.
 func (s *Server) observeLocked(w *wanted, now int64) {
 	pool := s.bal.Pool(w.site.name)
@@ -279,6 +285,20 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 		case catalog.AdminMaint:
 			admin, why = balancer.AdminMaint, "member "+m.Name+" is in maintenance"
 		case catalog.AdminReady:
+		}
+		if in := s.view.Instances[spec.ID]; in != nil && admin != balancer.AdminMaint {
+			switch in.Admin {
+			case catalog.AdminDrain:
+				admin, why = balancer.AdminDrain, "the instance drains"
+			case catalog.AdminMaint:
+				admin, why = balancer.AdminMaint, "the instance is in maintenance"
+			case catalog.AdminReady:
+			}
+		}
+		if rec := w.site.source; rec != nil && !keeps(rec, spec.Release) {
+			// Its agent stops it as soon as nothing is under way here any more.
+			admin, why = balancer.AdminMaint, "its release is over"
+			u.SetEnd(balancer.CauseDeadline)
 		}
 		if u.Admin() != admin {
 			u.SetAdmin(admin, why, now)

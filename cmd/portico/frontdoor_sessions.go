@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"portico/balancer"
+	"portico/deployhook"
+	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
@@ -76,4 +79,62 @@ func longestIdle(v *catalog.View) time.Duration {
 		}
 	}
 	return longest
+}
+
+// upstreams are the balancer's of some instances.
+func (f *frontDoor) upstreams(instances []*catalog.Instance) []*balancer.Upstream {
+	var ups []*balancer.Upstream
+	for _, in := range instances {
+		if p := f.web.Balancer().Pool(in.Site); p != nil {
+			if u := p.Upstream(in.ID); u != nil {
+				ups = append(ups, u)
+			}
+		}
+	}
+	return ups
+}
+
+// loss is what instances hold at this proxy.
+func (f *frontDoor) loss(instances []*catalog.Instance) deployhook.Loss {
+	l := f.web.Balancer().Forecast(f.upstreams(instances), time.Now().UnixMilli())
+	out := deployhook.Loss{
+		Sessions: l.Sessions, Recent: l.Recent, InFlight: l.InFlight,
+		Oldest: units.Duration(l.Oldest), Idlest: units.Duration(l.Idlest), Recounting: l.Recounting,
+	}
+	if l.Ends > 0 {
+		out.Ends = time.UnixMilli(l.Ends).UTC()
+	}
+	return out
+}
+
+// maxMoves bounds how many sessions one look marks to move.
+const maxMoves = 1000
+
+// moveQuiet marks the sessions of instances that were not used for so long, to be
+// placed elsewhere with their next request.
+func (f *frontDoor) moveQuiet(instances []*catalog.Instance, quiet time.Duration) (moved int) {
+	latest := time.Now().Add(-quiet).Unix()
+	sessions := f.web.Balancer().Sessions()
+	sites := map[string]map[*balancer.Upstream]bool{}
+	for _, u := range f.upstreams(instances) {
+		for _, in := range instances {
+			if in.ID == u.ID() {
+				if sites[in.Site] == nil {
+					sites[in.Site] = map[*balancer.Upstream]bool{}
+				}
+				sites[in.Site][u] = true
+			}
+		}
+	}
+	for site, ups := range sites {
+		list, _ := sessions.List(f.web.Balancer().Pool(site), maxMoves, func(in *balancer.SessionInfo) bool {
+			return ups[in.Upstream] && in.Last <= latest && !in.Moving && !in.Ended
+		})
+		for _, in := range list {
+			if sessions.Move(in.ID) {
+				moved++
+			}
+		}
+	}
+	return moved
 }

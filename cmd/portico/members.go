@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,25 +138,20 @@ func newRevoke(s *shared) *cobra.Command {
 	return memberVerb(s, verb{name: admin.VerbRevoke, short: "Cut a machine off for good and replace the gossip key", done: "%s is revoked", reason: true, cuts: true})
 }
 
-func newDrain(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbDrain, short: "Send a server no new sessions; it keeps those that it has", done: "%s drains", forecast: true, wait: true})
-}
-
 func newReady(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbReady, short: "Let a server take sessions again", done: "%s is ready"})
+	return memberVerb(s, verb{name: admin.VerbReady, short: "Let a server take sessions again", done: "%s is ready", instance: true})
 }
 
 func newMaint(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true})
+	return memberVerb(s, verb{name: admin.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true, instance: true})
 }
 
 // verb describes one of the commands that change a member.
 type verb struct {
 	name, short, done string
 	reason            bool // takes --reason
-	forecast          bool // has --dry-run
+	instance          bool // also for one instance, named SITE/INSTANCE
 	cuts              bool // cuts sessions: has --dry-run and asks, unless --yes
-	wait              bool // has --wait
 }
 
 func memberVerb(s *shared, v verb) *cobra.Command {
@@ -163,26 +159,25 @@ func memberVerb(s *shared, v verb) *cobra.Command {
 		Use: v.name + " MEMBER", Short: v.short, Args: cobra.ExactArgs(1),
 		ValidArgsFunction: completeWith(s, memberNames),
 	}
+	if v.instance {
+		cmd.Use = v.name + " MEMBER | SITE/INSTANCE"
+	}
 	var reason string
 	var dryRun, yes bool
-	var wait time.Duration
 	if v.reason {
 		cmd.Flags().StringVar(&reason, "reason", "", "told to the machine and kept in the list")
 	}
-	if v.forecast || v.cuts {
+	if v.cuts {
 		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what it would cut, and do nothing")
 	}
 	if v.cuts {
 		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	}
-	if v.wait {
-		cmd.Flags().DurationVar(&wait, "wait", 0, "wait until no session is left, at most this long")
-	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		name := args[0]
 		if dryRun || (v.cuts && !yes) {
-			f, err := c.ForecastAct(cmd.Context(), name, v.name)
+			f, err := forecastVerb(cmd, c, name, v.name)
 			if err != nil {
 				return err
 			}
@@ -197,53 +192,34 @@ func memberVerb(s *shared, v verb) *cobra.Command {
 				return err
 			}
 		}
+		if site, instance, ok := strings.Cut(name, "/"); ok && v.instance {
+			if err := c.ActInstance(cmd.Context(), site, instance, v.name); err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"instance": name, "admin": v.name})
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
+			return nil
+		}
 		m, err := c.Act(cmd.Context(), name, v.name, reason)
 		if err != nil {
 			return err
 		}
-		if *asJSON && wait == 0 {
+		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), m)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
-		if wait > 0 {
-			return waitEmpty(cmd, c, name, wait)
-		}
 		return nil
 	})
 	return cmd
 }
 
-// waitEmpty prints how many sessions a draining member still holds, until it holds none.
-func waitEmpty(cmd *cobra.Command, c *admin.Client, name string, limit time.Duration) error {
-	line := newStatusLine(cmd.OutOrStdout())
-	defer line.done()
-	deadline := time.Now().Add(limit)
-	for {
-		counts, err := c.Sessions(cmd.Context(), "")
-		if err != nil {
-			return err
-		}
-		var left, recent int64
-		for _, n := range counts {
-			if n.Member == name {
-				left += n.Sessions
-				recent += n.Recent
-			}
-		}
-		if left == 0 {
-			line.set("%s holds no session any more", name)
-			return nil
-		}
-		line.set("%s: %d sessions left, %d of them used in the last 5 minutes", name, left, recent)
-		if time.Now().After(deadline) {
-			return &timeoutError{fmt.Sprintf("%s still holds %d sessions after %v: it goes on draining", name, left, limit)}
-		}
-		select {
-		case <-time.After(time.Second):
-		case <-cmd.Context().Done():
-			return cmd.Context().Err()
-		}
+func forecastVerb(cmd *cobra.Command, c *admin.Client, name, verb string) (admin.Forecast, error) {
+	if site, instance, ok := strings.Cut(name, "/"); ok {
+		return c.ForecastInstance(cmd.Context(), site, instance, verb)
 	}
+	return c.ForecastAct(cmd.Context(), name, verb)
 }
 
 // timeoutError is a wait that ended too early.

@@ -16,6 +16,7 @@ type DeployRequest struct {
 	ID       string   // from NewID
 	Release  Release  // new, or as it is stored; its site is created if need be
 	Rollback bool     // the release was current before
+	NoPin    bool     // sessions of the release before are cut once this one is in rotation
 	Members  []string // application servers that take part, each waiting; nil: all that are accepted
 	By       string
 	Now      time.Time
@@ -44,7 +45,7 @@ func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
 	}
 	site.Candidate, site.Deploy, site.Updated = r.Release.Digest, r.ID, r.Now.UTC()
 	d := Deploy{
-		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback,
+		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback, NoPin: r.NoPin,
 		State: DeployRunning, Members: map[string]MemberProgress{}, By: r.By, Created: r.Now.UTC(),
 	}
 	for _, m := range r.participants(tx) {
@@ -121,7 +122,11 @@ func PromoteDeploy(tx *Tx, id string, now time.Time) (Deploy, error) {
 	now = now.UTC()
 	site.Retiring = slices.DeleteFunc(site.Retiring, func(r Retiring) bool { return r.Release == d.Release })
 	if site.Release != "" && site.Release != d.Release {
-		site.Retiring = append(site.Retiring, Retiring{Release: site.Release, Since: now, Deadline: now.Add(settings.Deploy.Pin.Std())})
+		pin := settings.Deploy.Pin.Std()
+		if d.NoPin {
+			pin = 0
+		}
+		site.Retiring = append(site.Retiring, Retiring{Release: site.Release, Since: now, Deadline: now.Add(pin)})
 	}
 	site.Release, site.Candidate, site.Deploy = d.Release, "", ""
 	site.Manifest, site.Updated = release.Manifest, now

@@ -124,7 +124,7 @@ func SetMemberAdmin(tx *Tx, name string, state AdminState) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
-	m.Admin = state
+	m.Admin, m.Drain = state, nil
 	return m, tx.PutMember(m)
 }
 

@@ -56,7 +56,11 @@ func applyInstance(tx *Tx, member string, in Instance) error {
 	default:
 		return fmt.Errorf("%w: instance %s has state %.40q", ErrInvalid, in.ID, in.State)
 	}
-	if old := tx.view.Instances[in.ID]; old != nil && old.Member != member {
+	old := tx.view.Instances[in.ID]
+	if in.Admin, in.Drain = "", nil; old != nil {
+		in.Admin, in.Drain = old.Admin, old.Drain
+	}
+	if old != nil && old.Member != member {
 		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", ErrConflict, in.ID, old.Member, member)
 	}
 	in.Member = member

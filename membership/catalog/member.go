@@ -55,6 +55,8 @@ type Member struct {
 	Decided     time.Time         `json:"decided,omitzero"`
 	By          string            `json:"by,omitempty"`
 
+	Drain *DrainOrder `json:"drain,omitempty"` // while Admin is drain: how; nil: sessions stay until they end
+
 	// Rival is the fingerprint of another key that knocked with this name and
 	// was turned away, RivalAt when it last did. Operators are shown both.
 	Rival   string    `json:"rival,omitempty"`
@@ -96,6 +98,11 @@ type Instance struct {
 	State   InstanceState `json:"state"`
 	Detail  string        `json:"detail,omitempty"`
 	Started time.Time     `json:"started"`
+
+	// Admin is what operators want of this instance alone, empty or ready where
+	// they want nothing, and Drain how. An agent's report cannot change them.
+	Admin AdminState  `json:"admin,omitempty"`
+	Drain *DrainOrder `json:"drain,omitempty"`
 
 	// Unpinned reports that the instance keeps no sessions of its own (a
 	// static site), so that any other instance of the same release can

@@ -49,6 +49,10 @@ type Retiring struct {
 	Release  string    `json:"release"`
 	Since    time.Time `json:"since"`
 	Deadline time.Time `json:"deadline"`
+
+	// Move is after how long without a request a session is moved to the
+	// present release with its next one; 0: it stays.
+	Move units.Duration `json:"move,omitempty"`
 }
 
 // Settings are what a site's portico.toml may say and operators may override.
@@ -167,6 +171,7 @@ type Deploy struct {
 	Release  string                    `json:"release"`
 	Previous string                    `json:"previous,omitempty"`
 	Rollback bool                      `json:"rollback,omitempty"`
+	NoPin    bool                      `json:"no_pin,omitempty"` // sessions of the release before are cut once this one is in rotation
 	State    DeployState               `json:"state"`
 	Error    string                    `json:"error,omitempty"`
 	Hint     string                    `json:"hint,omitempty"`

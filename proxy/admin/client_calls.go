@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -217,6 +218,44 @@ func (c *Client) Act(ctx context.Context, member, verb, reason string) (MemberIn
 func (c *Client) ForecastAct(ctx context.Context, member, verb string) (Forecast, error) {
 	var out Forecast
 	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/"+segment(verb), dryRun(), MemberRequest{}, &out)
+}
+
+// Drains returns what is being emptied of its sessions.
+func (c *Client) Drains(ctx context.Context) ([]deployhook.Drain, error) {
+	var out []deployhook.Drain
+	return out, c.call(ctx, "GET", "/v1/drains", nil, nil, &out)
+}
+
+// Drain begins to empty a target of its sessions, or changes how that is done.
+func (c *Client) Drain(ctx context.Context, t deployhook.Target, r DrainRequest) error {
+	return c.call(ctx, "POST", drainPath(t, VerbDrain), nil, r, nil)
+}
+
+// ForecastDrain says what Drain would cut, or leave in peace.
+func (c *Client) ForecastDrain(ctx context.Context, t deployhook.Target, r DrainRequest) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", drainPath(t, VerbDrain), dryRun(), r, &out)
+}
+
+// ActInstance does one of drain, ready and maint to one instance.
+func (c *Client) ActInstance(ctx context.Context, site, instance, verb string) error {
+	return c.call(ctx, "POST", drainPath(deployhook.Target{Site: site, Instance: instance}, verb), nil, DrainRequest{}, nil)
+}
+
+// ForecastInstance says what ActInstance would cut.
+func (c *Client) ForecastInstance(ctx context.Context, site, instance, verb string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", drainPath(deployhook.Target{Site: site, Instance: instance}, verb), dryRun(), DrainRequest{}, &out)
+}
+
+func drainPath(t deployhook.Target, verb string) string {
+	switch {
+	case t.Member != "":
+		return "/v1/members/" + segment(t.Member) + "/" + segment(verb)
+	case t.Instance != "":
+		return "/v1/sites/" + segment(t.Site) + "/instances/" + segment(t.Instance) + "/" + segment(verb)
+	}
+	return "/v1/sites/" + segment(t.Site) + "/releases/" + segment(t.Release) + "/" + segment(verb)
 }
 
 // Invite makes a one-time code that accepts one machine.

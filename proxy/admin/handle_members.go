@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"portico/balancer"
+	"portico/deployhook"
 	"portico/membership/catalog"
 )
 
@@ -79,7 +80,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		return c.json(http.StatusOK, s.forecastMember(verb, name, pools))
 	}
 	c.detail = in.Reason
-	if err := s.actMember(c, verb, name, in.Reason); err != nil {
+	if err := s.actMember(c, verb, name, in); err != nil {
 		return err
 	}
 	view := s.o.Catalog.View()
@@ -92,7 +93,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 }
 
 // actMember does a verb; API and page both come here.
-func (s *Server) actMember(c *call, verb, name, reason string) error {
+func (s *Server) actMember(c *call, verb, name string, in MemberRequest) error {
 	ctx, by := c.r.Context(), c.who.account
 	if s.o.Admission == nil && (verb == VerbAccept || verb == VerbRefuse || verb == VerbRevoke) {
 		return notOffered("admission")
@@ -101,11 +102,11 @@ func (s *Server) actMember(c *call, verb, name, reason string) error {
 	case VerbAccept:
 		return s.o.Admission.Accept(ctx, name, by)
 	case VerbRefuse:
-		return s.o.Admission.Refuse(ctx, name, reason, by)
+		return s.o.Admission.Refuse(ctx, name, in.Reason, by)
 	case VerbRevoke:
-		return s.o.Admission.Revoke(ctx, name, reason, by)
+		return s.o.Admission.Revoke(ctx, name, in.Reason, by)
 	case VerbDrain:
-		return s.setAdmin(c, name, catalog.AdminDrain)
+		return s.drain(c, deployhook.Target{Member: name}, in.DrainRequest)
 	case VerbReady:
 		return s.setAdmin(c, name, catalog.AdminReady)
 	case VerbMaint:

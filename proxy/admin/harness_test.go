@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/balancer"
+	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -102,7 +103,7 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"}, ScrapeToken: "scrape-me",
 		Snapshot:  func() haproxy.Snapshot { return e.snap },
 		Recent:    func(id string, _ time.Duration) int { return len(id) },
-		Admission: e.adm, Deploys: e.dep, Balancer: pools(t),
+		Admission: e.adm, Deploys: e.dep, Drains: fakeDrains{}, Balancer: pools(t),
 		TurnedAway: func() []membership.Turned {
 			return []membership.Turned{{Name: "app-1", Reason: "another key", Times: 3}}
 		},
@@ -271,6 +272,27 @@ func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Du
 func (f *fakeDeploys) Cancel(_ context.Context, site, by string) (catalog.Deploy, error) {
 	return catalog.Deploy{ID: "deploy-" + site, Site: site, State: catalog.DeployFailed, By: by}, nil
 }
+
+// fakeDrains changes members in the catalog and drains nothing else.
+type fakeDrains struct{}
+
+func (fakeDrains) Drains() []deployhook.Drain {
+	return []deployhook.Drain{{
+		Kind: deployhook.DrainMember, Object: "app-2", Member: "app-2", Instances: 1,
+		DrainOrder: catalog.DrainOrder{Since: time.Now().Add(-10 * time.Minute), By: "operator"},
+		Loss:       deployhook.Loss{Sessions: 12, Recent: 3, Ends: time.Now().Add(20 * time.Minute)},
+	}}
+}
+
+func (fakeDrains) Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error {
+	if t.Member == "" {
+		return nil
+	}
+	_, err := shared.Update(ctx, func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, t.Member, o); return err })
+	return err
+}
+
+func (fakeDrains) EndRetiring(context.Context, string, string, string) error { return nil }
 
 type fakeDeploys struct {
 	mu   sync.Mutex

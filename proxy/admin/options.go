@@ -48,6 +48,8 @@ type Options struct {
 	Admission Admission
 	Deploys   Deploys
 
+	Drains Drains
+
 	// TurnedAway are the machines whose knock this proxy refused lately.
 	TurnedAway func() []membership.Turned
 

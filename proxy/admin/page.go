@@ -232,7 +232,7 @@ func (s *Server) actPage(c *call) error {
 	if _, err := memberOf(s.o.Catalog.View(), name); err != nil {
 		return err
 	}
-	if err := s.actMember(c, verb, name, bounded(c.detail, 200)); err != nil {
+	if err := s.actMember(c, verb, name, MemberRequest{Reason: bounded(c.detail, 200)}); err != nil {
 		return err
 	}
 	http.Redirect(c.w, c.r, "/stats?"+url.Values{"st": {verb}, "m": {name}}.Encode(), http.StatusSeeOther)

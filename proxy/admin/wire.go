@@ -330,6 +330,15 @@ type RollbackRequest struct {
 // MemberRequest is the body of the member verbs; all of it is optional.
 type MemberRequest struct {
 	Reason string `json:"reason,omitempty"`
+	DrainRequest
+}
+
+// DrainRequest says how to drain; all of it is optional, and sessions stay until
+// they end without it.
+type DrainRequest struct {
+	Move     string `json:"move,omitempty"`     // "5m": sessions that were not used for so long are moved with their next request
+	Deadline string `json:"deadline,omitempty"` // "2h": what is left then loses its instance
+	Now      bool   `json:"now,omitempty"`      // of a release: its sessions lose their instance at once
 }
 
 // Readiness is the answer of GET /readyz.

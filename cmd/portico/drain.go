@@ -1,0 +1,199 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portico/deployhook"
+	"portico/proxy/admin"
+)
+
+func newDrain(s *shared) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drain MEMBER | SITE/INSTANCE | SITE@RELEASE",
+		Short: "Send no new sessions to a server, an instance or a former release; it keeps those that it has",
+		Long: `Empty an application server, one instance or a former release of its sessions.
+
+They stay until they end. With --move, those that were not used for a while are
+moved with their next request; their visitors keep what the application stored
+outside its memory. With --deadline, what is left then loses its instance; with
+--now, at once. "portico ready" takes a server or an instance back.
+
+--wait shows a live line and ends with the drain, or with exit code 4.`,
+		Example: `  portico drain server-1 --wait 8h
+  portico drain server-1 --move --quiet 10m --deadline 2h
+  portico drain shop@9f2c41d07b3e --now`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, memberNames),
+	}
+	var r admin.DrainRequest
+	move := cmd.Flags().Bool("move", false, "move quiet sessions to another instance with their next request")
+	quiet := cmd.Flags().Duration("quiet", 5*time.Minute, "with --move: a session is quiet when it was not used for so long")
+	cmd.Flags().StringVar(&r.Deadline, "deadline", "", "sessions that are left after this time lose their instance")
+	cmd.Flags().BoolVar(&r.Now, "now", false, "cut all sessions at once; says first how many, then asks")
+	wait := cmd.Flags().Duration("wait", 0, "wait until no session is left, at most this long")
+	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
+	yes := cmd.Flags().Bool("yes", false, "with --now: do not ask")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if *move {
+			r.Move = quiet.String()
+		}
+		d := drainCommand{cmd: cmd, c: c, name: args[0], target: drainTarget(args[0]), request: r, json: *asJSON}
+		if *dryRun || r.Now && !*yes {
+			f, err := d.forecast()
+			if err := printForecast(cmd, f, err, *asJSON); err != nil || *dryRun {
+				return err
+			}
+			if err := confirm(cmd, "cut the sessions of "+d.name+" now?"); err != nil {
+				return err
+			}
+		}
+		if err := d.begin(); err != nil {
+			return err
+		}
+		if *wait > 0 {
+			return d.wait(*wait)
+		}
+		return d.show()
+	})
+	return cmd
+}
+
+// drainTarget reads MEMBER, SITE/INSTANCE or SITE@RELEASE.
+func drainTarget(name string) deployhook.Target {
+	if site, instance, ok := strings.Cut(name, "/"); ok {
+		return deployhook.Target{Site: site, Instance: instance}
+	}
+	if site, release, ok := strings.Cut(name, "@"); ok {
+		return deployhook.Target{Site: site, Release: release}
+	}
+	return deployhook.Target{Member: name}
+}
+
+// drainCommand is one call of portico drain.
+type drainCommand struct {
+	cmd     *cobra.Command
+	c       *admin.Client
+	name    string
+	target  deployhook.Target
+	request admin.DrainRequest
+	json    bool
+}
+
+// atOnce reports whether the drain is none: a server or an instance whose sessions
+// are cut at once is in maintenance.
+func (d *drainCommand) atOnce() bool { return d.request.Now && d.target.Release == "" }
+
+func (d *drainCommand) forecast() (admin.Forecast, error) {
+	if d.atOnce() {
+		return forecastVerb(d.cmd, d.c, d.name, admin.VerbMaint)
+	}
+	return d.c.ForecastDrain(d.cmd.Context(), d.target, d.request)
+}
+
+func (d *drainCommand) begin() error {
+	switch ctx := d.cmd.Context(); {
+	case !d.atOnce():
+		return d.c.Drain(ctx, d.target, d.request)
+	case d.target.Member != "":
+		_, err := d.c.Act(ctx, d.target.Member, admin.VerbMaint, "")
+		return err
+	default:
+		return d.c.ActInstance(ctx, d.target.Site, d.target.Instance, admin.VerbMaint)
+	}
+}
+
+// find returns the drain as it stands; ok is false when there is none any more.
+func (d *drainCommand) find() (deployhook.Drain, bool, error) {
+	list, err := d.c.Drains(d.cmd.Context())
+	if err != nil {
+		return deployhook.Drain{}, false, err
+	}
+	for _, x := range list {
+		t := d.target
+		same := x.Kind == deployhook.DrainMember && x.Member == t.Member ||
+			x.Kind == deployhook.DrainInstance && x.Site == t.Site && t.Instance != "" && strings.HasPrefix(x.Instance, t.Instance) ||
+			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && strings.HasPrefix(x.Release, t.Release)
+		if same {
+			return x, true, nil
+		}
+	}
+	return deployhook.Drain{}, false, nil
+}
+
+// show says how the drain stands after it has begun.
+func (d *drainCommand) show() error {
+	x, ok, err := d.find()
+	out := d.cmd.OutOrStdout()
+	switch {
+	case err != nil:
+		return err
+	case d.json:
+		return printJSON(out, x)
+	case d.request.Now || !ok:
+		fmt.Fprintf(out, "%s takes nothing any more\n", d.name)
+	default:
+		fmt.Fprintf(out, "%s drains: %s\n", d.name, drainText(x, time.Now()))
+	}
+	return nil
+}
+
+// wait shows the drain in one live line until it has ended.
+func (d *drainCommand) wait(limit time.Duration) error {
+	line := newStatusLine(d.cmd.OutOrStdout())
+	defer line.done()
+	deadline := time.Now().Add(limit)
+	for {
+		x, ok, err := d.find()
+		switch {
+		case err != nil:
+			return err
+		case !ok && d.target.Member != "" && !d.request.Now:
+			return fmt.Errorf("%s does not drain any more: somebody took it back, or its deadline has passed (portico audit tells)", d.name)
+		case !ok, x.Sessions == 0 && x.InFlight == 0 && !x.Recounting && x.Kind != deployhook.DrainRelease:
+			if d.json {
+				return printJSON(d.cmd.OutOrStdout(), x)
+			}
+			line.set("%s is empty", d.name)
+			return nil
+		}
+		if !d.json {
+			line.set("%s: %s", d.name, drainText(x, time.Now()))
+		}
+		if time.Now().After(deadline) {
+			return &timeoutError{fmt.Sprintf("%s still holds %s after %v: it goes on draining", d.name, plural(x.Sessions, "session"), limit)}
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-d.cmd.Context().Done():
+			return d.cmd.Context().Err()
+		}
+	}
+}
+
+// drainText says what is left of a drain.
+func drainText(x deployhook.Drain, now time.Time) string {
+	if x.Sessions == 0 && x.InFlight == 0 {
+		if x.Recounting {
+			return "no session seen since the proxy started, which is too short ago to be sure"
+		}
+		return "no session left"
+	}
+	text := fmt.Sprintf("%s left, %d used in the last 5 minutes", plural(x.Sessions, "session"), x.Recent)
+	if x.InFlight > 0 {
+		text += fmt.Sprintf(", %s running", plural(x.InFlight, "request"))
+	}
+	if x.Sessions > 0 {
+		text += fmt.Sprintf("; oldest idle for %s", span(x.Idlest.Std()))
+	}
+	if x.Ends.After(now) {
+		text += fmt.Sprintf("; the last one ends in %s if nobody comes back", span(x.Ends.Sub(now)))
+	}
+	if !x.Deadline.IsZero() {
+		text += fmt.Sprintf("; deadline in %s", span(x.Deadline.Sub(now)))
+	}
+	return text
+}

@@ -1,0 +1,163 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"portico/balancer"
+	"portico/deployhook"
+	"portico/internal/units"
+	"portico/membership/catalog"
+)
+
+// Drains empties members, instances and former releases of their sessions.
+type Drains interface {
+	Drains() []deployhook.Drain
+	Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error
+	EndRetiring(ctx context.Context, site, release, by string) error
+}
+
+// maxDrain bounds deadlines and quiet times of drains.
+const maxDrain = 365 * 24 * time.Hour
+
+// listDrains answers GET /v1/drains.
+func (s *Server) listDrains(c *call) error {
+	if s.o.Drains == nil {
+		return notOffered("drains")
+	}
+	return c.json(http.StatusOK, s.drains(c))
+}
+
+// drains returns the drains that the caller may see.
+func (s *Server) drains(c *call) []deployhook.Drain {
+	out := []deployhook.Drain{}
+	if s.o.Drains == nil {
+		return out
+	}
+	for _, d := range s.o.Drains.Drains() {
+		if len(c.who.sites) == 0 || d.Site != "" && c.who.sees(d.Site) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// order reads how to drain from a request.
+func (in *DrainRequest) order(c *call) (catalog.DrainOrder, error) {
+	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.account}
+	move, err := ttl(in.Move, 0, maxDrain)
+	if err != nil {
+		return o, err
+	}
+	o.Move = units.Duration(move)
+	deadline, err := ttl(in.Deadline, 0, maxDrain)
+	if err == nil && deadline > 0 {
+		o.Deadline = o.Since.Add(deadline)
+	}
+	return o, err
+}
+
+// drain carries out an order; every route and the page come here.
+func (s *Server) drain(c *call, t deployhook.Target, in DrainRequest) error {
+	if s.o.Drains == nil {
+		return notOffered("drains")
+	}
+	o, err := in.order(c)
+	if err != nil {
+		return err
+	}
+	return s.o.Drains.Drain(c.r.Context(), t, o)
+}
+
+// drainRelease answers POST /v1/sites/{site}/releases/{release}/drain.
+func (s *Server) drainRelease(c *call) error {
+	var in DrainRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	digest, err := s.pickRelease(site, c.r.PathValue("release"))
+	if err != nil {
+		return err
+	}
+	if c.dry {
+		return c.json(http.StatusOK, s.forecast("drain", site.Name+"@"+digest, in.Now, s.snapshot(c.who).Pools,
+			func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+				return p.Name == site.Name && u.Release == digest
+			}))
+	}
+	c.object = site.Name + "@" + digest[:12]
+	if in.Now {
+		c.detail = "at once"
+		if s.o.Drains == nil {
+			return notOffered("drains")
+		}
+		if digest == site.Release {
+			return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%.12s is the present release of site %q", digest, site.Name)
+		}
+		err = s.o.Drains.EndRetiring(c.r.Context(), site.Name, digest, c.who.account)
+	} else {
+		err = s.drain(c, deployhook.Target{Site: site.Name, Release: digest}, in)
+	}
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, s.drains(c))
+}
+
+// instanceVerb answers POST /v1/sites/{site}/instances/{instance}/drain|ready|maint.
+func (s *Server) instanceVerb(c *call) error {
+	var in DrainRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	site, err := s.site(c)
+	if err != nil {
+		return err
+	}
+	verb := c.r.PathValue("verb")
+	state := map[string]catalog.AdminState{VerbDrain: catalog.AdminDrain, VerbReady: catalog.AdminReady, VerbMaint: catalog.AdminMaint}[verb]
+	if state == "" {
+		return notFound("use drain, ready or maint", "there is no verb %q", bounded(verb, 40))
+	}
+	id, err := s.pickInstance(site, c.r.PathValue("instance"))
+	if err != nil {
+		return err
+	}
+	if c.dry {
+		return c.json(http.StatusOK, s.forecast(verb, site.Name+"/"+id, state == catalog.AdminMaint, s.snapshot(c.who).Pools,
+			func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id }))
+	}
+	c.object, c.action = site.Name+"/"+id, verb+" instance"
+	if state == catalog.AdminDrain {
+		err = s.drain(c, deployhook.Target{Site: site.Name, Instance: id}, in)
+	} else {
+		_, err = s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+			_, err := catalog.SetInstanceAdmin(tx, site.Name, id, state, catalog.DrainOrder{})
+			return err
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, s.drains(c))
+}
+
+// pickInstance finds an instance of a site by the beginning of its id.
+func (s *Server) pickInstance(site *catalog.Site, prefix string) (string, error) {
+	var found []string
+	for id, in := range s.o.Catalog.View().Instances {
+		if in.Site == site.Name && len(prefix) >= 4 && strings.HasPrefix(id, prefix) {
+			found = append(found, id)
+		}
+	}
+	if len(found) != 1 {
+		return "", notFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, count(int64(len(found)), "instance"), bounded(prefix, 40))
+	}
+	return found[0], nil
+}
