@@ -145,9 +145,6 @@ func New(o Options) (*Server, error) {
 	s.limits = http1.Limits{
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
 	}.WithDefaults()
-	if o.Conf.Engine != "" && o.Conf.Engine != "std" {
-		o.Logger.Warn("proxy.engine is not connected yet, the standard library serves HTTP/1.1", "engine", o.Conf.Engine)
-	}
 	s.plain.name, s.secure.name = "http", "https"
 	s.table.Store(newTable(0, map[string]*site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
