@@ -319,7 +319,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	switch {
 	case was.cause == CauseNone:
 		c.Upstream, c.Pinned = home, true
-		if r.Safe && p.wantsAway(t, home) {
+		if r.Safe && p.wantsAway(t, home, r.Now) {
 			p.shift(t, r, c, &k, home)
 		}
 	case was.cause == CauseNetwork && r.Patient && home.Undecided():
@@ -348,16 +348,6 @@ func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
 	return loss{cause: cause, from: name}
 }
 
-// wantsAway reports whether a session on u had better be elsewhere once that costs
-// its visitor nothing: u is being emptied, or has far more than its share.
-func (p *Pool) wantsAway(t *table, u *Upstream) bool {
-	if u.leaving() {
-		return true
-	}
-	return len(t.ready.up) > 1 && u.sessions.Load()*int64(len(t.ready.up))*4 > t.ready.sessions()*5+int64(8*len(t.ready.up)) &&
-		t.config.Policy == LeastSessions
-}
-
 // shift places a session anew at a moment when that loses nothing. Without a better
 // place it stays.
 func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream) {
@@ -370,11 +360,6 @@ func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream)
 	c.home, c.before = home, k.Issued
 	p.settle(r, c, k)
 	p.Shifted.Add(1)
-}
-
-// leaving reports whether u is being emptied.
-func (u *Upstream) leaving() bool {
-	return u.Admin() == AdminDrain || u.spec.Load().Retiring
 }
 
 // read finds the session of a request: the first of its cookies that is good,

@@ -23,6 +23,7 @@ type Config struct {
 	Burst     time.Duration // requests of a new visitor join his first one while that has no answer, for so long at most; 0: 2s, negative: off
 	Queue     time.Duration // longest wait for a free upstream; 0: 5s
 	QueueMax  int           // most requests that wait at a time; 0: 1024, negative: none waits
+	Rebalance int           // sessions a minute that may leave, at safe moments, an upstream that has far more than its share; 0: none
 	Retry     int           // retries in percent of requests; 0: 20, negative: none
 }
 
@@ -64,6 +65,7 @@ type Pool struct {
 
 	inflightMax atomic.Int64 // of all upstreams together, seen by tick
 	retry       retryBudget
+	moves       moveBudget
 	queue       queue
 	room        room
 	PoolCounters

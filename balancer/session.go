@@ -346,6 +346,17 @@ func (s *Sessions) cancel(id uint64) {
 	}
 }
 
+// remove forgets a session, unless an operator has ended it.
+func (s *Sessions) remove(id uint64) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i := sh.find(id, h); i >= 0 && sh.e[i].where&markEnded == 0 {
+		s.forget(sh, i)
+	}
+}
+
 // lookup returns what is known of a session, without noting a visit.
 func (s *Sessions) lookup(id uint64) found {
 	h := mix(id)

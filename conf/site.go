@@ -46,13 +46,16 @@ type Health struct {
 
 // Session says how visitors are kept on their upstream.
 type Session struct {
-	Sticky   string         `toml:"sticky"`   // "cookie" (default) or "none"
-	Cookie   string         `toml:"cookie"`   // name, default "portico-" + site
-	SameSite string         `toml:"samesite"` // "lax" (default), "strict" or "none"
-	Idle     units.Duration `toml:"idle"`     // a session ends after this time without a request; default 30m
-	Life     units.Duration `toml:"life"`     // a session ends this long after its start; 0: never
-	Max      int            `toml:"max"`      // most live sessions of one upstream; 0: no ceiling
-	Profile  string         `toml:"profile"`  // where the application's own token is; empty: not looked for
+	Sticky    string         `toml:"sticky"`    // "cookie" (default) or "none"
+	Cookie    string         `toml:"cookie"`    // name, default "portico-" + site
+	SameSite  string         `toml:"samesite"`  // "lax" (default), "strict" or "none"
+	Idle      units.Duration `toml:"idle"`      // a session ends after this time without a request; default 30m
+	Life      units.Duration `toml:"life"`      // a session ends this long after its start; 0: never
+	Max       int            `toml:"max"`       // most live sessions of one upstream; 0: no ceiling
+	Profile   string         `toml:"profile"`   // where the application's own token is; empty: not looked for
+	Notice    bool           `toml:"notice"`    // show people a page when their session was lost, before the application is asked
+	Logout    string         `toml:"logout"`    // path after whose answer a session is over; empty: only the application's header says so
+	Rebalance int            `toml:"rebalance"` // sessions a minute that may move, when it costs them nothing, from upstreams that have more than their share; 0: none
 }
 
 // Limits bound what one site may use.

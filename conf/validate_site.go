@@ -97,6 +97,10 @@ func (k *checker) siteSettings(path string, s Site) {
 	k.between(path+".health.fall", s.Health.Fall, 0, 1000)
 	k.between(path+".session.max", s.Session.Max, 0, 10_000_000)
 	k.between(path+".limits.connections", s.Limits.Connections, 0, 10_000_000)
+	k.between(path+".session.rebalance", s.Session.Rebalance, 0, 1_000_000)
+	if p := s.Session.Logout; p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsAny(p, " #?") || !plain(p)) {
+		k.wrong(path+".session.logout", "%q is not a path: it begins with / and has no blanks and no ?", clip(p))
+	}
 	if s.Session.Cookie != "" && !token(s.Session.Cookie) {
 		k.wrong(path+".session.cookie", "%q is not a cookie name: letters, digits, - and _", clip(s.Session.Cookie))
 	}

@@ -119,8 +119,15 @@ func (x *exchange) head(a *incoming) {
 
 // affinity adds the sticky cookie where the balancer wants it issued.
 func (x *exchange) affinity(out http.Header) {
-	x.s.learn(x.site, &x.choice, x.pick.App, out["Set-Cookie"], out.Get)
+	x.s.noteLost(x.site, &x.choice)
 	x.site.siteState.pool.Answering(&x.choice)
+	end := out.Get(SessionEndHeader)
+	delete(out, SessionEndHeader)
+	if set := x.site.over(&x.choice, x.pick.App, x.path, end, x.client.Proto == "https"); set != "" {
+		out.Add("Set-Cookie", set)
+		return
+	}
+	x.s.learn(x.site, &x.choice, x.pick.App, out["Set-Cookie"], out.Get)
 	if !x.choice.Issue || !x.site.sticky {
 		return
 	}

@@ -252,6 +252,14 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 		}
 		return faultFor(errNoUpstream)
 	}
+	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
+		seen, _ := r.Cookie(f.site.cookie + "-notice")
+		navigates := navigation(text(r.Method), text(r.Get("sec-fetch-mode")), text(r.Get("accept")))
+		if flt := f.site.notice(&f.choice, f.pick.Cookie, text(seen), navigates, f.client.Proto == "https"); flt != nil {
+			f.done(balancer.Refused, 0, nil, false)
+			return flt
+		}
+	}
 	if f.choice.Queue {
 		return f.queue(pool, d)
 	}
@@ -362,7 +370,16 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	if f.site.strip {
 		b = f.remount(b, a)
 	}
-	if len(f.site.profile.places) > 0 {
+	f.s.noteLost(f.site, &f.choice)
+	over := ""
+	if end := a.Get(endField); end != nil || f.site.logout != "" {
+		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https")
+		a.Drop(endField)
+	}
+	switch {
+	case over != "":
+		b = append(append(append(b, "Set-Cookie: "...), over...), "\r\n"...)
+	case len(f.site.profile.places) > 0:
 		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return text(a.Get(strings.ToLower(name))) })
 	}
 	if f.choice.Issue && f.site.sticky {

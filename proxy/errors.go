@@ -28,6 +28,7 @@ type fault struct {
 	closed bool          // the client's connection cannot be used any more
 
 	place  *balancer.Place // in the waiting room; nil: it is about something else
+	page   string          // whole, instead of the usual one; "": the usual one
 	cookie string          // Set-Cookie field for the visitor; "": none
 }
 
@@ -141,6 +142,9 @@ func statusText(status int) string {
 // it and not for HTML, a small page for everybody else. Neither holds anything
 // that came with the request.
 func errorPage(f *fault, accept string) (body []byte, contentType string) {
+	if f.page != "" {
+		return []byte(f.page), "text/html; charset=utf-8"
+	}
 	if f.place != nil {
 		return roomAnswer(f, accept)
 	}

@@ -22,6 +22,10 @@ func (x *exchange) tryAll() error {
 		if x.choice.Upstream == nil {
 			return x.nobody(last)
 		}
+		if f := x.notice(); f != nil {
+			x.done(balancer.Refused, nil, false)
+			return f
+		}
 		if x.choice.Queue {
 			if err := x.wait(pool); err != nil {
 				return err
@@ -43,6 +47,16 @@ func (x *exchange) tryAll() error {
 		x.rec.Moved = true
 		x.pick.Exclude = append(x.pick.Exclude, u)
 	}
+}
+
+// notice returns the page about a lost session where there is one to be shown.
+func (x *exchange) notice() *fault {
+	if !x.site.wantsNotice || x.choice.Lost == balancer.CauseNone {
+		return nil
+	}
+	h := x.r.Header
+	return x.site.notice(&x.choice, x.pick.Cookie, cookieValue(h["Cookie"], x.site.cookie+"-notice"),
+		navigation(x.r.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), x.client.Proto == "https")
 }
 
 // nobody says why there is no instance. After a failed try, what went wrong then

@@ -23,6 +23,9 @@ type site struct {
 	place    string // name of the cookie that keeps a place in the waiting room
 	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
 
+	wantsNotice bool   // a page for people whose session was lost
+	logout      string // normalized path after whose answer a session is over; "": none
+
 	profile profile // where the application's own token is; no places: nowhere
 
 	body     int64 // bytes of the largest request body
@@ -86,7 +89,9 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		sticky: set.Session.Sticky != "none",
 		cookie: set.Session.Cookie,
 		place:  set.Session.Cookie + "-place",
-		body:   set.Limits.Body.Bytes(),
+
+		wantsNotice: set.Session.Notice,
+		body:        set.Limits.Body.Bytes(),
 		pool: balancer.Config{
 			Policy:    set.Policy,
 			NotSticky: set.Session.Sticky == "none",
@@ -94,6 +99,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 			Life:      set.Session.Life.Std(),
 			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace},
 			Queue:     set.Limits.Queue.Std(),
+			Rebalance: set.Session.Rebalance,
 		},
 		maxConns: set.Limits.Connections,
 		maxSess:  set.Session.Max,
@@ -130,6 +136,11 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		}
 		st.rate.perSecond = float64(n) / per.Seconds()
 		st.rate.burst = max(int(st.rate.perSecond), min(n, 10))
+	}
+	if set.Session.Logout != "" {
+		if st.logout, ok = NormalizePath(set.Session.Logout); !ok {
+			return nil, fmt.Errorf("compile site %q: session.logout %q must begin with \"/\"", name, set.Session.Logout)
+		}
 	}
 	var err error
 	if st.profile, err = parseProfile(set.Session.Profile); err != nil {

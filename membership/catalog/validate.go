@@ -185,6 +185,10 @@ func (s *Settings) validateSession(m *mistakes) {
 	m.within("session.idle", n.Idle, time.Second, 365*24*time.Hour)
 	m.within("session.life", n.Life, time.Second, 365*24*time.Hour)
 	m.between("session.max", n.Max, 0, 10_000_000)
+	m.between("session.rebalance", n.Rebalance, 0, 1_000_000)
+	if n.Logout != "" && (!strings.HasPrefix(n.Logout, "/") || strings.ContainsAny(n.Logout, " #?\r\n") || len(n.Logout) > 1024) {
+		m.add("session.logout = %q is not a path: it begins with / and has no blanks and no ?", n.Logout)
+	}
 	if err := CheckProfile(n.Profile); err != nil {
 		m.add("session.profile: %w", err)
 	}
