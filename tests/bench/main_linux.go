@@ -113,7 +113,7 @@ func run(args []string) error {
 	only := f.String("cases", "", "names of cases, separated by commas; empty: all")
 	proxies := f.String("proxies", "", "names of proxies; empty: all that are installed")
 	rounds := f.Int("rounds", 0, "turns of each proxy at each case; 0: 5, with -quick 3")
-	length := f.Duration("time", 0, "length of one turn; 0: 1.5 s, with -quick 350 ms")
+	length := f.Duration("time", 0, "length of one turn; 0: 1.5 s, with -quick 250 ms")
 	configs := f.Bool("configs", false, "print the peers' configurations")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -127,7 +127,7 @@ func run(args []string) error {
 	if *length == 0 {
 		*length = 1500 * time.Millisecond
 		if *quick {
-			*length = 350 * time.Millisecond
+			*length = 250 * time.Millisecond
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -304,7 +304,7 @@ func (b *bench) turn(k kase, p *peer, length time.Duration) (sample, error) {
 	if k.tls {
 		addr = p.https
 	}
-	c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", addr, "-time", length.String()}, k.args...)...)
+	c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", addr, "-time", length.String(), "-warm", min(200*time.Millisecond, length/2).String()}, k.args...)...)
 	c.Env = append(os.Environ(), "GOMAXPROCS=1")
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
