@@ -29,6 +29,7 @@ type request struct {
 	path   string
 	kind   catalog.Kind
 	dryRun bool
+	noPin  bool // sessions of the release before do not stay
 	wait   time.Duration
 }
 
@@ -45,12 +46,13 @@ type ArchiveAnswer struct {
 	Settings       catalog.Settings `json:"settings"`          // joined and with defaults
 	DryRun         bool             `json:"dry_run,omitempty"` // nothing was changed
 	Keeps          int              `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
+	Cuts           int              `json:"cuts,omitempty"`    // with no_pin: sessions that lose their instance instead
 	Same           bool             `json:"same,omitempty"`    // this release runs already
 }
 
 // Archive takes PUT /v1/sites/{site}/archive from a caller whom Options.Actor
 // names. Query: host (may be repeated), path, kind, name, wait (a duration, or
-// 1 for as long as it takes), dry_run.
+// 1 for as long as it takes), no_pin, dry_run.
 func (d *Deployer) Archive() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The body's own pace bounds the upload, see pace; unpacking and a
@@ -172,10 +174,16 @@ func (q *request) set(key string, values []string) error {
 			return refusal(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
 		}
 		q.dryRun = on
+	case "no_pin":
+		on, err := strconv.ParseBool(cmp.Or(value, "1"))
+		if err != nil {
+			return refusal(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+		}
+		q.noPin = on
 	case "wait":
 		return q.setWait(value)
 	default:
-		return refusal(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait and dry_run", key)
+		return refusal(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
 	}
 	return nil
 }
@@ -233,6 +241,11 @@ func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*Archiv
 		Files:  len(tree.Files), Size: tree.Size(), Notes: u.notes, Settings: settings, DryRun: q.dryRun,
 	}
 	d.compare(answer, tree, q.site)
+	if q.noPin {
+		answer.Keeps, answer.Cuts = 0, answer.Keeps
+	} else {
+		answer.Notes = append(answer.Notes, d.tightMemory(settings, answer.Keeps)...)
+	}
 	if q.dryRun {
 		return answer, nil
 	}
@@ -334,7 +347,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 			deploy, err = again(tx, site, release, sameJSON(known.Manifest, u.manifest), q.by, now)
 			return err
 		}
-		deploy, err = catalog.BeginDeploy(tx, catalog.DeployRequest{ID: catalog.NewID(now), Release: release, By: q.by, Now: now})
+		deploy, err = catalog.BeginDeploy(tx, catalog.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.noPin, By: q.by, Now: now})
 		return err
 	})
 	if err != nil {

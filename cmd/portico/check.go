@@ -11,6 +11,7 @@ import (
 
 func newCheck(s *shared) *cobra.Command {
 	st := &settings{}
+	var asJSON *bool
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
 		Short: "Check a configuration without starting anything",
@@ -26,12 +27,20 @@ func newCheck(s *shared) *cobra.Command {
 			if err := checkFiles(c); err != nil {
 				return usageError{err}
 			}
-			name, _, _ := st.read(s)
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", name)
+			name, data, _ := st.read(s)
+			switch {
+			case *asJSON:
+				return printJSON(cmd.OutOrStdout(), map[string]any{"valid": true, "file": name, "found": data != nil})
+			case data == nil:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "there is no %s: the defaults, environment and flags are valid\n", name)
+			default:
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", name)
+			}
 			return err
 		},
 	}
 	st.addTo(cmd)
+	asJSON = jsonFlag(cmd)
 	return cmd
 }
 

@@ -38,6 +38,8 @@ get the new one. A release that does not get healthy changes nothing.`,
 	cmd.Flags().StringSliceVar(&u.Hosts, "host", nil, "host name of the site, may be repeated (default: as in portico.toml)")
 	cmd.Flags().StringVar(&u.Path, "path", "", "mount path (default: as in portico.toml, else /)")
 	dryRun := cmd.Flags().Bool("dry-run", false, "check the archive, say what the deploy would do to sessions, and do nothing")
+	noPin := cmd.Flags().Bool("no-pin", false, "cut the sessions of the release before once this one is in rotation; says first how many, then asks")
+	yes := cmd.Flags().Bool("yes", false, "with --no-pin: do not ask")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -47,8 +49,22 @@ get the new one. A release that does not get healthy changes nothing.`,
 			return err
 		}
 		source.fill(&u)
+		u.Query = url.Values{}
 		if *dryRun {
-			u.Query = url.Values{"dry_run": {"1"}}
+			u.Query.Set("dry_run", "1")
+		}
+		if *noPin {
+			u.Query.Set("no_pin", "1")
+		}
+		if *noPin && !*dryRun && !*yes {
+			f, err := c.ForecastDeploy(cmd.Context(), u.Site)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), noPinText(f))
+			if err := confirm(cmd, "deploy "+u.Site+" with --no-pin?"); err != nil {
+				return err
+			}
 		}
 		answer, err := upload(cmd, c, u, *asJSON)
 		if err != nil {
@@ -188,8 +204,22 @@ func finishDryRun(cmd *cobra.Command, a deployhook.ArchiveAnswer, asJSON bool) e
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), a)
 	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "dry run: nothing was changed; %s would stay on the present release until they end\n", plural(a.Keeps, "session"))
+	out := cmd.OutOrStdout()
+	if a.Cuts > 0 {
+		_, err := fmt.Fprintf(out, "dry run: nothing was changed; %s would lose their instance\n", plural(a.Cuts, "session"))
+		return err
+	}
+	_, err := fmt.Fprintf(out, "dry run: nothing was changed; %s would stay on the present release until they end\n", plural(a.Keeps, "session"))
 	return err
+}
+
+// noPinText says what a deploy cuts that keeps no sessions.
+func noPinText(f admin.Forecast) string {
+	var sessions, recent int64
+	for _, line := range f.Instances {
+		sessions, recent = sessions+line.Sessions, recent+line.Recent
+	}
+	return fmt.Sprintf("would cut %s, %d used in the last 5 minutes", plural(int(sessions), "session"), recent)
 }
 
 func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool) error {

@@ -47,7 +47,7 @@ func hostList(hosts []string) string {
 }
 
 func newSitesShow(s *shared) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "show SITE", Short: "Print everything about one site as JSON", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: completeWith(s, siteNames),
 		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -58,10 +58,12 @@ func newSitesShow(s *shared) *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), site)
 		}),
 	}
+	jsonFlag(cmd) // it always does
+	return cmd
 }
 
 func newSitesSet(s *shared) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "set SITE KEY=VALUE …",
 		Short: "Override settings of a site; KEY= goes back to what its archive says",
 		Example: `  portico sites set shop session.idle=1h
@@ -80,6 +82,8 @@ func newSitesSet(s *shared) *cobra.Command {
 			return printJSON(cmd.OutOrStdout(), site.Override)
 		}),
 	}
+	jsonFlag(cmd) // it always does
+	return cmd
 }
 
 // overrides turns KEY=VALUE pairs into the JSON object that the API takes. A
@@ -162,10 +166,11 @@ func newRemove(s *shared) *cobra.Command {
 	}
 	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
 	yes := cmd.Flags().Bool("yes", false, "do not ask")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		if *dryRun || !*yes {
 			f, err := c.ForecastRemove(cmd.Context(), args[0])
-			if err := printForecast(cmd, f, err, false); err != nil || *dryRun {
+			if err := printForecast(cmd, f, err, *asJSON && *dryRun); err != nil || *dryRun {
 				return err
 			}
 			if err := confirm(cmd, "remove "+args[0]+"?"); err != nil {
@@ -174,6 +179,9 @@ func newRemove(s *shared) *cobra.Command {
 		}
 		if err := c.RemoveSite(cmd.Context(), args[0]); err != nil {
 			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
 		return nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -52,6 +53,7 @@ func newTop(s *shared) *cobra.Command {
 	cmd := &cobra.Command{Use: "top", Short: "Show the traffic, live", Args: cobra.NoArgs}
 	every := cmd.Flags().Duration("every", time.Second, "time between two looks, at least 100ms")
 	count := cmd.Flags().Int("count", 0, "looks before it ends (0: until Ctrl-C)")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		if *every < 100*time.Millisecond {
 			return usageError{fmt.Errorf("--every %v is too often: 100ms at least", *every)}
@@ -62,10 +64,7 @@ func newTop(s *shared) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if isTerminal(out) {
-				fmt.Fprint(out, "\x1b[H\x1b[2J")
-			}
-			if err := printStats(out, stats); err != nil {
+			if err := printLook(out, stats, *asJSON); err != nil {
 				return err
 			}
 			if n == *count {
@@ -79,6 +78,26 @@ func newTop(s *shared) *cobra.Command {
 		}
 	})
 	return cmd
+}
+
+// printLook prints one look of top: a screen on a terminal, all at once so that
+// it does not flicker, and else one after the other.
+func printLook(out io.Writer, stats admin.Stats, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(out).Encode(stats)
+	}
+	var b bytes.Buffer
+	if err := printStats(&b, stats); err != nil {
+		return err
+	}
+	text := b.Bytes()
+	if isTerminal(out) {
+		// Home, each line over the one before it, then nothing below.
+		text = append([]byte("\x1b[H"), bytes.ReplaceAll(text, []byte("\n"), []byte("\x1b[K\n"))...)
+		text = append(text, "\x1b[J"...)
+	}
+	_, err := out.Write(text)
+	return err
 }
 
 func newExplain(s *shared) *cobra.Command {

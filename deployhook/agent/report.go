@@ -21,7 +21,7 @@ const (
 
 // report builds what is to be told now.
 func (a *Agent) report() catalog.Report {
-	r := catalog.Report{Version: a.o.Version, Runtimes: a.o.Runtimes, Disk: diskRoom(a.o.Dir)}
+	r := catalog.Report{Version: a.o.Version, Runtimes: a.o.Runtimes, Disk: diskRoom(a.o.Dir), Memory: memoryRoom()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r.Revision = a.wanted.Revision

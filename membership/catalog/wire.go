@@ -49,6 +49,7 @@ type Report struct {
 	Version   string            `json:"version"`
 	Runtimes  map[string]string `json:"runtimes,omitempty"`
 	Disk      DiskReport        `json:"disk"`
+	Memory    MemoryReport      `json:"memory,omitzero"`
 }
 
 // InstanceReport is one instance, or one attempt at one, as its agent sees it.
@@ -62,6 +63,12 @@ type InstanceReport struct {
 type DiskReport struct {
 	Free  int64 `json:"free"`
 	Total int64 `json:"total"`
+}
+
+// MemoryReport is the machine's memory. Zero: the agent cannot tell.
+type MemoryReport struct {
+	Free  int64 `json:"free,omitempty"` // what new processes can have without swapping
+	Total int64 `json:"total,omitempty"`
 }
 
 // Event is one line of GET /v1/deploys/ID/events.

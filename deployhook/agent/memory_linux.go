@@ -1,0 +1,33 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+
+	"portico/membership/catalog"
+)
+
+// memoryRoom reads the machine's memory. What the kernel would give up from its
+// caches counts as free.
+func memoryRoom() catalog.MemoryReport {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return catalog.MemoryReport{}
+	}
+	return parseMeminfo(text)
+}
+
+func parseMeminfo(text []byte) (m catalog.MemoryReport) {
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		var kb int64
+		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kb); n == 1 {
+			m.Total = kb << 10
+		}
+		if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kb); n == 1 {
+			m.Free = kb << 10
+		}
+	}
+	return m
+}

@@ -1,0 +1,48 @@
+package deployhook
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"portico/internal/units"
+	"portico/membership/catalog"
+)
+
+const (
+	// tightMemory is what an application server should have free for a release
+	// whose limit is not known: a small JVM, or a dozen PHP workers.
+	tightMemory = 256 << 20
+	// memoryFresh is how old a report may be that is judged by.
+	memoryFresh = time.Minute
+)
+
+// tightMemory warns of application servers on which the new release may not find
+// memory beside the one before it, which stays for its sessions.
+func (d *Deployer) tightMemory(s catalog.Settings, sessions int) (notes []string) {
+	if sessions == 0 || s.Kind != catalog.KindRun && s.Kind != catalog.KindTomcat {
+		return nil
+	}
+	need := max(s.Limits.Memory.Bytes(), tightMemory)
+	for member, free := range d.live.memory(time.Now().Add(-memoryFresh)) {
+		if free < need {
+			notes = append(notes, fmt.Sprintf("%s has %s of memory free, and both releases run there until the sessions of the former one end: no_pin (--no-pin) ends them at once",
+				member, units.Size(free)))
+		}
+	}
+	slices.Sort(notes)
+	return notes
+}
+
+// memory returns the free memory of the members that have told it since.
+func (l *live) memory(since time.Time) map[string]int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]int64{}
+	for member, r := range l.members {
+		if r.memory.Total > 0 && r.at.After(since) {
+			out[member] = r.memory.Free
+		}
+	}
+	return out
+}
