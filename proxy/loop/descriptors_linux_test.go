@@ -1,0 +1,106 @@
+package loop_test
+
+import (
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
+	"portico/proxy/loop"
+)
+
+// TestDescriptorLimit: without descriptors, who comes gets 503 and the loop does not spin; with them, all is as before (Z2).
+func TestDescriptorLimit(t *testing.T) {
+	const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	o := http1test.NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
+		_, err := io.WriteString(c, hello)
+		return err == nil
+	})
+	h := &http1test.Handler{Upstreams: []*http1.Upstream{{Addr: o.Addr()}}}
+	addr, d := http1test.Start(t, func(opt http1.Options) (http1.Driver, error) {
+		opt.Loops = 1
+		return loop.New(opt)
+	}, http1.Options{Config: http1.Config{Handler: h}})
+	const get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	if got := http1test.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
+		t.Fatalf("got %q", got)
+	}
+
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	low := old
+	low.Cur = 200
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
+		t.Skip(err)
+	}
+	restore := func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old) }
+	defer restore()
+	var fill []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		fill = append(fill, f)
+	}
+	if len(fill) == 0 {
+		t.Skip("the process has more descriptors open than the test's limit")
+	}
+	defer func() {
+		for _, f := range fill {
+			_ = f.Close()
+		}
+	}()
+	_ = fill[0].Close() // one, for the client's side
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		t.Skipf("no descriptor for the client: %v", err)
+	}
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(c, get)
+	b, _ := io.ReadAll(c)
+	_ = c.Close()
+	if !strings.HasPrefix(string(b), "HTTP/1.1 503 ") {
+		t.Errorf("without descriptors: got %q", b)
+	}
+	var turns uint64
+	for _, n := range d.Stats().Latency {
+		turns += n
+	}
+	if turns > 1000 {
+		t.Errorf("%d turns: the loop spins", turns)
+	}
+	for _, f := range fill {
+		_ = f.Close()
+	}
+	fill = nil
+	restore()
+	if got := http1test.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
+		t.Errorf("afterwards: got %q", got)
+	}
+	if s := d.Stats(); s.Refused != 1 {
+		t.Errorf("%d refused", s.Refused)
+	}
+}
+
+// TestDescriptorsAreGivenBack: after many exchanges, with splices, resets and refusals among them, as many descriptors are open as
+// before the driver began.
+func TestDescriptorsAreGivenBack(t *testing.T) {
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		return len(list)
+	}
+	before := count()
+	t.Run("work", func(t *testing.T) { http1test.RunTable(t, loops(2)) })
+	http1test.Eventually(t, "all descriptors are closed", func() bool { return count() <= before })
+}
