@@ -465,7 +465,7 @@ func (r *report) ratios() {
 		}
 	}
 	for _, p := range []string{"portico-loop", "portico-conn"} {
-		say("sticky", "better of nginx (not sticky) and haproxy", p, "small nginx", "sticky haproxy")
+		say("sticky", "better of nginx (not sticky) and haproxy", p, "small nginx", "sticky nginx", "sticky haproxy")
 		say("sticky", "relay", p, "small relay")
 		for _, k := range []string{"small", "k16", "m1", "post4k", "tls", "tlsnew", "tlsresume", "ws", "half"} {
 			say(k, "nginx", p, k+" nginx")
