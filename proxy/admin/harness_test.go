@@ -279,8 +279,8 @@ type fakeDrains struct{}
 func (fakeDrains) Drains() []deployhook.Drain {
 	return []deployhook.Drain{{
 		Kind: deployhook.DrainMember, Object: "app-2", Member: "app-2", Instances: 1,
-		DrainOrder: catalog.DrainOrder{Since: time.Now().Add(-10 * time.Minute), By: "operator"},
-		Loss:       deployhook.Loss{Sessions: 12, Recent: 3, Ends: time.Now().Add(20 * time.Minute)},
+		DrainOrder: catalog.DrainOrder{Since: time.Now().Add(-10*time.Hour - 30*time.Second), By: "operator"},
+		Loss:       deployhook.Loss{Sessions: 12, Recent: 3, Ends: time.Now().Add(20*time.Hour + 30*time.Second)},
 	}}
 }
 

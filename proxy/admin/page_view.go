@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/deployhook"
+	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
 )
@@ -31,6 +33,35 @@ type statsView struct {
 	Members                                []memberView
 	Deploys                                []deployView
 	Certificates                           []certView
+	Drains                                 []drainView
+	TurnedAway                             []membership.Turned
+}
+
+// drainView is one line of what is being emptied.
+type drainView struct {
+	D                         deployhook.Drain
+	Object, Ends, Deadline    string
+	Since, Idlest, MovesAfter string
+}
+
+func drainViewOf(d deployhook.Drain, now time.Time) drainView {
+	v := drainView{D: d, Object: d.Object, Ends: "–", Deadline: "–", Since: age(now.Sub(d.Since)), Idlest: "–"}
+	if d.Kind == deployhook.DrainInstance {
+		v.Object = d.Site + "/" + bounded(d.Instance, 8) + " on " + d.Member
+	}
+	if d.Sessions > 0 {
+		v.Idlest = age(d.Idlest.Std())
+	}
+	if d.Ends.After(now) {
+		v.Ends = "in " + age(d.Ends.Sub(now))
+	}
+	if !d.Deadline.IsZero() {
+		v.Deadline = "in " + age(d.Deadline.Sub(now))
+	}
+	if d.Move > 0 {
+		v.MovesAfter = age(d.Move.Std())
+	}
+	return v
 }
 
 type viewLink struct {
@@ -104,6 +135,9 @@ func (s *Server) statsView(c *call) *statsView {
 			}
 		}
 	}
+	for _, d := range s.drains(c) {
+		v.Drains = append(v.Drains, drainViewOf(d, c.now))
+	}
 	if len(c.who.sites) == 0 {
 		s.clusterView(c, v, view, &snap)
 	}
@@ -123,6 +157,10 @@ func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *ha
 			continue
 		}
 		v.Members = append(v.Members, s.memberOf(c, m))
+	}
+	if s.o.TurnedAway != nil {
+		list := s.o.TurnedAway()
+		v.TurnedAway = list[:min(len(list), 10)]
 	}
 	if s.o.Certificates != nil {
 		for _, cert := range s.o.Certificates() {
