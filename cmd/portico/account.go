@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,6 +47,7 @@ func newAccountPut(s *shared, name, short string) *cobra.Command {
 	file := cmd.Flags().String("password-file", "", "file with the password on its first line")
 	ask := cmd.Flags().Bool("password", false, "ask for a password")
 	disabled := cmd.Flags().Bool("disabled", false, "close the account without removing it")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		r := admin.AccountRequest{Name: args[0], Role: catalog.AccountRole(*role)}
 		if cmd.Flags().Changed("site") {
@@ -66,23 +66,21 @@ func newAccountPut(s *shared, name, short string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is %s\n", a.Name, a.Role)
-		return nil
+		return printDone(cmd, *asJSON, a, "%s is %s", a.Name, a.Role)
 	})
 	return cmd
 }
 
 func newAccountRemove(s *shared) *cobra.Command {
-	return &cobra.Command{
-		Use: "remove ACCOUNT", Short: "Remove an account and its tokens", Args: cobra.ExactArgs(1),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-			if err := c.DeleteAccount(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
-			return nil
-		}),
-	}
+	cmd := &cobra.Command{Use: "remove ACCOUNT", Short: "Remove an account and its tokens", Args: cobra.ExactArgs(1)}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if err := c.DeleteAccount(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		return printDone(cmd, *asJSON, map[string]string{"removed": args[0]}, "%s is removed", args[0])
+	})
+	return cmd
 }
 
 func newToken(s *shared) *cobra.Command {
@@ -114,15 +112,15 @@ func newTokenAdd(s *shared) *cobra.Command {
 	var r admin.TokenRequest
 	cmd := &cobra.Command{
 		Use: "add", Short: "Make a token; it is shown once", Args: cobra.NoArgs,
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
-			token, err := c.NewToken(cmd.Context(), r)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Token)
-			return err
-		}),
 	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		token, err := c.NewToken(cmd.Context(), r)
+		if err != nil {
+			return err
+		}
+		return printDone(cmd, *asJSON, token, "%s", token.Token)
+	})
 	cmd.Flags().StringVar(&r.Account, "account", "", "whose it is (default: your own)")
 	cmd.Flags().StringVar(&r.Label, "label", "", "what it is for")
 	cmd.Flags().StringVar(&r.TTL, "expires", "", "how long it can be used, such as 90d (default: for ever)")
@@ -130,14 +128,13 @@ func newTokenAdd(s *shared) *cobra.Command {
 }
 
 func newTokenRemove(s *shared) *cobra.Command {
-	return &cobra.Command{
-		Use: "remove TOKEN", Short: "End a token at once", Args: cobra.ExactArgs(1),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-			if err := c.DeleteToken(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is ended\n", args[0])
-			return nil
-		}),
-	}
+	cmd := &cobra.Command{Use: "remove TOKEN", Short: "End a token at once", Args: cobra.ExactArgs(1)}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if err := c.DeleteToken(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		return printDone(cmd, *asJSON, map[string]string{"removed": args[0]}, "%s is ended", args[0])
+	})
+	return cmd
 }

@@ -25,6 +25,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 	account := cmd.Flags().String("account", "", "name of the account")
 	file := cmd.Flags().String("password-file", "", "file with the password on its first line (default: ask)")
 	token := cmd.Flags().String("token-file", "", "file with a token, instead of account and password")
+	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		a := access{Addr: args[0], Fingerprint: *fingerprint}
 		var err error
@@ -51,8 +52,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 		if err := writeAccess(s.loginFile(), a); err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "logged in to cluster %s as %s (%s)\n", who.Cluster, who.Account, who.Role)
-		return nil
+		return printDone(cmd, *asJSON, who, "logged in to cluster %s as %s (%s)", who.Cluster, who.Account, who.Role)
 	}
 	return cmd
 }

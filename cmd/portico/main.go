@@ -15,14 +15,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/deployhook/agent"
+	"portico/proxy/admin"
 )
 
-// Exit codes, the same for every command.
+// Exit codes, the same for every command. Failed (1) and not permitted (3) are
+// told apart by admin.ExitCode.
 const (
 	exitDone    = 0
-	exitFailed  = 1
 	exitUsage   = 2
-	exitRefused = 3 // not permitted
 	exitTimeout = 4
 )
 
@@ -73,10 +73,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &coded):
 		return coded.ExitCode()
-	case errors.Is(err, context.DeadlineExceeded):
-		return exitTimeout
 	}
-	return exitFailed
+	return admin.ExitCode(err)
 }
 
 func newRoot(environ []string) *cobra.Command {

@@ -59,6 +59,15 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// printDone says what a command has done: v as JSON, or a sentence.
+func printDone(cmd *cobra.Command, asJSON bool, v any, format string, args ...any) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), v)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...)
+	return err
+}
+
 // table writes rows of tab-separated cells in columns.
 type table struct{ w *tabwriter.Writer }
 

@@ -1,0 +1,65 @@
+package tests
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	"portico/proxy/admin"
+	"portico/tests/harness"
+)
+
+// TestExitCodes is the table of the commands' exit codes: 0 done, 1 failed, 2
+// wrong usage, 3 refused, 4 timed out.
+func TestExitCodes(t *testing.T) {
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	site, broken, wrong := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, site, "index.html", "hello\n")
+	write(t, broken, "portico.toml", `run = ["sh", "-c", "exit 3"]`)
+	write(t, wrong, "portico.toml", "[proxy]\nhtpp = \":80\"\n")
+	p.Must("deploy", "hello", site, "--host", "hello.test")
+	harness.NewVisitor(t, p.HTTP, "hello.test").Do("GET", "/", nil)
+	p.Must("account", "add", "val", "--role", "viewer")
+	var token admin.TokenAnswer
+	p.JSON(&token, "token", "add", "--account", "val", "--json")
+	viewer := []string{"PORTICO_ADDR=" + p.Admin, "PORTICO_FINGERPRINT=" + p.Fingerprint(), "PORTICO_TOKEN=" + token.Token}
+	operator := []string{"PORTICO_DIR=" + p.Dir}
+	nobody := append(viewer[:2:2], "PORTICO_TOKEN=wrong")
+	for _, c := range []struct {
+		code int
+		env  []string
+		args []string
+	}{
+		{0, operator, []string{"members"}},
+		{0, viewer, []string{"sites", "--json"}},
+		{0, operator, []string{"deploy", "hello", site, "--dry-run"}},
+		{0, operator, []string{"remove", "hello", "--dry-run", "--json"}},
+		{0, operator, []string{"check"}},
+		{0, operator, []string{"version"}},
+		{1, operator, []string{"deploy", "bad", broken, "--host", "bad.test"}},
+		{1, operator, []string{"releases", "nosuch"}},
+		{1, operator, []string{"accept", "nosuch"}},
+		{1, operator, []string{"deploys", "cancel", "hello"}},
+		{1, operator, []string{"rollback", "hello"}}, // there is none before
+		{2, operator, []string{"deploy", "hello", filepath.Join(site, "nosuch")}},
+		{2, operator, []string{"nosuch"}},
+		{2, operator, []string{"members", "--nosuch"}},
+		{2, operator, []string{"rollback"}},
+		{2, operator, []string{"remove", "hello"}}, // nobody is there to be asked
+		{2, operator, []string{"check", filepath.Join(wrong, "portico.toml")}},
+		{2, nil, []string{"members"}}, // no cluster is known
+		{3, viewer, []string{"drain", "server-1"}},
+		{3, viewer, []string{"keys"}},
+		{3, nobody, []string{"members"}},
+	} {
+		if r := harness.Run(t, c.env, c.args...); r.Code != c.code {
+			t.Errorf("portico %v: exit code %d, want %d\n%s%s", c.args, r.Code, c.code, r.Stdout, r.Stderr)
+		} else if c.code == 0 && c.args[len(c.args)-1] == "--json" && !json.Valid([]byte(r.Stdout)) {
+			t.Errorf("portico %v prints no JSON:\n%s", c.args, r.Stdout)
+		} else if c.code != 0 && r.Stderr == "" {
+			t.Errorf("portico %v fails without a word", c.args)
+		}
+	}
+	// A time that is over is in TestDrainBySessions.
+}
