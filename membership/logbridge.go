@@ -34,6 +34,10 @@ func newLogger(l *slog.Logger) *log.Logger {
 	return log.New(b, "", 0)
 }
 
+// rejoinFailed is what serf says at the start of whoever starts first. Cluster
+// goes on trying, and says so itself while nobody answers.
+const rejoinFailed = "Failed to re-join any previously known node"
+
 // Write takes one line. Serf's "information" is our debugging: what matters of
 // it, Cluster says in its own words.
 func (b *logBridge) Write(line []byte) (int, error) {
@@ -42,7 +46,7 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, "["); ok {
 		if word, message, ok := strings.Cut(rest, "] "); ok {
 			text = message
-			if word == "WARN" || word == "ERR" || word == "ERROR" {
+			if loud := word == "WARN" || word == "ERR" || word == "ERROR"; loud && !strings.HasSuffix(text, rejoinFailed) {
 				level = slog.LevelWarn
 			}
 		}

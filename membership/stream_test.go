@@ -122,6 +122,7 @@ func TestLogBridge(t *testing.T) {
 		l := newLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
 		l.Printf("[DEBUG] memberlist: Stream connection from=1.2.3.4")
 		l.Printf("[INFO] serf: EventMemberJoin: x")
+		l.Printf("[WARN] serf: Failed to re-join any previously known node")
 		if out.Len() > 0 {
 			t.Errorf("chatter: %s", out.String())
 		}

@@ -194,6 +194,7 @@ func (s *store) config(o Options, data string) *embed.Config {
 	cfg.MaxTxnOps = maxOps
 	cfg.MaxRequestBytes = maxRequest
 	cfg.BackendBatchInterval = 50 * time.Millisecond
+	cfg.WarningApplyDuration = time.Second // an install on the same disk takes it for a tenth of that
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapslog.New(
 		slog.New(&quiet{s.logger.Handler()}),
 		zap.WithFatalHook(faultHook{s}), zap.WithPanicHook(faultHook{s})))
@@ -476,7 +477,7 @@ func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
 
 func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = lower(r.Level)
-	if beside[r.Message] {
+	if beside[r.Message] || strings.Contains(r.Message, pendingChanges) {
 		if r.Level = slog.LevelDebug; !q.Handler.Enabled(ctx, r.Level) {
 			return nil
 		}
@@ -487,9 +488,16 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 func (q *quiet) WithAttrs(a []slog.Attr) slog.Handler { return &quiet{q.Handler.WithAttrs(a)} }
 func (q *quiet) WithGroup(n string) slog.Handler      { return &quiet{q.Handler.WithGroup(n)} }
 
+// pendingChanges is in what raft says when a start finds a log whose end it has
+// not applied yet: it campaigns again a moment later.
+const pendingChanges = "since there are still pending configuration changes to apply"
+
 // beside are warnings of etcd that do not touch this use of it: its client
-// listener is a private socket, and its own accounts are not used.
+// listener is a private socket, its own accounts are not used, and an empty
+// store has no version yet.
 var beside = map[string]bool{
+	"Failed to detect schema version":  true,
+	"failed to update storage version": true,
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
 }
