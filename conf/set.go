@@ -45,26 +45,47 @@ func keysOf(t reflect.Type, path string) []Key {
 // written name=version. The error names the path, and for an unknown one the
 // nearest; Validate is the caller's next step.
 func (c *Config) Set(path, text string) error {
-	v := reflect.ValueOf(c).Elem()
-	for key := range strings.SplitSeq(path, ".") {
-		i, known := -1, false
-		if v.Kind() == reflect.Struct {
-			i, known = fieldsOf(v.Type())[key]
-		}
+	_, err := SetPath(c, path, text)
+	return err
+}
+
+// SetPath is Config.Set for any struct with toml tags; it also returns the value
+// that the text means. A path may end below a dictionary: "env.LANG".
+func SetPath(into any, path, text string) (any, error) {
+	root := reflect.ValueOf(into).Elem()
+	v, rest, more := root, path, true
+	for more && v.Kind() == reflect.Struct {
+		var key string
+		key, rest, more = strings.Cut(rest, ".")
+		i, known := fieldsOf(v.Type())[key]
 		if !known {
-			return fmt.Errorf("unknown setting %q%s", path, suggest(path))
+			return nil, unknownSetting(root.Type(), path)
 		}
 		v = v.Field(i)
 	}
-	if err := setText(v, text); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	switch {
+	case !more:
+		if err := setText(v, text); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return v.Interface(), nil
+	case v.Kind() == reflect.Map:
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		v.SetMapIndex(reflect.ValueOf(rest), reflect.ValueOf(text))
+		return text, nil
 	}
-	return nil
+	return nil, unknownSetting(root.Type(), path)
 }
 
-func suggest(path string) string {
+func unknownSetting(t reflect.Type, path string) error {
+	return fmt.Errorf("unknown setting %q%s", path, suggest(t, path))
+}
+
+func suggest(t reflect.Type, path string) string {
 	var paths []string
-	for _, k := range Keys() {
+	for _, k := range keysOf(t, "") {
 		paths = append(paths, k.Path)
 	}
 	if near, ok := nearest(path, paths); ok {

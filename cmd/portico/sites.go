@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"portico/conf"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -31,7 +33,7 @@ func newSites(s *shared) *cobra.Command {
 				}
 			}
 			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
-				site.Settings.Path, shortDigest(site.Release), healthy, len(site.Instances), site.Sessions, age(site.Updated))
+				site.Settings.Path, cmp.Or(shortDigest(site.Release), "-"), healthy, len(site.Instances), site.Sessions, age(site.Updated))
 		}
 		return t.flush()
 	})
@@ -87,46 +89,46 @@ func newSitesSet(s *shared) *cobra.Command {
 }
 
 // overrides turns KEY=VALUE pairs into the JSON object that the API takes. A
-// key with a dot names a field of a section.
+// key with a dot names a field of a section; no value takes an override away.
 func overrides(pairs []string) (json.RawMessage, error) {
 	object := map[string]any{}
 	for _, pair := range pairs {
-		key, value, ok := strings.Cut(pair, "=")
+		key, text, ok := strings.Cut(pair, "=")
 		if !ok || key == "" {
 			return nil, fmt.Errorf("%q is no setting: write KEY=VALUE, such as session.idle=1h", pair)
 		}
-		in := object
-		section, field, nested := strings.Cut(key, ".")
-		if nested {
-			inner, ok := object[section].(map[string]any)
+		value, err := overrideValue(key, text)
+		if err != nil {
+			return nil, err
+		}
+		in, names := object, strings.SplitN(key, ".", 2)
+		for _, section := range names[:len(names)-1] {
+			inner, ok := in[section].(map[string]any)
 			if !ok {
 				inner = map[string]any{}
-				object[section] = inner
+				in[section] = inner
 			}
-			in, key = inner, field
+			in = inner
 		}
-		in[key] = overrideValue(key, value)
+		in[names[len(names)-1]] = value
 	}
 	return json.Marshal(object)
 }
 
-// listSettings are the settings of a site that are lists, written with commas.
-var listSettings = map[string]bool{"hosts": true, "data": true, "exclude": true}
-
-// overrideValue reads a value as JSON where it is JSON (numbers, true, lists,
-// objects), as a list where the setting is one, else as text.
-func overrideValue(key, value string) any {
-	if value == "" {
-		return nil
+// overrideValue reads the text as the setting's type asks, nil where there is
+// none. Lists may also be written as JSON, for items that hold commas.
+func overrideValue(key, text string) (any, error) {
+	if text == "" {
+		return nil, nil
 	}
-	if listSettings[key] && !strings.HasPrefix(value, "[") {
-		return strings.Split(value, ",")
+	if strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{") {
+		var v any
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			return nil, fmt.Errorf("%s: read as JSON, because it begins with %c: %w", key, text[0], err)
+		}
+		return v, nil
 	}
-	var v any
-	if err := json.Unmarshal([]byte(value), &v); err == nil {
-		return v
-	}
-	return value
+	return conf.SetPath(&catalog.Settings{}, key, text)
 }
 
 func newReleases(s *shared) *cobra.Command {
@@ -206,6 +208,11 @@ func newDeploys(s *shared) *cobra.Command {
 		}
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), deploys)
+		}
+		if len(deploys) == 0 && site != "" {
+			if _, err := c.Site(cmd.Context(), site); err != nil {
+				return err
+			}
 		}
 		t := newTable(cmd.OutOrStdout(), "DEPLOY\tSITE\tRELEASE\tSTATE\tBY\tAGE\tERROR")
 		for _, d := range deploys {

@@ -131,12 +131,25 @@ func Join(manifest Settings, override json.RawMessage) (Settings, error) {
 	d := json.NewDecoder(bytes.NewReader(override))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&out); err != nil {
-		return Settings{}, fmt.Errorf("%w: settings: %w", ErrInvalid, err)
+		return Settings{}, fmt.Errorf("%w: %s", ErrInvalid, misfit(err))
 	}
 	if d.More() {
 		return Settings{}, fmt.Errorf("%w: settings: more than one JSON value", ErrInvalid)
 	}
 	return out, nil
+}
+
+// misfit says what a decoder of settings found in words without Go in them.
+func misfit(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Sprintf("setting %q cannot be a %s", wrong.Field, wrong.Value)
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
+		return "unknown setting " + name
+	}
+	return "settings: " + text
 }
 
 // Effective returns the settings that the site runs with: the manifest's, what
