@@ -58,6 +58,9 @@ func (s *shared) access() (access, error) {
 
 func readAccess(path string) (access, error) {
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return access{}, usageError{fmt.Errorf("%s is not the folder of a proxy that has run: %w", filepath.Dir(path), err)}
+	}
 	if err != nil {
 		return access{}, fmt.Errorf("find the cluster: %w", err)
 	}

@@ -92,7 +92,7 @@ Install a site:    portico deploy shop ./folder`,
 		Version:       buildVersion(),
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see portico %s --help)", err, cmd.Name())}
+		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	s := &shared{environ: environ}
@@ -126,7 +126,7 @@ func checkArgs(c *cobra.Command) {
 	if check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine())}
+				return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine()+subcommands(cmd))}
 			}
 			return nil
 		}
@@ -134,4 +134,18 @@ func checkArgs(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		checkArgs(sub)
 	}
+}
+
+// subcommands names what may follow a command that works alone as well.
+func subcommands(c *cobra.Command) string {
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " | " + c.CommandPath() + " " + strings.Join(names, "|") + " …"
 }
