@@ -81,7 +81,7 @@ func (s *Server) explainPick(st *site, cookie string, say func(step, result, for
 		if u.InRotation {
 			ready++
 		}
-		say("instance", u.Name, "%s, %d sessions, %d requests, token %s, release %.12s: %s", u.Status, u.Sessions, u.InFlight, u.Token, u.Release, u.Reason)
+		say("instance", u.Name, "%s, sessions %d, requests %d, token %s, release %.12s: %s", u.Status, u.Sessions, u.InFlight, u.Token, u.Release, u.Reason)
 	}
 	switch {
 	case !st.sticky:

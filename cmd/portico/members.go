@@ -81,7 +81,7 @@ func memberState(m admin.MemberInfo) string {
 		return fmt.Sprintf("%s (%s)", m.Admission, m.Reason)
 	case m.Admission != catalog.Accepted:
 		return string(m.Admission)
-	case m.Gossip == "failed":
+	case m.Role == catalog.RoleServer && m.Gossip != "alive":
 		return string(m.Admin) + ", silent"
 	}
 	return string(m.Admin)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +39,9 @@ func printStats(out io.Writer, stats admin.Stats) error {
 		stats.Cluster, stats.Proxy, stats.Version, span(stats.Now.Sub(stats.Started)), stats.Revision)
 	t := newTable(out, "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tREQ/S\tIN FLIGHT\tREQUESTS\tERRORS\tP50 MS\tP99 MS\tREASON")
 	for _, pool := range stats.Pools {
+		if len(pool.Upstreams) == 0 {
+			t.row("%s\t-\t-\tDOWN\t0\t0.0\t0\t0\t0\t0.00\t0.00\tno instance yet", pool.Name)
+		}
 		for _, u := range pool.Upstreams {
 			errs := u.ConnErrors + u.RespErrors + u.Responses["5xx"]
 			t.row("%s\t%s\t%s\t%s %s\t%d\t%.1f\t%d\t%d\t%d\t%.2f\t%.2f\t%s", pool.Name, u.Name, shortDigest(u.Release),
@@ -86,17 +88,11 @@ func printLook(out io.Writer, stats admin.Stats, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(stats)
 	}
-	var b bytes.Buffer
+	var b strings.Builder
 	if err := printStats(&b, stats); err != nil {
 		return err
 	}
-	text := b.Bytes()
-	if isTerminal(out) {
-		// Home, each line over the one before it, then nothing below.
-		text = append([]byte("\x1b[H"), bytes.ReplaceAll(text, []byte("\n"), []byte("\x1b[K\n"))...)
-		text = append(text, "\x1b[J"...)
-	}
-	_, err := out.Write(text)
+	_, err := io.WriteString(out, onScreen(out, b.String()))
 	return err
 }
 

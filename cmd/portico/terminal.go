@@ -18,6 +18,38 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// onScreen is text made to replace what out shows, if out is a terminal: no line
+// and no column more than it has, so that nothing wraps or scrolls away.
+func onScreen(out io.Writer, text string) string {
+	f, ok := out.(*os.File)
+	if !ok {
+		return text
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 1 || height < 2 {
+		return text
+	}
+	// Home, each line over the one before it, then nothing below.
+	return "\x1b[H" + fit(text, width, height, "\x1b[K") + "\x1b[J"
+}
+
+// fit cuts text to fewer than height lines of at most width characters, and ends
+// each with end. The last line says how many there was no room for.
+func fit(text string, width, height int, end string) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if over := len(lines) - (height - 1); over > 0 {
+		lines = append(lines[:height-2], fmt.Sprintf("… %d lines more", over+1))
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		if r := []rune(line); len(r) > width {
+			line = string(r[:width-1]) + "…"
+		}
+		b.WriteString(line + end + "\n")
+	}
+	return b.String()
+}
+
 // confirm asks on the terminal. Without one the answer is no, said as an error
 // that names the way out.
 func confirm(cmd *cobra.Command, question string) error {
