@@ -48,7 +48,11 @@ func AsError(err error) *Error {
 	case errors.As(err, &refused) && refused.TooLarge:
 		return &Error{http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]", err}
 	case errors.As(err, &refused):
-		return &Error{http.StatusUnprocessableEntity, "archive_refused", err.Error(), "nothing was installed; pack the folder again without that entry", err}
+		hint := "nothing was installed; pack the folder again without that entry"
+		if refused.Entry == "" {
+			hint = "nothing was installed; pack the folder again, or deploy the folder itself"
+		}
+		return &Error{http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint, err}
 	case errors.As(err, &mistakes):
 		return &Error{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct portico.toml and deploy again", err}
 	case errors.As(err, &tooBig):

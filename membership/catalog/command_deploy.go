@@ -262,7 +262,7 @@ func RollbackTarget(v *View, site, prefix string) (Release, error) {
 			}
 		}
 	}
-	return Release{}, fmt.Errorf("former release of site %q: %w; deploy it again", site, ErrNotFound)
+	return Release{}, fmt.Errorf("%w: site %q has no former release to go back to", ErrNotFound, site)
 }
 
 func releaseByPrefix(v *View, site, prefix string) (Release, error) {
