@@ -28,6 +28,7 @@ tools:
 unit:
 	$(GO) vet ./...
 	$(GO) test -race -timeout 10m $(UNIT)
+	PORTICO_TEST_ENGINE=auto $(GO) test -timeout 10m ./proxy
 
 e2e:
 	$(GO) test -timeout 15m ./tests/...
@@ -44,6 +45,7 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(UNIT)
 
 bench-peers:
+	sh tests/bench/peers.sh
 	$(GO) run ./tests/bench
 
 fuzz:

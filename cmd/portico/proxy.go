@@ -25,7 +25,7 @@ func newProxy(s *shared) *cobra.Command {
 	st.bind(cmd, "name", "proxy.name", "name of this member")
 	st.bind(cmd, "http", "proxy.http", "address for plain HTTP")
 	st.bind(cmd, "https", "proxy.https", "address for TLS")
-	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP/1.1: std, loop or conn")
+	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP/1.1: auto, loop, conn or std")
 	st.bind(cmd, "admin", "admin.address", "address of the page, the API and the members")
 	st.bind(cmd, "catalog", "catalog.address", "address of the catalog's replication")
 	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
