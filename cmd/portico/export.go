@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -181,7 +182,7 @@ func (x *exporter) fetch() (admin.Export, error) {
 // write brings the folder up to date and reports whether anything changed.
 func (x *exporter) write() (changed bool, err error) {
 	e, err := x.fetch()
-	if err != nil || maps.Equal(e.Files, x.files) {
+	if err != nil || maps.EqualFunc(e.Files, x.files, sameButComments) {
 		return false, err
 	}
 	// The configuration comes last: it names the others.
@@ -193,6 +194,23 @@ func (x *exporter) write() (changed bool, err error) {
 	x.files = e.Files
 	fmt.Fprintf(x.cmd.OutOrStdout(), "wrote %s (revision %d)\n", filepath.Join(x.r.Dir, haproxy.ConfigFile), e.Revision)
 	return true, nil
+}
+
+// sameButComments reports whether two files say the same. Their first lines tell
+// the catalog's revision, which grows with each entry of the audit log, and is no
+// reason to reload anything.
+func sameButComments(a, b string) bool {
+	return withoutComments(a) == withoutComments(b)
+}
+
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
 
 func rank(name string) int {
