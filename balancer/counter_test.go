@@ -123,19 +123,3 @@ func TestSnapshotCounts(t *testing.T) {
 		t.Errorf("%d active, weight %d, %s", p.Active, p.Weight, p.Status)
 	}
 }
-
-func TestFrontend(t *testing.T) {
-	var f balancer.Frontend
-	f.Opened(balancer.HTTP2, t0)
-	f.Opened(balancer.HTTP1, t0)
-	f.Closed()
-	f.Begin(balancer.HTTP2, t0)
-	f.Begin(balancer.HTTP2, t0)
-	f.End(&balancer.Outcome{Status: 204, BytesIn: 1, BytesOut: 2, Total: time.Millisecond})
-	f.Tick(t0 + 1000)
-	s := f.Snapshot("http", t0+1000)
-	if s.Connections != 1 || s.ConnectionsMax != 2 || s.ConnectionsTotal != 2 || s.HTTP2 != 1 || s.HTTP2Requests != 2 ||
-		s.Requests != 2 || s.Active != 1 || s.ActiveMax != 2 || s.Status2xx != 1 || s.BytesOut != 2 || s.RequestRateMax != 2 {
-		t.Errorf("%+v", s)
-	}
-}

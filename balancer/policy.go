@@ -57,16 +57,6 @@ func newPolicy(name string) (policy, error) {
 	return nil, fmt.Errorf("unknown policy %q: did you mean %q? One of %s", name, nearest(name), strings.Join(Policies(), ", "))
 }
 
-// CheckPolicy returns an error that names the nearest valid policy if name is
-// none. The empty name is the default policy.
-func CheckPolicy(name string) error {
-	if name == "" {
-		return nil
-	}
-	_, err := newPolicy(name)
-	return err
-}
-
 // aliases are what other programs call the policies.
 var aliases = map[string]string{
 	"roundrobin": RoundRobin, "rr": RoundRobin, "static-rr": RoundRobin, "wrr": RoundRobin,

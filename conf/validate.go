@@ -337,7 +337,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, err
 	}
-	return a.Prefix(a.Unmap().BitLen())
+	a = a.Unmap()
+	return a.Prefix(a.BitLen())
 }
 
 func validPort(port string, zero bool) bool {

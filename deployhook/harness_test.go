@@ -222,6 +222,7 @@ func (c *cluster) site(name string) catalog.Site {
 	s := c.catalog.View().Sites[name]
 	if s == nil {
 		c.t.Fatalf("there is no site %s", name)
+		return catalog.Site{}
 	}
 	return *s
 }
@@ -289,7 +290,6 @@ type agent struct {
 	sick    map[string]bool                    // releases that do not get healthy
 	stuck   bool                               // it stays at starting
 	befores []string                           // releases whose before command it ran
-	paused  bool
 }
 
 // join accepts a member and starts its agent.

@@ -54,7 +54,6 @@ type flight struct {
 	rec     Record
 	out     []byte // fields for the instance
 	back    []byte // fields for the client
-	chain   []byte
 }
 
 // text makes a string of bytes that outlive it: those of the request's head.

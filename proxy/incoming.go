@@ -21,7 +21,6 @@ type incoming struct {
 	header  http.Header
 	trailer http.Header // set at the end of a chunked body
 	length  int64       // -1: unknown
-	connect time.Duration
 
 	kind   bodyKind
 	left   int64

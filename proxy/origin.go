@@ -185,12 +185,6 @@ func (o *origin) kill() {
 	}
 }
 
-func (o *origin) idleConns() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.idle)
-}
-
 func (c *originConn) discard() {
 	c.o.mu.Lock()
 	delete(c.o.all, c)

@@ -129,10 +129,10 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
 	s := &Server{o: o, log: o.Logger, bal: bal, started: time.Now()}
-	if s.trusted, err = prefixes(o.Conf.TrustedProxies); err != nil {
+	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}
-	if s.spoken, err = prefixes(o.Conf.ProxyProtocol); err != nil {
+	if s.spoken, err = conf.Prefixes(o.Conf.ProxyProtocol); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.proxy_protocol: %w", err)
 	}
 	if o.Conf.HTTPS != "" {
@@ -170,22 +170,6 @@ func withDefaults(c conf.Proxy) conf.Proxy {
 		c.Connections = d.Connections
 	}
 	return c
-}
-
-func prefixes(list []string) ([]netip.Prefix, error) {
-	var out []netip.Prefix
-	for _, s := range list {
-		if a, err := netip.ParseAddr(s); err == nil {
-			out = append(out, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
-			continue
-		}
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("%q is neither an address nor a network, such as 10.0.0.0/8", s)
-		}
-		out = append(out, p.Masked())
-	}
-	return out, nil
 }
 
 // webServer is net/http, set up so that what it leaves open is closed.

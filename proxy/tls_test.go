@@ -69,11 +69,13 @@ func tlsOptions(t testing.TB, names ...string) (proxy.Options, *x509.CertPool) {
 
 // h2 returns a client that speaks HTTP/2 to the proxy.
 func (f *front) h2(pool *x509.CertPool) *http.Client {
-	tr := &http2.Transport{
+	protocols := new(http.Protocols)
+	protocols.SetHTTP2(true)
+	tr := &http.Transport{
+		Protocols:       protocols,
 		TLSClientConfig: &tls.Config{RootCAs: pool},
-		DialTLSContext: func(ctx context.Context, network, addr string, cfg *tls.Config) (net.Conn, error) {
-			d := tls.Dialer{Config: cfg}
-			return d.DialContext(ctx, "tcp", f.tls)
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", f.tls)
 		},
 	}
 	f.t.Cleanup(tr.CloseIdleConnections)

@@ -275,8 +275,8 @@ func TestTomcatRoot(t *testing.T) {
 	}
 	war := filepath.Join(t.TempDir(), "examples.war")
 	if out, err := exec.Command("jar", "cf", war, "-C", examples, ".").CombinedOutput(); err != nil {
-		if out, err = exec.Command("python3", "-m", "zipfile", "-c", war, examples+"/.").CombinedOutput(); err != nil {
-			t.Skipf("no tool to pack a WAR: %v: %s", err, out)
+		if zipped, err := exec.Command("python3", "-m", "zipfile", "-c", war, examples+"/.").CombinedOutput(); err != nil {
+			t.Skipf("no tool to pack a WAR: %v: %s, %s", err, out, zipped)
 		}
 	}
 	b, err := os.ReadFile(war)

@@ -168,12 +168,3 @@ func VerifyToken(v *View, plain string, now time.Time) (*Account, *Token, error)
 	}
 	return a, t, nil
 }
-
-// RevokeToken removes a token, or returns ErrNotFound.
-func RevokeToken(tx *Tx, id string) error {
-	if _, err := tx.Token(id); err != nil {
-		return err
-	}
-	tx.DeleteToken(id)
-	return nil
-}

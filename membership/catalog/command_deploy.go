@@ -145,11 +145,6 @@ func FailDeploy(tx *Tx, id, reason, hint string, now time.Time) (Deploy, error) 
 	return endDeploy(tx, id, DeployFailed, reason, hint, now)
 }
 
-// SupersedeDeploy gives a running deploy up in favour of another that follows.
-func SupersedeDeploy(tx *Tx, id, reason string, now time.Time) (Deploy, error) {
-	return endDeploy(tx, id, DeploySuperseded, reason, "", now)
-}
-
 func endDeploy(tx *Tx, id string, state DeployState, reason, hint string, now time.Time) (Deploy, error) {
 	d, site, err := runningDeploy(tx, id)
 	if err != nil {
@@ -228,20 +223,6 @@ func DropRetired(tx *Tx, name, digest string, now time.Time) error {
 		trimReleases(tx, site, settings.Deploy.Keep)
 	}
 	return nil
-}
-
-// Retire sets until when a retiring release may keep its sessions.
-func Retire(tx *Tx, name, digest string, deadline, now time.Time) error {
-	site, err := tx.Site(name)
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(site.Retiring, func(r Retiring) bool { return r.Release == digest })
-	if i < 0 {
-		return fmt.Errorf("retiring release %q of site %q: %w", digest, name, ErrNotFound)
-	}
-	site.Retiring[i].Deadline, site.Updated = deadline.UTC(), now.UTC()
-	return tx.PutSite(site)
 }
 
 // RollbackTarget returns the release that a rollback of the site goes to: the one

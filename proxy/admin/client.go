@@ -74,9 +74,6 @@ func NewClient(o ClientOptions) (*Client, error) {
 // Close gives idle connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Addr returns the base URL.
-func (c *Client) Addr() string { return c.base }
-
 // maxAnswer bounds what a call reads: an answer is JSON for people, not a stream.
 const maxAnswer = 64 << 20
 

@@ -96,12 +96,6 @@ func (t *throttle) evictLocked(now time.Time) {
 	}
 }
 
-func (t *throttle) size() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.keys)
-}
-
 // throttleKey turns a client address into a key: IPv6 by its /64, which is what
 // one customer gets.
 func throttleKey(remoteAddr string) string {

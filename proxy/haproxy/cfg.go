@@ -302,7 +302,7 @@ func fromSite(o Options, site *catalog.Site) backend {
 func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {
 	s := server{
 		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), release: in.Release,
-		sni: ident(in.ID) + "." + ident(m.Name) + ".member.portico", drain: m.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint,
+		sni: ident(in.ID) + "." + ident(m.Name) + memberSuffix, drain: m.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint,
 	}
 	if o.Token != nil {
 		s.token = o.Token(in.ID)

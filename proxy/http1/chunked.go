@@ -5,11 +5,10 @@ import "bytes"
 // Chunked decodes a chunked body (RFC 9112, 7.1) strictly: sizes are 1 to 15 hexadecimal digits, every line ends in CRLF, extensions
 // are dropped and bounded, trailers are checked like header fields.
 type Chunked struct {
-	state   chunkState
-	left    int64 // data bytes left of the current chunk
-	digits  int
-	extra   int // bytes spent on lines rather than data since the body began, less what the data earned
-	trailer int // bytes of the trailer section
+	state  chunkState
+	left   int64 // data bytes left of the current chunk
+	digits int
+	extra  int // bytes spent on lines rather than data since the body began, less what the data earned
 }
 
 type chunkState uint8

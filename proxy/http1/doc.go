@@ -9,7 +9,7 @@
 // forwarding:
 //
 //   - Field names with an underscore are dropped: CGI-like gateways read "X_Forwarded_For" and "X-Forwarded-For" as one name.
-//   - The path is forwarded byte for byte. Routing matches the path with dot segments removed; a request whose path contains an
-//     encoded slash or backslash is matched as written, never decoded. See [CleanPath].
+//   - The path is forwarded byte for byte. Under which form it is matched with sites is the handler's affair, the same
+//     for every engine.
 //   - A backslash, a fragment or a byte outside printable ASCII in the path is refused; the query may hold any printable ASCII but "#".
 package http1

@@ -199,21 +199,6 @@ func TestCookie(t *testing.T) {
 	}
 }
 
-func TestCleanPath(t *testing.T) {
-	for in, want := range map[string]string{
-		"/a/b": "/a/b", "/a/../b": "/b", "/a/./b": "/a/b", "/../../x": "/x", "//a//b/": "/a/b/", "/a/..": "/", "/a/b/..": "/a/", "/.": "/",
-		"/a/%2e%2E/b": "/b", "/a/.%2e/b": "/b", "/a%2f..%2fb": "/a%2f..%2fb", "/a/...": "/a/...", "/.a/..b": "/.a/..b", "/": "/",
-	} {
-		got, changed := http1.CleanPath(nil, []byte(in))
-		if !changed {
-			got = []byte(in)
-		}
-		if string(got) != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
 func TestParseRequestAllocatesNothing(t *testing.T) {
 	raw := []byte("GET /shop/cart?x=1 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: bench/1.0 (like a browser, really)\r\nAccept: */*\r\n" +
 		"Accept-Encoding: gzip\r\nCookie: a=b; portico-shop=abcdefghij|abc|seal\r\nConnection: keep-alive\r\n\r\n")

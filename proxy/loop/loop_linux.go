@@ -20,13 +20,12 @@ const (
 // sock is one registered descriptor: a listener, the wake-up, a client or an upstream connection. Registered once, edge-triggered,
 // for all its life.
 type sock struct {
-	fd     int32
-	gen    uint32 // tells this socket from another with the same descriptor number in one batch of events
-	kind   kind
-	hup    bool // the peer has ended its side, or the connection broke
-	ready  bool // TLS: the descriptor may have bytes
-	parted bool // given away or about to close: no more events
-	index  int  // of a listener
+	fd    int32
+	gen   uint32 // tells this socket from another with the same descriptor number in one batch of events
+	kind  kind
+	hup   bool // the peer has ended its side, or the connection broke
+	ready bool // TLS: the descriptor may have bytes
+	index int  // of a listener
 
 	due        int64 // wheel
 	prev, next *sock
