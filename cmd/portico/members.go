@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -123,7 +124,42 @@ The code works once and expires.`,
 			invite.Code, invite.Expires.Local().Format(time.DateTime), a.Addr, a.Fingerprint, invite.Code)
 		return err
 	})
+	cmd.AddCommand(newInviteList(s), newInviteRemove(s))
 	return cmd
+}
+
+func newInviteList(s *shared) *cobra.Command {
+	cmd := &cobra.Command{Use: "list", Short: "List the codes that exist, and who used one", Args: cobra.NoArgs}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+		invites, err := c.Invites(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return printJSON(cmd.OutOrStdout(), invites)
+		}
+		t := newTable(cmd.OutOrStdout(), "INVITE\tROLE\tBY\tMADE\tEXPIRES\tUSED BY")
+		for _, i := range invites {
+			t.row("%s\t%s\t%s\t%s\t%s\t%s", i.ID, i.Role, i.By, age(i.Created), i.Expires.Local().Format(time.DateTime), cmp.Or(i.UsedBy, "-"))
+		}
+		return t.flush()
+	})
+	return cmd
+}
+
+func newInviteRemove(s *shared) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove INVITE", Short: "Make a code worthless; the part before its dot names it", Args: cobra.ExactArgs(1),
+		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+			id, _, _ := strings.Cut(args[0], ".")
+			if err := c.DeleteInvite(cmd.Context(), id); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "invite %s is worthless\n", id)
+			return err
+		}),
+	}
 }
 
 func newAccept(s *shared) *cobra.Command {

@@ -84,7 +84,16 @@ func deployOutcome(out io.Writer, d catalog.Deploy, took time.Duration, quiet bo
 					healthy++
 				}
 			}
-			fmt.Fprintf(out, "deployed %s %s to %s in %.1fs\n", d.Site, shortDigest(d.Release), plural(healthy, "application server"), took.Seconds())
+			done := "deployed %s %s to %s in %.1fs\n"
+			switch {
+			case len(d.Members) == 0 && d.Release == d.Previous:
+				done = "" // its hint says that nothing was to be done
+			case d.Rollback:
+				done = "rolled %s back to %s on %s in %.1fs\n"
+			}
+			if done != "" {
+				fmt.Fprintf(out, done, d.Site, shortDigest(d.Release), plural(healthy, "application server"), took.Seconds())
+			}
 			if d.Hint != "" {
 				fmt.Fprintln(out, d.Hint)
 			}
