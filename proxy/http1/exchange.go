@@ -4,87 +4,6 @@ import (
 	"net/netip"
 )
 
-// Op is what an exchange wants its driver to do next.
-type Op uint8
-
-// The operations. After each the driver reports what came of it with the method named here, then asks Next again.
-const (
-	OpWait            Op = iota // nothing until an event or Deadline
-	OpIdle                      // between requests, nothing buffered: Release is possible
-	OpReadClient                // read into Space, report with Read
-	OpWriteClient               // write Pending, report with Wrote
-	OpConnect                   // connect to Upstream (freshly if Fresh), report with Connected or ConnectFailed
-	OpReadUpstream              // as for the client
-	OpWriteUpstream             //
-	OpSpliceDown                // move up to SpliceLeft bytes from upstream to client, report with Spliced
-	OpSpliceUp                  // from client to upstream
-	OpShutUpstream              // half-close: the client has ended its side of a tunnel; no report
-	OpShutClient                // half-close: the upstream has ended, or the client is refused and should stop; no report
-	OpReleaseUpstream           // the connection may serve other requests; no report
-	OpDropUpstream              // close it; no report
-	OpClose                     // close the client's connection when what was written is flushed; the exchange is over
-	OpAbort                     // reset it, so that a cut answer cannot look complete; the exchange is over
-	OpHandover                  // give the connection away with Leftover; the exchange is over
-)
-
-// Side of an exchange.
-type Side uint8
-
-// The two sides.
-const (
-	Client Side = iota
-	Up
-)
-
-// Ready is a set of things that would not block.
-type Ready uint8
-
-// What can be done without blocking.
-const (
-	ReadClient Ready = 1 << iota
-	WriteClient
-	ReadUpstream
-	WriteUpstream
-)
-
-// Result of a read or write.
-type Result uint8
-
-// The results.
-const (
-	More    Result = iota // there may be more
-	Blocked               // no more for now
-	EOF                   // the peer has ended its side
-	Failed                // the connection is broken
-)
-
-type phase uint8
-
-const (
-	phaseHead     phase = iota // reading a request head
-	phaseParked                // routing asked to wait
-	phaseConnect               // a connection is being made
-	phaseActive                // request and answer on their way, also a tunnel
-	phaseLinger                // the answer was given, the client may still be sending
-	phaseHandover              // OpHandover was or is to be returned
-	phaseClose                 // OpClose
-	phaseAbort                 // OpAbort
-	phaseOver
-)
-
-// Config is what exchanges share.
-type Config struct {
-	Handler  Handler
-	Limits   Limits
-	Timeouts Timeouts
-}
-
-// WithDefaults returns c with every zero limit and timeout set.
-func (c Config) WithDefaults() Config {
-	c.Limits, c.Timeouts = c.Limits.WithDefaults(), c.Timeouts.WithDefaults()
-	return c
-}
-
 const keptSteps = 24
 
 // Exchange serves the requests of one client connection, one at a time and in order. It is a state machine: events come in through
@@ -190,10 +109,6 @@ func (x *Exchange) Active() bool { return x.phase == phaseActive }
 
 // Parked reports whether the request waits for its turn.
 func (x *Exchange) Parked() bool { return x.phase == phaseParked }
-
-// Splice says that the driver can move bodies between the sides itself: ReadUpstream stands for OpSpliceDown, WriteUpstream for
-// OpSpliceUp.
-func (x *Exchange) Splice(r Ready) { x.splice = r }
 
 // Drain makes the present answer the last one of the connection.
 func (x *Exchange) Drain() { x.draining = true }
@@ -625,76 +540,6 @@ func (x *Exchange) wantUpstream() bool {
 // wantClient reports whether bytes from the client are of use now: body, or a tunnel's.
 func (x *Exchange) wantClient() bool {
 	return x.has && !x.up.done && !x.up.eof && !x.up.pending() && !x.upBroken
-}
-
-func (x *Exchange) spliceable(f *flow, side Ready) bool {
-	if x.splice&side == 0 || f.mode != bodyLength || f.left < spliceMin || f.r != f.w || x.hold {
-		return false
-	}
-	if side == ReadUpstream {
-		return x.headDone && x.can&WriteClient != 0
-	}
-	return x.can&WriteUpstream != 0 && (x.dec.MaxBody == 0 || x.req.Length <= x.dec.MaxBody)
-}
-
-// SpliceLeft is how many bytes the driver may take from the source of OpSpliceDown or OpSpliceUp, and how many are in its pipe.
-func (x *Exchange) SpliceLeft(down bool) (left int64, piped int) {
-	f := &x.up
-	if down {
-		f = &x.down
-	}
-	if f.done {
-		return 0, f.piped
-	}
-	return f.left, f.piped
-}
-
-// Spliced says that in bytes were taken from the source and out bytes given to the other side. src and dst tell how source and
-// destination are now.
-func (x *Exchange) Spliced(down bool, in, out int, src, dst Result) {
-	f := &x.up
-	if down {
-		f = &x.down
-	}
-	f.left -= int64(in)
-	f.bytes += int64(in)
-	f.piped += in - out
-	f.dirty = true
-	f.done = f.left == 0
-	if down {
-		x.rec.BytesOut += int64(out)
-		x.writes.moved(x.now, out)
-		x.upSince = x.now
-		if src == Blocked {
-			x.can &^= ReadUpstream
-		}
-		if dst == Blocked {
-			x.can &^= WriteClient
-		}
-	} else {
-		x.sentUp = true
-		x.reads.moved(x.now, in)
-		if src == Blocked {
-			x.can &^= ReadClient
-		}
-		if dst == Blocked {
-			x.can &^= WriteUpstream
-		}
-	}
-	x.spliceEnd(down, src, dst)
-}
-
-func (x *Exchange) spliceEnd(down bool, src, dst Result) {
-	switch {
-	case down && (dst == Failed || dst == EOF), !down && (src == Failed || src == EOF):
-		x.clientLost()
-	case down && (src == Failed || src == EOF) && !x.down.done:
-		x.down.piped = 0
-		x.cut(CauseUpstream, NoFault)
-	case !down && (dst == Failed || dst == EOF):
-		x.up.piped = 0
-		x.upBroken = true
-	}
 }
 
 // Idle reports whether the exchange is between requests with nothing buffered.

@@ -1,0 +1,169 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"portico/balancer"
+	"portico/proxy/http1"
+)
+
+// done accounts for the present choice, once.
+func (f *flight) done(r balancer.Result, status int, err error, again bool) {
+	if !f.held {
+		return
+	}
+	f.held = false
+	o := balancer.Outcome{
+		Now: f.began.UnixMilli() + f.rec.Total.Milliseconds(), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
+		Queue: max(f.rec.Queue, 0), Connect: max(f.rec.Connect, 0), Response: max(f.rec.Response, 0), Total: f.rec.Total,
+		Reused: f.rec.Connect == 0, Retried: again,
+	}
+	if err != nil {
+		o.Detail = err.Error()
+	}
+	if f.choice.Upstream != nil {
+		f.rec.Inflight = f.choice.Upstream.InFlight()
+	}
+	if f.site.siteState.pool.Done(&f.choice, o).CheckNow {
+		f.s.probes.now(f.choice.Upstream.ID())
+	}
+}
+
+// Finished implements http1.Handler.
+func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, rec *http1.Record) {
+	f := flightOf(d)
+	defer f.recovered(e, r, nil)
+	if f.s == nil {
+		return
+	}
+	if f.waiter != nil {
+		f.leaveQueue()
+	}
+	if f.tunnel {
+		f.s.engineTunnels.Add(-1)
+	}
+	total := time.Duration(rec.End - rec.Start)
+	l := &f.rec
+	l.Status, l.BytesIn, l.BytesOut, l.Total = rec.Status, rec.BytesIn, rec.BytesOut, total
+	l.Request = time.Duration(rec.Routed - rec.Start)
+	f.times(rec)
+	f.done(f.result(rec), rec.Status, nil, false)
+	f.ending(rec)
+	f.count(total)
+	if f.s.o.AccessLog != nil {
+		f.log(r, p, rec)
+	}
+	f.s = nil
+}
+
+// leaveQueue gives up a place in the queue, or the one that has just become free.
+func (f *flight) leaveQueue() {
+	w := f.waiter
+	f.waiter = nil
+	if f.site.siteState.pool.Cancel(w) {
+		f.held = false
+		return
+	}
+	f.choice = w.Choice
+}
+
+// times translates the engine's clock.
+func (f *flight) times(rec *http1.Record) {
+	switch {
+	case rec.Connected == 0:
+		return
+	case rec.Reused:
+		f.rec.Connect = 0
+	default:
+		f.rec.Connect = time.Duration(rec.Connected - rec.Routed)
+	}
+	if rec.FirstByte > 0 && !rec.Local {
+		f.rec.Response = time.Duration(rec.FirstByte - max(rec.Connected, min(rec.Sent, rec.FirstByte)))
+	}
+}
+
+func (f *flight) result(rec *http1.Record) balancer.Result {
+	switch rec.Cause {
+	case http1.CauseNone:
+		return balancer.Answered
+	case http1.CauseClient:
+		return balancer.ClientAborted
+	case http1.CauseUpstream, http1.CauseResponse:
+		return balancer.ServerAborted
+	case http1.CauseTimeout:
+		return balancer.TimedOut
+	}
+	return balancer.Refused
+}
+
+// ending is HAProxy's two letters for how it ended.
+func (f *flight) ending(rec *http1.Record) {
+	if f.fault != nil && f.fault.cause != 0 {
+		f.rec.End[0], f.rec.End[1] = f.fault.cause, f.fault.phase
+		return
+	}
+	switch rec.Cause {
+	case http1.CauseClient:
+		f.rec.End[0], f.rec.End[1] = 'C', 'D'
+		if rec.FirstByte == 0 {
+			f.rec.End[1] = 'H'
+			f.rec.Status = statusClientClosed
+		}
+	case http1.CauseUpstream, http1.CauseResponse:
+		f.rec.End[0], f.rec.End[1] = 'S', 'D'
+	case http1.CauseTimeout:
+		f.rec.End[0], f.rec.End[1] = 's', 'D'
+	}
+}
+
+// count adds to the counters of the listener and the site.
+func (f *flight) count(total time.Duration) {
+	l, front := &f.rec, f.front
+	front.requests.Add(1)
+	front.reqRate.Add(f.began.UnixMilli())
+	front.h1req.Add(1)
+	front.status[class(l.Status)].Add(1)
+	front.bytesOut.Add(uint64(l.BytesOut))
+	if l.BytesIn > 0 {
+		front.bytesIn.Add(uint64(l.BytesIn))
+	}
+	if st := f.site; st != nil {
+		l.SiteReqs = int(st.running.Add(-1)) + 1
+		st.requests[class(l.Status)].Inc()
+		st.duration.Update(total.Seconds())
+		st.bytesIn.AddInt64(l.BytesIn)
+		st.bytesOut.AddInt64(l.BytesOut)
+		l.Site = st.name
+	}
+}
+
+// log writes the access log's line.
+func (f *flight) log(r *http1.Request, p *http1.Peer, rec *http1.Record) {
+	l := &f.rec
+	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
+	l.Client = p.Addr
+	if f.client.Addr.IsValid() && f.client.Addr != p.Addr.Addr() {
+		l.Client = netip.AddrPortFrom(f.client.Addr, p.Addr.Port())
+	}
+	if len(r.Method) > 0 && f.target != "" {
+		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), redact(f.target), "HTTP/1.1"
+		if r.Minor == 0 {
+			l.Proto = "HTTP/1.0"
+		}
+	}
+	l.Active = int(f.front.conns.Load())
+	f.cookieState()
+	l.UserAgent = text(r.Get("user-agent"))
+	l.Referer, _, _ = strings.Cut(text(r.Get("referer")), "?")
+	f.s.o.AccessLog.Append(l)
+}
+
+// cookieState fills in the last two letters of the termination state.
+func (f *flight) cookieState() {
+	if f.site == nil || !f.site.sticky || f.choice.Upstream == nil {
+		return
+	}
+	f.rec.End[2], f.rec.End[3] = cookieLetters(&f.choice)
+}

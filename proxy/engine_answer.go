@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// Answered implements http1.Handler.
+func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision) {
+	f := flightOf(d)
+	defer f.recovered(e, r, nil)
+	b := f.back[:0]
+	if a.Status == http.StatusSwitchingProtocols {
+		f.tunnel = true
+		f.s.engineTunnels.Add(1)
+	}
+	if streamsBytes(a.Get("content-type")) {
+		d.Silence = f.s.o.Conf.Timeouts.Tunnel.Std()
+	}
+	if f.site.strip {
+		b = f.remount(b, a)
+	}
+	f.s.noteLost(f.site, &f.choice)
+	over := ""
+	if end := a.Get(endField); end != nil || f.site.logout != "" {
+		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https")
+		a.Drop(endField)
+	}
+	switch {
+	case over != "":
+		b = append(append(append(b, "Set-Cookie: "...), over...), "\r\n"...)
+	case len(f.site.profile.places) > 0:
+		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return text(a.Get(strings.ToLower(name))) })
+	}
+	if f.choice.Issue && f.site.sticky {
+		b = append(append(append(b, "Set-Cookie: "...), f.site.setCookie(&f.choice, f.client.Proto == "https")...), "\r\n"...)
+		if f.choice.New && len(f.pick.Ticket) > 0 {
+			b = append(append(append(b, "Set-Cookie: "...), f.site.placeCookie("", 0, f.client.Proto == "https")...), "\r\n"...)
+		}
+		if a.Status != http.StatusSwitchingProtocols {
+			b = append(append(append(b, "Cache-Control: "...), privateCache(valuesOf(a, "cache-control"))...), "\r\n"...)
+			a.Drop("cache-control")
+		}
+	}
+	f.site.siteState.pool.Answering(&f.choice)
+	f.back = b
+	d.AnswerFields = b
+}
+
+func valuesOf(a *http1.Response, name string) (values []string) {
+	for i := range a.Fields {
+		if k := &a.Fields[i]; strings.EqualFold(text(a.Name(k)), name) {
+			values = append(values, text(a.Value(k)))
+		}
+	}
+	return values
+}
+
+// streamsBytes is streams for a field's bytes; it allocates nothing.
+func streamsBytes(contentType []byte) bool {
+	if i := bytes.IndexByte(contentType, ';'); i >= 0 {
+		contentType = contentType[:i]
+	}
+	switch string(bytes.TrimSpace(contentType)) {
+	case "text/event-stream", "application/x-ndjson", "application/grpc", "multipart/x-mixed-replace":
+		return true
+	}
+	return false
+}
+
+// remount puts the mount path back into redirects of a site that does not see it.
+func (f *flight) remount(b []byte, a *http1.Response) []byte {
+	for _, name := range [2]string{"location", "content-location"} {
+		v := text(a.Get(name))
+		if strings.HasPrefix(v, "/") && !strings.HasPrefix(v, "//") && !underMount(v, f.site.mount) {
+			b = append(append(append(append(append(b, http.CanonicalHeaderKey(name)...), ": "...), f.site.mount...), v...), "\r\n"...)
+			a.Drop(name)
+		}
+	}
+	return b
+}
+
+// Failed implements http1.Handler.
+func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why http1.Why) {
+	f := flightOf(d)
+	defer f.recovered(e, r, d)
+	if f.s == nil || why.Cause == http1.CauseRequest && f.site == nil {
+		f.reset(e.s, e.fronts[p.Listener]) // refused before it was routed
+	}
+	err := errorOf(why)
+	if f.held {
+		f.rec.Error = err.Error()
+	}
+	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(time.Now().UnixMilli())
+	f.rec.Total = time.Since(f.began)
+	f.done(resultOf(err), 0, err, again)
+	if again {
+		f.last = err
+		f.retries++
+		f.rec.Retries, f.rec.Moved = f.retries, true
+		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
+		f.prepare(r, d)
+		if flt := f.choose(r, d); flt != nil {
+			f.refuse(flt, r, d)
+		}
+		return
+	}
+	f.refuse(faultFor(err), r, d)
+}
+
+// errorOf words what the engine says as the errors of the data path.
+func errorOf(why http1.Why) error {
+	switch why.Cause {
+	case http1.CauseRequest:
+		switch why.Fault {
+		case http1.FaultBodyLarge:
+			return errBodyTooBig
+		case http1.FaultBodyTimeout:
+			return errSlowClient
+		case http1.FaultHeaderTimeout:
+			return faultHeaderTimeout
+		}
+		return refusal(why.Fault.Status(), "The request is not valid HTTP.")
+	case http1.CauseConnect, http1.CauseConnectTime, http1.CauseBusy:
+		return errDial
+	case http1.CauseTimeout:
+		return errSlowOrigin
+	case http1.CauseResponse:
+		return errors.Join(errBadResponse, why.Fault)
+	case http1.CauseClient:
+		return errClientGone
+	}
+	return errBrokeOff
+}
+
+var errBrokeOff = errors.New("instance closed the connection before it had answered")
+
+// refuse makes the decision a fault's page.
+func (f *flight) refuse(flt *fault, r *http1.Request, d *http1.Decision) {
+	f.fault = flt
+	f.front.own.Add(1)
+	switch {
+	case flt.status == http.StatusTooManyRequests || flt.status == 421 || flt.status == 405:
+		f.front.denied.Add(1)
+	case flt.cause == 'P' && f.site == nil && flt != faultUnknownHost:
+		f.front.bad.Add(1)
+	}
+	if f.rec.Error == "" && flt.err != nil {
+		f.rec.Error = flt.err.Error()
+	}
+	body, contentType := errorPage(flt, text(r.Get("accept")))
+	b := append(f.back[:0], "Content-Type: "...)
+	b = append(b, contentType...)
+	b = append(b, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"+
+		"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"...)
+	if flt.retry > 0 {
+		b = append(appendInt(append(b, "Retry-After: "...), int(flt.retry/time.Second)), "\r\n"...)
+	}
+	if flt.cookie != "" {
+		b = append(append(append(b, "Set-Cookie: "...), flt.cookie...), "\r\n"...)
+	}
+	if flt.status == http.StatusMethodNotAllowed {
+		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
+	}
+	b = f.date(b)
+	f.back = b
+	d.Verdict, d.Status, d.Header, d.Body = http1.Answer, flt.status, b, body
+	d.AnswerFields = nil
+	d.Close = d.Close || flt.closed
+}
+
+func (f *flight) date(b []byte) []byte {
+	return append(f.began.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
+}
+
+// redirect sends the client to TLS. The method stays what it was.
+func (f *flight) redirect(to string, d *http1.Decision) {
+	f.fault = &fault{cause: 'L', phase: 'R'}
+	f.front.own.Add(1)
+	f.back = f.date(append(append(append(f.back[:0], "Location: "...), to...), "\r\n"...))
+	d.Verdict, d.Status, d.Header = http1.Answer, http.StatusPermanentRedirect, f.back
+}
