@@ -10,7 +10,7 @@ import (
 
 // A release whose process ends at once fails its deploy at once, with the exit
 // status and what the process said, and not when the time for a start is over:
-// agents tell such an instance as exited, and the proxy once overlooked it.
+// agents tell such an instance as exited.
 func TestReleaseThatExitsFailsEarly(t *testing.T) {
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
