@@ -99,7 +99,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	t, err := newTransport(o.Bind, o.Logger, ring.keys)
 	if err != nil {
-		return nil, fmt.Errorf("start gossip: %w", err)
+		return nil, fmt.Errorf("start gossip on %s: %w: stop what has the port (a portico that is just ending keeps it a moment), or set gossip.address", o.Bind, err)
 	}
 	c := &Cluster{
 		options: o, log: o.Logger, transport: t, ring: ring,

@@ -192,7 +192,8 @@ func (x *exporter) write() (changed bool, err error) {
 		}
 	}
 	x.files = e.Files
-	fmt.Fprintf(x.cmd.OutOrStdout(), "wrote %s (revision %d)\n", filepath.Join(x.r.Dir, haproxy.ConfigFile), e.Revision)
+	fmt.Fprintf(x.cmd.OutOrStdout(), "wrote %s (revision %d), with %s, %s and the secret client.key beside it\n",
+		filepath.Join(x.r.Dir, haproxy.ConfigFile), e.Revision, haproxy.CAFile, haproxy.ClientFile)
 	return true, nil
 }
 

@@ -82,6 +82,8 @@ func memberState(m admin.MemberInfo) string {
 		return fmt.Sprintf("%s (%s)", m.Admission, m.Reason)
 	case m.Admission != catalog.Accepted:
 		return string(m.Admission)
+	case m.Role == catalog.RoleProxy && m.Addr == "":
+		return "accepted (an exported " + m.Platform + ")"
 	case m.Role == catalog.RoleServer && m.Gossip != "alive":
 		return string(m.Admin) + ", silent"
 	}
@@ -163,7 +165,7 @@ func newInviteRemove(s *shared) *cobra.Command {
 }
 
 func newAccept(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: it installs the cluster's sites now"})
+	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the cluster's sites (one that was refused has ended, start it again)"})
 }
 
 func newRefuse(s *shared) *cobra.Command {

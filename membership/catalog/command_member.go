@@ -128,20 +128,6 @@ func SetMemberAdmin(tx *Tx, name string, state AdminState) (Member, error) {
 	return m, tx.PutMember(m)
 }
 
-// SetMemberWeight sets an accepted member's share of new sessions, 1 to 256; 0 is
-// the default of 100.
-func SetMemberWeight(tx *Tx, name string, weight int) (Member, error) {
-	if weight < 0 || weight > 256 {
-		return Member{}, fmt.Errorf("%w: weight %d; it is between 1 and 256, or 0 for the default", ErrInvalid, weight)
-	}
-	m, err := acceptedMember(tx, name)
-	if err != nil {
-		return Member{}, err
-	}
-	m.Weight = weight
-	return m, tx.PutMember(m)
-}
-
 func acceptedMember(tx *Tx, name string) (Member, error) {
 	m, err := tx.Member(name)
 	if err == nil && m.Admission != Accepted {
