@@ -107,7 +107,8 @@ func TestUnreachableInstance(t *testing.T) {
 	if !c.Await || c.Upstream.ID() != "a" || c.Admitted() || c.Lost != balancer.CauseNone {
 		t.Fatalf("a patient caller got %+v", c)
 	}
-	verdict := c.Upstream.Verdict()
+	verdict, told := c.Upstream.Verdict(), 0
+	c.Upstream.Tell(func() { told++ })
 	select {
 	case <-verdict:
 		t.Fatal("a verdict without a check")
@@ -115,6 +116,9 @@ func TestUnreachableInstance(t *testing.T) {
 	}
 	w.passCheck("a", 1)
 	<-verdict
+	if told != 1 {
+		t.Fatalf("told %d times", told)
+	}
 	c = w.pick(balancer.Request{Cookie: cookie})
 	if c.Upstream.ID() != "a" || c.Lost != balancer.CauseNone {
 		t.Fatalf("after a good check: %+v", c)

@@ -71,6 +71,7 @@ type Upstream struct {
 	adminAt int64
 	why     string        // of the administrative state
 	verdict chan struct{} // closed when the state changes; nil while nobody waits
+	told    []func()      // called when the state changes
 	end     Cause         // what removal means for those pinned here; CauseNone: judge by health
 
 	_ [64]byte
@@ -135,9 +136,16 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 		close(u.verdict)
 		u.verdict = nil
 	}
+	var told []func()
+	if effect.Changed {
+		told, u.told = u.told, nil
+	}
 	u.mu.Unlock()
 	if effect.Changed {
 		u.pool.refresh(now)
+	}
+	for _, f := range told {
+		f()
 	}
 	return effect
 }
@@ -196,6 +204,15 @@ func (u *Upstream) Verdict() <-chan struct{} {
 		u.verdict = make(chan struct{})
 	}
 	return u.verdict
+}
+
+// Tell has f called once when the health state changes next, which may be after the
+// caller has lost interest. f runs on the goroutine that brings the news, so it must not
+// block: to wake a loop is right.
+func (u *Upstream) Tell(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.told = append(u.told, f)
 }
 
 // downCause returns what visitors who lose their session here are told.

@@ -263,20 +263,20 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 	return nil
 }
 
-// parkLook is how often a request that waits looks again.
-const parkLook = 5 * time.Millisecond
-
 // queue lets the request wait for a place at its instance.
 func (f *flight) queue(pool *balancer.Pool, d *http1.Decision) *fault {
 	f.waited, f.limit = time.Now(), pool.Config().Queue
-	free := new(atomic.Bool)
-	w := &balancer.Waiter{Choice: f.choice, Go: func(*balancer.Waiter) { free.Store(true) }}
+	free, wake := new(atomic.Bool), d.Wake
+	w := &balancer.Waiter{Choice: f.choice, Go: func(*balancer.Waiter) {
+		free.Store(true)
+		wake()
+	}}
 	if !pool.Enqueue(w, f.waited.UnixMilli()) {
 		f.done(balancer.Refused, 0, errQueueFull, false)
 		return faultFor(errQueueFull)
 	}
 	f.waiter, f.freed = w, free
-	d.Verdict, d.ParkFor = http1.Park, parkLook
+	f.park(d)
 	return nil
 }
 
@@ -291,7 +291,21 @@ func (f *flight) await(pool *balancer.Pool, d *http1.Decision) {
 			break
 		}
 	}
-	d.Verdict, d.ParkFor = http1.Park, parkLook
+	f.listen(d)
+}
+
+// listen lets the request wait for news of the visitor's own instance.
+func (f *flight) listen(d *http1.Decision) {
+	f.choice.Upstream.Tell(d.Wake)
+	f.park(d)
+	if !f.choice.Upstream.Undecided() {
+		d.ParkFor = 0 // the news came before anybody listened
+	}
+}
+
+// park lets the request wait until it is woken, or for what is left of its time.
+func (f *flight) park(d *http1.Decision) {
+	d.Verdict, d.ParkFor = http1.Park, max(f.limit-time.Since(f.waited), 0)
 }
 
 // resume looks whether what the request waits for has happened.
@@ -306,7 +320,7 @@ func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
 	}
 	if !f.freed.Load() {
 		if !late {
-			d.Verdict, d.ParkFor = http1.Park, parkLook
+			f.park(d)
 			return nil
 		}
 		if f.site.siteState.pool.Cancel(f.waiter) {
@@ -317,6 +331,11 @@ func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
 	}
 	f.choice, f.waiter = f.waiter.Choice, nil
 	f.rec.Queue = time.Since(f.waited)
+	if !f.choice.Admitted() { // it left while the request waited
+		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
+		f.done(balancer.Refused, 0, nil, true)
+		return f.choose(r, d)
+	}
 	f.send(d)
 	return nil
 }
@@ -326,7 +345,7 @@ func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
 func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
 	own := f.choice.Upstream
 	if own.Undecided() && !late {
-		d.Verdict, d.ParkFor = http1.Park, parkLook
+		f.listen(d)
 		return nil
 	}
 	f.verdict = false

@@ -33,6 +33,16 @@ type session struct {
 	final   http1.Op // what ends the exchange, set once
 	ended   bool
 	writing bool // to the upstream
+
+	woken chan struct{} // a parked request should look again; may hold a call for the request before
+}
+
+// wake may be called by anybody at any time.
+func (s *session) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
 }
 
 // first reads the first bytes of a request into a session; nil when none came.
@@ -98,6 +108,8 @@ func (c *client) session() *session {
 	if !ok {
 		s = new(session)
 		s.turn.L = &s.mu
+		s.woken = make(chan struct{}, 1)
+		s.x.Waker(s.wake)
 	}
 	s.c = c
 	var local netip.AddrPort
@@ -159,22 +171,38 @@ func (s *session) run() http1.Op {
 // idle reports whether the exchange is between requests: the buffers need not wait with it.
 func (s *session) idle() bool { return s.x.Idle() }
 
-// park waits for a timer.
+// park waits for a call, or for a timer. It looks after the client meanwhile.
 func (s *session) park() {
-	d := s.x.Deadline() - s.c.srv.clock()
-	if d > 0 {
+	if d := s.x.Deadline() - s.c.srv.clock(); d > 0 {
 		t := time.NewTimer(min(time.Duration(d), look))
+		defer t.Stop()
 		select {
+		case <-s.woken:
+			s.now()
+			s.x.Wake()
+			return
 		case <-t.C:
 		case <-s.c.srv.ctx.Done():
-			t.Stop()
 			s.now()
 			s.x.Abandon()
 			return
 		}
 	}
 	s.now()
+	if s.clientBroken() {
+		s.x.ClientGone()
+		return
+	}
 	s.x.Timeout()
+}
+
+// clientBroken reports whether the client's connection was reset.
+func (s *session) clientBroken() bool {
+	if !s.has {
+		s.cp.init(rawConn(s.c.conn))
+		s.has = true
+	}
+	return s.cp.broken()
 }
 
 // do performs what needs no second goroutine.
@@ -309,11 +337,7 @@ func (s *session) readUpstream() {
 	s.now()
 	s.x.Read(http1.Up, n, res)
 	if res == http1.Blocked {
-		if !s.has {
-			s.cp.init(rawConn(s.c.conn))
-			s.has = true
-		}
-		if s.cp.broken() {
+		if s.clientBroken() {
 			s.x.ClientGone()
 			return
 		}

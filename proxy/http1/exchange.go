@@ -13,6 +13,7 @@ type Exchange struct {
 	conf *Config
 	mem  Memory
 	peer Peer
+	wake func()
 	text [64]byte // of peer.Text
 	now  int64
 
@@ -109,6 +110,16 @@ func (x *Exchange) Active() bool { return x.phase == phaseActive }
 
 // Parked reports whether the request waits for its turn.
 func (x *Exchange) Parked() bool { return x.phase == phaseParked }
+
+// Waker sets what Decision.Wake is, for good: something that makes the driver call Wake soon.
+func (x *Exchange) Waker(f func()) { x.wake = f }
+
+// Wake asks the handler again about a request that waits for its turn.
+func (x *Exchange) Wake() {
+	if x.phase == phaseParked {
+		x.route()
+	}
+}
 
 // Drain makes the present answer the last one of the connection.
 func (x *Exchange) Drain() { x.draining = true }
@@ -300,6 +311,7 @@ func (x *Exchange) route() {
 	parked := x.dec.Parked
 	x.dec.reset()
 	x.dec.Parked = parked
+	x.dec.Wake = x.wake
 	x.dec.Client = x.peer.Text
 	x.dec.HTTPS = x.peer.HTTPS
 	x.rec.Routed = x.now

@@ -42,7 +42,7 @@ type Verdict uint8
 const (
 	Forward  Verdict = iota // to Upstream
 	Answer                  // Status, Header and Body
-	Park                    // ask Route again after ParkFor: a place in a queue
+	Park                    // ask Route again when Wake is called, at the latest after ParkFor: a place in a queue
 	Handover                // give the connection, with all that was read, to Config.Handover of the driver
 )
 
@@ -63,6 +63,9 @@ type Decision struct {
 	Attempts   int           // how many upstreams may be tried, 0: 3
 	ParkFor    time.Duration // see Park
 	Parked     int           // how often Route has parked this request
+	// Wake makes the driver ask Route again at once. The driver sets it. It may be called from any goroutine and any number of times,
+	// never blocks, and does nothing when the request no longer waits; called late, it may make Route look once in vain.
+	Wake func()
 
 	Scratch []byte // the handler's own, for building edits
 	State   any    // the handler's own

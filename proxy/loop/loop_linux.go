@@ -83,6 +83,7 @@ type loop struct {
 	inMu     sync.Mutex
 	inbox    []message
 	inOther  []message
+	closed   bool // guarded by inMu: nobody reads the inbox any more, and the descriptor that wakes is closed
 	signaled atomic.Bool
 
 	clients    atomic.Int64
@@ -118,6 +119,7 @@ const (
 	whatConn     what = iota // an accepted connection from another loop
 	whatShaken               // a TLS handshake is over
 	whatResolved             // a name was resolved
+	whatWake                 // a parked request should look again
 	whatDrain
 	whatStop
 )
@@ -181,8 +183,14 @@ func (l *loop) forget(s *sock) {
 // post hands a message to the loop from any goroutine.
 func (l *loop) post(m message) {
 	l.inMu.Lock()
+	defer l.inMu.Unlock()
+	if l.closed {
+		if m.what == whatConn {
+			closeFD(m.fd)
+		}
+		return
+	}
 	l.inbox = append(l.inbox, m)
-	l.inMu.Unlock()
 	if !l.signaled.Swap(true) {
 		one := [8]byte{1}
 		rawWrite(l.wake.fd, one[:])
@@ -275,6 +283,8 @@ func (l *loop) read() {
 			l.shook(m.s, m.err)
 		case whatResolved:
 			l.resolved(m)
+		case whatWake:
+			l.woken(m.sess)
 		case whatDrain:
 			l.drain()
 		case whatStop:
@@ -565,6 +575,11 @@ func (l *loop) closeAll() {
 		_, _ = epollWait(l.ep, l.buf[:], 10)
 		l.read()
 	}
+	l.listeners = nil
+	l.read() // what was posted until now
+	l.inMu.Lock()
+	l.closed = true
+	l.inMu.Unlock()
 	for _, p := range l.pipes {
 		closeFD(p[0])
 		closeFD(p[1])

@@ -26,6 +26,7 @@ func (l *loop) begin(c *sock) *session {
 		s, l.free = l.free[n-1], l.free[:n-1]
 	} else {
 		s = new(session)
+		s.x.Waker(func() { l.post(message{what: whatWake, sess: s}) })
 	}
 	s.c, c.s = c, s
 	name := ""
@@ -57,6 +58,16 @@ func (l *loop) end(s *session) {
 	if len(l.free) < keptBuffers {
 		l.free = append(l.free, s)
 	}
+}
+
+// woken lets a parked request look again; one that went on meanwhile does not care.
+func (l *loop) woken(s *session) {
+	if s.c == nil || s.queued || !s.x.Parked() {
+		return
+	}
+	s.x.Now(l.now)
+	s.x.Wake()
+	l.drive(s)
 }
 
 // clientEvent: something happened to a client's connection.

@@ -30,7 +30,7 @@ func Run(t *testing.T, mk New) {
 		"continue": continues, "continue refused": continueRefused, "continue late": continueLate, "tunnel": tunnel, "half-close": halfClose,
 		"retry": retry, "all down": allDown, "post once": postOnce, "stale": stale, "reuse": reuse, "drain": drain, "early": early,
 		"slow head": slowHead, "slow body": slowBody, "silent origin": silentOrigin, "slow reader": slowReader, "isolation": isolation,
-		"retired": retired, "proxy in": proxyIn, "proxy out": proxyOut, "park": park, "client leaves": clientLeaves, "limit": connLimit,
+		"retired": retired, "proxy in": proxyIn, "proxy out": proxyOut, "park": park, "park woken": parkWoken, "client leaves": clientLeaves, "limit": connLimit,
 		"handover": handOver, "names": names, "both ways": bothWays, "tls": overTLS, "tls upstream": toTLS,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -474,6 +474,40 @@ func park(t *testing.T, mk New) {
 	addr, _ := Start(t, mk, options(h))
 	if got := Exchange(t, addr, get); got != hello {
 		t.Errorf("got %q", got)
+	}
+}
+
+// parkWoken: a parked request goes on when it is woken, not when a timer looks; calls that come too late hurt nobody.
+func parkWoken(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	wakes := make(chan func(), 100)
+	h.Decide = func(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
+		if d.Parked == 0 {
+			d.Verdict, d.ParkFor = http1.Park, time.Hour
+			wakes <- d.Wake
+		}
+	}
+	addr, driver := Start(t, mk, options(h))
+	c := Dial(t, addr)
+	var old []func()
+	for range 20 {
+		_, _ = io.WriteString(c, get)
+		wake := <-wakes
+		wake()
+		old = append(old, wake)
+		Expect(t, c, hello)
+		for _, f := range old {
+			f()
+		}
+	}
+	_, _ = io.WriteString(c, get)
+	wake := <-wakes
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = driver.Shutdown(ctx)
+	wake()
+	if b, err := io.ReadAll(c); len(b) > 0 {
+		t.Errorf("a driver that was stopped answered %q %v", b, err)
 	}
 }
 
