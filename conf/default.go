@@ -18,6 +18,7 @@ func Default() Config {
 			HTTPS:   ":443",
 			Engine:  "auto",
 			Retries: 2,
+			Recent:  1000,
 			Timeouts: ProxyTimeouts{
 				Header:   seconds(10),
 				Idle:     seconds(60),

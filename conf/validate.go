@@ -53,6 +53,7 @@ func (k *checker) proxy(p Proxy) {
 	k.networks("proxy.trusted_proxies", p.TrustedProxies)
 	k.networks("proxy.proxy_protocol", p.ProxyProtocol)
 	k.between("proxy.retries", p.Retries, 0, 10)
+	k.between("proxy.recent", p.Recent, 0, 1_000_000)
 
 	t := p.Timeouts
 	k.positive("proxy.timeouts.header", t.Header)

@@ -24,6 +24,7 @@ const (
 // from the first byte of the request; a negative duration means that the
 // exchange never came that far.
 type Record struct {
+	ID        uint64         // the exchange's number, see Server.Recent; JSON only
 	At        time.Time      // when the request began
 	Client    netip.AddrPort // peer, with the visitor's address where a trusted proxy named it
 	TLS       bool

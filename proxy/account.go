@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/http1"
 )
 
 // done accounts for the present choice, once.
@@ -89,10 +90,11 @@ func (x *exchange) account() {
 	if x.aborted && x.ci.guard == nil {
 		x.resetBudget()
 	}
-	if x.s.o.AccessLog == nil {
-		return
+	x.describe(in, total)
+	if x.s.o.AccessLog != nil {
+		x.log()
 	}
-	x.log(in, total)
+	x.remember()
 }
 
 // maxResets is how many requests of one HTTP/2 connection may be given up by
@@ -105,22 +107,56 @@ func (x *exchange) resetBudget() {
 	}
 }
 
-func (x *exchange) log(in int64, total time.Duration) {
+// describe says who asked and what became of it, and gives the exchange its number.
+func (x *exchange) describe(in int64, total time.Duration) {
 	r := &x.rec
+	r.ID = x.s.recent.id(x.lane())
 	r.At, r.TLS, r.Frontend = x.began, x.ci.secure, x.ci.front.name
 	r.Client = x.ci.peer
 	if x.client.Addr.IsValid() {
 		r.Client = netip.AddrPortFrom(x.client.Addr, x.ci.peer.Port())
 	}
+	r.BytesIn, r.BytesOut, r.Total = in, x.bytes, total
+	x.cookieState()
+}
+
+// lane spreads the exchanges of net/http, which has no loops, by connection.
+func (x *exchange) lane() int { return int(x.ci.peer.Port()) }
+
+func (x *exchange) log() {
+	r := &x.rec
 	if x.target != "" {
 		r.Method, r.Host, r.Target, r.Proto = x.r.Method, x.r.Host, redact(x.target), x.r.Proto
 	}
-	r.BytesIn, r.BytesOut, r.Total = in, x.bytes, total
 	r.Active = int(x.ci.front.conns.Load())
-	x.cookieState()
 	r.UserAgent = x.r.UserAgent()
 	r.Referer, _, _ = strings.Cut(x.r.Referer(), "?")
 	x.s.o.AccessLog.Append(r)
+}
+
+// remember files the exchange among the recent ones.
+func (x *exchange) remember() {
+	s := x.s.recent.begin(x.lane())
+	if s == nil {
+		return
+	}
+	if x.target == "" {
+		s.t.fill(&x.rec, &x.choice, nil, "", "", "") // refused before it was a request
+	} else {
+		s.t.fill(&x.rec, &x.choice, x.pick.Exclude, x.r.Method, x.r.Host, x.target)
+	}
+	s.t.note(x.r.Proto, http1.CauseNone, http1.NoFault, 0, x.steps)
+	x.s.recent.end(x.lane(), s)
+}
+
+// step notes what happened for the recent exchanges.
+func (x *exchange) step(what http1.StepKind, n int) {
+	if x.steps == nil {
+		x.steps = make([]http1.Step, 0, 8)
+	}
+	if len(x.steps) < tracedSteps {
+		x.steps = append(x.steps, http1.Step{What: what, N: int32(n), At: int32(time.Since(x.began).Microseconds())})
+	}
 }
 
 // cookieState fills in the last two letters of the termination state.

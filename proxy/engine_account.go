@@ -52,9 +52,11 @@ func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, re
 	f.done(f.result(rec), rec.Status, nil, false)
 	f.ending(rec)
 	f.count(total)
+	f.describe(p)
 	if f.s.o.AccessLog != nil {
-		f.log(r, p, rec)
+		f.log(r)
 	}
+	f.remember(r, p, rec)
 	f.s = nil
 }
 
@@ -139,25 +141,50 @@ func (f *flight) count(total time.Duration) {
 	}
 }
 
-// log writes the access log's line.
-func (f *flight) log(r *http1.Request, p *http1.Peer, rec *http1.Record) {
+// describe says who asked, and gives the exchange its number.
+func (f *flight) describe(p *http1.Peer) {
 	l := &f.rec
+	l.ID = f.s.recent.id(p.Lane)
 	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
 	l.Client = p.Addr
 	if f.client.Addr.IsValid() && f.client.Addr != p.Addr.Addr() {
 		l.Client = netip.AddrPortFrom(f.client.Addr, p.Addr.Port())
 	}
+	f.cookieState()
+}
+
+// log writes the access log's line.
+func (f *flight) log(r *http1.Request) {
+	l := &f.rec
 	if len(r.Method) > 0 && f.target != "" {
-		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), redact(f.target), "HTTP/1.1"
-		if r.Minor == 0 {
-			l.Proto = "HTTP/1.0"
-		}
+		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), redact(f.target), protoOf(r)
 	}
 	l.Active = int(f.front.conns.Load())
-	f.cookieState()
 	l.UserAgent = text(r.Get("user-agent"))
 	l.Referer, _, _ = strings.Cut(text(r.Get("referer")), "?")
 	f.s.o.AccessLog.Append(l)
+}
+
+// remember files the exchange among the recent ones.
+func (f *flight) remember(r *http1.Request, p *http1.Peer, rec *http1.Record) {
+	s := f.s.recent.begin(p.Lane)
+	if s == nil {
+		return
+	}
+	sent := time.Duration(0)
+	if rec.Sent > 0 {
+		sent = time.Duration(rec.Sent - rec.Start)
+	}
+	s.t.fill(&f.rec, &f.choice, f.pick.Exclude, text(r.Method), text(r.Host), f.target)
+	s.t.note(protoOf(r), rec.Cause, rec.Fault, sent, rec.Steps)
+	f.s.recent.end(p.Lane, s)
+}
+
+func protoOf(r *http1.Request) string {
+	if r.Minor == 0 {
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
 }
 
 // cookieState fills in the last two letters of the termination state.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/http1"
 )
 
 // exchange is one request and its answer, as net/http carries them.
@@ -36,6 +37,8 @@ type exchange struct {
 	bytes   int64 // of the answer's body
 	wrote   bool  // the answer's head is out
 	aborted bool  // the answer broke off: the connection must show it
+
+	steps []http1.Step // for the recent exchanges
 }
 
 // ServeHTTP implements http.Handler for HTTP/1 and HTTP/2.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/http1"
 )
 
 // tryAll sends the request, to another instance when that is safe.
@@ -176,14 +177,18 @@ func (x *exchange) try() error {
 	o := x.s.originFor(u)
 	for fresh := false; ; fresh = true {
 		began := time.Now()
+		x.step(http1.StepConnect, x.rec.Retries+1)
 		c, err := o.take(x.r.Context(), fresh)
 		if err != nil {
+			x.step(http1.StepConnectFailed, int(http1.CauseConnect))
 			return err
 		}
 		if c.used {
 			x.rec.Connect = 0
+			x.step(http1.StepConnected, 1)
 		} else {
 			x.rec.Connect = time.Since(began)
+			x.step(http1.StepConnected, 0)
 		}
 		began = time.Now()
 		a, err := c.exchange(x.r.Context(), &x.out, x.interim)
@@ -195,6 +200,7 @@ func (x *exchange) try() error {
 			return err
 		}
 		x.rec.Response = time.Since(began)
+		x.step(http1.StepHead, a.status)
 		if a.status == http.StatusSwitchingProtocols {
 			return x.tunnel(a)
 		}

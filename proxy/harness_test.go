@@ -56,7 +56,7 @@ func (l *logBuffer) String() string {
 func options() proxy.Options {
 	return proxy.Options{
 		Conf: conf.Proxy{
-			HTTP: "127.0.0.1:0", Retries: 2, Engine: os.Getenv("PORTICO_TEST_ENGINE"),
+			HTTP: "127.0.0.1:0", Retries: 2, Recent: 64, Engine: os.Getenv("PORTICO_TEST_ENGINE"),
 			Timeouts: conf.ProxyTimeouts{Response: units.Duration(5 * time.Second)},
 		},
 		Keys:   []balancer.Key{balancer.NewKey(1, time.Now())},

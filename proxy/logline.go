@@ -121,6 +121,10 @@ func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, `","client":"`...)
 	b = append(r.Client.Addr().AppendTo(b), `","port":`...)
 	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
+	if r.ID != 0 {
+		b = append(b, `,"id":"`...)
+		b = append(appendID(b, r.ID), '"')
+	}
 	b = appendField(b, "frontend", r.Frontend)
 	b = append(b, `,"tls":`...)
 	b = strconv.AppendBool(b, r.TLS)
@@ -278,6 +282,15 @@ func redact(target string) string {
 		b.WriteString(pair)
 	}
 	return b.String()
+}
+
+// appendID appends an exchange's number as people see it: 16 hexadecimal digits.
+func appendID(b []byte, id uint64) []byte {
+	const hex = "0123456789abcdef"
+	for shift := 60; shift >= 0; shift -= 4 {
+		b = append(b, hex[id>>shift&15])
+	}
+	return b
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -81,6 +81,7 @@ type Server struct {
 	spoken  []netip.Prefix // who speaks the PROXY protocol
 	bal     *balancer.Balancer
 	table   atomic.Pointer[table]
+	recent  *recent
 	origins sync.Map // instance id to *origin
 	probes  *prober
 	started time.Time
@@ -128,7 +129,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
-	s := &Server{o: o, log: o.Logger, bal: bal, started: time.Now()}
+	s := &Server{o: o, log: o.Logger, bal: bal, recent: newRecent(o.Conf.Recent), started: time.Now()}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}

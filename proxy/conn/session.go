@@ -118,6 +118,7 @@ func (c *client) session() *session {
 	}
 	_, isTLS := c.conn.(*tls.Conn)
 	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, local, isTLS, c.name, c.index, c.srv.clock())
+	s.x.Peer().Lane = int(c.addr.Port())
 	s.ended, s.writing = false, false
 	return s
 }

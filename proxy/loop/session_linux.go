@@ -34,6 +34,7 @@ func (l *loop) begin(c *sock) *session {
 		name = c.tls.serverName
 	}
 	s.x.Begin(&l.srv.opt.Config, &l.mem, c.addr, l.srv.locals[c.index], c.https, name, c.index, l.now)
+	s.x.Peer().Lane = l.index
 	if l.draining {
 		s.x.Drain()
 	}

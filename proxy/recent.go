@@ -1,0 +1,222 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portico/balancer"
+	"portico/proxy/http1"
+)
+
+// recent keeps the last exchanges, so that a request can be explained after it
+// has ended. There is a lane for each loop of the engine, and a lane is two rings
+// of fixed size: of all exchanges, and of those that went wrong, which a busy site
+// would push out of the first within a second. Writing copies a few hundred bytes
+// and takes a lock that only a reader of the same slot holds; when one does, the
+// exchange is left out rather than waited for.
+type recent struct {
+	boot  uint64 // makes the ids of two processes differ
+	lanes []lane
+}
+
+type lane struct {
+	seq    atomic.Uint64
+	last   ring
+	failed ring
+	_      [64]byte // lanes are written by different processors
+}
+
+type ring struct {
+	next  atomic.Uint64
+	slots []slot
+}
+
+type slot struct {
+	mu sync.Mutex
+	t  trace // guarded by mu; its id is 0 while nothing was written
+}
+
+// What a trace keeps of texts that a client chose; longer ones are cut.
+const (
+	tracedPath   = 120
+	tracedHost   = 64
+	tracedMethod = 12
+	tracedSteps  = 24
+	tracedTries  = 3
+	tracedError  = 200
+)
+
+// trace is what is kept of an exchange: plain values and strings that belong to the
+// catalog or the program, so that keeping one allocates nothing.
+type trace struct {
+	id                     uint64
+	at                     int64 // Unix nanoseconds of the first byte
+	client                 netip.AddrPort
+	frontend, proto        string
+	tls, query             bool
+	site, member, instance string
+	lost, err              string
+	status                 int
+	retries                int
+	fault                  http1.Fault
+	cause                  http1.Cause
+	end                    [4]byte
+	in, out                int64
+	request, queue, total  time.Duration
+	sent                   time.Duration // since the first byte; 0: not
+	how                    verdict
+	tried                  [tracedTries]string // names of instances that failed before
+	methodLen              uint8
+	hostLen                uint8
+	pathLen                uint8
+	steps                  uint8
+	method                 [tracedMethod]byte
+	host                   [tracedHost]byte
+	path                   [tracedPath]byte
+	step                   [tracedSteps]http1.Step
+}
+
+// verdict is why the balancer chose as it did.
+type verdict struct {
+	picked, pinned, began, guess bool
+	refused                      balancer.Refusal
+	none                         balancer.None
+	lostFrom                     string
+}
+
+// newRecent returns rings for about keep exchanges and a quarter as many that
+// failed; 0: only ids are given out.
+func newRecent(keep int) *recent {
+	r := &recent{boot: rand.Uint64(), lanes: make([]lane, runtime.GOMAXPROCS(0))}
+	if keep > 0 {
+		each := max(8, (keep+len(r.lanes)-1)/len(r.lanes))
+		for i := range r.lanes {
+			r.lanes[i].last.slots = make([]slot, each)
+			r.lanes[i].failed.slots = make([]slot, max(8, each/4))
+		}
+	}
+	return r
+}
+
+// id returns a number for an exchange that no other of this process has, and
+// hardly one of another.
+func (r *recent) id(index int) uint64 {
+	n := uint64(index) % uint64(len(r.lanes))
+	x := r.boot + r.lanes[n].seq.Add(1)*uint64(len(r.lanes)) + n
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9 // the finisher of splitmix64, which maps no two numbers to one
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return max(1, x^x>>31)
+}
+
+// on reports whether exchanges are kept.
+func (r *recent) on() bool { return len(r.lanes[0].last.slots) > 0 }
+
+// begin returns the place for the next exchange, locked, or nil when none is kept.
+// The caller fills it whole and hands it to end.
+func (r *recent) begin(index int) *slot {
+	if !r.on() {
+		return nil
+	}
+	return r.lane(index).last.claim()
+}
+
+// end files a place that begin gave.
+func (r *recent) end(index int, s *slot) {
+	if s.t.wrong() {
+		if f := r.lane(index).failed.claim(); f != nil {
+			f.t = s.t
+			f.mu.Unlock()
+		}
+	}
+	s.mu.Unlock()
+}
+
+func (r *recent) lane(index int) *lane { return &r.lanes[uint64(index)%uint64(len(r.lanes))] }
+
+// claim returns the oldest slot, locked. One that is being read is left out.
+func (r *ring) claim() *slot {
+	for range 2 {
+		s := &r.slots[(r.next.Add(1)-1)%uint64(len(r.slots))]
+		if s.mu.TryLock() {
+			return s
+		}
+	}
+	return nil
+}
+
+// wrong reports whether an exchange failed by this side's fault: a client that goes
+// away or talks nonsense would fill the ring of failures with what says nothing.
+func (t *trace) wrong() bool {
+	switch {
+	case t.how.none == balancer.NoneFull:
+		return false // in the waiting room, where one asks every few seconds
+	case t.status >= 500 || t.retries > 0 || t.lost != "":
+		return true
+	case t.cause == http1.CauseNone || t.cause == http1.CauseClient || t.cause == http1.CauseRequest:
+		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
+	}
+	return true
+}
+
+// fill sets all that both servers know in the same way. The texts are
+// empty for a request that could not be read.
+func (t *trace) fill(rec *Record, c *balancer.Choice, excluded []*balancer.Upstream, method, host, target string) {
+	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
+	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
+	t.status, t.retries, t.in, t.out, t.end = rec.Status, rec.Retries, rec.BytesIn, rec.BytesOut, rec.End
+	t.request, t.queue, t.total = rec.Request, rec.Queue, rec.Total
+	t.lost, t.err = rec.Session, rec.Error
+	if len(t.err) > tracedError {
+		t.err = strings.Clone(t.err[:tracedError])
+	}
+	t.how = verdict{
+		picked: c.Upstream != nil, pinned: c.Pinned, began: c.New, guess: c.FailOpen,
+		refused: c.Refused, none: c.None, lostFrom: c.LostFrom,
+	}
+	t.tried = [tracedTries]string{}
+	for i, u := range excluded {
+		if i < len(t.tried) {
+			t.tried[i] = u.Spec().Name
+		}
+	}
+	path, _, query := strings.Cut(target, "?")
+	t.query = query
+	t.methodLen = uint8(copy(t.method[:], method))
+	t.hostLen = uint8(copy(t.host[:], host))
+	t.pathLen = uint8(copy(t.path[:], path))
+}
+
+// note sets what happened when, and why it ended.
+func (t *trace) note(proto string, cause http1.Cause, fault http1.Fault, sent time.Duration, steps []http1.Step) {
+	t.proto, t.cause, t.fault, t.sent = proto, cause, fault, sent
+	t.steps = uint8(copy(t.step[:], steps))
+}
+
+// all returns copies of what is kept and wanted, the latest first. The loops go on
+// meanwhile.
+func (r *recent) all(want func(*trace) bool) []trace {
+	var out []trace
+	seen := map[uint64]bool{}
+	for i := range r.lanes {
+		for _, ring := range []*ring{&r.lanes[i].last, &r.lanes[i].failed} {
+			for j := range ring.slots {
+				s := &ring.slots[j]
+				s.mu.Lock()
+				t := s.t
+				s.mu.Unlock()
+				if t.id != 0 && !seen[t.id] && want(&t) {
+					seen[t.id] = true
+					out = append(out, t)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b trace) int { return int(max(-1, min(1, b.at-a.at))) })
+	return out
+}

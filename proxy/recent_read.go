@@ -1,0 +1,278 @@
+package proxy
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// Exchange is one request and its answer as they are remembered for a while.
+// Times are milliseconds since the first byte of the request.
+type Exchange struct {
+	ID       string         `json:"id"` // stands in the access log as well (JSON)
+	Time     time.Time      `json:"time"`
+	Client   string         `json:"client"`
+	Frontend string         `json:"frontend"`
+	TLS      bool           `json:"tls"`
+	Proto    string         `json:"proto"`
+	Site     string         `json:"site,omitempty"`
+	Instance string         `json:"instance,omitempty"` // "server-1-4f2a11": the last that was tried
+	Method   string         `json:"method"`
+	Host     string         `json:"host"`
+	Path     string         `json:"path"` // without its query; long ones and session tokens are cut
+	Status   int            `json:"status"`
+	Retries  int            `json:"retries,omitempty"`
+	BytesIn  int64          `json:"bytes_in"`
+	BytesOut int64          `json:"bytes_out"`
+	Total    float64        `json:"total_ms"`
+	Lost     string         `json:"session_lost,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	End      string         `json:"end"`    // HAProxy's termination state
+	Failed   bool           `json:"failed"` // not by the client's own doing
+	Steps    []ExchangeStep `json:"steps"`
+}
+
+// ExchangeStep is one thing that happened on the way.
+type ExchangeStep struct {
+	At   float64 `json:"at_ms"`
+	Step string  `json:"step"`
+	Text string  `json:"text"`
+}
+
+// RecentQuery says which exchanges are asked for. The zero value means all.
+type RecentQuery struct {
+	Site   string     // empty: all, also those that met no site
+	Failed bool       // that failed, or that were retried
+	ID     string     // begins so
+	Client netip.Addr // zero: all
+	Limit  int        // at most so many; 0: all
+}
+
+// Recent returns exchanges that ended lately, the latest first. It reads what the
+// loops wrote and stops nothing.
+func (s *Server) Recent(q RecentQuery) []Exchange {
+	list := s.recent.all(func(t *trace) bool {
+		return (q.Site == "" || t.site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.client.Addr().Unmap() == q.Client.Unmap()) &&
+			(q.ID == "" || strings.HasPrefix(string(appendID(nil, t.id)), q.ID))
+	})
+	if q.Limit > 0 && len(list) > q.Limit {
+		list = list[:q.Limit]
+	}
+	sites := s.table.Load().sites
+	out := make([]Exchange, len(list))
+	for i := range list {
+		out[i] = list[i].exchange(sites[list[i].site])
+	}
+	return out
+}
+
+// exchange words a trace. st is its site as it is now, nil when it is gone.
+func (t *trace) exchange(st *site) Exchange {
+	e := Exchange{
+		ID: string(appendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
+		Site: t.site, Method: printable(t.method[:t.methodLen]), Host: printable(t.host[:t.hostLen]), Status: t.status, Retries: t.retries,
+		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost, Error: t.err, Failed: t.wrong(),
+	}
+	if t.instance != "" {
+		e.Instance = serverName(t.member, t.instance)
+	}
+	e.Path = t.shownPath(st)
+	for _, c := range t.end {
+		e.End += string(rune(cmp.Or(c, '-')))
+	}
+	e.Steps = t.story(e.Instance)
+	return e
+}
+
+// shownPath is the path without what opens somebody's session.
+func (t *trace) shownPath(st *site) string {
+	path := redact(printable(t.path[:t.pathLen]))
+	if st != nil {
+		for _, place := range st.profile.places {
+			if place.kind != "segment" && place.kind != "parameter" {
+				continue
+			}
+			v := place.inTarget(path)
+			if v != "" && place.kind == "segment" {
+				v = v[len(place.name):]
+			}
+			if v != "" {
+				path = strings.ReplaceAll(path, v, "***")
+			}
+		}
+	}
+	if int(t.pathLen) == tracedPath {
+		path += "…"
+	}
+	if t.query {
+		path += "?…"
+	}
+	return path
+}
+
+// printable writes what a client sent so that it can stand in a terminal.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f {
+			return '?'
+		}
+		return r
+	}, string(b))
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// story tells the steps in the order in which they happened. Reads and writes of a
+// long body are told as one.
+func (t *trace) story(instance string) []ExchangeStep {
+	var out []ExchangeStep
+	say := func(at float64, step, format string, args ...any) {
+		out = append(out, ExchangeStep{At: at, Step: step, Text: fmt.Sprintf(format, args...)})
+	}
+	if t.steps == 0 || t.step[0].What != http1.StepRead {
+		say(ms(t.request), "read", "request head read")
+	}
+	picked := false
+	pick := func(at float64) {
+		if !picked && t.site != "" {
+			picked = true
+			say(at, "pick", "%s", t.choice(instance))
+		}
+	}
+	moved := map[http1.StepKind]int{}
+	for i := range t.step[:t.steps] {
+		s := &t.step[i]
+		at := float64(s.At) / 1000
+		switch s.What {
+		case http1.StepRead:
+			say(at, "read", "request head read, %d bytes", s.N)
+		case http1.StepRoute:
+			if t.site == "" {
+				say(at, "route", "no site")
+			} else {
+				say(at, "route", "site %s", t.site)
+			}
+		case http1.StepConnect:
+			if t.queue > 0 && s.N == 1 {
+				say(at, "queue", "waited %.1f ms for a place", ms(t.queue))
+			}
+			if int(s.N) > t.retries {
+				pick(at)
+			}
+			say(at, "connect", "try %d: %s", s.N, t.attempt(int(s.N), instance))
+		case http1.StepWriteUpstream, http1.StepReadUpstream:
+			j, told := moved[s.What]
+			if !told {
+				moved[s.What] = len(out)
+				say(at, s.What.String(), "%d bytes", s.N)
+				continue
+			}
+			var n int32
+			_, _ = fmt.Sscanf(out[j].Text, "%d", &n)
+			out[j].Text = fmt.Sprintf("%d bytes, the last at %.3f ms", n+s.N, at)
+		default:
+			if text := stepText(s); text != "" {
+				say(at, s.What.String(), "%s", text)
+			}
+		}
+	}
+	if t.sent > 0 {
+		say(ms(t.sent), "sent", "the request is complete at the instance")
+	}
+	pick(ms(t.request))
+	if t.steps == tracedSteps {
+		say(ms(t.total), "…", "there were more steps than are kept")
+	}
+	say(ms(t.total), "done", "%s", t.outcome())
+	slices.SortStableFunc(out, func(a, b ExchangeStep) int { return cmp.Compare(a.At, b.At) })
+	return out
+}
+
+// attempt names the instance of a try.
+func (t *trace) attempt(n int, last string) string {
+	if n <= t.retries && n <= len(t.tried) && t.tried[n-1] != "" {
+		return t.tried[n-1]
+	}
+	return cmp.Or(last, "an instance")
+}
+
+// choice says why the last instance was chosen, or none.
+func (t *trace) choice(instance string) string {
+	h := &t.how
+	why := "by the site's policy"
+	switch {
+	case !h.picked && h.none != 0:
+		return "no instance: " + h.none.String()
+	case !h.picked && instance == "":
+		return "answered without an instance"
+	case h.pinned:
+		why = "its session is there"
+	case t.lost != "" && h.lostFrom != "":
+		why = fmt.Sprintf("its session was on %s and is lost: %s", h.lostFrom, t.lost)
+	case t.lost != "":
+		why = "its session is lost: " + t.lost
+	case h.refused != 0:
+		why = "a new session: its cookie was refused, " + h.refused.String()
+	case h.began:
+		why = "a new session, by the site's policy"
+	}
+	if h.guess {
+		why += "; no instance is known to be up, so it is a guess"
+	}
+	return cmp.Or(instance, "an instance") + ": " + why
+}
+
+// text words a step that needs nothing else; empty: it says nothing to people.
+func stepText(s *http1.Step) string {
+	switch s.What {
+	case http1.StepConnected:
+		if s.N == 1 {
+			return "on a kept connection"
+		}
+		return "connected"
+	case http1.StepConnectFailed:
+		return "no connection: " + http1.Cause(s.N).String()
+	case http1.StepInterim:
+		return fmt.Sprintf("interim answer %d", s.N)
+	case http1.StepHead:
+		return fmt.Sprintf("first byte of the answer: status %d", s.N)
+	case http1.StepUpgrade:
+		return "upgraded to another protocol"
+	case http1.StepRefuse:
+		return "refused: " + http1.Fault(s.N).Error()
+	case http1.StepFail:
+		return "failed: " + http1.Cause(s.N).String()
+	case http1.StepTimeout:
+		return "a time limit passed"
+	case http1.StepDrop:
+		return "the connection to the instance is closed"
+	case http1.StepRelease, http1.StepWrite, http1.StepFinish, http1.StepRead, http1.StepRoute, http1.StepConnect, http1.StepWriteUpstream, http1.StepReadUpstream:
+	}
+	return ""
+}
+
+// outcome says how it ended.
+func (t *trace) outcome() string {
+	text := fmt.Sprintf("answered with status %d", t.status)
+	if t.status == statusClientClosed {
+		text = "the client went away before it had its answer"
+	}
+	switch t.cause {
+	case http1.CauseNone, http1.CauseRequest:
+	case http1.CauseClient:
+		if t.status != statusClientClosed {
+			text += ", which the client did not take to its end"
+		}
+	default:
+		text += ", broken off: " + t.cause.String()
+	}
+	if t.err != "" {
+		text += ": " + t.err
+	}
+	return text
+}
