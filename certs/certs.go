@@ -41,6 +41,8 @@ type Options struct {
 	HTTPPort, TLSPort int
 
 	Files []File // own certificates; they win for the names in them
+
+	NoTickets bool // every connection of a visitor shakes hands in full
 }
 
 // Manager has the certificates of the sites' hosts: from files, from an ACME
@@ -50,6 +52,8 @@ type Manager struct {
 	o      Options
 	logger *slog.Logger
 	public bool // the directory is Let's Encrypt: only public names stand a chance
+
+	tickets tickets
 
 	storage *storage
 	cache   *certmagic.Cache
@@ -83,6 +87,7 @@ func New(o Options) (*Manager, error) {
 	m := &Manager{
 		o: o, logger: o.Logger, public: o.Directory == LetsEncrypt,
 		hosts: map[string]*host{}, internal: map[string]*tls.Certificate{},
+		tickets: tickets{now: now},
 		lookups: make(chan struct{}, maxLookups), wake: make(chan struct{}, 1), slots: make(chan struct{}, maxObtaining),
 	}
 	if err := m.SetFiles(o.Files); err != nil {
@@ -169,15 +174,24 @@ func (s silent) PreCheck(ctx context.Context, names []string, _ bool) error {
 }
 
 // TLSConfig returns the server side for visitors: TLS 1.2 and newer, HTTP/2 and
-// HTTP/1.1, the certificate by the host that the client names, and the answers to
-// TLS-ALPN challenges. Each call returns a new one.
+// HTTP/1.1, the certificate by the host that the client names, session tickets
+// sealed with the keys of SetTicketKeys, and the answers to TLS-ALPN challenges.
+// Each call returns a new one; clones of it use the same keys.
 func (m *Manager) TLSConfig() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1", acmez.ACMETLS1Protocol},
-		GetCertificate: m.getCertificate,
+	c := &tls.Config{
+		MinVersion:             tls.VersionTLS12,
+		NextProtos:             []string{"h2", "http/1.1", acmez.ACMETLS1Protocol},
+		GetCertificate:         m.getCertificate,
+		SessionTicketsDisabled: m.o.NoTickets,
 	}
+	m.tickets.hang(c)
+	return c
 }
+
+// SetTicketKeys replaces the keys of session tickets, newest first, in every
+// configuration that TLSConfig has returned. Without keys, or when none of them is
+// valid any more, this process uses one of its own.
+func (m *Manager) SetTicketKeys(keys []catalog.TicketKey) { m.tickets.take(keys) }
 
 // Close stops renewal and what is being asked for. It may be called twice.
 func (m *Manager) Close() {

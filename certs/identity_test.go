@@ -148,15 +148,36 @@ func TestMembersKnowEachOther(t *testing.T) {
 	}
 }
 
-// A revoked member must not slip in with a session ticket from before.
+// A revoked member must not slip in with a session ticket from before, neither
+// between members nor at the admin listener.
 func TestRevokedMemberCannotResume(t *testing.T) {
 	a := authority(t, openCatalog(t, t.TempDir()))
 	proxy, _ := enrol(t, a, "proxy-1", catalog.RoleProxy)
 	server, member := enrol(t, a, "web-1", catalog.RoleServer)
 	var view atomic.Pointer[catalog.View]
-	view.Store(&catalog.View{Members: map[string]*catalog.Member{"web-1": &member}})
-	sc := proxy.ServerConfig(certs.CheckView(view.Load))
-	cc := server.ClientConfig("", "", nil)
+	check := certs.CheckView(view.Load)
+	issued, err := a.IssueServer([]string{"agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := proxy.OptionalClient(&tls.Config{Certificates: []tls.Certificate{*issued}, MinVersion: tls.VersionTLS12}, check)
+	t.Run("members", func(t *testing.T) {
+		view.Store(&catalog.View{Members: map[string]*catalog.Member{"web-1": &member}})
+		revokedCannotResume(t, proxy.ServerConfig(check), server.ClientConfig("", "", nil), member, &view)
+	})
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run("admin, TLS "+name, func(t *testing.T) {
+			view.Store(&catalog.View{Members: map[string]*catalog.Member{"web-1": &member}})
+			cc := server.ClientConfig("", "", nil)
+			cc.MinVersion, cc.MaxVersion, cc.VerifyConnection = version, version, nil
+			revokedCannotResume(t, admin, cc, member, &view)
+		})
+	}
+}
+
+// revokedCannotResume resumes a member's session, revokes the member, and tries again.
+func revokedCannotResume(t *testing.T, sc, cc *tls.Config, member catalog.Member, view *atomic.Pointer[catalog.View]) {
+	t.Helper()
 	cc.ServerName = "agent"
 	cc.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	for i, resumed := range []bool{false, true} {

@@ -256,6 +256,11 @@ type TLS struct {
 	// server, for one inside the house. Default empty: the system's roots.
 	ACMERoot string `toml:"acme_root"`
 
+	// Tickets is how often the key changes that seals TLS session tickets; a ticket
+	// opens for at most three times as long. From 1h to 56h, 0: no tickets, every
+	// connection shakes hands in full. Default 12h.
+	Tickets units.Duration `toml:"tickets"`
+
 	// Certificates are own files; they win over ACME for the names in them.
 	Certificates []Certificate `toml:"certificate"`
 }

@@ -162,6 +162,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"slip in a section", "PORTICO_PROXY_HTPP=:80", "PORTICO_PROXY_HTPP: unknown variable: did you mean PORTICO_PROXY_HTTP?"},
 		{"slip at the top", "PORTICO_DIRR=/x", "PORTICO_DIRR: unknown variable: did you mean PORTICO_DIR?"},
 		{"nothing near", "PORTICO_AGENT_COLOUR=red", "PORTICO_AGENT_COLOUR: unknown variable: see the configuration reference for the settings of this section"},
+		{"tickets for too long", "PORTICO_TLS_TICKETS=3d", "PORTICO_TLS_TICKETS: tickets: 72h is out of range: write 1h to 56h, or 0s for no tickets"},
 		{"wrong type", "PORTICO_AGENT_WEIGHT=heavy", `PORTICO_AGENT_WEIGHT: "heavy" is not a whole number`},
 		{"wrong truth", "PORTICO_AGENT_ALLOW_ROOT=perhaps", `PORTICO_AGENT_ALLOW_ROOT: "perhaps" is neither true nor false`},
 		{"impossible value", "PORTICO_AGENT_WEIGHT=900", "PORTICO_AGENT_WEIGHT: weight: 900 is out of range: write 1 to 256"},

@@ -46,7 +46,7 @@ func Default() Config {
 			File:     2 << 30,
 			Files:    200_000,
 		},
-		TLS: TLS{ACME: LetsEncrypt},
+		TLS: TLS{ACME: LetsEncrypt, Tickets: units.Duration(12 * time.Hour)},
 		Log: Log{Level: "info", Format: "text", AccessFormat: "json"},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"portico/internal/units"
@@ -136,6 +137,9 @@ func (k *checker) tls(t TLS) {
 	}
 	if t.Email != "" && (strings.Count(t.Email, "@") != 1 || !plain(t.Email) || strings.ContainsRune(t.Email, ' ')) {
 		k.wrong("tls.email", "%q is not an e-mail address", clip(t.Email))
+	}
+	if d := t.Tickets.Std(); d != 0 && (d < time.Hour || d > 56*time.Hour) {
+		k.wrong("tls.tickets", "%s is out of range: write 1h to 56h, or 0s for no tickets", t.Tickets)
 	}
 	for i, c := range t.Certificates {
 		path := index("tls.certificate", i)

@@ -101,7 +101,13 @@ func (f *frontDoor) enrol(ctx context.Context) error {
 	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
 		return err
 	}
-	return enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf)
+	if err := enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf); err != nil {
+		return err
+	}
+	if err := f.rotateTicketKeys(ctx, time.Now()); err != nil {
+		return fmt.Errorf("make ticket keys: %w", err)
+	}
+	return nil
 }
 
 func (f *frontDoor) openWeb(context.Context) error {

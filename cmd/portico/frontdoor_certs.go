@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
+	"time"
 
 	"portico/certs"
 	"portico/conf"
@@ -21,7 +23,7 @@ func (f *frontDoor) openCerts(context.Context) error {
 		Catalog: f.catalog, Authority: f.authority, Logger: f.log.With("part", "certs"),
 		Directory: f.conf.TLS.ACME, Email: f.conf.TLS.Email,
 		HTTPPort: portOf(f.conf.Proxy.HTTP), TLSPort: portOf(f.conf.Proxy.HTTPS),
-		Files: certFiles(f.conf.TLS),
+		Files: certFiles(f.conf.TLS), NoTickets: f.conf.TLS.Tickets == 0,
 	}
 	if f.conf.TLS.ACMERoot != "" {
 		var err error
@@ -33,8 +35,52 @@ func (f *frontDoor) openCerts(context.Context) error {
 		o.Directory = "" // nothing could answer its challenges
 	}
 	var err error
-	f.certs, err = certs.New(o)
+	if f.certs, err = certs.New(o); err != nil {
+		return err
+	}
+	if err := f.takeTicketKeys(); err != nil {
+		return fmt.Errorf("read ticket keys: %w", err)
+	}
+	return nil
+}
+
+// takeTicketKeys reads the keys of TLS session tickets.
+func (f *frontDoor) takeTicketKeys() error {
+	keys, err := f.catalog.TicketKeys()
+	if err != nil {
+		return err
+	}
+	f.certs.SetTicketKeys(keys)
+	return nil
+}
+
+// rotateTicketKeys makes the next ticket key when it is due.
+func (f *frontDoor) rotateTicketKeys(ctx context.Context, now time.Time) error {
+	period := f.conf.TLS.Tickets.Std()
+	if period == 0 {
+		return nil
+	}
+	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, period, freshKey, now) })
 	return err
+}
+
+// replaceTicketKeys makes every ticket worthless that was handed out before.
+func (f *frontDoor) replaceTicketKeys(ctx context.Context) error {
+	period := f.conf.TLS.Tickets.Std()
+	if period == 0 {
+		return fmt.Errorf("%w: tls.tickets is 0: this proxy hands no session tickets out", catalog.ErrConflict)
+	}
+	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error {
+		return catalog.ReplaceTicketKeys(tx, period, freshKey, time.Now())
+	})
+	return err
+}
+
+// freshKey returns a random key.
+func freshKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
 }
 
 func portOf(addr string) int {

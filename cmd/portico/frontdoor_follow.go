@@ -26,19 +26,25 @@ const (
 func (f *frontDoor) follow(ctx context.Context) {
 	changed, cancel := f.catalog.Subscribe()
 	defer cancel()
-	var session int64
+	taken := map[string]int64{} // revisions of secrets
+	take := func(v *catalog.View, name string, read func() error) {
+		r := v.SecretRevision(name)
+		if r == taken[name] {
+			return
+		}
+		if err := read(); err != nil {
+			f.log.Error(name+" keys not taken", "error", err)
+			return
+		}
+		taken[name] = r
+	}
 	for {
 		v := f.catalog.View()
 		f.web.Update(v)
 		f.certs.Sync(v)
 		f.gossip.Nudge(v.Revision)
-		if r := v.SecretRevision(catalog.SecretSession); r != session {
-			if err := f.takeSessionKeys(); err != nil {
-				f.log.Error("session keys not taken", "error", err)
-			} else {
-				session = r
-			}
-		}
+		take(v, catalog.SecretSession, f.takeSessionKeys)
+		take(v, catalog.SecretTickets, f.takeTicketKeys)
 		select {
 		case <-ctx.Done():
 			return
@@ -56,7 +62,7 @@ func (f *frontDoor) takeSessionKeys() error {
 }
 
 // maintain does what is due now and then: it renews this proxy's certificate
-// and replaces the session key. It also passes on what gossip notices.
+// and replaces the keys of tickets and cookies. It also passes on what gossip notices.
 func (f *frontDoor) maintain(ctx context.Context) {
 	changed, cancel := f.gossip.Subscribe()
 	defer cancel()
@@ -93,6 +99,9 @@ func (f *frontDoor) chores(ctx context.Context, now time.Time) {
 	if err := enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf); err != nil {
 		f.log.Error("own certificate not renewed", "error", err)
 	}
+	if err := f.rotateTicketKeys(ctx, now); err != nil {
+		f.log.Error("ticket keys not replaced", "error", err)
+	}
 	keys, err := f.catalog.SessionKeys()
 	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {
 		return
@@ -103,8 +112,7 @@ func (f *frontDoor) chores(ctx context.Context, now time.Time) {
 }
 
 func (f *frontDoor) rotateSessionKey(ctx context.Context, now time.Time) error {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
+	key := freshKey()
 	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, key, now) })
 	return err
 }

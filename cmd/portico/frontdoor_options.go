@@ -34,6 +34,7 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		RotateKeys: map[string]func(context.Context) error{
 			admin.KeySession: func(ctx context.Context) error { return f.rotateSessionKey(ctx, time.Now()) },
 			admin.KeyGossip:  f.admission.RotateKeys,
+			admin.KeyTickets: f.replaceTicketKeys,
 		},
 		Admission: admission{f.admission},
 		Deploys:   f.deployer,

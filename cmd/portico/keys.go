@@ -24,13 +24,16 @@ func newKeys(s *shared) *cobra.Command {
 
 func newKeysRotate(s *shared) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "rotate session|gossip", Short: "Replace the key that seals session cookies, or the one that encrypts gossip",
+		Use: "rotate session|tickets|gossip", Short: "Replace the key that seals session cookies or TLS tickets, or the one that encrypts gossip",
 		Long: `Replace a key that the members share.
 
 session  seals the sticky cookies. The key before it still opens them, so nobody
          loses a session; a second rotation within ten minutes is refused.
+tickets  seal TLS session tickets. They change by themselves (tls.tickets); this
+         makes every ticket worthless that was handed out before. Nobody loses a
+         session: each visitor's next connection shakes hands in full.
 gossip   encrypts the gossip. Members fetch the new one over mutual TLS.`,
-		Args: cobra.ExactArgs(1), ValidArgs: []string{admin.KeySession, admin.KeyGossip},
+		Args: cobra.ExactArgs(1), ValidArgs: []string{admin.KeySession, admin.KeyTickets, admin.KeyGossip},
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -50,8 +53,11 @@ func printKeys(cmd *cobra.Command, keys []admin.KeyInfo, asJSON bool) error {
 	t := newTable(cmd.OutOrStdout(), "KEY\tID\tAGE\tUSE")
 	for _, k := range keys {
 		use, id := "opens what it sealed before", "-"
-		if k.Primary {
+		switch {
+		case k.Primary:
 			use = "in use"
+		case k.Next:
+			use = "known everywhere before it is used"
 		}
 		if k.ID > 0 {
 			id = fmt.Sprint(k.ID)

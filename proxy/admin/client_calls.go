@@ -97,7 +97,7 @@ func (c *Client) Keys(ctx context.Context) ([]KeyInfo, error) {
 	return out, c.call(ctx, "GET", "/v1/keys", nil, nil, &out)
 }
 
-// RotateKey replaces a key that members share: KeySession or KeyGossip.
+// RotateKey replaces a key that members share: KeySession, KeyTickets or KeyGossip.
 func (c *Client) RotateKey(ctx context.Context, kind string) ([]KeyInfo, error) {
 	var out []KeyInfo
 	return out, c.call(ctx, "POST", "/v1/keys/"+segment(kind)+"/rotate", nil, struct{}{}, &out)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"time"
 
 	"portico/membership/catalog"
 )
@@ -23,6 +24,16 @@ func (s *Server) listKeys(c *call) error {
 	for i := range gossip {
 		out = append(out, KeyInfo{Kind: KeyGossip, Primary: i == 0})
 	}
+	tickets, err := s.o.Catalog.TicketKeys()
+	if err != nil {
+		return err
+	}
+	primary := false
+	for _, k := range tickets {
+		begun := !time.Now().Before(k.From)
+		out = append(out, KeyInfo{Kind: KeyTickets, ID: int(k.ID), Created: k.Created, Primary: begun && !primary, Next: !begun})
+		primary = primary || begun
+	}
 	return c.json(http.StatusOK, out)
 }
 
@@ -30,7 +41,7 @@ func (s *Server) listKeys(c *call) error {
 func (s *Server) rotateKeys(c *call) error {
 	rotate := s.o.RotateKeys[c.r.PathValue("kind")]
 	if rotate == nil {
-		return notFound("use session or gossip", "there is no key %q", bounded(c.r.PathValue("kind"), 40))
+		return notFound("use session, tickets or gossip", "there is no key %q", bounded(c.r.PathValue("kind"), 40))
 	}
 	if err := rotate(c.r.Context()); err != nil {
 		return err

@@ -54,7 +54,7 @@ type Options struct {
 	TurnedAway func() []membership.Turned
 
 	// RotateKeys replace a key that the cluster shares, by its name: KeySession,
-	// KeyGossip.
+	// KeyTickets, KeyGossip.
 	RotateKeys map[string]func(ctx context.Context) error
 
 	// Archive takes PUT /v1/sites/{site}/archive after the caller has been

@@ -235,6 +235,7 @@ type SessionInfo struct {
 const (
 	KeySession = "session" // seals the sticky cookies
 	KeyGossip  = "gossip"  // encrypts the gossip
+	KeyTickets = "tickets" // seals TLS session tickets
 )
 
 // KeyInfo is one line of GET /v1/keys.
@@ -243,6 +244,7 @@ type KeyInfo struct {
 	ID      int       `json:"id,omitempty"`
 	Created time.Time `json:"created,omitzero"`
 	Primary bool      `json:"primary,omitempty"` // seals or encrypts; the others only open
+	Next    bool      `json:"next,omitempty"`    // will seal when its time has come
 }
 
 // AccountInfo is an account without its password.

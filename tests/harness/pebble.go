@@ -56,7 +56,7 @@ func StartPebble(t testing.TB, httpAddr, httpsAddr string) *Pebble {
 	dir := t.TempDir()
 	p := &Pebble{t: t, RootFile: filepath.Join(dir, "root.pem")}
 	key := filepath.Join(dir, "key.pem")
-	makeServerCertificate(t, p.RootFile, key)
+	MakeServerCertificate(t, p.RootFile, key)
 
 	dns := Addr(t)
 	p.run(names, "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "", "-dnsserver", dns,

@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// makeServerCertificate writes a certificate for loopback that signs itself.
-func makeServerCertificate(t testing.TB, certFile, keyFile string) {
+// MakeServerCertificate writes a certificate for "localhost" and loopback that signs
+// itself, as PEM files.
+func MakeServerCertificate(t testing.TB, certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
