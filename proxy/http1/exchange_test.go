@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
 )
 
 // heap lends buffers and fills those that come back with poison, so that a use after Put shows.
@@ -151,6 +152,9 @@ func TestExchangeInEveryCut(t *testing.T) {
 	}
 }
 
+// seedMost is the length of the longest row of the table that seeds a fuzz target: fuzzing long input finds little.
+const seedMost = 4 << 10
+
 // FuzzExchange is two-sided: whatever a client and an origin send, what the origin sees are whole requests that the standard library
 // reads as we meant them, or a connection that breaks off; and what the client sees are whole answers, or a reset.
 func FuzzExchange(f *testing.F) {
@@ -159,6 +163,11 @@ func FuzzExchange(f *testing.F) {
 	f.Add([]byte("HEAD / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nCookie: portico=1\r\n\r\n"), []byte("HTTP/1.0 200 OK\r\n\r\nbody"), 1)
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nabc"), []byte("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\ndef"), 50)
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello"), []byte("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), 500)
+	for i, c := range http1test.Cases {
+		if client, upstream := strings.Join(c.Send, ""), strings.Join(c.Answer, ""); len(client)+len(upstream) < seedMost {
+			f.Add([]byte(client), []byte(upstream), 7*i)
+		}
+	}
 	f.Fuzz(func(t *testing.T, client, upstream []byte, step int) {
 		s := simulation{client: client, upstream: upstream, step: max(step&1023, 1)}
 		p := &plan{up: &http1.Upstream{}}
@@ -169,7 +178,9 @@ func FuzzExchange(f *testing.F) {
 		for _, sent := range s.sent {
 			checkSent(t, sent)
 		}
-		checkAnswers(t, &s)
+		if !bytes.Contains(client, []byte("HEAD ")) { // then there are lengths without bodies
+			checkAnswers(t, &s)
+		}
 	})
 }
 
@@ -199,12 +210,7 @@ func checkAnswers(t *testing.T, s *simulation) {
 		if _, err := br.Peek(1); err != nil {
 			return
 		}
-		// A HEAD in the input makes lengths without bodies; the method of each answer is not known here.
-		method := "GET"
-		if bytes.Contains(s.sentAll(), []byte("HEAD ")) {
-			return
-		}
-		r, err := http.ReadResponse(br, &http.Request{Method: method})
+		r, err := http.ReadResponse(br, &http.Request{Method: http.MethodGet})
 		if err != nil {
 			t.Fatalf("the client cannot read %q: %v", s.toClient, err)
 		}
@@ -216,5 +222,3 @@ func checkAnswers(t *testing.T, s *simulation) {
 		}
 	}
 }
-
-func (s *simulation) sentAll() []byte { return bytes.Join(s.sent, nil) }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
 )
 
 var limits = http1.Limits{}.WithDefaults()
@@ -244,6 +245,11 @@ func FuzzRequest(f *testing.F) {
 		"OPTIONS * HTTP/1.0\r\nHost: [::1]\r\nX_y: z\r\nExpect: 100-continue\r\n\r\n",
 	} {
 		f.Add([]byte(s))
+	}
+	for _, c := range http1test.Cases {
+		if s := strings.Join(c.Send, ""); len(s) < seedMost {
+			f.Add([]byte(s))
+		}
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		end, _, fault := http1.ScanHead(raw, 0)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
 )
 
 func TestParseResponseRefuses(t *testing.T) {
@@ -63,6 +64,13 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello"))
 	f.Add([]byte("HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.0 304 Not Modified\r\nContent-Length: 7\r\n\r\n"))
+	for _, c := range http1test.Cases {
+		for _, s := range c.Answer {
+			if len(s) < seedMost {
+				f.Add([]byte(s))
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		end, _, fault := http1.ScanHead(raw, 0)
 		if fault != http1.NoFault || end == 0 {
