@@ -119,6 +119,11 @@ type ProxyLimits struct {
 	// PerAddress is the most connections of one client address. Default 0: no
 	// bound. Beware of offices behind one address.
 	PerAddress int `toml:"per_address"`
+
+	// Handshakes is how many TLS handshakes run at a time. Default 0: 1024 for
+	// each processor. Connections beyond wait for their turn, within
+	// timeouts.header. The engines loop and conn hold it.
+	Handshakes int `toml:"handshakes"`
 }
 
 // ProxyConnections say how connections to upstreams are kept.

@@ -74,6 +74,7 @@ func (k *checker) proxy(p Proxy) {
 	k.between("proxy.limits.fields", l.Fields, 8, 10_000)
 	k.between("proxy.limits.connections", l.Connections, 0, 10_000_000)
 	k.between("proxy.limits.per_address", l.PerAddress, 0, 10_000_000)
+	k.between("proxy.limits.handshakes", l.Handshakes, 0, 1_000_000)
 	if l.Line > l.Header && l.Header >= 1<<10 {
 		k.wrong("proxy.limits.line", "is %v, more than proxy.limits.header (%v), which counts the request line too", l.Line, l.Header)
 	}

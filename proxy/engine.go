@@ -50,7 +50,7 @@ func (s *Server) newEngine() (*engine, error) {
 				Response: t.Response.Std(), Tunnel: t.Tunnel.Std(), Grace: rateGrace, MinRate: minRate,
 			},
 		},
-		Handover: e.handover, Opened: e.opened, Closed: e.closed, Handshake: t.Header.Std(), Logger: s.log, MaxConns: l.Connections,
+		Handover: e.handover, Opened: e.opened, Closed: e.closed, Handshake: t.Header.Std(), Handshakes: l.Handshakes, Logger: s.log, MaxConns: l.Connections,
 	}
 	for _, ln := range s.listeners {
 		o.Listeners = append(o.Listeners, http1.Listener{Listener: ln.Listener, TLS: ln.tls, ProxyFrom: s.spoken})

@@ -22,6 +22,8 @@ func (e *engine) writeMetrics(w io.Writer) {
 		{"portico_engine_refused_connections_total", st.Refused},
 		{"portico_engine_tls_handshakes_total", st.Handshakes},
 		{"portico_engine_tls_handshakes_failed_total", st.BadTLS},
+		{"portico_engine_tls_handshakes_running", st.Shaking},
+		{"portico_engine_tls_handshakes_waiting", st.Waiting},
 	} {
 		fmt.Fprintf(w, "%s{engine=%q} %d\n", m.name, name, m.value)
 	}

@@ -41,7 +41,8 @@ type server struct {
 	accepted  atomic.Uint64
 	refused   atomic.Uint64
 	clients   atomic.Int64
-	shaking   atomic.Int64
+	waiting   atomic.Int64  // for a handshake
+	shakes    chan struct{} // a place for each TLS handshake
 	shaken    atomic.Uint64
 	badTLS    atomic.Uint64
 	upstreams atomic.Int64
@@ -50,6 +51,7 @@ type server struct {
 // New prepares a driver. It takes the listeners over.
 func New(o http1.Options) (http1.Driver, error) {
 	srv := &server{opt: o.WithDefaults(), start: time.Now(), conns: make(map[*client]struct{}), done: make(chan struct{})}
+	srv.shakes = make(chan struct{}, srv.opt.Handshakes)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.pools.srv = srv
 	srv.pools.byUp = make(map[*http1.Upstream]*pool)
@@ -210,7 +212,7 @@ func (srv *server) each(f func(*client)) {
 func (srv *server) Stats() http1.Stats {
 	return http1.Stats{
 		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
-		Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(),
+		Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(), Shaking: int64(len(srv.shakes)), Waiting: srv.waiting.Load(),
 	}
 }
 
@@ -340,16 +342,43 @@ func (c *client) proxyHeader() bool {
 	return false
 }
 
+// greeted waits for the first byte: a connection that says nothing holds no place among the handshakes.
+func (c *client) greeted() bool {
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.srv.opt.Handshake))
+	if c.srv.draining.Load() {
+		return false
+	}
+	n, err := c.hook.Conn.Read(c.hook.first[:])
+	c.hook.unread = n
+	return n > 0 && err == nil && c.conn.SetReadDeadline(time.Time{}) == nil
+}
+
+// turn waits for a place among the handshakes.
+func (c *client) turn(ctx context.Context) bool {
+	c.srv.waiting.Add(1)
+	defer c.srv.waiting.Add(-1)
+	select {
+	case c.srv.shakes <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (c *client) handshake(cfg *tls.Config) bool {
-	if c.srv.shaking.Add(1) > int64(c.srv.opt.Handshakes) {
-		c.srv.shaking.Add(-1)
+	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.opt.Handshake)
+	defer cancel()
+	if !c.greeted() {
+		return false
+	}
+	if !c.turn(ctx) {
 		return false
 	}
 	t := tls.Server(c.conn, cfg)
-	ctx, cancel := context.WithTimeout(c.srv.ctx, c.srv.opt.Handshake)
 	err := t.HandshakeContext(ctx)
-	cancel()
-	c.srv.shaking.Add(-1)
+	<-c.srv.shakes
 	c.srv.shaken.Add(1)
 	if err != nil {
 		c.srv.badTLS.Add(1)
@@ -436,6 +465,17 @@ type hooked struct {
 	remote net.Addr
 	closed func()
 	once   sync.Once
+	first  [1]byte // read before the handshake
+	unread int
+}
+
+// Read implements net.Conn.
+func (h *hooked) Read(b []byte) (int, error) {
+	if h.unread > 0 && len(b) > 0 {
+		h.unread = 0
+		return copy(b, h.first[:]), nil
+	}
+	return h.Conn.Read(b)
 }
 
 func (h *hooked) done() {

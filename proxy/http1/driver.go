@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"time"
 )
 
@@ -38,8 +39,8 @@ type Options struct {
 	Closed     func(listener int, addr netip.Addr)
 	Loops      int           // event loops, 0: one for each of GOMAXPROCS; loop only
 	MaxConns   int           // client connections in all, 0: no limit but the descriptors; 503 beyond
-	Handshakes int           // TLS handshakes at once, 0: 4096; the connection is closed beyond
-	Handshake  time.Duration // for a TLS handshake or PROXY header, 0: 10 s
+	Handshakes int           // TLS handshakes with clients at once, 0: 1024 for each of GOMAXPROCS; connections beyond wait for their turn
+	Handshake  time.Duration // for a TLS handshake, the wait before it included, or a PROXY header, 0: 10 s
 	NoSplice   bool          // never move bodies inside the kernel
 	Logger     *slog.Logger  // nil: discard
 }
@@ -51,7 +52,7 @@ func (o Options) WithDefaults() Options {
 		o.Handshake = 10 * time.Second
 	}
 	if o.Handshakes <= 0 {
-		o.Handshakes = 4096
+		o.Handshakes = 1024 * runtime.GOMAXPROCS(0)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -67,6 +68,8 @@ type Stats struct {
 	Upstreams   int64  // open now
 	Handshakes  uint64 // TLS, with clients
 	BadTLS      uint64 // of those, failed
+	Shaking     int64  // TLS handshakes with clients, now
+	Waiting     int64  // clients that wait for theirs, now
 	Latency     [LatencyBuckets]uint64
 	SlowestTurn time.Duration
 }

@@ -119,6 +119,7 @@ const (
 	whatConn     what = iota // an accepted connection from another loop
 	whatShaken               // a TLS handshake is over
 	whatResolved             // a name was resolved
+	whatTurn                 // a TLS handshake may begin
 	whatWake                 // a parked request should look again
 	whatDrain
 	whatStop
@@ -283,6 +284,8 @@ func (l *loop) read() {
 			l.shook(m.s, m.err)
 		case whatResolved:
 			l.resolved(m)
+		case whatTurn:
+			l.turned(m.s, m.gen)
 		case whatWake:
 			l.woken(m.sess)
 		case whatDrain:

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"portico/proxy/http1"
@@ -19,11 +18,12 @@ const Supported = true
 
 // server is the loops of one driver.
 type server struct {
-	opt     http1.Options
-	start   time.Time
-	loops   []*loop
-	locals  []netip.AddrPort // of the listeners
-	shaking atomic.Int64
+	opt                          http1.Options
+	start                        time.Time
+	loops                        []*loop
+	locals                       []netip.AddrPort // of the listeners
+	clientShakes, upstreamShakes shakes
+
 	helpers sync.WaitGroup // handshakes and name look-ups
 	done    chan struct{}
 	stopped sync.Once
@@ -38,6 +38,7 @@ func New(o http1.Options) (http1.Driver, error) {
 		o.Loops = runtime.GOMAXPROCS(0)
 	}
 	srv := &server{opt: o, start: time.Now(), done: make(chan struct{})}
+	srv.clientShakes.most, srv.upstreamShakes.most = o.Handshakes, o.Handshakes
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	for i := range o.Loops {
 		l, err := newLoop(srv, i)
@@ -159,6 +160,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 // Stats sums up the loops.
 func (srv *server) Stats() http1.Stats {
 	var s http1.Stats
+	s.Shaking, s.Waiting = srv.clientShakes.count()
 	for _, l := range srv.loops {
 		s.Accepted += l.accepted.Load()
 		s.Refused += l.refused.Load()

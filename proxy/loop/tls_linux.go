@@ -24,12 +24,14 @@ type tlsSide struct {
 	server     bool
 	closing    bool
 	cancel     context.CancelFunc
+	place      place
 }
 
 type tlsState uint8
 
 const (
 	tlsFresh   tlsState = iota // nothing has come yet
+	tlsWaiting                 // for its turn to begin the handshake
 	tlsShaking                 // a goroutine is at work
 	tlsOpen                    // records
 )
@@ -85,6 +87,11 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 			l.shake(s)
 		}
 		return false
+	case tlsWaiting:
+		if s.hup && s.kind == kindClient {
+			l.closeClient(s)
+		}
+		return false
 	case tlsShaking:
 		select {
 		case t.mem.wake <- struct{}{}:
@@ -102,24 +109,31 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 	return !t.closing
 }
 
-// shake begins the handshake.
+// shake begins the handshake, or lets it wait for its turn.
 func (l *loop) shake(s *sock) {
-	t := s.tls
-	if l.srv.shaking.Load() >= int64(l.srv.opt.Handshakes) {
-		if s.kind == kindClient {
-			l.closeClient(s)
-		}
+	s.tls.place.l, s.tls.place.s, s.tls.place.gen = l, s, s.gen
+	if !l.shakes(s).enter(&s.tls.place) {
+		s.tls.state = tlsWaiting
 		return
 	}
-	l.srv.shaking.Add(1)
+	l.shakeNow(s)
+}
+
+// shakeNow begins the handshake. A client's must end by the deadline that was set when it was accepted.
+func (l *loop) shakeNow(s *sock) {
+	t, limit := s.tls, int64(l.srv.opt.Handshake)
+	if s.kind == kindClient {
+		limit = max(s.deadline-l.now, 1)
+	}
+	line := l.shakes(s)
 	l.handshakes++
 	t.state = tlsShaking
 	t.mem.shake, t.mem.wake = true, make(chan struct{}, 1)
-	t.mem.ctx, t.cancel = context.WithTimeout(l.srv.ctx, l.srv.opt.Handshake)
+	t.mem.ctx, t.cancel = context.WithTimeout(l.srv.ctx, time.Duration(limit))
 	gen := s.gen
 	l.srv.helpers.Go(func() {
 		err := t.conn.HandshakeContext(t.mem.ctx)
-		l.srv.shaking.Add(-1)
+		line.leave()
 		l.post(message{what: whatShaken, s: s, gen: gen, err: err})
 	})
 }
@@ -278,6 +292,9 @@ func (l *loop) closeTLS(c *sock) bool {
 	t := c.tls
 	switch t.state {
 	case tlsFresh:
+		return true
+	case tlsWaiting:
+		l.shakes(c).quit(&t.place)
 		return true
 	case tlsShaking:
 		t.abort() // shook closes it

@@ -102,6 +102,9 @@ func (l *loop) closeUpstream(u *sock) {
 	if u.pool.has(u) {
 		u.pool.unlink(u)
 	}
+	if u.tls != nil && u.tls.state == tlsWaiting {
+		l.shakes(u).quit(&u.tls.place)
+	}
 	if u.tls != nil && u.tls.state == tlsShaking {
 		u.tls.abort() // its goroutine still uses the descriptor
 		return
