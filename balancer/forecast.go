@@ -97,10 +97,14 @@ func (p *Pool) Load(id string, now int64) (sessions, inflight int, known bool) {
 	return n, u.InFlight(), !u.recounting(now)
 }
 
+// started is since when u is known to this table or the one that it was restored from,
+// Unix milliseconds; 0: unknown.
+func (u *Upstream) started() int64 { return max(u.spec.Load().Started, u.seen.Load()) }
+
 // recounting reports whether u may have sessions that the table does not know.
 func (u *Upstream) recounting(now int64) bool {
 	s := u.pool.b.sessions
-	if started := u.spec.Load().Started; started > 0 && started >= s.born.Load() && s.born.Load() > 0 {
+	if started := u.started(); started > 0 && started >= s.born.Load() && s.born.Load() > 0 {
 		return false
 	}
 	return s.Recounting(u.pool.Config().Idle, now)

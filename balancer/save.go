@@ -10,11 +10,12 @@ import (
 )
 
 // saveMagic opens the file of a session table; a change of the format changes it.
-const saveMagic = "portico sessions 1\n"
+const saveMagic = "portico sessions 2\n"
 
 // SaveSessions writes the table, so that a process which takes over does not have
 // to count anew. The order is: magic, birth, number of upstreams, for each the pool's
-// name and the instance id, entries of 24 bytes, a zero entry, CRC-32.
+// name, the instance id and since when it is known, entries of 24 bytes, a zero entry,
+// CRC-32.
 func (b *Balancer) SaveSessions(w io.Writer) error {
 	sum := crc32.NewIEEE()
 	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<16)
@@ -23,11 +24,11 @@ func (b *Balancer) SaveSessions(w io.Writer) error {
 	buf = binary.AppendUvarint(buf, uint64(max(b.sessions.born.Load(), 0)))
 	buf = binary.AppendUvarint(buf, uint64(len(slots)))
 	for _, u := range slots {
-		pool, id := "", ""
+		pool, id, started := "", "", int64(0)
 		if u != nil {
-			pool, id = u.pool.name, u.id
+			pool, id, started = u.pool.name, u.id, u.started()
 		}
-		buf = appendText(appendText(buf, pool), id)
+		buf = binary.AppendUvarint(appendText(appendText(buf, pool), id), uint64(max(started, 0)))
 	}
 	if _, err := out.Write(buf); err != nil {
 		return fmt.Errorf("save sessions: %w", err)
@@ -69,7 +70,7 @@ func (e *entry) append(dst []byte) []byte {
 func (b *Balancer) RestoreSessions(r io.Reader, now int64) (n int, err error) {
 	sum := crc32.NewIEEE()
 	in := &summing{r: bufio.NewReaderSize(r, 1<<16), sum: sum}
-	born, slots, err := b.readHead(in)
+	born, slots, starts, err := b.readHead(in)
 	if err != nil {
 		return 0, fmt.Errorf("restore sessions: %w", err)
 	}
@@ -97,8 +98,28 @@ func (b *Balancer) RestoreSessions(r io.Reader, now int64) (n int, err error) {
 		return n, errors.New("restore sessions: the checksum is wrong")
 	}
 	b.sessions.born.Store(int64(born)) // what that table knew, this one knows
+	b.trust(slots, starts, now)
 	b.sessions.SweepAll(now)
 	return n, nil
+}
+
+// trust takes over since when the table that was restored knew each upstream. It knew
+// all sessions of those that it does not name: they came after it was saved.
+func (b *Balancer) trust(slots []*Upstream, starts []int64, now int64) {
+	saved := make(map[*Upstream]int64, len(slots))
+	for i, u := range slots {
+		saved[u] = starts[i]
+	}
+	for _, u := range *b.sessions.slots.Load() {
+		if u == nil {
+			continue
+		}
+		if started, ok := saved[u]; ok {
+			u.seen.Store(started)
+		} else {
+			u.seen.Store(now)
+		}
+	}
 }
 
 // summing reads and keeps a checksum of what was read.
@@ -123,35 +144,39 @@ func (s *summing) ReadByte() (byte, error) {
 }
 
 // readHead reads when the table was born, and the list of upstreams, in which those
-// that are unknown here are nil.
-func (b *Balancer) readHead(in *summing) (born uint64, slots []*Upstream, err error) {
+// that are unknown here are nil, with the times since when they were known.
+func (b *Balancer) readHead(in *summing) (born uint64, slots []*Upstream, starts []int64, err error) {
 	magic := make([]byte, len(saveMagic))
 	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != saveMagic {
-		return 0, nil, errors.New("this is no table of sessions, or one of another version")
+		return 0, nil, nil, errors.New("this is no table of sessions, or one of another version")
 	}
 	if born, err = binary.ReadUvarint(in); err != nil {
-		return 0, nil, fmt.Errorf("read the table's birth: %w", err)
+		return 0, nil, nil, fmt.Errorf("read the table's birth: %w", err)
 	}
 	n, err := binary.ReadUvarint(in)
 	if err != nil {
-		return 0, nil, fmt.Errorf("read the number of upstreams: %w", err)
+		return 0, nil, nil, fmt.Errorf("read the number of upstreams: %w", err)
 	}
 	for range n {
 		pool, err := readText(in)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, nil, err
 		}
 		id, err := readText(in)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, nil, err
+		}
+		started, err := binary.ReadUvarint(in)
+		if err != nil {
+			return 0, nil, nil, fmt.Errorf("read the time of an upstream: %w", err)
 		}
 		var u *Upstream
 		if p := b.Pool(pool); p != nil {
 			u = p.Upstream(id)
 		}
-		slots = append(slots, u)
+		slots, starts = append(slots, u), append(starts, int64(started))
 	}
-	return born, slots, nil
+	return born, slots, starts, nil
 }
 
 func readText(in *summing) (string, error) {

@@ -210,6 +210,26 @@ func TestSaveAndRestore(t *testing.T) {
 	}
 }
 
+// What a proxy has seen start it knows wholly, and so does the one that takes over
+// its table, also what came while neither ran.
+func TestRestoredTableIsSureOfWhatItSawStart(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "young", Started: t0 + 1000})
+	w.get(nil)
+	var file bytes.Buffer
+	if err := w.b.SaveSessions(&file); err != nil {
+		t.Fatal(err)
+	}
+	next := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "young"}, balancer.Spec{ID: "newcomer"})
+	if _, err := next.b.RestoreSessions(&file, t0+2000); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{"old": false, "young": true, "newcomer": true} {
+		if _, _, known := next.p.Load(id, t0+3000); known != want {
+			t.Errorf("%s: known %v, want %v", id, known, want)
+		}
+	}
+}
+
 func TestConcurrentUse(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b", "c")
 	stop := make(chan struct{})
@@ -275,7 +295,7 @@ func FuzzRestore(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(file.Bytes())
-	f.Add([]byte("portico sessions 1\n\x00\x01\x00\x00"))
+	f.Add([]byte("portico sessions 2\n\x00\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w := newWorld(t, balancer.Config{}, "a", "b")
 		_, err := w.b.RestoreSessions(bytes.NewReader(data), t0)

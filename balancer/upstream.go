@@ -60,6 +60,7 @@ type Upstream struct {
 	down   atomic.Uint32 // Cause, a copy of health.Cause
 	weight atomic.Uint32 // effective: configured × slow start, in hundredths
 	gone   atomic.Bool   // no longer in the pool
+	seen   atomic.Int64  // started, as a restored table knew it
 	slot   uint32        // in the session table
 	idHash uint64
 	sealer *Sealer // that tokens belong to; guarded by pool.mu
