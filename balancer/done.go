@@ -109,6 +109,9 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 		}
 	}
 	u.Counters.count(&o)
+	if o.Result == Answered && o.Status < 500 && u.State() == Suspect {
+		u.Observe(Evidence{From: FromTraffic, OK: true}, o.Now)
+	}
 	// A reset on an idle connection is how servers close one: it says nothing.
 	if o.Result == ConnectFailed || o.Result == ResponseFailed && !o.Reused {
 		return u.Observe(Evidence{From: FromTraffic, Detail: o.Detail}, o.Now)

@@ -74,6 +74,12 @@ type HealthRules struct {
 	// down only then. More of it spares sessions, less of it moves the visitors of
 	// a dead machine sooner. 0: none.
 	Grace time.Duration
+
+	// Slow is for upstreams whose process an agent watches: for so long one that
+	// takes connections and lets the checks wait in vain is suspect, and down
+	// only then; an answer to a visitor begins the time anew. A process that is only
+	// busy keeps its visitors. 0: none.
+	Slow time.Duration
 }
 
 func (r HealthRules) withDefaults() HealthRules {
@@ -104,7 +110,7 @@ type Health struct {
 	LastAgent   Evidence
 	LastAgentAt int64
 
-	doubt    int64  // when it was first found unreachable since the last good check, Unix milliseconds; 0: it was not
+	doubt    int64  // when it was first found wanting since it last answered, Unix milliseconds; 0: it was not
 	Failed   uint64 // checks failed while up
 	Downs    uint64 // moves from up to down
 	downTime int64  // milliseconds in Down, without the present stay
@@ -137,8 +143,7 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	} else if h.doubt == 0 {
 		h.doubt = now
 	}
-	// Whoever answers nonsense is there; who cannot be connected to may come back.
-	spared := strings.HasPrefix(e.Code, "L4") && now-h.doubt < r.Grace.Milliseconds()
+	spared := r.spares(e.Code, now-h.doubt)
 	switch {
 	case e.OK && h.State == Unverified:
 		h.rise(r, "first check passed: "+e.summary(), now)
@@ -161,7 +166,7 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 		h.Failed++
 		if h.Level--; h.Level < r.Rise && spared {
 			h.Level = r.Rise
-			h.set(Suspect, "not reachable, perhaps for a moment: "+e.summary(), now)
+			h.set(Suspect, "perhaps for a moment: "+e.summary(), now)
 		} else if h.Level < r.Rise {
 			h.fall(strconv.Itoa(r.Fall)+" checks failed: "+e.summary(), CauseMember, now)
 		} else {
@@ -170,11 +175,28 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	}
 }
 
+// spares reports whether checks with this outcome, for so many milliseconds, are no
+// reason yet to move anybody. Whoever answers nonsense is there to be judged; who
+// cannot be connected to may come back, and who is slow may only be busy.
+func (r HealthRules) spares(code string, since int64) bool {
+	switch {
+	case strings.HasPrefix(code, "L4"):
+		return since < r.Grace.Milliseconds()
+	case code == "L7TOUT":
+		return since < r.Slow.Milliseconds()
+	}
+	return false
+}
+
 // traffic takes the word of a request. One failure stops new visitors until a
 // check has passed; it never moves those who are pinned, because one refused
 // connection is also what a full backlog looks like.
 func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
-	if e.OK || h.State != Up {
+	switch {
+	case e.OK && h.doubt != 0:
+		h.doubt = now
+		return false
+	case e.OK, h.State != Up:
 		return !e.OK
 	}
 	if h.doubt == 0 {

@@ -206,3 +206,30 @@ func TestGraceForARestartingAgent(t *testing.T) {
 	f("no agent", "", "down", refused, 0, 10, 20)
 	f("an answer that is wrong", "server-1", "down", balancer.Evidence{From: balancer.FromCheck, Code: "L7STS", Status: 500}, 0, 10, 20)
 }
+
+// An instance that is busy for a few seconds takes connections and lets the checks
+// wait. Its visitors stay; new ones go elsewhere meanwhile.
+func TestSlowInstanceKeepsItsVisitors(t *testing.T) {
+	late := balancer.Evidence{From: balancer.FromCheck, Code: "L7TOUT", Detail: "no answer in time"}
+	f := func(name, member, want string, answered int64, after ...int64) {
+		t.Helper()
+		rules := balancer.HealthRules{Grace: 3 * time.Second, Slow: 10 * time.Second}
+		w := newWorldOf(t, balancer.Config{Health: rules}, balancer.Spec{ID: "a", Member: member})
+		v := w.cookie(0)
+		for _, ms := range after {
+			if answered > 0 && ms > answered {
+				w.now, answered = t0+answered, 0
+				w.get(v)
+			}
+			w.up("a").Observe(late, t0+ms)
+		}
+		if got := w.up("a").State().String(); got != want {
+			t.Errorf("%s: %s (%s), want %s", name, got, w.up("a").Health().Reason, want)
+		}
+	}
+	f("two seconds", "server-1", "suspect", 0, 0, 600, 1200, 1800)
+	f("for too long", "server-1", "down", 0, 0, 600, 1200, 9000, 10_000)
+	f("visitors are answered", "server-1", "suspect", 8000, 0, 600, 1200, 9000, 10_000, 17_900)
+	f("then no more", "server-1", "down", 8000, 0, 600, 1200, 9000, 10_000, 18_000)
+	f("no agent", "", "down", 0, 0, 600, 1200)
+}

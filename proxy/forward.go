@@ -78,6 +78,11 @@ func (x *exchange) nobody(last error) error {
 // agent that is only restarting. It takes an agent a second or two to be back.
 const agentGrace = 3 * time.Second
 
+// slowGrace is how long an instance may let its checks wait before its visitors are
+// moved, while its agent says that the process lives: a pause for garbage, a burst
+// of visitors or a deploy beside it takes seconds, and a move costs every session.
+const slowGrace = 10 * time.Second
+
 // How long a visitor waits for the verdict on the instance that holds the session
 // when it refused a connection: as long as the checks need to be sure. With
 // nowhere else to go the answer should come sooner.

@@ -97,7 +97,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 			NotSticky: set.Session.Sticky == "none",
 			Idle:      set.Session.Idle.Std(),
 			Life:      set.Session.Life.Std(),
-			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace},
+			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace},
 			Queue:     set.Limits.Queue.Std(),
 			Rebalance: set.Session.Rebalance,
 		},
