@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ type Tomcat struct {
 	Port     int
 	User     string
 	Password string
+
+	cmd *exec.Cmd
 }
 
 // ManagerURL is where the Manager's text interface answers.
@@ -34,8 +37,8 @@ func (tc *Tomcat) ManagerURL() string {
 }
 
 // StartTomcat starts the distribution's Tomcat on a free port with a base
-// folder of its own, and ends it with the test.
-func StartTomcat(t testing.TB) *Tomcat {
+// folder of its own, and ends it with the test. options are for its JVM.
+func StartTomcat(t testing.TB, options ...string) *Tomcat {
 	t.Helper()
 	Need(t, tomcatHome+"/bin/catalina.sh")
 	Need(t, tomcatManager+"/WEB-INF/web.xml")
@@ -43,15 +46,16 @@ func StartTomcat(t testing.TB) *Tomcat {
 	base := tomcatBase(t, tc)
 	cmd := exec.Command(tomcatHome+"/bin/catalina.sh", "run")
 	cmd.Env = append(os.Environ(), "CATALINA_HOME="+tomcatHome, "CATALINA_BASE="+base,
-		"CATALINA_TMPDIR="+filepath.Join(base, "temp"), "JAVA_OPTS=-Xmx192m -XX:TieredStopAtLevel=1 -Djava.security.egd=file:/dev/urandom")
+		"CATALINA_TMPDIR="+filepath.Join(base, "temp"), "JAVA_OPTS=-Xmx192m -XX:TieredStopAtLevel=1 -Djava.security.egd=file:/dev/urandom "+strings.Join(options, " "))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	log := &Log{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	tc.cmd = cmd
 	t.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		tc.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Logf("--- log of Tomcat ---\n%s", log.Tail(40))
@@ -60,6 +64,9 @@ func StartTomcat(t testing.TB) *Tomcat {
 	Eventually(t, 60*time.Second, tc.answers)
 	return tc
 }
+
+// Kill ends Tomcat as a power cut would.
+func (tc *Tomcat) Kill() { _ = syscall.Kill(-tc.cmd.Process.Pid, syscall.SIGKILL) }
 
 func (tc *Tomcat) answers() error {
 	req, err := http.NewRequest(http.MethodGet, tc.ManagerURL()+"/list", nil)
@@ -82,7 +89,7 @@ func (tc *Tomcat) answers() error {
 func tomcatBase(t testing.TB, tc *Tomcat) string {
 	t.Helper()
 	base := TempDir(t)
-	for _, dir := range []string{"conf/Catalina/localhost", "logs", "temp", "webapps", "work"} {
+	for _, dir := range []string{"conf/Catalina/localhost", "lib", "logs", "temp", "webapps", "work"} {
 		if err := os.MkdirAll(filepath.Join(base, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -110,5 +117,21 @@ func tomcatBase(t testing.TB, tc *Tomcat) string {
 	if err := os.WriteFile(filepath.Join(base, "conf/web.xml"), web, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	linkJSPCompiler(t, base)
 	return base
+}
+
+// linkJSPCompiler puts the compiler that JSP pages need where Tomcat finds it; the
+// distribution keeps it with the other Java libraries.
+func linkJSPCompiler(t testing.TB, base string) {
+	t.Helper()
+	for _, name := range []string{"eclipse-jdt-core.jar", "ecj.jar"} {
+		jar := filepath.Join("/usr/share/java", name)
+		if _, err := os.Stat(jar); err != nil {
+			continue
+		}
+		if err := os.Symlink(jar, filepath.Join(base, "lib", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

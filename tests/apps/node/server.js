@@ -31,6 +31,13 @@ function visit(req, res) {
   }));
 }
 
+function logout(req, res) {
+  const match = /(?:^|;\s*)sid=([0-9a-f]{32})/.exec(req.headers.cookie || '');
+  if (match) sessions.delete(match[1]);
+  res.setHeader('Portico-Session-End', '1');
+  res.end('{}');
+}
+
 function events(req, res) {
   res.setHeader('Content-Type', 'text/event-stream');
   let n = 0;
@@ -51,6 +58,7 @@ function upload(req, res) {
 const server = http.createServer((req, res) => {
   const path = req.url.split('?')[0];
   if (path === '/healthz') return res.end('ok');
+  if (path === '/logout') return logout(req, res);
   if (path === '/events') return events(req, res);
   if (path === '/upload') return upload(req, res);
   if (path === '/crash') { res.end('bye'); return process.exit(3); }

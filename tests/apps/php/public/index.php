@@ -4,6 +4,12 @@ if (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH) === '/healthz') {
     return true;
 }
 session_start();
+if (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH) === '/logout') {
+    session_destroy();
+    header('Portico-Session-End: 1');
+    echo '{}';
+    return true;
+}
 $_SESSION['views'] = ($_SESSION['views'] ?? 0) + 1;
 header('Content-Type: application/json');
 echo json_encode([

@@ -1,0 +1,3 @@
+<%@ page contentType="application/json" trimDirectiveWhitespaces="true" %>
+<% session.invalidate(); %>
+{}
