@@ -1,0 +1,186 @@
+package http1test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+func drain(t *testing.T, mk New) {
+	release := make(chan struct{})
+	o := NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
+		<-release
+		_, _ = io.WriteString(c, hello)
+		return true
+	})
+	addr, d := Start(t, mk, options(with(o)))
+	busy, idle := Dial(t, addr), Dial(t, addr)
+	_, _ = io.WriteString(busy, get)
+	Eventually(t, "the request has arrived", func() bool { return len(o.Requests()) == 1 && d.Stats().Clients == 2 })
+	done := make(chan error)
+	go func() { done <- d.Shutdown(context.Background()) }()
+	if b, err := io.ReadAll(idle); len(b) != 0 || err != nil {
+		t.Errorf("idle connection: %q %v", b, err)
+	}
+	close(release)
+	b, err := io.ReadAll(busy)
+	if want := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"; string(b) != want || err != nil {
+		t.Errorf("got %q %v", b, err)
+	}
+	_ = busy.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		_ = c.Close()
+		t.Error("still listening")
+	}
+}
+
+func proxyIn(t *testing.T, mk New) {
+	o := NewOrigin(t, always(hello))
+	opt := options(with(o))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Listeners = []http1.Listener{{Listener: ln, ProxyFrom: loopback}}
+	addr, _ := Start(t, mk, opt)
+	for _, head := range []string{
+		"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n",
+		string(http1.AppendProxy(nil, 2, addrPort("192.0.2.7:4711"), addrPort("192.0.2.1:80"))),
+	} {
+		if got := Exchange(t, addr, head+get); got != hello {
+			t.Errorf("%q: got %q", head, got)
+		}
+		if got := Exchange(t, addr, head[:3], head[3:], get); got != hello {
+			t.Errorf("%q in pieces: got %q", head, got)
+		}
+	}
+	for _, r := range o.Requests() {
+		if !strings.Contains(r, "X-Forwarded-For: 192.0.2.7\r\n") {
+			t.Errorf("origin got %q", r)
+		}
+	}
+	if got := strings.TrimSuffix(Exchange(t, addr, get), "<reset>"); got != "" {
+		t.Errorf("without the header: got %q", got)
+	}
+}
+
+func park(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	h.Decide = func(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
+		if d.Parked < 2 {
+			d.Verdict, d.ParkFor = http1.Park, 5*time.Millisecond
+		}
+	}
+	addr, _ := Start(t, mk, options(h))
+	if got := Exchange(t, addr, get); got != hello {
+		t.Errorf("got %q", got)
+	}
+}
+
+// parkWoken: a parked request goes on when it is woken, not when a timer looks; calls that come too late hurt nobody.
+func parkWoken(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	wakes := make(chan func(), 100)
+	h.Decide = func(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
+		if d.Parked == 0 {
+			d.Verdict, d.ParkFor = http1.Park, time.Hour
+			wakes <- d.Wake
+		}
+	}
+	addr, driver := Start(t, mk, options(h))
+	c := Dial(t, addr)
+	var old []func()
+	for range 20 {
+		_, _ = io.WriteString(c, get)
+		wake := <-wakes
+		wake()
+		old = append(old, wake)
+		Expect(t, c, hello)
+		for _, f := range old {
+			f()
+		}
+	}
+	_, _ = io.WriteString(c, get)
+	wake := <-wakes
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = driver.Shutdown(ctx)
+	wake()
+	if b, err := io.ReadAll(c); len(b) > 0 {
+		t.Errorf("a driver that was stopped answered %q %v", b, err)
+	}
+}
+
+func clientLeaves(t *testing.T, mk New) {
+	gone := make(chan struct{})
+	o := rawOrigin(t, func(_ int, _ net.Conn, br *bufio.Reader) {
+		readHead(br)
+		_, _ = io.Copy(io.Discard, br)
+		close(gone)
+	})
+	h := with(o)
+	addr, d := Start(t, mk, options(h))
+	c := Dial(t, addr)
+	_, _ = io.WriteString(c, get)
+	Eventually(t, "it has arrived", func() bool { return o.Accepted() == 1 })
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+	select {
+	case <-gone:
+	case <-time.After(8 * time.Second):
+		t.Fatal("the origin still works for a client that left")
+	}
+	Eventually(t, "the record says so", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == http1.CauseClient })
+	Eventually(t, "nothing is left", func() bool { return d.Stats().Clients == 0 && d.Stats().Upstreams == 0 })
+}
+
+func connLimit(t *testing.T, mk New) {
+	opt := options(with(NewOrigin(t, always(hello))))
+	opt.MaxConns = 2
+	addr, d := Start(t, mk, opt)
+	a, b := Dial(t, addr), Dial(t, addr)
+	Eventually(t, "both are in", func() bool { return d.Stats().Clients == 2 })
+	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+		t.Errorf("got %q", got)
+	}
+	_ = a.Close()
+	Eventually(t, "one has left", func() bool { return d.Stats().Clients == 1 })
+	if got := Exchange(t, addr, get); got != hello {
+		t.Errorf("got %q", got)
+	}
+	_ = b.Close()
+}
+
+func handOver(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	h.Decide = func(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
+		if string(r.Path) == "/give" {
+			d.Verdict = http1.Handover
+		}
+	}
+	opt := options(h)
+	given := make(chan string, 1)
+	opt.Handover = func(c net.Conn) {
+		s, _ := ReadRequest(bufio.NewReader(c), nil)
+		_, _ = io.WriteString(c, "taken")
+		_ = c.Close()
+		given <- s
+	}
+	addr, _ := Start(t, mk, opt)
+	req := "POST /give HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+	c := Dial(t, addr)
+	_, _ = io.WriteString(c, get+req)
+	Expect(t, c, hello+"taken")
+	if s := <-given; s != req {
+		t.Errorf("handed over %q", s)
+	}
+}
