@@ -1,6 +1,7 @@
 package balancer_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -9,13 +10,14 @@ import (
 
 // world is one proxy with one pool whose upstreams have passed a check.
 type world struct {
-	t    testing.TB
-	b    *balancer.Balancer
-	p    *balancer.Pool
-	keys []balancer.Key
-	c    balancer.Config
-	spec []balancer.Spec
-	now  int64
+	looks int // picks that were foretold and compared
+	t     testing.TB
+	b     *balancer.Balancer
+	p     *balancer.Pool
+	keys  []balancer.Key
+	c     balancer.Config
+	spec  []balancer.Spec
+	now   int64
 }
 
 func newWorld(t testing.TB, c balancer.Config, ids ...string) *world {
@@ -77,8 +79,37 @@ func (w *world) update(specs ...balancer.Spec) {
 }
 
 func (w *world) pick(r balancer.Request) balancer.Choice {
+	w.t.Helper()
 	r.Now = w.now
-	return w.p.Pick(&r)
+	if w.looks++; w.looks > 200 {
+		return w.p.Pick(&r)
+	}
+	before := w.p.Snapshot(w.now)
+	look := w.p.Look(&r)
+	if after := w.p.Snapshot(w.now); after.Sessions != before.Sessions || after.NewSessions != before.NewSessions || !maps.Equal(after.Refused, before.Refused) || !maps.Equal(after.Lost, before.Lost) {
+		w.t.Errorf("a look has changed %+v to %+v", before, after)
+	}
+	c := w.p.Pick(&r)
+	w.compare(&r, look, &c)
+	return c
+}
+
+// compare holds what Look foretold against what Pick did.
+func (w *world) compare(r *balancer.Request, l balancer.Look, c *balancer.Choice) {
+	w.t.Helper()
+	if len(r.Exclude) > 0 || r.Safe || c.Await || c.FailOpen {
+		return // decided by more than the visitor
+	}
+	switch {
+	case l.Upstream != nil && l.Upstream != c.Upstream, c.Pinned && l.Upstream != c.Upstream:
+		w.t.Errorf("a look says %+v, a pick %+v", l, c)
+	case l.None != c.None:
+		w.t.Errorf("a look finds %q, a pick %q", l.None, c.None)
+	case l.Cause != c.Lost && !l.Free && c.Upstream != nil:
+		w.t.Errorf("a look tells of the loss %q, a pick of %q", l.Cause, c.Lost)
+	case l.Refused != c.Refused:
+		w.t.Errorf("a look refuses the cookie as %q, a pick as %q", l.Refused, c.Refused)
+	}
 }
 
 func (w *world) done(c *balancer.Choice) {

@@ -1,8 +1,13 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
+	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"portico/balancer"
@@ -15,46 +20,171 @@ type Step struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Explain says step by step where a request for rawURL with a sticky cookie of
-// this value (empty: none) would go now, and why. It sends nothing, counts
-// nothing and begins no session.
-func (s *Server) Explain(rawURL, cookie string) ([]Step, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("explain %q: write a whole URL, such as https://shop.example.com/basket", rawURL)
+// Ask is a request that is to be explained. Only URL is required.
+type Ask struct {
+	URL    string
+	Method string      // default GET
+	Header http.Header // fields of the request; its Host is the URL's
+	Cookie string      // a whole Cookie field, or the value of the site's sticky cookie alone
+	From   netip.Addr  // of the peer; zero: somebody who has no request under way
+}
+
+// explanation is one call of Explain.
+type explanation struct {
+	s      *Server
+	a      Ask
+	st     *site
+	host   string
+	raw    string // path as it came
+	path   string // normalized
+	target string
+	client Client
+	now    time.Time
+	pick   balancer.Request
+	steps  []Step
+}
+
+func (e *explanation) say(step, result, format string, args ...any) {
+	e.steps = append(e.steps, Step{step, result, fmt.Sprintf(format, args...)})
+}
+
+// Explain says step by step where a request would go now, and why. It sends nothing,
+// counts nothing, begins no session and takes no place in the waiting room.
+func (s *Server) Explain(a Ask) ([]Step, error) {
+	u, err := url.Parse(a.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("explain %q: write a whole URL, such as https://shop.example.com/basket", a.URL)
 	}
-	var steps []Step
-	say := func(step, result, format string, args ...any) {
-		steps = append(steps, Step{step, result, fmt.Sprintf(format, args...)})
+	a.Method = cmp.Or(a.Method, http.MethodGet)
+	if a.Header == nil {
+		a.Header = http.Header{}
 	}
-	t := s.table.Load()
+	e := &explanation{s: s, a: a, now: time.Now(), raw: or(u.EscapedPath(), "/")}
+	e.target = e.raw
+	if u.RawQuery != "" {
+		e.target += "?" + u.RawQuery
+	}
+	if e.route(u) && e.admit(u) {
+		e.visitor()
+		e.choose()
+	}
+	return e.steps, nil
+}
+
+// route finds the site; it reports whether there is one.
+func (e *explanation) route(u *url.URL) bool {
+	t := e.s.table.Load()
 	host, ok := ParseHost(u.Host)
 	if !ok {
-		say("host", "refused", "%q is not a valid Host: 400", u.Host)
-		return steps, nil
+		e.say("host", "refused", "%q is not a valid Host: 400", u.Host)
+		return false
 	}
-	say("host", host, "%s", t.explainHost(host))
-	raw := or(u.EscapedPath(), "/")
-	path, ok := NormalizePath(raw)
-	if !ok {
-		say("path", "refused", "%q is not a valid path: 400", raw)
-		return steps, nil
+	e.host = host
+	e.say("host", host, "%s", t.explainHost(host))
+	if e.path, ok = NormalizePath(e.raw); !ok {
+		e.say("path", "refused", "%q is not a valid path: 400", e.raw)
+		return false
 	}
-	say("path", path, "matched in this form, forwarded as it came")
-	st := t.lookup(host, path)
-	if st == nil {
-		say("site", "none", "no site answers for this host and path: 404")
-		return steps, nil
+	e.say("path", e.path, "matched in this form, forwarded as it came")
+	e.st = t.lookup(host, e.path)
+	if e.st == nil {
+		e.say("site", "none", "no site answers for this host and path: 404")
+		return false
 	}
-	say("site", st.name, "mount path %s, catalog revision %d", st.mount, t.revision)
-	if u.Scheme == "http" {
-		if to := s.redirectTarget(st, host, raw); to != "" {
-			say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.redirect)
-			return steps, nil
+	e.say("site", e.st.name, "mount path %s, catalog revision %d", e.st.mount, t.revision)
+	if u.Scheme == "https" && e.st.tlsMode == "off" {
+		e.say("tls", "refused", "the site is not served over TLS (tls.mode = \"off\"): 421")
+		return false
+	}
+	if e.st.strip {
+		e.say("rewrite", stripMount(e.raw, e.path, e.st.mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
+	}
+	return true
+}
+
+// admit goes through what can answer before an instance is looked for; it reports
+// whether nothing does.
+func (e *explanation) admit(u *url.URL) bool {
+	st, secure := e.st, u.Scheme == "https"
+	if m := e.a.Method; m == http.MethodConnect || m == http.MethodTrace || m == "TRACK" {
+		e.say("method", "refused", "%s is not served here: 405", m)
+		return false
+	}
+	e.client = Client{Proto: u.Scheme, Host: u.Host}
+	if e.a.From.IsValid() {
+		e.client = identify(netip.AddrPortFrom(e.a.From, 0), secure, u.Host, "", e.a.Header, e.s.trusted)
+		why := "the peer itself"
+		if e.client.Addr != e.client.Peer {
+			why = "as X-Forwarded-For says, from a trusted proxy at " + e.client.Peer.String()
+		} else if e.a.Header.Get("X-Forwarded-For") != "" {
+			why = "the peer itself: it is none of proxy.trusted_proxies, so its X-Forwarded-For is not believed"
+		}
+		e.say("client", e.client.Addr.String(), "%s", why)
+	}
+	if e.client.Proto == "http" {
+		if to := e.s.redirectTarget(st, e.host, e.target); to != "" {
+			e.say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.redirect)
+			return false
 		}
 	}
-	s.explainPick(st, cookie, say)
-	return steps, nil
+	if st.rate.perSecond > 0 {
+		e.say("rate", "limited", "%g requests a second for each client address, up to %d at once; beyond it 429", st.rate.perSecond, st.rate.burst)
+	}
+	return true
+}
+
+// visitor reads what tells who asks: cookies, the application's token, a ticket.
+func (e *explanation) visitor() {
+	st := e.st
+	fields := slices.Clone(e.a.Header["Cookie"])
+	if c := e.a.Cookie; strings.Contains(c, "=") {
+		fields = append(fields, c)
+	} else if c != "" {
+		fields = append(fields, st.cookie+"="+c)
+	}
+	e.a.Header = e.a.Header.Clone()
+	e.a.Header["Cookie"] = fields
+	values, _ := takeCookie(fields, st.cookie)
+	e.pick = balancer.Request{Now: e.now.UnixMilli(), Hash: st.policyHash(&e.client, e.path)}
+	if e.client.Addr.IsValid() {
+		addr := e.client.Addr.As16()
+		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
+	} else if st.hash == balancer.Source {
+		e.pick.Hash = 0
+	}
+	if !st.sticky {
+		e.say("session", "none", "the site is not sticky (session.sticky = \"none\")")
+		return
+	}
+	if len(values) > 0 {
+		e.pick.Cookie, e.pick.Others = values[0], values[1:]
+	} else {
+		e.say("cookie", "none", "no cookie %s in the request", st.cookie)
+	}
+	e.token()
+	if st.asksTicket() {
+		e.pick.Ticket = []byte(cookieValue(fields, st.place))
+	}
+}
+
+// token looks for the application's own session token.
+func (e *explanation) token() {
+	if len(e.st.profile.places) == 0 {
+		return
+	}
+	for _, place := range e.st.profile.places {
+		one := profile{places: []tokenPlace{place}}
+		if v := one.borne(stdFields(e.a.Header), e.target); v != "" {
+			e.pick.App = e.s.bal.HashApp([]byte(v))
+			e.say("token", "found", "the application's session token is in the %s %s (session.profile)", place.kind, place.name)
+			return
+		}
+	}
+	where := make([]string, len(e.st.profile.places))
+	for i, place := range e.st.profile.places {
+		where[i] = place.kind + " " + place.name
+	}
+	e.say("token", "none", "no session token of the application in %s (session.profile)", strings.Join(where, ", "))
 }
 
 // explainHost says by which rule a host is served.
@@ -70,54 +200,4 @@ func (t *table) explainHost(host string) string {
 		return "named by no site, so those without hosts answer"
 	}
 	return "covered by a wildcard"
-}
-
-// explainPick describes the pool and what the cookie says.
-func (s *Server) explainPick(st *site, cookie string, say func(step, result, format string, args ...any)) {
-	now := time.Now()
-	snap := st.siteState.pool.Snapshot(now.UnixMilli())
-	ready := 0
-	for _, u := range snap.Upstreams {
-		if u.InRotation {
-			ready++
-		}
-		say("instance", u.Name, "%s, sessions %d, requests %d, token %s, release %.12s: %s", u.Status, u.Sessions, u.InFlight, u.Token, u.Release, u.Reason)
-	}
-	switch {
-	case !st.sticky:
-		say("session", "none", "the site is not sticky")
-	case cookie == "":
-		say("session", "new", "no cookie %s in the request", st.cookie)
-	default:
-		if s.explainCookie(st, cookie, snap, say) {
-			return
-		}
-	}
-	if ready == 0 {
-		say("choice", "none or a guess", "no instance is in rotation: a new visitor gets one that may still answer, or 503")
-		return
-	}
-	say("choice", "by policy "+snap.Policy, "one of %d instances in rotation", ready)
-}
-
-// explainCookie reports whether the cookie decides.
-func (s *Server) explainCookie(st *site, cookie string, snap balancer.PoolSnapshot, say func(step, result, format string, args ...any)) bool {
-	token := cookie
-	if len(token) > 10 {
-		token = token[:10]
-	}
-	for _, u := range snap.Upstreams {
-		if u.Token != token {
-			continue
-		}
-		if u.State == balancer.Down || u.Admin == balancer.AdminMaint {
-			say("session", "lost", "the cookie names %s, which is %s: the visitor moves once and is told by %s", u.Name, u.Status, SessionLostHeader)
-			return false
-		}
-		say("session", "pinned", "the cookie names %s", u.Name)
-		say("choice", u.Name, "the session is there, if the cookie's seal is sound and its session has not ended")
-		return true
-	}
-	say("session", "unknown", "no instance has the token %q: a new session, or one whose instance is gone", token)
-	return false
 }

@@ -339,32 +339,3 @@ func TestSeriesDieWithTheirSite(t *testing.T) {
 		t.Errorf("left: %s", b.String())
 	}
 }
-
-// TestExplain tells the way of a request without sending one.
-func TestExplain(t *testing.T) {
-	a := newApp(t, "a")
-	f := start(t, options(), site(a.addr))
-	resp, _ := get(t, f.client(), "http://shop.test/")
-	value, _, _ := strings.Cut(strings.TrimPrefix(sticky(resp), "portico-shop="), ";")
-	for _, tt := range []struct{ url, cookie, step, result string }{
-		{"http://shop.test/x", "", "choice", "by policy least-sessions"},
-		{"http://shop.test/x", value, "choice", "u0"},
-		{"http://shop.test/x", strings.Repeat("b", 10), "session", "unknown"},
-		{"http://nobody.test/", "", "site", "none"},
-	} {
-		steps, err := f.Explain(tt.url, tt.cookie)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := false
-		for _, s := range steps {
-			found = found || s.Step == tt.step && s.Result == tt.result
-		}
-		if !found {
-			t.Errorf("%s with %q: no step %s: %s in %v", tt.url, tt.cookie, tt.step, tt.result, steps)
-		}
-	}
-	if _, err := f.Explain("/x", ""); err == nil {
-		t.Error("a path alone is explained")
-	}
-}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,26 +14,35 @@ import (
 func newSessions(s *shared) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sessions [SITE]", Short: "Count the live sessions of each instance; list, find, end or move them",
+		Long: `Count the live sessions of each instance, or list, find, end or move them.
+
+A session is named by its id, which opens nothing. The value of its sticky cookie
+names it too: for "end" and "move", and with --cookie for finding it. --token
+finds the instance of a session by the application's own token.`,
 		Example: `  portico sessions
   portico sessions shop --list --member server-1
   portico sessions shop --list --idle 20m
+  portico sessions shop --cookie "$COOKIE"
   portico sessions end shop 8f3b2c1d00a94e57`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	var q admin.SessionQuery
 	list := cmd.Flags().Bool("list", false, "list the sessions of SITE, the most recently used first")
 	cmd.Flags().IntVar(&q.Limit, "limit", 50, "with --list: at most so many")
-	cmd.Flags().StringVar(&q.Member, "member", "", "with --list: on this application server only")
-	cmd.Flags().StringVar(&q.Release, "release", "", "with --list: on this release only")
-	cmd.Flags().StringVar(&q.Instance, "instance", "", "with --list: on this instance only")
-	cmd.Flags().StringVar(&q.ID, "id", "", "with --list: whose id begins so")
-	cmd.Flags().DurationVar(&q.Idle, "idle", 0, "with --list: not used for this long")
+	cmd.Flags().StringVar(&q.Member, "member", "", "list those on this application server only")
+	cmd.Flags().StringVar(&q.Release, "release", "", "list those on this release only")
+	cmd.Flags().StringVar(&q.Instance, "instance", "", "list those on this instance only")
+	cmd.Flags().StringVar(&q.ID, "id", "", "list those whose id begins so")
+	cmd.Flags().StringVar(&q.Cookie, "cookie", "", "find the session of this sticky cookie, or of a whole Cookie field")
+	cmd.Flags().StringVar(&q.Token, "token", "", "find the session that the application's own token names, such as a JSESSIONID")
+	cmd.Flags().DurationVar(&q.Idle, "idle", 0, "list those that were not used for this long")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		listed := *list || q.Cookie != "" || q.Token != "" || q.Member != "" || q.Release != "" || q.Instance != "" || q.ID != "" || q.Idle != 0
 		switch {
-		case *list && len(args) == 0:
+		case listed && len(args) == 0:
 			return usageError{fmt.Errorf("name the site: portico sessions SITE --list")}
-		case *list:
+		case listed:
 			return listSessions(cmd, c, args[0], q, *asJSON)
 		case len(args) == 1:
 			return countSessions(cmd, c, args[0], *asJSON)
@@ -53,14 +64,20 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 		return printJSON(cmd.OutOrStdout(), counts)
 	}
 	t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
+	var sessions, recent int64
 	for _, n := range counts {
+		sessions, recent = sessions+n.Sessions, recent+n.Recent
 		limit := "-"
 		if n.Limit > 0 {
 			limit = fmt.Sprint(n.Limit)
 		}
 		t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", n.Site, n.Member, shortDigest(n.Release), n.State, n.Sessions, n.Recent, limit, n.Instance)
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s on %s, %d used in the last 5 minutes\n", plural(int(sessions), "session"), plural(len(counts), "instance"), recent)
+	return err
 }
 
 func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.SessionQuery, asJSON bool) error {
@@ -72,7 +89,11 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 	if asJSON {
 		return printJSON(out, list)
 	}
-	t := newTable(out, "SESSION\tSERVER\tRELEASE\tSTARTED\tIDLE\tNOTE")
+	if list.Note != "" && len(list.Sessions) == 0 {
+		_, err := fmt.Fprintln(out, "none: "+list.Note)
+		return err
+	}
+	t := newTable(out, "SESSION\tSERVER\tRELEASE\tINSTANCE\tSTARTED\tIDLE\tNOTE")
 	for _, in := range list.Sessions {
 		note := ""
 		switch {
@@ -83,10 +104,13 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 		case !in.Returned:
 			note = "seen once"
 		}
-		t.row("%s\t%s\t%s\t%s\t%s\t%s", in.ID, in.Member, shortDigest(in.Release), age(in.Started), age(in.Used), note)
+		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s", cmp.Or(in.ID, "-"), in.Member, shortDigest(in.Release), in.Instance, age(in.Started), age(in.Used), note)
 	}
 	if err := t.flush(); err != nil {
 		return err
+	}
+	if list.Note != "" {
+		fmt.Fprintln(out, list.Note)
 	}
 	if n := len(list.Sessions); n < list.Total {
 		fmt.Fprintf(out, "%d of %d: --limit shows more\n", n, list.Total)
@@ -97,15 +121,34 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 	return nil
 }
 
+// sessionOf turns a sticky cookie into the id of its session; an id stays.
+func sessionOf(ctx context.Context, c *admin.Client, site, name string) (string, error) {
+	if !strings.ContainsAny(name, "|=") {
+		return name, nil
+	}
+	list, err := c.ListSessions(ctx, site, admin.SessionQuery{Cookie: name})
+	switch {
+	case err != nil:
+		return "", err
+	case len(list.Sessions) == 0 || list.Sessions[0].ID == "":
+		return "", fmt.Errorf("site %q has no session with this cookie: %s", site, list.Note)
+	}
+	return list.Sessions[0].ID, nil
+}
+
 // sessionVerb is a command that changes sessions by their ids.
 func sessionVerb(s *shared, name, short, done string, do func(*admin.Client, context.Context, string, string) (admin.SessionInfo, error)) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name + " SITE ID…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
+		Use: name + " SITE ID|COOKIE…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		changed := []admin.SessionInfo{}
 		for _, id := range args[1:] {
+			id, err := sessionOf(cmd.Context(), c, args[0], id)
+			if err != nil {
+				return err
+			}
 			in, err := do(c, cmd.Context(), args[0], id)
 			if err != nil {
 				return err

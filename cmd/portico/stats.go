@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"portico/proxy"
 	"portico/proxy/admin"
 )
 
@@ -94,48 +93,6 @@ func printLook(out io.Writer, stats admin.Stats, asJSON bool) error {
 	}
 	_, err := io.WriteString(out, onScreen(out, b.String()))
 	return err
-}
-
-func newExplain(s *shared) *cobra.Command {
-	cmd := &cobra.Command{Use: "explain URL", Short: "Say step by step where a request would go, and why", Args: cobra.ExactArgs(1)}
-	cookie := cmd.Flags().String("cookie", "", "Cookie field of the request, or the value of the sticky cookie")
-	asJSON := jsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		raw, err := c.Explain(cmd.Context(), args[0], stickyCookie(*cookie))
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return printJSON(cmd.OutOrStdout(), raw)
-		}
-		return printExplanation(cmd.OutOrStdout(), raw)
-	})
-	return cmd
-}
-
-// printExplanation prints the steps of an explanation, one a line.
-func printExplanation(out io.Writer, raw json.RawMessage) error {
-	var steps []proxy.Step
-	if err := json.Unmarshal(raw, &steps); err != nil {
-		return fmt.Errorf("read explanation: %w", err)
-	}
-	t := newTable(out, "STEP\tRESULT\tWHY")
-	for _, step := range steps {
-		t.row("%s\t%s\t%s", step.Step, step.Result, step.Detail)
-	}
-	return t.flush()
-}
-
-// stickyCookie takes the value of portico's cookie out of a whole Cookie field;
-// a value alone is taken as it is.
-func stickyCookie(field string) string {
-	for _, pair := range strings.Split(field, ";") {
-		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
-		if ok && strings.HasPrefix(name, "portico-") {
-			return value
-		}
-	}
-	return field
 }
 
 func newAudit(s *shared) *cobra.Command {

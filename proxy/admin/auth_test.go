@@ -38,6 +38,7 @@ var access = []struct {
 	{"POST", "/v1/sessions/shop/0123456789abcdef/end", "oa", ""},
 	{"POST", "/v1/sessions/shop/0123456789abcdef/move", "oa", ""},
 	{"GET", "/v1/explain?url=http://x/", "vdoa", ""},
+	{"GET", "/v1/requests", "sdoa", ""},
 	{"GET", "/v1/sites", "vsdoa", ""},
 	{"GET", "/v1/sites/shop", "vsdoa", ""},
 	{"GET", "/v1/sites/blog", "vdoa", ""},

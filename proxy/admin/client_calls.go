@@ -56,6 +56,8 @@ func (c *Client) Sessions(ctx context.Context, site string) ([]SessionCount, err
 // SessionQuery says which sessions are asked for. Empty fields match all.
 type SessionQuery struct {
 	Member, Instance, Release, ID string        // of the last three, the beginning will do
+	Cookie                        string        // the session that a sticky cookie names: its value, or a whole Cookie field
+	Token                         string        // the session that the application's own token names
 	Idle                          time.Duration // not used for this long
 	Limit                         int           // 0: 100
 }
@@ -63,7 +65,7 @@ type SessionQuery struct {
 // ListSessions returns sessions of a site, the most recently used first.
 func (c *Client) ListSessions(ctx context.Context, site string, q SessionQuery) (SessionList, error) {
 	var out SessionList
-	query := params("member", q.Member, "instance", q.Instance, "release", q.Release, "id", q.ID)
+	query := params("member", q.Member, "instance", q.Instance, "release", q.Release, "id", q.ID, "cookie", q.Cookie, "token", q.Token)
 	if q.Idle > 0 {
 		query.Set("idle", q.Idle.String())
 	}
@@ -115,10 +117,28 @@ func (c *Client) ForgetMember(ctx context.Context, name string) error {
 	return c.call(ctx, "DELETE", "/v1/members/"+segment(name), nil, nil, nil)
 }
 
-// Explain returns, as JSON, where a request for target would go and why.
-func (c *Client) Explain(ctx context.Context, target, cookie string) (json.RawMessage, error) {
+// Explain returns, as JSON, where a request would go and why.
+func (c *Client) Explain(ctx context.Context, q ExplainQuery) (json.RawMessage, error) {
 	var out json.RawMessage
-	return out, c.call(ctx, "GET", "/v1/explain", params("url", target, "cookie", cookie), nil, &out)
+	query := params("url", q.URL, "method", q.Method, "cookie", q.Cookie, "from", q.From)
+	for _, h := range q.Header {
+		query.Add("header", h)
+	}
+	return out, c.call(ctx, "GET", "/v1/explain", query, nil, &out)
+}
+
+// Exchanges returns what the proxy remembers of requests that have ended, the
+// latest first.
+func (c *Client) Exchanges(ctx context.Context, q ExchangeQuery) ([]Exchange, error) {
+	var out []Exchange
+	query := params("site", q.Site, "id", q.ID, "client", q.Client)
+	if q.Failed {
+		query.Set("failed", "1")
+	}
+	if q.Limit > 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return out, c.call(ctx, "GET", "/v1/requests", query, nil, &out)
 }
 
 // Sites returns all sites that the token may see.

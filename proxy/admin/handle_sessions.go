@@ -39,6 +39,9 @@ func (s *Server) listSessions(c *call) error {
 		return err
 	}
 	q := c.r.URL.Query()
+	if q.Has("cookie") || q.Has("token") {
+		return c.json(http.StatusOK, s.seekSession(c, p, q.Get("cookie"), q.Get("token")))
+	}
 	limit := defaultSessions
 	if text := q.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxSessions {
@@ -66,6 +69,65 @@ func (s *Server) listSessions(c *call) error {
 		out.Sessions = append(out.Sessions, sessionInfo(&list[i]))
 	}
 	return c.json(http.StatusOK, out)
+}
+
+// seekSession finds the session that a sticky cookie or the application's own token
+// names, as the proxy would with the visitor's next request, and changes nothing.
+func (s *Server) seekSession(c *call, p *balancer.Pool, cookie, token string) SessionList {
+	r := balancer.Request{Now: c.now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
+	if token != "" {
+		r.App = s.o.Balancer.HashApp([]byte(token))
+	}
+	l := p.Look(&r)
+	if bare, route, ok := strings.Cut(token, "."); l.By == "" && ok && route != "" { // as Tomcat appends its jvmRoute
+		r.App = s.o.Balancer.HashApp([]byte(bare))
+		l = p.Look(&r)
+	}
+	out := SessionList{Site: p.Name(), Sessions: []SessionInfo{}}
+	switch {
+	case l.By == "" && l.Refused != balancer.Honoured:
+		out.Note = "the cookie would be refused (" + l.Refused.String() + "): its visitor would begin anew"
+	case l.By == "":
+		out.Note = "no session of this site that this proxy knows has it"
+	case l.Home == nil:
+		out.Note = "its session was on " + l.From + ", which is gone: the visitor moves with the next request"
+	default:
+		spec := l.Home.Spec()
+		in := SessionInfo{
+			Instance: spec.ID, Member: spec.Member, Release: spec.Release, Started: time.Unix(l.Start, 0).UTC(),
+			Ended: l.Ended, Moving: l.Moving,
+		}
+		if l.Session != 0 {
+			in.ID = sessionID(l.Session)
+		}
+		if l.Used > 0 {
+			in.Used, in.Returned = time.Unix(l.Used, 0).UTC(), true
+		} else {
+			out.Note = "it has not come back since this proxy started"
+		}
+		if l.By == "token" && in.ID == "" {
+			out.Note = "the application's token leads there; a visitor who has the sticky cookie as well is counted by that one"
+		}
+		out.Total, out.Sessions = 1, append(out.Sessions, in)
+	}
+	return out
+}
+
+// stickyValue takes a site's sticky cookie out of a whole Cookie field; a value alone
+// is taken as it is.
+func (s *Server) stickyValue(site, field string) string {
+	name := "portico-" + site
+	if rec := s.o.Catalog.View().Sites[site]; rec != nil {
+		if set, err := rec.Effective(); err == nil {
+			name = set.Session.Cookie
+		}
+	}
+	for pair := range strings.SplitSeq(field, ";") {
+		if n, value, ok := strings.Cut(strings.TrimSpace(pair), "="); ok && n == name {
+			return strings.Trim(value, `"`)
+		}
+	}
+	return strings.TrimSpace(field)
 }
 
 func sessionInfo(in *balancer.SessionInfo) SessionInfo {

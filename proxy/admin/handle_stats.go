@@ -78,22 +78,6 @@ func (s *Server) recent(instance string) int64 {
 	return int64(s.o.Recent(instance, recentlyUsed))
 }
 
-// explain answers GET /v1/explain.
-func (s *Server) explain(c *call) error {
-	if s.o.Explain == nil {
-		return notOffered("explanation")
-	}
-	q := c.r.URL.Query()
-	if q.Get("url") == "" {
-		return badRequest("add ?url=https://host/path", "no url")
-	}
-	out, err := s.o.Explain(q.Get("url"), q.Get("cookie"))
-	if err != nil {
-		return badRequest("", "%v", err)
-	}
-	return c.json(http.StatusOK, out)
-}
-
 // statsCSV answers /stats;csv.
 func (s *Server) statsCSV(c *call) error {
 	snap := s.snapshot(c.who)

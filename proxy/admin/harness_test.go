@@ -108,8 +108,11 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 			return []membership.Turned{{Name: "app-1", Reason: "another key", Times: 3}}
 		},
 		RotateKeys: map[string]func(context.Context) error{admin.KeySession: func(context.Context) error { return nil }},
-		Explain:    func(url, cookie string) (any, error) { return map[string]string{"url": url}, nil },
-		Archive:    http.HandlerFunc(e.dep.archive),
+		Explain:    func(q admin.ExplainQuery) (any, error) { return q, nil },
+		Exchanges: func(q admin.ExchangeQuery) []admin.Exchange {
+			return []admin.Exchange{{ID: "0123456789abcdef", Site: "shop", Path: "/basket", Status: 200}, {ID: "1123456789abcdef", Site: "blog", Status: 502, Failed: true}, {ID: "2123456789abcdef", Status: 404}}
+		},
+		Archive: http.HandlerFunc(e.dep.archive),
 		Logs: func(_ context.Context, w io.Writer, q admin.LogQuery) error {
 			_, err := fmt.Fprintf(w, "%s %d\n", q.Site, q.Lines)
 			return err

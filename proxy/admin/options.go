@@ -40,8 +40,9 @@ type Options struct {
 	// Balancer is the proxy's, with its table of sessions.
 	Balancer *balancer.Balancer
 
-	Explain      func(url, cookie string) (any, error) // why a request would go where; the result is shown as JSON
-	Nodes        func() []Node                         // what gossip says
+	Explain      func(ExplainQuery) (any, error) // why a request would go where; the result is shown as JSON
+	Exchanges    func(ExchangeQuery) []Exchange  // the last requests, the latest first
+	Nodes        func() []Node                   // what gossip says
 	Certificates func() []Certificate
 	Ready        func() []string // why this proxy is not ready; empty: it is
 

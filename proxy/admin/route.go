@@ -72,6 +72,7 @@ func routes() []route {
 		{pattern: "POST /v1/sessions/{site}/{id}/end", need: operator, scope: scopeSite, body: bodyJSON, action: "end session", do: (*Server).endSession},
 		{pattern: "POST /v1/sessions/{site}/{id}/move", need: operator, scope: scopeSite, body: bodyJSON, action: "move session", do: (*Server).moveSession},
 		{pattern: "GET /v1/explain", need: viewer, scope: scopeCluster, do: (*Server).explain},
+		{pattern: "GET /v1/requests", need: deployer, do: (*Server).listExchanges},
 
 		{pattern: "GET /v1/sites", need: viewer, do: (*Server).listSites},
 		{pattern: "GET /v1/sites/{site}", need: viewer, scope: scopeSite, do: (*Server).getSite},

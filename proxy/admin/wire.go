@@ -112,6 +112,59 @@ type UpstreamStats struct {
 	LastUsed    time.Time         `json:"last_used,omitzero"`
 }
 
+// ExplainQuery is a request that GET /v1/explain is asked about. Only URL is
+// required.
+type ExplainQuery struct {
+	URL    string
+	Method string   // default GET
+	Header []string // "Name: value"
+	Cookie string   // a whole Cookie field, or the value of the site's sticky cookie alone
+	From   string   // address of the peer
+}
+
+// ExchangeQuery says which finished requests are asked for. The zero value means
+// all that the proxy remembers.
+type ExchangeQuery struct {
+	Site   string
+	Failed bool   // those that failed, were retried, or lost a session
+	ID     string // begins so
+	Client string // address of the visitor
+	Limit  int    // 0: 50
+}
+
+// Exchange is a finished request and its answer, as the proxy remembers them for a
+// while. Times are milliseconds since the first byte of the request.
+type Exchange struct {
+	ID       string         `json:"id"` // stands in the access log as well (JSON)
+	Time     time.Time      `json:"time"`
+	Client   string         `json:"client"`
+	Frontend string         `json:"frontend"`
+	TLS      bool           `json:"tls"`
+	Proto    string         `json:"proto"`
+	Site     string         `json:"site,omitempty"`
+	Instance string         `json:"instance,omitempty"` // the last that was tried
+	Method   string         `json:"method"`
+	Host     string         `json:"host"`
+	Path     string         `json:"path"` // without its query; session tokens are masked
+	Status   int            `json:"status"`
+	Retries  int            `json:"retries,omitempty"`
+	BytesIn  int64          `json:"bytes_in"`
+	BytesOut int64          `json:"bytes_out"`
+	Total    float64        `json:"total_ms"`
+	Lost     string         `json:"session_lost,omitempty"`
+	Error    string         `json:"error,omitempty"`
+	End      string         `json:"end"`    // HAProxy's termination state
+	Failed   bool           `json:"failed"` // not by the client's own doing
+	Steps    []ExchangeStep `json:"steps"`
+}
+
+// ExchangeStep is one thing that happened on the way of a request.
+type ExchangeStep struct {
+	At   float64 `json:"at_ms"`
+	Step string  `json:"step"`
+	Text string  `json:"text"`
+}
+
 // Node is what gossip says of a member: a hint, never a verdict.
 type Node struct {
 	Name   string `json:"name"`
@@ -215,12 +268,13 @@ type SessionList struct {
 	Site       string        `json:"site"`
 	Total      int           `json:"total"`                // that match
 	Recounting bool          `json:"recounting,omitempty"` // this proxy is too young to know them all
+	Note       string        `json:"note,omitempty"`       // what there is to say of a cookie or token that was searched for
 	Sessions   []SessionInfo `json:"sessions"`             // the most recently used, up to the limit
 }
 
 // SessionInfo is one session.
 type SessionInfo struct {
-	ID       string    `json:"id"` // 16 hexadecimal digits; opens nothing
+	ID       string    `json:"id,omitempty"` // 16 hexadecimal digits; opens nothing. Empty: known by the application's token only
 	Instance string    `json:"instance"`
 	Member   string    `json:"member,omitempty"`
 	Release  string    `json:"release,omitempty"`

@@ -1,0 +1,211 @@
+package balancer
+
+// Look is what Pick would make of a request's visitor: nothing is counted, begun,
+// moved or given a place.
+type Look struct {
+	By      string  // what named the session: "cookie", "bare cookie" (HAProxy's), "token" (the application's), or ""
+	Refused Refusal // why the first cookie was not honoured
+	Ended   bool    // the session was ended by an operator: the visitor is a new one
+
+	Session uint64    // 0: none, a bare cookie's, or one that only its token is known of
+	Start   int64     // of the session, Unix seconds
+	Used    int64     // last, Unix seconds; 0: this proxy has not seen it
+	Issued  int64     // of the cookie, Unix seconds
+	Home    *Upstream // where the session is; nil: nobody knows that instance any more
+	From    string    // its name
+	Moved   bool      // since the cookie was issued
+	Moving  bool      // an operator wants it moved
+	Cause   Cause     // why the session cannot go on there
+	Free    bool      // the site keeps no state in its instances, so that a move loses nothing
+
+	Upstream *Upstream // that the request goes to, where that is certain
+	None     None      // why it would find none
+	Guess    bool      // no instance is known to be up
+
+	Joins    bool  // the first request of this visitor is on its way: this one would join it
+	Waiting  int   // visitors in the waiting room
+	Before   int   // of these, ahead of this visitor
+	Ticket   bool  // the visitor has a place there
+	Seats    int64 // free for new sessions; 1<<40: no ceiling
+	Rotation int   // instances that take new visitors
+}
+
+// Look says what Pick would do with r now. Exclude is not looked at.
+func (p *Pool) Look(r *Request) Look {
+	t := p.now.Load()
+	l := Look{Rotation: len(t.ready.up), Seats: t.ready.seats()}
+	if t.config.NotSticky {
+		p.lookPlace(t, r, &l)
+		return l
+	}
+	k, home, ok := p.lookRead(t, r, &l)
+	if ok {
+		p.lookBack(t, r, &l, k, home)
+		if !l.Ended {
+			return l
+		}
+	}
+	p.lookArrive(t, r, &l)
+	return l
+}
+
+// lookRead is read without its effects.
+func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream, ok bool) {
+	for i, value := range append([][]byte{r.Cookie}, r.Others...) {
+		if len(value) == 0 {
+			continue
+		}
+		k, refused := p.judge(t, r, value)
+		if refused == Honoured {
+			if l.By = "cookie"; k.Bare {
+				l.By = "bare cookie"
+			}
+			l.Refused = Honoured
+			return k, t.byToken[k.Token], true
+		}
+		if i == 0 {
+			l.Refused = refused
+		}
+		if refused == RefusedKey {
+			l.Cause = CauseKey
+		}
+	}
+	if r.App == 0 {
+		return k, nil, false
+	}
+	var c Choice
+	if k, home, ok = p.byToken(r, &c); ok {
+		l.By, l.Cause = "token", CauseNone
+	}
+	return k, home, ok
+}
+
+// judge opens one cookie and says why it would not be honoured.
+func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
+	k, refused := t.sealer.Open(value)
+	if refused == Honoured {
+		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
+	}
+	if refused == RefusedIdle {
+		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
+			refused = Honoured
+		}
+	}
+	if refused == Honoured && k.Bare && t.byToken[k.Token] == nil {
+		refused = RefusedToken
+	}
+	if refused == RefusedKey {
+		if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != Honoured {
+			refused = old
+		}
+	}
+	return k, refused
+}
+
+// lookBack is comeBack without its effects.
+func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream) {
+	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
+	in, known := p.b.sessions.Find(k.Session)
+	switch {
+	case known && (!k.Bare || l.By == "token"):
+		f := p.b.sessions.lookup(k.Session)
+		l.Used, l.Ended, l.Moving = in.Last, in.Ended, in.Moving
+		if f.up != home && f.up != nil && k.Issued < f.issued {
+			home, l.Moved = f.up, true
+		}
+	case l.By == "token": // its visitor has a sticky cookie too, and is counted by that
+		l.Session = 0
+		if in, known = p.b.sessions.Find(p.alias(r.App)); known {
+			l.Start, l.Used = in.Start, in.Last
+		}
+	case k.Bare:
+		l.Session = 0
+	}
+	if l.Ended {
+		l.Refused = RefusedEnded
+		return
+	}
+	was := p.lossOf(t, r, &k, home)
+	if was.cause == CauseNone && l.Moving && len(t.ready.up) > 0 {
+		was.cause = CauseOperator
+	}
+	l.Home, l.From, l.Cause = home, was.from, was.cause
+	l.Free = home != nil && home.spec.Load().Unpinned
+	if was.cause == CauseNone {
+		l.Upstream = home
+		return
+	}
+	if l.Free {
+		if l.Upstream = p.sibling(t, r, home); l.Upstream != nil {
+			return
+		}
+	}
+	q := query{hash: mix(k.Session), seats: true, not: home}
+	if len(t.ready.up) > 0 {
+		l.Upstream = t.ready.rendezvous(q, maxLoad)
+	}
+	if l.Upstream == nil {
+		if l.None = t.none(); len(t.ready.up) > 0 {
+			l.None = NoneFull
+		}
+	}
+}
+
+// lookArrive is arrive without its effects.
+func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
+	if n := p.room.waiting.Load(); n > 0 {
+		v, known := t.sealer.openTicket(r.Ticket, r.Now)
+		l.Ticket = known
+		l.Before, l.Waiting = p.room.before(v, known, r.Now)
+		if int64(l.Before) >= l.Seats {
+			l.None = NoneFull
+			return
+		}
+	}
+	if r.Visitor != 0 && t.config.Burst >= 0 {
+		key := mix(r.Visitor ^ p.hash)
+		b := p.b.bursts.lock(key)
+		f := b.find(key, r.Now)
+		if f != nil && p.joins(f, r) {
+			l.Joins, l.Upstream = true, f.up
+		}
+		b.mu.Unlock()
+		if l.Joins {
+			return
+		}
+	}
+	p.lookPlace(t, r, l)
+}
+
+// lookPlace is place without its effects. Policies that take turns or draw lots say
+// nothing before they are asked; hashes do.
+func (p *Pool) lookPlace(t *table, r *Request, l *Look) {
+	switch {
+	case len(t.ready.up) == 0:
+		if l.None = t.none(); len(t.open.up) > 0 {
+			l.None, l.Guess = NoneReason, true
+		}
+	case l.Seats == 0 && !t.config.NotSticky:
+		l.None = NoneFull
+	case isHash(t.config.Policy) && r.Hash != 0:
+		l.Upstream = t.policy(t.ready, query{hash: r.Hash, seats: !t.config.NotSticky, free: t.ready.limited})
+	case len(t.ready.up) == 1:
+		l.Upstream = t.ready.up[0]
+	}
+}
+
+// before returns how many who wait come before a visitor, and how many wait.
+func (r *room) before(v ticket, known bool, now int64) (before, waiting int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.line {
+		if now-w.seen > roomPatient.Milliseconds() {
+			continue
+		}
+		waiting++
+		if !known || w.compare(v) < 0 {
+			before++
+		}
+	}
+	return before, waiting
+}

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"portico/balancer"
+)
+
+// choose tells of the instances, the session and the choice among them.
+func (e *explanation) choose() {
+	st := e.st
+	pool := st.siteState.pool
+	snap := pool.Snapshot(e.now.UnixMilli())
+	for i := range snap.Upstreams {
+		u := &snap.Upstreams[i]
+		why := or(u.AdminReason, u.Reason)
+		if why != "" {
+			why = ": " + why
+		}
+		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %.12s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "request"),
+			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, or(u.Release, "-"), why)
+	}
+	l := pool.Look(&e.pick)
+	if st.sticky {
+		e.session(&l)
+		if e.noticed(&l) {
+			return
+		}
+	}
+	e.choice(&l, snap.Policy)
+	if st.logout != "" && e.path == st.logout {
+		e.say("logout", "ends the session", "after the answer, because of session.logout")
+	}
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func ceiling(text string, n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s%d", text, n)
+}
+
+// session tells what is known of the visitor's session.
+func (e *explanation) session(l *balancer.Look) {
+	if l.Refused != balancer.Honoured {
+		e.say("cookie", "refused", "%s", refusalText(l.Refused))
+	}
+	switch {
+	case l.By == "" || l.Ended:
+		if l.Cause == balancer.CauseKey {
+			e.say("session", "lost", "the cookie was sealed with a key that is no longer valid; %s says %s", SessionLostHeader, l.Cause)
+			return
+		}
+		e.say("session", "new", "nothing in the request names a session that is alive")
+		return
+	case l.By == "bare cookie":
+		e.say("session", "adopted", "a token as HAProxy sets it names %s; it is replaced by a sealed cookie", or(l.From, "an instance that is gone"))
+	case l.By == "token":
+		e.say("session", "by token", "the application's token leads to %s", or(l.From, "an instance that is gone"))
+	default:
+		e.say("session", sessionName(l.Session), "%s, on %s", e.life(l), or(l.From, "an instance that nobody knows any more"))
+	}
+	if l.Moved {
+		e.say("session", "has moved", "since this cookie was issued; it is replaced")
+	}
+}
+
+// life says how old a session is.
+func (e *explanation) life(l *balancer.Look) string {
+	since := func(at int64) string { return e.now.Sub(time.Unix(at, 0)).Round(time.Second).String() }
+	text := "begun " + since(l.Start) + " ago"
+	if l.Used == 0 {
+		return text + ", not seen yet by this proxy since its start"
+	}
+	return text + ", last used " + since(l.Used) + " ago"
+}
+
+// refusalText words why a cookie is not honoured.
+func refusalText(r balancer.Refusal) string {
+	switch r {
+	case balancer.RefusedMalformed:
+		return "it is not a cookie of this proxy"
+	case balancer.RefusedForged:
+		return "its seal does not fit: it was changed, or comes from another cluster or site"
+	case balancer.RefusedKey:
+		return "it was sealed with a key that is no longer valid"
+	case balancer.RefusedToken:
+		return "no instance has its token"
+	case balancer.RefusedIdle:
+		return "its session was idle for longer than session.idle"
+	case balancer.RefusedLife:
+		return "its session is older than session.life"
+	case balancer.RefusedEnded:
+		return "its session was ended: by an operator, by the application, or at session.logout"
+	case balancer.Honoured, balancer.RefusedDuplicate:
+	}
+	return r.String()
+}
+
+// noticed reports whether the page about a lost session would be the answer.
+func (e *explanation) noticed(l *balancer.Look) bool {
+	if l.Cause == balancer.CauseNone || l.Free || l.Upstream == nil {
+		return false
+	}
+	h := e.a.Header
+	c := &balancer.Choice{Lost: l.Cause}
+	f := e.st.notice(c, e.pick.Cookie, cookieValue(h["Cookie"], e.st.cookie+"-notice"),
+		navigation(e.a.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), e.client.Proto == "https")
+	switch {
+	case f != nil:
+		e.say("notice", "shown", "the visitor is told of the lost session by a page (session.notice), and comes again; nothing moves before that")
+		return true
+	case !e.st.wantsNotice:
+		e.say("notice", "off", "people are not told by a page (session.notice = false)")
+	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie+"-notice="):
+		e.say("notice", "seen", "the page about the lost session was shown before")
+	default:
+		e.say("notice", "none", "this request does not open a page (Sec-Fetch-Mode, Accept), so it goes on")
+	}
+	return false
+}
+
+// choice tells which instance gets the request.
+func (e *explanation) choice(l *balancer.Look, policy string) {
+	if !l.Ended && l.By != "" && l.Cause != balancer.CauseNone && !l.Free {
+		e.say("session", "lost", "it cannot go on on %s, cause %s: the visitor moves once, stays there, and the application reads %s: cause=%s",
+			or(l.From, "its instance"), l.Cause, SessionLostHeader, l.Cause)
+	}
+	switch {
+	case l.None == balancer.NoneFull && e.st.asksTicket() && l.Session == 0:
+		e.room(l)
+	case l.None == balancer.NoneFull:
+		e.say("choice", "none", "every instance has as many sessions as session.max allows, and this visitor has lost one: 503, to come again soon")
+	case l.None != balancer.NoneReason:
+		e.say("choice", "none", "%s: 503", l.None)
+	case l.By != "" && !l.Ended && l.Cause == balancer.CauseNone:
+		e.to(l.Upstream, "its session is there")
+	case l.By != "" && !l.Ended && l.Free:
+		e.to(l.Upstream, "its instance cannot take it, and the site keeps no sessions in its instances")
+	case l.By != "" && !l.Ended:
+		e.to(l.Upstream, "follows from the session's id, so that all its requests agree")
+	case l.Joins:
+		e.to(l.Upstream, "the first request of this visitor is on its way there, and this one joins it")
+	case l.Guess:
+		e.say("choice", "a guess", "no instance is known to be up: a new visitor gets one that may still answer, or 503")
+	case l.Upstream != nil && l.Rotation > 1:
+		e.to(l.Upstream, "by policy "+policy+", which looks at the request")
+	case l.Upstream != nil:
+		e.to(l.Upstream, "the only one in rotation")
+	default:
+		e.say("choice", "by policy "+policy, "one of %d instances in rotation", l.Rotation)
+	}
+}
+
+// to names the chosen instance, and whether the request would wait for a place.
+func (e *explanation) to(u *balancer.Upstream, why string) {
+	spec := u.Spec()
+	e.say("choice", spec.Name, "%s", why)
+	if n := spec.MaxConns; n > 0 && int(u.InFlight()) >= n {
+		e.say("queue", "waits", "%s has its limit of %s: up to %s, then 503; visitors with a session go first", spec.Name, counted(n, "request"), e.st.pool.Queue)
+	}
+}
+
+// room tells of the waiting room.
+func (e *explanation) room(l *balancer.Look) {
+	place := fmt.Sprintf("a place behind %d of %d who wait", l.Before, l.Waiting)
+	if l.Ticket {
+		place = fmt.Sprintf("its ticket keeps place %d of %d", l.Before+1, l.Waiting)
+	}
+	e.say("room", "waits", "every instance has as many sessions as session.max allows (%d each): 503 with the waiting room, %s", e.st.maxSess, place)
+}
