@@ -99,7 +99,10 @@ func drains(v *catalog.View) []Drain {
 	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
 		for _, r := range v.Sites[name].Retiring {
 			add(Drain{Kind: DrainRelease, Object: name + "@" + r.Release[:min(12, len(r.Release))], Site: name, Release: r.Release},
-				&catalog.DrainOrder{Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline},
+				&catalog.DrainOrder{
+					Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline,
+					DrainProgress: catalog.DrainProgress{Moved: r.Moved},
+				},
 				func(in *catalog.Instance) bool { return in.Site == name && in.Release == r.Release })
 		}
 	}
@@ -142,12 +145,10 @@ const exactEvery = 2 * time.Second
 // watched is what the controller remembers of one drain. Only the controller's
 // goroutine touches it.
 type watched struct {
-	drain Drain
-	told  bool // its outcome is in the log and the audit
-	held  bool // it was seen with sessions
-	moved int
-	last  time.Time // of the last look for quiet sessions
-	exact time.Time // of the last exact count
+	drain    Drain
+	progress catalog.DrainProgress // what the catalog has of it, and what is not written yet
+	last     time.Time             // of the last look for quiet sessions
+	exact    time.Time             // of the last exact count
 }
 
 // watchDrains moves what is to be moved, keeps deadlines, and tells each outcome
@@ -159,7 +160,7 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 		present[key] = true
 		w := d.drains[key]
 		if w == nil {
-			w = &watched{}
+			w = &watched{progress: x.DrainProgress}
 			d.drains[key] = w
 		}
 		w.drain = x
@@ -170,8 +171,8 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 			continue
 		}
 		delete(d.drains, key)
-		if w.drain.Kind != DrainRelease && !w.told && w.held {
-			d.tell("drain withdrawn", w.drain.Object, "before the last session had ended", now)
+		if w.drain.Kind != DrainRelease && w.progress.Ended.IsZero() && w.progress.Held {
+			d.tell("drain withdrawn", w.drain.Object, "before the last session had ended", now, nil)
 		}
 	}
 	return busy
@@ -184,7 +185,8 @@ func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
 		s, f, k := d.load(in.ID)
 		sessions, inflight, known = sessions+s, inflight+f, known && k
 	}
-	w.held = w.held || sessions > 0
+	// A release is written down only for what moves: its end is told by retire.
+	w.progress.Held = w.progress.Held || sessions > 0 && x.Kind != DrainRelease
 	// The cheap count lags behind: a session that has ended by idleness leaves it
 	// when its turn to be swept comes.
 	if sessions > 0 && d.o.Loss != nil && now.Sub(w.exact) >= exactEvery {
@@ -193,27 +195,32 @@ func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
 	}
 	if x.Move > 0 && sessions > 0 && d.o.MoveQuiet != nil && now.Sub(w.last) >= moveEvery {
 		w.last = now
-		w.moved += d.o.MoveQuiet(x.held, x.Move.Std())
+		w.progress.Moved += d.o.MoveQuiet(x.held, x.Move.Std())
 	}
-	if x.Kind == DrainRelease || w.told {
-		return false // retire tells the end of a release
-	}
+	over := x.Kind == DrainRelease || !w.progress.Ended.IsZero()
 	switch {
+	case over:
 	case sessions == 0 && inflight == 0 && known && now.Sub(x.Since) >= settleTime:
-		w.told = true
-		if !w.held && x.Since.Before(d.started) {
-			return false // it was over before this process began, and told
-		}
-		d.tell("drain ended", x.Object, fmt.Sprintf("empty after %s; %d sessions were marked to move", now.Sub(x.Since).Round(time.Second), w.moved), now)
+		w.progress.Ended = now.UTC()
+		d.tell("drain ended", x.Object, emptied(x, w.progress.Moved, now), now, w.note)
 	case !x.Deadline.IsZero() && !now.Before(x.Deadline):
-		w.told = true
-		d.cutDrain(x, sessions, now)
+		w.progress.Ended = now.UTC()
+		d.cutDrain(x, sessions, known, now)
 	}
-	return !w.told
+	if !w.progress.Equal(x.DrainProgress) && (over || w.progress.Ended.IsZero()) {
+		d.update("note drain", w.note)
+	}
+	return w.progress.Ended.IsZero() && x.Kind != DrainRelease
+}
+
+// note writes the progress of a drain.
+func (w *watched) note(tx *catalog.Tx) error {
+	x := &w.drain
+	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.Since, w.progress)
 }
 
 // cutDrain puts what did not empty in time into maintenance.
-func (d *Deployer) cutDrain(x *Drain, sessions int, now time.Time) {
+func (d *Deployer) cutDrain(x *Drain, sessions int, known bool, now time.Time) {
 	d.update("end drain", func(tx *catalog.Tx) error {
 		if x.Kind == DrainMember {
 			_, err := catalog.SetMemberAdmin(tx, x.Member, catalog.AdminMaint)
@@ -222,13 +229,34 @@ func (d *Deployer) cutDrain(x *Drain, sessions int, now time.Time) {
 		_, err := catalog.SetInstanceAdmin(tx, x.Site, x.Instance, catalog.AdminMaint, catalog.DrainOrder{})
 		return err
 	})
-	d.tell("drain ended", x.Object, fmt.Sprintf("at its deadline, with %d sessions left: they lose their instance", sessions), now)
+	d.tell("drain ended", x.Object, cutOff(sessions, known), now, nil)
 }
 
-// tell writes an outcome to the log and the audit.
-func (d *Deployer) tell(action, object, detail string, now time.Time) {
+// emptied words the outcome of a drain that has ended by itself.
+func emptied(x *Drain, moved int, now time.Time) string {
+	return fmt.Sprintf("empty after %s; %d sessions were marked to move", now.Sub(x.Since).Round(time.Second), moved)
+}
+
+// cutOff words the outcome of a drain whose time was over. While the proxy counts anew
+// there may be more than it knows.
+func cutOff(sessions int, known bool) string {
+	least := ""
+	if !known {
+		least = "at least "
+	}
+	return fmt.Sprintf("at its deadline, with %s%d sessions left: they lose their instance", least, sessions)
+}
+
+// tell writes an outcome to the log and the audit, and whatever else belongs to it in
+// the same step; also may be nil.
+func (d *Deployer) tell(action, object, detail string, now time.Time, also func(tx *catalog.Tx) error) {
 	d.logger.Info(action, "object", object, "outcome", detail)
 	d.update(action, func(tx *catalog.Tx) error {
+		if also != nil {
+			if err := also(tx); err != nil {
+				return err
+			}
+		}
 		return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now.UTC(), By: "portico", Action: action, Object: object, Detail: detail})
 	})
 }

@@ -2,7 +2,6 @@ package deployhook
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -53,11 +52,11 @@ func (d *Deployer) retire(name string) {
 		return tx.PutSite(site)
 	})
 	for _, x := range gone {
-		outcome := fmt.Sprintf("empty after %s", now.Sub(x.Since).Round(time.Second))
-		if n := x.Sessions; n > 0 {
-			outcome = fmt.Sprintf("at its deadline, with %d sessions left: they lose their instance", n)
+		outcome := emptied(&x, x.Moved, now)
+		if x.Sessions > 0 || x.Recounting {
+			outcome = cutOff(x.Sessions, !x.Recounting)
 		}
-		d.tell("drain ended", x.Object, outcome, now)
+		d.tell("drain ended", x.Object, outcome, now, nil)
 	}
 }
 

@@ -253,9 +253,7 @@ func (c *crowd) at(is func(site string, v harness.Visit) bool) (list []*regular)
 // leave lets visitors end their sessions, and waits until they have.
 func (c *crowd) leave(list []*regular) {
 	c.t.Helper()
-	for _, r := range list {
-		r.leave.Store(true)
-	}
+	c.ask(list)
 	harness.Eventually(c.t, time.Minute, func() error {
 		c.sound()
 		for _, r := range list {
@@ -265,4 +263,11 @@ func (c *crowd) leave(list []*regular) {
 		}
 		return nil
 	})
+}
+
+// ask has visitors end their sessions with their next requests.
+func (c *crowd) ask(list []*regular) {
+	for _, r := range list {
+		r.leave.Store(true)
+	}
 }

@@ -41,6 +41,7 @@ type soak struct {
 
 func startSoak(t *testing.T) *soak {
 	needSoak(t)
+	harness.Binary(t) // building it is no part of the time that is reported
 	s := &soak{
 		t: t, began: time.Now(), agents: map[string]*harness.Agent{}, tomcats: map[string]*harness.Tomcat{},
 		dirs: map[string]string{}, done: map[string]int{}, kept: map[string]int{}, patience: "60s",

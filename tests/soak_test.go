@@ -92,15 +92,21 @@ func (s *soak) drainMember(name string, meanwhile func()) {
 // the next ones on the present release, and its instances stop.
 func (s *soak) drainRelease(site, release string) {
 	s.t.Helper()
-	s.proxy.Must("drain", site+"@"+release[:12], "--move", "--quiet", "10m")
-	s.count("drains")
 	there := func(in string, v harness.Visit) bool { return in == site && v.Release == release }
 	list := s.crowd.at(there)
 	if len(list) == 0 {
 		s.t.Errorf("nobody is on release %.12s of %s", release, site)
 	}
-	s.crowd.leave(list)
+	s.proxy.Must("drain", site+"@"+release[:12], "--move", "--quiet", "10m")
+	s.count("drains")
+	left := make(chan struct{})
+	go func() { // the last session ends while somebody waits for it
+		defer close(left)
+		<-time.After(2 * time.Second)
+		s.crowd.ask(list)
+	}()
 	s.proxy.Must("drain", site+"@"+release[:12], "--wait", s.patience)
+	<-left
 	s.crowd.everyone()
 	if n := len(s.crowd.at(there)); n != 0 {
 		s.t.Errorf("%d visitors are on release %.12s of %s, which has been drained", n, release, site)

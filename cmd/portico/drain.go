@@ -189,6 +189,9 @@ func drainText(x deployhook.Drain, now time.Time) string {
 	if x.Sessions > 0 {
 		text += fmt.Sprintf("; oldest idle for %s", span(x.Idlest.Std()))
 	}
+	if x.Moved > 0 {
+		text += fmt.Sprintf("; %d were marked to move", x.Moved)
+	}
 	if x.Ends.After(now) {
 		text += fmt.Sprintf("; the last one ends in %s if nobody comes back", span(x.Ends.Sub(now)))
 	}

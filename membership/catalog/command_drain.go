@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -15,6 +16,61 @@ type DrainOrder struct {
 	By       string         `json:"by"`
 	Move     units.Duration `json:"move,omitempty"`    // sessions that were not used for so long are moved with their next request; 0: none is
 	Deadline time.Time      `json:"deadline,omitzero"` // sessions that are left then lose their instance; zero: never
+	DrainProgress
+}
+
+// DrainProgress is what has come of a drain, as the proxy that watches it writes it
+// down: another one, or the same after a restart, goes on from there.
+type DrainProgress struct {
+	Held  bool      `json:"held,omitempty"`  // it was seen with sessions
+	Moved int       `json:"moved,omitempty"` // how many were marked to move
+	Ended time.Time `json:"ended,omitzero"`  // when its outcome was told; zero: it goes on
+}
+
+// Equal reports whether p and q say the same.
+func (p DrainProgress) Equal(q DrainProgress) bool {
+	return p.Held == q.Held && p.Moved == q.Moved && p.Ended.Equal(q.Ended)
+}
+
+// NoteDrain writes down the progress of the drain of a member, a site's instance, or
+// a site's release, the first that is named. A drain that began at another time is left alone:
+// it is not the one that was watched.
+func NoteDrain(tx *Tx, member, site, instance, release string, since time.Time, p DrainProgress) error {
+	switch {
+	case instance != "":
+		in, err := tx.Instance(instance)
+		if err != nil || in.Admin != AdminDrain || in.Drain == nil || !in.Drain.Since.Equal(since) {
+			return ignoreNotFound(err)
+		}
+		order := *in.Drain
+		order.DrainProgress = p
+		in.Drain = &order
+		return tx.PutInstance(in)
+	case release != "":
+		s, err := tx.Site(site)
+		i := slices.IndexFunc(s.Retiring, func(r Retiring) bool { return r.Release == release && r.Since.Equal(since) })
+		if err != nil || i < 0 {
+			return ignoreNotFound(err)
+		}
+		s.Retiring = slices.Clone(s.Retiring)
+		s.Retiring[i].Moved = p.Moved
+		return tx.PutSite(s)
+	}
+	m, err := tx.Member(member)
+	if err != nil || m.Admin != AdminDrain || m.Drain == nil || !m.Drain.Since.Equal(since) {
+		return ignoreNotFound(err)
+	}
+	order := *m.Drain
+	order.DrainProgress = p
+	m.Drain = &order
+	return tx.PutMember(m)
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // check refuses an order that cannot be kept.
@@ -39,7 +95,7 @@ func DrainMember(tx *Tx, name string, o DrainOrder) (Member, error) {
 		return Member{}, err
 	}
 	if m.Admin == AdminDrain && m.Drain != nil {
-		o.Since = m.Drain.Since
+		o.Since, o.DrainProgress = m.Drain.Since, m.Drain.DrainProgress
 	}
 	m.Admin, m.Drain = AdminDrain, &o
 	return m, tx.PutMember(m)
@@ -62,7 +118,7 @@ func SetInstanceAdmin(tx *Tx, site, id string, state AdminState, o DrainOrder) (
 		return Instance{}, err
 	}
 	if in.Admin == AdminDrain && in.Drain != nil {
-		o.Since = in.Drain.Since
+		o.Since, o.DrainProgress = in.Drain.Since, in.Drain.DrainProgress
 	}
 	in.Admin, in.Drain = state, nil
 	switch state {
@@ -76,7 +132,8 @@ func SetInstanceAdmin(tx *Tx, site, id string, state AdminState, o DrainOrder) (
 }
 
 // OrderRetiring changes how a former release that keeps its sessions is emptied:
-// when the quiet ones move, and, unless zero, its deadline.
+// when the quiet ones move, and, unless zero, its deadline. For one whose drain has
+// ended there is nothing left to change, which is no error.
 func OrderRetiring(tx *Tx, name, digest string, o DrainOrder) error {
 	site, err := tx.Site(name)
 	if err != nil {
@@ -90,7 +147,7 @@ func OrderRetiring(tx *Tx, name, digest string, o DrainOrder) error {
 	case i < 0 && site.Release == digest:
 		return fmt.Errorf("%w: %.12s is the present release of site %q: deploy another or roll back, and it drains", ErrConflict, digest, name)
 	case i < 0:
-		return fmt.Errorf("%w: release %.12s of site %q holds no sessions", ErrConflict, digest, name)
+		return nil
 	}
 	site.Retiring[i].Move = o.Move
 	if !o.Deadline.IsZero() {

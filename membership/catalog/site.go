@@ -51,8 +51,10 @@ type Retiring struct {
 	Deadline time.Time `json:"deadline"`
 
 	// Move is after how long without a request a session is moved to the
-	// present release with its next one; 0: it stays.
-	Move units.Duration `json:"move,omitempty"`
+	// present release with its next one; 0: it stays. Moved is how many were marked
+	// to do so.
+	Move  units.Duration `json:"move,omitempty"`
+	Moved int            `json:"moved,omitempty"`
 }
 
 // Settings are what a site's portico.toml may say and operators may override.
