@@ -37,83 +37,13 @@ func parseRequest(t testing.TB, raw string) (*http1.Request, http1.Fault) {
 }
 
 func TestParseRequestRefuses(t *testing.T) {
-	const host = "Host: a\r\n"
-	for _, c := range []struct {
-		name, raw string
-		want      http1.Fault
-	}{
-		{"P1 both lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultTwoLengths},
-		{"P1 both, other order", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths},
-		{"P2 unlike lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 3\r\nContent-Length: 4\r\n\r\n", http1.FaultTwoLengths},
-		{"P2 like lengths", "POST / HTTP/1.1\r\n" + host + "Content-Length: 3\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths},
-		{"P3 sign", "POST / HTTP/1.1\r\n" + host + "Content-Length: +5\r\n\r\n", http1.FaultLength},
-		{"P3 two numbers", "POST / HTTP/1.1\r\n" + host + "Content-Length: 5 5\r\n\r\n", http1.FaultLength},
-		{"P3 list", "POST / HTTP/1.1\r\n" + host + "Content-Length: 5, 5\r\n\r\n", http1.FaultLength},
-		{"P3 empty, CVE-2023-40225", "POST / HTTP/1.1\r\n" + host + "Content-Length:\r\n\r\n", http1.FaultLength},
-		{"P3 overflow", "POST / HTTP/1.1\r\n" + host + "Content-Length: 18446744073709551616\r\n\r\n", http1.FaultLength},
-		{"P3 NUL", "POST / HTTP/1.1\r\n" + host + "Content-Length: 5\x00\r\n\r\n", http1.FaultValue},
-		{"P3 hex", "POST / HTTP/1.1\r\n" + host + "Content-Length: 0x5\r\n\r\n", http1.FaultLength},
-		{"P4 gzip, chunked", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", http1.FaultCoding},
-		{"P4 chunked twice", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultCoding},
-		{"P4 xchunked", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: xchunked\r\n\r\n", http1.FaultCoding},
-		{"P4 identity", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: identity\r\n\r\n", http1.FaultCoding},
-		{"P4 empty", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding:\r\n\r\n", http1.FaultCoding},
-		{"P4 vertical tab", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0bchunked\r\n\r\n", http1.FaultValue},
-		{"P5 space before colon", "GET / HTTP/1.1\r\n" + host + "A : b\r\n\r\n", http1.FaultName},
-		{"P5 tab before colon", "GET / HTTP/1.1\r\n" + host + "A\t: b\r\n\r\n", http1.FaultName},
-		{"P6 fold", "GET / HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", http1.FaultFold},
-		{"P6 fold with tab", "GET / HTTP/1.1\r\n" + host + "A: b\r\n\tContent-Length: 3\r\n\r\n", http1.FaultFold},
-		{"P6 first line folded", "GET / HTTP/1.1\r\n Host: a\r\n\r\n", http1.FaultFold},
-		{"P7 bare CR in value", "GET / HTTP/1.1\r\n" + host + "A: b\rc\r\n\r\n", http1.FaultBareCR},
-		{"P7 CR CR LF", "GET / HTTP/1.1\r\n" + host + "A: b\r\r\n\r\n", http1.FaultBareCR},
-		{"P7 bare CR in name", "GET / HTTP/1.1\r\n" + host + "A\rb: c\r\n\r\n", http1.FaultName},
-		{"P7 bare LF", "GET / HTTP/1.1\nHost: a\n\n", http1.FaultBareLF},
-		{"P7 bare LF at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n", http1.FaultBareLF},
-		{"P10 HTTP/1.0 with coding", "POST / HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n", http1.FaultCoding},
-		{"P11 space", "GET /a b HTTP/1.1\r\n" + host + "\r\n", http1.FaultLine},
-		{"P11 two spaces", "GET  / HTTP/1.1\r\n" + host + "\r\n", http1.FaultLine},
-		{"P11 tab", "GET\t/ HTTP/1.1\r\n" + host + "\r\n", http1.FaultMethod},
-		{"P11 control", "GET /\x01 HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 NUL", "GET /\x00 HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 DEL", "GET /\x7f HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 fragment, CVE-2023-45539", "GET /a#b HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 fragment in query", "GET /a?b#c HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 UTF-8", "GET /\xc3\xa4 HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P11 backslash", "GET /a\\..\\b HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"no slash", "GET a HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P12 another authority", "GET http://b/ HTTP/1.1\r\n" + host + "\r\n", http1.FaultTwoHosts},
-		{"P12 user information", "GET http://u@a/ HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P12 another scheme", "GET ftp://a/ HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P12 empty authority", "GET http:///x HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P13 CONNECT", "CONNECT a:443 HTTP/1.1\r\n" + host + "\r\n", http1.FaultNotAllowed},
-		{"P13 TRACE", "TRACE / HTTP/1.1\r\n" + host + "\r\n", http1.FaultNotAllowed},
-		{"P13 asterisk", "GET * HTTP/1.1\r\n" + host + "\r\n", http1.FaultTarget},
-		{"P14 no Host", "GET / HTTP/1.1\r\n\r\n", http1.FaultNoHost},
-		{"P14 two Hosts", "GET / HTTP/1.1\r\n" + host + host + "\r\n", http1.FaultTwoHosts},
-		{"P15 slash", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", http1.FaultHost},
-		{"P15 at", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", http1.FaultHost},
-		{"P15 space", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", http1.FaultHost},
-		{"P15 two ports", "GET / HTTP/1.1\r\nHost: a:1:2\r\n\r\n", http1.FaultHost},
-		{"P15 big port", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", http1.FaultHost},
-		{"P15 comma", "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", http1.FaultHost},
-		{"P15 percent", "GET / HTTP/1.1\r\nHost: a%2eb\r\n\r\n", http1.FaultHost},
-		{"P15 empty", "GET / HTTP/1.1\r\nHost:\r\n\r\n", http1.FaultHost},
-		{"P15 behind bracket", "GET / HTTP/1.1\r\nHost: [::1]x\r\n\r\n", http1.FaultHost},
-		{"empty name, CVE-2023-25725", "GET / HTTP/1.1\r\n" + host + ": x\r\n\r\n", http1.FaultName},
-		{"no colon", "GET / HTTP/1.1\r\n" + host + "abc\r\n\r\n", http1.FaultName},
-		{"version 2", "GET / HTTP/2.0\r\n" + host + "\r\n", http1.FaultVersion},
-		{"version 1.2", "GET / HTTP/1.2\r\n" + host + "\r\n", http1.FaultVersion},
-		{"version in lower case", "GET / http/1.1\r\n" + host + "\r\n", http1.FaultLine},
-		{"HTTP/0.9", "GET /\r\n\r\n", http1.FaultLine},
-		{"preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\n", http1.FaultVersion},
-		{"expectation", "POST / HTTP/1.1\r\n" + host + "Expect: 200-ok\r\n\r\n", http1.FaultExpect},
-		{"Connection", "GET / HTTP/1.1\r\n" + host + "Connection: a b\r\n\r\n", http1.FaultConnection},
-		{"P23 fields", "GET / HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", 100) + "\r\n", http1.FaultFields},
-		{"P23 line", "GET /" + strings.Repeat("a", 8192) + " HTTP/1.1\r\n" + host + "\r\n", http1.FaultLineLong},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if _, fault := parseRequest(t, c.raw); fault != c.want {
-				t.Errorf("got %d %v, want %d %v", fault, fault, c.want, c.want)
+	for _, c := range http1test.Cases {
+		if c.Fault == http1.NoFault || len(c.Answer) > 0 {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			if _, fault := parseRequest(t, c.Send[0]); fault != c.Fault {
+				t.Errorf("got %d %v, want %d %v", fault, fault, c.Fault, c.Fault)
 			}
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"net/http"
-	"strings"
 	"testing"
 
 	"portico/proxy/http1"
@@ -12,35 +11,17 @@ import (
 )
 
 func TestParseResponseRefuses(t *testing.T) {
-	for _, c := range []struct {
-		name, raw string
-		want      http1.Fault
-	}{
-		{"both lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultTwoLengths},
-		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths},
-		{"coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", http1.FaultCoding},
-		{"coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultCoding},
-		{"negative", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", http1.FaultLength},
-		{"fold", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", http1.FaultFold},
-		{"bare LF", "HTTP/1.1 200 OK\nA: b\n\n", http1.FaultBareLF},
-		{"bare CR", "HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", http1.FaultBareCR},
-		{"bare CR in reason", "HTTP/1.1 200 O\rK\r\nA: b\r\n\r\n", http1.FaultLine},
-		{"status", "HTTP/1.1 099 x\r\n\r\n", http1.FaultStatus},
-		{"status 600", "HTTP/1.1 600 x\r\n\r\n", http1.FaultStatus},
-		{"short status", "HTTP/1.1 20 OK\r\n\r\n", http1.FaultLine},
-		{"version", "HTTP/2.0 200 OK\r\n\r\n", http1.FaultLine},
-		{"not HTTP", "SSH-2.0-OpenSSH_9\r\n\r\n", http1.FaultLine},
-		{"name", "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", http1.FaultName},
-		{"NUL", "HTTP/1.1 200 OK\r\nA: b\x00\r\n\r\n", http1.FaultValue},
-		{"fields", "HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 201) + "\r\n", http1.FaultFields},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			head, fault := scan(t, c.raw)
+	for _, c := range http1test.Cases {
+		if c.Fault == http1.NoFault || len(c.Answer) == 0 {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			head, fault := scan(t, c.Answer[0])
 			if fault == http1.NoFault {
 				fault = http1.ParseResponse(new(http1.Response), head, &limits)
 			}
-			if fault != c.want {
-				t.Errorf("got %v, want %v", fault, c.want)
+			if fault != c.Fault {
+				t.Errorf("got %v, want %v", fault, c.Fault)
 			}
 		})
 	}

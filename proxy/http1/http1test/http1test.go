@@ -288,6 +288,34 @@ func Exchange(t testing.TB, addr string, pieces ...string) string {
 	return s
 }
 
+// ExchangeOpen is Exchange for servers that take a half-closed client for gone: it half-closes only when enough says that all answers
+// have come, and then reads what else there may be.
+func ExchangeOpen(t testing.TB, addr string, enough func(got string) bool, pieces ...string) string {
+	t.Helper()
+	c := Dial(t, addr)
+	for _, p := range pieces {
+		if _, err := io.WriteString(c, p); err != nil {
+			break // refused early
+		}
+	}
+	var got []byte
+	buf := make([]byte, 64<<10)
+	for open := true; ; {
+		if open && enough(string(got)) {
+			_ = c.(*net.TCPConn).CloseWrite()
+			open = false
+		}
+		n, err := c.Read(buf)
+		got = append(got, buf[:n]...)
+		if err == io.EOF {
+			return string(got)
+		}
+		if err != nil {
+			return string(got) + fmt.Sprintf("<%s>", short(err))
+		}
+	}
+}
+
 func short(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "reset"), strings.Contains(err.Error(), "forcibly"):

@@ -1,0 +1,66 @@
+package proxy_test
+
+import (
+	"net"
+	"testing"
+
+	"portico/conf"
+	"portico/proxy/http1/http1test"
+)
+
+// TestExchanges runs the table of raw exchanges through the whole proxy, with every engine.
+func TestExchanges(t *testing.T) {
+	for _, engine := range append(engines(), "std") {
+		t.Run(engine, func(t *testing.T) {
+			for _, c := range http1test.Cases {
+				var deviation *http1test.Deviation
+				if engine == "std" {
+					deviation = c.Std
+				}
+				t.Run(c.Name, func(t *testing.T) {
+					t.Parallel()
+					o := http1test.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return http1test.Script(c.Answer, n, conn) })
+					opt := options()
+					opt.Conf.Engine = engine
+					f := start(t, opt, exchangeSites(o.Addr())...)
+					as := c.With(deviation)
+					got := exchange(t, f, engine, as)
+					holds(t, c, deviation, func(c http1test.Case) []string { return c.Differences(got, o.Requests()) })
+				})
+			}
+		})
+	}
+}
+
+// exchange sends what the row says. net/http gives a client up that half-closes, so there we do that only when all answers have come.
+func exchange(t *testing.T, f *front, engine string, c http1test.Case) string {
+	t.Helper()
+	if engine == "std" {
+		return http1test.ExchangeOpen(t, f.http, c.Answered, c.Send...)
+	}
+	return http1test.Exchange(t, f.http, c.Send...)
+}
+
+// holds fails unless the row came out as it says, or as the deviation says, in which case it must not come out as the row says: a mark
+// that is no longer true must go.
+func holds(t *testing.T, c http1test.Case, d *http1test.Deviation, differences func(http1test.Case) []string) {
+	t.Helper()
+	for _, text := range differences(c.With(d)) {
+		t.Error(text)
+	}
+	if d != nil && len(differences(c)) == 0 {
+		t.Errorf("the row holds here: remove the mark %q", d.Why)
+	}
+}
+
+// exchangeSites are what the table's hosts stand for.
+func exchangeSites(addr string) []conf.Site {
+	a := site(addr)
+	a.Name, a.Hosts, a.Session.Sticky, a.Health.Type = "a", []string{"a"}, "none", "tcp"
+	a.TLS.Redirect = "off"
+	early := a
+	early.Name, early.Hosts, early.Limits.Body = "early", []string{"early"}, 1000
+	shop := a
+	shop.Name, shop.Hosts, shop.Session.Sticky = "shop", []string{"shop"}, "cookie"
+	return []conf.Site{a, early, shop}
+}
