@@ -80,3 +80,13 @@ func (u *Upstream) endCause() Cause {
 	}
 	return CauseExited
 }
+
+// maintCause returns what it means for a visitor that u takes nothing.
+func (u *Upstream) maintCause() Cause {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.end != CauseNone {
+		return u.end
+	}
+	return CauseOperator
+}

@@ -266,7 +266,7 @@ func (u *Upstream) loss(r *Request) Cause {
 		return u.endCause()
 	}
 	if u.Admin() == AdminMaint {
-		return CauseOperator
+		return u.maintCause()
 	}
 	state := u.State()
 	if state == Down {

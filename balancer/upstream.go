@@ -166,8 +166,9 @@ func (u *Upstream) SetAdmin(a AdminState, why string, now int64) {
 	}
 }
 
-// SetEnd says what removal from the pool will mean for visitors who are pinned
-// here, such as CauseDeadline. Without it the health at that moment decides.
+// SetEnd says what removal from the pool, and maintenance before it, means for
+// visitors who are pinned here, such as CauseDeadline. Without it, and after
+// CauseNone, removal is judged by the health at that moment.
 func (u *Upstream) SetEnd(c Cause) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/balancer"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy"
@@ -226,6 +227,55 @@ func TestDeployThroughAgents(t *testing.T) {
 	if n := apps["new1"].lost.Load() + apps["new2"].lost.Load(); n != 1 {
 		t.Errorf("the loss was told %d times", n)
 	}
+}
+
+// TestCauseOfACut: a release whose time is over, and one that somebody cut short, are
+// told apart, whether its instances still run or have gone.
+func TestCauseOfACut(t *testing.T) {
+	retiring := func(since, deadline time.Duration) func(*catalog.Site) {
+		return func(s *catalog.Site) {
+			now := time.Now()
+			s.Retiring = []catalog.Retiring{{Release: "r1", Since: now.Add(since), Deadline: now.Add(deadline)}}
+		}
+	}
+	over := func(s *catalog.Site) { s.Retiring = nil }
+	f := func(name string, want balancer.Cause, steps ...func(*catalog.Site)) {
+		t.Helper()
+		w, agents := newWorld(t, "m1")
+		agents["m1"].route("old", newApp(t, "old").addr)
+		agents["m1"].route("new", newApp(t, "new").addr)
+		w.update(func(v *catalog.View) {
+			v.Sites["shop"], v.Instances["old"] = shop("r1"), instance("old", "m1", "r1")
+		})
+		w.rotation("old", true)
+		first, second := visitor(t, w.f), visitor(t, w.f)
+		_, _ = get(t, first, "http://shop.test/")
+		_, _ = get(t, second, "http://shop.test/", "User-Agent", "second")
+		w.update(func(v *catalog.View) {
+			s := *v.Sites["shop"]
+			s.Candidate = "r2"
+			v.Sites["shop"], v.Instances["new"] = &s, instance("new", "m1", "r2")
+		})
+		w.f.eventually("the candidate is up", func() bool { return w.f.Balancer().Pool("shop").Upstream("new").State() == balancer.Up })
+		for _, step := range steps {
+			w.update(func(v *catalog.View) {
+				s := *v.Sites["shop"]
+				s.Release, s.Candidate = "r2", ""
+				step(&s)
+				v.Sites["shop"] = &s
+			})
+		}
+		_, _ = get(t, first, "http://shop.test/")
+		w.update(func(v *catalog.View) { delete(v.Instances, "old") })
+		_, _ = get(t, second, "http://shop.test/", "User-Agent", "second")
+		if n := w.f.Balancer().Pool("shop").Lost[want].Load(); n != 2 {
+			t.Errorf("%s: %d of 2 visitors are told %q: %+v", name, n, want, w.f.Balancer().Pool("shop").Snapshot(time.Now().UnixMilli()).Lost)
+		}
+	}
+	f("the pin's deadline has passed", balancer.CauseDeadline, retiring(-time.Hour, -time.Second), over)
+	f("cut before its deadline", balancer.CauseOperator, retiring(-time.Hour, time.Hour), over)
+	f("never pinned", balancer.CauseOperator, retiring(0, 0), over)
+	f("never pinned, in one step", balancer.CauseOperator, over)
 }
 
 // TestMembers: drain keeps visitors, maintenance moves them, a process that exited

@@ -298,7 +298,11 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 		if rec := w.site.source; rec != nil && !keeps(rec, spec.Release) {
 			// Its agent stops it as soon as nothing is under way here any more.
 			admin, why = balancer.AdminMaint, "its release is over"
-			u.SetEnd(balancer.CauseDeadline)
+			if cause := s.cutBy(w.site.name, spec.Release, now); cause != balancer.CauseNone {
+				u.SetEnd(cause)
+			}
+		} else if admin != balancer.AdminMaint {
+			u.SetEnd(balancer.CauseNone) // a rollback has come for it
 		}
 		if u.Admin() != admin {
 			u.SetAdmin(admin, why, now)
@@ -320,6 +324,25 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			s.probes.now(spec.ID)
 		}
 	}
+}
+
+// cutBy returns why a site has no use for a release any more, which the table before
+// told otherwise: the time for its sessions has passed, or somebody cut them short
+// (drain --now, deploy --no-pin). CauseNone: it is no news.
+func (s *Server) cutBy(site, digest string, now int64) balancer.Cause {
+	prev := s.table.Load().sites[site]
+	if prev == nil || prev.source == nil {
+		return balancer.CauseDeadline // it was over before this proxy began
+	}
+	if !keeps(prev.source, digest) {
+		return balancer.CauseNone
+	}
+	for _, r := range prev.source.Retiring {
+		if r.Release == digest && r.Deadline.After(r.Since) && r.Deadline.UnixMilli() <= now {
+			return balancer.CauseDeadline
+		}
+	}
+	return balancer.CauseOperator
 }
 
 // probeLocked starts and stops checks so that each upstream of the table has one.
