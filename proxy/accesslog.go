@@ -71,8 +71,9 @@ type AccessLog struct {
 	lines  atomic.Uint64
 
 	mu     sync.Mutex
-	buf    []byte // guarded by mu; lines not yet handed to the writer
-	closed bool   // guarded by mu
+	buf    logChunks // guarded by mu
+	words  words     // guarded by mu
+	closed bool      // guarded by mu
 
 	wake   chan struct{}
 	quit   chan struct{} // closed by Close
@@ -125,20 +126,21 @@ func (l *AccessLog) Append(r *Record) {
 		return
 	}
 	l.mu.Lock()
-	if l.closed || len(l.buf) > maxLogBacklog {
+	if l.closed || l.buf.waiting > maxLogBacklog {
 		l.mu.Unlock()
 		l.lost.Add(1)
 		return
 	}
-	before := len(l.buf)
+	line := l.buf.room()
 	if l.format == LogHAProxy {
-		l.buf = AppendHAProxy(l.buf, r)
+		line = AppendHAProxy(line, r)
 	} else {
-		l.buf = AppendJSON(l.buf, r)
+		line = appendJSON(line, r, &l.words)
 	}
+	tell := l.buf.add(line)
 	l.mu.Unlock()
 	l.lines.Add(1)
-	if before == 0 {
+	if tell {
 		select {
 		case l.wake <- struct{}{}:
 		default:
@@ -196,70 +198,4 @@ func (l *AccessLog) Close() error {
 	}
 	<-l.done
 	return nil
-}
-
-func (l *AccessLog) run(w io.Writer, f *os.File) {
-	defer close(l.done)
-	var spare []byte
-	write := func() error {
-		l.mu.Lock()
-		full := l.buf
-		l.buf = spare[:0]
-		l.mu.Unlock()
-		if len(full) == 0 {
-			spare = full
-			return nil
-		}
-		_, err := w.Write(full)
-		if err != nil {
-			l.lost.Add(countLines(full))
-		}
-		spare = full
-		if cap(spare) > 2<<20 {
-			spare = nil
-		}
-		return err
-	}
-	defer func() {
-		_ = write()
-		if f != nil {
-			_ = f.Close()
-		}
-	}()
-	// A line waits at most this long, and a busy log is written in large pieces.
-	tick := time.NewTimer(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.quit:
-			return
-		case <-l.wake:
-			tick.Reset(50 * time.Millisecond)
-		case <-tick.C:
-			_ = write()
-		case answer := <-l.flush:
-			answer <- write()
-		case answer := <-l.reopen:
-			_ = write()
-			if f == nil {
-				answer <- nil
-				continue
-			}
-			next, err := openLog(l.path)
-			if err == nil {
-				_ = f.Close()
-				f, w = next, next
-			}
-			answer <- err
-		}
-	}
-}
-
-func countLines(b []byte) (n uint64) {
-	for _, c := range b {
-		if c == '\n' {
-			n++
-		}
-	}
-	return n
 }

@@ -39,6 +39,63 @@ func TestHAProxyForm(t *testing.T) {
 	}
 }
 
+// TestLogRemembersNothingWrong: what the log keeps from one line to the next never shows in another record's line.
+func TestLogRemembersNothingWrong(t *testing.T) {
+	var out logBuffer
+	l, err := proxy.NewAccessLog(proxy.LogJSON, "-", &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	zone := time.FixedZone("", 3600)
+	for i := range 500 {
+		r := record()
+		r.At = r.At.Add(time.Duration(i) * 77 * time.Millisecond)
+		if i%5 == 0 {
+			r.At = r.At.In(zone)
+		}
+		r.TLS = i%3 == 0
+		r.Instance, r.Member, r.Site = []string{"", "a", "b", "cc"}[i%4], []string{"", "m", "n"}[i%3], []string{"s", "t"}[i%2]
+		r.Total = time.Duration(i) * 10 * time.Microsecond
+		l.Append(r)
+		want.Write(proxy.AppendJSON(nil, r))
+	}
+	if err := l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != want.String() {
+		t.Errorf("got\n%s\nwant\n%s", got, want.String())
+	}
+	_ = l.Close()
+}
+
+// TestLogWritesInPieces: a busy log never makes one long write.
+func TestLogWritesInPieces(t *testing.T) {
+	var w largest
+	l, err := proxy.NewAccessLog(proxy.LogJSON, "-", &w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := record()
+	each := len(proxy.AppendJSON(nil, r))
+	for range 5000 {
+		l.Append(r)
+	}
+	_ = l.Close()
+	if w.all != 5000*each || w.most > 64<<10 {
+		t.Errorf("%d bytes of %d, %d at once", w.all, 5000*each, w.most)
+	}
+}
+
+// largest counts what is written to it.
+type largest struct{ all, most int }
+
+func (w *largest) Write(p []byte) (int, error) {
+	w.all += len(p)
+	w.most = max(w.most, len(p))
+	return len(p), nil
+}
+
 // FuzzLogLine: whatever a request holds, a line is one line, and its JSON reads (L1).
 func FuzzLogLine(f *testing.F) {
 	f.Add("/a\r\n200 forged", "x\x1b[31m", `"quote"`)

@@ -21,7 +21,7 @@ func engines() []string {
 }
 
 // quietOrigin answers every request of at most 8 KiB with the same bytes and allocates nothing for it.
-func quietOrigin(t *testing.T, bodyLen int) string {
+func quietOrigin(t testing.TB, bodyLen int) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"io"
+	"os"
+	"time"
+)
+
+// Lines are collected in chunks. A chunk is written as soon as it is full, so that no write is long: one of a megabyte would
+// hold the processor that a loop shares for a millisecond, and that millisecond would be in somebody's answer.
+const (
+	logChunk  = 64 << 10
+	logFull   = logChunk - 4<<10 // a line more might not fit
+	logSpare  = 16               // empty chunks that are kept
+	logLinger = 50 * time.Millisecond
+)
+
+// logChunks are the lines that wait for the writer.
+type logChunks struct {
+	open    []byte   // being filled
+	full    [][]byte // to be written, in order
+	spare   [][]byte
+	waiting int  // bytes in full
+	timed   bool // the writer knows that there is something in open
+}
+
+// room returns the open chunk.
+func (c *logChunks) room() []byte {
+	if c.open == nil {
+		if n := len(c.spare); n > 0 {
+			c.open, c.spare = c.spare[n-1], c.spare[:n-1]
+		} else {
+			c.open = make([]byte, 0, logChunk)
+		}
+	}
+	return c.open
+}
+
+// add takes the open chunk back with a line more, and reports whether the writer must be told: there is a full chunk, or the first
+// line since it looked.
+func (c *logChunks) add(b []byte) bool {
+	c.open = b
+	if len(b) >= logFull {
+		c.close()
+		return true
+	}
+	tell := !c.timed
+	c.timed = true
+	return tell
+}
+
+func (c *logChunks) close() {
+	if len(c.open) > 0 {
+		c.waiting += len(c.open)
+		c.full = append(c.full, c.open)
+		c.open = nil
+	}
+}
+
+// next takes the chunk to write, nil when there is none.
+func (c *logChunks) next() []byte {
+	if len(c.full) == 0 {
+		return nil
+	}
+	b := c.full[0]
+	n := copy(c.full, c.full[1:])
+	c.full[n] = nil
+	c.full = c.full[:n]
+	c.waiting -= len(b)
+	return b
+}
+
+// written takes an empty chunk back.
+func (c *logChunks) written(b []byte) {
+	if len(c.spare) < logSpare && cap(b) == logChunk {
+		c.spare = append(c.spare, b[:0])
+	}
+}
+
+// run writes what Append collects.
+func (l *AccessLog) run(w io.Writer, f *os.File) {
+	defer close(l.done)
+	defer func() {
+		_ = l.write(w, true)
+		if f != nil {
+			_ = f.Close()
+		}
+	}()
+	// A line waits at most this long.
+	tick := time.NewTimer(time.Hour)
+	defer tick.Stop()
+	ticking := false
+	for {
+		select {
+		case <-l.quit:
+			return
+		case <-l.wake:
+			_ = l.write(w, false)
+			if !ticking {
+				ticking = true
+				tick.Reset(logLinger)
+			}
+		case <-tick.C:
+			ticking = false
+			_ = l.write(w, true)
+		case answer := <-l.flush:
+			answer <- l.write(w, true)
+		case answer := <-l.reopen:
+			_ = l.write(w, true)
+			if f == nil {
+				answer <- nil
+				continue
+			}
+			next, err := openLog(l.path)
+			if err == nil {
+				_ = f.Close()
+				f, w = next, next
+			}
+			answer <- err
+		}
+	}
+}
+
+// write writes what is full, with all also what is not. It returns the last error, and counts the lines that were lost to errors.
+func (l *AccessLog) write(w io.Writer, all bool) (err error) {
+	var b []byte
+	for {
+		l.mu.Lock()
+		if b != nil {
+			l.buf.written(b)
+		}
+		if all { // what is appended while this is written has time
+			l.buf.close()
+			l.buf.timed, all = false, false
+		}
+		b = l.buf.next()
+		l.mu.Unlock()
+		if b == nil {
+			return err
+		}
+		if _, e := w.Write(b); e != nil {
+			l.lost.Add(countLines(b))
+			err = e
+		}
+	}
+}
+
+func countLines(b []byte) (n uint64) {
+	for _, c := range b {
+		if c == '\n' {
+			n++
+		}
+	}
+	return n
+}
