@@ -160,8 +160,8 @@ func (f *flight) log(r *http1.Request) {
 		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), redact(f.target), protoOf(r)
 	}
 	l.Active = int(f.front.conns.Load())
-	l.UserAgent = text(r.Get("user-agent"))
-	l.Referer, _, _ = strings.Cut(text(r.Get("referer")), "?")
+	l.UserAgent = text(r.First(http1.UserAgent))
+	l.Referer, _, _ = strings.Cut(text(r.First(http1.Referer)), "?")
 	f.s.o.AccessLog.Append(l)
 }
 

@@ -19,7 +19,7 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 		f.tunnel = true
 		f.s.engineTunnels.Add(1)
 	}
-	if streamsBytes(a.Get("content-type")) {
+	if streamsBytes(a.First(http1.ContentType)) {
 		d.Silence = f.s.o.Conf.Timeouts.Tunnel.Std()
 	}
 	if f.site.strip {
@@ -27,7 +27,7 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	}
 	f.s.noteLost(f.site, &f.choice)
 	over := ""
-	if end := a.Get(endField); end != nil || f.site.logout != "" {
+	if end := endOf(a); end != nil || f.site.logout != "" {
 		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https")
 		a.Drop(endField)
 	}
@@ -50,6 +50,14 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	f.site.siteState.pool.Answering(&f.choice)
 	f.back = b
 	d.AnswerFields = b
+}
+
+// endOf is the application's word that the session is over, nil without one.
+func endOf(a *http1.Response) []byte {
+	if !a.Private() {
+		return nil
+	}
+	return a.Get(endField)
 }
 
 func valuesOf(a *http1.Response, name string) (values []string) {

@@ -68,11 +68,14 @@ func flightOf(d *http1.Decision) *flight {
 // reset forgets the request before.
 func (f *flight) reset(s *Server, front *frontend) {
 	f.s, f.front, f.began = s, front, time.Now()
-	f.site, f.path, f.target, f.raw, f.client, f.tunnel = nil, "", "", "", Client{}, false
-	f.pick, f.choice, f.held, f.waiter, f.verdict = balancer.Request{}, balancer.Choice{}, false, nil, false
-	f.asked = false
+	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
+	f.client = Client{}
+	f.pick = balancer.Request{}
+	f.choice = balancer.Choice{}
+	f.rec = Record{}
+	f.rec.Queue, f.rec.Connect, f.rec.Response = -1, -1, -1
+	f.held, f.waiter, f.verdict, f.asked = false, nil, false, false
 	f.retries, f.last, f.fault = 0, nil, nil
-	f.rec = Record{Queue: -1, Connect: -1, Response: -1}
 }
 
 // Route implements http1.Handler.
@@ -216,7 +219,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 		f.pick.Ticket, _ = r.Cookie(st.place)
 	}
 	addr := c.Addr.As16()
-	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.Get("user-agent"))
+	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
 	f.pick.Hash = st.policyHash(c, f.path)
 	if f.pick.Exclude == nil {

@@ -121,6 +121,9 @@ var secretParams = []string{
 // redact hides what a target carries of credentials: values of well-known query
 // parameters, and session ids written into the path (";jsessionid=").
 func redact(target string) string {
+	if strings.IndexByte(target, '?') < 0 && strings.IndexByte(target, ';') < 0 {
+		return target
+	}
 	path, query, hasQuery := strings.Cut(target, "?")
 	if i := strings.Index(strings.ToLower(path), ";jsessionid="); i >= 0 {
 		end := strings.IndexAny(path[i+1:], ";/")

@@ -3,17 +3,10 @@ package http1
 // answerHead parses one response head and renders it. It reports whether there may be another one behind it, and changes the
 // phase when the head is not acceptable.
 func (x *Exchange) answerHead() bool {
-	f, lim := &x.down, &x.conf.Limits
-	end, next, fault := ScanHead(f.in[f.r:f.w], f.scan)
-	f.scan = next
-	switch {
-	case fault != NoFault:
-	case end > lim.ResponseHead, end == 0 && f.w-f.r >= lim.ResponseHead:
-		fault = FaultHeadLong
-	case end == 0:
+	f := &x.down
+	end, fault := x.responseHead()
+	if end == 0 && fault == NoFault {
 		return false
-	default:
-		fault = ParseResponse(&x.resp, f.in[f.r:f.r+end], lim)
 	}
 	if fault == NoFault {
 		f.r += end
@@ -31,6 +24,28 @@ func (x *Exchange) answerHead() bool {
 		x.failed(Why{Cause: CauseResponse, Fault: fault})
 	}
 	return false
+}
+
+// responseHead is head for the upstream's side.
+func (x *Exchange) responseHead() (int, Fault) {
+	f, lim := &x.down, &x.conf.Limits
+	b := f.in[f.r:f.w]
+	if f.scan == 0 && len(b) > 0 {
+		if end, fault := parseResponse(&x.resp, b, lim); fault == NoFault && end <= lim.ResponseHead {
+			return end, NoFault
+		}
+	}
+	end, next, fault := ScanHead(b, f.scan)
+	f.scan = next
+	switch {
+	case fault != NoFault:
+	case end > lim.ResponseHead, end == 0 && len(b) >= lim.ResponseHead:
+		fault = FaultHeadLong
+	case end == 0:
+	default:
+		fault = ParseResponse(&x.resp, b[:end], lim)
+	}
+	return end, fault
 }
 
 // interimHead passes a 1xx answer on and reports that the final one is still to come.

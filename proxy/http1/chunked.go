@@ -163,7 +163,7 @@ func hexValue(b byte) byte {
 func AppendTrailers(dst []byte, h *Head, section []byte, lim *Limits) ([]byte, Fault) {
 	h.reset(section)
 	if len(section) > 2 {
-		if f := h.parseFields(0, lim.Fields); f != NoFault {
+		if _, f := h.parseFields(0, lim.Fields); f != NoFault {
 			return dst, FaultTrailers
 		}
 	}

@@ -63,8 +63,10 @@ type Exchange struct {
 func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, https bool, serverName string, listener int, now int64) {
 	x.conf, x.mem, x.now = conf, mem, now
 	x.up.mem, x.down.mem = mem, mem
-	x.peer = Peer{Addr: addr, Local: local, HTTPS: https, ServerName: serverName, Listener: listener}
-	x.peer.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
+	if p := &x.peer; p.Text == nil || p.Addr.Addr() != addr.Addr() {
+		p.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
+	}
+	x.peer.Addr, x.peer.Local, x.peer.HTTPS, x.peer.ServerName, x.peer.Listener = addr, local, https, serverName, listener
 	x.phase, x.can, x.splice = phaseHead, WriteClient, 0
 	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry, x.streaming = false, false, false, false, false, false, false
 	x.up.shared, x.down.shared = false, false
@@ -81,7 +83,8 @@ func (x *Exchange) clear() {
 	x.noRetry = false
 	x.upBroken, x.reusable, x.hold, x.closing, x.interim, x.upgrade = false, false, false, false, 0, nil
 	x.reads, x.writes, x.upSince = pace{}, pace{}, 0
-	x.rec = Record{Steps: x.steps[:0]}
+	x.rec = Record{}
+	x.rec.Steps = x.steps[:0]
 }
 
 // Release gives all buffers back. The exchange may then Begin anew, also after OpClose, OpAbort and OpHandover.
@@ -251,28 +254,14 @@ func (x *Exchange) nextHead() (Op, bool) {
 
 // parse tries to find a request in what was read; it reports whether the phase changed.
 func (x *Exchange) parse() bool {
-	f, lim := &x.up, &x.conf.Limits
+	f := &x.up
 	if !x.skipEmptyLine() {
 		return false
 	}
-	end, next, fault := ScanHead(f.in[f.r:f.w], f.scan)
-	f.scan = next
 	n := f.w - f.r
-	switch {
-	case fault != NoFault:
-	case end == 0 && next == 0 && n > lim.Line:
-		fault = FaultLineLong
-	case end > lim.Head, end == 0 && n >= lim.Head:
-		fault = FaultHeadLong
-	case end == 0:
+	end, fault := x.head()
+	if end == 0 && fault == NoFault {
 		return false
-	}
-	x.rec.Start = x.headSince
-	if fault == NoFault {
-		fault = ParseRequest(&x.req, f.in[f.r:f.r+end], lim)
-		x.routed = true
-	} else {
-		x.blank()
 	}
 	x.step(StepRead, n)
 	if fault != NoFault {
@@ -284,6 +273,39 @@ func (x *Exchange) parse() bool {
 	x.crlfs = 0
 	x.route()
 	return true
+}
+
+// head finds and parses the head in what was read; it returns its length, zero while it is incomplete. Nearly always the whole head
+// came at once, and one pass over it is enough. Whatever that pass does not accept is looked at again from the start, so that there is
+// one rule for what is refused and how.
+func (x *Exchange) head() (int, Fault) {
+	f, lim := &x.up, &x.conf.Limits
+	b := f.in[f.r:f.w]
+	if f.scan == 0 && len(b) <= lim.Head {
+		if end, fault := parseRequest(&x.req, b, lim); fault == NoFault {
+			x.rec.Start, x.routed = x.headSince, true
+			return end, NoFault
+		}
+	}
+	end, next, fault := ScanHead(b, f.scan)
+	f.scan = next
+	switch {
+	case fault != NoFault:
+	case end == 0 && next == 0 && len(b) > lim.Line:
+		fault = FaultLineLong
+	case end > lim.Head, end == 0 && len(b) >= lim.Head:
+		fault = FaultHeadLong
+	case end == 0:
+		return 0, NoFault
+	}
+	x.rec.Start = x.headSince
+	if fault == NoFault {
+		fault = ParseRequest(&x.req, b[:end], lim)
+		x.routed = true
+	} else {
+		x.blank()
+	}
+	return end, fault
 }
 
 // blank makes an empty request for the record of one that could not be parsed.

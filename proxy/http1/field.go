@@ -56,6 +56,9 @@ type Head struct {
 	host          int // index in Fields
 	cookies       int
 	forwardedFor  int
+	private       bool
+	expects       bool            // an Expect field stands in the head
+	common        [commons]uint16 // index and one of the first of each
 }
 
 // Raw is the head as received. It is valid until the exchange ends.
@@ -91,7 +94,8 @@ func (h *Head) Get(name string) []byte {
 
 func (h *Head) reset(raw []byte) {
 	fields := h.Fields[:0]
-	*h = Head{raw: raw, Fields: fields, Length: -1, host: -1}
+	*h = Head{}
+	h.raw, h.Fields, h.Length, h.host = raw, fields, -1, -1
 }
 
 // kindOf classifies a field name.
@@ -171,23 +175,23 @@ func pick(name []byte, s string, k Kind) Kind {
 	return KindOther
 }
 
-// parseFields reads field lines from raw[at:] up to and with the empty line, which must be there.
-func (h *Head) parseFields(at, limit int) Fault {
+// parseFields reads field lines from raw[at:] up to and with the empty line, which must be there, and returns where that ends.
+func (h *Head) parseFields(at, limit int) (int, Fault) {
 	raw := h.raw
 	for {
 		rest := raw[at:]
 		lf := bytes.IndexByte(rest, '\n')
 		if lf < 1 || rest[lf-1] != '\r' {
-			return FaultBareLF
+			return 0, FaultBareLF
 		}
 		if lf == 1 {
-			return NoFault
+			return at + 2, NoFault
 		}
 		if len(h.Fields) == limit {
-			return FaultFields
+			return 0, FaultFields
 		}
 		if f := h.parseField(at, rest[:lf+1]); f != NoFault {
-			return f
+			return 0, f
 		}
 		at += lf + 1
 	}
@@ -195,13 +199,8 @@ func (h *Head) parseFields(at, limit int) Fault {
 
 // parseField reads one line, given with its CRLF, that starts at offset at.
 func (h *Head) parseField(at int, line []byte) Fault {
-	n := 0
-	under := false
-	for charClass[line[n]]&isToken != 0 { // ends at CR at the latest
-		under = under || line[n] == '_'
-		n++
-	}
-	if line[n] != ':' || n == 0 {
+	n, kind, common := fieldName(line)
+	if n == 0 {
 		if line[0] == ' ' || line[0] == '\t' {
 			return FaultFold
 		}
@@ -223,18 +222,42 @@ func (h *Head) parseField(at int, line []byte) Fault {
 		}
 		return FaultValue
 	}
-	kind := KindUnderscore
-	if !under {
-		kind = kindOf(line[:n])
-	}
 	h.Fields = append(h.Fields, Field{
 		line: uint32(at), nameEnd: uint32(at + n), value: uint32(at + from), valueEnd: uint32(at + to), end: uint32(at + len(line)),
 		Kind: kind, plain: from == n+2 && line[n+1] == ' ' && to == end,
 	})
+	if common != CommonNone && h.common[common] == 0 {
+		h.common[common] = uint16(len(h.Fields))
+	}
 	if kind == KindOther {
 		return NoFault
 	}
 	return h.note(kind, value, len(h.Fields)-1)
+}
+
+// fieldName measures and classifies the name at the beginning of a line. Its length is zero when no valid name with a colon is there.
+func fieldName(line []byte) (int, Kind, Common) {
+	n := bytes.IndexByte(line, ':')
+	if n <= 0 {
+		return 0, KindOther, CommonNone
+	}
+	name := line[:n]
+	if n > 1 {
+		if k := &knownNames[knownSlot(name)]; k.name == string(name) {
+			return n, k.kind, k.common
+		}
+	}
+	under := false
+	for _, c := range name {
+		if charClass[c]&isToken == 0 {
+			return 0, KindOther, CommonNone
+		}
+		under = under || c == '_'
+	}
+	if under {
+		return n, KindUnderscore, CommonNone
+	}
+	return n, kindOf(name), commonOf(name)
 }
 
 // note draws what framing and connection handling need from a field that means something to a proxy.
@@ -268,7 +291,11 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.forwardedFor++
 	case KindTE:
 		h.trailers = h.trailers || foldEq(value, "trailers")
-	case KindOther, KindHop, KindExpect, KindSetCookie, KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
+	case KindPrivate:
+		h.private = true
+	case KindExpect:
+		h.expects = true
+	case KindOther, KindHop, KindSetCookie, KindForwardedOther, KindAuthorization, KindUnderscore, KindSetup:
 	}
 	return NoFault
 }

@@ -72,7 +72,11 @@ type Decision struct {
 	State   any    // the handler's own
 }
 
-func (d *Decision) reset() { *d = Decision{Scratch: d.Scratch[:0], State: d.State} }
+func (d *Decision) reset() {
+	scratch, state := d.Scratch[:0], d.State
+	*d = Decision{}
+	d.Scratch, d.State = scratch, state
+}
 
 // Upstream is a place to send requests to. It is known by its pointer: every Upstream has connections of its own. All fields but the
 // counters are constant once it is in use.

@@ -48,23 +48,34 @@ func (r *Request) Upgrade() []byte {
 // ParseRequest parses a head that ScanHead delimited. r may be reused; it keeps head and allocates only when a request has more
 // fields than any before it.
 func ParseRequest(r *Request, head []byte, lim *Limits) Fault {
-	r.Head.reset(head)
+	_, fault := parseRequest(r, head, lim)
+	return fault
+}
+
+// parseRequest parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything:
+// ScanHead knows the rest.
+func parseRequest(r *Request, b []byte, lim *Limits) (int, Fault) {
+	r.Head.reset(b)
 	r.Method, r.Target, r.Path, r.Query, r.Host = nil, nil, nil, nil, nil
 	r.hasQuery, r.expect, r.method = false, false, methodOther
-	at, fault := r.parseLine(head, lim)
+	at, fault := r.parseLine(b, lim)
 	if fault != NoFault {
-		return fault
+		return 0, fault
 	}
-	if fault = r.parseFields(at, lim.Fields); fault != NoFault {
-		return fault
+	end, fault := r.parseFields(at, lim.Fields)
+	if fault != NoFault {
+		return 0, fault
 	}
+	r.raw = b[:end]
 	if fault = r.frame(); fault != NoFault {
-		return fault
+		return 0, fault
 	}
-	if fault = r.expectation(); fault != NoFault {
-		return fault
+	if r.expects || r.upgrade {
+		if fault = r.expectation(); fault != NoFault {
+			return 0, fault
+		}
 	}
-	return r.authority()
+	return end, r.authority()
 }
 
 // parseLine reads "METHOD SP target SP HTTP/1.x CRLF" and returns where the fields begin.

@@ -12,16 +12,24 @@ type Response struct {
 // ParseResponse parses a head that ScanHead delimited, as strictly as a request: an origin that is ambiguous is as dangerous to the
 // next visitor as a client.
 func ParseResponse(r *Response, head []byte, lim *Limits) Fault {
-	r.Head.reset(head)
+	_, fault := parseResponse(r, head, lim)
+	return fault
+}
+
+// parseResponse parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything.
+func parseResponse(r *Response, b []byte, lim *Limits) (int, Fault) {
+	r.Head.reset(b)
 	r.Status, r.Reason = 0, nil
-	at, fault := r.parseLine(head)
+	at, fault := r.parseLine(b)
 	if fault != NoFault {
-		return fault
+		return 0, fault
 	}
-	if fault = r.parseFields(at, lim.ResponseFlds); fault != NoFault {
-		return fault
+	end, fault := r.parseFields(at, lim.ResponseFlds)
+	if fault != NoFault {
+		return 0, fault
 	}
-	return r.frame()
+	r.raw = b[:end]
+	return end, r.frame()
 }
 
 // parseLine reads "HTTP/1.x SP code [SP reason] CRLF". The space before an empty reason is often missing in the wild, which is
