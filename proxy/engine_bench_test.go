@@ -100,7 +100,7 @@ func newWire(tb testing.TB, sticky bool) *wire {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = l.Close() })
-	o.AccessLog = l
+	o.AccessLog, o.Conf.Recent = l, 1000
 	st := site(quietOrigin(tb, 0))
 	if !sticky {
 		st.Session.Sticky = "none"

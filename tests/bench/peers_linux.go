@@ -243,7 +243,7 @@ func runPortico(args []string) error {
 	}
 	s, err := proxy.New(proxy.Options{
 		Conf: conf.Proxy{
-			HTTP: plain, HTTPS: secure, Engine: engine,
+			HTTP: plain, HTTPS: secure, Engine: engine, Recent: 1000,
 			Timeouts:    conf.ProxyTimeouts{Idle: units.Duration(5 * time.Minute)},
 			Connections: conf.ProxyConnections{Idle: 128, IdleTimeout: units.Duration(time.Minute)},
 		},
