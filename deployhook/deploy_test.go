@@ -115,7 +115,7 @@ func TestReleasesRetireWithTheirSessions(t *testing.T) {
 	c.eventually("its instance is forgotten", func() bool { return c.instanceOf("web1", first.Release) == "" })
 
 	// Rollback is the same in reverse.
-	d, err := c.Rollback(t.Context(), "shop", "", "ann")
+	d, err := c.Rollback(t.Context(), "shop", "", false, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestTwoDeploysAtOnce(t *testing.T) {
 	if len(won) != 1 || c.site("shop").Candidate != won[0].Release {
 		t.Fatalf("%d uploads won; the candidate is %s", len(won), c.site("shop").Candidate)
 	}
-	if _, err := c.Rollback(t.Context(), "shop", "", "ann"); err == nil {
+	if _, err := c.Rollback(t.Context(), "shop", "", false, "ann"); err == nil {
 		t.Error("a rollback began during a deploy")
 	}
 	d, err := c.Cancel(t.Context(), "shop", "ann")

@@ -60,11 +60,11 @@ func AsError(err error) *Error {
 	case objects.DiskFull(err):
 		return &Error{http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched", err}
 	case errors.Is(err, catalog.ErrNotFound):
-		return &Error{http.StatusNotFound, "not_found", err.Error(), "", err}
+		return &Error{http.StatusNotFound, "not_found", catalog.Text(err), "", err}
 	case errors.Is(err, catalog.ErrConflict), errors.Is(err, catalog.ErrExists):
-		return &Error{http.StatusConflict, "conflict", err.Error(), "", err}
+		return &Error{http.StatusConflict, "conflict", catalog.Text(err), "", err}
 	case errors.Is(err, catalog.ErrInvalid):
-		return &Error{http.StatusBadRequest, "invalid", err.Error(), "", err}
+		return &Error{http.StatusBadRequest, "invalid", catalog.Text(err), "", err}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{http.StatusServiceUnavailable, "timeout", "the catalog did not answer in time", "try again; if it lasts, look at the proxies' logs", err}
 	}

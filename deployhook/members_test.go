@@ -240,20 +240,20 @@ func (s toServer) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestRollbackFindsItsRelease(t *testing.T) {
 	c := newCluster(t)
 	one := c.deploy("shop", map[string]string{"a": "1"}, catalog.DeploySucceeded)
-	if _, err := c.Rollback(t.Context(), "shop", "", "ann"); err == nil {
+	if _, err := c.Rollback(t.Context(), "shop", "", false, "ann"); err == nil {
 		t.Error("rolled back to nothing")
 	}
 	two := c.deploy("shop", map[string]string{"a": "2"}, catalog.DeploySucceeded)
 	c.deploy("shop", map[string]string{"a": "3"}, catalog.DeploySucceeded)
 	for text, status := range map[string]int{one.Release[:5]: 400, "ffffffffff": 404, c.site("shop").Release: 409} {
-		if _, err := c.Rollback(t.Context(), "shop", text, "ann"); err == nil || deployhook.AsError(err).Status != status {
+		if _, err := c.Rollback(t.Context(), "shop", text, false, "ann"); err == nil || deployhook.AsError(err).Status != status {
 			t.Errorf("%q: %v, want %d", text, err, status)
 		}
 	}
-	if _, err := c.Rollback(t.Context(), "nosuch", "", "ann"); err == nil || deployhook.AsError(err).Status != 404 {
+	if _, err := c.Rollback(t.Context(), "nosuch", "", false, "ann"); err == nil || deployhook.AsError(err).Status != 404 {
 		t.Errorf("an unknown site: %v", err)
 	}
-	d, err := c.Rollback(t.Context(), "shop", one.Release[:8], "ann")
+	d, err := c.Rollback(t.Context(), "shop", one.Release[:8], false, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,34 @@ func (d *Deployer) tightMemory(s catalog.Settings, sessions int) (notes []string
 	return notes
 }
 
+// TightMemory warns of application servers on which a release of a site may not find
+// memory beside the present one. An empty release means one that is not known yet:
+// then the present one's settings count.
+func (d *Deployer) TightMemory(site, release string) []string {
+	v := d.o.Catalog.View()
+	rec := v.Sites[site]
+	if rec == nil || rec.Release == "" {
+		return nil
+	}
+	settings, err := rec.Effective()
+	if err != nil {
+		return nil
+	}
+	if r := v.Releases[site][release]; r != nil {
+		if joined, err := catalog.Join(r.Manifest, rec.Override); err == nil {
+			settings = joined.WithDefaults(site)
+		}
+	}
+	sessions := 0
+	for id, in := range v.Instances {
+		if in.Site == site && in.Release == rec.Release {
+			n, _, _ := d.load(id)
+			sessions += n
+		}
+	}
+	return d.tightMemory(settings, sessions)
+}
+
 // memory returns the free memory of the members that have told it since.
 func (l *live) memory(since time.Time) map[string]int64 {
 	l.mu.Lock()

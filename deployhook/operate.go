@@ -14,7 +14,7 @@ const minPrefix = 6
 
 // Rollback deploys a former release again. release is a digest, at least six
 // characters of one, or empty for the release before the current one.
-func (d *Deployer) Rollback(ctx context.Context, site, release, by string) (catalog.Deploy, error) {
+func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin bool, by string) (catalog.Deploy, error) {
 	var deploy catalog.Deploy
 	now := time.Now()
 	if release != "" && len(release) < minPrefix {
@@ -27,7 +27,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release, by string) (cata
 		}
 		var err error
 		deploy, err = catalog.Rollback(tx, catalog.DeployRequest{
-			ID: catalog.NewID(now), Release: catalog.Release{Site: site, Digest: release}, By: by, Now: now,
+			ID: catalog.NewID(now), Release: catalog.Release{Site: site, Digest: release}, NoPin: noPin, By: by, Now: now,
 		})
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 	cmd.Flags().StringVar(&u.Path, "path", "", "mount path (default: as in portico.toml, else /)")
 	dryRun := cmd.Flags().Bool("dry-run", false, "check the archive, say what the deploy would do to sessions, and do nothing")
 	noPin := cmd.Flags().Bool("no-pin", false, "cut the sessions of the release before once this one is in rotation; says first how many, then asks")
-	yes := cmd.Flags().Bool("yes", false, "with --no-pin: do not ask")
+	yes := cmd.Flags().Bool("yes", false, "do not ask: neither because of --no-pin, nor when memory is short")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -56,13 +57,10 @@ get the new one. A release that does not get healthy changes nothing.`,
 		if *noPin {
 			u.Query.Set("no_pin", "1")
 		}
-		if *noPin && !*dryRun && !*yes {
-			f, err := c.ForecastDeploy(cmd.Context(), u.Site)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), noPinText(f))
-			if err := confirm(cmd, "deploy "+u.Site+" with --no-pin?"); err != nil {
+		var f admin.Forecast
+		if !*dryRun {
+			f, err = c.ForecastDeploy(cmd.Context(), u.Site, *noPin)
+			if err := foretold(cmd, f, err, "deploy "+u.Site, *noPin, *yes, *asJSON); err != nil {
 				return err
 			}
 		}
@@ -71,6 +69,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 			return err
 		}
 		if !*asJSON {
+			answer.Notes = slices.DeleteFunc(answer.Notes, func(note string) bool { return slices.Contains(f.Notes, note) }) // said already
 			printArchive(cmd.OutOrStdout(), u.Site, answer)
 		}
 		if *dryRun {
@@ -87,6 +86,8 @@ func newRollback(s *shared) *cobra.Command {
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would do to sessions, and do nothing")
+	noPin := cmd.Flags().Bool("no-pin", false, "cut the sessions of the present release once the other is in rotation; says first how many, then asks")
+	yes := cmd.Flags().Bool("yes", false, "do not ask: neither because of --no-pin, nor when memory is short")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -94,11 +95,14 @@ func newRollback(s *shared) *cobra.Command {
 		if len(args) == 2 {
 			release = args[1]
 		}
+		f, err := c.ForecastRollback(cmd.Context(), args[0], release, *noPin)
 		if *dryRun {
-			f, err := c.ForecastRollback(cmd.Context(), args[0], release)
 			return printForecast(cmd, f, err, *asJSON)
 		}
-		d, err := c.Rollback(cmd.Context(), args[0], release)
+		if err := foretold(cmd, f, err, "roll "+args[0]+" back", *noPin, *yes, *asJSON); err != nil {
+			return err
+		}
+		d, err := c.Rollback(cmd.Context(), args[0], release, *noPin)
 		if err != nil {
 			return err
 		}
@@ -213,13 +217,30 @@ func finishDryRun(cmd *cobra.Command, a deployhook.ArchiveAnswer, asJSON bool) e
 	return err
 }
 
-// noPinText says what a deploy cuts that keeps no sessions.
-func noPinText(f admin.Forecast) string {
-	var sessions, recent int64
-	for _, line := range f.Instances {
-		sessions, recent = sessions+line.Sessions, recent+line.Recent
+// foretold says before a deploy or a rollback what ought to be known: which sessions it
+// cuts, and where memory is short. It asks where somebody can answer; a script that
+// cuts sessions has to say --yes, one that meets short memory goes on.
+func foretold(cmd *cobra.Command, f admin.Forecast, err error, what string, noPin, yes, asJSON bool) error {
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("would cut %s, %d used in the last 5 minutes", plural(int(sessions), "session"), recent)
+	out := cmd.OutOrStdout()
+	if asJSON {
+		out = cmd.ErrOrStderr() // the answer alone goes to the output
+	}
+	for _, note := range f.Notes {
+		fmt.Fprintln(out, "warning:", note)
+	}
+	if noPin {
+		fmt.Fprintln(out, f.Message)
+	}
+	switch {
+	case yes || !noPin && (len(f.Notes) == 0 || !isTerminal(cmd.InOrStdin())):
+		return nil
+	case noPin:
+		return confirm(cmd, what+" with --no-pin?")
+	}
+	return confirm(cmd, what+" all the same?")
 }
 
 func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool) error {
@@ -230,6 +251,9 @@ func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool)
 		return printJSON(cmd.OutOrStdout(), f)
 	}
 	fmt.Fprintln(cmd.OutOrStdout(), f.Message)
+	for _, note := range f.Notes {
+		fmt.Fprintln(cmd.OutOrStdout(), "note:", note)
+	}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/deployhook/agent"
+	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
 
@@ -53,7 +54,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(stderr, "portico:", err)
+	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
 		fmt.Fprintln(stderr, h.Hint())

@@ -1,6 +1,9 @@
 package catalog
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Errors that callers tell apart with errors.Is.
 var (
@@ -25,3 +28,23 @@ var (
 	// ErrWrongKey reports that a secret was sealed under another key.
 	ErrWrongKey = errors.New("sealed under another key")
 )
+
+// Text returns the message of err for people: without the names of the errors above,
+// by which programs tell what kind of refusal it is.
+func Text(err error) string {
+	if err == nil {
+		return ""
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		for before := ""; line != before; { // one may stand behind another
+			before = line
+			for _, sentinel := range []error{ErrNotFound, ErrExists, ErrConflict, ErrInvalid} {
+				name := sentinel.Error() + ": "
+				line = strings.ReplaceAll(strings.TrimPrefix(line, name), ": "+name, ": ")
+			}
+		}
+		lines[i] = line
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"portico/internal/units"
@@ -37,6 +39,19 @@ func (c *call) input(v any) error {
 		return badRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
 	}
 	return nil
+}
+
+// flag reads a yes or no from the query; absent means no, empty means yes.
+func (c *call) flag(name string) (bool, error) {
+	q := c.r.URL.Query()
+	if !q.Has(name) {
+		return false, nil
+	}
+	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "1"))
+	if err != nil {
+		return false, badRequest("use 1 or 0", "%s=%q is not yes or no", name, bounded(q.Get(name), 20))
+	}
+	return on, nil
 }
 
 func emptyNotNull[T any](list []T) []T {

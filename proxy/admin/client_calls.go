@@ -179,22 +179,27 @@ func (c *Client) Releases(ctx context.Context, site string) ([]ReleaseInfo, erro
 }
 
 // Rollback begins a deploy of a former release; empty means the previous one.
-func (c *Client) Rollback(ctx context.Context, site, release string) (catalog.Deploy, error) {
+func (c *Client) Rollback(ctx context.Context, site, release string, noPin bool) (catalog.Deploy, error) {
 	var out catalog.Deploy
-	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", nil, RollbackRequest{Release: release}, &out)
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", nil, RollbackRequest{Release: release, NoPin: noPin}, &out)
 }
 
-// ForecastRollback says which sessions would stay on the present release.
-func (c *Client) ForecastRollback(ctx context.Context, site, release string) (Forecast, error) {
+// ForecastRollback says which sessions would stay on the present release, or with
+// noPin which would be cut.
+func (c *Client) ForecastRollback(ctx context.Context, site, release string, noPin bool) (Forecast, error) {
 	var out Forecast
-	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", dryRun(), RollbackRequest{Release: release}, &out)
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/rollback", dryRun(), RollbackRequest{Release: release, NoPin: noPin}, &out)
 }
 
 // ForecastDeploy says which sessions a deploy of site would leave on the
-// present release.
-func (c *Client) ForecastDeploy(ctx context.Context, site string) (Forecast, error) {
+// present release, or with noPin which it would cut.
+func (c *Client) ForecastDeploy(ctx context.Context, site string, noPin bool) (Forecast, error) {
 	var out Forecast
-	return out, c.call(ctx, "GET", "/v1/sites/"+segment(site)+"/forecast", nil, nil, &out)
+	query := url.Values{}
+	if noPin {
+		query.Set("no_pin", "1")
+	}
+	return out, c.call(ctx, "GET", "/v1/sites/"+segment(site)+"/forecast", query, nil, &out)
 }
 
 // Deploys returns the last deploys, newest first; an empty site means all.

@@ -72,13 +72,13 @@ func TestClient(t *testing.T) {
 	if export, err = c.ExportHAProxy(ctx, admin.ExportRequest{}); err != nil || len(export.Files) != 1 {
 		t.Errorf("export: %v", err)
 	}
-	if _, err := c.Rollback(ctx, "shop", "bbbbbb"); err != nil {
+	if _, err := c.Rollback(ctx, "shop", "aaaaaa", false); err != nil {
 		t.Error(err)
 	}
-	if _, err := c.Rollback(ctx, "shop", "cccccc"); !errors.As(err, &answer) || answer.Status != 404 || answer.Hint == "" {
+	if _, err := c.Rollback(ctx, "shop", "cccccc", false); !errors.As(err, &answer) || answer.Status != 404 || answer.Hint == "" {
 		t.Errorf("an unknown release: %v", err)
 	}
-	if err := c.RemoveSite(ctx, "blog"); err != nil || e.dep.done[0] != "remove blog admin" {
+	if err := c.RemoveSite(ctx, "blog"); err != nil || e.dep.done[len(e.dep.done)-1] != "remove blog admin" {
 		t.Errorf("remove: %v %v", e.dep.done, err)
 	}
 	var b bytes.Buffer

@@ -39,6 +39,8 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 	}
 	if cut {
 		f.Sessions, f.Recent = live, recent
+	} else {
+		f.Keeps = live
 	}
 	f.Message = forecastMessage(f, cut, live, recent)
 	return f
@@ -76,11 +78,23 @@ func (s *Server) forecastMember(verb, name string, pools []balancer.PoolSnapshot
 	return f
 }
 
-// forecastSite is the forecast of an action on a site's present instances.
-func (s *Server) forecastSite(action, site string, cut bool, pools []balancer.PoolSnapshot) Forecast {
-	return s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
-		return p.Name == site && (cut || !u.Retiring)
+// forecastSite is the forecast of an action on a site's instances: of a removal on
+// all, of a deploy or rollback on those of the present release. Without a pin their
+// sessions are cut; with it, both releases need memory for a while.
+func (s *Server) forecastSite(action, site, release string, cut bool, pools []balancer.PoolSnapshot) Forecast {
+	f := s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
+	if action == "remove" {
+		return f
+	}
+	if cut && f.Sessions > 0 {
+		f.Message += ", once the other release is in rotation"
+	}
+	if !cut && s.o.Deploys != nil {
+		f.Notes = s.o.Deploys.TightMemory(site, release)
+	}
+	return f
 }
 
 // memberOf returns a member of the view, or an error that a person understands.

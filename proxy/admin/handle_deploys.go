@@ -134,22 +134,47 @@ func (s *Server) rollback(c *call) error {
 	if err != nil {
 		return err
 	}
-	digest, err := s.pickRelease(site, in.Release)
+	target, err := s.rollbackTarget(site, in.Release)
 	if err != nil {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, false, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.snapshot(c.who).Pools))
 	}
-	if s.o.Deploys == nil {
-		return notOffered("deploys")
-	}
-	c.detail = digest
-	d, err := s.o.Deploys.Rollback(c.r.Context(), site.Name, digest, c.who.account)
+	d, err := s.rollBack(c, site.Name, target, in.NoPin)
 	if err != nil {
 		return err
 	}
 	return c.json(http.StatusAccepted, d)
+}
+
+// rollbackTarget finds the release that a rollback would go to, and refuses one that
+// could not begin.
+func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, error) {
+	digest, err := s.pickRelease(site, prefix)
+	if err != nil {
+		return "", err
+	}
+	target, err := catalog.RollbackTarget(s.o.Catalog.View(), site.Name, digest)
+	if err != nil {
+		return "", err
+	}
+	if target.Digest == site.Release {
+		return "", failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %.12s already", site.Name, target.Digest)
+	}
+	return target.Digest, nil
+}
+
+// rollBack begins a rollback; API and page both come here.
+func (s *Server) rollBack(c *call, site, digest string, noPin bool) (catalog.Deploy, error) {
+	if s.o.Deploys == nil {
+		return catalog.Deploy{}, notOffered("deploys")
+	}
+	c.detail = digest
+	if noPin {
+		c.detail += ", sessions cut"
+	}
+	return s.o.Deploys.Rollback(c.r.Context(), site, digest, noPin, c.who.account)
 }
 
 // pickRelease finds a release by a prefix of its digest; empty stays empty and

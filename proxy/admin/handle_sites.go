@@ -98,7 +98,7 @@ func (s *Server) removeSite(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, true, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.snapshot(c.who).Pools))
 	}
 	if s.o.Deploys == nil {
 		return notOffered("deploys")
@@ -110,7 +110,11 @@ func (s *Server) removeSite(c *call) error {
 }
 
 func (s *Server) forecastDeploy(c *call) error {
-	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), false, s.snapshot(c.who).Pools))
+	noPin, err := c.flag("no_pin")
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), "", noPin, s.snapshot(c.who).Pools))
 }
 
 func (s *Server) releases(c *call) error {

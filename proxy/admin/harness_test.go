@@ -187,7 +187,10 @@ func records(tx *catalog.Tx) error {
 		if err := tx.PutRelease(catalog.Release{Site: name, Digest: digest("b"), Archive: name + ".zip", Created: now}); err != nil {
 			return err
 		}
-		if err := tx.PutDeploy(catalog.Deploy{ID: "deploy-" + name, Site: name, Release: digest("b"), State: catalog.DeploySucceeded, Created: now, Ended: now,
+		if err := tx.PutRelease(catalog.Release{Site: name, Digest: digest("a"), Archive: name + ".zip", Created: now.Add(-time.Hour)}); err != nil {
+			return err
+		}
+		if err := tx.PutDeploy(catalog.Deploy{ID: "deploy-" + name, Site: name, Release: digest("b"), Previous: digest("a"), State: catalog.DeploySucceeded, Created: now, Ended: now,
 			Members: map[string]catalog.MemberProgress{"app-1": {Step: catalog.StepInRotation}}, By: "admin"}); err != nil {
 			return err
 		}
@@ -318,8 +321,15 @@ func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"release":"r","size":%d,"notes":[%q],"id":"d1"}`, n, actor.Account)
 }
 
-func (f *fakeDeploys) Rollback(_ context.Context, site, release, by string) (catalog.Deploy, error) {
-	return catalog.Deploy{ID: "d2", Site: site, Release: release, By: by}, nil
+func (f *fakeDeploys) Rollback(_ context.Context, site, release string, noPin bool, by string) (catalog.Deploy, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, fmt.Sprintf("rollback %s %.6s %v %s", site, release, noPin, by))
+	return catalog.Deploy{ID: "d2", Site: site, Release: release, By: by, NoPin: noPin}, nil
+}
+
+func (f *fakeDeploys) TightMemory(site, _ string) []string {
+	return []string{"app-1 has 12 MiB of memory free for " + site}
 }
 
 func (f *fakeDeploys) Remove(_ context.Context, site, by string) error {

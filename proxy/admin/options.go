@@ -94,9 +94,13 @@ type Admission interface {
 
 // Deploys moves sites between releases.
 type Deploys interface {
-	Rollback(ctx context.Context, site, release, by string) (catalog.Deploy, error)
+	Rollback(ctx context.Context, site, release string, noPin bool, by string) (catalog.Deploy, error)
 	Remove(ctx context.Context, site, by string) error
 	Cancel(ctx context.Context, site, by string) (catalog.Deploy, error)
+
+	// TightMemory warns of application servers on which a release (empty: one to
+	// come) may not find memory beside the site's present one.
+	TightMemory(site, release string) []string
 
 	// Events calls send for what has happened to a deploy and then for what
 	// happens, until it has ended or ctx is done.

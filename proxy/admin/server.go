@@ -281,11 +281,11 @@ func errorOf(err error) *Error {
 	case errors.As(err, &refused):
 		return &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
 	case errors.Is(err, catalog.ErrNotFound):
-		return notFound("", "%v", err)
+		return notFound("", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
-		return failf(http.StatusConflict, "conflict", "", "%v", err)
+		return failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrInvalid):
-		return badRequest("", "%v", err)
+		return badRequest("", "%s", catalog.Text(err))
 	case errors.Is(err, context.DeadlineExceeded):
 		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
 	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken):

@@ -235,10 +235,12 @@ type Forecast struct {
 	Object    string         `json:"object"`
 	Sessions  int64          `json:"sessions"`  // live sessions that would lose their instance; a drain loses none
 	Recent    int64          `json:"recent"`    // of these, used in the last five minutes
+	Keeps     int64          `json:"keeps"`     // live sessions that stay where they are until they end
 	InFlight  int64          `json:"in_flight"` // requests running there now
 	Instances []ForecastLine `json:"instances"`
 	Left      int            `json:"left"` // instances of the touched sites that would still take new sessions
 	Message   string         `json:"message"`
+	Notes     []string       `json:"notes,omitempty"` // what else to know before, such as memory that is short
 }
 
 // ForecastLine is one instance that an action touches.
@@ -381,6 +383,7 @@ type InviteInfo struct {
 // characters will do.
 type RollbackRequest struct {
 	Release string `json:"release,omitempty"`
+	NoPin   bool   `json:"no_pin,omitempty"` // cut the sessions of the present release once the other is in rotation
 }
 
 // MemberRequest is the body of the member verbs; all of it is optional.
