@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +120,14 @@ func (x *exchange) openH2() *fault {
 	if te := h["Te"]; len(te) > 1 || len(te) == 1 && te[0] != "trailers" {
 		return faultBadRequest
 	}
+	if cl, ok := h["Content-Length"]; ok && !soundLength(cl, x.r.ContentLength) {
+		return faultBadRequest
+	}
+	for _, e := range h["Expect"] {
+		if !strings.EqualFold(e, "100-continue") {
+			return refusal(http.StatusExpectationFailed, "The request expects what the server cannot do.")
+		}
+	}
 	if x.r.Method == http.MethodConnect || x.r.Method == http.MethodTrace || x.r.Method == "TRACK" {
 		return faultMethod
 	}
@@ -141,6 +150,17 @@ func (x *exchange) openH2() *fault {
 		return refusal(431, "The request has too many header fields.")
 	}
 	return nil
+}
+
+// soundLength reports whether the field says one length, and the one that the
+// body has: net/http takes what it cannot read for 0, and looks at no length where
+// there is no body (RFC 9113 section 8.1.1).
+func soundLength(field []string, body int64) bool {
+	if len(field) != 1 || len(field[0]) > 18 {
+		return false
+	}
+	n, err := strconv.ParseUint(field[0], 10, 63)
+	return err == nil && int64(n) == body
 }
 
 // forward sends the request to an instance and passes the answer on.

@@ -13,6 +13,7 @@ type Message struct {
 	Start    string   // request line, or "HTTP/1.1 200" without the reason
 	Fields   []string // "Name: value", sorted; without those that frame a body
 	Body     string
+	Lengths  []string // the values of Content-Length, unless there can be no body
 	Trailers []string // as Fields
 
 	open bool // of an expectation: more fields may be there, and any body
@@ -20,7 +21,7 @@ type Message struct {
 }
 
 // Bodiless reports whether an answer has none whatever its fields say.
-func bodiless(method string, status int) bool {
+func Bodiless(method string, status int) bool {
 	return method == "HEAD" || status < 200 || status == 204 || status == 304
 }
 
@@ -49,7 +50,7 @@ func Answers(raw string, methods []string) (list []Message, rest string) {
 			m.Body = body
 			return append(list, m), ""
 		}
-		raw = m.read(lines[1:], body, bodiless(method, n), true)
+		raw = m.read(lines[1:], body, Bodiless(method, n), true)
 		list = append(list, m)
 	}
 	return list, raw
@@ -57,12 +58,28 @@ func Answers(raw string, methods []string) (list []Message, rest string) {
 
 // Request reads one raw request.
 func Request(raw string) Message {
-	head, body, _ := strings.Cut(raw, "\r\n\r\n")
-	lines := strings.Split(head, "\r\n")
-	m := Message{Start: lines[0]}
-	m.read(lines[1:], body, false, false)
-	return m
+	if list := Requests(raw); len(list) > 0 {
+		return list[0]
+	}
+	return Message{}
 }
+
+// Requests reads raw requests one behind the other. The last one may be cut off in its body.
+func Requests(raw string) (list []Message) {
+	for {
+		head, body, ok := strings.Cut(raw, "\r\n\r\n")
+		if !ok {
+			return list
+		}
+		lines := strings.Split(head, "\r\n")
+		m := Message{Start: lines[0]}
+		raw = m.read(lines[1:], body, false, false)
+		list = append(list, m)
+	}
+}
+
+// Cut reports whether the body was cut off.
+func (m *Message) Cut() bool { return m.part }
 
 // read takes fields and body and returns what follows them. Without a length an answer's body goes on to the end.
 func (m *Message) read(lines []string, body string, none, answer bool) (rest string) {
@@ -94,6 +111,7 @@ func (m *Message) take(lines []string, none bool) (length int, chunked bool) {
 		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.TrimSpace(value)
 		switch {
 		case name == "Content-Length" && !none:
+			m.Lengths = append(m.Lengths, value)
 			length, _ = strconv.Atoi(value)
 		case name == "Transfer-Encoding" && !none:
 			chunked = true

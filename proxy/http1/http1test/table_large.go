@@ -6,7 +6,8 @@ import "strings"
 //
 //nolint:gochecknoglobals // a constant table
 var large = []Case{
-	{Name: "P23 head", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n"}, Client: refused("431 Request Header Fields Too Large"), Stricter: aLimit},
+	{Name: "P23 head", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n"}, Client: refused("431 Request Header Fields Too Large"), Stricter: aLimit,
+		H2: &Deviation{Why: "net/http ends a connection with a field beyond the limit for all of them", Client: "<reset>"}},
 	{Name: "a head of 15 KiB", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 15<<10) + "\r\n\r\n"}, Answer: []string{hello},
 		Origin: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 15<<10) + "\r\n\r\n"}, Client: hello},
 	{Name: "head of the answer too large", Send: []string{get}, Answer: []string{"HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 70<<10) + "\r\n\r\n"}, Origin: []string{get}, Client: "HTTP/1.1 502 Bad Gateway\r\n<*>", Stricter: aLimit},

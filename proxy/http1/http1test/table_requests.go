@@ -24,7 +24,7 @@ var plainRequests = []Case{
 		Origin: []string{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", get}, Client: hello + hello},
 	{Name: "chunked body, normalised", Send: []string{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:  Chunked\r\n\r\n005;x=y\r\nhel", "lo\r\n1\r\n!\r\n0\r\nA:b\r\nX_Y: z\r\nSet-Cookie: x\r\n\r\n" + get},
 		Answer: []string{hello, hello}, Origin: []string{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n0\r\nA: b\r\n\r\n", get}, Client: hello + hello,
-		Std: &Deviation{Why: unannounced, Origin: []string{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n0\r\n\r\n", get}}},
+		Std: &Deviation{Why: unannounced, Origin: []string{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n0\r\n\r\n", get}}, H2: &Deviation{Why: unannounced, Origin: []string{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello!\r\n0\r\n\r\n", get}}},
 	{Name: "cookie removed, cookie set", Send: []string{"GET / HTTP/1.1\r\nHost: shop\r\nCookie: portico-shop=y; new=1\r\n\r\n"}, Answer: []string{hello},
 		Origin: []string{"GET / HTTP/1.1\r\nHost: shop\r\nCookie: new=1\r\n\r\n"}, Client: "HTTP/1.1 200 OK\r\nSet-Cookie: portico-shop=<*>; Path=/; HttpOnly<*>\r\nContent-Length: 5\r\n\r\nhello"},
 	{Name: "absolute target", Send: []string{"GET http://a/x?y HTTP/1.1\r\nHost: a\r\n\r\n"}, Answer: []string{hello}, Origin: []string{"GET /x?y HTTP/1.1\r\nHost: a\r\n\r\n"}, Client: hello, NoH2: onlySyntax},
