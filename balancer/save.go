@@ -65,11 +65,14 @@ func (e *entry) append(dst []byte) []byte {
 }
 
 // RestoreSessions reads what SaveSessions wrote into the table, for the pools and
-// upstreams that exist by now, and returns how many sessions it took. After an
-// error the table has some of the sessions, which is harmless.
-func (b *Balancer) RestoreSessions(r io.Reader, now int64) (n int, err error) {
-	sum := crc32.NewIEEE()
-	in := &summing{r: bufio.NewReaderSize(r, 1<<16), sum: sum}
+// upstreams that exist by now, and returns how many sessions it took. It takes none of
+// what is damaged: a wrong place or time in an entry would lead a visitor away from the
+// session that the cookie names.
+func (b *Balancer) RestoreSessions(r io.ReadSeeker, now int64) (n int, err error) {
+	if err := checkSum(r); err != nil {
+		return 0, fmt.Errorf("restore sessions: %w", err)
+	}
+	in := bufio.NewReaderSize(r, 1<<16)
 	born, slots, starts, err := b.readHead(in)
 	if err != nil {
 		return 0, fmt.Errorf("restore sessions: %w", err)
@@ -92,10 +95,6 @@ func (b *Balancer) RestoreSessions(r io.Reader, now int64) (n int, err error) {
 		if u := slots[e.slot()]; u != nil && b.sessions.adopt(e, u) {
 			n++
 		}
-	}
-	want := sum.Sum32()
-	if _, err := io.ReadFull(in.r, raw[:4]); err != nil || binary.LittleEndian.Uint32(raw[:4]) != want {
-		return n, errors.New("restore sessions: the checksum is wrong")
 	}
 	b.sessions.born.Store(int64(born)) // what that table knew, this one knows
 	b.trust(slots, starts, now)
@@ -122,34 +121,35 @@ func (b *Balancer) trust(slots []*Upstream, starts []int64, now int64) {
 	}
 }
 
-// summing reads and keeps a checksum of what was read.
-type summing struct {
-	r   *bufio.Reader
-	sum io.Writer
-}
-
-func (s *summing) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	_, _ = s.sum.Write(p[:n]) // a hash takes everything
-	return n, err
-}
-
-// ReadByte implements io.ByteReader.
-func (s *summing) ReadByte() (byte, error) {
-	c, err := s.r.ReadByte()
-	if err == nil {
-		_, _ = s.sum.Write([]byte{c})
+// checkSum reads a saved table once to compare its checksum, and goes back to its beginning.
+func checkSum(r io.ReadSeeker) error {
+	size, err := r.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
 	}
-	return c, err
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	magic := make([]byte, len(saveMagic))
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != saveMagic {
+		return errors.New("this is no table of sessions, or one of another version")
+	}
+	sum := crc32.NewIEEE()
+	_, _ = sum.Write(magic) // a hash takes everything
+	var want [4]byte
+	if _, err := io.CopyN(sum, r, size-int64(len(magic)+len(want))); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(r, want[:]); err != nil || binary.LittleEndian.Uint32(want[:]) != sum.Sum32() {
+		return errors.New("the table is damaged: its checksum is wrong")
+	}
+	_, err = r.Seek(int64(len(magic)), io.SeekStart)
+	return err
 }
 
 // readHead reads when the table was born, and the list of upstreams, in which those
 // that are unknown here are nil, with the times since when they were known.
-func (b *Balancer) readHead(in *summing) (born uint64, slots []*Upstream, starts []int64, err error) {
-	magic := make([]byte, len(saveMagic))
-	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != saveMagic {
-		return 0, nil, nil, errors.New("this is no table of sessions, or one of another version")
-	}
+func (b *Balancer) readHead(in *bufio.Reader) (born uint64, slots []*Upstream, starts []int64, err error) {
 	if born, err = binary.ReadUvarint(in); err != nil {
 		return 0, nil, nil, fmt.Errorf("read the table's birth: %w", err)
 	}
@@ -179,7 +179,7 @@ func (b *Balancer) readHead(in *summing) (born uint64, slots []*Upstream, starts
 	return born, slots, starts, nil
 }
 
-func readText(in *summing) (string, error) {
+func readText(in *bufio.Reader) (string, error) {
 	n, err := binary.ReadUvarint(in)
 	if err != nil {
 		return "", fmt.Errorf("read a name: %w", err)

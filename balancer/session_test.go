@@ -2,6 +2,8 @@ package balancer_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
 	"sync"
 	"testing"
 	"time"
@@ -208,6 +210,11 @@ func TestSaveAndRestore(t *testing.T) {
 			t.Errorf("the first %d bytes were taken for a table", cut)
 		}
 	}
+	data[len(data)/2] ^= 0x40
+	other := newWorld(t, balancer.Config{}, "a", "b")
+	if n, err := other.b.RestoreSessions(bytes.NewReader(data), w.now); err == nil || n != 0 || other.up("a").Sessions() != 0 {
+		t.Errorf("%d sessions of a damaged table were taken, %v", n, err)
+	}
 }
 
 // What a proxy has seen start it knows wholly, and so does the one that takes over
@@ -220,7 +227,7 @@ func TestRestoredTableIsSureOfWhatItSawStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "young"}, balancer.Spec{ID: "newcomer"})
-	if _, err := next.b.RestoreSessions(&file, t0+2000); err != nil {
+	if _, err := next.b.RestoreSessions(bytes.NewReader(file.Bytes()), t0+2000); err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"old": false, "young": true, "newcomer": true} {
@@ -298,6 +305,7 @@ func FuzzRestore(f *testing.F) {
 	f.Add([]byte("portico sessions 2\n\x00\x01\x00\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w := newWorld(t, balancer.Config{}, "a", "b")
+		data = binary.LittleEndian.AppendUint32(data, crc32.ChecksumIEEE(data))
 		_, err := w.b.RestoreSessions(bytes.NewReader(data), t0)
 		st := w.b.Sessions().Stats()
 		if n := w.up("a").Sessions() + w.up("b").Sessions(); n > st.Entries || n < 0 {
