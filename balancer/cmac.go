@@ -3,19 +3,17 @@ package balancer
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"sync"
+	"encoding/binary"
+	"runtime"
+	"unsafe"
 )
 
 // cmac is AES-CMAC (RFC 4493, NIST SP 800-38B) with a 256-bit key, for messages
 // of exactly two blocks. Sealing and opening happen on every request, and this
 // takes a tenth of the time of HMAC-SHA256.
 type cmac struct {
-	block cipher.Block
-	k1    [aes.BlockSize]byte // subkey for a message of whole blocks
-
-	// scratch is where blocks are encrypted: an interface call lets its
-	// arguments escape, so on the stack they would be allocated each time.
-	scratch sync.Pool // of *[cmacMessage]byte
+	block  cipher.Block
+	k1, k2 uint64 // subkey for a message of whole blocks
 }
 
 // cmacMessage is the length of the messages.
@@ -26,11 +24,10 @@ func newCMAC(key []byte) (*cmac, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &cmac{block: b, scratch: sync.Pool{New: func() any { return new([cmacMessage]byte) }}}
-	var zero [aes.BlockSize]byte
-	b.Encrypt(m.k1[:], zero[:])
-	m.k1 = double(m.k1)
-	return m, nil
+	var k [aes.BlockSize]byte
+	b.Encrypt(k[:], k[:])
+	k = double(k)
+	return &cmac{block: b, k1: binary.LittleEndian.Uint64(k[:]), k2: binary.LittleEndian.Uint64(k[8:])}, nil
 }
 
 // double multiplies by x in GF(2^128), RFC 4493 section 2.3.
@@ -44,17 +41,25 @@ func double(b [aes.BlockSize]byte) (out [aes.BlockSize]byte) {
 	return out
 }
 
-// sum returns the MAC of a message.
-func (m *cmac) sum(message *[cmacMessage]byte) (out [aes.BlockSize]byte) {
-	s := m.scratch.Get().(*[cmacMessage]byte)
-	*s = *message
-	first, last := s[:aes.BlockSize], s[aes.BlockSize:]
-	m.block.Encrypt(first, first)
-	for i := range last {
-		last[i] ^= first[i] ^ m.k1[i]
-	}
-	m.block.Encrypt(last, last)
-	out = [aes.BlockSize]byte(last)
-	m.scratch.Put(s)
-	return out
+// sum replaces a message by its MAC, which takes the place of the last block, and
+// returns that.
+func (m *cmac) sum(message *[cmacMessage]byte) *[aes.BlockSize]byte {
+	first, last := (*[aes.BlockSize]byte)(message[:aes.BlockSize]), (*[aes.BlockSize]byte)(message[aes.BlockSize:])
+	m.encrypt(first)
+	le := binary.LittleEndian
+	le.PutUint64(last[:], le.Uint64(last[:])^le.Uint64(first[:])^m.k1)
+	le.PutUint64(last[8:], le.Uint64(last[8:])^le.Uint64(first[8:])^m.k2)
+	m.encrypt(last)
+	return last
+}
+
+// encrypt encrypts a block in place. The compiler takes what is handed to an interface
+// for escaped, and would allocate each message. crypto/aes keeps nothing of it, so
+// the address goes through a uintptr, as in strings.Builder, where escape analysis does not
+// follow. A sync.Pool of blocks was tried; it took a quarter of the MAC's time.
+func (m *cmac) encrypt(block *[aes.BlockSize]byte) {
+	address := uintptr(unsafe.Pointer(block))
+	b := *(**[aes.BlockSize]byte)(unsafe.Pointer(&address))
+	m.block.Encrypt(b[:], b[:])
+	runtime.KeepAlive(block)
 }

@@ -3,7 +3,6 @@ package balancer
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -139,17 +138,17 @@ func (s *Sealer) Tokens(instanceID string) [2]Token {
 	return [2]Token{t, NewToken(s.keys[1].secret, instanceID)}
 }
 
-// sum computes the MAC over everything in c.
-func (k *siteKey) sum(c *Cookie) [macLen]byte {
+// sum computes the MAC over everything in c. The head is the seal's part before it.
+func (k *siteKey) sum(c *Cookie, head *[sealHead]byte) (mac [macLen]byte) {
 	var m [cmacMessage]byte
 	binary.BigEndian.PutUint64(m[:], uint64(c.Token))
 	binary.BigEndian.PutUint64(m[8:], uint64(c.Issued))
-	k.head(m[16:], c)
-	return k.mac.sum(&m)
+	*(*[sealHead]byte)(m[16:]) = *head
+	return *k.mac.sum(&m)
 }
 
 // head writes the part of the seal before the MAC.
-func (k *siteKey) head(dst []byte, c *Cookie) {
+func (k *siteKey) head(dst *[sealHead]byte, c *Cookie) {
 	dst[0] = k.id
 	binary.BigEndian.PutUint64(dst[1:], c.Session)
 	dst[9] = byte(c.Start >> 32)
@@ -165,9 +164,9 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 	dst = appendBase36(dst, c.Issued)
 	dst = append(dst, '|')
 	var raw [sealLen]byte
-	k.head(raw[:], &c)
-	mac := k.sum(&c)
-	copy(raw[sealHead:], mac[:])
+	head := (*[sealHead]byte)(raw[:])
+	k.head(head, &c)
+	*(*[macLen]byte)(raw[sealHead:]) = k.sum(&c, head)
 	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
 }
 
@@ -176,25 +175,29 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 // trusted.
 func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
 	var c Cookie
+	refused := s.open(&c, value)
+	return c, refused
+}
+
+func (s *Sealer) open(c *Cookie, value []byte) Refusal {
 	if len(value) == tokenLen {
 		t, ok := ParseToken(value)
 		if !ok {
-			return c, RefusedMalformed
+			return RefusedMalformed
 		}
-		return Cookie{Token: t, Bare: true}, Honoured
+		c.Token, c.Bare = t, true
+		return Honoured
 	}
-	if len(value) < minCookie || len(value) > maxCookie || value[tokenLen] != '|' || value[len(value)-sealText-1] != '|' {
-		return c, RefusedMalformed
+	bar := len(value) - sealText - 1
+	if len(value) < minCookie || len(value) > maxCookie || value[tokenLen] != '|' || value[bar] != '|' {
+		return RefusedMalformed
 	}
+	var raw sealed
 	var ok1, ok2 bool
 	c.Token, ok1 = ParseToken(value[:tokenLen])
-	c.Issued, ok2 = parseBase36(value[tokenLen+1 : len(value)-sealText-1])
-	if !ok1 || !ok2 {
-		return c, RefusedMalformed
-	}
-	var raw [sealLen]byte
-	if n, err := base64.RawURLEncoding.Decode(raw[:], value[len(value)-sealText:]); err != nil || n != sealLen {
-		return c, RefusedMalformed
+	c.Issued, ok2 = parseBase36(value[tokenLen+1 : bar])
+	if !raw.decode((*[sealText]byte)(value[bar+1:])) || !ok1 || !ok2 {
+		return RefusedMalformed
 	}
 	c.Session = binary.BigEndian.Uint64(raw[1:])
 	c.Start = int64(raw[9])<<32 | int64(binary.BigEndian.Uint32(raw[10:]))
@@ -203,14 +206,21 @@ func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
 		if k.id != raw[0] {
 			continue
 		}
-		mac := k.sum(&c)
-		if subtle.ConstantTimeCompare(mac[:], raw[sealHead:]) != 1 {
-			return c, RefusedForged
+		mac := k.sum(c, (*[sealHead]byte)(raw[:]))
+		if !sameMAC(&mac, (*[macLen]byte)(raw[sealHead:])) {
+			return RefusedForged
 		}
 		c.OldKey = i > 0 && s.aged
-		return c, Honoured
+		return Honoured
 	}
-	return c, RefusedKey
+	return RefusedKey
+}
+
+// sameMAC compares in a time that does not depend on where two MACs differ, as
+// subtle.ConstantTimeCompare does for slices of any length.
+func sameMAC(a, b *[macLen]byte) bool {
+	le := binary.LittleEndian
+	return (le.Uint64(a[:])^le.Uint64(b[:]))|(le.Uint64(a[8:])^le.Uint64(b[8:])) == 0
 }
 
 // Judge reports whether the session that an opened cookie speaks of still lives

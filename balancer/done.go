@@ -75,7 +75,7 @@ func (p *Pool) entered(c *Choice, now int64) {
 	if !c.Pinned {
 		u.Picked.Add(1)
 	}
-	if now/1000 != u.LastUsed.Load()/1000 {
+	if now-u.LastUsed.Load() >= 1000 {
 		u.LastUsed.Store(now)
 	}
 }

@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,7 @@ type group struct {
 	sum      []uint64 // running sums of weight
 	schedule []uint16 // smooth weighted round robin, as indices of up
 	turn     *atomic.Uint64
+	even     bool // all weights are the same
 	limited  bool // some upstream has MaxConns or MaxSessions
 	bound    int  // Config.HashBound
 }
@@ -34,6 +36,7 @@ func newGroup(up []*Upstream, c *Config, turn *atomic.Uint64, now int64) *group 
 			g.limited = true
 		}
 	}
+	g.even = len(up) == 0 || slices.Min(g.weight) == slices.Max(g.weight)
 	if c.Policy == RoundRobin || isHash(c.Policy) {
 		g.schedule = schedule(g.weight)
 	}

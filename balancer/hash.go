@@ -39,7 +39,17 @@ func (g *group) rendezvous(q query, total int64) *Upstream {
 		if !q.ok(g, u) || total != maxLoad && u.inflight.Load() >= g.share(i, total) {
 			continue
 		}
-		if s := score(g.hash[i], q.hash, g.weight[i]); s > top {
+		x, w := spread(g.hash[i], q.hash), float64(g.weight[i])
+		// The logarithm takes longer than all else here. With even weights x says the
+		// same; else, -ln(x) being at least 1-x, most cannot win and need none.
+		s := x
+		if !g.even {
+			if best != nil && w <= top*(1-x) {
+				continue
+			}
+			s = -w / math.Log(x)
+		}
+		if s > top {
 			best, top = u, s
 		}
 	}
@@ -52,9 +62,8 @@ func (g *group) share(i int, total int64) int64 {
 	return int64(math.Ceil(float64(total) * float64(g.weight[i]) / sum * float64(g.bound) / 100))
 }
 
-// score is the rendezvous score of an upstream for a hash: -weight/ln(x) for an
-// x in (0,1) that depends on both, which makes shares follow weights exactly.
-func score(id, hash uint64, weight uint32) float64 {
-	x := (float64(mix(id^hash)>>11) + 0.5) / (1 << 53)
-	return -float64(weight) / math.Log(x)
+// spread returns an x in (0,1) that depends on an upstream and a hash. The rendezvous
+// score -weight/ln(x) makes shares follow weights exactly.
+func spread(id, hash uint64) float64 {
+	return (float64(mix(id^hash)>>11) + 0.5) / (1 << 53)
 }

@@ -62,16 +62,16 @@ func (p *Pool) alias(app uint64) uint64 { return mix(app^p.hash) | 1 }
 
 // byToken is the session of a visitor who is known by the application's token alone.
 // Its id follows from the token, so that a client without cookies is one session.
-func (p *Pool) byToken(r *Request, c *Choice) (k Cookie, home *Upstream, ok bool) {
+func (p *Pool) byToken(r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
 	alias := p.alias(r.App)
 	f := p.b.sessions.lookup(alias)
 	if !f.known || f.up == nil || f.up.pool != p {
-		return k, nil, false
+		return nil, false
 	}
-	k = Cookie{Token: f.up.Token(), Bare: true, Session: mix(alias) | 1, Start: r.Now / 1000, Issued: r.Now / 1000}
+	*k = Cookie{Token: f.up.Token(), Bare: true, Session: mix(alias) | 1, Start: r.Now / 1000, Issued: r.Now / 1000}
 	if s := p.b.sessions.lookup(k.Session); s.known {
 		k.Start = s.start
 	}
 	c.byApp = true
-	return k, f.up, true
+	return f.up, true
 }

@@ -14,6 +14,8 @@ type Request struct {
 	Exclude []*Upstream // already tried for this request
 	Ticket  []byte      // of the waiting room, see Pool.Attend
 
+	Expected bool // Expect was called with Cookie
+
 	// Safe reports that the visitor can change the instance at this moment
 	// without losing anything: logged out, or the application said so.
 	Safe bool
@@ -83,17 +85,22 @@ type Choice struct {
 // but for a choice with Queue that still waits.
 func (c *Choice) Admitted() bool { return c.admitted }
 
+// Expect says that a sticky cookie is about to be given to Pick. Among many sessions
+// the one that is asked for lies in no cache, and the way to memory takes longer than
+// everything else about a choice. Call it as soon as the cookie is known, then
+// whatever else there is to do before Pick, and set Request.Expected; the later Pick comes, the
+// less it waits. Expect itself never waits, and changes nothing.
+func (p *Pool) Expect(cookie []byte) {
+	if id := peekSession(cookie); id != 0 {
+		p.b.sessions.expect(id)
+	}
+}
+
 // Pick chooses the upstream for a request and admits the request there, unless
 // Choice.Queue says that it must wait for a place.
 func (p *Pool) Pick(r *Request) Choice {
 	t := p.now.Load()
 	c := Choice{issued: r.Now / 1000}
-	if len(r.Exclude) == 0 {
-		p.Requests.Add(1)
-		p.retry.earn(int64(t.config.Retry))
-	} else {
-		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
-	}
 	switch {
 	case t.config.NotSticky:
 		p.place(t, r, &c)
@@ -101,6 +108,13 @@ func (p *Pool) Pick(r *Request) Choice {
 		p.arrive(t, r, &c)
 	default:
 		p.comeBack(t, r, &c)
+	}
+	// Counted last: an atomic addition waits for the memory that was asked for before it.
+	if len(r.Exclude) == 0 {
+		p.Requests.Add(1)
+		p.retry.earn(int64(t.config.Retry))
+	} else {
+		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
 	}
 	if c.Upstream == nil {
 		p.Nothing[c.None].Add(1)
@@ -217,9 +231,11 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 			}
 		}()
 	}
+	id := p.b.rand() | 1
+	p.b.sessions.expect(id)
 	if r.Visitor == 0 || t.config.Burst < 0 {
 		if p.place(t, r, c); c.Upstream != nil {
-			p.begin(r, c)
+			p.begin(id, r, c)
 		}
 		return
 	}
@@ -236,7 +252,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 		return
 	}
 	if p.place(t, r, c); c.Upstream != nil {
-		p.begin(r, c)
+		p.begin(id, r, c)
 		c.leads = key
 		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.Burst.Milliseconds()})
 	}
@@ -250,8 +266,8 @@ func (p *Pool) joins(f *firstVisit, r *Request) bool {
 }
 
 // begin makes a session on the upstream that was chosen.
-func (p *Pool) begin(r *Request, c *Choice) {
-	c.Session, c.Start, c.New, c.Issue = p.b.rand()|1, r.Now/1000, true, true
+func (p *Pool) begin(id uint64, r *Request, c *Choice) {
+	c.Session, c.Start, c.New, c.Issue = id, r.Now/1000, true, true
 	p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 	p.NewSessions.Add(r.Now)
@@ -290,7 +306,11 @@ func excluded(list []*Upstream, u *Upstream) bool {
 // comeBack continues the session of a visitor who brings a cookie or a token of
 // the application.
 func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
-	k, home, ok := p.read(t, r, c)
+	if !r.Expected {
+		p.Expect(r.Cookie) // at least the check of the seal is time to come in
+	}
+	var k Cookie
+	home, ok := p.read(t, r, c, &k)
 	if !ok {
 		p.arrive(t, r, c)
 		return
@@ -363,32 +383,33 @@ func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream)
 }
 
 // read finds the session of a request: the first of its cookies that is good,
-// else the application's token. It reports whether there is one.
-func (p *Pool) read(t *table, r *Request, c *Choice) (k Cookie, home *Upstream, ok bool) {
+// else the application's token. It reports whether there is one, and fills in k.
+func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
 	if len(r.Cookie) > 0 {
-		if k, home, ok = p.open(t, r, r.Cookie, c); ok {
-			return k, home, true
+		if home, ok = p.open(t, r, r.Cookie, c, k); ok {
+			return home, true
 		}
 		for _, other := range r.Others {
 			p.Refused[RefusedDuplicate].Add(1)
-			if k, home, ok = p.open(t, r, other, c); ok {
-				return k, home, true
+			if home, ok = p.open(t, r, other, c, k); ok {
+				return home, true
 			}
 		}
 	}
 	if r.App != 0 {
-		if k, home, ok = p.byToken(r, c); ok {
+		if home, ok = p.byToken(r, c, k); ok {
 			c.Lost = CauseNone
-			return k, home, true
+			return home, true
 		}
 	}
-	return k, nil, false
+	return nil, false
 }
 
 // open judges one cookie. A cookie whose instance nobody knows is good too, as
 // long as it is sealed: its visitor lost a session.
-func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Upstream, bool) {
-	k, refused := t.sealer.Open(value)
+func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+	*k = Cookie{}
+	refused := t.sealer.open(k, value)
 	if refused == Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
@@ -398,9 +419,8 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 			refused = Honoured
 		}
 	}
-	var home *Upstream
 	if refused == Honoured {
-		home = t.byToken[k.Token]
+		home = t.byToken.find(k.Token)
 		if home == nil && k.Bare {
 			refused = RefusedToken
 		}
@@ -416,13 +436,13 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice) (Cookie, *Ups
 			}
 		}
 		p.refuse(c, refused)
-		return k, nil, false
+		return nil, false
 	}
 	if k.Bare {
-		p.adopt(t, r, &k, home, c)
+		p.adopt(t, r, k, home, c)
 	}
 	c.Lost, c.Refused = CauseNone, Honoured // of the cookies before this one
-	return k, home, true
+	return home, true
 }
 
 // refuse notes why a cookie was not honoured.

@@ -82,7 +82,7 @@ type table struct {
 	policy  policy
 	all     []*Upstream
 	byID    map[string]*Upstream
-	byToken map[Token]*Upstream
+	byToken tokenIndex
 	gone    *graveyard
 	ready   *group // take new visitors: the best tier only
 	open    *group // for new visitors while ready is empty
@@ -118,7 +118,7 @@ func (p *Pool) Upstreams() []*Upstream { return p.now.Load().all }
 func (p *Pool) Upstream(id string) *Upstream { return p.now.Load().byID[id] }
 
 // ByToken returns the upstream that a token in a cookie names, or nil.
-func (p *Pool) ByToken(t Token) *Upstream { return p.now.Load().byToken[t] }
+func (p *Pool) ByToken(t Token) *Upstream { return p.now.Load().byToken.find(t) }
 
 // Update replaces the upstreams and the configuration. An upstream whose ID
 // stays keeps its health, counters and sessions. An error changes nothing.
@@ -237,7 +237,7 @@ func (p *Pool) setKeys(keys []Key, now int64) error {
 
 // nameTokens computes the tokens of all upstreams.
 func (t *table) nameTokens() {
-	t.byToken = make(map[Token]*Upstream, 2*len(t.all))
+	t.byToken = newTokenIndex(2 * len(t.all))
 	for _, u := range t.all {
 		if u.sealer != t.sealer {
 			tokens := t.sealer.Tokens(u.id)
@@ -245,9 +245,7 @@ func (t *table) nameTokens() {
 			u.sealer = t.sealer
 		}
 		for _, name := range u.tokens.Load() {
-			if t.byToken[name] == nil {
-				t.byToken[name] = u
-			}
+			t.byToken.add(name, u)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (k *siteKey) ticketSum(v ticket) [aes.BlockSize]byte {
 	binary.BigEndian.PutUint64(m[:], uint64(v.arrived))
 	binary.BigEndian.PutUint64(m[8:], v.id)
 	m[16] = k.id
-	return k.ticket.sum(&m)
+	return *k.ticket.sum(&m)
 }
 
 // sealTicket appends a ticket to dst.

@@ -217,7 +217,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func TestNoAllocations(t *testing.T) {
+func TestAllocs(t *testing.T) {
 	s := mustSealer(t, "shop", vectorKeys())
 	buf := make([]byte, 0, balancer.MaxCookieLen)
 	c := balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}

@@ -1,0 +1,9 @@
+//go:build amd64 || arm64
+
+package balancer
+
+// prefetch asks the processor to fetch the two cache lines from an address on, and
+// does not wait for them. Any address is harmless: it is a hint, not an access.
+//
+//go:noescape
+func prefetch(address uintptr)
