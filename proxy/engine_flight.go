@@ -184,6 +184,11 @@ func (f *flight) identify(e *engine, r *http1.Request, p *http1.Peer) {
 // prepare settles what goes to the instance, but for the choice of one.
 func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	st := f.site
+	if values := r.Cookies(f.values[:0], st.cookie, maxStickyValues); len(values) > 0 {
+		f.pick.Cookie, f.pick.Others = values[0], values[1:]
+		st.siteState.pool.Expect(f.pick.Cookie)
+		f.pick.Expected = true
+	}
 	d.MaxBody = st.body
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
@@ -210,10 +215,6 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	f.out = b
 	d.Fields = b
 
-	values := r.Cookies(f.values[:0], st.cookie, maxStickyValues)
-	if len(values) > 0 {
-		f.pick.Cookie, f.pick.Others = values[0], values[1:]
-	}
 	f.pick.App = f.s.bears(st, requestFields{r}, f.target)
 	if st.asksTicket() {
 		f.pick.Ticket, _ = r.Cookie(st.place)
