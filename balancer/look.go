@@ -61,7 +61,7 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream
 				l.By = "bare cookie"
 			}
 			l.Refused = Honoured
-			return k, t.byToken[k.Token], true
+			return k, t.byToken.find(k.Token), true
 		}
 		if i == 0 {
 			l.Refused = refused
@@ -74,7 +74,7 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream
 		return k, nil, false
 	}
 	var c Choice
-	if k, home, ok = p.byToken(r, &c); ok {
+	if home, ok = p.byToken(r, &c, &k); ok {
 		l.By, l.Cause = "token", CauseNone
 	}
 	return k, home, ok
@@ -91,7 +91,7 @@ func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
 			refused = Honoured
 		}
 	}
-	if refused == Honoured && k.Bare && t.byToken[k.Token] == nil {
+	if refused == Honoured && k.Bare && t.byToken.find(k.Token) == nil {
 		refused = RefusedToken
 	}
 	if refused == RefusedKey {
