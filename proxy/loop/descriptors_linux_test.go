@@ -83,11 +83,10 @@ func TestDescriptorLimit(t *testing.T) {
 	}
 	fill = nil
 	restore()
-	if got := http1test.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
-		t.Errorf("afterwards: got %q", got)
-	}
-	if s := d.Stats(); s.Refused != 1 {
-		t.Errorf("%d refused", s.Refused)
+	// The loop may still be refusing those who wait, so the next one may be among them.
+	http1test.Eventually(t, "afterwards all is as before", func() bool { return strings.HasSuffix(http1test.Exchange(t, addr, get), "hello") })
+	if s := d.Stats(); s.Refused == 0 {
+		t.Error("none refused")
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	byteBudget   = 512 << 10 // one connection's bytes before others have their turn
-	acceptBudget = 64        // connections accepted in one turn
-	events       = 256       // taken from the kernel in one turn
+	byteBudget   = 96 << 10 // one connection's bytes before others have their turn
+	cipherWork   = 3        // what a byte of TLS costs of it
+	opWork       = 4 << 10  // what an operation costs of it, however few its bytes
+	acceptBudget = 16       // connections accepted in one turn
+	events       = 256      // taken from the kernel in one turn
 )
 
 // sock is one registered descriptor: a listener, the wake-up, a client or an upstream connection. Registered once, edge-triggered,
@@ -56,24 +58,29 @@ const (
 
 // loop owns everything that its connections need; only its own goroutine touches any of it, but for the inbox and the atomics.
 type loop struct {
-	srv    *server
-	index  int
-	ep     int
-	wake   *sock
-	now    int64
-	socks  []*sock // by descriptor
-	gen    uint32
-	buf    [events]syscall.EpollEvent
-	mem    memory
-	wheel  wheel
-	pools  map[*http1.Upstream]*pool
-	free   []*session
-	queue  []*session // have used up their budget and go on in the next turn
-	spare  []*session
-	pipes  [][2]int32
-	plain  []byte // decrypted bytes on their way into records
-	cipher []byte // bytes of records
-	sweep  int64
+	srv     *server
+	index   int
+	ep      int
+	wake    *sock
+	now     int64
+	socks   []*sock // by descriptor
+	gen     uint32
+	buf     [events]syscall.EpollEvent
+	got     int   // events in buf
+	done    int   // of them, done
+	work    int   // since the clock was read, in bytes or what costs as much
+	until   int64 // the end of the turn's present stage
+	watch   *watch
+	yielded int64
+	mem     memory
+	wheel   wheel
+	pools   map[*http1.Upstream]*pool
+	free    []*session
+	queue   []*session // have used up their budget and go on in the next turn
+	pipes   [][2]int32
+	plain   []byte // decrypted bytes on their way into records
+	cipher  []byte // bytes of records
+	sweep   int64
 
 	listeners []*sock
 	paused    bool
@@ -83,6 +90,8 @@ type loop struct {
 	inMu     sync.Mutex
 	inbox    []message
 	inOther  []message
+	inDone   int  // of inOther
+	mail     bool // there may be messages
 	closed   bool // guarded by inMu: nobody reads the inbox any more, and the descriptor that wakes is closed
 	signaled atomic.Bool
 
@@ -96,34 +105,11 @@ type loop struct {
 	slowest    atomic.Int64
 	handshakes int // of this loop's sockets
 	draining   bool
+	drained    int  // of socks, while draining
+	overdue    bool // timers are due that the last turn had no time for
+	shedding   bool // descriptors are short: close idle upstream connections
 	stop       bool
 }
-
-// message is something that another goroutine tells a loop.
-type message struct {
-	what  what
-	s     *sock
-	gen   uint32
-	fd    int32
-	index int
-	addr  netip.AddrPort
-	sess  *session
-	turn  uint32
-	addrs []netip.AddrPort
-	err   error
-}
-
-type what uint8
-
-const (
-	whatConn     what = iota // an accepted connection from another loop
-	whatShaken               // a TLS handshake is over
-	whatResolved             // a name was resolved
-	whatTurn                 // a TLS handshake may begin
-	whatWake                 // a parked request should look again
-	whatDrain
-	whatStop
-)
 
 func newLoop(srv *server, index int) (*loop, error) {
 	ep, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
@@ -181,47 +167,24 @@ func (l *loop) forget(s *sock) {
 	}
 }
 
-// post hands a message to the loop from any goroutine.
-func (l *loop) post(m message) {
-	l.inMu.Lock()
-	defer l.inMu.Unlock()
-	if l.closed {
-		if m.what == whatConn {
-			closeFD(m.fd)
-		}
-		return
-	}
-	l.inbox = append(l.inbox, m)
-	if !l.signaled.Swap(true) {
-		one := [8]byte{1}
-		rawWrite(l.wake.fd, one[:])
-	}
-}
-
-// run turns until it is told to stop and nothing is left.
+// run turns until it is told to stop.
 func (l *loop) run() {
 	for !l.stop {
-		n, err := epollWait(l.ep, l.buf[:], l.patience())
-		l.now = l.srv.clock()
-		if err != nil {
-			n = 0 // EINTR; anything else cannot happen to a descriptor that we own
+		l.poll()
+		if l.watch == nil {
+			l.turn()
+			continue
 		}
-		begin := l.now
-		for i := range n {
-			l.event(&l.buf[i])
-		}
-		l.turnQueue()
-		if l.now/tick > l.wheel.at {
-			l.timers()
-		}
-		l.measure(begin)
+		l.watch.begin()
+		l.turn()
+		l.watch.end()
 	}
 	l.closeAll()
 }
 
 // patience is how long the wait may last, in milliseconds.
 func (l *loop) patience() int {
-	if len(l.queue) > 0 {
+	if len(l.queue) > 0 || l.mail || l.overdue {
 		return 0
 	}
 	w := l.wheel.wait(l.now)
@@ -259,7 +222,7 @@ func (l *loop) event(ev *syscall.EpollEvent) {
 	case kindListener:
 		l.accept(s)
 	case kindWake:
-		l.read()
+		l.mail = true
 	case kindClient:
 		l.clientEvent(s, ev.Events)
 	case kindUpstream:
@@ -267,63 +230,8 @@ func (l *loop) event(ev *syscall.EpollEvent) {
 	}
 }
 
-// read empties the inbox.
-func (l *loop) read() {
-	var b [8]byte
-	rawRead(l.wake.fd, b[:])
-	l.signaled.Store(false)
-	l.inMu.Lock()
-	l.inbox, l.inOther = l.inOther[:0], l.inbox
-	l.inMu.Unlock()
-	for i := range l.inOther {
-		m := &l.inOther[i]
-		switch m.what {
-		case whatConn:
-			l.adopt(m.fd, m.index, m.addr)
-		case whatShaken:
-			l.shook(m.s, m.err)
-		case whatResolved:
-			l.resolved(m)
-		case whatTurn:
-			l.turned(m.s, m.gen)
-		case whatWake:
-			l.woken(m.sess)
-		case whatDrain:
-			l.drain()
-		case whatStop:
-			l.stop = true
-		}
-		*m = message{}
-	}
-}
-
-func (l *loop) turnQueue() {
-	if len(l.queue) == 0 {
-		return
-	}
-	l.queue, l.spare = l.spare[:0], l.queue
-	for i, s := range l.spare {
-		l.spare[i] = nil
-		if s.queued {
-			s.queued = false
-			l.drive(s)
-		}
-	}
-}
-
-// timers runs what is due; once a second it lets idle upstream connections age.
-func (l *loop) timers() {
-	l.wheel.run(l.now, l.fire)
-	if l.paused && l.now >= l.resume {
-		l.pauseAccept(false)
-	}
-	if l.now >= l.sweep {
-		l.sweep = l.now + int64(time.Second)
-		l.age()
-	}
-}
-
 func (l *loop) fire(c *sock) {
+	l.work += closeWork
 	if c.s == nil || c.kind != kindClient {
 		if c.deadline != 0 && c.deadline <= l.now {
 			l.closeClient(c)
@@ -389,11 +297,15 @@ func dupListener(ln net.Listener) (int32, error) {
 // accept takes what is waiting, up to a budget; the listener is level-triggered, so the rest comes in the next turn.
 func (l *loop) accept(ln *sock) {
 	for range acceptBudget {
-		fd, sa, err := syscall.Accept4(int(ln.fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+		if l.late() {
+			return
+		}
+		l.work += acceptWork
+		fd, addr, err := accept(ln.fd)
 		switch err {
-		case nil:
+		case 0:
 			l.accepted.Add(1)
-			l.admit(int32(fd), ln.index, addrOf(sa))
+			l.admit(fd, ln.index, addr)
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
 			l.outOfDescriptors(ln)
 			return
@@ -426,7 +338,7 @@ func (l *loop) refuse(fd int32, index int) {
 	l.refused.Add(1)
 	if l.srv.opt.Listeners[index].TLS == nil {
 		rawWrite(fd, busy)
-		_ = syscall.Shutdown(int(fd), syscall.SHUT_WR)
+		shutdown(fd)
 		var b [2048]byte
 		rawRead(fd, b[:]) // what is here already would turn the close into a reset
 	}
@@ -441,18 +353,16 @@ func (l *loop) outOfDescriptors(ln *sock) {
 			closeFD(l.reserve)
 			l.reserve = -1
 		}
-		fd, _, err := syscall.Accept4(int(ln.fd), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-		if err != nil {
+		fd, _, err := accept(ln.fd)
+		if err != 0 {
 			break
 		}
 		l.accepted.Add(1)
-		l.refuse(int32(fd), ln.index)
+		l.refuse(fd, ln.index)
 	}
 	l.openReserve()
 	l.pauseAccept(true)
-	for _, p := range l.pools {
-		p.shed()
-	}
+	l.shedding, l.sweep, l.overdue = true, 0, true
 }
 
 func (l *loop) pauseAccept(on bool) {
@@ -534,9 +444,22 @@ func (l *loop) drain() {
 		closeFD(ln.fd)
 	}
 	l.listeners, l.paused = nil, false
-	for _, c := range l.socks {
+	l.drained, l.overdue = 0, true
+}
+
+// drainSome does that, some connections in a turn; it reports whether it has seen all.
+func (l *loop) drainSome() bool {
+	for l.drained < len(l.socks) {
+		if l.late() {
+			return false
+		}
+		c := l.socks[l.drained]
+		l.drained++
+		if c == nil || c.kind != kindClient {
+			continue
+		}
+		l.work += closeWork
 		switch {
-		case c == nil || c.kind != kindClient:
 		case c.s != nil:
 			c.s.x.Drain()
 			if !c.s.queued {
@@ -547,6 +470,7 @@ func (l *loop) drain() {
 			l.closeClient(c)
 		}
 	}
+	return true
 }
 
 // closeAll ends what is left.
@@ -576,10 +500,10 @@ func (l *loop) closeAll() {
 	}
 	for l.draining = true; l.handshakes > 0; { // their goroutines still use descriptors
 		_, _ = epollWait(l.ep, l.buf[:], 10)
-		l.read()
+		l.readAll()
 	}
 	l.listeners = nil
-	l.read() // what was posted until now
+	l.readAll() // what was posted until now
 	l.inMu.Lock()
 	l.closed = true
 	l.inMu.Unlock()

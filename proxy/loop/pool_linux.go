@@ -86,34 +86,38 @@ func (p *pool) unlink(u *sock) {
 	p.idle--
 }
 
-// shed closes all idle connections, because descriptors are short.
-func (p *pool) shed() {
-	for p.last != nil {
-		p.l.closeUpstream(p.last)
-	}
-}
-
-// age closes connections that were idle for too long or whose upstream is retired, and drops pools that have not been used for long.
-func (l *loop) age() {
+// age closes connections that were idle for too long, whose upstream is retired or whose descriptors are needed, and drops pools that
+// have not been used for long. It reports whether it had the time to see all.
+func (l *loop) age() bool {
 	for up, p := range l.pools {
-		if up.Killed() {
-			l.cut(p)
+		if up.Killed() && !l.cut(p) {
+			return false
 		}
-		for p.last != nil && (p.last.deadline <= l.now || up.Retired()) {
+		for p.last != nil && (p.last.deadline <= l.now || up.Retired() || l.shedding) {
+			if l.late() {
+				return false
+			}
+			l.work += closeWork
 			l.closeUpstream(p.last)
 		}
 		if p.idle == 0 && (up.Retired() || l.now-p.used > int64(10*time.Minute)) {
 			delete(l.pools, up)
 		}
 	}
+	l.shedding = false
+	return true
 }
 
-// cut breaks every connection of a pool whose upstream is no longer trusted.
-func (l *loop) cut(p *pool) {
+// cut breaks every connection of a pool whose upstream is no longer trusted; it reports whether it had the time to see all.
+func (l *loop) cut(p *pool) bool {
 	for _, u := range l.socks {
 		if u == nil || u.kind != kindUpstream || u.pool != p {
 			continue
 		}
+		if l.late() {
+			return false
+		}
+		l.work += closeWork
 		s := u.s
 		if s == nil {
 			l.closeUpstream(u)
@@ -125,6 +129,7 @@ func (l *loop) cut(p *pool) {
 			l.drive(s)
 		}
 	}
+	return true
 }
 
 var errNoAddress = errors.New("name has no address")

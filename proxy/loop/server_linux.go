@@ -39,6 +39,7 @@ func New(o http1.Options) (http1.Driver, error) {
 	}
 	srv := &server{opt: o, start: time.Now(), done: make(chan struct{})}
 	srv.clientShakes.most, srv.upstreamShakes.most = o.Handshakes, o.Handshakes
+	reserveTable()
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	for i := range o.Loops {
 		l, err := newLoop(srv, i)

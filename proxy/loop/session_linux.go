@@ -144,35 +144,45 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 
 // drive does what the exchange wants until it wants to wait or has used up its turn.
 func (l *loop) drive(s *session) {
-	for budget := byteBudget; budget > 0; {
+	l.work += byteBudget - l.perform(s)
+}
+
+// perform is drive; it returns what is left of the budget.
+func (l *loop) perform(s *session) int {
+	budget, each := byteBudget, 1
+	if s.c.tls != nil {
+		each = cipherWork
+	}
+	for budget > 0 {
+		budget -= opWork
 		op := s.x.Next()
 		switch op {
 		case http1.OpWait:
 			if at := s.x.Deadline(); at != 0 {
 				l.wheel.schedule(s.c, at)
 			}
-			return
+			return budget
 		case http1.OpIdle:
 			l.idle(s)
-			return
+			return budget
 		case http1.OpReadClient:
 			n, res := l.readSock(s.c, s.x.Space(http1.Client))
 			s.x.Read(http1.Client, n, res)
-			budget -= n
+			budget -= n * each
 		case http1.OpReadUpstream:
 			n, res := l.readSock(s.u, s.x.Space(http1.Up))
 			s.x.Read(http1.Up, n, res)
-			budget -= n
+			budget -= n * each
 		case http1.OpWriteClient:
 			a, b := s.x.Pending(http1.Client)
 			n, res := l.writeSock(s.c, a, b)
 			s.x.Wrote(http1.Client, n, res)
-			budget -= n
+			budget -= n * each
 		case http1.OpWriteUpstream:
 			a, b := s.x.Pending(http1.Up)
 			n, res := l.writeSock(s.u, a, b)
 			s.x.Wrote(http1.Up, n, res)
-			budget -= n
+			budget -= n * each
 		case http1.OpSpliceDown:
 			budget -= l.splice(s, true)
 		case http1.OpSpliceUp:
@@ -193,13 +203,14 @@ func (l *loop) drive(s *session) {
 			l.shut(s.c)
 		default:
 			l.finish(s, op)
-			return
+			return budget
 		}
 	}
 	if !s.queued {
 		s.queued = true
 		l.queue = append(l.queue, s)
 	}
+	return budget
 }
 
 // idle lets a connection wait for its next request without owning anything.
@@ -292,13 +303,16 @@ func (l *loop) shut(s *sock) {
 		l.shutTLS(s)
 		return
 	}
-	_ = syscall.Shutdown(int(s.fd), syscall.SHUT_WR)
+	shutdown(s.fd)
 }
 
 // closeClient closes a connection that has no session, once what it still owes was written.
 func (l *loop) closeClient(c *sock) {
-	if c.tls != nil && !l.closeTLS(c) {
-		return
+	if c.tls != nil {
+		if !l.closeTLS(c) {
+			return
+		}
+		l.unstore(c.tls)
 	}
 	l.forget(c)
 	closeFD(c.fd)

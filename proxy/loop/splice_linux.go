@@ -47,9 +47,9 @@ func (l *loop) splice(s *session, down bool) int {
 
 func spliceCall(from, to int32, n int) (int, http1.Result) {
 	for {
-		m, err := syscall.Splice(int(from), nil, int(to), nil, n, spliceMove)
-		switch err {
-		case nil:
+		m, _, e := syscall.RawSyscall6(syscall.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n), spliceMove)
+		switch e {
+		case 0:
 			if m == 0 {
 				return 0, http1.EOF
 			}

@@ -68,64 +68,21 @@ func result(e syscall.Errno) http1.Result {
 	return http1.Failed
 }
 
-func closeFD(fd int32) { _ = syscall.Close(int(fd)) }
-
-// resetFD closes with a reset, so that what was cut cannot look complete.
-func resetFD(fd int32) {
-	_ = syscall.SetsockoptLinger(int(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
-	closeFD(fd)
-}
-
-func setOption(fd int32, level, option int) {
-	_ = syscall.SetsockoptInt(int(fd), level, option, 1)
-}
-
-func addrOf(sa syscall.Sockaddr) netip.AddrPort {
-	switch a := sa.(type) {
-	case *syscall.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *syscall.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
-}
-
-func sockaddr(a netip.AddrPort) (int, syscall.Sockaddr) {
-	ip := a.Addr()
-	if ip.Is4() || ip.Is4In6() {
-		return syscall.AF_INET, &syscall.SockaddrInet4{Port: int(a.Port()), Addr: ip.Unmap().As4()}
-	}
-	return syscall.AF_INET6, &syscall.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
-}
-
 // dial begins a connection and returns its descriptor.
 func dial(a netip.AddrPort) (int32, error) {
-	family, sa := sockaddr(a)
-	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	fd, err := syscall.Socket(family(a), syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
 	setOption(int32(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
 	for {
-		err = syscall.Connect(fd, sa)
-		if err != syscall.EINTR {
-			break
+		switch e := connect(int32(fd), a); e {
+		case 0, syscall.EINPROGRESS:
+			return int32(fd), nil
+		case syscall.EINTR:
+		default:
+			closeFD(int32(fd))
+			return -1, e
 		}
 	}
-	if err != nil && err != syscall.EINPROGRESS {
-		_ = syscall.Close(fd)
-		return -1, err
-	}
-	return int32(fd), nil
-}
-
-func socketError(fd int32) error {
-	v, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
-	if err != nil {
-		return err
-	}
-	if v != 0 {
-		return syscall.Errno(v)
-	}
-	return nil
 }

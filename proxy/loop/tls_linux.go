@@ -44,6 +44,7 @@ type memConn struct {
 	wake   chan struct{}
 	ctx    context.Context
 	in     []byte // ciphertext that the loop has read
+	store  []byte // borrowed, where in must outlive the loop's buffer
 	eof    bool
 	out    []byte // ciphertext to write
 	sent   int
@@ -220,6 +221,7 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 			}
 			return 0, http1.Failed
 		}
+		l.unstore(t)
 		if !s.ready {
 			return total, http1.Blocked
 		}
@@ -242,10 +244,19 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 			}
 		}
 	}
-	if len(t.mem.in) > 0 { // the rest must survive what others read into the loop's buffer
-		t.mem.in = append([]byte(nil), t.mem.in...)
+	if len(t.mem.in) > 0 && t.mem.store == nil { // the rest must survive what others read into the loop's buffer
+		t.mem.store = l.mem.Get(len(t.mem.in))
+		t.mem.in = t.mem.store[:copy(t.mem.store, t.mem.in)]
 	}
 	return total, http1.More
+}
+
+// unstore gives the buffer back that ciphertext waited in.
+func (l *loop) unstore(t *tlsSide) {
+	if t.mem.store != nil {
+		l.mem.Put(t.mem.store)
+		t.mem.store, t.mem.in = nil, nil
+	}
 }
 
 // writeTLS makes one record or more of what waits, as far as the socket takes the ones before.
@@ -267,7 +278,7 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 		a = l.plain
 	}
 	for _, p := range [2][]byte{a, b} {
-		p = p[:min(len(p), 64<<10)]
+		p = p[:min(len(p), maxCipher)]
 		if len(p) == 0 {
 			continue
 		}
@@ -343,32 +354,37 @@ func (m *memConn) flush() http1.Result {
 //nolint:gochecknoglobals // a pool
 var outs outPool
 
+const (
+	maxCipher = 32 << 10          // of plaintext, made into records at once
+	outSize   = maxCipher + 4<<10 // with their heads and tails, and a few bytes behind another record
+)
+
 type outPool struct{ p sync.Pool }
 
 func (o *outPool) get() []byte {
-	if b, ok := o.p.Get().(*[32 << 10]byte); ok {
+	if b, ok := o.p.Get().(*[outSize]byte); ok {
 		return b[:0]
 	}
-	return new([32 << 10]byte)[:0]
+	return new([outSize]byte)[:0]
 }
 
 func (o *outPool) put(b []byte) {
-	if cap(b) == 32<<10 {
-		o.p.Put((*[32 << 10]byte)(b[:cap(b)]))
+	if cap(b) == outSize {
+		o.p.Put((*[outSize]byte)(b[:cap(b)]))
 	}
 }
 
 // Read implements net.Conn.
 func (m *memConn) Read(b []byte) (int, error) {
 	switch {
-	case m.direct != nil:
-		return m.direct.Read(b)
 	case m.shake:
 		return m.block(b, rawRead)
 	case len(m.in) > 0:
 		n := copy(b, m.in)
 		m.in = m.in[n:]
 		return n, nil
+	case m.direct != nil:
+		return m.direct.Read(b)
 	case m.eof:
 		return 0, io.EOF
 	}

@@ -45,6 +45,7 @@ func (l *loop) resolved(m *message) {
 }
 
 func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
+	l.work += connectWork
 	fd, err := dial(addr)
 	if err != nil {
 		if err == syscall.EMFILE || err == syscall.ENFILE {
@@ -108,6 +109,9 @@ func (l *loop) closeUpstream(u *sock) {
 	if u.tls != nil && u.tls.state == tlsShaking {
 		u.tls.abort() // its goroutine still uses the descriptor
 		return
+	}
+	if u.tls != nil {
+		l.unstore(u.tls)
 	}
 	l.forget(u)
 	closeFD(u.fd)

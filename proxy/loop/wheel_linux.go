@@ -58,17 +58,18 @@ func (w *wheel) remove(s *sock) {
 	w.count--
 }
 
-// run calls fire for every socket that is due. fire may schedule and remove any socket, so the slot is emptied first.
-func (w *wheel) run(now int64, fire func(*sock)) {
+// run calls fire for every socket that is due, until late says to stop; it reports whether it is through. fire may schedule and remove
+// any socket, so the slot is emptied first.
+func (w *wheel) run(now int64, fire func(*sock), late func() bool) bool {
 	target := now / tick
-	if target-w.at > wheelSlots {
+	if target-w.at > wheelSlots && w.firing == nil {
 		w.at = target - wheelSlots
 	}
-	for w.at < target {
-		w.at++
-		slot := &w.slots[w.at%wheelSlots]
-		w.firing, *slot = *slot, nil
+	for {
 		for w.firing != nil {
+			if late() {
+				return false
+			}
 			s := w.firing
 			due := s.due
 			w.remove(s)
@@ -78,11 +79,18 @@ func (w *wheel) run(now int64, fire func(*sock)) {
 				fire(s)
 			}
 		}
+		if w.at >= target {
+			break
+		}
+		w.at++
+		slot := &w.slots[w.at%wheelSlots]
+		w.firing, *slot = *slot, nil
 	}
 	w.next = w.at + 1
 	for w.next < w.at+wheelSlots && w.slots[w.next%wheelSlots] == nil {
 		w.next++
 	}
+	return true
 }
 
 // wait is how many milliseconds may pass until run has something to do.

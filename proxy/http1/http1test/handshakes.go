@@ -15,7 +15,7 @@ import (
 // secured is a driver's options with a TLS listener, and a client's configuration for it.
 func secured(t *testing.T, h *Handler) (http1.Options, *tls.Config) {
 	t.Helper()
-	cert, pool := certificate(t)
+	cert, pool := Certificate(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

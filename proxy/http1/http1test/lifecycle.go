@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,10 +91,13 @@ func park(t *testing.T, mk New) {
 func parkWoken(t *testing.T, mk New) {
 	h := with(NewOrigin(t, always(hello)))
 	wakes := make(chan func(), 100)
+	var free atomic.Bool
 	h.Decide = func(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
 		if d.Parked == 0 {
-			d.Verdict, d.ParkFor = http1.Park, time.Hour
 			wakes <- d.Wake
+		}
+		if !free.Load() {
+			d.Verdict, d.ParkFor = http1.Park, time.Hour
 		}
 	}
 	addr, driver := Start(t, mk, options(h))
@@ -102,9 +106,11 @@ func parkWoken(t *testing.T, mk New) {
 	for range 20 {
 		_, _ = io.WriteString(c, get)
 		wake := <-wakes
+		free.Store(true)
 		wake()
 		old = append(old, wake)
 		Expect(t, c, hello)
+		free.Store(false)
 		for _, f := range old {
 			f()
 		}

@@ -18,7 +18,8 @@ import (
 )
 
 // certificate is a fresh self-signed one for "a".
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
+// Certificate makes a certificate for the name "a" and the pool that trusts it.
+func Certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {
@@ -51,7 +52,7 @@ func (d dribble) Write(b []byte) (int, error) {
 }
 
 func overTLS(t *testing.T, mk New) {
-	cert, pool := certificate(t)
+	cert, pool := Certificate(t)
 	big := "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + strings.Repeat("0123456789abcdef", 65536)
 	o := NewOrigin(t, func(_ int, r string, c net.Conn) bool {
 		text := hello
@@ -99,7 +100,7 @@ func overTLS(t *testing.T, mk New) {
 }
 
 func toTLS(t *testing.T, mk New) {
-	cert, pool := certificate(t)
+	cert, pool := Certificate(t)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 	if err != nil {
 		t.Fatal(err)

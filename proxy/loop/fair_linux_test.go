@@ -1,0 +1,207 @@
+package loop_test
+
+import (
+	"crypto/tls"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"portico/proxy/http1"
+	"portico/proxy/http1/http1test"
+	"portico/proxy/loop"
+)
+
+// judge watches the turns of one loop by what its thread did: its CPU time, and how often it gave the processor up by itself. Neither
+// depends on what else runs.
+type judge struct {
+	locked bool
+	cpu    time.Duration
+	waits  int64 // of the thread, until the turn began
+	pushed int64 // how often the thread was interrupted
+
+	mu sync.Mutex // taken between turns only
+	sums
+}
+
+// sums is what a judge has seen.
+type sums struct {
+	turns   int
+	long    int // turns that took more than a millisecond of CPU
+	longest time.Duration
+	blocked int // turns that waited for something
+}
+
+func (j *judge) begin() {
+	if !j.locked {
+		runtime.LockOSThread() // until its goroutine ends: a thread's figures are the loop's
+		j.locked = true
+	}
+	j.waits, j.pushed = switches()
+	j.cpu = threadTime()
+}
+
+func (j *judge) end() {
+	took := threadTime() - j.cpu
+	waits, pushed := switches()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.turns++
+	j.longest = max(j.longest, took)
+	if took > time.Millisecond {
+		j.long++
+	}
+	// Of a thread that was taken off its processor for long, Go's scheduler takes the goroutine, which looks like a wait.
+	if waits != j.waits && pushed == j.pushed {
+		j.blocked++
+	}
+}
+
+func (j *judge) reset() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sums = sums{}
+}
+
+func (j *judge) seen() sums {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.sums
+}
+
+// threadTime is the CPU time of this thread.
+func threadTime() time.Duration {
+	const clockThreadCPU = 3
+	var ts syscall.Timespec
+	_, _, _ = syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockThreadCPU, uintptr(unsafe.Pointer(&ts)), 0)
+	return time.Duration(ts.Nano())
+}
+
+// switches is how often this thread has given up its processor by itself, and how often it had to.
+func switches() (waits, pushed int64) {
+	const thread = 1
+	var u syscall.Rusage
+	_, _, _ = syscall.RawSyscall(syscall.SYS_GETRUSAGE, thread, uintptr(unsafe.Pointer(&u)), 0)
+	return u.Nvcsw, u.Nivcsw
+}
+
+// attempts bounds how often the mix is repeated. What the machine adds to a turn now and then, such as an interrupt's work or memory
+// that the kernel must find first, does not come at every attempt; what the loop does itself would.
+const attempts = 8
+
+// TestTurnsAreShort: whatever comes together, no turn of a loop takes a millisecond of its thread's time, and none waits for anything.
+func TestTurnsAreShort(t *testing.T) {
+	if raced {
+		t.Skip("the race detector makes everything ten times as long, and waits itself")
+	}
+	short, free := false, false
+	seen := hardMix(t, attempts, nil, func(s sums) bool {
+		short, free = short || s.long == 0, free || s.blocked == 0
+		return short && free
+	})
+	if !short || !free {
+		t.Errorf("at every attempt a turn took more than a millisecond, or one waited: %+v", seen)
+	}
+}
+
+// TestLongTurnsAreSeen: the test above can fail.
+func TestLongTurnsAreSeen(t *testing.T) {
+	if raced {
+		t.Skip("see TestTurnsAreShort")
+	}
+	spin := func() {
+		for end := threadTime() + 2*time.Millisecond; threadTime() < end; {
+		}
+	}
+	for _, s := range hardMix(t, 1, spin, func(sums) bool { return false }) {
+		if s.long < evils/2 || s.longest < 2*time.Millisecond {
+			t.Errorf("a handler that spins for 2 ms was not seen: %+v", s)
+		}
+	}
+	for _, s := range hardMix(t, 1, func() { time.Sleep(2 * time.Millisecond) }, func(sums) bool { return false }) {
+		if s.blocked == 0 {
+			t.Errorf("a handler that sleeps was not seen: %+v", s)
+		}
+	}
+}
+
+// mixer routes without a lock, parks some and calls them all at once.
+type mixer struct {
+	up     *http1.Upstream
+	parked chan func()
+	evil   func()
+}
+
+func (m *mixer) Route(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
+	d.Upstream = m.up
+	switch string(r.Path) {
+	case "/park":
+		if d.Parked == 0 {
+			d.Verdict, d.ParkFor = http1.Park, time.Minute
+			select {
+			case m.parked <- d.Wake:
+			default: // never: it has room for all
+			}
+		}
+	case "/evil":
+		if m.evil != nil {
+			m.evil()
+		}
+	}
+}
+
+func (m *mixer) Answered(*http1.Request, *http1.Response, *http1.Decision)            {}
+func (m *mixer) Failed(*http1.Request, *http1.Peer, *http1.Decision, http1.Why)       {}
+func (m *mixer) Finished(*http1.Request, *http1.Peer, *http1.Decision, *http1.Record) {}
+
+const (
+	mixed    = 4 // clients of each kind
+	rounds   = 6
+	bodySize = 2 << 20
+	waiting  = 300
+	silent   = 600
+	evils    = 40 // requests whose handler misbehaves
+)
+
+// hardMix lets one loop serve everything that is hard at the same time, until enough says so, and returns what was seen each time.
+func hardMix(t *testing.T, most int, evil func(), enough func(sums) bool) []sums {
+	t.Helper()
+	// Clients and origin share the process: their garbage must not stop the loop's thread.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	big := strings.Repeat("0123456789abcdef", bodySize/16)
+	m := &mixer{up: &http1.Upstream{Addr: mixedOrigin(t, big)}, parked: make(chan func(), waiting), evil: evil}
+	cert, pool := http1test.Certificate(t)
+	plain, err1 := net.Listen("tcp", "127.0.0.1:0")
+	secure, err2 := net.Listen("tcp", "127.0.0.1:0")
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	j := &judge{}
+	addr, d := http1test.Start(t, func(o http1.Options) (http1.Driver, error) { return loop.NewWatched(o, j.begin, j.end) }, http1.Options{
+		Config: http1.Config{Handler: m, Timeouts: http1.Timeouts{Idle: 700 * time.Millisecond}},
+		Listeners: []http1.Listener{
+			{Listener: plain}, {Listener: secure, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}},
+		},
+		Loops: 1,
+	})
+	x := &mix{t: t, plain: addr, secure: secure.Addr().String(), cfg: &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}, big: big}
+	x.run(m, false) // memory that the first time needs
+	var list []sums
+	for range most {
+		http1test.Eventually(t, "all are gone", func() bool { return d.Stats().Clients == 0 })
+		runtime.GC()
+		j.reset()
+		x.run(m, evil != nil)
+		s := j.seen()
+		t.Logf("%d turns, the longest %v, %d longer than a millisecond, %d waited", s.turns, s.longest, s.long, s.blocked)
+		if list = append(list, s); enough(s) {
+			break
+		}
+	}
+	return list
+}

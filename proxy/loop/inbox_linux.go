@@ -1,0 +1,111 @@
+package loop
+
+import "net/netip"
+
+// message is something that another goroutine tells a loop.
+type message struct {
+	what  what
+	s     *sock
+	gen   uint32
+	fd    int32
+	index int
+	addr  netip.AddrPort
+	sess  *session
+	turn  uint32
+	addrs []netip.AddrPort
+	err   error
+}
+
+type what uint8
+
+const (
+	whatConn     what = iota // an accepted connection from another loop
+	whatShaken               // a TLS handshake is over
+	whatResolved             // a name was resolved
+	whatTurn                 // a TLS handshake may begin
+	whatWake                 // a parked request should look again
+	whatDrain
+	whatStop
+)
+
+// post hands a message to the loop from any goroutine.
+func (l *loop) post(m message) {
+	l.inMu.Lock()
+	defer l.inMu.Unlock()
+	if l.closed {
+		if m.what == whatConn {
+			closeFD(m.fd)
+		}
+		return
+	}
+	l.inbox = append(l.inbox, m)
+	if !l.signaled.Swap(true) {
+		one := [8]byte{1}
+		rawWrite(l.wake.fd, one[:])
+	}
+}
+
+// read opens messages as long as the turn allows. It does not wait for a lock that somebody holds who may not be running.
+func (l *loop) read() {
+	if l.open(); l.inDone < len(l.inOther) {
+		return
+	}
+	l.mail = false
+	var b [8]byte
+	rawRead(l.wake.fd, b[:])
+	l.signaled.Store(false)
+	if !l.inMu.TryLock() {
+		l.mail = true
+		return
+	}
+	l.inbox, l.inOther, l.inDone = l.inOther[:0], l.inbox, 0
+	l.inMu.Unlock()
+	l.open()
+	l.mail = l.inDone < len(l.inOther)
+}
+
+func (l *loop) open() {
+	for l.inDone < len(l.inOther) && !l.late() {
+		m := l.inOther[l.inDone]
+		l.inOther[l.inDone] = message{}
+		l.inDone++
+		l.work += eventWork
+		l.handle(&m)
+	}
+}
+
+// readAll opens everything, when the loop has stopped turning.
+func (l *loop) readAll() {
+	for {
+		for l.inDone < len(l.inOther) {
+			m := l.inOther[l.inDone]
+			l.inDone++
+			l.handle(&m)
+		}
+		l.inMu.Lock()
+		l.inbox, l.inOther, l.inDone = nil, l.inbox, 0
+		l.inMu.Unlock()
+		if len(l.inOther) == 0 {
+			return
+		}
+	}
+}
+
+func (l *loop) handle(m *message) {
+	switch m.what {
+	case whatConn:
+		l.adopt(m.fd, m.index, m.addr)
+	case whatShaken:
+		l.shook(m.s, m.err)
+	case whatResolved:
+		l.resolved(m)
+	case whatTurn:
+		l.turned(m.s, m.gen)
+	case whatWake:
+		l.woken(m.sess)
+	case whatDrain:
+		l.drain()
+	case whatStop:
+		l.stop = true
+	}
+}

@@ -1,0 +1,123 @@
+package loop
+
+import (
+	"runtime"
+	"time"
+)
+
+// A turn is what a loop does between two looks at the kernel. However much there is to do, it ends well within a millisecond: what is
+// left waits for the next one, behind what has become ready meanwhile. Each stage has a share of its own, so that none starves.
+const (
+	eventShare = int64(100 * time.Microsecond)
+	mailShare  = int64(50 * time.Microsecond)
+	queueShare = int64(50 * time.Microsecond)
+	timerShare = int64(50 * time.Microsecond)
+
+	// Reading the clock costs as much as a small event's bookkeeping, so it is read when about this many bytes were moved, or work
+	// worth as many.
+	workCheck   = 32 << 10
+	eventWork   = 2 << 10
+	connectWork = 16 << 10
+	acceptWork  = 8 << 10
+	closeWork   = 4 << 10
+
+	// The scheduler interrupts a goroutine that has run for 10 ms wherever it is. A loop that is always busy lets others run before
+	// that, between two turns.
+	yieldAfter = int64(5 * time.Millisecond)
+)
+
+// watch lets a test look at turns; nil otherwise.
+type watch struct{ begin, end func() }
+
+// stage begins a part of a turn that may last for share.
+func (l *loop) stage(share int64) {
+	l.now = l.srv.clock()
+	l.work, l.until = 0, l.now+share
+}
+
+// late reports whether the present stage has had its share.
+func (l *loop) late() bool {
+	if l.work < workCheck {
+		return false
+	}
+	l.work = 0
+	l.now = l.srv.clock()
+	return l.now >= l.until
+}
+
+// poll asks the kernel, unless the last answer is not used up.
+func (l *loop) poll() {
+	if l.now-l.yielded > yieldAfter {
+		runtime.Gosched()
+		l.yielded = l.srv.clock()
+	}
+	if l.done < l.got {
+		return
+	}
+	n, err := epollWait(l.ep, l.buf[:], l.patience())
+	if err != nil {
+		n = 0 // EINTR; anything else cannot happen to a descriptor that we own
+	}
+	l.done, l.got = 0, n
+}
+
+// turn does what there is to do.
+func (l *loop) turn() {
+	l.stage(eventShare)
+	begin := l.now
+	for l.done < l.got && !l.late() {
+		l.done++
+		l.work += eventWork
+		l.event(&l.buf[l.done-1])
+	}
+	if l.mail {
+		l.stage(mailShare)
+		l.read()
+	}
+	if len(l.queue) > 0 {
+		l.turnQueue()
+	}
+	if l.now/tick > l.wheel.at || l.overdue {
+		l.timers()
+	}
+	l.measure(begin)
+}
+
+// turnQueue goes on with those who used up their budget, each once at most.
+func (l *loop) turnQueue() {
+	l.stage(queueShare)
+	n, i := len(l.queue), 0
+	for i < n {
+		s := l.queue[i]
+		i++
+		if s.queued {
+			s.queued = false
+			s.x.Now(l.now)
+			l.drive(s)
+			if l.late() {
+				break
+			}
+		}
+	}
+	left := copy(l.queue, l.queue[i:])
+	clear(l.queue[left:])
+	l.queue = l.queue[:left]
+}
+
+// timers runs what is due; once a second it lets idle upstream connections age.
+func (l *loop) timers() {
+	l.stage(timerShare)
+	l.overdue = !l.wheel.run(l.now, l.fire, l.late)
+	if l.paused && l.now >= l.resume {
+		l.pauseAccept(false)
+	}
+	if l.now >= l.sweep {
+		l.sweep = l.now + int64(time.Second)
+		if !l.age() {
+			l.sweep, l.overdue = 0, true
+		}
+	}
+	if l.draining && !l.drainSome() {
+		l.overdue = true
+	}
+}
