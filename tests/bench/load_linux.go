@@ -62,7 +62,7 @@ func (h *histogram) quantile(q float64) float64 {
 
 type load struct {
 	addr, host, path, mode string
-	conns, body            int
+	conns, streams, body   int
 	warm, time             time.Duration
 
 	request []byte
@@ -96,6 +96,7 @@ func runLoad(args []string) error {
 	f.StringVar(&l.path, "path", "/s", "")
 	f.StringVar(&l.mode, "mode", "http", "")
 	f.IntVar(&l.conns, "conns", 64, "")
+	f.IntVar(&l.streams, "streams", 8, "on each connection of HTTP/2")
 	f.IntVar(&l.body, "body", 0, "")
 	f.DurationVar(&l.warm, "warm", 200*time.Millisecond, "")
 	f.DurationVar(&l.time, "time", time.Second, "")
@@ -104,6 +105,8 @@ func runLoad(args []string) error {
 	switch l.mode {
 	case "tls", "tlsnew", "tlsresume":
 		return l.runTLS()
+	case "h2":
+		return l.runH2()
 	case "idle":
 		return l.runIdle()
 	}
@@ -376,6 +379,14 @@ func (l *load) runTLS() error {
 			mu.Unlock()
 		})
 	}
+	return l.timed(&on, &stop, func() {
+		wg.Wait()
+		l.count, l.errors = int(count.Load()), int(errs.Load())
+	})
+}
+
+// timed lets goroutines work: on while they are measured, until stop, then end waits for them and adds up what they counted.
+func (l *load) timed(on, stop *atomic.Bool, end func()) error {
 	time.Sleep(l.warm)
 	on.Store(true)
 	fmt.Println("begin")
@@ -383,14 +394,13 @@ func (l *load) runTLS() error {
 	time.Sleep(l.time)
 	on.Store(false)
 	took := time.Since(start)
-	l.count, l.errors = int(count.Load()), int(errs.Load())
 	fmt.Println("end")
 	cpu = cpuSelf() - cpu
 	stop.Store(true)
-	wg.Wait()
+	end()
 	return json.NewEncoder(os.Stdout).Encode(loadReport{
 		Requests: l.count, Errors: l.errors, Seconds: took.Seconds(), P50: l.h.quantile(.5), P99: l.h.quantile(.99), P999: l.h.quantile(.999),
-		CPU: float64(cpu) / 1000 / float64(max(l.count, 1)),
+		CPU: float64(cpu) / 1000 / float64(max(l.count, 1)), First: l.first,
 	})
 }
 

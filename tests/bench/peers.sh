@@ -19,4 +19,5 @@ else
     echo "install haproxy, nginx and gcc by hand" >&2
     exit 1
 fi
-[ -n "${NO_CADDY:-}" ] || go install github.com/caddyserver/caddy/v2/cmd/caddy@latest
+# Pinned, so that figures can be compared; takes a few minutes to build.
+[ -n "${NO_CADDY:-}" ] || go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	_ "embed"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/certs"
 	"portico/conf"
 	"portico/internal/units"
 	"portico/proxy"
@@ -74,6 +74,17 @@ func versionOf(name string, args ...string) string {
 	b, _ := exec.Command(name, args...).CombinedOutput()
 	line, _, _ := strings.Cut(string(b), "\n")
 	return strings.TrimSpace(line)
+}
+
+// moduleVersion is what a program says of itself that was built by "go install module@version".
+func moduleVersion(bin string) string {
+	b, _ := exec.Command("go", "version", "-m", bin).Output()
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "mod" {
+			return f[1] + " " + f[2]
+		}
+	}
+	return versionOf(bin, "version")
 }
 
 // peers prepares every proxy that is installed.
@@ -132,7 +143,7 @@ http {
   map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
   upstream o { server %[2]s; keepalive 128; keepalive_requests 100000000; }
   server {
-    listen %[3]s backlog=4096; listen %[4]s ssl backlog=4096; ssl_certificate %[5]s; ssl_certificate_key %[6]s;
+    listen %[3]s backlog=4096; listen %[4]s ssl http2 backlog=4096; ssl_certificate %[5]s; ssl_certificate_key %[6]s;
     location / { proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Connection $connection_upgrade;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; }
   }
@@ -152,7 +163,8 @@ func (b *bench) haproxy() (*peer, error) {
 	p.http, p.https = b.addresses()
 	p.config = fmt.Sprintf(`global
   nbthread 1
-  maxconn 9400
+  no strict-limits
+  maxconn 10400
   maxpipes 400
   log stdout format raw local0
   ssl-default-bind-options ssl-min-ver TLSv1.3
@@ -170,7 +182,7 @@ defaults
   timeout tunnel 1h
 frontend f
   bind %s backlog 4096
-  bind %s ssl crt %s backlog 4096
+  bind %s ssl crt %s alpn h2,http/1.1 backlog 4096
   use_backend s if { hdr(host) -i sticky.test }
   default_backend p
 backend p
@@ -193,28 +205,40 @@ func (b *bench) caddy() (*peer, error) {
 			return nil, nil
 		}
 	}
-	p := &peer{name: "caddy", version: versionOf(bin, "version"), sticky: true}
+	p := &peer{name: "caddy", version: moduleVersion(bin), sticky: true}
 	p.http, p.https = b.addresses()
 	p.config = fmt.Sprintf(`{
   admin off
   auto_https off
+  servers {
+    timeouts {
+      idle 5m
+    }
+  }
 }
-http://:%[1]s, https://:%[2]s {
+(work) {
   bind 127.0.0.1
   log {
     output file %[3]s/caddy.log
   }
-  tls %[4]s %[5]s
   @sticky host sticky.test
   reverse_proxy @sticky %[6]s {
     lb_policy cookie
   }
-  reverse_proxy %[6]s
+  reverse_proxy %[6]s {
+    transport http {
+      keepalive_idle_conns_per_host 128
+    }
+  }
+}
+http://:%[1]s {
+  import work
+}
+https://:%[2]s {
+  tls %[4]s %[5]s
+  import work
 }
 `, port(p.http), port(p.https), b.dir, b.cert, b.key, b.origin)
-	p.config = strings.Replace(p.config, fmt.Sprintf("http://:%s, https://:%s {", port(p.http), port(p.https)), fmt.Sprintf("http://:%s {", port(p.http)), 1)
-	p.config = strings.Replace(p.config, fmt.Sprintf("  tls %s %s\n", b.cert, b.key), "", 1)
-	p.https = ""
 	file := filepath.Join(b.dir, "Caddyfile")
 	p.argv = []string{bin, "run", "--adapter", "caddyfile", "--config", file}
 	return p, os.WriteFile(file, []byte(p.config), 0o600)
@@ -233,10 +257,11 @@ func (b *bench) portico(engine string) func() (*peer, error) {
 func runPortico(args []string) error {
 	engine, plain, secure, origin, cert, key, logPath := args[0], args[1], args[2], args[3], args[4], args[5], args[6]
 	sites, _ := strconv.Atoi(args[7])
-	pair, err := tls.LoadX509KeyPair(cert, key)
+	manager, err := certs.New(certs.Options{Files: []certs.File{{Cert: cert, Key: key}}})
 	if err != nil {
 		return err
 	}
+	defer manager.Close()
 	l, err := proxy.NewAccessLog(proxy.LogJSON, logPath, nil)
 	if err != nil {
 		return err
@@ -247,7 +272,7 @@ func runPortico(args []string) error {
 			Timeouts:    conf.ProxyTimeouts{Idle: units.Duration(5 * time.Minute)},
 			Connections: conf.ProxyConnections{Idle: 128, IdleTimeout: units.Duration(time.Minute)},
 		},
-		Keys: []balancer.Key{balancer.NewKey(1, time.Now())}, TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}, AccessLog: l,
+		Keys: []balancer.Key{balancer.NewKey(1, time.Now())}, TLS: manager.TLSConfig(), AccessLog: l,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
