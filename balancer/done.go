@@ -109,7 +109,7 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 		}
 	}
 	u.Counters.count(&o)
-	if o.Result == Answered && o.Status < 500 && u.State() == Suspect {
+	if o.Result == Answered && o.Status < 500 && u.doubt.Load() {
 		u.Observe(Evidence{From: FromTraffic, OK: true}, o.Now)
 	}
 	// A reset on an idle connection is how servers close one: it says nothing.

@@ -72,13 +72,14 @@ type HealthRules struct {
 	// Grace is for upstreams behind an agent that may only be restarting while
 	// its instances live: for so long an upstream that takes no connections is suspect, and
 	// down only then. More of it spares sessions, less of it moves the visitors of
-	// a dead machine sooner. 0: none.
+	// a dead machine sooner. An answer to a visitor begins the time anew: then it is
+	// the checks that come too late, as on a machine whose processors are all busy. 0: none.
 	Grace time.Duration
 
 	// Slow is for upstreams whose process an agent watches: for so long one that
 	// takes connections and lets the checks wait in vain is suspect, and down
-	// only then; an answer to a visitor begins the time anew. A process that is only
-	// busy keeps its visitors. 0: none.
+	// only then, or after an answer to a visitor as late. A process that is only busy
+	// keeps its visitors. 0: none.
 	Slow time.Duration
 }
 

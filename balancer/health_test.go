@@ -233,3 +233,25 @@ func TestSlowInstanceKeepsItsVisitors(t *testing.T) {
 	f("then no more", "server-1", "down", 8000, 0, 600, 1200, 9000, 10_000, 18_000)
 	f("no agent", "", "down", 0, 0, 600, 1200)
 }
+
+// On a busy machine the checks come late and fail, while visitors are answered.
+func TestAnswersSpeakForAnInstanceWhoseChecksFail(t *testing.T) {
+	f := func(name, want string, answered int64) {
+		t.Helper()
+		w := newWorldOf(t, balancer.Config{Health: balancer.HealthRules{Grace: 3 * time.Second}}, balancer.Spec{ID: "a", Member: "server-1"})
+		v := w.cookie(0)
+		for ms := int64(0); ms <= 4500; ms += 1500 {
+			if w.now = t0 + ms; ms == 3000 && answered > 0 {
+				w.now -= answered
+				w.get(v)
+				w.now += answered
+			}
+			w.up("a").Observe(balancer.Evidence{From: balancer.FromCheck, Code: "L4TOUT"}, w.now)
+		}
+		if got := w.up("a").State().String(); got != want {
+			t.Errorf("%s: %s (%s), want %s", name, got, w.up("a").Health().Reason, want)
+		}
+	}
+	f("nobody is answered", "down", 0)
+	f("somebody is", "suspect", 100)
+}

@@ -58,6 +58,7 @@ type Upstream struct {
 	admin  atomic.Uint32 // AdminState
 	state  atomic.Uint32 // HealthState, a copy of health.State
 	down   atomic.Uint32 // Cause, a copy of health.Cause
+	doubt  atomic.Bool   // whether health.doubt is set
 	weight atomic.Uint32 // effective: configured × slow start, in hundredths
 	gone   atomic.Bool   // no longer in the pool
 	seen   atomic.Int64  // started, as a restored table knew it
@@ -133,6 +134,7 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	effect := u.health.Observe(e, rules, now)
 	u.state.Store(uint32(u.health.State))
 	u.down.Store(uint32(u.health.Cause))
+	u.doubt.Store(u.health.doubt != 0)
 	if effect.Changed && u.verdict != nil {
 		close(u.verdict)
 		u.verdict = nil

@@ -96,6 +96,7 @@ func (c *crowd) stop() {
 // run visits until ctx ends or something is wrong.
 func (r *regular) run(ctx context.Context) {
 	defer r.caller.Close()
+	<-time.After(rand.N(r.crowd.think)) // they do not all come in one moment
 	for {
 		if err := r.turn(ctx); err != nil && ctx.Err() == nil {
 			r.crowd.t.Errorf("%s, %s: %v; before: %+v", r.caller.Agent, r.site, err, r.seen())
