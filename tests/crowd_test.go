@@ -48,8 +48,9 @@ type regular struct {
 	pages  bool // asks as a browser does that shows pages
 	dialed int64
 
-	leave atomic.Bool  // is to end the session with the next request
-	count atomic.Int64 // visits
+	nudge chan struct{} // somebody waits for the next visit
+	leave atomic.Bool   // is to end the session with the next request
+	count atomic.Int64  // visits
 
 	mu   sync.Mutex
 	last harness.Visit // the present session's last visit; zero before its first
@@ -68,7 +69,7 @@ func (c *crowd) gather(addr, site, end string, n int) {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		r := &regular{crowd: c, caller: caller, site: site, path: end, pages: id%2 == 0}
+		r := &regular{crowd: c, caller: caller, site: site, path: end, pages: id%2 == 0, nudge: make(chan struct{}, 1)}
 		r.header = http.Header{"Accept": {"application/json"}}
 		if r.pages {
 			r.header = http.Header{"Accept": {"text/html,*/*"}, "Sec-Fetch-Mode": {"navigate"}}
@@ -102,11 +103,12 @@ func (r *regular) run(ctx context.Context) {
 			r.crowd.t.Errorf("%s, %s: %v; before: %+v", r.caller.Agent, r.site, err, r.seen())
 			return
 		}
-		think := r.crowd.think/2 + rand.N(r.crowd.think)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(think):
+		case <-time.After(r.crowd.think/2 + rand.N(r.crowd.think)):
+		case <-r.nudge:
+			<-time.After(rand.N(r.crowd.think / 2))
 		}
 	}
 }
@@ -221,6 +223,7 @@ func (c *crowd) everyone() {
 	marks := make([]int64, len(c.all))
 	for i, r := range c.all {
 		marks[i] = r.count.Load()
+		r.soon()
 	}
 	harness.Eventually(c.t, time.Minute, func() error {
 		c.sound()
@@ -231,6 +234,14 @@ func (c *crowd) everyone() {
 		}
 		return nil
 	})
+}
+
+// soon has a visitor come back without much thought.
+func (r *regular) soon() {
+	select {
+	case r.nudge <- struct{}{}:
+	default:
+	}
 }
 
 // sound ends the test once a visitor has failed it.
@@ -270,5 +281,6 @@ func (c *crowd) leave(list []*regular) {
 func (c *crowd) ask(list []*regular) {
 	for _, r := range list {
 		r.leave.Store(true)
+		r.soon()
 	}
 }

@@ -54,15 +54,16 @@ func startSoak(t *testing.T) *soak {
 		s.proxy.Must("deploy", site, s.next(site), "--host", site+".test")
 	}
 	s.proxy.Must("sites", "set", noticeSite, "session.notice=true")
-	think := 2 * time.Second
+	think := 3 * time.Second
 	if os.Getenv("PORTICO_TEST_RACE") != "0" {
-		think = 4 * time.Second // -race costs several times the processor time
+		think = 6 * time.Second // -race costs several times the processor time
 	}
 	s.crowd = &crowd{t: t, think: think}
 	s.crowd.gather(s.proxy.HTTP, "php", "/logout", 200)
 	s.crowd.gather(s.proxy.HTTP, "node", "/logout", 200)
 	s.crowd.gather(s.proxy.HTTP, "tomcat", "/logout.jsp", 100)
 	t.Logf("the cluster stands after %v", time.Since(s.began).Round(time.Second))
+	t.Cleanup(s.powerOff)
 	s.crowd.start()
 	s.crowd.everyone()
 	return s
@@ -79,6 +80,17 @@ func (s *soak) startServers(names ...string) {
 		s.agents[name] = s.proxy.AddServer(name, "--set", "agent.tomcat.url="+tc.ManagerURL(),
 			"--set", "agent.tomcat.user="+tc.User, "--set", "agent.tomcat.password_file="+secret)
 	}
+}
+
+// powerOff ends everything at once: dozens of processes take their time to end in
+// good order, which other tests look at.
+func (s *soak) powerOff() {
+	for _, a := range s.agents {
+		if a.Running() {
+			a.KillWithSites()
+		}
+	}
+	s.proxy.Kill()
 }
 
 // phpInItsOwnFolder is the PHP application with its sessions in a folder of the
