@@ -120,7 +120,7 @@ func (t *table) tlsPolicy(host string) string {
 // that was opened for sni (RFC 9110 section 7.4). Without SNI there is nothing
 // to compare.
 func (t *table) sameTLSPolicy(sni, host string) bool {
-	if sni == "" {
+	if sni == "" || sni == host { // as nearly always; host is normalized
 		return true
 	}
 	name, ok := ParseHost(sni)

@@ -23,6 +23,7 @@ type tlsSide struct {
 	serverName string
 	server     bool
 	closing    bool
+	settled    bool // conn has nothing for us before more ciphertext comes
 	cancel     context.CancelFunc
 	place      place
 }
@@ -45,7 +46,9 @@ type memConn struct {
 	ctx    context.Context
 	in     []byte // ciphertext that the loop has read
 	store  []byte // borrowed, where in must outlive the loop's buffer
+	cut    cutter
 	eof    bool
+	alone  bool   // the next Write may go to the socket at once
 	out    []byte // ciphertext to write
 	sent   int
 	remote net.Addr
@@ -202,24 +205,24 @@ func (l *loop) shookUpstream(u *sock, err error) {
 // abort ends a handshake early; shook then finds the socket without an owner.
 func (t *tlsSide) abort() { t.cancel() }
 
-// readTLS fills b with plaintext.
+// readTLS fills b with plaintext. A Read of tls.Conn that finds nothing costs as much as one that finds a record, so none is made
+// where the records' lengths say that there is nothing: a request that comes in one record takes one Read.
 func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 	t := s.tls
-	total := 0
+	total, single := 0, false
 	for total < len(b) {
-		n, err := t.conn.Read(b[total:])
-		total += n
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, errWouldBlock) {
-			if errors.Is(err, io.EOF) {
-				return total, http1.EOF
+		if !t.settled {
+			n, err := t.conn.Read(b[total:])
+			total += n
+			switch {
+			case err == nil:
+				t.settled = single && n > 0 && total < len(b)
+				single = false
+				continue
+			case !errors.Is(err, errWouldBlock):
+				return endTLS(total, err)
 			}
-			if total > 0 {
-				return total, http1.More
-			}
-			return 0, http1.Failed
+			t.settled, single = true, false
 		}
 		l.unstore(t)
 		if !s.ready {
@@ -231,18 +234,17 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 			s.ready = false
 			return total, http1.Blocked
 		case e != 0:
-			if total > 0 {
-				return total, http1.More
-			}
-			return 0, http1.Failed
+			return endTLS(total, e)
 		case m == 0:
 			t.mem.eof = true
 		default:
 			t.mem.in = l.cipher[:m]
+			single = t.mem.cut.feed(t.mem.in) == 1 && t.mem.cut.even()
 			if m < len(l.cipher) && !s.hup {
 				s.ready = false
 			}
 		}
+		t.settled = false
 	}
 	if len(t.mem.in) > 0 && t.mem.store == nil { // the rest must survive what others read into the loop's buffer
 		t.mem.store = l.mem.Get(len(t.mem.in))
@@ -259,6 +261,20 @@ func (l *loop) unstore(t *tlsSide) {
 	}
 }
 
+// endTLS is what readTLS returns when no more can come. What was read before a failure goes first; the next read fails again.
+func endTLS(total int, err error) (int, http1.Result) {
+	switch {
+	case errors.Is(err, io.EOF):
+		return total, http1.EOF
+	case total > 0:
+		return total, http1.More
+	}
+	return 0, http1.Failed
+}
+
+// oneRecord is how much plaintext always makes one record: crypto/tls begins with records that fit a segment.
+const oneRecord = 1 << 10
+
 // writeTLS makes one record or more of what waits, as far as the socket takes the ones before.
 func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 	t := s.tls
@@ -268,6 +284,7 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 		}
 	}
 	n := 0
+	t.mem.alone = len(a)+len(b) <= oneRecord
 	if len(a) > 0 && len(b) > 0 {
 		l.plain = append(l.plain[:0], a...)
 		k := min(len(b), cap(l.plain)-len(l.plain))
@@ -287,6 +304,10 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 		if err != nil {
 			return n, http1.Failed
 		}
+	}
+	t.mem.alone = false
+	if !t.mem.owes() {
+		return n, http1.More
 	}
 	return n, t.mem.flush()
 }
@@ -378,7 +399,9 @@ func (o *outPool) put(b []byte) {
 func (m *memConn) Read(b []byte) (int, error) {
 	switch {
 	case m.shake:
-		return m.block(b, rawRead)
+		n, err := m.block(b, rawRead)
+		m.cut.feed(b[:n])
+		return n, err
 	case len(m.in) > 0:
 		n := copy(b, m.in)
 		m.in = m.in[n:]
@@ -407,10 +430,21 @@ func (m *memConn) Write(b []byte) (int, error) {
 		}
 		return n, nil
 	}
+	sent := 0
+	if m.alone && m.out == nil { // the only record: no copy of it is needed, unless the socket is full
+		m.alone = false
+		k, e := rawWrite(m.fd, b)
+		if e != 0 && e != syscall.EAGAIN {
+			return 0, e
+		}
+		if sent = k; sent == len(b) {
+			return sent, nil
+		}
+	}
 	if m.out == nil {
 		m.out = outs.get()
 	}
-	m.out = append(m.out, b...)
+	m.out = append(m.out, b[sent:]...)
 	return len(b), nil
 }
 
