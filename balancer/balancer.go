@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -21,10 +22,11 @@ type Balancer struct {
 	bursts   *bursts
 	rand     func() uint64
 	seed     maphash.Seed
-	appKey   atomic.Uint64
+	appKeys  atomic.Pointer[[]uint64] // one for each key that is valid, as they are arranged
 
 	mu    sync.Mutex
-	keys  []Key
+	keys  []Key // newest first, as they were given
+	valid []Key // of these: the one that signs, then those that only open
 	pools map[string]*Pool
 }
 
@@ -41,15 +43,15 @@ func New(o Options) (*Balancer, error) {
 		keys:     o.Keys,
 		pools:    map[string]*Pool{},
 	}
-	b.appKey.Store(appKey(o.Keys))
+	b.arrangeLocked(0)
 	if b.rand == nil {
 		b.rand = runtimeRand
 	}
 	return b, nil
 }
 
-// SetKeys replaces the session keys, newest first. Cookies sealed with the first
-// two stay good.
+// SetKeys replaces the session keys, newest first. Which of them signs follows from
+// their times, and changes by itself in Tick.
 func (b *Balancer) SetKeys(keys []Key, now int64) error {
 	if err := checkKeys(keys); err != nil {
 		return err
@@ -57,13 +59,34 @@ func (b *Balancer) SetKeys(keys []Key, now int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.keys = keys
-	b.appKey.Store(appKey(keys))
-	for _, p := range b.pools {
-		if err := p.setKeys(keys, now); err != nil {
-			return err
-		}
+	return b.turnKeysLocked(now)
+}
+
+// turnKeysLocked gives all pools the keys as they count at now.
+func (b *Balancer) turnKeysLocked(now int64) error {
+	if !b.arrangeLocked(now) {
+		return nil
 	}
-	return nil
+	var failed error
+	for _, p := range b.pools {
+		failed = errors.Join(failed, p.setKeys(b.valid, now))
+	}
+	return failed
+}
+
+// arrangeLocked works out which keys count at now, and reports whether that has changed.
+func (b *Balancer) arrangeLocked(now int64) bool {
+	valid := arrange(b.keys, now)
+	if sameKeys(valid, b.valid) {
+		return false
+	}
+	b.valid = valid
+	app := make([]uint64, len(valid))
+	for i, k := range valid {
+		app[i] = appKey(k)
+	}
+	b.appKeys.Store(&app)
+	return true
 }
 
 // NewPool adds the pool of a site. The name is part of every cookie's seal, so
@@ -74,7 +97,10 @@ func (b *Balancer) NewPool(name string, specs []Spec, c Config, now int64) (*Poo
 	if b.pools[name] != nil {
 		return nil, fmt.Errorf("add pool %q: it exists", name)
 	}
-	p, err := newPool(b, name, specs, c, b.keys, now)
+	if err := b.turnKeysLocked(now); err != nil {
+		return nil, err
+	}
+	p, err := newPool(b, name, specs, c, b.valid, now)
 	if err != nil {
 		return nil, err
 	}
@@ -104,10 +130,11 @@ func (b *Balancer) RemovePool(name string, now int64) {
 // Sessions returns the table of sessions.
 func (b *Balancer) Sessions() *Sessions { return b.sessions }
 
-// Tick does what time asks for: it ends idle sessions, steps slow starts, keeps
-// peak rates. Call it about once a second; a late call harms nothing.
+// Tick does what time asks for: it ends idle sessions, steps slow starts, lets the next
+// session key sign, keeps peak rates. Call it about once a second; a late call harms nothing.
 func (b *Balancer) Tick(now int64) {
 	b.mu.Lock()
+	_ = b.turnKeysLocked(now) // keys that were taken once are good
 	pools := make([]*Pool, 0, len(b.pools))
 	for _, p := range b.pools {
 		pools = append(pools, p)

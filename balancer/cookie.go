@@ -98,7 +98,7 @@ type siteKey struct {
 }
 
 // NewSealer returns the sealer of a site. The first key signs, the first two
-// are valid, the rest is ignored. See RotateKeys.
+// are valid, the rest is ignored.
 func NewSealer(site string, keys []Key) (*Sealer, error) {
 	if err := checkKeys(keys); err != nil {
 		return nil, err

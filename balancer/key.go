@@ -1,48 +1,66 @@
 package balancer
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // keyLen is the length of a session key in bytes.
 const keyLen = 32
 
-// validKeys is how many keys open cookies; the first of them signs.
+// validKeys is how many keys open cookies at a time; the first of them signs.
 const validKeys = 2
 
-// Key is one of the cluster's session keys. All proxies share them.
+// Key is one of the cluster's session keys. All proxies share them. A key is known
+// before it signs: between its making and From it only opens, so that no proxy gets a
+// cookie that it cannot read, however late it has heard of the key.
 type Key struct {
 	ID      uint8     `json:"id"` // stands in each cookie that the key sealed
 	Secret  []byte    `json:"key"`
 	Created time.Time `json:"created"`
+	From    time.Time `json:"from,omitzero"`  // it signs from here on, until a later one does; zero: at once
+	Until   time.Time `json:"until,omitzero"` // it opens nothing from here on; zero: as long as it is listed
 }
 
-// NewKey makes a key from the system's random source.
+// NewKey makes a key from the system's random source, which signs at once.
 func NewKey(id uint8, created time.Time) Key {
 	k := Key{ID: id, Secret: make([]byte, keyLen), Created: created}
 	rand.Read(k.Secret) // never fails, see crypto/rand
 	return k
 }
 
-// RotateKeys returns keys one step further. A rotation has two steps, because not
-// all proxies learn of a key at the same moment: first a fresh key takes the
-// second place, where it opens cookies and seals none; then, once every proxy has
-// it, it changes places with the first. Steps further apart than a session's
-// greatest idle time end no session. With no keys RotateKeys returns the first one.
-func RotateKeys(keys []Key, now time.Time) []Key {
-	switch {
-	case len(keys) == 0:
-		return []Key{NewKey(1, now)}
-	case len(keys) > 1 && keys[1].Created.After(keys[0].Created):
-		return []Key{keys[1], keys[0]}
-	case len(keys) > 1:
-		return []Key{keys[0], NewKey(max(keys[0].ID, keys[1].ID)+1, now)}
+// arrange returns what keys, newest first, are at now (Unix milliseconds): the one that
+// signs, then the others that open, newest first. There is always one that signs.
+func arrange(keys []Key, now int64) []Key {
+	at := time.UnixMilli(now)
+	var open []Key
+	for _, k := range keys {
+		if k.Until.IsZero() || at.Before(k.Until) {
+			open = append(open, k)
+		}
 	}
-	return []Key{keys[0], NewKey(keys[0].ID+1, now)}
+	if len(open) == 0 {
+		return keys[:1] // better an old key than none
+	}
+	signs := len(open) - 1 // a clock that is behind: the oldest is what others still know
+	for i, k := range open {
+		if !at.Before(k.From) && (at.Before(open[signs].From) || i < signs && !k.From.Before(open[signs].From)) {
+			signs = i
+		}
+	}
+	out := append(make([]Key, 0, len(open)), open[signs])
+	out = append(append(out, open[:signs]...), open[signs+1:]...)
+	return out[:min(len(out), validKeys)]
+}
+
+// sameKeys reports whether two arrangements are the same.
+func sameKeys(a, b []Key) bool {
+	return slices.EqualFunc(a, b, func(x, y Key) bool { return x.ID == y.ID && bytes.Equal(x.Secret, y.Secret) })
 }
 
 // DecodeKeys reads the JSON form of a list of keys, newest first.
@@ -55,14 +73,6 @@ func DecodeKeys(data []byte) ([]Key, error) {
 		return nil, err
 	}
 	return keys, nil
-}
-
-// EncodeKeys writes keys in the form that DecodeKeys reads.
-func EncodeKeys(keys []Key) ([]byte, error) {
-	if err := checkKeys(keys); err != nil {
-		return nil, err
-	}
-	return json.Marshal(keys)
 }
 
 var errNoKeys = errors.New("use session keys: there is none; the cluster makes one at its first start")

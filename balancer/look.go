@@ -115,7 +115,7 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 		}
 	case l.By == "token": // its visitor has a sticky cookie too, and is counted by that
 		l.Session = 0
-		if in, known = p.b.sessions.Find(p.alias(r.App)); known {
+		if in, known = p.b.sessions.Find(p.aliasNow(r.App)); known {
 			l.Start, l.Used = in.Start, in.Last
 		}
 	case k.Bare:

@@ -412,39 +412,6 @@ func TestLifeEndsStreamsToo(t *testing.T) {
 	}
 }
 
-func TestNewKeysKeepPins(t *testing.T) {
-	w := newWorld(t, balancer.Config{}, "a", "b", "c")
-	_, cookie := w.get(nil)
-	at, _ := w.get(cookie)
-	for step := range 6 {
-		w.now += time.Minute.Milliseconds()
-		w.keys = balancer.RotateKeys(w.keys, time.UnixMilli(w.now))
-		if err := w.b.SetKeys(w.keys, w.now); err != nil {
-			t.Fatal(err)
-		}
-		var c balancer.Choice
-		if c, cookie = w.get(cookie); c.Upstream != at.Upstream || c.Session != at.Session {
-			t.Fatalf("step %d: %+v", step, c)
-		}
-	}
-	// A token of an instance that left under the keys before is known too.
-	w.up(at.Upstream.ID()).SetEnd(balancer.CauseDeadline)
-	var rest []balancer.Spec
-	for _, s := range w.spec {
-		if s.ID != at.Upstream.ID() {
-			rest = append(rest, s)
-		}
-	}
-	w.update(rest...)
-	w.keys = balancer.RotateKeys(w.keys, time.UnixMilli(w.now))
-	if err := w.b.SetKeys(w.keys, w.now); err != nil {
-		t.Fatal(err)
-	}
-	if c, _ := w.get(cookie); c.Lost != balancer.CauseDeadline {
-		t.Errorf("cause %q, want deadline", c.Lost)
-	}
-}
-
 func TestEndedSession(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b")
 	c, cookie := w.get(nil)

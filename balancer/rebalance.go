@@ -58,7 +58,8 @@ func (p *Pool) Over(c *Choice, app uint64, now int64) bool {
 	c.Issue = false
 	p.b.sessions.remove(c.Session)
 	if app != 0 {
-		p.b.sessions.remove(p.alias(app))
+		p.learned(app) // under the key that signs, from here on
+		p.b.sessions.remove(p.aliasNow(app))
 	}
 	p.Shifted.Add(1)
 	return true

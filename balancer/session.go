@@ -380,6 +380,25 @@ func (s *Sessions) remove(id uint64) {
 	}
 }
 
+// rename gives a session another id, unless there is one of that id.
+func (s *Sessions) rename(from, to uint64) {
+	h := mix(from)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	i := sh.find(from, h)
+	if i < 0 {
+		sh.mu.Unlock()
+		return
+	}
+	e, up := sh.e[i], (*s.slots.Load())[sh.e[i].slot()]
+	s.forget(sh, i)
+	sh.mu.Unlock()
+	if up != nil {
+		e.id = to
+		s.adopt(e, up)
+	}
+}
+
 // lookup returns what is known of a session, without noting a visit.
 func (s *Sessions) lookup(id uint64) found {
 	h := mix(id)

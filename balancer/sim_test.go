@@ -67,7 +67,6 @@ type sim struct {
 	config    balancer.Config
 	proxies   []*simProxy
 	keyLine   [][]balancer.Key // versions of the keys, the newest last
-	keyAt     int64
 	instances []*simInstance
 	visitors  []*simVisitor
 	next      int
@@ -82,7 +81,7 @@ func (s *sim) fail(format string, args ...any) {
 
 func newSim(t *testing.T, seed uint64, proxies int, c balancer.Config) *sim {
 	s := &sim{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: t0, config: c, stats: map[string]int{}}
-	s.keyLine = [][]balancer.Key{balancer.RotateKeys(nil, time.UnixMilli(t0))}
+	s.keyLine = [][]balancer.Key{{balancer.NewKey(1, time.UnixMilli(t0))}}
 	for range 4 {
 		s.join(s.release)
 	}
@@ -229,32 +228,28 @@ func (s *sim) event() {
 	}
 }
 
-// rotate moves the keys one step. Proxies follow one after the other, so that some
-// are a version behind.
+// rotate begins a rotation, unless one is under way. The next key signs keyLead later;
+// proxies hear of it at any time before.
 func (s *sim) rotate() {
-	if s.now-s.keyAt < 2*s.config.Idle.Milliseconds() {
+	newest := s.keyLine[len(s.keyLine)-1]
+	if newest[0].From.UnixMilli() > s.now || len(newest) > 1 && newest[1].Until.UnixMilli() > s.now {
 		return
 	}
-	for _, px := range s.proxies {
-		if &px.keys[0] != &s.keyLine[len(s.keyLine)-1][0] {
-			return // a step is due only when all know of the last one
-		}
-	}
-	s.keyAt = s.now
-	newest := s.keyLine[len(s.keyLine)-1]
-	s.keyLine = append(s.keyLine, balancer.RotateKeys(newest, time.UnixMilli(s.now)))
-	s.stats["rotation step"]++
+	s.keyLine = append(s.keyLine, rotated(newest, s.now))
+	s.stats["rotation"]++
 }
 
+// spreadKeys lets proxies hear of new keys, by chance, and all of them before a key signs.
 func (s *sim) spreadKeys() {
+	newest := s.keyLine[len(s.keyLine)-1]
+	late := s.now >= newest[0].From.Add(-keyLead/8).UnixMilli()
 	for _, px := range s.proxies {
-		newest := s.keyLine[len(s.keyLine)-1]
-		if &px.keys[0] != &newest[0] && s.rng.IntN(50) == 0 {
-			s.keyAt = s.now
-			px.keys = newest
-			if err := px.b.SetKeys(px.keys, s.now); err != nil {
-				s.fail("keys: %v", err)
-			}
+		if &px.keys[0] == &newest[0] || !late && s.rng.IntN(50) != 0 {
+			continue
+		}
+		px.keys = newest
+		if err := px.b.SetKeys(px.keys, s.now); err != nil {
+			s.fail("keys: %v", err)
 		}
 	}
 }
@@ -599,6 +594,7 @@ func (s *sim) run(visits int) {
 			s.event()
 			if s.rng.IntN(20) == 0 {
 				s.now += s.config.Idle.Milliseconds() * int64(s.rng.IntN(3)) / 2 // a quiet night
+				s.spreadKeys()
 				s.check()
 				s.check()
 				s.check()

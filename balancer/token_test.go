@@ -121,46 +121,6 @@ func TestCookieRefusals(t *testing.T) {
 	}
 }
 
-func TestKeyRotation(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
-	keys := balancer.RotateKeys(nil, now)
-	sealed := func(k []balancer.Key) []byte {
-		s := mustSealer(t, "shop", k)
-		return s.Seal(nil, balancer.Cookie{Token: s.Token("a"), Session: 1, Issued: now.Unix(), Start: now.Unix()})
-	}
-	opens := func(k []balancer.Key, value []byte) balancer.Refusal {
-		_, refused := mustSealer(t, "shop", k).Open(value)
-		return refused
-	}
-	// A proxy that is one step behind reads what the others write, at every step.
-	for step := range 8 {
-		now = now.Add(time.Hour)
-		next := balancer.RotateKeys(keys, now)
-		if r := opens(keys, sealed(next)); r != balancer.Honoured {
-			t.Fatalf("step %d: a proxy that is behind refuses: %s", step, r)
-		}
-		if r := opens(next, sealed(keys)); r != balancer.Honoured {
-			t.Fatalf("step %d: a proxy that is ahead refuses: %s", step, r)
-		}
-		keys = next
-		data, err := balancer.EncodeKeys(keys)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if keys, err = balancer.DecodeKeys(data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	old := sealed(keys)
-	for range 4 {
-		now = now.Add(time.Hour)
-		keys = balancer.RotateKeys(keys, now)
-	}
-	if r := opens(keys, old); r != balancer.RefusedKey {
-		t.Fatalf("a cookie of a key long gone is %q", r)
-	}
-}
-
 func TestDecodeKeysRefuses(t *testing.T) {
 	for _, bad := range []string{``, `{}`, `[]`, `[{"id":1,"key":"c2hvcnQ="}]`, `[{"id":300}]`} {
 		if _, err := balancer.DecodeKeys([]byte(bad)); err == nil {
@@ -168,7 +128,7 @@ func TestDecodeKeysRefuses(t *testing.T) {
 		}
 	}
 	k := balancer.NewKey(1, time.Now())
-	if _, err := balancer.EncodeKeys([]balancer.Key{k, k}); err == nil {
+	if _, err := balancer.New(balancer.Options{Keys: []balancer.Key{k, k}}); err == nil {
 		t.Error("two keys with one id were taken")
 	}
 }

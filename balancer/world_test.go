@@ -142,3 +142,33 @@ func (w *world) visitorOf(id string) []byte {
 	s := mustSealer(w.t, "shop", w.keys)
 	return s.Seal(nil, balancer.Cookie{Token: w.up(id).Token(), Session: uint64(len(id)) + w.b.HashApp([]byte(id)), Issued: w.now / 1000, Start: w.now / 1000})
 }
+
+// How a rotation goes in these tests: the catalog has the same rule with longer times.
+const (
+	keyLead = 2 * time.Minute  // a key is known for so long before it signs
+	keyKept = 30 * time.Minute // and the one before opens for so long after
+)
+
+// rotated returns keys with a fresh one that signs keyLead after now.
+func rotated(keys []balancer.Key, now int64) []balancer.Key {
+	next := balancer.NewKey(keys[0].ID+1, time.UnixMilli(now))
+	next.From = time.UnixMilli(now).Add(keyLead)
+	before := keys[0]
+	before.Until = next.From.Add(keyKept)
+	return []balancer.Key{next, before}
+}
+
+// setKeys hands over keys and lets what is due happen.
+func (w *world) setKeys(keys []balancer.Key) {
+	w.t.Helper()
+	w.keys = keys
+	if err := w.b.SetKeys(keys, w.now); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// pass lets time pass.
+func (w *world) pass(d time.Duration) {
+	w.now += d.Milliseconds()
+	w.b.Tick(w.now)
+}

@@ -236,8 +236,7 @@ func (s *Server) tick() {
 	}
 }
 
-// SetKeys replaces the session keys, newest first. Cookies sealed with the first
-// two stay good.
+// SetKeys replaces the session keys, newest first. Each begins and ends at its time.
 func (s *Server) SetKeys(keys []balancer.Key) error {
 	return s.bal.SetKeys(keys, time.Now().UnixMilli())
 }

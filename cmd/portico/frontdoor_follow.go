@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// sessionKeyAge is when a fresh key begins to seal cookies. The one before
-	// it is honoured for as long again, far beyond any idle time.
+	// sessionKeyAge is after what time a session key gets a successor.
 	sessionKeyAge = 30 * 24 * time.Hour
 
 	// maintainEvery is how often the slow chores are looked at.

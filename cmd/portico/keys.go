@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +28,10 @@ func newKeysRotate(s *shared) *cobra.Command {
 		Use: "rotate session|tickets|gossip", Short: "Replace the key that seals session cookies or TLS tickets, or the one that encrypts gossip",
 		Long: `Replace a key that the members share.
 
-session  seals the sticky cookies. The key before it still opens them, so nobody
-         loses a session; a second rotation within ten minutes is refused.
+session  seals the sticky cookies. Every proxy knows the fresh key ten minutes
+         before it is used, and the one before opens cookies for as long as they
+         can be of use (a day or more), so nobody loses a session. Until then
+         another rotation is refused.
 tickets  seal TLS session tickets. They change by themselves (tls.tickets); this
          makes every ticket worthless that was handed out before. Nobody loses a
          session: each visitor's next connection shakes hands in full.
@@ -56,8 +59,12 @@ func printKeys(cmd *cobra.Command, keys []admin.KeyInfo, asJSON bool) error {
 		switch {
 		case k.Primary:
 			use = "in use"
+		case k.Next && !k.From.IsZero():
+			use = "known everywhere before it is used, from " + k.From.Local().Format(time.DateTime)
 		case k.Next:
 			use = "known everywhere before it is used"
+		case !k.Until.IsZero():
+			use += ", until " + k.Until.Local().Format(time.DateTime)
 		}
 		if k.ID > 0 {
 			id = fmt.Sprint(k.ID)

@@ -10,25 +10,37 @@ import (
 
 // The names of the cluster's shared keys among the secrets.
 const (
-	SecretSession = "session" // JSON list of SessionKey: the first seals cookies, the first two open them
+	SecretSession = "session" // JSON list of SessionKey, newest first
 	SecretGossip  = "gossip"  // JSON list of 32-byte keys: the first encrypts
 )
 
-// SessionKey seals the session cookies.
+// SessionKey seals the session cookies from one moment on, and opens them until another.
+// A key is made before it is first used, so that no proxy gets a cookie that it cannot
+// open.
 type SessionKey struct {
 	ID      uint8     `json:"id"` // stands in each cookie that it sealed
 	Key     []byte    `json:"key"`
 	Created time.Time `json:"created"`
+	From    time.Time `json:"from,omitzero"`  // it seals from here on, until the next one does; zero: from the beginning
+	Until   time.Time `json:"until,omitzero"` // it opens nothing from here on; zero: as long as it seals, and longer
 }
 
 const (
-	keyLength      = 32
-	validKeys      = 2                // session keys that open cookies
-	sessionKeyRest = 10 * time.Minute // two rotations within would end the sessions of those who did not come back in between
+	keyLength = 32
+
+	// sessionKeyLead is the time between a session key's making and its first use. A proxy that
+	// does not hear of the key within it will refuse what others seal.
+	sessionKeyLead = 10 * time.Minute
+
+	// The key before opens cookies for one and a quarter of the longest idle time of a
+	// site, as long as a cookie can be of use; within these bounds. The lower one is for
+	// sites of configuration files, which the catalog does not know.
+	sessionKeyLeast = 24 * time.Hour
+	sessionKeyMost  = 30 * 24 * time.Hour
 )
 
 // SessionKeys returns the session keys, newest first; none before the first
-// RotateSessionKey.
+// RotateSessionKey. The newest may not have begun to seal.
 func (c *Catalog) SessionKeys() ([]SessionKey, error) {
 	return sharedKeys[SessionKey](c.Secret(SecretSession))
 }
@@ -53,9 +65,11 @@ func sharedKeys[T any](data []byte, err error) ([]T, error) {
 	return keys, nil
 }
 
-// RotateSessionKey puts a fresh random key in front: it seals from now on, the
-// one before it still opens, older ones do not. With no keys yet it stores the
-// first. Within ten minutes of the last rotation it is refused with ErrConflict.
+// RotateSessionKey adds a fresh random key. It seals ten minutes later; the one before it
+// still opens for as long as any cookie of its can be of use, at least a day. With no keys
+// yet it stores the first, which seals at once. It is refused with ErrConflict while
+// two keys are valid: a third would end the sessions of those who did not come back
+// in between.
 func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
 	if len(fresh) != keyLength {
 		return fmt.Errorf("%w: a session key has %d bytes, not %d", ErrInvalid, keyLength, len(fresh))
@@ -65,14 +79,42 @@ func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
 		return err
 	}
 	next := SessionKey{ID: 1, Key: fresh, Created: now.UTC()}
-	if len(keys) > 0 {
-		next.ID = keys[0].ID + 1
-		if rest := sessionKeyRest - now.Sub(keys[0].Created); len(keys) > 1 && rest > 0 {
-			return fmt.Errorf("%w: the session key was changed at %s; wait %s, so that visitors in between keep their sessions", ErrConflict, keys[0].Created.Format(time.RFC3339), rest.Round(time.Second))
+	if len(keys) == 0 {
+		return putSession(tx, next)
+	}
+	keep := sessionKeyKeep(tx)
+	last := keys[0]
+	if now.Before(last.From) {
+		return fmt.Errorf("%w: a fresh session key is known already; it seals from %s on", ErrConflict, last.From.Format(time.RFC3339))
+	}
+	if len(keys) > 1 {
+		until := keys[1].Until
+		if until.IsZero() { // of a list that an earlier version made
+			until = last.Created.Add(keep)
+		}
+		if now.Before(until) {
+			return fmt.Errorf("%w: the session key was changed at %s, and visitors still bring cookies of the one before; wait until %s, so that they keep their sessions",
+				ErrConflict, last.Created.Format(time.RFC3339), until.Format(time.RFC3339))
 		}
 	}
-	keys = append([]SessionKey{next}, keys...)
-	data, err := json.Marshal(keys[:min(len(keys), validKeys)])
+	next.ID, next.From = last.ID+1, next.Created.Add(sessionKeyLead)
+	last.Until = next.From.Add(keep)
+	return putSession(tx, next, last)
+}
+
+// sessionKeyKeep is how long a key opens cookies after it has sealed the last one.
+func sessionKeyKeep(tx *Tx) time.Duration {
+	keep := sessionKeyLeast
+	for _, site := range tx.Sites() {
+		if set, err := site.Effective(); err == nil {
+			keep = max(keep, set.Session.Idle.Std()/4*5+sessionKeyLead)
+		}
+	}
+	return min(keep, sessionKeyMost)
+}
+
+func putSession(tx *Tx, keys ...SessionKey) error {
+	data, err := json.Marshal(keys)
 	if err != nil {
 		return err
 	}

@@ -386,26 +386,8 @@ func TestAccountsAndTokens(t *testing.T) {
 	}
 }
 
-func TestSharedKeys(t *testing.T) {
+func TestGossipKeys(t *testing.T) {
 	c := open(t, t.TempDir())
-	if keys, err := c.SessionKeys(); err != nil || keys != nil {
-		t.Error(keys, err)
-	}
-	rotate := func(b byte, now time.Time) error {
-		return try(t, c, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, fill(b), now) })
-	}
-	for i := range 3 {
-		if err := rotate(byte(i+1), clock.Add(time.Duration(i)*time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	keys, err := c.SessionKeys()
-	if err != nil || len(keys) != 2 || keys[0].ID != 3 || keys[0].Key[0] != 3 || keys[1].ID != 2 {
-		t.Errorf("%+v %v", keys, err)
-	}
-	if err := rotate(9, clock.Add(2*time.Hour+time.Minute)); !errors.Is(err, catalog.ErrConflict) {
-		t.Error("two rotations in a row:", err)
-	}
 	gossip := func(b byte) error {
 		return try(t, c, func(tx *catalog.Tx) error { return catalog.RotateGossipKey(tx, fill(b)) })
 	}

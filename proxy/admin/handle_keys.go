@@ -14,8 +14,11 @@ func (s *Server) listKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	for i, k := range session {
-		out = append(out, KeyInfo{Kind: KeySession, ID: int(k.ID), Created: k.Created, Primary: i == 0})
+	sealing := false
+	for _, k := range session {
+		begun := !time.Now().Before(k.From)
+		out = append(out, KeyInfo{Kind: KeySession, ID: int(k.ID), Created: k.Created, Primary: begun && !sealing, Next: !begun, From: k.From, Until: k.Until})
+		sealing = sealing || begun
 	}
 	gossip, err := s.o.Catalog.GossipKeys()
 	if err != nil {

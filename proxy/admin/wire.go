@@ -301,6 +301,8 @@ type KeyInfo struct {
 	Created time.Time `json:"created,omitzero"`
 	Primary bool      `json:"primary,omitempty"` // seals or encrypts; the others only open
 	Next    bool      `json:"next,omitempty"`    // will seal when its time has come
+	From    time.Time `json:"from,omitzero"`     // it seals from here on, of session keys
+	Until   time.Time `json:"until,omitzero"`    // it opens nothing from here on, of session keys
 }
 
 // AccountInfo is an account without its password.
