@@ -89,7 +89,18 @@ var access = []struct {
 	{"GET", "/v1/backup", "a", ""},
 	{"GET", "/stats", "vsdoa", ""},
 	{"GET", "/stats;csv", "vsdoa", ""},
+	{"GET", "/stats/sites/shop", "vsdoa", ""},
+	{"GET", "/stats/sites/blog", "vdoa", ""},
 	{"GET", "/stats/confirm?verb=drain&member=app-1", "oa", ""},
+	{"GET", "/stats/confirm?verb=deploy&site=shop", "sdoa", ""},
+	{"GET", "/stats/confirm?verb=deploy&site=blog", "doa", ""},
+	{"GET", "/stats/confirm?verb=deploy", "doa", ""},
+	{"GET", "/stats/confirm?verb=cancel&site=shop", "sdoa", ""},
+	{"GET", "/stats/confirm?verb=remove&site=shop", "a", ""},
+	{"GET", "/stats/confirm?verb=rollback&site=shop&release=" + strings.Repeat("a", 64), "sdoa", ""},
+	{"GET", "/stats/confirm?verb=cut&site=shop&release=" + strings.Repeat("a", 64), "oa", ""},
+	{"GET", "/stats/confirm?verb=drain&site=shop&instance=iiii", "oa", ""},
+	{"GET", "/stats/confirm?verb=end&site=shop&session=0123456789abcdef", "oa", ""},
 	{"GET", "/stats/confirm?verb=accept&member=newbie", "a", ""},
 }
 
@@ -120,7 +131,7 @@ func TestEveryRouteAndRole(t *testing.T) {
 			}
 		}
 	}
-	browserOnly := map[string]bool{"GET /{$}": true, "GET /login": true, "POST /login": true, "POST /logout": true, "POST /stats/act": true, "GET /assets/{file}": true, "POST /v1/login": true}
+	browserOnly := map[string]bool{"GET /{$}": true, "GET /login": true, "POST /login": true, "POST /logout": true, "POST /stats/act": true, "POST /stats/deploy": true, "GET /assets/{file}": true, "POST /v1/login": true}
 	for _, pattern := range admin.Patterns() {
 		if !covered[pattern] && !browserOnly[pattern] {
 			t.Errorf("route %q is not in the table of this test", pattern)

@@ -51,6 +51,30 @@ func (s *Server) archive(c *call) error {
 	if err := catalog.ValidName("site", c.r.PathValue("site")); err != nil {
 		return err
 	}
+	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"
+	c.r.Body = s.paced(c, c.r.Body)
+	w := &statusWriter{ResponseWriter: c.w}
+	if err := s.take(c, w, c.r); err != nil {
+		return err
+	}
+	if w.status >= 400 {
+		c.detail = "answered " + strconv.Itoa(w.status)
+		s.record(c, errors.New(c.detail))
+		c.quiet = true
+	}
+	return nil
+}
+
+// paced puts an upload's body behind deadlines that move with its bytes.
+func (s *Server) paced(c *call, body readCloser) *pacedBody {
+	return &pacedBody{body: body, rc: http.NewResponseController(c.w), begun: c.now}
+}
+
+// take hands an upload to the receiver, unless too many are under way.
+func (s *Server) take(c *call, w http.ResponseWriter, r *http.Request) error {
+	if s.o.Archive == nil {
+		return notOffered("deploys")
+	}
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
@@ -58,16 +82,7 @@ func (s *Server) archive(c *call) error {
 		c.w.Header().Set("Retry-After", "10")
 		return failf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
 	}
-	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"
-	rc := http.NewResponseController(c.w)
-	c.r.Body = &pacedBody{body: c.r.Body, rc: rc, begun: c.now}
-	w := &statusWriter{ResponseWriter: c.w}
-	s.o.Archive.ServeHTTP(w, c.r)
-	if w.status >= 400 {
-		c.detail = "answered " + strconv.Itoa(w.status)
-		s.record(c, errors.New(c.detail))
-		c.quiet = true
-	}
+	s.o.Archive.ServeHTTP(w, r)
 	return nil
 }
 

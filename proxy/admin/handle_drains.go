@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -86,21 +85,11 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecast("drain", site.Name+"@"+digest, in.Now, s.snapshot(c.who).Pools,
-			func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
-				return p.Name == site.Name && u.Release == digest
-			}))
+		return c.json(http.StatusOK, s.forecastRelease(site.Name, digest, in.Now, s.snapshot(c.who).Pools))
 	}
 	c.object = site.Name + "@" + digest[:12]
 	if in.Now {
-		c.detail = "at once"
-		if s.o.Drains == nil {
-			return notOffered("drains")
-		}
-		if digest == site.Release {
-			return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%.12s is the present release of site %q", digest, site.Name)
-		}
-		err = s.o.Drains.EndRetiring(c.r.Context(), site.Name, digest, c.who.account)
+		err = s.endRelease(c, site.Name, digest)
 	} else {
 		err = s.drain(c, deployhook.Target{Site: site.Name, Release: digest}, in)
 	}
@@ -108,6 +97,18 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	return c.json(http.StatusOK, s.drains(c))
+}
+
+// endRelease ends a former release at once; API and page both come here.
+func (s *Server) endRelease(c *call, site, digest string) error {
+	c.detail = "at once"
+	if s.o.Drains == nil {
+		return notOffered("drains")
+	}
+	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
+		return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%.12s is the present release of site %q", digest, site)
+	}
+	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.account)
 }
 
 // instanceVerb answers POST /v1/sites/{site}/instances/{instance}/drain|ready|maint.
@@ -121,8 +122,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	verb := c.r.PathValue("verb")
-	state := map[string]catalog.AdminState{VerbDrain: catalog.AdminDrain, VerbReady: catalog.AdminReady, VerbMaint: catalog.AdminMaint}[verb]
-	if state == "" {
+	if instanceState(verb) == "" {
 		return notFound("use drain, ready or maint", "there is no verb %q", bounded(verb, 40))
 	}
 	id, err := s.pickInstance(site, c.r.PathValue("instance"))
@@ -130,22 +130,30 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecast(verb, site.Name+"/"+id, state == catalog.AdminMaint, s.snapshot(c.who).Pools,
-			func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id }))
+		return c.json(http.StatusOK, s.forecastInstance(verb, site.Name, id, s.snapshot(c.who).Pools))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
-	if state == catalog.AdminDrain {
-		err = s.drain(c, deployhook.Target{Site: site.Name, Instance: id}, in)
-	} else {
-		_, err = s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-			_, err := catalog.SetInstanceAdmin(tx, site.Name, id, state, catalog.DrainOrder{})
-			return err
-		})
-	}
-	if err != nil {
+	if err := s.actInstance(c, verb, site.Name, id, in); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, s.drains(c))
+}
+
+// instanceState is what a verb makes of an instance; empty: there is no such verb.
+func instanceState(verb string) catalog.AdminState {
+	return map[string]catalog.AdminState{VerbDrain: catalog.AdminDrain, VerbReady: catalog.AdminReady, VerbMaint: catalog.AdminMaint}[verb]
+}
+
+// actInstance does a verb; API and page both come here.
+func (s *Server) actInstance(c *call, verb, site, id string, in DrainRequest) error {
+	if verb == VerbDrain {
+		return s.drain(c, deployhook.Target{Site: site, Instance: id}, in)
+	}
+	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+		_, err := catalog.SetInstanceAdmin(tx, site, id, instanceState(verb), catalog.DrainOrder{})
+		return err
+	})
+	return err
 }
 
 // pickInstance finds an instance of a site by the beginning of its id.

@@ -79,13 +79,19 @@ func (s *Server) cancelDeploy(c *call) error {
 	if err != nil {
 		return err
 	}
-	if s.o.Deploys == nil {
-		return notOffered("deploys")
-	}
-	d, err := s.o.Deploys.Cancel(c.r.Context(), site.Name, c.who.account)
+	d, err := s.cancelOf(c, site.Name)
 	if err != nil {
 		return err
 	}
-	c.detail = d.ID
 	return c.json(http.StatusOK, d)
+}
+
+// cancelOf cancels a site's running deploy; API and page both come here.
+func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
+	if s.o.Deploys == nil {
+		return catalog.Deploy{}, notOffered("deploys")
+	}
+	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.account)
+	c.detail = d.ID
+	return d, err
 }

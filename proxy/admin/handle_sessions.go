@@ -19,12 +19,11 @@ const (
 // digits. It opens nothing: the cookie's seal does.
 func sessionID(id uint64) string { return fmt.Sprintf("%016x", id) }
 
-// pool returns the pool of the site in the path, and the table of sessions.
-func (s *Server) pool(c *call) (*balancer.Pool, *balancer.Sessions, error) {
+// pool returns the pool of a site, and the table of sessions.
+func (s *Server) pool(name string) (*balancer.Pool, *balancer.Sessions, error) {
 	if s.o.Balancer == nil {
 		return nil, nil, notOffered("sessions")
 	}
-	name := c.r.PathValue("site")
 	p := s.o.Balancer.Pool(name)
 	if p == nil {
 		return nil, nil, notFound("portico sites lists them", "there is no site %q", name)
@@ -34,7 +33,7 @@ func (s *Server) pool(c *call) (*balancer.Pool, *balancer.Sessions, error) {
 
 // listSessions answers GET /v1/sessions/{site}.
 func (s *Server) listSessions(c *call) error {
-	p, sessions, err := s.pool(c)
+	p, sessions, err := s.pool(c.r.PathValue("site"))
 	if err != nil {
 		return err
 	}
@@ -52,23 +51,35 @@ func (s *Server) listSessions(c *call) error {
 	if err != nil {
 		return err
 	}
-	latest := c.now.Add(-idle).Unix()
-	member, instance, release, id := q.Get("member"), q.Get("instance"), q.Get("release"), strings.ToLower(q.Get("id"))
-	list, total := sessions.List(p, limit, func(in *balancer.SessionInfo) bool {
+	f := sessionFilter{member: q.Get("member"), instance: q.Get("instance"), release: q.Get("release"), id: strings.ToLower(q.Get("id")), idle: idle, limit: limit}
+	return c.json(http.StatusOK, listed(p, sessions, f, c.now))
+}
+
+// sessionFilter says which sessions are wanted; empty fields match all.
+type sessionFilter struct {
+	member, instance, release, id string // of the last three, the beginning
+	idle                          time.Duration
+	limit                         int
+}
+
+// listed lists sessions of a pool, the most recently used first.
+func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) SessionList {
+	latest := now.Add(-f.idle).Unix()
+	list, total := sessions.List(p, f.limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
-		return in.Last <= latest && (member == "" || spec.Member == member) &&
-			strings.HasPrefix(spec.ID, instance) && strings.HasPrefix(spec.Release, release) &&
-			(id == "" || strings.HasPrefix(sessionID(in.ID), id))
+		return in.Last <= latest && (f.member == "" || spec.Member == f.member) &&
+			strings.HasPrefix(spec.ID, f.instance) && strings.HasPrefix(spec.Release, f.release) &&
+			(f.id == "" || strings.HasPrefix(sessionID(in.ID), f.id))
 	})
 	out := SessionList{Site: p.Name(), Total: total, Sessions: make([]SessionInfo, 0, len(list))}
 	for _, u := range p.Upstreams() {
-		_, _, known := p.Load(u.ID(), c.now.UnixMilli())
+		_, _, known := p.Load(u.ID(), now.UnixMilli())
 		out.Recounting = out.Recounting || !known
 	}
 	for i := range list {
 		out.Sessions = append(out.Sessions, sessionInfo(&list[i]))
 	}
-	return c.json(http.StatusOK, out)
+	return out
 }
 
 // seekSession finds the session that a sticky cookie or the application's own token
@@ -141,21 +152,28 @@ func sessionInfo(in *balancer.SessionInfo) SessionInfo {
 
 // findSession returns the session in the path, if it is one of the site's.
 func (s *Server) findSession(c *call) (balancer.SessionInfo, *balancer.Sessions, error) {
-	p, sessions, err := s.pool(c)
+	site, id := c.r.PathValue("site"), c.r.PathValue("id")
+	in, sessions, err := s.sessionOf(site, id)
+	if err == nil {
+		c.object, c.detail = site+" "+id, "on "+in.Upstream.Spec().Name
+	}
+	return in, sessions, err
+}
+
+// sessionOf returns a site's session by its id.
+func (s *Server) sessionOf(site, text string) (balancer.SessionInfo, *balancer.Sessions, error) {
+	p, sessions, err := s.pool(site)
 	if err != nil {
 		return balancer.SessionInfo{}, nil, err
 	}
-	text := c.r.PathValue("id")
 	id, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || len(text) != 16 {
 		return balancer.SessionInfo{}, nil, badRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", bounded(text, 40))
 	}
 	in, ok := sessions.Find(id)
 	if !ok || in.Upstream == nil || p.Upstream(in.Upstream.ID()) != in.Upstream {
-		return balancer.SessionInfo{}, nil, notFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", p.Name(), text)
+		return balancer.SessionInfo{}, nil, notFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", site, text)
 	}
-	c.object = p.Name() + " " + text
-	c.detail = "on " + in.Upstream.Spec().Name
 	return in, sessions, nil
 }
 

@@ -100,13 +100,18 @@ func (s *Server) removeSite(c *call) error {
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.snapshot(c.who).Pools))
 	}
-	if s.o.Deploys == nil {
-		return notOffered("deploys")
-	}
-	if err := s.o.Deploys.Remove(c.r.Context(), site.Name, c.who.account); err != nil {
+	if err := s.removeOf(c, site.Name); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, struct{}{})
+}
+
+// removeOf removes a site; API and page both come here.
+func (s *Server) removeOf(c *call, site string) error {
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	return s.o.Deploys.Remove(c.r.Context(), site, c.who.account)
 }
 
 func (s *Server) forecastDeploy(c *call) error {
@@ -122,16 +127,9 @@ func (s *Server) releases(c *call) error {
 	if err != nil {
 		return err
 	}
-	retiring := map[string]bool{}
-	for _, r := range site.Retiring {
-		retiring[r.Release] = true
-	}
 	out := []ReleaseInfo{}
 	for _, r := range s.o.Catalog.View().Releases[site.Name] {
-		out = append(out, ReleaseInfo{
-			Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By,
-			Current: r.Digest == site.Release, Retiring: retiring[r.Digest],
-		})
+		out = append(out, releaseInfo(r, site))
 	}
 	slices.SortFunc(out, func(a, b ReleaseInfo) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))

@@ -276,6 +276,9 @@ func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Du
 
 // Cancel implements admin.Deploys.
 func (f *fakeDeploys) Cancel(_ context.Context, site, by string) (catalog.Deploy, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, "cancel "+site+" "+by)
 	return catalog.Deploy{ID: "deploy-" + site, Site: site, State: catalog.DeployFailed, By: by}, nil
 }
 

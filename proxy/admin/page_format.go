@@ -11,15 +11,18 @@ import (
 
 // formats are the functions of the templates.
 var formats = template.FuncMap{
-	"num":         formatNumber,
-	"limit":       formatLimit,
-	"rate":        formatRate,
-	"bytes":       formatBytes,
-	"short":       shortDigest,
-	"fingerprint": groupFingerprint,
-	"ago":         func(now, at time.Time) string { return formatAge(now.Sub(at)) + " ago" },
-	"trouble":     troubleClass,
-	"add":         func(a, b uint64) uint64 { return a + b },
+	"num":          formatNumber,
+	"limit":        formatLimit,
+	"rate":         formatRate,
+	"bytes":        formatBytes,
+	"short":        shortDigest,
+	"fingerprint":  groupFingerprint,
+	"ago":          func(now, at time.Time) string { return formatAge(now.Sub(at)) + " ago" },
+	"trouble":      troubleClass,
+	"sessionState": stateOf,
+	"sitepath":     sitePath,
+	"latency":      func(ms float64) string { return formatLatency(time.Duration(ms * float64(time.Millisecond))) },
+	"add":          func(a, b uint64) uint64 { return a + b },
 }
 
 // formatNumber writes a count in at most five characters where it is large:

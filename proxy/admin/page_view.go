@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
+	"html/template"
 	"maps"
 	"net/url"
 	"slices"
@@ -24,6 +25,7 @@ type statsView struct {
 	Role                                   catalog.AccountRole
 	CSRF, Scope, Flash                     string
 	CanAdmin, Refresh                      bool
+	New                                    []verbView // a site that is not there yet
 	Now                                    time.Time
 	Views                                  []viewLink
 	Head                                   headView
@@ -37,11 +39,30 @@ type statsView struct {
 	TurnedAway                             []membership.Turned
 }
 
+// Back is where the page's questions return to.
+func (*statsView) Back() string { return "/stats" }
+
 // drainView is one line of what is being emptied.
 type drainView struct {
+	Verbs                     []verbView
+	Query                     template.URL // what the buttons are about, encoded
 	D                         deployhook.Drain
 	Object, Ends, Deadline    string
 	Since, Idlest, MovesAfter string
+}
+
+// drainOf is a drain with the buttons that end or change it.
+func (s *Server) drainOf(c *call, d deployhook.Drain) drainView {
+	v := drainViewOf(d, c.now)
+	t, names := pageTarget{Member: d.Member}, []string{VerbReady}
+	switch d.Kind {
+	case deployhook.DrainInstance:
+		t = pageTarget{Site: d.Site, Instance: d.Instance}
+	case deployhook.DrainRelease:
+		t, names = pageTarget{Site: d.Site, Release: d.Release}, []string{VerbDrain, verbCut}
+	}
+	v.Verbs, v.Query = s.offered(c.who, t, names...), template.URL(t.fields().Encode()) //nolint:gosec // url.Values encodes everything
+	return v
 }
 
 func drainViewOf(d deployhook.Drain, now time.Time) drainView {
@@ -101,6 +122,7 @@ type memberView struct {
 
 type deployView struct {
 	D     *catalog.Deploy
+	Verbs []verbView
 	Took  string
 	Steps []stepView
 }
@@ -124,7 +146,7 @@ func (s *Server) statsView(c *call) *statsView {
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
 		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
-		Flash: s.flash(c), CanAdmin: s.mayAct(c.who, VerbAccept) == nil, Refresh: !c.option("norefresh"), Now: c.now,
+		Flash: s.flash(c), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
 	v.Head = headOf(&snap)
@@ -136,14 +158,14 @@ func (s *Server) statsView(c *call) *statsView {
 		}
 	}
 	for _, d := range s.drains(c) {
-		v.Drains = append(v.Drains, drainViewOf(d, c.now))
+		v.Drains = append(v.Drains, s.drainOf(c, d))
 	}
 	if len(c.who.sites) == 0 {
 		s.clusterView(c, v, view, &snap)
 	}
 	for _, d := range view.Deploys {
 		if len(v.Deploys) < 6 && c.who.sees(d.Site) && (scope == "" || strings.Contains(d.Site, scope)) {
-			v.Deploys = append(v.Deploys, deployOf(d))
+			v.Deploys = append(v.Deploys, s.deployView(c, d))
 		}
 	}
 	return v
@@ -345,10 +367,16 @@ func (s *Server) memberOf(c *call, m MemberInfo) memberView {
 	case m.Gossip == "failed":
 		v.Class = "going-down"
 	}
-	for _, name := range offered {
-		if verb, ok := verbOf(name); ok && s.mayAct(c.who, name) == nil && m.Name != s.o.Name {
-			v.Verbs = append(v.Verbs, verb)
-		}
+	if m.Name != s.o.Name {
+		v.Verbs = s.offered(c.who, pageTarget{Member: m.Name}, offered...)
+	}
+	return v
+}
+
+func (s *Server) deployView(c *call, d *catalog.Deploy) deployView {
+	v := deployOf(d)
+	if d.State == catalog.DeployRunning {
+		v.Verbs = s.offered(c.who, pageTarget{Site: d.Site}, verbCancel)
 	}
 	return v
 }

@@ -10,16 +10,17 @@ import (
 
 // route is one line of the table that everything about access is read from.
 type route struct {
-	pattern string              // of http.ServeMux, with its method
-	need    catalog.AccountRole // the least role; nobody: public
-	scope   scope
-	body    int64  // most bytes of a JSON or form body; 0: none is read; bodyStream: the handler reads it
-	form    bool   // takes an HTML form with its CSRF field, not JSON
-	stream  bool   // lasts as long as it likes: no deadline for the answer as a whole
-	action  string // in the audit log, for routes that change something
-	metrics bool   // the scrape token may use it
-	page    bool   // a person's browser: without a login it is sent to the login page
-	do      func(*Server, *call) error
+	pattern   string              // of http.ServeMux, with its method
+	need      catalog.AccountRole // the least role; nobody: public
+	scope     scope
+	body      int64  // most bytes of a JSON or form body; 0: none is read; bodyStream: the handler reads it
+	form      bool   // takes an HTML form with its CSRF field, not JSON
+	multipart bool   // takes a form with a file, whose CSRF field the handler checks
+	stream    bool   // lasts as long as it likes: no deadline for the answer as a whole
+	action    string // in the audit log, for routes that change something
+	metrics   bool   // the scrape token may use it
+	page      bool   // a person's browser: without a login it is sent to the login page
+	do        func(*Server, *call) error
 }
 
 const (
@@ -124,7 +125,9 @@ func routes() []route {
 		{pattern: "GET /{$}", need: nobody, do: (*Server).root},
 		{pattern: "GET /stats", need: viewer, page: true, do: (*Server).statsPage},
 		{pattern: "GET /stats/confirm", need: viewer, page: true, do: (*Server).confirmPage},
-		{pattern: "POST /stats/act", need: operator, scope: scopeCluster, body: bodyForm, form: true, page: true, action: "page", do: (*Server).actPage},
+		{pattern: "GET /stats/sites/{site}", need: viewer, scope: scopeSite, page: true, do: (*Server).sitePage},
+		{pattern: "POST /stats/act", need: deployer, body: bodyForm, form: true, page: true, action: "page", do: (*Server).actPage},
+		{pattern: "POST /stats/deploy", need: deployer, body: bodyStream, stream: true, multipart: true, page: true, action: "deploy", do: (*Server).deployPage},
 		{pattern: "GET /login", need: nobody, do: (*Server).loginPage},
 		{pattern: "POST /login", need: nobody, body: bodyForm, form: true, action: "login", do: (*Server).loginForm},
 		{pattern: "POST /logout", need: viewer, body: bodyForm, form: true, page: true, do: (*Server).logoutForm},

@@ -191,8 +191,8 @@ func (s *Server) admit(c *call) *Error {
 	if reason := crossSite(s.protection, c.r, true); reason != "" {
 		return failf(http.StatusForbidden, "cross_site", "", "%s", reason)
 	}
-	if c.rt.form {
-		return nil // the token is in the form, see checkForm
+	if c.rt.form || c.rt.multipart {
+		return nil // the token is in the form, see checkForm and archiveForm
 	}
 	if !s.csrfOK(c.who.login, c.r.Header.Get("Portico-Csrf")) {
 		return failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")

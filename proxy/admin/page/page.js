@@ -10,10 +10,9 @@
   let paused = false, timer = 0, busy = false;
 
   // Banners tell of what was just done: once, not at each reload.
-  if (/[?&](st|m)=/.test(location.search)) {
+  if (/[?&]st=/.test(location.search)) {
     const url = new URL(location.href);
-    url.searchParams.delete("st");
-    url.searchParams.delete("m");
+    for (const name of ["st", "member", "site", "release", "instance", "session"]) url.searchParams.delete(name);
     history.replaceState(null, "", url);
   }
 
@@ -27,11 +26,13 @@
 
   // Scroll positions of wide tables and the focus survive an update.
   const replace = (html) => {
+    const open = [...live.querySelectorAll("details[open] code")].map((e) => e.textContent);
     const left = [...live.querySelectorAll(".scroll")].map((e) => [e.getAttribute("aria-label"), e.scrollLeft]);
     const focus = document.activeElement;
     const href = live.contains(focus) ? focus.getAttribute("href") : null;
     const label = live.contains(focus) ? focus.getAttribute("aria-label") : null;
     live.innerHTML = html;
+    for (const e of live.querySelectorAll("details code")) if (open.includes(e.textContent)) e.closest("details").open = true;
     for (const [name, x] of left) {
       const e = [...live.querySelectorAll(".scroll")].find((s) => s.getAttribute("aria-label") === name);
       if (e && x) e.scrollLeft = x;

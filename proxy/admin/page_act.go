@@ -1,0 +1,162 @@
+package admin
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"portico/balancer"
+)
+
+// confirmView is a question before something is done.
+type confirmView struct {
+	Title, CSRF string
+	Refresh     bool
+	V           verbView
+	Question    string
+	Action      string // where the form goes
+	Target      url.Values
+	Back        string
+	Member      *MemberInfo
+	Session     *SessionInfo
+	Forecast    *Forecast
+	Unpinned    *Forecast // with --no-pin
+}
+
+// confirmPage asks before anything is done, with the numbers.
+func (s *Server) confirmPage(c *call) error {
+	q := c.r.URL.Query()
+	t := targetOf(q)
+	v, err := s.button(c, q.Get("verb"), t)
+	if err != nil {
+		return err
+	}
+	view := confirmView{
+		Title: v.Text + " " + t.String() + " · portico", Question: strings.Replace(v.Question, "%s", t.String(), 1), V: v,
+		Action: "/stats/act", Target: t.fields(), Back: safeNext(q.Get("back")), CSRF: s.csrf(c),
+	}
+	if v.Upload {
+		view.Action = "/stats/deploy"
+	}
+	switch {
+	case v.Verb == VerbAccept || v.Verb == VerbRefuse:
+		info := memberInfo(s.o.Catalog.View().Members[t.Member])
+		view.Member = &info
+	case v.on == onSession:
+		in, _, err := s.sessionOf(t.Site, t.Session)
+		if err != nil {
+			return err
+		}
+		info := sessionInfo(&in)
+		view.Session = &info
+	}
+	if f, ok := s.foretell(c, &v, t, false); ok {
+		view.Forecast = &f
+	}
+	if f, ok := s.foretell(c, &v, t, true); ok && v.Pins {
+		view.Unpinned = &f
+	}
+	name := "confirm"
+	if q.Get("fragment") == "1" {
+		name = "question"
+	}
+	return s.show(c, http.StatusOK, name, view)
+}
+
+// button finds a verb for a target that is there, and checks that the caller may.
+func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
+	v, ok := verbOf(verb, t.kind())
+	if !ok {
+		return v, notFound("", "there is no verb %q", bounded(verb, 40))
+	}
+	if e := s.mayAct(c.who, &v, t.Site); e != nil {
+		return v, e
+	}
+	return v, s.known(t, false)
+}
+
+// actPage does what the question asked.
+func (s *Server) actPage(c *call) error {
+	form := c.r.PostForm
+	t := targetOf(form)
+	if _, ok := verbOf(form.Get("verb"), t.kind()); !ok {
+		c.quiet = true
+		return notFound("", "there is no verb %q", bounded(form.Get("verb"), 40))
+	}
+	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.kind()), t.String(), form.Get("reason")
+	v, err := s.button(c, form.Get("verb"), t)
+	if err != nil {
+		return err
+	}
+	if err := s.act(c, &v, t); err != nil {
+		return err
+	}
+	s.done(c, &v, t, form.Get("back"))
+	return nil
+}
+
+// act does a verb in the same way as the API's route for it.
+func (s *Server) act(c *call, v *verbView, t pageTarget) error {
+	form := c.r.PostForm
+	ways := DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
+	switch v.on + " " + v.Verb {
+	case onSite + " " + verbCancel:
+		_, err := s.cancelOf(c, t.Site)
+		return err
+	case onSite + " " + verbRemove:
+		return s.removeOf(c, t.Site)
+	case onRelease + " " + verbRollback:
+		target, err := s.rollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
+		if err == nil {
+			_, err = s.rollBack(c, t.Site, target, form.Get("no_pin") != "")
+		}
+		return err
+	case onRelease + " " + verbCut:
+		return s.endRelease(c, t.Site, t.Release)
+	case onRelease + " " + VerbDrain:
+		return s.drain(c, t.drainTarget(), ways)
+	case onSession + " " + verbMove:
+		return s.markSession(t.Site, t.Session, (*balancer.Sessions).Move)
+	case onSession + " " + verbEnd:
+		return s.markSession(t.Site, t.Session, (*balancer.Sessions).End)
+	}
+	if v.on == onInstance {
+		return s.actInstance(c, v.Verb, t.Site, t.Instance, ways)
+	}
+	return s.actMember(c, v.Verb, t.Member, MemberRequest{Reason: bounded(form.Get("reason"), 200), DrainRequest: ways})
+}
+
+// markSession ends or moves a session.
+func (s *Server) markSession(site, id string, change func(*balancer.Sessions, uint64) bool) error {
+	in, sessions, err := s.sessionOf(site, id)
+	if err != nil {
+		return err
+	}
+	if !change(sessions, in.ID) {
+		return failf(http.StatusConflict, "conflict", "", "session %s has ended already", id)
+	}
+	return nil
+}
+
+// done sends the browser back to where the button was, with a word on what was done.
+func (s *Server) done(c *call, v *verbView, t pageTarget, back string) {
+	to, _, _ := strings.Cut(safeNext(back), "?")
+	if v.Verb == verbRemove {
+		to = "/stats"
+	}
+	q := t.fields()
+	q.Set("st", v.Verb)
+	http.Redirect(c.w, c.r, to+"?"+q.Encode(), http.StatusSeeOther)
+}
+
+// flash says what was just done, from the query that done redirects to. All of it is
+// checked, so that a link cannot put words on the page.
+func (s *Server) flash(c *call) string {
+	q := c.r.URL.Query()
+	t := targetOf(q)
+	v, ok := verbOf(q.Get("st"), t.kind())
+	if !ok || t.kind() == onNothing || s.known(t, v.Verb == verbRemove || v.Verb == verbDeploy) != nil {
+		return ""
+	}
+	return strings.Replace(v.Done, "%s", t.String(), 1)
+}

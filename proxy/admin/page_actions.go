@@ -1,0 +1,155 @@
+package admin
+
+import (
+	"portico/balancer"
+	"portico/membership/catalog"
+)
+
+// verbView is one of the page's buttons, and its question.
+type verbView struct {
+	Verb, Text, Question, Effect, Done string // %s stands for the target
+	Danger                             bool
+	Reason                             bool // may be given one
+	Ways                               bool // takes --move and --deadline
+	Pins                               bool // takes --no-pin
+	Upload                             bool // takes an archive
+
+	on    string // what kind of target it is for
+	route string // of the API, whose permission it asks for
+}
+
+// The verbs of the page beside those of members.
+const (
+	verbDeploy   = "deploy"
+	verbRollback = "rollback"
+	verbRemove   = "remove"
+	verbCancel   = "cancel"
+	verbCut      = "cut"
+	verbMove     = "move"
+	verbEnd      = "end"
+)
+
+// verbs lists every button. The API has a route for each, and the command a verb.
+func verbs() []verbView {
+	const member, instance, session = "POST /v1/members/{member}/", "POST /v1/sites/{site}/instances/{instance}/{verb}", "POST /v1/sessions/{site}/{id}/"
+	return []verbView{
+		{Verb: VerbAccept, on: onMember, route: member + VerbAccept, Text: "Accept", Question: "Accept %s into the cluster?", Done: "%s was accepted.",
+			Effect: "It gets a certificate, the cluster's settings and every site. Compare its key with what the machine shows first."},
+		{Verb: VerbRefuse, on: onMember, route: member + VerbRefuse, Text: "Refuse", Question: "Turn %s away?", Done: "%s was refused.", Danger: true, Reason: true,
+			Effect: "It is told so and gets nothing. It may knock again with another key."},
+		{Verb: VerbDrain, on: onMember, route: member + VerbDrain, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
+			Effect: "Visitors who have a session stay until it ends. New visitors go elsewhere."},
+		{Verb: VerbReady, on: onMember, route: member + VerbReady, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
+			Effect: "New visitors come as soon as its checks pass. A drain ends with it."},
+		{Verb: VerbMaint, on: onMember, route: member + VerbMaint, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
+			Effect: "It takes nothing from now on: its visitors move to other instances and lose what only it remembered. To let them end first, drain it."},
+		{Verb: VerbRevoke, on: onMember, route: member + VerbRevoke, Text: "Revoke", Question: "Revoke %s for good?", Done: "%s was revoked.", Danger: true, Reason: true,
+			Effect: "Its certificate is worthless at once on every proxy and member, and the gossip key changes. It can come back only with a new key and a new acceptance."},
+
+		{Verb: verbDeploy, on: onNothing, route: "PUT /v1/sites/{site}/archive", Text: "New site", Question: "Install a new site?", Done: "The deploy of %s has begun.", Upload: true,
+			Effect: "It appears on every application server, also on those that join later. A release that does not get healthy changes nothing."},
+		{Verb: verbDeploy, on: onSite, route: "PUT /v1/sites/{site}/archive", Text: "Deploy", Question: "Deploy a new release of %s?", Done: "The deploy of %s has begun.", Upload: true, Pins: true,
+			Effect: "New visitors get the new release once it is healthy everywhere. A release that does not get healthy changes nothing."},
+		{Verb: verbCancel, on: onSite, route: "POST /v1/sites/{site}/cancel", Text: "Cancel", Question: "Cancel the running deploy of %s?", Done: "The deploy of %s was cancelled.", Danger: true,
+			Effect: "It ends as failed. The release before it stays as it is; what the new one has started is stopped."},
+		{Verb: verbRemove, on: onSite, route: "DELETE /v1/sites/{site}", Text: "Remove", Question: "Remove the site %s from all application servers?", Done: "%s was removed.", Danger: true,
+			Effect: "Its processes end and its releases are forgotten. Its data folders stay on the application servers."},
+		{Verb: verbRollback, on: onRelease, route: "POST /v1/sites/{site}/rollback", Text: "Roll back", Question: "Roll back to %s?", Done: "The rollback to %s has begun.", Pins: true,
+			Effect: "New visitors get this release once it is healthy everywhere."},
+
+		{Verb: VerbDrain, on: onRelease, route: "POST /v1/sites/{site}/releases/{release}/drain", Text: "Drain", Question: "Change the drain of %s?", Done: "The drain of %s has changed.", Ways: true,
+			Effect: "A former release keeps its sessions until they end or the site's pin time is over. Moved sessions go to the present release."},
+		{Verb: verbCut, on: onRelease, route: "POST /v1/sites/{site}/releases/{release}/drain", Text: "Cut", Question: "End the former release %s now?", Done: "%s ends now.", Danger: true,
+			Effect: "Its sessions lose their instance at once; their visitors move to the present release with the next request."},
+		{Verb: VerbDrain, on: onInstance, route: instance, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
+			Effect: "Visitors who have a session stay until it ends. New visitors go to other instances."},
+		{Verb: VerbReady, on: onInstance, route: instance, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
+			Effect: "New visitors come as soon as its checks pass. A drain ends with it."},
+		{Verb: VerbMaint, on: onInstance, route: instance, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
+			Effect: "It takes nothing from now on: its visitors move to other instances and lose what only it remembered."},
+		{Verb: verbMove, on: onSession, route: session + verbMove, Text: "Move", Question: "Move %s?", Done: "%s moves with its next request.",
+			Effect: "Its next request is placed on another instance, with the cause operator. What only the present one remembers is lost to it."},
+		{Verb: verbEnd, on: onSession, route: session + verbEnd, Text: "End", Question: "End %s?", Done: "%s has ended.", Danger: true,
+			Effect: "Its cookie is refused from now on: the visitor begins anew with the next request. Nothing that runs is cut."},
+	}
+}
+
+func verbOf(name, on string) (verbView, bool) {
+	for _, v := range verbs() {
+		if v.Verb == name && v.on == on {
+			return v, true
+		}
+	}
+	return verbView{}, false
+}
+
+// mayAct is the permission that the API's route for a button asks for.
+func (s *Server) mayAct(who *identity, v *verbView, site string) *Error {
+	for i := range s.table {
+		if s.table[i].pattern == v.route {
+			return permit(who, &s.table[i], site)
+		}
+	}
+	return notFound("", "there is no verb %q", v.Verb)
+}
+
+// offered are those of some verbs that the caller may use on a target.
+func (s *Server) offered(who *identity, t pageTarget, names ...string) (out []verbView) {
+	for _, name := range names {
+		if v, ok := verbOf(name, t.kind()); ok && s.mayAct(who, &v, t.Site) == nil {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// foretell is the forecast of a button, the same as the API's for the same deed; ok is
+// false where there is none.
+func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f Forecast, ok bool) {
+	pools := s.snapshot(c.who).Pools
+	switch v.on + " " + v.Verb {
+	case onMember + " " + VerbAccept, onMember + " " + VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
+		return f, false
+	case onSite + " " + verbDeploy:
+		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
+	case onSite + " " + verbRemove:
+		return s.forecastSite("remove", t.Site, "", true, pools), true
+	case onRelease + " " + verbRollback:
+		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
+	}
+	switch v.on {
+	case onMember:
+		return s.forecastMember(v.Verb, t.Member, pools), true
+	case onRelease:
+		return s.forecastRelease(t.Site, t.Release, v.Verb == verbCut, pools), true
+	default:
+		return s.forecastInstance(v.Verb, t.Site, t.Instance, pools), true
+	}
+}
+
+// forecastRelease is the forecast of the drain or the end of a release.
+func (s *Server) forecastRelease(site, digest string, cut bool, pools []balancer.PoolSnapshot) Forecast {
+	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+		return p.Name == site && u.Release == digest
+	})
+}
+
+// forecastInstance is the forecast of a verb on one instance.
+func (s *Server) forecastInstance(verb, site, id string, pools []balancer.PoolSnapshot) Forecast {
+	f := s.forecast(verb, site+"/"+id, verb == VerbMaint, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id })
+	if verb == VerbReady {
+		f.Message = "cuts nothing"
+	}
+	return f
+}
+
+// instanceVerbs are the buttons of an instance in a state.
+func instanceVerbs(admin catalog.AdminState) []string {
+	switch admin {
+	case catalog.AdminDrain:
+		return []string{VerbReady, VerbMaint}
+	case catalog.AdminMaint:
+		return []string{VerbReady, VerbDrain}
+	}
+	return []string{VerbDrain, VerbMaint}
+}

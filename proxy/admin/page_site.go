@@ -1,0 +1,197 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// siteView is a site's own page: its instances, releases, sessions and what went
+// wrong lately.
+type siteView struct {
+	Title, Proxy, CSRF, Flash string
+	Account                   string
+	Role                      catalog.AccountRole
+	Refresh                   bool
+	Now                       time.Time
+
+	Name, Hosts, Path string // Path of this page
+	Release           string
+	Verbs             []verbView // for the site as a whole
+	Pool              poolView
+	Recent            int64 // sessions used in the last 5 minutes
+	Instances         []instanceView
+	Releases          []releaseView
+	Drains            []drainView
+	Deploys           []deployView
+	Find, Member      string // what is searched for
+	Idle              string
+	Sessions          SessionList
+	SessionVerbs      []verbView
+	Failures          []Exchange
+}
+
+type instanceView struct {
+	rowView
+	Recent int64
+	Verbs  []verbView
+}
+
+type releaseView struct {
+	ReleaseInfo
+	State    string
+	Sessions int
+	Verbs    []verbView
+}
+
+// Back is where the page's questions return to.
+func (v *siteView) Back() string { return v.Path }
+
+// sitePage answers GET /stats/sites/{site}.
+func (s *Server) sitePage(c *call) error {
+	name := c.r.PathValue("site")
+	view := s.o.Catalog.View()
+	site := view.Sites[name]
+	if site == nil {
+		return notFound("portico sites lists them", "there is no site %q", bounded(name, 60))
+	}
+	q := c.r.URL.Query()
+	v := &siteView{
+		Title: name + " · portico", Proxy: s.o.Name, CSRF: s.csrf(c), Flash: s.flash(c), Account: c.who.account, Role: c.who.role, Refresh: true, Now: c.now,
+		Name: name, Path: sitePath(name), Release: site.Release, Verbs: s.offered(c.who, pageTarget{Site: name}, verbDeploy, verbRemove),
+		Find: bounded(strings.TrimSpace(q.Get("find")), 300), Member: bounded(q.Get("on"), 100), Idle: bounded(q.Get("idle"), 20),
+		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
+	}
+	snap := s.snapshot(c.who)
+	for i := range snap.Pools {
+		if p := &snap.Pools[i]; p.Name == name {
+			v.Pool, _ = poolOf(c, view, p)
+			v.Hosts = v.Pool.Hosts
+		}
+	}
+	for _, r := range v.Pool.Rows {
+		in := instanceView{rowView: r, Recent: s.recent(r.U.ID)}
+		v.Recent += in.Recent
+		if rec := view.Instances[r.U.ID]; rec != nil {
+			in.Verbs = s.offered(c.who, pageTarget{Site: name, Instance: r.U.ID}, instanceVerbs(rec.Admin)...)
+		}
+		v.Instances = append(v.Instances, in)
+	}
+	v.Releases = s.releaseViews(c, site, v.Pool.Rows)
+	for _, d := range s.drains(c) {
+		if d.Site == name {
+			v.Drains = append(v.Drains, s.drainOf(c, d))
+		}
+	}
+	for _, d := range view.Deploys {
+		if d.Site == name && len(v.Deploys) < 6 {
+			v.Deploys = append(v.Deploys, s.deployView(c, d))
+		}
+	}
+	v.Sessions = s.pageSessions(c, name, v)
+	if e := s.mayExchanges(c.who); e {
+		v.Failures, _ = s.exchanges(c.who, ExchangeQuery{Site: name, Failed: true, Limit: 8}) // none where nothing is remembered
+	}
+	part := "site"
+	if q.Get("fragment") == "1" {
+		part = "sitelive"
+	}
+	return s.show(c, http.StatusOK, part, v)
+}
+
+// mayExchanges reports whether the caller may see what became of requests.
+func (s *Server) mayExchanges(who *identity) bool {
+	for i := range s.table {
+		if s.table[i].pattern == "GET /v1/requests" {
+			return permit(who, &s.table[i], "") == nil && s.o.Exchanges != nil
+		}
+	}
+	return false
+}
+
+// releaseViews lists a site's releases, newest first, with what can be done to each.
+func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []releaseView {
+	sessions := map[string]int{}
+	for _, r := range rows {
+		sessions[r.U.Release] += r.U.Sessions
+	}
+	retiring := map[string]bool{}
+	for _, r := range site.Retiring {
+		retiring[r.Release] = true
+	}
+	var out []releaseView
+	for _, r := range s.o.Catalog.View().Releases[site.Name] {
+		v := releaseView{ReleaseInfo: releaseInfo(r, site), State: "kept", Sessions: sessions[r.Digest]}
+		t := pageTarget{Site: site.Name, Release: r.Digest}
+		switch {
+		case r.Digest == site.Release:
+			v.State = "current"
+		case retiring[r.Digest]:
+			v.State, v.Verbs = "retiring", s.offered(c.who, t, verbRollback, VerbDrain, verbCut)
+		case r.Digest == site.Candidate:
+			v.State = "being deployed"
+		default:
+			v.Verbs = s.offered(c.who, t, verbRollback)
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b releaseView) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
+	})
+	return out
+}
+
+// pageSessions finds what the page was asked for: an id or its beginning, a sticky cookie,
+// or the application's token; without one the sessions that were used last.
+func (s *Server) pageSessions(c *call, name string, v *siteView) SessionList {
+	if s.o.Balancer == nil {
+		return SessionList{Note: "this process offers no sessions"}
+	}
+	p := s.o.Balancer.Pool(name)
+	if p == nil {
+		return SessionList{Note: "no instance of this site has been here yet"}
+	}
+	idle, err := ttl(v.Idle, 0, maxDrain)
+	if err != nil {
+		return SessionList{Note: err.Error()}
+	}
+	f := sessionFilter{member: v.Member, idle: idle, limit: 50}
+	if v.Find == "" {
+		return listed(p, s.o.Balancer.Sessions(), f, c.now)
+	}
+	if strings.ContainsAny(v.Find, "|=") {
+		return s.seekSession(c, p, v.Find, "")
+	}
+	if id := strings.ToLower(v.Find); len(id) <= 16 && strings.Trim(id, "0123456789abcdef") == "" {
+		f.id = id
+		if got := listed(p, s.o.Balancer.Sessions(), f, c.now); got.Total > 0 {
+			return got
+		}
+	}
+	return s.seekSession(c, p, "", v.Find)
+}
+
+// stateOf is what there is to say of a session in the list.
+func stateOf(in SessionInfo) string {
+	switch {
+	case in.Ended:
+		return "ended"
+	case in.Moving:
+		return "moves with its next request"
+	case !in.Returned:
+		return "seen once"
+	}
+	return ""
+}
+
+// releaseInfo is a release as the API shows it.
+func releaseInfo(r *catalog.Release, site *catalog.Site) ReleaseInfo {
+	return ReleaseInfo{
+		Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By, Current: r.Digest == site.Release,
+		Retiring: slices.ContainsFunc(site.Retiring, func(x catalog.Retiring) bool { return x.Release == r.Digest }),
+	}
+}

@@ -1,0 +1,111 @@
+package admin
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+
+	"portico/deployhook"
+	"portico/membership/catalog"
+)
+
+// pageTarget is what a button of the page is about: a member, or a site and
+// perhaps something of it.
+type pageTarget struct{ Member, Site, Release, Instance, Session string }
+
+// targetOf reads a target from a query or a form.
+func targetOf(q url.Values) pageTarget {
+	return pageTarget{Member: q.Get("member"), Site: q.Get("site"), Release: q.Get("release"), Instance: q.Get("instance"), Session: q.Get("session")}
+}
+
+// What buttons can be about.
+const (
+	onMember   = "member"
+	onSite     = "site"
+	onRelease  = "release"
+	onInstance = "instance"
+	onSession  = "session"
+	onNothing  = "" // a site that is not there yet
+)
+
+func (t pageTarget) kind() string {
+	switch {
+	case t.Member != "":
+		return onMember
+	case t.Session != "":
+		return onSession
+	case t.Instance != "":
+		return onInstance
+	case t.Release != "":
+		return onRelease
+	case t.Site != "":
+		return onSite
+	}
+	return onNothing
+}
+
+// String names the target as people do.
+func (t pageTarget) String() string {
+	switch t.kind() {
+	case onMember:
+		return t.Member
+	case onSession:
+		return "session " + t.Session + " of " + t.Site
+	case onInstance:
+		return t.Site + "/" + t.Instance
+	case onRelease:
+		return t.Site + "@" + shortDigest(t.Release)
+	case onSite:
+		return t.Site
+	}
+	return "a new site"
+}
+
+// fields are the target's parts by name, for queries and forms.
+func (t pageTarget) fields() url.Values {
+	q := url.Values{}
+	for name, value := range map[string]string{"member": t.Member, "site": t.Site, "release": t.Release, "instance": t.Instance, "session": t.Session} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return q
+}
+
+// known checks that a target is there, and refuses words that somebody has put into
+// a link. gone says that it may have been there until just now.
+func (s *Server) known(t pageTarget, gone bool) error {
+	view := s.o.Catalog.View()
+	if t.Member != "" {
+		_, err := memberOf(view, t.Member)
+		return err
+	}
+	if t.Site == "" {
+		return nil
+	}
+	if view.Sites[t.Site] == nil && (!gone || catalog.ValidName("site", t.Site) != nil) {
+		return notFound("portico sites lists them", "there is no site %q", bounded(t.Site, 60))
+	}
+	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
+		return notFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))
+	}
+	if t.Instance != "" && view.Instances[t.Instance] == nil {
+		return notFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, bounded(t.Instance, 60))
+	}
+	if t.Session != "" {
+		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
+			return badRequest("", "%q is no session id", bounded(t.Session, 40))
+		}
+	}
+	return nil
+}
+
+// drainTarget is the target as the deployer names it.
+func (t pageTarget) drainTarget() deployhook.Target {
+	return deployhook.Target{Member: t.Member, Site: t.Site, Instance: t.Instance, Release: t.Release}
+}
+
+// sitePath is where a site's own page is.
+func sitePath(site string) string {
+	return "/stats/sites/" + url.PathEscape(strings.ToValidUTF8(site, ""))
+}
