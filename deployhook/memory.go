@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
@@ -26,8 +25,8 @@ func (d *Deployer) tightMemory(s catalog.Settings, sessions int) (notes []string
 	need := max(s.Limits.Memory.Bytes(), tightMemory)
 	for member, free := range d.live.memory(time.Now().Add(-memoryFresh)) {
 		if free < need {
-			notes = append(notes, fmt.Sprintf("%s has %s of memory free, and both releases run there until the sessions of the former one end: no_pin (--no-pin) ends them at once",
-				member, units.Size(free)))
+			notes = append(notes, fmt.Sprintf("%s has %.1f GiB of memory free, and both releases run there until the sessions of the former one end; --no-pin (no_pin) ends them at once",
+				member, float64(free)/(1<<30)))
 		}
 	}
 	slices.Sort(notes)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -13,9 +14,10 @@ import (
 
 func newDrain(s *shared) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "drain MEMBER | SITE/INSTANCE | SITE@RELEASE",
+		Use:   "drain [MEMBER | SITE/INSTANCE | SITE@RELEASE]",
 		Short: "Send no new sessions to a server, an instance or a former release; it keeps those that it has",
 		Long: `Empty an application server, one instance or a former release of its sessions.
+Without a name, list what drains.
 
 They stay until they end. With --move, those that were not used for a while are
 moved with their next request; their visitors keep what the application stored
@@ -26,7 +28,7 @@ outside its memory. With --deadline, what is left then loses its instance; with
 		Example: `  portico drain server-1 --wait 8h
   portico drain server-1 --move --quiet 10m --deadline 2h
   portico drain shop@9f2c41d07b3e --now`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, memberNames),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, memberNames),
 	}
 	var r admin.DrainRequest
 	move := cmd.Flags().Bool("move", false, "move quiet sessions to another instance with their next request")
@@ -38,6 +40,9 @@ outside its memory. With --deadline, what is left then loses its instance; with
 	yes := cmd.Flags().Bool("yes", false, "with --now: do not ask")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if len(args) == 0 {
+			return listDrains(cmd, c, *asJSON)
+		}
 		if *move {
 			r.Move = quiet.String()
 		}
@@ -60,6 +65,27 @@ outside its memory. With --deadline, what is left then loses its instance; with
 		return d.show()
 	})
 	return cmd
+}
+
+// listDrains lists what drains, with what it still holds.
+func listDrains(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
+	list, err := c.Drains(cmd.Context())
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	switch {
+	case asJSON:
+		return printJSON(out, list)
+	case len(list) == 0:
+		_, err := fmt.Fprintln(out, "nothing drains")
+		return err
+	}
+	t := newTable(out, "WHAT\tKIND\tSINCE\tBY\tHOW IT STANDS")
+	for _, x := range list {
+		t.row("%s\t%s\t%s\t%s\t%s", x.Object, x.Kind, age(x.Since), cmp.Or(x.By, "-"), drainText(x, time.Now()))
+	}
+	return t.flush()
 }
 
 // drainTarget reads MEMBER, SITE/INSTANCE or SITE@RELEASE.

@@ -143,13 +143,18 @@ func (s *Server) forecastInstance(verb, site, id string, pools []balancer.PoolSn
 	return f
 }
 
-// instanceVerbs are the buttons of an instance in a state.
-func instanceVerbs(admin catalog.AdminState) []string {
-	switch admin {
-	case catalog.AdminDrain:
+// instanceVerbs are the buttons of an instance in a state. One of a former release
+// takes no new visitors as it is.
+func instanceVerbs(admin catalog.AdminState, retiring bool) []string {
+	switch {
+	case admin == catalog.AdminDrain:
 		return []string{VerbReady, VerbMaint}
-	case catalog.AdminMaint:
+	case admin == catalog.AdminMaint && retiring:
+		return []string{VerbReady}
+	case admin == catalog.AdminMaint:
 		return []string{VerbReady, VerbDrain}
+	case retiring:
+		return []string{VerbMaint}
 	}
 	return []string{VerbDrain, VerbMaint}
 }

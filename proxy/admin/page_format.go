@@ -20,6 +20,7 @@ var formats = template.FuncMap{
 	"ago":          func(now, at time.Time) string { return formatAge(now.Sub(at)) + " ago" },
 	"trouble":      troubleClass,
 	"sessionState": stateOf,
+	"replaces":     func(action string) bool { return action == verbDeploy || action == verbRollback }, // so that new visitors have the new release
 	"sitepath":     sitePath,
 	"latency":      func(ms float64) string { return formatLatency(time.Duration(ms * float64(time.Millisecond))) },
 	"add":          func(a, b uint64) uint64 { return a + b },

@@ -77,7 +77,7 @@ func (s *Server) sitePage(c *call) error {
 		in := instanceView{rowView: r, Recent: s.recent(r.U.ID)}
 		v.Recent += in.Recent
 		if rec := view.Instances[r.U.ID]; rec != nil {
-			in.Verbs = s.offered(c.who, pageTarget{Site: name, Instance: r.U.ID}, instanceVerbs(rec.Admin)...)
+			in.Verbs = s.offered(c.who, pageTarget{Site: name, Instance: r.U.ID}, instanceVerbs(rec.Admin, r.U.Retiring)...)
 		}
 		v.Instances = append(v.Instances, in)
 	}

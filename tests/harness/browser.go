@@ -141,6 +141,17 @@ func (b *Browser) Eval(script string) string {
 	return fmt.Sprint(answer.Result.Value)
 }
 
+// Press sends a key as the keyboard does, such as "Enter", "Tab" or "Escape".
+func (b *Browser) Press(key string) {
+	b.t.Helper()
+	code := map[string]int{"Enter": 13, "Tab": 9, "Escape": 27, " ": 32}[key]
+	text := map[string]string{"Enter": "\r", " ": " "}[key]
+	for _, kind := range []string{"keyDown", "keyUp"} {
+		b.call("Input.dispatchKeyEvent", map[string]any{"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}, nil)
+		text = ""
+	}
+}
+
 // WaitFor waits until the script is true in the page.
 func (b *Browser) WaitFor(script string) {
 	b.t.Helper()
