@@ -76,7 +76,7 @@ func run(args []string) error {
 	only := f.String("cases", "", "names of cases, separated by commas; empty: all")
 	proxies := f.String("proxies", "", "names of proxies; empty: all that are installed")
 	rounds := f.Int("rounds", 0, "turns of each proxy at each case; 0: 5, with -quick 3")
-	length := f.Duration("time", 0, "length of one turn; 0: 1.5 s, with -quick 250 ms")
+	length := f.Duration("time", 0, "length of one turn; 0: 1.5 s, with -quick 200 ms")
 	configs := f.Bool("configs", false, "print the peers' configurations")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -90,7 +90,7 @@ func run(args []string) error {
 	if *length == 0 {
 		*length = 1500 * time.Millisecond
 		if *quick {
-			*length = 250 * time.Millisecond
+			*length = 200 * time.Millisecond
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
