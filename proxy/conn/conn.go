@@ -223,6 +223,7 @@ type client struct {
 	io    sock
 	index int
 	addr  netip.AddrPort
+	local netip.AddrPort
 	name  string // from SNI
 	idle  atomic.Bool
 	hook  *hooked

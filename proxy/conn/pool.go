@@ -20,6 +20,7 @@ type upstream struct {
 	io    sock
 	peek  peeker
 	since int64 // idle
+	stale bool  // it was idle, and nobody has looked since whether it is still good
 }
 
 func (u *upstream) close() {
@@ -51,6 +52,10 @@ func (p *pools) get(up *http1.Upstream) *upstream {
 		q.idle[n] = nil
 		q.idle = q.idle[:n]
 		p.mu.Unlock()
+		if u.io.raw != nil {
+			u.stale = true // send looks, when no end can come unseen any more
+			return u
+		}
 		if u.peek.quiet() {
 			return u
 		}

@@ -3,7 +3,6 @@ package conn
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -34,6 +33,10 @@ type session struct {
 	ended   bool
 	writing bool // to the upstream
 
+	sending
+	full bool     // the upstream took nothing at once: wait for it
+	next http1.Op // what the exchange has said already; OpWait: ask
+
 	woken chan struct{} // a parked request should look again; may hold a call for the request before
 }
 
@@ -56,7 +59,7 @@ func (c *client) first() *session {
 	if f.try == nil {
 		f.try = c.tryFirst
 	}
-	c.io.timedOut = false
+	c.io.timedOut, f.looked = false, false
 	if err := c.io.raw.Read(f.try); err != nil {
 		c.io.timedOut = isTimeout(err)
 		return nil
@@ -68,15 +71,21 @@ func (c *client) first() *session {
 
 // firstRead is what a read between two requests leaves behind.
 type firstRead struct {
-	try func(fd uintptr) bool // made once
-	s   *session
-	n   int
-	res http1.Result
+	try    func(fd uintptr) bool // made once
+	looked bool
+	s      *session
+	n      int
+	res    http1.Result
 }
 
 // tryFirst borrows a session, and with it a buffer, only when there is something to read.
 func (c *client) tryFirst(fd uintptr) bool {
 	f := &c.fresh
+	if !f.looked {
+		if f.looked = true; quiet(fd) {
+			return false
+		}
+	}
 	f.res = http1.More
 	s := c.session()
 	n, err := sysRead(fd, s.x.Space(http1.Client))
@@ -110,16 +119,18 @@ func (c *client) session() *session {
 		s.turn.L = &s.mu
 		s.woken = make(chan struct{}, 1)
 		s.x.Waker(s.wake)
+		s.sendFn = s.trySend
 	}
 	s.c = c
-	var local netip.AddrPort
-	if a, ok := c.conn.LocalAddr().(*net.TCPAddr); ok {
-		local = a.AddrPort()
+	if !c.local.IsValid() {
+		if a, ok := c.conn.LocalAddr().(*net.TCPAddr); ok {
+			c.local = a.AddrPort()
+		}
 	}
 	_, isTLS := c.conn.(*tls.Conn)
-	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, local, isTLS, c.name, c.index, c.srv.clock())
+	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, c.local, isTLS, c.name, c.index, c.srv.clock())
 	s.x.Peer().Lane = int(c.addr.Port())
-	s.ended, s.writing = false, false
+	s.ended, s.writing, s.full, s.next = false, false, false, http1.OpWait
 	return s
 }
 
@@ -143,7 +154,14 @@ func (s *session) run() http1.Op {
 		if s.c.srv.draining.Load() {
 			s.x.Drain()
 		}
-		op := s.x.Next()
+		op := s.next
+		if s.next = http1.OpWait; op == http1.OpWait {
+			op = s.x.Next()
+		}
+		if s.x.Tunnel() && (op == http1.OpReadClient || op == http1.OpReadUpstream) {
+			s.relay()
+			continue
+		}
 		if (op == http1.OpReadClient || op == http1.OpReadUpstream) && s.x.Streaming() {
 			op = s.stream(op)
 			if op == http1.OpWait {
@@ -219,6 +237,11 @@ func (s *session) do(op http1.Op) {
 		s.x.Wrote(http1.Client, n, res)
 		s.late(res)
 	case http1.OpWriteUpstream:
+		if s.u.io.raw != nil && !s.full {
+			s.send()
+			return
+		}
+		s.full = false
 		s.deadline(&s.u.io, true)
 		a, b := s.x.Pending(http1.Up)
 		n, res := s.u.io.write(a, b)
@@ -332,6 +355,11 @@ func (s *session) readClient() {
 func (s *session) readUpstream() {
 	s.deadline(&s.u.io, false)
 	n, res := s.u.io.read(s.x.Space(http1.Up))
+	s.heard(n, res)
+}
+
+// heard tells the exchange what came from the upstream. When nothing has come for a while, it looks after the client.
+func (s *session) heard(n int, res http1.Result) {
 	if s.u.io.timedOut {
 		s.u.io.again()
 	}

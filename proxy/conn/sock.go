@@ -28,6 +28,7 @@ type sock struct {
 	head, body      []byte
 	wroteN          int
 	wroteErr        error
+	offerFn         func(fd uintptr) bool
 }
 
 func (k *sock) init(c net.Conn) {
@@ -37,7 +38,7 @@ func (k *sock) init(c net.Conn) {
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		k.raw, _ = t.SyscallConn()
-		k.readFn, k.writeFn = k.tryRead, k.tryWrite
+		k.readFn, k.writeFn, k.offerFn = k.tryRead, k.tryWrite, k.tryOnce
 	}
 }
 
@@ -84,15 +85,20 @@ func (k *sock) read(b []byte) (int, http1.Result) {
 		err = k.raw.Read(k.readFn)
 		k.readBuf = nil
 		if err == nil {
-			n, err = k.readN, k.readErr
-			if err == nil && n == 0 {
-				err = io.EOF
-			}
+			n, err = k.readN, ended(k.readN, k.readErr)
 		}
 	} else {
 		n, err = k.conn.Read(b)
 	}
 	return k.outcome(n, err)
+}
+
+// ended makes an end of what read nothing without an error.
+func ended(n int, err error) error {
+	if n == 0 && err == nil {
+		return io.EOF
+	}
+	return err
 }
 
 func (k *sock) outcome(n int, err error) (int, http1.Result) {
@@ -123,6 +129,23 @@ func (k *sock) tryWrite(fd uintptr) bool {
 		k.head, k.body = k.head[h:], k.body[n-h:]
 	}
 	return true
+}
+
+// tryOnce is the callback of offer.
+func (k *sock) tryOnce(fd uintptr) bool {
+	k.wroteN, k.wroteErr = sysWrite(fd, k.head, nil)
+	return true
+}
+
+// offer writes what the connection takes at once; an error comes back with the next write.
+func (k *sock) offer(b []byte) int {
+	k.head, k.wroteN = b, 0
+	err := k.raw.Write(k.offerFn)
+	k.head = nil
+	if err != nil || k.wroteErr != nil {
+		return 0
+	}
+	return k.wroteN
 }
 
 // write blocks until all is written.

@@ -63,6 +63,13 @@ func quickAck(c net.Conn) {
 	}
 }
 
+// quiet reports whether a descriptor is open and has nothing to say.
+func quiet(fd uintptr) bool {
+	var b [1]byte
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return e == syscall.EAGAIN
+}
+
 type peeker struct {
 	raw syscall.RawConn
 	fn  func(fd uintptr)

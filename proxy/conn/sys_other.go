@@ -17,6 +17,8 @@ func sysRead(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func sysWrite(uintptr, []byte, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
+func quiet(uintptr) bool { return false }
+
 func quickAck(net.Conn) {}
 
 // peeker looks at a connection by reading with a deadline of a millisecond. Peeking would be cheaper, but is different everywhere.

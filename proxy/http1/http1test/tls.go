@@ -17,7 +17,6 @@ import (
 	"portico/proxy/http1"
 )
 
-// certificate is a fresh self-signed one for "a".
 // Certificate makes a certificate for the name "a" and the pool that trusts it.
 func Certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
