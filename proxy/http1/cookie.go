@@ -41,7 +41,11 @@ func (r *Request) Cookies(dst [][]byte, name string, limit int) [][]byte {
 			var pair []byte
 			pair, rest = nextPair(rest)
 			if isPair(pair, name) {
-				dst = append(dst, bytes.Trim(pair[len(name)+1:], `"`))
+				value := pair[len(name)+1:]
+				if len(value) > 0 && (value[0] == '"' || value[len(value)-1] == '"') {
+					value = bytes.Trim(value, `"`)
+				}
+				dst = append(dst, value)
 			}
 		}
 	}
