@@ -5,7 +5,7 @@
 # make bench      benchmarks beside the code
 # make bench-peers  portico beside HAProxy, nginx and Caddy, in turns
 # make fuzz       every fuzz target for FUZZTIME each
-# make soak       the long end-to-end run
+# make soak       the long end-to-end run: 30 minutes, or PORTICO_SOAK_FOR
 
 GO          ?= go
 FUZZTIME    ?= 30s

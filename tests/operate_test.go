@@ -25,6 +25,7 @@ func TestOperatorAndSessions(t *testing.T) {
 	t.Run("memory warning", func(t *testing.T) { warnsOfShortMemory(t, p) })
 	t.Run("cancelled deploy", func(t *testing.T) { cancelDeploy(t, p, a2) })
 	t.Run("no pin", func(t *testing.T) { deployWithoutPin(t, p) })
+	t.Run("withdrawn drain", func(t *testing.T) { withdrawDrain(t, p) })
 	t.Run("move the quiet", func(t *testing.T) { drainMovesQuietSessions(t, p) })
 	t.Run("damaged table", func(t *testing.T) { startWithDamagedTable(t, p) })
 	t.Run("old table", func(t *testing.T) { startWithOldTable(t, p) })
@@ -146,6 +147,29 @@ func toldOnce(t *testing.T, vs []*harness.Visitor, seen []harness.Visit) {
 			t.Errorf("visitor %d: first %+v, then %+v", i, got, again)
 		}
 		seen[i] = again
+	}
+}
+
+// withdrawDrain takes a server back before its last session has ended.
+func withdrawDrain(t *testing.T, p *harness.Proxy) {
+	vs, seen := visitors(t, p.HTTP, "php.test", "/", 6)
+	p.Must("drain", "server-1")
+	harness.Eventually(t, 10*time.Second, func() error { // the drain has seen them
+		if d := drainsAt(t, p, "server-1"); !d.Held {
+			return errf("%+v", d)
+		}
+		return nil
+	})
+	p.Must("ready", "server-1")
+	harness.Eventually(t, 10*time.Second, func() error {
+		if out := p.Must("audit"); !strings.Contains(out, "drain withdrawn") || !strings.Contains(out, "before the last session had ended") {
+			return errf("the audit does not tell:\n%s", out)
+		}
+		return nil
+	})
+	stay(t, vs, seen, "/")
+	if _, more := visitors(t, p.HTTP, "php.test", "/", 12); spread(more)["server-1"] == 0 {
+		t.Errorf("no new visitor on a server that is back: %v", spread(more))
 	}
 }
 

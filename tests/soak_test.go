@@ -35,6 +35,7 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	s := startSoak(t)
+	s.forHours()
 	for end := time.Now().Add(limit); time.Now().Before(end); {
 		s.round()
 		s.report()
