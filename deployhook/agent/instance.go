@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ func (i *instance) detach() { i.running.detach() }
 func (a *Agent) attach(i *instance) {
 	a.saveState(func(s *stateFile) { s.Instances[i.rec.ID] = i.rec })
 	a.mu.Lock()
+	if s, ok := i.running.(*staticSite); ok {
+		s.others = func() []*staticSite { return a.otherStatic(i) }
+	}
 	a.instances[i.rec.ID] = i
 	a.mu.Unlock()
 }
@@ -63,6 +67,37 @@ func (a *Agent) unlink(i *instance) {
 // forget removes an instance from the state.
 func (a *Agent) forget(id string) {
 	a.saveState(func(s *stateFile) { delete(s.Instances, id) })
+}
+
+// otherStatic returns the other releases of a static site that are in rotation or
+// retire: the present one first, then the latest.
+func (a *Agent) otherStatic(i *instance) []*staticSite {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []*instance
+	present := map[*instance]bool{}
+	for _, o := range a.instances {
+		u := a.units[unitKey{o.rec.Site, o.rec.Release}]
+		if _, static := o.running.(*staticSite); !static || o == i || o.rec.Site != i.rec.Site || u == nil || u.want.Duty == catalog.DutyCandidate {
+			continue
+		}
+		present[o] = u.want.Duty == catalog.DutyCurrent
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b *instance) int {
+		if present[a] != present[b] {
+			if present[a] {
+				return -1
+			}
+			return 1
+		}
+		return b.rec.Started.Compare(a.rec.Started)
+	})
+	out := make([]*staticSite, len(list))
+	for n, o := range list {
+		out[n], _ = o.running.(*staticSite)
+	}
+	return out
 }
 
 func (a *Agent) instance(id string) *instance {

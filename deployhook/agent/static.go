@@ -3,7 +3,9 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"mime"
 	"net/http"
 	"os"
@@ -28,7 +30,10 @@ type staticSite struct {
 	files   map[string]objects.File
 	folders map[string]bool // by path without slash; "" is the root
 	data    map[string]*os.Root
-	since   time.Time // when the release was installed: its files' time of change
+
+	// others returns the site's other releases that are served here, the present one
+	// first. Nil until the instance is attached.
+	others func() []*staticSite
 }
 
 // startStatic makes the release's files an instance. It needs no process.
@@ -79,9 +84,6 @@ func newStatic(set catalog.Settings, dir string, d siteDirs, tree objects.Tree, 
 	}
 	if s.root, err = os.OpenRoot(dir); err != nil {
 		return nil, fmt.Errorf("open release: %w", err)
-	}
-	if fi, err := s.root.Stat("."); err == nil {
-		s.since = fi.ModTime()
 	}
 	for _, name := range data {
 		if err := s.addData(name, d); err != nil {
@@ -210,6 +212,7 @@ func (s *staticSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, "/")
 	case s.folders[clean] && s.serveFile(w, r, path.Join(clean, "index.html"), http.StatusOK):
 	case s.serveData(w, r, clean):
+	case !asFolder && s.borrow(w, r, clean):
 	default:
 		s.notFound(w, r)
 	}
@@ -227,6 +230,26 @@ func redirect(w http.ResponseWriter, r *http.Request, suffix string) {
 	w.WriteHeader(http.StatusMovedPermanently)
 }
 
+// borrow sends a file that this release lacks from another one of the site that is
+// still served: a page of that one asks for it, which the browser had before the deploy
+// or the rollback, and the request bears no cookie that leads there. Pages are not
+// borrowed, because one that was taken out of the site has to be gone.
+func (s *staticSite) borrow(w http.ResponseWriter, r *http.Request, name string) bool {
+	if s.others == nil || strings.HasPrefix(contentType(name), "text/html") {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "document", "iframe", "frame", "embed", "object":
+		return false
+	}
+	for _, o := range s.others() {
+		if o.serveFile(w, r, name, http.StatusOK) {
+			return true
+		}
+	}
+	return false
+}
+
 // serveFile sends a file of the release, or a smaller coding of it that lies
 // beside it, and reports whether there is one.
 func (s *staticSite) serveFile(w http.ResponseWriter, r *http.Request, name string, status int) bool {
@@ -234,23 +257,31 @@ func (s *staticSite) serveFile(w http.ResponseWriter, r *http.Request, name stri
 	if !ok {
 		return false
 	}
-	h := w.Header()
-	h.Set("Content-Type", contentType(name))
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "public, max-age=0, must-revalidate")
-	if codings := s.codings(name); len(codings) > 0 {
-		h.Add("Vary", "Accept-Encoding")
-		if c := chooseCoding(r.Header.Values("Accept-Encoding"), codings); c != "" {
-			f = s.files[name+codingSuffix[c]]
-			h.Set("Content-Encoding", c)
+	codings, coding := s.codings(name), ""
+	if len(codings) > 0 {
+		if coding = chooseCoding(r.Header.Values("Accept-Encoding"), codings); coding != "" {
+			f = s.files[name+codingSuffix[coding]]
 		}
 	}
 	file, err := s.root.Open(filepath.FromSlash(f.Path))
+	if errors.Is(err, fs.ErrClosed) {
+		return false // the release has ended in this moment
+	}
 	if err != nil {
 		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
 		return true
 	}
 	defer file.Close()
+	h := w.Header()
+	h.Set("Content-Type", contentType(name))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "public, max-age=0, must-revalidate")
+	if len(codings) > 0 {
+		h.Add("Vary", "Accept-Encoding")
+	}
+	if coding != "" {
+		h.Set("Content-Encoding", coding)
+	}
 	if status != http.StatusOK {
 		h.Set("Content-Length", strconv.FormatInt(f.Size, 10))
 		w.WriteHeader(status)
@@ -260,13 +291,15 @@ func (s *staticSite) serveFile(w http.ResponseWriter, r *http.Request, name stri
 		return true
 	}
 	h.Set("ETag", `"`+f.Digest+`"`)
-	if h.Get("Content-Encoding") != "" && r.Header.Get("If-Match") == "" && r.Header.Get("If-Unmodified-Since") == "" {
+	if coding != "" && r.Header.Get("If-Match") == "" && r.Header.Get("If-Unmodified-Since") == "" {
 		// ServeContent leaves this out for coded content, though it is known. It
 		// takes it away again for answers without content except after a failed
 		// precondition.
 		h.Set("Content-Length", strconv.FormatInt(f.Size, 10))
 	}
-	http.ServeContent(w, r, name, s.since, file)
+	// No Last-Modified: after a rollback the release has an older date than the one that
+	// browsers hold, and would seem unchanged. The entity tag is the content's digest.
+	http.ServeContent(w, r, name, time.Time{}, file)
 	return true
 }
 

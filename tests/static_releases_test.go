@@ -1,0 +1,93 @@
+package tests
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"portico/tests/harness"
+)
+
+// TestStaticSitePinsAssets: nobody gets an old page with a new script. Who got a page of the former release gets its
+// script, under the same name too; a request without the cookie finds what only that release has, until it ends.
+func TestStaticSitePinsAssets(t *testing.T) {
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	p.AddServer("server-2")
+	release := func(n string) string {
+		dir := t.TempDir()
+		write(t, dir, "index.html", `<script src="app.`+n+`.js"></script><script src="app.js"></script>`)
+		write(t, dir, "app."+n+".js", "release "+n)
+		write(t, dir, "app.js", "release "+n)
+		write(t, dir, "only"+n+".html", "page "+n)
+		return dir
+	}
+	one, two := release("1"), release("2")
+	p.Must("deploy", "docs", one, "--host", "docs.test")
+	settled(t, p, "docs", 2)
+	old := make([]*harness.Visitor, 6)
+	for i := range old {
+		old[i] = harness.NewVisitor(t, p.HTTP, "docs.test")
+		if _, _, err := visitOK(old[i], "/"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Must("deploy", "docs", two, "--host", "docs.test")
+	settled(t, p, "docs", 2)
+	read := func(v *harness.Visitor, path string, header ...string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodGet, "http://docs.test"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		resp, err := v.Client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	for i, v := range old {
+		for _, path := range []string{"/app.1.js", "/app.js"} {
+			if code, body := read(v, path); code != 200 || body != "release 1" {
+				t.Errorf("visitor %d of the former release gets %d %q for %s", i, code, body, path)
+			}
+		}
+	}
+	for range 6 { // on whichever server
+		fresh := harness.NewVisitor(t, p.HTTP, "docs.test")
+		if code, body := read(fresh, "/app.js"); code != 200 || body != "release 2" {
+			t.Errorf("a new visitor gets %d %q", code, body)
+		}
+		bare := harness.NewVisitor(t, p.HTTP, "docs.test")
+		if code, body := read(bare, "/app.1.js", "Sec-Fetch-Dest", "script"); code != 200 || body != "release 1" {
+			t.Errorf("a kept page's script without a cookie: %d %q", code, body)
+		}
+		if code, _ := read(bare, "/only1.html"); code != 404 {
+			t.Errorf("a page of the former release: %d", code)
+		}
+	}
+	if code, body := read(old[0], "/app.2.js"); code != 200 || body != "release 2" {
+		t.Errorf("a visitor of the former release asks for a script of the present one: %d %q", code, body)
+	}
+	resp, _, err := visitOK(old[0], "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := conditional(t, harness.NewVisitor(t, p.HTTP, "docs.test"), "/", "If-None-Match", resp.Header.Get("ETag")); got.StatusCode != 200 {
+		t.Errorf("the former release's page is taken for unchanged: %s", got.Status)
+	}
+	p.Must("rollback", "docs", "--no-pin", "--yes")
+	settled(t, p, "docs", 2)
+	fresh := harness.NewVisitor(t, p.HTTP, "docs.test")
+	if code, body := read(fresh, "/app.js"); code != 200 || body != "release 1" {
+		t.Errorf("after the rollback a new visitor gets %d %q", code, body)
+	}
+}
