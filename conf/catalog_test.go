@@ -2,8 +2,10 @@ package conf_test
 
 import (
 	"testing"
+	"time"
 
 	"portico/conf"
+	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
@@ -15,7 +17,7 @@ func TestStaticSitesMatchTheCatalog(t *testing.T) {
 	_ = catalog.TLSSettings(conf.SiteTLS{})
 	for _, p := range append(catalog.Policies(), "roundrobin") {
 		c := conf.Default()
-		c.Sites = []conf.Site{{Name: "shop", Policy: p, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		c.Sites = []conf.Site{{Name: "shop", Policy: p, PolicyHeader: "X-Tenant", Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
 		if err := c.Validate(); (err != nil) != (p == "roundrobin") {
 			t.Errorf("policy %q: %v", p, err)
 		}
@@ -27,4 +29,28 @@ func TestStaticSitesMatchTheCatalog(t *testing.T) {
 			t.Errorf("profile %q: the file says %v, the catalog %v", p, here, there)
 		}
 	}
+}
+
+// TestPlacementMatchesTheCatalog: what the file refuses of a site's placement, the catalog refuses too.
+func TestPlacementMatchesTheCatalog(t *testing.T) {
+	f := func(policy, header string, bound int, slow time.Duration, wrong bool) {
+		t.Helper()
+		c := conf.Default()
+		c.Sites = []conf.Site{{Name: "shop", Policy: policy, PolicyHeader: header, PolicyBound: bound, SlowStart: units.Duration(slow),
+			Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		here := c.Validate()
+		there := catalog.Settings{Policy: policy, PolicyHeader: header, PolicyBound: bound, SlowStart: units.Duration(slow)}.Validate()
+		if (here != nil) != wrong || (len(there) > 0) != wrong {
+			t.Errorf("%s, %q, %d, %s: the file says %v, the catalog %v", policy, header, bound, slow, here, there)
+		}
+	}
+	f("header", "X-Tenant", 0, 0, false)
+	f("header", "", 0, 0, true)
+	f("header", "X-Tenant:", 0, 0, true)
+	f("header", "X Tenant", 0, 0, true)
+	f("uri", "", 125, time.Minute, false)
+	f("uri", "", 100, 0, true)
+	f("uri", "", -1, 0, true)
+	f("uri", "", 0, 2*time.Hour, true)
+	f("uri", "", 0, -time.Second, true)
 }

@@ -12,7 +12,10 @@ type Site struct {
 	Path  string   `toml:"path"`  // mount path, default "/"
 	Strip bool     `toml:"strip"` // remove the mount path before forwarding
 
-	Policy string `toml:"policy"` // how new sessions are placed; default least-sessions
+	Policy       string         `toml:"policy"`        // how new sessions are placed; default least-sessions
+	PolicyHeader string         `toml:"policy_header"` // header field that policy "header" goes by; required with it
+	PolicyBound  int            `toml:"policy_bound"`  // policies source, header and uri: most requests in flight at one upstream, in percent of its fair share; 0: no bound
+	SlowStart    units.Duration `toml:"slow_start"`    // an upstream's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
 
 	Health    Health     `toml:"health"`
 	Session   Session    `toml:"session"`

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"portico/internal/units"
 )
@@ -78,6 +79,18 @@ func (k *checker) routes(path string, s Site, routes map[string]string) {
 
 func (k *checker) siteSettings(path string, s Site) {
 	k.optional(path+".policy", s.Policy, policies...)
+	switch {
+	case s.Policy == "header" && s.PolicyHeader == "":
+		k.wrong(path+".policy_header", "is missing: policy \"header\" goes by a header field, such as policy_header = \"X-Tenant\"")
+	case s.PolicyHeader != "" && !token(s.PolicyHeader):
+		k.wrong(path+".policy_header", "%q is not the name of a header field: letters, digits, hyphen and underscore", clip(s.PolicyHeader))
+	}
+	if b := s.PolicyBound; b != 0 && (b <= 100 || b > 1000) {
+		k.wrong(path+".policy_bound", "%d is not a bound: write percent of the fair share from 101 to 1000, such as 125, or 0 for none", b)
+	}
+	if d := s.SlowStart.Std(); d < 0 || d > time.Hour {
+		k.wrong(path+".slow_start", "%v is not between 0s and 1h", s.SlowStart)
+	}
 	k.optional(path+".health.type", s.Health.Type, "http", "tcp")
 	k.optional(path+".session.sticky", s.Session.Sticky, "cookie", "none")
 	k.optional(path+".session.samesite", s.Session.SameSite, "lax", "strict", "none")

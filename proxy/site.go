@@ -31,6 +31,7 @@ type site struct {
 	body     int64 // bytes of the largest request body
 	rate     rateSpec
 	hash     string // what Request.Hash is made of: "source", "header", "uri" or ""
+	hashBy   string // the header field, with the policy "header"
 	check    checkSpec
 	pool     balancer.Config
 	maxConns int // requests in flight at one instance, 0: no limit
@@ -88,7 +89,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		name: name, mount: mount, strip: set.Strip && mount != "/",
 		sticky: set.Session.Sticky != "none",
 		cookie: set.Session.Cookie,
-		place:  set.Session.Cookie + "-place",
+		place:  set.Session.Cookie + placeEnding,
 
 		wantsNotice: set.Session.Notice,
 		body:        set.Limits.Body.Bytes(),
@@ -100,7 +101,10 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace},
 			Queue:     set.Limits.Queue.Std(),
 			Rebalance: set.Session.Rebalance,
+			HashBound: set.PolicyBound,
+			SlowStart: set.SlowStart.Std(),
 		},
+		hashBy:   strings.ToLower(set.PolicyHeader),
 		maxConns: set.Limits.Connections,
 		maxSess:  set.Session.Max,
 		tlsMode:  set.TLS.Mode,
@@ -115,7 +119,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		st.sameSite = "Lax"
 	}
 	switch set.Policy {
-	case balancer.Source, balancer.URI:
+	case balancer.Source, balancer.URI, balancer.Header:
 		st.hash = set.Policy
 	}
 	for _, h := range set.Hosts {
@@ -169,6 +173,7 @@ func compileCheck(h catalog.HealthSettings) (checkSpec, error) {
 func staticSettings(c conf.Site) catalog.Settings {
 	return catalog.Settings{
 		Hosts: c.Hosts, Path: c.Path, Strip: c.Strip, Policy: c.Policy,
+		PolicyHeader: c.PolicyHeader, PolicyBound: c.PolicyBound, SlowStart: c.SlowStart,
 		Health:  catalog.HealthSettings(c.Health),
 		Session: catalog.SessionSettings(c.Session),
 		Limits: catalog.LimitSettings{

@@ -124,6 +124,7 @@ func (f *frontDoor) certificates() []admin.Certificate {
 func staticSite(s conf.Site) haproxy.StaticSite {
 	out := haproxy.StaticSite{Name: s.Name, Settings: catalog.Settings{
 		Kind: catalog.KindStatic, Hosts: s.Hosts, Path: s.Path, Strip: s.Strip, Policy: s.Policy,
+		PolicyHeader: s.PolicyHeader, PolicyBound: s.PolicyBound, SlowStart: s.SlowStart,
 		Health: catalog.HealthSettings(s.Health), Session: catalog.SessionSettings(s.Session),
 		Limits: catalog.LimitSettings{Body: s.Limits.Body, Connections: s.Limits.Connections, Queue: s.Limits.Queue, Rate: s.Limits.Rate},
 		TLS:    catalog.TLSSettings(s.TLS),

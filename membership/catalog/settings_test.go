@@ -64,6 +64,10 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{`{"session":{"sticky":"ip","samesite":"maybe","cookie":"a b;","idle":"1ms","max":-1,"profile":"a/b"}}`, []string{`"ip"`, "maybe", "a b;", "idle", "max", "a/b"}},
 		{`{"deploy":{"keep":-1,"timeout":"1ms","wave":-2},"limits":{"rate":"lots","memory":"1KiB","connections":-1},"policy":"best","tls":{"mode":"x","redirect":"y"}}`,
 			[]string{"best", "wave", "keep", "timeout", "memory", "connections", "lots", "tls.mode", "tls.redirect"}},
+		{`{"policy":"header","policy_header":"X-Tenant","policy_bound":125,"slow_start":"30s"}`, nil},
+		{`{"policy":"round-robin","policy_header":"X-Tenant"}`, nil},
+		{`{"policy":"header"}`, []string{"policy_header is missing"}},
+		{`{"policy":"header","policy_header":"X Tenant:","policy_bound":100,"slow_start":"2h"}`, []string{"X Tenant:", "policy_bound = 100", "slow_start"}},
 		{`{"run":["","x"],"deploy":{"before":["a\u0000"]}}`, []string{"run begins", "deploy.before"}},
 	} {
 		var s catalog.Settings

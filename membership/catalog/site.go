@@ -72,6 +72,10 @@ type Settings struct {
 	Env     map[string]string `json:"env,omitempty" toml:"env"`         // environment of the process
 	Policy  string            `json:"policy,omitempty" toml:"policy"`   // how new sessions are placed; default least-sessions
 
+	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
+	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
+	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
+
 	Hook    HookSettings    `json:"hook,omitzero" toml:"hook"`
 	Health  HealthSettings  `json:"health,omitzero" toml:"health"`
 	Session SessionSettings `json:"session,omitzero" toml:"session"`

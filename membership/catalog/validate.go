@@ -196,6 +196,16 @@ func (s *Settings) validateSession(m *mistakes) {
 
 func (s *Settings) validateRest(m *mistakes) {
 	m.oneOf("policy", s.Policy, Policies()...)
+	switch {
+	case s.Policy == "header" && s.PolicyHeader == "":
+		m.add("policy_header is missing: policy = \"header\" goes by a header field, such as policy_header = \"X-Tenant\"")
+	case s.PolicyHeader != "" && !token(s.PolicyHeader):
+		m.add("policy_header = %q is not the name of a header field: use letters, digits, hyphen and underscore", s.PolicyHeader)
+	}
+	if b := s.PolicyBound; b != 0 && (b <= 100 || b > 1000) {
+		m.add("policy_bound = %d is not a bound: write percent of the fair share from 101 to 1000, such as 125, or 0 for none", b)
+	}
+	m.within("slow_start", s.SlowStart, time.Second, time.Hour)
 	d := s.Deploy
 	m.between("deploy.wave", d.Wave, 0, 10000)
 	m.between("deploy.keep", d.Keep, 0, 100)

@@ -21,7 +21,11 @@ func (f *file) backend(b *backend, o Options) {
 	for _, n := range b.notes {
 		f.comment("%s", n)
 	}
-	f.line("balance", algorithm(b.settings.Policy))
+	f.line("balance", algorithm(&b.settings))
+	if p := b.settings.Policy; b.settings.PolicyBound > 0 && (p == balancer.Source || p == balancer.URI || p == balancer.Header) {
+		f.line("hash-type consistent")
+		f.line("hash-balance-factor", strconv.Itoa(b.settings.PolicyBound))
+	}
 	f.cookie(b, o)
 	f.limits(b, o)
 	f.strip(b)
@@ -33,14 +37,18 @@ func (f *file) backend(b *backend, o Options) {
 
 // algorithm names HAProxy's nearest policy. Live sessions, which portico counts
 // by default, HAProxy does not know; connections are the nearest it has.
-func algorithm(policy string) string {
-	switch policy {
+func algorithm(s *catalog.Settings) string {
+	switch s.Policy {
 	case balancer.RoundRobin:
 		return "roundrobin"
 	case balancer.Random:
 		return "random(2)"
 	case balancer.Source, balancer.First, balancer.URI:
-		return policy
+		return s.Policy
+	case balancer.Header:
+		if cookieName.MatchString(s.PolicyHeader) {
+			return "hdr(" + s.PolicyHeader + ")"
+		}
 	}
 	return "leastconn"
 }
@@ -222,6 +230,9 @@ func (f *file) server(b *backend, s *server, o Options) {
 	}
 	if n := b.settings.Limits.Connections; n > 0 {
 		words = append(words, "maxconn", strconv.Itoa(n))
+	}
+	if d := b.settings.SlowStart.Std(); d > 0 {
+		words = append(words, "slowstart", millis(d))
 	}
 	if s.backup {
 		words = append(words, "backup")

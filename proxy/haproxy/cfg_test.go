@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
 )
@@ -39,6 +41,17 @@ var exports = map[string]func() haproxy.Options{
 			Servers:  []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80", Weight: 10, Backup: true}},
 		}}
 		o.Stats = "off"
+		return o
+	},
+	"hashed": func() haproxy.Options {
+		o := options(&catalog.View{Revision: 7})
+		servers := []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80"}}
+		o.Static = []haproxy.StaticSite{
+			{Name: "tenants", Servers: servers, Settings: catalog.Settings{
+				Hosts: []string{"t.example.com"}, Policy: "header", PolicyHeader: "X-Tenant", PolicyBound: 125, SlowStart: units.Duration(30 * time.Second),
+			}},
+			{Name: "lines", Servers: servers, Settings: catalog.Settings{Hosts: []string{"l.example.com"}, Policy: "header", PolicyHeader: "X\nbackend evil"}},
+		}
 		return o
 	},
 }
