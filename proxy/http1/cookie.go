@@ -63,8 +63,21 @@ func isPair(pair []byte, name string) bool {
 	return len(pair) > len(name) && pair[len(name)] == '=' && string(pair[:len(name)]) == name
 }
 
-// appendCookie appends a Cookie field without the pairs of one cookie; nothing when no other is left.
-func appendCookie(dst []byte, h *Head, f *Field, name string) []byte {
+// isOwn reports whether a pair is of a cookie, or of one whose name goes on with one of the endings.
+func isOwn(pair []byte, name string, endings []string) bool {
+	if len(pair) <= len(name) || string(pair[:len(name)]) != name {
+		return false
+	}
+	for _, ending := range endings {
+		if isPair(pair[len(name):], ending) {
+			return true
+		}
+	}
+	return pair[len(name)] == '='
+}
+
+// appendCookie appends a Cookie field without the pairs of one cookie and those with one of the endings; nothing when no other is left.
+func appendCookie(dst []byte, h *Head, f *Field, name string, also []string) []byte {
 	rest := h.Value(f)
 	start := len(dst)
 	dst = append(dst, "Cookie: "...)
@@ -72,7 +85,7 @@ func appendCookie(dst []byte, h *Head, f *Field, name string) []byte {
 	for len(rest) > 0 {
 		var pair []byte
 		pair, rest = nextPair(rest)
-		if len(pair) == 0 || isPair(pair, name) {
+		if len(pair) == 0 || isOwn(pair, name, also) {
 			continue
 		}
 		if len(dst) > empty {

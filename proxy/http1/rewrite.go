@@ -3,13 +3,14 @@ package http1
 // Edits are the changes to a request on its way to an upstream. The zero value forwards it as received, less what is only this
 // hop's business. All slices must stay as they are until the exchange has finished.
 type Edits struct {
-	Path        []byte // path to forward, nil: as received; the query follows unchanged
-	Host        []byte // Host to forward, nil: as received
-	StripCookie string // a cookie that the upstream must not see, "": none
-	Fields      []byte // complete lines to add, each with CRLF
-	Client      []byte // the peer's address, added to X-Forwarded-For; nil: no X-Forwarded fields are written
-	HTTPS       bool   // what X-Forwarded-Proto says
-	Trusted     bool   // the peer is a proxy whose X-Forwarded-… fields are kept, with Client added to the chain
+	Path        []byte   // path to forward, nil: as received; the query follows unchanged
+	Host        []byte   // Host to forward, nil: as received
+	StripCookie string   // a cookie that the upstream must not see, "": none
+	StripAlso   []string // endings: nor those cookies whose names are StripCookie's and one of these
+	Fields      []byte   // complete lines to add, each with CRLF
+	Client      []byte   // the peer's address, added to X-Forwarded-For; nil: no X-Forwarded fields are written
+	HTTPS       bool     // what X-Forwarded-Proto says
+	Trusted     bool     // the peer is a proxy whose X-Forwarded-… fields are kept, with Client added to the chain
 
 	// AnswerFields are complete lines to add to the final answer, each with CRLF: Set-Cookie, Strict-Transport-Security.
 	AnswerFields []byte
@@ -98,7 +99,7 @@ func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool) []by
 		from, to = f.end, f.end
 		switch {
 		case f.Kind == KindCookie && e.StripCookie != "":
-			dst = appendCookie(dst, &r.Head, f, e.StripCookie)
+			dst = appendCookie(dst, &r.Head, f, e.StripCookie, e.StripAlso)
 		case requestTravels(r, e, f, keepExpect):
 			dst = appendField(dst, &r.Head, f)
 		}
