@@ -16,10 +16,6 @@ type Request struct {
 
 	Expected bool // Expect was called with Cookie
 
-	// Safe reports that the visitor can change the instance at this moment
-	// without losing anything: logged out, or the application said so.
-	Safe bool
-
 	// Patient reports that the caller can wait for a verdict: a visitor whose
 	// own instance refused a connection gets a Choice with Await instead of
 	// being moved at once.
@@ -339,9 +335,6 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	switch {
 	case was.cause == CauseNone:
 		c.Upstream, c.Pinned = home, true
-		if r.Safe && p.wantsAway(t, home, r.Now) {
-			p.shift(t, r, c, &k, home)
-		}
 	case was.cause == CauseNetwork && r.Patient && home.Undecided():
 		c.Upstream, c.Pinned, c.Await = home, true, true
 	default:
@@ -366,20 +359,6 @@ func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
 	}
 	cause, name := t.gone.cause(k.Token)
 	return loss{cause: cause, from: name}
-}
-
-// shift places a session anew at a moment when that loses nothing. Without a better
-// place it stays.
-func (p *Pool) shift(t *table, r *Request, c *Choice, k *Cookie, home *Upstream) {
-	to, _ := t.ready.choose(t, r, p.b.rand(), c)
-	if to == nil || to == home {
-		c.leaveSeat(to)
-		return
-	}
-	c.Upstream, c.Pinned = to, false
-	c.home, c.before = home, k.Issued
-	p.settle(r, c, k)
-	p.Shifted.Add(1)
 }
 
 // read finds the session of a request: the first of its cookies that is good,

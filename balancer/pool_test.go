@@ -595,27 +595,6 @@ func TestCeilingOfSessions(t *testing.T) {
 	}
 }
 
-func TestSafeMoment(t *testing.T) {
-	w := newWorld(t, balancer.Config{}, "a", "b")
-	cookie := w.visitorOf("a")
-	w.get(cookie)
-	if c := w.pick(balancer.Request{Cookie: cookie, Safe: true}); c.Upstream.ID() != "a" {
-		t.Errorf("moved without need: %+v", c)
-	}
-	w.up("a").SetAdmin(balancer.AdminDrain, "", t0)
-	if c, _ := w.get(cookie); c.Upstream.ID() != "a" {
-		t.Errorf("moved at an unsafe moment: %+v", c)
-	}
-	c := w.pick(balancer.Request{Cookie: cookie, Safe: true})
-	w.done(&c)
-	if c.Upstream.ID() != "b" || c.Lost != balancer.CauseNone || !c.Issue {
-		t.Errorf("at a safe moment: %+v", c)
-	}
-	if w.up("a").Sessions() != 0 || w.up("b").Sessions() != 1 {
-		t.Errorf("counts %d and %d", w.up("a").Sessions(), w.up("b").Sessions())
-	}
-}
-
 func TestUpdateRefuses(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a")
 	if err := w.p.Update([]balancer.Spec{{ID: "a"}, {ID: "a"}}, balancer.Config{}, t0); err == nil {

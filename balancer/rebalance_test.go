@@ -56,7 +56,7 @@ func TestNobodyMovesWithoutBudget(t *testing.T) {
 	w.update(balancer.Spec{ID: "old"}, balancer.Spec{ID: "new"})
 	w.passAll()
 	for _, cookie := range cookies {
-		c := w.pick(balancer.Request{Cookie: cookie, Safe: true})
+		c := w.pick(balancer.Request{Cookie: cookie})
 		if w.p.Over(&c, 0, w.now) || c.Upstream.ID() != "old" {
 			t.Fatal("one moved")
 		}

@@ -97,7 +97,7 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 // compare holds what Look foretold against what Pick did.
 func (w *world) compare(r *balancer.Request, l balancer.Look, c *balancer.Choice) {
 	w.t.Helper()
-	if len(r.Exclude) > 0 || r.Safe || c.Await || c.FailOpen {
+	if len(r.Exclude) > 0 || c.Await || c.FailOpen {
 		return // decided by more than the visitor
 	}
 	switch {

@@ -228,7 +228,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	d.MaxBody = st.body
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
-	d.StripCookie = st.cookie
+	d.StripCookie, d.StripAlso = st.cookie, ownEndings
 	prefix := ""
 	if st.strip && string(r.Path) != "*" {
 		d.Path = []byte(stripMount(f.raw, f.path, st.mount))
@@ -258,7 +258,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
-	f.pick.Hash = st.policyHash(c, f.path)
+	f.pick.Hash = st.policyHash(c, f.path, requestFields{r}.field)
 	if f.pick.Exclude == nil {
 		f.pick.Exclude = f.exclude[:0]
 	}
@@ -289,7 +289,7 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 		return faultFor(errNoUpstream)
 	}
 	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
-		seen, _ := r.Cookie(f.site.cookie + "-notice")
+		seen, _ := r.Cookie(f.site.cookie + noticeEnding)
 		navigates := navigation(text(r.Method), text(r.Get("sec-fetch-mode")), text(r.Get("accept")))
 		if flt := f.site.notice(&f.choice, f.pick.Cookie, text(seen), navigates, f.client.Proto == "https"); flt != nil {
 			f.done(balancer.Refused, 0, nil, false)

@@ -212,7 +212,7 @@ func (x *exchange) prepare(rawPath string) *fault {
 	addr := x.client.Addr.As16()
 	x.pick = balancer.Request{
 		Visitor: x.s.bal.HashVisitor(addr[:], []byte(x.r.UserAgent())),
-		Hash:    st.policyHash(&x.client, x.path),
+		Hash:    st.policyHash(&x.client, x.path, x.r.Header.Get),
 		Patient: true,
 	}
 	if len(values) > 0 {

@@ -145,7 +145,7 @@ func (e *explanation) visitor() {
 	e.a.Header = e.a.Header.Clone()
 	e.a.Header["Cookie"] = fields
 	values, _ := takeCookie(fields, st.cookie)
-	e.pick = balancer.Request{Now: e.now.UnixMilli(), Hash: st.policyHash(&e.client, e.path)}
+	e.pick = balancer.Request{Now: e.now.UnixMilli(), Hash: st.policyHash(&e.client, e.path, e.a.Header.Get)}
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
 		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))

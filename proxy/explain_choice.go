@@ -113,7 +113,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 	}
 	h := e.a.Header
 	c := &balancer.Choice{Lost: l.Cause}
-	f := e.st.notice(c, e.pick.Cookie, cookieValue(h["Cookie"], e.st.cookie+"-notice"),
+	f := e.st.notice(c, e.pick.Cookie, cookieValue(h["Cookie"], e.st.cookie+noticeEnding),
 		navigation(e.a.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), e.client.Proto == "https")
 	switch {
 	case f != nil:
@@ -121,7 +121,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 		return true
 	case !e.st.wantsNotice:
 		e.say("notice", "off", "people are not told by a page (session.notice = false)")
-	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie+"-notice="):
+	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie+noticeEnding+"="):
 		e.say("notice", "seen", "the page about the lost session was shown before")
 	default:
 		e.say("notice", "none", "this request does not open a page (Sec-Fetch-Mode, Accept), so it goes on")

@@ -56,7 +56,7 @@ func (x *exchange) notice() *fault {
 		return nil
 	}
 	h := x.r.Header
-	return x.site.notice(&x.choice, x.pick.Cookie, cookieValue(h["Cookie"], x.site.cookie+"-notice"),
+	return x.site.notice(&x.choice, x.pick.Cookie, cookieValue(h["Cookie"], x.site.cookie+noticeEnding),
 		navigation(x.r.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), x.client.Proto == "https")
 }
 

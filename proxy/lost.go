@@ -48,7 +48,7 @@ func (st *site) notice(c *balancer.Choice, sticky []byte, seen string, navigates
 	if _, ok := balancer.ParseToken([]byte(token)); !ok && token != "-" || seen == token {
 		return nil
 	}
-	cookie := st.cookie + "-notice=" + token + "; Path=" + st.mount + "; Max-Age=300; HttpOnly; SameSite=Lax"
+	cookie := st.cookie + noticeEnding + "=" + token + "; Path=" + st.mount + "; Max-Age=300; HttpOnly; SameSite=Lax"
 	if secure {
 		cookie += "; Secure"
 	}

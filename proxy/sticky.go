@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
+	"unsafe"
 
 	"portico/balancer"
 )
@@ -10,9 +12,24 @@ import (
 // that sends more is not one that portico gave them to.
 const maxStickyValues = 4
 
+// The sticky cookie's name and one of these endings name portico's other cookies: the place
+// in the waiting room, and that the page about a lost session was seen.
+const (
+	placeEnding  = "-place"
+	noticeEnding = "-notice"
+)
+
+var ownEndings = []string{placeEnding, noticeEnding}
+
+// isOwn reports whether a cookie is one of portico's, beside the sticky one.
+func isOwn(name, sticky string) bool {
+	ending, ok := strings.CutPrefix(name, sticky)
+	return ok && slices.Contains(ownEndings, ending)
+}
+
 // takeCookie splits what a client's Cookie fields hold into the values of one
-// cookie and everything else, which is what the instance may see. The cookie is
-// portico's own: no application gets to read it, or to send a visitor elsewhere
+// cookie and everything else, which is what the instance may see. The cookie, and those
+// named after it, are portico's own: no application gets to read it, or to send a visitor elsewhere
 // by repeating it.
 func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 	found := false
@@ -28,7 +45,8 @@ func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 		var kept strings.Builder
 		for part := range strings.SplitSeq(f, ";") {
 			part = strings.Trim(part, " \t")
-			if n, v, ok := strings.Cut(part, "="); ok && n == name {
+			n, v, ok := strings.Cut(part, "=")
+			if ok && n == name {
 				if len(values) < maxStickyValues && len(v) <= balancer.MaxCookieLen {
 					values = append(values, []byte(strings.Trim(v, `"`)))
 				} else if len(values) == 0 {
@@ -36,7 +54,7 @@ func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 				}
 				continue
 			}
-			if part == "" {
+			if part == "" || ok && isOwn(n, name) {
 				continue
 			}
 			if kept.Len() > 0 {
@@ -100,15 +118,22 @@ func privateCache(values []string) string {
 // lostValue is what an instance reads in SessionLostHeader.
 func lostValue(c *balancer.Choice) string { return "cause=" + c.Lost.String() }
 
-// policyHash is what the policies source and uri go by. It is the same on every
-// proxy, so that they agree.
-func (st *site) policyHash(c *Client, path string) uint64 {
+// policyHash is what the policies source, header and uri go by; 0: the header field is
+// missing. It is the same on every proxy, so that they agree.
+func (st *site) policyHash(c *Client, path string, field func(name string) string) uint64 {
 	switch st.hash {
 	case balancer.Source:
 		a := c.Addr.As16()
 		return balancer.Hash(a[:])
 	case balancer.URI:
-		return balancer.Hash([]byte(path))
+		return balancer.Hash(bytesOf(path))
+	case balancer.Header:
+		if v := field(st.hashBy); v != "" {
+			return balancer.Hash(bytesOf(v))
+		}
 	}
 	return 0
 }
+
+// bytesOf returns the bytes of a string, which must not be changed.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
