@@ -1,6 +1,7 @@
 # make            build ./portico
 # make test       install what the tests need, then run all of them (-race)
 # make lint       vet and staticcheck
+# make types      check for the other systems, without compiling
 # make cross      compile for the other systems
 # make bench      benchmarks beside the code
 # make bench-peers  portico beside HAProxy, nginx and Caddy, in turns
@@ -12,30 +13,51 @@ FUZZTIME    ?= 30s
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.6.1
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS      = -s -w -X main.version=$(VERSION)
-UNIT         = $(shell $(GO) list ./... | grep -v '^portico/tests')
+UNIT         = $(shell $(GO) list ./... | grep -v '^portico/tests$$')
 CROSS        = linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
-.PHONY: build test unit e2e lint cross bench bench-peers fuzz soak tools
+# Tests that the race detector makes do less, see internal/race.
+WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestEnginesAllocateNothing|TestManyRecordsStartQuickly|TestSecondDeployShipsOnlyWhatChanged)$$'
+
+# A program with the race detector waits a second at its end for goroutines that
+# still run; the tests start hundreds, and stop what they start.
+export GORACE ?= atexit_sleep_ms=20
+
+.PHONY: build test compile race plain unit e2e lint types cross bench bench-peers fuzz soak tools
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o portico ./cmd/portico
 
-test: tools unit e2e
+test: tools compile race plain
 
 tools:
 	sh tests/tools.sh
 
-unit:
+# One after the other: two go commands at a time would compile the same twice.
+compile:
+	$(GO) build -race ./cmd/... ./tests/...
 	$(GO) vet ./...
-	$(GO) test -race -timeout 10m $(UNIT)
-	PORTICO_TEST_ENGINE=auto $(GO) test -timeout 10m ./proxy
+
+# The end-to-end tests wait more than they compute: they run beside the others.
+race:
+	PORTICO_TEST_ENGINE=auto $(GO) test -race -vet=off -p 3 -parallel 4 -timeout 15m ./tests $(UNIT)
+
+plain:
+	$(GO) test -vet=off -timeout 10m -run $(WITHOUT_RACE) ./balancer ./deployhook ./membership/catalog
+	PORTICO_TEST_ENGINE=std $(GO) test -vet=off -timeout 10m ./proxy
+
+unit:
+	PORTICO_TEST_ENGINE=auto $(GO) test -race -timeout 10m $(UNIT)
 
 e2e:
-	$(GO) test -timeout 15m ./tests/...
+	$(GO) test -parallel 4 -timeout 15m ./tests
 
 lint:
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+
+types:
+	$(GO) run ./tests/types $(CROSS)
 
 cross:
 	@for t in $(CROSS); do echo "compile for $$t"; \

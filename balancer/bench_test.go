@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/race"
 )
 
 var upstreamIDs = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
@@ -203,7 +204,7 @@ func BenchmarkSnapshot(b *testing.B) {
 
 // TestMemory holds the promise of 48 bytes a session at a million.
 func TestMemory(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("fills the table")
 	}
 	w := newWorld(t, balancer.Config{}, upstreamIDs...)

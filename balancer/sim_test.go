@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/race"
 )
 
 // The simulator plays visits in virtual time against several proxies that share
@@ -637,7 +638,7 @@ func (s *sim) forget() {
 
 func TestSimulation(t *testing.T) {
 	visits := 15_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		visits = 2_000
 	}
 	if n, err := strconv.Atoi(os.Getenv("PORTICO_SIM_VISITS")); err == nil {

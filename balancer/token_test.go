@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/race"
 )
 
 // vectorKeys are fixed, so that other programs can check their reading of the
@@ -189,7 +190,7 @@ func TestAllocs(t *testing.T) {
 	}
 	check("Seal", func() { buf = s.Seal(buf[:0], c) })
 	check("Open", func() { _, _ = s.Open(buf) })
-	if raceEnabled {
+	if race.Enabled {
 		return
 	}
 	w := newWorld(t, balancer.Config{}, "a", "b", "c")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/internal/freeport"
 	"portico/membership/catalog"
 )
 
@@ -122,9 +123,9 @@ func TestTLSALPNChallenge(t *testing.T) {
 // A failed attempt is shown, and not repeated at once.
 func TestFailureIsShown(t *testing.T) {
 	p := startPebble(t)
-	ports := freePorts(t, 1)
-	taken := listen(t, ports[0]) // the directory looks elsewhere
-	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.directory, Root: p.root, HTTPPort: ports[0]})
+	port := freeport.Get(t)
+	taken := listen(t, port) // the directory looks elsewhere
+	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.directory, Root: p.root, HTTPPort: port})
 	serve(t, taken, m.HTTPChallengeHandler(http.NotFoundHandler()))
 	m.Sync(site("shop", catalog.TLSSettings{}, testHost))
 	eventually(t, "the failure shows", func() bool { return m.Status()[0].Error != "" && !m.Status()[0].Next.IsZero() })

@@ -23,6 +23,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"portico/internal/freeport"
 )
 
 // The ACME server that Let's Encrypt gives to those who write clients.
@@ -72,7 +74,10 @@ func startPebble(t *testing.T) *pebble {
 	}
 	work := t.TempDir()
 	root := webCertificate(t, work)
-	ports := freePorts(t, 6)
+	ports := make([]int, 6)
+	for i := range ports {
+		ports[i] = freeport.Get(t)
+	}
 	p := &pebble{
 		directory: fmt.Sprintf("https://127.0.0.1:%d/dir", ports[0]),
 		root:      root, http: ports[2], tls: ports[3],
@@ -174,26 +179,6 @@ func webCertificate(t *testing.T, dir string) []byte {
 		}
 	}
 	return root
-}
-
-// freePorts returns ports that nobody has at the moment, for programs that cannot
-// choose their own.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	var open []io.Closer
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, ln)
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	for _, c := range open {
-		_ = c.Close()
-	}
-	return ports
 }
 
 // eventually asks until the answer is yes, for half a minute at most.

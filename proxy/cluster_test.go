@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/race"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy"
@@ -413,7 +414,7 @@ func TestUpdateManySites(t *testing.T) {
 	v2.Instances = maps.Clone(v.Instances)
 	s.Update(&v2)
 	t.Logf("first %v, again %v", first, time.Since(began))
-	if first > 5*time.Second {
+	if first > 5*time.Second && !race.Enabled {
 		t.Errorf("took %v", first)
 	}
 }

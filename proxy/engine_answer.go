@@ -98,7 +98,7 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 	f := flightOf(d)
 	defer f.recovered(e, r, d)
 	if f.s == nil || why.Cause == http1.CauseRequest && f.site == nil {
-		f.reset(e.s, e.fronts[p.Listener], p.Now) // refused before it was routed
+		f.reset(e.s, e.fronts[p.Listener]) // refused before it was routed
 	}
 	err := errorOf(why)
 	if f.held {

@@ -51,43 +51,6 @@ type flight struct {
 	rec     Record
 	out     []byte // fields for the instance
 	back    []byte // fields for the client
-
-	// From one request to the next.
-	clock clock
-	door  lastDoor
-	way   lastWay
-}
-
-// clock is a moment in both the engine's time and everybody's. Reading the system's clock for every request would cost more than
-// routing it.
-type clock struct {
-	at   int64
-	time time.Time
-}
-
-// clockLife is how long the two are taken to go together.
-const clockLife = int64(100 * time.Millisecond)
-
-// now translates the engine's time.
-func (c *clock) now(at int64) time.Time {
-	if d := at - c.at; d >= 0 && d < clockLife && c.at != 0 {
-		return c.time.Add(time.Duration(d))
-	}
-	c.at, c.time = at, time.Now()
-	return c.time
-}
-
-// lastWay remembers how the instance of the request before is reached.
-type lastWay struct {
-	to  *balancer.Upstream
-	way *http1.Upstream
-}
-
-func (l *lastWay) find(s *Server, u *balancer.Upstream) *http1.Upstream {
-	if l.to != u || l.way.Retired() {
-		l.to, l.way = u, s.originFor(u).way()
-	}
-	return l.way
 }
 
 // text makes a string of bytes that outlive it: those of the request's head.
@@ -103,8 +66,8 @@ func flightOf(d *http1.Decision) *flight {
 }
 
 // reset forgets the request before.
-func (f *flight) reset(s *Server, front *frontend, now int64) {
-	f.s, f.front, f.began = s, front, f.clock.now(now)
+func (f *flight) reset(s *Server, front *frontend) {
+	f.s, f.front, f.began = s, front, time.Now()
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}
@@ -125,7 +88,7 @@ func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 		}
 		return
 	}
-	f.reset(e.s, e.fronts[p.Listener], p.Now)
+	f.reset(e.s, e.fronts[p.Listener])
 	if flt := f.route(e, r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}
@@ -158,7 +121,8 @@ func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Deci
 		d.Verdict = http1.Handover
 		return nil
 	}
-	rt, flt := f.door.route(s.table.Load(), text(r.Host), f.raw, p.HTTPS, p.ServerName)
+	t := s.table.Load()
+	rt, flt := t.route(text(r.Host), f.raw, p.HTTPS, p.ServerName)
 	if flt != nil {
 		return flt
 	}
@@ -407,5 +371,5 @@ func (f *flight) send(d *http1.Decision) {
 		d.Fields = f.out
 	}
 	d.Verdict = http1.Forward
-	d.Upstream = f.way.find(f.s, u)
+	d.Upstream = f.s.originFor(u).way()
 }

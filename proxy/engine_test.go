@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"portico/internal/race"
 	"portico/proxy/loop"
 )
 
@@ -81,7 +82,7 @@ func quietOrigin(t testing.TB, bodyLen int) string {
 // TestEnginesAllocateNothing: a request on a kept connection, with the cookie that pins its visitor, with and without a body, log and
 // counters on.
 func TestEnginesAllocateNothing(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	for _, engine := range engines() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/internal/race"
 	"portico/internal/units"
 )
 
@@ -285,7 +286,7 @@ func TestEventsAreNotHeld(t *testing.T) {
 // TestLargeBodies streams a gigabyte each way and watches the heap.
 func TestLargeBodies(t *testing.T) {
 	size := int64(1 << 30)
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		size = 256 << 20
 	}
 	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {

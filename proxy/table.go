@@ -12,7 +12,6 @@ import (
 // one atomic pointer: a request reads it once and never sees half a change.
 type table struct {
 	revision int64
-	serial   uint64            // tells it from all others of this server; 0: not published
 	exact    map[string]routes // by normalized host
 	wild     map[string]routes // by what follows "*."
 	fallback routes            // sites that name no host
@@ -138,71 +137,22 @@ type routed struct {
 // route finds the site for a request. authority and rawPath are as they came;
 // secure says whether the connection is TLS, sni what it was opened for.
 func (t *table) route(authority, rawPath string, secure bool, sni string) (routed, *fault) {
-	h, ok := t.knock(authority, secure, sni)
+	host, ok := ParseHost(authority)
 	if !ok {
 		return routed{}, faultBadRequest
 	}
-	return h.route(rawPath)
-}
-
-// door is what the table knows of a host as a connection asks for it.
-type door struct {
-	host   string // normalized
-	routes routes
-	secure bool
-	shared bool // the connection may be used for this host
-}
-
-// knock finds the door for a host, and reports whether there can be such a host.
-func (t *table) knock(authority string, secure bool, sni string) (door, bool) {
-	host, ok := ParseHost(authority)
-	if !ok {
-		return door{}, false
-	}
-	return door{host: host, routes: t.host(host), secure: secure, shared: !secure || t.sameTLSPolicy(sni, host)}, true
-}
-
-// route finds the site behind a door.
-func (h *door) route(rawPath string) (routed, *fault) {
 	path, ok := NormalizePath(rawPath)
 	if !ok {
-		return routed{host: h.host}, faultBadRequest
+		return routed{host: host}, faultBadRequest
 	}
-	r := routed{host: h.host, path: path}
-	st := h.routes.match(path)
+	r := routed{host: host, path: path}
+	st := t.lookup(host, path)
 	if st == nil {
 		return r, faultUnknownHost
 	}
-	if h.secure && st.tlsMode == "off" || !h.shared {
+	if secure && (st.tlsMode == "off" || !t.sameTLSPolicy(sni, host)) {
 		return r, faultMisdirected
 	}
 	r.site = st
 	return r, nil
-}
-
-// lastDoor remembers the door of the request before, which is nearly always that of the next one as well. It allocates nothing.
-type lastDoor struct {
-	serial    uint64 // of the table; not the table itself, which would stay in memory
-	sni       string
-	door      door
-	authority [64]byte
-	length    int
-}
-
-// route is table.route.
-func (l *lastDoor) route(t *table, authority, rawPath string, secure bool, sni string) (routed, *fault) {
-	if l.serial == t.serial && l.serial != 0 && l.door.secure == secure && l.sni == sni && string(l.authority[:l.length]) == authority {
-		return l.door.route(rawPath)
-	}
-	l.serial = 0
-	h, ok := t.knock(authority, secure, sni)
-	if !ok {
-		return routed{}, faultBadRequest
-	}
-	if len(authority) <= len(l.authority) && strings.HasPrefix(authority, h.host) {
-		l.length = copy(l.authority[:], authority)
-		l.serial, l.sni, l.door = t.serial, sni, h
-		l.door.host = text(l.authority[:len(h.host)]) // authority itself lives no longer than its request
-	}
-	return h.route(rawPath)
 }

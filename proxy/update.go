@@ -98,7 +98,6 @@ func (s *Server) rebuildLocked() {
 		sites[name] = w.site
 	}
 	t := newTable(revision, sites)
-	t.serial = old.serial + 1
 	for name, w := range all {
 		st := sites[name]
 		if st == nil {

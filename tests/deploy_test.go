@@ -18,6 +18,7 @@ import (
 // One cluster carries a PHP, a Node and a broken application: three
 // application servers, sessions in the servers' own memory or files.
 func TestInstallOnceAppearsEverywhere(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "php")
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
@@ -121,6 +122,7 @@ func logsAndRemoval(t *testing.T, p *harness.Proxy) {
 
 // Archives of every kind, also sent with plain curl.
 func TestArchiveFormats(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
 	app := harness.App("static")
@@ -168,6 +170,7 @@ func TestArchiveFormats(t *testing.T) {
 // A bad archive or manifest is refused whole, with every mistake named, and
 // nothing changes.
 func TestBadInputIsRefusedWhole(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
 	p.Must("deploy", "shop", harness.App("static"), "--host", "shop.test")

@@ -14,6 +14,7 @@ import (
 // TestSiteSettingsAreDocumented: a setting that the reference does not know is
 // one that nobody finds.
 func TestSiteSettingsAreDocumented(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(filepath.Join(harness.Root(), "docs", "configuration.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +48,7 @@ func TestSiteSettingsAreDocumented(t *testing.T) {
 
 // TestLinksInDocumentsLead: every relative link names a file that exists.
 func TestLinksInDocumentsLead(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(harness.Root(), "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 // A server, an instance and a former release are emptied of their sessions: they
 // stay until they end, the wait tells when, and the outcome is in the audit.
 func TestDrainBySessions(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "php")
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")

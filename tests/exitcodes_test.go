@@ -12,6 +12,7 @@ import (
 // TestExitCodes is the table of the commands' exit codes: 0 done, 1 failed, 2
 // wrong usage, 3 refused, 4 timed out.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
 	site, broken, wrong := t.TempDir(), t.TempDir(), t.TempDir()

@@ -12,6 +12,7 @@ import (
 // status and what the process said, and not when the time for a start is over:
 // agents tell such an instance as exited.
 func TestReleaseThatExitsFailsEarly(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
 	site := t.TempDir()

@@ -15,6 +15,7 @@ import (
 // request succeeds, only the dead server's visitors move, each once, each
 // told, and they stay when the server comes back.
 func TestServerDiesUnderVisitors(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
 	agents := map[string]*harness.Agent{}
@@ -87,6 +88,7 @@ func checkTrail(t *testing.T, i int, trail []harness.Visit, dead string) {
 
 // drain keeps sessions and takes no new ones, maint takes nothing, ready undoes both.
 func TestDrainMaintReady(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
@@ -124,6 +126,7 @@ func TestDrainMaintReady(t *testing.T) {
 // The proxy may die at any moment: what was acknowledged is there again, every
 // pin holds, and an agent brings its sites back without the proxy.
 func TestItLasts(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
 	a1 := p.AddServer("server-1")

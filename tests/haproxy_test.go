@@ -14,6 +14,7 @@ import (
 // A real HAProxy reads the export, serves the sites, keeps the sessions that
 // portico pinned, and portico keeps those that HAProxy pinned.
 func TestHAProxyServesTheExport(t *testing.T) {
+	t.Parallel()
 	haproxy := harness.Need(t, "haproxy")
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)

@@ -17,6 +17,7 @@ import (
 // Machines with networks of their own: join, accept, deploy, cut one off, let
 // it back, add a late one.
 func TestHostsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	network := harness.NewNet(t)
 	front := network.Host("front")

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,8 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
+	"internal/freeport":     {}, // for tests
+	"internal/race":         {}, // for tests
 	"internal/units":        {},
 	"internal/zapslog":      {},
 	"conf":                  {"internal/units"},
@@ -82,6 +85,7 @@ func packages(t *testing.T) []listed {
 }
 
 func TestImportsRunDown(t *testing.T) {
+	t.Parallel()
 	for _, p := range packages(t) {
 		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" || strings.HasPrefix(p.ImportPath, "tests") {
 			continue
@@ -107,6 +111,7 @@ func TestImportsRunDown(t *testing.T) {
 // TestExportedNamesAreDocumented looks at every exported name outside tests,
 // methods and struct types included.
 func TestExportedNamesAreDocumented(t *testing.T) {
+	t.Parallel()
 	for _, p := range packages(t) {
 		if strings.HasPrefix(p.ImportPath, "tests") {
 			continue
@@ -169,4 +174,58 @@ func receiverExported(d *ast.FuncDecl) bool {
 	}
 	id, ok := typ.(*ast.Ident)
 	return ok && id.IsExported()
+}
+
+// A test that does less under the race detector runs once more without it: its
+// name is in the Makefile, or its package is one that runs whole.
+func TestWhatRaceShortensRunsInFull(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(harness.Root(), "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, plain, _ := strings.Cut(string(makefile), "\nplain:\n")
+	plain, _, _ = strings.Cut(plain, "\n\n")
+	for _, p := range packages(t) {
+		files, err := filepath.Glob(filepath.Join(p.Dir, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			for _, test := range shortened(t, name) {
+				if !strings.Contains(plain, "./"+p.ImportPath) {
+					t.Errorf("%s: the target plain of the Makefile leaves out ./%s, with %s", name, p.ImportPath, test)
+				}
+				if p.ImportPath != "proxy" && !strings.Contains(string(makefile), test+"|") && !strings.Contains(string(makefile), test+")") {
+					t.Errorf("%s: WITHOUT_RACE in the Makefile leaves out %s", name, test)
+				}
+			}
+		}
+	}
+}
+
+// shortened returns the tests of a file that ask for the race detector.
+func shortened(t *testing.T, name string) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests []string
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || !strings.HasPrefix(f.Name.Name, "Test") {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Enabled" {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "race" {
+					tests = append(tests, f.Name.Name)
+					return false
+				}
+			}
+			return true
+		})
+	}
+	return tests
 }

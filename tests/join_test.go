@@ -14,6 +14,7 @@ import (
 
 // A machine that nobody accepted is on show and gets nothing.
 func TestMachineWaitsForAcceptance(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.Must("deploy", "shop", harness.App("static"), "--host", "shop.test", "--detach")
 	a := p.StartAgent("server-1")
@@ -51,6 +52,7 @@ func TestMachineWaitsForAcceptance(t *testing.T) {
 }
 
 func TestRefusedMachineIsTold(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	a := p.StartAgent("server-1")
 	p.WaitMember("server-1", catalog.Pending)
@@ -59,6 +61,7 @@ func TestRefusedMachineIsTold(t *testing.T) {
 }
 
 func TestInviteAcceptsOnce(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	code := strings.TrimSpace(p.Must("invite", "--quiet"))
 	first := p.StartAgent("server-1", "--code", code)
@@ -82,6 +85,7 @@ func TestInviteAcceptsOnce(t *testing.T) {
 
 // The same name with another key is another machine.
 func TestNameBelongsToItsKey(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
 	impostor := p.StartAgent("server-1")
@@ -89,6 +93,7 @@ func TestNameBelongsToItsKey(t *testing.T) {
 }
 
 func TestRevokeCutsAtOnce(t *testing.T) {
+	t.Parallel()
 	p := harness.StartProxy(t)
 	p.Must("deploy", "shop", harness.App("static"), "--host", "shop.test", "--detach")
 	a := p.AddServer("server-1")

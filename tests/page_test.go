@@ -13,6 +13,7 @@ import (
 // one with a confirmation, read it without scripts. PORTICO_SCREENSHOT names a
 // folder that keeps the pictures.
 func TestStatsPageInBrowser(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")

@@ -11,6 +11,7 @@ import (
 // An operator finds a visitor's session, moves it, ends it; the table outlives a
 // clean restart of the proxy, and a fresh key loses nobody.
 func TestSessionsOfVisitors(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "php")
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")

@@ -21,6 +21,7 @@ const (
 // The documentation of the distribution's Java, more than five thousand files, as a
 // static site: ranges, ETags, and a second deploy that ships what changed.
 func TestLargeStaticSite(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, largeDocs+"/api/index.html")
 	dir := filepath.Join(t.TempDir(), "docs")
 	files := copyDocs(t, filepath.Join(largeDocs, "api"), dir)

@@ -23,6 +23,7 @@ import (
 // WebSocket, server-sent events and uploads larger than any buffer, through the
 // proxy and the agent to a Node application.
 func TestStreams(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")

@@ -15,6 +15,7 @@ import (
 // A site gets its certificate from a real ACME server without being asked
 // twice, plain HTTP leads there, and a restart asks for nothing.
 func TestCertificatesByThemselves(t *testing.T) {
+	t.Parallel()
 	httpAddr, httpsAddr := harness.Addr(t), harness.Addr(t)
 	pebble := harness.StartPebble(t, httpAddr, httpsAddr)
 	p := harness.StartProxy(t, "--http", httpAddr, "--https", httpsAddr,

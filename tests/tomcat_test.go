@@ -13,6 +13,7 @@ import (
 // Tomcat's own examples, deployed as a WAR to two Tomcats: its session example
 // keeps what it is given in the memory of one of them.
 func TestTomcatExamples(t *testing.T) {
+	t.Parallel()
 	harness.Need(t, harness.TomcatExamples+"/WEB-INF/web.xml")
 	harness.Need(t, "zip")
 	war := filepath.Join(t.TempDir(), "examples.war")

@@ -41,6 +41,7 @@ func (u upProcess) waitReady(t *testing.T) {
 // A newcomer's first minutes: two servers, a site whose counter grows, a page
 // with a ready-made login, a clean end, and everything there again.
 func TestUpShowsASessionThatStays(t *testing.T) {
+	t.Parallel()
 	u := startUp(t)
 	servers := map[string]int{}
 	for range 12 {
@@ -77,6 +78,7 @@ func TestUpShowsASessionThatStays(t *testing.T) {
 }
 
 func TestUpServersFlag(t *testing.T) {
+	t.Parallel()
 	u := startUp(t, "--servers", "3")
 	r := harness.Run(t, []string{"PORTICO_DIR=" + u.dir}, "members", "--json")
 	var list []struct{ Name, Role, Admission string }
@@ -96,6 +98,7 @@ func TestUpServersFlag(t *testing.T) {
 
 // What stands in the way is named, with the way round it.
 func TestStartIsRefusedClearly(t *testing.T) {
+	t.Parallel()
 	u := startUp(t)
 	f := func(what string, wants []string, args ...string) {
 		t.Helper()
@@ -123,6 +126,7 @@ func TestStartIsRefusedClearly(t *testing.T) {
 }
 
 func TestUsageErrorsExitWithTwo(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"deploy"}, {"nonsense"}, {"members", "--nonsense"}, {"drain"}} {
 		if r := harness.Run(t, nil, args...); r.Code != 2 {
 			t.Errorf("portico %v exits with %d, want 2: %s", args, r.Code, r.Stderr)

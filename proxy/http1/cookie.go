@@ -41,11 +41,7 @@ func (r *Request) Cookies(dst [][]byte, name string, limit int) [][]byte {
 			var pair []byte
 			pair, rest = nextPair(rest)
 			if isPair(pair, name) {
-				value := pair[len(name)+1:]
-				if len(value) > 0 && (value[0] == '"' || value[len(value)-1] == '"') {
-					value = bytes.Trim(value, `"`)
-				}
-				dst = append(dst, value)
+				dst = append(dst, bytes.Trim(pair[len(name)+1:], `"`))
 			}
 		}
 	}

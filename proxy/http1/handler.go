@@ -33,7 +33,6 @@ type Peer struct {
 	HTTPS      bool
 	ServerName string // from SNI, "" without
 	Listener   int    // which of the driver's listeners accepted it
-	Now        int64  // the driver's clock when the handler is called, nanoseconds
 	Lane       int    // connections with the same number are served by the same loop, if the driver has loops
 }
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"portico/internal/freeport"
 )
 
 // Root returns the top folder of the project.
@@ -101,28 +102,11 @@ func missing(t testing.TB, what string) {
 	t.Skip(what)
 }
 
-// FreePort returns a TCP and UDP port of loopback that nobody used a moment ago.
-func FreePort(t testing.TB) int {
+// Addr returns a free loopback address that is the test's own.
+func Addr(t testing.TB) string {
 	t.Helper()
-	for range 50 {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		udp, err := net.ListenPacket("udp", ln.Addr().String())
-		_ = ln.Close()
-		if err == nil {
-			_ = udp.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free for both TCP and UDP")
-	return 0
+	return freeport.Addr(t)
 }
-
-// Addr returns a free loopback address.
-func Addr(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", FreePort(t)) }
 
 // Eventually calls check until it returns nil, or fails the test with its last
 // error after limit.
@@ -172,11 +156,13 @@ func RunIn(t testing.TB, pre, env []string, args ...string) Result {
 	return Result{Code: cmd.ProcessState.ExitCode(), Stdout: stdout.String(), Stderr: stderr.String()}
 }
 
-// cleanEnv is an environment without the developer's own portico settings.
+// cleanEnv is an environment without the developer's own portico settings. A
+// program with the race detector does not linger for the second that it
+// otherwise waits at its end, for the reports of goroutines that still run.
 func cleanEnv(t testing.TB) []string {
-	env := []string{"HOME=" + t.TempDir()}
+	env := []string{"HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
 	for _, kv := range os.Environ() {
-		if strings.HasPrefix(kv, "PORTICO_") || strings.HasPrefix(kv, "HOME=") {
+		if strings.HasPrefix(kv, "PORTICO_") || strings.HasPrefix(kv, "HOME=") || strings.HasPrefix(kv, "GORACE=") {
 			continue
 		}
 		env = append(env, kv)

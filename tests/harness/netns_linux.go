@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,13 +30,15 @@ type Host struct {
 	port string // the switch's end of the cable
 }
 
+var nets atomic.Int64 // that were made, so that each has a name of its own
+
 // NewNet makes a switch that ends with the test. It lies in a network namespace
 // of its own, so the machine's own network never sees it. It needs root.
 func NewNet(t testing.TB) *Net {
 	t.Helper()
 	NeedRoot(t)
 	Need(t, "ip")
-	n := &Net{t: t, prefix: fmt.Sprintf("pt%d", os.Getpid()%100000)}
+	n := &Net{t: t, prefix: fmt.Sprintf("pt%d-%d-", os.Getpid(), nets.Add(1))}
 	n.ip("netns", "add", n.hub())
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", n.hub()).Run() })
 	n.ip("-n", n.hub(), "link", "add", "switch", "type", "bridge")

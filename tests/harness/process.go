@@ -21,9 +21,10 @@ type Process struct {
 	env  []string
 	pre  []string // a command that runs it elsewhere: ip netns exec NAME
 
-	cmd  *exec.Cmd
-	log  *Log
-	done chan struct{}
+	cmd   *exec.Cmd
+	asked *exec.Cmd // the one that got its signal to end; nil: none
+	log   *Log
+	done  chan struct{}
 }
 
 // Start starts the program with args and ends it with the test.
@@ -39,6 +40,9 @@ func StartIn(t testing.TB, pre []string, name string, env []string, args ...stri
 	p.launch()
 	t.Cleanup(func() {
 		p.Stop()
+		if strings.Contains(p.Log(), "WARNING: DATA RACE") {
+			t.Errorf("%s found a data race", name)
+		}
 		if t.Failed() {
 			t.Logf("--- log of %s ---\n%s", name, p.log.Tail(120))
 		}
@@ -104,12 +108,20 @@ func (p *Process) Signal(sig os.Signal) {
 	}
 }
 
+// askToStop sends the process its signal to end, once.
+func (p *Process) askToStop() {
+	if p.Running() && p.asked != p.cmd {
+		p.asked = p.cmd
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	}
+}
+
 // Stop asks the process to end, and kills it after twenty seconds.
 func (p *Process) Stop() {
 	if !p.Running() {
 		return
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	p.askToStop()
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
@@ -166,6 +178,8 @@ type Proxy struct {
 	Dir                string
 	HTTP, HTTPS, Admin string
 	In                 []string // a command that runs clients elsewhere; nil: here
+
+	agents []*Agent
 }
 
 // StartProxy starts a proxy on free loopback ports and waits until it is ready.
@@ -233,6 +247,13 @@ func (p *Proxy) StartAgent(name string, args ...string) *Agent {
 		"--join", p.Admin, "--fingerprint", p.Fingerprint(),
 	}, args...)
 	a.Process = Start(p.t, name, nil, all...)
+	p.agents = append(p.agents, a)
+	// Leaving takes an agent a moment, in which the others can leave as well.
+	p.t.Cleanup(func() {
+		for _, each := range p.agents {
+			each.askToStop()
+		}
+	})
 	return a
 }
 

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"portico/internal/freeport"
 )
 
 const (
@@ -42,7 +44,7 @@ func StartTomcat(t testing.TB, options ...string) *Tomcat {
 	t.Helper()
 	Need(t, tomcatHome+"/bin/catalina.sh")
 	Need(t, tomcatManager+"/WEB-INF/web.xml")
-	tc := &Tomcat{Port: FreePort(t), User: "portico", Password: "only-for-tests"}
+	tc := &Tomcat{Port: freeport.Get(t), User: "portico", Password: "only-for-tests"}
 	base := tomcatBase(t, tc)
 	cmd := exec.Command(tomcatHome+"/bin/catalina.sh", "run")
 	cmd.Env = append(os.Environ(), "CATALINA_HOME="+tomcatHome, "CATALINA_BASE="+base,
