@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"portico/internal/gather"
 )
 
 // listener is one bound address.
@@ -170,6 +172,7 @@ func (s *Server) admit(l *listener, raw net.Conn) {
 	}
 	switch tc.ConnectionState().NegotiatedProtocol {
 	case "h2":
+		t.Conn = gather.New(t.Conn)
 		l.front.h2.Add(1)
 		s.ready.put(tc)
 	case "", "http/1.1":

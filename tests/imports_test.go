@@ -24,6 +24,7 @@ var imports = map[string][]string{
 	"internal/race":         {}, // for tests
 	"internal/units":        {},
 	"internal/zapslog":      {},
+	"internal/gather":       {},
 	"conf":                  {"internal/units"},
 	"balancer":              {"internal/units"},
 	"membership/catalog":    {"internal/units", "internal/zapslog"},
@@ -31,14 +32,14 @@ var imports = map[string][]string{
 	"deployhook/objects":    {"internal/units", "deployhook/archive"},
 	"proxy/http1":           {},
 	"proxy/http1/http1test": {"proxy/http1"}, // the table that every driver's tests run
-	"proxy/loop":            {"proxy/http1"},
-	"proxy/conn":            {"proxy/http1"},
+	"proxy/loop":            {"proxy/http1", "internal/gather"},
+	"proxy/conn":            {"proxy/http1", "internal/gather"},
 	"certs":                 {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
 	"membership":            {"conf", "membership/catalog", "internal/units"},
 	"deployhook/agent":      {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
 	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units"},
 	"proxy/haproxy":         {"balancer", "membership/catalog", "internal/units"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/gather"},
 	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
 }
 

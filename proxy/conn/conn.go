@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/gather"
 	"portico/proxy/http1"
 )
 
@@ -393,6 +394,7 @@ func (c *client) handshake(cfg *tls.Config) bool {
 	case "", "http/1.1":
 		return true
 	case "h2":
+		c.hook.Conn = gather.New(c.hook.Conn)
 		c.give(nil)
 	}
 	return false // given away, or a TLS-ALPN-01 challenge: the handshake was all

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/gather"
 	"portico/proxy/http1"
 )
 
@@ -529,6 +530,9 @@ func (l *loop) handover(c *sock, leftover []byte) {
 	conn = h
 	if c.tls != nil {
 		c.tls.mem.direct, c.tls.mem.remote = h, h.remote
+		if c.tls.conn.ConnectionState().NegotiatedProtocol == "h2" {
+			c.tls.mem.direct = gather.New(h)
+		}
 		conn = c.tls.conn // itself, because net/http recognises a *tls.Conn
 	}
 	if len(leftover) > 0 {
