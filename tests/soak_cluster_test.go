@@ -57,6 +57,9 @@ func startSoak(t *testing.T) *soak {
 	think := 3 * time.Second
 	if os.Getenv("PORTICO_TEST_RACE") != "0" {
 		think = 6 * time.Second // -race costs several times the processor time
+		for site := range s.dirs {
+			s.proxy.Must("sites", "set", site, "health.interval=2s") // the default
+		}
 	}
 	s.crowd = &crowd{t: t, think: think}
 	s.crowd.gather(s.proxy.HTTP, "php", "/logout", 200)
