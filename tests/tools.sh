@@ -7,6 +7,7 @@ set -u
 
 # program:package:what is left out without it
 TOOLS='
+gcc:gcc:the race detector does not watch the tests
 haproxy:haproxy:the exported haproxy.cfg is not checked with HAProxy
 php:php-cli:the PHP site is not run
 node:nodejs:the Node site is not run
@@ -16,6 +17,7 @@ zip:zip:archives made by zip(1) are not tried
 '
 # packages that put files in place instead of a program
 FILES='
+/usr/include/stdlib.h:libc6-dev:the race detector does not watch the tests
 /usr/share/tomcat10/bin/catalina.sh:tomcat10:the Tomcat site is not run
 /usr/share/tomcat10-admin/manager/WEB-INF/web.xml:tomcat10-admin:the Tomcat site is not run
 /usr/share/tomcat10-examples/examples/WEB-INF/web.xml:tomcat10-examples:the Tomcat site is not run
