@@ -225,6 +225,7 @@ type client struct {
 	index int
 	addr  netip.AddrPort
 	local netip.AddrPort
+	seen  int64  // the clock, when it was read last
 	name  string // from SNI
 	idle  atomic.Bool
 	hook  *hooked
@@ -407,7 +408,10 @@ func (c *client) await() *session {
 	if c.srv.draining.Load() {
 		return nil
 	}
-	c.io.readBy(c.srv.at(c.srv.clock() + int64(c.srv.opt.Timeouts.Idle)))
+	if c.seen == 0 {
+		c.seen = c.srv.clock()
+	}
+	c.io.readBy(c.srv.at(c.seen + int64(c.srv.opt.Timeouts.Idle)))
 	if c.srv.draining.Load() { // a Shutdown in between would have been overwritten
 		return nil
 	}

@@ -96,7 +96,7 @@ func (p *pools) age() {
 			p.sweep(false)
 			p.srv.each(func(c *client) {
 				if u := c.up.Load(); u != nil && u.up.Killed() {
-					_ = u.conn.Close() // no longer trusted; its reader will notice
+					_ = u.conn.SetDeadline(time.Unix(1, 0)) // no longer trusted; who uses it will look why
 				}
 			})
 		}

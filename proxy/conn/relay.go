@@ -231,6 +231,9 @@ func (w *way) patient() bool {
 	case srv.ctx.Err() != nil:
 		w.r.stop(endStop)
 		return false
+	case w.r.s.u.up.Killed():
+		w.r.stop(endUpstream)
+		return false
 	case limit > 0 && srv.clock()-w.r.last.Load() >= int64(limit):
 		w.r.stop(endIdle)
 		return false

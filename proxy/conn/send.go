@@ -38,7 +38,6 @@ func (s *session) trySend(fd uintptr) bool {
 		s.x.Wrote(http1.Up, n, http1.Failed)
 		return true
 	}
-	s.now()
 	s.x.Wrote(http1.Up, n, http1.More)
 	if s.next = s.x.Next(); s.next != http1.OpReadUpstream || s.x.Tunnel() || s.x.Streaming() {
 		return true
@@ -55,7 +54,7 @@ func (s *session) send() {
 	k := &s.u.io
 	s.sent, s.acted, s.gone, k.timedOut = false, false, false, false
 	err := k.raw.Read(s.sendFn)
-	if isTimeout(err) && !s.acted { // a deadline from before
+	if isTimeout(err) && !s.acted && !s.u.up.Killed() { // a deadline from before
 		k.want = s.c.srv.at(s.c.srv.clock() + int64(look))
 		k.again()
 		err = k.raw.Read(s.sendFn)

@@ -31,6 +31,7 @@ type session struct {
 	turn    sync.Cond
 	final   http1.Op // what ends the exchange, set once
 	ended   bool
+	both    bool // they do
 	writing bool // to the upstream
 
 	sending
@@ -107,7 +108,6 @@ func (s *session) begun(n int, res http1.Result) *session {
 		s.leave()
 		return nil
 	}
-	s.x.Now(s.c.srv.clock())
 	s.x.Read(http1.Client, n, res)
 	return s
 }
@@ -128,7 +128,8 @@ func (c *client) session() *session {
 		}
 	}
 	_, isTLS := c.conn.(*tls.Conn)
-	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, c.local, isTLS, c.name, c.index, c.srv.clock())
+	c.seen = c.srv.clock()
+	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, c.local, isTLS, c.name, c.index, c.seen)
 	s.x.Peer().Lane = int(c.addr.Port())
 	s.ended, s.writing, s.full, s.next = false, false, false, http1.OpWait
 	return s
@@ -145,7 +146,11 @@ func (s *session) leave() {
 	srv.sessions.Put(s)
 }
 
-func (s *session) now() { s.x.Now(s.c.srv.clock()) }
+// now reads the clock. After what did not wait it need not be read: the record of a request is good to a few microseconds.
+func (s *session) now() {
+	s.c.seen = s.c.srv.clock()
+	s.x.Now(s.c.seen)
+}
 
 // run serves requests until there is no more to do, and returns what ends the exchange.
 func (s *session) run() http1.Op {
@@ -233,7 +238,7 @@ func (s *session) do(op http1.Op) {
 		s.deadline(&s.c.io, true)
 		a, b := s.x.Pending(http1.Client)
 		n, res := s.c.io.write(a, b)
-		s.now()
+		s.waited(&s.c.io)
 		s.x.Wrote(http1.Client, n, res)
 		s.late(res)
 	case http1.OpWriteUpstream:
@@ -245,7 +250,7 @@ func (s *session) do(op http1.Op) {
 		s.deadline(&s.u.io, true)
 		a, b := s.x.Pending(http1.Up)
 		n, res := s.u.io.write(a, b)
-		s.now()
+		s.waited(&s.u.io)
 		s.x.Wrote(http1.Up, n, res)
 		s.late(res)
 	default:
@@ -306,8 +311,11 @@ func (s *session) connect() {
 		}
 	}
 	s.u = u
+	u.io.shared = s.both
 	s.c.up.Store(u)
-	s.now()
+	if !reused {
+		s.now()
+	}
 	if s.c.srv.ctx.Err() != nil {
 		s.x.Abandon()
 		return
@@ -315,9 +323,16 @@ func (s *session) connect() {
 	s.x.Connected(reused, 0)
 }
 
+// waited reads the clock after a write that took its time.
+func (s *session) waited(k *sock) {
+	if k.waited {
+		s.now()
+	}
+}
+
 // deadline arms a read or write with the exchange's next timer, or with the next look.
 func (s *session) deadline(k *sock, write bool) {
-	now := s.c.srv.clock()
+	now := s.c.seen
 	at := now + int64(look)
 	if d := s.x.Deadline(); d != 0 && d < at {
 		at = max(d, now)
@@ -336,6 +351,10 @@ func (s *session) late(res http1.Result) {
 	}
 	if s.c.srv.ctx.Err() != nil {
 		s.x.Abandon()
+		return
+	}
+	if s.u != nil && s.u.up.Killed() {
+		s.x.Read(http1.Up, 0, http1.Failed) // no longer trusted
 		return
 	}
 	s.x.Timeout()

@@ -15,6 +15,9 @@ import (
 type sock struct {
 	conn     net.Conn
 	raw      syscall.RawConn // nil: through conn
+	fd       uintptr         // with raw: it stays ours, because only who uses the connection closes it
+	shared   bool            // another goroutine may close the connection meanwhile: its descriptor may be used through raw only
+	waited   bool            // the last write did not succeed at once
 	readTo   time.Time       // the deadline that is set
 	want     time.Time       // the one that is meant; later than readTo, it is set when readTo has passed
 	writeTo  time.Time
@@ -28,7 +31,6 @@ type sock struct {
 	head, body      []byte
 	wroteN          int
 	wroteErr        error
-	offerFn         func(fd uintptr) bool
 }
 
 func (k *sock) init(c net.Conn) {
@@ -38,7 +40,10 @@ func (k *sock) init(c net.Conn) {
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		k.raw, _ = t.SyscallConn()
-		k.readFn, k.writeFn, k.offerFn = k.tryRead, k.tryWrite, k.tryOnce
+		if k.raw != nil && k.raw.Control(func(fd uintptr) { k.fd = fd }) != nil {
+			k.raw = nil
+		}
+		k.readFn, k.writeFn = k.tryRead, k.tryWrite
 	}
 }
 
@@ -131,30 +136,32 @@ func (k *sock) tryWrite(fd uintptr) bool {
 	return true
 }
 
-// tryOnce is the callback of offer.
-func (k *sock) tryOnce(fd uintptr) bool {
-	k.wroteN, k.wroteErr = sysWrite(fd, k.head, nil)
-	return true
-}
-
 // offer writes what the connection takes at once; an error comes back with the next write.
 func (k *sock) offer(b []byte) int {
-	k.head, k.wroteN = b, 0
-	err := k.raw.Write(k.offerFn)
-	k.head = nil
-	if err != nil || k.wroteErr != nil {
+	n, err := sysWrite(k.fd, b, nil)
+	if err != nil {
 		return 0
 	}
-	return k.wroteN
+	return n
 }
 
 // write blocks until all is written.
 func (k *sock) write(head, body []byte) (int, http1.Result) {
 	if k.raw == nil {
+		k.waited = true
 		return k.writePlain(head, body)
 	}
-	k.head, k.body, k.wroteN, k.wroteErr = head, body, 0, nil
-	err := k.raw.Write(k.writeFn)
+	var n int
+	var err error
+	if !k.shared {
+		n, err = sysWrite(k.fd, head, body)
+	}
+	if k.waited = err != nil || n < len(head)+len(body); !k.waited {
+		return n, http1.More
+	}
+	h := min(n, len(head))
+	k.head, k.body, k.wroteN, k.wroteErr = head[h:], body[n-h:], n, nil
+	err = k.raw.Write(k.writeFn)
 	k.head, k.body = nil, nil
 	if err == nil {
 		err = k.wroteErr

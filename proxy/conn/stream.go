@@ -11,7 +11,10 @@ import (
 // returns what ends the exchange, or OpWait when one goroutine is enough again.
 func (s *session) stream(first http1.Op) http1.Op {
 	var wg sync.WaitGroup
-	s.final, s.ended = http1.OpWait, false
+	s.final, s.ended, s.both = http1.OpWait, false, true
+	if s.u != nil {
+		s.u.io.shared = true
+	}
 	wg.Go(func() { s.pump(downward, http1.OpWait) })
 	if first == http1.OpReadUpstream {
 		first = http1.OpWait
@@ -19,6 +22,10 @@ func (s *session) stream(first http1.Op) http1.Op {
 	s.pump(upward, first)
 	wg.Wait()
 	s.x.Settled()
+	s.both = false
+	if s.u != nil {
+		s.u.io.shared = false
+	}
 	s.now()
 	_ = s.c.conn.SetDeadline(time.Time{}) // it may have been used to wake a goroutine
 	s.c.io.readTo, s.c.io.writeTo = time.Time{}, time.Time{}
