@@ -234,7 +234,11 @@ func (d *Deployer) cutDrain(x *Drain, sessions int, known bool, now time.Time) {
 
 // emptied words the outcome of a drain that has ended by itself.
 func emptied(x *Drain, moved int, now time.Time) string {
-	return fmt.Sprintf("empty after %s; %d sessions were marked to move", now.Sub(x.Since).Round(time.Second), moved)
+	text := "empty after " + now.Sub(x.Since).Round(time.Second).String()
+	if moved > 0 || x.Move > 0 {
+		text += fmt.Sprintf("; %d sessions were marked to move", moved)
+	}
+	return text
 }
 
 // cutOff words the outcome of a drain whose time was over. While the proxy counts anew

@@ -2,6 +2,7 @@ package deployhook
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -103,18 +104,35 @@ func (d *Deployer) Cancel(ctx context.Context, site, by string) (catalog.Deploy,
 // EndRetiring lets the former releases of a site go at once, with the sessions
 // that are left there; release is a digest or empty for all of them.
 func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) error {
+	var ended []Drain
+	for _, x := range d.Drains() { // before: the instances go with the release
+		if x.Kind == DrainRelease && x.Site == site && (release == "" || x.Release == release) {
+			ended = append(ended, x)
+		}
+	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		s, err := tx.Site(site)
 		if err != nil {
 			return err
 		}
+		before := len(s.Retiring)
 		s.Retiring = slices.DeleteFunc(slices.Clone(s.Retiring), func(r catalog.Retiring) bool {
 			return release == "" || r.Release == release
 		})
+		if release != "" && len(s.Retiring) == before {
+			return fmt.Errorf("%w: release %.12s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, release, site)
+		}
 		return tx.PutSite(s)
 	})
 	if err != nil {
 		return AsError(err)
+	}
+	for _, x := range ended {
+		outcome := "cut by " + by + "; no session was left"
+		if x.Sessions > 0 {
+			outcome = fmt.Sprintf("cut by %s, with %d sessions left: they lose their instance", by, x.Sessions)
+		}
+		d.tell("drain ended", x.Object, outcome, time.Now(), nil)
 	}
 	d.logger.Info("retiring releases ended", "site", site, "release", release, "by", by)
 	return nil

@@ -159,8 +159,12 @@ func (d *drainCommand) show() error {
 		return err
 	case d.json:
 		return printJSON(out, x)
+	case d.request.Now && d.target.Release != "":
+		line := newStatusLine(out)
+		defer line.done()
+		return d.over(line, time.Now().Add(-10*time.Second)) // its end was written a moment ago, by the proxy's clock
 	case d.request.Now || !ok:
-		fmt.Fprintf(out, "%s takes nothing any more\n", d.name)
+		fmt.Fprintf(out, "%s takes nothing any more: portico ready %s takes it back\n", d.name, d.name)
 	default:
 		fmt.Fprintf(out, "%s drains: %s\n", d.name, drainText(x, time.Now()))
 	}
@@ -171,21 +175,23 @@ func (d *drainCommand) show() error {
 func (d *drainCommand) wait(limit time.Duration) error {
 	line := newStatusLine(d.cmd.OutOrStdout())
 	defer line.done()
+	var since time.Time // of the drain, by the proxy's clock
 	deadline := time.Now().Add(limit)
 	for {
 		x, ok, err := d.find()
 		switch {
 		case err != nil:
 			return err
-		case !ok && d.target.Member != "" && !d.request.Now:
-			return fmt.Errorf("%s does not drain any more: somebody took it back, or its deadline has passed (portico audit tells)", d.name)
-		case !ok, x.Sessions == 0 && x.InFlight == 0 && !x.Recounting && x.Kind != deployhook.DrainRelease:
+		case !ok:
+			return d.over(line, since)
+		case x.Sessions == 0 && x.InFlight == 0 && !x.Recounting && x.Kind != deployhook.DrainRelease:
 			if d.json {
 				return printJSON(d.cmd.OutOrStdout(), x)
 			}
-			line.set("%s is empty", d.name)
+			line.set("%s is empty: no session and no request is left there, and no new ones come", d.name)
 			return nil
 		}
+		since = x.Since
 		if !d.json {
 			line.set("%s: %s", d.name, drainText(x, time.Now()))
 		}
@@ -198,6 +204,49 @@ func (d *drainCommand) wait(limit time.Duration) error {
 			return d.cmd.Context().Err()
 		}
 	}
+}
+
+// over tells how a drain ended that is there no more: well, or with an error.
+func (d *drainCommand) over(line *statusLine, since time.Time) error {
+	list, err := d.c.EndedDrains(d.cmd.Context())
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		if !d.names(o.Object) || o.At.Before(since) {
+			continue
+		}
+		if d.json {
+			if err := printJSON(d.cmd.OutOrStdout(), o); err != nil {
+				return err
+			}
+		}
+		if !o.Empty && !d.request.Now {
+			return fmt.Errorf("the drain of %s has ended: %s", d.name, o.Outcome)
+		}
+		if !d.json {
+			line.set("%s: %s", d.name, o.Outcome)
+		}
+		return nil
+	}
+	if d.request.Now {
+		line.set("%s takes nothing any more", d.name)
+		return nil
+	}
+	return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)
+}
+
+// names reports whether object, as the cluster writes it, is what was drained.
+func (d *drainCommand) names(object string) bool {
+	t := d.target
+	switch {
+	case t.Member != "":
+		return object == t.Member
+	case t.Instance != "":
+		return strings.HasPrefix(object, t.Site+"/"+t.Instance)
+	}
+	site, release, _ := strings.Cut(object, "@")
+	return site == t.Site && release != "" && (strings.HasPrefix(release, t.Release) || strings.HasPrefix(t.Release, release))
 }
 
 // drainText says what is left of a drain.

@@ -74,6 +74,7 @@ var access = []struct {
 	{"POST", "/v1/sites/shop/releases/bbbbbbbb/drain", "oa", ""},
 	{"POST", "/v1/sites/shop/instances/iiii/drain", "oa", ""},
 	{"GET", "/v1/drains", "vsdoa", ""},
+	{"GET", "/v1/drains/ended", "vsdoa", ""},
 	{"GET", "/v1/invites", "a", ""},
 	{"POST", "/v1/invites", "a", ""},
 	{"DELETE", "/v1/invites/nothing", "a", ""},

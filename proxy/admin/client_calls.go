@@ -87,6 +87,12 @@ func (c *Client) MoveSession(ctx context.Context, site, id string) (SessionInfo,
 	return out, c.call(ctx, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/move", nil, struct{}{}, &out)
 }
 
+// EndedDrains returns how the last drains ended, the latest first.
+func (c *Client) EndedDrains(ctx context.Context) ([]DrainOutcome, error) {
+	var out []DrainOutcome
+	return out, c.call(ctx, "GET", "/v1/drains/ended", nil, nil, &out)
+}
+
 // CancelDeploy ends the running deploy of a site; the release before it stays.
 func (c *Client) CancelDeploy(ctx context.Context, site string) (catalog.Deploy, error) {
 	var out catalog.Deploy

@@ -29,6 +29,26 @@ func (s *Server) listDrains(c *call) error {
 	return c.json(http.StatusOK, s.drains(c))
 }
 
+// lookedBack is how many entries of the audit are searched for outcomes.
+const lookedBack = 1000
+
+// endedDrains answers GET /v1/drains/ended: how the last drains ended, the latest first,
+// as the audit has it.
+func (s *Server) endedDrains(c *call) error {
+	entries, err := s.o.Catalog.Audit(c.r.Context(), lookedBack)
+	if err != nil {
+		return err
+	}
+	out := []DrainOutcome{}
+	for _, e := range entries {
+		site, _, _ := strings.Cut(strings.ReplaceAll(e.Object, "@", "/"), "/")
+		if e.Action == "drain ended" && len(out) < 100 && (len(c.who.sites) == 0 || site != e.Object && c.who.sees(site)) {
+			out = append(out, DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail, Empty: strings.HasPrefix(e.Detail, "empty")})
+		}
+	}
+	return c.json(http.StatusOK, out)
+}
+
 // drains returns the drains that the caller may see.
 func (s *Server) drains(c *call) []deployhook.Drain {
 	out := []deployhook.Drain{}

@@ -85,6 +85,7 @@ func routes() []route {
 		{pattern: "POST /v1/sites/{site}/releases/{release}/drain", need: operator, scope: scopeSite, body: bodyJSON, action: "drain release", do: (*Server).drainRelease},
 		{pattern: "POST /v1/sites/{site}/instances/{instance}/{verb}", need: operator, scope: scopeSite, body: bodyJSON, action: "change instance", do: (*Server).instanceVerb},
 		{pattern: "GET /v1/drains", need: viewer, do: (*Server).listDrains},
+		{pattern: "GET /v1/drains/ended", need: viewer, do: (*Server).endedDrains},
 		{pattern: "POST /v1/sites/{site}/rollback", need: deployer, scope: scopeSite, body: bodyJSON, action: "rollback", do: (*Server).rollback},
 		{pattern: "POST /v1/sites/{site}/cancel", need: deployer, scope: scopeSite, body: bodyJSON, action: "cancel deploy", do: (*Server).cancelDeploy},
 		{pattern: "GET /v1/sites/{site}/logs", need: deployer, scope: scopeSite, stream: true, do: (*Server).logs},

@@ -402,6 +402,14 @@ type DrainRequest struct {
 	Now      bool   `json:"now,omitempty"`      // of a release: its sessions lose their instance at once
 }
 
+// DrainOutcome is one line of GET /v1/drains/ended.
+type DrainOutcome struct {
+	Object  string    `json:"object"` // server-1, shop/INSTANCE, shop@RELEASE
+	At      time.Time `json:"at"`
+	Outcome string    `json:"outcome"`
+	Empty   bool      `json:"empty"` // no session lost its instance
+}
+
 // Readiness is the answer of GET /readyz.
 type Readiness struct {
 	Ready   bool     `json:"ready"`
