@@ -49,6 +49,7 @@ race:
 plain:
 	$(GO) test -vet=off -timeout 10m -run $(WITHOUT_RACE) ./balancer ./deployhook ./membership/catalog
 	PORTICO_TEST_ENGINE=std $(GO) test -vet=off -timeout 10m ./proxy
+	PORTICO_TEST_ENGINE=conn $(GO) test -vet=off -timeout 10m ./proxy
 
 unit:
 	PORTICO_TEST_ENGINE=auto $(GO) test $(RACE) -timeout 10m $(UNIT)

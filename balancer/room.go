@@ -24,8 +24,9 @@ const (
 	roomOldest  = 6 * time.Hour    // an older ticket counts for nothing
 )
 
-// A ticket is 33 bytes in base64url: key id (1), arrival in Unix milliseconds (8),
-// random id (8), AES-CMAC (16) of arrival, id, key id and zero bytes.
+// A ticket is 33 bytes in base64url: key id (1), arrival in Unix milliseconds (8), id
+// (2 of a count within the millisecond, 6 random), AES-CMAC (16) of arrival, id, key
+// id and zero bytes.
 const (
 	ticketLen = 33
 
@@ -47,6 +48,7 @@ type room struct {
 
 	mu   sync.Mutex
 	line []ticket
+	last ticket // the newest that was made here
 }
 
 type ticket struct {
@@ -65,7 +67,7 @@ func (p *Pool) Attend(dst, shown []byte, now int64) Place {
 	t := p.now.Load()
 	v, ok := t.sealer.openTicket(shown, now)
 	if !ok {
-		v = ticket{arrived: now, id: p.b.rand()}
+		v = p.room.arrive(now, p.b.rand())
 	}
 	v.seen = now
 	position, waiting := p.room.enter(v)
@@ -73,6 +75,19 @@ func (p *Pool) Attend(dst, shown []byte, now int64) Place {
 		return Place{Waiting: waiting, Refresh: 6 * roomRefresh}
 	}
 	return Place{Position: position, Waiting: waiting, Refresh: roomRefresh, Ticket: t.sealer.sealTicket(dst, v)}
+}
+
+// arrive makes a ticket. Its id begins with a count of those made in the same
+// millisecond, so that nobody who came later gets a place further ahead.
+func (r *room) arrive(now int64, random uint64) ticket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := ticket{arrived: now, id: random >> 16}
+	if r.last.arrived == now {
+		v.id |= min(r.last.id>>48+1, 1<<16-1) << 48
+	}
+	r.last = v
+	return v
 }
 
 // enter takes a place or renews it, and returns the position from 1.

@@ -101,3 +101,18 @@ func TestBadTickets(t *testing.T) {
 		t.Errorf("a ticket of hours ago: %+v", place)
 	}
 }
+
+// TestWaitingRoomOrder: who comes in the same millisecond stands in line like everybody else.
+func TestWaitingRoomOrder(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
+	w.get(nil)
+	first := w.p.Attend(nil, nil, w.now)
+	for i := range 100 {
+		if place := w.p.Attend(nil, nil, w.now); place.Position != i+2 {
+			t.Fatalf("number %d has position %d", i+2, place.Position)
+		}
+	}
+	if place := w.p.Attend(nil, first.Ticket, w.now); place.Position != 1 {
+		t.Errorf("the first has position %d now", place.Position)
+	}
+}

@@ -269,9 +269,7 @@ func TestCauseOfACut(t *testing.T) {
 		_, _ = get(t, first, "http://shop.test/")
 		w.update(func(v *catalog.View) { delete(v.Instances, "old") })
 		_, _ = get(t, second, "http://shop.test/", "User-Agent", "second")
-		if n := w.f.Balancer().Pool("shop").Lost[want].Load(); n != 2 {
-			t.Errorf("%s: %d of 2 visitors are told %q: %+v", name, n, want, w.f.Balancer().Pool("shop").Snapshot(time.Now().UnixMilli()).Lost)
-		}
+		w.f.eventually(name+": both visitors are told "+want.String(), func() bool { return w.f.Balancer().Pool("shop").Lost[want].Load() == 2 })
 	}
 	f("the pin's deadline has passed", balancer.CauseDeadline, retiring(-time.Hour, -time.Second), over)
 	f("cut before its deadline", balancer.CauseOperator, retiring(-time.Hour, time.Hour), over)
