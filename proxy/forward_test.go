@@ -103,6 +103,7 @@ func TestBytesAfterAnswer(t *testing.T) {
 	const extra = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 	for name, delay := range map[string]time.Duration{"at once": 0, "while idle": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
+			wrote := make(chan struct{}, 20)
 			addr := rawOrigin(t, func(c net.Conn, br *bufio.Reader) {
 				for {
 					r, err := http.ReadRequest(br)
@@ -116,11 +117,13 @@ func TestBytesAfterAnswer(t *testing.T) {
 					}
 					if delay == 0 {
 						_, _ = io.WriteString(c, answer+extra)
+						wrote <- struct{}{}
 						continue
 					}
 					_, _ = io.WriteString(c, answer)
 					time.Sleep(delay) // the fault under test: bytes that come late
 					_, _ = io.WriteString(c, extra)
+					wrote <- struct{}{}
 				}
 			})
 			f := start(t, options(), site(addr))
@@ -129,7 +132,8 @@ func TestBytesAfterAnswer(t *testing.T) {
 				if _, body := get(t, c, "http://shop.test/"); body != "good" {
 					t.Fatalf("request %d got %q", i, body)
 				}
-				time.Sleep(2 * delay)
+				<-wrote // later bytes are the next answer, for all that a proxy can know
+				time.Sleep(delay)
 			}
 		})
 	}
