@@ -360,6 +360,7 @@ func (l *load) runTLS() error {
 					c = nil
 					continue
 				}
+				resumed := c.ConnectionState().DidResume
 				if l.mode != "tls" {
 					_ = c.NetConn().(*net.TCPConn).SetLinger(0) // no TIME_WAIT: there are not ports enough
 					_ = c.NetConn().Close()
@@ -368,6 +369,9 @@ func (l *load) runTLS() error {
 				if on.Load() {
 					h.add(nano() - began)
 					count.Add(1)
+					if cfg.ClientSessionCache != nil && !resumed {
+						errs.Add(1)
+					}
 				}
 			}
 			if c != nil {
