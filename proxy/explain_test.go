@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/balancer"
 	"portico/proxy"
@@ -108,6 +109,8 @@ func TestExplainWaitingRoom(t *testing.T) {
 	ticket, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
 	f.expect(proxy.Ask{URL: "http://shop.test/"}, "room: waits | behind 1 of 1")
 	f.expect(proxy.Ask{URL: "http://shop.test/", Cookie: ticket}, "room: waits | keeps place 1 of 1")
+	came := time.Now().UnixMilli()
+	f.eventually("the clock has moved on", func() bool { return time.Now().UnixMilli() > came })
 	resp, _ = get(t, visitor(t, f), "http://shop.test/", "User-Agent", "two")
 	if _, body := get(t, visitor(t, f), "http://shop.test/", "Accept", "application/json", "Cookie", ticket); !strings.Contains(body, `"position":1`) {
 		t.Errorf("explaining took a place: %s (%s)", body, resp.Status)

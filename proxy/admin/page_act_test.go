@@ -95,7 +95,7 @@ func TestPageActsOnSites(t *testing.T) {
 	session := fmt.Sprintf("%016x", c.Session)
 
 	_, page := b.get("/stats/sites/shop")
-	for _, want := range []string{session, "verb=rollback", "verb=remove", "verb=drain&amp;site=shop&amp;instance=" + instance, "verb=end&amp;site=shop&amp;session=" + session} {
+	for _, want := range []string{"What went wrong lately", "1123456789abcdef", session, "verb=rollback", "verb=remove", "verb=drain&amp;site=shop&amp;instance=" + instance, "verb=end&amp;site=shop&amp;session=" + session} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the site's page lacks %q", want)
 		}
