@@ -1,0 +1,85 @@
+package catalog_test
+
+import (
+	"testing"
+	"time"
+
+	"portico/internal/units"
+	"portico/membership/catalog"
+)
+
+// The progress of a drain is kept with it, over another order for the same drain, and
+// goes with it: nobody writes it into a later one.
+func TestProgressBelongsToItsDrain(t *testing.T) {
+	c := open(t, t.TempDir())
+	began := time.Now().UTC().Truncate(time.Second)
+	progress := catalog.DrainProgress{Held: true, Moved: 3, Ended: began.Add(time.Minute)}
+	id := catalog.NewInstanceID()
+	must := func(change func(tx *catalog.Tx) error) {
+		t.Helper()
+		if err := try(t, c, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order := func(since time.Time, move time.Duration) {
+		t.Helper()
+		o := catalog.DrainOrder{Since: since, By: "ann", Move: units.Duration(move)}
+		must(func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, "web1", o); return err })
+		must(func(tx *catalog.Tx) error {
+			_, err := catalog.SetInstanceAdmin(tx, "shop", id, catalog.AdminDrain, o)
+			return err
+		})
+	}
+	note := func(since time.Time) {
+		t.Helper()
+		must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "web1", "", "", "", since, progress) })
+		must(func(tx *catalog.Tx) error {
+			return catalog.NoteDrain(tx, "web1", "shop", id, digest("a"), since, progress)
+		})
+		must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "", "shop", "", digest("a"), since, progress) })
+	}
+	check := func(what string, want catalog.DrainProgress) {
+		t.Helper()
+		v := c.View()
+		if got := v.Members["web1"].Drain.DrainProgress; !got.Equal(want) {
+			t.Errorf("%s: the member's is %+v", what, got)
+		}
+		if got := v.Instances[id].Drain.DrainProgress; !got.Equal(want) {
+			t.Errorf("%s: the instance's is %+v", what, got)
+		}
+		if got := v.Sites["shop"].Retiring[0].Moved; got != want.Moved {
+			t.Errorf("%s: the release's is %d", what, got)
+		}
+	}
+	must(func(tx *catalog.Tx) error {
+		return tx.PutMember(catalog.Member{Name: "web1", ID: "web1", Role: catalog.RoleServer, Admission: catalog.Accepted, Admin: catalog.AdminReady})
+	})
+	must(func(tx *catalog.Tx) error {
+		return tx.PutSite(catalog.Site{Name: "shop", Retiring: []catalog.Retiring{{Release: digest("a"), Since: began, Deadline: began.Add(time.Hour)}}})
+	})
+	must(func(tx *catalog.Tx) error {
+		return tx.PutInstance(catalog.Instance{ID: id, Site: "shop", Release: digest("a"), Member: "web1", State: catalog.InstanceHealthy})
+	})
+
+	order(began, 0)
+	note(began.Add(-time.Hour))
+	check("of another drain", catalog.DrainProgress{})
+	note(began)
+	check("of this drain", progress)
+	order(began.Add(time.Second), time.Minute)
+	check("after a second order", progress)
+	if !c.View().Members["web1"].Drain.Since.Equal(began) {
+		t.Error("a second order changed the beginning")
+	}
+	must(func(tx *catalog.Tx) error {
+		_, err := catalog.SetMemberAdmin(tx, "web1", catalog.AdminReady)
+		return err
+	})
+	must(func(tx *catalog.Tx) error {
+		return catalog.NoteDrain(tx, "web1", "", "", "", began, progress)
+	})
+	if m := c.View().Members["web1"]; m.Drain != nil {
+		t.Errorf("a drain that is over came back: %+v", m.Drain)
+	}
+	must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "nobody", "", "", "", began, progress) })
+}
