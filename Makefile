@@ -27,7 +27,7 @@ WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestEnginesAllocateNothin
 # still run; the tests start hundreds, and stop what they start.
 export GORACE ?= atexit_sleep_ms=20
 
-.PHONY: build test compile race plain unit e2e lint types cross bench bench-peers fuzz soak tools
+.PHONY: build test compile race plain plain-std plain-conn unit e2e lint types cross bench bench-peers fuzz soak tools
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o portico ./cmd/portico
@@ -46,10 +46,13 @@ compile:
 race:
 	$(BUILT) PORTICO_TEST_ENGINE=auto $(GO) test $(RACE) -vet=off -p 3 -parallel 4 -timeout 15m ./tests $(UNIT)
 
+# The data path is tested with its other engines at the same time: it waits much.
 plain:
+	$(MAKE) --no-print-directory --output-sync -j2 plain-std plain-conn
 	$(GO) test -vet=off -timeout 10m -run $(WITHOUT_RACE) ./balancer ./deployhook ./membership/catalog
-	PORTICO_TEST_ENGINE=std $(GO) test -vet=off -timeout 10m ./proxy
-	PORTICO_TEST_ENGINE=conn $(GO) test -vet=off -timeout 10m ./proxy
+
+plain-std plain-conn:
+	PORTICO_TEST_ENGINE=$(@:plain-%=%) $(GO) test -vet=off -timeout 10m ./proxy
 
 unit:
 	PORTICO_TEST_ENGINE=auto $(GO) test $(RACE) -timeout 10m $(UNIT)
