@@ -10,6 +10,7 @@ type graveyard struct {
 type grave struct {
 	id, name string
 	cause    Cause
+	free     bool // it kept no state
 	tokens   [2]Token
 	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
@@ -27,8 +28,9 @@ func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
 		}
 	}
 	for _, u := range left {
+		s := u.spec.Load()
 		n.graves = append(n.graves, grave{
-			id: u.id, name: u.spec.Load().Name, cause: u.endCause(),
+			id: u.id, name: s.Name, cause: u.endCause(), free: s.Unpinned,
 			tokens: *u.tokens.Load(), until: now + 2*1000*grace(c.Idle),
 		})
 	}
@@ -56,12 +58,12 @@ func (g *graveyard) index() {
 	}
 }
 
-// cause returns why the instance with this token is gone, and its name.
-func (g *graveyard) cause(t Token) (Cause, string) {
+// find returns what is known of the instance with a token that is gone.
+func (g *graveyard) find(t Token) grave {
 	if i, ok := g.byToken[t]; ok {
-		return g.graves[i].cause, g.graves[i].name
+		return g.graves[i]
 	}
-	return CauseUnknown, ""
+	return grave{cause: CauseUnknown}
 }
 
 // endCause returns what it means for a visitor that u is not in the pool.

@@ -130,12 +130,12 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 		was.cause = CauseOperator
 	}
 	l.Home, l.From, l.Cause = home, was.from, was.cause
-	l.Free = home != nil && home.spec.Load().Unpinned
+	l.Free = was.free
 	if was.cause == CauseNone {
 		l.Upstream = home
 		return
 	}
-	if l.Free {
+	if l.Free && home != nil {
 		if l.Upstream = p.sibling(t, r, home); l.Upstream != nil {
 			return
 		}

@@ -350,15 +350,18 @@ type loss struct {
 	cause Cause     // CauseNone: it can
 	from  string    // its name
 
+	free bool // the site keeps no state there: nothing is lost
+
 	before int64 // issue of the cookie that names it, Unix seconds
 }
 
 func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
 	if u != nil {
-		return loss{up: u, cause: u.loss(r), from: u.spec.Load().Name}
+		s := u.spec.Load()
+		return loss{up: u, cause: u.loss(r), from: s.Name, free: s.Unpinned}
 	}
-	cause, name := t.gone.cause(k.Token)
-	return loss{cause: cause, from: name}
+	g := t.gone.find(k.Token)
+	return loss{cause: g.cause, from: g.name, free: g.free}
 }
 
 // read finds the session of a request: the first of its cookies that is good,
@@ -451,7 +454,7 @@ func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice)
 
 // move places a visitor whose instance cannot go on: once, and for good.
 func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
-	if was.up != nil && was.up.spec.Load().Unpinned {
+	if was.up != nil && was.free {
 		if u := p.sibling(t, r, was.up); u != nil {
 			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
 			p.settle(r, c, k)
@@ -471,11 +474,16 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 		p.stranded(t, r, c, k, was)
 		return
 	}
-	c.Upstream, c.Lost, c.LostFrom, c.home, c.before = u, was.cause, was.from, was.up, was.before
-	if was.up != nil && was.up.spec.Load().Unpinned {
-		c.Lost, c.LostFrom = CauseNone, "" // there was nothing to lose
-	}
+	c.Upstream, c.home, c.before = u, was.up, was.before
+	c.tell(&was)
 	p.settle(r, c, k)
+}
+
+// tell notes that the visitor has lost a session, if there was anything to lose.
+func (c *Choice) tell(was *loss) {
+	if !was.free {
+		c.Lost, c.LostFrom = was.cause, was.from
+	}
 }
 
 // settle notes a move, with a cookie that is newer than the one before.
@@ -494,7 +502,8 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
 		q := query{hash: mix(k.Session), exclude: r.Exclude, not: was.up}
 		if u := t.open.rendezvous(q, maxLoad); u != nil {
-			c.Upstream, c.Lost, c.LostFrom, c.home, c.before, c.FailOpen = u, was.cause, was.from, was.up, was.before, true
+			c.Upstream, c.home, c.before, c.FailOpen = u, was.up, was.before, true
+			c.tell(&was)
 			p.FailOpen.Add(1)
 			p.settle(r, c, k)
 			return

@@ -327,6 +327,11 @@ func (p *Pool) tick(now int64) {
 	if refresh {
 		p.refresh(now)
 	}
+	if p.queue.waiting.Load() > 0 {
+		for _, u := range t.all { // sessions that have ended leave seats for who waits elsewhere
+			p.handOver(u, now)
+		}
+	}
 }
 
 // poolState is since when a pool can serve new visitors or cannot.

@@ -164,28 +164,40 @@ func (p *Pool) nextFor(u *Upstream) *Waiter {
 	q := &p.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := (*Waiter)(nil)
-	if l := q.home[u]; l != nil {
-		w = l.first
-	} else if u.InRotation() {
-		w = q.anyone.first
-	}
-	if w == nil || !u.enter() {
+	l := q.home[u]
+	if l == nil && (!u.InRotation() || q.anyone.first == nil) || !u.enter() {
 		return nil
 	}
-	q.take(w)
-	if w.Choice.Upstream != u {
-		p.reseat(&w.Choice, u)
+	if l != nil {
+		w := l.first
+		q.take(w)
+		return w
 	}
-	return w
+	for w := q.anyone.first; w != nil; w = w.next {
+		if p.reseat(&w.Choice, u) {
+			q.take(w)
+			return w
+		}
+	}
+	u.inflight.Add(-1) // all who wait have seats elsewhere, and there is none here
+	return nil
 }
 
-// reseat gives a new visitor another upstream than the one first meant.
-func (p *Pool) reseat(c *Choice, u *Upstream) {
-	c.Upstream = u
-	if c.Session != 0 {
-		p.b.sessions.move(use{id: c.Session, up: u, start: c.Start, issued: c.issued}, c.issued*1000)
+// reseat gives a new visitor another upstream than the one first meant, and reports whether
+// that has a seat for the session.
+func (p *Pool) reseat(c *Choice, u *Upstream) bool {
+	if c.Upstream == u {
+		return true
 	}
+	if c.Session != 0 {
+		if !u.takeSeat(c) {
+			return false
+		}
+		p.b.sessions.move(use{id: c.Session, up: u, start: c.Start, issued: c.issued, seat: c.seated}, c.issued*1000)
+		c.seated = false
+	}
+	c.Upstream = u
+	return true
 }
 
 // release lets those pick anew who wait for an upstream that will not serve them

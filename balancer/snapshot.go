@@ -77,7 +77,7 @@ type PoolSnapshot struct {
 	Recounting     bool    // the table is younger than the idle time: there may be more
 	Queued         int     // requests that wait and belong to no upstream
 	QueuedMax      int     // peak of Queued
-	Waiting        int     // requests that wait, in all
+	Waiting        int     // visitors in the waiting room
 	Rate, RateMax  float64 // requests a second
 	Arrived        uint64  // requests that came, without second attempts
 	NewSessions    uint64
