@@ -35,13 +35,13 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 
 // Bear is Learn for a token that the request brought. It keeps an alias alive, but
 // does not take one from another upstream: only the application may do that, or the
-// loss of that upstream.
+// loss of that upstream, with whose sessions their tokens move.
 func (p *Pool) Bear(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}
 	f := p.learned(app)
-	if f.known && f.up != c.Upstream && !c.byApp {
+	if f.known && f.up != c.Upstream && !c.byApp && (f.up == nil || f.up != c.home) {
 		return
 	}
 	p.Learn(c, app, now)

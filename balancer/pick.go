@@ -338,8 +338,8 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	case was.cause == CauseNetwork && r.Patient && home.Undecided():
 		c.Upstream, c.Pinned, c.Await = home, true, true
 	default:
-		was.before = k.Issued
 		k.Issued = max(k.Issued, f.issued)
+		was.before = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
 		p.move(t, r, c, &k, was)
 	}
 }

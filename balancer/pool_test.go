@@ -412,6 +412,28 @@ func TestLifeEndsStreamsToo(t *testing.T) {
 	}
 }
 
+// TestMoveTakenBackForgetsNothing: a session that is alive by a stream alone is moved to an
+// instance that does not answer either, and lives on where it was. The simulator found that it
+// ended (one proxy, seed 1, 34,000 visits).
+func TestMoveTakenBackForgetsNothing(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 10 * time.Minute}, "a", "b")
+	first, cookie := w.get(nil)
+	w.pass(11 * time.Minute)
+	w.p.Keep(&first, w.now)
+	w.pass(2 * time.Minute)
+	home := first.Upstream.ID()
+	w.failCheck(home, 3)
+	c := w.pick(balancer.Request{Cookie: cookie})
+	if c.Upstream == first.Upstream || c.Lost == balancer.CauseNone {
+		t.Fatalf("from a dead instance: %+v", c)
+	}
+	w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.ConnectFailed, Detail: "refused"})
+	w.passCheck(home, 3)
+	if c, _ := w.get(cookie); c.Upstream != first.Upstream || c.Session != first.Session || c.Refused != balancer.Honoured {
+		t.Errorf("back where it was: %+v", c)
+	}
+}
+
 func TestEndedSession(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b")
 	c, cookie := w.get(nil)
