@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/race"
 )
 
 // rush is the other simulator: requests that last, instances with too few places and too
@@ -424,7 +425,7 @@ var rushSeeds = []uint64{
 
 func TestRush(t *testing.T) {
 	visits := 15_000
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		visits = 3_000
 	}
 	if n, err := strconv.Atoi(os.Getenv("PORTICO_SIM_VISITS")); err == nil {
