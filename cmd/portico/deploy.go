@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 			return err
 		}
 		if !*asJSON {
-			answer.Notes = slices.DeleteFunc(answer.Notes, func(note string) bool { return slices.Contains(f.Notes, note) }) // said already
+			answer.Notes = slices.DeleteFunc(answer.Notes, func(note string) bool { return said(f.Notes, note) })
 			printArchive(cmd.OutOrStdout(), u.Site, answer)
 		}
 		if *dryRun {
@@ -215,6 +216,16 @@ func finishDryRun(cmd *cobra.Command, a deployhook.ArchiveAnswer, asJSON bool) e
 	}
 	_, err := fmt.Fprintf(out, "dry run: nothing was changed; %s would stay on the present release until they end\n", plural(a.Keeps, "session"))
 	return err
+}
+
+// said reports whether a warning was given before. That a server's memory is short is one
+// and the same warning, though the number in it changes from one moment to the next.
+func said(before []string, note string) bool {
+	server, _, short := strings.Cut(note, " has ")
+	short = short && strings.Contains(note, " of memory free")
+	return slices.ContainsFunc(before, func(old string) bool {
+		return old == note || short && strings.HasPrefix(old, server+" has ") && strings.Contains(old, " of memory free")
+	})
 }
 
 // foretold says before a deploy or a rollback what ought to be known: which sessions it
