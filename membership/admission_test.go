@@ -321,6 +321,33 @@ func TestInvite(t *testing.T) {
 	}
 }
 
+// A refused machine that is patient goes on asking, and is in when the operator
+// changes her mind.
+func TestRefusedMachineGoesOnKnocking(t *testing.T) {
+	f := newFront(t)
+	m := f.machine("web-1", 9001)
+	said, end := make(chan membership.Progress, 100), make(chan error, 1)
+	o := m.options("", func(p membership.Progress) { said <- p })
+	o.Patience = 20 * time.Millisecond
+	go func() {
+		_, err := membership.Join(t.Context(), o)
+		end <- err
+	}()
+	await(t, said, membership.Waiting)
+	if err := f.admission.Refuse(t.Context(), "web-1", "not ours", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if p := await(t, said, membership.TurnedAway); p.Err == nil || !strings.Contains(p.Err.Error(), "not ours") {
+		t.Errorf("%+v", p)
+	}
+	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(t, end); err != nil {
+		t.Errorf("after the acceptance: %v", err)
+	}
+}
+
 func TestRefuse(t *testing.T) {
 	f := newFront(t)
 	m := f.machine("web-1", 9001)

@@ -36,6 +36,11 @@ type JoinOptions struct {
 	Hello Hello  // ID is the identity's
 	Code  string // of an invite; empty: an operator decides
 
+	// Patience is the time until the next knock after an operator refused or
+	// revoked this machine: she may change her mind. Zero: Join returns the
+	// *Refusal instead.
+	Patience time.Duration
+
 	// Progress is called when there is something new to say. Nil: silence.
 	Progress func(Progress)
 
@@ -50,7 +55,7 @@ type Progress struct {
 	// Fingerprint is that of this machine's key, for an operator to compare
 	// with what the proxy shows.
 	Fingerprint string
-	Err         error // with Unreachable and Offline
+	Err         error // with Unreachable, Offline and TurnedAway
 }
 
 // ProgressState is a step of joining.
@@ -61,13 +66,14 @@ const (
 	Knocking    ProgressState = "knocking"
 	Unreachable ProgressState = "unreachable" // no proxy answers; it goes on trying
 	Waiting     ProgressState = "pending"     // somebody has to accept this machine
+	TurnedAway  ProgressState = "refused"     // by an operator; it asks again now and then, see JoinOptions.Patience
 	Welcome     ProgressState = "accepted"
 	Offline     ProgressState = "offline" // accepted before; no proxy answers, which is no hindrance
 )
 
 // Join makes this machine a member: it knocks until somebody decides, stores
 // what acceptance brings in the identity, and fetches the gossip keys. It
-// returns a *Refusal when the machine is turned away for good, and ctx's error
+// returns a *Refusal when the machine is turned away for good (see Patience), and ctx's error
 // when that ends first. A machine that was accepted before is a member at once,
 // even when no proxy can be reached; the Acceptance is empty then.
 func Join(ctx context.Context, o JoinOptions) (Acceptance, error) {
@@ -218,6 +224,11 @@ func (j *joiner) knockUntilDecided(ctx context.Context) (Acceptance, error) {
 		switch {
 		case ctx.Err() != nil:
 			return Acceptance{}, ctx.Err()
+		case j.o.Patience > 0 && errors.As(err, &refusal) && refusal.byOperator():
+			j.tell(TurnedAway, server, err)
+			if err := pause(ctx, j.o.Patience); err != nil {
+				return Acceptance{}, err
+			}
 		case errors.As(err, &refusal) && refusal.Final():
 			return Acceptance{}, err
 		case err != nil:

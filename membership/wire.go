@@ -119,6 +119,10 @@ func (r *Refusal) Final() bool {
 	return r.Status >= 400 && r.Status < 500 && r.Status != http.StatusTooManyRequests
 }
 
+// byOperator reports whether somebody decided against this machine, who can
+// decide otherwise without anything changing at the machine.
+func (r *Refusal) byOperator() bool { return r.Code == CodeRefused || r.Code == CodeRevoked }
+
 func refuse(status int, code, hint, format string, args ...any) *Refusal {
 	return &Refusal{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }

@@ -58,6 +58,12 @@ func TestRefusedMachineIsTold(t *testing.T) {
 	p.WaitMember("server-1", catalog.Pending)
 	p.Must("refuse", "server-1", "--reason", "unknown machine")
 	harness.Eventually(t, 15*time.Second, logged(a.Process, "unknown machine"))
+	if !strings.Contains(a.Log(), "portico accept server-1") || !a.Running() {
+		t.Errorf("a refused machine does not say what helps, or has ended:\n%s", a.Log())
+	}
+	// Somebody changes her mind: nobody has to go to the machine for that.
+	p.Must("accept", "server-1")
+	harness.Eventually(t, 40*time.Second, logged(a.Process, "agent is ready"))
 }
 
 func TestInviteAcceptsOnce(t *testing.T) {

@@ -99,7 +99,7 @@ func (p *agentProcess) tomcat() agent.TomcatOptions {
 func (p *agentProcess) join(ctx context.Context, hello membership.Hello) error {
 	o := membership.JoinOptions{
 		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.code,
-		Progress: p.progress, Logger: p.log,
+		Patience: refusedPause, Progress: p.progress, Logger: p.log,
 	}
 	if p.conf.Agent.Fingerprint != "" {
 		var err error
@@ -112,6 +112,10 @@ func (p *agentProcess) join(ctx context.Context, hello membership.Hello) error {
 	return err
 }
 
+// refusedPause is between two knocks of a machine that an operator refused: long
+// enough to cost nobody anything, short enough for who has just changed her mind.
+const refusedPause = 10 * time.Second
+
 // progress tells the person in front of this machine what to do in front of
 // the other.
 func (p *agentProcess) progress(now membership.Progress) {
@@ -119,6 +123,9 @@ func (p *agentProcess) progress(now membership.Progress) {
 	case membership.Waiting:
 		p.log.Info("waiting for acceptance: compare the key fingerprint, then run portico accept "+p.conf.Agent.Name+" at the proxy",
 			"proxy", now.Server, "key_fingerprint", now.Fingerprint)
+	case membership.TurnedAway:
+		p.log.Warn("refused, knocking again now and then: run portico accept "+p.conf.Agent.Name+" at the proxy to let this machine in, or stop this agent",
+			"proxy", now.Server, "key_fingerprint", now.Fingerprint, "error", now.Err)
 	case membership.Welcome:
 		p.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
 	case membership.Unreachable, membership.Offline:
