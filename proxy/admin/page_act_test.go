@@ -166,6 +166,20 @@ func TestPageSiteRights(t *testing.T) {
 	if len(e.dep.done) != 0 {
 		t.Errorf("done %q", e.dep.done)
 	}
+	admin := e.login("admin")
+	e.instances(t)
+	for _, target := range []url.Values{ // half a target, or one whose halves do not belong together
+		{"verb": {"rollback"}, "release": {digest("a")}}, {"verb": {"cut"}, "release": {digest("a")}}, {"verb": {"end"}, "session": {"0123456789abcdef"}},
+		{"verb": {"maint"}, "instance": {instance}}, {"verb": {"maint"}, "site": {"blog"}, "instance": {instance}},
+	} {
+		if resp, _ := admin.get("/stats/confirm?" + target.Encode()); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("the question of %v: %d", target, resp.StatusCode)
+		}
+		target.Set("csrf", admin.csrf)
+		if resp, _ := admin.post("/stats/act", target); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%v: %d", target, resp.StatusCode)
+		}
+	}
 	b := e.login("scoped")
 	if _, page := b.get("/stats/sites/shop"); strings.Contains(page, "verb=remove") || !strings.Contains(page, "verb=deploy") {
 		t.Error("a deployer sees the wrong buttons")

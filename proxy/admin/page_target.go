@@ -80,7 +80,7 @@ func (s *Server) known(t pageTarget, gone bool) error {
 		_, err := memberOf(view, t.Member)
 		return err
 	}
-	if t.Site == "" {
+	if t.kind() == onNothing {
 		return nil
 	}
 	if view.Sites[t.Site] == nil && (!gone || catalog.ValidName("site", t.Site) != nil) {
@@ -89,7 +89,7 @@ func (s *Server) known(t pageTarget, gone bool) error {
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
 		return notFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))
 	}
-	if t.Instance != "" && view.Instances[t.Instance] == nil {
+	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
 		return notFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, bounded(t.Instance, 60))
 	}
 	if t.Session != "" {
