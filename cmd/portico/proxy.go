@@ -152,6 +152,7 @@ func needRestart(old, now conf.Config) []string {
 	compare("gossip", old.Gossip == now.Gossip)
 	compare("upload", old.Upload == now.Upload)
 	compare("tls.acme", old.TLS.ACME == now.TLS.ACME && old.TLS.Email == now.TLS.Email && old.TLS.ACMERoot == now.TLS.ACMERoot)
+	compare("tls.tickets", old.TLS.Tickets == now.TLS.Tickets)
 	compare("log.access", old.Log.Access == now.Log.Access && old.Log.AccessFormat == now.Log.AccessFormat)
 	return changed
 }
