@@ -378,7 +378,7 @@ func TestEventsReplayAndFollow(t *testing.T) {
 func TestPinDeadlineEndsARetiringRelease(t *testing.T) {
 	c := newCluster(t)
 	c.join("web1")
-	files := map[string]string{"index.html": "one", "portico.toml": "[deploy]\npin = \"3s\""}
+	files := map[string]string{"index.html": "one", "portico.toml": "[deploy]\npin = \"3s\"\nkeep = 1"}
 	first := c.deploy("shop", files, catalog.DeploySucceeded)
 	old := c.instanceOf("web1", first.Release)
 	c.mu.Lock()
@@ -394,4 +394,8 @@ func TestPinDeadlineEndsARetiringRelease(t *testing.T) {
 	c.eventually("the deadline ends it, sessions or not", func() bool {
 		return len(c.site("shop").Retiring) == 0 && slices.Equal(c.agent("web1").running("shop"), []string{third.Release})
 	})
+	// keep = 1: of the two that retired the newer stays for a rollback.
+	if left := c.catalog.View().Releases["shop"]; len(left) != 2 || left[first.Release] != nil || left[second.Release] == nil {
+		t.Errorf("%d releases are kept", len(left))
+	}
 }

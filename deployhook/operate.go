@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"portico/membership/catalog"
@@ -111,18 +110,13 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		}
 	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		s, err := tx.Site(site)
-		if err != nil {
-			return err
-		}
-		before := len(s.Retiring)
-		s.Retiring = slices.DeleteFunc(slices.Clone(s.Retiring), func(r catalog.Retiring) bool {
+		_, n, err := catalog.DropRetired(tx, site, func(_ catalog.Site, r catalog.Retiring) bool {
 			return release == "" || r.Release == release
-		})
-		if release != "" && len(s.Retiring) == before {
+		}, time.Now())
+		if err == nil && release != "" && n == 0 {
 			return fmt.Errorf("%w: release %.12s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, release, site)
 		}
-		return tx.PutSite(s)
+		return err
 	})
 	if err != nil {
 		return AsError(err)

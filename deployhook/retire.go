@@ -32,24 +32,23 @@ func (d *Deployer) retire(name string) {
 	var gone []Drain
 	d.update("retire", func(tx *catalog.Tx) error {
 		gone = nil
-		site, err := tx.Site(name)
+		view := tx.View() // drains are told as they were before
+		site, _, err := catalog.DropRetired(tx, name, func(s catalog.Site, r catalog.Retiring) bool {
+			return d.retired(view, &s, r, now)
+		}, now)
 		if errors.Is(err, catalog.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r catalog.Retiring) bool {
-			return d.retired(tx.View(), &site, r, now)
-		})
-		for _, x := range drains(tx.View()) {
+		for _, x := range drains(view) {
 			if x.Kind == DrainRelease && x.Site == name && !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == x.Release }) {
 				x.Loss = d.loss(x.held)
 				gone = append(gone, x)
 			}
 		}
-		site.Updated = now
-		return tx.PutSite(site)
+		return nil
 	})
 	for _, x := range gone {
 		outcome := emptied(&x, x.Moved, now)

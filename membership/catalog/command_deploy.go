@@ -204,25 +204,28 @@ func (p MemberProgress) bounded(room int) MemberProgress {
 	return p
 }
 
-// DropRetired ends the retirement of a release whose last session has gone.
-func DropRetired(tx *Tx, name, digest string, now time.Time) error {
+// DropRetired ends the retirement of the releases of a site that drop names, and
+// forgets former releases that are more than the site keeps. It returns the site
+// as it is then and how many retirements ended.
+func DropRetired(tx *Tx, name string, drop func(Site, Retiring) bool, now time.Time) (Site, int, error) {
 	site, err := tx.Site(name)
 	if err != nil {
-		return err
+		return Site{}, 0, err
 	}
-	n := len(site.Retiring)
-	site.Retiring = slices.DeleteFunc(site.Retiring, func(r Retiring) bool { return r.Release == digest })
-	if len(site.Retiring) == n {
-		return nil
+	before := site
+	site.Retiring = slices.DeleteFunc(slices.Clone(site.Retiring), func(r Retiring) bool { return drop(before, r) })
+	ended := len(before.Retiring) - len(site.Retiring)
+	if ended == 0 {
+		return site, 0, nil
 	}
 	site.Updated = now.UTC()
 	if err := tx.PutSite(site); err != nil {
-		return err
+		return Site{}, 0, err
 	}
 	if settings, err := site.Effective(); err == nil {
 		trimReleases(tx, site, settings.Deploy.Keep)
 	}
-	return nil
+	return site, ended, nil
 }
 
 // RollbackTarget returns the release that a rollback of the site goes to: the one

@@ -215,7 +215,13 @@ func TestDeployLife(t *testing.T) {
 	if s.Release != digest("1") || len(s.Retiring) != 1 || s.Retiring[0].Release != digest("3") {
 		t.Errorf("%+v", s)
 	}
-	update(t, c, func(tx *catalog.Tx) error { return catalog.DropRetired(tx, "shop", digest("3"), clock) })
+	update(t, c, func(tx *catalog.Tx) error {
+		_, ended, err := catalog.DropRetired(tx, "shop", func(_ catalog.Site, r catalog.Retiring) bool { return r.Release == digest("3") }, clock)
+		if ended != 1 {
+			t.Errorf("%d retirements ended", ended)
+		}
+		return err
+	})
 	if s := c.View().Sites["shop"]; len(s.Retiring) != 0 {
 		t.Errorf("%+v", s)
 	}
