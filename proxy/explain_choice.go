@@ -19,7 +19,7 @@ func (e *explanation) choose() {
 		if why != "" {
 			why = ": " + why
 		}
-		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %.12s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "request"),
+		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %.12s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
 			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, or(u.Release, "-"), why)
 	}
 	l := pool.Look(&e.pick)
