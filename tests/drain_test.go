@@ -94,7 +94,9 @@ func drainRelease(t *testing.T, p *harness.Proxy) {
 	}
 	stay(t, vs, seen, "/")
 	p.Must("drain", former, "--now", "--yes")
-	p.Must("drain", former, "--now", "--yes") // is over: no error
+	if r := p.CLI("drain", former, "--now", "--yes"); r.Code != 1 || !strings.Contains(r.Stderr, "nothing to end") {
+		t.Errorf("a release that is gone: %d %s", r.Code, r.Stderr)
+	}
 	for _, v := range vs {
 		if got := v.Get("/"); got.Release == seen[0].Release || got.Lost == "" {
 			t.Errorf("after the cut: %+v", got)
