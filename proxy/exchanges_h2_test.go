@@ -87,7 +87,7 @@ func newH2(t *testing.T, addr string, pool *x509.CertPool, name string) *h2 {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 	_, _ = io.WriteString(conn, http2.ClientPreface)
 	c := &h2{t: t, fr: http2.NewFramer(conn, conn), next: 1, room: 65535, stream: 65535}
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

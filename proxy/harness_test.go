@@ -92,7 +92,7 @@ func start(t testing.TB, o proxy.Options, sites ...conf.Site) *front {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background()) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
@@ -124,7 +124,7 @@ func (f *front) settled(sites ...conf.Site) {
 // eventually waits for a condition that a background goroutine brings about.
 func (f *front) eventually(what string, ok func() bool) {
 	f.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("still waiting: %s", what)
