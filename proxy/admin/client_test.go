@@ -51,6 +51,12 @@ func TestClient(t *testing.T) {
 	if f, err = c.ForecastRemove(ctx, "shop"); err != nil || f.Sessions != 80 {
 		t.Errorf("forecast of a removal: %+v %v", f, err)
 	}
+	stateless := &e.snap.Pools[0].Upstreams[0]
+	stateless.Unpinned = true // its 40 sessions can go on anywhere
+	if f, err = c.ForecastAct(ctx, "app-1", admin.VerbMaint); err != nil || f.Sessions != 40 || len(f.Instances) != 2 {
+		t.Errorf("forecast where one instance keeps no state: %+v %v", f, err)
+	}
+	stateless.Unpinned = false
 	if shared.View().Members["app-1"].Admin != catalog.AdminReady || len(e.adm.all()) != 0 {
 		t.Error("a forecast changed something")
 	}

@@ -29,6 +29,9 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 				Site: p.Name, Instance: u.ID, Member: u.Member,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), InFlight: int64(u.InFlight),
 			}
+			if u.Unpinned { // any other continues the visits, and a drain does not wait for them
+				line.Sessions = 0
+			}
 			f.Instances = append(f.Instances, line)
 			live, recent = live+line.Sessions, recent+line.Recent
 			f.InFlight += line.InFlight
