@@ -24,9 +24,9 @@ func (s *sim) visit() {
 	told := 0
 	var trail, open []balancer.Choice
 	for range n {
-		c, in := s.request(px, v, sent, home)
+		c, in, tried := s.request(px, v, sent, home)
 		if in == nil {
-			s.noteNobody(px, v, home, sent)
+			s.noteNobody(px, home, sent, tried)
 			continue
 		}
 		at, open = append(at, in), append(open, c)
@@ -92,22 +92,23 @@ func (s *sim) liveHome(px *simProxy, v *simVisitor) *simInstance {
 	return v.home
 }
 
-// request plays one request up to its answer, with as many attempts as it takes.
-func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInstance) (balancer.Choice, *simInstance) {
+// request plays one request up to its answer, with as many attempts as it takes;
+// tried is how many were in vain.
+func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInstance) (c balancer.Choice, in *simInstance, tried int) {
 	r := balancer.Request{Now: s.now, Visitor: v.id}
 	if cookie != "" {
 		r.Cookie = []byte(cookie)
 	}
 	for {
 		before := s.loads(px)
-		c := px.p.Pick(&r)
+		c = px.p.Pick(&r)
 		if c.Upstream == nil {
 			s.checkNobody(px, home, &c)
 			px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.Refused})
 			s.stats["503"]++
-			return c, nil
+			return c, nil, tried
 		}
-		in := s.byID(c.Upstream.ID())
+		in = s.byID(c.Upstream.ID())
 		for _, x := range r.Exclude {
 			if x == c.Upstream {
 				s.fail("tried %s twice", in.spec.ID)
@@ -115,8 +116,9 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInsta
 		}
 		s.checkPlacement(px, in, &c, before)
 		if in.answers() {
-			return c, in
+			return c, in, tried
 		}
+		tried++
 		px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.ConnectFailed, Detail: "refused"})
 		if c.Upstream.InRotation() {
 			s.fail("%s takes new visitors after a failed connection", in.spec.ID)
@@ -160,9 +162,10 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 }
 
 // noteNobody keeps the shadow of a visit that found nobody: the table has learned
-// from its cookie all the same.
-func (s *sim) noteNobody(px *simProxy, v *simVisitor, home *simInstance, sent string) {
-	if home == nil || home.removed {
+// from its cookie all the same. A session whose instance is gone is nowhere once an
+// attempt to place it anew was in vain.
+func (s *sim) noteNobody(px *simProxy, home *simInstance, sent string, tried int) {
+	if home == nil {
 		return
 	}
 	sealer, err := balancer.NewSealer("shop", px.keys)
@@ -171,6 +174,12 @@ func (s *sim) noteNobody(px *simProxy, v *simVisitor, home *simInstance, sent st
 	}
 	k, _ := sealer.Open([]byte(sent))
 	sh := px.shadow[k.Session]
+	if home.removed {
+		if sh != nil && tried > 0 && k.Issued >= sh.issued {
+			delete(px.shadow, k.Session)
+		}
+		return
+	}
 	if sh == nil {
 		sh = &shadowSession{start: k.Start}
 		px.shadow[k.Session] = sh
