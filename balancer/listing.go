@@ -133,8 +133,9 @@ func (s *Sessions) Stats() TableStats {
 }
 
 // Recounting reports whether the table is too young to know all sessions of a
-// site with this idle time: there may be more than it counts.
+// site with this idle time: there may be more than it counts. It is for as long as a
+// cookie is good that was issued in the second of the table's birth.
 func (s *Sessions) Recounting(idle time.Duration, now int64) bool {
 	born := s.born.Load()
-	return born == 0 || now < born+grace(idle)*1000
+	return born == 0 || now/1000-born/1000 <= grace(idle)
 }
