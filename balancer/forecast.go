@@ -83,18 +83,18 @@ func (b *Balancer) Forecast(ups []*Upstream, now int64) Loss { return b.sessions
 
 // Load returns what an instance still holds here: live sessions, and requests in
 // flight. known is false while this proxy is too young to be sure, see
-// Sessions.Recounting: an instance must not be stopped on its word then.
+// Sessions.Recounting: an instance must not be stopped on its word then. One that keeps
+// no state holds nobody, except by the files of a release that only it still has.
 func (p *Pool) Load(id string, now int64) (sessions, inflight int, known bool) {
 	t := p.now.Load()
 	u := t.byID[id]
 	if u == nil {
 		return 0, 0, true
 	}
-	n := u.Sessions()
-	if u.spec.Load().Unpinned || t.config.NotSticky {
+	if s := u.spec.Load(); s.Unpinned && !s.Retiring || t.config.NotSticky {
 		return 0, u.InFlight(), true
 	}
-	return n, u.InFlight(), !u.recounting(now)
+	return u.Sessions(), u.InFlight(), !u.recounting(now)
 }
 
 // started is since when u is known to this table or the one that it was restored from,

@@ -305,8 +305,14 @@ func TestUnpinnedSiteLosesNothing(t *testing.T) {
 		balancer.Spec{ID: "a1", Release: "1", Unpinned: true}, balancer.Spec{ID: "b1", Release: "1", Unpinned: true, Retiring: true},
 		balancer.Spec{ID: "c2", Release: "2", Unpinned: true})
 	cookie := w.visitorOf("a1")
+	if n, _, _ := w.p.Load("a1", t0); n != 0 {
+		t.Errorf("a1 has to wait for %d sessions", n)
+	}
 	w.up("a1").Observe(exited(""), t0)
 	c, cookie := w.get(cookie)
+	if n, _, _ := w.p.Load("b1", t0); n != 1 {
+		t.Errorf("the former release may go with %d visitors, whose pages need its files", n)
+	}
 	if c.Upstream.ID() != "b1" || c.Lost != balancer.CauseNone || !c.Issue {
 		t.Fatalf("want the same release on another instance, got %+v", c)
 	}

@@ -122,7 +122,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		return AsError(err)
 	}
 	for _, x := range ended {
-		outcome := "cut by " + by + "; no session was left"
+		outcome := "empty when " + by + " ended it"
 		if x.Sessions > 0 {
 			outcome = fmt.Sprintf("cut by %s, with %d sessions left: they lose their instance", by, x.Sessions)
 		}

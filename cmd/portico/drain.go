@@ -162,7 +162,7 @@ func (d *drainCommand) show() error {
 	case d.request.Now && d.target.Release != "":
 		line := newStatusLine(out)
 		defer line.done()
-		return d.over(line, time.Now().Add(-10*time.Second)) // its end was written a moment ago, by the proxy's clock
+		return d.over(line, justNow())
 	case d.request.Now || !ok:
 		fmt.Fprintf(out, "%s takes nothing any more: portico ready %s takes it back\n", d.name, d.name)
 	default:
@@ -175,7 +175,7 @@ func (d *drainCommand) show() error {
 func (d *drainCommand) wait(limit time.Duration) error {
 	line := newStatusLine(d.cmd.OutOrStdout())
 	defer line.done()
-	var since time.Time // of the drain, by the proxy's clock
+	since := justNow() // of the drain, by the proxy's clock, once it is seen
 	deadline := time.Now().Add(limit)
 	for {
 		x, ok, err := d.find()
@@ -206,6 +206,9 @@ func (d *drainCommand) wait(limit time.Duration) error {
 	}
 }
 
+// justNow is before anything that this command did, by the proxy's clock too.
+func justNow() time.Time { return time.Now().Add(-10 * time.Second) }
+
 // over tells how a drain ended that is there no more: well, or with an error.
 func (d *drainCommand) over(line *statusLine, since time.Time) error {
 	list, err := d.c.EndedDrains(d.cmd.Context())
@@ -231,6 +234,12 @@ func (d *drainCommand) over(line *statusLine, since time.Time) error {
 	}
 	if d.request.Now {
 		line.set("%s takes nothing any more", d.name)
+		return nil
+	}
+	if d.target.Release != "" {
+		if !d.json {
+			line.set("%s has ended before: no instance of it is left", d.name)
+		}
 		return nil
 	}
 	return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)
