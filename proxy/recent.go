@@ -207,7 +207,9 @@ func (r *recent) all(want func(*trace) bool) []trace {
 		for _, ring := range []*ring{&r.lanes[i].last, &r.lanes[i].failed} {
 			for j := range ring.slots {
 				s := &ring.slots[j]
-				s.mu.Lock()
+				if !s.mu.TryLock() {
+					continue // an exchange of this moment is being written
+				}
 				t := s.t
 				s.mu.Unlock()
 				if t.id != 0 && !seen[t.id] && want(&t) {

@@ -89,8 +89,12 @@ func (t *trace) exchange(st *site) Exchange {
 	return e
 }
 
-// shownPath is the path without what opens somebody's session.
+// shownPath is the path without what opens somebody's session. Where the site is gone,
+// nobody knows any more which parts of its paths do.
 func (t *trace) shownPath(st *site) string {
+	if st == nil && t.site != "" {
+		return "/…"
+	}
 	path := redact(printable(t.path[:t.pathLen]))
 	if st != nil {
 		for _, place := range st.profile.places {
