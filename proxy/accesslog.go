@@ -37,7 +37,7 @@ type Record struct {
 	Target    string // request target as it came
 	Proto     string // "HTTP/1.1"
 	Status    int
-	BytesIn   int64 // request body
+	BytesIn   int64 // from the client, with the request's head
 	BytesOut  int64 // response body
 	Request   time.Duration
 	Queue     time.Duration

@@ -22,9 +22,7 @@ func (x *exchange) done(r balancer.Result, err error, again bool) {
 		Queue: max(x.rec.Queue, 0), Connect: max(x.rec.Connect, 0), Response: max(x.rec.Response, 0),
 		Total: time.Since(x.began), Reused: x.rec.Connect == 0, Retried: again,
 	}
-	if x.body != nil {
-		o.BytesIn = x.body.n.Load()
-	}
+	o.BytesIn = x.received()
 	if err != nil {
 		o.Detail = err.Error()
 	}
@@ -74,11 +72,8 @@ func (x *exchange) account() {
 	}
 	f.status[class(x.rec.Status)].Add(1)
 	f.bytesOut.Add(uint64(x.bytes))
-	var in int64
-	if x.body != nil {
-		in = x.body.n.Load()
-		f.bytesIn.Add(uint64(in))
-	}
+	in := x.received()
+	f.bytesIn.Add(uint64(in))
 	if st := x.site; st != nil {
 		x.rec.SiteReqs = int(st.running.Add(-1)) + 1
 		st.requests[class(x.rec.Status)].Inc()
@@ -210,4 +205,26 @@ func (r *recorder) Write(p []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(p)
 	r.x.bytes += int64(n)
 	return n, err
+}
+
+// received is how many bytes the client has sent: the head, and what was read of the
+// body, without the framing that net/http has taken off.
+func (x *exchange) received() int64 {
+	n := x.sized
+	if x.body != nil {
+		n += x.body.n.Load()
+	}
+	return n
+}
+
+// textSize is how many bytes a request's head takes in HTTP/1.1. HTTP/2 compresses
+// it; how much of that fell to one request, the standard library does not tell.
+func textSize(r *http.Request) int64 {
+	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\nHost: \r\n\r\n") + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return int64(n)
 }

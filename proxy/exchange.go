@@ -36,6 +36,7 @@ type exchange struct {
 
 	rec     Record
 	bytes   int64 // of the answer's body
+	sized   int64 // size of the request's head; of HTTP/2, what it would take as text
 	wrote   bool  // the answer's head is out
 	aborted bool  // the answer broke off: the connection must show it
 
@@ -95,13 +96,13 @@ func (x *exchange) serve() *fault {
 // open judges what the guard did not: for HTTP/2 everything.
 func (x *exchange) open() *fault {
 	if x.ci.guard == nil {
-		x.target = x.r.RequestURI
+		x.target, x.sized = x.r.RequestURI, textSize(x.r)
 		return x.openH2()
 	}
 	info := x.ci.guard.next()
 	x.rec.Request = x.began.Sub(info.began)
 	x.began = info.began
-	x.target = info.target
+	x.target, x.sized = info.target, int64(info.size)
 	if info.raw {
 		x.last = true
 	}

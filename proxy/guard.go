@@ -64,6 +64,7 @@ const (
 type headInfo struct {
 	fault  *fault // why it is refused; nil: it is not
 	target string // as received
+	size   int    // of the head
 	began  time.Time
 	raw    bool // no further request may follow on this connection
 }
@@ -376,7 +377,7 @@ func (g *guard) judge(end int) {
 		g.refuse(faultOf(http1.FaultHost))
 		return
 	}
-	info := headInfo{target: targetOf(&g.req), began: time.Now()}
+	info := headInfo{target: targetOf(&g.req), size: end, began: time.Now()}
 	g.phase = guardHead
 	switch {
 	case g.req.Upgrade() != nil:
@@ -416,7 +417,7 @@ func (g *guard) push(h headInfo) {
 // refuse lets net/http see a substitute and nothing after it.
 func (g *guard) refuse(f *fault) {
 	g.headClock(false)
-	g.push(headInfo{fault: f, began: time.Now(), raw: true})
+	g.push(headInfo{fault: f, size: len(g.buf), began: time.Now(), raw: true})
 	g.buf, g.skip, g.scanned = nil, 0, 0
 	g.out = []byte(substitute)
 	g.refused = true

@@ -215,6 +215,34 @@ func TestSilentConnections(t *testing.T) {
 	ended("idle HTTP/2", h2)
 }
 
+// TestBytesIn: what came in is counted whole, the heads of requests too.
+func TestBytesIn(t *testing.T) {
+	f := start(t, options(), site(rawOrigin(t, func(c net.Conn, br *bufio.Reader) {
+		for {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+		}
+	})))
+	const (
+		plain = "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n"
+		body  = "POST /x HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"
+	)
+	for _, s := range []string{plain, body} {
+		if answer := f.raw(s); !strings.HasSuffix(answer, "good") {
+			t.Fatalf("got %q", answer)
+		}
+	}
+	want := uint64(len(plain) + len(body))
+	f.eventually("all bytes are counted", func() bool {
+		snap := f.Snapshot()
+		return snap.Frontends[0].BytesIn == want && snap.Pools[0].Sum.BytesIn == want
+	})
+}
+
 // TestProxyProtocol: a named source tells the client's address; without the header
 // it gets nothing, and from others the header is a bad request.
 func TestProxyProtocol(t *testing.T) {

@@ -79,7 +79,7 @@ func (x *exchange) tunnel(a *incoming) error {
 	defer x.keep()()
 	up, down := relay(client, a.conn, early, x.s.o.Conf.Timeouts.Tunnel.Std())
 	x.bytes = down
-	x.ci.front.bytesIn.Add(uint64(up))
+	x.sized += up
 	x.done(balancer.Answered, nil, false)
 	return nil
 }

@@ -78,7 +78,12 @@ func (x *Exchange) proceed() {
 // switchProtocols turns the exchange into a tunnel if the client asked for just this protocol.
 func (x *Exchange) switchProtocols() Fault {
 	if x.upgrade == nil || !x.resp.upgrade || !EqualFold(x.resp.upgradeTo, x.upgrade) {
+		x.closing = true // the client may speak the other protocol already
 		return FaultSwitch
+	}
+	if foldEq(x.upgrade, "websocket") && !accepts(x.req.Get("sec-websocket-key"), x.resp.Get("sec-websocket-accept")) {
+		x.closing = true
+		return FaultAccept
 	}
 	x.step(StepUpgrade, 101)
 	x.conf.Handler.Answered(&x.req, &x.resp, &x.dec)

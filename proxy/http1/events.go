@@ -44,6 +44,7 @@ func (x *Exchange) Read(s Side, n int, res Result) {
 		return
 	}
 	f := &x.up
+	x.got += int64(n)
 	if n > 0 {
 		if x.phase == phaseHead && f.r == f.w {
 			x.headSince = x.now
@@ -290,10 +291,22 @@ func (x *Exchange) record(cause Cause, fault Fault) {
 	}
 	x.routed = false
 	x.rec.Cause, x.rec.Fault, x.rec.End = cause, fault, x.now
-	x.rec.BytesIn = x.up.bytes
+	x.rec.BytesIn = x.received()
 	if x.rec.Start == 0 {
 		x.rec.Start = x.rec.Routed
 	}
 	x.step(StepFinish, int(cause))
 	x.conf.Handler.Finished(&x.req, &x.peer, &x.dec, &x.rec)
+}
+
+// received is how many bytes the request took, with its head: all that came since the request before, but what the next one has begun
+// with.
+func (x *Exchange) received() int64 {
+	next := int64(0)
+	if f := &x.up; f.done && !x.closing && !x.gone && !x.tunnel {
+		next = int64(f.w - f.r - f.direct)
+	}
+	n := x.got - next
+	x.got = next
+	return n
 }

@@ -50,6 +50,7 @@ type Exchange struct {
 	upgrade    []byte
 	tunnel     bool
 
+	got        int64 // bytes from the client that no record has told yet
 	headSince  int64
 	phaseSince int64
 	reads      pace // waiting for the client to send
@@ -73,7 +74,7 @@ func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, h
 	x.crlfs = 0
 	x.up.reset()
 	x.down.reset()
-	x.headSince = 0
+	x.headSince, x.got = 0, 0
 	x.clear()
 }
 

@@ -49,6 +49,7 @@ func (x *Exchange) Spliced(down bool, in, out int, src, dst Result) {
 			x.can &^= WriteClient
 		}
 	} else {
+		x.got += int64(in)
 		x.sentUp = true
 		x.reads.moved(x.now, in)
 		if src == Blocked {

@@ -35,6 +35,7 @@ const (
 	FaultBodyTimeout         // body too slow
 	FaultStatus              // status code outside 100 to 599
 	FaultSwitch              // 101 that nobody asked for, or to another protocol
+	FaultAccept              // 101 to websocket without the right Sec-WebSocket-Accept
 	FaultInterim             // more 1xx answers than Limits.Interim
 	faultCount
 )
@@ -76,6 +77,7 @@ var faultTexts = [faultCount]faultText{
 	FaultBodyTimeout:   {408, "request body took too long"},
 	FaultStatus:        {502, "invalid status code"},
 	FaultSwitch:        {502, "unexpected protocol switch"},
+	FaultAccept:        {502, "wrong Sec-WebSocket-Accept"},
 	FaultInterim:       {502, "too many interim answers"},
 }
 

@@ -165,8 +165,8 @@ type Record struct {
 	Attempts  int
 	Reused    bool // the upstream's connection had served before
 	Upgraded  bool
-	Local     bool // answered here
-	BytesIn   int64
+	Local     bool  // answered here
+	BytesIn   int64 // from the client, with the request's head
 	BytesOut  int64
 	Start     int64 // first byte of the request
 	Routed    int64

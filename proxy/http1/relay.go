@@ -14,6 +14,7 @@ func (x *Exchange) Relay() (up, down bool) {
 // in order and their ends were passed on; else ClientGone, Read, Timeout or Abandon says what happened.
 func (x *Exchange) Relayed(up, down int64, done bool) {
 	x.up.bytes += up
+	x.got += up
 	x.down.bytes += down
 	x.rec.BytesOut += down
 	if done {

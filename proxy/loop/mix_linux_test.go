@@ -71,7 +71,7 @@ func serveMixed(c net.Conn, big string) {
 			}
 			_, _ = io.WriteString(c, "0\r\n\r\n")
 		case "/ws":
-			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
 			_, _ = io.Copy(c, br)
 			return
 		default:
@@ -221,7 +221,7 @@ func (x *mix) comeAndGo(dial func() net.Conn) {
 func (x *mix) flood() {
 	c := x.dial()
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	x.send(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	x.send(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	br := bufio.NewReader(c)
 	x.take(c, br, 0)
 	message := strings.Repeat("m", 100)

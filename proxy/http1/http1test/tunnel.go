@@ -9,9 +9,12 @@ import (
 	"testing"
 )
 
-const upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+const upgrade = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-const switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+const switched = "HTTP/1.1 101 Switching Protocols\r\n" + accept + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+// accept answers the key in upgrade (RFC 6455, 1.3).
+const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 
 func echo(t *testing.T) *Origin {
 	return rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {

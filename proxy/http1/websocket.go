@@ -1,0 +1,26 @@
+package http1
+
+import (
+	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455 names it; nothing secret depends on it
+	"encoding/base64"
+)
+
+const (
+	acceptGUID   = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" // RFC 6455, 1.3
+	maxAcceptKey = 64                                     // a valid key has 24 bytes
+)
+
+// accepts reports whether accept is the answer to a WebSocket key (RFC 6455, 4.1). Without a key there is none.
+func accepts(key, accept []byte) bool {
+	if len(key) == 0 || len(key) > maxAcceptKey {
+		return false
+	}
+	var b [maxAcceptKey + len(acceptGUID)]byte
+	n := copy(b[:], key)
+	n += copy(b[n:], acceptGUID)
+	sum := sha1.Sum(b[:n]) //nolint:gosec // see above
+	var want [28]byte
+	base64.StdEncoding.Encode(want[:], sum[:])
+	return bytes.Equal(accept, want[:])
+}
