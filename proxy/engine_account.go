@@ -44,6 +44,9 @@ func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, re
 	if f.tunnel {
 		f.s.engineTunnels.Add(-1)
 	}
+	if f.lasts {
+		f.s.lasting.end(f)
+	}
 	total := time.Duration(rec.End - rec.Start)
 	l := &f.rec
 	l.Status, l.BytesIn, l.BytesOut, l.Total = rec.Status, rec.BytesIn, rec.BytesOut, total

@@ -19,7 +19,8 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 		f.tunnel = true
 		f.s.engineTunnels.Add(1)
 	}
-	if streamsBytes(a.First(http1.ContentType)) {
+	events := streamsBytes(a.First(http1.ContentType))
+	if events {
 		d.Silence = f.s.o.Conf.Timeouts.Tunnel.Std()
 	}
 	if f.site.strip {
@@ -48,6 +49,9 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 		}
 	}
 	f.site.siteState.pool.Answering(&f.choice)
+	if f.tunnel || events {
+		f.s.lasting.begin(f)
+	}
 	f.back = b
 	d.AnswerFields = b
 }

@@ -32,6 +32,7 @@ type flight struct {
 	raw    string // its path
 	client Client
 	tunnel bool
+	lasts  bool // it is among the lasting ones
 
 	pick    balancer.Request
 	values  [balancer.MaxCookieLen / 8][]byte

@@ -1,5 +1,7 @@
 package proxy
 
+import "time"
+
 // AcceptKey is for servers that tests run.
 var AcceptKey = acceptKey
 
@@ -11,3 +13,6 @@ func CheckProfile(text string) error {
 
 // ProfileCount is how many products are known.
 func ProfileCount() int { return len(profiles) }
+
+// KeepLasting notes at now that the engine's streams are in use.
+func (s *Server) KeepLasting(now time.Time) { s.lasting.keep(now) }

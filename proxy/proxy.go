@@ -98,6 +98,7 @@ type Server struct {
 	tunnels   tunnels
 	// engineTunnels are the upgraded connections that the engine relays.
 	engineTunnels atomic.Int64
+	lasting       lasting
 	panics        atomic.Uint64
 
 	updates sync.Mutex // one change of the table at a time
@@ -224,6 +225,7 @@ func (s *Server) tick() {
 		case <-s.bg.Done():
 			return
 		case now := <-t.C:
+			s.lasting.keep(now)
 			s.bal.Tick(now.UnixMilli())
 			s.origins.Range(func(_, v any) bool {
 				v.(*origin).prune(now)

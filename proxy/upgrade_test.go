@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/balancer"
 	"portico/proxy"
 )
 
@@ -113,6 +114,35 @@ func TestWebSocket(t *testing.T) {
 			t.Errorf("a pinned WebSocket went to %q, not %q", again, hello)
 		}
 		_ = c.Close()
+	}
+}
+
+// TestLongWebSocketKeepsItsSession: who only talks through a WebSocket sends no cookie,
+// and has a session all the same.
+func TestLongWebSocketKeepsItsSession(t *testing.T) {
+	for _, engine := range []string{"auto", "conn"} {
+		o := options()
+		o.Conf.Engine = engine
+		f := start(t, o, site(webSocketServer(t, "a")))
+		c := dial(t, f.http)
+		fmt.Fprintf(c, "GET /ws HTTP/1.1\r\n%s\r\n", upgradeHead)
+		br := bufio.NewReader(c)
+		until(t, br, "hello from ")
+		later := time.Now().Add(10 * time.Hour)
+		kept := func() int {
+			f.KeepLasting(later)
+			list, _ := f.Balancer().Sessions().List(f.Balancer().Pool("shop"), 10, func(s *balancer.SessionInfo) bool { return s.Last >= later.Unix() })
+			return len(list)
+		}
+		if n := kept(); n != 1 {
+			t.Errorf("%s: %d sessions of open WebSockets are in use", engine, n)
+		}
+		_ = c.Close()
+		f.eventually("the tunnel ends", func() bool { return f.Snapshot().Tunnels == 0 })
+		later = later.Add(time.Hour)
+		if n := kept(); n != 0 {
+			t.Errorf("%s: %d sessions are in use by a WebSocket that is closed", engine, n)
+		}
 	}
 }
 

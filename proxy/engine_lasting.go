@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"portico/balancer"
+)
+
+// lastingEvery is how often the sessions of the engine's streams are noted to be in use.
+const lastingEvery = time.Minute
+
+// lasting is the engine's answers that go on for as long as somebody looks: upgraded
+// connections and event streams. Their visitors send no cookie that could tell that
+// the session is in use.
+type lasting struct {
+	mu   sync.Mutex
+	open map[*flight]stream // guarded by mu
+	next time.Time          // guarded by mu
+}
+
+type stream struct {
+	pool   *balancer.Pool
+	choice balancer.Choice // the flight's own belongs to its loop
+}
+
+func (l *lasting) begin(f *flight) {
+	f.lasts = true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = map[*flight]stream{}
+	}
+	l.open[f] = stream{f.site.siteState.pool, f.choice}
+}
+
+func (l *lasting) end(f *flight) {
+	f.lasts = false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, f)
+}
+
+// keep notes that the sessions are in use, when it is time to.
+func (l *lasting) keep(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.next) {
+		return
+	}
+	l.next = now.Add(lastingEvery)
+	for _, s := range l.open {
+		s.pool.Keep(&s.choice, now.UnixMilli())
+	}
+}
