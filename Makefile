@@ -21,7 +21,7 @@ BUILT        = $(if $(HAS_CC),,PORTICO_TEST_RACE=0)
 CROSS        = linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # Tests that the race detector makes do less, see internal/race.
-WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestRush|TestEnginesAllocateNothing|TestManyRecordsStartQuickly|TestSecondDeployShipsOnlyWhatChanged)$$'
+WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestRush|TestEnginesAllocateNothing|TestManyRecordsStartQuickly|TestSecondDeployShipsOnlyWhatChanged|TestTurnsAreShort|TestLongTurnsAreSeen)$$'
 
 # A program with the race detector waits a second at its end for goroutines that
 # still run; the tests start hundreds, and stop what they start.
@@ -49,7 +49,7 @@ race:
 # The data path is tested with its other engines at the same time: it waits much.
 plain:
 	$(MAKE) --no-print-directory --output-sync -j2 plain-std plain-conn
-	$(GO) test -vet=off -timeout 10m -run $(WITHOUT_RACE) ./balancer ./deployhook ./membership/catalog
+	$(GO) test -vet=off -timeout 10m -run $(WITHOUT_RACE) ./balancer ./deployhook ./membership/catalog ./proxy/loop
 
 plain-std plain-conn:
 	PORTICO_TEST_ENGINE=$(@:plain-%=%) $(GO) test -vet=off -timeout 10m ./proxy

@@ -25,11 +25,11 @@ func TestExchangesHTTP2(t *testing.T) {
 	for _, engine := range append(engines(), "std") {
 		t.Run(engine, func(t *testing.T) {
 			for _, c := range http1test.Cases {
+				if c.NoH2 != "" { // why it has no form in HTTP/2, which the table says
+					continue
+				}
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					if c.NoH2 != "" {
-						t.Skip(c.NoH2)
-					}
 					o := http1test.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return http1test.Script(c.Answer, n, conn) })
 					opt, pool := tlsOptions(t, "a", "early", "shop")
 					opt.Conf.Engine = engine

@@ -132,8 +132,8 @@ func TestBytesAfterAnswer(t *testing.T) {
 				if _, body := get(t, c, "http://shop.test/"); body != "good" {
 					t.Fatalf("request %d got %q", i, body)
 				}
-				<-wrote // later bytes are the next answer, for all that a proxy can know
-				time.Sleep(delay)
+				<-wrote           // later bytes are the next answer, for all that a proxy can know
+				time.Sleep(delay) // the connection is idle when the late bytes come, not in use for the next request
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"portico/internal/race"
 	"portico/proxy/http1"
 	"portico/proxy/http1/http1test"
 	"portico/proxy/loop"
@@ -96,8 +97,8 @@ const attempts = 8
 
 // TestTurnsAreShort: whatever comes together, no turn of a loop takes a millisecond of its thread's time, and none waits for anything.
 func TestTurnsAreShort(t *testing.T) {
-	if raced {
-		t.Skip("the race detector makes everything ten times as long, and waits itself")
+	if race.Enabled {
+		t.Skip("the race detector makes everything ten times as long, and waits itself; make test runs this without it")
 	}
 	short, free := false, false
 	seen := hardMix(t, attempts, nil, func(s sums) bool {
@@ -111,8 +112,8 @@ func TestTurnsAreShort(t *testing.T) {
 
 // TestLongTurnsAreSeen: the test above can fail.
 func TestLongTurnsAreSeen(t *testing.T) {
-	if raced {
-		t.Skip("see TestTurnsAreShort")
+	if race.Enabled {
+		t.Skip("the race detector waits itself, see TestTurnsAreShort; both run without it in make test")
 	}
 	spin := func() {
 		for end := threadTime() + 2*time.Millisecond; threadTime() < end; {
