@@ -444,7 +444,10 @@ func (l *loop) drain() {
 		closeFD(ln.fd)
 	}
 	l.listeners, l.paused = nil, false
-	l.drained, l.overdue = 0, true
+	l.drained = 0
+	if !l.drainSome() {
+		l.overdue = true
+	}
 }
 
 // drainSome does that, some connections in a turn; it reports whether it has seen all.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/proxy/http1"
@@ -24,11 +25,12 @@ type server struct {
 	locals                       []netip.AddrPort // of the listeners
 	clientShakes, upstreamShakes shakes
 
-	helpers sync.WaitGroup // handshakes and name look-ups
-	done    chan struct{}
-	stopped sync.Once
-	ctx     context.Context
-	cancel  context.CancelFunc
+	helpers  sync.WaitGroup // handshakes and name look-ups
+	draining atomic.Bool    // since Shutdown
+	done     chan struct{}
+	stopped  sync.Once
+	ctx      context.Context
+	cancel   context.CancelFunc
 }
 
 // New prepares a driver. It takes the listeners over when it succeeds.
@@ -131,6 +133,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 	for _, ln := range srv.opt.Listeners {
 		_ = ln.Close()
 	}
+	srv.draining.Store(true)
 	for _, l := range srv.loops {
 		l.post(message{what: whatDrain})
 	}

@@ -65,6 +65,9 @@ func (l *loop) poll() {
 func (l *loop) turn() {
 	l.stage(eventShare)
 	begin := l.now
+	if !l.draining && l.srv.draining.Load() { // before the events: an answer that comes after Shutdown tells so, on every loop
+		l.drain()
+	}
 	for l.done < l.got && !l.late() {
 		l.done++
 		l.work += eventWork

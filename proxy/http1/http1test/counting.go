@@ -51,9 +51,10 @@ func countingTunnel(t *testing.T, mk New) {
 	Expect(t, c, message)
 	_ = c.(*net.TCPConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, c)
+	Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
 	bad := "GET / HTTP/1.1\r\nHost : a\r\n\r\n"
 	Exchange(t, addr, bad)
-	Eventually(t, "both are recorded", func() bool { return len(h.Records()) == 2 })
+	Eventually(t, "the refusal is recorded", func() bool { return len(h.Records()) == 2 })
 	for i, want := range []int{len(upgrade) + len(message), len(bad)} {
 		if r := h.Records()[i]; r.In != int64(want) {
 			t.Errorf("record %d: %d bytes, %d sent", i, r.In, want)
