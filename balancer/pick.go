@@ -191,14 +191,6 @@ func (u *Upstream) takeSeat(c *Choice) bool {
 	}
 }
 
-// leaveSeat undoes takeSeat.
-func (c *Choice) leaveSeat(u *Upstream) {
-	if c.seated {
-		u.sessions.Add(-1)
-		c.seated = false
-	}
-}
-
 // none says why nobody can be tried at all.
 func (t *table) none() None {
 	if len(t.all) == 0 {

@@ -208,7 +208,7 @@ func (c *cluster) deploy(site string, files map[string]string, want catalog.Depl
 
 func (c *cluster) ended(id string, want catalog.DeployState) catalog.Deploy {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.t.Context(), waitTime)
 	defer cancel()
 	d, err := c.Wait(ctx, id)
 	if err != nil || d.State != want {
@@ -241,10 +241,14 @@ func (c *cluster) lookedAt(instance string) {
 	})
 }
 
-// eventually waits until ok holds, woken by changes of the catalog and by time.
+// waitTime is how long a test waits for what must come: a bound on failures, long
+// enough for a machine that does ten other things.
+const waitTime = 60 * time.Second
+
+// eventually waits until ok holds.
 func (c *cluster) eventually(what string, ok func() bool) {
 	c.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(waitTime)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {

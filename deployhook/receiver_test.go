@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"portico/conf"
 	"portico/deployhook"
@@ -168,7 +167,7 @@ func TestSlowUploadsLeaveTheRestAnswering(t *testing.T) {
 	})
 	// Agents and readers are served all the while.
 	var w catalog.Wanted
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
 	if err := c.agent("web1").get(ctx, c.url+"/v1/agent/wanted", &w); err != nil {
 		t.Errorf("an agent is not answered: %v", err)

@@ -42,8 +42,9 @@ func TestJoinAndAccept(t *testing.T) {
 	if err := ended(t, end); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(began); d > time.Second {
-		t.Errorf("acceptance took %v to arrive", d)
+	// The knock is held at the proxy for up to 20 s and answered by the acceptance itself.
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("acceptance took %v to arrive: it came with another knock", d)
 	}
 	if peer, ok := m.identity.Peer(); !ok || peer.Name != "web-1" || peer.Role != catalog.RoleServer {
 		t.Errorf("certificate for %+v", peer)

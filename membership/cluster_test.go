@@ -70,7 +70,7 @@ func eventually(t testing.TB, c *membership.Cluster, what string, ok func() bool
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond) // not every state makes an event
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(waitTime)
 	for !ok() {
 		select {
 		case <-changed:
@@ -108,7 +108,7 @@ func TestThreeMembers(t *testing.T) {
 	a.Nudge(41)
 	a.Nudge(42)
 	for _, x := range []*membership.Cluster{a, b, c} {
-		deadline := time.After(10 * time.Second)
+		deadline := time.After(waitTime)
 		for got := int64(0); got != 42; {
 			select {
 			case got = <-x.Revisions():
@@ -235,7 +235,7 @@ func TestOurNameIsOurs(t *testing.T) {
 	a.Nudge(7)
 	select {
 	case <-b.Revisions():
-	case <-time.After(10 * time.Second):
+	case <-time.After(waitTime):
 		t.Fatal("a is silent")
 	}
 	eventually(t, b, "a is alive", func() bool { return status(b, "a") == membership.StatusAlive })
@@ -358,7 +358,7 @@ func TestKeyRotation(t *testing.T) {
 	for _, m := range members {
 		select {
 		case <-m.Revisions():
-		case <-time.After(10 * time.Second):
+		case <-time.After(waitTime):
 			t.Fatal("no news under the new key")
 		}
 		for _, n := range m.Members() {

@@ -186,9 +186,13 @@ func (f *front) post(body []byte) (int, string) {
 	return answer.StatusCode, string(data)
 }
 
+// waitTime is how long a test waits for what must come: a bound on failures, long
+// enough for a machine that does ten other things.
+const waitTime = 60 * time.Second
+
 func await(t testing.TB, said <-chan membership.Progress, want membership.ProgressState) membership.Progress {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(waitTime)
 	for {
 		select {
 		case p := <-said:
@@ -206,7 +210,7 @@ func ended(t testing.TB, end <-chan error) error {
 	select {
 	case err := <-end:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(waitTime):
 		t.Fatal("joining does not end")
 		return nil
 	}

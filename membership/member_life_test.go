@@ -81,7 +81,7 @@ func TestRevoke(t *testing.T) {
 		if len(k) != 2 || bytes.Equal(k[0], before[0]) || !bytes.Equal(k[1], before[0]) {
 			t.Errorf("keys after revoking: %x", k)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(waitTime):
 		t.Fatal("the other member did not get the new key")
 	}
 	select {
@@ -89,7 +89,7 @@ func TestRevoke(t *testing.T) {
 		if len(k) != 1 {
 			t.Errorf("keys after the grace: %d", len(k))
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(waitTime):
 		t.Fatal("the former key stays")
 	}
 	var refusal *membership.Refusal

@@ -33,7 +33,7 @@ import (
 
 // waitTime is how long a test waits for what must come; it passes as soon as it
 // is there.
-const waitTime = 30 * time.Second
+const waitTime = 60 * time.Second
 
 // cluster plays the proxies: it says what is wanted, serves objects and hears
 // reports.

@@ -10,7 +10,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -221,10 +220,9 @@ func FuzzRecord(f *testing.F) {
 func TestFaultStopsWrites(t *testing.T) {
 	c := openTest(t)
 	c.store.fail("fsync: input/output error")
-	start := time.Now()
 	_, err := c.Update(t.Context(), func(tx *Tx) error { return tx.PutSite(Site{Name: "a"}) })
-	if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "fsync") || time.Since(start) > time.Second {
-		t.Errorf("after %s: %v", time.Since(start), err)
+	if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "fsync") {
+		t.Error(err)
 	}
 	if c.View().ClusterID == "" || !errors.Is(c.Err(), ErrBroken) {
 		t.Error("the view is gone, or Err is silent")
