@@ -30,18 +30,37 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}
-	p.b.sessions.move(use{id: p.aliasNow(app), up: c.Upstream, start: now / 1000, issued: now / 1000, marks: markAlias}, now)
+	p.b.sessions.alias(p.aliasNow(app), c.Upstream, c.Session, now)
+}
+
+// alias notes that an application's token leads to an upstream, and to a session there.
+func (s *Sessions) alias(id uint64, up *Upstream, session uint64, now int64) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 {
+		s.makeRoom(sh)
+		sh.put(entry{id: id})
+		i = sh.find(id, h)
+	}
+	e := &sh.e[i]
+	e.last, e.where = stamp(now), markAlias|up.slot
+	e.start, e.issued = uint32(session>>32), uint32(session)
 }
 
 // Bear is Learn for a token that the request brought. It keeps an alias alive, but
 // does not take one from another upstream: only the application may do that, or the
-// loss of that upstream, with whose sessions their tokens move.
+// loss of that upstream, with whose sessions their tokens move, or the end of the session
+// that it named.
 func (p *Pool) Bear(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}
 	f := p.learned(app)
-	if f.known && f.up != c.Upstream && !c.byApp && (f.up == nil || f.up != c.home) {
+	if f.known && f.up != c.Upstream && !c.byApp && (f.up == nil || f.up != c.home) &&
+		p.b.sessions.lookup(f.names).marks&markEnded == 0 {
 		return
 	}
 	p.Learn(c, app, now)
@@ -76,26 +95,49 @@ func (p *Pool) learned(app uint64) found {
 		was := p.alias(app, k)
 		if f = p.b.sessions.lookup(was); f.known {
 			p.b.sessions.rename(was, now)
-			p.b.sessions.rename(sessionOf(was), sessionOf(now))
 		}
 	}
 	return f
 }
 
-// sessionOf is the id of the session that only an alias names. It follows from the
-// token, so that a client without cookies is one session.
+// sessionOf is the id of the session that only an alias names, because the table has
+// forgotten the one with which it was learned. It follows from the token, so that a
+// client without cookies is one session.
 func sessionOf(alias uint64) uint64 { return mix(alias) | 1 }
 
-// byToken is the session of a visitor who is known by the application's token alone.
-func (p *Pool) byToken(r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+// byToken is the session of a visitor who is known by the application's token alone: the
+// one with which the token came last, so that whoever lost the cookie goes on with it, and
+// an operator who knows only the token ends or moves the right one.
+func (p *Pool) byToken(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
 	f := p.learned(r.App)
 	if !f.known || f.up == nil || f.up.pool != p {
 		return nil, false
 	}
-	*k = Cookie{Token: f.up.Token(), Bare: true, Session: sessionOf(p.aliasNow(r.App)), Start: r.Now / 1000, Issued: r.Now / 1000}
-	if s := p.b.sessions.lookup(k.Session); s.known {
-		k.Start = s.start
-	}
 	c.byApp = true
-	return f.up, true
+	now := r.Now / 1000
+	id, s := f.names, p.b.sessions.lookup(f.names)
+	if !s.is(p) {
+		id = sessionOf(p.aliasNow(r.App))
+		s = p.b.sessions.lookup(id)
+	}
+	switch {
+	case s.is(p):
+		*k = Cookie{Session: id, Start: s.start, Issued: s.issued}
+		home = s.up
+	case t.config.Life > 0:
+		return nil, false // nobody knows when it began
+	default:
+		*k = Cookie{Session: id, Start: now, Issued: now}
+		home = f.up
+	}
+	if k.Judge(now, t.config.Idle, t.config.Life) != Honoured {
+		return nil, false
+	}
+	k.Token, k.Bare = home.Token(), true
+	return home, true
+}
+
+// is reports whether f is a session of a pool.
+func (f *found) is(p *Pool) bool {
+	return f.known && f.marks&markAlias == 0 && f.up != nil && f.up.pool == p
 }

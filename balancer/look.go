@@ -74,7 +74,7 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream
 		return k, nil, false
 	}
 	var c Choice
-	if home, ok = p.byToken(r, &c, &k); ok {
+	if home, ok = p.byToken(t, r, &c, &k); ok {
 		l.By, l.Cause = "token", CauseNone
 	}
 	return k, home, ok
@@ -113,11 +113,10 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 		if f.up != home && f.up != nil && k.Issued < f.issued {
 			home, l.Moved = f.up, true
 		}
-	case l.By == "token": // its visitor has a sticky cookie too, and is counted by that
+	case l.By == "token": // the table was full, and has forgotten the session
 		l.Session = 0
-		if in, known = p.b.sessions.Find(p.aliasNow(r.App)); known {
-			l.Start, l.Used = in.Start, in.Last
-		}
+		l.Used = p.learned(r.App).last
+		l.Start = l.Used
 	case k.Bare:
 		l.Session = 0
 	}

@@ -371,7 +371,7 @@ func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream,
 		}
 	}
 	if r.App != 0 {
-		if home, ok = p.byToken(r, c, k); ok {
+		if home, ok = p.byToken(t, r, c, k); ok {
 			c.Lost = CauseNone
 			return home, true
 		}

@@ -208,3 +208,107 @@ func TestNothingIsKeptOfWhoHasNoSession(t *testing.T) {
 		t.Error("a pinned visitor was forgotten")
 	}
 }
+
+// TestTokenNamesTheSession: whoever lost the cookie, or never kept one, goes on with the
+// session in which the application gave the token, so it is listed, moved and ended as that.
+func TestTokenNamesTheSession(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c")
+	first, cookie := w.get(nil)
+	app := w.b.HashApp([]byte("4711"))
+	w.p.Learn(&first, app, w.now)
+	come := func(cookie []byte) balancer.Choice {
+		c := w.pick(balancer.Request{App: app, Cookie: cookie})
+		w.p.Bear(&c, app, w.now)
+		w.done(&c)
+		return c
+	}
+	for _, jar := range [][]byte{nil, cookie, nil} {
+		if c := come(jar); c.Session != first.Session || c.Start != first.Start || c.Upstream != first.Upstream {
+			t.Fatalf("another session: %+v, want %+v", c, first)
+		}
+	}
+	if l := w.p.Look(&balancer.Request{App: app, Now: w.now}); l.By != "token" || l.Session != first.Session {
+		t.Errorf("a look finds %+v", l)
+	}
+	if list, n := w.b.Sessions().List(w.p, 10, nil); n != 1 || list[0].ID != first.Session {
+		t.Errorf("listed %+v", list)
+	}
+
+	w.b.Sessions().Move(first.Session)
+	moved := come(nil)
+	if moved.Upstream == first.Upstream || moved.Lost != balancer.CauseOperator || moved.Session != first.Session {
+		t.Fatalf("moved: %+v", moved)
+	}
+	for _, jar := range [][]byte{nil, cookie} { // the cookie is from before
+		if c := come(jar); c.Upstream != moved.Upstream || c.Lost != balancer.CauseNone {
+			t.Errorf("after the move: %+v", c)
+		}
+	}
+
+	w.b.Sessions().End(first.Session)
+	anew := come(nil)
+	if !anew.New || anew.Refused != balancer.RefusedEnded || anew.Session == first.Session || anew.Lost != balancer.CauseNone {
+		t.Fatalf("after its end: %+v", anew)
+	}
+	for range 3 { // the application may take the name for a session of its own there
+		if c := come(nil); c.Session != anew.Session || c.Upstream != anew.Upstream || c.New {
+			t.Errorf("then: %+v, want %+v", c, anew)
+		}
+	}
+	if c := come(cookie); c.Refused != balancer.RefusedEnded || !c.New {
+		t.Errorf("by the cookie of the session that was ended: %+v", c)
+	}
+}
+
+// TestEndedTokenLeadsNowhere: a visitor whose session was ended is not led back to it by
+// the application's token once the new cookie is lost too.
+func TestEndedTokenLeadsNowhere(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: time.Hour}, "a", "b", "c", "d", "e", "f", "g", "h")
+	first, cookie := w.get(nil)
+	app := w.b.HashApp([]byte("4711"))
+	w.p.Learn(&first, app, w.now)
+	w.pass(50 * time.Minute) // the token is known for longer than the cookie
+	c := w.pick(balancer.Request{App: app, Cookie: cookie})
+	w.p.Bear(&c, app, w.now)
+	w.done(&c)
+	w.b.Sessions().End(first.Session)
+	w.pass(70 * time.Minute)
+	w.b.Sessions().SweepAll(w.now)
+	if c := w.pick(balancer.Request{App: app}); c.Refused != balancer.RefusedEnded || !c.New {
+		t.Errorf("by the token: %+v", c)
+	}
+	w.pass(10 * time.Minute)
+	w.b.Sessions().SweepAll(w.now)
+	if c := w.pick(balancer.Request{App: app}); !c.New || c.Refused != balancer.Honoured {
+		t.Errorf("after its time: %+v", c)
+	}
+}
+
+// TestLifeEndsTokensToo: the greatest age of a session holds for those who have only the token.
+func TestLifeEndsTokensToo(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: time.Hour, Life: 2 * time.Hour}, "a", "b")
+	first, _ := w.get(nil)
+	app := w.b.HashApp([]byte("4711"))
+	w.p.Learn(&first, app, w.now)
+	come := func() balancer.Choice {
+		c := w.pick(balancer.Request{App: app})
+		w.p.Bear(&c, app, w.now)
+		w.done(&c)
+		return c
+	}
+	for range 4 {
+		w.pass(30 * time.Minute)
+		if c := come(); c.Session != first.Session {
+			t.Fatalf("within its life: %+v", c)
+		}
+	}
+	w.pass(time.Minute)
+	again := come()
+	if !again.New || again.Session == first.Session {
+		t.Errorf("after its life: %+v", again)
+	}
+	w.b.Sessions().SweepAll(w.now)
+	if c := come(); c.Session != again.Session {
+		t.Errorf("then: %+v, want session %x", c, again.Session)
+	}
+}

@@ -89,7 +89,6 @@ func TestRotationKeepsLearnedTokens(t *testing.T) {
 	c, _ := w.get(nil)
 	app := w.b.HashApp([]byte("JSESSIONID=4711"))
 	w.p.Learn(&c, app, w.now)
-	w.b.Sessions().End(c.Session) // its own visitor plays no part from here on
 	visit := func(when string) uint64 {
 		t.Helper()
 		got := w.pick(balancer.Request{App: app})

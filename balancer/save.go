@@ -10,7 +10,7 @@ import (
 )
 
 // saveMagic opens the file of a session table; a change of the format changes it.
-const saveMagic = "portico sessions 2\n"
+const saveMagic = "portico sessions 3\n"
 
 // SaveSessions writes the table, so that a process which takes over does not have
 // to count anew. The order is: magic, birth, number of upstreams, for each the pool's
@@ -203,10 +203,7 @@ func (s *Sessions) adopt(e entry, u *Upstream) bool {
 	if sh.find(e.id, h) >= 0 {
 		return false
 	}
-	if sh.n >= s.room {
-		s.evict(sh)
-	}
-	sh.grow()
+	s.makeRoom(sh)
 	e.where = e.where&^slotMask | u.slot
 	sh.put(e)
 	if e.counted() {

@@ -68,7 +68,8 @@ type shard struct {
 	size atomic.Uint64
 }
 
-// entry is one session. Times are seconds since 2020, good until 2156.
+// entry is one session. Times are seconds since 2020, good until 2156. An alias has no
+// times but its last use: start and issued hold the id of the session that it names.
 type entry struct {
 	id     uint64 // 0: free
 	last   uint32 // last use
@@ -91,6 +92,9 @@ func (e *entry) slot() uint32 { return e.where & slotMask }
 
 // counted reports whether e is one of its upstream's live sessions.
 func (e *entry) counted() bool { return e.where&(markEnded|markAlias) == 0 }
+
+// alias reports whether e is an application's token.
+func (e *entry) alias() bool { return e.where&markAlias != 0 }
 
 // NewSessions returns a table for about limit sessions; 0 means
 // DefaultMaxSessions. Chance fills shards unevenly, so up to a few percent more may fit.
@@ -235,7 +239,9 @@ type found struct {
 	marks  uint32
 	issued int64 // Unix seconds
 	start  int64 // Unix seconds
+	last   int64 // Unix seconds
 	known  bool
+	names  uint64 // of an alias: the session
 }
 
 // visit notes a visit and returns what was known before it. A cookie that is
@@ -277,15 +283,20 @@ func (s *Sessions) visit(v use, now int64) found {
 }
 
 func (s *Sessions) insert(sh *shard, v use, now int64) {
-	if sh.n >= s.room {
-		s.evict(sh)
-	}
-	sh.grow()
+	s.makeRoom(sh)
 	e := entry{id: v.id, last: stamp(now), start: toStamp(v.start), issued: toStamp(max(v.issued, v.anew)), where: v.up.slot | v.marks}
 	sh.put(e)
 	if e.counted() && !v.seat {
 		v.up.sessions.Add(1)
 	}
+}
+
+// makeRoom sees to it that one more entry can be put.
+func (s *Sessions) makeRoom(sh *shard) {
+	if sh.n >= s.room {
+		s.evict(sh)
+	}
+	sh.grow()
 }
 
 // relocate moves a session to another upstream.
@@ -410,7 +421,13 @@ func (s *Sessions) lookup(id uint64) found {
 		return found{}
 	}
 	e := sh.e[i]
-	return found{up: (*s.slots.Load())[e.slot()], marks: e.where &^ slotMask, issued: fromStamp(e.issued), start: fromStamp(e.start), known: true}
+	f := found{up: (*s.slots.Load())[e.slot()], marks: e.where &^ slotMask, last: fromStamp(e.last), known: true}
+	if e.alias() {
+		f.names = uint64(e.start)<<32 | uint64(e.issued)
+	} else {
+		f.issued, f.start = fromStamp(e.issued), fromStamp(e.start)
+	}
+	return f
 }
 
 // evict removes the least recently used of the next few entries, preferring
@@ -478,7 +495,13 @@ func (s *Sessions) spans() []span {
 
 // over reports whether a session has ended by its age at second now.
 func (p span) over(e *entry, now uint32) bool {
-	return p.gone || now > e.issued && now-e.issued > p.grace || p.life > 0 && now > e.start && now-e.start > p.life
+	switch {
+	case p.gone:
+		return true
+	case e.alias(), e.where&markEnded != 0: // what was ended refuses its tokens for as long as they are known
+		return now > e.last && now-e.last > p.grace
+	}
+	return now > e.issued && now-e.issued > p.grace || p.life > 0 && now > e.start && now-e.start > p.life
 }
 
 // Sweep ends sessions whose time is over, in an eighth of the table. No shard is

@@ -1,8 +1,12 @@
 package tests
 
 import (
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/proxy/admin"
 	"portico/tests/harness"
@@ -74,11 +78,77 @@ func TestSessionsOfVisitors(t *testing.T) {
 	if r := p.CLI("sessions", "end", "php", "0000000000000000"); r.Code != 1 {
 		t.Errorf("a session that is not there: %d %s", r.Code, r.Stderr)
 	}
+	namedByToken(t, p)
 }
 
-func sessionsOf(t *testing.T, p *harness.Proxy) admin.SessionList {
+// namedByToken finds, moves and ends the session of a client that keeps the application's
+// own cookie and not the proxy's.
+func namedByToken(t *testing.T, p *harness.Proxy) {
+	if r := p.CLI("sessions", "end", "php", "abcdef"); r.Code != 1 || !strings.Contains(r.Stderr, "session.profile") {
+		t.Errorf("a token, while the site looks for none: %d %s", r.Code, r.Stderr)
+	}
+	p.Must("sites", "set", "php", "session.profile=php")
+	v := harness.NewVisitor(t, p.HTTP, "php.test")
+	var first harness.Visit
+	harness.Eventually(t, 20*time.Second, func() error { // the setting has arrived
+		v.Client.Jar = newJar(t)
+		first = v.Get("/")
+		if list := sessionsOf(t, p, "--token", v.Cookie("PHPSESSID")); list.Total != 1 {
+			return errf("%+v", list)
+		}
+		return nil
+	})
+	token := v.Cookie("PHPSESSID")
+	alone := func() (harness.Visit, string) {
+		v.Client.Jar = newJar(t)
+		v.Client.Jar.SetCookies(&url.URL{Scheme: "http", Host: v.Host, Path: "/"}, []*http.Cookie{{Name: "PHPSESSID", Value: token}})
+		return v.Get("/"), v.Cookie("PHPSESSID")
+	}
+	if got, _ := alone(); got.Server != first.Server || got.Views != 2 {
+		t.Fatalf("by the token alone: %+v after %+v", got, first)
+	}
+	id := sessionsOf(t, p, "--token", token).Sessions[0].ID
+	if list := sessionsOf(t, p, "--cookie", "a=b; PHPSESSID="+token); list.Total != 1 || list.Sessions[0].ID != id {
+		t.Errorf("by a Cookie field: %+v", list)
+	}
+	if out := p.Must("sessions", "move", "php", token); !strings.Contains(out, id) {
+		t.Errorf("another session moves: %s", out)
+	}
+	moved, _ := alone()
+	if moved.Server == first.Server || moved.Lost == "" {
+		t.Fatalf("moved: %+v after %+v", moved, first)
+	}
+	if got, _ := alone(); got.Server != moved.Server || got.Lost != "" {
+		t.Errorf("then: %+v", got)
+	}
+	p.Must("sessions", "end", "php", "PHPSESSID="+token)
+	for _, in := range sessionsOf(t, p, "--id", id).Sessions {
+		if !in.Ended {
+			t.Errorf("goes on after its end: %+v", in)
+		}
+	}
+	alone()
+	list := sessionsOf(t, p, "--token", token)
+	if list.Total != 1 || list.Sessions[0].ID == id || list.Sessions[0].Ended {
+		t.Errorf("its visitor begins anew: %+v", list)
+	}
+	if r := p.CLI("sessions", "move", "php", "nobody-has-this"); r.Code != 1 || !strings.Contains(r.Stderr, "no session with the token") {
+		t.Errorf("an unknown token: %d %s", r.Code, r.Stderr)
+	}
+}
+
+func newJar(t *testing.T) http.CookieJar {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jar
+}
+
+func sessionsOf(t *testing.T, p *harness.Proxy, flags ...string) admin.SessionList {
 	t.Helper()
 	var list admin.SessionList
-	p.JSON(&list, "sessions", "php", "--list", "--json")
+	p.JSON(&list, append([]string{"sessions", "php", "--list", "--json"}, flags...)...)
 	return list
 }

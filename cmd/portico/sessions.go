@@ -17,8 +17,8 @@ func newSessions(s *shared) *cobra.Command {
 		Long: `Count the live sessions of each instance, or list, find, end or move them.
 
 A session is named by its id, which opens nothing. The value of its sticky cookie
-names it too: for "end" and "move", and with --cookie for finding it. --token
-finds the instance of a session by the application's own token.`,
+names it too, and so does the application's own token (session.profile): for "end"
+and "move", and with --cookie or --token for finding it.`,
 		Example: `  portico sessions
   portico sessions shop --list --member server-1
   portico sessions shop --list --idle 20m
@@ -121,41 +121,60 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 	return nil
 }
 
-// sessionOf turns a sticky cookie into the id of its session; an id stays.
-func sessionOf(ctx context.Context, c *admin.Client, site, name string) (string, error) {
-	if !strings.ContainsAny(name, "|=") {
-		return name, nil
+// sessionOf finds the session that somebody names by its id, its sticky cookie, or the
+// application's token.
+func sessionOf(ctx context.Context, c *admin.Client, site, name string) (admin.SessionInfo, error) {
+	q, what := admin.SessionQuery{Token: name}, "token"
+	switch id := strings.ToLower(name); {
+	case strings.ContainsAny(name, "|="):
+		q, what = admin.SessionQuery{Cookie: name}, "cookie"
+	case len(id) > 16 || strings.Trim(id, "0123456789abcdef") != "":
+	case len(id) < 16:
+		what = "token (an id has 16 hexadecimal digits)"
+	default: // a token may look like that too
+		list, err := c.ListSessions(ctx, site, admin.SessionQuery{ID: id, Limit: 1})
+		if err != nil {
+			return admin.SessionInfo{}, err
+		}
+		if len(list.Sessions) > 0 {
+			return list.Sessions[0], nil
+		}
+		what = "id or token"
 	}
-	list, err := c.ListSessions(ctx, site, admin.SessionQuery{Cookie: name})
+	list, err := c.ListSessions(ctx, site, q)
 	switch {
 	case err != nil:
-		return "", err
+		return admin.SessionInfo{}, err
 	case len(list.Sessions) == 0 || list.Sessions[0].ID == "":
-		return "", fmt.Errorf("site %q has no session with this cookie: %s", site, list.Note)
+		return admin.SessionInfo{}, fmt.Errorf("site %q has no session with the %s %.40q: %s", site, what, name, list.Note)
 	}
-	return list.Sessions[0].ID, nil
+	return list.Sessions[0], nil
 }
 
-// sessionVerb is a command that changes sessions by their ids.
+// sessionVerb is a command that changes sessions. None is changed where one cannot be found.
 func sessionVerb(s *shared, name, short, done string, do func(*admin.Client, context.Context, string, string) (admin.SessionInfo, error)) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: name + " SITE ID|COOKIE…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
+		Use: name + " SITE ID|COOKIE|TOKEN…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		changed := []admin.SessionInfo{}
-		for _, id := range args[1:] {
-			id, err := sessionOf(cmd.Context(), c, args[0], id)
+		var found []admin.SessionInfo
+		for _, name := range args[1:] {
+			in, err := sessionOf(cmd.Context(), c, args[0], name)
 			if err != nil {
 				return err
 			}
-			in, err := do(c, cmd.Context(), args[0], id)
+			found = append(found, in)
+		}
+		changed := []admin.SessionInfo{}
+		for _, was := range found {
+			in, err := do(c, cmd.Context(), args[0], was.ID)
 			if err != nil {
 				return err
 			}
 			changed = append(changed, in)
 			if !*asJSON {
-				fmt.Fprintf(cmd.OutOrStdout(), "session %s on %s %s\n", id, in.Member, done)
+				fmt.Fprintf(cmd.OutOrStdout(), "session %s on %s %s\n", in.ID, in.Member, done)
 			}
 		}
 		if *asJSON {

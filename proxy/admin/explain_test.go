@@ -60,9 +60,12 @@ func TestSessionByCookie(t *testing.T) {
 		}
 	}
 	for _, token := range []string{"ABCDEF", "ABCDEF.node1"} {
-		if got := seek(url.Values{"token": {token}}); got.Total != 1 || got.Sessions[0].Instance != c.Upstream.ID() {
+		if got := seek(url.Values{"token": {token}}); got.Total != 1 || got.Sessions[0].Instance != c.Upstream.ID() || got.Sessions[0].ID != seek(url.Values{"cookie": {cookie}}).Sessions[0].ID {
 			t.Errorf("%q: %+v", token, got)
 		}
+	}
+	if got := seek(url.Values{"cookie": {"a=1; JSESSIONID=ABCDEF.node1"}}); got.Total != 1 || got.Sessions[0].Instance != c.Upstream.ID() {
+		t.Errorf("a Cookie field with the application's cookie: %+v", got)
 	}
 	for _, query := range []url.Values{{"cookie": {"nonsense"}}, {"token": {"XYZ"}}, {"cookie": {cookie[:len(cookie)-3] + "AAA"}}} {
 		if got := seek(query); got.Total != 0 || got.Note == "" {

@@ -83,21 +83,26 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 }
 
 // seekSession finds the session that a sticky cookie or the application's own token
-// names, as the proxy would with the visitor's next request, and changes nothing.
+// names, as the proxy would with the visitor's next request, and changes nothing. Where a
+// Cookie field has no sticky cookie that is good, one of the application's in it will do.
 func (s *Server) seekSession(c *call, p *balancer.Pool, cookie, token string) SessionList {
 	r := balancer.Request{Now: c.now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
-	if token != "" {
-		r.App = s.o.Balancer.HashApp([]byte(token))
-	}
 	l := p.Look(&r)
-	if bare, route, ok := strings.Cut(token, "."); l.By == "" && ok && route != "" { // as Tomcat appends its jvmRoute
-		r.App = s.o.Balancer.HashApp([]byte(bare))
-		l = p.Look(&r)
+	for _, t := range tokensIn(cookie, token) {
+		if l.By != "" {
+			break
+		}
+		r.App = s.o.Balancer.HashApp([]byte(t))
+		if found := p.Look(&r); found.By != "" {
+			l = found
+		}
 	}
 	out := SessionList{Site: p.Name(), Sessions: []SessionInfo{}}
 	switch {
 	case l.By == "" && l.Refused != balancer.Honoured:
 		out.Note = "the cookie would be refused (" + l.Refused.String() + "): its visitor would begin anew"
+	case l.By == "" && token != "" && !s.learns(p.Name()):
+		out.Note = "the site has no session.profile, so no token of its application is known"
 	case l.By == "":
 		out.Note = "no session of this site that this proxy knows has it"
 	case l.Home == nil:
@@ -117,11 +122,46 @@ func (s *Server) seekSession(c *call, p *balancer.Pool, cookie, token string) Se
 			out.Note = "it has not come back since this proxy started"
 		}
 		if l.By == "token" && in.ID == "" {
-			out.Note = "the application's token leads there; a visitor who has the sticky cookie as well is counted by that one"
+			out.Note = "the application's token leads there, but the session is not in this proxy's table: it will be with its visitor's next request"
 		}
 		out.Total, out.Sessions = 1, append(out.Sessions, in)
 	}
 	return out
+}
+
+// tokensIn lists what may be a token of the application in what somebody pasted: a token
+// alone, with and without the route that Tomcat appends, or one in a Cookie field.
+func tokensIn(cookie, token string) (list []string) {
+	add := func(t string) {
+		t = strings.Trim(strings.TrimSpace(t), `"`)
+		if t == "" {
+			return
+		}
+		list = append(list, t)
+		if bare, route, ok := strings.Cut(t, "."); ok && bare != "" && route != "" {
+			list = append(list, bare)
+		}
+	}
+	add(token)
+	for pair := range strings.SplitSeq(cookie, ";") {
+		if _, value, ok := strings.Cut(pair, "="); ok {
+			add(value)
+		}
+	}
+	if !strings.Contains(cookie, "|") { // a token may have an equals sign in it
+		add(cookie)
+	}
+	return list
+}
+
+// learns reports whether a site's application tokens are looked for.
+func (s *Server) learns(site string) bool {
+	rec := s.o.Catalog.View().Sites[site]
+	if rec == nil {
+		return false
+	}
+	set, err := rec.Effective()
+	return err == nil && set.Session.Profile != ""
 }
 
 // stickyValue takes a site's sticky cookie out of a whole Cookie field; a value alone
