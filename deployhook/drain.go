@@ -205,7 +205,9 @@ func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
 		d.tell("drain ended", x.Object, emptied(x, w.progress.Moved, now), now, w.note)
 	case !x.Deadline.IsZero() && !now.Before(x.Deadline):
 		w.progress.Ended = now.UTC()
-		d.cutDrain(x, sessions, known, now)
+		d.tell("drain ended", x.Object, cutOff(sessions, known), now, func(tx *catalog.Tx) error {
+			return catalog.CutDrain(tx, x.Member, x.Instance, x.Since)
+		})
 	}
 	if !w.progress.Equal(x.DrainProgress) && (over || w.progress.Ended.IsZero()) {
 		d.update("note drain", w.note)
@@ -217,19 +219,6 @@ func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
 func (w *watched) note(tx *catalog.Tx) error {
 	x := &w.drain
 	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.Since, w.progress)
-}
-
-// cutDrain puts what did not empty in time into maintenance.
-func (d *Deployer) cutDrain(x *Drain, sessions int, known bool, now time.Time) {
-	d.update("end drain", func(tx *catalog.Tx) error {
-		if x.Kind == DrainMember {
-			_, err := catalog.SetMemberAdmin(tx, x.Member, catalog.AdminMaint)
-			return err
-		}
-		_, err := catalog.SetInstanceAdmin(tx, x.Site, x.Instance, catalog.AdminMaint, catalog.DrainOrder{})
-		return err
-	})
-	d.tell("drain ended", x.Object, cutOff(sessions, known), now, nil)
 }
 
 // emptied words the outcome of a drain that has ended by itself.

@@ -277,6 +277,37 @@ func TestCauseOfACut(t *testing.T) {
 	f("never pinned, in one step", balancer.CauseOperator, over)
 }
 
+// TestCauseOfMaintenance: visitors of a server or an instance in maintenance are told
+// whether somebody wanted it, or the deadline of a drain had passed, also once it has gone.
+func TestCauseOfMaintenance(t *testing.T) {
+	f := func(name string, want balancer.Cause, cut func(m *catalog.Member, in *catalog.Instance)) {
+		t.Helper()
+		w, agents := newWorld(t, "m1", "m2")
+		agents["m1"].route("one", newApp(t, "one").addr)
+		agents["m2"].route("two", newApp(t, "two").addr)
+		w.update(func(v *catalog.View) { v.Sites["shop"], v.Instances["one"] = shop("r1"), instance("one", "m1", "r1") })
+		w.rotation("one", true)
+		first, second := visitor(t, w.f), visitor(t, w.f)
+		_, _ = get(t, first, "http://shop.test/")
+		_, _ = get(t, second, "http://shop.test/", "User-Agent", "second")
+		w.update(func(v *catalog.View) { v.Instances["two"] = instance("two", "m2", "r1") })
+		w.rotation("two", true)
+		w.update(func(v *catalog.View) {
+			m, in := *v.Members["m1"], *v.Instances["one"]
+			cut(&m, &in)
+			v.Members["m1"], v.Instances["one"] = &m, &in
+		})
+		_, _ = get(t, first, "http://shop.test/")
+		w.update(func(v *catalog.View) { delete(v.Instances, "one") })
+		_, _ = get(t, second, "http://shop.test/", "User-Agent", "second")
+		w.f.eventually(name+": both visitors are told "+want.String(), func() bool { return w.f.Balancer().Pool("shop").Lost[want].Load() == 2 })
+	}
+	f("the server's deadline", balancer.CauseDeadline, func(m *catalog.Member, _ *catalog.Instance) { m.Admin, m.Overdue = catalog.AdminMaint, true })
+	f("the instance's deadline", balancer.CauseDeadline, func(_ *catalog.Member, in *catalog.Instance) { in.Admin, in.Overdue = catalog.AdminMaint, true })
+	f("the server, by hand", balancer.CauseOperator, func(m *catalog.Member, _ *catalog.Instance) { m.Admin = catalog.AdminMaint })
+	f("the instance, by hand", balancer.CauseOperator, func(_ *catalog.Member, in *catalog.Instance) { in.Admin = catalog.AdminMaint })
+}
+
 // TestMembers: drain keeps visitors, maintenance moves them, a process that exited
 // takes nothing at once, and a revoked member is cut, also where it is in use.
 func TestMembers(t *testing.T) {

@@ -52,7 +52,7 @@ func (st *site) notice(c *balancer.Choice, sticky []byte, seen string, navigates
 	if secure {
 		cookie += "; Secure"
 	}
-	return &fault{status: http.StatusOK, cause: 'L', phase: 'R', page: noticePage, cookie: cookie}
+	return &fault{status: http.StatusOK, cause: 'L', phase: 'R', page: noticePage(c.Lost), cookie: cookie}
 }
 
 const tokenText = 10 // characters of a token
@@ -63,11 +63,28 @@ func navigation(method, mode, accept string) bool {
 	return method == http.MethodGet && (mode == "navigate" || mode == "" && strings.Contains(accept, "text/html"))
 }
 
-// noticePage holds nothing that came with the request; the empty address is that of
-// the page itself.
-const noticePage = `<!doctype html>
+// noticePage tells of a loss. It holds nothing that came with the request.
+func noticePage(why balancer.Cause) string {
+	return noticeHead + noticeReason(why) + noticeTail
+}
+
+// noticeReason says for visitors why a session was lost.
+func noticeReason(why balancer.Cause) string {
+	switch why {
+	case balancer.CauseDeadline:
+		return "It was on a server, or a version of this site, that is taken out of service, and the time to finish there is over."
+	case balancer.CauseOperator:
+		return "The server that held it was taken out of service."
+	}
+	return "The server that held it is not available any more."
+}
+
+// The empty address is that of the page itself.
+const noticeHead = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Your session has ended</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222}h1{font-size:1.4rem}a{color:inherit}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}</style></head>
-<body><h1>Your session has ended</h1><p>The server that held it is not available any more. What you had not saved there may be lost, and you may have to log in again.</p>
+<body><h1>Your session has ended</h1><p>`
+
+const noticeTail = ` What you had not saved there may be lost, and you may have to log in again.</p>
 <p><a href="">Continue</a></p></body></html>
 `

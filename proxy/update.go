@@ -278,12 +278,12 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 		if u == nil || m == nil {
 			continue
 		}
-		admin, why := balancer.AdminReady, ""
+		admin, why, end := balancer.AdminReady, "", balancer.CauseNone
 		switch m.Admin {
 		case catalog.AdminDrain:
 			admin, why = balancer.AdminDrain, "member "+m.Name+" drains"
 		case catalog.AdminMaint:
-			admin, why = balancer.AdminMaint, "member "+m.Name+" is in maintenance"
+			admin, why, end = maint("member "+m.Name, m.Overdue)
 		case catalog.AdminReady:
 		}
 		if in := s.view.Instances[spec.ID]; in != nil && admin != balancer.AdminMaint {
@@ -291,7 +291,7 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			case catalog.AdminDrain:
 				admin, why = balancer.AdminDrain, "the instance drains"
 			case catalog.AdminMaint:
-				admin, why = balancer.AdminMaint, "the instance is in maintenance"
+				admin, why, end = maint("the instance", in.Overdue)
 			case catalog.AdminReady:
 			}
 		}
@@ -301,8 +301,8 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			if cause := s.cutBy(w.site.name, spec.Release, now); cause != balancer.CauseNone {
 				u.SetEnd(cause)
 			}
-		} else if admin != balancer.AdminMaint {
-			u.SetEnd(balancer.CauseNone) // a rollback has come for it
+		} else {
+			u.SetEnd(end) // none, too, after a rollback has come for it
 		}
 		if u.Admin() != admin {
 			u.SetAdmin(admin, why, now)
@@ -324,6 +324,15 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			s.probes.now(spec.ID)
 		}
 	}
+}
+
+// maint is what maintenance of something means for its instances: without a cause of its
+// own, that of an operator.
+func maint(what string, overdue bool) (balancer.AdminState, string, balancer.Cause) {
+	if overdue {
+		return balancer.AdminMaint, "the deadline of the drain of " + what + " has passed", balancer.CauseDeadline
+	}
+	return balancer.AdminMaint, what + " is in maintenance", balancer.CauseNone
 }
 
 // cutBy returns why a site has no use for a release any more, which the table before

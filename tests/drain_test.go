@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -109,6 +111,7 @@ func drainRelease(t *testing.T, p *harness.Proxy) {
 
 func drainDeadline(t *testing.T, p *harness.Proxy) {
 	vs, seen := visitors(t, p.HTTP, "php.test", "/", 4)
+	p.Must("sites", "set", "php", "session.notice=true")
 	p.Must("drain", "server-2", "--deadline", "2s", "--move", "--quiet", "1m")
 	harness.Eventually(t, 15*time.Second, func() error {
 		if len(drainsOf(t, p)) != 0 {
@@ -117,8 +120,53 @@ func drainDeadline(t *testing.T, p *harness.Proxy) {
 		return nil
 	})
 	for i, v := range vs {
-		if got := v.Get("/"); got.Server == "server-2" || seen[i].Server == "server-1" && got.Server != "server-1" {
+		page := ""
+		if seen[i].Server == "server-2" {
+			page = navigate(t, v)
+		}
+		got := v.Get("/")
+		if got.Server == "server-2" || seen[i].Server == "server-1" && got.Server != "server-1" {
 			t.Errorf("visitor of %s is on %s", seen[i].Server, got.Server)
 		}
+		if seen[i].Server == "server-2" && (got.Lost != "cause=deadline" || !strings.Contains(page, "the time to finish there is over")) {
+			t.Errorf("visitor %d was cut by the deadline and is told %q and %s", i, got.Lost, page)
+		}
 	}
+	if n := spread(seen)["server-2"]; strings.Count(p.Log(), "cause=deadline from=server-2") != n {
+		t.Errorf("the log does not tell of %d sessions that the deadline has cut", n)
+	}
+	if _, metrics := p.API(http.MethodGet, "/metrics", nil); !strings.Contains(string(metrics), fmt.Sprintf(`portico_pool_lost_sessions_total{site="php",cause="deadline"} %d`, spread(seen)["server-2"])) {
+		t.Errorf("no counter of them:\n%s", metrics)
+	}
+	p.Must("ready", "server-2")
+	settled(t, p, "php", 2)
+	vs, seen = visitors(t, p.HTTP, "php.test", "/", 4)
+	p.Must("drain", "server-2", "--now", "--yes")
+	for i, v := range vs {
+		if got := v.Get("/"); seen[i].Server == "server-2" && got.Lost != "cause=operator" {
+			t.Errorf("visitor %d was cut at once and is told %q", i, got.Lost)
+		}
+	}
+}
+
+// navigate asks for the page as a browser does when somebody follows a link, and
+// returns it.
+func navigate(t *testing.T, v *harness.Visitor) string {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+v.Host+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	resp, err := v.Client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }

@@ -66,6 +66,26 @@ func NoteDrain(tx *Tx, member, site, instance, release string, since time.Time, 
 	return tx.PutMember(m)
 }
 
+// CutDrain puts a member, or where it is named a site's instance, into maintenance
+// because the deadline of its drain has passed. As with NoteDrain, a drain that began at
+// another time is left alone.
+func CutDrain(tx *Tx, member, instance string, since time.Time) error {
+	if instance != "" {
+		in, err := tx.Instance(instance)
+		if err != nil || in.Admin != AdminDrain || in.Drain == nil || !in.Drain.Since.Equal(since) {
+			return ignoreNotFound(err)
+		}
+		in.Admin, in.Drain, in.Overdue = AdminMaint, nil, true
+		return tx.PutInstance(in)
+	}
+	m, err := tx.Member(member)
+	if err != nil || m.Admin != AdminDrain || m.Drain == nil || !m.Drain.Since.Equal(since) {
+		return ignoreNotFound(err)
+	}
+	m.Admin, m.Drain, m.Overdue = AdminMaint, nil, true
+	return tx.PutMember(m)
+}
+
 func ignoreNotFound(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -97,7 +117,7 @@ func DrainMember(tx *Tx, name string, o DrainOrder) (Member, error) {
 	if m.Admin == AdminDrain && m.Drain != nil {
 		o.Since, o.DrainProgress = m.Drain.Since, m.Drain.DrainProgress
 	}
-	m.Admin, m.Drain = AdminDrain, &o
+	m.Admin, m.Drain, m.Overdue = AdminDrain, &o, false
 	return m, tx.PutMember(m)
 }
 
@@ -120,7 +140,7 @@ func SetInstanceAdmin(tx *Tx, site, id string, state AdminState, o DrainOrder) (
 	if in.Admin == AdminDrain && in.Drain != nil {
 		o.Since, o.DrainProgress = in.Drain.Since, in.Drain.DrainProgress
 	}
-	in.Admin, in.Drain = state, nil
+	in.Admin, in.Drain, in.Overdue = state, nil, false
 	switch state {
 	case AdminReady:
 		in.Admin = ""

@@ -124,7 +124,7 @@ func SetMemberAdmin(tx *Tx, name string, state AdminState) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
-	m.Admin, m.Drain = state, nil
+	m.Admin, m.Drain, m.Overdue = state, nil, false
 	return m, tx.PutMember(m)
 }
 

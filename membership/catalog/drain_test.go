@@ -83,3 +83,68 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 	}
 	must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "nobody", "", "", "", began, progress) })
 }
+
+// A deadline cuts the drain that it belongs to and no other, and is told apart from
+// what an operator wants.
+func TestDeadlineCutsItsDrain(t *testing.T) {
+	c := open(t, t.TempDir())
+	began := time.Now().UTC().Truncate(time.Second)
+	id := catalog.NewInstanceID()
+	must := func(change func(tx *catalog.Tx) error) {
+		t.Helper()
+		if err := try(t, c, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	member := func(state catalog.AdminState) {
+		t.Helper()
+		must(func(tx *catalog.Tx) error { _, err := catalog.SetMemberAdmin(tx, "web1", state); return err })
+	}
+	cut := func(since time.Time) {
+		t.Helper()
+		must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "web1", "", since) })
+		must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "web1", id, since) })
+	}
+	check := func(what string, state catalog.AdminState, overdue bool) {
+		t.Helper()
+		v := c.View()
+		if m := v.Members["web1"]; m.Admin != state || m.Overdue != overdue {
+			t.Errorf("%s: the member is %q, overdue %v", what, m.Admin, m.Overdue)
+		}
+		if in := v.Instances[id]; in.Admin != state || in.Overdue != overdue {
+			t.Errorf("%s: the instance is %q, overdue %v", what, in.Admin, in.Overdue)
+		}
+	}
+	must(func(tx *catalog.Tx) error {
+		return tx.PutMember(catalog.Member{Name: "web1", ID: "web1", Role: catalog.RoleServer, Admission: catalog.Accepted, Admin: catalog.AdminReady})
+	})
+	must(func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "shop"}) })
+	must(func(tx *catalog.Tx) error {
+		return tx.PutInstance(catalog.Instance{ID: id, Site: "shop", Release: digest("a"), Member: "web1", State: catalog.InstanceHealthy})
+	})
+	order := catalog.DrainOrder{Since: began, By: "ann", Deadline: began.Add(time.Minute)}
+	instance := func(state catalog.AdminState, o catalog.DrainOrder) {
+		t.Helper()
+		must(func(tx *catalog.Tx) error { _, err := catalog.SetInstanceAdmin(tx, "shop", id, state, o); return err })
+	}
+	drain := func() {
+		t.Helper()
+		must(func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, "web1", order); return err })
+		instance(catalog.AdminDrain, order)
+	}
+	drain()
+	cut(began.Add(-time.Hour))
+	check("another drain's deadline", catalog.AdminDrain, false)
+	cut(began)
+	check("its deadline", catalog.AdminMaint, true)
+	member(catalog.AdminMaint)
+	instance(catalog.AdminMaint, catalog.DrainOrder{})
+	check("by hand", catalog.AdminMaint, false)
+	cut(began)
+	check("a deadline that comes too late", catalog.AdminMaint, false)
+	drain()
+	cut(began)
+	drain()
+	check("drained again", catalog.AdminDrain, false)
+	must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "nobody", "", began) })
+}

@@ -57,6 +57,10 @@ type Member struct {
 
 	Drain *DrainOrder `json:"drain,omitempty"` // while Admin is drain: how; nil: sessions stay until they end
 
+	// Overdue reports that Admin is maint because the deadline of a drain has passed,
+	// and not because an operator wanted it at once: visitors are told so.
+	Overdue bool `json:"overdue,omitempty"`
+
 	// Rival is the fingerprint of another key that knocked with this name and
 	// was turned away, RivalAt when it last did. Operators are shown both.
 	Rival   string    `json:"rival,omitempty"`
@@ -100,9 +104,11 @@ type Instance struct {
 	Started time.Time     `json:"started"`
 
 	// Admin is what operators want of this instance alone, empty or ready where
-	// they want nothing, and Drain how. An agent's report cannot change them.
-	Admin AdminState  `json:"admin,omitempty"`
-	Drain *DrainOrder `json:"drain,omitempty"`
+	// they want nothing, and Drain and Overdue as for a member. An agent's report
+	// cannot change them.
+	Admin   AdminState  `json:"admin,omitempty"`
+	Drain   *DrainOrder `json:"drain,omitempty"`
+	Overdue bool        `json:"overdue,omitempty"`
 
 	// Unpinned reports that the instance keeps no sessions of its own (a
 	// static site), so that any other instance of the same release can
