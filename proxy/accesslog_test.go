@@ -150,12 +150,8 @@ func TestLogNeverBlocks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	for range 30_000 {
+	for range 30_000 { // for ever, if one waited for the writer
 		l.Append(record())
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("30,000 lines took %v", took)
 	}
 	if l.Lost() == 0 || l.Lines()+l.Lost() != 30_000 {
 		t.Errorf("%d lines, %d lost", l.Lines(), l.Lost())

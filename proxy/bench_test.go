@@ -9,8 +9,27 @@ import (
 	"net/http"
 	"testing"
 
+	"portico/membership/catalog"
 	"portico/proxy"
 )
+
+// manySites is a view of n sites with 4 instances each.
+func manySites(n int) *catalog.View {
+	v := &catalog.View{Revision: 1, Sites: map[string]*catalog.Site{}, Members: map[string]*catalog.Member{}, Instances: map[string]*catalog.Instance{}}
+	for i := range 4 {
+		name := fmt.Sprint("m", i)
+		v.Members[name] = &catalog.Member{Name: name, Admission: catalog.Accepted, Addr: "127.0.0.1:1"}
+	}
+	for i := range n {
+		name := fmt.Sprint("site", i)
+		v.Sites[name] = &catalog.Site{Name: name, Release: "r", Manifest: catalog.Settings{Hosts: []string{name + ".test", "www." + name + ".test"}}}
+		for k := range 4 {
+			id := fmt.Sprintf("%s-%d", name, k)
+			v.Instances[id] = &catalog.Instance{ID: id, Site: name, Release: "r", Member: fmt.Sprint("m", k), State: catalog.InstanceHealthy}
+		}
+	}
+	return v
+}
 
 // BenchmarkUpdate is a change of the catalog with 1,000 sites of 4 instances each.
 func BenchmarkUpdate(b *testing.B) {

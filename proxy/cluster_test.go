@@ -14,10 +14,8 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
 	"portico/internal/units"
 	"portico/membership/catalog"
-	"portico/proxy"
 )
 
 // agent is the application server's side as far as the proxy sees it: a mutual
@@ -423,44 +421,4 @@ func TestAgentDies(t *testing.T) {
 		snap := w.f.Snapshot()
 		return len(snap.Pools) == 1 && snap.Pools[0].Lost["network"]+snap.Pools[0].Lost["member-failed"] == uint64(len(at))
 	})
-}
-
-// TestUpdateManySites is the table's price: 1,000 sites with 4 instances each.
-func TestUpdateManySites(t *testing.T) {
-	o := options()
-	s, err := proxy.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Shutdown(t.Context()) }()
-	v := manySites(1000)
-	began := time.Now()
-	s.Update(v)
-	first := time.Since(began)
-	began = time.Now()
-	v2 := *v
-	v2.Revision++
-	v2.Instances = maps.Clone(v.Instances)
-	s.Update(&v2)
-	t.Logf("first %v, again %v", first, time.Since(began))
-	if first > 5*time.Second && !race.Enabled {
-		t.Errorf("took %v", first)
-	}
-}
-
-func manySites(n int) *catalog.View {
-	v := &catalog.View{Revision: 1, Sites: map[string]*catalog.Site{}, Members: map[string]*catalog.Member{}, Instances: map[string]*catalog.Instance{}}
-	for i := range 4 {
-		name := fmt.Sprint("m", i)
-		v.Members[name] = &catalog.Member{Name: name, Admission: catalog.Accepted, Addr: "127.0.0.1:1"}
-	}
-	for i := range n {
-		name := fmt.Sprint("site", i)
-		v.Sites[name] = &catalog.Site{Name: name, Release: "r", Manifest: catalog.Settings{Hosts: []string{name + ".test", "www." + name + ".test"}}}
-		for k := range 4 {
-			id := fmt.Sprintf("%s-%d", name, k)
-			v.Instances[id] = &catalog.Instance{ID: id, Site: name, Release: "r", Member: fmt.Sprint("m", k), State: catalog.InstanceHealthy}
-		}
-	}
-	return v
 }

@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -103,27 +105,32 @@ func TestBytesAfterAnswer(t *testing.T) {
 	const extra = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 	for name, delay := range map[string]time.Duration{"at once": 0, "while idle": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			wrote := make(chan struct{}, 20)
+			ends := make(chan error, 20)
 			addr := rawOrigin(t, func(c net.Conn, br *bufio.Reader) {
-				for {
-					r, err := http.ReadRequest(br)
-					if err != nil {
-						return
-					}
-					answer := "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
-					if r.UserAgent() == "portico-check" {
-						_, _ = io.WriteString(c, answer)
-						return
-					}
-					if delay == 0 {
-						_, _ = io.WriteString(c, answer+extra)
-						wrote <- struct{}{}
-						continue
-					}
+				r, err := http.ReadRequest(br)
+				if err != nil {
+					return
+				}
+				const answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+				switch {
+				case r.UserAgent() == "portico-check":
+					_, _ = io.WriteString(c, answer)
+					return
+				case delay == 0:
+					_, _ = io.WriteString(c, answer+extra)
+				default:
 					_, _ = io.WriteString(c, answer)
 					time.Sleep(delay) // the fault under test: bytes that come late
 					_, _ = io.WriteString(c, extra)
-					wrote <- struct{}{}
+				}
+				if !closesIdle() {
+					ends <- io.EOF
+				}
+				if r, err = http.ReadRequest(br); err == nil {
+					t.Errorf("%s %s came on a connection with bytes that nobody had asked for", r.Method, r.URL)
+				}
+				if closesIdle() {
+					ends <- err
 				}
 			})
 			f := start(t, options(), site(addr))
@@ -132,8 +139,10 @@ func TestBytesAfterAnswer(t *testing.T) {
 				if _, body := get(t, c, "http://shop.test/"); body != "good" {
 					t.Fatalf("request %d got %q", i, body)
 				}
-				<-wrote           // later bytes are the next answer, for all that a proxy can know
-				time.Sleep(delay) // the connection is idle when the late bytes come, not in use for the next request
+				// Before the next request, because what comes during it is its answer for all that a proxy can know.
+				if err := <-ends; errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal("the connection is kept")
+				}
 			}
 		})
 	}
@@ -178,9 +187,19 @@ func TestNothingTwice(t *testing.T) {
 // TestStaleConnection: an idle connection that the instance has closed meanwhile
 // costs nobody a request, not even a POST.
 func TestStaleConnection(t *testing.T) {
+	ends := make(chan struct{}, 20)
 	addr := rawOrigin(t, func(c net.Conn, br *bufio.Reader) {
-		if _, err := http.ReadRequest(br); err == nil {
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") // keep-alive, then gone
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") // keep-alive, then gone
+		_ = c.(*net.TCPConn).CloseWrite()
+		if closesIdle() {
+			_, _ = io.Copy(io.Discard, br)
+		}
+		if r.UserAgent() != "portico-check" {
+			ends <- struct{}{}
 		}
 	})
 	f := start(t, options(), site(addr))
@@ -194,7 +213,7 @@ func TestStaleConnection(t *testing.T) {
 		if resp.StatusCode != 200 {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
-		time.Sleep(2 * time.Millisecond) // the instance's end has to arrive
+		<-ends // has to arrive before the next request, or it may be too late for that
 	}
 }
 
@@ -207,17 +226,17 @@ func TestAllDown(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	f := start(t, options(), site(addr))
-	began := time.Now()
+	o := options() // the client has less patience than anything that the answer could wait for
+	o.Conf.Timeouts.Connect, o.Conf.Timeouts.Response = units.Duration(time.Hour), units.Duration(time.Hour)
+	c := site(addr)
+	c.Limits.Queue = units.Duration(time.Hour)
+	f := start(t, o, c)
 	resp, body := get(t, f.client(), "http://shop.test/", "Accept", "application/json")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, `"code":"service_unavailable"`) {
 		t.Errorf("got %d %v %q", resp.StatusCode, resp.Header, body)
 	}
 	if strings.Contains(body, addr) || strings.Contains(body, "refused") {
 		t.Errorf("the page tells about the inside: %q", body)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("took %v", took)
 	}
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Skip("the port was taken meanwhile")
@@ -242,7 +261,7 @@ func TestSlowInstance(t *testing.T) {
 	})
 	defer close(stop)
 	o := options()
-	o.Conf.Timeouts.Response = units.Duration(200 * time.Millisecond)
+	o.Conf.Timeouts.Response = units.Duration(time.Second) // in which a busy machine answers the other
 	f := start(t, o, site(slow))
 	if resp, _ := get(t, f.client(), "http://shop.test/slow"); resp.StatusCode != 504 {
 		t.Errorf("got %d, want 504", resp.StatusCode)
@@ -374,7 +393,7 @@ func TestEarlyAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(waitTime))
 	fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 1000000\r\n\r\n%s", strings.Repeat("x", 5000))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil || resp.StatusCode != 403 {

@@ -230,7 +230,12 @@ func TestServerDies(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(200 * time.Millisecond) // some traffic before
+	traffic := func() {
+		t.Helper()
+		from := total.Load()
+		f.eventually("more requests", func() bool { return total.Load() >= from+int64(2*len(clients)) })
+	}
+	traffic()
 	killed.Store(true)
 	apps[0].kill()
 	f.eventually("the dead server out of rotation", func() bool { return !f.InRotation("shop/u0") })
@@ -244,7 +249,7 @@ func TestServerDies(t *testing.T) {
 	go func() { _ = back.Serve(l) }()
 	defer back.Close()
 	f.eventually("back in rotation", func() bool { return f.InRotation("shop/u0") })
-	time.Sleep(200 * time.Millisecond) // some traffic after
+	traffic()
 	stop()
 	wg.Wait()
 	if n := apps[1].lost.Load() + apps[2].lost.Load(); n != int64(of["a"]) {
@@ -297,11 +302,9 @@ func TestUpdateUnderLoad(t *testing.T) {
 		}
 		sites[0].Limits.Body = units.Size(1<<20 + i)
 		f.SetStatic(sites)
-		time.Sleep(5 * time.Millisecond) // let requests run on this table
+		from := total.Load()
+		f.eventually("requests on this table", func() bool { return total.Load() > from+8 || t.Failed() })
 	}
 	stop()
 	wg.Wait()
-	if total.Load() < 100 {
-		t.Errorf("only %d requests", total.Load())
-	}
 }

@@ -79,7 +79,7 @@ func (f *front) h2(pool *x509.CertPool) *http.Client {
 		},
 	}
 	f.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: waitTime}
 }
 
 // TestHTTP2: the same site, the same stickiness, over HTTP/2.
@@ -129,7 +129,7 @@ func TestTLSHTTP1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(waitTime))
 		_, _ = io.WriteString(c, request)
 		b, _ := io.ReadAll(c)
 		_ = c.Close()
@@ -172,7 +172,7 @@ func TestMisdirected(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(waitTime))
 		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", tt.host)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil || resp.StatusCode != tt.want {
@@ -300,7 +300,7 @@ func h2Status(t *testing.T, addr string, pool *x509.CertPool, fields [][2]string
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(waitTime))
 	_, _ = io.WriteString(c, http2.ClientPreface)
 	fr := http2.NewFramer(c, c)
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
@@ -346,7 +346,7 @@ func TestHTTP2Streams(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(waitTime))
 	_, _ = io.WriteString(c, http2.ClientPreface)
 	fr := http2.NewFramer(c, c)
 	_ = fr.WriteSettings()
@@ -391,7 +391,7 @@ func TestHTTP2Streams(t *testing.T) {
 	select {
 	case <-cut:
 		t.Logf("cut after %d resets", sent)
-	case <-time.After(5 * time.Second):
+	case <-time.After(waitTime):
 		t.Errorf("%d resets and the connection is still open", sent)
 	}
 }

@@ -27,7 +27,7 @@ func dial(t testing.TB, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(waitTime))
 	return c
 }
 
@@ -170,6 +170,23 @@ func TestUpgradesThatAreNotPassed(t *testing.T) {
 	}
 }
 
+// passing is a context whose deadline passes when the test says so.
+type passing struct {
+	context.Context
+	done chan struct{}
+}
+
+func (p passing) Done() <-chan struct{} { return p.done }
+
+func (p passing) Err() error {
+	select {
+	case <-p.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // TestShutdownDrains: requests and WebSockets that run may finish until the
 // deadline; then they are cut (R8).
 func TestShutdownDrains(t *testing.T) {
@@ -179,9 +196,8 @@ func TestShutdownDrains(t *testing.T) {
 	br := bufio.NewReader(c)
 	until(t, br, "hello")
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
-	go func() { done <- f.Shutdown(ctx) }()
+	deadline := passing{context.Background(), make(chan struct{})}
+	go func() { done <- f.Shutdown(deadline) }()
 	f.eventually("readiness gone", func() bool { return !f.Ready() })
 	f.eventually("no new connections", func() bool {
 		c, err := net.Dial("tcp", f.http)
@@ -194,6 +210,7 @@ func TestShutdownDrains(t *testing.T) {
 	if line := until(t, br, "echo"); line != "echo still here\n" {
 		t.Errorf("while draining: %q", line)
 	}
+	close(deadline.done)
 	if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("shutdown: %v, want the deadline", err)
 	}

@@ -79,7 +79,7 @@ func startIn(t *testing.T, dir string, o haproxy.Options) *haproxyRun {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own certificate
-	run.client = &http.Client{Transport: transport, Timeout: 10 * time.Second,
+	run.client = &http.Client{Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -143,7 +143,7 @@ func upstream(t *testing.T, name string, checked chan<- string) *httptest.Server
 // awaitChecks waits until HAProxy has asked n servers for their health.
 func awaitChecks(t *testing.T, checked <-chan string, n int) {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(30 * time.Second)
 	for seen := map[string]bool{}; len(seen) < n; {
 		select {
 		case name := <-checked:
@@ -355,7 +355,7 @@ func TestAgents(t *testing.T) {
 				if want := id("a") + "." + member + ".member.portico"; name != want {
 					t.Errorf("HAProxy asked for %q, want %q", name, want)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(30 * time.Second):
 				t.Fatal("HAProxy did not come")
 			}
 			resp, body := h.get(t, "http", "/", nil)

