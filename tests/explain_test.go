@@ -27,7 +27,7 @@ func TestExplainAfterwards(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	p.Must("maint", "server-1", "--yes")
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		resp, _, err := v.Do(http.MethodGet, "/page", nil)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 			return errf("%v %v", resp, err)
@@ -35,7 +35,7 @@ func TestExplainAfterwards(t *testing.T) {
 		return nil
 	})
 	var failed []admin.Exchange
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		if p.JSON(&failed, "explain", "--recent", "--errors", "--site", "handbook", "--json"); len(failed) == 0 {
 			return errf("no failure is remembered")
 		}

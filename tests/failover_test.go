@@ -150,7 +150,7 @@ func TestItLasts(t *testing.T) {
 	p.Kill()
 	a1.KillWithSites()
 	a1.Restart()
-	harness.Eventually(t, 20*time.Second, logged(a1.Process, "instance healthy"))
+	harness.Eventually(t, time.Minute, logged(a1.Process, "instance healthy"))
 	p.Restart()
 	p.WaitReady()
 	settled(t, p, "node", 2)

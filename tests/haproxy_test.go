@@ -43,7 +43,7 @@ func TestHAProxyServesTheExport(t *testing.T) {
 			t.Logf("--- log of HAProxy ---\n%s", log.Tail(30))
 		}
 	})
-	harness.Eventually(t, 20*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		_, err := harness.NewVisitor(t, bind, "node.test").Try("/")
 		return err
 	})

@@ -70,7 +70,7 @@ func spread(seen []harness.Visit) map[string]int {
 // settled waits until n instances of the site take new visitors.
 func settled(t *testing.T, p *harness.Proxy, site string, n int) {
 	t.Helper()
-	harness.Eventually(t, 60*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		var s struct {
 			Pools []struct {
 				Name      string

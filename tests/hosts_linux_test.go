@@ -66,7 +66,7 @@ func TestHostsOfTheirOwn(t *testing.T) {
 	_, during := visit()
 
 	third.Mend()
-	harness.Eventually(t, 60*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		for range 12 {
 			if _, s := visit(); s.Server == "server-3" {
 				if s.Release != during.Release {
@@ -85,7 +85,7 @@ func TestHostsOfTheirOwn(t *testing.T) {
 
 	start := time.Now()
 	agentOn(t, p, network.Host("server-4"), "server-4")
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		for range 16 {
 			if _, s := visit(); s.Server == "server-4" {
 				return nil

@@ -76,7 +76,7 @@ func findSessions(t *testing.T, p *harness.Proxy) {
 func warnsOfShortMemory(t *testing.T, p *harness.Proxy) {
 	visitors(t, p.HTTP, "php.test", "/", 2)
 	large := changed(t, harness.App("php"), "portico.toml", "\n[limits]\nmemory = \"900TiB\"\n")
-	harness.Eventually(t, 20*time.Second, func() error { // the servers have told how much they have
+	harness.Eventually(t, time.Minute, func() error { // the servers have told how much they have
 		out := p.Must("deploy", "php", large, "--dry-run")
 		for _, want := range []string{"server-1 has ", "server-2 has ", "of memory free", "--no-pin"} {
 			if !strings.Contains(out, want) {
@@ -111,7 +111,7 @@ func cancelDeploy(t *testing.T, p *harness.Proxy, a *harness.Agent) {
 	if r := p.CLI("deploys", "cancel", "php"); r.Code != 1 || !strings.Contains(r.Stderr, "no deploy of site") {
 		t.Errorf("a second time: %d %s", r.Code, r.Stderr)
 	}
-	harness.Eventually(t, 20*time.Second, logged(a.Process, "the release is not wanted any more"))
+	harness.Eventually(t, time.Minute, logged(a.Process, "the release is not wanted any more"))
 	stay(t, vs, seen, "/")
 }
 
@@ -133,7 +133,7 @@ func toldOnce(t *testing.T, vs []*harness.Visitor, seen []harness.Visit) {
 	t.Helper()
 	for i, v := range vs {
 		var got harness.Visit
-		harness.Eventually(t, 10*time.Second, func() error { // the cut follows the deploy
+		harness.Eventually(t, time.Minute, func() error { // the cut follows the deploy
 			if got = v.Get("/"); got.Lost == "" {
 				return errf("visitor %d is not told: %+v", i, got)
 			}
@@ -154,14 +154,14 @@ func toldOnce(t *testing.T, vs []*harness.Visitor, seen []harness.Visit) {
 func withdrawDrain(t *testing.T, p *harness.Proxy) {
 	vs, seen := visitors(t, p.HTTP, "php.test", "/", 6)
 	p.Must("drain", "server-1")
-	harness.Eventually(t, 10*time.Second, func() error { // the drain has seen them
+	harness.Eventually(t, time.Minute, func() error { // the drain has seen them
 		if d := drainsAt(t, p, "server-1"); !d.Held {
 			return errf("%+v", d)
 		}
 		return nil
 	})
 	p.Must("ready", "server-1")
-	harness.Eventually(t, 10*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		if out := p.Must("audit"); !strings.Contains(out, "drain withdrawn") || !strings.Contains(out, "before the last session had ended") {
 			return errf("the audit does not tell:\n%s", out)
 		}
@@ -196,7 +196,7 @@ func drainMovesQuietSessions(t *testing.T, p *harness.Proxy) {
 		instance = list[1].Instance
 	}
 	p.Must("drain", "moves/"+instance, "--move", "--quiet", "3s")
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		stay(t, busy, goes, "/")
 		if d := drainsAt(t, p, "moves/"+instance); d.Moved != len(quiet) {
 			return errf("%d marked to move, want %d", d.Moved, len(quiet))
@@ -230,7 +230,7 @@ func drainMovesQuietSessions(t *testing.T, p *harness.Proxy) {
 		t.Errorf("the wait ends with %q", out)
 	}
 	want := errf("%d sessions were marked to move", len(quiet)).Error()
-	harness.Eventually(t, 10*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		if out := p.Must("audit"); !strings.Contains(out, want) {
 			return errf("the audit does not say %q:\n%s", want, out)
 		}
@@ -292,14 +292,14 @@ func rotateGossipKey(t *testing.T, p *harness.Proxy, restarts *harness.Agent) {
 		t.Errorf("the keys are the same: %s", after)
 	}
 	restarts.Kill()
-	harness.Eventually(t, 40*time.Second, func() error { // gossip notices, so it is heard
+	harness.Eventually(t, time.Minute, func() error { // gossip notices, so it is heard
 		if g := gossipOf(p)[restarts.Name]; g == "alive" {
 			return errf("%s is %s", restarts.Name, g)
 		}
 		return nil
 	})
 	restarts.Restart()
-	harness.Eventually(t, 40*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		for name, g := range gossipOf(p) {
 			if g != "alive" {
 				return errf("%s is %q", name, g)
@@ -327,7 +327,7 @@ func forgetMember(t *testing.T, p *harness.Proxy, a *harness.Agent) {
 		t.Errorf("an accepted member: %d %s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	p.Must("revoke", a.Name, "--yes")
-	harness.Eventually(t, 20*time.Second, logged(a.Process, "revoked"))
+	harness.Eventually(t, time.Minute, logged(a.Process, "revoked"))
 	if out := p.Must("members", "forget", a.Name); !strings.Contains(out, "is forgotten") {
 		t.Errorf("it prints %q", out)
 	}

@@ -90,7 +90,7 @@ func namedByToken(t *testing.T, p *harness.Proxy) {
 	p.Must("sites", "set", "php", "session.profile=php")
 	v := harness.NewVisitor(t, p.HTTP, "php.test")
 	var first harness.Visit
-	harness.Eventually(t, 20*time.Second, func() error { // the setting has arrived
+	harness.Eventually(t, time.Minute, func() error { // the setting has arrived
 		v.Client.Jar = newJar(t)
 		first = v.Get("/")
 		if list := sessionsOf(t, p, "--token", v.Cookie("PHPSESSID")); list.Total != 1 {

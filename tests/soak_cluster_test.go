@@ -225,7 +225,7 @@ func drainsAt(t *testing.T, p *harness.Proxy, object string) deployhook.Drain {
 // ended waits until the audit tells the outcome of a drain.
 func (s *soak) ended(object, outcome string) {
 	s.t.Helper()
-	harness.Eventually(s.t, 20*time.Second, func() error {
+	harness.Eventually(s.t, time.Minute, func() error {
 		s.crowd.sound()
 		for line := range strings.Lines(s.proxy.Must("audit")) {
 			if strings.Contains(line, "drain ended") && strings.Contains(line, object) && strings.Contains(line, outcome) {

@@ -25,7 +25,7 @@ func TestCertificatesByThemselves(t *testing.T) {
 
 	roots := pebble.Roots()
 	var serial string
-	harness.Eventually(t, 40*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		state, err := handshake(httpsAddr, "shop.example.com", roots)
 		if err == nil {
 			serial = state.PeerCertificates[0].SerialNumber.String()

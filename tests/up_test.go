@@ -29,7 +29,7 @@ func startUp(t *testing.T, args ...string) upProcess {
 func (u upProcess) waitReady(t *testing.T) {
 	t.Helper()
 	v := harness.NewVisitor(t, u.http, "localhost")
-	harness.Eventually(t, 30*time.Second, func() error {
+	harness.Eventually(t, time.Minute, func() error {
 		if !u.Running() {
 			t.Fatalf("up ended:\n%s", u.Log())
 		}

@@ -42,7 +42,7 @@ func StartBrowser(t testing.TB) *Browser {
 		_ = cmd.Wait()
 	})
 	var endpoint string
-	Eventually(t, 30*time.Second, func() error {
+	Eventually(t, time.Minute, func() error {
 		data, err := os.ReadFile(filepath.Join(profile, "DevToolsActivePort"))
 		if err != nil {
 			return fmt.Errorf("chromium does not start: %w: %s", err, log.Tail(5))
@@ -155,7 +155,7 @@ func (b *Browser) Press(key string) {
 // WaitFor waits until the script is true in the page.
 func (b *Browser) WaitFor(script string) {
 	b.t.Helper()
-	Eventually(b.t, 20*time.Second, func() error {
+	Eventually(b.t, time.Minute, func() error {
 		// Between two documents there is nothing to ask yet.
 		if b.Eval("(() => { try { return Boolean("+script+") } catch { return false } })()") != "true" {
 			return fmt.Errorf("%s is not true on %s", script, b.Eval(`location.href + " " + (document.body ? document.body.innerText.slice(0, 400) : "")`))

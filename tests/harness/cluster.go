@@ -55,7 +55,7 @@ func (p *Proxy) JSON(into any, args ...string) {
 // WaitMember waits until the member has the admission.
 func (p *Proxy) WaitMember(name string, admission catalog.Admission) {
 	p.t.Helper()
-	Eventually(p.t, 20*time.Second, func() error {
+	Eventually(p.t, time.Minute, func() error {
 		for _, m := range p.Members() {
 			if m.Name == name {
 				if m.Admission == admission {

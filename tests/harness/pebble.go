@@ -81,7 +81,7 @@ func StartPebble(t testing.TB, httpAddr, httpsAddr string) *Pebble {
 	p.Directory, p.manage = "https://"+listen+"/dir", "https://"+manage
 	p.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.pool(p.RootFile)}}}
 	t.Cleanup(p.client.CloseIdleConnections)
-	Eventually(t, 20*time.Second, func() error {
+	Eventually(t, time.Minute, func() error {
 		resp, err := p.client.Get(p.Directory)
 		if err != nil {
 			return err

@@ -199,7 +199,7 @@ func StartProxy(t testing.TB, args ...string) *Proxy {
 // WaitReady waits until the proxy says that it is ready.
 func (p *Proxy) WaitReady() {
 	p.t.Helper()
-	Eventually(p.t, 30*time.Second, func() error {
+	Eventually(p.t, time.Minute, func() error {
 		if !p.Running() {
 			p.t.Fatalf("the proxy ended:\n%s", p.log.Tail(40))
 		}

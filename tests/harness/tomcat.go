@@ -63,7 +63,7 @@ func StartTomcat(t testing.TB, options ...string) *Tomcat {
 			t.Logf("--- log of Tomcat ---\n%s", log.Tail(40))
 		}
 	})
-	Eventually(t, 60*time.Second, tc.answers)
+	Eventually(t, time.Minute, tc.answers)
 	return tc
 }
 

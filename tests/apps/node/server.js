@@ -38,14 +38,17 @@ function logout(req, res) {
   res.end('{}');
 }
 
+// Five events, the first at once and each of the others when /next is asked for.
+let next = () => {};
+
 function events(req, res) {
   res.setHeader('Content-Type', 'text/event-stream');
   let n = 0;
-  const timer = setInterval(() => {
+  next = () => {
     res.write(`data: ${++n}\n\n`);
-    if (n === 5) { clearInterval(timer); res.end(); }
-  }, 100);
-  req.on('close', () => clearInterval(timer));
+    if (n === 5) { next = () => {}; res.end(); }
+  };
+  next();
 }
 
 function upload(req, res) {
@@ -60,6 +63,7 @@ const server = http.createServer((req, res) => {
   if (path === '/healthz') return res.end('ok');
   if (path === '/logout') return logout(req, res);
   if (path === '/events') return events(req, res);
+  if (path === '/next') { next(); return res.end('ok'); }
   if (path === '/upload') return upload(req, res);
   if (path === '/crash') { res.end('bye'); return process.exit(3); }
   visit(req, res);

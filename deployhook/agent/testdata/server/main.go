@@ -123,6 +123,8 @@ func main() {
 		}
 		fmt.Fprint(w, len(b))
 	})
+	// Three events; the answer waits for a request of /next after each.
+	next := make(chan struct{})
 	http.HandleFunc("/stream", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		rc := http.NewResponseController(w)
@@ -130,10 +132,16 @@ func main() {
 			fmt.Fprintf(w, "data: %d\n\n", i)
 			_ = rc.Flush()
 			select {
-			case <-time.After(50 * time.Millisecond):
+			case <-next:
 			case <-r.Context().Done():
 				return
 			}
+		}
+	})
+	http.HandleFunc("/next", func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case next <- struct{}{}:
+		case <-r.Context().Done():
 		}
 	})
 	http.HandleFunc("/trailer", func(w http.ResponseWriter, _ *http.Request) {
