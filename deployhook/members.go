@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -174,24 +175,12 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	if soon {
 		// Better a short wait here than an instance that runs until the
 		// agent's next report.
-		if !pause(r.Context(), lastSend) {
+		if pause.For(r.Context(), lastSend) != nil {
 			return
 		}
 		stop, _ = d.stoppable(Wanted(d.o.Catalog.View(), m.Name), report.Instances, time.Now())
 	}
 	writeJSON(w, http.StatusOK, ReportAnswer{StopOK: stop})
-}
-
-// pause waits for a time and reports whether ctx still lives.
-func pause(ctx context.Context, wait time.Duration) bool {
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // checkReport refuses a report that speaks of others or says too much, and cuts

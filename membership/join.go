@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -197,7 +198,7 @@ func (j *joiner) fetchKeys(ctx context.Context) error {
 			return err
 		}
 		j.tell(Unreachable, server, err)
-		if err := pause(ctx, backoff(n)); err != nil {
+		if err := rest(ctx, backoff(n)); err != nil {
 			return err
 		}
 	}
@@ -226,7 +227,7 @@ func (j *joiner) knockUntilDecided(ctx context.Context) (Acceptance, error) {
 			return Acceptance{}, ctx.Err()
 		case j.o.Patience > 0 && errors.As(err, &refusal) && refusal.byOperator():
 			j.tell(TurnedAway, server, err)
-			if err := pause(ctx, j.o.Patience); err != nil {
+			if err := rest(ctx, j.o.Patience); err != nil {
 				return Acceptance{}, err
 			}
 		case errors.As(err, &refusal) && refusal.Final():
@@ -238,7 +239,7 @@ func (j *joiner) knockUntilDecided(ctx context.Context) (Acceptance, error) {
 			if refusal != nil && refusal.retry > 0 {
 				wait = refusal.retry
 			}
-			if err := pause(ctx, wait); err != nil {
+			if err := rest(ctx, wait); err != nil {
 				return Acceptance{}, err
 			}
 		case answer.State == catalog.Accepted && answer.Acceptance != nil:
@@ -252,7 +253,7 @@ func (j *joiner) knockUntilDecided(ctx context.Context) (Acceptance, error) {
 			j.tell(Waiting, server, nil)
 			// The answer was held back already, so hardly any pause is due; a
 			// proxy that does not hold them says how long.
-			if err := pause(ctx, pendingPause(answer)); err != nil {
+			if err := rest(ctx, pendingPause(answer)); err != nil {
 				return Acceptance{}, err
 			}
 		}
@@ -277,18 +278,11 @@ func backoff(n int) time.Duration {
 	return min(500*time.Millisecond<<min(n, 10), 15*time.Second)
 }
 
-// pause waits for about d, or until ctx ends. The jitter keeps a hall of
+// rest waits for about d, or until ctx ends. The jitter keeps a hall of
 // machines that lost power together from asking in step.
-func pause(ctx context.Context, d time.Duration) error {
-	d = d*3/4 + rand.N(d/2+1)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+func rest(ctx context.Context, d time.Duration) error {
+	_ = pause.For(ctx, d*3/4+rand.N(d/2+1))
+	return ctx.Err()
 }
 
 // memberClient returns a client for the calls between members: no proxy of the

@@ -113,7 +113,7 @@ func (k *keeper) followKeys(ctx context.Context) {
 			continue
 		}
 		k.log.Debug("gossip keys not fetched", "error", err)
-		if pause(ctx, backoff(failures)) != nil {
+		if rest(ctx, backoff(failures)) != nil {
 			return
 		}
 		failures++
@@ -146,7 +146,7 @@ func (k *keeper) fetchKeys(ctx context.Context, server string, sum *string) erro
 		return nil
 	}
 	if time.Since(began) < time.Second { // a proxy that does not wait must not be asked in a circle
-		return pause(ctx, time.Second)
+		return rest(ctx, time.Second)
 	}
 	return nil
 }
@@ -171,7 +171,7 @@ func (k *keeper) renewInTime(ctx context.Context) {
 				failures++
 			}
 		}
-		if pause(ctx, wait) != nil {
+		if rest(ctx, wait) != nil {
 			return
 		}
 	}

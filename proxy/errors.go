@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/http1"
 )
 
 // A fault is why portico answers a request itself: the status, the sentence for
@@ -101,43 +102,6 @@ var (
 	faultHeaderTimeout = &fault{status: 408, cause: 'c', phase: 'R', text: "The request took too long to arrive.", closed: true}
 )
 
-// statusText is http.StatusText with the few that portico words itself.
-func statusText(status int) string {
-	switch status {
-	case 400:
-		return "Bad Request"
-	case 404:
-		return "Not Found"
-	case 405:
-		return "Method Not Allowed"
-	case 408:
-		return "Request Timeout"
-	case 413:
-		return "Content Too Large"
-	case 414:
-		return "URI Too Long"
-	case 421:
-		return "Misdirected Request"
-	case 429:
-		return "Too Many Requests"
-	case 431:
-		return "Request Header Fields Too Large"
-	case 500:
-		return "Internal Server Error"
-	case 501:
-		return "Not Implemented"
-	case 502:
-		return "Bad Gateway"
-	case 503:
-		return "Service Unavailable"
-	case 504:
-		return "Gateway Timeout"
-	case 505:
-		return "HTTP Version Not Supported"
-	}
-	return "Error"
-}
-
 // errorPage returns the body and its type for a fault: JSON for who asks for
 // it and not for HTML, a small page for everybody else. Neither holds anything
 // that came with the request.
@@ -148,7 +112,7 @@ func errorPage(f *fault, accept string) (body []byte, contentType string) {
 	if f.place != nil {
 		return roomAnswer(f, accept)
 	}
-	title := statusText(f.status)
+	title := http1.Reason(f.status)
 	if strings.Contains(accept, "json") && !strings.Contains(accept, "text/html") {
 		return fmt.Appendf(nil, `{"error":{"code":%s,"message":%s}}`+"\n",
 			strconv.Quote(strings.ReplaceAll(strings.ToLower(title), " ", "_")), strconv.Quote(f.text)), "application/json"

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/pause"
 )
 
 const (
@@ -170,20 +171,7 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 			r.target.origin.cut()
 		}
 		timer.Reset(u.NextCheck(r.target.check.interval, rand.Uint64()))
-		pause(ctx, probeSpacing-time.Since(ended))
-	}
-}
-
-// pause waits for d, or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+		_ = pause.For(ctx, probeSpacing-time.Since(ended))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"portico/deployhook/objects"
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -363,7 +364,7 @@ func (a *Agent) waitNudge(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case _, ok := <-a.o.Nudge:
 		if !ok {
-			pause(ctx, d)
+			_ = pause.For(ctx, d)
 		}
 	case <-ctx.Done():
 	}
@@ -382,16 +383,4 @@ func retryDelay(n int) time.Duration {
 // jitter returns d give or take a tenth.
 func jitter(d time.Duration) time.Duration {
 	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
-}
-
-// pause waits for d and reports whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

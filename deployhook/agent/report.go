@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -43,7 +44,7 @@ func (a *Agent) sendReports(ctx context.Context) {
 	for {
 		select {
 		case <-a.dirty:
-			pause(ctx, reportGap)
+			_ = pause.For(ctx, reportGap)
 		case <-tick.C:
 		case <-ctx.Done():
 			return
@@ -60,7 +61,7 @@ func (a *Agent) sendReports(ctx context.Context) {
 			failed++
 			a.log.Debug("report not delivered", "err", err)
 			signal(a.dirty)
-			pause(ctx, retryDelay(failed))
+			_ = pause.For(ctx, retryDelay(failed))
 			continue
 		}
 		failed = 0

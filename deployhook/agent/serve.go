@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -96,7 +97,7 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 				return
 			}
 			a.log.Warn("connection not accepted", "err", err)
-			pause(ctx, acceptRest)
+			_ = pause.For(ctx, acceptRest)
 			continue
 		}
 		select {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"portico/deployhook/archive"
+	"portico/internal/pause"
 )
 
 // Source is another member that may hold objects.
@@ -213,7 +214,7 @@ func (r *run) blame(src Source, err error) {
 func (r *run) each(ctx context.Context, what string, try func(Source) (done bool, err error)) error {
 	var last error
 	for round := range cmp.Or(r.Rounds, defaultRounds) {
-		if round > 0 && !pause(ctx, time.Duration(round)*250*time.Millisecond) {
+		if round > 0 && pause.For(ctx, time.Duration(round)*250*time.Millisecond) != nil {
 			break
 		}
 		for _, src := range r.order() {
@@ -234,18 +235,6 @@ func (r *run) each(ctx context.Context, what string, try func(Source) (done bool
 		last = errors.New("no other member is known that could have it")
 	}
 	return fmt.Errorf("fetch %s: %w", what, last)
-}
-
-// pause waits for d and reports whether ctx still lives.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // large fetches one object, going on at the byte where a source broke off.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portico/internal/pause"
 )
 
 // Options say where the catalog lives.
@@ -239,7 +241,7 @@ func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64,
 		}
 		c.settle(ctx, revision)
 		if n > 0 {
-			if err := sleep(ctx, rand.N(time.Duration(min(n, 20))*time.Millisecond)); err != nil {
+			if err := pause.For(ctx, rand.N(time.Duration(min(n, 20))*time.Millisecond)); err != nil {
 				return 0, fmt.Errorf("change catalog: %w", err)
 			}
 		}
@@ -293,17 +295,6 @@ func (c *Catalog) settle(ctx context.Context, revision int64) {
 	defer context.AfterFunc(c.store.broken, cancel)()
 	if _, err := c.Wait(ctx, revision); err != nil && c.ctx.Err() == nil {
 		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

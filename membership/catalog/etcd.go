@@ -26,6 +26,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 
+	"portico/internal/pause"
 	"portico/internal/zapslog"
 )
 
@@ -277,7 +278,7 @@ func (s *store) read(ctx context.Context, op func(context.Context) error) error 
 			if !errors.As(err, &e) || e.Code() != codes.Unavailable {
 				return err
 			}
-			if sleep(ctx, tick/2) != nil {
+			if pause.For(ctx, tick/2) != nil {
 				return err
 			}
 		}

@@ -5,13 +5,15 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"portico/internal/pause"
 )
 
 // follow keeps the view in step with the store until Close.
 func (c *Catalog) follow() {
 	for wait := time.Duration(0); c.ctx.Err() == nil; wait = min(2*wait+50*time.Millisecond, 2*time.Second) {
 		if wait > 0 {
-			if sleep(c.ctx, wait) != nil {
+			if pause.For(c.ctx, wait) != nil {
 				return
 			}
 			// The watch ended: the store was compacted past our revision, or is in

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"portico/internal/gather"
+	"portico/internal/handover"
 	"portico/proxy/http1"
 )
 
@@ -248,7 +249,7 @@ func (c *client) serve() {
 	defer c.srv.remove(c)
 	defer func() {
 		if c.hook != nil {
-			c.hook.done()
+			c.hook.Done()
 		}
 	}()
 	if !c.open() {
@@ -310,10 +311,10 @@ func (c *client) open() bool {
 		}
 		return false
 	}
-	c.hook = &hooked{Conn: c.conn, remote: net.TCPAddrFromAddrPort(c.addr)}
+	c.hook = &hooked{Client: handover.Client{Conn: c.conn, Remote: net.TCPAddrFromAddrPort(c.addr)}}
 	if f := c.srv.opt.Closed; f != nil {
 		index, addr := c.index, c.addr.Addr()
-		c.hook.closed = func() { f(index, addr) }
+		c.hook.Closed = func() { f(index, addr) }
 	}
 	if ln.TLS == nil {
 		return true
@@ -438,9 +439,7 @@ func (c *client) give(leftover []byte) {
 		conn = c.hook
 	}
 	c.hook = nil // it lives on with the connection
-	if len(leftover) > 0 {
-		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
-	}
+	conn = handover.Prefixed(conn, leftover)
 	c.srv.wg.Go(func() { f(conn) })
 }
 
@@ -450,29 +449,10 @@ type nopConn struct{ net.Conn }
 // Close does nothing.
 func (nopConn) Close() error { return nil }
 
-// prefixed is a connection of which some bytes have been read already.
-type prefixed struct {
-	net.Conn
-	prefix []byte
-}
-
-// Read implements net.Conn.
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.prefix) > 0 {
-		n := copy(b, p.prefix)
-		p.prefix = p.prefix[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}
-
-// hooked tells the client's address as PROXY protocol named it, and its own end.
+// hooked is the client's connection below TLS, from which a byte was read to know that a handshake comes.
 type hooked struct {
-	net.Conn
-	remote net.Addr
-	closed func()
-	once   sync.Once
-	first  [1]byte // read before the handshake
+	handover.Client
+	first  [1]byte
 	unread int
 }
 
@@ -484,31 +464,6 @@ func (h *hooked) Read(b []byte) (int, error) {
 	}
 	return h.Conn.Read(b)
 }
-
-func (h *hooked) done() {
-	h.once.Do(func() {
-		if h.closed != nil {
-			h.closed()
-		}
-	})
-}
-
-// Close implements net.Conn.
-func (h *hooked) Close() error {
-	h.done()
-	return h.Conn.Close()
-}
-
-// CloseWrite ends our direction only.
-func (h *hooked) CloseWrite() error {
-	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
-}
-
-// RemoteAddr implements net.Conn.
-func (h *hooked) RemoteAddr() net.Addr { return h.remote }
 
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)

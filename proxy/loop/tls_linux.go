@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/internal/gather"
+	"portico/internal/handover"
 	"portico/proxy/http1"
 )
 
@@ -514,10 +515,10 @@ func (l *loop) handover(c *sock, leftover []byte) {
 	l.forget(c)
 	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(c.fd), nil)
 	l.clients.Add(-1)
-	h := &handed{remote: net.TCPAddrFromAddrPort(c.addr)}
+	h := &handover.Client{Remote: net.TCPAddrFromAddrPort(c.addr)}
 	if closed := l.srv.opt.Closed; c.counted && closed != nil {
 		index, addr := c.index, c.addr.Addr()
-		h.closed = func() { closed(index, addr) }
+		h.Closed = func() { closed(index, addr) }
 	}
 	f := os.NewFile(uintptr(c.fd), "")
 	conn, err := net.FileConn(f)
@@ -529,62 +530,12 @@ func (l *loop) handover(c *sock, leftover []byte) {
 	}
 	conn = h
 	if c.tls != nil {
-		c.tls.mem.direct, c.tls.mem.remote = h, h.remote
+		c.tls.mem.direct, c.tls.mem.remote = h, h.Remote
 		if c.tls.conn.ConnectionState().NegotiatedProtocol == "h2" {
 			c.tls.mem.direct = gather.New(h)
 		}
 		conn = c.tls.conn // itself, because net/http recognises a *tls.Conn
 	}
-	if len(leftover) > 0 {
-		conn = &prefixed{Conn: conn, prefix: append([]byte(nil), leftover...)}
-	}
+	conn = handover.Prefixed(conn, leftover)
 	l.srv.helpers.Go(func() { give(conn) })
 }
-
-// prefixed is a connection of which some bytes have been read already.
-type prefixed struct {
-	net.Conn
-	prefix []byte
-}
-
-// Read implements net.Conn.
-func (p *prefixed) Read(b []byte) (int, error) {
-	if len(p.prefix) > 0 {
-		n := copy(b, p.prefix)
-		p.prefix = p.prefix[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}
-
-// handed tells the client's address as PROXY protocol named it, and its own end.
-type handed struct {
-	net.Conn
-	remote net.Addr
-	closed func()
-	once   sync.Once
-}
-
-// Close implements net.Conn.
-func (h *handed) Close() error {
-	h.once.Do(func() {
-		if h.closed != nil {
-			h.closed()
-		}
-	})
-	if h.Conn == nil {
-		return nil
-	}
-	return h.Conn.Close()
-}
-
-// CloseWrite ends our direction only.
-func (h *handed) CloseWrite() error {
-	if c, ok := h.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return nil
-}
-
-// RemoteAddr implements net.Conn.
-func (h *handed) RemoteAddr() net.Addr { return h.remote }
