@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ type agent struct {
 	l    net.Listener
 	mu   sync.Mutex
 	to   map[string]string
+	gone atomic.Bool // nobody listens behind it, which it says in the handshake
 	open map[net.Conn]bool
 	wg   sync.WaitGroup
 }
@@ -33,6 +36,12 @@ func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
 	t.Helper()
 	a := &agent{to: map[string]string{}, open: map[net.Conn]bool{}}
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if a.gone.Load() {
+				return nil, errors.New("the instance takes no connection")
+			}
+			return nil, nil
+		},
 		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS13,
 	})
 	if err != nil {
@@ -304,6 +313,55 @@ func TestCauseOfMaintenance(t *testing.T) {
 	f("the instance's deadline", balancer.CauseDeadline, func(_ *catalog.Member, in *catalog.Instance) { in.Admin, in.Overdue = catalog.AdminMaint, true })
 	f("the server, by hand", balancer.CauseOperator, func(m *catalog.Member, _ *catalog.Instance) { m.Admin = catalog.AdminMaint })
 	f("the instance, by hand", balancer.CauseOperator, func(_ *catalog.Member, in *catalog.Instance) { in.Admin = catalog.AdminMaint })
+}
+
+// TestPostToAnInstanceThatIsGone: an agent that breaks off the handshake, because
+// its instance takes no connection, was sent nothing: a POST goes to another
+// instance, once.
+func TestPostToAnInstanceThatIsGone(t *testing.T) {
+	w, agents := newWorld(t, "m1", "m2")
+	var posts atomic.Int64
+	for id, member := range map[string]string{"one": "m1", "two": "m2"} {
+		addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
+			if b, _ := io.ReadAll(r.Body); string(b) == "order" {
+				posts.Add(1)
+			}
+			fmt.Fprint(w, id)
+		})
+		agents[member].route(id, addr)
+	}
+	w.update(func(v *catalog.View) {
+		s := shop("r1")
+		s.Manifest.Policy = "round-robin"
+		s.Manifest.Health.Interval = units.Duration(time.Hour) // nobody finds out but by asking
+		v.Sites["shop"] = s
+		v.Instances["one"], v.Instances["two"] = instance("one", "m1", "r1"), instance("two", "m2", "r1")
+	})
+	w.rotation("one", true)
+	w.rotation("two", true)
+	agents["m1"].gone.Store(true)
+	for i := range 6 {
+		r, err := http.NewRequest(http.MethodPost, "http://shop.test/", strings.NewReader("order"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("User-Agent", fmt.Sprint("visitor ", i))
+		resp, err := w.f.client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || string(b) != "two" {
+			t.Errorf("POST %d: %d %q", i, resp.StatusCode, b)
+		}
+	}
+	if n := w.f.Snapshot().Pools[0].Sum.ConnectErrors; n == 0 {
+		t.Error("nobody was sent to the instance that is gone: the test tests nothing")
+	}
+	if n := posts.Load(); n != 6 {
+		t.Errorf("6 POSTs arrived %d times", n)
+	}
 }
 
 // TestMembers: drain keeps visitors, maintenance moves them, a process that exited

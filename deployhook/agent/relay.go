@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -10,28 +11,58 @@ import (
 )
 
 const (
-	relayDial   = 5 * time.Second
+	relayDial   = 4 * time.Second // less than proxies wait for a connection (proxy.timeouts.connect)
+	relayDials  = 64              // at a time to one instance: loopback answers at once, or it hangs
 	relayBuffer = 32 << 10
 	// relayLinger is how long the second direction may go on after the first
 	// one ended: an answer that still comes after the client's half-close.
 	relayLinger = 10 * time.Minute
 )
 
+var errDialsHang = errors.New("connections to it hang")
+
+// dials connects to instances. One that hangs must not take the room that the
+// handshakes of all share.
+type dials struct {
+	mu  sync.Mutex
+	now map[string]int // under way, by instance, guarded by mu
+}
+
+func (d *dials) dial(ctx context.Context, instance, addr string) (net.Conn, error) {
+	if !d.begin(instance) {
+		return nil, errDialsHang
+	}
+	defer d.end(instance)
+	return (&net.Dialer{Timeout: relayDial}).DialContext(ctx, "tcp", addr)
+}
+
+func (d *dials) begin(instance string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.now == nil {
+		d.now = make(map[string]int)
+	}
+	if d.now[instance] >= relayDials {
+		return false
+	}
+	d.now[instance]++
+	return true
+}
+
+func (d *dials) end(instance string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.now[instance]--; d.now[instance] == 0 {
+		delete(d.now, instance)
+	}
+}
+
 var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}
 
-// relay joins a proxy's connection with a new one to addr and copies bytes both
+// relay joins a proxy's connection with one to an instance and copies bytes both
 // ways until both ends are done: requests, answers, upgrades and streams pass as
-// they are. When the instance does not answer, or goes away, the proxy's side
-// ends at once.
-func relay(proxy *tls.Conn, addr string) {
-	ctx, cancel := context.WithTimeout(context.Background(), relayDial)
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	cancel()
-	if err != nil {
-		_ = proxy.NetConn().Close()
-		return
-	}
-	inst := c.(*net.TCPConn)
+// they are. When the instance goes away, the proxy's side ends at once.
+func relay(proxy *tls.Conn, inst *net.TCPConn) {
 	defer inst.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() {

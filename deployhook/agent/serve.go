@@ -56,6 +56,7 @@ type webServer struct {
 	http  *http.Server
 	feed  *feed
 	slots chan struct{} // handshakes under way
+	dials dials
 
 	mu     sync.Mutex
 	open   map[*link]struct{}
@@ -110,16 +111,16 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-// tlsConfig refuses unknown server names before anything else happens, so that
-// a proxy sees a failed connection, which it may repeat elsewhere whatever the
-// request was.
+// tlsConfig refuses unknown server names, and instances that take no connection,
+// before anything else happens: a proxy sees a failed handshake, so it knows that
+// nothing was sent and goes elsewhere whatever the request is, a POST too.
 func (s *webServer) tlsConfig() *tls.Config {
 	config := s.a.o.ServerTLS.Clone()
 	config.NextProtos = []string{"http/1.1"}
 	inner := config.GetConfigForClient
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !s.known(hello.ServerName) {
-			return nil, fmt.Errorf("no instance %q here", hello.ServerName)
+		if err := s.reach(hello); err != nil {
+			return nil, err
 		}
 		if inner != nil {
 			return inner(hello)
@@ -129,20 +130,50 @@ func (s *webServer) tlsConfig() *tls.Config {
 	return config
 }
 
-func (s *webServer) known(name string) bool {
-	if id, ok := instanceOf(name); ok {
-		return s.a.instance(id) != nil
+// reach connects to the instance that a server name asks for. With TLS 1.3 a
+// client has sent its request before anybody could tell it that the instance is
+// gone, so this comes first. Who asks is not known yet: a stranger who has heard
+// an instance's id can make the agent open and close a connection, no more.
+func (s *webServer) reach(hello *tls.ClientHelloInfo) error {
+	id, ok := instanceOf(hello.ServerName)
+	if !ok {
+		if hello.ServerName == sniObjects || hello.ServerName == sniAgent {
+			return nil
+		}
+		return fmt.Errorf("no instance %q here", hello.ServerName)
 	}
-	return name == sniObjects || name == sniAgent
+	inst := s.a.instance(id)
+	if inst == nil {
+		return fmt.Errorf("no instance %q here", hello.ServerName)
+	}
+	addr := inst.addr()
+	to, wanted := hello.Context().Value(dialed{}).(*net.Conn)
+	if addr == "" || !wanted {
+		return nil
+	}
+	conn, err := s.dials.dial(hello.Context(), id, addr)
+	if err != nil {
+		return fmt.Errorf("instance %q takes no connection: %w", id, err)
+	}
+	*to = conn
+	return nil
 }
+
+// dialed is the key of a handshake's context under which reach leaves the
+// connection to the instance.
+type dialed struct{}
 
 // handshake lets a member in, or closes the connection.
 func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Config) {
+	var inst net.Conn // nil: the agent itself answers
 	conn := tls.Server(raw, config)
-	hctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	hctx, cancel := context.WithTimeout(context.WithValue(ctx, dialed{}, &inst), handshakeTime)
 	err := conn.HandshakeContext(hctx)
 	cancel()
 	<-s.slots
+	if inst != nil {
+		defer inst.Close()
+	}
 	if err != nil {
 		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "err", err)
 		_ = raw.Close()
@@ -155,7 +186,7 @@ func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Con
 		_ = conn.Close()
 		return
 	}
-	s.dispatch(k)
+	s.dispatch(k, inst)
 }
 
 // admit checks who is at the other end and remembers the connection.
@@ -194,18 +225,13 @@ func (s *webServer) drop(k *link) {
 }
 
 // dispatch hands a connection to its relay or to the HTTP server.
-func (s *webServer) dispatch(k *link) {
-	if k.instance == "" {
-		s.feed.put(&served{Conn: k.conn, s: s, k: k})
-		return
-	}
-	inst := s.a.instance(k.instance)
+func (s *webServer) dispatch(k *link, inst net.Conn) {
 	switch {
-	case inst == nil: // it ended during the handshake
+	case k.instance != "" && s.a.instance(k.instance) == nil: // it ended during the handshake
 		s.drop(k)
-	case inst.addr() != "":
+	case inst != nil:
 		defer s.drop(k)
-		relay(k.conn, inst.addr())
+		relay(k.conn, inst.(*net.TCPConn))
 	default:
 		s.feed.put(&served{Conn: k.conn, s: s, k: k})
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
@@ -218,6 +219,30 @@ func TestGone(t *testing.T) {
 	eventually(t, "the name is refused", func() bool {
 		return c.refused(t, a.Addr().String(), "proxy1", inst.ID+".instance", "/")
 	})
+}
+
+// TestNobodyListens: a proxy learns in the handshake that a process takes no
+// connection any more. After it, the request would be on its way already, and a
+// POST that may have arrived is never sent again.
+func TestNobodyListens(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	s := runSettings()
+	s.Health.Interval = units.Duration(time.Hour) // the agent does not find out by itself
+	inst := c.site(s)
+	get(t, c.via(a.Addr(), inst.ID+".instance"), "/unlisten")
+	for _, name := range []string{inst.ID + ".instance", inst.ID + ".app1.member.portico"} {
+		config := c.ca.client(t, "proxy1")
+		config.ServerName, config.InsecureSkipVerify = name, true
+		conn, err := tls.Dial("tcp", a.Addr().String(), config)
+		if err == nil {
+			_ = conn.Close()
+			t.Errorf("the handshake for %s succeeds though nobody listens", name)
+		}
+	}
+	if c.refused(t, a.Addr().String(), "proxy1", "agent", "/v1/healthz") {
+		t.Error("the agent itself does not answer any more")
+	}
 }
 
 // TestLogs: the end of a log, and what is written from then on.

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -165,5 +166,17 @@ func main() {
 			fmt.Fprintf(conn, "echo %s\n", lines.Text())
 		}
 	})
-	log.Fatal(http.ListenAndServe(net.JoinHostPort(*host, *port), nil))
+	l, err := net.Listen("tcp", net.JoinHostPort(*host, *port))
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The process stays, but nobody can connect any more: an application that hangs while it ends.
+	http.HandleFunc("/unlisten", func(http.ResponseWriter, *http.Request) { _ = l.Close() })
+	err = http.Serve(l, nil)
+	if !errors.Is(err, net.ErrClosed) {
+		log.Fatal(err)
+	}
+	for {
+		time.Sleep(time.Hour)
+	}
 }
