@@ -1,10 +1,12 @@
 package deployhook_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -213,6 +215,7 @@ func TestWhatBecomesOfAnArchive(t *testing.T) {
 		{"hook", map[string]string{"portico.toml": "[hook]\nport = 8080\ninstall = [\"./put.sh\"]", "put.sh": "1"}, "", catalog.KindHook, []string{"portico.toml", "put.sh*"}},
 		{"war in an archive", map[string]string{"portico.toml": "", "app.war": "PK"}, "", catalog.KindTomcat, []string{"app.war", "portico.toml"}},
 		{"war itself", map[string]string{"WEB-INF/web.xml": "<x/>", "index.jsp": "1"}, "name=whatever.war", catalog.KindTomcat, []string{"site6.war"}},
+		{"pages for Tomcat", map[string]string{"portico.toml": `kind = "tomcat"`, "index.jsp": "1"}, "", catalog.KindTomcat, []string{"index.jsp", "portico.toml"}},
 		{"wrapped with a manifest", map[string]string{"site-main/portico.toml": "", "site-main/a/b": "1"}, "", catalog.KindStatic, []string{"a/b", "portico.toml"}},
 		{"one folder without a manifest", map[string]string{"public/index.html": "1"}, "", catalog.KindStatic, []string{"public/index.html"}},
 		{"exclude and data", map[string]string{"portico.toml": "data = [\"uploads\"]\nexclude = [\"*.log\", \"/tmp\"]", "uploads/x": "1", "a.log": "1", "d/b.log": "1", "tmp/x": "1", ".git/HEAD": "1", "index.html": "1", "uploadsX": "1"}, "", catalog.KindStatic, []string{"index.html", "portico.toml", "uploadsX"}},
@@ -230,6 +233,16 @@ func TestWhatBecomesOfAnArchive(t *testing.T) {
 			t.Errorf("%s: kind %q, path %q", u.what, s.Manifest.Kind, a.ArchiveAnswer.Settings.Path)
 		}
 	}
+	// A folder that is a web application, as the command packs it, stays what it is.
+	folder := c.upload("folder", "wait=1&path=/folder", bytes.NewReader(tarred(t, map[string]string{"portico.toml": "", "WEB-INF/web.xml": "<x/>", "index.html": "1"})))
+	if got, kind := c.treeOf(folder.Release), c.site("folder").Manifest.Kind; folder.status != 200 || kind != catalog.KindTomcat || !slices.Equal(got, []string{"WEB-INF/web.xml", "index.html", "portico.toml"}) {
+		t.Errorf("a folder with WEB-INF: %d, kind %q, %q: %s", folder.status, kind, got, folder.text)
+	}
+	// One that Tomcat could not be given is refused before anybody hears of it.
+	plain := c.upload("plain", "wait=1&path=/plain", bytes.NewReader(tarred(t, map[string]string{"portico.toml": `kind = "tomcat"`, "index.html": "1"})))
+	if plain.status != 422 || !strings.Contains(plain.text, "no web application") {
+		t.Errorf("a plain folder for Tomcat: %d %s", plain.status, plain.text)
+	}
 	// The WAR is kept byte for byte, with its manifest inside.
 	war := zipped(t, map[string]string{"WEB-INF/web.xml": "<x/>", "WEB-INF/portico.toml": `hosts = ["war.example.com"]`})
 	a := c.upload("war", "wait=1", bytes.NewReader(war))
@@ -237,6 +250,23 @@ func TestWhatBecomesOfAnArchive(t *testing.T) {
 	if err != nil || len(tree.Files) != 1 || tree.Files[0].Digest != objects.Sum(war) || !slices.Equal(c.site("war").Manifest.Hosts, []string{"war.example.com"}) {
 		t.Errorf("the WAR became %+v, %v, %s", tree, err, a.text)
 	}
+}
+
+// tarred packs files as the command packs a folder, but for the compression.
+func tarred(t *testing.T, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, text := range files {
+		err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(text)), Mode: 0o644})
+		if _, werr := io.WriteString(w, text); errors.Join(err, werr) != nil {
+			t.Fatal(errors.Join(err, werr))
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func TestFlagsOverrideTheManifest(t *testing.T) {

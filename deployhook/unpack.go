@@ -153,22 +153,20 @@ func (u *unpacked) detect(settings *catalog.Settings) {
 		settings.Kind = catalog.KindRun
 	case settings.Hook.Port != 0 || len(settings.Hook.Install) > 0 || len(settings.Hook.Activate) > 0:
 		settings.Kind = catalog.KindHook
-	case len(u.wars()) > 0:
+	case u.forTomcat():
 		settings.Kind = catalog.KindTomcat
 	default:
 		settings.Kind = catalog.KindStatic
 	}
 }
 
-// wars returns the WARs at the top of the release.
-func (u *unpacked) wars() []string {
-	var list []string
-	for _, f := range u.files {
-		if !strings.Contains(f.Path, "/") && strings.HasSuffix(strings.ToLower(f.Path), ".war") {
-			list = append(list, f.Path)
-		}
-	}
-	return list
+// forTomcat reports whether Tomcat is meant though nothing says so: a WAR at the
+// top, or WEB-INF, whose secrets a static site would serve. JSP pages alone may
+// be somebody's downloads.
+func (u *unpacked) forTomcat() bool {
+	return slices.ContainsFunc(u.files, func(f objects.File) bool {
+		return strings.HasPrefix(f.Path, "WEB-INF/") || path.Dir(f.Path) == "." && strings.EqualFold(path.Ext(f.Path), ".war")
+	})
 }
 
 // fit compares the settings with the files: what must be there for this kind.
@@ -179,8 +177,8 @@ func (u *unpacked) fit(settings catalog.Settings) []error {
 	case catalog.KindRun:
 		errs = append(errs, u.command("run", settings.Run)...)
 	case catalog.KindTomcat:
-		if wars := u.wars(); len(wars) != 1 {
-			errs = append(errs, fmt.Errorf("a site of kind tomcat is one .war: the archive has %d at its top", len(wars)))
+		if _, err := objects.WebApplication(u.files); err != nil {
+			errs = append(errs, fmt.Errorf("a site of kind tomcat: %w", err))
 		}
 	case catalog.KindHook:
 		errs = append(errs, u.command("hook.install", settings.Hook.Install)...)

@@ -9,13 +9,13 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
 
@@ -127,21 +127,12 @@ func (a *Agent) undeploy(rec instanceRecord) {
 // openWAR returns the release as a WAR: the one that the archive holds, or the
 // folder packed on the fly.
 func openWAR(rel release) (io.ReadCloser, error) {
-	var wars []string
-	webapp := false
-	for _, f := range rel.tree.Files {
-		if path.Dir(f.Path) == "." && strings.EqualFold(path.Ext(f.Path), ".war") {
-			wars = append(wars, f.Path)
-		}
-		webapp = webapp || strings.HasPrefix(f.Path, "WEB-INF/") || strings.EqualFold(path.Ext(f.Path), ".jsp")
+	war, err := objects.WebApplication(rel.tree.Files)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case len(wars) == 1:
-		return os.Open(filepath.Join(rel.dir, wars[0]))
-	case len(wars) > 1:
-		return nil, fmt.Errorf("the release has %d WAR files: deploy each as a site of its own", len(wars))
-	case !webapp:
-		return nil, errors.New("the release is no web application: it has neither a .war file nor WEB-INF nor JSP pages")
+	if war != "" {
+		return os.Open(filepath.Join(rel.dir, filepath.FromSlash(war)))
 	}
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(packWAR(w, rel)) }()
