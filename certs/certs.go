@@ -68,6 +68,7 @@ type Manager struct {
 	internal map[string]*tls.Certificate // issued by the cluster's authority, by host
 	sites    map[*catalog.Site]siteHosts // what the last view's sites came to
 
+	synced  chan struct{} // closed by the first Sync
 	lookups chan struct{} // bounds what strangers can make us look up
 	wake    chan struct{}
 	slots   chan struct{} // bounds how many certificates are asked for at a time
@@ -87,21 +88,23 @@ func New(o Options) (*Manager, error) {
 	m := &Manager{
 		o: o, logger: o.Logger, public: o.Directory == LetsEncrypt,
 		hosts: map[string]*host{}, internal: map[string]*tls.Certificate{},
-		tickets: tickets{now: now},
+		tickets: tickets{now: now}, synced: make(chan struct{}),
 		lookups: make(chan struct{}, maxLookups), wake: make(chan struct{}, 1), slots: make(chan struct{}, maxObtaining),
 	}
 	if err := m.SetFiles(o.Files); err != nil {
 		return nil, err
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	if o.Directory == "" {
-		return m, nil
+	if o.Directory != "" {
+		if err := m.startACME(); err != nil {
+			m.cancel()
+			return nil, err
+		}
+		m.wg.Go(m.run)
 	}
-	if err := m.startACME(); err != nil {
-		m.cancel()
-		return nil, err
+	if o.Catalog != nil {
+		m.wg.Go(m.cleanUp)
 	}
-	m.wg.Go(m.run)
 	return m, nil
 }
 

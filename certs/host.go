@@ -90,6 +90,9 @@ func (m *Manager) Sync(v *catalog.View) {
 		}
 		delete(m.internal, name)
 	}
+	if m.sites == nil {
+		close(m.synced)
+	}
 	m.hosts, m.sites = want, sites
 	m.signal()
 }
