@@ -312,7 +312,7 @@ func (c *cluster) startAgent(name string) *agent {
 		c.t.Fatal(err)
 	}
 	a := &agent{c: c, name: name, store: store, run: map[string]*catalog.InstanceReport{}, sick: map[string]bool{}}
-	a.client = &http.Client{Transport: asMember{name, c.srv.Client().Transport}}
+	a.client = &http.Client{Transport: asPeer{"Member", name, c.srv.Client().Transport}}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	c.mu.Lock()
@@ -328,16 +328,17 @@ func (c *cluster) agent(name string) *agent {
 	return c.agents[name]
 }
 
-// asMember stands for the client certificate.
-type asMember struct {
-	name string
-	next http.RoundTripper
+// asPeer stands for a certificate: a header field names the member who asks, or the
+// server that is asked.
+type asPeer struct {
+	field, name string
+	next        http.RoundTripper
 }
 
-func (m asMember) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p asPeer) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.Header.Set("Member", m.name)
-	return m.next.RoundTrip(r)
+	r.Header.Set(p.field, p.name)
+	return p.next.RoundTrip(r)
 }
 
 func (a *agent) stop() { a.cancel(); a.wg.Wait() }

@@ -194,7 +194,7 @@ func TestLogsOfAllServers(t *testing.T) {
 			if service != "agent" {
 				return nil, "", fmt.Errorf("service %q", service)
 			}
-			return &http.Client{Transport: toServer{m.Name, agents.Client().Transport}}, agents.URL, nil
+			return &http.Client{Transport: asPeer{"Server", m.Name, agents.Client().Transport}}, agents.URL, nil
 		}
 	})
 	c.accept("web1", "web2", "web3")
@@ -224,17 +224,6 @@ func TestLogsOfAllServers(t *testing.T) {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
-}
-
-type toServer struct {
-	name string
-	next http.RoundTripper
-}
-
-func (s toServer) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Server", s.name)
-	return s.next.RoundTrip(r)
 }
 
 func TestRollbackFindsItsRelease(t *testing.T) {

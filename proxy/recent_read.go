@@ -11,37 +11,38 @@ import (
 	"portico/proxy/http1"
 )
 
-// Exchange is one request and its answer as they are remembered for a while.
+// Exchange is one request and its answer as they are remembered for a while; package
+// admin says how it is written as JSON.
 // Times are milliseconds since the first byte of the request.
 type Exchange struct {
-	ID       string         `json:"id"` // stands in the access log as well (JSON)
-	Time     time.Time      `json:"time"`
-	Client   string         `json:"client"`
-	Frontend string         `json:"frontend"`
-	TLS      bool           `json:"tls"`
-	Proto    string         `json:"proto"`
-	Site     string         `json:"site,omitempty"`
-	Instance string         `json:"instance,omitempty"` // "server-1-4f2a11": the last that was tried
-	Method   string         `json:"method"`
-	Host     string         `json:"host"`
-	Path     string         `json:"path"` // without its query; long ones and session tokens are cut
-	Status   int            `json:"status"`
-	Retries  int            `json:"retries,omitempty"`
-	BytesIn  int64          `json:"bytes_in"`
-	BytesOut int64          `json:"bytes_out"`
-	Total    float64        `json:"total_ms"`
-	Lost     string         `json:"session_lost,omitempty"`
-	Error    string         `json:"error,omitempty"`
-	End      string         `json:"end"`    // HAProxy's termination state
-	Failed   bool           `json:"failed"` // not by the client's own doing
-	Steps    []ExchangeStep `json:"steps"`
+	ID       string // stands in the access log as well (JSON)
+	Time     time.Time
+	Client   string
+	Frontend string
+	TLS      bool
+	Proto    string
+	Site     string
+	Instance string // "server-1-4f2a11": the last that was tried
+	Method   string
+	Host     string
+	Path     string // without its query; long ones and session tokens are cut
+	Status   int
+	Retries  int
+	BytesIn  int64
+	BytesOut int64
+	Total    float64
+	Lost     string
+	Error    string
+	End      string // HAProxy's termination state
+	Failed   bool   // not by the client's own doing
+	Steps    []ExchangeStep
 }
 
 // ExchangeStep is one thing that happened on the way.
 type ExchangeStep struct {
-	At   float64 `json:"at_ms"`
-	Step string  `json:"step"`
-	Text string  `json:"text"`
+	At   float64
+	Step string
+	Text string
 }
 
 // RecentQuery says which exchanges are asked for. The zero value means all.

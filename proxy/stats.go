@@ -62,10 +62,10 @@ type FrontendSnapshot struct {
 	Errors                      uint64 // requests that could not be read
 	Intercepted                 uint64 // answered by the proxy itself
 
-	Status1xx, Status2xx, Status3xx    uint64
-	Status4xx, Status5xx, StatusOther  uint64
-	H1Sessions, H2Sessions, H3Sessions uint64
-	H1Requests, H2Requests, H3Requests uint64
+	Status1xx, Status2xx, Status3xx   uint64
+	Status4xx, Status5xx, StatusOther uint64
+	H1Sessions, H2Sessions            uint64
+	H1Requests, H2Requests            uint64
 }
 
 func (f *frontend) snapshot(limit int, now int64) FrontendSnapshot {

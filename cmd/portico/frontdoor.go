@@ -86,9 +86,6 @@ func (f *frontDoor) openCatalog(ctx context.Context) error {
 	f.catalog, err = catalog.Open(ctx, catalog.Options{
 		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Listen: f.conf.Catalog.Address, Key: key, Logger: f.log.With("part", "catalog"),
 	})
-	if errors.Is(err, catalog.ErrLocked) {
-		return fmt.Errorf("%s is in use by another portico process: stop it, or give another --dir (%w)", f.conf.Dir, err)
-	}
 	return err
 }
 

@@ -127,6 +127,9 @@ func checkArgs(c *cobra.Command) {
 	if check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
+				if !strings.HasPrefix(err.Error(), "unknown command") { // cobra counts "arg(s)"
+					err = fmt.Errorf("wrong number of arguments: %d", len(args))
+				}
 				return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine()+subcommands(cmd))}
 			}
 			return nil

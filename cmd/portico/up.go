@@ -368,8 +368,8 @@ func (u *up) announce(took time.Duration, servers int) {
 	}
 	fmt.Fprintf(u.out, `portico is up after %.1fs: a proxy and %s on this machine
 
-  site    %s/            reload it: the counter is in one server's memory
-  stats   %s     account %s, password %s
+  site    %-30s  reload it: the counter is in one server's memory
+  stats   %-30s  account %s, password %s
           (the certificate is the cluster's own, so the browser asks once)
 
 Try:
@@ -378,6 +378,6 @@ Try:
   %s%s top                   watch it
 
 Ctrl-C stops it; the state stays in %s
-`, took.Seconds(), plural(servers, "application server"), http, page, upAccount, u.state.Password,
+`, took.Seconds(), plural(servers, "application server"), http+"/", page, upAccount, u.state.Password,
 		self, dir, self, dir, self, dir, u.conf.Dir)
 }

@@ -120,10 +120,10 @@ func frontendRow(f *Frontend, iid int) row {
 	r.rate("req_rate_max", f.ReqRateMax)
 	r.uint("req_tot", f.Requests)
 	r.responses(f.Status1xx, f.Status2xx, f.Status3xx, f.Status4xx, f.Status5xx, f.StatusOther)
-	for i, v := range []uint64{f.H1Sessions, f.H2Sessions, f.H3Sessions} {
+	for i, v := range []uint64{f.H1Sessions, f.H2Sessions, 0} {
 		r.uint("h"+strconv.Itoa(i+1)+"sess", v)
 	}
-	for i, v := range []uint64{f.H1Requests, f.H2Requests, f.H3Requests} {
+	for i, v := range []uint64{f.H1Requests, f.H2Requests, 0} {
 		r.uint("h"+strconv.Itoa(i+1)+"req", v)
 	}
 	return r

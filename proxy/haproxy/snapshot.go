@@ -21,10 +21,10 @@ type Frontend struct {
 	Errors                      uint64 // requests that could not be read
 	Intercepted                 uint64 // answered by the proxy itself
 
-	Status1xx, Status2xx, Status3xx    uint64
-	Status4xx, Status5xx, StatusOther  uint64
-	H1Sessions, H2Sessions, H3Sessions uint64
-	H1Requests, H2Requests, H3Requests uint64
+	Status1xx, Status2xx, Status3xx   uint64
+	Status4xx, Status5xx, StatusOther uint64
+	H1Sessions, H2Sessions            uint64
+	H1Requests, H2Requests            uint64
 }
 
 // Snapshot is the traffic of one proxy at one moment.
