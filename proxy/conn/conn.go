@@ -25,6 +25,7 @@ import (
 // server is one driver.
 type server struct {
 	opt      http1.Options
+	raw      bool // use raw system calls where the connection allows it
 	start    time.Time
 	mem      memory
 	sessions sync.Pool
@@ -51,13 +52,15 @@ type server struct {
 }
 
 // New prepares a driver. It takes the listeners over.
-func New(o http1.Options) (http1.Driver, error) {
-	srv := &server{opt: o.WithDefaults(), start: time.Now(), conns: make(map[*client]struct{}), done: make(chan struct{})}
+func New(o http1.Options) (http1.Driver, error) { return newServer(o, rawIO), nil }
+
+func newServer(o http1.Options, raw bool) *server {
+	srv := &server{raw: raw, opt: o.WithDefaults(), start: time.Now(), conns: make(map[*client]struct{}), done: make(chan struct{})}
 	srv.shakes = make(chan struct{}, srv.opt.Handshakes)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.pools.srv = srv
 	srv.pools.byUp = make(map[*http1.Upstream]*pool)
-	return srv, nil
+	return srv
 }
 
 // clock is nanoseconds since the driver was made, never zero.
@@ -220,18 +223,18 @@ func (srv *server) Stats() http1.Stats {
 
 // client is one connection of a client.
 type client struct {
-	srv   *server
-	conn  net.Conn // *net.TCPConn, or *tls.Conn over it
-	io    sock
-	index int
-	addr  netip.AddrPort
-	local netip.AddrPort
-	seen  int64  // the clock, when it was read last
-	name  string // from SNI
-	idle  atomic.Bool
-	hook  *hooked
-	fresh firstRead
-	up    atomic.Pointer[upstream] // to be cut with the client
+	srv    *server
+	conn   net.Conn // *net.TCPConn, or *tls.Conn over it
+	io     sock
+	index  int
+	addr   netip.AddrPort
+	local  netip.AddrPort
+	seen   int64  // the clock, when it was read last
+	name   string // from SNI
+	idle   atomic.Bool
+	hook   *hooked
+	inside inside
+	up     atomic.Pointer[upstream] // to be cut with the client
 }
 
 // interrupt wakes a goroutine that waits for the next request.
@@ -256,7 +259,7 @@ func (c *client) serve() {
 		_ = c.conn.Close()
 		return
 	}
-	c.io.init(c.conn)
+	c.io.init(c.conn, c.srv.raw)
 	for {
 		s := c.await()
 		if s == nil {
@@ -402,18 +405,23 @@ func (c *client) handshake(cfg *tls.Config) bool {
 	return false // given away, or a TLS-ALPN-01 challenge: the handshake was all
 }
 
+// rest begins the time between two requests; it reports whether there is to be another one.
+func (c *client) rest() bool {
+	c.idle.Store(true)
+	if c.srv.draining.Load() {
+		return false
+	}
+	c.io.readBy(c.srv.at(c.seen + int64(c.srv.opt.Timeouts.Idle)))
+	return !c.srv.draining.Load() // a Shutdown in between would have been overwritten
+}
+
 // await waits for the first byte of a request. While it waits, the connection owns nothing but its goroutine.
 func (c *client) await() *session {
-	c.idle.Store(true)
 	defer c.idle.Store(false)
-	if c.srv.draining.Load() {
-		return nil
-	}
 	if c.seen == 0 {
 		c.seen = c.srv.clock()
 	}
-	c.io.readBy(c.srv.at(c.seen + int64(c.srv.opt.Timeouts.Idle)))
-	if c.srv.draining.Load() { // a Shutdown in between would have been overwritten
+	if !c.rest() {
 		return nil
 	}
 	for {

@@ -12,3 +12,5 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConn(t *testing.T) { http1test.Run(t, conn.New) }
+
+func TestPlain(t *testing.T) { http1test.Run(t, conn.NewPlain) }

@@ -20,8 +20,13 @@ type upstream struct {
 	io    sock
 	peek  peeker
 	since int64 // idle
-	stale bool  // it was idle, and nobody has looked since whether it is still good
+	idle  bool  // it was, and nobody has looked since whether it is still good
+	stale bool  // it was for long enough to look in any case
 }
+
+// lately is how long a connection may have been idle to be used without a look: when the read of its last answer left nothing behind,
+// and for a request that could be repeated. A loop that handles a batch of events does not see what comes meanwhile either.
+const lately = time.Millisecond
 
 func (u *upstream) close() {
 	_ = u.conn.Close()
@@ -39,7 +44,8 @@ type pools struct {
 
 type pool struct{ idle []*upstream }
 
-func (p *pools) get(up *http1.Upstream) *upstream {
+// get takes the connection that was put back last, or nil.
+func (p *pools) get(up *http1.Upstream, now int64) *upstream {
 	for {
 		p.mu.Lock()
 		q := p.byUp[up]
@@ -53,7 +59,8 @@ func (p *pools) get(up *http1.Upstream) *upstream {
 		q.idle = q.idle[:n]
 		p.mu.Unlock()
 		if u.io.raw != nil {
-			u.stale = true // send looks, when no end can come unseen any more
+			u.stale = u.io.more || now-u.since > int64(lately)
+			u.idle = true // send looks, when no end can come unseen any more
 			return u
 		}
 		if u.peek.quiet() {
@@ -63,7 +70,7 @@ func (p *pools) get(up *http1.Upstream) *upstream {
 	}
 }
 
-func (p *pools) put(u *upstream) {
+func (p *pools) put(u *upstream, now int64) {
 	limit := u.up.MaxIdle
 	if limit == 0 {
 		limit = 64
@@ -79,7 +86,7 @@ func (p *pools) put(u *upstream) {
 		u.close()
 		return
 	}
-	u.since = p.srv.clock()
+	u.since = now
 	q.idle = append(q.idle, u)
 	p.mu.Unlock()
 }
@@ -175,7 +182,7 @@ func (srv *server) dial(up *http1.Upstream, peer *http1.Peer, local net.Addr) (*
 		}
 		u.conn = t
 	}
-	u.io.init(u.conn)
+	u.io.init(u.conn, srv.raw)
 	srv.upstreams.Add(1)
 	up.Count(1, 0)
 	return u, http1.CauseNone

@@ -133,7 +133,7 @@ func (w *way) step(try func(uintptr) bool) bool {
 func (w *way) move(fd uintptr) bool {
 	for {
 		w.borrow()
-		n, err := sysRead(fd, w.buf)
+		n, err := w.from.receive(fd, w.buf)
 		switch {
 		case err == errAgain: //nolint:errorlint // our own value, and this runs for every message
 			w.drop()
@@ -154,6 +154,10 @@ func (w *way) move(fd uintptr) bool {
 		if m < n {
 			w.rest = w.buf[m:n]
 			return true
+		}
+		if !w.from.more {
+			w.drop()
+			return false
 		}
 	}
 }

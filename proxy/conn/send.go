@@ -18,12 +18,13 @@ type sending struct {
 // trySend is the callback: at first it writes, then it reads.
 func (s *session) trySend(fd uintptr) bool {
 	if s.sent {
-		s.got, s.gotErr = sysRead(fd, s.x.Space(http1.Up))
+		s.got, s.gotErr = s.u.io.receive(fd, s.x.Space(http1.Up))
 		return s.gotErr != errAgain //nolint:errorlint // our own value, and this runs for every request
 	}
 	s.acted = true
-	if s.u.stale {
-		if s.u.stale = false; !quiet(fd) {
+	if s.u.idle {
+		s.u.idle = false
+		if (s.u.stale || !s.x.Repeatable()) && !quiet(fd) {
 			s.gone = true
 			return true
 		}

@@ -35,8 +35,9 @@ type session struct {
 	writing bool // to the upstream
 
 	sending
-	full bool     // the upstream took nothing at once: wait for it
-	next http1.Op // what the exchange has said already; OpWait: ask
+	full   bool     // the upstream took nothing at once: wait for it
+	next   http1.Op // what the exchange has said already; OpWait: ask
+	inside bool     // a read of the client's is under way, see serveInside
 
 	woken chan struct{} // a parked request should look again; may hold a call for the request before
 }
@@ -49,58 +50,15 @@ func (s *session) wake() {
 	}
 }
 
-// first reads the first bytes of a request into a session; nil when none came.
+// first reads the first bytes of a request into a session; nil when none came. With raw system calls, it serves requests meanwhile,
+// and returns the session of one for which that cannot be done.
 func (c *client) first() *session {
 	if c.io.raw == nil {
 		s := c.session()
 		n, res := c.io.read(s.x.Space(http1.Client))
 		return s.begun(n, res)
 	}
-	f := &c.fresh
-	if f.try == nil {
-		f.try = c.tryFirst
-	}
-	c.io.timedOut, f.looked = false, false
-	if err := c.io.raw.Read(f.try); err != nil {
-		c.io.timedOut = isTimeout(err)
-		return nil
-	}
-	s := f.s
-	f.s = nil
-	return s.begun(f.n, f.res)
-}
-
-// firstRead is what a read between two requests leaves behind.
-type firstRead struct {
-	try    func(fd uintptr) bool // made once
-	looked bool
-	s      *session
-	n      int
-	res    http1.Result
-}
-
-// tryFirst borrows a session, and with it a buffer, only when there is something to read.
-func (c *client) tryFirst(fd uintptr) bool {
-	f := &c.fresh
-	if !f.looked {
-		if f.looked = true; quiet(fd) {
-			return false
-		}
-	}
-	f.res = http1.More
-	s := c.session()
-	n, err := sysRead(fd, s.x.Space(http1.Client))
-	switch {
-	case err == errAgain: //nolint:errorlint // our own value, and this runs for every request
-		s.leave()
-		return false
-	case err != nil:
-		f.res = http1.Failed
-	case n == 0:
-		f.res = http1.EOF
-	}
-	f.s, f.n = s, n
-	return true
+	return c.serveInside()
 }
 
 func (s *session) begun(n int, res http1.Result) *session {
@@ -131,7 +89,7 @@ func (c *client) session() *session {
 	c.seen = c.srv.clock()
 	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, c.local, isTLS, c.name, c.index, c.seen)
 	s.x.Peer().Lane = int(c.addr.Port())
-	s.ended, s.writing, s.full, s.next = false, false, false, http1.OpWait
+	s.ended, s.writing, s.full, s.next, s.inside = false, false, false, http1.OpWait, false
 	return s
 }
 
@@ -152,7 +110,8 @@ func (s *session) now() {
 	s.x.Now(s.c.seen)
 }
 
-// run serves requests until there is no more to do, and returns what ends the exchange.
+// run serves requests until there is no more to do, and returns what ends the exchange; inside a read, also OpWait, with what is to be
+// done outside in next.
 func (s *session) run() http1.Op {
 	for {
 		s.x.Only(all)
@@ -162,6 +121,10 @@ func (s *session) run() http1.Op {
 		op := s.next
 		if s.next = http1.OpWait; op == http1.OpWait {
 			op = s.x.Next()
+		}
+		if s.inside && s.leaves(op) {
+			s.next = op
+			return http1.OpWait
 		}
 		if s.x.Tunnel() && (op == http1.OpReadClient || op == http1.OpReadUpstream) {
 			s.relay()
@@ -189,6 +152,21 @@ func (s *session) run() http1.Op {
 		default:
 			s.do(op)
 		}
+	}
+}
+
+// leaves reports whether an operation cannot be done inside a read of the client's: what reads from it, what ends it, what may take
+// a second goroutine.
+func (s *session) leaves(op http1.Op) bool {
+	switch op {
+	case http1.OpReadClient:
+		return !s.idle()
+	case http1.OpReadUpstream:
+		return s.x.Tunnel() || s.x.Streaming()
+	case http1.OpIdle, http1.OpConnect, http1.OpWriteClient, http1.OpWriteUpstream, http1.OpReleaseUpstream, http1.OpDropUpstream:
+		return false
+	default:
+		return true
 	}
 }
 
@@ -267,7 +245,7 @@ func (s *session) control(op http1.Op) {
 		u := s.u
 		s.u = nil
 		s.c.up.Store(nil)
-		s.c.srv.pools.put(u)
+		s.c.srv.pools.put(u, s.c.seen)
 	case http1.OpDropUpstream:
 		s.drop()
 	case http1.OpShutClient:
@@ -299,7 +277,7 @@ func (s *session) connect() {
 	reused := true
 	var u *upstream
 	if !s.x.Fresh() {
-		u = s.c.srv.pools.get(up)
+		u = s.c.srv.pools.get(up, s.c.seen)
 	}
 	if u == nil {
 		var why http1.Cause

@@ -16,6 +16,8 @@ type sock struct {
 	conn     net.Conn
 	raw      syscall.RawConn // nil: through conn
 	fd       uintptr         // with raw: it stays ours, because only who uses the connection closes it
+	tells    bool            // with raw: the kernel says with each read whether it leaves something behind
+	more     bool            // the last raw read left bytes or their end behind, or may have: what is there already makes no event
 	shared   bool            // another goroutine may close the connection meanwhile: its descriptor may be used through raw only
 	waited   bool            // the last write did not succeed at once
 	readTo   time.Time       // the deadline that is set
@@ -33,9 +35,9 @@ type sock struct {
 	wroteErr        error
 }
 
-func (k *sock) init(c net.Conn) {
+func (k *sock) init(c net.Conn, raw bool) {
 	k.conn = c
-	if !rawIO {
+	if !raw {
 		return
 	}
 	if t, ok := c.(*net.TCPConn); ok {
@@ -43,6 +45,7 @@ func (k *sock) init(c net.Conn) {
 		if k.raw != nil && k.raw.Control(func(fd uintptr) { k.fd = fd }) != nil {
 			k.raw = nil
 		}
+		k.tells = k.raw != nil && tellMore(k.fd)
 		k.readFn, k.writeFn = k.tryRead, k.tryWrite
 	}
 }
@@ -73,8 +76,19 @@ func (k *sock) writeBy(t time.Time) {
 
 // tryRead is the callback of a raw read; false waits for the connection to be readable.
 func (k *sock) tryRead(fd uintptr) bool {
-	k.readN, k.readErr = sysRead(fd, k.readBuf)
+	k.readN, k.readErr = k.receive(fd, k.readBuf)
 	return !errors.Is(k.readErr, errAgain)
+}
+
+// receive reads once, and notes whether more may be there.
+func (k *sock) receive(fd uintptr, b []byte) (n int, err error) {
+	if k.tells {
+		n, k.more, err = sysReadMore(fd, b)
+		return n, err
+	}
+	n, err = sysRead(fd, b)
+	k.more = n > 0
+	return n, err
 }
 
 // read blocks until there are bytes.

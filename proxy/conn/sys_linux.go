@@ -27,6 +27,36 @@ func sysRead(fd uintptr, b []byte) (int, error) {
 	}
 }
 
+const tcpINQ = 36 // TCP_INQ and TCP_CM_INQ of linux/tcp.h
+
+// tellMore asks the kernel to say with every read what it leaves behind, and reports whether it will.
+func tellMore(fd uintptr) bool {
+	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpINQ, 1) == nil
+}
+
+// sysReadMore is sysRead that also reports whether something is left to read, the end included.
+func sysReadMore(fd uintptr, b []byte) (int, bool, error) {
+	var told struct {
+		syscall.Cmsghdr
+		left int32
+		_    int32
+	}
+	iov := syscall.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
+	msg := syscall.Msghdr{Iov: &iov, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&told)), Controllen: uint64(unsafe.Sizeof(told))}
+	for {
+		n, _, e := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), 0)
+		switch e {
+		case 0:
+			return int(n), told.Type != tcpINQ || told.left != 0, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, false, errAgain
+		default:
+			return 0, false, e
+		}
+	}
+}
+
 func sysWrite(fd uintptr, head, body []byte) (int, error) {
 	iov := [2]syscall.Iovec{
 		{Base: unsafe.SliceData(head), Len: uint64(len(head))}, {Base: unsafe.SliceData(body), Len: uint64(len(body))},

@@ -582,6 +582,10 @@ func (x *Exchange) Idle() bool {
 	return x.phase == phaseHead && x.up.r == x.up.w && !x.up.eof && !x.draining && !x.gone
 }
 
+// Repeatable reports whether the request may be sent once more if its connection turns out to have been closed: it is idempotent and has
+// no body.
+func (x *Exchange) Repeatable() bool { return x.req.Idempotent() && !x.req.HasBody() && !x.noRetry }
+
 // LastWrite reports whether the last bytes of the request are on their way and no answer has come.
 func (x *Exchange) LastWrite() bool {
 	return x.phase == phaseActive && !x.headDone && x.up.done && x.up.pending()

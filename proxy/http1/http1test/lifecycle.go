@@ -44,6 +44,40 @@ func drain(t *testing.T, mk New) {
 	}
 }
 
+// ends: the end of a client's bytes that comes with its last requests ends the connection when they are answered, also on one that has
+// been in use for a while.
+func ends(t *testing.T, mk New) {
+	addr, _ := Start(t, mk, options(with(NewOrigin(t, always(hello)))))
+	for n := range 20 {
+		c := Dial(t, addr)
+		for range n % 3 {
+			_, _ = io.WriteString(c, get)
+			Expect(t, c, hello)
+		}
+		_, _ = io.WriteString(c, get+get)
+		_ = c.(*net.TCPConn).CloseWrite()
+		if b, err := io.ReadAll(c); string(b) != hello+hello || err != nil {
+			t.Fatalf("after %d requests: got %q %v", n%3, b, err)
+		}
+	}
+}
+
+// originEnds: an origin that ends its side with its answer, without a word and without closing, costs no client anything.
+func originEnds(t *testing.T, mk New) {
+	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		readHead(br)
+		_, _ = io.WriteString(c, hello)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, br)
+	})
+	addr, _ := Start(t, mk, options(with(o)))
+	c := Dial(t, addr)
+	for range 20 {
+		_, _ = io.WriteString(c, get)
+		Expect(t, c, hello)
+	}
+}
+
 func proxyIn(t *testing.T, mk New) {
 	o := NewOrigin(t, always(hello))
 	opt := options(with(o))
