@@ -57,8 +57,8 @@ func applyInstance(tx *Tx, member string, in Instance) error {
 		return fmt.Errorf("%w: instance %s has state %.40q", ErrInvalid, in.ID, in.State)
 	}
 	old := tx.view.Instances[in.ID]
-	if in.Admin, in.Drain = "", nil; old != nil {
-		in.Admin, in.Drain = old.Admin, old.Drain
+	if in.Admin, in.Drain, in.Overdue = "", nil, false; old != nil {
+		in.Admin, in.Drain, in.Overdue = old.Admin, old.Drain, old.Overdue
 	}
 	if old != nil && old.Member != member {
 		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", ErrConflict, in.ID, old.Member, member)

@@ -137,6 +137,9 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	check("another drain's deadline", catalog.AdminDrain, false)
 	cut(began)
 	check("its deadline", catalog.AdminMaint, true)
+	report := catalog.Report{Instances: []catalog.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
+	must(func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, "web1", report) })
+	check("after a report of its agent", catalog.AdminMaint, true)
 	member(catalog.AdminMaint)
 	instance(catalog.AdminMaint, catalog.DrainOrder{})
 	check("by hand", catalog.AdminMaint, false)
