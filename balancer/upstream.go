@@ -219,6 +219,15 @@ func (u *Upstream) Tell(f func()) {
 	u.told = append(u.told, f)
 }
 
+// Failed returns why visitors lose their sessions on u because it is down, or
+// CauseNone while it is not.
+func (u *Upstream) Failed() Cause {
+	if u.State() != Down {
+		return CauseNone
+	}
+	return u.downCause()
+}
+
 // downCause returns what visitors who lose their session here are told.
 func (u *Upstream) downCause() Cause {
 	if c := Cause(u.down.Load()); c != CauseNone {

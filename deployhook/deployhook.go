@@ -44,6 +44,10 @@ type Options struct {
 	Loss      func(instances []*catalog.Instance) Loss
 	MoveQuiet func(instances []*catalog.Instance, quiet time.Duration) int
 
+	// Failed returns why visitors lose their sessions at an instance because it does
+	// not work here any more, as they are told it, or "" while it works. Nil: the agents' word is enough.
+	Failed func(instanceID string) string
+
 	// InRotation reports whether this proxy's own checks of an instance pass, so
 	// that visitors can be sent there. Nil: the agents' word is enough.
 	InRotation func(instanceID string) bool
@@ -70,6 +74,8 @@ type Deployer struct {
 	started time.Time
 
 	drains   map[string]*watched // of the controller's goroutine
+	endedMu  sync.Mutex          // guards ended
+	ended    []EndedDrain
 	presence *presence
 	live     *live
 	history  *history

@@ -3,7 +3,6 @@ package deployhook
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -42,7 +41,8 @@ type Drain struct {
 	catalog.DrainOrder
 	Loss
 
-	held []*catalog.Instance
+	held   []*catalog.Instance
+	exited []*catalog.Instance // that the catalog still has
 }
 
 // Target names what an order is for: a member, or a site's instance or release.
@@ -78,7 +78,11 @@ func drains(v *catalog.View) []Drain {
 			x.DrainOrder = *order
 		}
 		for _, id := range slices.Sorted(maps.Keys(v.Instances)) {
-			if in := v.Instances[id]; in.State != catalog.InstanceExited && holds(in) {
+			switch in := v.Instances[id]; {
+			case !holds(in):
+			case in.State == catalog.InstanceExited:
+				x.exited = append(x.exited, in)
+			default:
 				x.held = append(x.held, in)
 			}
 		}
@@ -101,7 +105,7 @@ func drains(v *catalog.View) []Drain {
 			add(Drain{Kind: DrainRelease, Object: name + "@" + r.Release[:min(12, len(r.Release))], Site: name, Release: r.Release},
 				&catalog.DrainOrder{
 					Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline,
-					DrainProgress: catalog.DrainProgress{Moved: r.Moved},
+					DrainProgress: catalog.DrainProgress{Moved: r.Moved, Lost: r.Lost, Cause: r.Cause},
 				},
 				func(in *catalog.Instance) bool { return in.Site == name && in.Release == r.Release })
 		}
@@ -133,123 +137,4 @@ func (d *Deployer) Drain(ctx context.Context, t Target, o catalog.DrainOrder) er
 	d.logger.Info("drain begins", "object", cmp.Or(t.Member, t.Site+"/"+t.Instance+t.Release), "by", o.By, "move", o.Move.String(), "deadline", o.Deadline)
 	d.wake()
 	return nil
-}
-
-// moveEvery is how often quiet sessions of a drain that moves them are looked for.
-const moveEvery = 5 * time.Second
-
-// exactEvery is how often the sessions of a drain are counted one by one, which
-// reads the whole table.
-const exactEvery = 2 * time.Second
-
-// watched is what the controller remembers of one drain. Only the controller's
-// goroutine touches it.
-type watched struct {
-	drain    Drain
-	progress catalog.DrainProgress // what the catalog has of it, and what is not written yet
-	last     time.Time             // of the last look for quiet sessions
-	exact    time.Time             // of the last exact count
-}
-
-// watchDrains moves what is to be moved, keeps deadlines, and tells each outcome
-// once. It reports whether some drain still waits for its end.
-func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
-	present := map[string]bool{}
-	for _, x := range drains(v) {
-		key := x.Kind + " " + x.Object + " " + x.Since.String()
-		present[key] = true
-		w := d.drains[key]
-		if w == nil {
-			w = &watched{progress: x.DrainProgress}
-			d.drains[key] = w
-		}
-		w.drain = x
-		busy = d.watchDrain(w, now) || busy
-	}
-	for key, w := range d.drains {
-		if present[key] {
-			continue
-		}
-		delete(d.drains, key)
-		if w.drain.Kind != DrainRelease && w.progress.Ended.IsZero() && w.progress.Held {
-			d.tell("drain withdrawn", w.drain.Object, "before the last session had ended", now, nil)
-		}
-	}
-	return busy
-}
-
-func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
-	x := &w.drain
-	sessions, inflight, known := 0, 0, true
-	for _, in := range x.held {
-		s, f, k := d.load(in.ID)
-		sessions, inflight, known = sessions+s, inflight+f, known && k
-	}
-	// A release is written down only for what moves: its end is told by retire.
-	w.progress.Held = w.progress.Held || sessions > 0 && x.Kind != DrainRelease
-	// The cheap count lags behind: a session that has ended by idleness leaves it
-	// when its turn to be swept comes.
-	if sessions > 0 && d.o.Loss != nil && now.Sub(w.exact) >= exactEvery {
-		w.exact = now
-		sessions = d.o.Loss(x.held).Sessions
-	}
-	if x.Move > 0 && sessions > 0 && d.o.MoveQuiet != nil && now.Sub(w.last) >= moveEvery {
-		w.last = now
-		w.progress.Moved += d.o.MoveQuiet(x.held, x.Move.Std())
-	}
-	over := x.Kind == DrainRelease || !w.progress.Ended.IsZero()
-	switch {
-	case over:
-	case sessions == 0 && inflight == 0 && known && now.Sub(x.Since) >= settleTime:
-		w.progress.Ended = now.UTC()
-		d.tell("drain ended", x.Object, emptied(x, w.progress.Moved, now), now, w.note)
-	case !x.Deadline.IsZero() && !now.Before(x.Deadline):
-		w.progress.Ended = now.UTC()
-		d.tell("drain ended", x.Object, cutOff(sessions, known), now, func(tx *catalog.Tx) error {
-			return catalog.CutDrain(tx, x.Member, x.Instance, x.Since)
-		})
-	}
-	if !w.progress.Equal(x.DrainProgress) && (over || w.progress.Ended.IsZero()) {
-		d.update("note drain", w.note)
-	}
-	return w.progress.Ended.IsZero() && x.Kind != DrainRelease
-}
-
-// note writes the progress of a drain.
-func (w *watched) note(tx *catalog.Tx) error {
-	x := &w.drain
-	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.Since, w.progress)
-}
-
-// emptied words the outcome of a drain that has ended by itself.
-func emptied(x *Drain, moved int, now time.Time) string {
-	text := "empty after " + now.Sub(x.Since).Round(time.Second).String()
-	if moved > 0 || x.Move > 0 {
-		text += fmt.Sprintf("; %d sessions were marked to move", moved)
-	}
-	return text
-}
-
-// cutOff words the outcome of a drain whose time was over. While the proxy counts anew
-// there may be more than it knows.
-func cutOff(sessions int, known bool) string {
-	least := ""
-	if !known {
-		least = "at least "
-	}
-	return fmt.Sprintf("at its deadline, with %s%d sessions left: they lose their instance", least, sessions)
-}
-
-// tell writes an outcome to the log and the audit, and whatever else belongs to it in
-// the same step; also may be nil.
-func (d *Deployer) tell(action, object, detail string, now time.Time, also func(tx *catalog.Tx) error) {
-	d.logger.Info(action, "object", object, "outcome", detail)
-	d.update(action, func(tx *catalog.Tx) error {
-		if also != nil {
-			if err := also(tx); err != nil {
-				return err
-			}
-		}
-		return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now.UTC(), By: "portico", Action: action, Object: object, Detail: detail})
-	})
 }

@@ -111,3 +111,82 @@ func (c *cluster) outcomes() (list []string) {
 	}
 	return list
 }
+
+// A drain whose instance fails is told as what it is: the sessions that were there are
+// lost, whether the process exits, its record goes at once, or the checks say so first.
+func TestDrainOfWhatFails(t *testing.T) {
+	failed := map[string]string{}
+	c := newCluster(t)
+	c.stop()
+	c.start(func(o *deployhook.Options) {
+		o.Failed = func(id string) string { c.mu.Lock(); defer c.mu.Unlock(); return failed[id] }
+	})
+	c.join("web1", "web2")
+	d := c.deploy("shop", map[string]string{"index.html": "one"}, catalog.DeploySucceeded)
+	drain := func(target deployhook.Target) {
+		t.Helper()
+		c.hold(d.Release, 3)
+		if err := c.Drain(t.Context(), target, catalog.DrainOrder{By: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		c.eventually("the controller has seen the sessions", func() bool {
+			list := c.Drains()
+			return len(list) == 1 && list[0].Held
+		})
+	}
+	last := func(n int) deployhook.EndedDrain {
+		t.Helper()
+		c.eventually("the outcome is told", func() bool { return len(c.EndedDrains()) == n })
+		return c.EndedDrains()[0]
+	}
+	exit := func(member string, state catalog.InstanceState) {
+		c.agent(member).change(func(a *agent) {
+			for key, in := range a.run {
+				if in.State = state; state == "" {
+					delete(a.run, key)
+				}
+			}
+		})
+	}
+
+	id := c.instanceOf("web1", d.Release)
+	drain(deployhook.Target{Site: "shop", Instance: id})
+	exit("web1", catalog.InstanceExited)
+	if o := last(1); o.How != "instance-exited" || o.Lost != 3 || o.Object != "shop/"+id || o.Site != "shop" || !strings.HasPrefix(o.Text, "instance exited: 3 sessions lost; nothing is left after ") {
+		t.Errorf("an exit: %+v", o)
+	}
+	exit("web1", "") // another process follows
+	c.eventually("it runs again", func() bool { now := c.instanceOf("web1", d.Release); return now != "" && now != id })
+
+	id = c.instanceOf("web1", d.Release)
+	drain(deployhook.Target{Site: "shop", Instance: id})
+	exit("web1", "")
+	if o := last(2); o.How != "instance-exited" || o.Lost != 3 || o.Object != "shop/"+id {
+		t.Errorf("a record that goes at once: %+v", o)
+	}
+
+	drain(deployhook.Target{Member: "web2"})
+	fail := func(cause string, left int) {
+		c.hold(d.Release, left)
+		c.mu.Lock()
+		failed[c.instanceOf("web2", d.Release)] = cause
+		c.mu.Unlock()
+	}
+	lost := func(n int) func() bool {
+		return func() bool { list := c.Drains(); return len(list) == 1 && list[0].Lost == n }
+	}
+	c.mu.Lock()
+	failed[c.instanceOf("web2", d.Release)] = "network"
+	c.mu.Unlock()
+	c.eventually("all three may be lost", lost(3))
+	fail("", 2)
+	c.eventually("it is back, and one was lost meanwhile", lost(1))
+	fail("", 0)
+	if o := last(3); o.How != "network" || o.Lost != 1 || o.Object != "web2" || o.Site != "" {
+		t.Errorf("a failure that passed: %+v", o)
+	}
+	audit, err := c.catalog.Audit(t.Context(), 1)
+	if err != nil || len(audit) != 1 || audit[0].Drain == nil || *audit[0].Drain != (catalog.DrainOutcome{How: "network", Lost: 1}) {
+		t.Errorf("the audit has %+v, %v", audit, err)
+	}
+}

@@ -122,11 +122,15 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		return AsError(err)
 	}
 	for _, x := range ended {
-		outcome := "empty when " + by + " ended it"
-		if x.Sessions > 0 {
-			outcome = fmt.Sprintf("cut by %s, with %d sessions left: they lose their instance", by, x.Sessions)
+		text, outcome := "empty when "+by+" ended it", catalog.DrainOutcome{How: catalog.DrainEmpty}
+		if x.Sessions+x.Lost > 0 {
+			text = fmt.Sprintf("cut by %s, with %s left: they lose their instance", by, count(x.Sessions))
+			outcome = catalog.DrainOutcome{How: CauseOperator, Lost: x.Sessions + x.Lost}
 		}
-		d.tell("drain ended", x.Object, outcome, time.Now(), nil)
+		if x.Lost > 0 {
+			text += "; before, " + lostText(x.DrainProgress)
+		}
+		d.tell("drain ended", x.Object, text, &outcome, time.Now(), nil)
 	}
 	d.logger.Info("retiring releases ended", "site", site, "release", release, "by", by)
 	return nil

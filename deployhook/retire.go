@@ -44,6 +44,7 @@ func (d *Deployer) retire(name string) {
 		}
 		for _, x := range drains(view) {
 			if x.Kind == DrainRelease && x.Site == name && !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == x.Release }) {
+				d.noteFailures(d.watched(x), view)
 				x.Loss = d.loss(x.held)
 				gone = append(gone, x)
 			}
@@ -51,11 +52,12 @@ func (d *Deployer) retire(name string) {
 		return nil
 	})
 	for _, x := range gone {
-		outcome := emptied(&x, x.Moved, now)
+		progress := d.watched(x).progress
+		text, outcome := emptied(&x, progress, now)
 		if x.Sessions > 0 || x.Recounting {
-			outcome = cutOff(x.Sessions, !x.Recounting)
+			text, outcome = cutOff(x.Sessions, !x.Recounting, progress)
 		}
-		d.tell("drain ended", x.Object, outcome, now, nil)
+		d.tell("drain ended", x.Object, text, &outcome, now, nil)
 	}
 }
 

@@ -128,6 +128,15 @@ func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 	return p.site.siteState.pool.Load(instanceID, time.Now().UnixMilli())
 }
 
+// Failed returns why visitors lose their sessions at an instance because it does not
+// work here any more, as SessionLostHeader tells them, or "".
+func (s *Server) Failed(instanceID string) string {
+	if p, ok := s.table.Load().byID[instanceID]; ok {
+		return p.upstream.Failed().String()
+	}
+	return ""
+}
+
 // InRotation reports whether this proxy's own checks of an instance pass, so that
 // visitors are, or could be, sent there: true also for an instance of a release
 // that is being installed and gets its visitors once the deploy has succeeded.

@@ -184,7 +184,10 @@ func (d *drainCommand) wait(limit time.Duration) error {
 			return err
 		case !ok:
 			return d.over(line, since)
-		case x.Sessions == 0 && x.InFlight == 0 && !x.Recounting && x.Kind != deployhook.DrainRelease:
+		case x.Sessions == 0 && x.InFlight == 0 && !x.Ended.IsZero():
+			if x.Lost > 0 {
+				return d.over(line, x.Since)
+			}
 			if d.json {
 				return printJSON(d.cmd.OutOrStdout(), x)
 			}
@@ -211,38 +214,56 @@ func justNow() time.Time { return time.Now().Add(-10 * time.Second) }
 
 // over tells how a drain ended that is there no more: well, or with an error.
 func (d *drainCommand) over(line *statusLine, since time.Time) error {
-	list, err := d.c.EndedDrains(d.cmd.Context())
-	if err != nil {
+	o, err := d.outcome(since)
+	switch {
+	case err != nil:
 		return err
-	}
-	for _, o := range list {
-		if !d.names(o.Object) || o.At.Before(since) {
-			continue
-		}
-		if d.json {
-			if err := printJSON(d.cmd.OutOrStdout(), o); err != nil {
-				return err
-			}
-		}
-		if !o.Empty && !d.request.Now {
-			return fmt.Errorf("the drain of %s has ended: %s", d.name, o.Outcome)
-		}
-		if !d.json {
-			line.set("%s: %s", d.name, o.Outcome)
-		}
-		return nil
-	}
-	if d.request.Now {
+	case o == nil && d.request.Now:
 		line.set("%s takes nothing any more", d.name)
 		return nil
-	}
-	if d.target.Release != "" {
+	case o == nil && d.target.Release != "":
 		if !d.json {
 			line.set("%s has ended before: no instance of it is left", d.name)
 		}
 		return nil
+	case o == nil:
+		return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)
+	case d.json:
+		if err := printJSON(d.cmd.OutOrStdout(), o); err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)
+	if !o.Empty && !d.request.Now {
+		return fmt.Errorf("the drain of %s has ended: %s", d.name, o.Outcome)
+	}
+	if !d.json {
+		line.set("%s: %s", d.name, o.Outcome)
+	}
+	return nil
+}
+
+// outcome returns how a drain has ended that was there since then, or nil: nothing tells.
+// What vanished by itself is told a moment later, so it asks more than once.
+func (d *drainCommand) outcome(since time.Time) (*admin.DrainOutcome, error) {
+	for tries := 0; ; tries++ {
+		list, err := d.c.EndedDrains(d.cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range list {
+			if d.names(o.Object) && !o.At.Before(since) {
+				return &o, nil
+			}
+		}
+		if d.request.Now || tries == 4 {
+			return nil, nil
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-d.cmd.Context().Done():
+			return nil, d.cmd.Context().Err()
+		}
+	}
 }
 
 // names reports whether object, as the cluster writes it, is what was drained.
@@ -260,11 +281,15 @@ func (d *drainCommand) names(object string) bool {
 
 // drainText says what is left of a drain.
 func drainText(x deployhook.Drain, now time.Time) string {
+	lost := ""
+	if x.Lost > 0 {
+		lost = fmt.Sprintf("; %s: %s lost", deployhook.FailureText(x.Cause), plural(x.Lost, "session"))
+	}
 	if x.Sessions == 0 && x.InFlight == 0 {
 		if x.Recounting {
-			return "no session seen since the proxy started, which is too short ago to be sure"
+			return "no session seen since the proxy started, which is too short ago to be sure" + lost
 		}
-		return "no session left"
+		return "no session left" + lost
 	}
 	text := fmt.Sprintf("%s left, %d used in the last 5 minutes", plural(x.Sessions, "session"), x.Recent)
 	if x.InFlight > 0 {
@@ -273,6 +298,7 @@ func drainText(x deployhook.Drain, now time.Time) string {
 	if x.Sessions > 0 {
 		text += fmt.Sprintf("; oldest idle for %s", span(x.Idlest.Std()))
 	}
+	text += lost
 	if x.Moved > 0 {
 		text += fmt.Sprintf("; %d were marked to move", x.Moved)
 	}

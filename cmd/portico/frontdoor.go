@@ -185,7 +185,7 @@ func (f *frontDoor) openDeployer(context.Context) error {
 		Logger: f.log.With("part", "deploy"),
 		Actor:  func(ctx context.Context) string { return admin.ActorFrom(ctx).Account },
 		Load:   f.web.Load, InRotation: f.web.InRotation, Alive: f.alive, Agent: f.agentClient,
-		Loss: f.loss, MoveQuiet: f.moveQuiet,
+		Loss: f.loss, MoveQuiet: f.moveQuiet, Failed: f.web.Failed,
 	})
 	return err
 }

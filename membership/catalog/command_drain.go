@@ -24,12 +24,23 @@ type DrainOrder struct {
 type DrainProgress struct {
 	Held  bool      `json:"held,omitempty"`  // it was seen with sessions
 	Moved int       `json:"moved,omitempty"` // how many were marked to move
+	Lost  int       `json:"lost,omitempty"`  // how many were on an instance that failed meanwhile
+	Cause string    `json:"cause,omitempty"` // of that, as visitors are told it: instance-exited, member-failed, network
 	Ended time.Time `json:"ended,omitzero"`  // when its outcome was told; zero: it goes on
+}
+
+// DrainEmpty is how a drain ends whose sessions have all ended or moved.
+const DrainEmpty = "empty"
+
+// DrainOutcome is how a drain has ended.
+type DrainOutcome struct {
+	How  string `json:"how"`  // DrainEmpty, or why sessions were lost, as visitors are told it: deadline, operator, instance-exited, member-failed, network
+	Lost int    `json:"lost"` // how many, as far as is known
 }
 
 // Equal reports whether p and q say the same.
 func (p DrainProgress) Equal(q DrainProgress) bool {
-	return p.Held == q.Held && p.Moved == q.Moved && p.Ended.Equal(q.Ended)
+	return p.Held == q.Held && p.Moved == q.Moved && p.Lost == q.Lost && p.Cause == q.Cause && p.Ended.Equal(q.Ended)
 }
 
 // NoteDrain writes down the progress of the drain of a member, a site's instance, or
@@ -53,7 +64,7 @@ func NoteDrain(tx *Tx, member, site, instance, release string, since time.Time, 
 			return ignoreNotFound(err)
 		}
 		s.Retiring = slices.Clone(s.Retiring)
-		s.Retiring[i].Moved = p.Moved
+		s.Retiring[i].Moved, s.Retiring[i].Lost, s.Retiring[i].Cause = p.Moved, p.Lost, p.Cause
 		return tx.PutSite(s)
 	}
 	m, err := tx.Member(member)

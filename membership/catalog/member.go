@@ -160,4 +160,6 @@ type AuditEntry struct {
 	Object string    `json:"object"`
 	Detail string    `json:"detail,omitempty"`
 	Failed bool      `json:"failed,omitempty"`
+
+	Drain *DrainOutcome `json:"drain,omitempty"` // of a drain that has ended: how, for programs
 }

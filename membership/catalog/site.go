@@ -52,9 +52,11 @@ type Retiring struct {
 
 	// Move is after how long without a request a session is moved to the
 	// present release with its next one; 0: it stays. Moved is how many were marked
-	// to do so.
+	// to do so, Lost and Cause as in DrainProgress.
 	Move  units.Duration `json:"move,omitempty"`
 	Moved int            `json:"moved,omitempty"`
+	Lost  int            `json:"lost,omitempty"`
+	Cause string         `json:"cause,omitempty"`
 }
 
 // Settings are what a site's portico.toml may say and operators may override.

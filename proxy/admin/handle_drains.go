@@ -14,6 +14,7 @@ import (
 // Drains empties members, instances and former releases of their sessions.
 type Drains interface {
 	Drains() []deployhook.Drain
+	EndedDrains() []deployhook.EndedDrain
 	Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error
 	EndRetiring(ctx context.Context, site, release, by string) error
 }
@@ -43,7 +44,11 @@ func (s *Server) endedDrains(c *call) error {
 	for _, e := range entries {
 		site, _, _ := strings.Cut(strings.ReplaceAll(e.Object, "@", "/"), "/")
 		if e.Action == "drain ended" && len(out) < 100 && (len(c.who.sites) == 0 || site != e.Object && c.who.sees(site)) {
-			out = append(out, DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail, Empty: strings.HasPrefix(e.Detail, "empty")})
+			o := DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail}
+			if e.Drain != nil {
+				o.DrainOutcome, o.Empty = *e.Drain, e.Drain.How == catalog.DrainEmpty
+			}
+			out = append(out, o)
 		}
 	}
 	return c.json(http.StatusOK, out)
@@ -58,6 +63,27 @@ func (s *Server) drains(c *call) []deployhook.Drain {
 	for _, d := range s.o.Drains.Drains() {
 		if len(c.who.sites) == 0 || d.Site != "" && c.who.sees(d.Site) {
 			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// maxEndedShown is how many outcomes of drains a page shows, and endedShown for how long.
+const (
+	maxEndedShown = 5
+	endedShown    = 24 * time.Hour
+)
+
+// endedViews are the last outcomes that a page shows, of one site or of all.
+func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
+	var out []deployhook.EndedDrain
+	if s.o.Drains == nil {
+		return nil
+	}
+	for _, e := range s.o.Drains.EndedDrains() {
+		visible := len(c.who.sites) == 0 || e.Site != "" && c.who.sees(e.Site)
+		if visible && (site == "" || e.Site == site) && c.now.Sub(e.At) < endedShown && len(out) < maxEndedShown {
+			out = append(out, e)
 		}
 	}
 	return out

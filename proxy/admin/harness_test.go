@@ -288,7 +288,7 @@ type fakeDrains struct{}
 func (fakeDrains) Drains() []deployhook.Drain {
 	return []deployhook.Drain{{
 		Kind: deployhook.DrainMember, Object: "app-2", Member: "app-2", Instances: 1,
-		DrainOrder: catalog.DrainOrder{Since: time.Now().Add(-10*time.Hour - 30*time.Second), By: "operator"},
+		DrainOrder: catalog.DrainOrder{Since: time.Now().Add(-10*time.Hour - 30*time.Second), By: "operator", DrainProgress: catalog.DrainProgress{Lost: 2, Cause: "network"}},
 		Loss:       deployhook.Loss{Sessions: 12, Recent: 3, Ends: time.Now().Add(20*time.Hour + 30*time.Second)},
 	}}
 }
@@ -299,6 +299,15 @@ func (fakeDrains) Drain(ctx context.Context, t deployhook.Target, o catalog.Drai
 	}
 	_, err := shared.Update(ctx, func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, t.Member, o); return err })
 	return err
+}
+
+func (fakeDrains) EndedDrains() []deployhook.EndedDrain {
+	at := time.Now().Add(-3*time.Minute - 30*time.Second)
+	return []deployhook.EndedDrain{
+		{Object: "shop/b1b2b3b4", Site: "shop", At: at, Text: "instance exited: 3 sessions lost; nothing is left after 12s", DrainOutcome: catalog.DrainOutcome{How: "instance-exited", Lost: 3}},
+		{Object: "app-3", At: at, Text: "empty after 2h0m0s", DrainOutcome: catalog.DrainOutcome{How: catalog.DrainEmpty}},
+		{Object: "app-4", At: at.Add(-30 * time.Hour), Text: "empty after 1m0s", DrainOutcome: catalog.DrainOutcome{How: catalog.DrainEmpty}},
+	}
 }
 
 func (fakeDrains) EndRetiring(context.Context, string, string, string) error { return nil }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/deployhook"
 	"portico/membership/catalog"
 )
 
@@ -27,6 +28,7 @@ type siteView struct {
 	Instances         []instanceView
 	Releases          []releaseView
 	Drains            []drainView
+	EndedDrains       []deployhook.EndedDrain
 	Deploys           []deployView
 	Find, Member      string // what is searched for
 	Idle              string
@@ -87,6 +89,7 @@ func (s *Server) sitePage(c *call) error {
 			v.Drains = append(v.Drains, s.drainOf(c, d))
 		}
 	}
+	v.EndedDrains = s.endedViews(c, name)
 	for _, d := range view.Deploys {
 		if d.Site == name && len(v.Deploys) < 6 {
 			v.Deploys = append(v.Deploys, s.deployView(c, d))

@@ -36,6 +36,7 @@ type statsView struct {
 	Deploys                                []deployView
 	Certificates                           []certView
 	Drains                                 []drainView
+	EndedDrains                            []deployhook.EndedDrain
 	TurnedAway                             []membership.Turned
 }
 
@@ -49,6 +50,7 @@ type drainView struct {
 	D                         deployhook.Drain
 	Object, Ends, Deadline    string
 	Since, Idlest, MovesAfter string
+	Failed                    string // what has failed meanwhile, and how many sessions that cost
 }
 
 // drainOf is a drain with the buttons that end or change it.
@@ -78,6 +80,9 @@ func drainViewOf(d deployhook.Drain, now time.Time) drainView {
 	}
 	if !d.Deadline.IsZero() {
 		v.Deadline = "in " + age(d.Deadline.Sub(now))
+	}
+	if d.Lost > 0 {
+		v.Failed = deployhook.FailureText(d.Cause) + ": " + count(int64(d.Lost), "session") + " lost"
 	}
 	if d.Move > 0 {
 		v.MovesAfter = age(d.Move.Std())
@@ -160,6 +165,7 @@ func (s *Server) statsView(c *call) *statsView {
 	for _, d := range s.drains(c) {
 		v.Drains = append(v.Drains, s.drainOf(c, d))
 	}
+	v.EndedDrains = s.endedViews(c, "")
 	if len(c.who.sites) == 0 {
 		s.clusterView(c, v, view, &snap)
 	}

@@ -408,6 +408,7 @@ type DrainOutcome struct {
 	At      time.Time `json:"at"`
 	Outcome string    `json:"outcome"`
 	Empty   bool      `json:"empty"` // no session lost its instance
+	catalog.DrainOutcome
 }
 
 // Readiness is the answer of GET /readyz.
