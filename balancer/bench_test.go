@@ -13,11 +13,13 @@ import (
 var upstreamIDs = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 
 // crowd is a proxy with eight upstreams and live sessions, each with its cookie. The
-// cookies lie one behind the other, as a request that has just been read lies in the
-// cache; their sessions lie wherever chance has put them in the table.
+// cookies lie one behind the other, so that the processor has the next one at hand, as it
+// has a request that was just read; their sessions lie wherever chance has put them in the
+// table. They began, and their cookies were issued, within six minutes, and come back later.
 type crowd struct {
 	*world
 	text []byte
+	ids  []uint64
 	each int // length of a cookie
 	n    int
 }
@@ -27,19 +29,27 @@ func (w *crowd) cookie(i int) []byte {
 	return w.text[i*w.each : (i+1)*w.each]
 }
 
+// at is when the i-th visit of a benchmark takes place, Unix milliseconds: eight in each.
+func (w *crowd) at(i int) int64 { return w.now + int64(i)>>3 }
+
 const oneMillion = 1_000_000
 
 func newCrowd(b *testing.B, c balancer.Config, n int) *crowd {
 	b.Helper()
+	c.Idle = 2 * time.Hour
 	w := &crowd{world: newWorld(b, c, upstreamIDs...), n: n}
-	for range n {
+	for i := range n {
+		w.now = t0 + int64(i)*360_000/int64(n)
 		choice := w.pick(balancer.Request{})
-		if choice.Issue {
-			w.text = w.p.AppendCookie(w.text, &choice)
-		}
+		w.text = w.p.AppendCookie(w.text, &choice)
+		w.ids = append(w.ids, choice.Session)
 		w.done(&choice)
 	}
+	w.now = t0 + 400_000
 	w.each = len(w.text) / n
+	for _, u := range w.p.Upstreams() {
+		u.Max.Store(1 << 40) // a choice that is never done would raise the peak each time
+	}
 	b.ReportAllocs()
 	return w
 }
@@ -81,15 +91,15 @@ var answer = balancer.Outcome{Now: t0, Status: 200, BytesIn: 200, BytesOut: 500,
 // table, and nothing else.
 func BenchmarkPickPinned(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)
-	measure(b, func(i int) { w.mustPick(b, i) })
+	var c balancer.Choice
+	measure(b, func(i int) { w.mustPick(b, &c, i) })
 }
 
-func (w *crowd) mustPick(b *testing.B, i int) balancer.Choice {
-	c := w.p.Pick(&balancer.Request{Now: t0, Cookie: w.cookie(i)})
+func (w *crowd) mustPick(b *testing.B, c *balancer.Choice, i int) {
+	w.p.PickInto(c, &balancer.Request{Now: w.at(i), Cookie: w.cookie(i)})
 	if !c.Pinned {
 		b.Error("no pin:", c.Refused)
 	}
-	return c
 }
 
 // BenchmarkPickExpected is the same as the proxies do it: the cookie is announced, then the
@@ -109,11 +119,12 @@ func BenchmarkPickExpected(b *testing.B) {
 		sum += rest(i)
 	}
 	alone := float64(cpuTime()-before) / float64(b.N)
+	var c balancer.Choice
 	both := measure(b, func(i int) {
 		cookie := w.cookie(i)
 		w.p.Expect(cookie)
 		sum += rest(i)
-		c := w.p.Pick(&balancer.Request{Now: t0, Cookie: cookie, Visitor: sum, Expected: true})
+		w.p.PickInto(&c, &balancer.Request{Now: w.at(i), Cookie: cookie, Visitor: sum, Expected: true})
 		if !c.Pinned {
 			b.Error("no pin:", c.Refused)
 		}
@@ -125,8 +136,9 @@ func BenchmarkPickExpected(b *testing.B) {
 // BenchmarkVisitPinned is a choice and its account.
 func BenchmarkVisitPinned(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)
+	var c balancer.Choice
 	measure(b, func(i int) {
-		c := w.mustPick(b, i)
+		w.mustPick(b, &c, i)
 		w.p.Done(&c, answer)
 	})
 }
@@ -134,7 +146,8 @@ func BenchmarkVisitPinned(b *testing.B) {
 func BenchmarkVisitPinnedParallel(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)
 	measureParallel(b, func(i int) {
-		c := w.mustPick(b, i)
+		var c balancer.Choice
+		w.mustPick(b, &c, i)
 		w.p.Done(&c, answer)
 	})
 }
@@ -152,8 +165,12 @@ func BenchmarkPickUnpinned(b *testing.B) {
 	for _, policy := range balancer.Policies() {
 		b.Run(policy, func(b *testing.B) {
 			w := newWorld(b, balancer.Config{Policy: policy, NotSticky: true}, upstreamIDs...)
+			for _, u := range w.p.Upstreams() {
+				u.Max.Store(1 << 40) // see newCrowd
+			}
+			var c balancer.Choice
 			measure(b, func(i int) {
-				_ = w.p.Pick(&balancer.Request{Now: t0, Hash: uint64(i)*2654435761 + 1})
+				w.p.PickInto(&c, &balancer.Request{Now: t0 + int64(i)>>3, Hash: uint64(i)*2654435761 + 1})
 			})
 		})
 	}
@@ -242,17 +259,19 @@ func TestMemory(t *testing.T) {
 // BenchmarkPickPinnedFew is the common case: sessions that fit into the cache.
 func BenchmarkPickPinnedFew(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, 20_000)
-	measure(b, func(i int) { w.mustPick(b, i) })
+	var c balancer.Choice
+	measure(b, func(i int) { w.mustPick(b, &c, i) })
 }
 
-// BenchmarkTableUpdate notes the use of one of a million sessions.
+// BenchmarkTableUpdate notes the use of one of a million sessions, each in its turn.
 func BenchmarkTableUpdate(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)
-	choices := make([]balancer.Choice, 1<<16)
-	for i := range choices {
-		choices[i] = w.mustPick(b, i*13)
-	}
-	measure(b, func(i int) { w.p.Keep(&choices[i&(1<<16-1)], t0) })
+	var c balancer.Choice
+	w.mustPick(b, &c, 0)
+	measure(b, func(i int) {
+		c.Session = w.ids[i%len(w.ids)]
+		w.p.Keep(&c, w.at(i))
+	})
 }
 
 // BenchmarkUpdate replaces the upstreams of a pool by the same ones.

@@ -13,11 +13,8 @@ import (
 // takes a tenth of the time of HMAC-SHA256.
 type cmac struct {
 	block  cipher.Block
-	k1, k2 uint64 // subkey for a message of whole blocks
+	k1, k2 uint64 // subkey for a message of whole blocks, big endian
 }
-
-// cmacMessage is the length of the messages.
-const cmacMessage = 2 * aes.BlockSize
 
 func newCMAC(key []byte) (*cmac, error) {
 	b, err := aes.NewCipher(key)
@@ -27,7 +24,7 @@ func newCMAC(key []byte) (*cmac, error) {
 	var k [aes.BlockSize]byte
 	b.Encrypt(k[:], k[:])
 	k = double(k)
-	return &cmac{block: b, k1: binary.LittleEndian.Uint64(k[:]), k2: binary.LittleEndian.Uint64(k[8:])}, nil
+	return &cmac{block: b, k1: binary.BigEndian.Uint64(k[:]), k2: binary.BigEndian.Uint64(k[8:])}, nil
 }
 
 // double multiplies by x in GF(2^128), RFC 4493 section 2.3.
@@ -41,16 +38,30 @@ func double(b [aes.BlockSize]byte) (out [aes.BlockSize]byte) {
 	return out
 }
 
-// sum replaces a message by its MAC, which takes the place of the last block, and
-// returns that.
-func (m *cmac) sum(message *[cmacMessage]byte) *[aes.BlockSize]byte {
-	first, last := (*[aes.BlockSize]byte)(message[:aes.BlockSize]), (*[aes.BlockSize]byte)(message[aes.BlockSize:])
-	m.encrypt(first)
-	le := binary.LittleEndian
-	le.PutUint64(last[:], le.Uint64(last[:])^le.Uint64(first[:])^m.k1)
-	le.PutUint64(last[8:], le.Uint64(last[8:])^le.Uint64(first[8:])^m.k2)
-	m.encrypt(last)
-	return last
+// mac is an AES-CMAC as two numbers, big endian. Words stay in registers; a processor
+// that writes bytes one by one to read them back as words waits for its own stores.
+type mac struct{ hi, lo uint64 }
+
+// sum returns the MAC of a message of two blocks, each two numbers, big endian.
+func (m *cmac) sum(a, b, c, d uint64) mac {
+	be := binary.BigEndian
+	var block [aes.BlockSize]byte
+	be.PutUint64(block[:], a)
+	be.PutUint64(block[8:], b)
+	m.encrypt(&block)
+	be.PutUint64(block[:], be.Uint64(block[:])^c^m.k1)
+	be.PutUint64(block[8:], be.Uint64(block[8:])^d^m.k2)
+	m.encrypt(&block)
+	return mac{be.Uint64(block[:]), be.Uint64(block[8:])}
+}
+
+// same compares in a time that does not depend on where two MACs differ, as
+// subtle.ConstantTimeCompare does for slices of any length.
+func (a mac) same(b mac) bool { return (a.hi^b.hi)|(a.lo^b.lo) == 0 }
+
+// append appends the MAC's bytes.
+func (a mac) append(dst []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, a.hi), a.lo)
 }
 
 // encrypt encrypts a block in place. The compiler takes what is handed to an interface

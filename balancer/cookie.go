@@ -19,8 +19,6 @@ import (
 const (
 	sealLen   = 30
 	sealText  = sealLen / 3 * 4
-	macLen    = 16
-	sealHead  = sealLen - macLen
 	maxIssued = 8 // base-36 digits: enough past the year 60000
 	minCookie = tokenLen + 1 + 1 + 1 + sealText
 	maxCookie = tokenLen + 1 + maxIssued + 1 + sealText
@@ -138,21 +136,10 @@ func (s *Sealer) Tokens(instanceID string) [2]Token {
 	return [2]Token{t, NewToken(s.keys[1].secret, instanceID)}
 }
 
-// sum computes the MAC over everything in c. The head is the seal's part before it.
-func (k *siteKey) sum(c *Cookie, head *[sealHead]byte) (mac [macLen]byte) {
-	var m [cmacMessage]byte
-	binary.BigEndian.PutUint64(m[:], uint64(c.Token))
-	binary.BigEndian.PutUint64(m[8:], uint64(c.Issued))
-	*(*[sealHead]byte)(m[16:]) = *head
-	return *k.mac.sum(&m)
-}
-
-// head writes the part of the seal before the MAC.
-func (k *siteKey) head(dst *[sealHead]byte, c *Cookie) {
-	dst[0] = k.id
-	binary.BigEndian.PutUint64(dst[1:], c.Session)
-	dst[9] = byte(c.Start >> 32)
-	binary.BigEndian.PutUint32(dst[10:], uint32(c.Start))
+// sum computes the MAC over everything in c.
+func (k *siteKey) sum(c *Cookie) mac {
+	return k.mac.sum(uint64(c.Token), uint64(c.Issued),
+		uint64(k.id)<<56|c.Session>>8, c.Session<<56|uint64(c.Start)&(1<<40-1)<<16)
 }
 
 // Seal appends the cookie value for c to dst: Token, Session, Issued and Start
@@ -163,11 +150,10 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 	dst = append(dst, '|')
 	dst = appendBase36(dst, c.Issued)
 	dst = append(dst, '|')
-	var raw [sealLen]byte
-	head := (*[sealHead]byte)(raw[:])
-	k.head(head, &c)
-	*(*[macLen]byte)(raw[sealHead:]) = k.sum(&c, head)
-	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
+	var space [sealLen]byte
+	raw := binary.BigEndian.AppendUint64(append(space[:0], k.id), c.Session)
+	raw = binary.BigEndian.AppendUint32(append(raw, byte(c.Start>>32)), uint32(c.Start))
+	return base64.RawURLEncoding.AppendEncode(dst, k.sum(&c).append(raw))
 }
 
 // Open reads a cookie value and checks its seal. It does not judge age or
@@ -175,52 +161,56 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 // trusted.
 func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
 	var c Cookie
-	refused := s.open(&c, value)
+	seal, refused := c.read(value)
+	if refused == Honoured {
+		refused = s.check(&c, &seal)
+	}
 	return c, refused
 }
 
-func (s *Sealer) open(c *Cookie, value []byte) Refusal {
+// read fills in what a cookie value claims, of which nothing is to be trusted before
+// the seal has been checked. It refuses what has not the form of a cookie.
+func (c *Cookie) read(value []byte) (seal, Refusal) {
 	if len(value) == tokenLen {
 		t, ok := ParseToken(value)
 		if !ok {
-			return RefusedMalformed
+			return seal{}, RefusedMalformed
 		}
 		c.Token, c.Bare = t, true
-		return Honoured
+		return seal{}, Honoured
 	}
 	bar := len(value) - sealText - 1
 	if len(value) < minCookie || len(value) > maxCookie || value[tokenLen] != '|' || value[bar] != '|' {
-		return RefusedMalformed
+		return seal{}, RefusedMalformed
 	}
-	var raw sealed
-	var ok1, ok2 bool
-	c.Token, ok1 = ParseToken(value[:tokenLen])
-	c.Issued, ok2 = parseBase36(value[tokenLen+1 : bar])
-	if !raw.decode((*[sealText]byte)(value[bar+1:])) || !ok1 || !ok2 {
-		return RefusedMalformed
+	var ok1, ok2, ok3 bool
+	var raw seal
+	raw, c.Session, c.Start, ok1 = unseal((*[sealText]byte)(value[bar+1:]))
+	c.Token, ok2 = ParseToken(value[:tokenLen])
+	c.Issued, ok3 = parseBase36(value[tokenLen+1 : bar])
+	if !ok1 || !ok2 || !ok3 {
+		return seal{}, RefusedMalformed
 	}
-	c.Session = binary.BigEndian.Uint64(raw[1:])
-	c.Start = int64(raw[9])<<32 | int64(binary.BigEndian.Uint32(raw[10:]))
+	return raw, Honoured
+}
+
+// check compares the seal of a cookie that was read. A bare token has none.
+func (s *Sealer) check(c *Cookie, raw *seal) Refusal {
+	if c.Bare {
+		return Honoured
+	}
 	for i := range s.n {
 		k := &s.keys[i]
-		if k.id != raw[0] {
+		if k.id != raw.key {
 			continue
 		}
-		mac := k.sum(c, (*[sealHead]byte)(raw[:]))
-		if !sameMAC(&mac, (*[macLen]byte)(raw[sealHead:])) {
+		if !k.sum(c).same(raw.mac) {
 			return RefusedForged
 		}
 		c.OldKey = i > 0 && s.aged
 		return Honoured
 	}
 	return RefusedKey
-}
-
-// sameMAC compares in a time that does not depend on where two MACs differ, as
-// subtle.ConstantTimeCompare does for slices of any length.
-func sameMAC(a, b *[macLen]byte) bool {
-	le := binary.LittleEndian
-	return (le.Uint64(a[:])^le.Uint64(b[:]))|(le.Uint64(a[8:])^le.Uint64(b[8:])) == 0
 }
 
 // Judge reports whether the session that an opened cookie speaks of still lives
@@ -252,13 +242,14 @@ func (c *Cookie) Stale(now int64, idle time.Duration) bool {
 	return c.Bare || c.OldKey || idle > 0 && now-c.Issued > int64(idle/4/time.Second)
 }
 
+const base36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
 func appendBase36(dst []byte, v int64) []byte {
-	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 	var b [13]byte
 	i := len(b)
 	for {
 		i--
-		b[i] = digits[v%36]
+		b[i] = base36[v%36]
 		if v /= 36; v == 0 {
 			return append(dst, b[i:]...)
 		}
@@ -272,15 +263,11 @@ func parseBase36(b []byte) (int64, bool) {
 		return 0, false
 	}
 	var v int64
+	var bad uint8
 	for _, c := range b {
-		switch {
-		case '0' <= c && c <= '9':
-			v = v*36 + int64(c-'0')
-		case 'a' <= c && c <= 'z':
-			v = v*36 + int64(c-'a'+10)
-		default:
-			return 0, false
-		}
+		d := decode36[c]
+		bad |= d
+		v = v*36 + int64(d)
 	}
-	return v, true
+	return v, bad < 64
 }

@@ -1,12 +1,11 @@
 package balancer
 
-import "encoding/binary"
-
-// decode64 and decode32 give the value of a character of base64url and of a token's
-// base32; 0xff: none. Every request has some fifty of these to decode. Tables take the
+// decode64, decode36 and decode32 give the value of a character of base64url, of base 36
+// and of a token's base32; 0xff: none. Every request has some fifty of these to decode. Tables take the
 // same time for each of them, and have no branches to be guessed wrong.
 var (
 	decode64 = decoder("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+	decode36 = decoder(base36)
 	decode32 = decoder(base32)
 )
 
@@ -20,21 +19,32 @@ func decoder(alphabet string) (table [256]uint8) {
 	return table
 }
 
-// sealed is a decoded seal, with room for decode to write whole words.
-type sealed [sealLen + 2]byte
+// seal is what a seal has beside the session: the key's id and the MAC.
+type seal struct {
+	key uint8
+	mac mac
+}
 
-// decode reads base64url, eight characters at a time, and reports whether it was that.
-func (raw *sealed) decode(text *[sealText]byte) bool {
-	var bad uint8
-	for i, j := 0, 0; i < sealText; i, j = i+8, j+6 {
-		t := text[i : i+8 : i+8]
-		a, b, c, d := decode64[t[0]], decode64[t[1]], decode64[t[2]], decode64[t[3]]
-		e, f, g, h := decode64[t[4]], decode64[t[5]], decode64[t[6]], decode64[t[7]]
-		bad |= a | b | c | d | e | f | g | h
-		binary.BigEndian.PutUint64(raw[j:j+8], uint64(a)<<58|uint64(b)<<52|uint64(c)<<46|uint64(d)<<40|
-			uint64(e)<<34|uint64(f)<<28|uint64(g)<<22|uint64(h)<<16)
-	}
-	return bad < 64
+// unseal reads a seal, and reports whether it was base64url.
+func unseal(text *[sealText]byte) (s seal, session uint64, start int64, ok bool) {
+	a, bad1 := sextets(text[0:8])
+	b, bad2 := sextets(text[8:16])
+	c, bad3 := sextets(text[16:24])
+	d, bad4 := sextets(text[24:32])
+	e, bad5 := sextets(text[32:40])
+	s.key = uint8(a >> 40)
+	s.mac = mac{hi: c<<32 | d>>16, lo: d<<48 | e}
+	return s, a<<24 | b>>24, int64(b<<16&(1<<40-1) | c>>32), bad1|bad2|bad3|bad4|bad5 < 64
+}
+
+// sextets reads eight characters of base64url as a number of 48 bits. bad is 64 or more if
+// one of them was none.
+func sextets(t []byte) (v uint64, bad uint8) {
+	_ = t[7]
+	a, b, c, d := decode64[t[0]], decode64[t[1]], decode64[t[2]], decode64[t[3]]
+	e, f, g, h := decode64[t[4]], decode64[t[5]], decode64[t[6]], decode64[t[7]]
+	v = uint64(a)<<42 | uint64(b)<<36 | uint64(c)<<30 | uint64(d)<<24 | uint64(e)<<18 | uint64(f)<<12 | uint64(g)<<6 | uint64(h)
+	return v, a | b | c | d | e | f | g | h
 }
 
 // peekSession returns the session id that a sealed cookie claims, for whoever

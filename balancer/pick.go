@@ -94,33 +94,39 @@ func (p *Pool) Expect(cookie []byte) {
 
 // Pick chooses the upstream for a request and admits the request there, unless
 // Choice.Queue says that it must wait for a place.
-func (p *Pool) Pick(r *Request) Choice {
+func (p *Pool) Pick(r *Request) (c Choice) {
+	p.PickInto(&c, r)
+	return c
+}
+
+// PickInto is Pick for a choice that has its place already: to hand one from function to
+// function takes a tenth of the time of making it. What c was before is forgotten.
+func (p *Pool) PickInto(c *Choice, r *Request) {
 	t := p.now.Load()
-	c := Choice{issued: r.Now / 1000}
-	switch {
-	case t.config.NotSticky:
-		p.place(t, r, &c)
-	case len(r.Cookie) == 0 && r.App == 0:
-		p.arrive(t, r, &c)
-	default:
-		p.comeBack(t, r, &c)
-	}
-	// Counted last: an atomic addition waits for the memory that was asked for before it.
+	*c = Choice{issued: r.Now / 1000}
+	// Counted before all else: here the additions go on while memory is waited for.
 	if len(r.Exclude) == 0 {
 		p.Requests.Add(1)
 		p.retry.earn(int64(t.config.Retry))
 	} else {
 		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
 	}
+	switch {
+	case t.config.NotSticky:
+		p.place(t, r, c)
+	case len(r.Cookie) == 0 && r.App == 0:
+		p.arrive(t, r, c)
+	default:
+		p.comeBack(t, r, c)
+	}
 	if c.Upstream == nil {
 		p.Nothing[c.None].Add(1)
-		return c
+		return
 	}
 	c.Suspect = c.Upstream.State() == Suspect
 	if !c.Await {
-		p.admit(&c, r.Now)
+		p.admit(c, r.Now)
 	}
-	return c
 }
 
 // place lets the policy choose, for a request without a session or for a new
@@ -236,7 +242,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 		b.mu.Unlock()
 		c.Lost = CauseNone
 		p.Bursts.Add(1)
-		p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, r.Now)
+		p.b.sessions.visit(&use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, r.Now)
 		return
 	}
 	if p.place(t, r, c); c.Upstream != nil {
@@ -256,7 +262,7 @@ func (p *Pool) joins(f *firstVisit, r *Request) bool {
 // begin makes a session on the upstream that was chosen.
 func (p *Pool) begin(id uint64, r *Request, c *Choice) {
 	c.Session, c.Start, c.New, c.Issue = id, r.Now/1000, true, true
-	p.b.sessions.visit(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
+	p.b.sessions.visit(&use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 	p.NewSessions.Add(r.Now)
 }
@@ -294,9 +300,6 @@ func excluded(list []*Upstream, u *Upstream) bool {
 // comeBack continues the session of a visitor who brings a cookie or a token of
 // the application.
 func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
-	if !r.Expected {
-		p.Expect(r.Cookie) // at least the check of the seal is time to come in
-	}
 	var k Cookie
 	home, ok := p.read(t, r, c, &k)
 	if !ok {
@@ -309,7 +312,9 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	if c.Issue {
 		v.anew = c.issued
 	}
-	f := p.b.sessions.visit(v, r.Now)
+	// What does not need the table's answer is done before: it may have to be waited for.
+	fit := home != nil && home.takes(r)
+	f := p.b.sessions.visit(&v, r.Now)
 	switch {
 	case f.marks&markEnded != 0:
 		p.refuse(c, RefusedEnded)
@@ -319,6 +324,11 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	case f.up != home && f.up != nil && k.Issued < f.issued:
 		// The session has moved, and this cookie is from before.
 		home, c.Issue, c.issued = f.up, true, max(c.issued, f.issued)
+		fit = home.takes(r)
+	}
+	if fit && f.marks&markMove == 0 {
+		c.Upstream, c.Pinned = home, true
+		return
 	}
 	was := p.lossOf(t, r, &k, home)
 	if was.cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
@@ -382,8 +392,14 @@ func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream,
 // open judges one cookie. A cookie whose instance nobody knows is good too, as
 // long as it is sealed: its visitor lost a session.
 func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+	if !r.Expected {
+		p.Expect(value) // at least the check of the seal is time to come in
+	}
 	*k = Cookie{}
-	refused := t.sealer.open(k, value)
+	seal, refused := k.read(value)
+	if refused == Honoured {
+		refused = t.sealer.check(k, &seal)
+	}
 	if refused == Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}

@@ -2,8 +2,6 @@ package balancer
 
 import (
 	"cmp"
-	"crypto/aes"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
@@ -150,24 +148,17 @@ func (g *group) seats() int64 {
 	return n
 }
 
-func (k *siteKey) ticketSum(v ticket) [aes.BlockSize]byte {
-	var m [cmacMessage]byte
-	binary.BigEndian.PutUint64(m[:], uint64(v.arrived))
-	binary.BigEndian.PutUint64(m[8:], v.id)
-	m[16] = k.id
-	return *k.ticket.sum(&m)
+func (k *siteKey) ticketSum(v ticket) mac {
+	return k.ticket.sum(uint64(v.arrived), v.id, uint64(k.id)<<56, 0)
 }
 
 // sealTicket appends a ticket to dst.
 func (s *Sealer) sealTicket(dst []byte, v ticket) []byte {
 	k := &s.keys[0]
-	var raw [ticketLen]byte
-	raw[0] = k.id
-	binary.BigEndian.PutUint64(raw[1:], uint64(v.arrived))
-	binary.BigEndian.PutUint64(raw[9:], v.id)
-	mac := k.ticketSum(v)
-	copy(raw[17:], mac[:])
-	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
+	var space [ticketLen]byte
+	raw := binary.BigEndian.AppendUint64(append(space[:0], k.id), uint64(v.arrived))
+	raw = binary.BigEndian.AppendUint64(raw, v.id)
+	return base64.RawURLEncoding.AppendEncode(dst, k.ticketSum(v).append(raw))
 }
 
 // openTicket reads a ticket and reports whether it is good.
@@ -179,14 +170,14 @@ func (s *Sealer) openTicket(text []byte, now int64) (ticket, bool) {
 	if n, err := base64.RawURLEncoding.Decode(raw[:], text); err != nil || n != ticketLen {
 		return ticket{}, false
 	}
-	v := ticket{arrived: int64(binary.BigEndian.Uint64(raw[1:])), id: binary.BigEndian.Uint64(raw[9:])}
+	be := binary.BigEndian
+	v := ticket{arrived: int64(be.Uint64(raw[1:])), id: be.Uint64(raw[9:])}
 	for i := range s.n {
 		k := &s.keys[i]
 		if k.id != raw[0] {
 			continue
 		}
-		mac := k.ticketSum(v)
-		return v, subtle.ConstantTimeCompare(mac[:], raw[17:]) == 1 &&
+		return v, k.ticketSum(v).same(mac{be.Uint64(raw[17:]), be.Uint64(raw[25:])}) &&
 			now-v.arrived <= roomOldest.Milliseconds() && v.arrived-now <= clockSkew*1000
 	}
 	return ticket{}, false

@@ -244,26 +244,40 @@ type found struct {
 	names  uint64 // of an alias: the session
 }
 
+// met is what the table knew of a session that came: found as far as Pick needs it. The
+// compiler keeps four words in registers; a greater struct is copied from place to place,
+// which takes longer than to look at it.
+type met struct {
+	up     *Upstream
+	marks  uint32
+	issued int64 // Unix seconds
+}
+
 // visit notes a visit and returns what was known before it. A cookie that is
 // older than the session's last move does not undo that move.
-func (s *Sessions) visit(v use, now int64) found {
+func (s *Sessions) visit(v *use, now int64) met {
 	if s.born.Load() == 0 {
 		s.born.CompareAndSwap(0, now)
 	}
 	h := mix(v.id)
 	sh := s.shard(h)
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
+	f := s.visitLocked(sh, h, v, now)
+	sh.mu.Unlock()
+	return f
+}
+
+func (s *Sessions) visitLocked(sh *shard, h uint64, v *use, now int64) met {
 	i := sh.find(v.id, h)
 	if i < 0 {
 		if v.up != nil {
 			s.insert(sh, v, now)
 		}
-		return found{up: v.up, issued: v.issued}
+		return met{up: v.up, issued: v.issued}
 	}
 	e := &sh.e[i]
-	slots := *s.slots.Load()
-	f := found{up: slots[e.slot()], marks: e.where &^ slotMask, issued: fromStamp(e.issued), known: true}
+	up := (*s.slots.Load())[e.slot()]
+	f := met{up: up, marks: e.where &^ slotMask, issued: fromStamp(e.issued)}
 	if e.where&markEnded != 0 {
 		return f
 	}
@@ -271,7 +285,7 @@ func (s *Sessions) visit(v use, now int64) found {
 	e.last = max(e.last, stamp(now))
 	if issued := toStamp(v.issued); issued >= e.issued {
 		e.issued = issued
-		if v.up != nil && v.up != f.up {
+		if v.up != nil && v.up != up {
 			s.relocate(e, v.up)
 			f.up = v.up
 		}
@@ -282,7 +296,7 @@ func (s *Sessions) visit(v use, now int64) found {
 	return f
 }
 
-func (s *Sessions) insert(sh *shard, v use, now int64) {
+func (s *Sessions) insert(sh *shard, v *use, now int64) {
 	s.makeRoom(sh)
 	e := entry{id: v.id, last: stamp(now), start: toStamp(v.start), issued: toStamp(max(v.issued, v.anew)), where: v.up.slot | v.marks}
 	sh.put(e)
@@ -319,7 +333,7 @@ func (s *Sessions) move(v use, now int64) {
 	defer sh.mu.Unlock()
 	i := sh.find(v.id, h)
 	if i < 0 {
-		s.insert(sh, v, now)
+		s.insert(sh, &v, now)
 		return
 	}
 	e := &sh.e[i]

@@ -237,7 +237,8 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 	} else {
 		f.pick.Now = time.Now().UnixMilli()
 	}
-	f.choice, f.held = pool.Pick(&f.pick), true
+	pool.PickInto(&f.choice, &f.pick)
+	f.held = true
 	if f.choice.Await {
 		f.await(pool, d)
 		return nil

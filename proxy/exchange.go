@@ -210,6 +210,9 @@ func (x *exchange) prepare(rawPath string) *fault {
 		x.out.upgrade = up
 		x.out.header["Sec-Websocket-Key"] = x.r.Header["Sec-Websocket-Key"]
 	}
+	if len(values) > 0 {
+		st.siteState.pool.Expect(values[0])
+	}
 	addr := x.client.Addr.As16()
 	x.pick = balancer.Request{
 		Visitor: x.s.bal.HashVisitor(addr[:], []byte(x.r.UserAgent())),
@@ -217,7 +220,7 @@ func (x *exchange) prepare(rawPath string) *fault {
 		Patient: true,
 	}
 	if len(values) > 0 {
-		x.pick.Cookie, x.pick.Others = values[0], values[1:]
+		x.pick.Cookie, x.pick.Others, x.pick.Expected = values[0], values[1:], true
 	}
 	x.pick.App = x.s.bears(st, stdFields(x.r.Header), x.target)
 	if st.asksTicket() {
