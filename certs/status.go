@@ -2,9 +2,7 @@ package certs
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -71,21 +69,4 @@ func (m *Manager) HasCertificate(host string) bool {
 		return c != nil && now().Before(c.Leaf.NotAfter)
 	}
 	return false
-}
-
-// Renew replaces a host's certificate now, whatever is left of it.
-func (m *Manager) Renew(ctx context.Context, host string) error {
-	host = normalHost(host)
-	m.mu.RLock()
-	h := m.hosts[host]
-	m.mu.RUnlock()
-	if h == nil || h.source != fromACME {
-		return fmt.Errorf("renew certificate of %q: it does not come from an ACME directory", host)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*obtainTimeout)
-	defer cancel()
-	if err := m.renew(ctx, host, true); err != nil {
-		return fmt.Errorf("renew certificate of %q: %w", host, err)
-	}
-	return nil
 }

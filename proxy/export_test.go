@@ -16,3 +16,9 @@ func ProfileCount() int { return len(profiles) }
 
 // KeepLasting notes at now that the engine's streams are in use.
 func (s *Server) KeepLasting(now time.Time) { s.lasting.keep(now) }
+
+// AppendJSON is one line of the access log as JSON.
+func AppendJSON(b []byte, r *Record) []byte {
+	var w words
+	return appendJSON(b, r, &w)
+}

@@ -7,14 +7,8 @@ import (
 	"unsafe"
 )
 
-// AppendJSON appends r as one JSON object and a newline. Cookies, credentials
-// and other fields of the request are never part of it.
-func AppendJSON(b []byte, r *Record) []byte {
-	var w words
-	return appendJSON(b, r, &w)
-}
-
-// appendJSON is AppendJSON with a memory for what lines have in common. Names and the punctuation between two values are one string
+// appendJSON appends r as one JSON object and a newline. Cookies, credentials and other fields of the request are never part of it.
+// w is a memory for what lines have in common; its zero value is empty. Names and the punctuation between two values are one string
 // each: a line has thirty of them, and every append is a call.
 func appendJSON(b []byte, r *Record, w *words) []byte {
 	b = append(b, `{"time":"`...)

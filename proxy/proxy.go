@@ -8,9 +8,11 @@
 // request that runs. It knows nothing of certificates, membership or deploys:
 // the command hands it a TLS configuration and a feed of catalog views.
 //
-// HTTP/1 and HTTP/2 are served by net/http behind a guard that parses each
-// HTTP/1 head strictly first (package http1). Routing, stickiness, forwarding
-// headers and accounting are functions of plain values, for other engines to call.
+// HTTP/1 is moved by a driver of package http1: event loops on Linux (package
+// loop), a goroutine for each connection elsewhere (package conn). HTTP/2, and HTTP/1
+// with the engine "std", are served by net/http; a guard parses each HTTP/1 head
+// strictly before it does. Routing, stickiness, forwarding headers and accounting
+// are functions of plain values that all of them call.
 package proxy
 
 import (
