@@ -29,7 +29,45 @@ func (k *checker) sites(sites []Site) {
 		k.routes(path, s, routes)
 		k.siteSettings(path, s)
 		k.upstreams(path, s.Upstreams)
+		for _, other := range sites[:i] {
+			k.cookies(path, s, other)
+		}
 	}
+}
+
+// cookies checks that a browser can tell the cookies of two sites apart: those of a site
+// are its sticky cookie and those named after it.
+func (k *checker) cookies(path string, s, other Site) {
+	if s.Session.Sticky == "none" || other.Session.Sticky == "none" || !sharesHost(s.Hosts, other.Hosts) || !nested(s.Path, other.Path) {
+		return
+	}
+	name, theirs := stickyCookie(s), stickyCookie(other)
+	for _, ending := range []string{"-place", "-notice"} {
+		if name == theirs+ending || theirs == name+ending {
+			k.wrong(path+".session.cookie", "%q is too like %q of site %q on the same host, whose other cookies are named after it: choose another one", clip(name), clip(theirs), clip(other.Name))
+		}
+	}
+}
+
+func stickyCookie(s Site) string {
+	if s.Session.Cookie != "" {
+		return s.Session.Cookie
+	}
+	return "portico-" + s.Name
+}
+
+// nested reports whether a browser sends the cookies of one mount path to the other.
+func nested(a, b string) bool {
+	a, b = strings.TrimSuffix(a, "/")+"/", strings.TrimSuffix(b, "/")+"/"
+	return strings.HasPrefix(a, b) || strings.HasPrefix(b, a)
+}
+
+// sharesHost reports whether some host is one of both sites'.
+func sharesHost(a, b []string) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	return slices.ContainsFunc(a, func(h string) bool { return slices.Contains(b, h) })
 }
 
 func (k *checker) siteName(path, name string, i int, names map[string]int) {

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"portico/balancer"
+	"portico/membership/catalog"
 )
 
 // maxStickyValues is how many cookies of the sticky name are looked at; a client
@@ -13,13 +14,14 @@ import (
 const maxStickyValues = 4
 
 // The sticky cookie's name and one of these endings name portico's other cookies: the place
-// in the waiting room, and that the page about a lost session was seen.
+// in the waiting room, and that the page about a lost session was seen. The catalog refuses
+// another site's sticky cookie of that name by the same list.
 const (
 	placeEnding  = "-place"
 	noticeEnding = "-notice"
 )
 
-var ownEndings = []string{placeEnding, noticeEnding}
+var ownEndings = catalog.CookieEndings()
 
 // isOwn reports whether a cookie is one of portico's, beside the sticky one.
 func isOwn(name, sticky string) bool {

@@ -79,6 +79,9 @@ func TestSessionsOfVisitors(t *testing.T) {
 		t.Errorf("a session that is not there: %d %s", r.Code, r.Stderr)
 	}
 	namedByToken(t, p)
+	if r := p.CLI("deploy", "php-place", harness.App("static"), "--host", "php.test", "--path", "/place"); r.Code != 1 || !strings.Contains(r.Stderr, `"portico-php-place"`) || !strings.Contains(r.Stderr, "session.cookie") {
+		t.Errorf("a site whose cookie is another one's: %d %s", r.Code, r.Stderr)
+	}
 }
 
 // namedByToken finds, moves and ends the session of a client that keeps the application's

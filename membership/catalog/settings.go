@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -213,28 +212,4 @@ func mergePatch(base, change map[string]any) {
 			base[k] = v
 		}
 	}
-}
-
-// CheckHosts returns ErrConflict with the other site's name when a host and path
-// of the settings belong to another site of the view already. s has its defaults.
-func CheckHosts(v *View, site string, s Settings) error {
-	var errs []error
-	for _, name := range sortedKeys(v.Sites) {
-		if name == site {
-			continue
-		}
-		other, err := v.Sites[name].Effective()
-		if err != nil || other.Path != cleanMount(s.Path) {
-			continue
-		}
-		if len(s.Hosts) == 0 && len(other.Hosts) == 0 {
-			errs = append(errs, fmt.Errorf("%w: site %q already answers on every host at path %q; give %q a host or another path", ErrConflict, name, other.Path, site))
-		}
-		for _, h := range s.Hosts {
-			if slices.Contains(other.Hosts, strings.ToLower(strings.TrimSuffix(h, "."))) {
-				errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to site %q; choose another host or path, or remove that site", ErrConflict, h, other.Path, name))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

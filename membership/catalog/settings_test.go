@@ -143,6 +143,42 @@ func TestCheckHosts(t *testing.T) {
 	}
 }
 
+// Two sites on one host whose cookies a browser cannot tell apart are refused, with the
+// cookie and the remedy, unless they are that way already.
+func TestCheckCookies(t *testing.T) {
+	view := &catalog.View{Sites: map[string]*catalog.Site{
+		"x":       {Name: "x", Release: "r", Manifest: catalog.Settings{Hosts: []string{"one.test"}}},
+		"y":       {Name: "y", Release: "r", Manifest: catalog.Settings{Hosts: []string{"two.test"}, Path: "/y"}},
+		"y-place": {Name: "y-place", Release: "r", Manifest: catalog.Settings{Hosts: []string{"two.test"}, Path: "/y/place"}},
+		"z-place": {Name: "z-place", Release: "r", Manifest: catalog.Settings{Path: "/z"}},
+	}}
+	for _, tt := range []struct {
+		site     string
+		settings catalog.Settings
+		want     string // the cookie
+	}{
+		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b"}, "portico-x-place"},
+		{"x-notice", catalog.Settings{Hosts: []string{"ONE.test."}, Path: "/b"}, "portico-x-notice"},
+		{"x-notice", catalog.Settings{Hosts: []string{"three.test", "one.test"}, Path: "/b"}, "portico-x-notice"},
+		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Cookie: "b"}}, ""},
+		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Sticky: "none"}}, ""},
+		{"x-place", catalog.Settings{Hosts: []string{"other.test"}}, ""},
+		{"x-places", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b"}, ""},
+		{"other", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Cookie: "portico-x-place"}}, "portico-x-place"},
+		{"y-notice", catalog.Settings{Hosts: []string{"two.test"}, Path: "/yes"}, ""},
+		{"y-notice", catalog.Settings{Hosts: []string{"two.test"}, Path: "/"}, "portico-y-notice"},
+		{"y", catalog.Settings{Hosts: []string{"two.test"}, Path: "/y"}, ""}, // as it is now
+		{"y-place", catalog.Settings{Hosts: []string{"two.test"}, Path: "/y/place"}, ""},
+		{"z", catalog.Settings{Path: "/"}, "portico-z-place"},
+		{"z", catalog.Settings{Hosts: []string{"one.test"}, Path: "/z"}, ""},
+	} {
+		err := catalog.CheckHosts(view, tt.site, tt.settings.WithDefaults(tt.site))
+		if (err == nil) != (tt.want == "") || err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "\""+tt.want+"\"") || !strings.Contains(err.Error(), "session.cookie")) {
+			t.Errorf("%s %+v: %v", tt.site, tt.settings, err)
+		}
+	}
+}
+
 func TestParseStatusAndRate(t *testing.T) {
 	r, err := catalog.ParseStatus("200-399, 401")
 	for code, want := range map[int]bool{199: false, 200: true, 304: true, 399: true, 400: false, 401: true, 402: false, -1: false, 100000: false} {
