@@ -51,6 +51,9 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 // run joins the cluster and serves until ctx ends or the cluster sends this
 // machine away.
 func (p *agentProcess) run(ctx context.Context) error {
+	if err := awaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
+		return err
+	}
 	hello, err := p.hello(ctx)
 	if err != nil {
 		return err
@@ -189,7 +192,11 @@ func (p *agentProcess) serve(ctx context.Context, hello membership.Hello) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = gossip.Close() }()
+	ended := func() {}
+	defer func() {
+		_ = gossip.Close()
+		ended()
+	}()
 	a, err := agent.New(p.agentOptions(gossip))
 	if err != nil {
 		return err
@@ -222,6 +229,7 @@ func (p *agentProcess) serve(ctx context.Context, hello membership.Hello) error 
 	if refusal := (*membership.Refusal)(nil); errors.As(err, &refusal) && refusal.Code == membership.CodeNotMember {
 		err = fmt.Errorf("the cluster does not know this machine any more: it was revoked or removed (%w)", err)
 	}
+	ended = announceEnd(p.conf.Dir, p.log)
 	p.log.Info("stopping: sites get their grace", "limit", stopLimit.String())
 	err = errors.Join(err, p.shutdown(ctx, a))
 	_ = gossip.Leave(context.WithoutCancel(ctx))

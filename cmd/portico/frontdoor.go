@@ -63,6 +63,9 @@ func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *fron
 	steps := []func(context.Context) error{
 		f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,
 	}
+	if err := awaitPredecessor(ctx, c.Dir, log); err != nil {
+		return nil, err
+	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -226,6 +229,7 @@ func (f *frontDoor) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	defer announceEnd(f.conf.Dir, f.log)()
 	f.log.Info("stopping: running requests may finish", "limit", f.conf.Proxy.Timeouts.Drain.String())
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.conf.Proxy.Timeouts.Drain.Std())
 	defer cancel()

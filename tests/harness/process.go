@@ -146,6 +146,13 @@ func (p *Process) Restart() {
 	p.launch()
 }
 
+// Successor starts the program once more with the same arguments, while the process
+// may still be ending.
+func (p *Process) Successor() *Process {
+	p.t.Helper()
+	return StartIn(p.t, p.pre, p.name+" again", p.env, p.args...)
+}
+
 // Log collects a process's output; it is safe for concurrent use.
 type Log struct {
 	mu  sync.Mutex
