@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -102,13 +103,13 @@ func (e *engine) closed(listener int, addr netip.Addr) {
 	}
 }
 
-// handover gives a connection to net/http: as it is when it speaks HTTP/2, else
-// behind the guard.
+// handover gives a connection to net/http: with its frames counted when it speaks
+// HTTP/2, else behind the guard.
 func (e *engine) handover(c net.Conn) {
-	if t, ok := c.(tlsConn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
+	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
 		e.s.secure.h1.Add(^uint64(0))
 		e.s.secure.h2.Add(1)
-		e.s.ready.put(c)
+		e.s.ready.put(newFrames(t, &e.s.secure))
 		return
 	}
 	e.s.ready.put(newGuard(c, &e.s.limits, e.s.o.Conf.Timeouts.Header.Std()))

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -13,9 +12,6 @@ import (
 	"portico/balancer"
 	"portico/proxy/http1"
 )
-
-// tlsConn is what tells the negotiated protocol of a connection.
-type tlsConn interface{ ConnectionState() tls.ConnectionState }
 
 // flight is one request on its way through the engine. It is kept with the
 // engine's exchange from one request to the next, so that a request allocates

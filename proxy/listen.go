@@ -174,7 +174,7 @@ func (s *Server) admit(l *listener, raw net.Conn) {
 	case "h2":
 		t.Conn = gather.New(t.Conn)
 		l.front.h2.Add(1)
-		s.ready.put(tc)
+		s.ready.put(newFrames(tc, l.front))
 	case "", "http/1.1":
 		l.front.h1.Add(1)
 		s.ready.put(tlsGuard{newGuard(tc, &s.limits, header), tc})
@@ -311,9 +311,9 @@ func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
 		ci.sni = g.tls.ConnectionState().ServerName
 	case *guard:
 		ci.guard = g
-	case *tls.Conn:
+	case *frames:
 		ci.secure = true
-		ci.sni = g.ConnectionState().ServerName
+		ci.sni = g.tls.ConnectionState().ServerName
 	}
 	if ci.secure {
 		ci.front = &s.secure

@@ -534,7 +534,7 @@ func (l *loop) handover(c *sock, leftover []byte) {
 		if c.tls.conn.ConnectionState().NegotiatedProtocol == "h2" {
 			c.tls.mem.direct = gather.New(h)
 		}
-		conn = c.tls.conn // itself, because net/http recognises a *tls.Conn
+		conn = c.tls.conn // itself, so that its protocol and names can be asked for
 	}
 	conn = handover.Prefixed(conn, leftover)
 	l.srv.helpers.Go(func() { give(conn) })
