@@ -78,6 +78,7 @@ func run(args []string) error {
 	rounds := f.Int("rounds", 0, "turns of each proxy at each case; 0: 5, with -quick 3")
 	length := f.Duration("time", 0, "length of one turn; 0: 1.5 s, with -quick 200 ms")
 	configs := f.Bool("configs", false, "print the peers' configurations")
+	beside := f.String("beside", "", "another build of this bench: its portico takes part as portico-beside, to compare two trees in one run")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -112,6 +113,7 @@ func run(args []string) error {
 		return err
 	}
 	defer func() { _ = originProcess.Kill() }()
+	b.beside = *beside
 	peers, err := b.peers(func(name string) bool {
 		if *proxies == "" && *quick && (name == "portico-std" || name == "caddy") {
 			return false

@@ -46,6 +46,7 @@ type bench struct {
 	proxyCore      string
 	loadCore       string
 	self           string
+	beside         string // another build of self, "": none
 	sites          int
 }
 
@@ -90,7 +91,7 @@ func moduleVersion(bin string) string {
 // peers prepares every proxy that is installed.
 func (b *bench) peers(want func(string) bool) ([]*peer, error) {
 	var list []*peer
-	for _, mk := range []func() (*peer, error){b.relay, b.nginx, b.haproxy, b.caddy, b.portico("loop"), b.portico("conn"), b.portico("std")} {
+	for _, mk := range []func() (*peer, error){b.relay, b.nginx, b.haproxy, b.caddy, b.portico("loop"), b.portico("conn"), b.portico("std"), b.other} {
 		p, err := mk()
 		if err != nil {
 			return nil, err
@@ -246,10 +247,22 @@ https://:%[2]s {
 
 // portico runs its data path in a process of its own, with the access log, counters and histograms on.
 func (b *bench) portico(engine string) func() (*peer, error) {
+	return b.tree("portico-"+engine, "this tree, "+engine, b.self, engine)
+}
+
+// other is the loop engine of another tree, as another build of the bench has it.
+func (b *bench) other() (*peer, error) {
+	if b.beside == "" {
+		return nil, nil
+	}
+	return b.tree("portico-beside", b.beside, b.beside, "loop")()
+}
+
+func (b *bench) tree(name, version, binary, engine string) func() (*peer, error) {
 	return func() (*peer, error) {
-		p := &peer{name: "portico-" + engine, version: "this tree, " + engine, sticky: true}
+		p := &peer{name: name, version: version, sticky: true}
 		p.http, p.https = b.addresses()
-		p.argv = []string{b.self, "-role", "portico", engine, p.http, p.https, b.origin, b.cert, b.key, filepath.Join(b.dir, p.name+".log"), strconv.Itoa(b.sites)}
+		p.argv = []string{binary, "-role", "portico", engine, p.http, p.https, b.origin, b.cert, b.key, filepath.Join(b.dir, name+".log"), strconv.Itoa(b.sites)}
 		return p, nil
 	}
 }
