@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"portico/internal/prefetch"
 )
 
 // DefaultMaxSessions bounds the session table where Options name no bound. A
@@ -147,7 +149,7 @@ func (s *Sessions) expect(id uint64) {
 	h := mix(id)
 	sh := s.shard(h)
 	if at := sh.at.Load(); at != 0 {
-		prefetch(at + uintptr(position(h, sh.size.Load()))*unsafe.Sizeof(entry{}))
+		prefetch.Lines(at+uintptr(position(h, sh.size.Load()))*unsafe.Sizeof(entry{}), 3) // nine in ten entries lie in the first two
 	}
 }
 

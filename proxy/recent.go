@@ -9,8 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"portico/balancer"
+	"portico/internal/prefetch"
 	"portico/proxy/http1"
 )
 
@@ -53,33 +55,41 @@ const (
 )
 
 // trace is what is kept of an exchange: plain values and strings that belong to the
-// catalog or the program, so that keeping one allocates nothing.
+// catalog or the program, so that keeping one allocates nothing. The ring is larger
+// than what a processor keeps at hand, so what costs is how many cache lines are
+// written: the texts lie together, and what few exchanges have is elsewhere.
 type trace struct {
 	id                     uint64
 	at                     int64 // Unix nanoseconds of the first byte
 	client                 netip.AddrPort
 	frontend, proto        string
-	tls, query             bool
 	site, member, instance string
-	lost, err              string
-	status                 int
-	retries                int
-	fault                  http1.Fault
-	cause                  http1.Cause
-	end                    [4]byte
 	in, out                int64
 	request, queue, total  time.Duration
 	sent                   time.Duration // since the first byte; 0: not
+	trouble                *trouble      // nil: none
 	how                    verdict
-	tried                  [tracedTries]string // names of instances that failed before
+	status                 uint16
+	retries                uint8
+	fault                  http1.Fault
+	cause                  http1.Cause
+	end                    [4]byte
+	tls, query             bool
 	methodLen              uint8
 	hostLen                uint8
 	pathLen                uint8
 	steps                  uint8
-	method                 [tracedMethod]byte
-	host                   [tracedHost]byte
-	path                   [tracedPath]byte
+	text                   [tracedMethod + tracedHost + tracedPath]byte // method, host and path, without gaps
 	step                   [tracedSteps]http1.Step
+}
+
+// tracedLines is what of a slot most exchanges write, in cache lines.
+const tracedLines = 8
+
+// trouble is what is kept of an exchange that met some.
+type trouble struct {
+	lost, lostFrom, err string
+	tried               [tracedTries]string // names of instances that failed before
 }
 
 // verdict is why the balancer chose as it did.
@@ -87,7 +97,6 @@ type verdict struct {
 	picked, pinned, began, guess bool
 	refused                      balancer.Refusal
 	none                         balancer.None
-	lostFrom                     string
 }
 
 // newRecent returns rings for about keep exchanges and a quarter as many that
@@ -126,15 +135,19 @@ func (r *recent) begin(index int) *slot {
 	return r.lane(index).last.claim()
 }
 
-// end files a place that begin gave.
+// end files a place that begin gave, and has the processor fetch the next one: it was
+// written last a whole ring ago, and waiting for it took longer than filling it.
 func (r *recent) end(index int, s *slot) {
+	l := r.lane(index)
 	if s.t.wrong() {
-		if f := r.lane(index).failed.claim(); f != nil {
+		if f := l.failed.claim(); f != nil {
 			f.t = s.t
 			f.mu.Unlock()
 		}
 	}
 	s.mu.Unlock()
+	next := &l.last.slots[l.last.next.Load()%uint64(len(l.last.slots))]
+	prefetch.Lines(uintptr(unsafe.Pointer(next)), tracedLines)
 }
 
 func (r *recent) lane(index int) *lane { return &r.lanes[uint64(index)%uint64(len(r.lanes))] }
@@ -156,7 +169,7 @@ func (t *trace) wrong() bool {
 	switch {
 	case t.how.none == balancer.NoneFull:
 		return false // in the waiting room, where one asks every few seconds
-	case t.status >= 500 || t.retries > 0 || t.lost != "":
+	case t.status >= 500 || t.retries > 0 || t.lost() != "":
 		return true
 	case t.cause == http1.CauseNone || t.cause == http1.CauseClient || t.cause == http1.CauseRequest:
 		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
@@ -169,27 +182,50 @@ func (t *trace) wrong() bool {
 func (t *trace) fill(rec *Record, c *balancer.Choice, excluded []*balancer.Upstream, method, host, target string) {
 	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
 	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
-	t.status, t.retries, t.in, t.out, t.end = rec.Status, rec.Retries, rec.BytesIn, rec.BytesOut, rec.End
+	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
 	t.request, t.queue, t.total = rec.Request, rec.Queue, rec.Total
-	t.lost, t.err = rec.Session, rec.Error
-	if len(t.err) > tracedError {
-		t.err = strings.Clone(t.err[:tracedError])
-	}
 	t.how = verdict{
 		picked: c.Upstream != nil, pinned: c.Pinned, began: c.New, guess: c.FailOpen,
-		refused: c.Refused, none: c.None, lostFrom: c.LostFrom,
+		refused: c.Refused, none: c.None,
 	}
-	t.tried = [tracedTries]string{}
-	for i, u := range excluded {
-		if i < len(t.tried) {
-			t.tried[i] = u.Spec().Name
-		}
+	t.trouble = nil
+	if rec.Session != "" || rec.Error != "" || len(excluded) > 0 {
+		t.trouble = newTrouble(rec, c, excluded)
 	}
 	path, _, query := strings.Cut(target, "?")
 	t.query = query
-	t.methodLen = uint8(copy(t.method[:], method))
-	t.hostLen = uint8(copy(t.host[:], host))
-	t.pathLen = uint8(copy(t.path[:], path))
+	method, host, path = method[:min(len(method), tracedMethod)], host[:min(len(host), tracedHost)], path[:min(len(path), tracedPath)]
+	t.methodLen, t.hostLen, t.pathLen = uint8(len(method)), uint8(len(host)), uint8(len(path))
+	n := copy(t.text[:], method)
+	n += copy(t.text[n:], host)
+	copy(t.text[n:], path)
+}
+
+func newTrouble(rec *Record, c *balancer.Choice, excluded []*balancer.Upstream) *trouble {
+	b := &trouble{lost: rec.Session, lostFrom: c.LostFrom, err: rec.Error}
+	if len(b.err) > tracedError {
+		b.err = strings.Clone(b.err[:tracedError])
+	}
+	for i, u := range excluded {
+		if i < len(b.tried) {
+			b.tried[i] = u.Spec().Name
+		}
+	}
+	return b
+}
+
+// lost is the cause for which a session was lost, empty: none was.
+func (t *trace) lost() string {
+	if t.trouble == nil {
+		return ""
+	}
+	return t.trouble.lost
+}
+
+// texts returns what the client named, cut to what is kept.
+func (t *trace) texts() (method, host, path []byte) {
+	m, h := int(t.methodLen), int(t.methodLen)+int(t.hostLen)
+	return t.text[:m], t.text[m:h], t.text[h : h+int(t.pathLen)]
 }
 
 // note sets what happened when, and why it ended.

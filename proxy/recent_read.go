@@ -74,10 +74,14 @@ func (s *Server) Recent(q RecentQuery) []Exchange {
 
 // exchange words a trace. st is its site as it is now, nil when it is gone.
 func (t *trace) exchange(st *site) Exchange {
+	method, host, _ := t.texts()
 	e := Exchange{
 		ID: string(appendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
-		Site: t.site, Method: printable(t.method[:t.methodLen]), Host: printable(t.host[:t.hostLen]), Status: t.status, Retries: t.retries,
-		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost, Error: t.err, Failed: t.wrong(),
+		Site: t.site, Method: printable(method), Host: printable(host), Status: int(t.status), Retries: int(t.retries),
+		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.wrong(),
+	}
+	if t.trouble != nil {
+		e.Error = t.trouble.err
 	}
 	if t.instance != "" {
 		e.Instance = serverName(t.member, t.instance)
@@ -96,7 +100,8 @@ func (t *trace) shownPath(st *site) string {
 	if st == nil && t.site != "" {
 		return "/…"
 	}
-	path := redact(printable(t.path[:t.pathLen]))
+	_, _, kept := t.texts()
+	path := redact(printable(kept))
 	if st != nil {
 		for _, place := range st.profile.places {
 			if place.kind != "segment" && place.kind != "parameter" {
@@ -166,7 +171,7 @@ func (t *trace) story(instance string) []ExchangeStep {
 			if t.queue > 0 && s.N == 1 {
 				say(at, "queue", "waited %.1f ms for a place", ms(t.queue))
 			}
-			if int(s.N) > t.retries {
+			if int(s.N) > int(t.retries) {
 				pick(at)
 			}
 			say(at, "connect", "try %d: %s", s.N, t.attempt(int(s.N), instance))
@@ -200,8 +205,8 @@ func (t *trace) story(instance string) []ExchangeStep {
 
 // attempt names the instance of a try.
 func (t *trace) attempt(n int, last string) string {
-	if n <= t.retries && n <= len(t.tried) && t.tried[n-1] != "" {
-		return t.tried[n-1]
+	if b := t.trouble; b != nil && n <= int(t.retries) && n <= len(b.tried) && b.tried[n-1] != "" {
+		return b.tried[n-1]
 	}
 	return cmp.Or(last, "an instance")
 }
@@ -217,10 +222,10 @@ func (t *trace) choice(instance string) string {
 		return "answered without an instance"
 	case h.pinned:
 		why = "its session is there"
-	case t.lost != "" && h.lostFrom != "":
-		why = fmt.Sprintf("its session was on %s and is lost: %s", h.lostFrom, t.lost)
-	case t.lost != "":
-		why = "its session is lost: " + t.lost
+	case t.lost() != "" && t.trouble.lostFrom != "":
+		why = fmt.Sprintf("its session was on %s and is lost: %s", t.trouble.lostFrom, t.lost())
+	case t.lost() != "":
+		why = "its session is lost: " + t.lost()
 	case h.refused != 0:
 		why = "a new session: its cookie was refused, " + h.refused.String()
 	case h.began:
@@ -276,8 +281,8 @@ func (t *trace) outcome() string {
 	default:
 		text += ", broken off: " + t.cause.String()
 	}
-	if t.err != "" {
-		text += ": " + t.err
+	if t.trouble != nil && t.trouble.err != "" {
+		text += ": " + t.trouble.err
 	}
 	return text
 }

@@ -27,8 +27,9 @@ var imports = map[string][]string{
 	"internal/gather":       {},
 	"internal/handover":     {},
 	"internal/pause":        {},
+	"internal/prefetch":     {},
 	"conf":                  {"internal/units"},
-	"balancer":              {"internal/units"},
+	"balancer":              {"internal/units", "internal/prefetch"},
 	"membership/catalog":    {"internal/units", "internal/zapslog", "internal/pause"},
 	"deployhook/archive":    {"internal/units"},
 	"deployhook/objects":    {"internal/units", "deployhook/archive", "internal/pause"},
@@ -41,7 +42,7 @@ var imports = map[string][]string{
 	"deployhook/agent":      {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":         {"balancer", "membership/catalog", "internal/units"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/gather", "internal/pause"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/gather", "internal/pause", "internal/prefetch"},
 	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
 }
 

@@ -1,0 +1,2 @@
+// Package prefetch has the processor fetch memory before it is needed.
+package prefetch
