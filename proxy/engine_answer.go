@@ -102,14 +102,14 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 	f := flightOf(d)
 	defer f.recovered(e, r, d)
 	if f.s == nil || why.Cause == http1.CauseRequest && f.site == nil {
-		f.reset(e.s, e.fronts[p.Listener]) // refused before it was routed
+		f.reset(e.s, e.fronts[p.Listener], p.Now) // refused before it was routed
 	}
 	err := errorOf(why)
 	if f.held {
 		f.rec.Error = err.Error()
 	}
 	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(time.Now().UnixMilli())
-	f.rec.Total = time.Since(f.began)
+	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {
 		f.last = err

@@ -21,6 +21,7 @@ type flight struct {
 	s     *Server
 	front *frontend
 	began time.Time
+	clock clock
 
 	site   *site
 	path   string // normalized
@@ -63,8 +64,8 @@ func flightOf(d *http1.Decision) *flight {
 }
 
 // reset forgets the request before.
-func (f *flight) reset(s *Server, front *frontend) {
-	f.s, f.front, f.began = s, front, time.Now()
+func (f *flight) reset(s *Server, front *frontend, now int64) {
+	f.s, f.front, f.began = s, front, f.clock.at(now)
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}
@@ -85,7 +86,7 @@ func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 		}
 		return
 	}
-	f.reset(e.s, e.fronts[p.Listener])
+	f.reset(e.s, e.fronts[p.Listener], p.Now)
 	if flt := f.route(e, r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}

@@ -337,7 +337,7 @@ func (x *Exchange) route() {
 	x.dec.Wake = x.wake
 	x.dec.Client = x.peer.Text
 	x.dec.HTTPS = x.peer.HTTPS
-	x.rec.Routed = x.now
+	x.rec.Routed, x.peer.Now = x.now, x.now
 	x.conf.Handler.Route(&x.req, &x.peer, &x.dec)
 	x.step(StepRoute, int(x.dec.Verdict))
 	if x.dec.Verdict == Park {

@@ -34,6 +34,7 @@ type Peer struct {
 	ServerName string // from SNI, "" without
 	Listener   int    // which of the driver's listeners accepted it
 	Lane       int    // connections with the same number are served by the same loop, if the driver has loops
+	Now        int64  // the driver's clock when Route or Failed is called, in nanoseconds
 }
 
 // Verdict is what a handler decides.

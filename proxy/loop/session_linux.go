@@ -252,7 +252,8 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 	if s.tls != nil {
 		return l.readTLS(s, b)
 	}
-	n, e := rawRead(s.fd, b)
+	r, e := rawRead(s.fd, b)
+	n := int(r)
 	switch {
 	case e != 0:
 		if e == syscall.EAGAIN {
@@ -276,7 +277,7 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
 	if s.tls != nil {
 		return l.writeTLS(s, a, b)
 	}
-	var n int
+	var n uintptr
 	var e syscall.Errno
 	switch {
 	case len(b) == 0:
@@ -289,10 +290,10 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
 	if e != 0 {
 		return 0, result(e)
 	}
-	if n < len(a)+len(b) {
-		return n, http1.Blocked
+	if int(n) < len(a)+len(b) {
+		return int(n), http1.Blocked
 	}
-	return n, http1.More
+	return int(n), http1.More
 }
 
 func (l *loop) shut(s *sock) {

@@ -230,7 +230,8 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 		if !s.ready {
 			return total, http1.Blocked
 		}
-		m, e := rawRead(s.fd, l.cipher)
+		r, e := rawRead(s.fd, l.cipher)
+		m := int(r)
 		switch {
 		case e == syscall.EAGAIN:
 			s.ready = false
@@ -364,7 +365,7 @@ func (m *memConn) flush() http1.Result {
 			}
 			return result(e)
 		}
-		m.sent += n
+		m.sent += int(n)
 	}
 	m.sent = 0
 	outs.put(m.out)
@@ -439,7 +440,10 @@ func (m *memConn) Write(b []byte) (int, error) {
 		if e != 0 && e != syscall.EAGAIN {
 			return 0, e
 		}
-		if sent = k; sent == len(b) {
+		if e == 0 {
+			sent = int(k)
+		}
+		if sent == len(b) {
 			return sent, nil
 		}
 	}
@@ -451,7 +455,7 @@ func (m *memConn) Write(b []byte) (int, error) {
 }
 
 // block does one read or write of a handshake, sleeping until the loop has seen an event when it has to.
-func (m *memConn) block(b []byte, call func(int32, []byte) (int, syscall.Errno)) (int, error) {
+func (m *memConn) block(b []byte, call func(int32, []byte) (uintptr, syscall.Errno)) (int, error) {
 	for {
 		n, e := call(m.fd, b)
 		switch {
@@ -461,7 +465,7 @@ func (m *memConn) block(b []byte, call func(int32, []byte) (int, syscall.Errno))
 		case n == 0 && len(b) > 0:
 			return 0, io.EOF
 		default:
-			return n, nil
+			return int(n), nil
 		}
 		select {
 		case <-m.wake:

@@ -15,7 +15,7 @@ const (
 
 	// Reading the clock costs as much as a small event's bookkeeping, so it is read when about this many bytes were moved, or work
 	// worth as many.
-	workCheck   = 32 << 10
+	workCheck   = 64 << 10
 	eventWork   = 2 << 10
 	connectWork = 16 << 10
 	acceptWork  = 8 << 10
