@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"portico/conf"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -114,7 +113,7 @@ func (u *unpacked) readManifest(place string, b []byte) error {
 		return refusal(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
 	}
 	kind := u.manifest.Kind
-	if err := conf.Decode(manifestName, b, &u.manifest); err != nil {
+	if err := DecodeManifest(manifestName, b, &u.manifest); err != nil {
 		return err
 	}
 	if kind != "" && u.manifest.Kind != kind {

@@ -188,10 +188,10 @@ func TestBadInputIsRefusedWhole(t *testing.T) {
 		}
 	}
 	manifest := changed(t, harness.App("static"), "other.txt", "")
-	if err := os.WriteFile(filepath.Join(manifest, "portico.toml"), []byte("hots = [\"x.test\"]\n[helth]\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(manifest, "portico.toml"), []byte("hots = [\"x.test\"]\nhosts = [\"http://bad host/\"]\n[helth]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f("two unknown keys", []string{"hots", "hosts", "helth", "health"}, "deploy", "shop", manifest)
+	f("two unknown keys and a malformed host", []string{"hots", "hosts", "helth", "health", "http://bad host/"}, "deploy", "shop", manifest)
 	f("a host that another site has", []string{"shop.test", "shop"}, "deploy", "other", harness.App("static"), "--host", "shop.test")
 	f("a bad site name", []string{"Shop_1"}, "deploy", "Shop_1", harness.App("static"))
 	f("no such folder", []string{"no-such-folder"}, "deploy", "shop", filepath.Join(t.TempDir(), "no-such-folder"))

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"portico/conf"
 	"portico/deployhook"
 	"portico/deployhook/archive"
 	"portico/membership/catalog"
@@ -168,7 +167,7 @@ func manifestExclude(folder string) ([]string, error) {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	var settings catalog.Settings
-	if err := conf.Decode(path, data, &settings); err != nil {
+	if err := deployhook.DecodeManifest(path, data, &settings); err != nil {
 		return nil, usageError{err}
 	}
 	return settings.Exclude, nil
