@@ -27,6 +27,7 @@ const maxPending = 100
 // rules are what a decision rests on beside the catalog's view.
 type rules struct {
 	version  string // of this proxy
+	accepted bool   // who asks is a member already
 	loopback bool   // this proxy is reached over loopback, so members may be as well
 }
 
@@ -145,9 +146,8 @@ func checkHello(h Hello, r rules) *Refusal {
 			return bad("runtime %.40q is too long or cannot be printed", name)
 		}
 	}
-	if !sameVersion(h.Version, r.version) {
-		return refuse(http.StatusForbidden, CodeVersion, "install the cluster's version on this machine",
-			"this machine runs portico %s, the cluster runs %s: the first two numbers must agree", orUnknown(h.Version), orUnknown(r.version))
+	if refusal := checkVersion(h.Version, r); refusal != nil {
+		return refusal
 	}
 	if refusal := routable("address", h.Addr, r.loopback); refusal != nil {
 		return refusal
@@ -156,6 +156,33 @@ func checkHello(h Hello, r rules) *Refusal {
 		return routable("gossip address", h.Gossip, r.loopback)
 	}
 	return nil
+}
+
+// checkVersion wants newcomers to run what the cluster runs. A member that was
+// accepted may be one minor version apart: proxies and application servers are
+// upgraded one after the other, and until the last one is done each may restart,
+// move or need another certificate.
+func checkVersion(version string, r rules) *Refusal {
+	switch {
+	case sameVersion(version, r.version), r.accepted && adjacent(version, r.version):
+		return nil
+	case r.accepted:
+		return refuse(http.StatusForbidden, CodeVersion, "upgrade one minor version at a time, the proxies first",
+			"this machine runs portico %s, the cluster runs %s: more than one minor version lies between them", orUnknown(version), orUnknown(r.version))
+	}
+	return refuse(http.StatusForbidden, CodeVersion, "install the cluster's version on this machine",
+		"this machine runs portico %s, the cluster runs %s: the first two numbers must agree", orUnknown(version), orUnknown(r.version))
+}
+
+// adjacent reports whether two versions are neighbours of one major version. Of
+// builds whose names are no numbers nobody can tell, so they are.
+func adjacent(a, b string) bool {
+	majorA, minorA, okA := numbers(a)
+	majorB, minorB, okB := numbers(b)
+	if !okA || !okB {
+		return true
+	}
+	return majorA == majorB && max(minorA, minorB)-min(minorA, minorB) <= 1
 }
 
 func orUnknown(version string) string {
@@ -178,16 +205,22 @@ func sameVersion(a, b string) bool {
 }
 
 func majorMinor(version string) string {
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	if len(parts) < 2 {
+	major, minor, ok := numbers(version)
+	if !ok {
 		return version
 	}
-	for _, p := range parts[:2] {
-		if _, err := strconv.ParseUint(p, 10, 32); err != nil {
-			return version
-		}
+	return fmt.Sprint(major, ".", minor)
+}
+
+// numbers returns the first two of a version such as v1.2.3-rc1.
+func numbers(version string) (major, minor uint64, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 2 {
+		return 0, 0, false
 	}
-	return parts[0] + "." + parts[1]
+	major, err := strconv.ParseUint(parts[0], 10, 32)
+	minor, err2 := strconv.ParseUint(parts[1], 10, 32)
+	return major, minor, err == nil && err2 == nil
 }
 
 // routable refuses addresses at which no other member could reach a machine.

@@ -193,6 +193,27 @@ func TestSameVersion(t *testing.T) {
 	}
 }
 
+// TestCheckVersion: newcomers run what the cluster runs, members may be one minor
+// version apart while everything is upgraded, in either order.
+func TestCheckVersion(t *testing.T) {
+	for _, tt := range []struct {
+		version          string
+		newcomer, member bool
+	}{
+		{"1.4.0", true, true}, {"v1.4.9-rc1", true, true}, {"1.3.7", false, true}, {"1.5.0", false, true},
+		{"1.2.0", false, false}, {"1.6.0", false, false}, {"2.4.0", false, false}, {"0.4.0", false, false},
+		{"8f5eedc", false, true}, {"", false, true}, {"1.4294967295.0", false, false},
+	} {
+		for accepted, want := range map[bool]bool{false: tt.newcomer, true: tt.member} {
+			if r := checkVersion(tt.version, rules{version: "1.4.2", accepted: accepted}); (r == nil) != want {
+				t.Errorf("%q, accepted %t: %v", tt.version, accepted, r)
+			} else if r != nil && r.Code != CodeVersion {
+				t.Errorf("%q: code %s", tt.version, r.Code)
+			}
+		}
+	}
+}
+
 func TestNameOf(t *testing.T) {
 	for host, want := range map[string]string{
 		"web-1": "web-1", "DESKTOP-AB12.corp.example.com": "desktop-ab12", "my_host": "my-host", "-x-": "x", "": "member", "...": "member", "con": "member",

@@ -141,6 +141,16 @@ func TestRenew(t *testing.T) {
 	if status, body := post(membership.Renewal{Hello: h}); status != http.StatusForbidden || !strings.Contains(body, membership.CodeAddressTaken) {
 		t.Errorf("%d %s", status, body)
 	}
+	// A member may be one minor version apart, also when it starts anew.
+	h = m.hello
+	h.Version = "0.3.0"
+	if status, body := post(membership.Renewal{Hello: h}); status != http.StatusForbidden || !strings.Contains(body, `"`+membership.CodeVersion+`"`) {
+		t.Errorf("two minor versions ahead: %d %s", status, body)
+	}
+	m.hello.Version = "0.2.0"
+	if _, err := membership.Join(t.Context(), m.options("", nil)); err != nil || f.catalog.View().Members["web-1"].Version != "0.2.0" {
+		t.Errorf("one minor version ahead: %v, version %s", err, f.catalog.View().Members["web-1"].Version)
+	}
 	other := f.machine("web-9", 1)
 	csr, _ := other.identity.CSR("web-1")
 	if status, body := post(membership.Renewal{Hello: m.hello, CSR: csr}); status != http.StatusForbidden || !strings.Contains(body, membership.CodeKeyTaken) {

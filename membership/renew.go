@@ -68,7 +68,9 @@ func (a *Admission) renew(ctx context.Context, m catalog.Member, in Renewal) (Ac
 	// Name, role and key are what was accepted; the rest may change.
 	in.Name, in.Role, in.ID = m.Name, m.Role, m.ID
 	if in.Version != "" {
-		if r := checkHello(in.Hello, a.rules); r != nil {
+		known := a.rules
+		known.accepted = true
+		if r := checkHello(in.Hello, known); r != nil {
 			return Acceptance{}, r
 		}
 		if r := conflict(a.o.Catalog.View(), in.Hello, m.Fingerprint); r != nil {

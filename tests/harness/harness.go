@@ -141,9 +141,9 @@ func Run(t testing.TB, env []string, args ...string) Result {
 // RunIn is Run through the command pre, for instance "ip netns exec a".
 func RunIn(t testing.TB, pre, env []string, args ...string) Result {
 	t.Helper()
+	argv := append(append(append([]string{}, pre...), Binary(t)), args...) // building it is no part of the time
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	argv := append(append(append([]string{}, pre...), Binary(t)), args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(cleanEnv(t), env...)
 	var stdout, stderr bytes.Buffer
