@@ -15,6 +15,7 @@ import (
 
 	"portico/certs"
 	"portico/internal/freeport"
+	"portico/internal/pebble"
 	"portico/membership/catalog"
 )
 
@@ -45,11 +46,12 @@ func manager(t *testing.T, o certs.Options) *certs.Manager {
 const testHost = "shop.portico.test"
 
 func TestHTTPChallengeThenRestartWithoutDirectory(t *testing.T) {
-	p := startPebble(t)
+	port := freeport.Get(t)
+	p := pebble.Start(t, port, freeport.Get(t))
 	dir := t.TempDir()
 	c := openCatalog(t, dir)
-	plain, secure := listen(t, p.http), listen(t, 0)
-	o := certs.Options{Catalog: c, Directory: p.directory, Root: p.root, Email: "ops@portico.test", HTTPPort: p.http}
+	plain, secure := listen(t, port), listen(t, 0)
+	o := certs.Options{Catalog: c, Directory: p.Directory, Root: p.Root, Email: "ops@portico.test", HTTPPort: port}
 	m := manager(t, o)
 	sites := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "site") })
 	serve(t, plain, m.HTTPChallengeHandler(sites))
@@ -75,7 +77,7 @@ func TestHTTPChallengeThenRestartWithoutDirectory(t *testing.T) {
 	}
 
 	// The directory goes away: renewal fails, what is there stays in use.
-	p.stop()
+	p.Stop()
 	if err := m.Renew(t.Context(), testHost); err == nil {
 		t.Fatal("renewed by nobody")
 	}
@@ -107,9 +109,10 @@ func TestHTTPChallengeThenRestartWithoutDirectory(t *testing.T) {
 }
 
 func TestTLSALPNChallenge(t *testing.T) {
-	p := startPebble(t)
-	secure := listen(t, p.tls)
-	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.directory, Root: p.root, TLSPort: p.tls})
+	port := freeport.Get(t)
+	p := pebble.Start(t, freeport.Get(t), port)
+	secure := listen(t, port)
+	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.Directory, Root: p.Root, TLSPort: port})
 	serve(t, tls.NewListener(secure, m.TLSConfig()), http.NotFoundHandler())
 	m.Sync(site("shop", catalog.TLSSettings{}, testHost, "www."+testHost))
 	for _, host := range []string{testHost, "www." + testHost} {
@@ -122,10 +125,10 @@ func TestTLSALPNChallenge(t *testing.T) {
 
 // A failed attempt is shown, and not repeated at once.
 func TestFailureIsShown(t *testing.T) {
-	p := startPebble(t)
+	p := pebble.Start(t, freeport.Get(t), freeport.Get(t))
 	port := freeport.Get(t)
 	taken := listen(t, port) // the directory looks elsewhere
-	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.directory, Root: p.root, HTTPPort: port})
+	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.Directory, Root: p.Root, HTTPPort: port})
 	serve(t, taken, m.HTTPChallengeHandler(http.NotFoundHandler()))
 	m.Sync(site("shop", catalog.TLSSettings{}, testHost))
 	eventually(t, "the failure shows", func() bool { return m.Status()[0].Error != "" && !m.Status()[0].Next.IsZero() })

@@ -20,8 +20,9 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
-	"internal/freeport":     {}, // for tests
-	"internal/race":         {}, // for tests
+	"internal/freeport":     {},                    // for tests
+	"internal/pebble":       {"internal/freeport"}, // for tests
+	"internal/race":         {},                    // for tests
 	"internal/units":        {},
 	"internal/zapslog":      {},
 	"internal/gather":       {},

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
 	"time"
 
+	"portico/internal/freeport"
+	"portico/internal/pebble"
 	"portico/tests/harness"
 )
 
@@ -16,14 +19,15 @@ import (
 // twice, plain HTTP leads there, and a restart asks for nothing.
 func TestCertificatesByThemselves(t *testing.T) {
 	t.Parallel()
-	httpAddr, httpsAddr := harness.Addr(t), harness.Addr(t)
-	pebble := harness.StartPebble(t, httpAddr, httpsAddr)
+	plain, secured := freeport.Get(t), freeport.Get(t)
+	httpAddr, httpsAddr := fmt.Sprintf("127.0.0.1:%d", plain), fmt.Sprintf("127.0.0.1:%d", secured)
+	acme := pebble.Start(t, plain, secured)
 	p := harness.StartProxy(t, "--http", httpAddr, "--https", httpsAddr,
-		"--set", "tls.acme="+pebble.Directory, "--set", "tls.acme_root="+pebble.RootFile, "--set", "tls.email=ops@example.com")
+		"--set", "tls.acme="+acme.Directory, "--set", "tls.acme_root="+acme.RootFile, "--set", "tls.email=ops@example.com")
 	p.AddServer("server-1")
 	p.Must("deploy", "shop", harness.App("static"), "--host", "shop.example.com")
 
-	roots := pebble.Roots()
+	roots := acme.Issuers(t)
 	var serial string
 	harness.Eventually(t, time.Minute, func() error {
 		state, err := handshake(httpsAddr, "shop.example.com", roots)

@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -45,10 +44,4 @@ func MakeServerCertificate(t testing.TB, certFile, keyFile string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func port(addr string) int {
-	_, text, _ := net.SplitHostPort(addr)
-	n, _ := strconv.Atoi(text)
-	return n
 }
