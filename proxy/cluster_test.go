@@ -30,6 +30,8 @@ type agent struct {
 	gone atomic.Bool // nobody listens behind it, which it says in the handshake
 	open map[net.Conn]bool
 	wg   sync.WaitGroup
+
+	resumed atomic.Int64 // TLS sessions
 }
 
 func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
@@ -65,6 +67,9 @@ func (a *agent) serve(c *tls.Conn) {
 	defer c.Close()
 	if c.Handshake() != nil {
 		return
+	}
+	if c.ConnectionState().DidResume {
+		a.resumed.Add(1)
 	}
 	a.mu.Lock()
 	to := a.to[strings.TrimSuffix(c.ConnectionState().ServerName, ".instance")]
@@ -107,6 +112,8 @@ type world struct {
 	t testing.TB
 	f *front
 	v catalog.View
+
+	distrust atomic.Bool // no agent is a member any more
 }
 
 // update publishes the view after a change, as the catalog would: copied, and
@@ -127,18 +134,22 @@ func (w *world) rotation(id string, want bool) {
 
 func newWorld(t testing.TB, members ...string) (*world, map[string]*agent) {
 	cert, pool := certificate(t, "member.test")
+	w := &world{t: t}
 	o := options()
 	o.AgentTLS = func(member string) *tls.Config {
 		return &tls.Config{
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13,
 			InsecureSkipVerify: true, // the name is that of the instance; the chain is checked below
 			VerifyConnection: func(cs tls.ConnectionState) error {
+				if w.distrust.Load() {
+					return errors.New("no member")
+				}
 				_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: pool})
 				return err
 			},
 		}
 	}
-	w := &world{t: t, f: start(t, o)}
+	w.f = start(t, o)
 	w.v = catalog.View{Sites: map[string]*catalog.Site{}, Members: map[string]*catalog.Member{}, Instances: map[string]*catalog.Instance{}, Releases: map[string]map[string]*catalog.Release{}}
 	agents := map[string]*agent{}
 	for _, m := range members {
@@ -362,6 +373,18 @@ func TestPostToAnInstanceThatIsGone(t *testing.T) {
 	if n := posts.Load(); n != 6 {
 		t.Errorf("6 POSTs arrived %d times", n)
 	}
+}
+
+// TestChecksResumeTLS: each check has a connection of its own, and all but the first resume
+// the session of the one before; who answers is verified all the same.
+func TestChecksResumeTLS(t *testing.T) {
+	w, agents := newWorld(t, "m1")
+	agents["m1"].route("one", newApp(t, "one").addr)
+	w.update(func(v *catalog.View) { v.Sites["shop"], v.Instances["one"] = shop("r1"), instance("one", "m1", "r1") })
+	w.rotation("one", true)
+	w.f.eventually("checks resume their TLS session", func() bool { return agents["m1"].resumed.Load() >= 5 })
+	w.distrust.Store(true)
+	w.rotation("one", false)
 }
 
 // TestMembers: drain keeps visitors, maintenance moves them, a process that exited

@@ -20,6 +20,7 @@ import (
 type origin struct {
 	addr     string
 	tls      *tls.Config // nil: plain; the ServerName selects the instance
+	checkTLS *tls.Config // the same for checks: they resume their TLS session, as each has a connection of its own
 	limits   *http1.Limits
 	connect  time.Duration
 	maxIdle  int
@@ -62,7 +63,23 @@ func (o *origin) take(ctx context.Context, fresh bool) (c *originConn, err error
 		}
 		c.discard()
 	}
-	return o.dial(ctx)
+	return o.dial(ctx, o.tls)
+}
+
+// forCheck returns a connection for a health check: a new one, which proves that the
+// instance takes some.
+func (o *origin) forCheck(ctx context.Context) (*originConn, error) { return o.dial(ctx, o.checkTLS) }
+
+// resumes returns a configuration whose connections resume the TLS session of the one
+// before, which spares both sides the signatures. Who the other side is, and whether the
+// cluster still knows it, is verified all the same.
+func resumes(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	return c
 }
 
 func (o *origin) pop() *originConn {
@@ -78,7 +95,7 @@ func (o *origin) pop() *originConn {
 	return c
 }
 
-func (o *origin) dial(ctx context.Context) (*originConn, error) {
+func (o *origin) dial(ctx context.Context, cfg *tls.Config) (*originConn, error) {
 	o.dials.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, o.connect)
 	defer cancel()
@@ -91,8 +108,8 @@ func (o *origin) dial(ctx context.Context) (*originConn, error) {
 		return nil, fmt.Errorf("%w: %w", errDial, err)
 	}
 	c := &originConn{Conn: raw, raw: raw, o: o}
-	if o.tls != nil {
-		t := tls.Client(raw, o.tls)
+	if cfg != nil {
+		t := tls.Client(raw, cfg)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = raw.Close()
 			return nil, fmt.Errorf("%w: TLS: %w", errDial, err)

@@ -189,7 +189,7 @@ func (t *target) probe(ctx context.Context) balancer.Evidence {
 }
 
 func (t *target) ask(ctx context.Context) balancer.Evidence {
-	c, err := t.origin.take(ctx, true)
+	c, err := t.origin.forCheck(ctx)
 	if errors.Is(err, errExhausted) {
 		return balancer.Evidence{}
 	}

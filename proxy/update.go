@@ -233,7 +233,7 @@ func (s *Server) connectLocked(w *wanted) {
 func (s *Server) newOrigin(addr string, cfg *tls.Config) *origin {
 	c := s.o.Conf.Connections
 	return &origin{
-		addr: addr, tls: cfg, limits: &s.limits, connect: s.o.Conf.Timeouts.Connect.Std(),
+		addr: addr, tls: cfg, checkTLS: resumes(cfg), limits: &s.limits, connect: s.o.Conf.Timeouts.Connect.Std(),
 		maxIdle: c.Idle, idleTime: c.IdleTimeout.Std(),
 	}
 }
