@@ -183,8 +183,8 @@ func TestReloadKeepsTheCounts(t *testing.T) {
 	endsAt(t, w, cookie, t0+(25*time.Minute+time.Second).Milliseconds(), balancer.RefusedIdle)
 }
 
-// Without a file the counts fill from the cookies, and are called sure in the very
-// millisecond in which no cookie from before the start can be alive.
+// Without a file the counts fill from the cookies, and are called sure a second after no
+// cookie from before the start can be alive, but such of moves.
 func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	before := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
 	var cookies [][]byte
@@ -194,7 +194,8 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	}
 	before.now += lateInSecond
 	w := restarted(before)
-	sure := t0 + (50*time.Minute + time.Second).Milliseconds()
+	end := t0 + (50*time.Minute + time.Second).Milliseconds()
+	sure := end + 1000
 	check := func(when string, want bool) {
 		t.Helper()
 		_, _, known := w.p.Load("a", w.now)
@@ -216,15 +217,88 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 			t.Errorf("%s has %d sessions again, had %d", u.ID(), n, u.Sessions())
 		}
 	}
-	w.now = sure - 1
+	w.now = end - 1
 	check("while a cookie from before may live", true)
 	if c, _ := w.get(cookies[19]); !c.Pinned || c.New {
 		t.Errorf("the last cookie from before: %+v", c)
 	}
+	w.now = sure - 1
+	check("while one of a move may live", true)
 	w.now = sure
 	check("when none can", false)
 	if c, _ := restarted(w).get(cookies[0]); c.Refused != balancer.RefusedIdle {
 		t.Errorf("sure, while a cookie from before lives: %+v", c)
+	}
+}
+
+// A move in the second of the restart has made a cookie that is a second ahead of the clock, so
+// that it is newer than the one before: it lives a second longer, and is waited for.
+func TestRecountingWaitsForAMoveInTheSecondOfBirth(t *testing.T) {
+	before := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
+	first, cookie := before.get(nil)
+	before.update(balancer.Spec{ID: map[string]string{"a": "b", "b": "a"}[first.Upstream.ID()]})
+	before.now += lateInSecond
+	moved, cookie := before.get(cookie)
+	if moved.Lost == balancer.CauseNone || !moved.Issue {
+		t.Fatalf("not moved: %+v", moved)
+	}
+	w := restarted(before)
+	sure := t0 + (50*time.Minute + 2*time.Second).Milliseconds()
+	w.now = sure - 1
+	if c := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); c.Refused != balancer.Honoured || !w.p.Snapshot(w.now).Recounting {
+		t.Errorf("a millisecond before: refused %q, recounting %v", c.Refused, w.p.Snapshot(w.now).Recounting)
+	}
+	w.now = sure
+	if c := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); c.Refused != balancer.RefusedIdle || w.p.Snapshot(w.now).Recounting {
+		t.Errorf("when it has ended: refused %q, recounting %v", c.Refused, w.p.Snapshot(w.now).Recounting)
+	}
+}
+
+// What a longer idle time brings back the table has forgotten: until the last of it has come
+// or ended the counts are not sure, but for instances that are younger.
+func TestLongerTimesAreRecounted(t *testing.T) {
+	short := balancer.Config{Idle: 40 * time.Minute, Life: 10 * time.Hour}
+	for name, c := range map[string]struct {
+		longer balancer.Config
+		sure   time.Duration // after the reload
+	}{
+		"idle":    {balancer.Config{Idle: 80 * time.Minute, Life: short.Life}, 50*time.Minute + time.Second},
+		"life":    {balancer.Config{Idle: short.Idle}, 50*time.Minute + time.Second},
+		"shorter": {balancer.Config{Idle: 20 * time.Minute, Life: short.Life}, 0},
+		"same":    {short, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, short, "a", "b")
+			w.now += (3 * time.Hour).Milliseconds()
+			_, cookie := w.get(nil)
+			w.now += (50*time.Minute + time.Second).Milliseconds() // its end, as long as nothing changes
+			if w.sessions() != 0 || w.p.Snapshot(w.now).Recounting {
+				t.Fatalf("before: %d sessions, recounting %v", w.sessions(), w.p.Snapshot(w.now).Recounting)
+			}
+			w.c = c.longer
+			w.update(append(w.spec, balancer.Spec{ID: "c", Started: w.now})...)
+			back := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}).Refused == balancer.Honoured
+			if back != (name == "idle") {
+				t.Errorf("the session is back: %v", back)
+			}
+			check := func(when string, want bool) {
+				t.Helper()
+				_, _, old := w.p.Load("a", w.now)
+				_, _, young := w.p.Load("c", w.now)
+				if got := w.p.Snapshot(w.now).Recounting; got != want || old == want || !young {
+					t.Errorf("%s: recounting %v, sure of the old instance %v, of the young one %v", when, got, old, young)
+				}
+			}
+			if c.sure > 0 {
+				w.now += c.sure.Milliseconds() - 1
+				check("a millisecond before", true)
+				w.now++
+			}
+			check("after", false)
+			if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); again.Refused == balancer.Honoured {
+				t.Error("sure, while a session from before may come back")
+			}
+		})
 	}
 }
 
@@ -241,7 +315,7 @@ func TestRestoredTableIsAsSureAsTheSavedOne(t *testing.T) {
 	if n, err := next.b.RestoreSessions(bytes.NewReader(file.Bytes()), next.now); n != 1 || err != nil {
 		t.Fatalf("restored %d, %v", n, err)
 	}
-	sure := t0 + (50*time.Minute + time.Second).Milliseconds()
+	sure := t0 + (50*time.Minute + 2*time.Second).Milliseconds()
 	if !next.p.Snapshot(sure-1).Recounting || next.p.Snapshot(sure).Recounting {
 		t.Error("is sure at another time than the table that was saved")
 	}

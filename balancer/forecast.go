@@ -80,32 +80,3 @@ func (s *Sessions) Forecast(ups []*Upstream, now int64) Loss {
 // Forecast returns what would be lost with the given upstreams, of any pools of
 // this balancer, at now (Unix milliseconds).
 func (b *Balancer) Forecast(ups []*Upstream, now int64) Loss { return b.sessions.Forecast(ups, now) }
-
-// Load returns what an instance still holds here: live sessions, and requests in
-// flight. known is false while this proxy is too young to be sure, see
-// Sessions.Recounting: an instance must not be stopped on its word then. One that keeps
-// no state holds nobody, except by the files of a release that only it still has.
-func (p *Pool) Load(id string, now int64) (sessions, inflight int, known bool) {
-	t := p.now.Load()
-	u := t.byID[id]
-	if u == nil {
-		return 0, 0, true
-	}
-	if s := u.spec.Load(); s.Unpinned && !s.Retiring || t.config.NotSticky {
-		return 0, u.InFlight(), true
-	}
-	return u.Sessions(), u.InFlight(), !u.recounting(now)
-}
-
-// started is since when u is known to this table or the one that it was restored from,
-// Unix milliseconds; 0: unknown.
-func (u *Upstream) started() int64 { return max(u.spec.Load().Started, u.seen.Load()) }
-
-// recounting reports whether u may have sessions that the table does not know.
-func (u *Upstream) recounting(now int64) bool {
-	s := u.pool.b.sessions
-	if started := u.started(); started > 0 && started >= s.born.Load() && s.born.Load() > 0 {
-		return false
-	}
-	return s.Recounting(u.pool.Config().Idle, now)
-}

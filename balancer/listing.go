@@ -3,7 +3,6 @@ package balancer
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // SessionInfo is one session as people see it.
@@ -130,12 +129,4 @@ func (s *Sessions) Stats() TableStats {
 	}
 	t.Bytes += len(s.shards) * 64
 	return t
-}
-
-// Recounting reports whether the table is too young to know all sessions of a
-// site with this idle time: there may be more than it counts. It is for as long as a
-// cookie is good that was issued in the second of the table's birth.
-func (s *Sessions) Recounting(idle time.Duration, now int64) bool {
-	born := s.born.Load()
-	return born == 0 || now/1000-born/1000 <= grace(idle)
 }

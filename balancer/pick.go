@@ -494,10 +494,13 @@ func (c *Choice) tell(was *loss) {
 	}
 }
 
+// moveAhead is by how many seconds the cookie of a move may be ahead of the clock.
+const moveAhead = 1
+
 // settle notes a move, with a cookie that is newer than the one before.
 func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
 	c.Issue = true
-	c.issued = max(c.issued, k.Issued+1)
+	c.issued = max(c.issued, k.Issued+moveAhead)
 	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 }

@@ -68,6 +68,7 @@ type Pool struct {
 	moves       moveBudget
 	queue       queue
 	room        room
+	revived     revival
 	PoolCounters
 
 	mu     sync.Mutex // guards replacing the table, and what follows
@@ -133,6 +134,9 @@ func (p *Pool) Update(specs []Spec, c Config, now int64) error {
 	}
 	p.change(now, func(t *table) {
 		old := *t
+		if old.policy != nil {
+			p.revived.note(&old.config, &c, now)
+		}
 		t.config, t.policy = c, place
 		t.all, t.byID = nil, make(map[string]*Upstream, len(specs))
 		for _, s := range specs {

@@ -20,6 +20,7 @@ const (
 	roomRefresh = 5 * time.Second  // how often a visitor should show his ticket
 	roomPatient = 20 * time.Second // after that long without a sign a place is given up
 	roomOldest  = 6 * time.Hour    // an older ticket counts for nothing
+	roomAhead   = time.Second      // a ticket that is further ahead is from before the clock was set back
 )
 
 // A ticket is 33 bytes in base64url: key id (1), arrival in Unix milliseconds (8), id
@@ -76,13 +77,16 @@ func (p *Pool) Attend(dst, shown []byte, now int64) Place {
 }
 
 // arrive makes a ticket. Its id begins with a count of those made in the same
-// millisecond, so that nobody who came later gets a place further ahead.
+// millisecond, so that nobody who came later gets a place further ahead. A millisecond with
+// more of them than can be counted borrows from the next.
 func (r *room) arrive(now int64, random uint64) ticket {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := ticket{arrived: now, id: random >> 16}
-	if r.last.arrived == now {
-		v.id |= min(r.last.id>>48+1, 1<<16-1) << 48
+	if ahead := r.last.arrived - now; ahead >= 0 && ahead < roomAhead.Milliseconds() {
+		count := r.last.id>>48 + 1
+		v.arrived = r.last.arrived + int64(count>>16)
+		v.id |= count << 48
 	}
 	r.last = v
 	return v

@@ -116,3 +116,28 @@ func TestWaitingRoomOrder(t *testing.T) {
 		t.Errorf("the first has position %d now", place.Position)
 	}
 }
+
+// TestWaitingRoomOrderOfVeryMany: a millisecond in which more come than a ticket can count.
+func TestWaitingRoomOrderOfVeryMany(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1 << 20})
+	first := w.p.Attend(nil, nil, w.now)
+	for range 1<<16 + 10 {
+		ticket := w.p.Attend(nil, nil, w.now).Ticket
+		if c := w.pick(balancer.Request{Ticket: ticket}); !c.New { // and leaves the room
+			t.Fatalf("there are seats: %+v", c)
+		}
+	}
+	for i := range 100 {
+		if place := w.p.Attend(nil, nil, w.now); place.Position != i+2 {
+			t.Fatalf("number %d of the last has position %d", i, place.Position-1)
+		}
+	}
+	if place := w.p.Attend(nil, first.Ticket, w.now); place.Position != 1 {
+		t.Errorf("the first has position %d now", place.Position)
+	}
+	// A clock that is set back makes earlier tickets, not such from the future.
+	w.now -= (time.Hour).Milliseconds()
+	if place := w.p.Attend(nil, nil, w.now); place.Position != 1 {
+		t.Errorf("an hour before, by the clock: position %d", place.Position)
+	}
+}

@@ -187,6 +187,9 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, sent string, tried int
 	if k.Issued >= sh.issued {
 		sh.home, sh.issued = home, k.Issued
 	}
+	if u := px.p.ByToken(k.Token); u != nil && u.Token() == k.Token {
+		k.OldKey = false // the proxy knows of a newer key, which does not sign yet
+	}
 	if k.Stale(s.now/1000, s.config.Idle) {
 		sh.issued = max(sh.issued, s.now/1000)
 	}

@@ -200,7 +200,7 @@ func (p *Pool) Snapshot(now int64) PoolSnapshot {
 	t := p.now.Load()
 	s := PoolSnapshot{
 		Name: p.name, Policy: t.config.Policy, Zone: t.config.Zone, Status: "DOWN",
-		Recounting: p.b.sessions.Recounting(t.config.Idle, now),
+		Recounting: p.recounting(now),
 		Waiting:    int(p.room.waiting.Load()), Arrived: p.Requests.Load(),
 		NewSessions: p.NewSessions.Total(), NewSessionRate: p.NewSessions.PerSecond(now), NewSessionMax: float64(p.NewSessions.Max()),
 		FailOpen: p.FailOpen.Load(), Bursts: p.Bursts.Load(), Shifted: p.Shifted.Load(),
