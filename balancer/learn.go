@@ -30,6 +30,9 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}
+	if c.New || c.joined {
+		p.b.sessions.confirm(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, now)
+	}
 	p.b.sessions.alias(p.aliasNow(app), c.Upstream, c.Session, now)
 }
 
@@ -59,21 +62,25 @@ func (p *Pool) Bear(c *Choice, app uint64, now int64) {
 		return
 	}
 	f := p.learned(app)
-	if f.known && f.up != c.Upstream && !c.byApp && (f.up == nil || f.up != c.home) &&
+	if f.known && !c.byApp && f.up.holds() && f.up != c.Upstream && f.up != c.home &&
 		p.b.sessions.lookup(f.names).marks&markEnded == 0 {
 		return
 	}
 	p.Learn(c, app, now)
 }
 
+// holds reports whether sessions can be at u: it is known, and has not left.
+func (u *Upstream) holds() bool { return u != nil && !u.gone.Load() }
+
 // Decline says that the application has opened no session for a new visitor: no
-// cookie is issued, and nothing is counted.
+// cookie is issued, and nothing is counted, unless it has opened one in another answer
+// to the same first burst.
 func (p *Pool) Decline(c *Choice) {
 	if !c.New && !c.joined {
 		return
 	}
 	c.Issue = false
-	p.b.sessions.cancel(c.Session)
+	p.b.sessions.withdraw(c.Session)
 }
 
 // alias is the id of an application's token in the table, under one of the valid keys.

@@ -322,8 +322,9 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		p.arrive(t, r, c)
 		return
 	case f.up != home && f.up != nil && k.Issued < f.issued:
-		// The session has moved, and this cookie is from before.
-		home, c.Issue, c.issued = f.up, true, max(c.issued, f.issued)
+		// The session has moved, and this cookie is from before. The one that follows it is no
+		// younger than what the table knows, so that the count does not end before the cookies do.
+		home, c.Issue, c.issued = f.up, true, max(v.anew, f.issued)
 		fit = home.takes(r)
 	}
 	if fit && f.marks&markMove == 0 {
@@ -500,7 +501,7 @@ const moveAhead = 1
 // settle notes a move, with a cookie that is newer than the one before.
 func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
 	c.Issue = true
-	c.issued = max(c.issued, k.Issued+moveAhead)
+	c.issued = max(r.Now/1000, k.Issued+moveAhead)
 	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 }

@@ -87,6 +87,7 @@ const (
 	markEnded    = 1 << 25 // an operator ended it: its cookie is refused
 	markMove     = 1 << 26 // an operator wants it elsewhere: placed anew at its next request
 	markAlias    = 1 << 27 // an application's own token, not counted
+	markKept     = 1 << 28 // the application has opened a session in the first burst
 	noSlot       = 0
 )
 
@@ -392,6 +393,33 @@ func (s *Sessions) cancel(id uint64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if i := sh.find(id, h); i >= 0 && sh.e[i].where&(markReturned|markEnded) == 0 {
+		s.forget(sh, i)
+	}
+}
+
+// confirm notes that an answer to a first burst brings its visitor a cookie, also after
+// another answer has withdrawn the session.
+func (s *Sessions) confirm(v use, now int64) {
+	h := mix(v.id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(v.id, h)
+	if i < 0 {
+		v.marks = markKept
+		s.insert(sh, &v, now)
+		return
+	}
+	sh.e[i].where |= markKept
+}
+
+// withdraw forgets a session for which no answer to its first burst brings a cookie.
+func (s *Sessions) withdraw(id uint64) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i := sh.find(id, h); i >= 0 && sh.e[i].where&(markKept|markEnded) == 0 {
 		s.forget(sh, i)
 	}
 }

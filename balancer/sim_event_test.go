@@ -8,51 +8,13 @@ import (
 
 func (s *sim) join(release int) *simInstance {
 	s.next++
-	in := &simInstance{alive: true}
+	in := &simInstance{alive: true, opened: map[string]bool{}}
 	in.spec = balancer.Spec{
 		ID: "instance-" + strconv.Itoa(s.next), Name: "i" + strconv.Itoa(s.next), Addr: "127.0.0.1:1",
 		Release: "r" + strconv.Itoa(release), Weight: []int{50, 100, 100, 200}[s.next%4], Started: s.now,
 	}
 	s.instances = append(s.instances, in)
 	return in
-}
-
-// update hands the present instances to all proxies.
-func (s *sim) update() {
-	for _, px := range s.proxies {
-		var specs []balancer.Spec
-		for _, in := range s.instances {
-			if in.removed {
-				if u := px.p.Upstream(in.spec.ID); u != nil && in.end != balancer.CauseNone {
-					u.SetEnd(in.end)
-				}
-				continue
-			}
-			sp := in.spec
-			sp.Retiring = in.retiring
-			specs = append(specs, sp)
-		}
-		if err := px.p.Update(specs, s.config, s.now); err != nil {
-			s.fail("update: %v", err)
-		}
-		for _, in := range s.instances {
-			if u := px.p.Upstream(in.spec.ID); u != nil {
-				u.SetAdmin(in.admin, "simulated", s.now)
-			}
-		}
-	}
-}
-
-// check lets all proxies check all instances.
-func (s *sim) check() {
-	for _, px := range s.proxies {
-		for _, in := range s.instances {
-			if u := px.p.Upstream(in.spec.ID); u != nil {
-				u.Observe(balancer.Evidence{From: balancer.FromCheck, OK: in.answers(), Code: "L7OK"}, s.now)
-			}
-		}
-		px.b.Tick(s.now)
-	}
 }
 
 func (s *sim) present() (list []*simInstance) {
@@ -68,13 +30,21 @@ func (s *sim) pick(list []*simInstance) *simInstance { return list[s.rng.IntN(le
 
 // event lets one thing happen that is not a visit.
 func (s *sim) event() {
+	if s.apart && s.rng.IntN(3) == 0 {
+		s.drift()
+		return
+	}
 	list := s.present()
 	switch s.rng.IntN(12) {
 	case 0, 1: // a process exits, and its agent tells
 		if in := s.pick(list); in.alive {
 			in.alive = false
 			for _, px := range s.proxies {
-				px.p.Upstream(in.spec.ID).Observe(balancer.Evidence{From: balancer.FromAgent, Exited: true}, s.now)
+				s.send(px, func() {
+					if u := px.p.Upstream(in.spec.ID); u != nil {
+						u.Observe(balancer.Evidence{From: balancer.FromAgent, Exited: true}, s.at(px))
+					}
+				})
 			}
 			s.stats["exit"]++
 		}
@@ -137,8 +107,16 @@ func (s *sim) rotate() {
 	if newest[0].From.UnixMilli() > s.now || len(newest) > 1 && newest[1].Until.UnixMilli() > s.now {
 		return
 	}
-	s.keyLine = append(s.keyLine, rotated(newest, s.now))
+	s.keyLine = append(s.keyLine, s.secrets(rotated(newest, s.now)))
 	s.stats["rotation"]++
+}
+
+// secrets makes the newest key one that the seed leads to.
+func (s *sim) secrets(keys []balancer.Key) []balancer.Key {
+	for i := range keys[0].Secret {
+		keys[0].Secret[i] = byte(s.rng.Uint32())
+	}
+	return keys
 }
 
 // spreadKeys lets proxies hear of new keys, by chance, and all of them before a key signs.
@@ -149,10 +127,17 @@ func (s *sim) spreadKeys() {
 		if &px.keys[0] == &newest[0] || !late && s.rng.IntN(50) != 0 {
 			continue
 		}
+		if late && px.offline {
+			px.offline = false // for longer it would refuse what others seal
+		}
+		if px.offline {
+			continue
+		}
 		px.keys = newest
-		if err := px.b.SetKeys(px.keys, s.now); err != nil {
+		if err := px.b.SetKeys(px.keys, s.at(px)); err != nil {
 			s.fail("keys: %v", err)
 		}
+		s.arrange(px)
 	}
 }
 
@@ -164,27 +149,4 @@ func (s *sim) byID(id string) *simInstance {
 	}
 	s.fail("unknown upstream %s", id)
 	return nil
-}
-
-// forget drops instances that no visitor remembers, to keep the lists short.
-func (s *sim) forget() {
-	if len(s.instances) < 200 {
-		return
-	}
-	used := map[*simInstance]bool{}
-	for _, v := range s.visitors {
-		used[v.home] = true
-	}
-	for _, px := range s.proxies {
-		for _, sh := range px.shadow {
-			used[sh.home] = true
-		}
-	}
-	kept := s.instances[:0]
-	for _, in := range s.instances {
-		if !in.removed || used[in] {
-			kept = append(kept, in)
-		}
-	}
-	s.instances = kept
 }

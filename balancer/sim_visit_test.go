@@ -6,105 +6,187 @@ import (
 	"portico/balancer"
 )
 
-// visit plays one visit, sometimes of several parallel requests.
+// visit plays one visit, sometimes of several parallel requests, which go through
+// several proxies where these have views of their own.
 func (s *sim) visit() {
 	v := s.visitors[s.rng.IntN(len(s.visitors))]
 	if s.rng.IntN(200) == 0 { // somebody new with another browser
 		*v = simVisitor{id: s.rng.Uint64(), left: map[*simInstance]bool{}}
 	}
-	px := s.proxies[s.rng.IntN(len(s.proxies))]
+	if s.app != nil && s.rng.IntN(20) == 0 {
+		v.jar = "" // the sticky cookie is lost
+		s.stats["cookie lost"]++
+	}
+	through := []*simProxy{s.proxies[s.rng.IntN(len(s.proxies))]}
 	n := 1
 	if s.rng.IntN(8) == 0 {
 		n = 2 + s.rng.IntN(5)
+		if other := s.proxies[s.rng.IntN(len(s.proxies))]; s.apart && other != through[0] {
+			through = append(through, other)
+		}
 	}
-	sent := v.jar
+	sent, bore := v.jar, s.bears(v)
+	var got []simAnswer
+	for _, px := range through {
+		got = append(got, s.visitThrough(px, v, n, sent, bore)...)
+		s.stats["visits"] += n
+	}
+	if len(got) == 0 {
+		return
+	}
+	last := got[s.rng.IntN(len(got))] // of what came the browser keeps one answer's cookies
+	for _, a := range got {
+		if a.in != last.in {
+			v.split = true
+			v.moves++
+		}
+	}
+	s.keep(v, last)
+}
+
+// simAnswer is what a visitor gets.
+type simAnswer struct {
+	px    *simProxy
+	in    *simInstance
+	jar   string // "": no cookie was issued
+	token string
+	fresh bool // a new session
+}
+
+// keep lets the visitor go on with one of the answers.
+func (s *sim) keep(v *simVisitor, a simAnswer) {
+	if a.fresh {
+		clear(v.left)
+		v.split = false
+	}
+	if v.home != a.in {
+		if v.home != nil && !a.fresh {
+			v.left[v.home] = true
+		}
+		v.home = a.in
+		v.moves++
+		v.moved = s.now
+	}
+	if a.jar != "" {
+		v.jar = a.jar
+	}
+	if a.token != "" {
+		v.token = a.token
+	}
+	for _, t := range a.px.tokens {
+		if t.who == v && t.at == a.in {
+			t.n = v.moves
+		}
+	}
+}
+
+// visitThrough plays parallel requests through one proxy.
+func (s *sim) visitThrough(px *simProxy, v *simVisitor, n int, sent, bore string) (got []simAnswer) {
 	home := s.liveHome(px, v)
-	var jars []string
-	var at []*simInstance
+	known := home
+	if home == nil && bore != "" {
+		known = s.byToken(px, bore)
+	}
 	told := 0
-	var trail, open []balancer.Choice
+	var at []*simInstance
+	var open []balancer.Choice
 	for range n {
-		c, in, tried := s.request(px, v, sent, home)
+		c, in, tried := s.request(px, v, sent, bore, known)
 		if in == nil {
-			s.noteNobody(px, home, sent, tried)
+			at := known
+			if t := px.tokens[bare(bore)]; at == nil && t != nil {
+				at = t.at // an old token, not forgotten
+			}
+			s.noteNobody(px, at, &c, sent, tried)
 			continue
 		}
 		at, open = append(at, in), append(open, c)
 		if c.Lost != balancer.CauseNone {
 			told++
-			trail = append(trail, c)
-			s.checkLoss(px, v, home, in, &c)
+			s.checkLoss(px, v, known, in, bore, &c)
 		}
-		if c.New {
-			clear(v.left)
-		}
-		if told == 0 {
+		if told == 0 && home != nil {
 			s.checkStay(px, v, home, in, &c)
+		} else if told == 0 && known != nil {
+			s.checkToken(px, v, known, in, bore, &c)
 		}
-		if c.Issue {
-			jars = append(jars, string(px.p.AppendCookie(nil, &c)))
-		}
-		s.note(px, &c, in, sent)
-	}
-	for i, in := range at {
-		px.p.Done(&open[i], balancer.Outcome{Now: s.now, Status: 200, Total: time.Millisecond, Reused: true})
 		if in != at[0] {
 			s.fail("law 4: parallel requests of one visitor went to %s and %s", at[0].spec.ID, in.spec.ID)
 		}
+		s.note(px, &c, in, sent)
 	}
 	if told > 1 {
-		s.fail("law 2: the loss was told %d times: %+v", told, trail)
+		s.fail("law 2: the loss was told %d times: %+v", told, open)
 	}
-	if len(at) > 0 && v.home != at[0] {
-		if v.home != nil {
-			v.left[v.home] = true
+	for i := range open {
+		c, in := &open[i], at[i]
+		a := simAnswer{px: px, in: in, fresh: c.New}
+		if s.app != nil {
+			a.token = s.answer(px, v, c, in, bore)
 		}
-		v.home = at[0]
+		if c.Issue {
+			a.jar = string(px.p.AppendCookie(nil, c))
+		}
+		if a.jar != "" || a.token != "" || s.app == nil || sent != "" {
+			got = append(got, a)
+		}
+		px.p.Done(c, balancer.Outcome{Now: s.at(px), Status: 200, Total: time.Millisecond, Reused: true})
 	}
-	if len(jars) > 0 {
-		v.jar = jars[s.rng.IntN(len(jars))]
-	}
-	s.stats["visits"] += n
+	return got
 }
 
-// liveHome returns where the visitor's session is if it lives by its cookie.
+// liveHome returns where a proxy should believe the visitor's session to be, if it lives by
+// its cookie.
 func (s *sim) liveHome(px *simProxy, v *simVisitor) *simInstance {
 	if v.jar == "" {
 		return nil
 	}
-	sealer, err := balancer.NewSealer("shop", px.keys)
-	if err != nil {
-		s.fail("sealer: %v", err)
-	}
-	k, refused := sealer.Open([]byte(v.jar))
-	if refused == balancer.RefusedKey && k.Judge(s.now/1000, s.config.Idle, 0) == balancer.RefusedIdle {
+	k, refused := s.open(px, v.jar)
+	second := s.at(px) / 1000
+	if refused == balancer.RefusedKey && k.Judge(second, s.config.Idle, 0) == balancer.RefusedIdle {
 		return nil
 	}
 	if refused != balancer.Honoured {
 		s.fail("law 1: a cookie of ours is refused: %s", refused)
 	}
-	if sh := px.shadow[k.Session]; sh != nil && !sh.home.removed {
+	home := v.home
+	if sh := px.shadow[k.Session]; sh != nil && !px.seen[sh.home].removed {
+		if k.Issued < sh.issued {
+			home = sh.home
+		}
 		k.Issued = max(k.Issued, sh.issued) // another tab has a newer cookie
 	}
-	if k.Judge(s.now/1000, s.config.Idle, s.config.Life) != balancer.Honoured {
+	if k.Judge(second, s.config.Idle, s.config.Life) != balancer.Honoured {
 		return nil
 	}
-	return v.home
+	return home
+}
+
+// open opens a cookie as a proxy would.
+func (s *sim) open(px *simProxy, cookie string) (balancer.Cookie, balancer.Refusal) {
+	sealer, err := balancer.NewSealer("shop", px.valid)
+	if err != nil {
+		s.fail("sealer: %v", err)
+	}
+	return sealer.Open([]byte(cookie))
 }
 
 // request plays one request up to its answer, with as many attempts as it takes;
 // tried is how many were in vain.
-func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInstance) (c balancer.Choice, in *simInstance, tried int) {
-	r := balancer.Request{Now: s.now, Visitor: v.id}
+func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *simInstance) (c balancer.Choice, in *simInstance, tried int) {
+	r := balancer.Request{Now: s.at(px), Visitor: v.id}
 	if cookie != "" {
 		r.Cookie = []byte(cookie)
+	}
+	if s.app != nil {
+		r.App = s.hash(px, bore)
 	}
 	for {
 		before := s.loads(px)
 		c = px.p.Pick(&r)
 		if c.Upstream == nil {
 			s.checkNobody(px, home, &c)
-			px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.Refused})
+			px.p.Done(&c, balancer.Outcome{Now: s.at(px), Result: balancer.Refused})
 			s.stats["503"]++
 			return c, nil, tried
 		}
@@ -115,11 +197,11 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie string, home *simInsta
 			}
 		}
 		s.checkPlacement(px, in, &c, before)
-		if in.answers() {
+		if px.reaches(in) {
 			return c, in, tried
 		}
 		tried++
-		px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.ConnectFailed, Detail: "refused"})
+		px.p.Done(&c, balancer.Outcome{Now: s.at(px), Result: balancer.ConnectFailed, Detail: "refused"})
 		if c.Upstream.InRotation() {
 			s.fail("%s takes new visitors after a failed connection", in.spec.ID)
 		}
@@ -140,18 +222,14 @@ func (s *sim) loads(px *simProxy) map[string]int {
 func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent string) {
 	sh := px.shadow[c.Session]
 	if sh == nil {
-		sh = &shadowSession{start: c.Start}
+		sh = &simShadow{start: c.Start}
 		px.shadow[c.Session] = sh
 	}
-	sh.home = in
-	sealer, err := balancer.NewSealer("shop", px.keys)
-	if err != nil {
-		s.fail("sealer: %v", err)
-	}
+	sh.home, sh.touched = in, s.now
 	if c.Issue {
 		sent = string(px.p.AppendCookie(nil, c))
 	}
-	k, refused := sealer.Open([]byte(sent))
+	k, refused := s.open(px, sent)
 	if refused != balancer.Honoured {
 		s.fail("cookie refused: %s", refused)
 	}
@@ -164,33 +242,40 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 // noteNobody keeps the shadow of a visit that found nobody: the table has learned
 // from its cookie all the same. A session whose instance is gone is nowhere once an
 // attempt to place it anew was in vain.
-func (s *sim) noteNobody(px *simProxy, home *simInstance, sent string, tried int) {
-	if home == nil {
+func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, sent string, tried int) {
+	if home == nil || c.Session == 0 {
 		return
 	}
-	sealer, err := balancer.NewSealer("shop", px.keys)
-	if err != nil {
-		s.fail("sealer: %v", err)
+	second := s.at(px) / 1000
+	k, refused := s.open(px, sent)
+	if refused != balancer.Honoured || k.Session != c.Session {
+		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
+		if sh := px.shadow[c.Session]; sh != nil {
+			k.Issued = sh.issued
+		}
 	}
-	k, _ := sealer.Open([]byte(sent))
 	sh := px.shadow[k.Session]
-	if home.removed {
+	st, known := px.seen[home]
+	if !known || st.removed {
 		if sh != nil && tried > 0 && k.Issued >= sh.issued {
 			delete(px.shadow, k.Session)
 		}
 		return
 	}
+	if sh != nil && px.seen[sh.home].removed {
+		if in, ok := px.b.Sessions().Find(k.Session); !ok || in.Upstream == nil || in.Upstream.ID() != sh.home.spec.ID {
+			sh = nil // swept away with its instance, and entered anew
+		}
+	}
 	if sh == nil {
-		sh = &shadowSession{start: k.Start}
+		sh = &simShadow{start: k.Start}
 		px.shadow[k.Session] = sh
 	}
+	sh.touched = s.now
 	if k.Issued >= sh.issued {
 		sh.home, sh.issued = home, k.Issued
 	}
-	if u := px.p.ByToken(k.Token); u != nil && u.Token() == k.Token {
-		k.OldKey = false // the proxy knows of a newer key, which does not sign yet
-	}
-	if k.Stale(s.now/1000, s.config.Idle) {
-		sh.issued = max(sh.issued, s.now/1000)
+	if k.Stale(second, s.config.Idle) {
+		sh.issued = max(sh.issued, second)
 	}
 }

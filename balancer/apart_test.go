@@ -1,0 +1,114 @@
+package balancer_test
+
+import (
+	"testing"
+	"time"
+
+	"portico/balancer"
+)
+
+// What the simulator found with proxies whose views differ, and with learned tokens.
+
+// TestOldCookieIsCountedToItsEnd: whoever comes with a cookie from before a move gets another, which
+// must not outlive the count: an instance would look empty while somebody can still come back to it.
+func TestOldCookieIsCountedToItsEnd(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
+	first, before := w.get(nil)
+	w.pass(time.Minute)
+	w.failCheck(first.Upstream.ID(), 3)
+	moved, _ := w.get(before)
+	w.pass(9 * time.Minute) // not a quarter of the idle time: nothing else would renew the cookie
+	again, late := w.get(before)
+	if again.Upstream != moved.Upstream || !again.Issue {
+		t.Fatalf("with the cookie from before: %+v", again)
+	}
+	w.pass(41*time.Minute + 30*time.Second)
+	w.b.Sessions().SweepAll(w.now)
+	n := moved.Upstream.Sessions()
+	c, _ := w.get(late)
+	if alive := !c.New; alive && n != 1 || !alive && n != 0 {
+		t.Errorf("counted %d sessions, and the cookie leads to %+v", n, c)
+	}
+}
+
+// TestTokenFollowsMoveOfAnotherProxy: a proxy learns from the cookie that another one has moved
+// the session, and then the token leads where the session is.
+func TestTokenFollowsMoveOfAnotherProxy(t *testing.T) {
+	here, there := newWorld(t, balancer.Config{}, "a", "b"), newWorld(t, balancer.Config{}, "a", "b")
+	if err := there.b.SetKeys(here.keys, there.now); err != nil {
+		t.Fatal(err)
+	}
+	app := here.b.HashApp([]byte("T1"))
+	visit := func(w *world, cookie []byte) (balancer.Choice, []byte) {
+		c := w.pick(balancer.Request{Cookie: cookie, App: app})
+		if c.Issue {
+			cookie = w.p.AppendCookie(nil, &c)
+		}
+		w.p.Bear(&c, app, w.now)
+		w.done(&c)
+		return c, cookie
+	}
+	first, cookie := visit(here, nil)
+	there.failCheck(first.Upstream.ID(), 3)
+	here.pass(time.Minute)
+	there.pass(time.Minute)
+	moved, cookie := visit(there, cookie)
+	if moved.Upstream.ID() == first.Upstream.ID() || moved.Lost == balancer.CauseNone {
+		t.Fatalf("there: %+v", moved)
+	}
+	if c, _ := visit(here, cookie); c.Upstream.ID() != moved.Upstream.ID() {
+		t.Fatalf("with the new cookie: %+v", c)
+	}
+	if c, _ := visit(here, nil); c.Upstream.ID() != moved.Upstream.ID() {
+		t.Errorf("with the token alone: %+v, the session is on %s", c, moved.Upstream.ID())
+	}
+}
+
+// TestTokenFollowsFromInstanceThatIsGone: an instance that has left holds no token.
+func TestTokenFollowsFromInstanceThatIsGone(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c")
+	app := w.b.HashApp([]byte("T1"))
+	first, cookie := w.get(nil)
+	w.p.Learn(&first, app, w.now)
+	var rest []balancer.Spec
+	for _, s := range w.spec {
+		if s.ID != first.Upstream.ID() {
+			rest = append(rest, s)
+		}
+	}
+	w.update(rest...)
+	c := w.pick(balancer.Request{Cookie: cookie, App: app})
+	w.p.Bear(&c, app, w.now)
+	w.done(&c)
+	if got := w.pick(balancer.Request{App: app}); got.Upstream != c.Upstream || !got.Pinned {
+		t.Errorf("with the token alone: %+v, the session is on %s", got, c.Upstream.ID())
+	}
+}
+
+// TestDeclinedBurst: parallel first requests to an application that opens no session are no session,
+// and one is enough to make it one, in whatever order the answers come.
+func TestDeclinedBurst(t *testing.T) {
+	const visitor = 4711
+	for opens := range 4 { // which of the answers opens a session; 3: none
+		w := newWorld(t, balancer.Config{}, "a", "b")
+		var burst []balancer.Choice
+		for range 3 {
+			burst = append(burst, w.pick(balancer.Request{Visitor: visitor}))
+		}
+		issued := 0
+		for i := range burst {
+			if i == opens {
+				w.p.Learn(&burst[i], w.b.HashApp([]byte("T1")), w.now)
+			} else {
+				w.p.Decline(&burst[i])
+			}
+			if burst[i].Issue {
+				issued++
+			}
+			w.done(&burst[i])
+		}
+		if n := w.up("a").Sessions() + w.up("b").Sessions(); n != issued || issued > 1 || opens < 3 && issued != 1 {
+			t.Errorf("answer %d opens a session: %d cookies, %d sessions are counted", opens, issued, n)
+		}
+	}
+}
