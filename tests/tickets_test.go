@@ -92,10 +92,18 @@ func wantTicketKeys(t *testing.T, keys []admin.KeyInfo) {
 // startWithCertificate starts a proxy that has a certificate for localhost.
 func startWithCertificate(t *testing.T, args ...string) (*harness.Proxy, *x509.CertPool) {
 	t.Helper()
+	config, roots := certificateConfig(t, "")
+	return harness.StartProxy(t, append(config, args...)...), roots
+}
+
+// certificateConfig returns the arguments for a proxy that has a certificate for localhost, and
+// more in its configuration file.
+func certificateConfig(t *testing.T, more string) (args []string, roots *x509.CertPool) {
+	t.Helper()
 	dir := t.TempDir()
 	cert, key, file := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "portico.toml")
 	harness.MakeServerCertificate(t, cert, key)
-	text := fmt.Sprintf("[tls]\nacme = \"\"\n[[tls.certificate]]\ncert = %q\nkey = %q\n", cert, key)
+	text := fmt.Sprintf("[tls]\nacme = \"\"\n[[tls.certificate]]\ncert = %q\nkey = %q\n%s", cert, key, more)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -103,9 +111,9 @@ func startWithCertificate(t *testing.T, args ...string) (*harness.Proxy, *x509.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
+	roots = x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	return harness.StartProxy(t, append([]string{"--config", file}, args...)...), roots
+	return []string{"--config", file}, roots
 }
 
 // resumes makes a connection, has one request answered, and reports whether the

@@ -192,13 +192,19 @@ type Proxy struct {
 // StartProxy starts a proxy on free loopback ports and waits until it is ready.
 func StartProxy(t testing.TB, args ...string) *Proxy {
 	t.Helper()
-	p := &Proxy{Dir: TempDir(t), HTTP: Addr(t), HTTPS: Addr(t), Admin: Addr(t)}
+	return StartProxyIn(t, TempDir(t), "proxy-1", args...)
+}
+
+// StartProxyIn is StartProxy with a state folder and a name of the caller's.
+func StartProxyIn(t testing.TB, dir, name string, args ...string) *Proxy {
+	t.Helper()
+	p := &Proxy{Dir: dir, HTTP: Addr(t), HTTPS: Addr(t), Admin: Addr(t)}
 	all := append([]string{
-		"proxy", "--dir", p.Dir, "--name", "proxy-1",
+		"proxy", "--dir", p.Dir, "--name", name,
 		"--http", p.HTTP, "--https", p.HTTPS, "--admin", p.Admin,
 		"--catalog", Addr(t), "--gossip", Addr(t),
 	}, args...)
-	p.Process = Start(t, "proxy", nil, all...)
+	p.Process = Start(t, name, nil, all...)
 	p.WaitReady()
 	return p
 }
