@@ -89,9 +89,12 @@ func (srv *server) Serve(ctx context.Context) error {
 	return nil
 }
 
-// accept serves one listener. Without descriptors it waits a little: those that are open will be closed.
+// accept serves one listener. Without descriptors it answers 503 to those who wait, and waits a little: those that are open will be closed.
 func (srv *server) accept(index int) {
 	ln := srv.opt.Listeners[index]
+	var last spare
+	last.open()
+	defer last.close()
 	for {
 		c, err := ln.Accept()
 		if err != nil {
@@ -99,6 +102,9 @@ func (srv *server) accept(index int) {
 				return
 			}
 			srv.pools.shed()
+			if outOfDescriptors(err) {
+				srv.refuseWaiting(ln.Listener, ln.TLS != nil, &last)
+			}
 			select {
 			case <-srv.ctx.Done():
 				return
@@ -124,22 +130,24 @@ func (srv *server) accept(index int) {
 
 const busy = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
+// refuse closes a connection, with a word to plain HTTP clients, without waiting for any of it.
 func (srv *server) refuse(c net.Conn, isTLS bool) {
+	srv.wg.Go(func() { srv.refuseNow(c, isTLS) })
+}
+
+func (srv *server) refuseNow(c net.Conn, isTLS bool) {
 	srv.refused.Add(1)
+	defer func() { _ = c.Close() }()
 	if isTLS {
-		_ = c.Close()
 		return
 	}
-	srv.wg.Go(func() {
-		_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
-		_, _ = c.Write([]byte(busy))
-		if t, ok := c.(*net.TCPConn); ok {
-			_ = t.CloseWrite()
-		}
-		var b [2048]byte
-		_, _ = c.Read(b[:]) // what is here already would turn the close into a reset
-		_ = c.Close()
-	})
+	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	_, _ = c.Write([]byte(busy))
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.CloseWrite()
+	}
+	var b [2048]byte
+	_, _ = c.Read(b[:]) // what is here already would turn the close into a reset
 }
 
 func remote(c net.Conn) netip.AddrPort {
