@@ -1,7 +1,6 @@
 package certs_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,11 +11,11 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"portico/certs"
+	"portico/internal/written"
 	"portico/membership/catalog"
 )
 
@@ -34,24 +33,6 @@ func ended(t *testing.T, days int) []byte {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// lines is a log to read in a test.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) has(s string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), s)
 }
 
 // TestOldCertificatesGo: what a host had that no site has any more is deleted with
@@ -72,7 +53,7 @@ func TestOldCertificatesGo(t *testing.T) {
 	put("gone-lately.test", ended(t, 29))
 	put("valid.test", ended(t, -30))
 	put("kept.test", ended(t, 400))
-	log := &lines{}
+	log := &written.Buffer{}
 	o := certs.Options{Catalog: c, Logger: slog.New(slog.NewTextHandler(log, nil))}
 	m, err := certs.New(o)
 	if err != nil {
@@ -80,7 +61,9 @@ func TestOldCertificatesGo(t *testing.T) {
 	}
 	defer m.Close()
 	m.Sync(site("shop", catalog.TLSSettings{}, "kept.test"))
-	eventually(t, "the old certificate is deleted", func() bool { return log.has("gone.test") && log.has("broken.test") })
+	eventually(t, "the old certificate is deleted", func() bool {
+		return strings.Contains(log.String(), "gone.test") && strings.Contains(log.String(), "broken.test")
+	})
 	m.Close()
 	keys, err := store.List(t.Context(), "certificates", true)
 	if err != nil {
@@ -97,7 +80,7 @@ func TestOldCertificatesGo(t *testing.T) {
 	if !slices.Equal(left, want) {
 		t.Errorf("left are %v, want %v", left, want)
 	}
-	if log.has("host=kept.test") || log.has("host=valid.test") || log.has("host=gone-lately.test") {
+	if strings.Contains(log.String(), "host=kept.test") || strings.Contains(log.String(), "host=valid.test") || strings.Contains(log.String(), "host=gone-lately.test") {
 		t.Error("the log tells of another one")
 	}
 	m.Sync(site("shop", catalog.TLSSettings{}, "kept.test")) // after Close it does no harm

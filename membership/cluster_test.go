@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
 
+	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -452,8 +453,8 @@ func TestUDPBlocked(t *testing.T) {
 		}
 	}()
 	defer func() { _ = ln.Close(); <-done }()
-	var logs bytes.Buffer
-	b := begin(t, "b", func(o *membership.Options) { o.Logger = slog.New(slog.NewTextHandler(&lockedWriter{w: &logs}, nil)) })
+	var logs written.Buffer
+	b := begin(t, "b", func(o *membership.Options) { o.Logger = slog.New(slog.NewTextHandler(&logs, nil)) })
 	j, err := b.Join(t.Context(), []string{ln.Addr().String()})
 	if err != nil {
 		t.Fatal(err)

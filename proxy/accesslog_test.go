@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/written"
 	"portico/proxy"
 )
 
@@ -41,7 +42,7 @@ func TestHAProxyForm(t *testing.T) {
 
 // TestLogRemembersNothingWrong: what the log keeps from one line to the next never shows in another record's line.
 func TestLogRemembersNothingWrong(t *testing.T) {
-	var out logBuffer
+	var out written.Buffer
 	l, err := proxy.NewAccessLog(proxy.LogJSON, "-", &out)
 	if err != nil {
 		t.Fatal(err)

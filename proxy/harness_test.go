@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/internal/units"
+	"portico/internal/written"
 	"portico/proxy"
 )
 
@@ -32,25 +32,7 @@ type front struct {
 	t    testing.TB
 	http string // host:port
 	tls  string
-	log  *logBuffer
-}
-
-// logBuffer is a writer for the access log.
-type logBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log  *written.Buffer
 }
 
 // options returns what most tests need; change it before start.
@@ -68,7 +50,7 @@ func options() proxy.Options {
 // start runs a proxy with the sites until the test ends.
 func start(t testing.TB, o proxy.Options, sites ...conf.Site) *front {
 	t.Helper()
-	f := &front{t: t, log: &logBuffer{}}
+	f := &front{t: t, log: &written.Buffer{}}
 	if o.AccessLog == nil {
 		l, err := proxy.NewAccessLog(proxy.LogJSON, "-", f.log)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"portico/balancer"
+	"portico/internal/written"
 	"portico/proxy"
 )
 
@@ -18,7 +19,7 @@ func TestNoticeOfALostSession(t *testing.T) {
 	c := site(a.addr, b.addr)
 	c.Session.Notice = true
 	o := options()
-	log := &logBuffer{}
+	log := &written.Buffer{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	f := start(t, o, c)
 	const url = "http://shop.test/"

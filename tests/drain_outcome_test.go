@@ -39,11 +39,7 @@ func TestDrainTellsItsOutcome(t *testing.T) {
 	p.Must("ready", "server-1")
 	settled(t, p, "shop", 2)
 
-	second := t.TempDir()
-	for _, name := range []string{"portico.toml", "server.js"} {
-		copyFile(t, harness.App("node")+"/"+name, second+"/"+name)
-	}
-	write(t, second, "news.txt", "second")
+	second := changed(t, harness.App("node"), "news.txt", "second")
 	former := current(releases(p, "shop"))
 	p.Must("deploy", "shop", second)
 	settled(t, p, "shop", 2)

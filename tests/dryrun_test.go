@@ -2,7 +2,6 @@ package tests
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,18 +20,11 @@ func TestDryRunOfEveryVerb(t *testing.T) {
 	settled(t, p, "shop", 2)
 	vs, _ := visitors(t, p.HTTP, "shop.test", "/", 3)
 	first := releases(p, "shop")[0].Digest
-	second := t.TempDir()
-	for _, name := range []string{"portico.toml", "server.js"} {
-		copyFile(t, filepath.Join(harness.App("node"), name), filepath.Join(second, name))
-	}
-	write(t, second, "news.txt", "second")
+	second := changed(t, harness.App("node"), "news.txt", "second")
 	p.Must("deploy", "shop", second)
 	settled(t, p, "shop", 2)
 	more, seen := visitors(t, p.HTTP, "shop.test", "/", 4)
-	third := t.TempDir()
-	copyFile(t, filepath.Join(harness.App("node"), "portico.toml"), filepath.Join(third, "portico.toml"))
-	copyFile(t, filepath.Join(harness.App("node"), "server.js"), filepath.Join(third, "server.js"))
-	write(t, third, "news.txt", "third")
+	third := changed(t, harness.App("node"), "news.txt", "third")
 	before := p.Must("sites", "show", "shop") + p.Must("members", "--json")
 
 	var counts []admin.SessionCount

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/written"
 	"portico/tests/harness"
 )
 
@@ -30,7 +31,7 @@ func TestHAProxyServesTheExport(t *testing.T) {
 	if out, err := exec.Command(haproxy, "-c", "-f", cfg).CombinedOutput(); err != nil || strings.Contains(string(out), "[WARNING]") {
 		t.Fatalf("haproxy -c: %v\n%s", err, out)
 	}
-	log := &harness.Log{}
+	log := &written.Buffer{}
 	cmd := exec.Command(haproxy, "-db", "-f", cfg)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

@@ -20,10 +20,11 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
-	"internal/freeport":     {},                    // for tests
-	"internal/pebble":       {"internal/freeport"}, // for tests
-	"internal/race":         {},                    // for tests
+	"internal/freeport":     {},                                        // for tests
+	"internal/pebble":       {"internal/freeport", "internal/written"}, // for tests
+	"internal/race":         {},                                        // for tests
 	"internal/units":        {},
+	"internal/written":      {}, // for tests
 	"internal/zapslog":      {},
 	"internal/gather":       {},
 	"internal/handover":     {},

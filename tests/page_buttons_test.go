@@ -59,11 +59,7 @@ func TestPageButtonsInBrowser(t *testing.T) {
 	settled(t, p, "shop", 2)
 	vs, seen := visitors(t, p.HTTP, "shop.example.com", "/", 6)
 	first := releases(p, "shop")[0].Digest
-	second := t.TempDir()
-	for _, name := range []string{"portico.toml", "server.js"} {
-		copyFile(t, filepath.Join(harness.App("node"), name), filepath.Join(second, name))
-	}
-	write(t, second, "news.txt", "second")
+	second := changed(t, harness.App("node"), "news.txt", "second")
 	p.Must("sites", "set", "shop", "limits.memory=900TiB") // which no machine has free
 	if out := p.Must("deploy", "shop", second, "--dry-run"); !strings.Contains(out, "of memory free") || !strings.Contains(out, "--no-pin") || !strings.Contains(out, "6 sessions would stay") {
 		t.Errorf("a dry run on a server that is short of memory says:\n%s", out)

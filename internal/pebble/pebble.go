@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"portico/internal/freeport"
+	"portico/internal/written"
 )
 
 // startTime is how long the server may take to answer: it is a small program, but
@@ -108,7 +109,7 @@ func pool(t testing.TB, data []byte) *x509.CertPool {
 
 func (s *Server) run(t testing.TB, program string, args ...string) {
 	t.Helper()
-	var said output
+	var said written.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program, args...)
 	// One nonce in ten is refused, and the client has to ask anew.
@@ -123,7 +124,7 @@ func (s *Server) run(t testing.TB, program string, args ...string) {
 		cancel()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(program), said.tail())
+			t.Logf("%s said:\n%s", filepath.Base(program), said.Tail(30))
 		}
 	})
 	t.Cleanup(stop)
@@ -153,24 +154,4 @@ func (s *Server) await(t testing.TB) {
 			t.Fatalf("the ACME server does not answer: %v", err)
 		}
 	}
-}
-
-// output keeps what the programs wrote.
-type output struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.b = append(o.b, p...)
-	return len(p), nil
-}
-
-func (o *output) tail() []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b[max(0, len(o.b)-2000):]
 }

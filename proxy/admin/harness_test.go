@@ -24,6 +24,7 @@ import (
 
 	"portico/balancer"
 	"portico/deployhook"
+	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -65,28 +66,11 @@ type env struct {
 	t      *testing.T
 	server *httptest.Server
 	admin  *admin.Server
-	log    *logBuffer
+	log    *written.Buffer
 	tokens map[string]string // by account
 	adm    *fakeAdmission
 	dep    *fakeDeploys
 	snap   haproxy.Snapshot
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 const password = "correct horse battery"
@@ -96,7 +80,7 @@ var hashOnce = sync.OnceValues(func() (string, error) { return admin.HashPasswor
 // start makes the listener; change may set more options.
 func start(t *testing.T, change func(*admin.Options)) *env {
 	t.Helper()
-	e := &env{t: t, log: &logBuffer{}, tokens: map[string]string{}, adm: &fakeAdmission{}, dep: &fakeDeploys{}}
+	e := &env{t: t, log: &written.Buffer{}, tokens: map[string]string{}, adm: &fakeAdmission{}, dep: &fakeDeploys{}}
 	e.snap = snapshot()
 	o := admin.Options{
 		Catalog: shared, Logger: slog.New(slog.NewJSONHandler(e.log, nil)), Name: "proxy-1", Version: "1.2.3",

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/websocket"
+
+	"portico/internal/written"
 )
 
 // Browser is a headless Chromium with one page, driven over its DevTools
@@ -32,7 +34,7 @@ func StartBrowser(t testing.TB) *Browser {
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--ignore-certificate-errors", "--hide-scrollbars", "--window-size=1400,1000", "--remote-allow-origins=*",
 		"--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
-	log := &Log{}
+	log := &written.Buffer{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

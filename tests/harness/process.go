@@ -1,16 +1,16 @@
 package harness
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"portico/internal/written"
 )
 
 // Process is one running portico.
@@ -23,7 +23,7 @@ type Process struct {
 
 	cmd   *exec.Cmd
 	asked *exec.Cmd // the one that got its signal to end; nil: none
-	log   *Log
+	log   *written.Buffer
 	done  chan struct{}
 }
 
@@ -36,7 +36,7 @@ func Start(t testing.TB, name string, env []string, args ...string) *Process {
 // StartIn is Start through the command pre, for instance "ip netns exec a".
 func StartIn(t testing.TB, pre []string, name string, env []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, name: name, args: args, pre: pre, env: append(cleanEnv(t), env...), log: &Log{}}
+	p := &Process{t: t, name: name, args: args, pre: pre, env: append(cleanEnv(t), env...), log: &written.Buffer{}}
 	p.launch()
 	t.Cleanup(func() {
 		p.Stop()
@@ -151,32 +151,6 @@ func (p *Process) Restart() {
 func (p *Process) Successor() *Process {
 	p.t.Helper()
 	return StartIn(p.t, p.pre, p.name+" again", p.env, p.args...)
-}
-
-// Log collects a process's output; it is safe for concurrent use.
-type Log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-// String returns everything written so far.
-func (l *Log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// Tail returns the last n lines.
-func (l *Log) Tail(n int) string {
-	lines := strings.Split(strings.TrimRight(l.String(), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // Proxy is a running portico proxy.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portico/internal/freeport"
+	"portico/internal/written"
 )
 
 const (
@@ -50,7 +51,7 @@ func StartTomcat(t testing.TB, options ...string) *Tomcat {
 	cmd.Env = append(os.Environ(), "CATALINA_HOME="+tomcatHome, "CATALINA_BASE="+base,
 		"CATALINA_TMPDIR="+filepath.Join(base, "temp"), "JAVA_OPTS=-Xmx192m -XX:TieredStopAtLevel=1 -Djava.security.egd=file:/dev/urandom "+strings.Join(options, " "))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	log := &Log{}
+	log := &written.Buffer{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
