@@ -16,7 +16,6 @@ type sock struct {
 	conn     net.Conn
 	raw      syscall.RawConn // nil: through conn
 	fd       uintptr         // with raw: it stays ours, because only who uses the connection closes it
-	tells    bool            // with raw: the kernel says with each read whether it leaves something behind
 	more     bool            // the last raw read left bytes or their end behind, or may have: what is there already makes no event
 	shared   bool            // another goroutine may close the connection meanwhile: its descriptor may be used through raw only
 	waited   bool            // the last write did not succeed at once
@@ -45,7 +44,9 @@ func (k *sock) init(c net.Conn, raw bool) {
 		if k.raw != nil && k.raw.Control(func(fd uintptr) { k.fd = fd }) != nil {
 			k.raw = nil
 		}
-		k.tells = k.raw != nil && tellMore(k.fd)
+		if k.raw != nil {
+			tellMore(k.fd)
+		}
 		k.readFn, k.writeFn = k.tryRead, k.tryWrite
 	}
 }
@@ -82,12 +83,7 @@ func (k *sock) tryRead(fd uintptr) bool {
 
 // receive reads once, and notes whether more may be there.
 func (k *sock) receive(fd uintptr, b []byte) (n int, err error) {
-	if k.tells {
-		n, k.more, err = sysReadMore(fd, b)
-		return n, err
-	}
-	n, err = sysRead(fd, b)
-	k.more = n > 0
+	n, k.more, err = sysRead(fd, b)
 	return n, err
 }
 

@@ -11,31 +11,17 @@ const rawIO = true
 
 var errAgain error = syscall.EAGAIN //nolint:gochecknoglobals // a constant
 
-// sysRead is a raw system call: the descriptor does not block, so the scheduler need not know.
-func sysRead(fd uintptr, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch e {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return 0, errAgain
-		default:
-			return 0, e
-		}
-	}
-}
+// Reads and writes are raw system calls: the descriptors do not block, so the scheduler need not know, and no signal interrupts them.
+// RawSyscall would be one more function on the way back, each of which the processor guesses wrong: the kernel leaves nothing of its
+// memory of return addresses.
 
 const tcpINQ = 36 // TCP_INQ and TCP_CM_INQ of linux/tcp.h
 
-// tellMore asks the kernel to say with every read what it leaves behind, and reports whether it will.
-func tellMore(fd uintptr) bool {
-	return syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpINQ, 1) == nil
-}
+// tellMore asks the kernel to say with every read what it leaves behind. Where it cannot, every read may have left something.
+func tellMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpINQ, 1) }
 
-// sysReadMore is sysRead that also reports whether something is left to read, the end included.
-func sysReadMore(fd uintptr, b []byte) (int, bool, error) {
+// sysRead reads once. more reports whether something may be left to read, the end included.
+func sysRead(fd uintptr, b []byte) (n int, more bool, err error) {
 	var told struct {
 		syscall.Cmsghdr
 		left int32
@@ -43,42 +29,36 @@ func sysReadMore(fd uintptr, b []byte) (int, bool, error) {
 	}
 	iov := syscall.Iovec{Base: unsafe.SliceData(b), Len: uint64(len(b))}
 	msg := syscall.Msghdr{Iov: &iov, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&told)), Controllen: uint64(unsafe.Sizeof(told))}
-	for {
-		n, _, e := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), 0)
-		switch e {
-		case 0:
-			return int(n), told.Type != tcpINQ || told.left != 0, nil
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return 0, false, errAgain
-		default:
-			return 0, false, e
-		}
+	r, _, e := syscall.RawSyscall6(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&msg)), 0, 0, 0, 0)
+	if e != 0 {
+		return 0, false, failure(e)
 	}
+	return int(r), told.Type != tcpINQ || told.left != 0, nil
 }
 
 func sysWrite(fd uintptr, head, body []byte) (int, error) {
+	if len(body) == 0 {
+		n, _, e := syscall.RawSyscall6(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(head))), uintptr(len(head)), 0, 0, 0)
+		if e != 0 {
+			return 0, failure(e)
+		}
+		return int(n), nil
+	}
 	iov := [2]syscall.Iovec{
 		{Base: unsafe.SliceData(head), Len: uint64(len(head))}, {Base: unsafe.SliceData(body), Len: uint64(len(body))},
 	}
-	for {
-		var n uintptr
-		var e syscall.Errno
-		if len(body) == 0 {
-			n, _, e = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(head))), uintptr(len(head)))
-		} else {
-			n, _, e = syscall.RawSyscall(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov)), 2)
-		}
-		switch e {
-		case 0:
-			return int(n), nil
-		case syscall.EINTR:
-		case syscall.EAGAIN:
-			return 0, errAgain
-		default:
-			return 0, e
-		}
+	n, _, e := syscall.RawSyscall6(syscall.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&iov)), 2, 0, 0, 0)
+	if e != 0 {
+		return 0, failure(e)
 	}
+	return int(n), nil
+}
+
+func failure(e syscall.Errno) error {
+	if e == syscall.EAGAIN {
+		return errAgain
+	}
+	return e
 }
 
 // quickAck acknowledges at once what comes next: Go's TLS server sends its ticket in the first flight, and a client with Nagle's

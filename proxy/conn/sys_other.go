@@ -13,11 +13,9 @@ const rawIO = false
 
 var errAgain = errors.New("again") //nolint:gochecknoglobals // a constant
 
-func sysRead(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+func tellMore(uintptr) {}
 
-func tellMore(uintptr) bool { return false }
-
-func sysReadMore(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
+func sysRead(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
 
 func sysWrite(uintptr, []byte, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
