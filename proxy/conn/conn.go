@@ -118,7 +118,7 @@ func (srv *server) accept(index int) {
 			continue
 		}
 		srv.clients.Add(1)
-		cl := &client{srv: srv, conn: c, index: index, addr: remote(c)}
+		cl := &client{srv: srv, base: c, conn: c, index: index, addr: remote(c)}
 		if !srv.add(cl) {
 			_ = c.Close()
 			srv.clients.Add(-1)
@@ -232,7 +232,8 @@ func (srv *server) Stats() http1.Stats {
 // client is one connection of a client.
 type client struct {
 	srv    *server
-	conn   net.Conn // *net.TCPConn, or *tls.Conn over it
+	base   net.Conn // as it was accepted
+	conn   net.Conn // base, or *tls.Conn over it; only for the connection's own goroutine
 	io     sock
 	index  int
 	addr   netip.AddrPort
@@ -246,13 +247,14 @@ type client struct {
 }
 
 // interrupt wakes a goroutine that waits for the next request.
-func (c *client) interrupt() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (c *client) interrupt() { _ = c.base.SetReadDeadline(time.Unix(1, 0)) }
 
 // cut ends whatever the connection does.
 func (c *client) cut() {
-	_ = c.conn.SetDeadline(time.Unix(1, 0))
+	c.io.halted.Store(true)
+	_ = c.base.SetDeadline(time.Unix(1, 0))
 	if u := c.up.Load(); u != nil {
-		_ = u.conn.SetDeadline(time.Unix(1, 0))
+		u.io.halt()
 	}
 }
 
@@ -391,7 +393,7 @@ func (c *client) handshake(cfg *tls.Config) bool {
 	if !c.turn(ctx) {
 		return false
 	}
-	t := tls.Server(c.conn, cfg)
+	t := tls.Server(newSteady(c.conn, &c.io.halted, &c.srv.opt.Timeouts), cfg)
 	err := t.HandshakeContext(ctx)
 	<-c.srv.shakes
 	c.srv.shaken.Add(1)
@@ -451,6 +453,11 @@ func (c *client) give(leftover []byte) {
 	_ = c.conn.SetDeadline(time.Time{})
 	conn := c.conn
 	c.conn = nopConn{conn}
+	if t, ok := conn.(*tls.Conn); ok {
+		if b, ok := t.NetConn().(*steady); ok {
+			b.given.Store(true)
+		}
+	}
 	if _, ok := conn.(*net.TCPConn); ok {
 		conn = c.hook
 	}

@@ -175,7 +175,7 @@ func (srv *server) dial(up *http1.Upstream, peer *http1.Peer, local net.Addr) (*
 	}
 	u.peek.init(c)
 	if up.TLS != nil {
-		t := tls.Client(c, up.TLS)
+		t := tls.Client(&steady{Conn: c, halted: &u.io.halted, patience: srv.opt.Timeouts.Response}, up.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, cause(err)

@@ -48,8 +48,10 @@ type way struct {
 func (s *session) relay() {
 	r := &relay{s: s}
 	for _, k := range [2]*sock{&s.c.io, &s.u.io} {
-		k.readTo, k.writeTo = time.Time{}, time.Time{}
-		_ = k.conn.SetDeadline(time.Time{})
+		k.resume()
+		if k.steady != nil {
+			k.steady.patience, k.steady.least = s.c.srv.opt.Timeouts.Tunnel, 0
+		}
 	}
 	r.last.Store(s.c.srv.clock())
 	up := &way{r: r, from: &s.c.io, to: &s.u.io, fromEnd: endClient, toEnd: endUpstream}
@@ -86,9 +88,8 @@ func (r *relay) stop(why ending) {
 	if r.end == endNone {
 		r.end = why
 		r.over.Store(true)
-		past := time.Unix(1, 0)
-		_ = r.s.c.conn.SetDeadline(past)
-		_ = r.s.u.conn.SetDeadline(past)
+		r.s.c.io.halt()
+		r.s.u.io.halt()
 	}
 }
 
@@ -178,7 +179,7 @@ func (w *way) read() error {
 func (w *way) push() bool {
 	defer func() { _ = w.to.conn.SetWriteDeadline(time.Time{}) }()
 	for len(w.rest) > 0 {
-		_ = w.to.conn.SetWriteDeadline(time.Now().Add(look))
+		_ = w.to.conn.SetWriteDeadline(w.by())
 		if w.r.over.Load() {
 			return false
 		}
@@ -199,6 +200,14 @@ func (w *way) push() bool {
 		return false
 	}
 	return true
+}
+
+// by is the deadline of the next write: of a look at the time, or, below TLS, of all patience.
+func (w *way) by() time.Time {
+	if w.to.steady != nil {
+		return w.to.steady.after(time.Now())
+	}
+	return time.Now().Add(look)
 }
 
 // note counts bytes that have arrived.

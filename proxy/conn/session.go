@@ -312,8 +312,13 @@ func (s *session) waited(k *sock) {
 func (s *session) deadline(k *sock, write bool) {
 	now := s.c.seen
 	at := now + int64(look)
-	if d := s.x.Deadline(); d != 0 && d < at {
+	d := s.x.Deadline()
+	if d != 0 && d < at {
 		at = max(d, now)
+	}
+	if write && k.steady != nil {
+		k.writeBy(k.steady.after(s.c.srv.at(now)))
+		return
 	}
 	if write {
 		k.writeBy(s.c.srv.at(at))
@@ -374,6 +379,9 @@ func (s *session) heard(n int, res http1.Result) {
 func rawConn(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
+	}
+	if t, ok := c.(*steady); ok {
+		c = t.Conn
 	}
 	if h, ok := c.(*hooked); ok {
 		c = h.Conn

@@ -1,9 +1,11 @@
 package conn
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,6 +25,8 @@ type sock struct {
 	want     time.Time       // the one that is meant; later than readTo, it is set when readTo has passed
 	writeTo  time.Time
 	timedOut bool
+	steady   *steady     // below TLS; nil: plain
+	halted   atomic.Bool // for steady
 
 	// For the callbacks, which are made once: a closure for every read would allocate.
 	readFn, writeFn func(fd uintptr) bool
@@ -36,6 +40,9 @@ type sock struct {
 
 func (k *sock) init(c net.Conn, raw bool) {
 	k.conn = c
+	if t, ok := c.(*tls.Conn); ok {
+		k.steady, _ = t.NetConn().(*steady)
+	}
 	if !raw {
 		return
 	}
@@ -66,6 +73,19 @@ func (k *sock) early() bool { return k.readTo.Before(k.want) }
 func (k *sock) again() {
 	k.readTo = k.want
 	_ = k.conn.SetReadDeadline(k.want)
+}
+
+// halt ends a wait in another goroutine, and every other until resume.
+func (k *sock) halt() {
+	k.halted.Store(true)
+	_ = k.conn.SetDeadline(time.Unix(1, 0))
+}
+
+// resume takes halt back, and all deadlines.
+func (k *sock) resume() {
+	k.halted.Store(false)
+	_ = k.conn.SetDeadline(time.Time{})
+	k.readTo, k.writeTo = time.Time{}, time.Time{}
 }
 
 func (k *sock) writeBy(t time.Time) {
@@ -187,6 +207,9 @@ func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
 		}
 		m, err := k.conn.Write(b)
 		n += m
+		if k.steady != nil && isTimeout(err) && !k.halted.Load() {
+			return n, http1.Failed // next to nothing was taken in all the time
+		}
 		if err != nil {
 			return writeOutcome(n, err)
 		}

@@ -2,7 +2,6 @@ package conn
 
 import (
 	"sync"
-	"time"
 
 	"portico/proxy/http1"
 )
@@ -27,11 +26,12 @@ func (s *session) stream(first http1.Op) http1.Op {
 		s.u.io.shared = false
 	}
 	s.now()
-	_ = s.c.conn.SetDeadline(time.Time{}) // it may have been used to wake a goroutine
-	s.c.io.readTo, s.c.io.writeTo = time.Time{}, time.Time{}
+	s.c.io.resume() // its end may have been used to wake a goroutine
 	if s.u != nil {
-		_ = s.u.conn.SetDeadline(time.Time{})
-		s.u.io.readTo, s.u.io.writeTo = time.Time{}, time.Time{}
+		s.u.io.resume()
+	}
+	if s.c.srv.ctx.Err() != nil && s.final == http1.OpWait { // so may another
+		s.x.Abandon()
 	}
 	return s.final
 }
@@ -75,10 +75,9 @@ func (s *session) pump(mine http1.Ready, op http1.Op) {
 // end stops both goroutines.
 func (s *session) end(op http1.Op) {
 	s.final, s.ended = op, true
-	past := time.Unix(1, 0)
-	_ = s.c.conn.SetDeadline(past)
+	s.c.io.halt()
 	if s.u != nil {
-		_ = s.u.conn.SetDeadline(past)
+		s.u.io.halt()
 	}
 	s.turn.Broadcast()
 }

@@ -19,7 +19,7 @@ func Run(t *testing.T, mk New) {
 		"retry": retry, "all down": allDown, "post once": postOnce, "stale": stale, "reuse": reuse, "ends": ends, "origin ends": originEnds, "drain": drain, "early": early,
 		"slow head": slowHead, "slow body": slowBody, "silent origin": silentOrigin, "slow reader": slowReader, "isolation": isolation,
 		"retired": retired, "proxy in": proxyIn, "proxy out": proxyOut, "park": park, "park woken": parkWoken, "client leaves": clientLeaves, "limit": connLimit,
-		"handover": handOver, "names": names, "both ways": bothWays, "tls": overTLS, "handshakes": handshakes, "handshake time": handshakeTime, "tls upstream": toTLS,
+		"handover": handOver, "names": names, "both ways": bothWays, "tls": overTLS, "handshakes": handshakes, "handshake time": handshakeTime, "tls upstream": toTLS, "tls pause": pauseTLS,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package http1test
 
 import (
+	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	crand "crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,4 +122,63 @@ func toTLS(t *testing.T, mk New) {
 	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("an upstream with another name: %q", got)
 	}
+}
+
+// pauseTLS: a peer that takes nothing for a while, and much later than a driver looks at its timers, gets all the rest over TLS, too: a
+// client its answer, a tunnel's client its messages, an origin its upload.
+func pauseTLS(t *testing.T, mk New) {
+	const size = 16 << 20
+	pause := func() { time.Sleep(1500 * time.Millisecond) } // the fault under test
+	cert, pool := Certificate(t)
+	body := strings.Repeat("0123456789abcdef", size/16)
+	answers := NewOrigin(t, always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body)))
+	tunnels := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		readHead(br)
+		_, _ = io.WriteString(c, switched+body)
+		_, _ = io.Copy(io.Discard, br)
+	})
+	uploads := rawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
+		br := bufio.NewReader(s)
+		readHead(br)
+		pause()
+		if n, err := io.CopyN(io.Discard, br, size); err != nil {
+			t.Errorf("the origin got %d bytes: %v", n, err)
+		}
+		_, _ = io.WriteString(s, hello)
+	})
+	h := with(answers, tunnels, uploads)
+	h.Upstreams[2].TLS = &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}
+	h.Decide = func(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
+		switch string(r.Path) {
+		case "/ws":
+			d.Upstream = h.Upstreams[1]
+		case "/up":
+			d.Upstream = h.Upstreams[2]
+		}
+	}
+	opt := options(h)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Listeners = []http1.Listener{{Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}}
+	addr, _ := Start(t, mk, opt)
+	upload := fmt.Sprintf("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, body)
+	var wg sync.WaitGroup
+	for _, row := range []struct{ send, head, body string }{
+		{get, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size), body}, {upgrade, switched, body}, {upload, hello, ""},
+	} {
+		wg.Go(func() {
+			c := tls.Client(Dial(t, addr), &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13})
+			defer func() { _ = c.Close() }()
+			_, _ = io.WriteString(c, row.send)
+			pause()
+			b := make([]byte, len(row.head)+len(row.body))
+			if n, err := io.ReadFull(c, b); err != nil || string(b) != row.head+row.body {
+				t.Errorf("%.20q: got %d bytes: %v", row.send, n, err)
+			}
+		})
+	}
+	wg.Wait()
 }
