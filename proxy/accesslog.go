@@ -102,7 +102,7 @@ func NewAccessLog(format LogFormat, path string, w io.Writer) (*AccessLog, error
 		if f, err = openLog(path); err != nil {
 			return nil, err
 		}
-		w = f
+		w, l.buf.at = f, sizeOf(f)
 	}
 	if w == nil {
 		w = io.Discard

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -194,6 +196,57 @@ func TestLogRotation(t *testing.T) {
 	}
 	if _, err := proxy.NewAccessLog(proxy.LogJSON, filepath.Join(path, "x"), nil); err == nil {
 		t.Error("a path that cannot be is taken")
+	}
+}
+
+// TestLogRotationUnderLoad: every line is whole and in one file, also where chunks end within a line.
+func TestLogRotationUnderLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	if err := os.WriteFile(path, proxy.AppendJSON(nil, record()), 0o600); err != nil { // so that chunks are not all of one size
+		t.Fatal(err)
+	}
+	l, err := proxy.NewAccessLog(proxy.LogJSON, path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for range 5000 {
+				l.Append(record())
+			}
+		})
+	}
+	files := []string{path}
+	for i := range 5 {
+		old := path + "." + strconv.Itoa(i)
+		if err := os.Rename(path, old); err != nil {
+			t.Log(err) // Windows keeps open files in place
+			break
+		}
+		files = append(files, old)
+		if err := l.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want, n := string(proxy.AppendJSON(nil, record())), 0
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if n++; line != want {
+				t.Fatalf("%s: %q", name, line)
+			}
+		}
+	}
+	if n != 10_001-int(l.Lost()) {
+		t.Errorf("%d lines, %d lost", n, l.Lost())
 	}
 }
 
