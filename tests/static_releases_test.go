@@ -3,8 +3,12 @@ package tests
 import (
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"portico/proxy/admin"
 	"portico/tests/harness"
 )
 
@@ -12,8 +16,7 @@ import (
 // script, under the same name too; a request without the cookie finds what only that release has, until it ends.
 func TestStaticSitePinsAssets(t *testing.T) {
 	p := harness.StartProxy(t)
-	p.AddServer("server-1")
-	p.AddServer("server-2")
+	one1, two2 := p.AddServer("server-1"), p.AddServer("server-2")
 	release := func(n string) string {
 		dir := t.TempDir()
 		write(t, dir, "index.html", `<script src="app.`+n+`.js"></script><script src="app.js"></script>`)
@@ -84,8 +87,39 @@ func TestStaticSitePinsAssets(t *testing.T) {
 	if got := conditional(t, harness.NewVisitor(t, p.HTTP, "docs.test"), "/", "If-None-Match", resp.Header.Get("ETag")); got.StatusCode != 200 {
 		t.Errorf("the former release's page is taken for unchanged: %s", got.Status)
 	}
+	// A server that joins now fetches what visits still use: the others can go.
+	p.AddServer("server-3")
+	harness.Eventually(t, 30*time.Second, func() error {
+		var counts []admin.SessionCount
+		p.JSON(&counts, "sessions", "docs", "--json")
+		late := slices.DeleteFunc(slices.Clone(counts), func(n admin.SessionCount) bool {
+			return n.Member != "server-3" || n.State != "UP" && !strings.HasPrefix(n.State, "DRAIN")
+		})
+		if len(late) != 2 {
+			return errf("the late server does not have both releases: %+v", counts)
+		}
+		return nil
+	})
+	one1.KillWithSites()
+	two2.KillWithSites()
+	settled(t, p, "docs", 1)
+	for i, v := range old {
+		for _, path := range []string{"/app.1.js", "/app.js"} {
+			if code, body := read(v, path); code != 200 || body != "release 1" {
+				t.Errorf("visitor %d of the former release gets %d %q for %s of the late server", i, code, body, path)
+			}
+		}
+	}
+	bare := harness.NewVisitor(t, p.HTTP, "docs.test")
+	if code, body := read(bare, "/app.1.js", "Sec-Fetch-Dest", "script"); code != 200 || body != "release 1" {
+		t.Errorf("a kept page's script without a cookie from the late server: %d %q", code, body)
+	}
+	one1.Restart()
+	two2.Restart()
+	settled(t, p, "docs", 3)
+
 	p.Must("rollback", "docs", "--no-pin", "--yes")
-	settled(t, p, "docs", 2)
+	settled(t, p, "docs", 3)
 	fresh := harness.NewVisitor(t, p.HTTP, "docs.test")
 	if code, body := read(fresh, "/app.js"); code != 200 || body != "release 1" {
 		t.Errorf("after the rollback a new visitor gets %d %q", code, body)

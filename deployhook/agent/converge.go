@@ -135,8 +135,8 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 }
 
 func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instance) {
-	if inst == nil && r.Duty == catalog.DutyRetiring {
-		return // never started anew
+	if inst == nil && retiresOnly(r) {
+		return
 	}
 	u := newUnit(a, k, r, inst)
 	a.units[k] = u

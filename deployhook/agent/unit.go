@@ -144,11 +144,19 @@ func (u *unit) run() {
 }
 
 // mayStart reports whether an instance should be started now: not of a release
-// that only keeps old sessions, nor again for a deploy that failed here.
+// that only keeps old sessions of a process, nor again for a deploy that failed here.
 func (u *unit) mayStart() bool {
 	u.a.mu.Lock()
 	defer u.a.mu.Unlock()
-	return u.want.Duty != catalog.DutyRetiring && !u.failedLocked() && !u.waitsForCandidate()
+	return !retiresOnly(u.want) && !u.failedLocked() && !u.waitsForCandidate()
+}
+
+// retiresOnly reports whether a release is there for the sessions that it has here, so that
+// it is never started anew. A former release of files is: a server that has joined since then
+// can go on with the visits that began elsewhere, and with kept pages, whose requests come without a
+// cookie to any server. What a before command made of it is not known here.
+func retiresOnly(r catalog.WantedRelease) bool {
+	return r.Duty == catalog.DutyRetiring && (r.Settings.Kind != catalog.KindStatic || len(r.Settings.Deploy.Before) > 0)
 }
 
 // failedLocked reports whether this candidate's deploy failed here.
