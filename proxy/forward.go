@@ -31,6 +31,12 @@ func (x *exchange) tryAll() error {
 			if err := x.wait(pool); err != nil {
 				return err
 			}
+			if !x.choice.Admitted() { // it left while the request waited
+				x.pick.Exclude = append(x.pick.Exclude, x.choice.Upstream)
+				x.done(balancer.Refused, nil, true)
+				try--
+				continue
+			}
 		}
 		err := x.try()
 		if err == nil {

@@ -113,6 +113,61 @@ func TestQueue(t *testing.T) {
 	}
 }
 
+// TestQueueOfWhatLeaves: a visitor who waits for a place at the instance of the session is not
+// sent there any more once it has left, and goes on elsewhere.
+func TestQueueOfWhatLeaves(t *testing.T) {
+	release := make(chan struct{})
+	finish := sync.OnceFunc(func() { close(release) })
+	defer finish()
+	var came atomic.Int64
+	one, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			came.Add(1)
+			<-release
+		}
+		_, _ = io.WriteString(w, "one")
+	})
+	two, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "two") })
+	c := site(one)
+	c.Limits.Connections, c.Limits.Queue = 1, units.Duration(time.Hour)
+	f := start(t, options(), c)
+	v := visitor(t, f)
+	if _, body := get(t, v, "http://shop.test/"); body != "one" {
+		t.Fatal(body)
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer finish()
+	wg.Go(func() {
+		if resp, err := f.client().Get("http://shop.test/slow"); err == nil {
+			resp.Body.Close()
+		}
+	})
+	f.eventually("the only place is taken", func() bool { return came.Load() == 1 })
+	body := make(chan string, 1)
+	wg.Go(func() {
+		resp, err := v.Get("http://shop.test/")
+		if err != nil {
+			body <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		body <- string(b)
+	})
+	f.eventually("the visitor waits", func() bool {
+		p := f.Balancer().Pool("shop").Snapshot(0)
+		return p.Queued+p.Upstreams[0].Queued == 1
+	})
+	next := site(two)
+	next.Limits = c.Limits
+	next.Upstreams[0].Name = "next"
+	f.SetStatic([]conf.Site{next})
+	if got := <-body; got != "two" {
+		t.Errorf("the visitor got %q", got)
+	}
+}
+
 // TestRate: beyond a client's allowance 429 says when to come back.
 func TestRate(t *testing.T) {
 	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
