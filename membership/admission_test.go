@@ -72,14 +72,7 @@ func TestJoinAndAccept(t *testing.T) {
 // Without a proxy, an accepted machine is a member all the same.
 func TestJoinOffline(t *testing.T) {
 	f := newFront(t)
-	m := f.machine("web-1", 9001)
-	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := membership.Join(t.Context(), m.options(i.Code, nil)); err != nil {
-		t.Fatal(err)
-	}
+	m := f.member("web-1", 9001)
 	said := make(chan membership.Progress, 10)
 	o := m.options("", func(p membership.Progress) { said <- p })
 	o.Servers = []string{"127.0.0.1:1"}

@@ -117,6 +117,20 @@ func (f *front) machine(name string, port int) *machine {
 	}}
 }
 
+// member is a machine that an invitation has let in.
+func (f *front) member(name string, port int) *machine {
+	f.t.Helper()
+	m := f.machine(name, port)
+	i, err := f.admission.Invite(f.t.Context(), catalog.RoleServer, time.Hour, "anna")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := membership.Join(f.t.Context(), m.options(i.Code, nil)); err != nil {
+		f.t.Fatal(err)
+	}
+	return m
+}
+
 func (m *machine) memberTLS() *tls.Config {
 	c := m.identity.ClientConfig(catalog.RoleProxy, "", nil)
 	c.ServerName = "proxy.member.portico"

@@ -20,15 +20,7 @@ func TestRevoke(t *testing.T) {
 	f := newFront(t)
 	var ids []*machine
 	for i, name := range []string{"web-1", "web-2"} {
-		m := f.machine(name, 9001+10*i)
-		code, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := membership.Join(t.Context(), m.options(code.Code, nil)); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, m)
+		ids = append(ids, f.member(name, 9001+10*i))
 	}
 	_, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
 		return tx.PutInstance(catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Member: "web-1", State: catalog.InstanceHealthy})
@@ -108,14 +100,7 @@ func TestRevoke(t *testing.T) {
 // member's address does not.
 func TestRenew(t *testing.T) {
 	f := newFront(t)
-	m := f.machine("web-1", 9001)
-	i, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := membership.Join(t.Context(), m.options(i.Code, nil)); err != nil {
-		t.Fatal(err)
-	}
+	m := f.member("web-1", 9001)
 	m.hello.Addr, m.hello.Runtimes = "127.0.0.1:9901", map[string]string{"php": "8.2"}
 	if _, err := membership.Join(t.Context(), m.options("", nil)); err != nil {
 		t.Fatal(err)

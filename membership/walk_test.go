@@ -44,14 +44,7 @@ func TestWalk(t *testing.T) {
 	clusters := map[string]*membership.Cluster{}
 	ends := map[string]chan error{}
 	for i, name := range []string{"web-1", "web-2", "web-3"} {
-		code, err := f.admission.Invite(t.Context(), catalog.RoleServer, time.Hour, "anna")
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := f.machine(name, 9100+10*i)
-		if _, err := membership.Join(t.Context(), m.options(code.Code, nil)); err != nil {
-			t.Fatal(err)
-		}
+		m := f.member(name, 9100+10*i)
 		own, err := m.identity.GossipKeys()
 		if err != nil {
 			t.Fatal(err)
