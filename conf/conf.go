@@ -204,14 +204,15 @@ type Agent struct {
 	// Weight is this server's share of new sessions, 1 to 256. Default 100.
 	Weight int `toml:"weight"`
 
-	// SiteUser is the operating system account of site processes, unless a
-	// site names its own. Default empty: the agent's own account, which must
-	// not be root then.
+	// SiteUser is the operating system account of all site processes when the
+	// agent runs as root. Default empty: each site gets a user id of its own,
+	// which keeps sites from reading one another's files. Without root every
+	// site runs as the agent's own account.
 	SiteUser string `toml:"site_user"`
 
-	// AllowRoot lets site processes run as root. Default false. It gives
-	// every deployer the machine.
-	AllowRoot bool `toml:"allow_root"`
+	// AllowUsers are the accounts that a site's settings may name as its user.
+	// root is refused even when it stands here. Default none.
+	AllowUsers []string `toml:"allow_users"`
 
 	// Runtimes are told to the cluster beside those that the agent finds by
 	// itself: name to version, as in webdev = "29".

@@ -46,7 +46,7 @@ func TestExampleShowsEveryDefault(t *testing.T) {
 	want := conf.Default()
 	// An empty list or table in the file is not nil, and means the same.
 	want.Proxy.TrustedProxies, want.Proxy.ProxyProtocol = []string{}, []string{}
-	want.Admin.Hosts, want.Agent.Join = []string{}, []string{}
+	want.Admin.Hosts, want.Agent.Join, want.Agent.AllowUsers = []string{}, []string{}, []string{}
 	want.Agent.Runtimes = map[string]string{}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("the sample does not show the defaults:\n%s", diff)
@@ -133,7 +133,7 @@ func TestEnvironmentWinsOverFile(t *testing.T) {
 		"PORTICO_PROXY_TIMEOUTS_HEADER=3s",
 		"PORTICO_PROXY_LIMITS_HEADER=32KiB",
 		"PORTICO_PROXY_TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.1",
-		"PORTICO_AGENT_ALLOW_ROOT=true",
+		"PORTICO_AGENT_ALLOW_USERS=www-data, shop",
 		"PORTICO_AGENT_WEIGHT=7",
 		"PORTICO_AGENT_RUNTIMES=webdev=29,php=8.2",
 		"PORTICO_DIR=/tmp/p",
@@ -150,7 +150,7 @@ func TestEnvironmentWinsOverFile(t *testing.T) {
 	want.Proxy.Timeouts.Header = units.Duration(3 * time.Second)
 	want.Proxy.Limits.Header = 32 << 10
 	want.Proxy.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.1"}
-	want.Agent.AllowRoot, want.Agent.Weight = true, 7
+	want.Agent.AllowUsers, want.Agent.Weight = []string{"www-data", "shop"}, 7
 	want.Agent.Runtimes = map[string]string{"webdev": "29", "php": "8.2"}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
@@ -164,7 +164,6 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"nothing near", "PORTICO_AGENT_COLOUR=red", "PORTICO_AGENT_COLOUR: unknown variable: see the configuration reference for the settings of this section"},
 		{"tickets for too long", "PORTICO_TLS_TICKETS=3d", "PORTICO_TLS_TICKETS: tickets: 72h is out of range: write 1h to 56h, or 0s for no tickets"},
 		{"wrong type", "PORTICO_AGENT_WEIGHT=heavy", `PORTICO_AGENT_WEIGHT: "heavy" is not a whole number`},
-		{"wrong truth", "PORTICO_AGENT_ALLOW_ROOT=perhaps", `PORTICO_AGENT_ALLOW_ROOT: "perhaps" is neither true nor false`},
 		{"impossible value", "PORTICO_AGENT_WEIGHT=900", "PORTICO_AGENT_WEIGHT: weight: 900 is out of range: write 1 to 256"},
 		{"no unit", "PORTICO_PROXY_TIMEOUTS_IDLE=60", `PORTICO_PROXY_TIMEOUTS_IDLE: "60" is not a duration: write a number with a unit, such as 500ms, 30s, 8h or 7d`},
 		{"escape sequence", "PORTICO_PROXY_NAME=a\x1b[2Jb", `PORTICO_PROXY_NAME: name: "a\x1b[2Jb" is not a member name: lower-case letters, digits and hyphens, at most 40, no hyphen at either end`},

@@ -275,8 +275,8 @@ func (p *agentProcess) agentOptions(gossip *membership.Cluster) agent.Options {
 		Listen: p.conf.Agent.Address, ServerTLS: p.identity.ServerConfig(p.check), Identify: p.identify,
 		ClientTLS: p.memberTLS,
 		Nudge:     gossip.Revisions(),
-		SiteUser:  p.conf.Agent.SiteUser,
-		Tomcat:    p.tomcat(),
+		SiteUser:  p.conf.Agent.SiteUser, AllowUsers: p.conf.Agent.AllowUsers,
+		Tomcat: p.tomcat(),
 	}
 	if peer, ok := p.identity.Peer(); ok {
 		o.Cluster = peer.Cluster

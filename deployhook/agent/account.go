@@ -27,7 +27,7 @@ func (a *Agent) siteAccount(site string, s catalog.Settings) (account, error) {
 	}
 	switch {
 	case s.User != "" && !slices.Contains(a.o.AllowUsers, s.User):
-		return account{}, fmt.Errorf("user %q is not among the accounts that this machine allows to sites: leave user empty, or name it in the agent's allow_users", s.User)
+		return account{}, fmt.Errorf("user %q is not among the accounts that this machine allows to sites: leave user empty, or name it in agent.allow_users there", s.User)
 	case s.User != "":
 		return namedAccount(s.User)
 	case a.o.SiteUser != "":
