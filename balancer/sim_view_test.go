@@ -188,18 +188,6 @@ func (s *sim) drift() {
 	}
 }
 
-// agree lets all proxies see the same at last.
-func (s *sim) agree() {
-	for _, px := range s.proxies {
-		px.offline = false
-		clear(px.blocked)
-		for _, n := range px.inbox {
-			n.do()
-		}
-		px.inbox = nil
-	}
-}
-
 // forget drops instances that no visitor and no proxy remembers, to keep the lists short.
 func (s *sim) forget() {
 	if len(s.instances) < 200 {
