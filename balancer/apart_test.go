@@ -112,3 +112,24 @@ func TestDeclinedBurst(t *testing.T) {
 		}
 	}
 }
+
+// TestBurstOnAGuess: while no instance is known to be up, the first requests of a new visitor go to
+// one that may be, and all to the same.
+func TestBurstOnAGuess(t *testing.T) {
+	w := newWorld(t, balancer.Config{}, "a", "b", "c", "d")
+	for _, u := range w.p.Upstreams() {
+		w.failCheck(u.ID(), 3)
+	}
+	for visitor := range uint64(20) {
+		var burst []balancer.Choice
+		for range 3 {
+			burst = append(burst, w.pick(balancer.Request{Visitor: visitor + 1}))
+		}
+		for i := range burst {
+			if c := &burst[i]; c.Upstream == nil || c.Upstream != burst[0].Upstream || c.Session != burst[0].Session {
+				t.Fatalf("request %d of visitor %d went to %+v, the first to %+v", i, visitor, c, burst[0])
+			}
+			w.done(&burst[i])
+		}
+	}
+}

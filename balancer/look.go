@@ -165,7 +165,7 @@ func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
 		key := mix(r.Visitor ^ p.hash)
 		b := p.b.bursts.lock(key)
 		f := b.find(key, r.Now)
-		if f != nil && p.joins(f, r) {
+		if f != nil && p.joins(t, f, r) {
 			l.Joins, l.Upstream = true, f.up
 		}
 		b.mu.Unlock()

@@ -236,7 +236,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	key := mix(r.Visitor ^ p.hash)
 	b := p.b.bursts.lock(key)
 	f := b.find(key, r.Now)
-	if f != nil && p.joins(f, r) {
+	if f != nil && p.joins(t, f, r) {
 		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue, c.joined = f.up, f.session, f.start, true, true, true
 		f.joined++
 		b.mu.Unlock()
@@ -254,9 +254,18 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 }
 
 // joins reports whether a request can join the first one of its visitor. An
-// upstream that is not known to be up may have refused that one.
-func (p *Pool) joins(f *firstVisit, r *Request) bool {
-	return f.up.takes(r) && (f.up.State() == Up || p.b.sessions.lookup(f.session).known)
+// upstream that is not known to be up may have refused that one. Where none is, the
+// guess that was made for the first is made for all.
+func (p *Pool) joins(t *table, f *firstVisit, r *Request) bool {
+	if !f.up.takes(r) && (len(t.ready.up) > 0 || !f.up.mayAnswer(r)) {
+		return false
+	}
+	return f.up.State() == Up || p.b.sessions.lookup(f.session).known
+}
+
+// mayAnswer reports whether u may be tried for r although it is down.
+func (u *Upstream) mayAnswer(r *Request) bool {
+	return u.State() == Down && !u.exited() && !u.gone.Load() && u.Admin() == AdminReady && !excluded(r.Exclude, u)
 }
 
 // begin makes a session on the upstream that was chosen.

@@ -111,7 +111,7 @@ func (s *sim) visitThrough(px *simProxy, v *simVisitor, n int, sent, bore string
 			s.checkToken(px, v, known, in, bore, &c)
 		}
 		if in != at[0] {
-			s.fail("law 4: parallel requests of one visitor went to %s and %s", at[0].spec.ID, in.spec.ID)
+			s.fail("law 4: parallel requests of one visitor went to %s and %s: %+v", at[0].spec.ID, in.spec.ID, open)
 		}
 		s.note(px, &c, in, sent)
 	}
