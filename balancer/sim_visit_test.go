@@ -259,6 +259,8 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 	if !known || st.removed {
 		if sh != nil && tried > 0 && k.Issued >= sh.issued {
 			delete(px.shadow, k.Session)
+		} else if sh != nil { // nobody knows where else it is: it counts where it was
+			sh.issued = max(sh.issued, k.Issued)
 		}
 		return
 	}
