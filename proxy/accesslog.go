@@ -38,7 +38,7 @@ type Record struct {
 	Proto     string // "HTTP/1.1"
 	Status    int
 	BytesIn   int64 // from the client, with the request's head
-	BytesOut  int64 // response body
+	BytesOut  int64 // sent: heads and bodies; over HTTP/2 and HTTP/3, and with the engine std, bodies alone, as their heads are packed out of sight
 	Request   time.Duration
 	Queue     time.Duration
 	Connect   time.Duration
