@@ -83,6 +83,17 @@ func TestDryRunOfEveryVerb(t *testing.T) {
 		t.Errorf("a dry run has changed\n%s\nto\n%s", before, after)
 	}
 	stay(t, more, seen, "/")
+	if out := p.Must("deploy", "fresh", third, "--host", "fresh.test", "--dry-run"); !strings.Contains(out, "no session is concerned") || strings.Contains(out, "present release") {
+		t.Errorf("a dry run of a new site says %q", out)
+	}
+	if r := p.CLI("explain", "--recent=x"); r.Code != 2 || !strings.Contains(r.Stderr, "takes no value") || strings.Contains(r.Stderr, "strconv") {
+		t.Errorf("a flag that takes no value: %d %s", r.Code, r.Stderr)
+	}
+	if r := p.CLI("sessions", "shop", "--limit", "many"); r.Code != 2 || !strings.Contains(r.Stderr, "a number is wanted") {
+		t.Errorf("a flag that takes a number: %d %s", r.Code, r.Stderr)
+	}
+	p.Must("deploy", "fresh", third, "--host", "fresh.test")
+	p.Must("deploy", "fresh", harness.App("node"), "--host", "fresh.test", "--no-pin") // nobody is there to be cut: no --yes
 }
 
 // stripVolatile leaves out the lines that tell time and counts.

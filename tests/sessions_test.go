@@ -39,7 +39,10 @@ func TestSessionsOfVisitors(t *testing.T) {
 	}
 	stay(t, vs, seen, "/")
 
-	p.Must("sessions", "move", "php", again.Sessions[0].ID)
+	if r := p.CLI("sessions", "move", "php", again.Sessions[0].ID); r.Code != 2 || !strings.Contains(r.Stderr, "--yes") || !strings.Contains(r.Stdout, again.Sessions[0].ID) {
+		t.Errorf("without --yes: %d %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	p.Must("sessions", "move", "php", again.Sessions[0].ID, "--yes")
 	moved := 0
 	for i, v := range vs {
 		got := v.Get("/")
@@ -56,7 +59,7 @@ func TestSessionsOfVisitors(t *testing.T) {
 	}
 
 	ended := sessionsOf(t, p).Sessions[0].ID
-	p.Must("sessions", "end", "php", ended)
+	p.Must("sessions", "end", "php", ended, "--yes")
 	for _, v := range vs {
 		v.Get("/")
 	}
@@ -114,7 +117,7 @@ func namedByToken(t *testing.T, p *harness.Proxy) {
 	if list := sessionsOf(t, p, "--cookie", "a=b; PHPSESSID="+token); list.Total != 1 || list.Sessions[0].ID != id {
 		t.Errorf("by a Cookie field: %+v", list)
 	}
-	if out := p.Must("sessions", "move", "php", token); !strings.Contains(out, id) {
+	if out := p.Must("sessions", "move", "php", token, "--yes"); !strings.Contains(out, id) {
 		t.Errorf("another session moves: %s", out)
 	}
 	moved, _ := alone()
@@ -124,7 +127,7 @@ func namedByToken(t *testing.T, p *harness.Proxy) {
 	if got, _ := alone(); got.Server != moved.Server || got.Lost != "" {
 		t.Errorf("then: %+v", got)
 	}
-	p.Must("sessions", "end", "php", "PHPSESSID="+token)
+	p.Must("sessions", "end", "php", "PHPSESSID="+token, "--yes")
 	for _, in := range sessionsOf(t, p, "--id", id).Sessions {
 		if !in.Ended {
 			t.Errorf("goes on after its end: %+v", in)

@@ -213,6 +213,10 @@ func finishDryRun(cmd *cobra.Command, a deployhook.ArchiveAnswer, asJSON bool) e
 		_, err := fmt.Fprintf(out, "dry run: nothing was changed; %s would lose their instance\n", plural(a.Cuts, "session"))
 		return err
 	}
+	if a.Keeps == 0 { // nor of a site that is new
+		_, err := fmt.Fprintln(out, "dry run: nothing was changed; no session is concerned")
+		return err
+	}
 	_, err := fmt.Fprintf(out, "dry run: nothing was changed; %s would stay on the present release until they end\n", plural(a.Keeps, "session"))
 	return err
 }
@@ -245,7 +249,7 @@ func foretold(cmd *cobra.Command, f admin.Forecast, err error, what string, noPi
 		fmt.Fprintln(out, f.Message)
 	}
 	switch {
-	case yes || !noPin && (len(f.Notes) == 0 || !isTerminal(cmd.InOrStdin())):
+	case yes || noPin && f.Sessions == 0 && len(f.Notes) == 0 && !f.Recounting, !noPin && (len(f.Notes) == 0 || !isTerminal(cmd.InOrStdin())):
 		return nil
 	case noPin:
 		return confirm(cmd, what+" with --no-pin?")

@@ -93,7 +93,7 @@ Install a site:    portico deploy shop ./folder`,
 		Version:       buildVersion(),
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s (see %s --help)", flagText(err), cmd.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	s := &shared{environ: environ}
@@ -152,4 +152,18 @@ func subcommands(c *cobra.Command) string {
 		return ""
 	}
 	return " | " + c.CommandPath() + " " + strings.Join(names, "|") + " …"
+}
+
+// flagText says what is wrong with a flag, without the words of the library that read it.
+func flagText(err error) string {
+	text, why, ok := strings.Cut(err.Error(), " flag: strconv.Parse")
+	switch {
+	case !ok:
+		return err.Error()
+	case strings.HasPrefix(why, "Bool"):
+		return text + ": it takes no value, or =true or =false"
+	case strings.Contains(why, "out of range"):
+		return text + ": the number is too large"
+	}
+	return text + ": a number is wanted"
 }

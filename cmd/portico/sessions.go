@@ -23,7 +23,7 @@ and "move", and with --cookie or --token for finding it.`,
   portico sessions shop --list --member server-1
   portico sessions shop --list --idle 20m
   portico sessions shop --cookie "$COOKIE"
-  portico sessions end shop 8f3b2c1d00a94e57`,
+  portico sessions end shop 8f3b2c1d00a94e57 --yes`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	var q admin.SessionQuery
@@ -157,6 +157,7 @@ func sessionVerb(s *shared, name, short, done string, do func(*admin.Client, con
 		Use: name + " SITE ID|COOKIE|TOKEN…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := jsonFlag(cmd)
+	yes := cmd.Flags().Bool("yes", false, "do not ask")
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		var found []admin.SessionInfo
 		for _, name := range args[1:] {
@@ -165,6 +166,14 @@ func sessionVerb(s *shared, name, short, done string, do func(*admin.Client, con
 				return err
 			}
 			found = append(found, in)
+		}
+		if !*yes {
+			for _, in := range found {
+				fmt.Fprintf(cmd.OutOrStdout(), "session %s on %s, idle for %s: its visitor loses what the application keeps in memory\n", in.ID, in.Member, age(in.Used))
+			}
+			if err := confirm(cmd, fmt.Sprintf("%s %s?", name, plural(len(found), "session"))); err != nil {
+				return err
+			}
 		}
 		changed := []admin.SessionInfo{}
 		for _, was := range found {

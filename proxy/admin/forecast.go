@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"time"
 
 	"portico/balancer"
 	"portico/membership/catalog"
@@ -25,6 +26,7 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 				continue
 			}
 			hit = true
+			f.Recounting = f.Recounting || s.recounting(p.Name, u.ID)
 			line := ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), InFlight: int64(u.InFlight),
@@ -47,6 +49,19 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 	}
 	f.Message = forecastMessage(f, cut, live, recent)
 	return f
+}
+
+// recounting reports whether an instance may have sessions that this proxy has not seen.
+func (s *Server) recounting(site, instance string) bool {
+	if s.o.Balancer == nil {
+		return false
+	}
+	p := s.o.Balancer.Pool(site)
+	if p == nil {
+		return false
+	}
+	_, _, known := p.Load(instance, time.Now().UnixMilli())
+	return !known
 }
 
 func forecastMessage(f Forecast, cut bool, live, recent int64) string {

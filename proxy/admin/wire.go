@@ -240,7 +240,11 @@ type Forecast struct {
 	Instances []ForecastLine `json:"instances"`
 	Left      int            `json:"left"` // instances of the touched sites that would still take new sessions
 	Message   string         `json:"message"`
-	Notes     []string       `json:"notes,omitempty"` // what else to know before, such as memory that is short
+
+	// Recounting reports that the proxy has not been up for long: there may be more
+	// sessions than it has seen.
+	Recounting bool     `json:"recounting,omitempty"`
+	Notes      []string `json:"notes,omitempty"` // what else to know before, such as memory that is short
 }
 
 // ForecastLine is one instance that an action touches.
