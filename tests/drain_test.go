@@ -21,6 +21,7 @@ func TestDrainBySessions(t *testing.T) {
 	p.AddServer("server-1")
 	p.AddServer("server-2")
 	p.Must("deploy", "php", harness.App("php"), "--host", "php.test")
+	settled(t, p, "php", 2)
 	vs, seen := visitors(t, p.HTTP, "php.test", "/", 6)
 
 	if out := p.Must("drain", "server-1", "--dry-run"); !strings.Contains(out, "cuts nothing") {
@@ -132,9 +133,12 @@ func drainDeadline(t *testing.T, p *harness.Proxy) {
 			t.Errorf("visitor %d was cut by the deadline and is told %q and %s", i, got.Lost, page)
 		}
 	}
-	if n := spread(seen)["server-2"]; strings.Count(p.Log(), "cause=deadline from=server-2") != n {
-		t.Errorf("the log does not tell of %d sessions that the deadline has cut", n)
-	}
+	harness.Eventually(t, time.Minute, func() error { // a process's log takes a moment to get here
+		if n := spread(seen)["server-2"]; strings.Count(p.Log(), "cause=deadline from=server-2") != n {
+			return errf("the log does not tell of %d sessions that the deadline has cut", n)
+		}
+		return nil
+	})
 	if _, metrics := p.API(http.MethodGet, "/metrics", nil); !strings.Contains(string(metrics), fmt.Sprintf(`portico_pool_lost_sessions_total{site="php",cause="deadline"} %d`, spread(seen)["server-2"])) {
 		t.Errorf("no counter of them:\n%s", metrics)
 	}
