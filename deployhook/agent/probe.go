@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -120,14 +121,14 @@ func probeTCP(ctx context.Context, addr string, c checker) catalog.Probe {
 // points.
 func probeHTTP(ctx context.Context, addr string, c checker) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
-	connected := false
+	var connected atomic.Bool // the transport may still dial when the check's time is over
 	t := &http.Transport{
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: probeHeader,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			connected = err == nil
+			connected.Store(err == nil)
 			return conn, err
 		},
 	}
@@ -142,7 +143,7 @@ func probeHTTP(ctx context.Context, addr string, c checker) catalog.Probe {
 		p.Latency = units.Duration(time.Since(p.At))
 		p.Error = plain(err)
 		switch {
-		case !connected:
+		case !connected.Load():
 			p.Code = connectCode(err)
 		case timedOut(err):
 			p.Code, p.Error = "L7TOUT", fmt.Sprintf("no answer within %v", c.timeout)
