@@ -28,7 +28,9 @@ func continueRefused(t *testing.T, mk New) {
 		_, _ = io.WriteString(c, "HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
 		_, _ = io.Copy(io.Discard, br)
 	})
-	addr, _ := Start(t, mk, options(with(o)))
+	opt := options(with(o))
+	opt.Timeouts.Continue = time.Minute // the answer comes first, however busy the machine is
+	addr, _ := Start(t, mk, opt)
 	// The body that a client sends after all is not a request.
 	got := Exchange(t, addr, post+"Expect: 100-continue\r\n\r\n")
 	if got != "HTTP/1.1 401 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" && !strings.HasSuffix(got, "<reset>") {
