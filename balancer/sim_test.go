@@ -201,11 +201,11 @@ func TestSimulation(t *testing.T) {
 		c.Policy = policy
 		run("three proxies, "+policy, simWorld{proxies: 3}, c)
 	}
-	run("two proxies with views of their own", simWorld{proxies: 2, apart: true, part: 1}, base)
-	run("three proxies with views of their own", simWorld{proxies: 3, apart: true, part: 1}, life)
+	run("two proxies with views of their own", simWorld{proxies: 2, apart: true, part: 2}, base)
+	run("three proxies with views of their own", simWorld{proxies: 3, apart: true, part: 2}, life)
 	for _, app := range simApps {
-		run("one proxy, token in a "+app.name, simWorld{proxies: 1, app: &app, part: 6}, base)
-		run("two proxies, token in a "+app.name, simWorld{proxies: 2, app: &app, part: 6}, base)
-		run("two proxies with views of their own, token in a "+app.name, simWorld{proxies: 2, apart: true, app: &app, part: 6}, base)
+		run("one proxy, token in a "+app.name, simWorld{proxies: 1, app: &app, part: 10}, base)
+		run("two proxies, token in a "+app.name, simWorld{proxies: 2, app: &app, part: 10}, base)
+		run("two proxies with views of their own, token in a "+app.name, simWorld{proxies: 2, apart: true, app: &app, part: 10}, base)
 	}
 }
