@@ -45,6 +45,7 @@ type Agent struct {
 	instances map[string]*instance // the live ones, by id
 	ended     []catalog.InstanceReport
 	stopOK    map[string]chan struct{} // instances that wait for the proxies' word
+	answered  time.Time                // when a proxy last took a report
 	closing   bool
 	hooks     map[string]*hookSite   // the active one of each hook site
 	siteLocks map[string]*sync.Mutex // one for each site whose folders are worked on

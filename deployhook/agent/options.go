@@ -63,7 +63,7 @@ type Options struct {
 	Runtimes map[string]string // what is installed here, for reports; see Runtimes
 
 	LogSize     int64         // bytes of log kept for one instance, twice: now and before; 0: 10 MiB
-	StopWait    time.Duration // longest wait for the proxies' word that an instance is empty; 0: 10 s
+	StopWait    time.Duration // longest silence of the proxies while an instance waits for their word that it is empty; 0: 10 s
 	HookTimeout time.Duration // of one install, activate, remove or before command; 0: 5 minutes
 
 	// KeepRunning leaves the instances running when the agent shuts down, to be

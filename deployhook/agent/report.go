@@ -74,6 +74,7 @@ func (a *Agent) sendReports(ctx context.Context) {
 func (a *Agent) delivered(r catalog.Report, stopOK []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.answered = time.Now()
 	told := make(map[string]bool, len(r.Instances))
 	for _, i := range r.Instances {
 		if i.State == catalog.InstanceExited {
@@ -87,6 +88,13 @@ func (a *Agent) delivered(r catalog.Report, stopOK []string) {
 			delete(a.stopOK, id)
 		}
 	}
+}
+
+// heard returns when a proxy last took a report.
+func (a *Agent) heard() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.answered
 }
 
 // endedLocked notes an instance that is no more, to be told once.

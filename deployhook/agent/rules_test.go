@@ -251,3 +251,20 @@ func FuzzLastLines(f *testing.F) {
 		}
 	})
 }
+
+// TestPatience: an instance that may not stop yet runs for as long as the proxies say so, and for
+// a while after the last word of them.
+func TestPatience(t *testing.T) {
+	begun := time.Unix(1000, 0)
+	f := func(heard, now, want time.Duration) {
+		t.Helper()
+		if got := patience(10*time.Second, begun, begun.Add(heard), begun.Add(now)); got != want {
+			t.Errorf("heard %s after the beginning, %s left after %s, want %s", heard, got, now, want)
+		}
+	}
+	f(-time.Minute, 4*time.Second, 6*time.Second) // heard before it was asked
+	f(-time.Minute, 10*time.Second, 0)
+	f(9*time.Second, 10*time.Second, 9*time.Second)
+	f(25*time.Second, 28*time.Second, 7*time.Second)
+	f(25*time.Second, 36*time.Second, -time.Second)
+}

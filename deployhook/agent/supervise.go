@@ -219,7 +219,8 @@ func (u *unit) finish(inst *instance, cause error, healthy bool) {
 
 // waitEmpty tells the proxies that the instance wants to stop and waits until
 // they say that nothing of theirs is there any more, so that no request meets a
-// closed port. It gives up after StopWait: a proxy may be away for long.
+// closed port. How long requests may go on is theirs to judge. It gives up once none
+// has answered for StopWait: a proxy may be away for long.
 func (u *unit) waitEmpty(inst *instance) {
 	if !u.a.peers.any() {
 		return
@@ -229,6 +230,7 @@ func (u *unit) waitEmpty(inst *instance) {
 	u.a.stopOK[inst.rec.ID] = ok
 	u.a.mu.Unlock()
 	u.step(catalog.StepStopped, "waits until the proxies have let go of it")
+	begun := time.Now()
 	t := time.NewTimer(u.a.o.StopWait)
 	defer t.Stop()
 	ask := time.NewTicker(stopAsk)
@@ -241,7 +243,11 @@ func (u *unit) waitEmpty(inst *instance) {
 			signal(u.a.dirty)
 			continue
 		case <-t.C:
-			u.log.Warn("proxies have not let go of an instance in time", "instance", inst.rec.ID, "waited", u.a.o.StopWait)
+			if left := patience(u.a.o.StopWait, begun, u.a.heard(), time.Now()); left > 0 {
+				t.Reset(left)
+				continue
+			}
+			u.log.Warn("no proxy answers whether an instance may stop: it stops", "instance", inst.rec.ID, "waited", time.Since(begun).Round(time.Second))
 		case <-u.a.stopped:
 		}
 		waiting = false
@@ -249,6 +255,15 @@ func (u *unit) waitEmpty(inst *instance) {
 	u.a.mu.Lock()
 	delete(u.a.stopOK, inst.rec.ID)
 	u.a.mu.Unlock()
+}
+
+// patience is how much longer to wait for the proxies' word, at now, since they were asked at
+// begun and heard last: wait after the later of both.
+func patience(wait time.Duration, begun, heard, now time.Time) time.Duration {
+	if heard.After(begun) {
+		begun = heard
+	}
+	return wait - now.Sub(begun)
 }
 
 // stopAsk is how often a stopping instance is reported while it waits.
