@@ -33,12 +33,21 @@ func newSites(s *shared) *cobra.Command {
 				}
 			}
 			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
-				site.Settings.Path, cmp.Or(shortDigest(site.Release), "-"), healthy, len(site.Instances), site.Sessions, age(site.Updated))
+				site.Settings.Path, releaseText(site), healthy, len(site.Instances), site.Sessions, age(site.Updated))
 		}
 		return t.flush()
 	})
 	cmd.AddCommand(newSitesShow(s), newSitesSet(s))
 	return cmd
+}
+
+// releaseText is the release that new visitors get, or why there is none.
+func releaseText(site admin.SiteInfo) string {
+	none := "not installed"
+	if site.Candidate != "" {
+		none = "being installed"
+	}
+	return cmp.Or(shortDigest(site.Release), none)
 }
 
 func hostList(hosts []string) string {

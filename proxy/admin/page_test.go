@@ -113,6 +113,27 @@ func TestPageEscapes(t *testing.T) {
 	}
 }
 
+// TestPageNotInstalled: a site whose first deploy runs or has failed is not told as down, and does not make the cluster look ill.
+func TestPageNotInstalled(t *testing.T) {
+	e := start(t, nil)
+	e.snap.Pools = append(e.snap.Pools, balancer.PoolSnapshot{Name: "newcomer", Status: "DOWN"})
+	t.Cleanup(func() { e.update(func(tx *catalog.Tx) error { tx.DeleteSite("newcomer"); return nil }) })
+	b := e.login("admin")
+	for candidate, want := range map[string]string{"": "not installed", digest("c"): "being installed"} {
+		e.update(func(tx *catalog.Tx) error {
+			return tx.PutSite(catalog.Site{Name: "newcomer", Candidate: candidate, Deploy: "d", Manifest: catalog.Settings{Kind: catalog.KindStatic, Hosts: []string{"newcomer.example.com"}}})
+		})
+		for _, path := range []string{"/stats?scope=newcomer", "/stats/sites/newcomer"} {
+			if _, page := b.get(path); !strings.Contains(page, want) || strings.Contains(page, "DOWN") {
+				t.Errorf("%s with candidate %q does not say %q, or says DOWN", path, candidate, want)
+			}
+		}
+		if _, page := b.get("/stats"); !strings.Contains(page, `<dt>Sites up</dt><dd class="">2<small>/2</small>`) {
+			t.Errorf("with candidate %q: the site counts as one that should be up", candidate)
+		}
+	}
+}
+
 func TestPageOptions(t *testing.T) {
 	e := start(t, nil)
 	e.snap.Pools[0].Upstreams[1].State, e.snap.Pools[0].Upstreams[1].Status = balancer.Down, "DOWN"

@@ -154,7 +154,7 @@ func (s *Server) statsView(c *call) *statsView {
 		Flash: s.flash(c), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
-	v.Head = headOf(&snap)
+	v.Head = headOf(view, &snap)
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; scope == "" || strings.Contains(p.Name, scope) {
 			if pool, shown := poolOf(c, view, p); shown {
@@ -211,7 +211,7 @@ func viewLinks(c *call, scope string) []viewLink {
 	}
 }
 
-func headOf(snap *haproxy.Snapshot) headView {
+func headOf(view *catalog.View, snap *haproxy.Snapshot) headView {
 	var h headView
 	for i := range snap.Frontends {
 		f := &snap.Frontends[i]
@@ -220,9 +220,12 @@ func headOf(snap *haproxy.Snapshot) headView {
 		h.In += f.BytesIn
 		h.Out += f.BytesOut
 	}
-	h.Sites = len(snap.Pools)
 	for i := range snap.Pools {
 		p := &snap.Pools[i]
+		if uninstalled(view, p.Name) {
+			continue
+		}
+		h.Sites++
 		h.Sessions += p.Sessions
 		if p.Status == "UP" {
 			h.SitesUp++
@@ -250,6 +253,9 @@ func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView
 	if p.LastChange > 0 {
 		out.StatusText += " " + age(p.LastChange)
 	}
+	if uninstalled(view, p.Name) {
+		out.Class, out.StatusText = "plain", notYet(view.Sites[p.Name])
+	}
 	if site := view.Sites[p.Name]; site != nil {
 		if set, err := site.Effective(); err == nil {
 			out.Hosts = hostsText(set)
@@ -267,6 +273,20 @@ func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView
 		return cmp.Or(order(a.U.Retiring)-order(b.U.Retiring), order(a.U.Backup)-order(b.U.Backup), cmp.Compare(a.U.Name, b.U.Name))
 	})
 	return out, len(out.Rows) > 0 || len(p.Upstreams) == 0
+}
+
+// uninstalled reports whether a site is known, but no release of it has ever been in rotation: it cannot be down.
+func uninstalled(view *catalog.View, name string) bool {
+	site := view.Sites[name]
+	return site != nil && site.Release == ""
+}
+
+// notYet says in what state such a site is.
+func notYet(site *catalog.Site) string {
+	if site.Candidate != "" {
+		return "being installed"
+	}
+	return "not installed: deploy or remove it"
 }
 
 func order(last bool) int {
