@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -30,6 +32,7 @@ func TestInstallOnceAppearsEverywhere(t *testing.T) {
 	}
 	t.Run("broken release", func(t *testing.T) { brokenRelease(t, p) })
 	t.Run("rollback", func(t *testing.T) { rollback(t, p) })
+	t.Run("rollback under load", func(t *testing.T) { rollbackUnderLoad(t, p) })
 	t.Run("late server", func(t *testing.T) { lateServer(t, p) })
 	t.Run("logs and removal", func(t *testing.T) { logsAndRemoval(t, p) })
 }
@@ -94,6 +97,57 @@ func rollback(t *testing.T, p *harness.Proxy) {
 		}
 	}
 	stay(t, vs, seen, "/")
+}
+
+// A release that is healthy and still no good is taken back while visitors come and
+// go: those of the release before notice nothing, and after the rollback nobody gets
+// the bad one any more (D11).
+func rollbackUnderLoad(t *testing.T, p *harness.Proxy) {
+	vs, seen := visitors(t, p.HTTP, "node.test", "/", 12)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i, v := range vs {
+		wg.Go(func() {
+			for n := seen[i].Views + 1; ; n++ {
+				visit, err := v.Try("/")
+				if err != nil || visit.Server != seen[i].Server || visit.Release != seen[i].Release || visit.Views != n {
+					t.Errorf("visitor %d of %+v got %+v, %v; want view %d", i, seen[i], visit, err, n)
+					return
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+			}
+		})
+	}
+	fresh := func() int {
+		resp, _, err := harness.NewVisitor(t, p.HTTP, "node.test").Do(http.MethodGet, "/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	bad := changed(t, harness.App("node"), "server.js", `
+server.removeAllListeners('request');
+server.on('request', (req, res) => {
+  if (req.url !== '/healthz') res.statusCode = 500;
+  res.end('broken');
+});
+`)
+	p.Must("deploy", "node", bad, "--host", "node.test")
+	if code := fresh(); code != http.StatusInternalServerError {
+		t.Errorf("a new visitor of the broken release gets %d", code)
+	}
+	p.Must("rollback", "node")
+	for range 20 {
+		if code := fresh(); code != http.StatusOK {
+			t.Errorf("after the rollback a new visitor gets %d", code)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 func lateServer(t *testing.T, p *harness.Proxy) {
