@@ -84,8 +84,8 @@ func (r *report) ratios() {
 		}
 	}
 	for _, p := range []string{"portico-loop", "portico-conn"} {
-		say("sticky", "better of nginx (not sticky) and haproxy", p, "small nginx", "sticky nginx", "sticky haproxy")
-		say("sticky", "relay", p, "small relay")
+		say("sticky", "better of nginx (not sticky) and haproxy", p, "sticky nginx", "sticky haproxy")
+		say("sticky", "relay", p, "sticky relay")
 		for _, k := range []string{"small", "k16", "m1", "post4k", "tls", "tlsnew", "tlsresume", "h2", "ws", "half"} {
 			say(k, "nginx", p, k+" nginx")
 			say(k, "haproxy", p, k+" haproxy")
