@@ -1,0 +1,258 @@
+package balancer
+
+// comeBack continues the session of a visitor who brings a cookie or a token of
+// the application.
+func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
+	var k Cookie
+	home, ok := p.read(t, r, c, &k)
+	if !ok {
+		p.arrive(t, r, c)
+		return
+	}
+	c.Session, c.Start = k.Session, k.Start
+	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
+	v := use{id: k.Session, up: home, start: k.Start, issued: k.Issued}
+	if c.Issue {
+		v.anew = c.issued
+	}
+	// What does not need the table's answer is done before: it may have to be waited for.
+	fit := home != nil && home.takes(r)
+	f := p.b.sessions.visit(&v, r.Now)
+	switch {
+	case f.marks&markEnded != 0:
+		p.refuse(c, RefusedEnded)
+		c.Session, c.Start, c.Issue = 0, 0, false
+		p.arrive(t, r, c)
+		return
+	case f.up != home && f.up != nil && k.Issued < f.issued:
+		// The session has moved, and this cookie is from before. The one that follows it is no
+		// younger than what the table knows, so that the count does not end before the cookies do.
+		home, c.Issue, c.issued = f.up, true, max(v.anew, f.issued)
+		fit = home.takes(r)
+	}
+	if fit && f.marks&markMove == 0 {
+		c.Upstream, c.Pinned = home, true
+		return
+	}
+	was := p.lossOf(t, r, &k, home)
+	if was.cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
+		was.cause = CauseOperator
+	}
+	switch {
+	case was.cause == CauseNone:
+		c.Upstream, c.Pinned = home, true
+	case was.cause == CauseNetwork && r.Patient && home.Undecided():
+		c.Upstream, c.Pinned, c.Await = home, true, true
+	default:
+		k.Issued = max(k.Issued, f.issued)
+		was.before = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
+		p.move(t, r, c, &k, was)
+	}
+}
+
+// loss is an instance that a session is or was on, and why it cannot go on there.
+type loss struct {
+	up    *Upstream // nil: nobody knows it any more
+	cause Cause     // CauseNone: it can
+	from  string    // its name
+
+	free bool // the site keeps no state there: nothing is lost
+
+	before int64 // issue of the cookie that names it, Unix seconds
+}
+
+func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
+	if u != nil {
+		s := u.spec.Load()
+		return loss{up: u, cause: u.loss(r), from: s.Name, free: s.Unpinned}
+	}
+	g := t.gone.find(k.Token)
+	return loss{cause: g.cause, from: g.name, free: g.free}
+}
+
+// read finds the session of a request: the first of its cookies that is good,
+// else the application's token. It reports whether there is one, and fills in k.
+func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+	if len(r.Cookie) > 0 {
+		if home, ok = p.open(t, r, r.Cookie, c, k); ok {
+			return home, true
+		}
+		for _, other := range r.Others {
+			p.Refused[RefusedDuplicate].Add(1)
+			if home, ok = p.open(t, r, other, c, k); ok {
+				return home, true
+			}
+		}
+	}
+	if r.App != 0 {
+		if home, ok = p.byToken(t, r, c, k); ok {
+			c.Lost = CauseNone
+			return home, true
+		}
+	}
+	return nil, false
+}
+
+// open judges one cookie. A cookie whose instance nobody knows is good too, as
+// long as it is sealed: its visitor lost a session.
+func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+	if !r.Expected {
+		p.Expect(value) // at least the check of the seal is time to come in
+	}
+	*k = Cookie{}
+	seal, refused := k.read(value)
+	if refused == Honoured {
+		refused = t.sealer.check(k, &seal)
+	}
+	if refused == Honoured {
+		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
+	}
+	if refused == RefusedIdle {
+		// A long stream keeps a session alive without sending cookies.
+		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
+			refused = Honoured
+		}
+	}
+	if refused == Honoured {
+		home = t.byToken.find(k.Token)
+		if home == nil && k.Bare {
+			refused = RefusedToken
+		}
+	}
+	if refused != Honoured {
+		if refused == RefusedKey {
+			// Nobody vouches for the times in it, but only its sender
+			// would be deceived by them.
+			if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != Honoured {
+				refused = old
+			} else {
+				c.Lost = CauseKey
+			}
+		}
+		p.refuse(c, refused)
+		return nil, false
+	}
+	if k.Bare {
+		p.adopt(t, r, k, home, c)
+	}
+	c.Lost, c.Refused = CauseNone, Honoured // of the cookies before this one
+	return home, true
+}
+
+// refuse notes why a cookie was not honoured.
+func (p *Pool) refuse(c *Choice, why Refusal) {
+	c.Refused = why
+	p.Refused[why].Add(1)
+}
+
+// adopt gives a session to a visitor whom HAProxy has placed. Requests that
+// come together get the same one.
+func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice) {
+	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
+	if r.Visitor == 0 || t.config.Burst < 0 {
+		return
+	}
+	key := mix(r.Visitor ^ p.hash ^ uint64(k.Token))
+	b := p.b.bursts.lock(key)
+	defer b.mu.Unlock()
+	if f := b.find(key, r.Now); f != nil && f.up == home {
+		k.Session, k.Start = f.session, f.start
+		f.joined++
+		return
+	}
+	c.leads, c.Session = key, k.Session
+	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.Burst.Milliseconds()})
+}
+
+// move places a visitor whose instance cannot go on: once, and for good.
+func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+	if was.up != nil && was.free {
+		if u := p.sibling(t, r, was.up); u != nil {
+			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
+			p.settle(r, c, k)
+			return
+		}
+	}
+	// All proxies and all parallel requests of this visitor must agree on the
+	// new place without asking each other, so it follows from the session's id.
+	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
+	var u *Upstream
+	if len(t.ready.up) > 0 {
+		for u = t.ready.rendezvous(q, maxLoad); u != nil && !u.takeSeat(c); {
+			u = t.ready.rendezvous(q, maxLoad)
+		}
+	}
+	if u == nil {
+		p.stranded(t, r, c, k, was)
+		return
+	}
+	c.Upstream, c.home, c.before = u, was.up, was.before
+	c.tell(&was)
+	p.settle(r, c, k)
+}
+
+// tell notes that the visitor has lost a session, if there was anything to lose.
+func (c *Choice) tell(was *loss) {
+	if !was.free {
+		c.Lost, c.LostFrom = was.cause, was.from
+	}
+}
+
+// moveAhead is by how many seconds the cookie of a move may be ahead of the clock.
+const moveAhead = 1
+
+// settle notes a move, with a cookie that is newer than the one before.
+func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
+	c.Issue = true
+	c.issued = max(r.Now/1000, k.Issued+moveAhead)
+	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
+	c.seated = false
+}
+
+// stranded handles a visitor whose instance is lost while no other is up. As long
+// as the own one may still live, one that lacks the session's state is no help. When
+// it is gone for good the state is nowhere, and the visitor is as free as a new one
+// to try whoever could still answer.
+func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
+		q := query{hash: mix(k.Session), exclude: r.Exclude, not: was.up}
+		if u := t.open.rendezvous(q, maxLoad); u != nil {
+			c.Upstream, c.home, c.before, c.FailOpen = u, was.up, was.before, true
+			c.tell(&was)
+			p.FailOpen.Add(1)
+			p.settle(r, c, k)
+			return
+		}
+	}
+	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !excluded(r.Exclude, was.up) {
+		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
+		p.FailOpen.Add(1)
+		return
+	}
+	c.Issue = false
+	switch {
+	case len(t.ready.up) == 0:
+		c.None = max(t.none(), NoneDown)
+	case t.ready.any(&query{exclude: r.Exclude}):
+		c.None = NoneFull
+	default:
+		c.None = NoneTried
+	}
+}
+
+// sibling returns another upstream of the same release for a visitor of a site
+// that keeps no state, also one that retires with it.
+func (p *Pool) sibling(t *table, r *Request, home *Upstream) *Upstream {
+	var best *Upstream
+	var top uint64
+	release := home.spec.Load().Release
+	for _, u := range t.all {
+		if u == home || u.State() != Up || u.spec.Load().Release != release || !u.takes(r) {
+			continue
+		}
+		if s := mix(u.idHash ^ r.Visitor); best == nil || s > top {
+			best, top = u, s
+		}
+	}
+	return best
+}

@@ -1,0 +1,173 @@
+package balancer
+
+import (
+	"math"
+	"time"
+)
+
+// makeRoom sees to it that one more entry can be put.
+func (s *Sessions) makeRoom(sh *shard) {
+	if sh.n >= s.room {
+		s.evict(sh)
+	}
+	sh.grow()
+}
+
+// evict removes the least recently used of the next few entries, preferring
+// those that were never seen again, for which it looks further. Ended ones stay,
+// because they are what refuses their cookie.
+func (s *Sessions) evict(sh *shard) {
+	victim, worst := -1, uint64(math.MaxUint64)
+	for seen := 0; seen < len(sh.e) && (seen < victims || worst >= 1<<32 && seen < 16*victims); seen++ {
+		i := sh.hand
+		if sh.hand++; sh.hand >= len(sh.e) {
+			sh.hand = 0
+		}
+		e := &sh.e[i]
+		if e.id == 0 {
+			continue
+		}
+		age := uint64(e.last)
+		if e.where&markReturned != 0 {
+			age |= 1 << 32
+		}
+		if e.where&markEnded != 0 {
+			age |= 1 << 33
+		}
+		if age < worst {
+			victim, worst = i, age
+		}
+	}
+	if victim >= 0 {
+		s.forget(sh, victim)
+		s.evicted.Add(1)
+	}
+}
+
+// forget removes the entry at i and its count.
+func (s *Sessions) forget(sh *shard, i int) {
+	e := &sh.e[i]
+	if e.counted() {
+		if u := (*s.slots.Load())[e.slot()]; u != nil {
+			u.sessions.Add(-1)
+		}
+	}
+	sh.remove(i)
+}
+
+// span is how long sessions of one upstream last, in seconds.
+type span struct {
+	gone  bool
+	grace uint32 // since the newest cookie's issue
+	life  uint32 // since the start; 0: for ever
+}
+
+func (s *Sessions) spans() []span {
+	slots := *s.slots.Load()
+	out := make([]span, len(slots))
+	for i, u := range slots {
+		if u == nil || u.gone.Load() {
+			out[i].gone = true
+			continue
+		}
+		c := u.pool.Config()
+		out[i].grace, out[i].life = uint32(grace(c.Idle)), uint32(c.Life/time.Second)
+	}
+	return out
+}
+
+// over reports whether a session has ended by its age at second now.
+func (p span) over(e *entry, now uint32) bool {
+	switch {
+	case p.gone:
+		return true
+	case e.alias(), e.where&markEnded != 0: // what was ended refuses its tokens for as long as they are known
+		return now > e.last && now-e.last > p.grace
+	}
+	return now > e.issued && now-e.issued > p.grace || p.life > 0 && now > e.start && now-e.start > p.life
+}
+
+// Sweep ends sessions whose time is over, in an eighth of the table. No shard is
+// held for longer than the look at a few thousand entries takes.
+func (s *Sessions) Sweep(now int64) {
+	part := int(s.part.Add(1)-1) % sweepParts
+	spans, second := s.spans(), stamp(now)
+	for i := part; i < len(s.shards); i += sweepParts {
+		s.sweepShard(&s.shards[i], spans, second)
+	}
+	if part == sweepParts-1 {
+		s.reuseSlots()
+	}
+}
+
+// SweepAll ends all sessions whose time is over.
+func (s *Sessions) SweepAll(now int64) {
+	for range sweepParts {
+		s.Sweep(now)
+	}
+}
+
+func (s *Sessions) sweepShard(sh *shard, spans []span, now uint32) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := 0; i < len(sh.e); {
+		e := &sh.e[i]
+		if e.id != 0 && int(e.slot()) < len(spans) && spans[e.slot()].over(e, now) {
+			s.forget(sh, i) // another entry may have come to i: look again
+			s.expired.Add(1)
+			continue
+		}
+		i++
+	}
+	if len(sh.e) > 4*minShard && sh.n*4 < len(sh.e) {
+		sh.resize(max(minShard, sh.n*2))
+	}
+}
+
+// add gives an upstream a slot.
+func (s *Sessions) add(u *Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := *s.slots.Load()
+	slots := append(make([]*Upstream, 0, len(old)+1), old...)
+	if n := len(s.free); n > 0 {
+		u.slot, s.free = s.free[n-1], s.free[:n-1]
+		slots[u.slot] = u
+	} else {
+		u.slot = uint32(len(slots))
+		slots = append(slots, u)
+	}
+	s.slots.Store(&slots)
+}
+
+// drop takes note that an upstream has left. Its sessions stay listed until they
+// are moved or swept.
+func (s *Sessions) drop(u *Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dying = append(s.dying, dying{slot: u.slot, round: s.round})
+}
+
+// reuseSlots frees the slots whose sessions a whole sweep has removed.
+func (s *Sessions) reuseSlots() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.round++
+	var slots []*Upstream
+	keep := s.dying[:0]
+	for _, d := range s.dying {
+		if s.round-d.round < 3 {
+			keep = append(keep, d)
+			continue
+		}
+		if slots == nil {
+			slots = append(slots, *s.slots.Load()...)
+		}
+		slots[d.slot] = nil
+		s.free = append(s.free, d.slot)
+	}
+	s.dying = keep
+	if slots != nil {
+		s.slots.Store(&slots)
+	}
+}

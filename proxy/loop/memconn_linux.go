@@ -1,0 +1,205 @@
+package loop
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// memConn is the net.Conn under a tls.Conn.
+type memConn struct {
+	fd     int32
+	direct net.Conn // after a handover: everything goes here
+	shake  bool     // handshake: block, with wake and ctx
+	wake   chan struct{}
+	ctx    context.Context
+	in     []byte // ciphertext that the loop has read
+	store  []byte // borrowed, where in must outlive the loop's buffer
+	cut    cutter
+	eof    bool
+	alone  bool   // the next Write may go to the socket at once
+	out    []byte // ciphertext to write
+	sent   int
+	remote net.Addr
+	local  net.Addr
+}
+
+// wouldBlock says that more ciphertext is needed. crypto/tls does not remember a network error that is temporary, so reading can go
+// on later; a test pins that.
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string { return "operation would block" }
+
+func (wouldBlock) Timeout() bool { return false }
+
+func (wouldBlock) Temporary() bool { return true }
+
+//nolint:gochecknoglobals // a constant
+var errWouldBlock net.Error = wouldBlock{}
+
+// owes reports whether ciphertext waits to be written.
+func (m *memConn) owes() bool { return m.sent < len(m.out) }
+
+// flush writes ciphertext until the socket is full.
+func (m *memConn) flush() http1.Result {
+	for m.sent < len(m.out) {
+		n, e := rawWrite(m.fd, m.out[m.sent:])
+		if e != 0 {
+			if e != syscall.EAGAIN {
+				m.out, m.sent = nil, 0
+			}
+			return result(e)
+		}
+		m.sent += int(n)
+	}
+	m.sent = 0
+	outs.put(m.out)
+	m.out = nil
+	return http1.More
+}
+
+// outs lends the buffers that ciphertext is made in. Not the loop's own memory: handshakes use it, too.
+//
+//nolint:gochecknoglobals // a pool
+var outs outPool
+
+const (
+	maxCipher = 32 << 10          // of plaintext, made into records at once
+	outSize   = maxCipher + 4<<10 // with their heads and tails, and a few bytes behind another record
+)
+
+type outPool struct{ p sync.Pool }
+
+func (o *outPool) get() []byte {
+	if b, ok := o.p.Get().(*[outSize]byte); ok {
+		return b[:0]
+	}
+	return new([outSize]byte)[:0]
+}
+
+func (o *outPool) put(b []byte) {
+	if cap(b) == outSize {
+		o.p.Put((*[outSize]byte)(b[:cap(b)]))
+	}
+}
+
+// Read implements net.Conn.
+func (m *memConn) Read(b []byte) (int, error) {
+	switch {
+	case m.shake:
+		n, err := m.block(b, rawRead)
+		m.cut.feed(b[:n])
+		return n, err
+	case len(m.in) > 0:
+		n := copy(b, m.in)
+		m.in = m.in[n:]
+		return n, nil
+	case m.direct != nil:
+		return m.direct.Read(b)
+	case m.eof:
+		return 0, io.EOF
+	}
+	return 0, errWouldBlock
+}
+
+// Write implements net.Conn.
+func (m *memConn) Write(b []byte) (int, error) {
+	switch {
+	case m.direct != nil:
+		return m.direct.Write(b)
+	case m.shake:
+		n := 0
+		for n < len(b) {
+			k, err := m.block(b[n:], rawWrite)
+			n += k
+			if err != nil {
+				return n, err
+			}
+		}
+		return n, nil
+	}
+	sent := 0
+	if m.alone && m.out == nil { // the only record: no copy of it is needed, unless the socket is full
+		m.alone = false
+		k, e := rawWrite(m.fd, b)
+		if e != 0 && e != syscall.EAGAIN {
+			return 0, e
+		}
+		if e == 0 {
+			sent = int(k)
+		}
+		if sent == len(b) {
+			return sent, nil
+		}
+	}
+	if m.out == nil {
+		m.out = outs.get()
+	}
+	m.out = append(m.out, b[sent:]...)
+	return len(b), nil
+}
+
+// block does one read or write of a handshake, sleeping until the loop has seen an event when it has to.
+func (m *memConn) block(b []byte, call func(int32, []byte) (uintptr, syscall.Errno)) (int, error) {
+	for {
+		n, e := call(m.fd, b)
+		switch {
+		case e == syscall.EAGAIN:
+		case e != 0:
+			return 0, os.NewSyscallError("handshake", e)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+		select {
+		case <-m.wake:
+		case <-m.ctx.Done():
+			return 0, m.ctx.Err()
+		}
+	}
+}
+
+// Close implements net.Conn; before a handover the loop closes the descriptor.
+func (m *memConn) Close() error {
+	if m.direct != nil {
+		return m.direct.Close()
+	}
+	return nil
+}
+
+// LocalAddr implements net.Conn.
+func (m *memConn) LocalAddr() net.Addr { return m.local }
+
+// RemoteAddr implements net.Conn.
+func (m *memConn) RemoteAddr() net.Addr { return m.remote }
+
+// SetDeadline implements net.Conn.
+func (m *memConn) SetDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetDeadline(t)
+	}
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (m *memConn) SetReadDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetReadDeadline(t)
+	}
+	return nil
+}
+
+// SetWriteDeadline implements net.Conn.
+func (m *memConn) SetWriteDeadline(t time.Time) error {
+	if m.direct != nil {
+		return m.direct.SetWriteDeadline(t)
+	}
+	return nil
+}
