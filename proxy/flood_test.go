@@ -67,6 +67,7 @@ func TestHTTP2Floods(t *testing.T) {
 		"unknown":      {nil, func(r *rawH2) error { return r.WriteRawFrame(0xbe, 0, 0, []byte("grease")) }},
 		"continuation": {func(r *rawH2) error { return r.request(1, true, false) }, func(r *rawH2) error { return r.WriteContinuation(1, false, nil) }},
 		"empty data":   {func(r *rawH2) error { return r.request(1, false, true) }, func(r *rawH2) error { return r.WriteData(1, false, nil) }},
+		"padding":      {func(r *rawH2) error { return r.request(1, false, true) }, func(r *rawH2) error { return r.WriteRawFrame(http2.FrameData, http2.FlagDataPadded, 1, []byte{0}) }},
 	} {
 		for _, reads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s reads=%v", name, reads), func(t *testing.T) {
@@ -114,6 +115,40 @@ func TestHTTP2Floods(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestHTTP2Only: who has agreed on HTTP/2 cannot speak HTTP/1, whose parser is net/http's there.
+func TestHTTP2Only(t *testing.T) {
+	var asked atomic.Int64
+	addr, _ := origin(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/h1" { // no check of ours
+			asked.Add(1)
+		}
+	})
+	o, pool := tlsOptions(t, "shop.test")
+	f := start(t, o, site(addr))
+	for _, pieces := range [][]string{
+		{"GET /h1 HTTP/1.1\r\nHost: shop.test\r\n\r\n"},
+		{"GET /h1 HTTP/1.1\nHost: shop.test\nX:  y\n\n"},
+		{http2.ClientPreface[:18], "\r\nGET /h1 HTTP/1.1\r\nHost: shop.test\r\n\r\n"},
+		{"P", "OST /h1 HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\n\r\n"},
+	} {
+		c, err := tls.Dial("tcp", f.tls, &tls.Config{RootCAs: pool, ServerName: "shop.test", NextProtos: []string{"h2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+		for _, p := range pieces {
+			_, _ = io.WriteString(c, p)
+		}
+		if b, _ := io.ReadAll(c); bytes.Contains(b, []byte(" 200 ")) {
+			t.Errorf("%q: got %q", pieces, b)
+		}
+		_ = c.Close()
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests reached the instance", n)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // What a client may send in HTTP/2 frames that move nothing: PING, SETTINGS,
@@ -24,16 +26,19 @@ const (
 	frameHeaders = 0x1
 	frameReset   = 0x3
 	flagEnd      = 0x1 // END_STREAM
-	frameHead    = 9   // bytes
+	flagPadded   = 0x8
+	frameHead    = 9 // bytes
 )
 
-// prefaceSize is how long "PRI * HTTP/2.0…" is (RFC 9113, 3.4).
-const prefaceSize = 24
-
-var errTooManyFrames = errors.New("the client's HTTP/2 frames carry nothing: connection closed")
+var (
+	errTooManyFrames = errors.New("the client's HTTP/2 frames carry nothing: connection closed")
+	errNoPreface     = errors.New("the client agreed on HTTP/2 and speaks something else: connection closed")
+)
 
 // frames is an HTTP/2 connection within its TLS. It looks at the head of each
 // frame that passes and ends the connection whose client uses up its budget.
+// Nothing but HTTP/2 passes: net/http would take HTTP/1 here, and no guard is
+// before its parser.
 //
 // It has no ConnectionState: to net/http it is a connection that is not
 // encrypted, the only kind whose frames somebody may stand beside.
@@ -42,7 +47,8 @@ type frames struct {
 	tls   *tls.Conn
 	front *frontend
 
-	in frameScan // of Read, which one goroutine calls at a time
+	in      frameScan // of Read, which one goroutine calls at a time
+	preface string    // what the client has yet to send of it (RFC 9113, 3.4); of Read, too
 
 	mu   sync.Mutex
 	out  frameScan // of Write, guarded by mu
@@ -51,12 +57,20 @@ type frames struct {
 }
 
 func newFrames(c *tls.Conn, f *frontend) *frames {
-	return &frames{Conn: c, tls: c, front: f, in: frameScan{skip: prefaceSize}, left: frameBudget, seen: time.Now()}
+	return &frames{Conn: c, tls: c, front: f, in: frameScan{skip: len(http2.ClientPreface)}, preface: http2.ClientPreface, left: frameBudget, seen: time.Now()}
 }
 
 // Read implements net.Conn.
 func (f *frames) Read(b []byte) (int, error) {
 	n, err := f.Conn.Read(b)
+	if f.preface != "" {
+		begin := min(n, len(f.preface))
+		if string(b[:begin]) != f.preface[:begin] {
+			f.front.deniedConns.Add(1)
+			return 0, errNoPreface
+		}
+		f.preface = f.preface[begin:]
+	}
 	useful, idle := f.in.count(b[:n])
 	if idle > 0 && !f.spend(useful, idle) {
 		f.front.deniedConns.Add(1)
@@ -104,11 +118,21 @@ type frameScan struct {
 	head [frameHead]byte
 	have int // of head
 	skip int // bytes until the next head
+
+	padded bool // the next byte says how much of the frame is padding
 }
 
 // count tells how many frames begin in b that carry something, and how many that do not.
 func (s *frameScan) count(b []byte) (useful, idle int) {
 	for len(b) > 0 {
+		if s.padded {
+			s.padded = false
+			if s.skip > 1+int(b[0]) {
+				useful++
+			} else {
+				idle++
+			}
+		}
 		if s.skip >= len(b) {
 			s.skip -= len(b)
 			return useful, idle
@@ -122,6 +146,8 @@ func (s *frameScan) count(b []byte) (useful, idle int) {
 		}
 		s.have, s.skip = 0, int(s.head[0])<<16|int(s.head[1])<<8|int(s.head[2])
 		switch kind := s.head[3]; {
+		case kind == frameData && s.skip > 0 && s.head[4]&(flagEnd|flagPadded) == flagPadded:
+			s.padded = true
 		case kind == frameHeaders, kind == frameData && (s.skip > 0 || s.head[4]&flagEnd != 0):
 			useful++
 		case kind != frameReset:

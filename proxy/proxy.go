@@ -181,7 +181,7 @@ func (s *Server) webServer() *http.Server {
 	c := s.o.Conf
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // what comes out of frames, that is: the guard lets no preface pass
+	protocols.SetUnencryptedHTTP2(true) // what comes out of frames, which lets nothing else pass; the guard lets no preface pass
 	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: c.Timeouts.Header.Std(),
