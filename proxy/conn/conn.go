@@ -141,7 +141,7 @@ func (srv *server) refuseNow(c net.Conn, isTLS bool) {
 	if isTLS {
 		return
 	}
-	_ = c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+	_ = c.SetDeadline(time.Now().Add(10 * time.Millisecond)) // others wait behind this one
 	_, _ = c.Write([]byte(busy))
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.CloseWrite()

@@ -156,10 +156,8 @@ func (w *way) move(fd uintptr) bool {
 			w.rest = w.buf[m:n]
 			return true
 		}
-		if !w.from.more {
-			w.drop()
-			return false
-		}
+		// Read on also where the kernel says that nothing is left: it does not speak of a reset, which came with these bytes
+		// and makes no event of its own.
 	}
 }
 

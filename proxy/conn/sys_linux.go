@@ -20,7 +20,7 @@ const tcpINQ = 36 // TCP_INQ and TCP_CM_INQ of linux/tcp.h
 // tellMore asks the kernel to say with every read what it leaves behind. Where it cannot, every read may have left something.
 func tellMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpINQ, 1) }
 
-// sysRead reads once. more reports whether something may be left to read, the end included.
+// sysRead reads once. more reports whether something may be left to read, an end in good order included; a reset is told by the next read only.
 func sysRead(fd uintptr, b []byte) (n int, more bool, err error) {
 	var told struct {
 		syscall.Cmsghdr
