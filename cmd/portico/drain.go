@@ -157,6 +157,8 @@ func (d *drainCommand) show() error {
 	switch {
 	case err != nil:
 		return err
+	case d.json && !ok: // nothing was there that could drain, or it is over
+		return d.printEnded()
 	case d.json:
 		return printJSON(out, x)
 	case d.request.Now && d.target.Release != "":
@@ -169,6 +171,18 @@ func (d *drainCommand) show() error {
 		fmt.Fprintf(out, "%s drains: %s\n", d.name, drainText(x, time.Now()))
 	}
 	return nil
+}
+
+// printEnded prints how the drain has ended, or what was asked for where nothing tells.
+func (d *drainCommand) printEnded() error {
+	o, err := d.outcome(justNow())
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		return printJSON(d.cmd.OutOrStdout(), o)
+	}
+	return printJSON(d.cmd.OutOrStdout(), map[string]any{"object": d.name, "now": d.request.Now, "sessions": 0})
 }
 
 // wait shows the drain in one live line until it has ended.

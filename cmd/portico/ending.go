@@ -21,8 +21,8 @@ const endingFile = "ending"
 // predecessorLimit is longer than a proxy drains and an agent stops its sites by default.
 const predecessorLimit = 90 * time.Second
 
-// announceEnd leaves the mark. The returned function takes it away; whatever is
-// left by a process that was killed does no harm.
+// announceEnd leaves the mark. The returned function takes it away; what a
+// process leaves that was killed counts for predecessorLimit at most.
 func announceEnd(dir string, log *slog.Logger) (ended func()) {
 	name := filepath.Join(dir, endingFile)
 	if err := os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
@@ -47,7 +47,7 @@ func awaitPredecessor(ctx context.Context, dir string, log *slog.Logger) error {
 			return nil
 		}
 		if !told {
-			log.Info("waiting for the portico on this folder, which is just ending", "pid", pid, "dir", dir, "limit", predecessorLimit.String())
+			log.Warn("waiting for the portico on this folder, which is just ending", "pid", pid, "dir", dir, "limit", predecessorLimit.String())
 		}
 		select {
 		case <-look.C:
@@ -63,7 +63,12 @@ func awaitPredecessor(ctx context.Context, dir string, log *slog.Logger) error {
 // predecessor returns the process that left its mark in the folder and still runs.
 // Where nobody can tell (Windows), none does.
 func predecessor(dir string) (pid int, ok bool) {
-	text, err := os.ReadFile(filepath.Join(dir, endingFile))
+	name := filepath.Join(dir, endingFile)
+	info, err := os.Stat(name)
+	if err != nil || time.Since(info.ModTime()) > predecessorLimit { // left by a process that was killed: its id may be another's by now
+		return 0, false
+	}
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return 0, false
 	}
