@@ -402,7 +402,7 @@ func TestChecksStop(t *testing.T) {
 	f := start(t, options(), site(addr))
 	f.SetStatic(nil)
 	n := checks.Load()
-	time.Sleep(500 * time.Millisecond) // in which five would come; one may have been on its way
+	time.Sleep(500 * time.Millisecond) // that nothing comes can only be waited for: five checks fit in here, and one may have been on its way
 	if more := checks.Load() - n; more > 1 {
 		t.Errorf("%d checks after the end", more)
 	}

@@ -128,7 +128,7 @@ func toTLS(t *testing.T, mk New) {
 // client its answer, a tunnel's client its messages, an origin its upload.
 func pauseTLS(t *testing.T, mk New) {
 	const size = 16 << 20
-	pause := func() { time.Sleep(1500 * time.Millisecond) } // the fault under test
+	pause := func() { time.Sleep(1500 * time.Millisecond) } // a client that pauses for longer than the second after which the goroutine driver looks at its timers: the fault under test
 	cert, pool := Certificate(t)
 	body := strings.Repeat("0123456789abcdef", size/16)
 	answers := NewOrigin(t, always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body)))

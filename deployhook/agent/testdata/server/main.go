@@ -49,7 +49,7 @@ func main() {
 	}
 	if *mute {
 		for {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Hour) // an application that hangs, until it is killed
 		}
 	}
 	var count atomic.Int64
