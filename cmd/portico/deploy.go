@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -238,23 +239,33 @@ func foretold(cmd *cobra.Command, f admin.Forecast, err error, what string, noPi
 	if err != nil {
 		return err
 	}
-	out := cmd.OutOrStdout()
-	if asJSON {
-		out = cmd.ErrOrStderr() // the answer alone goes to the output
-	}
 	for _, note := range f.Notes {
-		fmt.Fprintln(out, "warning:", note)
+		warn(cmd, asJSON, note)
 	}
+	message := ""
 	if noPin {
-		fmt.Fprintln(out, f.Message)
+		message = f.Message
 	}
 	switch {
-	case yes || noPin && f.Sessions == 0 && len(f.Notes) == 0 && !f.Recounting, !noPin && (len(f.Notes) == 0 || !isTerminal(cmd.InOrStdin())):
+	case yes || noPin && f.Sessions == 0 && len(f.Notes) == 0 && !f.Recounting, !noPin && (len(f.Notes) == 0 || asJSON || !isTerminal(cmd.InOrStdin())):
+		if message != "" && !asJSON {
+			fmt.Fprintln(cmd.OutOrStdout(), message)
+		}
 		return nil
 	case noPin:
-		return confirm(cmd, what+" with --no-pin?")
+		return consent(cmd, message, what+" with --no-pin?", wayDryRun, asJSON)
 	}
-	return confirm(cmd, what+" all the same?")
+	return consent(cmd, "", what+" all the same?", wayYes, asJSON)
+}
+
+// warn tells what ought to be known and hinders nothing; with --json an object on a line of
+// the error output, since the output is the result's alone.
+func warn(cmd *cobra.Command, asJSON bool, note string) {
+	if asJSON {
+		_ = json.NewEncoder(cmd.ErrOrStderr()).Encode(map[string]string{"warning": note})
+		return
+	}
+	fmt.Fprintln(cmd.OutOrStdout(), "warning:", note)
 }
 
 func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool) error {
@@ -264,11 +275,17 @@ func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool)
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), f)
 	}
-	fmt.Fprintln(cmd.OutOrStdout(), f.Message)
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), forecastText(f))
+	return err
+}
+
+// forecastText is a forecast for people, its notes on lines of their own.
+func forecastText(f admin.Forecast) string {
+	text := f.Message
 	for _, note := range f.Notes {
-		fmt.Fprintln(cmd.OutOrStdout(), "note:", note)
+		text += "\nnote: " + note
 	}
-	return nil
+	return text
 }
 
 // finishDeploy follows a deploy to its end and turns its outcome into the

@@ -49,10 +49,10 @@ outside its memory. With --deadline, what is left then loses its instance; with
 		d := drainCommand{cmd: cmd, c: c, name: args[0], target: drainTarget(args[0]), request: r, json: *asJSON}
 		if *dryRun || r.Now && !*yes {
 			f, err := d.forecast()
-			if err := printForecast(cmd, f, err, *asJSON); err != nil || *dryRun {
-				return err
+			if err != nil || *dryRun {
+				return printForecast(cmd, f, err, *asJSON)
 			}
-			if err := confirm(cmd, "cut the sessions of "+d.name+" now?"); err != nil {
+			if err := consent(cmd, forecastText(f), "cut the sessions of "+d.name+" now?", wayDryRun, *asJSON); err != nil {
 				return err
 			}
 		}
@@ -182,7 +182,12 @@ func (d *drainCommand) printEnded() error {
 	if o != nil {
 		return printJSON(d.cmd.OutOrStdout(), o)
 	}
-	return printJSON(d.cmd.OutOrStdout(), map[string]any{"object": d.name, "now": d.request.Now, "sessions": 0})
+	return printJSON(d.cmd.OutOrStdout(), d.nothingTold())
+}
+
+// nothingTold stands for the outcome of a drain that has left none.
+func (d *drainCommand) nothingTold() map[string]any {
+	return map[string]any{"object": d.name, "now": d.request.Now, "sessions": 0}
 }
 
 // wait shows the drain in one live line until it has ended.
@@ -232,13 +237,13 @@ func (d *drainCommand) over(line *statusLine, since time.Time) error {
 	switch {
 	case err != nil:
 		return err
+	case o == nil && d.json && (d.request.Now || d.target.Release != ""):
+		return printJSON(d.cmd.OutOrStdout(), d.nothingTold())
 	case o == nil && d.request.Now:
 		line.set("%s takes nothing any more", d.name)
 		return nil
 	case o == nil && d.target.Release != "":
-		if !d.json {
-			line.set("%s has ended before: no instance of it is left", d.name)
-		}
+		line.set("%s has ended before: no instance of it is left", d.name)
 		return nil
 	case o == nil:
 		return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)

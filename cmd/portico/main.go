@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -50,9 +51,13 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitDone
+	}
+	if wantsJSON(cmd, args) {
+		_ = printJSON(stderr, map[string]admin.Error{"error": asError(err)})
+		return exitCode(err)
 	}
 	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
 	var h interface{ Hint() string }
@@ -60,6 +65,44 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		fmt.Fprintln(stderr, h.Hint())
 	}
 	return exitCode(err)
+}
+
+// wantsJSON reports whether the command was asked for JSON, also where its flags could not be read.
+func wantsJSON(cmd *cobra.Command, args []string) bool {
+	if f := cmd.Flags().Lookup("json"); f == nil {
+		return false
+	} else if f.Changed {
+		return f.Value.String() == "true"
+	}
+	return slices.Contains(args, "--json")
+}
+
+// asError is err as the API would tell it, for programs that call this one with --json.
+func asError(err error) admin.Error {
+	var told *admin.Error
+	if errors.As(err, &told) {
+		e := *told
+		e.Message = strings.TrimSuffix(catalog.Text(err), " ("+e.Hint+")") // with what the command was doing
+		return e
+	}
+	e := admin.Error{Code: "failed", Message: catalog.Text(err)}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		e.Hint = h.Hint()
+	}
+	var d *deployError
+	var u *unasked
+	switch code := exitCode(err); {
+	case errors.As(err, &u):
+		e.Code = "unasked"
+	case errors.As(err, &d):
+		e.Code = "deploy_failed"
+	case code == exitUsage:
+		e.Code = "usage"
+	case code == exitTimeout:
+		e.Code = "timeout"
+	}
+	return e
 }
 
 // usageError is a command line that makes no sense.

@@ -216,17 +216,10 @@ func memberVerb(s *shared, v verb) *cobra.Command {
 		name := args[0]
 		if dryRun || (v.cuts && !yes) {
 			f, err := forecastVerb(cmd, c, name, v.name)
-			if err != nil {
-				return err
+			if err != nil || dryRun {
+				return printForecast(cmd, f, err, *asJSON)
 			}
-			if dryRun && *asJSON {
-				return printJSON(cmd.OutOrStdout(), f)
-			}
-			fmt.Fprintln(cmd.OutOrStdout(), f.Message)
-			if dryRun {
-				return nil
-			}
-			if err := confirm(cmd, fmt.Sprintf("%s %s?", v.name, name)); err != nil {
+			if err := consent(cmd, forecastText(f), fmt.Sprintf("%s %s?", v.name, name), wayDryRun, *asJSON); err != nil {
 				return err
 			}
 		}

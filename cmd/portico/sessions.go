@@ -124,13 +124,13 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 // sessionOf finds the session that somebody names by its id, its sticky cookie, or the
 // application's token.
 func sessionOf(ctx context.Context, c *admin.Client, site, name string) (admin.SessionInfo, error) {
-	q, what := admin.SessionQuery{Token: name}, "token"
+	q, what, hint := admin.SessionQuery{Token: name}, "token", ""
 	switch id := strings.ToLower(name); {
 	case strings.ContainsAny(name, "|="):
 		q, what = admin.SessionQuery{Cookie: name}, "cookie"
 	case len(id) > 16 || strings.Trim(id, "0123456789abcdef") != "":
 	case len(id) < 16:
-		what = "token (an id has 16 hexadecimal digits)"
+		hint = "; an id has 16 hexadecimal digits, and --id " + id + " finds by their beginning"
 	default: // a token may look like that too
 		list, err := c.ListSessions(ctx, site, admin.SessionQuery{ID: id, Limit: 1})
 		if err != nil {
@@ -146,7 +146,7 @@ func sessionOf(ctx context.Context, c *admin.Client, site, name string) (admin.S
 	case err != nil:
 		return admin.SessionInfo{}, err
 	case len(list.Sessions) == 0 || list.Sessions[0].ID == "":
-		return admin.SessionInfo{}, fmt.Errorf("site %q has no session with the %s %.40q: %s", site, what, name, list.Note)
+		return admin.SessionInfo{}, fmt.Errorf("site %q has no session with the %s %.40q%s (%s)", site, what, name, hint, cmp.Or(list.Note, "portico sessions "+site+" --list shows which there are"))
 	}
 	return list.Sessions[0], nil
 }
@@ -168,10 +168,11 @@ func sessionVerb(s *shared, name, short, done string, do func(*admin.Client, con
 			found = append(found, in)
 		}
 		if !*yes {
+			var lines []string
 			for _, in := range found {
-				fmt.Fprintf(cmd.OutOrStdout(), "session %s on %s, idle for %s: its visitor loses what the application keeps in memory\n", in.ID, in.Member, age(in.Used))
+				lines = append(lines, fmt.Sprintf("session %s on %s, idle for %s: its visitor loses what the application keeps in memory", in.ID, in.Member, age(in.Used)))
 			}
-			if err := confirm(cmd, fmt.Sprintf("%s %s?", name, plural(len(found), "session"))); err != nil {
+			if err := consent(cmd, strings.Join(lines, "\n"), fmt.Sprintf("%s %s?", name, plural(len(found), "session")), wayYes, *asJSON); err != nil {
 				return err
 			}
 		}

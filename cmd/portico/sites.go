@@ -181,10 +181,10 @@ func newRemove(s *shared) *cobra.Command {
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		if *dryRun || !*yes {
 			f, err := c.ForecastRemove(cmd.Context(), args[0])
-			if err := printForecast(cmd, f, err, *asJSON && *dryRun); err != nil || *dryRun {
-				return err
+			if err != nil || *dryRun {
+				return printForecast(cmd, f, err, *asJSON)
 			}
-			if err := confirm(cmd, "remove "+args[0]+"?"); err != nil {
+			if err := consent(cmd, forecastText(f), "remove "+args[0]+"?", wayDryRun, *asJSON); err != nil {
 				return err
 			}
 		}

@@ -50,13 +50,21 @@ func fit(text string, width, height int, end string) string {
 	return b.String()
 }
 
-// confirm asks on the terminal. Without one the answer is no, said as an error
-// that names the way out.
-func confirm(cmd *cobra.Command, question string) error {
-	if !isTerminal(cmd.InOrStdin()) {
-		return usageError{errors.New("nobody is there to be asked: repeat the command with --yes")}
+// consent shows what was foretold and asks on the terminal. Where nobody can answer, and with
+// --json, whose output is the result and nothing else, the answer is no, said as an error that
+// names the ways out, such as "--yes, or with --dry-run".
+func consent(cmd *cobra.Command, foretold, question, ways string, asJSON bool) error {
+	if asJSON {
+		return usageError{&unasked{fmt.Sprintf("%s: with --json nobody is asked: repeat the command with %s", strings.TrimRight(foretold, "."), ways)}}
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s [y/N] ", question)
+	out := cmd.OutOrStdout()
+	if foretold != "" {
+		fmt.Fprintln(out, foretold)
+	}
+	if !isTerminal(cmd.InOrStdin()) {
+		return usageError{&unasked{"nobody is there to be asked: repeat the command with " + ways}}
+	}
+	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read the answer: %w", err)
@@ -67,6 +75,17 @@ func confirm(cmd *cobra.Command, question string) error {
 	}
 	return errors.New("nothing was done")
 }
+
+// The ways out where nobody can be asked.
+const (
+	wayYes    = "--yes"
+	wayDryRun = "--yes, or with --dry-run"
+)
+
+// unasked is a question that found nobody to answer it.
+type unasked struct{ text string }
+
+func (e *unasked) Error() string { return e.text }
 
 // statusLine is one line that changes in place on a terminal; in a pipe it is
 // printed anew whenever it says something else.

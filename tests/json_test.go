@@ -1,0 +1,85 @@
+package tests
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"portico/proxy/admin"
+	"portico/tests/harness"
+)
+
+// With --json nothing reaches the output but the result: what would have to be asked first is
+// refused there with an error as the API tells it, which names the ways out, and nothing is done.
+func TestJSONAsksNobody(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "node")
+	p := harness.StartProxy(t)
+	p.AddServer("server-1")
+	p.Must("deploy", "hello", harness.App("node"), "--host", "hello.test")
+	settled(t, p, "hello", 1)
+	visitors(t, p.HTTP, "hello.test", "/", 1)
+	site := changed(t, harness.App("node"), "news.txt", "second")
+	p.Must("deploy", "hello", site)
+	settled(t, p, "hello", 1)
+	visitors(t, p.HTTP, "hello.test", "/", 1)
+	var list admin.SessionList
+	p.JSON(&list, "sessions", "hello", "--list", "--json")
+	if len(list.Sessions) == 0 {
+		t.Fatal("no session is listed")
+	}
+	former := releases(p, "hello")[1].Digest[:12]
+	before := p.Must("members", "--json")
+	for _, args := range [][]string{
+		{"drain", "server-1", "--now"},
+		{"drain", "hello@" + former, "--now"},
+		{"maint", "server-1"},
+		{"revoke", "server-1"},
+		{"remove", "hello"},
+		{"deploy", "hello", site, "--no-pin"},
+		{"rollback", "hello", "--no-pin"},
+		{"sessions", "end", "hello", list.Sessions[0].ID},
+		{"sessions", "move", "hello", list.Sessions[0].ID},
+	} {
+		name := strings.Join(args, " ")
+		r := p.CLI(append(args, "--json")...)
+		e := jsonError(t, name, r)
+		if r.Code != 2 || e.Code != "unasked" || !strings.Contains(e.Message, "--yes") || !strings.Contains(e.Message, "session") {
+			t.Errorf("%s: exit code %d, %+v", name, r.Code, e)
+		}
+		if !strings.Contains(e.Message, "--dry-run") && args[0] != "sessions" {
+			t.Errorf("%s does not name --dry-run: %s", name, e.Message)
+		}
+	}
+	if after := p.Must("members", "--json"); stripVolatile(after) != stripVolatile(before) {
+		t.Errorf("what was refused has changed\n%s\nto\n%s", before, after)
+	}
+	for name, want := range map[string]string{
+		"releases nosuch":         "not_found",
+		"members --nosuch":        "usage",
+		"sessions end hello 8f3b": "failed",
+	} {
+		if e := jsonError(t, name, p.CLI(append(strings.Fields(name), "--json")...)); e.Code != want {
+			t.Errorf("%s: %+v, want code %s", name, e, want)
+		}
+	}
+	r := p.CLI("sessions", "end", "hello", "8f3b", "--yes")
+	if !strings.Contains(r.Stderr, `has no session with the token "8f3b"; an id has 16 hexadecimal digits, and --id 8f3b finds by their beginning (`) {
+		t.Errorf("an unknown session: %s", r.Stderr)
+	}
+}
+
+// jsonError reads the error of a command that was given --json and must have printed nothing else.
+func jsonError(t *testing.T, name string, r harness.Result) admin.Error {
+	t.Helper()
+	var answer struct {
+		Error admin.Error `json:"error"`
+	}
+	lines := strings.SplitAfter(r.Stderr, "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, `{"warning"`) })
+	if err := json.Unmarshal([]byte(strings.Join(lines, "")), &answer); err != nil || r.Stdout != "" {
+		t.Errorf("%s: output %q, error output %q", name, r.Stdout, r.Stderr)
+	}
+	return answer.Error
+}
