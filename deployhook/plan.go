@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"portico/membership/catalog"
@@ -156,47 +155,32 @@ func (s Situation) set(d *Decision, name string, p catalog.MemberProgress) {
 
 // failed ends the deploy if a member has failed.
 func (s Situation) failed(d *Decision) bool {
-	var bad []string
-	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
-		if d.Members[name].Step == catalog.StepFailed {
-			bad = append(bad, name)
-		}
-	}
-	if len(bad) == 0 {
+	groups := Failures(d.Members)
+	if len(groups) == 0 {
 		return false
 	}
 	d.State = catalog.DeployFailed
-	d.Error = describeFailure(bad[0], d.Members[bad[0]])
-	if len(bad) > 1 {
-		d.Error += fmt.Sprintf(" (and %s)", strings.Join(bad[1:], ", "))
-	}
+	d.Error = describeFailures(groups)
 	d.Hint = "nothing runs the new release yet; correct it and deploy again"
 	if s.Deploy.Previous != "" {
 		d.Hint = "the release that ran before was not touched and keeps serving"
 	}
 	for name, p := range d.Members {
 		if begun(p) && p.Step != catalog.StepFailed {
-			s.set(d, name, catalog.MemberProgress{Step: catalog.StepStopped, Detail: "stopped, because " + bad[0] + " failed"})
+			s.set(d, name, stoppedBy(groups[0].Members[0], p))
 		}
 	}
 	return true
 }
 
-func describeFailure(name string, p catalog.MemberProgress) string {
-	text := name + ": " + p.Detail
-	if p.Detail == "" {
-		text = name + ": it failed"
+// stoppedBy is the progress of a member that had to stop because another one failed. What was wrong
+// with it by then stays to be seen: it may be something else.
+func stoppedBy(other string, p catalog.MemberProgress) catalog.MemberProgress {
+	detail := "stopped, because " + other + " failed"
+	if p.Detail != "" {
+		detail += fmt.Sprintf("; it was %s, and said: %s", p.Step, p.Detail)
 	}
-	if p.Probe == nil || p.Probe.OK {
-		return text
-	}
-	switch {
-	case p.Probe.Status != 0:
-		text += fmt.Sprintf("; the last check got status %d after %s", p.Probe.Status, p.Probe.Latency.Std().Round(time.Millisecond))
-	case p.Probe.Error != "":
-		text += "; the last check: " + p.Probe.Error
-	}
-	return text
+	return catalog.MemberProgress{Step: catalog.StepStopped, Detail: detail, Probe: p.Probe, Log: p.Log}
 }
 
 // beginWaves lets waiting members begin as far as the wave allows: one alone

@@ -65,6 +65,9 @@ func brokenRelease(t *testing.T, p *harness.Proxy) {
 		if !strings.Contains(r.Stdout+r.Stderr, want) {
 			t.Errorf("the report does not show %q:\n%s%s", want, r.Stdout, r.Stderr)
 		}
+		if n := strings.Count(r.Stdout+r.Stderr, "last check: "); n != 1 {
+			t.Errorf("one trouble of three servers is told %d times:\n%s%s", n, r.Stdout, r.Stderr)
+		}
 	}
 	stay(t, vs, seen, "/")
 }

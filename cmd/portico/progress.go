@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"portico/deployhook"
 	"portico/membership/catalog"
 )
 
@@ -49,7 +51,7 @@ func stepText(m catalog.MemberProgress) string {
 	switch {
 	case m.Step == catalog.StepFetching && m.Total > 0:
 		return fmt.Sprintf("%s %s of %s", m.Step, size(m.Done), size(m.Total))
-	case m.Detail != "" && (m.Step == catalog.StepFailed || m.Step == catalog.StepWaiting):
+	case m.Detail != "" && m.Step == catalog.StepWaiting: // why one has failed comes at the end, once
 		first, _, _ := strings.Cut(m.Detail, "\n")
 		return fmt.Sprintf("%s: %s", m.Step, first)
 	}
@@ -106,29 +108,40 @@ func deployOutcome(out io.Writer, d catalog.Deploy, took time.Duration, quiet bo
 // deployError is a deploy that did not succeed, told so that one can act on it.
 type deployError struct{ d catalog.Deploy }
 
-// Error says what happened on each application server that failed: the last
-// check and the end of the process's log.
+// Error says what happened on the application servers that failed, once for all that failed
+// alike: the last check and the end of the process's log.
 func (e *deployError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "deploy of %s %s: %s", e.d.Site, e.d.State, e.d.Error)
-	names := make([]string, 0, len(e.d.Members))
-	for name, m := range e.d.Members {
-		if m.Step == catalog.StepFailed {
-			names = append(names, name)
-		}
+	fmt.Fprintf(&b, "deploy of %s %s", e.d.Site, e.d.State)
+	groups := deployhook.Failures(e.d.Members)
+	if len(groups) == 0 {
+		return b.String() + ": " + e.d.Error
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		m := e.d.Members[name]
-		fmt.Fprintf(&b, "\n\n%s: %s", name, m.Detail)
+	for _, g := range groups {
+		m := g.Progress
+		fmt.Fprintf(&b, "\n\n%s: %s", g.Who(), m.Detail)
 		if m.Probe != nil {
 			fmt.Fprintf(&b, "\n  last check: %s", probeText(*m.Probe))
 		}
 		if len(m.Log) > 0 {
-			fmt.Fprintf(&b, "\n  log:\n    %s", strings.Join(m.Log, "\n    "))
+			fmt.Fprintf(&b, "\n  log of %s:\n    %s", g.Members[0], strings.Join(m.Log, "\n    "))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.d.Members)) {
+		if m := e.d.Members[name]; m.Step == catalog.StepStopped && hadOwnTrouble(m, groups) {
+			fmt.Fprintf(&b, "\n\n%s: %s", name, m.Detail)
 		}
 	}
 	return b.String()
+}
+
+// hadOwnTrouble reports whether a member that had to stop was failing by then, and in another way
+// than those that failed.
+func hadOwnTrouble(m catalog.MemberProgress, failed []deployhook.FailureGroup) bool {
+	return m.Probe != nil && !m.Probe.OK && !slices.ContainsFunc(failed, func(g deployhook.FailureGroup) bool {
+		p := g.Progress.Probe
+		return p != nil && p.Code == m.Probe.Code && p.Status == m.Probe.Status
+	})
 }
 
 // Hint says what is still as it was.

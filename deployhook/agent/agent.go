@@ -303,6 +303,6 @@ func (a *Agent) sayGoodbye(ctx context.Context) {
 	r := a.report()
 	r.Instances = nil
 	if _, err := a.peers.report(ctx, r); err != nil {
-		a.log.Warn("proxies not told of the shutdown", "err", err)
+		a.log.Warn("proxies not told of the shutdown", "error", err)
 	}
 }

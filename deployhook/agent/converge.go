@@ -66,7 +66,7 @@ func (a *Agent) resume() {
 	if last == nil {
 		last = &catalog.Wanted{}
 	} else if a.o.Cluster != "" && last.Cluster != a.o.Cluster {
-		a.log.Warn("remembered state not followed", "err", errForeign)
+		a.log.Warn("remembered state not followed", "error", errForeign)
 		last = &catalog.Wanted{}
 	}
 	a.setWanted(*last, adopted)
@@ -75,7 +75,7 @@ func (a *Agent) resume() {
 // follow obeys a wanted state that a proxy sent.
 func (a *Agent) follow(w catalog.Wanted) {
 	if err := a.checkWanted(&w); err != nil {
-		a.log.Error("wanted state refused", "err", err)
+		a.log.Error("wanted state refused", "error", err)
 		return
 	}
 	a.saveState(func(s *stateFile) { s.Cluster, s.Wanted = w.Cluster, &w })

@@ -96,7 +96,7 @@ func (u *unit) removeHook() {
 		err = u.command(u.a.force, "hook.remove", cmd, want, rel, want.Settings.Hook.Port)
 	}
 	if err != nil {
-		u.log.Error("site not removed from its application server", "err", err)
+		u.log.Error("site not removed from its application server", "error", err)
 	}
 	u.a.saveState(func(s *stateFile) { delete(s.Hooks, u.key.site) })
 }

@@ -81,7 +81,7 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 		if !damaged || try == healTries {
 			return rel, err
 		}
-		u.log.Warn("damaged object is fetched again", "err", err)
+		u.log.Warn("damaged object is fetched again", "error", err)
 	}
 }
 
@@ -230,16 +230,16 @@ func (a *Agent) removeSuperfluous(ctx context.Context) {
 	}
 	sites, err := os.ReadDir(filepath.Join(a.o.Dir, "sites"))
 	if err != nil {
-		a.log.Warn("folders not tidied", "err", err)
+		a.log.Warn("folders not tidied", "error", err)
 		return
 	}
 	for _, e := range sites {
 		if err := a.tidySite(e.Name(), keep[e.Name()]); err != nil {
-			a.log.Warn("site folder not tidied", "site", e.Name(), "err", err)
+			a.log.Warn("site folder not tidied", "site", e.Name(), "error", err)
 		}
 	}
 	if err := a.collect(ctx, keep); err != nil && ctx.Err() == nil {
-		a.log.Warn("objects not collected", "err", err)
+		a.log.Warn("objects not collected", "error", err)
 	}
 }
 
@@ -365,6 +365,6 @@ func (a *Agent) giveBack(ctx context.Context, k unitKey) {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("space not given back", "site", k.site, "err", err)
+		a.log.Warn("space not given back", "site", k.site, "error", err)
 	}
 }

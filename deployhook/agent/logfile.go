@@ -55,7 +55,7 @@ func (a *Agent) capLogs(ctx context.Context) {
 		names, _ := filepath.Glob(filepath.Join(a.o.Dir, "sites", "*", "log", "*.log"))
 		for _, name := range names {
 			if err := capLog(name, a.o.LogSize); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				a.log.Warn("log not cut", "file", name, "err", err)
+				a.log.Warn("log not cut", "file", name, "error", err)
 			}
 		}
 	}

@@ -71,7 +71,7 @@ func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	if err := a.sendLog(r.Context(), w, a.dirs(site), instance, name, lines, follow); err != nil {
-		a.log.Debug("log not sent", "site", site, "err", err)
+		a.log.Debug("log not sent", "site", site, "error", err)
 	}
 }
 

@@ -281,7 +281,7 @@ func (a *Agent) pollWanted(ctx context.Context) {
 				}
 				if !errors.Is(err, errNudged) {
 					a.peers.remember(x.Addr, false)
-					a.log.Debug("proxy does not answer", "proxy", cmp.Or(x.Name, x.Addr), "err", err)
+					a.log.Debug("proxy does not answer", "proxy", cmp.Or(x.Name, x.Addr), "error", err)
 				}
 				continue
 			}

@@ -59,7 +59,7 @@ func (a *Agent) sendReports(ctx context.Context) {
 				return
 			}
 			failed++
-			a.log.Debug("report not delivered", "err", err)
+			a.log.Debug("report not delivered", "error", err)
 			signal(a.dirty)
 			_ = pause.For(ctx, retryDelay(failed))
 			continue

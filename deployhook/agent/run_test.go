@@ -3,6 +3,7 @@ package agent_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"portico/internal/units"
+	"portico/internal/written"
 	"portico/membership/catalog"
 )
 
@@ -240,7 +242,9 @@ func TestStopWaitsForProxies(t *testing.T) {
 // marked (G3).
 func TestCrashLoop(t *testing.T) {
 	c := newCluster(t)
-	c.start(c.options(t.TempDir()))
+	o, log := c.options(t.TempDir()), &written.Buffer{}
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	c.start(o)
 	rel := c.serverRelease("1")
 	began := time.Now()
 	c.want(current("shop", rel, runSettings("-fail")))
@@ -263,6 +267,12 @@ func TestCrashLoop(t *testing.T) {
 	c.mu.Unlock()
 	if limit := 4 + int(time.Since(began)/(400*time.Millisecond)); len(starts) > limit {
 		t.Errorf("G3: %d starts in %v", len(starts), time.Since(began))
+	}
+	// Each line of the log says which end it is and when the next try comes.
+	for _, want := range []string{`attempt=1 again=100ms`, `attempt=2 again=200ms`, `attempt=3 again=400ms`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log)
+		}
 	}
 }
 

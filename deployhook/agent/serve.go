@@ -97,7 +97,7 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			a.log.Warn("connection not accepted", "err", err)
+			a.log.Warn("connection not accepted", "error", err)
 			_ = pause.For(ctx, acceptRest)
 			continue
 		}
@@ -175,14 +175,14 @@ func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Con
 		defer inst.Close()
 	}
 	if err != nil {
-		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "err", err)
+		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "error", err)
 		_ = raw.Close()
 		return
 	}
 	k := &link{conn: conn, name: conn.ConnectionState().ServerName}
 	k.instance, _ = instanceOf(k.name)
 	if err := s.admit(k); err != nil {
-		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "err", err)
+		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "error", err)
 		_ = conn.Close()
 		return
 	}

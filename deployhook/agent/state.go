@@ -111,7 +111,7 @@ func (a *Agent) state(change func(*stateFile)) error {
 // error is logged, the agent goes on.
 func (a *Agent) saveState(change func(*stateFile)) {
 	if err := a.state(change); err != nil {
-		a.log.Error("agent state not saved", "err", err)
+		a.log.Error("agent state not saved", "error", err)
 	}
 }
 

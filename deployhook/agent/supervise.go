@@ -137,10 +137,11 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	inst.stop(u.a.force, 0) // releases the port and what the process left behind
 	want := u.wanted()
 	detail := "the process ended: " + end.detail
-	u.log.Warn("instance ended", "instance", inst.rec.ID, "how", end.detail, "after", ran.Round(time.Millisecond))
+	endLog := u.log.With("instance", inst.rec.ID, "how", end.detail, "after", ran.Round(time.Millisecond))
 	if want.Duty == catalog.DutyCandidate && !end.healthy {
 		u.tries++
 		if u.tries >= candidateTries {
+			endLog.Warn("instance ended", "attempt", u.tries, "again", "with the next deploy")
 			u.a.forget(inst.rec.ID)
 			u.fail(want, detail+" before it was healthy", log)
 			return
@@ -148,6 +149,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	}
 	u.gone(inst)
 	if want.Duty == catalog.DutyRetiring {
+		endLog.Warn("instance ended", "again", "never: its release is a former one")
 		u.set(func(r *catalog.InstanceReport) {
 			r.State, r.Detail = catalog.InstanceExited, detail
 			r.Progress.Step, r.Progress.Detail = catalog.StepStopped, detail
@@ -155,6 +157,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 		return
 	}
 	delay := u.backoff.next(ran)
+	endLog.Warn("instance ended", "attempt", u.backoff.short, "again", delay)
 	u.set(func(r *catalog.InstanceReport) {
 		r.Progress.Step, r.Progress.Log = catalog.StepStarting, log
 		r.Detail = fmt.Sprintf("%s; it starts again in %v", detail, delay)

@@ -120,7 +120,7 @@ func (a *Agent) undeploy(rec instanceRecord) {
 	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
 	defer cancel()
 	if err := a.tom.undeploy(ctx, rec.Context, rec.Tomcat); err != nil {
-		a.log.Warn("version not removed from tomcat", "path", rec.Context, "version", rec.Tomcat, "err", err)
+		a.log.Warn("version not removed from tomcat", "path", rec.Context, "version", rec.Tomcat, "error", err)
 	}
 }
 

@@ -238,7 +238,7 @@ func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
 		return
 	}
 	delay := u.backoff.next(0)
-	u.log.Warn("release not started", "err", err, "again", delay)
+	u.log.Warn("release not started", "error", err, "attempt", u.backoff.short, "again", delay)
 	u.set(func(r *catalog.InstanceReport) {
 		r.Detail = err.Error()
 		r.Progress.Detail = err.Error()
@@ -251,7 +251,7 @@ func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
 
 // fail ends a candidate's part of a deploy.
 func (u *unit) fail(want catalog.WantedRelease, detail string, log []string) {
-	u.log.Error("release failed", "err", detail)
+	u.log.Error("release failed", "error", detail, "again", "with the next deploy")
 	u.since, u.tries = time.Time{}, 0
 	u.backoff.reset()
 	u.set(func(r *catalog.InstanceReport) {
