@@ -18,8 +18,8 @@ const (
 // means all.
 func (c *Catalog) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
 	var out []AuditEntry
-	err := c.store.read(ctx, func(ctx context.Context) error {
-		r, err := c.store.client.Get(ctx, preAudit, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
+	err := c.store.Load().read(ctx, func(ctx context.Context) error {
+		r, err := c.store.Load().client.Get(ctx, preAudit, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 		if err != nil {
 			return err
@@ -58,13 +58,13 @@ func (c *Catalog) noteAudit(tx *Tx) {
 
 // trimAudit drops the oldest entries past the cap.
 func (c *Catalog) trimAudit(ctx context.Context) error {
-	keys, _, err := c.store.list(ctx, preAudit, true, false)
+	keys, _, err := c.store.Load().list(ctx, preAudit, true, false)
 	if err != nil || len(keys) <= auditKeep {
 		return err
 	}
 	first := keys[len(keys)-auditKeep].key // the oldest that stays
-	return c.store.do(ctx, func(ctx context.Context) error {
-		_, err := c.store.client.Delete(ctx, preAudit, clientv3.WithRange(first))
+	return c.store.Load().do(ctx, func(ctx context.Context) error {
+		_, err := c.store.Load().client.Delete(ctx, preAudit, clientv3.WithRange(first))
 		return err
 	})
 }

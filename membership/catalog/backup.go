@@ -45,7 +45,7 @@ type BackupInfo struct {
 // keys are in it as they are stored, sealed: a backup is of use only together with
 // the key of Options.Key, which is not in it.
 func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
-	if err := c.store.err(); err != nil {
+	if err := c.store.Load().err(); err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
 	v := c.View()
@@ -55,7 +55,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := c.store.client.SnapshotWithVersion(ctx)
+	r, err := c.store.Load().client.SnapshotWithVersion(ctx)
 	if err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}

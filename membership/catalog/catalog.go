@@ -28,7 +28,7 @@ type Options struct {
 type Catalog struct {
 	o      Options
 	logger *slog.Logger
-	store  *store
+	store  atomic.Pointer[store] // another one after Resume
 	sealer *sealer
 
 	view atomic.Pointer[View]
@@ -46,6 +46,9 @@ type Catalog struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	stopFollowing func() // ends follow and waits for it; nil before the first view
+	suspended     atomic.Bool
 }
 
 // waiter is a call that waits for a revision.
@@ -78,9 +81,10 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	c := &Catalog{
-		o: o, logger: o.Logger, store: s, sealer: sealer,
+		o: o, logger: o.Logger, sealer: sealer,
 		waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{},
 	}
+	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
@@ -95,24 +99,12 @@ const bootWait = 5 * time.Second
 
 // boot loads the first view, starts following changes, and names a new cluster.
 func (c *Catalog) boot(ctx context.Context) error {
-	bctx, cancel := context.WithTimeout(ctx, bootWait)
-	defer cancel()
-	c.store.ready(bctx)
-	view, err := c.load(bctx, false)
-	if err != nil && ctx.Err() == nil && bctx.Err() != nil {
-		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", bootWait)
-		view, err = c.load(ctx, true)
-	}
+	view, err := c.first(ctx)
 	if err != nil {
 		return err
 	}
-	for name, s := range view.secrets {
-		if _, err := c.sealer.open(name, s.value); err != nil {
-			return err
-		}
-	}
 	c.view.Store(view)
-	c.wg.Go(c.follow)
+	c.startFollowing()
 	if view.ClusterID == "" {
 		err = c.nameCluster(ctx)
 	}
@@ -120,6 +112,27 @@ func (c *Catalog) boot(ctx context.Context) error {
 		err = markComplete(c.o.Dir)
 	}
 	return err
+}
+
+// first reads the view that a store which was just opened has.
+func (c *Catalog) first(ctx context.Context) (*View, error) {
+	bctx, cancel := context.WithTimeout(ctx, bootWait)
+	defer cancel()
+	c.store.Load().ready(bctx)
+	view, err := c.load(bctx, false)
+	if err != nil && ctx.Err() == nil && bctx.Err() != nil {
+		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", bootWait)
+		view, err = c.load(ctx, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for name, s := range view.secrets {
+		if _, err := c.sealer.open(name, s.value); err != nil {
+			return nil, err
+		}
+	}
+	return view, nil
 }
 
 // nameCluster gives a new cluster its id, which also proves that the store
@@ -138,7 +151,7 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 
 // load reads everything into a fresh view.
 func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
-	items, revision, err := c.store.list(ctx, "", false, serializable)
+	items, revision, err := c.store.Load().list(ctx, "", false, serializable)
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
@@ -232,7 +245,7 @@ const (
 // change may have been stored all the same.
 func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
 	for n := range attempts {
-		if err := c.ctx.Err(); err != nil {
+		if c.ctx.Err() != nil || c.suspended.Load() {
 			return 0, fmt.Errorf("change catalog: %w", ErrClosed)
 		}
 		revision, done, err := c.attempt(ctx, n >= politeness, change)
@@ -275,7 +288,7 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 	if len(compare) > maxOps || len(ops) > maxOps {
 		return 0, false, fmt.Errorf("%w: a change reads %d and writes %d records, the most is %d", ErrInvalid, len(compare), len(ops), maxOps)
 	}
-	ok, revision, err := c.store.transact(ctx, compare, ops)
+	ok, revision, err := c.store.Load().transact(ctx, compare, ops)
 	if err != nil {
 		return 0, false, fmt.Errorf("change catalog: %w", err)
 	}
@@ -292,7 +305,7 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 func (c *Catalog) settle(ctx context.Context, revision int64) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
-	defer context.AfterFunc(c.store.broken, cancel)()
+	defer context.AfterFunc(c.store.Load().broken, cancel)()
 	if _, err := c.Wait(ctx, revision); err != nil && c.ctx.Err() == nil {
 		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
 	}
@@ -305,7 +318,7 @@ func (c *Catalog) Lock(ctx context.Context, name string) (unlock func(), err err
 	if err := validID("lock", name); err != nil {
 		return nil, err
 	}
-	return c.store.mutex(ctx, name)
+	return c.store.Load().mutex(ctx, name)
 }
 
 // Secret returns a secret in the clear, or ErrNotFound.
@@ -319,11 +332,11 @@ func (c *Catalog) Secret(name string) ([]byte, error) {
 
 // Err returns ErrBroken once the store has met a fault after which it
 // acknowledges nothing, else nil. Views are still served then.
-func (c *Catalog) Err() error { return c.store.err() }
+func (c *Catalog) Err() error { return c.store.Load().err() }
 
 // Close stops the store and gives the directory back. It may be called twice.
 func (c *Catalog) Close() error {
 	c.cancel()
 	c.wg.Wait()
-	return c.store.close()
+	return c.store.Load().close()
 }

@@ -63,7 +63,9 @@ type store struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 
-	broken context.Context // ends with the first fault
+	use sync.RWMutex // held by each operation; close takes it for good
+
+	broken context.Context // ends with the first fault, or with close
 	brake  context.CancelFunc
 	fault  atomic.Pointer[string]
 
@@ -243,6 +245,10 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 	if err := s.err(); err != nil {
 		return err
 	}
+	if !s.use.TryRLock() {
+		return ErrClosed
+	}
+	defer s.use.RUnlock()
 	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
 	defer cancel()
 	defer context.AfterFunc(s.broken, cancel)()
@@ -252,6 +258,9 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 	}
 	if fault := s.err(); fault != nil {
 		return fault
+	}
+	if s.broken.Err() != nil {
+		return ErrClosed
 	}
 	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
 		return cause
@@ -347,15 +356,16 @@ func (s *store) watch(ctx context.Context, revision int64) clientv3.WatchChan {
 // close stops the server and gives the directory back. It may be called twice.
 func (s *store) close() error {
 	s.closeOnce.Do(func() {
-		defer s.brake()
 		s.sessionMu.Lock()
 		if s.session != nil && s.err() == nil {
 			_ = s.session.Close()
 		}
 		s.sessionMu.Unlock()
+		s.brake()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
+			s.use.Lock() // whoever reads a closed store may take the process with it
 			_ = s.client.Close()
 			s.etcd.Close()
 		}()

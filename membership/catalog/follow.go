@@ -9,18 +9,29 @@ import (
 	"portico/internal/pause"
 )
 
-// follow keeps the view in step with the store until Close.
-func (c *Catalog) follow() {
-	for wait := time.Duration(0); c.ctx.Err() == nil; wait = min(2*wait+50*time.Millisecond, 2*time.Second) {
+// startFollowing begins to keep the view in step with the store.
+func (c *Catalog) startFollowing() {
+	ctx, cancel := context.WithCancel(c.ctx)
+	ended := make(chan struct{})
+	c.stopFollowing = func() { cancel(); <-ended }
+	c.wg.Go(func() {
+		defer close(ended)
+		c.follow(ctx)
+	})
+}
+
+// follow keeps the view in step with the store until ctx ends.
+func (c *Catalog) follow(ctx context.Context) {
+	for wait := time.Duration(0); ctx.Err() == nil; wait = min(2*wait+50*time.Millisecond, 2*time.Second) {
 		if wait > 0 {
-			if pause.For(c.ctx, wait) != nil {
+			if pause.For(ctx, wait) != nil {
 				return
 			}
 			// The watch ended: the store was compacted past our revision, or is in
 			// trouble. Everything is read again.
-			view, err := c.load(c.ctx, false)
+			view, err := c.load(ctx, false)
 			if err != nil {
-				if c.ctx.Err() == nil {
+				if ctx.Err() == nil {
 					c.logger.Warn("catalog cannot be read again, serving the last known state", "error", err)
 				}
 				continue
@@ -30,15 +41,15 @@ func (c *Catalog) follow() {
 			}
 			wait = 0
 		}
-		c.watch()
+		c.watch(ctx)
 	}
 }
 
 // watch applies changes to the view until the watch ends.
-func (c *Catalog) watch() {
-	ctx, cancel := context.WithCancel(c.ctx)
+func (c *Catalog) watch(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for r := range c.store.watch(ctx, c.View().Revision+1) {
+	for r := range c.store.Load().watch(ctx, c.View().Revision+1) {
 		if r.Err() != nil {
 			if ctx.Err() == nil {
 				c.logger.Info("catalog watch ended", "error", r.Err())

@@ -34,18 +34,19 @@ func TestFollowAfterCompaction(t *testing.T) {
 		}
 	}
 	now := c.View().Revision
-	if _, err := c.store.client.Compact(t.Context(), now); err != nil {
+	if _, err := c.store.Load().client.Compact(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
 	// A second follower of the same store, whose view is from long ago.
-	late := &Catalog{store: c.store, sealer: c.sealer, logger: slog.New(slog.DiscardHandler), waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{}}
+	late := &Catalog{sealer: c.sealer, logger: slog.New(slog.DiscardHandler), waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{}}
+	late.store.Store(c.store.Load())
 	late.ctx, late.cancel = context.WithCancel(t.Context())
 	old := emptyView()
 	old.Revision = 1
 	late.view.Store(old)
 	changed, cancel := late.Subscribe()
 	defer cancel()
-	late.wg.Go(late.follow)
+	late.wg.Go(func() { late.follow(late.ctx) })
 	defer late.wg.Wait()
 	defer late.cancel()
 	v, err := late.Wait(t.Context(), now)
@@ -133,7 +134,7 @@ func TestAuditIsTrimmed(t *testing.T) {
 			}
 			ops = append(ops, clientv3.OpPut(key, string(value)))
 		}
-		if _, _, err := c.store.transact(t.Context(), nil, ops); err != nil {
+		if _, _, err := c.store.Load().transact(t.Context(), nil, ops); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -219,7 +220,7 @@ func FuzzRecord(f *testing.F) {
 // The store's fault ends writes at once and for good; reads of the view go on.
 func TestFaultStopsWrites(t *testing.T) {
 	c := openTest(t)
-	c.store.fail("fsync: input/output error")
+	c.store.Load().fail("fsync: input/output error")
 	_, err := c.Update(t.Context(), func(tx *Tx) error { return tx.PutSite(Site{Name: "a"}) })
 	if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "fsync") {
 		t.Error(err)

@@ -50,7 +50,7 @@ func (s *Storage) Put(ctx context.Context, key string, value []byte) error {
 	}
 	stamped := appendTime(nil, s.c.o.Now())
 	sealed := s.c.sealer.seal(k, append(stamped, value...))
-	_, _, err = s.c.store.transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
+	_, _, err = s.c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
 	return err
 }
 
@@ -65,7 +65,7 @@ func (s *Storage) get(ctx context.Context, key string) ([]byte, time.Time, error
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	it, found, err := s.c.store.get(ctx, k)
+	it, found, err := s.c.store.Load().get(ctx, k)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -89,7 +89,7 @@ func (s *Storage) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.c.store.transact(ctx, nil, []clientv3.Op{
+	_, _, err = s.c.store.Load().transact(ctx, nil, []clientv3.Op{
 		clientv3.OpDelete(k),
 		clientv3.OpDelete(k+"/", clientv3.WithPrefix()),
 	})
@@ -103,7 +103,7 @@ func (s *Storage) List(ctx context.Context, folder string, recursive bool) ([]st
 	if folder = strings.Trim(folder, "/"); folder != "" {
 		prefix += folder + "/"
 	}
-	items, _, err := s.c.store.list(ctx, prefix, true, false)
+	items, _, err := s.c.store.Load().list(ctx, prefix, true, false)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (s *Storage) Stat(ctx context.Context, key string) (StorageInfo, error) {
 // Lock takes the cluster-wide lock called name; see Catalog.Lock, whose names are
 // apart from these.
 func (s *Storage) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	return s.c.store.mutex(ctx, "store/"+name)
+	return s.c.store.Load().mutex(ctx, "store/"+name)
 }
 
 func appendTime(b []byte, t time.Time) []byte {

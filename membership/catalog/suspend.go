@@ -1,0 +1,47 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+)
+
+// Suspend gives the directory back, so that another process can open it, and keeps
+// the view: reads go on with it, changes and the storage answer ErrClosed. It is for the
+// process that hands its work to a successor; Resume undoes it. Neither may run beside the other
+// or beside Close. Suspending twice does nothing.
+func (c *Catalog) Suspend() error {
+	if c.suspended.Swap(true) {
+		return nil
+	}
+	c.stopFollowing()
+	if err := c.store.Load().close(); err != nil {
+		return fmt.Errorf("suspend catalog: %w", err)
+	}
+	return nil
+}
+
+// Resume opens the directory again after Suspend and catches up with what another
+// process has written meanwhile. On an error the catalog stays suspended, and Resume may be
+// tried again: ErrLocked while the other process still has the directory.
+func (c *Catalog) Resume(ctx context.Context) error {
+	if !c.suspended.Load() {
+		return nil
+	}
+	s, err := openStore(c.o)
+	if err != nil {
+		return fmt.Errorf("resume catalog: %w", err)
+	}
+	before := c.store.Swap(s)
+	view, err := c.first(ctx)
+	if err != nil {
+		c.store.Store(before)
+		_ = s.close()
+		return fmt.Errorf("resume catalog: %w", err)
+	}
+	if view.Revision >= c.View().Revision { // without a quorum it may be older
+		c.publish(view, true)
+	}
+	c.suspended.Store(false)
+	c.startFollowing()
+	return nil
+}
