@@ -157,8 +157,25 @@ type Admin struct {
 // Catalog is the store that the proxies of a cluster share.
 type Catalog struct {
 	// Address on which proxies replicate. Default "127.0.0.1:7445": a cluster
-	// with one proxy needs no more.
+	// with one proxy needs no more. Not used with Endpoints.
 	Address string `toml:"address"`
+
+	// Endpoints are the URLs (https) of an etcd that somebody else runs, in place
+	// of the embedded one: the same on every proxy of the cluster. Default none.
+	Endpoints []string `toml:"endpoints"`
+
+	// CA is a PEM file with the roots of that etcd's certificates. Default
+	// empty: the system's roots.
+	CA string `toml:"ca"`
+
+	// Cert and Key are the PEM files of the client certificate that is shown to
+	// it. Default empty: none. They are read at each connection.
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+
+	// Prefix stands before every key there, and ends with a slash. Default
+	// "portico/". Two clusters on one etcd need two prefixes.
+	Prefix string `toml:"prefix"`
 }
 
 // Gossip is the member list's own protocol, TCP and UDP, encrypted.

@@ -34,7 +34,7 @@ func (c Config) check() Mistakes {
 	}
 	k.proxy(c.Proxy)
 	k.admin(c.Admin)
-	k.address("catalog.address", c.Catalog.Address, false)
+	k.catalog(c.Catalog)
 	k.address("gossip.address", c.Gossip.Address, false)
 	k.advertise("gossip.advertise", c.Gossip.Advertise)
 	k.agent(c.Agent)
@@ -87,6 +87,35 @@ func (k *checker) admin(a Admin) {
 		if !validHost(h, false) {
 			k.wrong(index("admin.hosts", i), "%q is not a host name: write it without scheme, port and path", clip(h))
 		}
+	}
+}
+
+func (k *checker) catalog(c Catalog) {
+	k.address("catalog.address", c.Address, false)
+	if !strings.HasSuffix(c.Prefix, "/") || strings.HasPrefix(c.Prefix, "/") || len(c.Prefix) > 200 || !plain(c.Prefix) {
+		k.wrong("catalog.prefix", "%q is not a prefix: write one that ends with a slash, such as portico/", clip(c.Prefix))
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		k.wrong("catalog.cert", "catalog.cert and catalog.key belong together: name both files or none")
+	}
+	if len(c.Endpoints) == 0 {
+		if c.CA != "" || c.Cert != "" || c.Key != "" {
+			k.wrong("catalog.endpoints", "is empty although certificates for an outside etcd are named: write its URLs, such as [\"https://etcd-1.example.com:2379\"]")
+		}
+		return
+	}
+	for i, e := range c.Endpoints {
+		path := index("catalog.endpoints", i)
+		if slices.Contains(c.Endpoints[:i], e) {
+			k.wrong(path, "%q is there twice", clip(e))
+			continue
+		}
+		u, err := url.Parse(e)
+		if err == nil && u.Scheme == "https" && (u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "") {
+			k.wrong(path, "%q is not an endpoint: write https, host and port alone, such as https://etcd-1.example.com:2379", clip(e))
+			continue
+		}
+		k.url(path, e, "https://etcd-1.example.com:2379", "https")
 	}
 }
 

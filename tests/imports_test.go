@@ -20,6 +20,7 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
+	"internal/etcdtest":     {"internal/freeport"},                     // for tests
 	"internal/freeport":     {},                                        // for tests
 	"internal/pebble":       {"internal/freeport", "internal/written"}, // for tests
 	"internal/race":         {},                                        // for tests
@@ -50,7 +51,7 @@ var imports = map[string][]string{
 
 // owners may import a module that nothing else in the project imports.
 var owners = map[string][]string{
-	"go.etcd.io/":                        {"membership/catalog"},
+	"go.etcd.io/":                        {"membership/catalog", "internal/etcdtest"},
 	"github.com/hashicorp/serf":          {"membership"},
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},

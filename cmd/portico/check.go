@@ -47,6 +47,9 @@ func newCheck(s *shared) *cobra.Command {
 // checkFiles looks whether the files that a configuration names can be read.
 func checkFiles(c conf.Config) error {
 	files := map[string]string{
+		"catalog.ca":                 c.Catalog.CA,
+		"catalog.cert":               c.Catalog.Cert,
+		"catalog.key":                c.Catalog.Key,
 		"tls.acme_root":              c.TLS.ACMERoot,
 		"agent.invite_file":          c.Agent.InviteFile,
 		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile,

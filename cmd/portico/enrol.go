@@ -43,13 +43,13 @@ func enrolProxy(ctx context.Context, c *catalog.Catalog, a *certs.Authority, id 
 
 // The account that local commands use. It has no password: its token lies in
 // client.json, which only the owner of the state folder can read.
-const localAccount = "local"
+const localAccount = catalog.LocalAccount
 
-// localToken gives the local account a new token and ends those of earlier
-// starts.
-func localToken(ctx context.Context, c *catalog.Catalog) (string, error) {
+// localToken gives the local account a new token for this proxy and ends those of
+// its earlier starts; other proxies keep theirs.
+func localToken(ctx context.Context, c *catalog.Catalog, proxy string) (string, error) {
 	now := time.Now()
-	token, plain := catalog.NewToken(localAccount, "client.json", 0, now)
+	token, plain := catalog.NewToken(localAccount, catalog.LocalTokenLabel(proxy), 0, now)
 	_, err := c.Update(ctx, func(tx *catalog.Tx) error {
 		if _, err := tx.Account(localAccount); errors.Is(err, catalog.ErrNotFound) {
 			err = catalog.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
@@ -60,7 +60,8 @@ func localToken(ctx context.Context, c *catalog.Catalog) (string, error) {
 			return err
 		}
 		for _, old := range tx.Tokens() {
-			if old.Account == localAccount && old.Label == token.Label {
+			// Once, the label did not say whose token it is: there was one proxy.
+			if old.Account == localAccount && (old.Label == token.Label || old.Label == clientFile) {
 				tx.DeleteToken(old.ID)
 			}
 		}

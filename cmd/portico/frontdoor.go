@@ -67,11 +67,21 @@ func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *fron
 		return nil, err
 	}
 	for _, step := range steps {
-		if err := step(ctx); err != nil {
+		if err := f.open(ctx, step); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
+}
+
+// open does one step of the start; none waits long for a catalog that is away.
+func (f *frontDoor) open(ctx context.Context, step func(context.Context) error) error {
+	if f.catalog != nil && f.catalog.Stale() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, startWithout)
+		defer cancel()
+	}
+	return step(ctx)
 }
 
 func (f *frontDoor) path(parts ...string) string {
@@ -88,8 +98,17 @@ func (f *frontDoor) openCatalog(ctx context.Context) error {
 	}
 	f.catalog, err = catalog.Open(ctx, catalog.Options{
 		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Listen: f.conf.Catalog.Address, Key: key, Logger: f.log.With("part", "catalog"),
+		Outside: outsideCatalog(f.conf.Catalog),
 	})
 	return err
+}
+
+// outsideCatalog is the etcd that the configuration names, nil for the embedded one.
+func outsideCatalog(c conf.Catalog) *catalog.Outside {
+	if len(c.Endpoints) == 0 {
+		return nil
+	}
+	return &catalog.Outside{Endpoints: c.Endpoints, CA: c.CA, Cert: c.Cert, Key: c.Key, Prefix: c.Prefix}
 }
 
 // enrol gives this proxy the same kind of identity that it hands to others.
@@ -101,13 +120,28 @@ func (f *frontDoor) enrol(ctx context.Context) error {
 	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
 		return err
 	}
-	if err := enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf); err != nil {
+	err = enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf)
+	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record and certificate are those of the last start")) {
 		return err
 	}
-	if err := f.rotateTicketKeys(ctx, time.Now()); err != nil {
+	err = f.rotateTicketKeys(ctx, time.Now())
+	if err != nil && !f.canWait(err, "ticket keys are not replaced") {
 		return fmt.Errorf("make ticket keys: %w", err)
 	}
 	return nil
+}
+
+// startWithout bounds each change of the catalog during a start without a quorum.
+const startWithout = 2 * time.Second
+
+// canWait reports whether the start goes on without a change of the catalog that has
+// failed: there is no quorum, and the last known state serves.
+func (f *frontDoor) canWait(err error, instead string) bool {
+	if err == nil || !f.catalog.Stale() {
+		return false
+	}
+	f.log.Warn("the catalog takes no changes yet: "+instead, "error", err)
+	return true
 }
 
 func (f *frontDoor) openWeb(context.Context) error {

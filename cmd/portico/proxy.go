@@ -62,15 +62,14 @@ func (f *frontDoor) addr(frontend string) string {
 // greeting tells an operator how to bring servers in.
 func (f *frontDoor) greeting() string {
 	self := f.catalog.View().Members[f.conf.Proxy.Name]
-	here := invocation("") + " --dir " + fromHere(f.conf.Dir)
 	return fmt.Sprintf(`cluster fingerprint  %s
 
 On each application server:
   portico agent --join %s --fingerprint %s
 Here:
-  %s members
-  %s accept NAME
-`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), here, here)
+  portico --dir %s members
+  portico --dir %s accept NAME
+`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), f.conf.Dir, f.conf.Dir)
 }
 
 // notify tells the service manager, if there is one.
@@ -149,7 +148,7 @@ func needRestart(old, now conf.Config) []string {
 	compare("dir", old.Dir == now.Dir)
 	compare("proxy", reflect.DeepEqual(old.Proxy, now.Proxy))
 	compare("admin", reflect.DeepEqual(old.Admin, now.Admin))
-	compare("catalog", old.Catalog == now.Catalog)
+	compare("catalog", reflect.DeepEqual(old.Catalog, now.Catalog))
 	compare("gossip", old.Gossip == now.Gossip)
 	compare("upload", old.Upload == now.Upload)
 	compare("tls.acme", old.TLS.ACME == now.TLS.ACME && old.TLS.Email == now.TLS.Email && old.TLS.ACMERoot == now.TLS.ACMERoot)

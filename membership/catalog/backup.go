@@ -45,6 +45,9 @@ type BackupInfo struct {
 // keys are in it as they are stored, sealed: a backup is of use only together with
 // the key of Options.Key, which is not in it.
 func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
+	if c.o.Outside != nil {
+		return fmt.Errorf("%w: the catalog lies in an outside etcd: back that up with its own tools (etcdctl snapshot save), and identity/catalog.key of one proxy", ErrConflict)
+	}
 	if err := c.store.Load().err(); err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}

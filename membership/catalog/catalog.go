@@ -20,6 +20,10 @@ type Options struct {
 	Key    []byte       // KeySize bytes, seals the secrets; see LoadKey
 	Logger *slog.Logger // nil: nothing is logged
 
+	// Outside is an etcd to use in place of the embedded one; Dir then holds a
+	// copy of what it said last. Nil: the embedded one.
+	Outside *Outside
+
 	// Now is the clock that stamps what the catalog itself writes. Nil: time.Now.
 	Now func() time.Time
 }
@@ -30,6 +34,8 @@ type Catalog struct {
 	logger *slog.Logger
 	store  atomic.Pointer[store] // another one after Resume
 	sealer *sealer
+	memory *memory     // of an outside etcd; nil: the embedded one has its own files
+	stale  atomic.Bool // Open found nobody to ask
 
 	view atomic.Pointer[View]
 
@@ -76,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	s, err := openStore(o)
+	s, err := openAny(o)
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
@@ -86,6 +92,9 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	if o.Outside != nil {
+		c.memory = newMemory(o.Dir, o.Logger)
+	}
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("open catalog: %w", err)
@@ -106,7 +115,16 @@ func (c *Catalog) boot(ctx context.Context) error {
 	c.view.Store(view)
 	c.startFollowing()
 	if view.ClusterID == "" {
-		err = c.nameCluster(ctx)
+		if err = c.nameCluster(ctx); err == nil {
+			err = c.checkKey(c.View()) // another proxy may have been first, with another key
+		}
+	}
+	if c.memory != nil {
+		c.wg.Go(func() { c.memory.run(c.ctx) })
+		if err == nil && !c.Stale() {
+			c.checkLimits(ctx)
+		}
+		return err
 	}
 	if err == nil {
 		err = markComplete(c.o.Dir)
@@ -120,20 +138,61 @@ func (c *Catalog) first(ctx context.Context) (*View, error) {
 	defer cancel()
 	c.store.Load().ready(bctx)
 	view, err := c.load(bctx, false)
-	if err != nil && ctx.Err() == nil && bctx.Err() != nil {
+	switch {
+	case c.memory != nil:
+		view, err = c.recall(ctx, view, err)
+	case err != nil && ctx.Err() == nil && bctx.Err() != nil:
+		c.stale.Store(true)
 		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", bootWait)
 		view, err = c.load(ctx, true)
 	}
 	if err != nil {
 		return nil, err
 	}
-	for name, s := range view.secrets {
+	return view, c.checkKey(view)
+}
+
+// checkKey refuses a key that does not open the secrets.
+func (c *Catalog) checkKey(v *View) error {
+	for name, s := range v.secrets {
 		if _, err := c.sealer.open(name, s.value); err != nil {
-			return nil, err
+			return c.wrongKey(err)
+		}
+	}
+	return nil
+}
+
+// recall decides what to begin with where the etcd is an outside one: what it has
+// just said, or what it said last.
+func (c *Catalog) recall(ctx context.Context, view *View, err error) (*View, error) {
+	remembered := newMemory(c.o.Dir, c.logger)
+	found, lerr := remembered.load()
+	if lerr != nil {
+		c.logger.Warn("what was remembered of the catalog cannot be read", "error", lerr)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil && !found:
+		return nil, fmt.Errorf("%w, and nothing is remembered of it here: look whether catalog.endpoints and its certificates are right, and whether that etcd runs", err)
+	case err != nil:
+		c.stale.Store(true)
+		c.logger.Warn("the catalog's etcd does not answer, serving the last known state", "error", err, "waited", bootWait)
+		c.memory.take(remembered)
+		return c.memory.view()
+	case found && view.ClusterID == "":
+		return nil, fmt.Errorf("%w: the catalog's etcd has nothing under %q, and this proxy belongs to a cluster: restore that etcd, or remove %s to begin a new cluster", ErrConflict, c.o.Outside.Prefix, remembered.path)
+	case found:
+		if last, verr := remembered.view(); verr == nil && last.ClusterID != view.ClusterID {
+			return nil, fmt.Errorf("%w: the catalog's etcd holds cluster %s, and this proxy belongs to %s: name the right endpoints and prefix, or remove %s to change clusters", ErrConflict, view.ClusterID, last.ClusterID, remembered.path)
 		}
 	}
 	return view, nil
 }
+
+// Stale reports whether Open found no quorum and began with the last known state:
+// what only a change of the catalog could complete then has to wait.
+func (c *Catalog) Stale() bool { return c.stale.Load() }
 
 // nameCluster gives a new cluster its id, which also proves that the store
 // acknowledges writes.
@@ -143,6 +202,11 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 		if s.ID == "" {
 			now := c.o.Now().UTC()
 			s.ID, s.Created = NewID(now), now
+			if c.o.Outside != nil { // the first secret, by which a proxy with another key finds out
+				if err := tx.PutSecret(secretCheck, []byte(s.ID)); err != nil {
+					return err
+				}
+			}
 		}
 		return tx.PutSettings(s)
 	})
@@ -160,6 +224,9 @@ func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
 		if err := b.put(it); err != nil {
 			return nil, err
 		}
+	}
+	if c.memory != nil {
+		c.memory.replace(items, revision)
 	}
 	return b.finish(revision), nil
 }
@@ -303,6 +370,10 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 // settle waits until the view has a committed change. Whatever keeps it from
 // there, the change is done, so that is no error.
 func (c *Catalog) settle(ctx context.Context, revision int64) {
+	if c.memory != nil {
+		// The revision may be that of a key beside ours, which no watch of ours sees.
+		defer c.store.Load().askProgress(c.ctx)()
+	}
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.store.Load().broken, cancel)()

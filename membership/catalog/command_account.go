@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,22 @@ func NewToken(account, label string, ttl time.Duration, now time.Time) (t Token,
 		t.Expires = now.Add(ttl).UTC()
 	}
 	return t, t.ID + "." + secret
+}
+
+// LocalAccount is the account of the commands that are run on a proxy's own machine.
+const LocalAccount = "local"
+
+// LocalTokenLabel is the label of the token that a proxy leaves for local commands.
+// It ends with that proxy's membership.
+func LocalTokenLabel(proxy string) string { return "client.json of " + proxy }
+
+// dropLocalToken takes away what a machine that was a proxy could still command with.
+func dropLocalToken(tx *Tx, proxy string) {
+	for _, id := range slices.Sorted(maps.Keys(tx.view.Tokens)) {
+		if t := tx.view.Tokens[id]; t.Account == LocalAccount && t.Label == LocalTokenLabel(proxy) {
+			tx.DeleteToken(id)
+		}
+	}
 }
 
 // CreateToken stores a token of an enabled account, and forgets that account's

@@ -77,6 +77,9 @@ func RevokeMember(tx *Tx, name, reason, by string, now time.Time) (Member, error
 	m.Admission, m.Reason, m.By, m.Decided = Revoked, trim(reason, 500), by, now.UTC()
 	m.Certificate, m.CSR = nil, nil
 	dropInstances(tx, name)
+	if m.Role == RoleProxy {
+		dropLocalToken(tx, name)
+	}
 	return m, tx.PutMember(m)
 }
 
@@ -104,6 +107,9 @@ func EnrolProxy(tx *Tx, m Member, now time.Time) (Member, error) {
 	}
 	if err == nil && old.Admission == Accepted && old.Role != RoleProxy {
 		return Member{}, fmt.Errorf("%w: %q is the name of an application server; start this proxy with another --name", ErrConflict, m.Name)
+	}
+	if err == nil && old.Admission == Revoked {
+		return Member{}, fmt.Errorf("%w: proxy %q was revoked by %s: portico members forget %s at another proxy lets it in again", ErrConflict, m.Name, old.By, m.Name)
 	}
 	m.Role, m.Admission = RoleProxy, Accepted
 	m.Admin = or(old.Admin, AdminReady)

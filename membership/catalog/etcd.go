@@ -60,8 +60,10 @@ var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
 type store struct {
 	logger *slog.Logger
 	lock   *fileutil.LockedFile
-	etcd   *embed.Etcd
+	etcd   *embed.Etcd // nil where the etcd is an outside one
 	client *clientv3.Client
+
+	outside bool // somebody else runs the etcd
 
 	use sync.RWMutex // held by each operation; close takes it for good
 
@@ -100,12 +102,9 @@ func openStore(o Options) (*store, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
-	lock, err := fileutil.TryLockFile(filepath.Join(o.Dir, "lock"), os.O_WRONLY|os.O_CREATE, 0o600)
-	if errors.Is(err, fileutil.ErrLocked) {
-		return nil, fmt.Errorf("%w: %s belongs to a running portico; stop it or use another --dir", ErrLocked, o.Dir)
-	}
+	lock, err := lockDir(o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", o.Dir, err)
+		return nil, err
 	}
 	s := &store{logger: o.Logger, lock: lock, held: map[string]*held{}}
 	s.broken, s.brake = context.WithCancel(context.Background())
@@ -252,7 +251,7 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
 	defer cancel()
 	defer context.AfterFunc(s.broken, cancel)()
-	err := op(ctx)
+	err := s.explainOutside(op(ctx))
 	if err == nil {
 		return nil
 	}
@@ -263,6 +262,9 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 		return ErrClosed
 	}
 	if cause := context.Cause(ctx); cause != nil && ctx.Err() != nil {
+		if s.outside {
+			return fmt.Errorf("%w (%w)", cause, err) // which says what the connection met
+		}
 		return cause
 	}
 	return err
@@ -270,6 +272,9 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 
 // ready waits until a leader is known, or ctx ends.
 func (s *store) ready(ctx context.Context) {
+	if s.etcd == nil {
+		return // the first read finds out
+	}
 	select {
 	case <-s.etcd.Server.ReadyNotify():
 	case <-s.broken.Done():
@@ -350,6 +355,9 @@ func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clie
 
 // watch delivers everything that happens from revision on.
 func (s *store) watch(ctx context.Context, revision int64) clientv3.WatchChan {
+	if s.outside {
+		ctx = clientv3.WithRequireLeader(ctx) // a member that is cut off from its own cluster says so
+	}
 	return s.client.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(revision))
 }
 
@@ -367,7 +375,9 @@ func (s *store) close() error {
 			defer close(done)
 			s.use.Lock() // whoever reads a closed store may take the process with it
 			_ = s.client.Close()
-			s.etcd.Close()
+			if s.etcd != nil {
+				s.etcd.Close()
+			}
 		}()
 		select {
 		case <-done:

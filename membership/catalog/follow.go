@@ -36,6 +36,10 @@ func (c *Catalog) follow(ctx context.Context) {
 				}
 				continue
 			}
+			if id := c.View().ClusterID; id != "" && id != view.ClusterID {
+				c.logger.Error("the catalog's etcd holds another cluster now, serving the last known state", "cluster", id, "found", view.ClusterID)
+				continue
+			}
 			if view.Revision >= c.View().Revision {
 				c.publish(view, true)
 			}
@@ -56,8 +60,13 @@ func (c *Catalog) watch(ctx context.Context) {
 			}
 			return
 		}
-		if len(r.Events) > 0 {
+		switch {
+		case len(r.Events) > 0:
 			c.apply(r.Events)
+		case r.IsProgressNotify() && r.Header.Revision > c.View().Revision:
+			next := *c.View()
+			next.Revision = r.Header.Revision
+			c.publish(&next, false)
 		}
 	}
 }
@@ -65,6 +74,9 @@ func (c *Catalog) watch(ctx context.Context) {
 // apply publishes the view that the events lead to. The store delivers all events
 // of a revision together, so a view never holds half a change.
 func (c *Catalog) apply(events []*clientv3.Event) {
+	if c.memory != nil {
+		c.memory.apply(events)
+	}
 	b := newBuilder(c.View())
 	for _, e := range events {
 		key := string(e.Kv.Key)

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"portico/internal/etcdtest"
 	"portico/membership/catalog"
 )
 
@@ -21,6 +22,7 @@ import (
 const helperEnv = "PORTICO_CATALOG_HELPER"
 
 func TestMain(m *testing.M) {
+	etcdtest.Main()
 	if job, dir, ok := strings.Cut(os.Getenv(helperEnv), ":"); ok {
 		os.Exit(help(job, dir))
 	}

@@ -50,7 +50,10 @@ func (s *Storage) Put(ctx context.Context, key string, value []byte) error {
 	}
 	stamped := appendTime(nil, s.c.o.Now())
 	sealed := s.c.sealer.seal(k, append(stamped, value...))
-	_, _, err = s.c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
+	_, revision, err := s.c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
+	if err == nil && s.c.memory != nil {
+		s.c.memory.note(item{k, sealed, revision})
+	}
 	return err
 }
 
@@ -65,7 +68,7 @@ func (s *Storage) get(ctx context.Context, key string) ([]byte, time.Time, error
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	it, found, err := s.c.store.Load().get(ctx, k)
+	it, found, err := s.c.stored(ctx, k)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -103,7 +106,7 @@ func (s *Storage) List(ctx context.Context, folder string, recursive bool) ([]st
 	if folder = strings.Trim(folder, "/"); folder != "" {
 		prefix += folder + "/"
 	}
-	items, _, err := s.c.store.Load().list(ctx, prefix, true, false)
+	items, err := s.c.storedUnder(ctx, prefix)
 	if err != nil {
 		return nil, err
 	}
