@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestUpShowsASessionThatStays(t *testing.T) {
 	if len(servers) != 2 {
 		t.Errorf("twelve visitors went to %v, not to two servers", servers)
 	}
-	for _, want := range []string{"http://" + u.http, "https://" + u.admin + "/stats", "portico deploy"} {
+	for _, want := range []string{"http://" + u.http, "https://" + u.admin + "/stats", " deploy hello "} {
 		if !strings.Contains(u.Log(), want) {
 			t.Errorf("up does not print %q:\n%s", want, u.Log())
 		}
@@ -74,6 +75,61 @@ func TestUpShowsASessionThatStays(t *testing.T) {
 	u.waitReady(t)
 	if v := staying.Get("/?json"); v.Server == "" {
 		t.Errorf("after a restart the site answers %+v", v)
+	}
+}
+
+// What up prints works as it stands, when it is pasted into a shell of the folder that up was
+// started in: without portico in the search path, from a folder whose name has a blank, and where
+// a login to another cluster is saved. The deploy ends with the address that answers.
+func TestUpPrintsWhatCanBePasted(t *testing.T) {
+	t.Parallel()
+	u := upProcess{http: harness.Addr(t), admin: harness.Addr(t)}
+	u.dir = harness.TempDir(t) + " a"
+	here := filepath.Dir(u.dir)
+	if err := os.MkdirAll(filepath.Join(here, "config", "portico"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(here, "config", "portico"), "client.json", `{"addr":"127.0.0.1:1","token":"another cluster"}`)
+	u.Process = harness.StartIn(t, []string{"env", "-C", here}, "up", []string{"XDG_CONFIG_HOME=" + filepath.Join(here, "config")},
+		"up", "--dir", filepath.Base(u.dir), "--http", u.http, "--admin", u.admin)
+	u.waitReady(t)
+	harness.Eventually(t, time.Minute, func() error {
+		if !strings.Contains(u.Log(), "Ctrl-C stops it") {
+			return errf("up has not greeted:\n%s", u.Log())
+		}
+		return nil
+	})
+	_, greeting, _ := strings.Cut(u.Log(), "from this folder:\n")
+	greeting, _, _ = strings.Cut(greeting, "\n\n")
+	paste := func(word string, more ...string) string {
+		t.Helper()
+		for line := range strings.Lines(greeting) {
+			if line = strings.TrimSpace(line); strings.Contains(line, " "+word) && !strings.HasPrefix(line, "#") {
+				shell := exec.Command("sh", "-c", strings.Join(append([]string{line}, more...), " "))
+				shell.Dir = here
+				shell.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + here, "XDG_CONFIG_HOME=" + filepath.Join(here, "config")}
+				out, err := shell.CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %v\n%s", line, err, out)
+				}
+				return string(out)
+			}
+		}
+		t.Errorf("up does not say how to %s:\n%s", word, greeting)
+		return ""
+	}
+	paste("drain server-1")
+	out := paste("deploy hello")
+	_, port, _ := strings.Cut(u.http, ":")
+	if want := "  http://hello.localhost:" + port + "/\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("the deploy does not end with %q:\n%s", want, out)
+	}
+	answer, body, err := harness.NewVisitor(t, u.http, "hello.localhost:"+port).Do("GET", "/", nil)
+	if err != nil || answer.StatusCode != 200 || !strings.Contains(string(body), "Hello") {
+		t.Errorf("the new site answers %v, %v\n%s", answer, err, body)
+	}
+	if out := paste("top", "--count", "1"); !strings.Contains(out, "hello") {
+		t.Errorf("top shows\n%s", out)
 	}
 }
 

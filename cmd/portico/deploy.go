@@ -321,5 +321,20 @@ func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach,
 			return err
 		}
 	}
-	return deployOutcome(out, d, time.Since(started), asJSON)
+	if err := deployOutcome(out, d, time.Since(started), asJSON); err != nil || asJSON {
+		return err
+	}
+	return printURLs(cmd, c, d.Site)
+}
+
+// printURLs says where a site answers now.
+func printURLs(cmd *cobra.Command, c *admin.Client, name string) error {
+	site, err := c.Site(cmd.Context(), name)
+	if err != nil {
+		return fmt.Errorf("ask where the site answers (the deploy has succeeded): %w", err)
+	}
+	for _, url := range site.URLs {
+		fmt.Fprintln(cmd.OutOrStdout(), "  "+url)
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		Catalog: f.catalog, Logger: f.log.With("part", "admin"), Name: f.conf.Proxy.Name, Version: buildVersion(), Started: f.started,
 		Hosts: hosts, LoginKey: loginKey,
 		Snapshot: f.snapshot, Recent: f.recent,
+		URLs:         f.web.URLs,
 		Explain:      f.explain,
 		Exchanges:    f.exchanges,
 		Backup:       f.catalog.Backup,

@@ -62,14 +62,15 @@ func (f *frontDoor) addr(frontend string) string {
 // greeting tells an operator how to bring servers in.
 func (f *frontDoor) greeting() string {
 	self := f.catalog.View().Members[f.conf.Proxy.Name]
+	here := invocation("") + " --dir " + fromHere(f.conf.Dir)
 	return fmt.Sprintf(`cluster fingerprint  %s
 
 On each application server:
   portico agent --join %s --fingerprint %s
 Here:
-  portico --dir %s members
-  portico --dir %s accept NAME
-`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), f.conf.Dir, f.conf.Dir)
+  %s members
+  %s accept NAME
+`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), here, here)
 }
 
 // notify tells the service manager, if there is one.

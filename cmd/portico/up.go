@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -60,7 +61,8 @@ func newUp(s *shared) *cobra.Command {
 			c.Log.Level = "warn"
 		}
 		log, _ := logger(c.Log, cmd)
-		return runUp(cmd.Context(), cmd.OutOrStdout(), c, *servers, log)
+		u := &up{conf: c, log: log, out: cmd.OutOrStdout(), environ: s.environ}
+		return u.start(cmd.Context(), *servers)
 	}
 	return cmd
 }
@@ -81,23 +83,24 @@ type upState struct {
 	Demo     bool   `json:"demo,omitempty"` // the demonstration site has been installed once
 }
 
-func runUp(ctx context.Context, out io.Writer, c conf.Config, servers int, log *slog.Logger) error {
+// start makes what the parts share and runs them until ctx ends.
+func (u *up) start(ctx context.Context, servers int) error {
 	started := time.Now()
-	if err := makeStateDir(c.Dir); err != nil {
+	if err := makeStateDir(u.conf.Dir); err != nil {
 		return err
 	}
-	if err := provideProgram(c.Dir); err != nil {
-		return err
-	}
-	var err error
-	if c.Gossip.Address, err = freeAddr(); err != nil {
-		return err
-	}
-	front, err := newFrontDoor(ctx, c, log)
+	program := filepath.Join(u.conf.Dir, "bin", programName())
+	u.command = invocation(program) // before the copy is found first
+	err := provideProgram(program)
 	if err != nil {
 		return err
 	}
-	u := &up{front: front, conf: c, log: log, out: out}
+	if u.conf.Gossip.Address, err = freeAddr(); err != nil {
+		return err
+	}
+	if u.front, err = newFrontDoor(ctx, u.conf, u.log); err != nil {
+		return err
+	}
 	return u.run(ctx, servers, started)
 }
 
@@ -110,7 +113,9 @@ func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 		err = u.prepare(ctx, servers, func(a *agentProcess) { _ = agents.start(ctx, a.run) })
 	}
 	if err == nil {
-		u.announce(time.Since(started), servers)
+		err = u.announce(time.Since(started), servers)
+	}
+	if err == nil {
 		select {
 		case <-ctx.Done():
 			fmt.Fprintln(u.out, "\nstopping")
@@ -127,11 +132,13 @@ func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 
 // up is a cluster in one process.
 type up struct {
-	front *frontDoor
-	conf  conf.Config
-	log   *slog.Logger
-	out   io.Writer
-	state upState
+	front   *frontDoor
+	conf    conf.Config
+	log     *slog.Logger
+	out     io.Writer
+	environ []string
+	command string // how its shell calls this program
+	state   upState
 }
 
 // prepare brings in the application servers and, at the first start, installs
@@ -318,20 +325,27 @@ rise = 1
 // provideProgram puts a copy of this program where site processes of any
 // account can run it, and in front of PATH: "go run" keeps the program in a
 // folder of its own user and removes it at the end.
-func provideProgram(dir string) error {
+func provideProgram(target string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	bin := filepath.Join(dir, "bin")
+	bin := filepath.Dir(target)
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return fmt.Errorf("provide this program: %w", err)
 	}
-	target := filepath.Join(bin, "portico"+filepath.Ext(self))
 	if err := copyProgram(self, target); err != nil {
 		return fmt.Errorf("provide this program: %w", err)
 	}
 	return os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+// programName is what the program's file is called.
+func programName() string {
+	if runtime.GOOS == "windows" {
+		return "portico.exe"
+	}
+	return "portico"
 }
 
 func copyProgram(from, to string) error {
@@ -353,31 +367,4 @@ func copyProgram(from, to string) error {
 		return err
 	}
 	return os.Rename(temp, to)
-}
-
-func (u *up) announce(took time.Duration, servers int) {
-	http := "http://" + u.front.addr("http")
-	page := "https://" + u.front.listener.Addr().String() + "/stats"
-	dir := ""
-	if rel, err := filepath.Abs(upDir); err != nil || rel != u.conf.Dir {
-		dir = " --dir " + u.conf.Dir
-	}
-	self := "portico"
-	if strings.Contains(os.Args[0], "go-build") {
-		self = "go run ./cmd/portico"
-	}
-	fmt.Fprintf(u.out, `portico is up after %.1fs: a proxy and %s on this machine
-
-  site    %-30s  reload it: the counter is in one server's memory
-  stats   %-30s  account %s, password %s
-          (the certificate is the cluster's own, so the browser asks once)
-
-Try:
-  %s%s drain server-1        new visitors go elsewhere, those who are there stay
-  %s%s deploy hello PATH     install a folder: portico deploy hello ./site --host hello.localhost
-  %s%s top                   watch it
-
-Ctrl-C stops it; the state stays in %s
-`, took.Seconds(), plural(servers, "application server"), http+"/", page, upAccount, u.state.Password,
-		self, dir, self, dir, self, dir, u.conf.Dir)
 }

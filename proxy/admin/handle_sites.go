@@ -2,8 +2,10 @@ package admin
 
 import (
 	"cmp"
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 
 	"portico/balancer"
 	"portico/membership/catalog"
@@ -35,7 +37,15 @@ func (s *Server) getSite(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, siteInfo(s.o.Catalog.View(), site, s.snapshot(c.who).Pools))
+	info := siteInfo(s.o.Catalog.View(), site, s.snapshot(c.who).Pools)
+	if s.o.URLs != nil && site.Release != "" {
+		here := c.r.Host
+		if host, _, err := net.SplitHostPort(here); err == nil {
+			here = host
+		}
+		info.URLs = s.o.URLs(info.Settings, strings.Trim(here, "[]"))
+	}
+	return c.json(http.StatusOK, info)
 }
 
 func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot) SiteInfo {

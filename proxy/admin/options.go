@@ -40,6 +40,10 @@ type Options struct {
 	// Balancer is the proxy's, with its table of sessions.
 	Balancer *balancer.Balancer
 
+	// URLs are where a site with these settings answers at this proxy; here is how the caller
+	// has reached it. Nil: nobody knows.
+	URLs func(set catalog.Settings, here string) []string
+
 	Explain      func(ExplainQuery) (any, error) // why a request would go where; the result is shown as JSON
 	Exchanges    func(ExchangeQuery) []Exchange  // the last requests, the latest first
 	Nodes        func() []Node                   // what gossip says

@@ -205,6 +205,7 @@ type SiteInfo struct {
 	Override  any              `json:"override,omitempty"`
 	Instances []InstanceInfo   `json:"instances"`
 	Sessions  int64            `json:"sessions"`
+	URLs      []string         `json:"urls,omitempty"` // where it answers at the proxy that was asked
 	Created   time.Time        `json:"created"`
 	Updated   time.Time        `json:"updated"`
 }
