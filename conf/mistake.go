@@ -90,3 +90,23 @@ func (m Mistakes) orNil() error {
 	}
 	return m.sorted()
 }
+
+// Locate gives mistakes that were found in the values of the document data their places there, by
+// their keys, and puts them in reading order behind before, what Decode refused. What is said of a setting that was
+// refused before is left out: its value is not what somebody wrote. Mistakes with a source of
+// their own keep it.
+func Locate(name string, data []byte, before, found Mistakes) Mistakes {
+	all := slices.Clone(before)
+	doc, err := parse(name, data)
+	if err != nil {
+		return append(all, found...)
+	}
+	for _, m := range found {
+		if m.Source != "" {
+			all = append(all, m)
+			continue
+		}
+		all = append(all, located(Mistakes{m}, before, doc, nil)...)
+	}
+	return all.sorted()
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"portico/conf"
@@ -54,7 +53,7 @@ func AsError(err error) *Error {
 		}
 		return &Error{http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint, err}
 	case errors.As(err, &mistakes):
-		return &Error{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct portico.toml and deploy again", err}
+		return &Error{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct what is named and deploy again; nothing was installed", err}
 	case errors.As(err, &tooBig):
 		return &Error{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration", err}
 	case objects.DiskFull(err):
@@ -105,13 +104,4 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n')) // the client is gone, and nobody else waits for it
-}
-
-// joinErrors makes one sentence list of several mistakes.
-func joinErrors(errs []error) string {
-	lines := make([]string, len(errs))
-	for i, err := range errs {
-		lines[i] = err.Error()
-	}
-	return strings.Join(lines, "\n")
 }

@@ -1,7 +1,10 @@
 package deployhook
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
+	"strings"
 
 	"portico/conf"
 	"portico/membership/catalog"
@@ -17,8 +20,65 @@ func DecodeManifest(name string, data []byte, settings *catalog.Settings) error 
 	if !errors.As(err, &list) {
 		return err
 	}
-	for _, wrong := range settings.Validate() {
-		list = append(list, conf.Mistake{Source: name, Message: wrong.Error()})
+	return conf.Locate(name, data, list, mistakesOf(settings.Validate()))
+}
+
+// mistakesOf turns what is wrong with settings into mistakes that can be given a place.
+func mistakesOf(errs []error) conf.Mistakes {
+	var list conf.Mistakes
+	for _, err := range errs {
+		m := conf.Mistake{Message: catalog.Text(err)}
+		var setting *catalog.SettingError
+		if errors.As(err, &setting) {
+			m.Key = setting.Key
+		}
+		list = append(list, m)
 	}
 	return list
+}
+
+// about returns whether a mistake is one of the setting at key, or of an element of that list.
+func about(key string) func(error) bool {
+	return func(err error) bool {
+		var setting *catalog.SettingError
+		if !errors.As(err, &setting) {
+			return false
+		}
+		name, _, _ := strings.Cut(setting.Key, "[")
+		return name == key
+	}
+}
+
+// sourced tells of everything that is wrong with a site's settings where it stands: the line of
+// the manifest, the flag, or what operators have set over it.
+func (u *unpacked) sourced(errs []error, q *request, override json.RawMessage) conf.Mistakes {
+	var set map[string]any
+	_ = json.Unmarshal(override, &set) // it could be joined, so it can be read
+	list := mistakesOf(errs)
+	for i, m := range list {
+		key, _, _ := strings.Cut(m.Key, "[")
+		switch {
+		case overridden(set, key):
+			list[i].Source = "portico sites set " + q.site + " " + key + "=…"
+		case key == "hosts" && len(q.hosts) > 0:
+			list[i].Source = "--host"
+		case key == "path" && q.path != "":
+			list[i].Source = "--path"
+		case key == "kind" && q.kind != "":
+			list[i].Source = "kind"
+		case u.source == nil && key != "":
+			list[i].Source = "the archive"
+		}
+	}
+	return conf.Locate(cmp.Or(u.place, manifestName), u.source, nil, list)
+}
+
+// overridden reports whether operators have set the setting at key, such as "health.path".
+func overridden(set map[string]any, key string) bool {
+	name, rest, deeper := strings.Cut(key, ".")
+	value, ok := set[name]
+	if section, isTable := value.(map[string]any); ok && deeper && isTable {
+		return overridden(section, rest)
+	}
+	return ok
 }

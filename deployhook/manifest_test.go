@@ -13,7 +13,7 @@ import (
 func TestManifestMistakesAtOnce(t *testing.T) {
 	var s catalog.Settings
 	err := deployhook.DecodeManifest("portico.toml", []byte("hosts = [\"http://bad host/\", \"good.test\"]\nhelth = 1\npolicy = \"best\"\n"), &s)
-	for _, want := range []string{"http://bad host/", "helth", `"best"`, "portico.toml:2:"} {
+	for _, want := range []string{"http://bad host/", "helth", `"best"`, "portico.toml:1:10:", "portico.toml:2:1:", "portico.toml:3:10:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told of: %v", want, err)
 		}

@@ -3,6 +3,7 @@ package deployhook
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -286,12 +287,16 @@ func (d *Deployer) settle(u *unpacked, q *request) (catalog.Settings, error) {
 		}
 	}
 	errs := joined.Validate()
-	if err := u.drop(joined); err != nil {
+	if err := u.drop(joined); err != nil && !slices.ContainsFunc(errs, about("exclude")) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, u.fit(joined)...)
 	if len(errs) > 0 {
-		return joined, refusal(http.StatusUnprocessableEntity, "bad_settings", "correct portico.toml or the flags and deploy again", "%s", joinErrors(errs))
+		var override json.RawMessage
+		if site != nil {
+			override = site.Override
+		}
+		return joined, u.sourced(errs, q, override)
 	}
 	full := joined.WithDefaults(q.site)
 	return full, catalog.CheckHosts(v, q.site, full)

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/conf"
 	"portico/deployhook"
@@ -68,10 +69,12 @@ func TestUploadRefusals(t *testing.T) {
 		{"bad host", "shop", "host=a_b!", good, nil, 422, []string{"a_b!"}},
 		{"host of another site", "shop", "host=taken.example.com", good, nil, 409, []string{"taken.example.com", "other"}},
 		{"two mistakes at once", "shop", "", zipped(t, manifest("runn = [\"x\"]\n[health]\nrise = \"two\"\n")), nil, 422, []string{"runn", "rise", "portico.toml:1"}},
-		{"settings and files at once", "shop", "", zipped(t, manifest("run = [\"./serverr\"]\n[deploy]\nbefore = [\"bin/migrate\"]\n[session]\nsticky = \"glue\"\n")), nil, 422, []string{"./serverr", "bin/migrate", "sticky"}},
+		{"settings and files at once", "shop", "", zipped(t, manifest("run = [\"./serverr\"]\n[deploy]\nbefore = [\"bin/migrate\"]\n[session]\nsticky = \"glue\"\n")), nil, 422, []string{"./serverr", "bin/migrate", "portico.toml:1:1: run", "portico.toml:3:1: deploy.before", "portico.toml:5:10: session.sticky"}},
+		{"values that cannot be", "shop", "", zipped(t, manifest("data = [\"up\",\n  \"../x\"]\n[health]\npath = \"healthz\"\n")), nil, 422, []string{"portico.toml:2:3: data names", "portico.toml:4:8: health.path"}},
+		{"a bad flag beside a bad line", "shop", "host=a_b!", zipped(t, manifest("policy = \"best\"\n")), nil, 422, []string{"--host: ", "portico.toml:1:10: policy"}},
 		{"hook without port", "shop", "", zipped(t, manifest("kind = \"hook\"\n")), nil, 422, []string{"port"}},
 		{"tomcat without war", "shop", "kind=tomcat", good, nil, 422, []string{".war"}},
-		{"public that is not there", "shop", "", zipped(t, manifest("public = \"dist\"\n")), nil, 422, []string{"dist"}},
+		{"public that is not there", "shop", "", zipped(t, manifest("public = \"dist\"\n")), nil, 422, []string{"dist", "portico.toml:1:10"}},
 		{"all excluded", "shop", "", zipped(t, map[string]string{".git/config": "x"}), nil, 422, []string{"nothing is left"}},
 		{"content digest", "shop", "", good, []string{"Content-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + ":"}, 422, []string{"SHA-256"}},
 		{"old digest", "shop", "", good, []string{"Digest", "md5=xyz, SHA-256=" + base64.StdEncoding.EncodeToString(make([]byte, 32))}, 422, []string{"SHA-256"}},
@@ -310,5 +313,25 @@ func TestWaitTellsTheFailure(t *testing.T) {
 	a = c.upload("shop", "wait=50ms", bytes.NewReader(zipped(t, map[string]string{"a": "2"})))
 	if a.status != 202 || a.State != catalog.DeployRunning {
 		t.Errorf("a wait that ran out got %d: %s", a.status, a.text)
+	}
+}
+
+// What operators have set over a site is not blamed on its file.
+func TestMistakesOfOverridesNameThem(t *testing.T) {
+	c := newCluster(t)
+	if a := c.upload("shop", "wait=1", bytes.NewReader(zipped(t, map[string]string{"index.html": "<p>", "dist/index.html": "<p>"}))); a.status != 200 {
+		t.Fatalf("got %d: %s", a.status, a.text)
+	}
+	if _, err := c.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
+		_, err := catalog.SetOverride(tx, "shop", []byte(`{"public":"dist"}`), time.Now())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	a := c.upload("shop", "", bytes.NewReader(zipped(t, map[string]string{"index.html": "<p>", "portico.toml": "public = \".\"\npolicy = \"best\"\n"})))
+	for _, want := range []string{"portico sites set shop public=…: public = ", "portico.toml:2:10: policy"} {
+		if a.status != 422 || !strings.Contains(a.text, want) {
+			t.Errorf("got %d without %q: %s", a.status, want, a.text)
+		}
 	}
 }

@@ -28,6 +28,8 @@ type unpacked struct {
 	batch    *objects.Batch
 	files    []objects.File
 	manifest catalog.Settings
+	place    string   // of the manifest in the archive, "" where there is none
+	source   []byte   // its text
 	notes    []string // what was done to the archive, for people
 }
 
@@ -113,7 +115,8 @@ func (u *unpacked) readManifest(place string, b []byte) error {
 		return refusal(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
 	}
 	kind := u.manifest.Kind
-	if err := DecodeManifest(manifestName, b, &u.manifest); err != nil {
+	u.place, u.source = place, b
+	if err := DecodeManifest(place, b, &u.manifest); err != nil {
 		return err
 	}
 	if kind != "" && u.manifest.Kind != kind {
@@ -127,7 +130,7 @@ func (u *unpacked) readManifest(place string, b []byte) error {
 func (u *unpacked) drop(settings catalog.Settings) error {
 	x, err := archive.NewExclude(slices.Concat(archive.AlwaysExcluded(), settings.Exclude))
 	if err != nil {
-		return refusal(422, "bad_manifest", "correct portico.toml and deploy again", "%v", err)
+		return wrong("exclude", "%w", err)
 	}
 	before := len(u.files)
 	u.files = slices.DeleteFunc(u.files, func(f objects.File) bool {
@@ -177,7 +180,7 @@ func (u *unpacked) fit(settings catalog.Settings) []error {
 		errs = append(errs, u.command("run", settings.Run)...)
 	case catalog.KindTomcat:
 		if _, err := objects.WebApplication(u.files); err != nil {
-			errs = append(errs, fmt.Errorf("a site of kind tomcat: %w", err))
+			errs = append(errs, wrong("kind", "a site of kind tomcat: %w", err))
 		}
 	case catalog.KindHook:
 		errs = append(errs, u.command("hook.install", settings.Hook.Install)...)
@@ -185,11 +188,16 @@ func (u *unpacked) fit(settings catalog.Settings) []error {
 		errs = append(errs, u.command("hook.remove", settings.Hook.Remove)...)
 	case catalog.KindStatic:
 		if dir := strings.Trim(settings.Public, "/"); dir != "" && dir != "." && !slices.ContainsFunc(u.files, func(f objects.File) bool { return strings.HasPrefix(f.Path, dir+"/") }) {
-			errs = append(errs, fmt.Errorf("public = %q names a folder that the archive does not have", settings.Public))
+			errs = append(errs, wrong("public", "public = %q names a folder that the archive does not have", settings.Public))
 		}
 	}
 	errs = append(errs, u.command("deploy.before", settings.Deploy.Before)...)
 	return errs
+}
+
+// wrong is a setting that does not fit the archive.
+func wrong(key, format string, args ...any) error {
+	return &catalog.SettingError{Key: key, Err: fmt.Errorf(format, args...)}
 }
 
 // command checks that a command which lies in the release is there, and makes it
@@ -211,7 +219,7 @@ func (u *unpacked) command(setting string, args []string) []error {
 			return nil
 		}
 	}
-	return []error{fmt.Errorf("%s begins with %q, which the archive does not have", setting, args[0])}
+	return []error{wrong(setting, "%s begins with %q, which the archive does not have", setting, args[0])}
 }
 
 // tree builds the release.

@@ -15,9 +15,11 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	p := harness.StartProxy(t)
 	p.AddServer("server-1")
-	site, broken, wrong := t.TempDir(), t.TempDir(), t.TempDir()
+	site, broken, wrong, unfit := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, site, "index.html", "hello\n")
 	write(t, broken, "portico.toml", `run = ["sh", "-c", "exit 3"]`)
+	write(t, unfit, "index.html", "hello\n")
+	write(t, unfit, "portico.toml", "[health]\npath = \"healthz\"\n")
 	write(t, wrong, "portico.toml", "[proxy]\nhtpp = \":80\"\n")
 	p.Must("deploy", "hello", site, "--host", "hello.test")
 	harness.NewVisitor(t, p.HTTP, "hello.test").Do("GET", "/", nil)
@@ -44,6 +46,8 @@ func TestExitCodes(t *testing.T) {
 		{1, operator, []string{"deploys", "cancel", "hello"}},
 		{1, operator, []string{"rollback", "hello"}}, // there is none before
 		{2, operator, []string{"deploy", "hello", filepath.Join(site, "nosuch")}},
+		{2, operator, []string{"deploy", "hello", unfit}},
+		{2, operator, []string{"deploy", "hello", wrong}},
 		{2, operator, []string{"nosuch"}},
 		{2, operator, []string{"members", "--nosuch"}},
 		{2, operator, []string{"rollback"}},

@@ -112,7 +112,10 @@ func (e usageError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
+	var told *admin.Error
 	switch {
+	case errors.As(err, &told) && told.Code == "bad_manifest": // as where the command itself has seen it
+		return exitUsage
 	case errors.As(err, &usageError{}), strings.HasPrefix(err.Error(), "unknown command"): // cobra's own, without a type
 		return exitUsage
 	case errors.As(err, &coded):

@@ -17,32 +17,46 @@ import (
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// mistakes collects what is wrong, each with the value and the remedy.
+// SettingError is one thing that is wrong with Settings.
+type SettingError struct {
+	Key string // where it stands, as in a site's file: "health.path", "hosts[1]"
+	Err error  // what is wrong, with the value and the remedy
+}
+
+// Error implements error.
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// mistakes collects what is wrong, each a *SettingError.
 type mistakes []error
 
-func (m *mistakes) add(format string, args ...any) {
-	*m = append(*m, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
+func (m *mistakes) add(key, format string, args ...any) {
+	m.is(key, fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...))
 }
+
+func (m *mistakes) is(key string, err error) { *m = append(*m, &SettingError{key, err}) }
 
 func (m *mistakes) oneOf(name, value string, allowed ...string) {
 	if value != "" && !slices.Contains(allowed, value) {
-		m.add("%s = %q: use one of %s", name, value, strings.Join(allowed, ", "))
+		m.add(name, "%s = %q: use one of %s", name, value, strings.Join(allowed, ", "))
 	}
 }
 
 func (m *mistakes) between(name string, v, low, high int) {
 	if v < low || v > high {
-		m.add("%s = %d: it must be between %d and %d", name, v, low, high)
+		m.add(name, "%s = %d: it must be between %d and %d", name, v, low, high)
 	}
 }
 
 func (m *mistakes) within(name string, d units.Duration, low, high time.Duration) {
 	if d != 0 && (d.Std() < low || d.Std() > high) {
-		m.add("%s = %q: it must be between %s and %s", name, d, units.Duration(low), units.Duration(high))
+		m.add(name, "%s = %q: it must be between %s and %s", name, d, units.Duration(low), units.Duration(high))
 	}
 }
 
-// Validate returns every mistake in s, each error naming the setting, its value
+// Validate returns every mistake in s, each a *SettingError naming the setting, its value
 // and the remedy; none if s may be used. Zero values stand for defaults.
 func (s Settings) Validate() []error {
 	var m mistakes
@@ -55,56 +69,59 @@ func (s Settings) Validate() []error {
 	return m
 }
 
+// element is the key of a list's element.
+func element(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
 func (s *Settings) validateKind(m *mistakes) {
 	m.oneOf("kind", string(s.Kind), string(KindRun), string(KindStatic), string(KindTomcat), string(KindHook))
 	switch s.Kind {
 	case KindRun:
 		if len(s.Run) == 0 {
-			m.add(`kind = "run" needs the command: set run = ["./server", "--port", "$PORT"]`)
+			m.add("kind", `kind = "run" needs the command: set run = ["./server", "--port", "$PORT"]`)
 		}
 	case KindHook:
 		if s.Hook.Port == 0 {
-			m.add(`kind = "hook" needs to know where the foreign server answers: set port under [hook]`)
+			m.add("kind", `kind = "hook" needs to know where the foreign server answers: set port under [hook]`)
 		}
 	case "":
 		if len(s.Run) > 0 && s.Hook.Port != 0 {
-			m.add(`run and hook.port are both set: set kind = "run" or kind = "hook"`)
+			m.add("run", `run and hook.port are both set: set kind = "run" or kind = "hook"`)
 		}
 	}
 	if s.Kind != "" && s.Kind != KindRun && len(s.Run) > 0 {
-		m.add(`run is set for a site of kind %q: remove it, or set kind = "run"`, s.Kind)
+		m.add("run", `run is set for a site of kind %q: remove it, or set kind = "run"`, s.Kind)
 	}
 	m.between("hook.port", s.Hook.Port, 0, 65535)
 }
 
 func (s *Settings) validatePlace(m *mistakes) {
 	seen := map[string]bool{}
-	for _, h := range s.Hosts {
+	for i, h := range s.Hosts {
 		if err := ValidHost(h); err != nil {
-			*m = append(*m, err)
+			m.is(element("hosts", i), err)
 		}
 		if seen[strings.ToLower(h)] {
-			m.add("hosts names %q twice: remove one", h)
+			m.add(element("hosts", i), "hosts names %q twice: remove one", h)
 		}
 		seen[strings.ToLower(h)] = true
 	}
 	if len(s.Hosts) > 100 {
-		m.add("hosts has %d names, the most is 100", len(s.Hosts))
+		m.add("hosts", "hosts has %d names, the most is 100", len(s.Hosts))
 	}
 	if err := ValidMount(s.Path); s.Path != "" && err != nil {
-		*m = append(*m, err)
+		m.is("path", err)
 	}
 	if s.Public != "" && !fs.ValidPath(s.Public) {
-		m.add("public = %q: name a folder of the archive, such as \"public\", without dot-dot", s.Public)
+		m.add("public", "public = %q: name a folder of the archive, such as \"public\", without dot-dot", s.Public)
 	}
-	for _, d := range s.Data {
+	for i, d := range s.Data {
 		if !fs.ValidPath(d) || d == "." || strings.ContainsAny(d, `\:`) {
-			m.add("data names %q: name a folder inside the site, such as \"uploads\", without dot-dot", d)
+			m.add(element("data", i), "data names %q: name a folder inside the site, such as \"uploads\", without dot-dot", d)
 		}
 	}
-	for _, e := range s.Exclude {
+	for i, e := range s.Exclude {
 		if _, err := path.Match(e, "x"); err != nil {
-			m.add("exclude has the pattern %q, which is malformed: use * and ? and [a-z]", e)
+			m.add(element("exclude", i), "exclude has the pattern %q, which is malformed: use * and ? and [a-z]", e)
 		}
 	}
 }
@@ -115,29 +132,29 @@ func (s *Settings) validateProcess(m *mistakes) {
 		argv []string
 	}{{"run", s.Run}, {"hook.install", s.Hook.Install}, {"hook.activate", s.Hook.Activate}, {"hook.remove", s.Hook.Remove}, {"deploy.before", s.Deploy.Before}} {
 		if len(c.argv) > 0 && c.argv[0] == "" {
-			m.add("%s begins with an empty word: its first word is the program", c.name)
+			m.add(c.name, "%s begins with an empty word: its first word is the program", c.name)
 		}
-		for _, a := range c.argv {
+		for i, a := range c.argv {
 			if strings.Contains(a, "\x00") {
-				m.add("%s contains a NUL byte: remove it", c.name)
+				m.add(element(c.name, i), "%s contains a NUL byte: remove it", c.name)
 			}
 		}
 	}
 	for _, k := range sortedKeys(s.Env) {
 		switch {
 		case !validEnvName(k):
-			m.add("env has the name %q: use letters, digits and underscores, not a digit first", k)
+			m.add("env."+k, "env has the name %q: use letters, digits and underscores, not a digit first", k)
 		case k == "PORT" || strings.HasPrefix(k, "PORTICO_"):
-			m.add("env sets %q, which portico sets itself: choose another name", k)
+			m.add("env."+k, "env sets %q, which portico sets itself: choose another name", k)
 		case strings.Contains(s.Env[k], "\x00"):
-			m.add("env %s contains a NUL byte: remove it", k)
+			m.add("env."+k, "env %s contains a NUL byte: remove it", k)
 		}
 	}
 	if s.User != "" && (len(s.User) > 32 || strings.Trim(strings.ToLower(s.User), "abcdefghijklmnopqrstuvwxyz0123456789_-.") != "" || s.User[0] == '-') {
-		m.add("user = %q is not an account name", s.User)
+		m.add("user", "user = %q is not an account name", s.User)
 	}
 	if s.User == "root" || s.User == "0" {
-		m.add("user = %q: a site's process never runs as root, name another account", s.User)
+		m.add("user", "user = %q: a site's process never runs as root, name another account", s.User)
 	}
 }
 
@@ -156,18 +173,18 @@ func (s *Settings) validateHealth(m *mistakes) {
 	h := s.Health
 	m.oneOf("health.type", h.Type, "http", "tcp")
 	if h.Path != "" && (h.Path[0] != '/' || !printable(h.Path)) {
-		m.add("health.path = %q: it must begin with / and have no spaces", h.Path)
+		m.add("health.path", "health.path = %q: it must begin with / and have no spaces", h.Path)
 	}
 	if h.Host != "" && (ValidHost(h.Host) != nil || strings.HasPrefix(h.Host, "*")) {
-		m.add("health.host = %q is not a host name", h.Host)
+		m.add("health.host", "health.host = %q is not a host name", h.Host)
 	}
 	if h.Status != "" {
 		if _, err := ParseStatus(h.Status); err != nil {
-			*m = append(*m, fmt.Errorf("health.status: %w", err))
+			m.is("health.status", fmt.Errorf("health.status: %w", err))
 		}
 	}
 	if len(h.Body) > 1024 {
-		m.add("health.body has %d bytes, the most is 1024", len(h.Body))
+		m.add("health.body", "health.body has %d bytes, the most is 1024", len(h.Body))
 	}
 	m.within("health.interval", h.Interval, 100*time.Millisecond, time.Hour)
 	m.within("health.timeout", h.Timeout, 10*time.Millisecond, time.Hour)
@@ -180,17 +197,17 @@ func (s *Settings) validateSession(m *mistakes) {
 	m.oneOf("session.sticky", n.Sticky, "cookie", "none")
 	m.oneOf("session.samesite", n.SameSite, "lax", "strict", "none")
 	if n.Cookie != "" && !token(n.Cookie) {
-		m.add("session.cookie = %q is not a cookie name: use letters, digits, hyphen and underscore", n.Cookie)
+		m.add("session.cookie", "session.cookie = %q is not a cookie name: use letters, digits, hyphen and underscore", n.Cookie)
 	}
 	m.within("session.idle", n.Idle, time.Second, 365*24*time.Hour)
 	m.within("session.life", n.Life, time.Second, 365*24*time.Hour)
 	m.between("session.max", n.Max, 0, 10_000_000)
 	m.between("session.rebalance", n.Rebalance, 0, 1_000_000)
 	if n.Logout != "" && (!strings.HasPrefix(n.Logout, "/") || strings.ContainsAny(n.Logout, " #?\r\n") || len(n.Logout) > 1024) {
-		m.add("session.logout = %q is not a path: it begins with / and has no blanks and no ?", n.Logout)
+		m.add("session.logout", "session.logout = %q is not a path: it begins with / and has no blanks and no ?", n.Logout)
 	}
 	if err := CheckProfile(n.Profile); err != nil {
-		m.add("session.profile: %w", err)
+		m.add("session.profile", "session.profile: %w", err)
 	}
 }
 
@@ -198,12 +215,12 @@ func (s *Settings) validateRest(m *mistakes) {
 	m.oneOf("policy", s.Policy, Policies()...)
 	switch {
 	case s.Policy == "header" && s.PolicyHeader == "":
-		m.add("policy_header is missing: policy = \"header\" goes by a header field, such as policy_header = \"X-Tenant\"")
+		m.add("policy", "policy_header is missing: policy = \"header\" goes by a header field, such as policy_header = \"X-Tenant\"")
 	case s.PolicyHeader != "" && !token(s.PolicyHeader):
-		m.add("policy_header = %q is not the name of a header field: use letters, digits, hyphen and underscore", s.PolicyHeader)
+		m.add("policy_header", "policy_header = %q is not the name of a header field: use letters, digits, hyphen and underscore", s.PolicyHeader)
 	}
 	if b := s.PolicyBound; b != 0 && (b <= 100 || b > 1000) {
-		m.add("policy_bound = %d is not a bound: write percent of the fair share from 101 to 1000, such as 125, or 0 for none", b)
+		m.add("policy_bound", "policy_bound = %d is not a bound: write percent of the fair share from 101 to 1000, such as 125, or 0 for none", b)
 	}
 	m.within("slow_start", s.SlowStart, time.Second, time.Hour)
 	d := s.Deploy
@@ -214,10 +231,10 @@ func (s *Settings) validateRest(m *mistakes) {
 	m.within("deploy.grace", d.Grace, 100*time.Millisecond, time.Hour)
 	l := s.Limits
 	if l.Body < 0 || l.Memory < 0 {
-		m.add("limits.body and limits.memory count bytes from zero up")
+		m.add("limits.body", "limits.body and limits.memory count bytes from zero up")
 	}
 	if l.Memory > 0 && l.Memory < 4<<20 {
-		m.add("limits.memory = %q: no process starts with less than 4MiB", l.Memory)
+		m.add("limits.memory", "limits.memory = %q: no process starts with less than 4MiB", l.Memory)
 	}
 	m.between("limits.connections", l.Connections, 0, 1_000_000)
 	m.between("limits.files", l.Files, 0, 10_000_000)
@@ -225,7 +242,7 @@ func (s *Settings) validateRest(m *mistakes) {
 	m.within("limits.queue", l.Queue, time.Millisecond, time.Hour)
 	if l.Rate != "" {
 		if _, _, err := ParseRate(l.Rate); err != nil {
-			*m = append(*m, fmt.Errorf("limits.rate: %w", err))
+			m.is("limits.rate", fmt.Errorf("limits.rate: %w", err))
 		}
 	}
 	m.oneOf("tls.mode", s.TLS.Mode, "auto", "off", "internal")
