@@ -87,6 +87,13 @@ func TestStaticSitePinsAssets(t *testing.T) {
 	if got := conditional(t, harness.NewVisitor(t, p.HTTP, "docs.test"), "/", "If-None-Match", resp.Header.Get("ETag")); got.StatusCode != 200 {
 		t.Errorf("the former release's page is taken for unchanged: %s", got.Status)
 	}
+	// Visits are counted, and said to hold nothing.
+	if out := p.Must("sessions", "docs"); !strings.Contains(out, " of them on static sites, where any other server goes on with them: no drain waits for those\n") {
+		t.Errorf("portico sessions says\n%s", out)
+	}
+	if out := p.Must("maint", "server-1", "--dry-run"); !strings.Contains(out, "cuts no session") || !strings.Contains(out, "of static sites there go on elsewhere") {
+		t.Errorf("maint would say %q", out)
+	}
 	// A server that joins now fetches what visits still use: the others can go.
 	p.AddServer("server-3")
 	harness.Eventually(t, 30*time.Second, func() error {

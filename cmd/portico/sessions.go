@@ -64,8 +64,11 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 		return printJSON(cmd.OutOrStdout(), counts)
 	}
 	t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
-	var sessions, recent int64
+	var sessions, recent, visits int64
 	for _, n := range counts {
+		if n.Unpinned {
+			visits += n.Sessions
+		}
 		sessions, recent = sessions+n.Sessions, recent+n.Recent
 		limit := "-"
 		if n.Limit > 0 {
@@ -77,6 +80,9 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s on %s, %d used in the last 5 minutes\n", plural(int(sessions), "session"), plural(len(counts), "instance"), recent)
+	if err == nil && visits > 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d of them on static sites, where any other server goes on with them: no drain waits for those\n", visits)
+	}
 	return err
 }
 

@@ -53,7 +53,8 @@ func TestClient(t *testing.T) {
 	}
 	stateless := &e.snap.Pools[0].Upstreams[0]
 	stateless.Unpinned = true // its 40 sessions can go on anywhere
-	if f, err = c.ForecastAct(ctx, "app-1", admin.VerbMaint); err != nil || f.Sessions != 40 || len(f.Instances) != 2 {
+	if f, err = c.ForecastAct(ctx, "app-1", admin.VerbMaint); err != nil || f.Sessions != 40 || f.Recent != 7 || f.Visits != 40 ||
+		!strings.HasSuffix(f.Message, "(the 40 visits of static sites there go on elsewhere)") || len(f.Instances) != 2 {
 		t.Errorf("forecast where one instance keeps no state: %+v %v", f, err)
 	}
 	stateless.Unpinned = false

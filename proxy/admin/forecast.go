@@ -32,7 +32,8 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), InFlight: int64(u.InFlight),
 			}
 			if u.Unpinned { // any other continues the visits, and a drain does not wait for them
-				line.Sessions = 0
+				f.Visits += line.Sessions
+				line.Sessions, line.Recent = 0, 0
 			}
 			f.Instances = append(f.Instances, line)
 			live, recent = live+line.Sessions, recent+line.Recent
@@ -48,6 +49,9 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 		f.Keeps = live
 	}
 	f.Message = forecastMessage(f, cut, live, recent)
+	if f.Visits > 0 && f.Left > 0 {
+		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", count(f.Visits, "visit"))
+	}
 	return f
 }
 

@@ -234,10 +234,11 @@ type ReleaseInfo struct {
 type Forecast struct {
 	Action    string         `json:"action"`
 	Object    string         `json:"object"`
-	Sessions  int64          `json:"sessions"`  // live sessions that would lose their instance; a drain loses none
-	Recent    int64          `json:"recent"`    // of these, used in the last five minutes
-	Keeps     int64          `json:"keeps"`     // live sessions that stay where they are until they end
-	InFlight  int64          `json:"in_flight"` // requests running there now
+	Sessions  int64          `json:"sessions"`         // live sessions that would lose their instance; a drain loses none
+	Recent    int64          `json:"recent"`           // of these, used in the last five minutes
+	Keeps     int64          `json:"keeps"`            // live sessions that stay where they are until they end
+	Visits    int64          `json:"visits,omitempty"` // of static sites: any other server continues them, so they count in neither
+	InFlight  int64          `json:"in_flight"`        // requests running there now
 	Instances []ForecastLine `json:"instances"`
 	Left      int            `json:"left"` // instances of the touched sites that would still take new sessions
 	Message   string         `json:"message"`
@@ -266,8 +267,9 @@ type SessionCount struct {
 	Release  string `json:"release"`
 	State    string `json:"state"`
 	Sessions int64  `json:"sessions"`
-	Recent   int64  `json:"recent"` // used in the last five minutes
-	Limit    int64  `json:"limit"`  // 0: none
+	Recent   int64  `json:"recent"`             // used in the last five minutes
+	Limit    int64  `json:"limit"`              // 0: none
+	Unpinned bool   `json:"unpinned,omitempty"` // of a static site: any other server continues them, no drain waits for them
 }
 
 // SessionList is the answer of GET /v1/sessions/{site}.
