@@ -87,6 +87,7 @@ func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 		return
 	}
 	f.reset(e.s, e.fronts[p.Listener], p.Now)
+	d.Close = e.s.easing.Load()
 	if flt := f.route(e, r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}

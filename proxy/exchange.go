@@ -53,6 +53,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{s: s, w: w, r: r, rc: http.NewResponseController(w), ci: ci, began: time.Now()}
 	x.rec.Request, x.rec.Queue, x.rec.Connect, x.rec.Response = 0, -1, -1, -1
 	defer x.end()
+	if s.easing.Load() && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close") // over HTTP/2, net/http makes it a GOAWAY
+	}
 	if f := x.serve(); f != nil {
 		x.refuse(f)
 	}

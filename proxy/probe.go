@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,9 +57,10 @@ type prober struct {
 }
 
 type probeRun struct {
-	target target
-	cancel context.CancelFunc
-	wake   chan struct{}
+	target  target
+	cancel  context.CancelFunc
+	wake    chan struct{}
+	checked atomic.Bool // at least once, whatever came of it
 }
 
 func newProber(ctx context.Context, log *slog.Logger) *prober {
@@ -170,6 +172,7 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		if e.Code == "L4TOUT" && u.State() == balancer.Down {
 			r.target.origin.cut()
 		}
+		r.checked.Store(true)
 		timer.Reset(u.NextCheck(r.target.check.interval, rand.Uint64()))
 		_ = pause.For(ctx, probeSpacing-time.Since(ended))
 	}

@@ -66,6 +66,9 @@ type Options struct {
 	// verify that the other end is that member. Nil: agents cannot be reached.
 	AgentTLS func(member string) *tls.Config
 
+	// Listen binds an address, for whoever has its socket already. Nil: net.Listen.
+	Listen func(network, address string) (net.Listener, error)
+
 	// AccessLog gets a line for each request. Nil: none. The Server does not
 	// close it.
 	AccessLog *AccessLog
@@ -113,6 +116,7 @@ type Server struct {
 	// of other machines have no say in that.
 	since map[string]int64
 
+	easing   atomic.Bool // every answer is the last one of its connection
 	stopping atomic.Bool
 	bound    atomic.Bool        // Listen has succeeded; listeners do not change after it
 	stop     context.CancelFunc // ends background work
@@ -126,6 +130,9 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Listen == nil {
+		o.Listen = net.Listen
 	}
 	o.Conf = withDefaults(o.Conf)
 	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.MaxSessions})

@@ -175,6 +175,13 @@ func (srv *server) remove(c *client) {
 	srv.clients.Add(-1)
 }
 
+// StopAccepting gives up the listeners.
+func (srv *server) StopAccepting() {
+	for _, ln := range srv.opt.Listeners {
+		_ = ln.Close()
+	}
+}
+
 // Shutdown drains until ctx is done, then cuts what is left.
 func (srv *server) Shutdown(ctx context.Context) error {
 	srv.draining.Store(true)

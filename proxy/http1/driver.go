@@ -14,6 +14,10 @@ import (
 type Driver interface {
 	// Serve accepts and serves until Shutdown or until ctx is done, and returns when nothing is left running. It closes the listeners.
 	Serve(ctx context.Context) error
+	// StopAccepting gives up the listeners, whose sockets another process may hold as well, and changes nothing for the connections
+	// that are open, those included that were accepted and have not said anything yet. It is for a driver that serves;
+	// Shutdown must follow some time.
+	StopAccepting()
 	// Shutdown stops accepting, lets running exchanges finish until ctx is done, then cuts them.
 	Shutdown(ctx context.Context) error
 	Stats() Stats

@@ -24,6 +24,7 @@ const (
 	whatResolved             // a name was resolved
 	whatTurn                 // a TLS handshake may begin
 	whatWake                 // a parked request should look again
+	whatDeaf                 // StopAccepting
 	whatDrain                // Shutdown has begun
 	whatStop
 )
@@ -103,6 +104,8 @@ func (l *loop) handle(m *message) {
 		l.turned(m.s, m.gen)
 	case whatWake:
 		l.woken(m.sess)
+	case whatDeaf:
+		l.deafen()
 	case whatDrain: // it has woken the loop, and the turn has seen the flag
 	case whatStop:
 		l.stop = true

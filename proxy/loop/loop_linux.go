@@ -251,15 +251,25 @@ func (l *loop) fire(c *sock) {
 // drain stops accepting, closes idle connections and makes the present answers the last of their connections.
 func (l *loop) drain() {
 	l.draining = true
-	for _, ln := range l.listeners {
-		l.forget(ln)
-		closeFD(ln.fd)
-	}
-	l.listeners, l.paused = nil, false
+	l.deafen()
 	l.drained = 0
 	if !l.drainSome() {
 		l.overdue = true
 	}
+}
+
+// deafen stops accepting. Another process may hold the sockets, so closing the descriptors alone would leave them in the set: the kernel
+// would go on waking this loop, and with EPOLLEXCLUSIVE in place of one that accepts.
+func (l *loop) deafen() {
+	for _, ln := range l.listeners {
+		_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(ln.fd), nil) // not there while accepting pauses
+		l.forget(ln)
+		closeFD(ln.fd)
+	}
+	if l.listeners != nil {
+		l.srv.deaf.Add(1)
+	}
+	l.listeners, l.paused = nil, false
 }
 
 // drainSome does that, some connections in a turn; it reports whether it has seen all.

@@ -27,6 +27,7 @@ type server struct {
 
 	helpers  sync.WaitGroup // handshakes and name look-ups
 	draining atomic.Bool    // since Shutdown
+	deaf     atomic.Int32   // loops that accept nothing any more
 	done     chan struct{}
 	stopped  sync.Once
 	ctx      context.Context
@@ -126,6 +127,25 @@ func (srv *server) Serve(ctx context.Context) error {
 	srv.helpers.Wait()
 	close(srv.done)
 	return nil
+}
+
+// StopAccepting gives up the listeners.
+func (srv *server) StopAccepting() {
+	for _, ln := range srv.opt.Listeners {
+		_ = ln.Close()
+	}
+	for _, l := range srv.loops {
+		l.post(message{what: whatDeaf})
+	}
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for len(srv.opt.Listeners) > 0 && srv.deaf.Load() < int32(len(srv.loops)) {
+		select {
+		case <-srv.done:
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // Shutdown drains until ctx is done, then stops the loops. It may be called more than once.

@@ -16,7 +16,7 @@ func Run(t *testing.T, mk New) {
 	t.Run("table", func(t *testing.T) { RunTable(t, mk) })
 	for name, f := range map[string]func(*testing.T, New){
 		"continue": continues, "continue refused": continueRefused, "continue late": continueLate, "tunnel": tunnel, "counting": counting, "counting tunnel": countingTunnel, "wrong accept": wrongAccept, "half-close": halfClose,
-		"retry": retry, "all down": allDown, "post once": postOnce, "stale": stale, "reuse": reuse, "ends": ends, "origin ends": originEnds, "drain": drain, "early": early,
+		"retry": retry, "all down": allDown, "post once": postOnce, "stale": stale, "reuse": reuse, "ends": ends, "origin ends": originEnds, "drain": drain, "stop accepting": stopAccepting, "early": early,
 		"slow head": slowHead, "slow body": slowBody, "silent origin": silentOrigin, "slow reader": slowReader, "isolation": isolation,
 		"retired": retired, "proxy in": proxyIn, "proxy out": proxyOut, "park": park, "park woken": parkWoken, "client leaves": clientLeaves, "limit": connLimit,
 		"handover": handOver, "names": names, "both ways": bothWays, "tls": overTLS, "handshakes": handshakes, "handshake time": handshakeTime, "tls upstream": toTLS, "tls pause": pauseTLS,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,6 +43,57 @@ func drain(t *testing.T, mk New) {
 		_ = c.Close()
 		t.Error("still listening")
 	}
+}
+
+// stopAccepting: a driver that gives its listeners up goes on with what it has, also with those who have not said anything yet, and lets
+// whoever else holds the socket have the connections that come later.
+func stopAccepting(t *testing.T, mk New) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Skipf("sockets are not shared here: %v", err)
+	}
+	defer file.Close()
+	heir, err := net.FileListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := options(with(NewOrigin(t, always(hello))))
+	opt.Listeners = []http1.Listener{{Listener: ln}}
+	addr, d := Start(t, mk, opt)
+	used, silent := Dial(t, addr), Dial(t, addr)
+	_, _ = io.WriteString(used, get)
+	Expect(t, used, hello)
+	Eventually(t, "both are accepted", func() bool { return d.Stats().Clients == 2 })
+
+	d.StopAccepting()
+	for _, c := range []net.Conn{used, silent} {
+		_, _ = io.WriteString(c, get)
+		Expect(t, c, hello)
+	}
+	var wg sync.WaitGroup
+	defer func() { _ = heir.Close(); wg.Wait() }()
+	wg.Go(func() {
+		for c, err := heir.Accept(); err == nil; c, err = heir.Accept() {
+			_, _ = bufio.NewReader(c).ReadString('\n')
+			_, _ = io.WriteString(c, "heir")
+			_ = c.Close()
+		}
+	})
+	// One that came before the driver had let go is the driver's; nobody is left without an answer.
+	Eventually(t, "the heir accepts", func() bool {
+		c := Dial(t, addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, get)
+		first := make([]byte, 4)
+		if _, err := io.ReadFull(c, first); err != nil {
+			t.Fatal(err)
+		}
+		return string(first) == "heir"
+	})
 }
 
 // ends: the end of a client's bytes that comes with its last requests ends the connection when they are answered, also on one that has

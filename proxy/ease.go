@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"context"
+	"time"
+)
+
+// Ease takes leave of the clients of a server whose listening sockets another
+// process has as well: it accepts no more, and each answer is the last one of its
+// connection, which its client is told. Nothing is closed that waits for its next
+// request, since that may be on its way. Ease returns when no connection is left, or
+// when ctx ends; Shutdown must follow. Serve must have been called.
+func (s *Server) Ease(ctx context.Context) {
+	s.easing.Store(true)
+	if s.engine != nil {
+		s.engine.driver.StopAccepting()
+	} else {
+		for _, l := range s.listeners {
+			_ = l.Close()
+		}
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for s.clients() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// clients is how many connections of visitors are open. An upgraded one may count twice.
+func (s *Server) clients() int64 {
+	n := s.plain.conns.Load() + s.secure.conns.Load()
+	if s.engine != nil {
+		n += s.engine.driver.Stats().Clients
+	}
+	return n
+}
+
+// Unchecked returns how many instances this server is going to check and has not
+// checked yet: they take no new visitors. Whoever takes traffic over waits for 0.
+func (s *Server) Unchecked() int {
+	return s.probes.unchecked()
+}
+
+func (p *prober) unchecked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, r := range p.runs {
+		if !r.checked.Load() {
+			n++
+		}
+	}
+	return n
+}
