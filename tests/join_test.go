@@ -126,3 +126,44 @@ func anonymous(t *testing.T, addr, path string) int {
 	_ = resp.Body.Close()
 	return resp.StatusCode
 }
+
+// What somebody starts by mistake on a folder that is another's is refused before the cluster hears of it: a
+// second agent on a running one's, an agent on a proxy's, a proxy on an agent's, an agent under another name. The members
+// keep the addresses at which they are.
+func TestForeignFolderIsRefused(t *testing.T) {
+	t.Parallel()
+	p := harness.StartProxy(t)
+	a := p.AddServer("server-1")
+	harness.Eventually(t, time.Minute, logged(a.Process, "agent is ready"))
+	agent := func(dir, name string) []string {
+		return []string{"agent", "--dir", dir, "--name", name, "--listen", harness.Addr(t), "--gossip", harness.Addr(t),
+			"--join", p.Admin, "--fingerprint", p.Fingerprint()}
+	}
+	front := []string{"proxy", "--dir", a.Dir, "--http", harness.Addr(t), "--https", harness.Addr(t), "--admin", harness.Addr(t), "--catalog", harness.Addr(t), "--gossip", harness.Addr(t)}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{agent(a.Dir, "server-1"), 1, "another agent is running in this directory"},
+		{agent(a.Dir, "server-9"), 2, `is the folder of member "server-1"`},
+		{agent(p.Dir, "server-9"), 2, `is the folder of proxy "proxy-1"`},
+		{front, 2, `is the folder of server "server-1"`},
+	} {
+		r := harness.Run(t, nil, c.args...)
+		if r.Code != c.code || !strings.Contains(r.Stderr, c.want) || !strings.Contains(r.Stderr, "another --dir") {
+			t.Errorf("portico %v: exit code %d, want %d and %q\n%s", c.args, r.Code, c.code, c.want, r.Stderr)
+		}
+	}
+	for _, m := range p.Members() {
+		if want := map[string]string{"proxy-1": p.Admin, "server-1": a.Addr}[m.Name]; m.Addr != want {
+			t.Errorf("%s is at %s now, it was at %s", m.Name, m.Addr, want)
+		}
+	}
+	stranger := append(agent(harness.TempDir(t), "server-2")[:9:9], "--fingerprint", "sha256:"+strings.Repeat("0", 64))
+	if r := harness.Run(t, nil, agent(harness.TempDir(t), "server-2")[:9]...); r.Code != 2 || !strings.Contains(r.Stderr, "no proxy is named") {
+		t.Errorf("without a proxy: %d %s", r.Code, r.Stderr)
+	}
+	wrong := harness.Start(t, "wrong", nil, append(stranger, "--join", p.Admin)...)
+	harness.Eventually(t, time.Minute, logged(wrong, "not the proxy that was named: give --fingerprint"))
+}

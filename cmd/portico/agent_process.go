@@ -29,15 +29,13 @@ type agentProcess struct {
 	code     string // of an invitation, "" without one
 	log      *slog.Logger
 	identity *certs.Identity
-	seeds    []string // gossip addresses that acceptance told
+	lock     *agent.Lock // on the state folder, while it runs
+	seeds    []string    // gossip addresses that acceptance told
 	agent    atomic.Pointer[agent.Agent]
 }
 
 // newAgentProcess opens the identity. Everything else waits for acceptance.
 func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProcess, error) {
-	if c.Agent.Name == "" {
-		c.Agent.Name = membership.DefaultName()
-	}
 	if err := makeStateDir(c.Dir); err != nil {
 		return nil, err
 	}
@@ -45,7 +43,28 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 	if err != nil {
 		return nil, err
 	}
+	if c.Agent.Name, err = ownName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
+		return nil, usageError{err}
+	}
 	return &agentProcess{conf: c, code: code, log: log, identity: id}, nil
+}
+
+// ownName is the name of the member whose state lies in dir. What was accepted once keeps its name,
+// also where the machine has got another one since; it is neither another member's nor of the
+// other role, whose record in the cluster it would write over.
+func ownName(id *certs.Identity, role catalog.Role, name, dir string) (string, error) {
+	peer, accepted := id.Peer()
+	switch {
+	case !accepted && name == "":
+		return membership.DefaultName(), nil
+	case !accepted:
+		return name, nil
+	case peer.Role != role:
+		return "", fmt.Errorf("%s is the folder of %s %q: give another --dir", dir, peer.Role, peer.Name)
+	case name != "" && name != peer.Name:
+		return "", fmt.Errorf("%s is the folder of member %q, and this one is to be called %q: start it with that name, or give another --dir", dir, peer.Name, name)
+	}
+	return peer.Name, nil
 }
 
 // run joins the cluster and serves until ctx ends or the cluster sends this
@@ -54,6 +73,12 @@ func (p *agentProcess) run(ctx context.Context) error {
 	if err := awaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
 		return err
 	}
+	lock, err := agent.LockDir(p.conf.Dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	p.lock = lock
 	hello, err := p.hello(ctx)
 	if err != nil {
 		return err
@@ -104,6 +129,9 @@ func (p *agentProcess) join(ctx context.Context, hello membership.Hello) error {
 		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.code,
 		Patience: refusedPause, Progress: p.progress, Logger: p.log,
 	}
+	if p.conf.Agent.Fingerprint == "" && p.identity.NotAfter().IsZero() {
+		return usageError{errors.New("the cluster's fingerprint is missing: give --fingerprint (agent.fingerprint) as portico proxy prints it at its start")}
+	}
 	if p.conf.Agent.Fingerprint != "" {
 		var err error
 		if o.Pinned, err = certs.PinnedClientTLS(p.conf.Agent.Fingerprint); err != nil {
@@ -132,6 +160,10 @@ func (p *agentProcess) progress(now membership.Progress) {
 	case membership.Welcome:
 		p.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
 	case membership.Unreachable, membership.Offline:
+		if errors.Is(now.Err, certs.ErrWrongAuthority) {
+			p.log.Warn("not the proxy that was named: give --fingerprint as the proxy prints it at its start, or --join the right one", "proxy", now.Server, "error", now.Err)
+			return
+		}
 		p.log.Warn("proxy not reached", "proxy", now.Server, "state", string(now.State), "error", now.Err)
 	default:
 		p.log.Info("knocking", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
@@ -271,7 +303,7 @@ func (p *agentProcess) startGossip(ctx context.Context) (*membership.Cluster, er
 
 func (p *agentProcess) agentOptions(gossip *membership.Cluster) agent.Options {
 	o := agent.Options{
-		Dir: p.conf.Dir, Name: p.conf.Agent.Name, Version: buildVersion(), Logger: p.log,
+		Dir: p.conf.Dir, Name: p.conf.Agent.Name, Version: buildVersion(), Logger: p.log, Lock: p.lock,
 		Listen: p.conf.Agent.Address, ServerTLS: p.identity.ServerConfig(p.check), Identify: p.identify,
 		ClientTLS: p.memberTLS,
 		Nudge:     gossip.Revisions(),

@@ -120,6 +120,9 @@ func (f *frontDoor) enrol(ctx context.Context) error {
 	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
 		return err
 	}
+	if _, err = ownName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
+		return usageError{err}
+	}
 	err = enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf)
 	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record and certificate are those of the last start")) {
 		return err

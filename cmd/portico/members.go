@@ -165,7 +165,7 @@ func newInviteRemove(s *shared) *cobra.Command {
 }
 
 func newAccept(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the cluster's sites (one that was refused has ended, start it again)"})
+	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the cluster's sites"})
 }
 
 func newRefuse(s *shared) *cobra.Command {

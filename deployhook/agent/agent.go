@@ -15,9 +15,6 @@ import (
 	"portico/membership/catalog"
 )
 
-// ErrLocked: another agent works in the same directory.
-var ErrLocked = errors.New("another agent is running in this directory")
-
 // Agent runs the sites of one application server.
 type Agent struct {
 	o     Options
@@ -28,7 +25,7 @@ type Agent struct {
 	store *objects.Store
 	ports *ports
 	tom   *manager // nil: no Tomcat here
-	lock  *os.File
+	lock  *Lock
 
 	listener net.Listener
 	web      *webServer
@@ -109,21 +106,14 @@ func New(o Options) (*Agent, error) {
 
 // open makes the folders, locks them, cleans them and reads the state.
 func (a *Agent) open() error {
-	for _, d := range []struct {
-		name string
-		mode os.FileMode
-	}{{"", 0o755}, {"agent", 0o700}, {"sites", 0o711}} {
-		if err := makeDir(filepath.Join(a.o.Dir, d.name), d.mode); err != nil {
-			return fmt.Errorf("open agent directory: %w", err)
+	var err error
+	if a.lock = a.o.Lock; a.lock == nil {
+		if a.lock, err = LockDir(a.o.Dir); err != nil {
+			return err
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(a.o.Dir, "agent", "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if err := makeDir(filepath.Join(a.o.Dir, "sites"), 0o711); err != nil {
 		return fmt.Errorf("open agent directory: %w", err)
-	}
-	a.lock = f
-	if err := lockFile(f); err != nil {
-		return fmt.Errorf("%w (%s): stop it, or give this one another --dir", ErrLocked, a.o.Dir)
 	}
 	if a.store, err = objects.Open(filepath.Join(a.o.Dir, "objects")); err != nil {
 		return err

@@ -19,6 +19,10 @@ type Options struct {
 	Version string // of the program, for reports
 	Logger  *slog.Logger
 
+	// Lock is this process's hold on Dir; New takes it over, and Shutdown gives it back. Nil: New
+	// takes the directory itself.
+	Lock *Lock
+
 	// Cluster is the id of the cluster that this member belongs to. A wanted
 	// state of any other cluster is refused. Empty: the first one seen, which
 	// is remembered in Dir.

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// ErrLocked: another agent works in the same directory.
+var ErrLocked = errors.New("another agent is running in this directory")
+
+// Lock is a process's hold on the state directory of an agent. It ends with the process.
+type Lock struct{ f *os.File }
+
+// LockDir takes the state directory dir for this process, or fails with ErrLocked. A process that
+// joins a cluster takes it before, so that the second one of a machine changes nothing there: the
+// cluster would believe the addresses that it tells.
+func LockDir(dir string) (*Lock, error) {
+	for _, d := range []struct {
+		name string
+		mode os.FileMode
+	}{{"", 0o755}, {"agent", 0o700}} {
+		if err := makeDir(filepath.Join(dir, d.name), d.mode); err != nil {
+			return nil, fmt.Errorf("open agent directory: %w", err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "agent", "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open agent directory: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%w (%s): stop it, or give this one another --dir", ErrLocked, dir)
+	}
+	return &Lock{f}, nil
+}
+
+// Close gives the directory back. It may be called twice.
+func (l *Lock) Close() error {
+	if err := l.f.Close(); !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return nil
+}
