@@ -17,6 +17,7 @@ func Default() Config {
 			HTTP:    ":80",
 			HTTPS:   ":443",
 			Engine:  "auto",
+			IOUring: "auto",
 			Retries: 2,
 			Recent:  1000,
 			Timeouts: ProxyTimeouts{

@@ -51,6 +51,7 @@ func (k *checker) proxy(p Proxy) {
 	k.address("proxy.http", p.HTTP, true)
 	k.address("proxy.https", p.HTTPS, true)
 	k.oneOf("proxy.engine", p.Engine, "auto", "loop", "conn", "std")
+	k.oneOf("proxy.io_uring", p.IOUring, "auto", "off")
 	k.networks("proxy.trusted_proxies", p.TrustedProxies)
 	k.networks("proxy.proxy_protocol", p.ProxyProtocol)
 	k.between("proxy.retries", p.Retries, 0, 10)

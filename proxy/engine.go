@@ -52,6 +52,7 @@ func (s *Server) newEngine() (*engine, error) {
 			},
 		},
 		Handover: e.handover, Opened: e.opened, Closed: e.closed, Handshake: t.Header.Std(), Handshakes: l.Handshakes, Logger: s.log, MaxConns: l.Connections,
+		NoRing: s.o.Conf.IOUring == "off",
 	}
 	for _, ln := range s.listeners {
 		o.Listeners = append(o.Listeners, http1.Listener{Listener: ln.Listener, TLS: ln.tls, ProxyFrom: s.spoken})

@@ -24,6 +24,7 @@ func (e *engine) writeMetrics(w io.Writer) {
 		{"portico_engine_tls_handshakes_failed_total", st.BadTLS},
 		{"portico_engine_tls_handshakes_running", st.Shaking},
 		{"portico_engine_tls_handshakes_waiting", st.Waiting},
+		{"portico_engine_gathered_sends_total", st.Gathered},
 	} {
 		fmt.Fprintf(w, "%s{engine=%q} %d\n", m.name, name, m.value)
 	}

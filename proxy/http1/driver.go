@@ -46,6 +46,7 @@ type Options struct {
 	Handshakes int           // TLS handshakes with clients at once, 0: 1024 for each of GOMAXPROCS; connections beyond wait for their turn
 	Handshake  time.Duration // for a TLS handshake, the wait before it included, or a PROXY header, 0: 10 s
 	NoSplice   bool          // never move bodies inside the kernel
+	NoRing     bool          // do not use io_uring to hand sends to the kernel together; loop only
 	Logger     *slog.Logger  // nil: discard
 }
 
@@ -74,6 +75,7 @@ type Stats struct {
 	BadTLS      uint64 // of those, failed
 	Shaking     int64  // TLS handshakes with clients, now
 	Waiting     int64  // clients that wait for theirs, now
+	Gathered    uint64 // sends that went through io_uring; loop only
 	Latency     [LatencyBuckets]uint64
 	SlowestTurn time.Duration
 }

@@ -1,6 +1,10 @@
 package loop
 
-import "portico/proxy/http1"
+import (
+	"syscall"
+
+	"portico/proxy/http1"
+)
 
 // NewWatched is New with functions that are called in a loop's goroutine around each of its turns.
 func NewWatched(o http1.Options, begin, end func()) (http1.Driver, error) {
@@ -8,6 +12,24 @@ func NewWatched(o http1.Options, begin, end func()) (http1.Driver, error) {
 	if err == nil {
 		for _, l := range d.(*server).loops {
 			l.watch = &watch{begin, end}
+		}
+	}
+	return d, err
+}
+
+// NewBrokenRing is New with rings that the kernel refuses when they are used.
+func NewBrokenRing(o http1.Options) (http1.Driver, error) {
+	d, err := New(o)
+	if err == nil {
+		for _, l := range d.(*server).loops {
+			if u := l.batch.ring; u != nil {
+				closeFD(u.fd)
+				fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+				if err != nil {
+					return nil, err
+				}
+				u.fd = int32(fd)
+			}
 		}
 	}
 	return d, err

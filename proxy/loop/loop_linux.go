@@ -71,6 +71,7 @@ type loop struct {
 	watch   *watch
 	yielded int64
 	mem     memory
+	batch   batch
 	wheel   wheel
 	pools   map[*http1.Upstream]*pool
 	free    []*session
@@ -99,6 +100,7 @@ type loop struct {
 	refused    atomic.Uint64
 	shaken     atomic.Uint64
 	badTLS     atomic.Uint64
+	gatherings atomic.Uint64 // sends that went through the ring
 	latency    [http1.LatencyBuckets]atomic.Uint64
 	slowest    atomic.Int64
 	handshakes int // of this loop's sockets
@@ -129,6 +131,11 @@ func newLoop(srv *server, index int) (*loop, error) {
 		return nil, err
 	}
 	l.openReserve()
+	if !srv.opt.NoRing {
+		if l.batch.ring, err = newURing(batchSize); err != nil {
+			srv.opt.Logger.Debug("no io_uring: each send is a system call of its own", "error", err)
+		}
+	}
 	return l, nil
 }
 
@@ -338,6 +345,9 @@ func (l *loop) closeAll() {
 	}
 	if l.reserve >= 0 {
 		closeFD(l.reserve)
+	}
+	if l.batch.ring != nil {
+		l.batch.ring.close()
 	}
 	closeFD(l.wake.fd)
 	_ = syscall.Close(l.ep)

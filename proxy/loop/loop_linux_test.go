@@ -22,3 +22,19 @@ func loops(n int) http1test.New {
 func TestOneLoop(t *testing.T) { http1test.Run(t, loops(1)) }
 
 func TestThreeLoops(t *testing.T) { http1test.Run(t, loops(3)) }
+
+// TestWithoutRing: each send is a system call of its own, as where io_uring is forbidden.
+func TestWithoutRing(t *testing.T) {
+	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+		o.Loops, o.NoRing = 1, true
+		return loop.New(o)
+	})
+}
+
+// TestBrokenRing: what the ring does not take is sent without it, and so is all that follows.
+func TestBrokenRing(t *testing.T) {
+	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+		o.Loops = 1
+		return loop.NewBrokenRing(o)
+	})
+}

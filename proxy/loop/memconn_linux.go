@@ -64,6 +64,16 @@ func (m *memConn) flush() http1.Result {
 	return http1.More
 }
 
+// took is flush where the write has been made: it took n bytes of out, with this result.
+func (m *memConn) took(n int, res http1.Result) {
+	m.sent += n
+	if res != http1.Failed && m.owes() {
+		return
+	}
+	outs.put(m.out)
+	m.out, m.sent = nil, 0
+}
+
 // outs lends the buffers that ciphertext is made in. Not the loop's own memory: handshakes use it, too.
 //
 //nolint:gochecknoglobals // a pool

@@ -192,6 +192,7 @@ func (srv *server) Stats() http1.Stats {
 		s.Upstreams += l.upstreams.Load()
 		s.Handshakes += l.shaken.Load()
 		s.BadTLS += l.badTLS.Load()
+		s.Gathered += l.gatherings.Load()
 		for i := range s.Latency {
 			s.Latency[i] += l.latency[i].Load()
 		}

@@ -9,11 +9,12 @@ import (
 
 // session is an exchange with its two sockets. A connection has one only while there is something to do.
 type session struct {
-	x      http1.Exchange
-	c, u   *sock
-	pipes  [2]*pipe
-	turn   uint32 // tells late answers to earlier look-ups
-	queued bool
+	x       http1.Exchange
+	c, u    *sock
+	pipes   [2]*pipe
+	turn    uint32 // tells late answers to earlier look-ups
+	queued  bool
+	sending bool // rests until its send, which is in the loop's batch, is done
 }
 
 // pipe carries bytes from one socket to another inside the kernel.
@@ -103,7 +104,7 @@ func (l *loop) clientEvent(c *sock, ev uint32) {
 	if ev&syscall.EPOLLERR != 0 {
 		s.x.ClientGone()
 	}
-	if !s.queued {
+	if !s.queued && !s.sending {
 		l.drive(s)
 	}
 }
@@ -137,7 +138,7 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 			s.x.Allow(http1.WriteUpstream)
 		}
 	}
-	if !s.queued {
+	if !s.queued && !s.sending {
 		l.drive(s)
 	}
 }
@@ -175,11 +176,17 @@ func (l *loop) perform(s *session) int {
 			budget -= n * each
 		case http1.OpWriteClient:
 			a, b := s.x.Pending(http1.Client)
+			if l.gather(s, s.c, http1.Client, a, b) {
+				return budget - len(a)*each
+			}
 			n, res := l.writeSock(s.c, a, b)
 			s.x.Wrote(http1.Client, n, res)
 			budget -= n * each
 		case http1.OpWriteUpstream:
 			a, b := s.x.Pending(http1.Up)
+			if l.gather(s, s.u, http1.Up, a, b) {
+				return budget - len(a)*each
+			}
 			n, res := l.writeSock(s.u, a, b)
 			s.x.Wrote(http1.Up, n, res)
 			budget -= n * each

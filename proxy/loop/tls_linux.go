@@ -76,7 +76,7 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 		return false
 	case tlsOpen:
 	}
-	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() {
+	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() && (s.s == nil || !s.s.sending) {
 		if res := t.mem.flush(); t.closing && res != http1.Blocked {
 			l.closeClient(s)
 			return false
@@ -283,6 +283,19 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 		return n, http1.More
 	}
 	return n, t.mem.flush()
+}
+
+// record makes one record of a and returns it for the loop to send; nil: this is not the time for it, or there is too much. It stays
+// owed until the connection is told what the socket took.
+func (t *tlsSide) record(a []byte) []byte {
+	if t.state != tlsOpen || t.closing || t.mem.owes() || t.mem.direct != nil || len(a) > oneRecord {
+		return nil
+	}
+	t.mem.alone = false
+	if _, err := t.conn.Write(a); err != nil {
+		return nil // the next Write fails as well, and says why
+	}
+	return t.mem.out
 }
 
 func (l *loop) shutTLS(s *sock) {

@@ -68,11 +68,16 @@ func (l *loop) turn() {
 	if !l.draining && l.srv.draining.Load() { // before the events: an answer that comes after Shutdown tells so, on every loop
 		l.drain()
 	}
+	l.gathering()
 	for l.done < l.got && !l.late() {
 		l.done++
 		l.work += eventWork
 		l.event(&l.buf[l.done-1])
+		if l.batch.n == batchSize {
+			l.flush()
+		}
 	}
+	l.gathered()
 	if l.mail {
 		l.stage(mailShare)
 		l.read()

@@ -1,0 +1,125 @@
+package loop
+
+import (
+	"syscall"
+
+	"portico/proxy/http1"
+)
+
+const (
+	batchSize = 32       // sends that are handed over together
+	batchMost = 16 << 10 // bytes of a send that is worth gathering: for more, entering the kernel is nothing
+)
+
+// batch is the sends of several exchanges that wait to be handed to the kernel together. An exchange has one at most, and rests until it
+// is done. All are done before the stage of the turn that gathered them ends, so that nothing else finds an exchange at rest.
+type batch struct {
+	ring *uring // nil: sends are not gathered
+	open bool   // now is the time to gather
+	n    int
+	wait [batchSize]sending
+}
+
+type sending struct {
+	s    *session
+	side http1.Side
+	size int32 // of what is sent
+	n    int32 // of the exchange's bytes in it: TLS makes more of them
+}
+
+// gather puts a send into the batch; false: it has to be made at once.
+func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
+	g := &l.batch
+	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost {
+		return false
+	}
+	out := a
+	if to.tls != nil {
+		if out = to.tls.record(a); out == nil {
+			return false
+		}
+	}
+	g.ring.send(to.fd, out, uint64(g.n))
+	g.wait[g.n] = sending{s, side, int32(len(out)), int32(len(a))}
+	g.n++
+	s.sending = true
+	return true
+}
+
+// gathering begins a stage whose sends are gathered.
+func (l *loop) gathering() { l.batch.open = l.batch.ring != nil }
+
+// gathered ends it.
+func (l *loop) gathered() {
+	l.flush()
+	l.batch.open = false
+}
+
+// flush makes the sends of the batch. What the exchanges send next, they send at once.
+func (l *loop) flush() {
+	g := &l.batch
+	if g.n == 0 {
+		return
+	}
+	g.open = false
+	n := g.n
+	g.n = 0
+	l.gatherings.Store(l.gatherings.Load() + uint64(n))
+	if !g.ring.submit(uint32(n), l.sent) {
+		for i := range g.wait[:n] {
+			if w := g.wait[i]; w.s != nil {
+				l.sendNow(&w)
+			}
+		}
+		g.ring.close()
+		g.ring = nil
+	}
+	g.open = g.ring != nil
+}
+
+// sent takes the outcome of a send.
+func (l *loop) sent(data uint64, res int32) {
+	w := l.batch.wait[data]
+	l.batch.wait[data].s = nil
+	n, r := 0, http1.More
+	switch {
+	case res < 0:
+		r = result(syscall.Errno(-res))
+	default:
+		if n = int(res); res < w.size {
+			r = http1.Blocked
+		}
+	}
+	if t := w.to().tls; t != nil {
+		t.mem.took(n, r)
+		n = int(w.n) // ciphertext that the socket has not taken goes when it can
+	}
+	w.end(l, n, r)
+}
+
+// sendNow makes a send that the ring has not taken.
+func (l *loop) sendNow(w *sending) {
+	if t := w.to().tls; t != nil {
+		w.end(l, int(w.n), t.mem.flush())
+		return
+	}
+	a, b := w.s.x.Pending(w.side)
+	n, res := l.writeSock(w.to(), a, b)
+	w.end(l, n, res)
+}
+
+func (w *sending) to() *sock {
+	if w.side == http1.Up {
+		return w.s.u
+	}
+	return w.s.c
+}
+
+// end tells the exchange, and lets it go on.
+func (w *sending) end(l *loop, n int, res http1.Result) {
+	s := w.s
+	s.sending = false
+	s.x.Now(l.now)
+	s.x.Wrote(w.side, n, res)
+	l.drive(s)
+}
