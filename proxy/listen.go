@@ -42,7 +42,7 @@ func (s *Server) Listen() error {
 		if a.addr == "" {
 			continue
 		}
-		l, err := s.o.Listen("tcp", a.addr)
+		l, err := s.o.Listen(a.front.name, a.addr)
 		if err != nil {
 			for _, open := range s.listeners {
 				_ = open.Close()

@@ -66,8 +66,9 @@ type Options struct {
 	// verify that the other end is that member. Nil: agents cannot be reached.
 	AgentTLS func(member string) *tls.Config
 
-	// Listen binds an address, for whoever has its socket already. Nil: net.Listen.
-	Listen func(network, address string) (net.Listener, error)
+	// Listen binds the TCP address of "http" or "https", for whoever has its socket
+	// already. Nil: net.Listen.
+	Listen func(name, address string) (net.Listener, error)
 
 	// AccessLog gets a line for each request. Nil: none. The Server does not
 	// close it.
@@ -132,7 +133,7 @@ func New(o Options) (*Server, error) {
 		o.Logger = slog.Default()
 	}
 	if o.Listen == nil {
-		o.Listen = net.Listen
+		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
 	o.Conf = withDefaults(o.Conf)
 	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.MaxSessions})

@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"internal/gather":       {},
 	"internal/handover":     {},
 	"internal/pause":        {},
+	"internal/takeover":     {},
 	"internal/prefetch":     {},
 	"conf":                  {"internal/units"},
 	"balancer":              {"internal/units", "internal/prefetch"},
