@@ -138,7 +138,7 @@ func between(s, from, to string) string {
 // checkWhole opens the state as a restarted proxy does and returns the site's release.
 func checkWhole(t *testing.T, dir, acknowledged string) string {
 	t.Helper()
-	c := openCatalog(t, dir)
+	c := openCatalog(t, dir, "proxy", nil)
 	defer c.Close()
 	store, err := objects.Open(filepath.Join(dir, "objects"))
 	if err != nil {

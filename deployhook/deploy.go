@@ -17,6 +17,9 @@ const (
 	walkEvery = 500 * time.Millisecond
 	// idleEvery is the same when there is nothing to walk.
 	idleEvery = 30 * time.Second
+	// elsewhereWait is how long a healthy instance waits for the checks of the other
+	// proxies: one that cannot reach a server must not hold up every deploy.
+	elsewhereWait = 15 * time.Second
 	// writeDeadline bounds one change of the catalog. Without a quorum the
 	// controller waits for the next turn; traffic does not depend on it.
 	writeDeadline = 5 * time.Second
@@ -43,20 +46,34 @@ func (d *Deployer) run(changed <-chan struct{}) {
 	}
 }
 
-// walk does one turn and reports whether there is something under way.
+// walk does one turn and reports whether there is something under way. While another
+// proxy leads, this one only takes note.
 func (d *Deployer) walk() bool {
 	v := d.o.Catalog.View()
 	busy := false
+	term := d.term()
+	if term != d.walked { // what was remembered of drains is of another time
+		d.walked = term
+		clear(d.drains)
+	}
 	for _, deploy := range v.Deploys {
 		if deploy.State == catalog.DeployRunning {
 			busy = true
-			d.step(deploy.ID)
+			if term != nil {
+				d.step(deploy.ID)
+			}
 		}
 	}
 	for _, deploy := range d.o.Catalog.View().Deploys {
 		if deploy.State == catalog.DeployRunning || d.history.follows(deploy.ID) {
 			d.history.observe(deploy, time.Now())
 		}
+	}
+	known := func(member string) bool { return v.Members[member] != nil }
+	d.live.forget(known)
+	d.presence.forget(known)
+	if term == nil {
+		return busy
 	}
 	for name, site := range v.Sites {
 		if len(site.Retiring) > 0 {
@@ -70,9 +87,6 @@ func (d *Deployer) walk() bool {
 	if d.watchDrains(v, time.Now()) {
 		busy = true
 	}
-	known := func(member string) bool { return v.Members[member] != nil }
-	d.live.forget(known)
-	d.presence.forget(known)
 	return busy
 }
 
@@ -143,10 +157,24 @@ func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, now time.Tim
 		if s.Changed.Before(d.started) {
 			s.Changed = d.started
 		}
-		s.Verified = report != nil && (d.o.InRotation == nil || instance != "" && d.o.InRotation(instance))
+		s.Verified = report != nil && (d.o.InRotation == nil || instance != "" && d.o.InRotation(instance) && (now.Sub(s.Changed) > elsewhereWait || d.inRotationElsewhere(v, instance, now)))
 		list = append(list, s)
 	}
 	return list
+}
+
+// inRotationElsewhere reports whether the checks of every other proxy that answers pass
+// too. Nobody waits for one that does not.
+func (d *Deployer) inRotationElsewhere(v *catalog.View, instance string, now time.Time) bool {
+	for _, m := range d.otherProxies(v) {
+		if h, asked := d.others.said(m.Name, instance, now); asked && !h.InRotation {
+			return false
+		} else if !asked && d.others.answers(m.Name, now) {
+			d.ask() // it is there, and was not asked about this one yet
+			return false
+		}
+	}
+	return true
 }
 
 // end writes the outcome of a deploy: promotion or return, in one change.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/conf"
@@ -60,6 +61,10 @@ type Options struct {
 	// "objects") and the URL to put in front of a path. Required by Logs.
 	Agent func(m catalog.Member, service string) (*http.Client, string, error)
 
+	// Peer returns a client for another proxy and the URL to put in front of a path.
+	// Nil: there are no other proxies.
+	Peer func(m catalog.Member) (*http.Client, string, error)
+
 	// Grace is how long an object that no release refers to stays on disk.
 	// Default objects.DefaultGrace.
 	Grace time.Duration
@@ -73,8 +78,13 @@ type Deployer struct {
 	spool   string
 	started time.Time
 
-	drains   map[string]*watched // of the controller's goroutine
-	endedMu  sync.Mutex          // guards ended
+	drains   map[string]*watched             // of the controller's goroutine
+	leads    atomic.Pointer[context.Context] // ends with this proxy's lead; nil while another walks deploys
+	walked   context.Context                 // the lead that the controller's last turn was of
+	others   *others
+	mirrored map[string]bool // releases that are here whole; of mirror's goroutine
+	askNow   chan struct{}   // wakes watchOthers, capacity 1
+	endedMu  sync.Mutex      // guards ended
 	ended    []EndedDrain
 	presence *presence
 	live     *live
@@ -119,6 +129,9 @@ func New(o Options) (*Deployer, error) {
 		uploads:  make(chan struct{}, maxUploads),
 		unpacks:  make(chan struct{}, maxUnpacks),
 		poke:     make(chan struct{}, 1),
+		others:   newOthers(time.Now()),
+		mirrored: map[string]bool{},
+		askNow:   make(chan struct{}, 1),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
@@ -132,6 +145,11 @@ func (d *Deployer) Start() {
 		d.run(changed)
 	})
 	d.wg.Go(d.collect)
+	d.wg.Go(d.lead)
+	if d.o.Peer != nil {
+		d.wg.Go(d.watchOthers)
+		d.wg.Go(d.mirror)
+	}
 }
 
 // Close ends the controller and every request that waits here, and waits for

@@ -26,7 +26,8 @@ type Loss struct {
 	Oldest     units.Duration `json:"oldest,omitempty"`     // age of the oldest session
 	Idlest     units.Duration `json:"idlest,omitempty"`     // longest time without a request
 	Ends       time.Time      `json:"ends,omitzero"`        // when the last one ends if nobody comes back; zero: none is left
-	Recounting bool           `json:"recounting,omitempty"` // there may be more: the proxy has not been up for long
+	Recounting bool           `json:"recounting,omitempty"` // there may be more: a proxy has not been up for long, or does not answer
+	Silent     []string       `json:"silent,omitempty"`     // proxies that did not answer
 }
 
 // Drain is something that is being emptied of its sessions.
@@ -48,13 +49,16 @@ type Drain struct {
 // Target names what an order is for: a member, or a site's instance or release.
 type Target struct{ Member, Site, Instance, Release string }
 
-// Drains returns what is being drained, with what it still holds: members first,
-// then instances, then releases.
+// Drains returns what is being drained, with what it still holds at all proxies: members
+// first, then instances, then releases. It asks the other proxies, which takes a second and
+// a half at most.
 func (d *Deployer) Drains() []Drain {
-	list := drains(d.o.Catalog.View())
+	v := d.o.Catalog.View()
+	list := drains(v)
 	for i := range list {
 		list[i].Loss = d.loss(list[i].held)
 	}
+	d.withOthers(d.ctx, v, list)
 	return list
 }
 

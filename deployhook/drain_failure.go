@@ -1,6 +1,8 @@
 package deployhook
 
 import (
+	"time"
+
 	"portico/membership/catalog"
 )
 
@@ -21,12 +23,12 @@ func (d *Deployer) noteFailures(w *watched, v *catalog.View) {
 	here := map[string]bool{}
 	for _, in := range w.drain.held {
 		if here[in.ID] = true; !in.Unpinned {
-			d.noteInstance(w, in)
+			d.noteInstance(w, v, in)
 		}
 	}
 	for _, in := range w.drain.exited {
 		if w.holds[in.ID] == nil && !w.gone[in.ID] && !in.Unpinned && w.lost == 0 { // sooner than the first look
-			sessions, _, _ := d.load(in.ID)
+			sessions, _, _ := d.loadEverywhere(v, in.Site, in.ID, time.Now())
 			w.holds[in.ID] = &holding{instance: in, sessions: sessions}
 		}
 	}
@@ -54,8 +56,8 @@ func (d *Deployer) noteFailures(w *watched, v *catalog.View) {
 }
 
 // noteInstance looks at one instance that runs.
-func (d *Deployer) noteInstance(w *watched, in *catalog.Instance) {
-	sessions, _, _ := d.load(in.ID)
+func (d *Deployer) noteInstance(w *watched, v *catalog.View, in *catalog.Instance) {
+	sessions, _, _ := d.loadEverywhere(v, in.Site, in.ID, time.Now())
 	cause := ""
 	if d.o.Failed != nil {
 		cause = d.o.Failed(in.ID)

@@ -47,7 +47,7 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 		present[x.key()] = true
 		w := d.watched(x)
 		d.noteFailures(w, v)
-		busy = d.watchDrain(w, now) || busy
+		busy = d.watchDrain(w, v, now) || busy
 	}
 	for key, w := range d.drains {
 		if present[key] {
@@ -67,11 +67,11 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 	return busy
 }
 
-func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
+func (d *Deployer) watchDrain(w *watched, v *catalog.View, now time.Time) (busy bool) {
 	x := &w.drain
 	sessions, inflight, known := 0, 0, true
 	for _, in := range x.held {
-		s, f, k := d.load(in.ID)
+		s, f, k := d.loadEverywhere(v, in.Site, in.ID, now)
 		sessions, inflight, known = sessions+s, inflight+f, known && k
 	}
 	// Of a release it is not written down that it was seen with sessions: its end is told by retire.
@@ -80,11 +80,11 @@ func (d *Deployer) watchDrain(w *watched, now time.Time) (busy bool) {
 	// when its turn to be swept comes.
 	if sessions > 0 && d.o.Loss != nil && now.Sub(w.exact) >= exactEvery {
 		w.exact = now
-		sessions = d.o.Loss(x.held).Sessions
+		sessions = d.o.Loss(x.held).Sessions + d.remoteLoss(v, x.key()).Sessions
 	}
-	if x.Move > 0 && sessions > 0 && d.o.MoveQuiet != nil && now.Sub(w.last) >= moveEvery {
+	if x.Move > 0 && sessions > 0 && now.Sub(w.last) >= moveEvery {
 		w.last = now
-		w.progress.Moved += d.o.MoveQuiet(x.held, x.Move.Std())
+		w.progress.Moved += d.moveQuiet(x.held, x.Move.Std())
 	}
 	over := x.Kind == DrainRelease || !w.progress.Ended.IsZero()
 	switch {

@@ -22,10 +22,12 @@ import (
 
 	"portico/deployhook"
 	"portico/deployhook/objects"
+	"portico/internal/etcdtest"
 	"portico/membership/catalog"
 )
 
 func TestMain(m *testing.M) {
+	etcdtest.Main()
 	if os.Getenv(childVariable) != "" {
 		os.Exit(child())
 	}
@@ -37,6 +39,8 @@ func TestMain(m *testing.M) {
 type cluster struct {
 	t       testing.TB
 	dir     string
+	name    string           // of the proxy
+	outside *catalog.Outside // the etcd that several share; nil: one of its own
 	catalog *catalog.Catalog
 	objects *objects.Store
 	*deployhook.Deployer
@@ -52,10 +56,10 @@ type cluster struct {
 	unseen map[string]bool   // instances that the proxy's own checks have not seen
 }
 
-func openCatalog(t testing.TB, dir string) *catalog.Catalog {
+func openCatalog(t testing.TB, dir, name string, outside *catalog.Outside) *catalog.Catalog {
 	t.Helper()
 	c, err := catalog.Open(context.Background(), catalog.Options{
-		Dir: filepath.Join(dir, "catalog"), Name: "proxy", Listen: "127.0.0.1:7445", Key: bytes.Repeat([]byte{7}, 32),
+		Dir: filepath.Join(dir, "catalog"), Name: name, Listen: "127.0.0.1:7445", Key: bytes.Repeat([]byte{7}, 32), Outside: outside,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,23 +69,27 @@ func openCatalog(t testing.TB, dir string) *catalog.Catalog {
 
 func newCluster(t testing.TB, change ...func(*deployhook.Options)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), agents: map[string]*agent{}, load: map[string][2]int{}, looked: map[string]int{}, dead: map[string]bool{}, unseen: map[string]bool{}}
+	c := makeCluster(t)
 	c.start(change...)
 	t.Cleanup(c.stop)
 	return c
 }
 
+func makeCluster(t testing.TB) *cluster {
+	return &cluster{t: t, name: "proxy", dir: t.TempDir(), agents: map[string]*agent{}, load: map[string][2]int{}, looked: map[string]int{}, dead: map[string]bool{}, unseen: map[string]bool{}}
+}
+
 // start opens the proxy's side; after stop it is a restart on the same state.
 func (c *cluster) start(change ...func(*deployhook.Options)) {
 	c.t.Helper()
-	c.catalog = openCatalog(c.t, c.dir)
+	c.catalog = openCatalog(c.t, c.dir, c.name, c.outside)
 	var err error
 	if c.objects, err = objects.Open(filepath.Join(c.dir, "objects")); err != nil {
 		c.t.Fatal(err)
 	}
 	elders := c.catalog.View().Instances // older than this proxy, whose table of sessions is empty
 	o := deployhook.Options{
-		Catalog: c.catalog, Objects: c.objects, Dir: c.dir, Name: "proxy",
+		Catalog: c.catalog, Objects: c.objects, Dir: c.dir, Name: c.name,
 		Actor: func(ctx context.Context) string { s, _ := ctx.Value(actorKey{}).(string); return s },
 		Load: func(id string) (int, int, bool) {
 			c.mu.Lock()
@@ -260,6 +268,10 @@ func (c *cluster) eventually(what string, ok func() bool) {
 	}
 }
 
+func zippedReader(t testing.TB, files map[string]string) io.Reader {
+	return bytes.NewReader(zipped(t, files))
+}
+
 func zipped(t testing.TB, files map[string]string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -294,6 +306,7 @@ type agent struct {
 	sick    map[string]bool                    // releases that do not get healthy
 	stuck   bool                               // it stays at starting
 	befores []string                           // releases whose before command it ran
+	sources []*cluster                         // where objects are fetched; nil: from its own proxy
 }
 
 // join accepts a member and starts its agent.
@@ -398,6 +411,12 @@ func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
 	next := &catalog.InstanceReport{Deploy: r.Deploy, Instance: catalog.Instance{Site: r.Site, Release: r.Release, Member: a.name}}
 	next.Progress.Step = catalog.StepFetching
 	f := objects.Fetcher{Store: a.store, Sources: []objects.Source{{Name: "proxy", URL: a.c.url, Client: a.client}}}
+	a.mu.Lock()
+	more := slices.Clone(a.sources)
+	a.mu.Unlock()
+	for _, c := range more {
+		f.Sources = append(f.Sources, objects.Source{Name: c.name, URL: c.url, Client: a.client})
+	}
 	var last int64
 	_, err := f.Release(ctx, r.Release, func(done, _ int64) { last = done })
 	a.fetched.Add(last)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,6 +24,8 @@ const (
 	maxReport = 8 << 20
 	// maxInstances bounds what one member may name in a report.
 	maxInstances = 4096
+	// copyWait is how long a proxy waits for the view that a copy of a report is of.
+	copyWait = 200 * time.Millisecond
 	// reportTimeout bounds the arrival of a report.
 	reportTimeout = 20 * time.Second
 )
@@ -36,10 +39,11 @@ type Identify func(*http.Request) (catalog.Member, bool)
 //	GET  /v1/agent/wanted?after=REVISION&wait=30s   catalog.Wanted, at once if it differs from what this member got at REVISION
 //	POST /v1/agent/report                           catalog.Report; answers {"stop_ok": […]}
 //	GET  /v1/objects/{digest}, POST /v1/objects/bundle
+//	POST /v1/peer/held, /v1/peer/move, /v1/peer/free   what proxies ask one another
 //
 // All of them answer 403 to whom identify does not know as an accepted member.
 func (d *Deployer) Members(identify Identify) map[string]http.Handler {
-	only := func(next func(http.ResponseWriter, *http.Request, catalog.Member)) http.Handler {
+	var only memberOnly = func(next func(http.ResponseWriter, *http.Request, catalog.Member)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m, ok := identify(r)
 			if !ok || m.Admission != catalog.Accepted {
@@ -51,13 +55,18 @@ func (d *Deployer) Members(identify Identify) map[string]http.Handler {
 	}
 	files := d.o.Objects.Handler()
 	objects := only(func(w http.ResponseWriter, r *http.Request, _ catalog.Member) { files.ServeHTTP(w, r) })
-	return map[string]http.Handler{
+	handlers := map[string]http.Handler{
 		"GET /v1/agent/wanted":     only(d.serveWanted),
 		"POST /v1/agent/report":    only(d.serveReport),
 		"GET /v1/objects/{digest}": objects,
 		"POST /v1/objects/bundle":  objects,
 	}
+	maps.Copy(handlers, d.peerRoutes(only))
+	return handlers
 }
+
+// memberOnly makes a handler that answers accepted members alone.
+type memberOnly func(next func(http.ResponseWriter, *http.Request, catalog.Member)) http.Handler
 
 // sent is what a member was told last.
 type sent struct {
@@ -136,9 +145,15 @@ func wantedQuery(r *http.Request) (after int64, wait time.Duration, err error) {
 
 // ReportAnswer is the answer to a report.
 type ReportAnswer struct {
+	Proxy string `json:"proxy,omitempty"` // that answers
+
 	// StopOK are the reported instances to which this proxy sends nothing any
 	// more, so that stopping them cuts nobody.
 	StopOK []string `json:"stop_ok"`
+
+	// Others is the same of the other proxies that this one could ask, by name, for an
+	// agent that cannot ask them by itself.
+	Others map[string][]string `json:"others,omitempty"`
 }
 
 func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog.Member) {
@@ -158,7 +173,11 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	d.live.take(m.Name, report, now)
 	ctx, cancel := context.WithTimeout(r.Context(), writeDeadline)
 	defer cancel()
-	if err := d.record(ctx, m, report); err != nil {
+	if report.Copy {
+		ctx, cancel = context.WithTimeout(r.Context(), copyWait)
+		defer cancel()
+		_, _ = d.o.Catalog.Wait(ctx, report.Revision) // so that both speak of the same wanted state
+	} else if err := d.record(ctx, m, report); err != nil {
 		d.logger.Warn("report not written", "member", m.Name, "error", err)
 		writeError(w, err)
 		return
@@ -180,7 +199,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 		}
 		stop, _ = d.stoppable(Wanted(d.o.Catalog.View(), m.Name), report.Instances, time.Now())
 	}
-	writeJSON(w, http.StatusOK, ReportAnswer{StopOK: stop})
+	writeJSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: stop, Others: d.freeElsewhere(r.Context(), m.Name, report)})
 }
 
 // checkReport refuses a report that speaks of others or says too much, and cuts

@@ -45,7 +45,7 @@ func (d *Deployer) retire(name string) {
 		for _, x := range drains(view) {
 			if x.Kind == DrainRelease && x.Site == name && !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == x.Release }) {
 				d.noteFailures(d.watched(x), view)
-				x.Loss = d.loss(x.held)
+				x.Loss = d.loss(x.held).add(d.remoteLoss(view, x.key()))
 				gone = append(gone, x)
 			}
 		}
@@ -76,7 +76,7 @@ func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiri
 		// Sessions that began before this proxy did are counted when their
 		// visitors come again, which takes up to the idle time. Until then an
 		// empty table proves nothing about an instance that is older than it.
-		if sessions, inflight, known := d.load(id); sessions > 0 || inflight > 0 || !known {
+		if sessions, inflight, known := d.loadEverywhere(v, site.Name, id, now); sessions > 0 || inflight > 0 || !known {
 			return false
 		}
 	}
@@ -96,9 +96,7 @@ func (d *Deployer) load(instance string) (sessions, inflight int, known bool) {
 func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceReport, now time.Time) (list []string, soon bool) {
 	list = []string{}
 	for _, in := range reported {
-		if in.ID == "" || slices.ContainsFunc(wanted.Releases, func(w catalog.WantedRelease) bool {
-			return w.Site == in.Site && w.Release == in.Release
-		}) {
+		if in.ID == "" || wants(wanted, in) {
 			continue
 		}
 		unused := now.Sub(d.live.unwanted(in.ID, now))

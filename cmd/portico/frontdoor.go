@@ -39,6 +39,7 @@ type frontDoor struct {
 	web       *proxy.Server
 	gossip    *membership.Cluster
 	admission *membership.Admission
+	peers     *peerClients
 	deployer  *deployhook.Deployer
 	admin     *admin.Server
 	listener  *adminListener
@@ -216,6 +217,7 @@ func (f *frontDoor) admits(name, fingerprint string) bool {
 }
 
 func (f *frontDoor) openDeployer(context.Context) error {
+	f.peers = newPeerClients(func(name string) *tls.Config { return f.identity.ClientConfig(catalog.RoleProxy, name, f.check()) })
 	var err error
 	if f.objects, err = objects.Open(f.path("objects")); err != nil {
 		return err
@@ -225,6 +227,7 @@ func (f *frontDoor) openDeployer(context.Context) error {
 		Logger: f.log.With("part", "deploy"),
 		Actor:  func(ctx context.Context) string { return admin.ActorFrom(ctx).Account },
 		Load:   f.web.Load, InRotation: f.web.InRotation, Alive: f.alive, Agent: f.agentClient,
+		Peer: f.peers.client,
 		Loss: f.loss, MoveQuiet: f.moveQuiet, Failed: f.web.Failed,
 	})
 	return err
@@ -291,6 +294,7 @@ func (f *frontDoor) close() {
 		}
 		if f.deployer != nil {
 			_ = f.deployer.Close()
+			f.peers.close()
 		}
 		if f.stop != nil {
 			f.stop()

@@ -41,8 +41,8 @@ type Agent struct {
 	units     map[unitKey]*unit
 	instances map[string]*instance // the live ones, by id
 	ended     []catalog.InstanceReport
-	stopOK    map[string]chan struct{} // instances that wait for the proxies' word
-	answered  time.Time                // when a proxy last took a report
+	stopOK    map[string]*letGo    // instances that wait for the proxies' word
+	heard     map[string]time.Time // proxy to when it last answered or connected
 	closing   bool
 	hooks     map[string]*hookSite   // the active one of each hook site
 	siteLocks map[string]*sync.Mutex // one for each site whose folders are worked on
@@ -73,7 +73,8 @@ func New(o Options) (*Agent, error) {
 		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),
 		instances: make(map[string]*instance),
-		stopOK:    make(map[string]chan struct{}),
+		stopOK:    make(map[string]*letGo),
+		heard:     make(map[string]time.Time),
 		hooks:     make(map[string]*hookSite),
 		siteLocks: make(map[string]*sync.Mutex),
 		dirty:     make(chan struct{}, 1),

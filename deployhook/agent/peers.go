@@ -38,7 +38,9 @@ const (
 
 // reportAnswer is what a proxy says to a report.
 type reportAnswer struct {
-	StopOK []string `json:"stop_ok"` // instances that no proxy needs any more
+	Proxy  string              `json:"proxy"`   // that answers; empty: an older one
+	StopOK []string            `json:"stop_ok"` // instances that it does not need any more
+	Others map[string][]string `json:"others"`  // the same of other proxies, which it has asked
 }
 
 // peers is the agent's way to proxies and other members.
@@ -208,6 +210,35 @@ func (p *peers) wantedFrom(ctx context.Context, x catalog.Peer, after int64) (w 
 	return w, w.Revision != after, nil
 }
 
+// counted returns the names of the proxies whose word is needed before an instance
+// stops: those that the wanted state names and that can send anything here. Empty: whoever answers.
+func (p *peers) counted() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var names []string
+	for _, x := range p.proxies {
+		if x.Name != "" {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
+// copies returns the proxies that get a copy of each report, beside the one that
+// writes it down. A configured address may be that of a proxy that is known by name, so it
+// gets none once there are names.
+func (p *peers) copies(recorder string) []catalog.Peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []catalog.Peer
+	for _, x := range p.proxies {
+		if x.Name != "" && x.Name != recorder {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 // report delivers a report to the first proxy that takes it.
 func (p *peers) report(ctx context.Context, r catalog.Report) (reportAnswer, error) {
 	body, err := json.Marshal(r)
@@ -218,6 +249,7 @@ func (p *peers) report(ctx context.Context, r catalog.Report) (reportAnswer, err
 	for _, x := range p.order() {
 		answer, err := p.reportTo(ctx, x, body)
 		if err == nil {
+			answer.Proxy = cmp.Or(answer.Proxy, x.Name)
 			return answer, nil
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", cmp.Or(x.Name, x.Addr), err))

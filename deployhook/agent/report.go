@@ -36,10 +36,13 @@ func (a *Agent) report() catalog.Report {
 	return r
 }
 
-// sendReports reports after each change, and now and then without one.
+// sendReports reports after each change, and now and then without one: to one proxy,
+// which writes it down, and a copy to every other.
 func (a *Agent) sendReports(ctx context.Context) {
 	tick := time.NewTicker(jitter(reportEvery))
 	defer tick.Stop()
+	copiers := newCopiers(ctx, a)
+	defer copiers.stop()
 	var failed int
 	for {
 		select {
@@ -53,6 +56,7 @@ func (a *Agent) sendReports(ctx context.Context) {
 			continue
 		}
 		r := a.report()
+		copiers.wake()
 		answer, err := a.peers.report(ctx, r)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -65,16 +69,16 @@ func (a *Agent) sendReports(ctx context.Context) {
 			continue
 		}
 		failed = 0
-		a.delivered(r, answer.StopOK)
+		copiers.set(a.peers.copies(answer.Proxy))
+		a.delivered(r)
+		a.answered(answer)
 	}
 }
 
-// delivered forgets the ended instances that have been told, and lets those
-// stop that the proxies say are empty.
-func (a *Agent) delivered(r catalog.Report, stopOK []string) {
+// delivered forgets the ended instances that have been written down.
+func (a *Agent) delivered(r catalog.Report) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.answered = time.Now()
 	told := make(map[string]bool, len(r.Instances))
 	for _, i := range r.Instances {
 		if i.State == catalog.InstanceExited {
@@ -82,19 +86,6 @@ func (a *Agent) delivered(r catalog.Report, stopOK []string) {
 		}
 	}
 	a.ended = slices.DeleteFunc(a.ended, func(i catalog.InstanceReport) bool { return told[i.ID] })
-	for _, id := range stopOK {
-		if c := a.stopOK[id]; c != nil {
-			close(c)
-			delete(a.stopOK, id)
-		}
-	}
-}
-
-// heard returns when a proxy last took a report.
-func (a *Agent) heard() time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.answered
 }
 
 // endedLocked notes an instance that is no more, to be told once.

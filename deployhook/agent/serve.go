@@ -191,8 +191,12 @@ func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Con
 
 // admit checks who is at the other end and remembers the connection.
 func (s *webServer) admit(k *link) error {
-	if err := s.allowed(k); err != nil {
+	proxy, err := s.allowed(k)
+	if err != nil {
 		return err
+	}
+	if proxy != "" {
+		s.a.heardOf(proxy)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,18 +207,22 @@ func (s *webServer) admit(k *link) error {
 	return nil
 }
 
-func (s *webServer) allowed(k *link) error {
+// allowed reports an error unless the other end may have this connection, and which
+// proxy it is, if it is one.
+func (s *webServer) allowed(k *link) (proxy string, err error) {
 	if s.a.o.Identify == nil {
-		return nil
+		return "", nil
 	}
 	role, name, err := s.a.o.Identify(k.conn.ConnectionState())
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return "", err
+	case role == catalog.RoleProxy:
+		return name, nil
+	case k.name != sniObjects:
+		return "", fmt.Errorf("member %s is no proxy and may fetch objects only", name)
 	}
-	if role != catalog.RoleProxy && k.name != sniObjects {
-		return fmt.Errorf("member %s is no proxy and may fetch objects only", name)
-	}
-	return nil
+	return "", nil
 }
 
 func (s *webServer) drop(k *link) {
@@ -245,7 +253,7 @@ func (s *webServer) cut(instance string) {
 // recheck closes the connections of members that are not accepted any more.
 func (s *webServer) recheck() {
 	if s.a.o.Identify != nil {
-		s.each(func(k *link) bool { return s.allowed(k) != nil })
+		s.each(func(k *link) bool { _, err := s.allowed(k); return err != nil })
 	}
 }
 

@@ -220,19 +220,20 @@ func (u *unit) finish(inst *instance, cause error, healthy bool) {
 	u.a.mu.Unlock()
 }
 
-// waitEmpty tells the proxies that the instance wants to stop and waits until
-// they say that nothing of theirs is there any more, so that no request meets a
-// closed port. How long requests may go on is theirs to judge. It gives up once none
-// has answered for StopWait: a proxy may be away for long.
+// waitEmpty tells the proxies that the instance wants to stop and waits until every one
+// says that nothing of its own is there any more, so that no request meets a closed port.
+// How long requests may go on is theirs to judge. A proxy is not waited for once it has been
+// silent for StopWait: it answers no report, no other proxy passes its word on, and it does not connect to this
+// machine, as its health checks do, so nothing of its own can be here.
 func (u *unit) waitEmpty(inst *instance) {
 	if !u.a.peers.any() {
 		return
 	}
-	ok := make(chan struct{})
+	l := &letGo{free: make(chan struct{}), said: map[string]bool{}}
 	u.a.mu.Lock()
-	u.a.stopOK[inst.rec.ID] = ok
+	u.a.stopOK[inst.rec.ID] = l
 	u.a.mu.Unlock()
-	u.step(catalog.StepStopped, "waits until the proxies have let go of it")
+	u.step(catalog.StepStopped, waitsFor(nil))
 	begun := time.Now()
 	t := time.NewTimer(u.a.o.StopWait)
 	defer t.Stop()
@@ -240,17 +241,19 @@ func (u *unit) waitEmpty(inst *instance) {
 	defer ask.Stop()
 	for waiting := true; waiting; {
 		select {
-		case <-ok:
+		case <-l.free:
 			return
 		case <-ask.C:
 			signal(u.a.dirty)
 			continue
 		case <-t.C:
-			if left := patience(u.a.o.StopWait, begun, u.a.heard(), time.Now()); left > 0 {
+			left, missing := u.a.patience(l, begun, time.Now())
+			if left > 0 {
+				u.step(catalog.StepStopped, waitsFor(missing))
 				t.Reset(left)
 				continue
 			}
-			u.log.Warn("no proxy answers whether an instance may stop: it stops", "instance", inst.rec.ID, "waited", time.Since(begun).Round(time.Second))
+			u.log.Warn("a proxy is silent and cannot say whether an instance may stop: it stops", "instance", inst.rec.ID, "waited", time.Since(begun).Round(time.Second))
 		case <-u.a.stopped:
 		}
 		waiting = false
@@ -258,15 +261,6 @@ func (u *unit) waitEmpty(inst *instance) {
 	u.a.mu.Lock()
 	delete(u.a.stopOK, inst.rec.ID)
 	u.a.mu.Unlock()
-}
-
-// patience is how much longer to wait for the proxies' word, at now, since they were asked at
-// begun and heard last: wait after the later of both.
-func patience(wait time.Duration, begun, heard, now time.Time) time.Duration {
-	if heard.After(begun) {
-		begun = heard
-	}
-	return wait - now.Sub(begun)
 }
 
 // stopAsk is how often a stopping instance is reported while it waits.

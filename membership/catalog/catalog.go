@@ -311,11 +311,16 @@ const (
 // that writes nothing costs nothing. After an error that speaks of a time-out the
 // change may have been stored all the same.
 func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
+	var refused error
+	asked := func(tx *Tx) error { refused = change(tx); return refused }
 	for n := range attempts {
 		if c.ctx.Err() != nil || c.suspended.Load() {
 			return 0, fmt.Errorf("change catalog: %w", ErrClosed)
 		}
-		revision, done, err := c.attempt(ctx, n >= politeness, change)
+		revision, done, err := c.attempt(ctx, n >= politeness, asked)
+		if err != nil && refused != nil && n == 0 && c.catchUp(ctx) {
+			continue // what refused the change may be over already, at another proxy
+		}
 		if done || err != nil {
 			return revision, err
 		}

@@ -48,7 +48,7 @@ const (
 	startTimeout = 30 * time.Second // for the server to read its files
 	closeTimeout = 10 * time.Second // for the server to stop; after a fault it may never
 	opTimeout    = 10 * time.Second // for one operation whose caller set no deadline
-	leaseSeconds = 15               // a lock of a dead process is free after this
+	leaseSeconds = 10               // a lock of a dead process is free after this
 )
 
 var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })

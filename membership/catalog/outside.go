@@ -250,3 +250,18 @@ func (c *Catalog) orRemembered(ctx context.Context, ask func(context.Context) er
 	}
 	return err
 }
+
+// catchUp brings the view to what any proxy has written by now, and reports whether it
+// had been behind. One proxy alone never is.
+func (c *Catalog) catchUp(ctx context.Context) bool {
+	if c.memory == nil || c.memory.isDown() {
+		return false
+	}
+	_, revision, err := c.store.Load().list(ctx, preGen, true, false)
+	before := c.View()
+	if err != nil || revision <= before.Revision {
+		return false
+	}
+	c.settle(ctx, revision)
+	return c.View() != before
+}

@@ -44,7 +44,8 @@ type Peer struct {
 // Report is what an agent tells: the body of POST /v1/agent/report. It is
 // whole, not a difference: an instance that it does not name is gone.
 type Report struct {
-	Revision  int64             `json:"revision"` // of the Wanted that it follows
+	Revision  int64             `json:"revision"`       // of the Wanted that it follows
+	Copy      bool              `json:"copy,omitempty"` // another proxy writes it down
 	Instances []InstanceReport  `json:"instances"`
 	Version   string            `json:"version"`
 	Runtimes  map[string]string `json:"runtimes,omitempty"`
