@@ -20,14 +20,15 @@ import (
 
 // loadReport is what a load generator says about one run.
 type loadReport struct {
-	Requests int     `json:"requests"`
-	Errors   int     `json:"errors"`
-	Seconds  float64 `json:"seconds"`
-	P50      float64 `json:"p50"` // microseconds
-	P99      float64 `json:"p99"`
-	P999     float64 `json:"p999"`
-	CPU      float64 `json:"cpu"` // its own, microseconds a request
-	First    string  `json:"first"`
+	Requests int      `json:"requests"`
+	Errors   int      `json:"errors"`
+	Seconds  float64  `json:"seconds"`
+	P50      float64  `json:"p50"` // microseconds
+	P99      float64  `json:"p99"`
+	P999     float64  `json:"p999"`
+	CPU      float64  `json:"cpu"` // its own, microseconds a request
+	First    string   `json:"first"`
+	Buckets  [][2]int `json:"buckets"` // of the latencies: index and count of those that are not empty
 }
 
 // histogram of nanoseconds: 64 buckets for each doubling, so that a quantile is known to 1.5 %.
@@ -36,6 +37,16 @@ type histogram [64 * 64]uint32
 func (h *histogram) add(ns int64) {
 	e := max(bits.Len64(uint64(ns))-7, 0)
 	h[e*64+int(ns>>e)]++
+}
+
+// filled lists the buckets that are not empty.
+func (h *histogram) filled() (list [][2]int) {
+	for i, n := range h {
+		if n > 0 {
+			list = append(list, [2]int{i, int(n)})
+		}
+	}
+	return list
 }
 
 func (h *histogram) quantile(q float64) float64 {
@@ -198,7 +209,7 @@ func (l *load) report(took time.Duration, cpu int64) error {
 	fmt.Println("end")
 	r := loadReport{
 		Requests: l.count, Errors: l.errors, Seconds: took.Seconds(), P50: l.h.quantile(.5), P99: l.h.quantile(.99), P999: l.h.quantile(.999),
-		CPU: float64(cpuSelf()-cpu) / 1000 / float64(max(l.count, 1)), First: l.first,
+		CPU: float64(cpuSelf()-cpu) / 1000 / float64(max(l.count, 1)), First: l.first, Buckets: l.h.filled(),
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
 }
@@ -398,7 +409,7 @@ func (l *load) timed(on, stop *atomic.Bool, end func()) error {
 	end()
 	return json.NewEncoder(os.Stdout).Encode(loadReport{
 		Requests: l.count, Errors: l.errors, Seconds: took.Seconds(), P50: l.h.quantile(.5), P99: l.h.quantile(.99), P999: l.h.quantile(.999),
-		CPU: float64(cpu) / 1000 / float64(max(l.count, 1)), First: l.first,
+		CPU: float64(cpu) / 1000 / float64(max(l.count, 1)), First: l.first, Buckets: l.h.filled(),
 	})
 }
 

@@ -25,11 +25,16 @@ type result struct {
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
 	P999    float64 `json:"p999_us"`
+	All999  float64 `json:"all_p999_us"` // of the answers of all turns together
+	Low999  float64 `json:"all_p999_us_low"`
+	High999 float64 `json:"all_p999_us_high"`
 	Load    float64 `json:"load_cpu_us"`   // of the load generator
 	Origin  float64 `json:"origin_cpu_us"` // of the origin
 	Errors  int     `json:"errors"`
 	Bytes   float64 `json:"bytes_per_connection,omitempty"`
 	Samples int     `json:"samples"`
+
+	turns []sample
 }
 
 type report struct {
@@ -63,33 +68,41 @@ func middle(list []sample) result {
 		r.Low, r.High = min(r.Low, s.cpu), max(r.High, s.cpu)
 		r.Errors += s.Errors
 	}
+	r.All999 = p999(list, nil)
+	r.Low999, r.High999 = between(len(list), func(pick []int) float64 { return p999(list, pick) })
+	r.turns = list
 	return r
 }
 
 // ratios puts the figures that promises are about in one line each.
 func (r *report) ratios() {
-	cpu := map[string]float64{}
+	turns := map[string][]sample{}
 	for _, x := range r.Results {
-		cpu[x.Case+" "+x.Proxy] = x.CPU
+		turns[x.Case+" "+x.Proxy] = x.turns
 	}
-	say := func(kase, what string, proxy string, others ...string) {
-		ours, best := cpu[kase+" "+proxy], 0.0
+	say := func(kase, what string, figure func([]sample, []int) float64, proxy string, others ...string) {
+		ours, best := turns[kase+" "+proxy], []sample(nil)
 		for _, o := range others {
-			if v := cpu[o]; v > 0 && (best == 0 || v < best) {
-				best = v
+			if t := turns[kase+" "+o]; len(t) > 0 && (best == nil || figure(t, nil) < figure(best, nil)) {
+				best = t
 			}
 		}
-		if ours > 0 && best > 0 {
-			r.Ratios[kase+": "+proxy+" / "+what] = fmt.Sprintf("%.2f", ours/best)
+		if len(ours) > 0 && len(best) > 0 && figure(best, nil) > 0 {
+			low, high := between(min(len(ours), len(best)), func(pick []int) float64 { return figure(ours, pick) / figure(best, pick) })
+			r.Ratios[kase+": "+proxy+" / "+what] = fmt.Sprintf("%.2f (%.2f-%.2f)", figure(ours, nil)/figure(best, nil), low, high)
 		}
 	}
 	for _, p := range []string{"portico-loop", "portico-conn"} {
-		say("sticky", "better of nginx (not sticky) and haproxy", p, "sticky nginx", "sticky haproxy")
-		say("sticky", "relay", p, "sticky relay")
+		say("sticky", "better of nginx (not sticky) and haproxy", cpu, p, "nginx", "haproxy")
+		say("sticky", "relay", cpu, p, "relay")
 		for _, k := range []string{"small", "k16", "m1", "post4k", "tls", "tlsnew", "tlsresume", "h2", "ws", "half"} {
-			say(k, "nginx", p, k+" nginx")
-			say(k, "haproxy", p, k+" haproxy")
+			say(k, "nginx", cpu, p, "nginx")
+			say(k, "haproxy", cpu, p, "haproxy")
 		}
+		say("half", "haproxy, p99.9 of all turns", p999, p, "haproxy")
+		say("half", "nginx, p99.9 of all turns", p999, p, "nginx")
+		say("sticky", "beside", cpu, p, "portico-beside")
+		say("half", "beside, p99.9 of all turns", p999, p, "portico-beside")
 	}
 }
 
@@ -124,9 +137,9 @@ func (r *report) print(w io.Writer) {
 					fmt.Fprintf(t, "\n%s: %s\n", k.name, k.what)
 				}
 			}
-			fmt.Fprintln(t, "\tCPU µs\tspan\tuser\trequests/s\tp50 µs\tp99\tp99.9\tload µs\torigin µs\terrors\tbytes\t")
+			fmt.Fprintln(t, "\tCPU µs\tspan\tuser\trequests/s\tp50 µs\tp99\tp99.9\tof all\tspan\tload µs\torigin µs\terrors\tbytes\t")
 		}
-		fmt.Fprintf(t, "%s\t%.1f\t%.1f-%.1f\t%.0f%%\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%d\t%.0f\t\n", x.Proxy, x.CPU, x.Low, x.High, 100*x.User, x.Rate, x.P50, x.P99, x.P999, x.Load, x.Origin, x.Errors, x.Bytes)
+		fmt.Fprintf(t, "%s\t%.1f\t%.1f-%.1f\t%.0f%%\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f-%.0f\t%.1f\t%.1f\t%d\t%.0f\t\n", x.Proxy, x.CPU, x.Low, x.High, 100*x.User, x.Rate, x.P50, x.P99, x.P999, x.All999, x.Low999, x.High999, x.Load, x.Origin, x.Errors, x.Bytes)
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
