@@ -66,7 +66,9 @@ func (d *Deployer) walk() bool {
 	}
 	for _, deploy := range d.o.Catalog.View().Deploys {
 		if deploy.State == catalog.DeployRunning || d.history.follows(deploy.ID) {
-			d.history.observe(deploy, time.Now())
+			if d.history.observe(deploy, time.Now()) {
+				d.logEnd(deploy)
+			}
 		}
 	}
 	known := func(member string) bool { return v.Members[member] != nil }

@@ -1,7 +1,6 @@
 package deployhook
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -48,6 +47,17 @@ type Drain struct {
 
 // Target names what an order is for: a member, or a site's instance or release.
 type Target struct{ Member, Site, Instance, Release string }
+
+// String writes t as the command takes it: MEMBER, SITE/INSTANCE or SITE@RELEASE.
+func (t Target) String() string {
+	switch {
+	case t.Member != "":
+		return t.Member
+	case t.Instance != "":
+		return t.Site + "/" + t.Instance
+	}
+	return t.Site + "@" + t.Release
+}
 
 // Drains returns what is being drained, with what it still holds at all proxies: members
 // first, then instances, then releases. It asks the other proxies, which takes a second and
@@ -138,7 +148,14 @@ func (d *Deployer) Drain(ctx context.Context, t Target, o catalog.DrainOrder) er
 	if err != nil {
 		return AsError(err)
 	}
-	d.logger.Info("drain begins", "object", cmp.Or(t.Member, t.Site+"/"+t.Instance+t.Release), "by", o.By, "move", o.Move.String(), "deadline", o.Deadline)
+	told := []any{"object", t.String(), "by", o.By}
+	if o.Move > 0 {
+		told = append(told, "move", o.Move.String())
+	}
+	if !o.Deadline.IsZero() {
+		told = append(told, "deadline", o.Deadline)
+	}
+	d.logger.Info("drain begins", told...)
 	d.wake()
 	return nil
 }

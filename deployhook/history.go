@@ -60,13 +60,14 @@ func (h *history) trackLocked(id string) *track {
 	return t
 }
 
-// observe adds what is new in a deploy's record.
-func (h *history) observe(d *catalog.Deploy, now time.Time) {
+// observe adds what is new in a deploy's record. It reports whether the deploy, which was seen
+// running before, has ended: to one caller, once.
+func (h *history) observe(d *catalog.Deploy, now time.Time) (ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.trackLocked(d.ID)
 	if t.ended {
-		return
+		return false
 	}
 	if t.last.State == "" {
 		text := "deploy of " + d.Site + " begins"
@@ -85,7 +86,19 @@ func (h *history) observe(d *catalog.Deploy, now time.Time) {
 		t.add(catalog.Event{At: now, Deploy: d.ID, State: d.State, Message: outcome(d)}, false)
 		t.ended = true
 	}
+	ended = t.ended && t.last.State == catalog.DeployRunning
 	t.last = *d
+	return ended
+}
+
+// logEnd tells operators how a deploy has ended.
+func (d *Deployer) logEnd(deploy *catalog.Deploy) {
+	log := d.logger.With("site", deploy.Site, "deploy", deploy.ID, "release", deploy.Release, "by", deploy.By)
+	if deploy.State == catalog.DeploySucceeded {
+		log.Info("deploy succeeded")
+		return
+	}
+	log.Warn("deploy "+string(deploy.State), "error", deploy.Error, "now", deploy.Hint)
 }
 
 // bytes adds how far a member's transfer is.
@@ -147,7 +160,9 @@ func (d *Deployer) Events(ctx context.Context, id string, send func(catalog.Even
 	if record == nil {
 		return refusal(404, "not_found", "portico sites shows the last deploys", "there is no deploy %q", id)
 	}
-	d.history.observe(record, time.Now())
+	if d.history.observe(record, time.Now()) {
+		d.logEnd(record)
+	}
 	for n := 0; ; {
 		events, last, ended, changed := d.history.after(id, n)
 		for _, e := range events {

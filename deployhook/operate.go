@@ -42,6 +42,9 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 func (d *Deployer) begun(deploy catalog.Deploy) {
 	d.history.observe(&deploy, deploy.Created)
 	d.logger.Info("deploy begins", "site", deploy.Site, "deploy", deploy.ID, "release", deploy.Release, "by", deploy.By, "rollback", deploy.Rollback)
+	if deploy.State != catalog.DeployRunning { // nothing was to be done
+		d.logEnd(&deploy)
+	}
 	d.wake()
 }
 

@@ -166,7 +166,11 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		}
 		now := time.Now().UnixMilli()
 		if effect := u.Observe(e, now); effect.Changed {
-			p.log.Info("instance changed state", "instance", u.Spec().Name, "from", effect.From.String(), "to", effect.To.String(),
+			level := slog.LevelInfo
+			if effect.To == balancer.Down {
+				level = slog.LevelWarn
+			}
+			p.log.Log(ctx, level, "instance changed state", "instance", u.Spec().Name, "from", effect.From.String(), "to", effect.To.String(),
 				"check", e.Code, "status", e.Status, "detail", e.Detail)
 		}
 		if e.Code == "L4TOUT" && u.State() == balancer.Down {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"portico/proxy/admin"
 	"portico/tests/harness"
@@ -65,6 +66,10 @@ func TestExitCodes(t *testing.T) {
 		} else if c.code != 0 && r.Stderr == "" {
 			t.Errorf("portico %v fails without a word", c.args)
 		}
+	}
+	// The log tells what was refused as such, and how each deploy has ended.
+	for _, want := range []string{`msg="deploy succeeded"`, `msg="deploy failed"`, `exit status 3`, `msg="refused or failed"`, `there is no member \"nosuch\"`} {
+		harness.Eventually(t, 30*time.Second, logged(p.Process, want))
 	}
 	// A time that is over is in TestDrainBySessions.
 }

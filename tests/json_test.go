@@ -2,9 +2,11 @@ package tests
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/proxy/admin"
 	"portico/tests/harness"
@@ -64,6 +66,7 @@ func TestJSONAsksNobody(t *testing.T) {
 			t.Errorf("%s: %+v, want code %s", name, e, want)
 		}
 	}
+	interruptedWait(t, p)
 	r := p.CLI("sessions", "end", "hello", "8f3b", "--yes")
 	if !strings.Contains(r.Stderr, `has no session with the token "8f3b"; an id has 16 hexadecimal digits, and --id 8f3b finds by their beginning (`) {
 		t.Errorf("an unknown session: %s", r.Stderr)
@@ -82,4 +85,29 @@ func jsonError(t *testing.T, name string, r harness.Result) admin.Error {
 		t.Errorf("%s: output %q, error output %q", name, r.Stdout, r.Stderr)
 	}
 	return answer.Error
+}
+
+// Who ends a wait with Ctrl-C is told that the drain goes on, and what to do about it.
+func interruptedWait(t *testing.T, p *harness.Proxy) {
+	wait := harness.Start(t, "wait", []string{"PORTICO_DIR=" + p.Dir}, "drain", "server-1", "--wait", "10m")
+	harness.Eventually(t, time.Minute, logged(wait, "sessions left"))
+	wait.Signal(os.Interrupt)
+	if code := wait.Wait(time.Minute); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"interrupted: server-1 goes on draining with ", "portico drain server-1 --wait 8h waits again", "portico ready server-1 takes it back"} {
+		if !strings.Contains(wait.Log(), want) {
+			t.Errorf("it does not say %q:\n%s", want, wait.Log())
+		}
+	}
+	p.Must("ready", "server-1")
+	for args, want := range map[string]string{
+		"drain server-1 --quiet 3m":   "give --move with it",
+		"drain server-1 --move --now": "move sessions, or cut them",
+		"drain server-1 --wait 5":     `invalid argument "5" for "--wait": write a number with a unit`,
+	} {
+		if r := p.CLI(strings.Fields(args)...); r.Code != 2 || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s: exit code %d, want 2 and %q: %s", args, r.Code, want, r.Stderr)
+		}
+	}
 }

@@ -307,7 +307,7 @@ func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach,
 		err := c.DeployEvents(cmd.Context(), d.ID, p.event)
 		p.done()
 		if err != nil {
-			return fmt.Errorf("follow deploy %s (it goes on): %w", d.ID, err)
+			return fmt.Errorf("deploy %s goes on: portico deploys %s shows it: %w", d.ID, d.ID, err)
 		}
 	} else if err := c.DeployEvents(cmd.Context(), d.ID, func(catalog.Event) error { return nil }); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,8 +44,13 @@ outside its memory. With --deadline, what is left then loses its instance; with
 		if len(args) == 0 {
 			return listDrains(cmd, c, *asJSON)
 		}
-		if *move {
+		switch {
+		case *move && r.Now:
+			return usageError{errors.New("--move and --now: move sessions, or cut them at once")}
+		case *move:
 			r.Move = quiet.String()
+		case cmd.Flags().Changed("quiet"):
+			return usageError{errors.New("--quiet says when a session moves: give --move with it")}
 		}
 		d := drainCommand{cmd: cmd, c: c, name: args[0], target: drainTarget(args[0]), request: r, json: *asJSON}
 		if *dryRun || r.Now && !*yes {
@@ -223,7 +229,12 @@ func (d *drainCommand) wait(limit time.Duration) error {
 		select {
 		case <-time.After(time.Second):
 		case <-d.cmd.Context().Done():
-			return d.cmd.Context().Err()
+			back := ""
+			if d.target.Release == "" {
+				back = ", portico ready " + d.name + " takes it back"
+			}
+			return fmt.Errorf("%s goes on draining with %s: portico drain %s --wait 8h waits again%s: %w",
+				d.name, plural(x.Sessions, "session"), d.name, back, d.cmd.Context().Err())
 		}
 	}
 }

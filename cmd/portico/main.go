@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -55,6 +56,9 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if err == nil {
 		return exitDone
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = interrupted(err)
+	}
 	if wantsJSON(cmd, args) {
 		_ = printJSON(stderr, map[string]admin.Error{"error": asError(err)})
 		return exitCode(err)
@@ -66,6 +70,20 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	return exitCode(err)
 }
+
+// interrupted words what a command says that was ended from outside, by Ctrl-C mostly: what it
+// left going on, without the request that was cut short.
+func interrupted(err error) error {
+	text := strings.TrimSuffix(err.Error(), context.Canceled.Error())
+	text = strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
+	if text == "" {
+		return errors.New("interrupted")
+	}
+	return fmt.Errorf("interrupted: %s", text)
+}
+
+// requestText is what net/http says of a request before its error.
+var requestText = regexp.MustCompile(`[A-Z][a-z]+ "https?://[^"]*": $`)
 
 // wantsJSON reports whether the command was asked for JSON, also where its flags could not be read.
 func wantsJSON(cmd *cobra.Command, args []string) bool {
@@ -203,6 +221,9 @@ func subcommands(c *cobra.Command) string {
 // flagText says what is wrong with a flag, without the words of the library that read it.
 func flagText(err error) string {
 	text, why, ok := strings.Cut(err.Error(), " flag: strconv.Parse")
+	if before, _, duration := strings.Cut(err.Error(), " flag: time: "); duration {
+		return before + ": write a number with a unit, such as 30s, 10m or 8h"
+	}
 	switch {
 	case !ok:
 		return err.Error()

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -61,6 +63,19 @@ func TestSaid(t *testing.T) {
 	} {
 		if got := said(before, note); got != want {
 			t.Errorf("%q: %v", note, got)
+		}
+	}
+}
+
+// TestInterrupted: who presses Ctrl-C is told what goes on, in words.
+func TestInterrupted(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "interrupted",
+		`Get "https://127.0.0.1:7443/v1/x": `: "interrupted",
+		`deploy 1 goes on: portico deploys 1 shows it: Get "https://127.0.0.1:7443/v1/x": `: "interrupted: deploy 1 goes on: portico deploys 1 shows it",
+	} {
+		if got := interrupted(fmt.Errorf("%s%w", text, context.Canceled)).Error(); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -120,7 +120,7 @@ func (e *deployError) Error() string {
 	for _, g := range groups {
 		m := g.Progress
 		fmt.Fprintf(&b, "\n\n%s: %s", g.Who(), m.Detail)
-		if m.Probe != nil {
+		if m.Probe != nil && (m.Probe.Body != "" || !strings.Contains(m.Detail, "the last check")) {
 			fmt.Fprintf(&b, "\n  last check: %s", probeText(*m.Probe))
 		}
 		if len(m.Log) > 0 {

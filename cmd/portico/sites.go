@@ -35,7 +35,17 @@ func newSites(s *shared) *cobra.Command {
 			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
 				site.Settings.Path, releaseText(site), healthy, len(site.Instances), site.Sessions, age(site.Updated))
 		}
-		return t.flush()
+		if err := t.flush(); err != nil {
+			return err
+		}
+		for _, site := range sites {
+			for _, i := range site.Instances {
+				if i.Detail != "" {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s %s on %s: %s\n", site.Name, shortDigest(i.Release), i.Member, i.Detail)
+				}
+			}
+		}
+		return nil
 	})
 	cmd.AddCommand(newSitesShow(s), newSitesSet(s))
 	return cmd

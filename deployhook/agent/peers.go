@@ -304,14 +304,17 @@ func (a *Agent) pollWanted(ctx context.Context) {
 	refetch := int64(known) // sent as "after"; 0 for the first answer, so that the state is complete
 	refetch = 0
 	for ctx.Err() == nil {
-		ok := false
+		ok, nudged := false, false
+		var last error
 		for _, x := range a.peers.order() {
 			w, changed, err := a.pollOnce(ctx, x, refetch)
 			if err != nil {
 				if ctx.Err() != nil {
 					return
 				}
+				nudged = nudged || errors.Is(err, errNudged)
 				if !errors.Is(err, errNudged) {
+					last = fmt.Errorf("%s: %w", cmp.Or(x.Name, x.Addr), err)
 					a.peers.remember(x.Addr, false)
 					a.log.Debug("proxy does not answer", "proxy", cmp.Or(x.Name, x.Addr), "error", err)
 				}
@@ -321,6 +324,7 @@ func (a *Agent) pollWanted(ctx context.Context) {
 			a.peers.remember(x.Addr, true)
 			if changed && w.Revision < known && time.Since(fresh) < staleTime {
 				a.log.Debug("older revision passed over", "proxy", cmp.Or(x.Name, x.Addr), "revision", w.Revision, "known", known)
+				last = fmt.Errorf("%s is behind: it has revision %d, and %d is known here", cmp.Or(x.Name, x.Addr), w.Revision, known)
 				ok = false // ask another one, and do not ask this one in a tight loop
 				continue
 			}
@@ -335,17 +339,25 @@ func (a *Agent) pollWanted(ctx context.Context) {
 			}
 			break
 		}
-		if ok {
+		switch {
+		case ok:
+			if failed >= silentPolls {
+				a.log.Info("a proxy answers again")
+			}
 			failed = 0
 			continue
-		}
-		failed++
-		if failed == 3 {
-			a.log.Warn("no proxy answers: the last known state is kept")
+		case nudged: // it is there, and asked again for the newer revision
+		default:
+			if failed++; failed == silentPolls {
+				a.log.Warn("no proxy answers: the last known state is kept", "error", last)
+			}
 		}
 		a.waitNudge(ctx, retryDelay(failed))
 	}
 }
+
+// silentPolls in a row that no proxy answered are worth a line of the log.
+const silentPolls = 3
 
 // errNudged ends a poll whose proxy seems to have missed a change.
 var errNudged = errors.New("a newer revision is announced")

@@ -85,17 +85,21 @@ func (u *unit) probed(h *health, p catalog.Probe, s catalog.Settings) {
 	u.a.mu.Lock()
 	first := u.rep.Progress.Probe == nil || u.rep.Progress.Probe.Code != p.Code
 	u.a.mu.Unlock()
-	if !changed && !first {
+	settled := u.settled()
+	if !changed && !first && !settled {
 		u.a.mu.Lock()
 		u.rep.Progress.Probe = &p
 		u.a.mu.Unlock()
 		return
 	}
+	if settled {
+		u.lastEnd = ""
+	}
 	u.set(func(r *catalog.InstanceReport) {
 		r.Progress.Probe = &p
 		switch {
 		case h.healthy:
-			r.State, r.Detail = catalog.InstanceHealthy, ""
+			r.State, r.Detail = catalog.InstanceHealthy, u.restless()
 			r.Progress.Step, r.Progress.Detail, r.Progress.Log = catalog.StepHealthy, "", nil
 		case h.ever:
 			r.State, r.Detail = catalog.InstanceFailing, describe(p)
@@ -111,6 +115,18 @@ func (u *unit) probed(h *health, p catalog.Probe, s catalog.Settings) {
 		u.log.Warn("instance failing", "instance", u.inst.rec.ID, "probe", describe(p))
 	}
 }
+
+// restless says of an instance that is healthy at the moment how those before it have ended, where they
+// did so one after the other: it may be next. Nobody could tell it from a sound one else.
+func (u *unit) restless() string {
+	if u.lastEnd == "" || !u.backoff.looping() {
+		return ""
+	}
+	return fmt.Sprintf("in a crash loop: %d short runs in a row before this one, the last %s", u.backoff.short, u.lastEnd)
+}
+
+// settled reports whether the instance has run for long enough now to count as sound again.
+func (u *unit) settled() bool { return u.lastEnd != "" && time.Since(u.started()) > stableRun }
 
 // late returns why a candidate that is still not healthy has failed, or "".
 // What is not a candidate may take as long as it likes: it could be waiting for
@@ -157,6 +173,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 		return
 	}
 	delay := u.backoff.next(ran)
+	u.lastEnd = "ended with " + end.detail
 	endLog.Warn("instance ended", "attempt", u.backoff.short, "again", delay)
 	u.set(func(r *catalog.InstanceReport) {
 		r.Progress.Step, r.Progress.Log = catalog.StepStarting, log

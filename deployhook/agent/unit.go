@@ -44,6 +44,7 @@ type unit struct {
 	backoff backoff
 	tries   int       // starts of this candidate that ended early
 	since   time.Time // first failure to prepare this release; zero: none
+	lastEnd string    // how the last run ended, while the runs are short ones
 }
 
 func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *unit {

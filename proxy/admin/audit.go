@@ -37,7 +37,12 @@ func (s *Server) record(c *call, outcome error) {
 		s.log.Error("audit entry cannot be written", "by", entry.By, "action", entry.Action, "object", entry.Object, "error", err)
 		return
 	}
-	s.log.Info("changed", "by", entry.By, "from", entry.From, "action", entry.Action, "object", entry.Object, "failed", entry.Failed)
+	log := s.log.With("by", entry.By, "from", entry.From, "action", entry.Action, "object", entry.Object)
+	if outcome != nil {
+		log.Warn("refused or failed", "error", entry.Detail)
+		return
+	}
+	log.Info("changed")
 }
 
 // pathObject names what a request's path names.

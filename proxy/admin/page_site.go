@@ -40,6 +40,7 @@ type siteView struct {
 type instanceView struct {
 	rowView
 	Recent int64
+	Note   string // what its agent says of it, while it is up
 	Verbs  []verbView
 }
 
@@ -79,6 +80,9 @@ func (s *Server) sitePage(c *call) error {
 		in := instanceView{rowView: r, Recent: s.recent(r.U.ID)}
 		v.Recent += in.Recent
 		if rec := view.Instances[r.U.ID]; rec != nil {
+			if rec.State == catalog.InstanceHealthy {
+				in.Note = rec.Detail
+			}
 			in.Verbs = s.offered(c.who, pageTarget{Site: name, Instance: r.U.ID}, instanceVerbs(rec.Admin, r.U.Retiring)...)
 		}
 		v.Instances = append(v.Instances, in)
