@@ -41,8 +41,8 @@ type Proxy struct {
 	// "loop" the epoll engine (Linux), "conn" a goroutine for each connection.
 	Engine string `toml:"engine"`
 
-	// IOUring says whether engine loop hands what several connections send to
-	// the kernel together, through io_uring: "auto" (default) where the kernel has it and
+	// IOUring says whether engine loop hands the reads and writes of several
+	// connections to the kernel together, through io_uring: "auto" (default) where the kernel has it and
 	// no filter of system calls forbids it, or "off". Either way visitors notice nothing.
 	IOUring string `toml:"io_uring"`
 
