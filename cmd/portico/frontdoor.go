@@ -98,7 +98,7 @@ func (f *frontDoor) openCatalog(ctx context.Context) error {
 		return err
 	}
 	f.catalog, err = catalog.Open(ctx, catalog.Options{
-		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Listen: f.conf.Catalog.Address, Key: key, Logger: f.log.With("part", "catalog"),
+		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Key: key, Logger: f.log.With("part", "catalog"),
 		Outside: outsideCatalog(f.conf.Catalog),
 	})
 	return err

@@ -1,0 +1,90 @@
+package catalog
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver"
+
+	"portico/internal/pause"
+)
+
+// running is one life of the server inside the store. It begins another when the
+// catalog is shared with other proxies.
+type running struct {
+	etcd   *embed.Etcd // nil: somebody else runs it
+	client *clientv3.Client
+	peers  *peerServer // nil: nobody but this process has the catalog
+
+	once     sync.Once
+	stopping chan struct{} // closed by stop
+	watched  chan struct{} // closed when nobody looks after this life any more
+}
+
+// handOver is how long a leader that stops looks for another one.
+const handOver = 1500 * time.Millisecond
+
+// client speaks to the present life of the server.
+func (s *store) client() *clientv3.Client { return s.run.Load().client }
+
+// stop ends this life and waits for it. It may be called twice.
+func (r *running) stop() {
+	r.once.Do(func() {
+		if r.etcd == nil {
+			_ = r.client.Close()
+			return
+		}
+		close(r.stopping)
+		_ = r.client.Close()
+		// A leader hands over before it goes, which takes long if nobody is there.
+		hard := make(chan struct{})
+		timer := time.AfterFunc(handOver, func() { defer close(hard); r.etcd.Server.HardStop() })
+		r.etcd.Close()
+		if !timer.Stop() {
+			<-hard
+		}
+		r.peers.close()
+		<-r.watched
+	})
+}
+
+// watchRemoval notices a server that stops by itself: the others removed it.
+func (s *store) watchRemoval(r *running) {
+	r.stopping, r.watched = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(r.watched)
+		select {
+		case <-r.stopping:
+		case <-s.broken.Done(): // for another reason; it may never stop
+		case <-r.etcd.Server.StopNotify():
+			select {
+			case <-r.stopping:
+			default:
+				s.removed.Store(true)
+				s.fail("the other proxies removed this one")
+			}
+		}
+	}()
+}
+
+// leaderKnown is closed once the server knows a leader. A server that shares its
+// catalog says so long before it calls itself ready: a message of its own may be
+// lost on the way to the leader, and it tries again only seconds later.
+func (s *store) leaderKnown(ctx context.Context, server *etcdserver.EtcdServer) <-chan struct{} {
+	known := make(chan struct{})
+	if s.run.Load().peers == nil {
+		return nil
+	}
+	go func() {
+		for server.Leader() == 0 {
+			if pause.For(ctx, 10*time.Millisecond) != nil {
+				return
+			}
+		}
+		close(known)
+	}()
+	return known
+}
