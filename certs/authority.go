@@ -194,6 +194,7 @@ func (a *Authority) SignMember(csr []byte, m catalog.Member, now time.Time) ([]b
 			return nil, fmt.Errorf("sign member %q: the address of its catalog: %w", m.Name, err)
 		}
 		addHost(t, host)
+		t.DNSNames = append(t.DNSNames, catalogName(m.Name))
 	}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	return a.sign(t, req.PublicKey)

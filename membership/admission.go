@@ -41,6 +41,10 @@ type AdmissionOptions struct {
 	// Cluster.Forget. Nil: nothing to do.
 	Forget func(name string)
 
+	// SealKey seals the catalog's secrets: it goes to accepted proxies, over mutual
+	// TLS, and nowhere else. Nil: no other proxy gets a part in the catalog.
+	SealKey []byte
+
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // nil: time.Now
 }
@@ -104,6 +108,9 @@ func (a *Admission) Handlers() map[string]http.Handler {
 		"POST " + PathKnock: http.HandlerFunc(a.serveKnock),
 		"POST " + PathRenew: http.HandlerFunc(a.serveRenew),
 		"GET " + PathKeys:   http.HandlerFunc(a.serveKeys),
+
+		"POST " + PathCatalog: http.HandlerFunc(a.serveReplica),
+		"GET " + PathCatalog:  http.HandlerFunc(a.serveStanding),
 	}
 }
 
@@ -132,7 +139,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, e
 	if err != nil {
 		return m, err
 	}
-	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Role: m.Role, Runtimes: m.Runtimes}
+	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Catalog: m.Catalog, Role: m.Role, Runtimes: m.Runtimes}
 	if r := conflict(tx.View(), h, m.Fingerprint); r != nil {
 		return m, fmt.Errorf("%w: %w", catalog.ErrConflict, r)
 	}

@@ -74,7 +74,10 @@ func (s *store) clusterLock(ctx context.Context, name string) (unlock func(), er
 		defer cancel()
 		// Not by the session, which ends when the server begins another life. The
 		// lease ends the lock if this does not.
-		_, _ = s.client().Delete(ctx, m.Key())
+		_ = s.do(ctx, func(ctx context.Context) error {
+			_, err := s.client().Delete(ctx, m.Key())
+			return err
+		})
 	}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -57,8 +58,13 @@ const (
 	addTimeout  = 30 * time.Second // for the others to take it in; etcd wants them connected for 5 s
 )
 
-// ErrAlone reports a request that needs Options.Peers.
-var ErrAlone = errors.New("this proxy shares its catalog with nobody")
+// Errors of sharing.
+var (
+	// ErrAlone reports a request that needs Options.Peers.
+	ErrAlone = errors.New("this proxy shares its catalog with nobody")
+	// ErrOutside reports that all proxies use an outside etcd.
+	ErrOutside = errors.New("the catalog lies in an outside etcd")
+)
 
 // peerURL is how etcd names the proxy that listens at addr.
 func peerURL(addr string) *url.URL { return &url.URL{Scheme: "https", Host: addr} }
@@ -89,8 +95,11 @@ func shareConfig(cfg *embed.Config, p *Peers) {
 // takes the times that several need, and tells its address. The server begins
 // another life for it, which changes wait for and traffic does not notice.
 func (c *Catalog) share(ctx context.Context) error {
-	if c.o.Peers == nil || c.o.Outside != nil {
+	if c.o.Peers == nil {
 		return ErrAlone
+	}
+	if host, port, _ := net.SplitHostPort(c.o.Peers.Advertise); port == "0" || host == "" {
+		return fmt.Errorf("%w: its catalog.address names no port that others could reach", ErrAlone)
 	}
 	c.sharing.Lock()
 	defer c.sharing.Unlock()
@@ -186,6 +195,12 @@ func (c *Catalog) addReplica(ctx context.Context, name string) (j Joining, err e
 		return j, fmt.Errorf("%w: it is no accepted proxy", ErrConflict)
 	case m.Catalog == "":
 		return j, fmt.Errorf("%w: it has not told where its catalog listens", ErrInvalid)
+	case c.o.Outside != nil:
+		return j, ErrOutside
+	case c.o.Peers == nil:
+		return j, ErrAlone
+	case loopback(c.o.Peers.Advertise) && !loopback(m.Catalog):
+		return j, fmt.Errorf("%w: the catalog of this proxy is at %s, where no other machine reaches it: set catalog.address to :7445 there and restart it", ErrConflict, c.o.Peers.Advertise)
 	case name == c.o.Name:
 		return j, fmt.Errorf("%w: it is this proxy", ErrConflict)
 	}
@@ -224,6 +239,13 @@ func (c *Catalog) addReplica(ctx context.Context, name string) (j Joining, err e
 		c.logger.Info("proxy added to the catalog", "member", name, "address", m.Catalog)
 	}
 	return j, err
+}
+
+// loopback reports whether an address leads to its own machine only.
+func loopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (c *Catalog) memberList(ctx context.Context) (list []*etcdserverpb.Member, err error) {
@@ -283,7 +305,7 @@ func (s *store) admit(role Role, name, fingerprint string) error {
 		}
 		return fmt.Errorf("proxy %q is not known", name)
 	}
-	if m.Admission != Accepted || m.Role != RoleProxy || m.Fingerprint != fingerprint {
+	if m.Admission != Accepted || m.Role != RoleProxy || m.Catalog == "" || m.Fingerprint != fingerprint {
 		return fmt.Errorf("proxy %q is not accepted with this key", name)
 	}
 	return nil

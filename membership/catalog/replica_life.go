@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -68,6 +69,49 @@ func (s *store) watchRemoval(r *running) {
 			}
 		}
 	}()
+}
+
+// leaderGrace is how long after another leader was elected a change is waited for
+// that the former one was asked for.
+const leaderGrace = time.Second
+
+// ErrLeaderChanged reports a change that went to a leader which died: it is not
+// known whether it was stored.
+var ErrLeaderChanged = errors.New("the proxy that led the catalog went away meanwhile: the change may have been stored or not, look and try again")
+
+// whileLed returns a context for one change, which ends soon after the leader that it
+// goes to has been replaced. Etcd itself waits for six seconds then.
+func (s *store) whileLed(ctx context.Context) (_ context.Context, done func()) {
+	r := s.run.Load()
+	if r.peers == nil {
+		return ctx, func() {}
+	}
+	server := r.etcd.Server
+	changed, asked := server.LeaderChanged(), server.Leader()
+	if asked == 0 || asked == server.MemberID() { // it waits for the next, or it is done here
+		return ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-changed:
+			}
+			changed = server.LeaderChanged()
+			if now := server.Leader(); now == 0 || now == asked {
+				continue
+			}
+			if pause.For(ctx, leaderGrace) == nil {
+				cancel(ErrLeaderChanged)
+			}
+			return
+		}
+	}()
+	return ctx, func() { cancel(nil); <-ended }
 }
 
 // leaderKnown is closed once the server knows a leader. A server that shares its

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 )
 
 // ReplicaRole is what a proxy is to the shared catalog.
@@ -138,4 +139,26 @@ func (c *Catalog) stateOf(ctx context.Context, run *running, r *Replica) (state 
 		return state, fmt.Errorf("it answers %s", answer.Status)
 	}
 	return state, json.NewDecoder(io.LimitReader(answer.Body, maxState)).Decode(&state)
+}
+
+// Part names this proxy's part in the shared catalog, for HasReplica of another.
+// Both are empty where the etcd is an outside one.
+func (c *Catalog) Part() (cluster, replica string) {
+	if e := c.store.Load().run.Load().etcd; e != nil {
+		return e.Server.Cluster().ID().String(), e.Server.MemberID().String()
+	}
+	return "", ""
+}
+
+// HasReplica reports whether a proxy's part, as it names it, is one of this
+// catalog. While this proxy has no majority itself the answer is yes.
+func (c *Catalog) HasReplica(cluster, replica string) bool {
+	e := c.store.Load().run.Load().etcd
+	if e == nil || e.Server.Leader() == 0 {
+		return true
+	}
+	if e.Server.Cluster().ID().String() != cluster {
+		return false
+	}
+	return slices.ContainsFunc(e.Server.Cluster().Members(), func(m *membership.Member) bool { return m.ID.String() == replica })
 }
