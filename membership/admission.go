@@ -37,6 +37,10 @@ type AdmissionOptions struct {
 	// of Run and whenever they change. Nil: this proxy does not gossip.
 	SetKeys func([][]byte) error
 
+	// Revoking adds to the change of the catalog that revokes a member: it replaces what
+	// that one knew. Nil: only the gossip key is replaced.
+	Revoking func(tx *catalog.Tx, m catalog.Member) error
+
 	// Forget is called with the name of a member that was revoked, see
 	// Cluster.Forget. Nil: nothing to do.
 	Forget func(name string)
@@ -175,7 +179,11 @@ func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
 		return fmt.Errorf("revoke member %q: %w", name, err)
 	}
 	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		if _, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now()); err != nil {
+		m, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now())
+		if err == nil && a.o.Revoking != nil {
+			err = a.o.Revoking(tx, m)
+		}
+		if err != nil {
 			return err
 		}
 		return catalog.RotateGossipKey(tx, key)

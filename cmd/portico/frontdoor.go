@@ -198,7 +198,7 @@ func (f *frontDoor) openAdmission(context.Context) error {
 	f.admission = membership.NewAdmission(membership.AdmissionOptions{
 		Catalog: f.catalog, Authority: f.authority, Name: f.conf.Proxy.Name, Version: buildVersion(),
 		Loopback: isLoopback(f.conf.Admin.Address), Member: certs.MemberOf(f.catalog.View),
-		SetKeys: f.gossip.SetKeys, Forget: f.gossip.Forget, SealKey: f.sealKey, Logger: f.log.With("part", "admission"),
+		SetKeys: f.gossip.SetKeys, Forget: f.gossip.Forget, SealKey: f.sealKey, Revoking: f.revoking, Logger: f.log.With("part", "admission"),
 	})
 	return nil
 }

@@ -44,6 +44,7 @@ func (f *frontDoor) follow(ctx context.Context) {
 		f.gossip.Nudge(v.Revision)
 		take(v, catalog.SecretSession, f.takeSessionKeys)
 		take(v, catalog.SecretTickets, f.takeTicketKeys)
+		take(v, secretLogin, f.takeLoginKey)
 		select {
 		case <-ctx.Done():
 			return

@@ -33,7 +33,7 @@ func (f *frontDoor) belong(ctx context.Context) error {
 			return nil
 		case <-changed:
 			if self := f.catalog.View().Members[f.conf.Proxy.Name]; self != nil && self.Admission == catalog.Revoked {
-				return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)))
+				return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
 			}
 			continue
 		case <-ticker.C:
@@ -53,7 +53,7 @@ func (f *frontDoor) belong(ctx context.Context) error {
 			told = 0
 		case errors.As(err, &refusal):
 			if told++; told >= standingTold {
-				return f.expelled(refusal)
+				return f.expelled(refusal, refusal.Code == membership.CodeNotMember)
 			}
 		}
 	}
@@ -67,9 +67,45 @@ func because(reason string) string {
 }
 
 // expelled says what can be done about it.
-func (f *frontDoor) expelled(why error) error {
-	return fmt.Errorf("%w: to join anew, have the record removed at another proxy (portico members forget %s), move %s away and start with --join",
-		why, f.conf.Proxy.Name, f.path("catalog"))
+func (f *frontDoor) expelled(why error, record bool) error {
+	first := ""
+	if record {
+		first = "have the record removed at another proxy (portico members forget " + f.conf.Proxy.Name + "), "
+	}
+	return fmt.Errorf("%w: to join anew, %smove %s away and start with --join", why, first, f.path("catalog"))
+}
+
+// secretLogin is the name of the secret that seals page logins.
+const secretLogin = "login"
+
+// revoking replaces what a revoked proxy knew and could use from outside: the keys of
+// page logins, tickets and session cookies. A session key that was replaced a short
+// time ago stays: nobody is to lose a session, and what it seals are pins.
+func (f *frontDoor) revoking(tx *catalog.Tx, m catalog.Member) error {
+	if m.Role != catalog.RoleProxy || m.Catalog == "" {
+		return nil
+	}
+	now := time.Now()
+	err := tx.PutSecret(secretLogin, freshKey())
+	if period := f.conf.TLS.Tickets.Std(); err == nil && period > 0 {
+		err = catalog.ReplaceTicketKeys(tx, period, freshKey, now)
+	}
+	if err != nil {
+		return err
+	}
+	if err := catalog.RotateSessionKey(tx, freshKey(), now); err != nil && !errors.Is(err, catalog.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// takeLoginKey takes the key of page logins that the catalog has.
+func (f *frontDoor) takeLoginKey() error {
+	key, err := f.catalog.Secret(secretLogin)
+	if err != nil {
+		return err
+	}
+	return f.admin.SetLoginKey(key)
 }
 
 // otherProxies are the admin addresses of the other proxies, the configured ones last.

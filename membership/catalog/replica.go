@@ -259,10 +259,13 @@ func (c *Catalog) memberList(ctx context.Context) (list []*etcdserverpb.Member, 
 	return list, err
 }
 
+// noMember is what etcd says of a member that is not there, or not any more.
+const noMember = "member not found"
+
 func (c *Catalog) removeReplica(ctx context.Context, id uint64) error {
 	return c.patiently(ctx, func(ctx context.Context) error {
 		_, err := c.store.Load().client().MemberRemove(ctx, id)
-		if err != nil && strings.Contains(err.Error(), "member not found") {
+		if err != nil && strings.Contains(err.Error(), noMember) {
 			return nil
 		}
 		return err
@@ -270,11 +273,12 @@ func (c *Catalog) removeReplica(ctx context.Context, id uint64) error {
 }
 
 // patiently repeats a change of who has the catalog: etcd refuses it until the
-// others have been connected for 5 s.
+// others have been connected for 5 s, and gives who comes back within the second the
+// number that was just taken away.
 func (c *Catalog) patiently(ctx context.Context, op func(context.Context) error) error {
 	for {
 		err := c.store.Load().do(ctx, op)
-		if err == nil || !strings.Contains(err.Error(), "unhealthy cluster") {
+		if err == nil || !strings.Contains(err.Error(), "unhealthy cluster") && !strings.Contains(err.Error(), noMember) {
 			return err
 		}
 		if pause.For(ctx, 250*time.Millisecond) != nil {
