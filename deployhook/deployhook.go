@@ -2,6 +2,7 @@ package deployhook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,6 +65,9 @@ type Options struct {
 	// Peer returns a client for another proxy and the URL to put in front of a path.
 	// Nil: there are no other proxies.
 	Peer func(m catalog.Member) (*http.Client, string, error)
+
+	// AnswerPeer answers what another proxy asks with AskOthers. Nil: nothing.
+	AnswerPeer func(what string, in json.RawMessage) (any, error)
 
 	// Grace is how long an object that no release refers to stays on disk.
 	// Default objects.DefaultGrace.

@@ -339,8 +339,24 @@ func (d *Deployer) remoteLoss(v *catalog.View, key string) (l Loss) {
 	return l
 }
 
+// errGone reports a proxy that is not asked, because it did not answer before and gossip has
+// it for gone.
+var errGone = errors.New("no answer, and gossip does not know it")
+
+// gone reports whether a proxy did not answer the last regular question. That one is
+// always asked: it is how anybody learns that the proxy is back.
+func (o *others) gone(proxy, path string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	p := o.known[proxy]
+	return path != "/v1/peer/held" && p != nil && p.err != nil
+}
+
 // askPeer puts a question to another proxy, as JSON by mutual TLS.
 func (d *Deployer) askPeer(ctx context.Context, m catalog.Member, path string, in, out any) error {
+	if d.others.gone(m.Name, path) && d.o.Alive != nil && !d.o.Alive(m.Name) {
+		return fmt.Errorf("ask proxy %s: it has gone: %w", m.Name, errGone)
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	err := d.post(ctx, m, path, in, out)

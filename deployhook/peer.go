@@ -31,6 +31,7 @@ func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 		"POST /v1/peer/held": proxies(d.serveHeld),
 		"POST /v1/peer/move": proxies(d.serveMove),
 		"POST /v1/peer/free": proxies(d.serveFree),
+		"POST /v1/peer/ask":  proxies(d.serveAsk),
 	}
 }
 
@@ -188,3 +189,56 @@ func (d *Deployer) freeElsewhere(ctx context.Context, member string, r catalog.R
 func wants(w catalog.Wanted, in catalog.InstanceReport) bool {
 	return slices.ContainsFunc(w.Releases, func(r catalog.WantedRelease) bool { return r.Site == in.Site && r.Release == in.Release })
 }
+
+// peerAsk is a question of another part of the program: the body of POST /v1/peer/ask.
+type peerAsk struct {
+	What string          `json:"what"`
+	In   json.RawMessage `json:"in"`
+}
+
+func (d *Deployer) serveAsk(w http.ResponseWriter, r *http.Request) {
+	q, ok := read[peerAsk](w, r)
+	if !ok {
+		return
+	}
+	if d.o.AnswerPeer == nil {
+		writeError(w, refusal(http.StatusNotImplemented, "not_offered", "", "this proxy answers no questions"))
+		return
+	}
+	out, err := d.o.AnswerPeer(q.What, q.In)
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, out)
+}
+
+// OtherAnswer is what another proxy answers, as JSON, or why there is no answer.
+type OtherAnswer struct {
+	Proxy string
+	Body  json.RawMessage
+	Err   error
+}
+
+// AskOthers puts a question to every other proxy, side by side; it takes a second and a
+// half at most. One that is known to be gone is not asked.
+func (d *Deployer) AskOthers(ctx context.Context, what string, in any) []OtherAnswer {
+	proxies := d.otherProxies(d.o.Catalog.View())
+	if len(proxies) == 0 {
+		return nil
+	}
+	answers := make([]OtherAnswer, len(proxies))
+	body, err := json.Marshal(in)
+	var wg sync.WaitGroup
+	for i, m := range proxies {
+		answers[i] = OtherAnswer{Proxy: m.Name, Err: err}
+		if err == nil {
+			wg.Go(func() { answers[i].Err = d.askPeer(ctx, m, "/v1/peer/ask", peerAsk{what, body}, &answers[i].Body) })
+		}
+	}
+	wg.Wait()
+	return answers
+}
+
+// Others returns how many other proxies the cluster has.
+func (d *Deployer) Others() int { return len(d.otherProxies(d.o.Catalog.View())) }

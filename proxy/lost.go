@@ -18,6 +18,9 @@ func (s *Server) noteLost(st *site, c *balancer.Choice) {
 	}
 	s.log.Info("session lost", "site", st.name, "cause", c.Lost.String(), "from", c.LostFrom, "to", c.Upstream.Spec().Name,
 		"session", sessionName(c.Session))
+	if s.o.Moved != nil {
+		s.o.Moved(c.Session, c.Upstream.ID())
+	}
 }
 
 // sessionName is how logs and pages name a session. It opens nothing: a cookie needs the

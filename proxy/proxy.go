@@ -70,6 +70,10 @@ type Options struct {
 	// already. Nil: net.Listen.
 	Listen func(name, address string) (net.Listener, error)
 
+	// Moved is told of each session that was lost where it was and is on another
+	// instance from now on. It must not wait. Nil: nobody wants to know.
+	Moved func(session uint64, instance string)
+
 	// AccessLog gets a line for each request. Nil: none. The Server does not
 	// close it.
 	AccessLog *AccessLog

@@ -46,7 +46,7 @@ func TestTwoProxiesWithTheSameKeys(t *testing.T) {
 		vs.stay(t, 1)
 	}
 	for i, p := range []*harness.Proxy{first, second} {
-		if n := counted(t, p); n != len(vs.seen) {
+		if n := counted(t, p, "shop"); n != len(vs.seen) {
 			t.Errorf("proxy %d counts %d sessions, %d visitors came by", i+1, n, len(vs.seen))
 		}
 	}
@@ -167,10 +167,10 @@ func (vs *turns) move(t *testing.T, gone string) {
 	}
 }
 
-// counted is how many sessions of the site a proxy counts.
-func counted(t *testing.T, p *harness.Proxy) int {
+// counted is how many sessions of a site a proxy counts.
+func counted(t *testing.T, p *harness.Proxy, site string) int {
 	t.Helper()
 	var list admin.SessionList
-	p.JSON(&list, "sessions", "shop", "--list", "--json")
+	p.JSON(&list, "sessions", site, "--list", "--json")
 	return list.Total
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"portico/proxy"
@@ -26,7 +27,13 @@ func (f *frontDoor) explain(q admin.ExplainQuery) (any, error) {
 			return nil, fmt.Errorf("from %q: write an address without port, such as 192.0.2.7", q.From)
 		}
 	}
-	return f.web.Explain(ask)
+	steps, err := f.web.Explain(ask)
+	if err == nil && f.deployer.Others() > 0 {
+		steps = slices.Insert(steps, 0, proxy.Step{
+			Step: "proxy", Result: f.conf.Proxy.Name, Detail: "as this proxy sees it: checks, load, queues and limits are each proxy's own",
+		})
+	}
+	return steps, err
 }
 
 // exchanges returns what the data path remembers of requests.

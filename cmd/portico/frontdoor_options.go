@@ -32,6 +32,7 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		Ready:        f.notReady,
 		Balancer:     f.web.Balancer(),
 		Drains:       f.deployer,
+		AskOthers:    f.deployer.AskOthers,
 		TurnedAway:   f.admission.TurnedAway,
 		RotateKeys: map[string]func(context.Context) error{
 			admin.KeySession: func(ctx context.Context) error { return f.rotateSessionKey(ctx, time.Now()) },

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/proxy/admin"
 )
 
 // peerClients are the clients of the other proxies' admin listeners, kept so that a
@@ -59,5 +63,46 @@ func (p *peerClients) close() {
 	defer p.mu.Unlock()
 	for _, c := range p.clients {
 		c.CloseIdleConnections()
+	}
+}
+
+// answerPeer answers what another proxy asks of the admin handler.
+func (f *frontDoor) answerPeer(what string, in json.RawMessage) (any, error) {
+	return f.admin.AnswerPeer(what, in)
+}
+
+const (
+	maxRelocated   = 4096                   // sessions that wait to be told; more are forgotten, and end where they were
+	relocatedPause = 200 * time.Millisecond // gathers what a dying server moves at once
+)
+
+// relocated notes that a session has moved, for tellRelocated. It never waits.
+func (f *frontDoor) relocated(session uint64, instance string) {
+	select {
+	case f.moved <- admin.MovedSession{ID: admin.SessionID(session), Instance: instance, At: time.Now()}:
+	default:
+	}
+}
+
+// tellRelocated tells the other proxies which sessions have moved, until ctx ends.
+func (f *frontDoor) tellRelocated(ctx context.Context) {
+	for {
+		var list []admin.MovedSession
+		select {
+		case <-ctx.Done():
+			return
+		case m := <-f.moved:
+			list = append(list, m)
+		}
+		_ = pause.For(ctx, relocatedPause)
+		for more := true; more; {
+			select {
+			case m := <-f.moved:
+				list = append(list, m)
+			default:
+				more = false
+			}
+		}
+		f.admin.MovedSessions(ctx, list)
 	}
 }

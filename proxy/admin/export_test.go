@@ -33,3 +33,6 @@ var (
 	HostAllowed = hostAllowed
 	PathClean   = pathClean
 )
+
+// Merged puts the lists of two proxies together.
+var Merged = merged

@@ -11,11 +11,11 @@ import (
 // forecast adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func (s *Server) forecast(action, object string, cut bool, pools []balancer.PoolSnapshot, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) Forecast {
+func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) Forecast {
 	f := Forecast{Action: action, Object: object, Instances: []ForecastLine{}}
 	var live, recent int64
-	for i := range pools {
-		p := &pools[i]
+	for i := range pools.list {
+		p := &pools.list[i]
 		hit, left := false, 0
 		for j := range p.Upstreams {
 			u := &p.Upstreams[j]
@@ -26,10 +26,11 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 				continue
 			}
 			hit = true
-			f.Recounting = f.Recounting || s.recounting(p.Name, u.ID)
+			more := pools.others[u.ID]
+			f.Recounting = f.Recounting || s.recounting(p.Name, u.ID) || more.Recounting || len(pools.silent) > 0
 			line := ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
-				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), InFlight: int64(u.InFlight),
+				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + more.Recent, InFlight: int64(u.InFlight),
 			}
 			if u.Unpinned { // any other continues the visits, and a drain does not wait for them
 				f.Visits += line.Sessions
@@ -48,7 +49,7 @@ func (s *Server) forecast(action, object string, cut bool, pools []balancer.Pool
 	} else {
 		f.Keeps = live
 	}
-	f.Message = forecastMessage(f, cut, live, recent)
+	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.note()
 	if f.Visits > 0 && f.Left > 0 {
 		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", count(f.Visits, "visit"))
 	}
@@ -91,7 +92,7 @@ func count(n int64, what string) string {
 }
 
 // forecastMember is the forecast of a verb on a member.
-func (s *Server) forecastMember(verb, name string, pools []balancer.PoolSnapshot) Forecast {
+func (s *Server) forecastMember(verb, name string, pools totals) Forecast {
 	cut := verb == VerbMaint || verb == VerbRevoke || verb == VerbRefuse
 	f := s.forecast(verb, name, cut, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.Member == name })
 	if verb == VerbReady || verb == VerbAccept {
@@ -103,7 +104,7 @@ func (s *Server) forecastMember(verb, name string, pools []balancer.PoolSnapshot
 // forecastSite is the forecast of an action on a site's instances: of a removal on
 // all, of a deploy or rollback on those of the present release. Without a pin their
 // sessions are cut; with it, both releases need memory for a while.
-func (s *Server) forecastSite(action, site, release string, cut bool, pools []balancer.PoolSnapshot) Forecast {
+func (s *Server) forecastSite(action, site, release string, cut bool, pools totals) Forecast {
 	f := s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
@@ -114,7 +115,7 @@ func (s *Server) forecastSite(action, site, release string, cut bool, pools []ba
 		f.Message += ", once the other release is in rotation"
 	}
 	if !cut && s.o.Deploys != nil {
-		f.Notes = s.o.Deploys.TightMemory(site, release)
+		f.Notes = append(f.Notes, s.o.Deploys.TightMemory(site, release)...)
 	}
 	return f
 }

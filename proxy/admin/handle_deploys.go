@@ -154,7 +154,7 @@ func (s *Server) rollback(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.everywhere(c)))
 	}
 	d, err := s.rollBack(c, site.Name, target, in.NoPin)
 	if err != nil {

@@ -131,7 +131,7 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastRelease(site.Name, digest, in.Now, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastRelease(site.Name, digest, in.Now, s.everywhere(c)))
 	}
 	c.object = site.Name + "@" + digest[:12]
 	if in.Now {
@@ -176,7 +176,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastInstance(verb, site.Name, id, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastInstance(verb, site.Name, id, s.everywhere(c)))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
 	if err := s.actInstance(c, verb, site.Name, id, in); err != nil {

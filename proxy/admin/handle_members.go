@@ -11,15 +11,7 @@ import (
 )
 
 func (s *Server) listMembers(c *call) error {
-	list := s.memberInfos(s.o.Catalog.View(), s.snapshot(c.who).Pools)
-	parts := map[string]*catalog.Replica{}
-	for _, r := range s.o.Catalog.Replicas(c.r.Context()) {
-		parts[r.Name] = &r
-	}
-	for i := range list {
-		list[i].Catalog = parts[list[i].Name]
-	}
-	return c.json(http.StatusOK, list)
+	return c.json(http.StatusOK, s.memberInfos(s.o.Catalog.View(), s.everywhere(c).list))
 }
 
 // memberInfos lists members, those that wait for a decision first.
@@ -83,7 +75,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 	if _, err := memberOf(s.o.Catalog.View(), name); err != nil {
 		return err
 	}
-	pools := s.snapshot(c.who).Pools
+	pools := s.everywhere(c)
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastMember(verb, name, pools))
 	}
@@ -92,7 +84,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		return err
 	}
 	view := s.o.Catalog.View()
-	for _, m := range s.memberInfos(view, pools) {
+	for _, m := range s.memberInfos(view, pools.list) {
 		if m.Name == name {
 			return c.json(http.StatusOK, m)
 		}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -39,7 +40,7 @@ func (s *Server) listSessions(c *call) error {
 	}
 	q := c.r.URL.Query()
 	if q.Has("cookie") || q.Has("token") {
-		return c.json(http.StatusOK, s.seekSession(c, p, q.Get("cookie"), q.Get("token")))
+		return c.json(http.StatusOK, s.seekEverywhere(c.r.Context(), p, q.Get("cookie"), q.Get("token"), c.now))
 	}
 	limit := defaultSessions
 	if text := q.Get("limit"); text != "" {
@@ -52,7 +53,7 @@ func (s *Server) listSessions(c *call) error {
 		return err
 	}
 	f := sessionFilter{member: q.Get("member"), instance: q.Get("instance"), release: q.Get("release"), id: strings.ToLower(q.Get("id")), idle: idle, limit: limit}
-	return c.json(http.StatusOK, listed(p, sessions, f, c.now))
+	return c.json(http.StatusOK, s.listEverywhere(c.r.Context(), p, sessions, f, c.now))
 }
 
 // sessionFilter says which sessions are wanted; empty fields match all.
@@ -85,8 +86,8 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 // seekSession finds the session that a sticky cookie or the application's own token
 // names, as the proxy would with the visitor's next request, and changes nothing. Where a
 // Cookie field has no sticky cookie that is good, one of the application's in it will do.
-func (s *Server) seekSession(c *call, p *balancer.Pool, cookie, token string) SessionList {
-	r := balancer.Request{Now: c.now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
+func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Time) SessionList {
+	r := balancer.Request{Now: now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
 	l := p.Look(&r)
 	for _, t := range tokensIn(cookie, token) {
 		if l.By != "" {
@@ -190,16 +191,6 @@ func sessionInfo(in *balancer.SessionInfo) SessionInfo {
 	}
 }
 
-// findSession returns the session in the path, if it is one of the site's.
-func (s *Server) findSession(c *call) (balancer.SessionInfo, *balancer.Sessions, error) {
-	site, id := c.r.PathValue("site"), c.r.PathValue("id")
-	in, sessions, err := s.sessionOf(site, id)
-	if err == nil {
-		c.object, c.detail = site+" "+id, "on "+in.Upstream.Spec().Name
-	}
-	return in, sessions, err
-}
-
 // sessionOf returns a site's session by its id.
 func (s *Server) sessionOf(site, text string) (balancer.SessionInfo, *balancer.Sessions, error) {
 	p, sessions, err := s.pool(site)
@@ -219,34 +210,24 @@ func (s *Server) sessionOf(site, text string) (balancer.SessionInfo, *balancer.S
 
 // getSession answers GET /v1/sessions/{site}/{id}.
 func (s *Server) getSession(c *call) error {
-	in, _, err := s.findSession(c)
+	in, err := s.anySession(c.r.Context(), c.r.PathValue("site"), c.r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, sessionInfo(&in))
+	return c.json(http.StatusOK, in)
 }
 
-func (s *Server) endSession(c *call) error {
-	return s.changeSession(c, (*balancer.Sessions).End)
-}
-
-func (s *Server) moveSession(c *call) error {
-	return s.changeSession(c, (*balancer.Sessions).Move)
-}
+func (s *Server) endSession(c *call) error  { return s.changeSession(c, true) }
+func (s *Server) moveSession(c *call) error { return s.changeSession(c, false) }
 
 // changeSession ends or moves one session. Both are marks that the visitor's next
-// request meets, so nothing that runs is cut.
-func (s *Server) changeSession(c *call, change func(*balancer.Sessions, uint64) bool) error {
-	in, sessions, err := s.findSession(c)
+// request meets, at whichever proxy, so nothing that runs is cut.
+func (s *Server) changeSession(c *call, end bool) error {
+	site, id := c.r.PathValue("site"), c.r.PathValue("id")
+	in, err := s.changeAt(c.r.Context(), site, id, end, c.now)
 	if err != nil {
 		return err
 	}
-	if !change(sessions, in.ID) {
-		return failf(http.StatusConflict, "conflict", "", "session %s has ended already", sessionID(in.ID))
-	}
-	now, _ := sessions.Find(in.ID)
-	if now.Upstream == nil {
-		now = in
-	}
-	return c.json(http.StatusOK, sessionInfo(&now))
+	c.object, c.detail = site+" "+id, "on "+cmp.Or(in.Member, in.Instance)+in.silence()
+	return c.json(http.StatusOK, in)
 }

@@ -13,7 +13,7 @@ import (
 
 func (s *Server) listSites(c *call) error {
 	view := s.o.Catalog.View()
-	pools := s.snapshot(c.who).Pools
+	pools := s.everywhere(c).list
 	out := []SiteInfo{}
 	for _, site := range view.Sites {
 		if c.who.sees(site.Name) {
@@ -37,7 +37,7 @@ func (s *Server) getSite(c *call) error {
 	if err != nil {
 		return err
 	}
-	info := siteInfo(s.o.Catalog.View(), site, s.snapshot(c.who).Pools)
+	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).list)
 	if s.o.URLs != nil && site.Release != "" {
 		here := c.r.Host
 		if host, _, err := net.SplitHostPort(here); err == nil {
@@ -108,7 +108,7 @@ func (s *Server) removeSite(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.snapshot(c.who).Pools))
+		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.everywhere(c)))
 	}
 	if err := s.removeOf(c, site.Name); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *Server) forecastDeploy(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), "", noPin, s.snapshot(c.who).Pools))
+	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), "", noPin, s.everywhere(c)))
 }
 
 func (s *Server) releases(c *call) error {

@@ -56,7 +56,8 @@ func (s *Server) stats(c *call) Stats {
 func (s *Server) sessions(c *call) error {
 	site := c.r.URL.Query().Get("site")
 	out := []SessionCount{}
-	for _, p := range s.snapshot(c.who).Pools {
+	pools := s.everywhere(c)
+	for _, p := range pools.list {
 		if site != "" && p.Name != site {
 			continue
 		}
@@ -64,7 +65,7 @@ func (s *Server) sessions(c *call) error {
 			u := &p.Upstreams[i]
 			out = append(out, SessionCount{
 				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
-				Sessions: int64(u.Sessions), Recent: s.recent(u.ID), Limit: int64(u.MaxSessions),
+				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + pools.others[u.ID].Recent, Limit: int64(u.MaxSessions),
 				Unpinned: u.Unpinned,
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -54,6 +55,10 @@ type Options struct {
 	Deploys   Deploys
 
 	Drains Drains
+
+	// AskOthers puts a question to the other proxies of the cluster; their AnswerPeer
+	// answers it. Nil: there are none.
+	AskOthers func(ctx context.Context, what string, in any) []deployhook.OtherAnswer
 
 	// TurnedAway are the machines whose knock this proxy refused lately.
 	TurnedAway func() []membership.Turned

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"portico/balancer"
 )
 
 // confirmView is a question before something is done.
@@ -43,11 +41,10 @@ func (s *Server) confirmPage(c *call) error {
 		info := memberInfo(s.o.Catalog.View().Members[t.Member])
 		view.Member = &info
 	case v.on == onSession:
-		in, _, err := s.sessionOf(t.Site, t.Session)
+		info, err := s.anySession(c.r.Context(), t.Site, t.Session)
 		if err != nil {
 			return err
 		}
-		info := sessionInfo(&in)
 		view.Session = &info
 	}
 	if f, ok := s.foretell(c, &v, t, false); ok {
@@ -116,26 +113,16 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 	case onRelease + " " + VerbDrain:
 		return s.drain(c, t.drainTarget(), ways)
 	case onSession + " " + verbMove:
-		return s.markSession(t.Site, t.Session, (*balancer.Sessions).Move)
+		_, err := s.changeAt(c.r.Context(), t.Site, t.Session, false, c.now)
+		return err
 	case onSession + " " + verbEnd:
-		return s.markSession(t.Site, t.Session, (*balancer.Sessions).End)
+		_, err := s.changeAt(c.r.Context(), t.Site, t.Session, true, c.now)
+		return err
 	}
 	if v.on == onInstance {
 		return s.actInstance(c, v.Verb, t.Site, t.Instance, ways)
 	}
 	return s.actMember(c, v.Verb, t.Member, MemberRequest{Reason: bounded(form.Get("reason"), 200), DrainRequest: ways})
-}
-
-// markSession ends or moves a session.
-func (s *Server) markSession(site, id string, change func(*balancer.Sessions, uint64) bool) error {
-	in, sessions, err := s.sessionOf(site, id)
-	if err != nil {
-		return err
-	}
-	if !change(sessions, in.ID) {
-		return failf(http.StatusConflict, "conflict", "", "session %s has ended already", id)
-	}
-	return nil
 }
 
 // done sends the browser back to where the button was, with a word on what was done.

@@ -106,7 +106,7 @@ func (s *Server) offered(who *identity, t pageTarget, names ...string) (out []ve
 // foretell is the forecast of a button, the same as the API's for the same deed; ok is
 // false where there is none.
 func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f Forecast, ok bool) {
-	pools := s.snapshot(c.who).Pools
+	pools := s.everywhere(c)
 	switch v.on + " " + v.Verb {
 	case onMember + " " + VerbAccept, onMember + " " + VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
 		return f, false
@@ -128,14 +128,14 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f For
 }
 
 // forecastRelease is the forecast of the drain or the end of a release.
-func (s *Server) forecastRelease(site, digest string, cut bool, pools []balancer.PoolSnapshot) Forecast {
+func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) Forecast {
 	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
 // forecastInstance is the forecast of a verb on one instance.
-func (s *Server) forecastInstance(verb, site, id string, pools []balancer.PoolSnapshot) Forecast {
+func (s *Server) forecastInstance(verb, site, id string, pools totals) Forecast {
 	f := s.forecast(verb, site+"/"+id, verb == VerbMaint, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id })
 	if verb == VerbReady {
 		f.Message = "cuts nothing"

@@ -15,6 +15,7 @@ import (
 // wrong lately.
 type siteView struct {
 	Title, Proxy, CSRF, Flash string
+	Silent                    string // which proxies are not in the sums
 	Account                   string
 	Role                      catalog.AccountRole
 	Refresh                   bool
@@ -70,6 +71,8 @@ func (s *Server) sitePage(c *call) error {
 		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
 	}
 	snap := s.snapshot(c.who)
+	pools := s.totals(c, snap.Pools)
+	v.Silent = strings.Join(pools.note(), "")
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; p.Name == name {
 			v.Pool, _ = poolOf(c, view, p)
@@ -77,7 +80,7 @@ func (s *Server) sitePage(c *call) error {
 		}
 	}
 	for _, r := range v.Pool.Rows {
-		in := instanceView{rowView: r, Recent: s.recent(r.U.ID)}
+		in := instanceView{rowView: r, Recent: s.recent(r.U.ID) + pools.others[r.U.ID].Recent}
 		v.Recent += in.Recent
 		if rec := view.Instances[r.U.ID]; rec != nil {
 			if rec.State == catalog.InstanceHealthy {
@@ -168,18 +171,18 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) SessionList {
 	}
 	f := sessionFilter{member: v.Member, idle: idle, limit: 50}
 	if v.Find == "" {
-		return listed(p, s.o.Balancer.Sessions(), f, c.now)
+		return s.listEverywhere(c.r.Context(), p, s.o.Balancer.Sessions(), f, c.now)
 	}
 	if strings.ContainsAny(v.Find, "|=") {
-		return s.seekSession(c, p, v.Find, "")
+		return s.seekEverywhere(c.r.Context(), p, v.Find, "", c.now)
 	}
 	if id := strings.ToLower(v.Find); len(id) <= 16 && strings.Trim(id, "0123456789abcdef") == "" {
 		f.id = id
-		if got := listed(p, s.o.Balancer.Sessions(), f, c.now); got.Total > 0 {
+		if got := s.listEverywhere(c.r.Context(), p, s.o.Balancer.Sessions(), f, c.now); got.Total > 0 {
 			return got
 		}
 	}
-	return s.seekSession(c, p, "", v.Find)
+	return s.seekEverywhere(c.r.Context(), p, "", v.Find, c.now)
 }
 
 // stateOf is what there is to say of a session in the list.

@@ -24,6 +24,7 @@ type statsView struct {
 	Account                                string
 	Role                                   catalog.AccountRole
 	CSRF, Scope, Flash                     string
+	Silent                                 string // which proxies are not in the sums
 	CanAdmin, Refresh                      bool
 	New                                    []verbView // a site that is not there yet
 	Now                                    time.Time
@@ -147,11 +148,13 @@ type certView struct {
 func (s *Server) statsView(c *call) *statsView {
 	view := s.o.Catalog.View()
 	snap := s.snapshot(c.who)
+	pools := s.totals(c, snap.Pools)
+	silent := strings.Join(pools.note(), "")
 	scope := strings.ToLower(bounded(c.r.URL.Query().Get("scope"), 60))
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
 		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
-		Flash: s.flash(c), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
+		Flash: s.flash(c), Silent: silent, CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
 	v.Head = headOf(view, &snap)

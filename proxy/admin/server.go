@@ -201,7 +201,7 @@ func (s *Server) admit(c *call) *Error {
 }
 
 func (s *Server) csrfOK(l *login, token string) bool {
-	want := l.csrf(s.logins.csrfKey())
+	want := l.csrf(s.logins.key)
 	return subtle.ConstantTimeCompare([]byte(want), []byte(token)) == 1
 }
 

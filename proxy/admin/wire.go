@@ -193,10 +193,6 @@ type MemberInfo struct {
 	Gossip      string             `json:"gossip,omitempty"` // "alive", "failed", "left"; empty: not seen
 	Instances   int                `json:"instances"`
 	Sessions    int64              `json:"sessions"`
-
-	// Catalog is a proxy's part in the shared catalog: in the list of members only, and
-	// nil where there is none, as of an application server.
-	Catalog *catalog.Replica `json:"catalog,omitempty"`
 }
 
 // SiteInfo is one line of GET /v1/sites.
@@ -296,6 +292,7 @@ type SessionInfo struct {
 	Returned bool      `json:"returned,omitempty"` // seen more than once
 	Ended    bool      `json:"ended,omitempty"`    // by an operator: its cookie will be refused
 	Moving   bool      `json:"moving,omitempty"`   // by an operator: its next request is placed elsewhere
+	Silent   []string  `json:"silent,omitempty"`   // proxies that did not answer when it was ended or moved
 }
 
 // The keys that members share.

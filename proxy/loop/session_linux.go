@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"slices"
 	"syscall"
 	"unsafe"
 
@@ -229,10 +228,6 @@ func (l *loop) idle(s *session) {
 		l.closeClient(c)
 		return
 	}
-	if c.slot != 0 { // what has come belongs to the next request
-		l.clientEvent(c, syscall.EPOLLIN)
-		return
-	}
 	c.ready = false
 	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
 	l.wheel.schedule(c, c.deadline)
@@ -243,7 +238,7 @@ func (l *loop) finish(s *session, op http1.Op) {
 	c := s.c
 	switch op {
 	case http1.OpHandover:
-		l.handover(c, append(slices.Clip(s.x.Leftover()), l.rest(c)...))
+		l.handover(c, s.x.Leftover())
 		l.end(s)
 	case http1.OpAbort:
 		l.end(s)
@@ -264,14 +259,6 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 	if s.tls != nil {
 		return l.readTLS(s, b)
 	}
-	return l.readPlain(s, b)
-}
-
-// readPlain reads what the socket has, and notes whether that was all.
-func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
-	if s.slot != 0 {
-		return l.take(s, b)
-	}
 	r, e := rawRead(s.fd, b)
 	n := int(r)
 	switch {
@@ -283,9 +270,7 @@ func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
 	case n == 0:
 		s.hup = true
 		return 0, http1.EOF
-	}
-	s.bulky = n >= earlySize
-	if n < len(b) && !s.hup {
+	case n < len(b) && !s.hup:
 		s.ready = false // edge-triggered: what comes now makes a new event
 		return n, http1.Blocked
 	}

@@ -1,0 +1,50 @@
+package balancer
+
+// Elsewhere notes what another proxy of the cluster did with a session at now (Unix
+// milliseconds): its visitor is on the upstream to from then on. A session that this table does
+// not know stays unknown, and one that came back here later is left alone. With a nil to it is
+// forgotten.
+func (s *Sessions) Elsewhere(id uint64, to *Upstream, now int64) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 {
+		return
+	}
+	e := &sh.e[i]
+	if e.where&(markEnded|markAlias) != 0 || e.issued > stamp(now) {
+		return
+	}
+	if to == nil {
+		s.forget(sh, i)
+		return
+	}
+	e.last, e.issued = max(e.last, stamp(now)), stamp(now)
+	s.relocate(e, to)
+}
+
+// MarkAt is End, or Move if end is false, for a session that another proxy of the
+// cluster knows to be on up since start (Unix seconds): it is entered if this table does not
+// have it, because its visitor may come here next. now is in Unix milliseconds.
+func (s *Sessions) MarkAt(id uint64, up *Upstream, start int64, end bool, now int64) {
+	mark := s.Move
+	if end {
+		mark = s.End
+	}
+	if mark(id) {
+		return
+	}
+	marks := uint32(markMove)
+	if end {
+		marks = markEnded
+	}
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.find(id, h) < 0 {
+		s.insert(sh, &use{id: id, up: up, start: start, issued: now / 1000, marks: marks}, now)
+	}
+}

@@ -1,0 +1,49 @@
+package balancer
+
+import "testing"
+
+// What another proxy did with a session counts here, unless its visitor came back later.
+func TestElsewhere(t *testing.T) {
+	const now = 1_800_000_000_000
+	s := NewSessions(100)
+	a, b := &Upstream{id: "a"}, &Upstream{id: "b"}
+	s.add(a)
+	s.add(b)
+	a.spec.Store(&Spec{})
+	b.spec.Store(&Spec{})
+	visit := func(id uint64, up *Upstream, at int64) {
+		s.visit(&use{id: id, up: up, start: at / 1000, issued: at / 1000}, at)
+	}
+	counts := func(wantA, wantB int) {
+		t.Helper()
+		if a.Sessions() != wantA || b.Sessions() != wantB {
+			t.Errorf("%d and %d sessions, want %d and %d", a.Sessions(), b.Sessions(), wantA, wantB)
+		}
+	}
+	visit(1, a, now)
+	visit(2, a, now)
+	visit(3, a, now+9000)
+	counts(3, 0)
+	for id := uint64(1); id <= 4; id++ { // 3 came later, 4 is not known
+		s.Elsewhere(id, b, now+5000)
+	}
+	counts(1, 2)
+	visit(1, a, now) // a cookie from before the move does not undo it
+	counts(1, 2)
+	s.Elsewhere(2, nil, now+6000)
+	counts(1, 1)
+
+	s.MarkAt(5, a, now/1000, true, now)
+	s.MarkAt(1, b, now/1000, true, now)
+	if in, ok := s.Find(5); !ok || !in.Ended {
+		t.Errorf("a session that was ended elsewhere: %+v, %v", in, ok)
+	}
+	counts(1, 0) // nobody who has ended counts
+	s.MarkAt(6, b, now/1000, false, now)
+	if in, ok := s.Find(6); !ok || !in.Moving {
+		t.Errorf("a session that is to move: %+v, %v", in, ok)
+	}
+	counts(1, 1)
+	s.Elsewhere(5, b, now+7000)
+	counts(1, 1)
+}
