@@ -124,7 +124,7 @@ func (s *Sessions) Stats() TableStats {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		t.Entries += sh.n
-		t.Bytes += cap(sh.e) * 24
+		t.Bytes += cap(sh.e) * entrySize
 		sh.mu.Unlock()
 	}
 	t.Bytes += len(s.shards) * 64

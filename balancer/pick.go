@@ -102,6 +102,9 @@ func (p *Pool) Pick(r *Request) (c Choice) {
 // PickInto is Pick for a choice that has its place already: to hand one from function to
 // function takes a tenth of the time of making it. What c was before is forgotten.
 func (p *Pool) PickInto(c *Choice, r *Request) {
+	if !r.Expected {
+		p.Expect(r.Cookie) // at least what is done below is time to come in
+	}
 	t := p.now.Load()
 	*c = Choice{issued: r.Now / 1000}
 	// Counted before all else: here the additions go on while memory is waited for.
@@ -124,7 +127,10 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 		return
 	}
 	c.Suspect = c.Upstream.State() == Suspect
-	if !c.Await {
+	switch {
+	case c.admitted:
+		p.entered(c, r.Now)
+	case !c.Await:
 		p.admit(c, r.Now)
 	}
 }

@@ -15,9 +15,19 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	if c.Issue {
 		v.anew = c.issued
 	}
-	// What does not need the table's answer is done before: it may have to be waited for.
+	// The table's answer may have to be waited for. What it hardly ever changes is done before: the
+	// visitor has his place at once.
 	fit := home != nil && home.takes(r)
+	c.admitted = fit && home.enter()
 	f := p.b.sessions.visit(&v, r.Now)
+	if fit && f.marks&(markEnded|markMove) == 0 && (f.up == home || f.up == nil || k.Issued >= f.issued) {
+		c.Upstream, c.Pinned = home, true
+		return
+	}
+	if c.admitted {
+		c.admitted = false
+		p.leave(home, r.Now)
+	}
 	switch {
 	case f.marks&markEnded != 0:
 		p.refuse(c, RefusedEnded)
@@ -79,6 +89,7 @@ func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream,
 		}
 		for _, other := range r.Others {
 			p.Refused[RefusedDuplicate].Add(1)
+			p.Expect(other)
 			if home, ok = p.open(t, r, other, c, k); ok {
 				return home, true
 			}
@@ -96,9 +107,6 @@ func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream,
 // open judges one cookie. A cookie whose instance nobody knows is good too, as
 // long as it is sealed: its visitor lost a session.
 func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (home *Upstream, ok bool) {
-	if !r.Expected {
-		p.Expect(value) // at least the check of the seal is time to come in
-	}
 	*k = Cookie{}
 	seal, refused := k.read(value)
 	if refused == Honoured {

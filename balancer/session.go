@@ -11,7 +11,7 @@ import (
 )
 
 // DefaultMaxSessions bounds the session table where Options name no bound. A
-// full table takes about 40 MB.
+// full table takes 36 MB.
 const DefaultMaxSessions = 1 << 20
 
 const (
@@ -28,10 +28,11 @@ const (
 // instance.
 //
 // An entry takes 24 bytes, in shards that grow by a quarter when they are 75 %
-// full: 32 to 40 bytes for each session. At the bound the least recently used
-// of some 32 neighbours gives way, first those that were never seen a second time
-// (robots that ignore cookies). Counts are exact while nothing gives way, except
-// that a session whose time is over is counted until the sweep reaches it.
+// full: 32 to 40 bytes for each session. A table that is more than half full lives in
+// one piece of memory (see arena): 36 to 48 bytes, and as much as both while it moves there, which takes some
+// seconds. At the bound the least recently used of some 32 neighbours gives way, first
+// those that were never seen a second time (robots that ignore cookies). Counts are exact while nothing
+// gives way, except that a session whose time is over is counted until the sweep reaches it.
 type Sessions struct {
 	shards []shard
 	shift  uint // of a mixed id, to get the shard
@@ -41,6 +42,9 @@ type Sessions struct {
 	part    atomic.Uint32
 	evicted atomic.Uint64
 	expired atomic.Uint64
+
+	sweeping sync.Mutex // one sweep at a time; guards arena
+	arena    arena
 
 	mu    sync.Mutex // guards what follows, and replacing slots
 	slots atomic.Pointer[[]*Upstream]
@@ -71,6 +75,7 @@ func NewSessions(limit int) *Sessions {
 	if n > 1 {
 		s.room += int(4 * math.Sqrt(float64(s.room)))
 	}
+	s.arena = newArena(s.room)
 	s.slots.Store(&[]*Upstream{nil})
 	return s
 }

@@ -14,6 +14,8 @@ type shard struct {
 	n    int
 	hand int // where the search for a victim goes on
 
+	settled bool // e is a part of the table's arena
+
 	// Where e is and how long, for expect, which takes no lock. It may see one
 	// without the other: then its hint is wrong, and nothing else.
 	at   atomic.Uintptr
@@ -127,11 +129,14 @@ func (sh *shard) grow() {
 }
 
 // resize moves the entries to a table of the given size.
-func (sh *shard) resize(size int) {
+func (sh *shard) resize(size int) { sh.rehash(make([]entry, size)) }
+
+// rehash moves the entries to another, empty table.
+func (sh *shard) rehash(to []entry) {
 	old := sh.e
-	sh.e, sh.n, sh.hand = make([]entry, size), 0, 0
+	sh.e, sh.n, sh.hand = to, 0, 0
 	sh.at.Store(uintptr(unsafe.Pointer(unsafe.SliceData(sh.e))))
-	sh.size.Store(uint64(size))
+	sh.size.Store(uint64(len(to)))
 	for _, e := range old {
 		if e.id != 0 {
 			sh.put(e)

@@ -92,11 +92,14 @@ func (p span) over(e *entry, now uint32) bool {
 func (s *Sessions) Sweep(now int64) {
 	part := int(s.part.Add(1)-1) % sweepParts
 	spans, second := s.spans(), stamp(now)
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
 	for i := part; i < len(s.shards); i += sweepParts {
-		s.sweepShard(&s.shards[i], spans, second)
+		s.sweepShard(i, spans, second)
 	}
 	if part == sweepParts-1 {
 		s.reuseSlots()
+		s.arena.decide(len(s.shards))
 	}
 }
 
@@ -107,7 +110,8 @@ func (s *Sessions) SweepAll(now int64) {
 	}
 }
 
-func (s *Sessions) sweepShard(sh *shard, spans []span, now uint32) {
+func (s *Sessions) sweepShard(part int, spans []span, now uint32) {
+	sh := &s.shards[part]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for i := 0; i < len(sh.e); {
@@ -119,7 +123,9 @@ func (s *Sessions) sweepShard(sh *shard, spans []span, now uint32) {
 		}
 		i++
 	}
-	if len(sh.e) > 4*minShard && sh.n*4 < len(sh.e) {
+	s.arena.held += sh.n
+	s.arena.settle(sh, part)
+	if !sh.settled && len(sh.e) > 4*minShard && sh.n*4 < len(sh.e) {
 		sh.resize(max(minShard, sh.n*2))
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package hugepage
+
+// Advise does nothing: this system chooses its pages by itself.
+func Advise([]byte) {}
