@@ -1,6 +1,7 @@
 package balancer_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -131,5 +132,30 @@ func TestBurstOnAGuess(t *testing.T) {
 			}
 			w.done(&burst[i])
 		}
+	}
+}
+
+// TestYoungerCookieOfALostSession: a cookie whose time is over by itself, of a session that lives on by a younger
+// one, is a visit of that session. So its visitor is told when the instance is gone: the younger cookie may be
+// in another tab, and the state is lost for both. When the table has forgotten the session he is a new visitor.
+func TestYoungerCookieOfALostSession(t *testing.T) {
+	for _, swept := range []bool{false, true} {
+		w := newWorld(t, balancer.Config{Idle: 10 * time.Minute}, "a", "b")
+		first, old := w.get(nil)
+		w.pass(3 * time.Minute)
+		if again, _ := w.get(old); !again.Issue {
+			t.Fatalf("no younger cookie: %+v", again)
+		}
+		w.pass(10 * time.Minute)
+		first.Upstream.SetEnd(balancer.CauseDeadline)
+		w.update(slices.DeleteFunc(slices.Clone(w.spec), func(s balancer.Spec) bool { return s.ID == first.Upstream.ID() })...)
+		if swept {
+			w.b.Sessions().SweepAll(w.now)
+		}
+		c := w.pick(balancer.Request{Cookie: old})
+		if told := c.Lost == balancer.CauseDeadline && c.Session == first.Session && !c.New; told == swept || c.New != swept {
+			t.Errorf("swept %v: %+v", swept, c)
+		}
+		w.done(&c)
 	}
 }

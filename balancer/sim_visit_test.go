@@ -249,7 +249,7 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 	second := s.at(px) / 1000
 	k, refused := s.open(px, sent)
 	if refused != balancer.Honoured || k.Session != c.Session {
-		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
+		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second, Bare: true} // by the token: the answer would have brought a cookie
 		if sh := px.shadow[c.Session]; sh != nil {
 			k.Issued = sh.issued
 		}
