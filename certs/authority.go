@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"net"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -186,6 +187,15 @@ func (a *Authority) SignMember(csr []byte, m catalog.Member, now time.Time) ([]b
 	// The wildcard is for instances of that member, see the agent's listener.
 	t.DNSNames = []string{m.Name + ".member.portico", "*." + m.Name + ".member.portico"}
 	t.URIs = []*url.URL{peerURI(Peer{a.cluster, m.Role, m.Name})}
+	if m.Role == catalog.RoleProxy && m.Catalog != "" {
+		// What replicates the catalog knows the other side by its address.
+		host, _, err := net.SplitHostPort(m.Catalog)
+		if err != nil {
+			return nil, fmt.Errorf("sign member %q: the address of its catalog: %w", m.Name, err)
+		}
+		addHost(t, host)
+		t.DNSNames = append(t.DNSNames, catalogName(m.Name))
+	}
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	return a.sign(t, req.PublicKey)
 }
@@ -201,11 +211,7 @@ func (a *Authority) IssueServer(names []string) (*tls.Certificate, error) {
 	}
 	t := a.template(a.now(), serverLife)
 	for _, n := range names {
-		if ip, err := netip.ParseAddr(strings.Trim(n, "[]")); err == nil {
-			t.IPAddresses = append(t.IPAddresses, ip.Unmap().AsSlice())
-		} else {
-			t.DNSNames = append(t.DNSNames, n)
-		}
+		addHost(t, n)
 	}
 	if len(names) > 0 {
 		t.Subject = pkix.Name{Organization: []string{"portico"}, CommonName: shortName(names[0])}
@@ -220,6 +226,15 @@ func (a *Authority) IssueServer(names []string) (*tls.Certificate, error) {
 		return nil, err
 	}
 	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// addHost makes a certificate good for an address or a name.
+func addHost(t *x509.Certificate, host string) {
+	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		t.IPAddresses = append(t.IPAddresses, ip.Unmap().AsSlice())
+	} else {
+		t.DNSNames = append(t.DNSNames, host)
+	}
 }
 
 // shortName cuts a name to the 64 characters that a common name may have; only

@@ -17,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -366,6 +367,29 @@ func (i *Identity) ClientConfig(role catalog.Role, name string, check Check) *tl
 		},
 	}
 }
+
+// CatalogConfig is ServerConfig for the listener at which proxies replicate the
+// catalog: the client's certificate must have been made for that, which is true of
+// no application server's and of no exported proxy's.
+func (i *Identity) CatalogConfig(check Check) *tls.Config {
+	c := i.ServerConfig(check)
+	verify := c.VerifyConnection
+	c.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verify(state); err != nil {
+			return err
+		}
+		p, _, ok := PeerOf(state)
+		if !ok || p.Role != catalog.RoleProxy || !slices.Contains(state.PeerCertificates[0].DNSNames, catalogName(p.Name)) {
+			return fmt.Errorf("%w: %s %q has no part in the catalog", ErrNotMember, p.Role, p.Name)
+		}
+		return nil
+	}
+	return c
+}
+
+// catalogName is a name that only the certificates of those have who replicate the
+// catalog.
+func catalogName(member string) string { return member + ".catalog.portico" }
 
 func (i *Identity) certificate() (*tls.Certificate, error) {
 	m := i.current()

@@ -29,6 +29,19 @@ type Proxy struct {
 	// differ from the name of an agent on the same machine.
 	Name string `toml:"name"`
 
+	// Join are the admin addresses (host:port) of proxies of a cluster that this one
+	// is to share, tried in turn. Default none: a new cluster. Once this proxy has the
+	// catalog it is not looked at any more.
+	Join []string `toml:"join"`
+
+	// Fingerprint is the cluster's, as its proxies print it: "sha256:…". Needed to
+	// join.
+	Fingerprint string `toml:"fingerprint"`
+
+	// InviteFile holds the code that "portico invite --role proxy" printed; whoever
+	// shows it is accepted without an operator. Default empty: wait for one.
+	InviteFile string `toml:"invite_file"`
+
 	// HTTP is the address for plain HTTP. Default ":80"; empty: not served.
 	// Certificates by HTTP-01 need it to be reachable as port 80.
 	HTTP string `toml:"http"`
@@ -41,8 +54,8 @@ type Proxy struct {
 	// "loop" the epoll engine (Linux), "conn" a goroutine for each connection.
 	Engine string `toml:"engine"`
 
-	// IOUring says whether engine loop hands what several connections send to
-	// the kernel together, through io_uring: "auto" (default) where the kernel has it and
+	// IOUring says whether engine loop hands the reads and writes of several
+	// connections to the kernel together, through io_uring: "auto" (default) where the kernel has it and
 	// no filter of system calls forbids it, or "off". Either way visitors notice nothing.
 	IOUring string `toml:"io_uring"`
 
@@ -161,9 +174,14 @@ type Admin struct {
 
 // Catalog is the store that the proxies of a cluster share.
 type Catalog struct {
-	// Address on which proxies replicate. Default "127.0.0.1:7445": a cluster
-	// with one proxy needs no more. Not used with Endpoints.
+	// Address on which proxies replicate, mutual TLS. Default ":7445". Nothing
+	// listens there while there is one proxy. Not used with Endpoints.
 	Address string `toml:"address"`
+
+	// Advertise is the host or host:port under which the other proxies reach it.
+	// Default empty: Address, and for a wildcard the address of the route to the
+	// cluster.
+	Advertise string `toml:"advertise"`
 
 	// Endpoints are the URLs (https) of an etcd that somebody else runs, in place
 	// of the embedded one: the same on every proxy of the cluster. Default none.

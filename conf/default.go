@@ -38,7 +38,7 @@ func Default() Config {
 			Connections: ProxyConnections{Idle: 64, IdleTimeout: seconds(30)},
 		},
 		Admin:   Admin{Address: ":7443"},
-		Catalog: Catalog{Address: "127.0.0.1:7445", Prefix: "portico/"},
+		Catalog: Catalog{Address: ":7445", Prefix: "portico/"},
 		Gossip:  Gossip{Address: ":7946"},
 		Agent:   Agent{Address: ":7444", Weight: 100},
 		Upload: Upload{

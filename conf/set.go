@@ -96,7 +96,7 @@ func suggest(t reflect.Type, path string) string {
 			return fmt.Sprintf(": did you mean %q?", p)
 		}
 	}
-	return ": docs/configuration.md lists them"
+	return ""
 }
 
 func setText(v reflect.Value, text string) error {

@@ -48,6 +48,7 @@ func (c Config) check() Mistakes {
 
 func (k *checker) proxy(p Proxy) {
 	k.memberName("proxy.name", p.Name)
+	k.joining("proxy", p.Join, p.Fingerprint)
 	k.address("proxy.http", p.HTTP, true)
 	k.address("proxy.https", p.HTTPS, true)
 	k.oneOf("proxy.engine", p.Engine, "auto", "loop", "conn", "std")
@@ -93,6 +94,7 @@ func (k *checker) admin(a Admin) {
 
 func (k *checker) catalog(c Catalog) {
 	k.address("catalog.address", c.Address, false)
+	k.advertise("catalog.advertise", c.Advertise)
 	if !strings.HasSuffix(c.Prefix, "/") || strings.HasPrefix(c.Prefix, "/") || len(c.Prefix) > 200 || !plain(c.Prefix) {
 		k.wrong("catalog.prefix", "%q is not a prefix: write one that ends with a slash, such as portico/", clip(c.Prefix))
 	}
@@ -124,14 +126,7 @@ func (k *checker) agent(a Agent) {
 	k.memberName("agent.name", a.Name)
 	k.address("agent.address", a.Address, false)
 	k.advertise("agent.advertise", a.Advertise)
-	for i, addr := range a.Join {
-		k.target(index("agent.join", i), addr, "proxy.example.com:7443")
-	}
-	if a.Fingerprint != "" {
-		if _, err := ParseFingerprint(a.Fingerprint); err != nil {
-			k.wrong("agent.fingerprint", "%v", err)
-		}
-	}
+	k.joining("agent", a.Join, a.Fingerprint)
 	k.between("agent.weight", a.Weight, 1, 256)
 	if len(a.Zone) > 32 || !plain(a.Zone) {
 		k.wrong("agent.zone", "%q is not a zone: at most 32 printable characters", clip(a.Zone))
@@ -142,6 +137,18 @@ func (k *checker) agent(a Agent) {
 		}
 	}
 	k.tomcat(a.Tomcat)
+}
+
+// joining checks whom a machine knocks at.
+func (k *checker) joining(section string, proxies []string, fingerprint string) {
+	for i, addr := range proxies {
+		k.target(index(section+".join", i), addr, "proxy.example.com:7443")
+	}
+	if fingerprint != "" {
+		if _, err := ParseFingerprint(fingerprint); err != nil {
+			k.wrong(section+".fingerprint", "%v", err)
+		}
+	}
 }
 
 func (k *checker) tomcat(t Tomcat) {

@@ -28,7 +28,7 @@ const childVariable = "PORTICO_TEST_CHILD"
 // child serves uploads until it is killed. It prints its address once it is ready.
 func child() int {
 	dir := os.Getenv(childVariable)
-	c, err := catalog.Open(context.Background(), catalog.Options{Dir: filepath.Join(dir, "catalog"), Name: "proxy", Listen: "127.0.0.1:7445", Key: bytes.Repeat([]byte{7}, 32)})
+	c, err := catalog.Open(context.Background(), catalog.Options{Dir: filepath.Join(dir, "catalog"), Name: "proxy", Key: bytes.Repeat([]byte{7}, 32)})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

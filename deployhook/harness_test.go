@@ -59,7 +59,7 @@ type cluster struct {
 func openCatalog(t testing.TB, dir, name string, outside *catalog.Outside) *catalog.Catalog {
 	t.Helper()
 	c, err := catalog.Open(context.Background(), catalog.Options{
-		Dir: filepath.Join(dir, "catalog"), Name: name, Listen: "127.0.0.1:7445", Key: bytes.Repeat([]byte{7}, 32), Outside: outside,
+		Dir: filepath.Join(dir, "catalog"), Name: name, Key: bytes.Repeat([]byte{7}, 32), Outside: outside,
 	})
 	if err != nil {
 		t.Fatal(err)

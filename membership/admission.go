@@ -37,9 +37,17 @@ type AdmissionOptions struct {
 	// of Run and whenever they change. Nil: this proxy does not gossip.
 	SetKeys func([][]byte) error
 
+	// Revoking adds to the change of the catalog that revokes a member: it replaces what
+	// that one knew. Nil: only the gossip key is replaced.
+	Revoking func(tx *catalog.Tx, m catalog.Member) error
+
 	// Forget is called with the name of a member that was revoked, see
 	// Cluster.Forget. Nil: nothing to do.
 	Forget func(name string)
+
+	// SealKey seals the catalog's secrets: it goes to accepted proxies, over mutual
+	// TLS, and nowhere else. Nil: no other proxy gets a part in the catalog.
+	SealKey []byte
 
 	Logger *slog.Logger     // nil: nothing is logged
 	Now    func() time.Time // nil: time.Now
@@ -104,6 +112,9 @@ func (a *Admission) Handlers() map[string]http.Handler {
 		"POST " + PathKnock: http.HandlerFunc(a.serveKnock),
 		"POST " + PathRenew: http.HandlerFunc(a.serveRenew),
 		"GET " + PathKeys:   http.HandlerFunc(a.serveKeys),
+
+		"POST " + PathCatalog: http.HandlerFunc(a.serveReplica),
+		"GET " + PathCatalog:  http.HandlerFunc(a.serveStanding),
 	}
 }
 
@@ -132,7 +143,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, e
 	if err != nil {
 		return m, err
 	}
-	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Role: m.Role, Runtimes: m.Runtimes}
+	h := Hello{Name: m.Name, Addr: m.Addr, Gossip: m.Gossip, Catalog: m.Catalog, Role: m.Role, Runtimes: m.Runtimes}
 	if r := conflict(tx.View(), h, m.Fingerprint); r != nil {
 		return m, fmt.Errorf("%w: %w", catalog.ErrConflict, r)
 	}
@@ -168,7 +179,11 @@ func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
 		return fmt.Errorf("revoke member %q: %w", name, err)
 	}
 	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		if _, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now()); err != nil {
+		m, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now())
+		if err == nil && a.o.Revoking != nil {
+			err = a.o.Revoking(tx, m)
+		}
+		if err != nil {
 			return err
 		}
 		return catalog.RotateGossipKey(tx, key)

@@ -87,7 +87,7 @@ func because(reason string) string {
 func record(k Knock, fingerprint string, now time.Time) *catalog.Member {
 	return &catalog.Member{
 		Name: k.Name, ID: k.ID, Role: k.Role, Admission: catalog.Pending, Admin: catalog.AdminReady,
-		Addr: k.Addr, Gossip: k.Gossip, Fingerprint: fingerprint, Version: k.Version, Platform: k.Platform,
+		Addr: k.Addr, Gossip: k.Gossip, Catalog: k.Catalog, Fingerprint: fingerprint, Version: k.Version, Platform: k.Platform,
 		Runtimes: k.Runtimes, Zone: k.Zone, Weight: k.Weight, CSR: k.CSR, Knocked: now,
 	}
 }
@@ -95,7 +95,7 @@ func record(k Knock, fingerprint string, now time.Time) *catalog.Member {
 // sameHello reports whether b says nothing new. Another CSR of the same key is
 // nothing new.
 func sameHello(a, b catalog.Member) bool {
-	return a.Fingerprint == b.Fingerprint && a.ID == b.ID && a.Role == b.Role && a.Addr == b.Addr && a.Gossip == b.Gossip &&
+	return a.Fingerprint == b.Fingerprint && a.ID == b.ID && a.Role == b.Role && a.Addr == b.Addr && a.Gossip == b.Gossip && a.Catalog == b.Catalog &&
 		a.Version == b.Version && a.Platform == b.Platform && a.Zone == b.Zone && a.Weight == b.Weight && equalMaps(a.Runtimes, b.Runtimes)
 }
 
@@ -153,7 +153,15 @@ func checkHello(h Hello, r rules) *Refusal {
 		return refusal
 	}
 	if h.Gossip != "" {
-		return routable("gossip address", h.Gossip, r.loopback)
+		if refusal := routable("gossip address", h.Gossip, r.loopback); refusal != nil {
+			return refusal
+		}
+	}
+	switch {
+	case h.Role == catalog.RoleProxy:
+		return routable("catalog address", h.Catalog, r.loopback)
+	case h.Catalog != "":
+		return bad("an application server has no catalog, and it names %.80q", h.Catalog)
 	}
 	return nil
 }
@@ -226,7 +234,7 @@ func numbers(version string) (major, minor uint64, ok bool) {
 // routable refuses addresses at which no other member could reach a machine.
 func routable(what, addr string, loopback bool) *Refusal {
 	bad := func(why string) *Refusal {
-		return refuse(http.StatusForbidden, CodeAddress, "set the address to advertise on this machine (agent.advertise, gossip.advertise)", "%s %.80q %s", what, addr, why)
+		return refuse(http.StatusForbidden, CodeAddress, "set the address to advertise on this machine (agent.advertise or admin.advertise, gossip.advertise, catalog.advertise)", "%s %.80q %s", what, addr, why)
 	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -293,8 +301,8 @@ func conflict(v *catalog.View, h Hello, fingerprint string) *Refusal {
 		if m.Admission != catalog.Accepted {
 			continue
 		}
-		for _, theirs := range []string{m.Addr, m.Gossip} {
-			if theirs != "" && (theirs == h.Addr || theirs == h.Gossip) {
+		for _, theirs := range []string{m.Addr, m.Gossip, m.Catalog} {
+			if theirs != "" && (theirs == h.Addr || theirs == h.Gossip || theirs == h.Catalog) {
 				return refuse(http.StatusForbidden, CodeAddressTaken, "set the address to advertise on this machine, or another port",
 					"the address %s belongs to member %q", theirs, m.Name)
 			}

@@ -85,7 +85,10 @@ func TestAdmit(t *testing.T) {
 		{name: "list is full, on it already", view: full, change: func(k *Knock) { k.Name = "ghost-7" }, want: "new"},
 		{name: "no Tomcat", view: tomcat, want: CodeRuntime, says: `site "shop" needs a Tomcat`},
 		{name: "with Tomcat", view: tomcat, change: func(k *Knock) { k.Runtimes = map[string]string{"tomcat": "10.1"} }, want: "new"},
-		{name: "a proxy needs no Tomcat", view: tomcat, change: func(k *Knock) { k.Role = catalog.RoleProxy }, want: "new"},
+		{name: "a proxy needs no Tomcat", view: tomcat, change: func(k *Knock) { k.Role, k.Catalog = catalog.RoleProxy, "10.0.0.9:7445" }, want: "new"},
+		{name: "a proxy whose catalog nobody reaches", change: func(k *Knock) { k.Role, k.Catalog = catalog.RoleProxy, "127.0.0.1:7445" }, want: CodeAddress, says: "loopback"},
+		{name: "a proxy without a catalog", change: func(k *Knock) { k.Role = catalog.RoleProxy }, want: CodeAddress},
+		{name: "a server with a catalog", change: func(k *Knock) { k.Catalog = "10.0.0.9:7445" }, want: CodeInvalid},
 
 		{name: "other minor", change: func(k *Knock) { k.Version = "0.2.0" }, want: CodeVersion, says: "this machine runs portico 0.2.0, the cluster runs 0.1.0"},
 		{name: "other major", change: func(k *Knock) { k.Version = "v1.1.0" }, want: CodeVersion},

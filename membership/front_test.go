@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/internal/freeport"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -33,7 +34,24 @@ type front struct {
 func newFront(t testing.TB, change ...func(*membership.AdmissionOptions)) *front {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := catalog.Open(t.Context(), catalog.Options{Dir: filepath.Join(dir, "catalog"), Name: "proxy-1", Key: make([]byte, catalog.KeySize)})
+	f := &front{t: t, keys: make(chan [][]byte, 16)}
+	replicas, file := freeport.Addr(t), func(name string) string { return filepath.Join(dir, "identity", name) }
+	c, err := catalog.Open(t.Context(), catalog.Options{
+		Dir: filepath.Join(dir, "catalog"), Name: "proxy-1", Key: make([]byte, catalog.KeySize),
+		Peers: &catalog.Peers{
+			Listen: replicas, Advertise: replicas, Cert: file("certificate.pem"), Key: file("key.pem"), CA: file("ca.pem"),
+			ServerTLS: func(check func(catalog.Role, string, string) error) *tls.Config {
+				return f.identity.CatalogConfig(check)
+			},
+			ClientTLS: func(name string, check func(catalog.Role, string, string) error) *tls.Config {
+				return f.identity.ClientConfig(catalog.RoleProxy, name, check)
+			},
+			Peer: func(state tls.ConnectionState) (catalog.Role, string, string) {
+				p, fingerprint, _ := certs.PeerOf(state)
+				return p.Role, p.Name, fingerprint
+			},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +64,7 @@ func newFront(t testing.TB, change ...func(*membership.AdmissionOptions)) *front
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{t: t, catalog: c, authority: authority, identity: id, keys: make(chan [][]byte, 16)}
+	f.catalog, f.authority, f.identity = c, authority, id
 	o := membership.AdmissionOptions{
 		Catalog: c, Authority: authority, Name: "proxy-1", Version: "0.1.0", Loopback: true,
 		Member:  certs.MemberOf(c.View),

@@ -90,7 +90,7 @@ func (a *Admission) renew(ctx context.Context, m catalog.Member, in Renewal) (Ac
 		if in.Version == "" {
 			return
 		}
-		m.Addr, m.Gossip, m.Version, m.Platform = in.Addr, in.Gossip, in.Version, in.Platform
+		m.Addr, m.Gossip, m.Catalog, m.Version, m.Platform = in.Addr, in.Gossip, in.Catalog, in.Version, in.Platform
 		m.Runtimes, m.Zone, m.Weight = in.Runtimes, in.Zone, in.Weight
 	}
 	change(&updated)

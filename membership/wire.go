@@ -15,6 +15,10 @@ const (
 	PathKnock = "/v1/knock"       // POST, no credentials: a Knock, answered by a KnockAnswer
 	PathRenew = "/v1/agent/renew" // POST, mutual TLS: a Renewal, answered by an Acceptance
 	PathKeys  = "/v1/agent/keys"  // GET, mutual TLS: answered by Keys
+
+	// Of proxies only, mutual TLS. POST asks for a part in the catalog and is answered by
+	// a Replica; GET asks whether the part that it has is still good.
+	PathCatalog = "/v1/proxy/catalog"
 )
 
 // Hello is what a machine says about itself.
@@ -22,8 +26,9 @@ type Hello struct {
 	Name     string            `json:"name"`
 	ID       string            `json:"id"`
 	Role     catalog.Role      `json:"role"`
-	Addr     string            `json:"addr"`   // host:port of its mutual TLS listener
-	Gossip   string            `json:"gossip"` // host:port of serf; empty: it does not gossip yet
+	Addr     string            `json:"addr"`              // host:port of its mutual TLS listener
+	Gossip   string            `json:"gossip"`            // host:port of serf; empty: it does not gossip yet
+	Catalog  string            `json:"catalog,omitempty"` // host:port where the other proxies reach a proxy's catalog
 	Version  string            `json:"version"`
 	Platform string            `json:"platform"`
 	Runtimes map[string]string `json:"runtimes,omitempty"`
@@ -104,6 +109,7 @@ const (
 	CodeRate         = "rate"          // too many knocks from there
 	CodeNotMember    = "not_a_member"  // no certificate of an accepted member
 	CodeUnavailable  = "unavailable"   // the catalog cannot be written at the moment
+	CodeNoReplica    = "no_replica"    // the proxies' catalog is another one, or this proxy has no part in it
 )
 
 // Error says what is wrong, and what helps.

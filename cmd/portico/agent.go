@@ -35,12 +35,8 @@ installs and runs every site of the cluster.`,
 		if err != nil {
 			return err
 		}
-		if *code == "" && c.Agent.InviteFile != "" {
-			data, err := os.ReadFile(c.Agent.InviteFile)
-			if err != nil {
-				return usageError{fmt.Errorf("read the code of the invitation: %w", err)}
-			}
-			*code = strings.TrimSpace(string(data))
+		if *code, err = invitation(*code, c.Agent.InviteFile); err != nil {
+			return err
 		}
 		if len(c.Agent.Join) == 0 {
 			return usageError{errors.New("no proxy is named: give --join PROXY:7443 and --fingerprint, as portico proxy prints them")}
@@ -54,4 +50,17 @@ installs and runs every site of the cluster.`,
 		return a.run(cmd.Context())
 	}
 	return cmd
+}
+
+// invitation returns the code of an invitation: the one that was given, or what
+// the file holds.
+func invitation(code, file string) (string, error) {
+	if code != "" || file == "" {
+		return code, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", usageError{fmt.Errorf("read the code of the invitation: %w", err)}
+	}
+	return strings.TrimSpace(string(data)), nil
 }

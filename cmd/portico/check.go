@@ -52,6 +52,7 @@ func checkFiles(c conf.Config) error {
 		"catalog.key":                c.Catalog.Key,
 		"tls.acme_root":              c.TLS.ACMERoot,
 		"agent.invite_file":          c.Agent.InviteFile,
+		"proxy.invite_file":          c.Proxy.InviteFile,
 		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile,
 	}
 	for i, pair := range c.TLS.Certificates {

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"time"
 
-	"portico/certs"
-	"portico/conf"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -27,18 +24,12 @@ func makeStateDir(dir string) error {
 }
 
 // enrolProxy makes this proxy a member of its own cluster.
-func enrolProxy(ctx context.Context, c *catalog.Catalog, a *certs.Authority, id *certs.Identity, cfg conf.Config) error {
-	addr, _, err := membership.Advertised(ctx, cfg.Admin.Advertise, cfg.Admin.Address, nil)
+func (f *frontDoor) enrolProxy(ctx context.Context) error {
+	hello, err := f.hello(ctx)
 	if err != nil {
-		return fmt.Errorf("find the address that members reach this proxy at: %w: set admin.advertise", err)
+		return err
 	}
-	gossip, _, err := membership.Advertised(ctx, cfg.Gossip.Advertise, cfg.Gossip.Address, nil)
-	if err != nil {
-		return fmt.Errorf("find the gossip address of this proxy: %w: set gossip.advertise", err)
-	}
-	return membership.Enroll(ctx, c, a, id, membership.Hello{
-		Name: cfg.Proxy.Name, Addr: addr, Gossip: gossip, Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-	}, time.Now())
+	return membership.Enroll(ctx, f.catalog, f.authority, f.identity, hello, time.Now())
 }
 
 // The account that local commands use. It has no password: its token lies in

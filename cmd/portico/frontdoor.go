@@ -29,6 +29,9 @@ type frontDoor struct {
 	log     *slog.Logger
 	level   *slog.LevelVar // nil: not changed by a reload
 	started time.Time
+	code    string           // of an invitation to join with; "" without one
+	joining *catalog.Joining // what the others gave this proxy to begin with; nil: it goes on with its own
+	sealKey []byte           // of the catalog's secrets
 
 	catalog   *catalog.Catalog
 	authority *certs.Authority
@@ -50,10 +53,11 @@ type frontDoor struct {
 	once sync.Once
 }
 
-// newFrontDoor opens everything and binds every port. On an error nothing is
-// left running.
-func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *frontDoor, err error) {
-	f := &frontDoor{conf: c, log: log, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
+// newFrontDoor opens everything and binds every port. A proxy that is to share the
+// cluster of others waits until they let it, with code if it has one. On an error
+// nothing is left running.
+func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Logger) (_ *frontDoor, err error) {
+	f := &frontDoor{conf: c, code: code, log: log, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -63,7 +67,7 @@ func newFrontDoor(ctx context.Context, c conf.Config, log *slog.Logger) (_ *fron
 		f.conf.Proxy.Name = membership.DefaultName()
 	}
 	steps := []func(context.Context) error{
-		f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,
+		f.joinCluster, f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,
 	}
 	if err := awaitPredecessor(ctx, c.Dir, log); err != nil {
 		return nil, err
@@ -91,15 +95,15 @@ func (f *frontDoor) path(parts ...string) string {
 }
 
 func (f *frontDoor) openCatalog(ctx context.Context) error {
-	if err := makeStateDir(f.conf.Dir); err != nil {
-		return err
-	}
-	key, err := catalog.LoadKey(f.path("identity", "catalog.key"))
+	peers, err := f.catalogPeers(ctx)
 	if err != nil {
 		return err
 	}
+	if f.sealKey, err = catalog.LoadKey(f.path("identity", "catalog.key")); err != nil {
+		return err
+	}
 	f.catalog, err = catalog.Open(ctx, catalog.Options{
-		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Listen: f.conf.Catalog.Address, Key: key, Logger: f.log.With("part", "catalog"),
+		Dir: f.path("catalog"), Name: f.conf.Proxy.Name, Key: f.sealKey, Peers: peers, Logger: f.log.With("part", "catalog"),
 		Outside: outsideCatalog(f.conf.Catalog),
 	})
 	return err
@@ -119,15 +123,14 @@ func (f *frontDoor) enrol(ctx context.Context) error {
 	if f.authority, err = certs.LoadAuthority(ctx, f.catalog, time.Now); err != nil {
 		return err
 	}
-	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
+	err = f.enrolProxy(ctx)
+	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record is that of the last start")) {
 		return err
 	}
-	if _, err = ownName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
-		return usageError{err}
-	}
-	err = enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf)
-	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record and certificate are those of the last start")) {
-		return err
+	if err != nil {
+		if err := f.renewAlone(time.Now()); err != nil {
+			f.log.Warn("own certificate not renewed", "error", err)
+		}
 	}
 	err = f.rotateTicketKeys(ctx, time.Now())
 	if err != nil && !f.canWait(err, "ticket keys are not replaced") {
@@ -196,7 +199,7 @@ func (f *frontDoor) openAdmission(context.Context) error {
 	f.admission = membership.NewAdmission(membership.AdmissionOptions{
 		Catalog: f.catalog, Authority: f.authority, Name: f.conf.Proxy.Name, Version: buildVersion(),
 		Loopback: isLoopback(f.conf.Admin.Address), Member: certs.MemberOf(f.catalog.View),
-		SetKeys: f.gossip.SetKeys, Forget: f.gossip.Forget, Logger: f.log.With("part", "admission"),
+		SetKeys: f.gossip.SetKeys, Forget: f.gossip.Forget, SealKey: f.sealKey, Revoking: f.revoking, Logger: f.log.With("part", "admission"),
 	})
 	return nil
 }
@@ -263,7 +266,12 @@ func (f *frontDoor) run(ctx context.Context) error {
 	f.wg.Go(func() { f.follow(work) })
 	f.wg.Go(func() { f.maintain(work) })
 	f.wg.Go(func() { f.tellRelocated(work) })
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
+	f.wg.Go(func() {
+		if err := f.belong(work); err != nil {
+			failed <- err
+		}
+	})
 	f.wg.Go(func() { failed <- f.web.Serve(work) })
 	f.wg.Go(func() { failed <- f.listener.serve() })
 	var err error

@@ -75,7 +75,7 @@ func (f *frontDoor) openAdmin(context.Context) error {
 	if err != nil {
 		return err
 	}
-	loginKey, err := f.secret("login", 32)
+	loginKey, err := f.secret(secretLogin, 32)
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ func (f *frontDoor) follow(ctx context.Context) {
 		f.gossip.Nudge(v.Revision)
 		take(v, catalog.SecretSession, f.takeSessionKeys)
 		take(v, catalog.SecretTickets, f.takeTicketKeys)
+		take(v, secretLogin, f.takeLoginKey)
 		select {
 		case <-ctx.Done():
 			return
@@ -95,7 +96,7 @@ func (f *frontDoor) heed(last map[string]membership.Status) {
 }
 
 func (f *frontDoor) chores(ctx context.Context, now time.Time) {
-	if err := enrolProxy(ctx, f.catalog, f.authority, f.identity, f.conf); err != nil {
+	if err := f.enrolProxy(ctx); err != nil {
 		f.log.Error("own certificate not renewed", "error", err)
 	}
 	if err := f.rotateTicketKeys(ctx, now); err != nil {

@@ -28,17 +28,34 @@ func newMembers(s *shared) *cobra.Command {
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), members)
 		}
-		t := newTable(cmd.OutOrStdout(), "NAME\tROLE\tSTATE\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE")
-		for _, m := range members {
-			since := m.Decided
-			if since.IsZero() {
-				since = m.Knocked
-			}
-			t.row("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", m.Name, m.Role, memberState(m), m.Addr, m.Version, m.Sessions, m.Fingerprint, age(since))
-		}
-		return t.flush()
+		return printMembers(cmd, members)
 	})
 	return cmd
+}
+
+func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
+	shared := len(partsOf(members)) > 1
+	head := "NAME\tROLE\tSTATE\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE"
+	if shared {
+		head += "\tCATALOG"
+	}
+	t := newTable(cmd.OutOrStdout(), head)
+	for _, m := range members {
+		since := m.Decided
+		if since.IsZero() {
+			since = m.Knocked
+		}
+		row := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", m.Name, m.Role, memberState(m), m.Addr, m.Version, m.Sessions, m.Fingerprint, age(since))
+		if shared {
+			row += "\t" + catalogPart(m.Catalog)
+		}
+		t.row("%s", row)
+	}
+	if err := t.flush(); err != nil || !shared {
+		return err
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", catalogNote(partsOf(members)))
+	return err
 }
 
 func printTurnedAway(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
@@ -98,6 +115,10 @@ func newInvite(s *shared) *cobra.Command {
 
   portico agent --join PROXY:7443 --fingerprint … --code CODE
 
+or, with --role proxy, a further proxy, which gets every key of the cluster:
+
+  portico proxy --join PROXY:7443 --fingerprint … --code CODE
+
 The code works once and expires.`,
 		Args: cobra.NoArgs,
 	}
@@ -122,8 +143,12 @@ The code works once and expires.`,
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(out, "%s\n\nIt accepts one machine, until %s. On that machine:\n\n  portico agent --join %s --fingerprint %s --code %s\n",
-			invite.Code, invite.Expires.Local().Format(time.DateTime), a.Addr, a.Fingerprint, invite.Code)
+		process := "agent"
+		if invite.Role == catalog.RoleProxy {
+			process = "proxy"
+		}
+		_, err = fmt.Fprintf(out, "%s\n\nIt accepts one machine, until %s. On that machine:\n\n  portico %s --join %s --fingerprint %s --code %s\n",
+			invite.Code, invite.Expires.Local().Format(time.DateTime), process, a.Addr, a.Fingerprint, invite.Code)
 		return err
 	})
 	cmd.AddCommand(newInviteList(s), newInviteRemove(s))

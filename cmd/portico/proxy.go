@@ -19,10 +19,19 @@ func newProxy(s *shared) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxy",
 		Short: "Run the front door: sites, the admin listener, the catalog",
-		Args:  cobra.NoArgs,
+		Long: `Run the front door of a cluster. The first proxy makes the cluster. A further one
+shares it with --join: the first time it knocks at a proxy and waits until
+somebody accepts it there, or shows the code of an invitation made with
+portico invite --role proxy. From then on it needs nobody to start. Three or
+five proxies go on without any one of them; the second keeps a copy only.`,
+		Args: cobra.NoArgs,
 	}
 	st.addTo(cmd)
 	st.bind(cmd, "name", "proxy.name", "name of this member")
+	st.bindList(cmd, "join", "proxy.join", "admin address of a proxy whose cluster this one is to share, host:port, may be repeated")
+	st.bind(cmd, "fingerprint", "proxy.fingerprint", "of that cluster, as its proxies print it")
+	st.bind(cmd, "code-file", "proxy.invite_file", "file with the code of an invitation")
+	code := cmd.Flags().String("code", "", "code of an invitation (other users of this machine can see it: --code-file is safer)")
 	st.bind(cmd, "http", "proxy.http", "address for plain HTTP")
 	st.bind(cmd, "https", "proxy.https", "address for TLS")
 	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP/1.1: auto, loop, conn or std")
@@ -34,8 +43,11 @@ func newProxy(s *shared) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if *code, err = invitation(*code, c.Proxy.InviteFile); err != nil {
+			return err
+		}
 		log, level := logger(c.Log, cmd)
-		f, err := newFrontDoor(cmd.Context(), c, log)
+		f, err := newFrontDoor(cmd.Context(), c, *code, log)
 		if err != nil {
 			return err
 		}
@@ -67,10 +79,12 @@ func (f *frontDoor) greeting() string {
 
 On each application server:
   portico agent --join %s --fingerprint %s
+On a further proxy:
+  portico proxy --join %s --fingerprint %s
 Here:
   %s members
   %s accept NAME
-`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), here, here)
+`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), here, here)
 }
 
 // notify tells the service manager, if there is one.

@@ -19,7 +19,7 @@ const (
 func (c *Catalog) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
 	var out []AuditEntry
 	err := c.store.Load().read(ctx, func(ctx context.Context) error {
-		r, err := c.store.Load().client.Get(ctx, preAudit, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
+		r, err := c.store.Load().client().Get(ctx, preAudit, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
 			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (c *Catalog) trimAudit(ctx context.Context) error {
 	}
 	first := keys[len(keys)-auditKeep].key // the oldest that stays
 	return c.store.Load().do(ctx, func(ctx context.Context) error {
-		_, err := c.store.Load().client.Delete(ctx, preAudit, clientv3.WithRange(first))
+		_, err := c.store.Load().client().Delete(ctx, preAudit, clientv3.WithRange(first))
 		return err
 	})
 }

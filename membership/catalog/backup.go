@@ -58,7 +58,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := c.store.Load().client.SnapshotWithVersion(ctx)
+	r, err := c.store.Load().client().SnapshotWithVersion(ctx)
 	if err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
@@ -164,7 +164,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 // unpackSnapshot makes etcd's files from a snapshot. Etcd answers damage with
 // panics and fatal log entries, which end the goroutine that it runs in here.
 func unpackSnapshot(o Options, from, to string) error {
-	cfg := (&store{logger: o.Logger}).config(o, to)
+	cfg := (&store{logger: o.Logger}).config(o, to, false)
 	var fatal atomic.Pointer[string]
 	hook := endGoroutine{&fatal}
 	logger := zapslog.New(slog.New(&quiet{o.Logger.Handler()}), zap.WithFatalHook(hook), zap.WithPanicHook(hook))

@@ -16,7 +16,7 @@ import (
 type Options struct {
 	Dir    string       // made with mode 0700; one process at a time
 	Name   string       // this proxy's member name; must not change once the catalog exists
-	Listen string       // host:port under which other proxies will reach this one; nothing listens while there is one proxy
+	Peers  *Peers       // how other proxies reach this one's catalog; nil: it stays the only one
 	Key    []byte       // KeySize bytes, seals the secrets; see LoadKey
 	Logger *slog.Logger // nil: nothing is logged
 
@@ -38,6 +38,8 @@ type Catalog struct {
 	stale  atomic.Bool // Open found nobody to ask
 
 	view atomic.Pointer[View]
+
+	sharing sync.Mutex // held while the catalog becomes reachable for others
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}       // guarded by mu
@@ -82,13 +84,18 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	s, err := openAny(o)
-	if err != nil {
-		return nil, fmt.Errorf("open catalog: %w", err)
+	if o.Peers != nil {
+		if err := o.Peers.valid(); err != nil {
+			return nil, fmt.Errorf("open catalog: %w", err)
+		}
 	}
 	c := &Catalog{
 		o: o, logger: o.Logger, sealer: sealer,
 		waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{},
+	}
+	s, err := openAny(o, c.view.Load)
+	if err != nil {
+		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -129,11 +136,19 @@ func (c *Catalog) boot(ctx context.Context) error {
 	if err == nil {
 		err = markComplete(c.o.Dir)
 	}
+	if err == nil && c.o.Peers != nil {
+		c.wg.Go(c.tend)
+	}
 	return err
 }
 
 // first reads the view that a store which was just opened has.
 func (c *Catalog) first(ctx context.Context) (*View, error) {
+	if c.store.Load().run.Load().peers != nil {
+		if err := c.firstShared(ctx); err != nil {
+			return nil, err
+		}
+	}
 	bctx, cancel := context.WithTimeout(ctx, bootWait)
 	defer cancel()
 	c.store.Load().ready(bctx)

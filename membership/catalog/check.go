@@ -29,7 +29,8 @@ func setAsideUnfinished(o Options, data string) error {
 	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if settled, err := checkFiles(data); err == nil && settled {
+	joins := o.Peers != nil && o.Peers.Join != nil // the others count this one as new by now
+	if files, err := checkFiles(data); err == nil && files.settled && !joins {
 		return nil // somebody removed the mark; there is a cluster in there
 	}
 	aside := data + ".unfinished"
@@ -43,6 +44,12 @@ func setAsideUnfinished(o Options, data string) error {
 	return syncDir(o.Dir)
 }
 
+// Exists reports whether a catalog has been opened in dir before.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, fileComplete))
+	return err == nil
+}
+
 // markComplete notes that the first start went through.
 func markComplete(dir string) error {
 	path := filepath.Join(dir, fileComplete)
@@ -52,19 +59,25 @@ func markComplete(dir string) error {
 	return writeFile(path, []byte("This catalog has been opened once; see etcd/ for its files.\n"), 0o600)
 }
 
-// checkFiles walks the database before the server opens it, and reports whether
-// it holds a cluster's settings. A damaged page makes the server panic in
+// contents is what checkFiles found.
+type contents struct {
+	settled bool // a cluster's settings are there
+	members int  // proxies that share the catalog, this one among them
+}
+
+// checkFiles walks the database before the server opens it, and reports what is
+// in it. A damaged page makes the server panic in
 // goroutines of its own, where nobody can catch it; here the same damage is an
 // error, and so is a record that does not match its sum. A directory without a
 // database is fine.
-func checkFiles(data string) (settled bool, err error) {
+func checkFiles(data string) (found contents, err error) {
 	path := filepath.Join(data, "member", "snap", "db")
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return found, nil
 	}
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	// A file that is shorter than its pages say faults on access to the mapping.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -77,7 +90,7 @@ func checkFiles(data string) (settled bool, err error) {
 	// the panics that this is about.
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", path, err)
+		return found, fmt.Errorf("read %s: %w", path, err)
 	}
 	defer func() { _ = db.Close() }()
 	err = db.View(func(tx *bolt.Tx) error {
@@ -86,16 +99,19 @@ func checkFiles(data string) (settled bool, err error) {
 		}
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(_, v []byte) error {
-				if string(name) != "key" {
-					return nil
+				switch string(name) {
+				case "members":
+					found.members++
+				case "key":
+					settings, err := checkValue(v)
+					found.settled = found.settled || settings
+					return err
 				}
-				found, err := checkValue(v)
-				settled = settled || found
-				return err
+				return nil
 			})
 		})
 	})
-	return settled, err
+	return found, err
 }
 
 // checkValue checks one revision of one key as etcd stores it, and reports

@@ -111,6 +111,9 @@ func EnrolProxy(tx *Tx, m Member, now time.Time) (Member, error) {
 	if err == nil && old.Admission == Revoked {
 		return Member{}, fmt.Errorf("%w: proxy %q was revoked by %s: portico members forget %s at another proxy lets it in again", ErrConflict, m.Name, old.By, m.Name)
 	}
+	if err == nil && (old.Admission == Revoked || old.Admission == Refused) {
+		return Member{}, fmt.Errorf("%w: proxy %q was %s%s", ErrConflict, m.Name, old.Admission, reasonOf(old))
+	}
 	m.Role, m.Admission = RoleProxy, Accepted
 	m.Admin = or(old.Admin, AdminReady)
 	m.Knocked, m.Decided, m.By = now.UTC(), now.UTC(), "portico"
@@ -118,6 +121,13 @@ func EnrolProxy(tx *Tx, m Member, now time.Time) (Member, error) {
 		m.Knocked, m.Decided, m.By = old.Knocked, old.Decided, old.By
 	}
 	return m, tx.PutMember(m)
+}
+
+func reasonOf(m Member) string {
+	if m.Reason == "" {
+		return ""
+	}
+	return ": " + m.Reason
 }
 
 // SetMemberAdmin sets what operators want of an accepted member: ready, drain or

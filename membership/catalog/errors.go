@@ -23,6 +23,9 @@ var (
 	// ErrBroken reports that the store met a fault, such as a failed fsync,
 	// after which it acknowledges nothing until the process starts again.
 	ErrBroken = errors.New("catalog store has stopped")
+	// ErrRemoved reports that the other proxies took this one out of the catalog:
+	// it was revoked, or another machine joined in its place.
+	ErrRemoved = errors.New("this proxy was removed from the catalog")
 	// ErrClosed reports use after Close.
 	ErrClosed = errors.New("catalog is closed")
 	// ErrWrongKey reports that a secret was sealed under another key.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -33,10 +32,12 @@ import (
 // What the embedded store is set to, and why.
 const (
 	// A single proxy elects itself one to five ticks after its start, which is
-	// most of the time that Open takes. Proxies that share a catalog need 50 and
-	// 500 ms, so that a slow disk or network does not look like a dead leader.
-	tick     = 20 * time.Millisecond
-	election = 100 * time.Millisecond
+	// most of the time that Open takes. Proxies that share a catalog take longer
+	// ones, so that a slow disk or network does not look like a dead leader.
+	tick           = 20 * time.Millisecond
+	election       = 100 * time.Millisecond
+	sharedTick     = 50 * time.Millisecond
+	sharedElection = 500 * time.Millisecond
 
 	walSegment  = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
 	quota       = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
@@ -45,10 +46,11 @@ const (
 	maxOps      = 16384     // comparisons or writes in one transaction
 	maxRequest  = 4 << 20   // bytes of one transaction
 
-	startTimeout = 30 * time.Second // for the server to read its files
-	closeTimeout = 10 * time.Second // for the server to stop; after a fault it may never
-	opTimeout    = 10 * time.Second // for one operation whose caller set no deadline
-	leaseSeconds = 10               // a lock of a dead process is free after this
+	startTimeout  = 30 * time.Second // for the server to read its files
+	closeTimeout  = 10 * time.Second // for the server to stop; after a fault it may never
+	opTimeout     = 10 * time.Second // for one operation whose caller set no deadline
+	revokeTimeout = 2 * time.Second  // for giving locks back at the end; there may be no quorum
+	leaseSeconds  = 10               // a lock of a dead process is free after this
 )
 
 var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
@@ -58,18 +60,21 @@ var setSegmentSize = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
 // by function calls, so that there is no socket that others could find; nothing
 // listens for peers either while there is one proxy.
 type store struct {
+	o      Options
 	logger *slog.Logger
 	lock   *fileutil.LockedFile
-	etcd   *embed.Etcd // nil where the etcd is an outside one
-	client *clientv3.Client
+	view   func() *View // as this process knows it; nil before it has read one
 
 	outside bool // somebody else runs the etcd
 
-	use sync.RWMutex // held by each operation; close takes it for good
+	use  sync.RWMutex            // held by each operation; close takes it for good
+	gate sync.RWMutex            // held by each operation, and alone while the server begins another life
+	run  atomic.Pointer[running] // nil until the first life has begun
 
-	broken context.Context // ends with the first fault, or with close
-	brake  context.CancelFunc
-	fault  atomic.Pointer[string]
+	broken  context.Context // ends with the first fault, or with close
+	brake   context.CancelFunc
+	fault   atomic.Pointer[string]
+	removed atomic.Bool // the fault is that the other proxies removed this one
 
 	sessionMu sync.Mutex
 	session   *concurrency.Session // of the locks; nil until the first
@@ -97,7 +102,7 @@ type item struct {
 
 // openStore locks dir and starts the server in it. It returns once the server
 // has read its files; a leader may not be there yet.
-func openStore(o Options) (*store, error) {
+func openStore(o Options, view func() *View) (*store, error) {
 	setSegmentSize()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
@@ -106,26 +111,50 @@ func openStore(o Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{logger: o.Logger, lock: lock, held: map[string]*held{}}
+	s := &store{o: o, logger: o.Logger, lock: lock, view: view, held: map[string]*held{}}
 	s.broken, s.brake = context.WithCancel(context.Background())
-	if err := s.start(o); err != nil {
+	if err := s.begin(); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// start runs the server. Etcd answers damaged files with panics and with fatal
-// log entries; both end the goroutine it is started in and become an error here.
-func (s *store) start(o Options) error {
-	data := filepath.Join(o.Dir, "etcd")
-	if err := setAsideUnfinished(o, data); err != nil {
+// begin starts the first life of the server, as the files in the folder say.
+func (s *store) begin() error {
+	data := filepath.Join(s.o.Dir, "etcd")
+	if err := setAsideUnfinished(s.o, data); err != nil {
 		return err
 	}
-	if _, err := checkFiles(data); err != nil {
+	files, err := checkFiles(data)
+	if err != nil {
 		return startError(data, err)
 	}
-	cfg := s.config(o, data)
+	var peers *peerServer
+	if joins := s.o.Peers != nil && s.o.Peers.Join != nil && files.members == 0; files.members > 1 || joins {
+		if peers, err = s.listenPeers(); err != nil {
+			return err
+		}
+	}
+	r, err := s.start(peers)
+	if err != nil {
+		return err
+	}
+	s.run.Store(r)
+	return nil
+}
+
+// start runs the server, with peers or alone. Etcd answers damaged files with
+// panics and with fatal log entries; both end the goroutine it is started in and
+// become an error here. On an error peers are closed.
+func (s *store) start(peers *peerServer) (_ *running, err error) {
+	data := filepath.Join(s.o.Dir, "etcd")
+	cfg := s.config(s.o, data, peers != nil)
+	defer func() {
+		if err != nil {
+			peers.close()
+		}
+	}()
 	type outcome struct {
 		etcd *embed.Etcd
 		err  error
@@ -147,14 +176,15 @@ func (s *store) start(o Options) error {
 	select {
 	case out := <-done:
 		if out.err != nil {
-			return startError(data, out.err)
+			return nil, startError(data, out.err)
 		}
-		s.etcd = out.etcd
+		r := &running{etcd: out.etcd, client: v3client.New(out.etcd.Server), peers: peers}
+		peers.serve(s, out.etcd)
+		s.watchRemoval(r)
+		return r, nil
 	case <-time.After(startTimeout):
-		return fmt.Errorf("start store: reading %s took longer than %s", data, startTimeout)
+		return nil, fmt.Errorf("start store: reading %s took longer than %s", data, startTimeout)
 	}
-	s.client = v3client.New(s.etcd.Server)
-	return nil
 }
 
 // startError tells trouble with the disk from damaged files, by the words of the
@@ -171,12 +201,10 @@ func startError(data string, err error) error {
 	return fmt.Errorf("%w: %w; nothing was deleted under %s: restore a backup into an empty directory", ErrCorrupt, err, data)
 }
 
-func (s *store) config(o Options, data string) *embed.Config {
-	host := o.Listen
-	if _, port, err := net.SplitHostPort(host); err != nil || port == "0" {
-		host = "127.0.0.1:7445"
-	}
-	peer := url.URL{Scheme: "http", Host: host}
+// config is what the server is told. Shared: other proxies have the catalog as well.
+func (s *store) config(o Options, data string, shared bool) *embed.Config {
+	// A member without peers has an address only because etcd wants one.
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:7445"}
 
 	cfg := embed.NewConfig()
 	cfg.Name = o.Name
@@ -189,6 +217,9 @@ func (s *store) config(o Options, data string) *embed.Config {
 	cfg.AdvertiseClientUrls = nil
 	cfg.InitialCluster = o.Name + "=" + peer.String()
 	cfg.InitialClusterToken = "portico"
+	if shared {
+		shareConfig(cfg, o.Peers)
+	}
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = keepRevs
 	cfg.QuotaBackendBytes = quota
@@ -232,6 +263,9 @@ func (s *store) fail(why string) {
 
 // err returns the fault that broke the store, or nil.
 func (s *store) err() error {
+	if s.removed.Load() {
+		return fmt.Errorf("%w: %w by the other proxies: to join anew, move %s away and start with --join", ErrBroken, ErrRemoved, s.o.Dir)
+	}
 	if why := s.fault.Load(); why != nil {
 		return fmt.Errorf("%w: %s; changes are refused until portico starts again on a healthy disk", ErrBroken, *why)
 	}
@@ -251,7 +285,9 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
 	defer cancel()
 	defer context.AfterFunc(s.broken, cancel)()
+	s.gate.RLock()
 	err := s.explainOutside(op(ctx))
+	s.gate.RUnlock()
 	if err == nil {
 		return nil
 	}
@@ -272,11 +308,13 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 
 // ready waits until a leader is known, or ctx ends.
 func (s *store) ready(ctx context.Context) {
-	if s.etcd == nil {
+	if s.outside {
 		return // the first read finds out
 	}
+	server := s.run.Load().etcd.Server
 	select {
-	case <-s.etcd.Server.ReadyNotify():
+	case <-server.ReadyNotify():
+	case <-s.leaderKnown(ctx, server):
 	case <-s.broken.Done():
 	case <-ctx.Done():
 	}
@@ -302,7 +340,7 @@ func (s *store) read(ctx context.Context, op func(context.Context) error) error 
 // get reads one key.
 func (s *store) get(ctx context.Context, key string) (it item, found bool, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
-		r, err := s.client.Get(ctx, key)
+		r, err := s.client().Get(ctx, key)
 		if err == nil && len(r.Kvs) == 1 {
 			it, found = item{key, r.Kvs[0].Value, r.Kvs[0].ModRevision}, true
 		}
@@ -326,7 +364,7 @@ func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable 
 		opts = append(opts, clientv3.WithSerializable())
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
-		r, err := s.client.Get(ctx, prefix, opts...)
+		r, err := s.client().Get(ctx, prefix, opts...)
 		if err != nil {
 			return err
 		}
@@ -344,9 +382,13 @@ func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable 
 // the store's revision then.
 func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clientv3.Op) (ok bool, revision int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
-		r, err := s.client.Txn(ctx).If(compare...).Then(ops...).Commit()
+		ctx, done := s.whileLed(ctx)
+		defer done()
+		r, err := s.client().Txn(ctx).If(compare...).Then(ops...).Commit()
 		if err == nil {
 			ok, revision = r.Succeeded, r.Header.Revision
+		} else if errors.Is(context.Cause(ctx), ErrLeaderChanged) {
+			return ErrLeaderChanged
 		}
 		return err
 	})
@@ -358,7 +400,7 @@ func (s *store) watch(ctx context.Context, revision int64) clientv3.WatchChan {
 	if s.outside {
 		ctx = clientv3.WithRequireLeader(ctx) // a member that is cut off from its own cluster says so
 	}
-	return s.client.Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(revision))
+	return s.client().Watch(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithRev(revision))
 }
 
 // close stops the server and gives the directory back. It may be called twice.
@@ -366,7 +408,10 @@ func (s *store) close() error {
 	s.closeOnce.Do(func() {
 		s.sessionMu.Lock()
 		if s.session != nil && s.err() == nil {
-			_ = s.session.Close()
+			s.session.Orphan()
+			ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
+			_, _ = s.client().Revoke(ctx, s.session.Lease()) // the locks end with the lease if this does not
+			cancel()
 		}
 		s.sessionMu.Unlock()
 		s.brake()
@@ -374,10 +419,7 @@ func (s *store) close() error {
 		go func() {
 			defer close(done)
 			s.use.Lock() // whoever reads a closed store may take the process with it
-			_ = s.client.Close()
-			if s.etcd != nil {
-				s.etcd.Close()
-			}
+			s.run.Load().stop()
 		}()
 		select {
 		case <-done:

@@ -72,7 +72,12 @@ func (s *store) clusterLock(ctx context.Context, name string) (unlock func(), er
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 		defer cancel()
-		_ = m.Unlock(ctx) // the lease ends the lock if this does not
+		// Not by the session, which ends when the server begins another life. The
+		// lease ends the lock if this does not.
+		_ = s.do(ctx, func(ctx context.Context) error {
+			_, err := s.client().Delete(ctx, m.Key())
+			return err
+		})
 	}, nil
 }
 
@@ -90,7 +95,7 @@ func (s *store) lockSession(ctx context.Context) (*concurrency.Session, error) {
 	}
 	var id clientv3.LeaseID
 	err := s.do(ctx, func(ctx context.Context) error {
-		l, err := s.client.Grant(ctx, leaseSeconds)
+		l, err := s.client().Grant(ctx, leaseSeconds)
 		if err == nil {
 			id = l.ID
 		}
@@ -99,7 +104,7 @@ func (s *store) lockSession(ctx context.Context) (*concurrency.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("grant lease: %w", err)
 	}
-	session, err := concurrency.NewSession(s.client, concurrency.WithLease(id))
+	session, err := concurrency.NewSession(s.client(), concurrency.WithLease(id))
 	if err != nil {
 		return nil, fmt.Errorf("keep lease: %w", err)
 	}

@@ -39,6 +39,22 @@ var beside = map[string]bool{
 	"failed to update storage version": true,
 	"Running http and grpc server on single port. This is not recommended for production.": true,
 	"simple token is not cryptographically signed":                                         true,
+
+	// What goes on between proxies is said once, by those who know what it means:
+	// that there is no majority, or that a proxy cannot be reached.
+	"closed TCP streaming connection with remote peer":        true,
+	"lost TCP streaming connection with remote peer":          true,
+	"peer became inactive (message send to peer failed)":      true,
+	"prober detected unhealthy status":                        true,
+	"failed to reach the peer URL":                            true,
+	"failed to get version":                                   true,
+	"failed to find remote peer in cluster":                   true,
+	"rejected stream from remote peer because it was removed": true,
+	"waiting for ReadIndex response took too long, retrying":  true,
+	"rejecting member remove request; local member has not been connected to all peers, reconfigure breaks active quorum":   true,
+	"rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum": true,
+	"ignored out-of-date read index response; local node read indexes queueing up and waiting to be in sync with leader":    true,
+	"leadership transfer failed": true,
 }
 
 func lower(l slog.Level) slog.Level {

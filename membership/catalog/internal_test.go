@@ -34,7 +34,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 		}
 	}
 	now := c.View().Revision
-	if _, err := c.store.Load().client.Compact(t.Context(), now); err != nil {
+	if _, err := c.store.Load().client().Compact(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
 	// A second follower of the same store, whose view is from long ago.

@@ -46,7 +46,7 @@ func (s *store) lead(ctx context.Context, key, name string) (led context.Context
 	put := clientv3.OpPut(key, name, clientv3.WithLease(session.Lease()))
 	mine := false
 	err = s.do(ctx, func(ctx context.Context) error {
-		r, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "=", 0)).Then(put).Else(clientv3.OpGet(key)).Commit()
+		r, err := s.client().Txn(ctx).If(clientv3.Compare(clientv3.Version(key), "=", 0)).Then(put).Else(clientv3.OpGet(key)).Commit()
 		if err != nil || r.Succeeded {
 			mine = err == nil
 			return err
@@ -55,7 +55,7 @@ func (s *store) lead(ctx context.Context, key, name string) (led context.Context
 		if len(kvs) == 0 || string(kvs[0].GetValue()) != name {
 			return nil
 		}
-		r, err = s.client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kvs[0].GetModRevision())).Then(put).Commit()
+		r, err = s.client().Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", kvs[0].GetModRevision())).Then(put).Commit()
 		mine = err == nil && r.Succeeded
 		return err
 	})

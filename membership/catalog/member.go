@@ -40,9 +40,10 @@ type Member struct {
 	Role        Role              `json:"role"`
 	Admission   Admission         `json:"admission"`
 	Admin       AdminState        `json:"admin"`
-	Addr        string            `json:"addr"`        // host:port where proxies reach the agent (7444), or members the proxy (7443)
-	Gossip      string            `json:"gossip"`      // host:port of serf
-	Fingerprint string            `json:"fingerprint"` // SHA-256 of the public key (SPKI), hexadecimal
+	Addr        string            `json:"addr"`              // host:port where proxies reach the agent (7444), or members the proxy (7443)
+	Gossip      string            `json:"gossip"`            // host:port of serf
+	Catalog     string            `json:"catalog,omitempty"` // host:port where the other proxies reach a proxy's catalog (7445)
+	Fingerprint string            `json:"fingerprint"`       // SHA-256 of the public key (SPKI), hexadecimal
 	Version     string            `json:"version"`
 	Platform    string            `json:"platform"`           // linux/amd64
 	Runtimes    map[string]string `json:"runtimes,omitempty"` // what is installed there: "tomcat": "10.1.34", "php": "8.2.28"

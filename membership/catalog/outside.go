@@ -55,7 +55,7 @@ func openOutside(o Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{logger: o.Logger, lock: lock, held: map[string]*held{}, outside: true}
+	s := &store{o: o, logger: o.Logger, lock: lock, held: map[string]*held{}, outside: true}
 	s.broken, s.brake = context.WithCancel(context.Background())
 	if err := s.connect(o); err != nil {
 		_ = lock.Close()
@@ -65,14 +65,14 @@ func openOutside(o Options) (*store, error) {
 }
 
 // openAny opens the store that the options name.
-func openAny(o Options) (*store, error) {
+func openAny(o Options, view func() *View) (*store, error) {
 	if err := otherHome(o); err != nil {
 		return nil, err
 	}
 	if o.Outside != nil {
 		return openOutside(o)
 	}
-	return openStore(o)
+	return openStore(o, view)
 }
 
 // lockDir keeps a second process out of a catalog's folder.
@@ -92,7 +92,7 @@ func (s *store) connect(o Options) error {
 	if err != nil {
 		return err
 	}
-	s.client, err = clientv3.New(clientv3.Config{
+	client, err := clientv3.New(clientv3.Config{
 		Endpoints: o.Outside.Endpoints, TLS: config,
 		DialTimeout: outsideDial, DialKeepAliveTime: outsideAlive, DialKeepAliveTimeout: outsideAlive,
 		PermitWithoutStream: true, MaxCallSendMsgSize: 2 * maxRequest,
@@ -101,9 +101,10 @@ func (s *store) connect(o Options) error {
 	if err != nil {
 		return fmt.Errorf("connect to the catalog's etcd: %w", err)
 	}
-	s.client.KV = namespace.NewKV(s.client.KV, o.Outside.Prefix)
-	s.client.Watcher = namespace.NewWatcher(s.client.Watcher, o.Outside.Prefix)
-	s.client.Lease = namespace.NewLease(s.client.Lease, o.Outside.Prefix)
+	client.KV = namespace.NewKV(client.KV, o.Outside.Prefix)
+	client.Watcher = namespace.NewWatcher(client.Watcher, o.Outside.Prefix)
+	client.Lease = namespace.NewLease(client.Lease, o.Outside.Prefix)
+	s.run.Store(&running{client: client})
 	return nil
 }
 
@@ -203,7 +204,7 @@ func (s *store) askProgress(ctx context.Context) (stop func()) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				_ = s.client.RequestProgress(ctx) // an etcd that is away is met by whoever waits
+				_ = s.client().RequestProgress(ctx) // an etcd that is away is met by whoever waits
 			}
 		}
 	}()

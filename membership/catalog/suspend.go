@@ -27,7 +27,7 @@ func (c *Catalog) Resume(ctx context.Context) error {
 	if !c.suspended.Load() {
 		return nil
 	}
-	s, err := openAny(c.o)
+	s, err := openAny(c.o, c.view.Load)
 	if err != nil {
 		return fmt.Errorf("resume catalog: %w", err)
 	}

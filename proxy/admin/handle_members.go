@@ -11,7 +11,15 @@ import (
 )
 
 func (s *Server) listMembers(c *call) error {
-	return c.json(http.StatusOK, s.memberInfos(s.o.Catalog.View(), s.everywhere(c).list))
+	list := s.memberInfos(s.o.Catalog.View(), s.everywhere(c).list)
+	parts := map[string]*catalog.Replica{}
+	for _, r := range s.o.Catalog.Replicas(c.r.Context()) {
+		parts[r.Name] = &r
+	}
+	for i := range list {
+		list[i].Catalog = parts[list[i].Name]
+	}
+	return c.json(http.StatusOK, list)
 }
 
 // memberInfos lists members, those that wait for a decision first.

@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	shared, err = catalog.Open(context.Background(), catalog.Options{Dir: dir, Name: "proxy-1", Listen: "127.0.0.1:0", Key: bytes.Repeat([]byte{7}, catalog.KeySize)})
+	shared, err = catalog.Open(context.Background(), catalog.Options{Dir: dir, Name: "proxy-1", Key: bytes.Repeat([]byte{7}, catalog.KeySize)})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -133,7 +133,7 @@ func (s *Server) csrf(c *call) string {
 	if c.who == nil || c.who.login == nil {
 		return ""
 	}
-	return c.who.login.csrf(s.logins.key)
+	return c.who.login.csrf(s.logins.csrfKey())
 }
 
 func age(d time.Duration) string { return formatAge(max(0, d)) }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,11 +43,16 @@ func (l *login) csrf(key []byte) string {
 
 // logins seals and opens login cookies.
 type logins struct {
-	aead cipher.AEAD
-	key  []byte
+	sealing atomic.Pointer[sealing]
 
 	mu    sync.Mutex
 	ended map[string]time.Time // login ids that logged out, and when they may be forgotten; guarded by mu
+}
+
+// sealing is the key of the moment.
+type sealing struct {
+	aead cipher.AEAD
+	key  []byte
 }
 
 var errLogin = errors.New("open login: the cookie is not ours or has ended")
@@ -58,16 +64,30 @@ func newLogins(key []byte) (*logins, error) {
 		key = make([]byte, 32)
 		_, _ = rand.Read(key) // never fails, see crypto/rand
 	}
+	s := &logins{ended: map[string]time.Time{}}
+	return s, s.setKey(key)
+}
+
+// setKey replaces the key of 32 bytes, which ends all logins that another one sealed.
+func (s *logins) setKey(key []byte) error {
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &logins{aead: aead, key: key, ended: map[string]time.Time{}}, nil
+	s.sealing.Store(&sealing{aead, key})
+	return nil
 }
+
+// csrfKey is what the forms' answers are bound with.
+func (s *logins) csrfKey() []byte { return s.sealing.Load().key }
+
+// SetLoginKey replaces the key of 32 bytes that seals page logins: people have to log
+// in again where it is another one.
+func (s *Server) SetLoginKey(key []byte) error { return s.logins.setKey(key) }
 
 func proofOf(passwordHash string) string {
 	sum := sha256.Sum256([]byte("login\x00" + passwordHash))
@@ -84,9 +104,10 @@ func (s *logins) cookie(l *login) *http.Cookie {
 	if err != nil {
 		panic("BUG: encode login: " + err.Error())
 	}
-	nonce := make([]byte, s.aead.NonceSize())
+	aead := s.sealing.Load().aead
+	nonce := make([]byte, aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails, see crypto/rand
-	sealed := s.aead.Seal(nonce, nonce, plain, []byte(loginCookie))
+	sealed := aead.Seal(nonce, nonce, plain, []byte(loginCookie))
 	return &http.Cookie{
 		Name: loginCookie, Value: base64.RawURLEncoding.EncodeToString(sealed), Path: "/",
 		MaxAge: int(loginIdle / time.Second), Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
@@ -97,12 +118,13 @@ func (s *logins) open(value string, now time.Time) (*login, error) {
 	if len(value) > 2048 {
 		return nil, errLogin
 	}
+	aead := s.sealing.Load().aead
 	sealed, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(sealed) < s.aead.NonceSize() {
+	if err != nil || len(sealed) < aead.NonceSize() {
 		return nil, errLogin
 	}
-	n := s.aead.NonceSize()
-	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], []byte(loginCookie))
+	n := aead.NonceSize()
+	plain, err := aead.Open(nil, sealed[:n], sealed[n:], []byte(loginCookie))
 	if err != nil {
 		return nil, errLogin
 	}

@@ -193,6 +193,10 @@ type MemberInfo struct {
 	Gossip      string             `json:"gossip,omitempty"` // "alive", "failed", "left"; empty: not seen
 	Instances   int                `json:"instances"`
 	Sessions    int64              `json:"sessions"`
+
+	// Catalog is a proxy's part in the shared catalog: in the list of members only, and
+	// nil where there is none, as of an application server.
+	Catalog *catalog.Replica `json:"catalog,omitempty"`
 }
 
 // SiteInfo is one line of GET /v1/sites.

@@ -46,7 +46,7 @@ type Options struct {
 	Handshakes int           // TLS handshakes with clients at once, 0: 1024 for each of GOMAXPROCS; connections beyond wait for their turn
 	Handshake  time.Duration // for a TLS handshake, the wait before it included, or a PROXY header, 0: 10 s
 	NoSplice   bool          // never move bodies inside the kernel
-	NoRing     bool          // do not use io_uring to hand sends to the kernel together; loop only
+	NoRing     bool          // do not use io_uring to hand reads and writes to the kernel together; loop only
 	Logger     *slog.Logger  // nil: discard
 }
 

@@ -446,6 +446,25 @@ func (x *Exchange) wantClient() bool {
 	return x.has && !x.up.done && !x.up.eof && !x.up.pending() && !x.upBroken
 }
 
+// Reads says from which sides bytes would be read at once if they were there, which a driver that has them already may give.
+func (x *Exchange) Reads() Ready {
+	switch x.phase {
+	case phaseHead:
+		return ReadClient
+	case phaseActive:
+		var r Ready
+		if x.wantUpstream() && !x.spliceable(&x.down, ReadUpstream) {
+			r |= ReadUpstream
+		}
+		if x.wantClient() && !x.spliceable(&x.up, WriteUpstream) {
+			r |= ReadClient
+		}
+		return r
+	case phaseParked, phaseConnect, phaseLinger, phaseHandover, phaseClose, phaseAbort, phaseOver:
+	}
+	return 0
+}
+
 // Idle reports whether the exchange is between requests with nothing buffered.
 func (x *Exchange) Idle() bool {
 	return x.phase == phaseHead && x.up.r == x.up.w && !x.up.eof && !x.draining && !x.gone

@@ -14,7 +14,7 @@ const (
 // batch is the sends of several exchanges that wait to be handed to the kernel together. An exchange has one at most, and rests until it
 // is done. All are done before the stage of the turn that gathered them ends, so that nothing else finds an exchange at rest.
 type batch struct {
-	ring *uring // nil: sends are not gathered
+	ring *uring // nil: nothing is gathered
 	open bool   // now is the time to gather
 	n    int
 	wait [batchSize]sending
@@ -39,7 +39,7 @@ func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
 			return false
 		}
 	}
-	g.ring.send(to.fd, out, uint64(g.n))
+	g.ring.queue(opSend, to.fd, out, uint64(g.n))
 	g.wait[g.n] = sending{s, side, int32(len(out)), int32(len(a))}
 	g.n++
 	s.sending = true
@@ -71,10 +71,15 @@ func (l *loop) flush() {
 				l.sendNow(&w)
 			}
 		}
-		g.ring.close()
-		g.ring = nil
+		l.dropRing()
 	}
 	g.open = g.ring != nil
+}
+
+// dropRing goes on without.
+func (l *loop) dropRing() {
+	l.batch.ring.close()
+	l.batch.ring, l.batch.open = nil, false
 }
 
 // sent takes the outcome of a send.

@@ -34,3 +34,14 @@ func NewBrokenRing(o http1.Options) (http1.Driver, error) {
 	}
 	return d, err
 }
+
+// NewEager is New with loops that receive early from a single socket, too.
+func NewEager(o http1.Options) (http1.Driver, error) {
+	d, err := New(o)
+	if err == nil {
+		for _, l := range d.(*server).loops {
+			l.early.least = 1
+		}
+	}
+	return d, err
+}

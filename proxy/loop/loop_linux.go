@@ -23,9 +23,11 @@ type sock struct {
 	fd    int32
 	gen   uint32 // tells this socket from another with the same descriptor number in one batch of events
 	kind  kind
-	hup   bool // the peer has ended its side, or the connection broke
-	ready bool // TLS: the descriptor may have bytes
-	index int  // of a listener
+	hup   bool  // the peer has ended its side, or the connection broke
+	ready bool  // TLS: the descriptor may have bytes
+	bulky bool  // the last read brought more than is received early
+	slot  uint8 // of what was received early; 0: nothing
+	index int   // of a listener
 
 	due        int64 // wheel
 	prev, next *sock
@@ -72,6 +74,7 @@ type loop struct {
 	yielded int64
 	mem     memory
 	batch   batch
+	early   early
 	wheel   wheel
 	pools   map[*http1.Upstream]*pool
 	free    []*session
@@ -131,6 +134,7 @@ func newLoop(srv *server, index int) (*loop, error) {
 		return nil, err
 	}
 	l.openReserve()
+	l.early.least = earlyLeast
 	if !srv.opt.NoRing {
 		if l.batch.ring, err = newURing(batchSize); err != nil {
 			srv.opt.Logger.Debug("no io_uring: each send is a system call of its own", "error", err)
@@ -167,6 +171,9 @@ func (l *loop) register(s *sock, events uint32) error {
 // forget takes a socket out without closing it.
 func (l *loop) forget(s *sock) {
 	l.wheel.remove(s)
+	if s.slot != 0 {
+		l.used(s)
+	}
 	if l.socks[s.fd] == s {
 		l.socks[s.fd] = nil
 	}

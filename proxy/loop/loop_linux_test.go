@@ -38,3 +38,11 @@ func TestBrokenRing(t *testing.T) {
 		return loop.NewBrokenRing(o)
 	})
 }
+
+// TestEager: every read that can be made early is.
+func TestEager(t *testing.T) {
+	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+		o.Loops = 1
+		return loop.NewEager(o)
+	})
+}

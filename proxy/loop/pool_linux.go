@@ -51,7 +51,7 @@ func (p *pool) get() *sock {
 
 // put takes a connection back; it must have nothing left to say.
 func (p *pool) put(u *sock) {
-	if u.hup || p.up.Retired() || p.up.SendProxy != 0 || p.l.draining || p.maxIdle < 0 {
+	if u.hup || u.slot != 0 || p.up.Retired() || p.up.SendProxy != 0 || p.l.draining || p.maxIdle < 0 {
 		p.l.closeUpstream(u)
 		return
 	}

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -228,6 +229,10 @@ func (l *loop) idle(s *session) {
 		l.closeClient(c)
 		return
 	}
+	if c.slot != 0 { // what has come belongs to the next request
+		l.clientEvent(c, syscall.EPOLLIN)
+		return
+	}
 	c.ready = false
 	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
 	l.wheel.schedule(c, c.deadline)
@@ -238,7 +243,7 @@ func (l *loop) finish(s *session, op http1.Op) {
 	c := s.c
 	switch op {
 	case http1.OpHandover:
-		l.handover(c, s.x.Leftover())
+		l.handover(c, append(slices.Clip(s.x.Leftover()), l.rest(c)...))
 		l.end(s)
 	case http1.OpAbort:
 		l.end(s)
@@ -259,6 +264,14 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 	if s.tls != nil {
 		return l.readTLS(s, b)
 	}
+	return l.readPlain(s, b)
+}
+
+// readPlain reads what the socket has, and notes whether that was all.
+func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
+	if s.slot != 0 {
+		return l.take(s, b)
+	}
 	r, e := rawRead(s.fd, b)
 	n := int(r)
 	switch {
@@ -270,7 +283,9 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 	case n == 0:
 		s.hup = true
 		return 0, http1.EOF
-	case n < len(b) && !s.hup:
+	}
+	s.bulky = n >= earlySize
+	if n < len(b) && !s.hup {
 		s.ready = false // edge-triggered: what comes now makes a new event
 		return n, http1.Blocked
 	}

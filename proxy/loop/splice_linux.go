@@ -18,6 +18,10 @@ func (l *loop) splice(s *session, down bool) int {
 	if down {
 		i, src, dst = 0, s.u, s.c
 	}
+	if src.slot != 0 {
+		s.x.Splice(0) // the next bytes are not in the socket any more
+		return 1
+	}
 	p := l.pipeOf(s, i)
 	left, piped := s.x.SpliceLeft(down)
 	if p == nil {

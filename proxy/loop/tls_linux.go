@@ -200,22 +200,17 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 		if !s.ready {
 			return total, http1.Blocked
 		}
-		r, e := rawRead(s.fd, l.cipher)
-		m := int(r)
+		m, res := l.readPlain(s, l.cipher)
 		switch {
-		case e == syscall.EAGAIN:
-			s.ready = false
-			return total, http1.Blocked
-		case e != 0:
-			return endTLS(total, e)
-		case m == 0:
+		case res == http1.Failed:
+			return endTLS(total, io.ErrUnexpectedEOF)
+		case res == http1.EOF:
 			t.mem.eof = true
+		case m == 0:
+			return total, http1.Blocked
 		default:
 			t.mem.in = l.cipher[:m]
 			single = t.mem.cut.feed(t.mem.in) == 1 && t.mem.cut.even()
-			if m < len(l.cipher) && !s.hup {
-				s.ready = false
-			}
 		}
 		t.settled = false
 	}

@@ -58,7 +58,7 @@ func (l *loop) poll() {
 	if err != nil {
 		n = 0 // EINTR; anything else cannot happen to a descriptor that we own
 	}
-	l.done, l.got = 0, n
+	l.done, l.got, l.early.until = 0, n, 0
 }
 
 // turn does what there is to do.
@@ -70,10 +70,16 @@ func (l *loop) turn() {
 	}
 	l.gathering()
 	for l.done < l.got && !l.late() {
+		if l.done == l.early.until {
+			l.receive()
+		}
 		l.done++
 		l.work += eventWork
 		l.event(&l.buf[l.done-1])
-		if l.batch.n == batchSize {
+		if l.done == l.early.until {
+			if l.early.unread > 0 {
+				l.keep()
+			}
 			l.flush()
 		}
 	}

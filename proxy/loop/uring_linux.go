@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// uring is an io_uring that only gathers sends: they are queued, handed to the kernel with one system call, and have all ended when
+// uring is an io_uring that only gathers system calls: sends or receives are queued, handed to the kernel together, and have all ended when
 // that returns, because none of them may wait. Nothing is ever left in flight, so no buffer outlives a call.
 type uring struct {
 	fd     int32
-	sqes   []sendEntry
+	sqes   []ringEntry
 	tail   uint32  // of the submissions, as we have filled them
 	sqHead *uint32 // shared with the kernel
 	sqTail *uint32
@@ -33,7 +33,8 @@ const (
 	offsetSlots    = 0x10000000
 	enterGetEvents = 1 << 0
 	opSend         = 26
-	sendFlags      = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+	opReceive      = 27
+	noWait         = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
 )
 
 // uringParams is struct io_uring_params.
@@ -50,8 +51,8 @@ type uringParams struct {
 	}
 }
 
-// sendEntry is struct io_uring_sqe as a send uses it.
-type sendEntry struct {
+// ringEntry is struct io_uring_sqe as a send or receive uses it.
+type ringEntry struct {
 	op, flags uint8
 	prio      uint16
 	fd        int32
@@ -70,7 +71,7 @@ type completion struct {
 	flags uint32
 }
 
-// newURing makes one with room for n sends, a power of two. It fails where the kernel has none, or where a container's or service's
+// newURing makes one with room for n entries, a power of two. It fails where the kernel has none, or where a container's or service's
 // filter of system calls forbids it.
 func newURing(n uint32) (*uring, error) {
 	p := uringParams{flags: setupSubmitAll}
@@ -86,7 +87,7 @@ func newURing(n uint32) (*uring, error) {
 	size := max(p.sq.array+p.sqEntries*4, p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(completion{})))
 	var err error
 	if u.rings, err = syscall.Mmap(int(u.fd), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE); err == nil {
-		u.slots, err = syscall.Mmap(int(u.fd), offsetSlots, int(p.sqEntries)*int(unsafe.Sizeof(sendEntry{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE)
+		u.slots, err = syscall.Mmap(int(u.fd), offsetSlots, int(p.sqEntries)*int(unsafe.Sizeof(ringEntry{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE)
 	}
 	if err != nil {
 		u.close()
@@ -94,7 +95,7 @@ func newURing(n uint32) (*uring, error) {
 	}
 	at := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.rings[off])) }
 	u.sqHead, u.sqTail, u.cqHead, u.cqTail = at(p.sq.head), at(p.sq.tail), at(p.cq.head), at(p.cq.tail)
-	u.sqes = unsafe.Slice((*sendEntry)(unsafe.Pointer(&u.slots[0])), p.sqEntries)
+	u.sqes = unsafe.Slice((*ringEntry)(unsafe.Pointer(&u.slots[0])), p.sqEntries)
 	u.cqes = unsafe.Slice((*completion)(unsafe.Pointer(&u.rings[p.cq.cqes])), p.cqEntries)
 	u.mask = *at(p.cq.mask)
 	u.tail = *u.sqTail
@@ -104,14 +105,14 @@ func newURing(n uint32) (*uring, error) {
 	return u, nil
 }
 
-// send queues one; data tells its completion from others. b must stay as it is until submit has returned.
-func (u *uring) send(fd int32, b []byte, data uint64) {
+// queue adds a send of b, or a receive into it; data tells its completion from others. b must stay as it is until submit has returned.
+func (u *uring) queue(op uint8, fd int32, b []byte, data uint64) {
 	e := &u.sqes[u.tail&uint32(len(u.sqes)-1)]
-	*e = sendEntry{op: opSend, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), size: uint32(len(b)), msgFlags: sendFlags, data: data}
+	*e = ringEntry{op: op, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), size: uint32(len(b)), msgFlags: noWait, data: data}
 	u.tail++
 }
 
-// submit does the n sends that were queued since the last time, and calls done for each with what a send would have returned: bytes, or
+// submit does the n that were queued since the last time, and calls done for each with what a system call would have returned: bytes, or
 // the negative of an errno. It reports false when the kernel did not take them all; done was not called for the others then, and the
 // ring is of no more use.
 func (u *uring) submit(n uint32, done func(data uint64, res int32)) bool {

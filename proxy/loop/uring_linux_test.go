@@ -54,10 +54,10 @@ func TestRingSends(t *testing.T) {
 	for round := range 10 {
 		word := bytes.Repeat([]byte{byte('a' + round)}, 10+round)
 		results := map[uint64]int32{}
-		u.send(full, block[:1], 1)
-		u.send(dead, word, 2)
-		u.send(good, word, 3)
-		u.send(-1, word, 4)
+		u.queue(opSend, full, block[:1], 1)
+		u.queue(opSend, dead, word, 2)
+		u.queue(opSend, good, word, 3)
+		u.queue(opSend, -1, word, 4)
 		if !u.submit(4, func(data uint64, res int32) { results[data] = res }) {
 			t.Fatalf("round %d: not all were taken, results %v", round, results)
 		}
@@ -103,7 +103,7 @@ func TestRingShortSend(t *testing.T) {
 
 // submit1 does one send.
 func (u *uring) submit1(fd int32, b []byte, res *int32) bool {
-	u.send(fd, b, 0)
+	u.queue(opSend, fd, b, 0)
 	return u.submit(1, func(_ uint64, n int32) { *res = n })
 }
 
@@ -115,7 +115,7 @@ func TestRingRefuses(t *testing.T) {
 	defer closeFD(b)
 	fd := u.fd
 	u.fd = a // no ring
-	u.send(a, []byte("x"), 0)
+	u.queue(opSend, a, []byte("x"), 0)
 	if u.submit(1, func(uint64, int32) { t.Error("told of a send that was not made") }) {
 		t.Error("a submission that was refused looks like one that was taken")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"portico/membership/catalog"
@@ -98,4 +99,14 @@ func insecureClient() *http.Client {
 		Timeout:   time.Minute,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
 	}
+}
+
+// AddProxy starts a further proxy of the same cluster, with an invitation, and waits
+// until it is ready.
+func (p *Proxy) AddProxy(name string, args ...string) *Proxy {
+	p.t.Helper()
+	code := strings.TrimSpace(p.Must("invite", "--role", "proxy", "--quiet"))
+	return StartProxyIn(p.t, TempDir(p.t), name, append([]string{
+		"--join", p.Admin, "--fingerprint", p.Fingerprint(), "--code", code,
+	}, args...)...)
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"portico/membership"
+	"portico/membership/catalog"
+)
+
+const (
+	// standingEvery is how often a proxy looks whether there is a majority, and asks
+	// the others whether it still belongs to them where there has been none for so
+	// many looks. Told so twice, it ends.
+	standingEvery = time.Second
+	standingLooks = 3
+	standingTold  = 2
+)
+
+// belong returns an error when this proxy has no part in its cluster any more: it
+// was revoked, or the others went on without it. It returns nil when ctx ends.
+func (f *frontDoor) belong(ctx context.Context) error {
+	changed, cancel := f.catalog.Subscribe()
+	defer cancel()
+	ticker := time.NewTicker(standingEvery)
+	defer ticker.Stop()
+	looks, told := standingLooks, 0 // the first look counts: it may come back after a long time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+			if self := f.catalog.View().Members[f.conf.Proxy.Name]; self != nil && self.Admission == catalog.Revoked {
+				return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
+			}
+			continue
+		case <-ticker.C:
+		}
+		if f.catalog.HasLeader() && !errors.Is(f.catalog.Err(), catalog.ErrRemoved) {
+			looks, told = 0, 0
+			continue
+		}
+		if looks++; looks < standingLooks {
+			continue
+		}
+		cluster, replica := f.catalog.Part()
+		err := membership.Standing(ctx, f.proxyTLS(nil), f.otherProxies(), cluster, replica)
+		var refusal *membership.Refusal
+		switch {
+		case err == nil:
+			told = 0
+		case errors.As(err, &refusal):
+			if told++; told >= standingTold {
+				return f.expelled(refusal, refusal.Code == membership.CodeNotMember)
+			}
+		}
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+// expelled says what can be done about it.
+func (f *frontDoor) expelled(why error, record bool) error {
+	first := ""
+	if record {
+		first = "have the record removed at another proxy (portico members forget " + f.conf.Proxy.Name + "), "
+	}
+	return fmt.Errorf("%w: to join anew, %smove %s away and start with --join", why, first, f.path("catalog"))
+}
+
+// secretLogin is the name of the secret that seals page logins.
+const secretLogin = "login"
+
+// revoking replaces what a revoked proxy knew and could use from outside: the keys of
+// page logins, tickets and session cookies. A session key that was replaced a short
+// time ago stays: nobody is to lose a session, and what it seals are pins.
+func (f *frontDoor) revoking(tx *catalog.Tx, m catalog.Member) error {
+	if m.Role != catalog.RoleProxy || m.Catalog == "" {
+		return nil
+	}
+	now := time.Now()
+	err := tx.PutSecret(secretLogin, freshKey())
+	if period := f.conf.TLS.Tickets.Std(); err == nil && period > 0 {
+		err = catalog.ReplaceTicketKeys(tx, period, freshKey, now)
+	}
+	if err != nil {
+		return err
+	}
+	if err := catalog.RotateSessionKey(tx, freshKey(), now); err != nil && !errors.Is(err, catalog.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// takeLoginKey takes the key of page logins that the catalog has.
+func (f *frontDoor) takeLoginKey() error {
+	key, err := f.catalog.Secret(secretLogin)
+	if err != nil {
+		return err
+	}
+	return f.admin.SetLoginKey(key)
+}
+
+// otherProxies are the admin addresses of the other proxies, the configured ones last.
+func (f *frontDoor) otherProxies() []string {
+	var addrs []string
+	for name, m := range f.catalog.View().Members {
+		if m.Role == catalog.RoleProxy && m.Admission == catalog.Accepted && m.Addr != "" && name != f.conf.Proxy.Name {
+			addrs = append(addrs, m.Addr)
+		}
+	}
+	return append(addrs, f.conf.Proxy.Join...)
+}
+
+// renewAlone renews the own certificate without writing it down: a proxy that was
+// away for months is let in by the others again, and then has a majority to write with.
+func (f *frontDoor) renewAlone(now time.Time) error {
+	m := f.catalog.View().Members[f.conf.Proxy.Name]
+	if m == nil || m.Fingerprint != f.identity.Fingerprint() || !f.identity.NeedsRenewal(now) {
+		return nil
+	}
+	csr, err := f.identity.CSR(m.Name)
+	if err != nil {
+		return err
+	}
+	der, err := f.authority.SignMember(csr, *m, now)
+	if err != nil {
+		return err
+	}
+	return f.identity.SetCertificate(der, f.authority.Certificate())
+}

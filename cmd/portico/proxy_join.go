@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"portico/certs"
+	"portico/membership"
+	"portico/membership/catalog"
+)
+
+// hello is what this proxy says about itself, to its own cluster and to one that it
+// wants to join.
+func (f *frontDoor) hello(ctx context.Context) (h membership.Hello, err error) {
+	c := f.conf
+	h = membership.Hello{Name: c.Proxy.Name, Role: catalog.RoleProxy, Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	for _, a := range []struct {
+		to                       *string
+		setting, advertise, bind string
+	}{
+		{&h.Addr, "admin", c.Admin.Advertise, c.Admin.Address},
+		{&h.Gossip, "gossip", c.Gossip.Advertise, c.Gossip.Address},
+		{&h.Catalog, "catalog", c.Catalog.Advertise, c.Catalog.Address},
+	} {
+		if *a.to, _, err = membership.Advertised(ctx, a.advertise, a.bind, c.Proxy.Join); err != nil {
+			return h, fmt.Errorf("find the address that members reach this proxy at: %w: set %s.advertise", err, a.setting)
+		}
+	}
+	return h, nil
+}
+
+// joinCluster makes this proxy one of a cluster that runs already. It is for the
+// first start: from then on the catalog is on this machine's own disk.
+func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
+	if err := makeStateDir(f.conf.Dir); err != nil {
+		return err
+	}
+	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
+		return err
+	}
+	if _, err = ownName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
+		return usageError{err}
+	}
+	if len(f.conf.Proxy.Join) == 0 || f.joined() {
+		return nil
+	}
+	hello, err := f.hello(ctx)
+	if err != nil {
+		return err
+	}
+	o := membership.JoinOptions{
+		Identity: f.identity, Servers: f.conf.Proxy.Join, Member: f.proxyTLS(nil), Hello: hello, Code: f.code,
+		Patience: refusedPause, Progress: f.progress, Logger: f.log,
+	}
+	if f.conf.Proxy.Fingerprint == "" {
+		return usageError{errors.New("the cluster's fingerprint is missing: give --fingerprint as its proxies print it")}
+	}
+	if o.Pinned, err = certs.PinnedClientTLS(f.conf.Proxy.Fingerprint); err != nil {
+		return usageError{err}
+	}
+	if _, err = membership.Join(ctx, o); err != nil {
+		return err
+	}
+	part, err := membership.AskReplica(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := keepKey(f.path("identity", "catalog.key"), part.Key); err != nil {
+		return err
+	}
+	f.joining = &part.Joining
+	return nil
+}
+
+// joined reports whether this proxy has the catalog of a cluster.
+func (f *frontDoor) joined() bool {
+	if len(f.conf.Catalog.Endpoints) > 0 {
+		_, err := os.Stat(f.path("identity", "catalog.key"))
+		return err == nil
+	}
+	return catalog.Exists(f.path("catalog"))
+}
+
+// keepKey writes the key that seals the catalog's secrets. One of another cluster
+// is set aside: a backup of that is worth nothing without it.
+func keepKey(path string, key []byte) error {
+	old, err := os.ReadFile(path)
+	switch {
+	case err == nil && string(old) == string(key):
+		return nil
+	case err == nil:
+		if err := os.Rename(path, path+".former"); err != nil {
+			return fmt.Errorf("set the former catalog's key aside: %w", err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("read the catalog's key: %w", err)
+	}
+	return writeKey(path, key)
+}
+
+// progress tells the person in front of this machine what to do in front of another.
+func (f *frontDoor) progress(now membership.Progress) {
+	switch now.State {
+	case membership.Waiting:
+		f.log.Info("waiting for acceptance: compare the key fingerprint, then run portico accept "+f.conf.Proxy.Name+" at that proxy",
+			"proxy", now.Server, "key_fingerprint", now.Fingerprint)
+	case membership.TurnedAway:
+		f.log.Warn("refused, knocking again now and then: run portico accept "+f.conf.Proxy.Name+" at that proxy to let this one in, or stop this one",
+			"proxy", now.Server, "key_fingerprint", now.Fingerprint, "error", now.Err)
+	case membership.Welcome:
+		f.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
+	case membership.Unreachable, membership.Offline:
+		f.log.Warn("no part in the catalog yet, trying again", "proxy", now.Server, "error", now.Err)
+	default:
+		f.log.Info("knocking", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
+	}
+}
+
+// proxyTLS is the client's side towards the admin listener of another proxy.
+func (f *frontDoor) proxyTLS(check certs.Check) *tls.Config {
+	c := f.identity.ClientConfig(catalog.RoleProxy, "", check)
+	c.ServerName = memberServerName
+	return c
+}
+
+// catalogPeers says how the other proxies reach this one's catalog.
+func (f *frontDoor) catalogPeers(ctx context.Context) (*catalog.Peers, error) {
+	hello, err := f.hello(ctx)
+	if err != nil {
+		return nil, err
+	}
+	file := func(name string) string { return f.path("identity", name) }
+	return &catalog.Peers{
+		Listen: f.conf.Catalog.Address, Advertise: hello.Catalog, Join: f.joining,
+		Cert: file("certificate.pem"), Key: file("key.pem"), CA: file("ca.pem"),
+		ServerTLS: func(check func(catalog.Role, string, string) error) *tls.Config {
+			return f.identity.CatalogConfig(check)
+		},
+		ClientTLS: func(name string, check func(catalog.Role, string, string) error) *tls.Config {
+			return f.identity.ClientConfig(catalog.RoleProxy, name, check)
+		},
+		Peer: func(state tls.ConnectionState) (catalog.Role, string, string) {
+			p, fingerprint, _ := certs.PeerOf(state)
+			return p.Role, p.Name, fingerprint
+		},
+	}, nil
+}

@@ -1,0 +1,167 @@
+package loop
+
+import (
+	"slices"
+	"syscall"
+
+	"portico/proxy/http1"
+)
+
+const (
+	earlySize  = 4 << 10 // bytes received early from one socket
+	earlyLeast = 2       // sockets that take part, at least: for one, a read costs the same
+)
+
+// early is what was received from several sockets with one system call, before the exchanges that want it are asked. Only sockets whose
+// event has come and whose exchange waits for just these bytes take part, so that they are used at once; what is left over for
+// whatever reason is kept for the next read.
+type early struct {
+	least    int // of sockets that take part
+	until    int // of the loop's events: those before have been looked at
+	n        int // arrivals in use
+	unread   int
+	arrivals [batchSize]arrival
+	kept     map[*sock]*arrival
+}
+
+// arrival is the outcome of one receive.
+type arrival struct {
+	s    *sock
+	from []byte // not yet read
+	res  int32  // what the system call returned
+	buf  []byte
+}
+
+// keptSlot marks a socket whose arrival is in early.kept; other numbers are those of arrivals, and one more.
+const keptSlot = 255
+
+// receive receives for the next events of the turn.
+func (l *loop) receive() {
+	e := &l.early
+	e.until = min(l.done+batchSize, l.got)
+	e.n, e.unread = 0, 0
+	if l.batch.ring == nil || l.draining {
+		return
+	}
+	for i := l.done; i < e.until; i++ {
+		if s := l.eager(&l.buf[i]); s != nil {
+			a := &e.arrivals[e.n]
+			if a.buf == nil {
+				a.buf = make([]byte, earlySize)
+			}
+			a.s = s
+			e.n++
+		}
+	}
+	if e.n < e.least {
+		e.n = 0
+		return
+	}
+	for i := range e.n {
+		a := &e.arrivals[i]
+		l.batch.ring.queue(opReceive, a.s.fd, a.buf, uint64(i))
+	}
+	if !l.batch.ring.submit(uint32(e.n), l.arrived) {
+		l.dropRing()
+	}
+}
+
+// eager returns the socket of an event when its bytes are waited for.
+func (l *loop) eager(ev *syscall.EpollEvent) *sock {
+	if ev.Events&syscall.EPOLLIN == 0 || int(ev.Fd) >= len(l.socks) {
+		return nil
+	}
+	s := l.socks[ev.Fd]
+	if s == nil || s.gen != uint32(ev.Pad) || s.slot != 0 || s.bulky || s.connecting || s.proxy != nil ||
+		s.tls != nil && (s.tls.state != tlsOpen || s.tls.closing) {
+		return nil
+	}
+	x := s.s
+	switch s.kind {
+	case kindClient:
+		if x == nil || !x.sending && !x.queued && x.x.Reads()&http1.ReadClient != 0 {
+			return s
+		}
+	case kindUpstream:
+		if x != nil && !x.sending && !x.queued && x.x.Reads()&http1.ReadUpstream != 0 {
+			return s
+		}
+	case kindListener, kindWake:
+	}
+	return nil
+}
+
+// arrived takes the outcome of a receive.
+func (l *loop) arrived(data uint64, res int32) {
+	a := &l.early.arrivals[data]
+	a.res, a.from = res, a.buf[:max(res, 0)]
+	a.s.slot = uint8(data) + 1
+	l.early.unread++
+}
+
+// take is a read of what was received early.
+func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
+	var a *arrival
+	if s.slot == keptSlot {
+		a = l.early.kept[s]
+	} else {
+		a = &l.early.arrivals[s.slot-1]
+	}
+	n := copy(b, a.from)
+	if a.from = a.from[n:]; len(a.from) > 0 {
+		return n, http1.More
+	}
+	l.used(s)
+	switch {
+	case a.res < 0:
+		e := syscall.Errno(-a.res)
+		if e == syscall.EAGAIN {
+			s.ready = false
+		}
+		return 0, result(e)
+	case a.res == 0:
+		s.hup = true
+		return 0, http1.EOF
+	case a.res < earlySize && !s.hup:
+		s.ready = false // edge-triggered: what comes now makes a new event
+		return n, http1.Blocked
+	}
+	s.bulky = a.res == earlySize
+	return n, http1.More
+}
+
+// used forgets what was received early for a socket.
+func (l *loop) used(s *sock) {
+	if s.slot == keptSlot {
+		delete(l.early.kept, s)
+	} else {
+		l.early.unread--
+	}
+	s.slot = 0
+}
+
+// rest returns what was received early and not read, for somebody who takes the socket over.
+func (l *loop) rest(s *sock) []byte {
+	if s.slot == 0 {
+		return nil
+	}
+	b := make([]byte, earlySize)
+	n, _ := l.take(s, b)
+	return b[:n]
+}
+
+// keep puts aside what nobody has read when the events that it came with are done.
+func (l *loop) keep() {
+	e := &l.early
+	for i := range e.arrivals[:e.n] {
+		a := &e.arrivals[i]
+		if a.s.slot == uint8(i)+1 {
+			l.used(a.s)
+			if e.kept == nil {
+				e.kept = make(map[*sock]*arrival)
+			}
+			e.kept[a.s] = &arrival{s: a.s, from: slices.Clone(a.from), res: a.res}
+			a.s.slot = keptSlot
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"portico/membership/catalog"
+	"portico/tests/harness"
+)
+
+// Three proxies and two application servers: each proxy serves what was installed at
+// the third, any cookie holds at any of them, and one that dies or is revoked takes
+// nothing with it.
+func TestThreeProxies(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "node")
+	one := harness.StartProxy(t)
+	two := one.AddProxy("proxy-2")
+	hasRoles(t, one, map[string]string{"proxy-1": "leader", "proxy-2": "learner"})
+	three := two.AddProxy("proxy-3")
+	hasRoles(t, three, map[string]string{"proxy-1": "leader", "proxy-2": "voter", "proxy-3": "voter"})
+	all := []*harness.Proxy{one, two, three}
+
+	one.AddServer("server-1")
+	two.AddServer("server-2")
+	three.Must("deploy", "node", harness.App("node"), "--host", "node.test")
+	for _, p := range all {
+		settled(t, p, "node", 2)
+	}
+	visitors := make([]*touring, 6)
+	for i := range visitors {
+		visitors[i] = newTouring(t, "node.test", all...)
+		visitors[i].tour(t, 0, 1, 2)
+	}
+
+	// The leader dies: traffic at the others has no error, changes go on.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	var requests atomic.Int64
+	for i, v := range visitors {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				if err := v.visit(1 + (i+n)%2); err != nil {
+					t.Error(err)
+					return
+				}
+				requests.Add(1)
+				<-time.After(5 * time.Millisecond)
+			}
+		})
+	}
+	one.Kill()
+	began := time.Now()
+	harness.Eventually(t, time.Minute, func() error {
+		if r := two.CLI("invite", "--quiet"); r.Code != 0 {
+			return fmt.Errorf("invite: %s", r.Stderr)
+		}
+		return nil
+	})
+	t.Logf("a change without the leader after %s", time.Since(began).Round(time.Millisecond))
+	three.Must("invite", "--quiet")
+	cancel()
+	wg.Wait()
+	t.Logf("%d requests without an error", requests.Load())
+
+	// It catches up, and serves the same visitors.
+	one.Restart()
+	one.WaitReady()
+	hasRoles(t, two, map[string]string{"proxy-1": "", "proxy-2": "", "proxy-3": ""})
+	settled(t, one, "node", 2)
+	for _, v := range visitors {
+		v.tour(t, 0, 1, 2)
+	}
+
+	// A revoked proxy is out, and ends.
+	one.Must("revoke", "proxy-3", "--yes", "--reason", "retired")
+	if code := three.Wait(time.Minute); code != 1 {
+		t.Errorf("a revoked proxy ends with %d, want 1:\n%s", code, three.Log())
+	}
+	hasRoles(t, two, map[string]string{"proxy-1": "", "proxy-2": ""})
+	for _, v := range visitors {
+		v.tour(t, 0, 1)
+	}
+	three.Restart()
+	if code := three.Wait(time.Minute); code != 1 {
+		t.Errorf("a revoked proxy that comes back ends with %d, want 1:\n%s", code, three.Log())
+	}
+}
+
+// hasRoles waits until a proxy sees these with an up-to-date catalog; "" is any role
+// that has a vote.
+func hasRoles(t *testing.T, p *harness.Proxy, want map[string]string) {
+	t.Helper()
+	harness.Eventually(t, time.Minute, func() error {
+		seen := map[string]string{}
+		for _, m := range p.Members() {
+			if m.Role != catalog.RoleProxy || m.Admission != catalog.Accepted {
+				continue
+			}
+			if m.Catalog == nil || !m.Catalog.Reachable || !m.Catalog.Ready || m.Catalog.Behind > 0 {
+				return fmt.Errorf("%s: %+v", m.Name, m.Catalog)
+			}
+			seen[m.Name] = string(m.Catalog.Role)
+			if want[m.Name] == "" && m.Catalog.Role != catalog.ReplicaLearner {
+				seen[m.Name] = ""
+			}
+		}
+		if fmt.Sprint(seen) != fmt.Sprint(want) {
+			return fmt.Errorf("the proxies are %v, not %v", seen, want)
+		}
+		return nil
+	})
+}
+
+// touring is a visitor who goes from proxy to proxy with the same cookies.
+type touring struct {
+	at     []*harness.Visitor
+	server string
+	views  int
+}
+
+func newTouring(t *testing.T, host string, proxies ...*harness.Proxy) *touring {
+	t.Helper()
+	v := &touring{}
+	for _, p := range proxies {
+		one := harness.NewVisitor(t, p.HTTP, host)
+		if len(v.at) > 0 {
+			one.Client.Jar = v.at[0].Client.Jar
+		}
+		v.at = append(v.at, one)
+	}
+	return v
+}
+
+// visit goes to one proxy and looks whether the session is still the same.
+func (v *touring) visit(at int) error {
+	got, err := v.at[at].Try("/")
+	switch {
+	case err != nil:
+		return fmt.Errorf("proxy %d: %w", at+1, err)
+	case v.server != "" && (got.Server != v.server || got.Views != v.views+1):
+		return fmt.Errorf("proxy %d: view %d at %s, want view %d at %s", at+1, got.Views, got.Server, v.views+1, v.server)
+	}
+	v.server, v.views = got.Server, got.Views
+	return nil
+}
+
+func (v *touring) tour(t *testing.T, at ...int) {
+	t.Helper()
+	for _, i := range at {
+		if err := v.visit(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
