@@ -7,24 +7,26 @@ import (
 )
 
 const (
-	batchSize = 32       // sends that are handed over together
-	batchMost = 16 << 10 // bytes of a send that is worth gathering: for more, entering the kernel is nothing
+	batchSize  = 32       // sends that are handed over together
+	batchLeast = 2        // for one socket alone, a plain read or write costs less
+	batchMost  = 16 << 10 // bytes of a send that is worth gathering: for more, entering the kernel is nothing
 )
 
 // batch is the sends of several exchanges that wait to be handed to the kernel together. An exchange has one at most, and rests until it
 // is done. All are done before the stage of the turn that gathered them ends, so that nothing else finds an exchange at rest.
 type batch struct {
-	ring *uring // nil: nothing is gathered
-	open bool   // now is the time to gather
-	n    int
-	wait [batchSize]sending
+	ring  *uring // nil: nothing is gathered
+	least int    // sockets for which the ring is used
+	open  bool   // now is the time to gather
+	n     int
+	wait  [batchSize]sending
 }
 
 type sending struct {
 	s    *session
 	side http1.Side
-	size int32 // of what is sent
-	n    int32 // of the exchange's bytes in it: TLS makes more of them
+	n    int32  // of the exchange's bytes
+	out  []byte // these, or the record that TLS made of them
 }
 
 // gather puts a send into the batch; false: it has to be made at once.
@@ -39,8 +41,7 @@ func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
 			return false
 		}
 	}
-	g.ring.queue(opSend, to.fd, out, uint64(g.n))
-	g.wait[g.n] = sending{s, side, int32(len(out)), int32(len(a))}
+	g.wait[g.n] = sending{s, side, int32(len(a)), out}
 	g.n++
 	s.sending = true
 	return true
@@ -62,18 +63,28 @@ func (l *loop) flush() {
 		return
 	}
 	g.open = false
-	n := g.n
+	list := g.wait[:g.n]
 	g.n = 0
-	l.gatherings.Store(l.gatherings.Load() + uint64(n))
-	if !g.ring.submit(uint32(n), l.sent) {
-		for i := range g.wait[:n] {
-			if w := g.wait[i]; w.s != nil {
+	if len(list) < g.least {
+		w := list[0]
+		l.sendNow(&w)
+		g.open = true
+		return
+	}
+	for i := range list {
+		g.ring.queue(opSend, list[i].to().fd, list[i].out, uint64(i))
+	}
+	l.gatherings.Store(l.gatherings.Load() + uint64(len(list)))
+	taken := g.ring.submit(uint32(len(list)), l.sent)
+	if !taken {
+		for i := range list {
+			if w := list[i]; w.s != nil {
 				l.sendNow(&w)
 			}
 		}
 		l.dropRing()
 	}
-	g.open = g.ring != nil
+	g.open = taken
 }
 
 // dropRing goes on without.
@@ -91,7 +102,7 @@ func (l *loop) sent(data uint64, res int32) {
 	case res < 0:
 		r = result(syscall.Errno(-res))
 	default:
-		if n = int(res); res < w.size {
+		if n = int(res); n < len(w.out) {
 			r = http1.Blocked
 		}
 	}

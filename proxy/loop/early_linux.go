@@ -8,15 +8,13 @@ import (
 )
 
 const (
-	earlySize  = 4 << 10 // bytes received early from one socket
-	earlyLeast = 2       // sockets that take part, at least: for one, a read costs the same
+	earlySize = 4 << 10 // bytes received early from one socket
 )
 
 // early is what was received from several sockets with one system call, before the exchanges that want it are asked. Only sockets whose
 // event has come and whose exchange waits for just these bytes take part, so that they are used at once; what is left over for
 // whatever reason is kept for the next read.
 type early struct {
-	least    int // of sockets that take part
 	until    int // of the loop's events: those before have been looked at
 	n        int // arrivals in use
 	unread   int
@@ -53,7 +51,7 @@ func (l *loop) receive() {
 			e.n++
 		}
 	}
-	if e.n < e.least {
+	if e.n < l.batch.least {
 		e.n = 0
 		return
 	}

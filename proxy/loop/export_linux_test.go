@@ -22,6 +22,7 @@ func NewBrokenRing(o http1.Options) (http1.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {
+			l.batch.least = 1
 			if u := l.batch.ring; u != nil {
 				closeFD(u.fd)
 				fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
@@ -35,12 +36,12 @@ func NewBrokenRing(o http1.Options) (http1.Driver, error) {
 	return d, err
 }
 
-// NewEager is New with loops that receive early from a single socket, too.
+// NewEager is New with loops that use the ring for a single socket, too.
 func NewEager(o http1.Options) (http1.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {
-			l.early.least = 1
+			l.batch.least = 1
 		}
 	}
 	return d, err

@@ -134,7 +134,7 @@ func newLoop(srv *server, index int) (*loop, error) {
 		return nil, err
 	}
 	l.openReserve()
-	l.early.least = earlyLeast
+	l.batch.least = batchLeast
 	if !srv.opt.NoRing {
 		if l.batch.ring, err = newURing(batchSize); err != nil {
 			srv.opt.Logger.Debug("no io_uring: each send is a system call of its own", "error", err)

@@ -39,7 +39,7 @@ func TestBrokenRing(t *testing.T) {
 	})
 }
 
-// TestEager: every read that can be made early is.
+// TestEager: every read and write goes through the ring that can.
 func TestEager(t *testing.T) {
 	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
 		o.Loops = 1
