@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
 
@@ -93,12 +94,31 @@ func (u *unit) removeHook() {
 	}
 	if err == nil && len(cmd) > 0 {
 		rel.dir = rel.dirs.release(u.key.release)
+		err = u.verifyInstalled(&rel, want)
+	}
+	if err == nil && len(cmd) > 0 {
 		err = u.command(u.a.force, "hook.remove", cmd, want, rel, want.Settings.Hook.Port)
 	}
 	if err != nil {
 		u.log.Error("site not removed from its application server", "error", err)
 	}
 	u.a.saveState(func(s *stateFile) { delete(s.Hooks, u.key.site) })
+}
+
+// verifyInstalled compares the release that is installed with what was deployed, when nobody is to
+// fetch or assemble it any more.
+func (u *unit) verifyInstalled(rel *release, want catalog.WantedRelease) (err error) {
+	if rel.data, err = dataNames(want.Settings); err != nil {
+		return err
+	}
+	if rel.tree, err = u.a.store.Tree(u.key.release, objects.TreeLimits()); err != nil {
+		return err
+	}
+	rest, _, err := splitData(rel.tree, rel.data)
+	if err != nil {
+		return err
+	}
+	return objects.Check(u.a.force, rest, rel.dir)
 }
 
 // siteWanted reports whether any release of a site is wanted.

@@ -5,6 +5,7 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"portico/internal/units"
+	"portico/internal/written"
 	"portico/membership/catalog"
 )
 
@@ -114,5 +116,50 @@ func TestHook(t *testing.T) {
 		if !strings.Contains(log, want) {
 			t.Errorf("%q is missing in the log:\n%s", want, log)
 		}
+	}
+}
+
+// TestHookOfAChangedRelease: no command of a release runs that is not as it was deployed (G6): what installs is
+// assembled anew, what removes is not run.
+func TestHookOfAChangedRelease(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	dir := t.TempDir()
+	o, log := c.options(dir), &written.Buffer{}
+	o.Logger = slog.New(slog.NewTextHandler(log, nil))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	rel := c.release(map[string]string{"activate*": "#!/bin/sh\necho true >> $PORTICO_DATA_DIR/ran\n", "remove*": "#!/bin/sh\necho removed >> $PORTICO_DATA_DIR/ran\n"})
+	s := catalog.Settings{Kind: catalog.KindHook, Hook: catalog.HookSettings{
+		Activate: []string{"./activate"}, Remove: []string{"./remove"}, Port: l.Addr().(*net.TCPAddr).Port,
+	}}.WithDefaults("erp")
+	s.Health.Interval = units.Duration(100 * time.Millisecond)
+	_, stop := c.startStop(o)
+	c.want(current("erp", rel, s))
+	c.awaitHealthy(rel)
+	stop()
+
+	evil := "#!/bin/sh\necho evil >> $PORTICO_DATA_DIR/ran\n"
+	installed := filepath.Join(dir, "sites", "erp", "releases", rel)
+	overwrite(t, filepath.Join(installed, "activate"), evil)
+	if err := os.Remove(filepath.Join(dir, "agent", "state.json")); err != nil { // so that it is activated once more
+		t.Fatal(err)
+	}
+	c.start(o)
+	c.awaitInstance("healthy again", rel, func(i catalog.InstanceReport) bool {
+		return i.State == catalog.InstanceHealthy && strings.Contains(log.String(), "assembled anew before its commands run")
+	})
+	overwrite(t, filepath.Join(installed, "remove"), evil)
+	c.want()
+	eventually(t, "the removal is refused", func() bool {
+		return strings.Contains(log.String(), "site not removed from its application server") && strings.Contains(log.String(), "check release: remove in ")
+	})
+	if b, err := os.ReadFile(filepath.Join(dir, "sites", "erp", "data", "ran")); err != nil || string(b) != "true\ntrue\n" {
+		t.Errorf("what ran: %q, %v", b, err)
 	}
 }

@@ -74,6 +74,15 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 		if rel.tree, err = u.fetch(); err != nil {
 			return rel, err
 		}
+		if try == 0 {
+			dropped, err := u.dropChanged(want, rel)
+			if err != nil {
+				return rel, err
+			}
+			if dropped {
+				continue
+			}
+		}
 		if err = u.assemble(rel); err == nil {
 			return rel, nil
 		}
@@ -83,6 +92,36 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 		}
 		u.log.Warn("damaged object is fetched again", "error", err)
 	}
+}
+
+// dropChanged removes the folder of a release that is there already and is not as it was deployed, where
+// commands of it are to run: they run from what was verified only. It is assembled anew then, which
+// compares every file.
+func (u *unit) dropChanged(want catalog.WantedRelease, rel release) (bool, error) {
+	if want.Settings.Kind != catalog.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
+		return false, nil
+	}
+	if _, err := os.Lstat(rel.dir); err != nil {
+		return false, nil
+	}
+	err := u.verify(rel)
+	if !errors.Is(err, objects.ErrCorrupt) {
+		return false, err
+	}
+	u.log.Warn("release is not as it was deployed: it is assembled anew before its commands run", "error", err)
+	if err := os.RemoveAll(rel.dir); err != nil {
+		return false, fmt.Errorf("remove release that was changed: %w", err)
+	}
+	return true, nil
+}
+
+// verify compares a release's folder with what was deployed.
+func (u *unit) verify(rel release) error {
+	rest, _, err := splitData(rel.tree, rel.data)
+	if err != nil {
+		return err
+	}
+	return objects.Check(u.ctx, rest, rel.dir)
 }
 
 // fetch makes the store hold the release. An installed release needs its tree

@@ -411,6 +411,9 @@ func TestBefore(t *testing.T) {
 	if !strings.Contains(failed.Progress.Detail, "deploy.before") || !strings.Contains(failed.Progress.Detail, "exit status 5") {
 		t.Errorf("detail is %q", failed.Progress.Detail)
 	}
+	// Somebody changes what was deployed: the command that runs is the true one (G6).
+	installed := filepath.Join(dir, "sites", "shop", "releases", rel)
+	overwrite(t, filepath.Join(installed, "migrate"), "#!/bin/sh\necho evil >> $PORTICO_DATA_DIR/ran\n")
 	w.Deploy = "d2"
 	w.Settings.Env = map[string]string{"CODE": "0"}
 	c.want(w)
@@ -421,6 +424,17 @@ func TestBefore(t *testing.T) {
 	ran, err := os.ReadFile(filepath.Join(dir, "sites", "shop", "data", "ran"))
 	if err != nil || string(ran) != "ran\nran\n" {
 		t.Errorf("the command ran: %q, %v", ran, err)
+	}
+}
+
+// overwrite puts text into a file that is read-only.
+func overwrite(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 
