@@ -21,7 +21,7 @@ import (
 func TestTwoProxiesOneCluster(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")
-	first, second := startTogether(t)
+	first, second, etcd := startTogether(t)
 	first.AddServer("server-1")
 	second.AddServer("server-2")
 	second.Must("deploy", "node", harness.App("node"), "--host", "node.test")
@@ -51,12 +51,28 @@ func TestTwoProxiesOneCluster(t *testing.T) {
 	drainSeenByBoth(t, first, second, vs)
 	endAndMove(t, first, second)
 	killTheLeader(t, first, second, vs)
+
+	etcd.Kill() // and a proxy that starts without it serves what it knew
+	second.Kill()
+	second.Restart()
+	second.WaitReady()
+	settled(t, second, "node", 2)
+	vs.stay(t, 1)
+	vs.stay(t, 0)
+
+	etcd.Restart()
+	harness.Eventually(t, time.Minute, func() error { // changes are taken again
+		if r := second.CLI("sites", "set", "node", "session.idle=20m"); r.Code != 0 {
+			return errf("exit %d: %s", r.Code, r.Stderr)
+		}
+		return nil
+	})
 }
 
 // startTogether starts two proxies that share an etcd.
-func startTogether(t *testing.T) (first, second *harness.Proxy) {
+func startTogether(t *testing.T) (first, second *harness.Proxy, etcd *etcdtest.Server) {
 	t.Helper()
-	etcd := etcdtest.Start(t, 16384)
+	etcd = etcdtest.Start(t, 16384)
 	config := writeFile(t, "portico.toml", fmt.Sprintf("[catalog]\nendpoints = [%q]\nca = %q\ncert = %q\nkey = %q\n", etcd.Endpoint, etcd.CA, etcd.Cert, etcd.Key))
 	first = harness.StartProxy(t, "--config", config)
 	dir := harness.TempDir(t)
@@ -68,7 +84,7 @@ func startTogether(t *testing.T) (first, second *harness.Proxy) {
 	if a, b := first.ClientFile(), second.ClientFile(); a.Fingerprint != b.Fingerprint || a.Token == b.Token {
 		t.Fatalf("the proxies are not of one cluster, or share a token: %s, %s", a.Fingerprint, b.Fingerprint)
 	}
-	return first, second
+	return first, second, etcd
 }
 
 // drainSeenByBoth drains a server whose visitors come through the second proxy alone for

@@ -70,7 +70,7 @@ func (s *store) clusterLock(ctx context.Context, name string) (unlock func(), er
 		return nil, errors.Join(s.err(), err)
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)
 		defer cancel()
 		// Not by the session, which ends when the server begins another life. The
 		// lease ends the lock if this does not.

@@ -67,7 +67,7 @@ func (s *store) lead(ctx context.Context, key, name string) (led context.Context
 	return led, func() {
 		stop()
 		cancel()
-		ctx, done := context.WithTimeout(context.Background(), opTimeout)
+		ctx, done := context.WithTimeout(context.Background(), revokeTimeout)
 		defer done()
 		// The lease ends it if this does not.
 		_, _, _ = s.transact(ctx, []clientv3.Cmp{clientv3.Compare(clientv3.LeaseValue(key), "=", int64(session.Lease()))}, []clientv3.Op{clientv3.OpDelete(key)})
