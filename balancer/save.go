@@ -72,34 +72,43 @@ func (b *Balancer) RestoreSessions(r io.ReadSeeker, now int64) (n int, err error
 	if err := checkSum(r); err != nil {
 		return 0, fmt.Errorf("restore sessions: %w", err)
 	}
-	in := bufio.NewReaderSize(r, 1<<16)
-	born, slots, starts, err := b.readHead(in)
+	n, born, slots, starts, err := b.readSessions(r, b.sessions.adopt)
 	if err != nil {
-		return 0, fmt.Errorf("restore sessions: %w", err)
+		return n, fmt.Errorf("restore sessions: %w", err)
+	}
+	b.sessions.born.Store(int64(born)) // what that table knew, this one knows
+	b.trust(slots, starts, now)
+	b.sessions.SweepAll(now)
+	return n, nil
+}
+
+// readSessions reads a saved table and gives each session of an upstream that is known
+// to take, which reports whether it was new. It returns how many were, and the table's head.
+func (b *Balancer) readSessions(r io.Reader, take func(entry, *Upstream) bool) (n int, born uint64, slots []*Upstream, starts []int64, err error) {
+	in := bufio.NewReaderSize(r, 1<<16)
+	born, slots, starts, err = b.readHead(in)
+	if err != nil {
+		return 0, 0, nil, nil, err
 	}
 	var raw [24]byte
 	for {
 		if _, err := io.ReadFull(in, raw[:]); err != nil {
-			return n, fmt.Errorf("restore sessions: entry %d: %w", n, err)
+			return n, born, slots, starts, fmt.Errorf("entry %d: %w", n, err)
 		}
 		e := entry{id: binary.LittleEndian.Uint64(raw[:])}
 		for i, v := range [...]*uint32{&e.last, &e.start, &e.issued, &e.where} {
 			*v = binary.LittleEndian.Uint32(raw[8+4*i:])
 		}
 		if e.id == 0 {
-			break
+			return n, born, slots, starts, nil
 		}
 		if int(e.slot()) >= len(slots) {
-			return n, fmt.Errorf("restore sessions: entry %d names upstream %d of %d", n, e.slot(), len(slots))
+			return n, born, slots, starts, fmt.Errorf("entry %d names upstream %d of %d", n, e.slot(), len(slots))
 		}
-		if u := slots[e.slot()]; u != nil && b.sessions.adopt(e, u) {
+		if u := slots[e.slot()]; u != nil && take(e, u) {
 			n++
 		}
 	}
-	b.sessions.born.Store(int64(born)) // what that table knew, this one knows
-	b.trust(slots, starts, now)
-	b.sessions.SweepAll(now)
-	return n, nil
 }
 
 // trust takes over since when the table that was restored knew each upstream. It knew
@@ -210,4 +219,48 @@ func (s *Sessions) adopt(e entry, u *Upstream) bool {
 		u.sessions.Add(1)
 	}
 	return true
+}
+
+// MergeSessions reads what SaveSessions wrote into a table that is in use: sessions that
+// are not in it are taken, of the others the later use and the newer cookie count. It returns how
+// many were taken. It is for what a process leaves that served beside this one for a while; what
+// that knew before, RestoreSessions has read.
+func (b *Balancer) MergeSessions(r io.ReadSeeker, now int64) (n int, err error) {
+	if err := checkSum(r); err != nil {
+		return 0, fmt.Errorf("merge sessions: %w", err)
+	}
+	n, _, _, _, err = b.readSessions(r, b.sessions.merge)
+	if err != nil {
+		return n, fmt.Errorf("merge sessions: %w", err)
+	}
+	b.sessions.SweepAll(now)
+	return n, nil
+}
+
+// merge takes an entry of another table that was in use beside this one.
+func (s *Sessions) merge(e entry, u *Upstream) bool {
+	if s.adopt(e, u) {
+		return true
+	}
+	h := mix(e.id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(e.id, h)
+	if i < 0 {
+		return false
+	}
+	x := &sh.e[i]
+	x.last = max(x.last, e.last)
+	if x.alias() || e.alias() || x.where&markEnded != 0 {
+		return false
+	}
+	x.where |= e.where & (markReturned | markKept)
+	if e.issued > x.issued {
+		x.issued = e.issued
+		if x.slot() != u.slot {
+			s.relocate(x, u)
+		}
+	}
+	return false
 }

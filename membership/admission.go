@@ -66,6 +66,9 @@ type Admission struct {
 	seen    seen
 	turned  turned
 	held    held
+
+	closed context.Context // ends with Close
+	close  context.CancelFunc
 }
 
 const (
@@ -95,7 +98,7 @@ func NewAdmission(o AdmissionOptions) *Admission {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Admission{
+	a := &Admission{
 		o: o, log: o.Logger, rules: rules{version: o.Version, loopback: o.Loopback},
 		knocks:  newLimiter(knockRate, knockBurst),
 		audits:  newLimiter(0.1, 10),
@@ -103,7 +106,13 @@ func NewAdmission(o AdmissionOptions) *Admission {
 		seen:    seen{started: o.Now(), at: map[string]time.Time{}},
 		held:    held{byKey: map[string]chan struct{}{}},
 	}
+	a.closed, a.close = context.WithCancel(context.Background())
+	return a
 }
+
+// Close answers those who wait for news, so that the listener need not cut them off.
+// Whoever asks from then on gets an answer at once. It may be called twice.
+func (a *Admission) Close() { a.close() }
 
 // Handlers returns the handlers of the admin listener by pattern. The first is
 // for anybody, the others look for a member's client certificate themselves.

@@ -236,6 +236,8 @@ func (a *Admission) hold(ctx context.Context, w http.ResponseWriter, k Knock, fi
 		case <-changed:
 		case <-timer.C:
 			return d
+		case <-a.closed.Done():
+			return d
 		case <-released:
 			return d
 		case <-ctx.Done():

@@ -159,6 +159,8 @@ func (a *Admission) awaitKeys(ctx context.Context, have string, wait time.Durati
 		case <-changed:
 		case <-timer.C:
 			return keys, nil
+		case <-a.closed.Done():
+			return keys, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/balancer"
@@ -16,6 +17,7 @@ import (
 	"portico/conf"
 	"portico/deployhook"
 	"portico/deployhook/objects"
+	"portico/internal/takeover"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy"
@@ -48,46 +50,65 @@ type frontDoor struct {
 	admin     *admin.Server
 	listener  *adminListener
 
-	wg   sync.WaitGroup
-	stop context.CancelFunc
-	once sync.Once
+	sockets takeover.Sockets   // of the web and admin listeners
+	claim   *takeover.Claim    // on the process that had the folder before; nil: none
+	alone   context.CancelFunc // ends waiting for what that leaves; nil: nobody waits
+	offers  *offers            // to the process that will have it next; nil: it waits until this one has ended
+	heir    atomic.Int64       // process id of one that this process has started; 0: none
+
+	working *working // what belongs to the catalog; nil: it is another process's
+	wg      sync.WaitGroup
+	once    sync.Once
 }
 
-// newFrontDoor opens everything and binds every port. A proxy that is to share the
-// cluster of others waits until they let it, with code if it has one. On an error
-// nothing is left running.
-func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Logger) (_ *frontDoor, err error) {
+// newFrontDoor opens everything and binds every port, once former has seen to it that
+// nobody else has the folder. A proxy that is to share the cluster of others waits until they let it, with
+// code if it has one. On an error nothing is left running.
+func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Logger, former func(*frontDoor, context.Context) error) (_ *frontDoor, err error) {
 	f := &frontDoor{conf: c, code: code, log: log, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
 	defer func() {
 		if err != nil {
 			f.close()
+			f.disclaim(err)
 		}
 	}()
 	if f.conf.Proxy.Name == "" {
 		f.conf.Proxy.Name = membership.DefaultName()
 	}
-	steps := []func(context.Context) error{
-		f.joinCluster, f.openCatalog, f.enrol, f.openCerts, f.openWeb, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile,
-	}
-	if err := awaitPredecessor(ctx, c.Dir, log); err != nil {
+	if err := former(f, ctx); err != nil {
 		return nil, err
 	}
-	for _, step := range steps {
-		if err := f.open(ctx, step); err != nil {
-			return nil, err
-		}
+	if err := f.open(ctx, f.joinCluster, f.openCatalog, f.enrol, f.openCerts, f.openWeb); err != nil {
+		return nil, err
+	}
+	if err := f.openWork(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.assume(ctx); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-// open does one step of the start; none waits long for a catalog that is away.
-func (f *frontDoor) open(ctx context.Context, step func(context.Context) error) error {
-	if f.catalog != nil && f.catalog.Stale() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, startWithout)
-		defer cancel()
+// openWork opens what belongs to the catalog, all but the traffic.
+func (f *frontDoor) openWork(ctx context.Context) error {
+	return f.open(ctx, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile)
+}
+
+// open does steps of the start; none waits long for a catalog that is away.
+func (f *frontDoor) open(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
+		limit, cancel := ctx, context.CancelFunc(func() {})
+		if f.catalog != nil && f.catalog.Stale() {
+			limit, cancel = context.WithTimeout(ctx, startWithout)
+		}
+		err := step(limit)
+		cancel()
+		if err != nil {
+			return err
+		}
 	}
-	return step(ctx)
+	return nil
 }
 
 func (f *frontDoor) path(parts ...string) string {
@@ -164,7 +185,7 @@ func (f *frontDoor) openWeb(context.Context) error {
 		Conf: f.conf.Proxy, Keys: keys,
 		TLS: f.certs.TLSConfig(), HasCertificate: f.certs.HasCertificate, Challenge: f.certs.HTTPChallengeHandler,
 		AgentTLS:  func(member string) *tls.Config { return f.identity.ClientConfig(catalog.RoleServer, member, f.check()) },
-		AccessLog: f.access, Logger: f.log.With("part", "proxy"), Moved: f.relocated,
+		AccessLog: f.access, Listen: f.sockets.Listen, Logger: f.log.With("part", "proxy"), Moved: f.relocated,
 	})
 	if err != nil {
 		return err
@@ -257,29 +278,23 @@ func (f *frontDoor) agentClient(m catalog.Member, service string) (*http.Client,
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}, "https://" + m.Addr, nil
 }
 
-// run serves until ctx ends, then stops outside in.
+// run serves until ctx ends or another process has taken over, then stops outside in.
 func (f *frontDoor) run(ctx context.Context) error {
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	f.stop = stop
-	f.deployer.Start()
-	f.wg.Go(func() { f.admission.Run(work) })
-	f.wg.Go(func() { f.follow(work) })
-	f.wg.Go(func() { f.maintain(work) })
-	f.wg.Go(func() { f.tellRelocated(work) })
-	failed := make(chan error, 3)
-	f.wg.Go(func() {
-		if err := f.belong(work); err != nil {
-			failed <- err
-		}
-	})
-	f.wg.Go(func() { failed <- f.web.Serve(work) })
-	f.wg.Go(func() { failed <- f.listener.serve() })
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	served := make(chan error, 1)
+	f.wg.Go(func() { served <- f.web.Serve(context.WithoutCancel(ctx)) })
+	f.work(ctx)
+	if f.claim != nil {
+		var left context.Context
+		left, f.alone = context.WithCancel(context.WithoutCancel(ctx))
+		f.wg.Go(func() { f.inherit(left) })
+	}
+	f.invite()
+	heir, err := f.serve(ctx, served)
+	if heir != nil {
+		return f.retire(ctx, heir)
 	}
 	defer announceEnd(f.conf.Dir, f.log)()
+	f.withdraw()
 	f.log.Info("stopping: running requests may finish", "limit", f.conf.Proxy.Timeouts.Drain.String())
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.conf.Proxy.Timeouts.Drain.Std())
 	defer cancel()
@@ -287,7 +302,9 @@ func (f *frontDoor) run(ctx context.Context) error {
 	if err := f.saveSessions(); err != nil {
 		f.log.Warn("sessions not saved: the next start counts them anew", "error", err)
 	}
-	_ = f.gossip.Leave(end)
+	if f.gossip != nil {
+		_ = f.gossip.Leave(end)
+	}
 	f.close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		f.log.Warn("requests were cut at the end of the drain time", "setting", "proxy.timeouts.drain")
@@ -299,23 +316,14 @@ func (f *frontDoor) run(ctx context.Context) error {
 // close ends what is open, in the opposite order of its start.
 func (f *frontDoor) close() {
 	f.once.Do(func() {
-		if f.listener != nil {
-			f.listener.close()
-		}
-		if f.deployer != nil {
-			_ = f.deployer.Close()
-			f.peers.close()
-		}
-		if f.stop != nil {
-			f.stop()
-		}
+		f.rest()
 		if f.web != nil {
 			ended, cancel := context.WithCancel(context.Background())
 			cancel()
 			_ = f.web.Shutdown(ended)
 		}
-		if f.gossip != nil {
-			_ = f.gossip.Close()
+		if f.alone != nil {
+			f.alone()
 		}
 		f.wg.Wait()
 		if f.access != nil {
@@ -327,6 +335,7 @@ func (f *frontDoor) close() {
 		if f.catalog != nil {
 			_ = f.catalog.Close()
 		}
+		f.sockets.Close()
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"portico/certs"
@@ -18,6 +19,7 @@ import (
 type adminListener struct {
 	net.Listener
 	server *http.Server
+	busy   sync.RWMutex // held for reading by each request, for good once nothing may touch the parts any more
 }
 
 // memberServerName is the server name with which members connect to the admin
@@ -34,17 +36,40 @@ const (
 
 // listenAdmin binds the admin address. cert is issued by the cluster's
 // authority, whose fingerprint members and commands pin.
-func listenAdmin(addr string, config *tls.Config, handler http.Handler, log *slog.Logger) (*adminListener, error) {
-	ln, err := net.Listen("tcp", addr)
+func listenAdmin(listen func(name, address string) (net.Listener, error), addr string, config *tls.Config, handler http.Handler, log *slog.Logger) (*adminListener, error) {
+	ln, err := listen("admin", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for administration: %w: choose another address with --admin", err)
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
-	server := &http.Server{
-		Handler: handler, TLSConfig: config, ReadHeaderTimeout: adminHeaderTimeout, IdleTimeout: adminIdleTimeout,
+	l := &adminListener{Listener: ln}
+	l.server = &http.Server{
+		Handler: l.counted(handler), TLSConfig: config, ReadHeaderTimeout: adminHeaderTimeout, IdleTimeout: adminIdleTimeout,
 		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	return &adminListener{Listener: ln, server: server}, nil
+	return l, nil
+}
+
+// counted lets quiet wait for the requests.
+func (l *adminListener) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !l.busy.TryRLock() {
+			return // its connection is closed already
+		}
+		defer l.busy.RUnlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// quiet waits until no request runs any more, after close. Those that take no notice
+// of their connection's end are not waited for without end.
+func (l *adminListener) quiet() {
+	done := make(chan struct{})
+	go func() { l.busy.Lock(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(adminHeaderTimeout):
+	}
 }
 
 func (l *adminListener) serve() error {
@@ -90,7 +115,7 @@ func (f *frontDoor) openAdmin(context.Context) error {
 		}
 		return cert.get(hello)
 	}}
-	f.listener, err = listenAdmin(f.conf.Admin.Address, f.identity.OptionalClient(base, f.check()), f.admin, f.log)
+	f.listener, err = listenAdmin(f.sockets.Listen, f.conf.Admin.Address, f.identity.OptionalClient(base, f.check()), f.admin, f.log)
 	return err
 }
 

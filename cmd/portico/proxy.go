@@ -47,7 +47,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 			return err
 		}
 		log, level := logger(c.Log, cmd)
-		f, err := newFrontDoor(cmd.Context(), c, *code, log)
+		f, err := newFrontDoor(cmd.Context(), c, *code, log, (*frontDoor).succeed)
 		if err != nil {
 			return err
 		}
@@ -58,6 +58,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 		notify(log, daemon.SdNotifyReady)
 		stopReload := f.reloadOn(func() (*settings, *cobra.Command) { return st, cmd }, s)
 		defer stopReload()
+		defer f.renewOnSignal()()
 		return f.run(cmd.Context())
 	}
 	return cmd

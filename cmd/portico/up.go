@@ -98,7 +98,7 @@ func (u *up) start(ctx context.Context, servers int) error {
 	if u.conf.Gossip.Address, err = freeAddr(); err != nil {
 		return err
 	}
-	if u.front, err = newFrontDoor(ctx, u.conf, "", u.log); err != nil {
+	if u.front, err = newFrontDoor(ctx, u.conf, "", u.log, (*frontDoor).awaitFormer); err != nil {
 		return err
 	}
 	return u.run(ctx, servers, started)

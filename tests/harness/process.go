@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,11 +147,11 @@ func (p *Process) Restart() {
 	p.launch()
 }
 
-// Successor starts the program once more with the same arguments, while the process
-// may still be ending.
-func (p *Process) Successor() *Process {
+// Successor starts the program once more with the same arguments and some more, while
+// the process runs or is ending.
+func (p *Process) Successor(more ...string) *Process {
 	p.t.Helper()
-	return StartIn(p.t, p.pre, p.name+" again", p.env, p.args...)
+	return StartIn(p.t, p.pre, p.name+" again", p.env, append(slices.Clone(p.args), more...)...)
 }
 
 // Proxy is a running portico proxy.
