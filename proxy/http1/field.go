@@ -177,6 +177,17 @@ func pick(name []byte, s string, k Kind) Kind {
 
 // parseFields reads field lines from raw[at:] up to and with the empty line, which must be there, and returns where that ends.
 func (h *Head) parseFields(at, limit int) (int, Fault) {
+	if end, ok := h.quickFields(at, limit); ok {
+		return end, NoFault
+	}
+	minor := h.Minor
+	h.reset(h.raw)
+	h.Minor = minor
+	return h.carefulFields(at, limit)
+}
+
+// carefulFields is parseFields for every head; it tells what is wrong with one.
+func (h *Head) carefulFields(at, limit int) (int, Fault) {
 	raw := h.raw
 	for {
 		rest := raw[at:]

@@ -1,0 +1,6 @@
+//go:build !amd64
+
+package http1
+
+// marks looks at 64 bytes: bit i of colons says that byte i is a colon, bit i of odd that it is a control character, HTAB included.
+func marks(b *[64]byte) (colons, odd uint64) { return marksByWord(b) }
