@@ -198,13 +198,17 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 		prefix = st.mount
 	}
 	c := &f.client
-	b := f.out[:0]
-	b = append(append(append(b, "X-Forwarded-For: "...), c.Chain...), "\r\nX-Forwarded-Proto: "...)
-	b = append(append(append(b, c.Proto...), "\r\nX-Forwarded-Host: "...), c.Host...)
-	b = append(b, "\r\n"...)
-	if c.Local != "" {
-		b = append(append(append(b, "X-Forwarded-Port: "...), c.Local...), "\r\n"...)
+	b := append(append(f.out[:0], "X-Forwarded-For: "...), c.Chain...)
+	if c.Proto == "http" {
+		b = append(b, "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "...)
+	} else {
+		b = append(append(append(b, "\r\nX-Forwarded-Proto: "...), c.Proto...), "\r\nX-Forwarded-Host: "...)
 	}
+	b = append(b, c.Host...)
+	if c.Local != "" {
+		b = append(append(b, "\r\nX-Forwarded-Port: "...), c.Local...)
+	}
+	b = append(b, "\r\n"...)
 	if prefix != "" {
 		b = append(append(append(b, "X-Forwarded-Prefix: "...), prefix...), "\r\n"...)
 	}

@@ -29,6 +29,35 @@ const (
 // AppendRequest appends the head to send to an upstream. With keepExpect, a client's 100-continue is passed on; upgrade names the
 // protocol that a site lets through, nil for none.
 func AppendRequest(dst []byte, r *Request, e *Edits, keepExpect bool, upgrade []byte) []byte {
+	done, fields := uint32(0), 0
+	if e.Path == nil && e.Host == nil && r.usual() {
+		done, fields = r.Fields[0].end, 1 // as they came
+	} else {
+		dst = appendRequestLine(dst, r, e)
+	}
+	dst = appendRequestFields(dst, r, e, keepExpect, done, fields)
+	dst = appendForwarded(dst, r, e)
+	dst = append(dst, e.Fields...)
+	dst = appendFraming(dst, requestFraming(r), r.Length)
+	if upgrade != nil {
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// usual reports whether the head begins with what appendRequestLine would make of it: the target in origin-form, HTTP/1.1, Host.
+func (r *Request) usual() bool {
+	if r.Minor != 1 || r.host != 0 || len(r.Path) == 0 || len(r.Target) == 0 || r.Target[0] != '/' {
+		return false
+	}
+	f := &r.Fields[0]
+	return f.plain && !f.named && string(r.Name(f)) == "Host"
+}
+
+// appendRequestLine writes the first line, and Host.
+func appendRequestLine(dst []byte, r *Request, e *Edits) []byte {
 	dst = append(dst, r.Method...)
 	dst = append(dst, ' ')
 	switch {
@@ -48,16 +77,6 @@ func AppendRequest(dst []byte, r *Request, e *Edits, keepExpect bool, upgrade []
 		dst = append(dst, e.Host...)
 	} else {
 		dst = append(dst, r.Host...)
-	}
-	dst = append(dst, "\r\n"...)
-	dst = appendRequestFields(dst, r, e, keepExpect)
-	dst = appendForwarded(dst, r, e)
-	dst = append(dst, e.Fields...)
-	dst = appendFraming(dst, requestFraming(r), r.Length)
-	if upgrade != nil {
-		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
-		dst = append(dst, upgrade...)
-		dst = append(dst, "\r\n"...)
 	}
 	return append(dst, "\r\n"...)
 }
@@ -80,12 +99,15 @@ func requestFraming(r *Request) framing {
 	return frameNone
 }
 
-// appendRequestFields copies what travels, in order. Runs of lines that need no change are copied as one.
-func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool) []byte {
-	from, to := uint32(0), uint32(0) // the pending run
-	for i := range r.Fields {
+// appendRequestFields copies what travels, in order, from the given field on; of the lines before it, done bytes travel as they stand.
+// Runs of lines that need no change are copied as one.
+func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool, done uint32, first int) []byte {
+	from, to := uint32(0), done // the pending run
+	travels := requestTravels(r, e, keepExpect)
+	for i := first; i < len(r.Fields); i++ {
 		f := &r.Fields[i]
-		if requestTravels(r, e, f, keepExpect) && f.plain {
+		goes := travels.has(f.Kind) && !f.named
+		if goes && f.plain {
 			if f.line != to {
 				dst = append(dst, r.raw[from:to]...)
 				from = f.line
@@ -100,33 +122,34 @@ func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool) []by
 		switch {
 		case f.Kind == KindCookie && e.StripCookie != "":
 			dst = appendCookie(dst, &r.Head, f, e.StripCookie, e.StripAlso)
-		case requestTravels(r, e, f, keepExpect):
+		case goes:
 			dst = appendField(dst, &r.Head, f)
 		}
 	}
 	return append(dst, r.raw[from:to]...)
 }
 
-// requestTravels reports whether a request's field goes on as it is.
-func requestTravels(r *Request, e *Edits, f *Field, keepExpect bool) bool {
-	if f.named {
-		return false
+// kinds is a set of kinds.
+type kinds uint32
+
+func (s kinds) has(k Kind) bool { return s>>(k&31)&1 != 0 }
+
+// requestTravels is the kinds of fields that go on as they are.
+func requestTravels(r *Request, e *Edits, keepExpect bool) kinds {
+	s := kinds(1<<KindOther | 1<<KindAuthorization | 1<<KindSetup | 1<<KindSetCookie)
+	if e.StripCookie == "" {
+		s |= 1 << KindCookie
 	}
-	switch f.Kind {
-	case KindOther, KindAuthorization, KindSetup, KindSetCookie:
-		return true
-	case KindCookie:
-		return e.StripCookie == ""
-	case KindTrailer:
-		return r.Chunked
-	case KindExpect:
-		return keepExpect
-	case KindForwardedOther:
-		return e.Trusted
-	case KindHost, KindContentLength, KindTransferEncoding, KindConnection, KindHop, KindTE, KindUpgrade, KindForwardedFor, KindPrivate,
-		KindUnderscore:
+	if r.Chunked {
+		s |= 1 << KindTrailer
 	}
-	return false
+	if keepExpect {
+		s |= 1 << KindExpect
+	}
+	if e.Trusted {
+		s |= 1 << KindForwardedOther
+	}
+	return s
 }
 
 // appendForwarded says who the client is. Without trust, what a client claims about itself is dropped but for the chain of
@@ -179,6 +202,20 @@ func appendField(dst []byte, h *Head, f *Field) []byte {
 
 // AppendResponse appends the head to send to a client: framing says how its body is sent, add holds complete lines to add.
 func appendResponse(dst []byte, r *Response, frame framing, length int64, add []byte, connection string) []byte {
+	done := uint32(0)
+	if r.Minor == 1 && len(r.Reason) > 0 && r.raw != nil {
+		done = uint32(len("HTTP/1.1 200 \r\n") + len(r.Reason)) // the first line is what we would write
+	} else {
+		dst = appendStatusLine(dst, r)
+	}
+	dst = appendResponseFields(dst, r, frame, done)
+	dst = append(dst, add...)
+	dst = appendFraming(dst, frame, length)
+	dst = append(dst, connection...)
+	return append(dst, "\r\n"...)
+}
+
+func appendStatusLine(dst []byte, r *Response) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = appendUint(dst, int64(r.Status))
 	dst = append(dst, ' ')
@@ -187,20 +224,17 @@ func appendResponse(dst []byte, r *Response, frame framing, length int64, add []
 	} else {
 		dst = append(dst, Reason(r.Status)...)
 	}
-	dst = append(dst, "\r\n"...)
-	dst = appendResponseFields(dst, r, frame)
-	dst = append(dst, add...)
-	dst = appendFraming(dst, frame, length)
-	dst = append(dst, connection...)
 	return append(dst, "\r\n"...)
 }
 
-func appendResponseFields(dst []byte, r *Response, frame framing) []byte {
-	from, to := uint32(0), uint32(0)
+// appendResponseFields is appendRequestFields for an answer.
+func appendResponseFields(dst []byte, r *Response, frame framing, done uint32) []byte {
+	from, to := uint32(0), done
+	travels := responseTravels(frame)
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		travels := responseTravels(f, frame)
-		if travels && f.plain {
+		goes := travels.has(f.Kind) && !f.named
+		if goes && f.plain {
 			if f.line != to {
 				dst = append(dst, r.raw[from:to]...)
 				from = f.line
@@ -212,26 +246,20 @@ func appendResponseFields(dst []byte, r *Response, frame framing) []byte {
 			dst = append(dst, r.raw[from:to]...)
 		}
 		from, to = f.end, f.end
-		if travels {
+		if goes {
 			dst = appendField(dst, &r.Head, f)
 		}
 	}
 	return append(dst, r.raw[from:to]...)
 }
 
-func responseTravels(f *Field, frame framing) bool {
-	if f.named {
-		return false
+func responseTravels(frame framing) kinds {
+	s := kinds(1<<KindOther | 1<<KindSetCookie | 1<<KindAuthorization | 1<<KindSetup | 1<<KindPrivate | 1<<KindUnderscore |
+		1<<KindForwardedFor | 1<<KindForwardedOther | 1<<KindCookie | 1<<KindExpect)
+	if frame == frameChunked {
+		s |= 1 << KindTrailer
 	}
-	switch f.Kind {
-	case KindOther, KindSetCookie, KindAuthorization, KindSetup, KindPrivate, KindUnderscore, KindForwardedFor, KindForwardedOther,
-		KindCookie, KindExpect:
-		return true
-	case KindTrailer:
-		return frame == frameChunked
-	case KindHost, KindContentLength, KindTransferEncoding, KindConnection, KindHop, KindTE, KindUpgrade:
-	}
-	return false
+	return s
 }
 
 // Reason is the reason phrase of a status that we write ourselves.
