@@ -55,6 +55,8 @@ type Record struct {
 	Referer   string // JSON only, without its query
 	Session   string // cause, when a session was lost
 	Error     string // JSON only
+
+	addr []byte // Client's address in text, where somebody has it; nil: nobody
 }
 
 // maxLogBacklog bounds what waits for a slow disk. Past it lines are dropped

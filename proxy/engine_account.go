@@ -150,8 +150,11 @@ func (f *flight) describe(p *http1.Peer) {
 	l.ID = f.s.recent.id(p.Lane)
 	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
 	l.Client = p.Addr
+	if p.Addr.Addr().Is4() {
+		l.addr = p.Text
+	}
 	if f.client.Addr.IsValid() && f.client.Addr != p.Addr.Addr() {
-		l.Client = netip.AddrPortFrom(f.client.Addr, p.Addr.Port())
+		l.Client, l.addr = netip.AddrPortFrom(f.client.Addr, p.Addr.Port()), nil
 	}
 	f.cookieState()
 }

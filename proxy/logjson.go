@@ -11,11 +11,14 @@ import (
 // w is a memory for what lines have in common; its zero value is empty. Names and the punctuation between two values are one string
 // each: a line has thirty of them, and every append is a call.
 func appendJSON(b []byte, r *Record, w *words) []byte {
-	b = append(b, `{"time":"`...)
 	b = w.stamp(b, r.At)
-	b = append(b, `","client":"`...)
-	b = append(r.Client.Addr().AppendTo(b), `","port":`...)
-	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
+	if r.addr != nil {
+		b = append(b, r.addr...)
+	} else {
+		b = r.Client.Addr().AppendTo(b)
+	}
+	b = append(b, `","port":`...)
+	b = appendCount(b, int64(r.Client.Port()))
 	if r.ID != 0 {
 		b = append(b, `,"id":"`...)
 		b = append(appendID(b, r.ID), '"')
@@ -24,29 +27,28 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 	b = appendMember(b, `,"method":"`, r.Method)
 	b = appendMember(b, `,"host":"`, r.Host)
 	b = appendMember(b, `,"target":"`, r.Target)
-	b = appendMember(b, `,"proto":"`, r.Proto)
-	b = append(b, `,"status":`...)
-	b = strconv.AppendInt(b, int64(r.Status), 10)
+	if r.Proto == "HTTP/1.1" {
+		b = append(b, `,"proto":"HTTP/1.1","status":`...)
+	} else {
+		b = append(appendMember(b, `,"proto":"`, r.Proto), `,"status":`...)
+	}
+	b = appendCount(b, int64(r.Status))
 	b = append(b, `,"bytes_in":`...)
-	b = strconv.AppendInt(b, r.BytesIn, 10)
+	b = appendCount(b, r.BytesIn)
 	b = append(b, `,"bytes_out":`...)
-	b = strconv.AppendInt(b, r.BytesOut, 10)
-	b = appendMS(b, `,"request_ms":`, r.Request)
-	b = appendMS(b, `,"queue_ms":`, r.Queue)
-	b = appendMS(b, `,"connect_ms":`, r.Connect)
-	b = appendMS(b, `,"response_ms":`, r.Response)
-	b = appendMS(b, `,"total_ms":`, r.Total)
-	b = append(b, `,"end":"`...)
+	b = appendCount(b, r.BytesOut)
+	b = appendTimes(b, r)
 	e := r.End
 	for i, c := range e {
 		if c == 0 {
 			e[i] = '-'
 		}
 	}
+	b = append(b, `,"end":"`...)
 	b = append(b, e[0], e[1], e[2], e[3], '"')
 	if r.Retries > 0 {
 		b = append(b, `,"retries":`...)
-		b = strconv.AppendInt(b, int64(r.Retries), 10)
+		b = appendCount(b, int64(r.Retries))
 	}
 	b = appendMember(b, `,"user_agent":"`, r.UserAgent)
 	b = appendMember(b, `,"referer":"`, r.Referer)
@@ -55,12 +57,25 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 	return append(b, '}', '\n')
 }
 
+// appendTimes appends what took how long. Most requests came in one piece, waited for nobody and found a connection.
+func appendTimes(b []byte, r *Record) []byte {
+	if r.Request == 0 && r.Queue < 0 && r.Connect == 0 {
+		b = append(b, `,"request_ms":0,"connect_ms":0`...)
+	} else {
+		b = appendMS(b, `,"request_ms":`, r.Request)
+		b = appendMS(b, `,"queue_ms":`, r.Queue)
+		b = appendMS(b, `,"connect_ms":`, r.Connect)
+	}
+	b = appendMS(b, `,"response_ms":`, r.Response)
+	return appendMS(b, `,"total_ms":`, r.Total)
+}
+
 // words remembers text that many lines share.
 type words struct {
 	second int64
 	zone   *time.Location
-	date   []byte // RFC 3339 up to the seconds
-	offset []byte // and behind them
+	date   []byte // from the line's beginning: RFC 3339 up to the second's point
+	offset []byte // what follows the milliseconds, up to the client's address
 	places [16]place
 }
 
@@ -71,15 +86,16 @@ type place struct {
 	text                             []byte
 }
 
-// stamp appends t as RFC 3339 with milliseconds.
+// stamp begins a line: t as RFC 3339 with milliseconds.
 func (w *words) stamp(b []byte, t time.Time) []byte {
 	if s, zone := t.Unix(), t.Location(); w.date == nil || s != w.second || zone != w.zone {
 		w.second, w.zone = s, zone
-		w.date = t.AppendFormat(w.date[:0], "2006-01-02T15:04:05")
-		w.offset = t.AppendFormat(w.offset[:0], "Z07:00")
+		w.date = t.AppendFormat(append(w.date[:0], `{"time":"`...), "2006-01-02T15:04:05.")
+		w.offset = append(t.AppendFormat(w.offset[:0], "Z07:00"), `","client":"`...)
 	}
 	ms := t.Nanosecond() / 1e6
-	b = append(append(b, w.date...), '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+	b = append(b, w.date...)
+	b = append(b, byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
 	return append(b, w.offset...)
 }
 
@@ -109,32 +125,58 @@ func appendMS(b []byte, name string, d time.Duration) []byte {
 	}
 	b = append(b, name...)
 	us := uint64(d.Microseconds())
-	if us < 1000 {
-		b = append(b, '0')
-	} else {
-		b = strconv.AppendUint(b, us/1000, 10)
-		us %= 1000
-	}
+	b = appendCount(b, int64(us/1000))
+	us %= 1000
 	switch {
 	case us == 0:
-	case us%100 == 0:
-		b = append(b, '.', byte('0'+us/100))
-	case us%10 == 0:
+	case us%10 != 0:
+		b = append(b, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+	case us%100 != 0:
 		b = append(b, '.', byte('0'+us/100), byte('0'+us/10%10))
 	default:
-		b = append(b, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+		b = append(b, '.', byte('0'+us/100))
 	}
 	return b
 }
 
+// appendCount appends n in decimal. Nearly all numbers of a line have one to three digits, and a port has five.
+func appendCount(b []byte, n int64) []byte {
+	switch u := uint64(n); {
+	case u < 10:
+		return append(b, byte('0'+u))
+	case u < 100:
+		return append(b, byte('0'+u/10), byte('0'+u%10))
+	case u < 1000:
+		return append(b, byte('0'+u/100), byte('0'+u/10%10), byte('0'+u%10))
+	case u >= 10000 && u < 100000:
+		return append(b, byte('0'+u/10000), byte('0'+u/1000%10), byte('0'+u/100%10), byte('0'+u/10%10), byte('0'+u%10))
+	}
+	return strconv.AppendInt(b, n, 10)
+}
+
 // plainJSON reports whether s needs no escape.
 func plainJSON(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if !plainWord(uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56) {
+			break
+		}
+	}
 	for i := range len(s) {
 		if !plainByte[s[i]] {
 			return false
 		}
 	}
 	return true
+}
+
+// plainWord reports whether eight bytes need no escape. It may say no when they need none: what a subtraction borrows makes false alarms.
+func plainWord(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	pair := w&^(ones*0x04) ^ ones*'"' // zero where '"' or '&' is
+	angle := w&^(ones*0x02) ^ ones*'<'
+	slash := w ^ ones*'\\'
+	odd := (w - ones*0x20) | (w + ones) | w // below the space, DEL, beyond ASCII
+	return (odd|(pair-ones)&^pair|(angle-ones)&^angle|(slash-ones)&^slash)&highs == 0
 }
 
 var plainByte = func() (t [256]bool) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,11 +156,19 @@ func redact(target string) string {
 
 // appendID appends an exchange's number as people see it: 16 hexadecimal digits.
 func appendID(b []byte, id uint64) []byte {
-	const hex = "0123456789abcdef"
-	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, hex[id>>shift&15])
-	}
-	return b
+	b = binary.BigEndian.AppendUint64(b, hexDigits(uint32(id>>32)))
+	return binary.BigEndian.AppendUint64(b, hexDigits(uint32(id)))
+}
+
+// hexDigits makes eight digits, a byte each, of eight halves of bytes.
+func hexDigits(n uint32) uint64 {
+	const ones = 0x0101010101010101
+	w := uint64(n)
+	w = (w<<16 | w) & 0x0000ffff0000ffff
+	w = (w<<8 | w) & 0x00ff00ff00ff00ff
+	w = (w<<4 | w) & 0x0f0f0f0f0f0f0f0f
+	letters := (w + ones*6) >> 4 & ones // one where a digit is a letter
+	return w + ones*'0' + letters*('a'-'0'-10)
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
