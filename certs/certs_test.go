@@ -138,6 +138,7 @@ func TestFailureIsShown(t *testing.T) {
 	}
 }
 
+// An ACME directory is spoken to over TLS or not at all (A2).
 func TestDirectoryMustBeHTTPS(t *testing.T) {
 	for _, d := range []string{"http://127.0.0.1/dir", "ftp://ca.example.com", "https://", "ca.example.com", "://"} {
 		if _, err := certs.New(certs.Options{Directory: d}); err == nil {
@@ -149,8 +150,8 @@ func TestDirectoryMustBeHTTPS(t *testing.T) {
 	}
 }
 
-// Strangers cannot make the proxy ask for certificates, nor reach a site below
-// the challenges' path.
+// Strangers cannot make the proxy ask for certificates (A3), nor reach a site below
+// the challenges' path (A8).
 func TestOnlyPublicNamesOfSites(t *testing.T) {
 	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: certs.LetsEncrypt})
 	m.Sync(site("shop", catalog.TLSSettings{}, "localhost", "shop.test", "box.local", "intranet", "192.0.2.1", "*.example.com", "x.internal"))

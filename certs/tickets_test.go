@@ -213,7 +213,7 @@ func TestTicketKeysAge(t *testing.T) {
 	})
 }
 
-// A ticket is for the host that it was handed out for (CVE-2025-23419).
+// A ticket is for the host that it was handed out for (A6, CVE-2025-23419).
 func TestTicketsAreForOneHost(t *testing.T) {
 	each(t, func(t *testing.T, v *visitors, version uint16) {
 		server := v.proxy(ticketKey(1, time.Now())).TLSConfig()

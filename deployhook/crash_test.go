@@ -94,7 +94,7 @@ func noise(t *testing.T, seed uint64) []byte {
 
 // Whatever a kill -9 interrupts, the state afterwards is whole: the release that
 // the catalog names is complete and verified, an acknowledged deploy is there, and nothing
-// is left of what was under way.
+// is left of what was under way (D8).
 func TestKillAtAnyPointOfAnUpload(t *testing.T) {
 	dir := t.TempDir()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -208,6 +208,8 @@ func mountTmpfs(dir, size string) (string, error) {
 	return string(out), err
 }
 
+// TestDiskFull: an upload that does not fit is refused with 507, the release before it serves on, and
+// the space is given back (D9).
 func TestDiskFull(t *testing.T) {
 	small := smallDisk(t, "3m")
 	store, err := objects.Open(filepath.Join(small, "objects"))

@@ -243,6 +243,7 @@ func TestBeforeRunsOnceAndFirst(t *testing.T) {
 	}
 }
 
+// TestTwoDeploysAtOnce: one of two deploys of a site wins, the other is told (D10).
 func TestTwoDeploysAtOnce(t *testing.T) {
 	c := newCluster(t)
 	c.join("web1")

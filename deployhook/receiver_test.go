@@ -30,6 +30,7 @@ func manifest(text string) map[string]string {
 	return map[string]string{"portico.toml": text, "server": "#!/bin/sh", "index.html": "<p>"}
 }
 
+// TestUploadRefusals: what is refused, with which status and words; names of sites as in D12.
 func TestUploadRefusals(t *testing.T) {
 	c := newCluster(t, func(o *deployhook.Options) {
 		o.Upload = conf.Upload{Archive: 200_000, Unpacked: 500_000, File: 400_000, Files: 50}
@@ -120,6 +121,7 @@ func TestUploadIsChunkedOrNot(t *testing.T) {
 	}
 }
 
+// TestInterruptedUploadLeavesNothing: half an upload is none (D7).
 func TestInterruptedUploadLeavesNothing(t *testing.T) {
 	c := newCluster(t)
 	body := noise(t, 1)

@@ -182,6 +182,56 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
+// crumbs writes the first TLS records, of the handshake, as records of one byte each.
+type crumbs struct {
+	net.Conn
+	done bool
+}
+
+func (c *crumbs) Write(p []byte) (int, error) {
+	if c.done || len(p) < 5 || p[0] != 22 {
+		return c.Conn.Write(p)
+	}
+	c.done = true
+	var out []byte
+	for rest := p; len(rest) >= 5; {
+		n := int(rest[3])<<8 | int(rest[4])
+		for _, b := range rest[5 : 5+n] {
+			out = append(out, rest[0], rest[1], rest[2], 0, 1, b)
+		}
+		rest = rest[5+n:]
+	}
+	_, err := c.Conn.Write(out)
+	return len(p), err
+}
+
+// TestHelloInCrumbs: a ClientHello in records of one byte gets the certificate and the policy of
+// the host that it names, like any other (A5).
+func TestHelloInCrumbs(t *testing.T) {
+	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "here") })
+	o, pool := tlsOptions(t, "shop.test", "inner.test")
+	inner := site(addr)
+	inner.Name, inner.Hosts, inner.TLS.Mode = "inner", []string{"inner.test"}, "internal"
+	f := start(t, o, site(addr), inner)
+	for _, tt := range []struct {
+		sni, host string
+		want      int
+	}{{"shop.test", "shop.test", 200}, {"inner.test", "inner.test", 200}, {"shop.test", "inner.test", 421}, {"inner.test", "shop.test", 421}} {
+		raw, err := net.Dial("tcp", f.tls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = raw.SetDeadline(time.Now().Add(waitTime))
+		c := tls.Client(&crumbs{Conn: raw}, &tls.Config{RootCAs: pool, ServerName: tt.sni})
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", tt.host)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || resp.StatusCode != tt.want {
+			t.Errorf("SNI %s, Host %s: %v %v, want %d", tt.sni, tt.host, resp, err, tt.want)
+		}
+		_ = raw.Close()
+	}
+}
+
 // TestRedirect: plain HTTP goes to TLS once there is a certificate; the target is
 // this host whatever the path says (H6); ACME comes first and never reaches a site (A8).
 func TestRedirect(t *testing.T) {

@@ -1,12 +1,18 @@
 package tests
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +76,17 @@ func TestCertificatesByThemselves(t *testing.T) {
 		}
 	}
 
+	secretsAreKept(t, p)
+	a := p.AddServer("server-2")
+	harness.Eventually(t, time.Minute, logged(a.Process, "agent is ready"))
+	for what, at := range map[string][2]string{"the sites": {httpsAddr, "shop.example.com"}, "the admin listener": {p.Admin, "localhost"}, "an agent": {a.Addr, "agent"}} {
+		addr := at[0]
+		old := &tls.Config{ServerName: at[1], InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+		if _, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", addr, old); err == nil || !strings.Contains(err.Error(), "protocol version") {
+			t.Errorf("%s: TLS 1.1 gets %v, want the refusal of its version (A1)", what, err)
+		}
+	}
+
 	p.Kill()
 	p.Restart()
 	p.WaitReady()
@@ -79,6 +96,71 @@ func TestCertificatesByThemselves(t *testing.T) {
 	}
 	if got := state.PeerCertificates[0].SerialNumber.String(); got != serial {
 		t.Errorf("after a restart the certificate is %s, was %s", got, serial)
+	}
+}
+
+// secretsAreKept: private keys are readable by nobody else, and neither the files of the catalog nor a
+// backup hold any of them in the clear (A7).
+func secretsAreKept(t *testing.T, p *harness.Proxy) {
+	backup := filepath.Join(t.TempDir(), "backup")
+	p.Must("backup", "--out", backup)
+	var secrets [][]byte
+	own, err := os.ReadFile(filepath.Join(p.Dir, "identity", "key.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(own)
+	secrets = append(secrets, block.Bytes[len(block.Bytes)-24:], []byte("PRIVATE KEY"))
+	sealing, err := os.ReadFile(filepath.Join(p.Dir, "identity", "catalog.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets = append(secrets, sealing)
+	looked := 0
+	look := func(name string) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		looked += len(data)
+		for _, secret := range secrets {
+			if bytes.Contains(data, secret) {
+				t.Errorf("%s holds a private key in the clear", filepath.Base(name))
+			}
+		}
+	}
+	look(backup)
+	for _, folder := range []string{"identity", "catalog"} {
+		err := filepath.WalkDir(filepath.Join(p.Dir, folder), func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			info, err := entry.Info()
+			if err != nil {
+				return err
+			}
+			if info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s/%s has mode %v", folder, entry.Name(), info.Mode())
+			}
+			if folder == "catalog" {
+				look(name)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(p.Dir, "client.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("client.json: %v, %v", info, err)
+	}
+	if looked < 10_000 {
+		t.Errorf("only %d bytes were looked at", looked)
+	}
+	for _, path := range []string{"/v1/sites", "/v1/sites/shop", "/v1/members", "/v1/keys", "/v1/stats", "/v1/accounts", "/v1/tokens", "/metrics", "/v1/audit", "/v1/export/haproxy", "/stats"} {
+		if code, body := p.API(http.MethodGet, path, nil); code != http.StatusOK || strings.Contains(body, "PRIVATE KEY") {
+			t.Errorf("%s answers %d, or with a private key", path, code)
+		}
 	}
 }
 

@@ -136,6 +136,7 @@ func TestUpPrintsWhatCanBePasted(t *testing.T) {
 func TestUpServersFlag(t *testing.T) {
 	t.Parallel()
 	u := startUp(t, "--servers", "3")
+	loopbackOnly(t, u)
 	r := harness.Run(t, []string{"PORTICO_DIR=" + u.dir}, "members", "--json")
 	var list []struct{ Name, Role, Admission string }
 	if err := json.Unmarshal([]byte(r.Stdout), &list); err != nil {

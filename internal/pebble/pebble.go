@@ -112,8 +112,8 @@ func (s *Server) run(t testing.TB, program string, args ...string) {
 	var said written.Buffer
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program, args...)
-	// One nonce in ten is refused, and the client has to ask anew.
-	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=10")
+	// Three nonces in ten are refused, and the client has to ask anew.
+	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=30")
 	cmd.Stdout, cmd.Stderr = &said, &said
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package tests
+
+import "testing"
+
+// loopbackOnly needs /proc.
+func loopbackOnly(*testing.T, upProcess) {}
