@@ -49,17 +49,24 @@ type cluster struct {
 	reports []catalog.Report
 	heard   chan struct{} // closed and replaced with each report
 	stopOK  bool          // every instance may stop at once
+	others  []string      // proxies of which it says so too
 	down    bool          // answers nothing but errors
 }
 
 func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	return newClusterOf(t, newAuthority(t))
+}
+
+// newClusterOf is a proxy of the cluster with that authority.
+func newClusterOf(t *testing.T, ca *authority) *cluster {
 	t.Helper()
 	store, err := objects.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &cluster{
-		t: t, ca: newAuthority(t), store: store, stopOK: true,
+		t: t, ca: ca, store: store, stopOK: true,
 		wanted:  catalog.Wanted{Revision: 1, Cluster: "c1"},
 		changed: make(chan struct{}), heard: make(chan struct{}),
 	}
@@ -115,15 +122,22 @@ func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	answer := map[string][]string{}
+	answer := map[string]any{}
 	c.mu.Lock()
 	c.reports = append(c.reports, rep)
 	close(c.heard)
 	c.heard = make(chan struct{})
 	if c.stopOK {
+		var free []string
 		for _, i := range rep.Instances {
-			answer["stop_ok"] = append(answer["stop_ok"], i.ID)
+			free = append(free, i.ID)
 		}
+		answer["stop_ok"] = free
+		others := map[string][]string{}
+		for _, name := range c.others {
+			others[name] = free
+		}
+		answer["others"] = others
 	}
 	c.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(answer)

@@ -255,9 +255,11 @@ func (c *Catalog) orRemembered(ctx context.Context, ask func(context.Context) er
 // catchUp brings the view to what any proxy has written by now, and reports whether it
 // had been behind. One proxy alone never is.
 func (c *Catalog) catchUp(ctx context.Context) bool {
-	if c.memory == nil || c.memory.isDown() {
+	if c.memory != nil && c.memory.isDown() {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, storedWait)
+	defer cancel()
 	_, revision, err := c.store.Load().list(ctx, preGen, true, false)
 	before := c.View()
 	if err != nil || revision <= before.Revision {
