@@ -240,5 +240,10 @@ func (d *Deployer) AskOthers(ctx context.Context, what string, in any) []OtherAn
 	return answers
 }
 
+// Silent returns the names of the other proxies that do not answer.
+func (d *Deployer) Silent() []string {
+	return d.others.silent(d.otherProxies(d.o.Catalog.View()), time.Now())
+}
+
 // Others returns how many other proxies the cluster has.
 func (d *Deployer) Others() int { return len(d.otherProxies(d.o.Catalog.View())) }

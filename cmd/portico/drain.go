@@ -315,8 +315,11 @@ func drainText(x deployhook.Drain, now time.Time) string {
 	if x.Lost > 0 {
 		lost = fmt.Sprintf("; %s: %s lost", deployhook.FailureText(x.Cause), plural(x.Lost, "session"))
 	}
+	if len(x.Silent) > 0 {
+		lost += "; no answer from " + strings.Join(x.Silent, ", ") + ", which may have more"
+	}
 	if x.Sessions == 0 && x.InFlight == 0 {
-		if x.Recounting {
+		if x.Recounting && len(x.Silent) == 0 {
 			return "no session seen since the proxy started, which is too short ago to be sure" + lost
 		}
 		return "no session left" + lost

@@ -106,6 +106,12 @@ func (f *frontDoor) chores(ctx context.Context, now time.Time) {
 	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {
 		return
 	}
+	// A proxy that cannot read the catalog would not know the new key when the others
+	// seal with it, and begin their visitors' sessions anew.
+	if silent := f.deployer.Silent(); len(silent) > 0 && now.Sub(keys[0].Created) < 2*sessionKeyAge {
+		f.log.Info("session key not replaced yet: some proxies do not answer", "proxies", silent)
+		return
+	}
 	if err := f.rotateSessionKey(ctx, now); err != nil && !errors.Is(err, catalog.ErrConflict) {
 		f.log.Error("session key not replaced", "error", err)
 	}

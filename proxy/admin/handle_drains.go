@@ -80,7 +80,7 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 	if s.o.Drains == nil {
 		return nil
 	}
-	for _, e := range s.o.Drains.EndedDrains() {
+	for _, e := range s.endedEverywhere(c.r.Context()) {
 		visible := len(c.who.sites) == 0 || e.Site != "" && c.who.sees(e.Site)
 		if visible && (site == "" || e.Site == site) && c.now.Sub(e.At) < endedShown && len(out) < maxEndedShown {
 			out = append(out, e)

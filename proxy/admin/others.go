@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/deployhook"
 	"portico/membership/catalog"
 )
 
@@ -22,6 +23,7 @@ const (
 	askSeek     = "seek"     // one by a cookie or token
 	askMark     = "mark"     // end or move one
 	askMoved    = "moved"    // tells which sessions have moved
+	askEnded    = "ended"    // how drains have ended
 )
 
 // AnswerPeer answers another proxy of the cluster. Who asks has been checked.
@@ -53,6 +55,11 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 			}
 			return s.seekSession(p, q.Cookie, q.Token, time.Now()), nil
 		})
+	case askEnded:
+		if s.o.Drains == nil {
+			return []deployhook.EndedDrain{}, nil
+		}
+		return s.o.Drains.EndedDrains(), nil
 	case askMark:
 		return answerPeer(in, func(q peerMark) (any, error) { s.markSession(q, time.Now()); return struct{}{}, nil })
 	case askMoved:
@@ -247,6 +254,15 @@ func (s *Server) anySession(ctx context.Context, site, id string) (SessionInfo, 
 		return SessionInfo{}, err
 	}
 	return *found, nil
+}
+
+// endedEverywhere is how drains have ended, as the proxies that led them know it, the
+// latest first.
+func (s *Server) endedEverywhere(ctx context.Context) []deployhook.EndedDrain {
+	out := s.o.Drains.EndedDrains()
+	eachOther(ctx, s, askEnded, struct{}{}, func(more []deployhook.EndedDrain) { out = append(out, more...) })
+	slices.SortStableFunc(out, func(a, b deployhook.EndedDrain) int { return b.At.Compare(a.At) })
+	return out
 }
 
 // peerMark ends or moves a session at a proxy.
