@@ -159,3 +159,26 @@ func TestYoungerCookieOfALostSession(t *testing.T) {
 		w.done(&c)
 	}
 }
+
+// TestCutOffProxyOutlivesAGrave: a proxy that has not heard of the end of an instance goes on to issue cookies for
+// it, for hours. The others still know how it ended.
+func TestCutOffProxyOutlivesAGrave(t *testing.T) {
+	cut, here := newWorld(t, balancer.Config{Idle: 10 * time.Minute}, "a", "b"), newWorld(t, balancer.Config{Idle: 10 * time.Minute}, "a", "b")
+	if err := here.b.SetKeys(cut.keys, here.now); err != nil {
+		t.Fatal(err)
+	}
+	first, cookie := cut.get(nil)
+	here.up(first.Upstream.ID()).SetEnd(balancer.CauseDeadline)
+	rest := slices.DeleteFunc(slices.Clone(here.spec), func(s balancer.Spec) bool { return s.ID == first.Upstream.ID() })
+	here.update(rest...)
+	for range 40 {
+		cut.pass(5 * time.Minute)
+		here.pass(5 * time.Minute)
+		_, cookie = cut.get(cookie)
+	}
+	here.update(append(rest, balancer.Spec{ID: "c"})...)
+	here.update(rest...)
+	if c, _ := here.get(cookie); c.Lost != balancer.CauseDeadline || c.LostFrom != first.Upstream.ID() {
+		t.Errorf("after hours of another proxy's visits: %+v", c)
+	}
+}

@@ -15,6 +15,10 @@ type grave struct {
 	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
 
+// mourning is for how long an instance is remembered at least, in milliseconds. Its cookies end sooner, but for
+// those that a proxy goes on to issue because it is cut off from the catalog and has not heard.
+const mourning = 24 * 3600 * 1000
+
 // maxGraves bounds the memory for instances gone: the oldest are forgotten, and
 // their visitors told "unknown".
 const maxGraves = 4096
@@ -31,7 +35,7 @@ func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
 		s := u.spec.Load()
 		n.graves = append(n.graves, grave{
 			id: u.id, name: s.Name, cause: u.endCause(), free: s.Unpinned,
-			tokens: *u.tokens.Load(), until: now + 2*1000*grace(c.Idle),
+			tokens: *u.tokens.Load(), until: now + max(2*1000*grace(c.Idle), mourning),
 		})
 	}
 	n.graves = n.graves[max(len(n.graves)-maxGraves, 0):]

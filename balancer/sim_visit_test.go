@@ -94,8 +94,8 @@ func (s *sim) visitThrough(px *simProxy, v *simVisitor, n int, sent, bore string
 		c, in, tried := s.request(px, v, sent, bore, known)
 		if in == nil {
 			at := known
-			if t := px.tokens[bare(bore)]; at == nil && t != nil {
-				at = t.at // an old token, not forgotten
+			if at == nil && px.tokens[bare(bore)] != nil {
+				at = s.listed(px, c.Session) // an old token that is not forgotten, or one that several instances know
 			}
 			s.noteNobody(px, at, &c, sent, tried)
 			continue
@@ -133,6 +133,14 @@ func (s *sim) visitThrough(px *simProxy, v *simVisitor, n int, sent, bore string
 		px.p.Done(c, balancer.Outcome{Now: s.at(px), Status: 200, Total: time.Millisecond, Reused: true})
 	}
 	return got
+}
+
+// listed returns where a proxy's table has a session, or nil.
+func (s *sim) listed(px *simProxy, session uint64) *simInstance {
+	if in, ok := px.b.Sessions().Find(session); ok && in.Upstream != nil {
+		return s.byID(in.Upstream.ID())
+	}
+	return nil
 }
 
 // liveHome returns where a proxy should believe the visitor's session to be, if it lives by
@@ -265,7 +273,7 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 		return
 	}
 	if sh != nil && px.seen[sh.home].removed {
-		if in, ok := px.b.Sessions().Find(k.Session); !ok || in.Upstream == nil || in.Upstream.ID() != sh.home.spec.ID {
+		if s.listed(px, k.Session) != sh.home {
 			sh = nil // swept away with its instance, and entered anew
 		}
 	}
