@@ -183,8 +183,8 @@ func TestReloadKeepsTheCounts(t *testing.T) {
 	endsAt(t, w, cookie, t0+(25*time.Minute+time.Second).Milliseconds(), balancer.RefusedIdle)
 }
 
-// Without a file the counts fill from the cookies, and are called sure a second after no
-// cookie from before the start can be alive, but such of moves.
+// Without a file the counts fill from the cookies, and are called sure when no cookie from before the
+// start can be alive, one that was ahead of the clock neither.
 func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	before := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
 	var cookies [][]byte
@@ -195,7 +195,7 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	before.now += lateInSecond
 	w := restarted(before)
 	end := t0 + (50*time.Minute + time.Second).Milliseconds()
-	sure := end + 1000
+	sure := end + aheadOf40.Milliseconds()
 	check := func(when string, want bool) {
 		t.Helper()
 		_, _, known := w.p.Load("a", w.now)
@@ -223,7 +223,7 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 		t.Errorf("the last cookie from before: %+v", c)
 	}
 	w.now = sure - 1
-	check("while one of a move may live", true)
+	check("while one that was ahead of the clock may live", true)
 	w.now = sure
 	check("when none can", false)
 	if c, _ := restarted(w).get(cookies[0]); c.Refused != balancer.RefusedIdle {
@@ -231,26 +231,108 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	}
 }
 
-// A move in the second of the restart has made a cookie that is a second ahead of the clock, so
-// that it is newer than the one before: it lives a second longer, and is waited for.
-func TestRecountingWaitsForAMoveInTheSecondOfBirth(t *testing.T) {
-	before := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
-	first, cookie := before.get(nil)
-	before.update(balancer.Spec{ID: map[string]string{"a": "b", "b": "a"}[first.Upstream.ID()]})
-	before.now += lateInSecond
-	moved, cookie := before.get(cookie)
-	if moved.Lost == balancer.CauseNone || !moved.Issue {
-		t.Fatalf("not moved: %+v", moved)
+// aheadOf40 is by how much a cookie may be ahead of the clock and be waited for, with an idle time of 40 minutes.
+const aheadOf40 = 5 * time.Minute
+
+// What is ahead of the clock at the restart lives longer by that, and is waited for: cookies of a proxy whose
+// clock is ahead, or of this one before its clock was set back, and those of several moves in a second.
+func TestRecountingWaitsForCookiesThatAreAhead(t *testing.T) {
+	config := balancer.Config{Idle: 40 * time.Minute}
+	ahead := newWorld(t, config, "a", "b")
+	ahead.now += aheadOf40.Milliseconds()
+	_, skewed := ahead.get(nil)
+
+	flaps := newWorld(t, config, "a", "b")
+	if err := flaps.b.SetKeys(ahead.keys, t0); err != nil {
+		t.Fatal(err)
 	}
-	w := restarted(before)
-	sure := t0 + (50*time.Minute + 2*time.Second).Milliseconds()
-	w.now = sure - 1
-	if c := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); c.Refused != balancer.Honoured || !w.p.Snapshot(w.now).Recounting {
-		t.Errorf("a millisecond before: refused %q, recounting %v", c.Refused, w.p.Snapshot(w.now).Recounting)
+	first, flapped := flaps.get(nil)
+	moves := 0
+	for own := first.Upstream.ID(); moves < 400; moves++ { // all of them in one second
+		flaps.failCheck(own, 3)
+		c, next := flaps.get(flapped)
+		if c.Lost == balancer.CauseNone || !c.Issue || c.Session != first.Session {
+			t.Fatalf("move %d: %+v", moves, c)
+		}
+		flaps.passCheck(own, 3)
+		own, flapped = c.Upstream.ID(), next
 	}
-	w.now = sure
-	if c := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); c.Refused != balancer.RefusedIdle || w.p.Snapshot(w.now).Recounting {
-		t.Errorf("when it has ended: refused %q, recounting %v", c.Refused, w.p.Snapshot(w.now).Recounting)
+	w := newWorld(t, config, "a", "b")
+	if err := w.b.SetKeys(ahead.keys, t0); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cookie []byte
+		lives  time.Duration
+	}{
+		"skewed":  {skewed, 50*time.Minute + aheadOf40},
+		"flapped": {flapped, 50*time.Minute + aheadOf40/2},
+	} {
+		end := t0 + c.lives.Milliseconds()
+		if l := w.p.Look(&balancer.Request{Now: end, Cookie: c.cookie}); l.Refused != balancer.Honoured || !w.p.Snapshot(end).Recounting {
+			t.Errorf("%s, in its last second: refused %q, recounting %v", name, l.Refused, w.p.Snapshot(end).Recounting)
+		}
+		if l := w.p.Look(&balancer.Request{Now: end + 1000, Cookie: c.cookie}); l.Refused != balancer.RefusedIdle {
+			t.Errorf("%s, after its end: refused %q", name, l.Refused)
+		}
+	}
+	if sure := t0 + (50*time.Minute + aheadOf40 + time.Second).Milliseconds(); w.p.Snapshot(sure).Recounting {
+		t.Error("recounting when none can live")
+	}
+}
+
+// Sessions that have ended by a clock that was ahead, and were forgotten, live again when it is set right.
+// Until they have ended for good the counts are not sure, also not of instances that came meanwhile.
+func TestClockSetBackIsRecounted(t *testing.T) {
+	w := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a")
+	w.now += (3 * time.Hour).Milliseconds()
+	w.b.Tick(w.now)
+	w.update(append(w.spec, balancer.Spec{ID: "young", Started: w.now})...)
+	cookie := w.visitorOf("young")
+	end := w.now + (50*time.Minute + time.Second).Milliseconds()
+	w.get(cookie)
+	for range 8 {
+		w.b.Tick(end)
+	}
+	if n, _, known := w.p.Load("young", end); n != 0 || !known {
+		t.Fatalf("when it has ended: %d sessions, known %v", n, known)
+	}
+	right := end - (2 * time.Minute).Milliseconds()
+	if l := w.p.Look(&balancer.Request{Now: right, Cookie: cookie}); l.Refused != balancer.Honoured {
+		t.Fatalf("two minutes before its end: %q", l.Refused)
+	}
+	for id, now := range map[string]int64{"young": right, "a": end - 2000} {
+		if _, _, known := w.p.Load(id, now); known || !w.p.Snapshot(now).Recounting {
+			t.Errorf("%s, while it may come back: known %v, recounting %v", id, known, w.p.Snapshot(now).Recounting)
+		}
+	}
+	if _, _, known := w.p.Load("young", end); !known || w.p.Snapshot(end).Recounting {
+		t.Errorf("at its end: known %v, recounting %v", known, w.p.Snapshot(end).Recounting)
+	}
+}
+
+// A cookie that is issued anew is never older than the one before, nor than its session: behind a clock that is
+// ahead another proxy would make one that all refuse, or that a table takes for one from before a move.
+func TestCookieIsNotIssuedBackwards(t *testing.T) {
+	config := balancer.Config{Idle: 40 * time.Minute}
+	ahead, behind := newWorld(t, config, "a", "b"), newWorld(t, config, "a", "b")
+	keys := rotated(ahead.keys, t0)
+	ahead.setKeys(keys)
+	behind.setKeys(keys)
+	ahead.now += (4 * time.Minute).Milliseconds()
+	_, cookie := ahead.get(nil)
+	behind.now = t0 + keyLead.Milliseconds() + 1000
+	behind.b.Tick(behind.now) // the next key signs
+	first, next := behind.get(cookie)
+	if !first.Pinned || !first.Issue {
+		t.Fatalf("with the former key: %+v", first)
+	}
+	s := mustSealer(t, "shop", []balancer.Key{keys[0]})
+	if k, refused := s.Open(next); refused != balancer.Honoured || k.Issued < k.Start {
+		t.Errorf("issued %+v, %q", k, refused)
+	}
+	if c, _ := behind.get(next); !c.Pinned || c.Session != first.Session {
+		t.Errorf("with the next cookie: %+v", c)
 	}
 }
 
@@ -315,7 +397,7 @@ func TestRestoredTableIsAsSureAsTheSavedOne(t *testing.T) {
 	if n, err := next.b.RestoreSessions(bytes.NewReader(file.Bytes()), next.now); n != 1 || err != nil {
 		t.Fatalf("restored %d, %v", n, err)
 	}
-	sure := t0 + (50*time.Minute + 2*time.Second).Milliseconds()
+	sure := t0 + (50*time.Minute + aheadOf40 + time.Second).Milliseconds()
 	if !next.p.Snapshot(sure-1).Recounting || next.p.Snapshot(sure).Recounting {
 		t.Error("is sure at another time than the table that was saved")
 	}

@@ -202,7 +202,7 @@ func (t *table) bury(p *Pool, old *table, now int64) {
 }
 
 func (p *Pool) newUpstream(s Spec, c Config, now int64) *Upstream {
-	u := &Upstream{pool: p, id: s.ID, idHash: Hash([]byte(s.ID))}
+	u := &Upstream{pool: p, id: s.ID, idHash: Hash([]byte(s.ID)), heard: now}
 	u.health.Since, u.adminAt = now, now
 	u.health.Reason = "not checked yet"
 	if c.Health.Off {

@@ -13,6 +13,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
 	v := use{id: k.Session, up: home, start: k.Start, issued: k.Issued}
 	if c.Issue {
+		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
 		v.anew = c.issued
 	}
 	// The table's answer may have to be waited for. What it hardly ever changes is done before: the
@@ -177,7 +178,7 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 	if was.up != nil && was.free {
 		if u := p.sibling(t, r, was.up); u != nil {
 			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
-			p.settle(r, c, k)
+			p.settle(t, r, c, k)
 			return
 		}
 	}
@@ -196,7 +197,7 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 	}
 	c.Upstream, c.home, c.before = u, was.up, was.before
 	c.tell(&was)
-	p.settle(r, c, k)
+	p.settle(t, r, c, k)
 }
 
 // tell notes that the visitor has lost a session, if there was anything to lose.
@@ -206,13 +207,14 @@ func (c *Choice) tell(was *loss) {
 	}
 }
 
-// moveAhead is by how many seconds the cookie of a move may be ahead of the clock.
-const moveAhead = 1
-
-// settle notes a move, with a cookie that is newer than the one before.
-func (p *Pool) settle(r *Request, c *Choice, k *Cookie) {
+// settle notes a move, with a cookie that is newer than the one before, and be it by a
+// second that is still to come. A visitor who is moved with each of many requests in a second, by proxies that
+// cannot reach each other's instances, would get far ahead of the clocks: from half of what they may be apart on
+// the order of his moves is lost, and what the browser brings counts.
+func (p *Pool) settle(t *table, r *Request, c *Choice, k *Cookie) {
 	c.Issue = true
-	c.issued = max(r.Now/1000, k.Issued+moveAhead)
+	now := r.Now / 1000
+	c.issued = max(now, k.Issued, min(k.Issued+1, now+ahead(t.config.Idle)/2))
 	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
 	c.seated = false
 }
@@ -228,7 +230,7 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 			c.Upstream, c.home, c.before, c.FailOpen = u, was.up, was.before, true
 			c.tell(&was)
 			p.FailOpen.Add(1)
-			p.settle(r, c, k)
+			p.settle(t, r, c, k)
 			return
 		}
 	}

@@ -39,6 +39,7 @@ type Sessions struct {
 	room   int  // entries of one shard, at most
 
 	born    atomic.Int64 // first use, Unix milliseconds
+	swept   atomic.Int64 // latest time by which sessions were ended, Unix milliseconds
 	part    atomic.Uint32
 	evicted atomic.Uint64
 	expired atomic.Uint64

@@ -156,9 +156,14 @@ func TestForecast(t *testing.T) {
 }
 
 func TestLoadIsSureOfYoungInstances(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old", Started: t0 - 1000}, balancer.Spec{ID: "young", Started: t0 + 1000})
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old", Started: t0 - 1000}, balancer.Spec{ID: "ahead", Started: t0 + 1000})
+	w.now += 500
+	w.update(append(w.spec, balancer.Spec{ID: "young", Started: t0 + 1000})...)
 	if _, _, known := w.p.Load("old", t0+2000); known {
 		t.Error("sure of an instance that is older than the table")
+	}
+	if _, _, known := w.p.Load("ahead", t0+2000); known {
+		t.Error("sure of an instance that was there before the table, because its server's clock is ahead")
 	}
 	if _, _, known := w.p.Load("young", t0+2000); !known {
 		t.Error("not sure of an instance whose whole life was seen")
@@ -195,7 +200,7 @@ func TestSaveAndRestore(t *testing.T) {
 			t.Errorf("%s has %d sessions, had %d", id, got, want)
 		}
 	}
-	later := w.now + (38 * time.Minute).Milliseconds()
+	later := w.now + (43 * time.Minute).Milliseconds()
 	if next.p.Snapshot(w.now).Recounting != w.p.Snapshot(w.now).Recounting || next.p.Snapshot(later).Recounting {
 		t.Error("counts anew what was restored")
 	}
@@ -220,17 +225,19 @@ func TestSaveAndRestore(t *testing.T) {
 // What a proxy has seen start it knows wholly, and so does the one that takes over
 // its table, also what came while neither ran.
 func TestRestoredTableIsSureOfWhatItSawStart(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "young", Started: t0 + 1000})
+	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "ahead", Started: t0 + 1000})
+	w.now += 500
+	w.update(append(w.spec, balancer.Spec{ID: "young", Started: t0 + 1000})...)
 	w.get(nil)
 	var file bytes.Buffer
 	if err := w.b.SaveSessions(&file); err != nil {
 		t.Fatal(err)
 	}
-	next := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "young"}, balancer.Spec{ID: "newcomer"})
+	next := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "old"}, balancer.Spec{ID: "ahead", Started: t0 + 1000}, balancer.Spec{ID: "young"}, balancer.Spec{ID: "newcomer"})
 	if _, err := next.b.RestoreSessions(bytes.NewReader(file.Bytes()), t0+2000); err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[string]bool{"old": false, "young": true, "newcomer": true} {
+	for id, want := range map[string]bool{"old": false, "ahead": false, "young": true, "newcomer": true} {
 		if _, _, known := next.p.Load(id, t0+3000); known != want {
 			t.Errorf("%s: known %v, want %v", id, known, want)
 		}

@@ -13,6 +13,9 @@ func (s *sim) join(release int) *simInstance {
 		ID: "instance-" + strconv.Itoa(s.next), Name: "i" + strconv.Itoa(s.next), Addr: "127.0.0.1:1",
 		Release: "r" + strconv.Itoa(release), Weight: []int{50, 100, 100, 200}[s.next%4], Started: s.now,
 	}
+	if s.clocks {
+		in.spec.Started += s.clock() // by its server's clock
+	}
 	s.instances = append(s.instances, in)
 	return in
 }
@@ -122,7 +125,7 @@ func (s *sim) secrets(keys []balancer.Key) []balancer.Key {
 // spreadKeys lets proxies hear of new keys, by chance, and all of them before a key signs.
 func (s *sim) spreadKeys() {
 	newest := s.keyLine[len(s.keyLine)-1]
-	late := s.now >= newest[0].From.Add(-keyLead/8).UnixMilli()
+	late := s.now >= newest[0].From.Add(-keyLead/8).UnixMilli()-s.skew()/2
 	for _, px := range s.proxies {
 		if &px.keys[0] == &newest[0] || !late && s.rng.IntN(50) != 0 {
 			continue

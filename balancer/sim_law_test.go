@@ -41,7 +41,7 @@ func (s *sim) checkLoss(px *simProxy, v *simVisitor, home, in *simInstance, bore
 		return
 	}
 	from := home
-	if v.split || px.shadow[c.Session].near(v.moved) { // the table may have seen him later, elsewhere
+	if v.split || s.near(px.shadow[c.Session], v.moved) { // the table may have seen him later, elsewhere
 		for x := range px.seen {
 			if x.spec.Name == c.LostFrom {
 				from = x
@@ -76,14 +76,16 @@ func (s *sim) checkStay(px *simProxy, v *simVisitor, home, in *simInstance, c *b
 	if home != in && c.Lost == balancer.CauseNone && !c.Pinned {
 		s.fail("law 2: moved from %s to %s without being told: %+v", home.spec.ID, in.spec.ID, c)
 	}
-	if v.left[in] && v.home != in && !v.split && c.Lost == balancer.CauseNone && !px.shadow[c.Session].near(v.moved) {
+	if v.left[in] && v.home != in && !v.split && c.Lost == balancer.CauseNone && !s.near(px.shadow[c.Session], v.moved) {
 		s.fail("law 3: back on %s without being told: %+v, shadow %+v", in.spec.ID, c, px.shadow[c.Session])
 	}
 }
 
 // near reports whether a proxy saw a session so shortly before a moment that the clocks
 // of two proxies do not tell which was first.
-func (sh *simShadow) near(moment int64) bool { return sh != nil && moment-sh.touched <= simSkew+1000 }
+func (s *sim) near(sh *simShadow, moment int64) bool {
+	return sh != nil && moment-sh.touched <= s.skew()+1000
+}
 
 // checkToken looks at a visitor who came with nothing but the application's token.
 func (s *sim) checkToken(px *simProxy, v *simVisitor, known, in *simInstance, bore string, c *balancer.Choice) {
@@ -137,14 +139,9 @@ func (s *sim) checkPlacement(px *simProxy, in *simInstance, c *balancer.Choice, 
 // count compares the tables with their shadows, and all of them with what is true.
 func (s *sim) count() {
 	for _, px := range s.proxies {
-		px.b.Sessions().SweepAll(s.at(px))
+		s.sweep(px)
 		want := map[string]int{}
-		for id, sh := range px.shadow {
-			k := balancer.Cookie{Issued: sh.issued, Start: sh.start}
-			if st, known := px.seen[sh.home]; !known || st.removed || k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != balancer.Honoured {
-				delete(px.shadow, id)
-				continue
-			}
+		for _, sh := range px.shadow {
 			want[sh.home.spec.ID]++
 		}
 		for _, u := range px.p.Upstreams() {
@@ -154,6 +151,17 @@ func (s *sim) count() {
 		}
 	}
 	s.countAll()
+}
+
+// sweep ends what is over by a proxy's clock, in the table and in its shadow.
+func (s *sim) sweep(px *simProxy) {
+	px.b.Sessions().SweepAll(s.at(px))
+	for id, sh := range px.shadow {
+		k := balancer.Cookie{Issued: sh.issued, Start: sh.start}
+		if st, known := px.seen[sh.home]; !known || st.removed || k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != balancer.Honoured {
+			delete(px.shadow, id)
+		}
+	}
 }
 
 // countAll compares what all proxies count together with who is there.
@@ -176,12 +184,12 @@ func (s *sim) countAll() {
 	for in, least := range there {
 		sum := 0
 		for _, px := range s.proxies {
-			u := px.p.Upstream(in.spec.ID)
-			if u == nil || px.b.Sessions().Recounting(s.config.Idle, s.at(px)) {
+			n, _, known := px.p.Load(in.spec.ID, s.at(px))
+			if !known || px.p.Upstream(in.spec.ID) == nil {
 				sum = least
 				break
 			}
-			sum += u.Sessions()
+			sum += n
 		}
 		if sum < least {
 			s.fail("law 16: %d visitors are on %s, all proxies count %d", least, in.spec.ID, sum)

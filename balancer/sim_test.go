@@ -38,7 +38,7 @@ import (
 //     other proxies, for an idle time and a quarter at most.
 //  8. least-sessions places each new session where this proxy counts fewest.
 //  16. All proxies that have an instance together count at least the sessions that live
-//     on it, but for those that count anew after a start: when none of them counts
+//     on it, but for those that say that they count anew: when none of them counts
 //     any, nobody is there.
 //  17. With the application's token alone a visitor comes back to where this proxy saw
 //     the session of that token last, under laws 1 and 2, if the application told it
@@ -57,8 +57,13 @@ type simInstance struct {
 	simState
 }
 
-// simSkew is how much the clocks of proxies with views of their own differ at most, in milliseconds.
-const simSkew = 4000
+// How much the clocks of proxies with views of their own differ at most, in milliseconds: where the clocks are not
+// what is played, and where they are. The latter is as much as a table takes into account (see balancer's ahead)
+// beside what cookies of moves are ahead.
+const (
+	simSkew  = 4_000
+	simClock = 75_000
+)
 
 type simShadow struct {
 	home    *simInstance
@@ -86,6 +91,7 @@ type sim struct {
 	now       int64
 	config    balancer.Config
 	apart     bool    // the views of the proxies differ
+	clocks    bool    // they are minutes apart and are set, and some visitors hurry
 	app       *simApp // nil: nobody looks for the application's token
 	proxies   []*simProxy
 	keyLine   [][]balancer.Key // versions of the keys, the newest last
@@ -105,6 +111,7 @@ func (s *sim) fail(format string, args ...any) {
 type simWorld struct {
 	proxies int
 	apart   bool
+	clocks  bool
 	app     *simApp
 	part    int // of the visits that are played; 0: all, and one seed is drawn
 }
@@ -112,7 +119,7 @@ type simWorld struct {
 func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 	s := &sim{
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: t0, config: c,
-		apart: w.apart, app: w.app, stats: map[string]int{},
+		apart: w.apart, clocks: w.clocks, app: w.app, stats: map[string]int{},
 	}
 	s.keyLine = [][]balancer.Key{s.secrets([]balancer.Key{balancer.NewKey(1, time.UnixMilli(t0))})}
 	for range 4 {
@@ -121,7 +128,7 @@ func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 	for range w.proxies {
 		px := &simProxy{keys: s.keyLine[0], blocked: map[*simInstance]bool{}}
 		if s.apart {
-			px.skew = int64(s.rng.IntN(simSkew)) - simSkew/2
+			px.skew = s.clock()
 		}
 		s.proxies = append(s.proxies, px)
 		s.start(px)
@@ -132,6 +139,23 @@ func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 		s.visitors = append(s.visitors, &simVisitor{id: uint64(i + 1), left: map[*simInstance]bool{}})
 	}
 	return s
+}
+
+// skew is by how much clocks differ at most, in milliseconds.
+func (s *sim) skew() int64 {
+	if s.clocks {
+		return simClock
+	}
+	return simSkew
+}
+
+// clock is by how much a clock is wrong. Clocks are set by two seconds at least: a table does not notice less than one.
+func (s *sim) clock() int64 {
+	n := int64(s.rng.IntN(int(s.skew()))) - s.skew()/2
+	if s.clocks {
+		n -= n % 2000
+	}
+	return n
 }
 
 func (s *sim) run(visits int) {
@@ -203,6 +227,8 @@ func TestSimulation(t *testing.T) {
 	}
 	run("two proxies with views of their own", simWorld{proxies: 2, apart: true, part: 2}, base)
 	run("three proxies with views of their own", simWorld{proxies: 3, apart: true, part: 2}, life)
+	run("one proxy whose clock is set", simWorld{proxies: 1, apart: true, clocks: true, part: 4}, base)
+	run("three proxies with clocks a minute apart", simWorld{proxies: 3, apart: true, clocks: true, part: 4}, life)
 	for _, app := range simApps {
 		run("one proxy, token in a "+app.name, simWorld{proxies: 1, app: &app, part: 10}, base)
 		run("two proxies, token in a "+app.name, simWorld{proxies: 2, app: &app, part: 10}, base)

@@ -168,7 +168,11 @@ func (s *sim) check() {
 // drift changes what one proxy alone sees.
 func (s *sim) drift() {
 	px := s.proxies[s.rng.IntN(len(s.proxies))]
-	switch s.rng.IntN(6) {
+	kinds := 6
+	if s.clocks {
+		kinds = 10
+	}
+	switch s.rng.IntN(kinds) {
 	case 0, 1:
 		in := s.pick(s.present())
 		px.blocked[in], px.doubted[in] = true, true
@@ -185,7 +189,27 @@ func (s *sim) drift() {
 			s.start(px)
 			s.stats["start"]++
 		}
+	case 6, 7, 8:
+		s.sweep(px) // what it does once a second
+		px.skew = s.clock()
+		s.stats["clock set"]++
+	case 9:
+		s.powerCut()
 	}
+}
+
+// powerCut lets all proxies start anew. Then nobody comes until the tables are about to be sure that they know
+// everybody, when some may still have cookies that are good.
+func (s *sim) powerCut() {
+	for _, px := range s.proxies {
+		px.skew = s.clock()
+		s.start(px)
+	}
+	s.now += (s.config.Idle + s.config.Idle/4).Milliseconds() + int64(s.rng.IntN(4*simClock))
+	s.spreadKeys()
+	s.check()
+	s.count()
+	s.stats["power cut"]++
 }
 
 // forget drops instances that no visitor and no proxy remembers, to keep the lists short.

@@ -13,6 +13,19 @@ func (s *sim) visit() {
 	if s.rng.IntN(200) == 0 { // somebody new with another browser
 		*v = simVisitor{id: s.rng.Uint64(), left: map[*simInstance]bool{}}
 	}
+	more := 0
+	if s.clocks && s.rng.IntN(10) == 0 {
+		more = s.rng.IntN(10) // somebody in a hurry: several visits, and maybe moves, in a second
+	}
+	for range more {
+		s.visitOf(v)
+		s.now += int64(s.rng.IntN(200))
+		s.deliver()
+	}
+	s.visitOf(v)
+}
+
+func (s *sim) visitOf(v *simVisitor) {
 	if s.app != nil && s.rng.IntN(20) == 0 {
 		v.jar = "" // the sticky cookie is lost
 		s.stats["cookie lost"]++

@@ -92,6 +92,7 @@ func (p span) over(e *entry, now uint32) bool {
 func (s *Sessions) Sweep(now int64) {
 	part := int(s.part.Add(1)-1) % sweepParts
 	spans, second := s.spans(), stamp(now)
+	raise(&s.swept, now)
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	for i := part; i < len(s.shards); i += sweepParts {

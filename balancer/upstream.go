@@ -62,6 +62,7 @@ type Upstream struct {
 	weight atomic.Uint32 // effective: configured × slow start, in hundredths
 	gone   atomic.Bool   // no longer in the pool
 	seen   atomic.Int64  // started, as a restored table knew it
+	heard  int64         // when it came into the pool, Unix milliseconds
 	slot   uint32        // in the session table
 	idHash uint64
 	sealer *Sealer // that tokens belong to; guarded by pool.mu
