@@ -276,7 +276,8 @@ func (c *client) serve() {
 		_ = c.conn.Close()
 		return
 	}
-	c.io.init(c.conn, c.srv.raw)
+	c.io.init(c.conn, c.srv.raw, c.srv.start)
+	c.io.tell()
 	for {
 		s := c.await()
 		if s == nil {
@@ -428,7 +429,7 @@ func (c *client) rest() bool {
 	if c.srv.draining.Load() {
 		return false
 	}
-	c.io.readBy(c.srv.at(c.seen + int64(c.srv.opt.Timeouts.Idle)))
+	c.io.readBy(c.seen + int64(c.srv.opt.Timeouts.Idle))
 	return !c.srv.draining.Load() // a Shutdown in between would have been overwritten
 }
 

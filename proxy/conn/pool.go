@@ -24,8 +24,9 @@ type upstream struct {
 	stale bool  // it was for long enough to look in any case
 }
 
-// lately is how long a connection may have been idle to be used without a look: when the read of its last answer left nothing behind,
-// and for a request that could be repeated. A loop that handles a batch of events does not see what comes meanwhile either.
+// lately is how long a connection may have been idle to be used without a look: when the last read of its answer did not fill its
+// buffer, and for a request that could be repeated. A loop that handles a batch of events does not see what comes meanwhile either, nor
+// an end that came with the answer: the write of a request meets it, and the request goes out once more on a connection of its own.
 const lately = time.Millisecond
 
 func (u *upstream) close() {
@@ -182,7 +183,7 @@ func (srv *server) dial(up *http1.Upstream, peer *http1.Peer, local net.Addr) (*
 		}
 		u.conn = t
 	}
-	u.io.init(u.conn, srv.raw)
+	u.io.init(u.conn, srv.raw, srv.start)
 	srv.upstreams.Add(1)
 	up.Count(1, 0)
 	return u, http1.CauseNone

@@ -56,7 +56,7 @@ func (s *session) send() {
 	s.sent, s.acted, s.gone, k.timedOut = false, false, false, false
 	err := k.raw.Read(s.sendFn)
 	if isTimeout(err) && !s.acted && !s.u.up.Killed() { // a deadline from before
-		k.want = s.c.srv.at(s.c.srv.clock() + int64(look))
+		k.want = s.c.srv.clock() + int64(look)
 		k.again()
 		err = k.raw.Read(s.sendFn)
 	}

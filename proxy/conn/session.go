@@ -317,14 +317,17 @@ func (s *session) deadline(k *sock, write bool) {
 		at = max(d, now)
 	}
 	if write && k.steady != nil {
-		k.writeBy(k.steady.after(s.c.srv.at(now)))
+		if at = 0; k.steady.patience > 0 {
+			at = now + int64(k.steady.patience)
+		}
+		k.writeBy(at)
 		return
 	}
 	if write {
-		k.writeBy(s.c.srv.at(at))
+		k.writeBy(at)
 		return
 	}
-	k.readBy(s.c.srv.at(at))
+	k.readBy(at)
 }
 
 // late looks at the timers after an operation that ran into its deadline.

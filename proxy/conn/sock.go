@@ -18,12 +18,14 @@ type sock struct {
 	conn     net.Conn
 	raw      syscall.RawConn // nil: through conn
 	fd       uintptr         // with raw: it stays ours, because only who uses the connection closes it
+	tells    bool            // the kernel says with every raw read what it leaves behind
 	more     bool            // the last raw read left bytes or their end behind, or may have: what is there already makes no event
 	shared   bool            // another goroutine may close the connection meanwhile: its descriptor may be used through raw only
 	waited   bool            // the last write did not succeed at once
-	readTo   time.Time       // the deadline that is set
-	want     time.Time       // the one that is meant; later than readTo, it is set when readTo has passed
-	writeTo  time.Time
+	start    time.Time       // of the server's clock, which the deadlines are told in; 0: none
+	readTo   int64           // the deadline that is set
+	want     int64           // the one that is meant; later than readTo, it is set when readTo has passed
+	writeTo  int64
 	timedOut bool
 	steady   *steady     // below TLS; nil: plain
 	halted   atomic.Bool // for steady
@@ -38,8 +40,8 @@ type sock struct {
 	wroteErr        error
 }
 
-func (k *sock) init(c net.Conn, raw bool) {
-	k.conn = c
+func (k *sock) init(c net.Conn, raw bool, start time.Time) {
+	k.conn, k.start = c, start
 	if t, ok := c.(*tls.Conn); ok {
 		k.steady, _ = t.NetConn().(*steady)
 	}
@@ -51,28 +53,34 @@ func (k *sock) init(c net.Conn, raw bool) {
 		if k.raw != nil && k.raw.Control(func(fd uintptr) { k.fd = fd }) != nil {
 			k.raw = nil
 		}
-		if k.raw != nil {
-			tellMore(k.fd)
-		}
 		k.readFn, k.writeFn = k.tryRead, k.tryWrite
 	}
 }
 
+// tell has the kernel say with every read whether it leaves something behind, for a tenth of a microsecond each. Who reads in a wait
+// that has begun before needs it, or would wait for an end that came together with the last bytes.
+func (k *sock) tell() {
+	if k.raw != nil {
+		tellMore(k.fd)
+		k.tells = true
+	}
+}
+
 // readBy sets the read deadline. A later one than is set costs nothing: it is set when the earlier one has passed.
-func (k *sock) readBy(t time.Time) {
+func (k *sock) readBy(t int64) {
 	k.want = t
-	if k.readTo.IsZero() || t.Before(k.readTo) {
+	if k.readTo == 0 || t < k.readTo {
 		k.again()
 	}
 }
 
 // early reports whether the deadline that has passed is not the one that is meant.
-func (k *sock) early() bool { return k.readTo.Before(k.want) }
+func (k *sock) early() bool { return k.readTo < k.want }
 
 // again sets the deadline that is meant.
 func (k *sock) again() {
 	k.readTo = k.want
-	_ = k.conn.SetReadDeadline(k.want)
+	_ = k.conn.SetReadDeadline(k.at(k.want))
 }
 
 // halt ends a wait in another goroutine, and every other until resume.
@@ -85,14 +93,24 @@ func (k *sock) halt() {
 func (k *sock) resume() {
 	k.halted.Store(false)
 	_ = k.conn.SetDeadline(time.Time{})
-	k.readTo, k.writeTo = time.Time{}, time.Time{}
+	k.readTo, k.writeTo = 0, 0
 }
 
-func (k *sock) writeBy(t time.Time) {
-	if d := t.Sub(k.writeTo); d < 0 || d > time.Second {
-		k.writeTo = t
-		_ = k.conn.SetWriteDeadline(t)
+// writeBy sets the write deadline; 0: none. One that is set already may end a write by a second too soon.
+func (k *sock) writeBy(t int64) {
+	if late := t - k.writeTo; t == k.writeTo || k.writeTo != 0 && late >= 0 && late <= int64(time.Second) {
+		return // near enough
 	}
+	k.writeTo = t
+	_ = k.conn.SetWriteDeadline(k.at(t))
+}
+
+// at turns a time of the server's clock into one for deadlines.
+func (k *sock) at(t int64) time.Time {
+	if t == 0 {
+		return time.Time{}
+	}
+	return k.start.Add(time.Duration(t))
 }
 
 // tryRead is the callback of a raw read; false waits for the connection to be readable.
@@ -103,7 +121,12 @@ func (k *sock) tryRead(fd uintptr) bool {
 
 // receive reads once, and notes whether more may be there.
 func (k *sock) receive(fd uintptr, b []byte) (n int, err error) {
-	n, k.more, err = sysRead(fd, b)
+	if k.tells {
+		n, k.more, err = sysReadTold(fd, b)
+		return n, err
+	}
+	n, err = sysRead(fd, b)
+	k.more = n == len(b)
 	return n, err
 }
 

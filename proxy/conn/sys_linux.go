@@ -20,8 +20,17 @@ const tcpINQ = 36 // TCP_INQ and TCP_CM_INQ of linux/tcp.h
 // tellMore asks the kernel to say with every read what it leaves behind. Where it cannot, every read may have left something.
 func tellMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpINQ, 1) }
 
-// sysRead reads once. more reports whether something may be left to read, an end in good order included; a reset is told by the next read only.
-func sysRead(fd uintptr, b []byte) (n int, more bool, err error) {
+// sysRead reads once.
+func sysRead(fd uintptr, b []byte) (int, error) {
+	n, _, e := syscall.RawSyscall6(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+	if e != 0 {
+		return 0, failure(e)
+	}
+	return int(n), nil
+}
+
+// sysReadTold is sysRead after tellMore. more reports whether something may be left to read, an end in good order included; a reset is told by the next read only.
+func sysReadTold(fd uintptr, b []byte) (n int, more bool, err error) {
 	var told struct {
 		syscall.Cmsghdr
 		left int32

@@ -15,7 +15,9 @@ var errAgain = errors.New("again") //nolint:gochecknoglobals // a constant
 
 func tellMore(uintptr) {}
 
-func sysRead(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
+func sysRead(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func sysReadTold(uintptr, []byte) (int, bool, error) { return 0, false, errors.ErrUnsupported }
 
 func sysWrite(uintptr, []byte, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
