@@ -226,7 +226,8 @@ func Ask(ctx context.Context, path string, self Who, s *Sockets) (*Claim, error)
 	}
 	conn, err := (&net.Dialer{Timeout: writeTime}).DialContext(ctx, "unix", path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED): // none, or left by one that was killed
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), // none, or left by one that was killed
+		errors.Is(err, syscall.EINVAL): // too long a path, for a holder as well
 		return nil, ErrNobody
 	case err != nil:
 		return nil, fmt.Errorf("ask the running process at %s: %w", path, err)

@@ -266,6 +266,13 @@ func TestNobody(t *testing.T) {
 	if err := ask(); !errors.Is(err, takeover.ErrNobody) {
 		t.Errorf("without a socket: %v", err)
 	}
+	long := filepath.Join(filepath.Dir(path), strings.Repeat("long", 40))
+	if _, err := takeover.Ask(t.Context(), long, two, &none); !errors.Is(err, takeover.ErrNobody) {
+		t.Errorf("with a path that no socket can have: %v", err)
+	}
+	if _, err := takeover.Listen(long, one); err == nil {
+		t.Error("it listens on a path that no socket can have")
+	}
 	o := offer(t, path)
 	_ = o.Close()
 	if err := ask(); !errors.Is(err, takeover.ErrNobody) {
