@@ -182,6 +182,7 @@ Install a site:    portico deploy shop ./folder`,
 	add("look", newStats(s), newTop(s), newSessions(s), newExplain(s), newExport(s), newAudit(s))
 	add("keep", newLogin(s), newAccount(s), newToken(s), newKeys(s), newBackup(s), newRestore(s))
 	add("", newDemoCommand(), newVersion())
+	addExamples(root)
 	return root
 }
 
