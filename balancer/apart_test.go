@@ -182,3 +182,35 @@ func TestCutOffProxyOutlivesAGrave(t *testing.T) {
 		t.Errorf("after hours of another proxy's visits: %+v", c)
 	}
 }
+
+// TestUnansweredVisitPromisesNothing: a visit that found nobody brought no cookie, so nothing may look newer than the
+// cookie that came. Otherwise a proxy that hears late of the instance to which another one has moved the
+// session would take that cookie for one from before, and lose the session a second time.
+func TestUnansweredVisitPromisesNothing(t *testing.T) {
+	config := balancer.Config{Idle: 40 * time.Minute}
+	here, there := newWorld(t, config, "a", "b"), newWorld(t, config, "a", "b", "c")
+	there.update(balancer.Spec{ID: "a"}, balancer.Spec{ID: "c"})
+	there.passAll()
+	here.update(balancer.Spec{ID: "a"})
+	if err := there.b.SetKeys(here.keys, there.now); err != nil {
+		t.Fatal(err)
+	}
+	first, cookie := here.get(nil)
+	here.pass(time.Minute)
+	there.pass(time.Minute)
+	there.failCheck("a", 3)
+	moved, cookie := there.get(cookie)
+	if moved.Upstream.ID() != "c" || moved.Session != first.Session {
+		t.Fatalf("there: %+v", moved)
+	}
+	here.update(balancer.Spec{ID: "a", Retiring: true})
+	here.pass(20 * time.Minute) // more than a quarter of the idle time: an answer would bring another cookie
+	if nobody, _ := here.get(cookie); nobody.Upstream != nil {
+		t.Fatalf("here, where nobody is up: %+v", nobody)
+	}
+	here.update(balancer.Spec{ID: "a"}, balancer.Spec{ID: "c"})
+	here.passAll()
+	if c, _ := here.get(cookie); c.Upstream.ID() != "c" || !c.Pinned || c.Lost != balancer.CauseNone {
+		t.Errorf("once it has heard of the instance: %+v", c)
+	}
+}

@@ -12,13 +12,15 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	c.Session, c.Start = k.Session, k.Start
 	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
 	v := use{id: k.Session, up: home, start: k.Start, issued: k.Issued}
-	if c.Issue {
-		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
-		v.anew = c.issued
-	}
 	// The table's answer may have to be waited for. What it hardly ever changes is done before: the
 	// visitor has his place at once.
 	fit := home != nil && home.takes(r)
+	if c.Issue {
+		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
+	}
+	if c.Issue && fit {
+		v.anew = c.issued // else nobody may answer: what is no cookie must not be newer than one
+	}
 	c.admitted = fit && home.enter()
 	f := p.b.sessions.visit(&v, r.Now)
 	if fit && f.marks&(markEnded|markMove) == 0 && (f.up == home || f.up == nil || k.Issued >= f.issued) {
@@ -237,6 +239,9 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
 	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !excluded(r.Exclude, was.up) {
 		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
 		p.FailOpen.Add(1)
+		if c.Issue {
+			p.b.sessions.promise(k.Session, c.issued)
+		}
 		return
 	}
 	c.Issue = false

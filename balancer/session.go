@@ -251,6 +251,17 @@ func (s *Sessions) keep(id uint64, now int64, issued bool) {
 	}
 }
 
+// promise notes that an answer will bring a cookie that is issued at a second.
+func (s *Sessions) promise(id uint64, issued int64) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i := sh.find(id, h); i >= 0 {
+		sh.e[i].issued = max(sh.e[i].issued, toStamp(issued))
+	}
+}
+
 // cancel removes a session that never came to be.
 func (s *Sessions) cancel(id uint64) {
 	h := mix(id)

@@ -157,8 +157,7 @@ func (s *sim) count() {
 func (s *sim) sweep(px *simProxy) {
 	px.b.Sessions().SweepAll(s.at(px))
 	for id, sh := range px.shadow {
-		k := balancer.Cookie{Issued: sh.issued, Start: sh.start}
-		if st, known := px.seen[sh.home]; !known || st.removed || k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != balancer.Honoured {
+		if st, known := px.seen[sh.home]; !known || st.removed || s.over(px, sh) {
 			delete(px.shadow, id)
 		}
 	}

@@ -104,13 +104,13 @@ func (s *sim) visitThrough(px *simProxy, v *simVisitor, n int, sent, bore string
 	var at []*simInstance
 	var open []balancer.Choice
 	for range n {
-		c, in, tried := s.request(px, v, sent, bore, known)
+		c, in, vain := s.request(px, v, sent, bore, known)
 		if in == nil {
 			at := known
 			if at == nil && px.tokens[bare(bore)] != nil {
 				at = s.listed(px, c.Session) // an old token that is not forgotten, or one that several instances know
 			}
-			s.noteNobody(px, at, &c, sent, tried)
+			s.noteNobody(px, at, &c, sent, vain)
 			continue
 		}
 		at, open = append(at, in), append(open, c)
@@ -192,9 +192,14 @@ func (s *sim) open(px *simProxy, cookie string) (balancer.Cookie, balancer.Refus
 	return sealer.Open([]byte(cookie))
 }
 
-// request plays one request up to its answer, with as many attempts as it takes;
-// tried is how many were in vain.
-func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *simInstance) (c balancer.Choice, in *simInstance, tried int) {
+// simVain is attempts in vain.
+type simVain struct {
+	tried    int
+	promised int64 // issue of a cookie that one of them would have brought from where the session is
+}
+
+// request plays one request up to its answer, with as many attempts as it takes.
+func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *simInstance) (c balancer.Choice, in *simInstance, vain simVain) {
 	r := balancer.Request{Now: s.at(px), Visitor: v.id}
 	if cookie != "" {
 		r.Cookie = []byte(cookie)
@@ -209,7 +214,7 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *si
 			s.checkNobody(px, home, &c)
 			px.p.Done(&c, balancer.Outcome{Now: s.at(px), Result: balancer.Refused})
 			s.stats["503"]++
-			return c, nil, tried
+			return c, nil, vain
 		}
 		in = s.byID(c.Upstream.ID())
 		for _, x := range r.Exclude {
@@ -219,9 +224,13 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *si
 		}
 		s.checkPlacement(px, in, &c, before)
 		if px.reaches(in) {
-			return c, in, tried
+			return c, in, vain
 		}
-		tried++
+		vain.tried++
+		if c.Pinned && c.Issue {
+			k, _ := s.open(px, string(px.p.AppendCookie(nil, &c)))
+			vain.promised = max(vain.promised, k.Issued)
+		}
 		px.p.Done(&c, balancer.Outcome{Now: s.at(px), Result: balancer.ConnectFailed, Detail: "refused"})
 		if c.Upstream.InRotation() {
 			s.fail("%s takes new visitors after a failed connection", in.spec.ID)
@@ -260,28 +269,38 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 	sh.issued = max(sh.issued, k.Issued)
 }
 
+// over reports whether a session has ended by its age.
+func (s *sim) over(px *simProxy, sh *simShadow) bool {
+	k := balancer.Cookie{Issued: sh.issued, Start: sh.start}
+	return k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != balancer.Honoured
+}
+
 // noteNobody keeps the shadow of a visit that found nobody: the table has learned
 // from its cookie all the same. A session whose instance is gone is nowhere once an
 // attempt to place it anew was in vain.
-func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, sent string, tried int) {
+func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, sent string, vain simVain) {
 	if home == nil || c.Session == 0 {
 		return
 	}
 	second := s.at(px) / 1000
 	k, refused := s.open(px, sent)
 	if refused != balancer.Honoured || k.Session != c.Session {
-		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second, Bare: true} // by the token: the answer would have brought a cookie
+		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
 		if sh := px.shadow[c.Session]; sh != nil {
 			k.Issued = sh.issued
 		}
 	}
 	sh := px.shadow[k.Session]
+	if sh != nil && s.over(px, sh) && s.listed(px, k.Session) == nil {
+		delete(px.shadow, k.Session) // swept away
+		sh = nil
+	}
 	st, known := px.seen[home]
 	if !known || st.removed {
-		if sh != nil && tried > 0 && k.Issued >= sh.issued {
+		if sh != nil && vain.tried > 0 && k.Issued >= sh.issued {
 			delete(px.shadow, k.Session)
 		} else if sh != nil { // nobody knows where else it is: it counts where it was
-			sh.issued = max(sh.issued, k.Issued)
+			sh.issued = max(sh.issued, k.Issued, vain.promised)
 		}
 		return
 	}
@@ -298,7 +317,5 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 	if k.Issued >= sh.issued {
 		sh.home, sh.issued = home, k.Issued
 	}
-	if k.Stale(second, s.config.Idle) {
-		sh.issued = max(sh.issued, second)
-	}
+	sh.issued = max(sh.issued, vain.promised)
 }
