@@ -81,7 +81,7 @@ func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *A
 		return 0, nil, err
 	}
 	// Before the body, so that nobody uploads a gigabyte to be told no.
-	if err := d.free(q); err != nil {
+	if err := d.free(r.Context(), q); err != nil {
 		return 0, nil, err
 	}
 	select {
@@ -205,14 +205,19 @@ func (q *request) setWait(value string) error {
 }
 
 // free refuses while another deploy of the site runs.
-func (d *Deployer) free(q *request) error {
-	v := d.o.Catalog.View()
-	if site := v.Sites[q.site]; site != nil && !q.dryRun {
-		if running := v.Deploy(site.Deploy); running != nil && running.State == catalog.DeployRunning {
-			return busyError(q.site, running)
+func (d *Deployer) free(ctx context.Context, q *request) error {
+	busy := func(v *catalog.View) error {
+		if site := v.Sites[q.site]; site != nil && !q.dryRun {
+			if running := v.Deploy(site.Deploy); running != nil && running.State == catalog.DeployRunning {
+				return busyError(q.site, running)
+			}
 		}
+		return nil
 	}
-	return nil
+	if busy(d.o.Catalog.View()) == nil {
+		return nil
+	}
+	return busy(d.o.Catalog.Current(ctx)) // it may have ended, at another proxy
 }
 
 // install turns a spooled upload into a release and begins its deploy. Objects

@@ -332,8 +332,9 @@ func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64,
 		if c.ctx.Err() != nil || c.suspended.Load() {
 			return 0, fmt.Errorf("change catalog: %w", ErrClosed)
 		}
+		seen := c.View()
 		revision, done, err := c.attempt(ctx, n >= politeness, asked)
-		if err != nil && refused != nil && n == 0 && c.catchUp(ctx) {
+		if err != nil && refused != nil && n == 0 && c.catchUp(ctx, seen) {
 			continue // what refused the change may be over already, at another proxy
 		}
 		if done || err != nil {

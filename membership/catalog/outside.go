@@ -252,19 +252,24 @@ func (c *Catalog) orRemembered(ctx context.Context, ask func(context.Context) er
 	return err
 }
 
+// Current returns the view with everything that any proxy has written by now, or the last
+// known one when that does not come within two seconds.
+func (c *Catalog) Current(ctx context.Context) *View {
+	c.catchUp(ctx, nil)
+	return c.View()
+}
+
 // catchUp brings the view to what any proxy has written by now, and reports whether it
-// had been behind. One proxy alone never is.
-func (c *Catalog) catchUp(ctx context.Context) bool {
+// is another one than seen.
+func (c *Catalog) catchUp(ctx context.Context, seen *View) bool {
 	if c.memory != nil && c.memory.isDown() {
-		return false
+		return c.View() != seen
 	}
 	ctx, cancel := context.WithTimeout(ctx, storedWait)
 	defer cancel()
 	_, revision, err := c.store.Load().list(ctx, preGen, true, false)
-	before := c.View()
-	if err != nil || revision <= before.Revision {
-		return false
+	if err == nil && revision > c.View().Revision {
+		c.settle(ctx, revision)
 	}
-	c.settle(ctx, revision)
-	return c.View() != before
+	return c.View() != seen
 }
