@@ -195,7 +195,7 @@ func TestSet(t *testing.T) {
 		{path: "proxy", value: "x", err: "proxy: is a table: name one of the settings in it"},
 		{path: "site", value: "x", err: "site: is a list of tables: only a file can hold it"},
 		{path: "agent.runtimes", value: "php", err: `agent.runtimes: "php" is not of the form name=value`},
-		{path: "", value: "x", err: `unknown setting ""`},
+		{path: "", value: "x", err: `unknown setting "": docs/configuration.md lists them`},
 	} {
 		t.Run(tt.path+"="+tt.value, func(t *testing.T) {
 			c := conf.Default()

@@ -96,7 +96,7 @@ func suggest(t reflect.Type, path string) string {
 			return fmt.Sprintf(": did you mean %q?", p)
 		}
 	}
-	return ""
+	return ": docs/configuration.md lists them"
 }
 
 func setText(v reflect.Value, text string) error {

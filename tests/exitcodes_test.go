@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,28 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("portico %v prints no JSON:\n%s", c.args, r.Stdout)
 		} else if c.code != 0 && r.Stderr == "" {
 			t.Errorf("portico %v fails without a word", c.args)
+		}
+	}
+	// An error names what helps.
+	addr := func(addr, fingerprint string) []string {
+		return []string{"PORTICO_ADDR=" + addr, "PORTICO_TOKEN=x", "PORTICO_FINGERPRINT=" + fingerprint}
+	}
+	for _, c := range []struct {
+		env  []string
+		args string
+		want string
+	}{
+		{addr(harness.Addr(t), p.Fingerprint()), "members", "is the proxy running, and is that its admin address?"},
+		{addr(p.HTTP, p.Fingerprint()), "members", "that seems to be an address of the sites"},
+		{addr(p.Admin, "sha256:"+strings.Repeat("0", 64)), "members", "log in with the fingerprint that it prints"},
+		{operator, "sessions nosuch", `there is no site "nosuch" (portico sites lists them)`},
+		{operator, "sites set nosuch session.idle=1h", `there is no site "nosuch" (portico sites lists them)`},
+		{operator, "sites set hello nosuch=1", `unknown setting "nosuch": docs/configuration.md lists them`},
+		{operator, "token add --account nosuch", `there is no account "nosuch" (portico account lists them)`},
+	} {
+		r := harness.Run(t, c.env, strings.Fields(c.args)...)
+		if r.Code == 0 || !strings.Contains(r.Stderr, c.want) || strings.Contains(r.Stderr, `Get "`) {
+			t.Errorf("portico %s: %d, without %q: %s", c.args, r.Code, c.want, r.Stderr)
 		}
 	}
 	// The log tells what was refused as such, and how each deploy has ended.

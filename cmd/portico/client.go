@@ -115,7 +115,11 @@ func withClient(s *shared, f func(cmd *cobra.Command, c *admin.Client, args []st
 			return err
 		}
 		defer c.Close()
-		return f(cmd, c, args)
+		err = f(cmd, c, args)
+		if errors.Is(err, certs.ErrWrongAuthority) {
+			return fmt.Errorf("%w: if it is the right proxy all the same, log in with the fingerprint that it prints at its start (portico login), or set PORTICO_FINGERPRINT to it", err)
+		}
+		return err
 	}
 }
 

@@ -63,6 +63,11 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 	if asJSON {
 		return printJSON(cmd.OutOrStdout(), counts)
 	}
+	if len(counts) == 0 && site != "" {
+		if _, err := c.Site(cmd.Context(), site); err != nil {
+			return err
+		}
+	}
 	t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
 	var sessions, recent, visits int64
 	for _, n := range counts {

@@ -28,7 +28,7 @@ func newSites(s *shared) *cobra.Command {
 		for _, site := range sites {
 			healthy := 0
 			for _, i := range site.Instances {
-				if i.State == catalog.InstanceHealthy {
+				if usable(i) {
 					healthy++
 				}
 			}
@@ -49,6 +49,15 @@ func newSites(s *shared) *cobra.Command {
 	})
 	cmd.AddCommand(newSitesShow(s), newSitesSet(s))
 	return cmd
+}
+
+// usable reports whether an instance answers: as the proxy sees it, which knows sooner than an
+// agent that is gone can tell, else as its agent says.
+func usable(i admin.InstanceInfo) bool {
+	if i.Upstream == "" {
+		return i.State == catalog.InstanceHealthy
+	}
+	return strings.HasPrefix(i.Upstream, "UP") || strings.HasPrefix(i.Upstream, "DRAIN") || strings.HasPrefix(i.Upstream, "NOLB")
 }
 
 // releaseText is the release that new visitors get, or why there is none.
@@ -271,7 +280,11 @@ func newLogs(s *shared) *cobra.Command {
 		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, siteNames),
 		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 			q.Site = args[0]
-			return c.Logs(cmd.Context(), q, cmd.OutOrStdout())
+			err := c.Logs(cmd.Context(), q, cmd.OutOrStdout())
+			if q.Follow && cmd.Context().Err() != nil {
+				return nil // which is how it ends
+			}
+			return err
 		}),
 	}
 	cmd.Flags().StringVar(&q.Member, "member", "", "of this application server only")

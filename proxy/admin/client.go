@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -149,11 +150,37 @@ func (c *Client) explain(err error) error {
 	case errors.As(err, &unknown):
 		return &Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
 			Hint: "run portico login with the fingerprint that the proxy printed"}
+	case errors.Is(err, context.Canceled):
+		return err // who cut it short knows what was asked
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
 		return fmt.Errorf("reach %s: %w", c.base, context.DeadlineExceeded)
 	}
-	return fmt.Errorf("reach %s: %w", c.base, err)
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // the address is said already
+	}
+	e := &unreached{base: c.base, err: err}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.hint = "is the proxy running, and is that its admin address?"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		e.hint = "that seems to be an address of the sites: the admin address is another one, port 7443 mostly"
+	}
+	return e
 }
+
+// unreached is a proxy that no answer came from, with what may help.
+type unreached struct {
+	base, hint string
+	err        error
+}
+
+func (e *unreached) Error() string { return fmt.Sprintf("reach %s: %v", e.base, e.err) }
+
+func (e *unreached) Unwrap() error { return e.err }
+
+// Hint says what may help, "" where nobody knows.
+func (e *unreached) Hint() string { return e.hint }
 
 func readError(resp *http.Response) *Error {
 	e := &Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}

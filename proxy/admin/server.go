@@ -281,7 +281,7 @@ func errorOf(err error) *Error {
 	case errors.As(err, &refused):
 		return &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
 	case errors.Is(err, catalog.ErrNotFound):
-		return notFound("", "%s", catalog.Text(err))
+		return missing(catalog.Text(err))
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
 		return failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrInvalid):
@@ -292,6 +292,20 @@ func errorOf(err error) *Error {
 		return failf(http.StatusServiceUnavailable, "unavailable", "", "%v", err)
 	}
 	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
+}
+
+// missing is the refusal of a name that the catalog does not have, with where the right ones are.
+func missing(text string) *Error {
+	what, found := strings.CutSuffix(text, ": "+catalog.ErrNotFound.Error())
+	if !found {
+		return notFound("", "%s", text)
+	}
+	kind, _, _ := strings.Cut(what, " ")
+	hint := map[string]string{
+		"site": "portico sites lists them", "member": "portico members lists them", "account": "portico account lists them",
+		"token": "portico token lists them", "invite": "portico invite list shows them", "deploy": "portico deploys lists them",
+	}[kind]
+	return notFound(hint, "there is no %s", what)
 }
 
 // tooMany answers a request that must wait.
