@@ -3,6 +3,9 @@ package tests
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -157,4 +160,55 @@ func (v *touring) tour(t *testing.T, at ...int) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A proxy that is left alone serves on with what it knew, also after a restart, and
+// refuses changes. What is restored from a backup is a cluster of one: the one that was
+// left finds out, ends, and joins anew with the key that it has.
+func TestProxyLeftAlone(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "node")
+	one := harness.StartProxy(t)
+	two := one.AddProxy("proxy-2")
+	one.AddServer("server-1")
+	two.Must("deploy", "node", harness.App("node"), "--host", "node.test")
+	settled(t, two, "node", 1)
+	hasRoles(t, two, map[string]string{"proxy-1": "leader", "proxy-2": "learner"})
+	v := newTouring(t, "node.test", one, two)
+	v.tour(t, 0, 1)
+	file := filepath.Join(t.TempDir(), "cluster.backup")
+	two.Must("backup", "--out", file)
+
+	one.Kill()
+	v.tour(t, 1)
+	if r := two.CLI("invite"); r.Code != 1 || !strings.Contains(r.Stderr, "too few of the proxies") {
+		t.Errorf("a change without a majority: exit %d %s", r.Code, r.Stderr)
+	}
+	two.Kill()
+	two.Restart()
+	two.WaitReady()
+	settled(t, two, "node", 1)
+	v.tour(t, 1)
+	if out := two.Must("members"); !strings.Contains(out, "Changes wait for proxy-1") {
+		t.Errorf("portico members does not say what changes wait for:\n%s", out)
+	}
+
+	dir := filepath.Join(harness.TempDir(t), "restored")
+	r := harness.Run(t, nil, "--dir", dir, "restore", file, "--name", "proxy-1", "--key", filepath.Join(two.Dir, "identity", "catalog.key"))
+	if r.Code != 0 {
+		t.Fatalf("restore: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	restored := harness.StartProxyIn(t, dir, "proxy-1", "--admin", one.Admin, "--http", one.HTTP)
+	if code := two.Wait(time.Minute); code != 1 || !strings.Contains(two.Log(), "another one by now") {
+		t.Errorf("the proxy that was left ends with %d:\n%s", code, two.Log())
+	}
+	if err := os.Rename(filepath.Join(two.Dir, "catalog"), filepath.Join(two.Dir, "catalog.before")); err != nil {
+		t.Fatal(err)
+	}
+	two.Restart()
+	two.WaitReady()
+	hasRoles(t, restored, map[string]string{"proxy-1": "leader", "proxy-2": "learner"})
+	settled(t, restored, "node", 1)
+	settled(t, two, "node", 1)
+	v.tour(t, 0, 1)
 }

@@ -52,8 +52,10 @@ func catalogNote(parts []catalog.Replica) string {
 	need := len(voters)/2 + 1
 	note := fmt.Sprintf("%d proxies have the catalog; a change needs %d of %s.", len(parts), need, strings.Join(voters, ", "))
 	switch {
+	case !led && len(voters) == 1:
+		note = fmt.Sprintf("Changes wait for %s, which decides alone. Traffic goes on.", voters[0])
 	case !led:
-		note = fmt.Sprintf("The catalog has no majority: changes wait for %d of %s. Traffic goes on.", need, strings.Join(voters, ", "))
+		note = fmt.Sprintf("The catalog has no majority: changes wait until %d of these answer: %s. Traffic goes on.", need, strings.Join(voters, ", "))
 	case len(voters) == 1:
 		note = fmt.Sprintf("%s decides alone, %s keeps a copy: without %[1]s changes wait (traffic goes on). With three proxies any one of them may be away.",
 			voters[0], strings.Join(copies, ", "))

@@ -23,6 +23,9 @@ var (
 	// ErrBroken reports that the store met a fault, such as a failed fsync,
 	// after which it acknowledges nothing until the process starts again.
 	ErrBroken = errors.New("catalog store has stopped")
+	// ErrNoMajority reports that too few of the proxies that share the catalog reach
+	// one another for a change to be made.
+	ErrNoMajority = errors.New("too few of the proxies that share the catalog reach one another: changes wait until more are there, traffic goes on (portico members names them)")
 	// ErrRemoved reports that the other proxies took this one out of the catalog:
 	// it was revoked, or another machine joined in its place.
 	ErrRemoved = errors.New("this proxy was removed from the catalog")

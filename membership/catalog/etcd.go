@@ -382,15 +382,20 @@ func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable 
 // the store's revision then.
 func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clientv3.Op) (ok bool, revision int64, err error) {
 	err = s.do(ctx, func(ctx context.Context) error {
+		if err := s.awaitLeader(ctx); err != nil {
+			return err
+		}
 		ctx, done := s.whileLed(ctx)
 		defer done()
 		r, err := s.client().Txn(ctx).If(compare...).Then(ops...).Commit()
-		if err == nil {
+		switch {
+		case err == nil:
 			ok, revision = r.Succeeded, r.Header.Revision
-		} else if errors.Is(context.Cause(ctx), ErrLeaderChanged) {
+			return nil
+		case errors.Is(context.Cause(ctx), ErrLeaderChanged):
 			return ErrLeaderChanged
 		}
-		return err
+		return s.explainTimeout(err)
 	})
 	return ok, revision, err
 }

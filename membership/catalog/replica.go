@@ -292,19 +292,20 @@ func (c *Catalog) patiently(ctx context.Context, op func(context.Context) error)
 // application server: its certificate is as genuine as a proxy's.
 //
 // A proxy that has none of the catalog yet, or was away while another one joined,
-// does not know everybody. While it has no leader it lets those in whom it has
-// never heard of, since one of them may be the leader; their certificate says
-// that they are proxies, and the others have let them in.
+// does not know everybody. While it has no leader, or one that it has never heard
+// of, it lets other strangers in too, since one of them has what it lacks; their
+// certificate says that they are proxies, and the others have let them in.
 func (s *store) admit(role Role, name, fingerprint string) error {
 	if role != RoleProxy {
 		return fmt.Errorf("%s %q may not speak with the catalog: it is for proxies", role, name)
 	}
-	var m *Member
-	if v := s.view(); v != nil {
-		m = v.Members[name]
+	v := s.view()
+	if v == nil {
+		return nil
 	}
+	m := v.Members[name]
 	if m == nil {
-		if r := s.run.Load(); r == nil || r.etcd.Server.Leader() == 0 {
+		if !s.led() || s.strangerLeads(v) {
 			return nil
 		}
 		return fmt.Errorf("proxy %q is not known", name)
@@ -313,6 +314,13 @@ func (s *store) admit(role Role, name, fingerprint string) error {
 		return fmt.Errorf("proxy %q is not accepted with this key", name)
 	}
 	return nil
+}
+
+// strangerLeads reports whether the view does not know who leads.
+func (s *store) strangerLeads(v *View) bool {
+	server := s.run.Load().etcd.Server
+	m := server.Cluster().Member(server.Leader())
+	return m == nil || m.Name != "" && v.Members[m.Name] == nil
 }
 
 // valid refuses what cannot work.

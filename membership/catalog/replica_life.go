@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +79,54 @@ const leaderGrace = time.Second
 // ErrLeaderChanged reports a change that went to a leader which died: it is not
 // known whether it was stored.
 var ErrLeaderChanged = errors.New("the proxy that led the catalog went away meanwhile: the change may have been stored or not, look and try again")
+
+// led reports whether some proxy leads the catalog. A proxy without a vote goes on
+// naming a leader that has died, because it takes no part in elections; that the
+// leader listens to it no more says more.
+func (s *store) led() bool {
+	r := s.run.Load()
+	if r == nil {
+		return false
+	}
+	server := r.etcd.Server
+	leader := server.Leader()
+	self := server.Cluster().Member(server.MemberID()) // nil once the others have removed it
+	if leader == 0 || self == nil || r.peers == nil || !self.IsLearner {
+		return leader != 0 && self != nil
+	}
+	m := server.Cluster().Member(leader)
+	return m == nil || m.Name == "" || r.peers.connected(m.Name)
+}
+
+// electionWait is how long a change waits for a leader: elections take one or two
+// seconds, and where there is no majority people should not wait for long.
+const electionWait = 4 * time.Second
+
+// awaitLeader returns ErrNoMajority where several proxies share the catalog and there
+// has been no leader for a while.
+func (s *store) awaitLeader(ctx context.Context) error {
+	r := s.run.Load()
+	if r.peers == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, electionWait)
+	defer cancel()
+	for !s.led() {
+		if pause.For(ctx, 10*time.Millisecond) != nil {
+			return ErrNoMajority
+		}
+	}
+	return nil
+}
+
+// explainTimeout makes of etcd's time-outs what they mean while there is no leader.
+func (s *store) explainTimeout(err error) error {
+	r := s.run.Load()
+	if r.peers == nil || s.led() || !strings.Contains(err.Error(), "etcdserver: request timed out") {
+		return err
+	}
+	return ErrNoMajority
+}
 
 // whileLed returns a context for one change, which ends soon after the leader that it
 // goes to has been replaced. Etcd itself waits for six seconds then.

@@ -23,14 +23,14 @@ import (
 // listener of its own; with this one the cluster decides itself who gets past the
 // handshake, and can end the connections of those that were revoked.
 type peerServer struct {
-	listener net.Listener
 	server   *http.Server
 	handler  atomic.Pointer[http.Handler] // nil until the server has read its files
 	who      func(tls.ConnectionState) (Role, string, string)
+	admit    func(role Role, name, fingerprint string) error
 	done     chan struct{} // closed when server has ended
 
 	mu    sync.Mutex
-	conns map[net.Conn]peer // those that sent a request
+	conns map[net.Conn]peer // those with a request under way, such as a stream of messages
 }
 
 type peer struct {
@@ -40,8 +40,10 @@ type peer struct {
 
 type connKey struct{}
 
-// peerHeaderTimeout bounds the handshake and the head of a request.
-const peerHeaderTimeout = 10 * time.Second
+const (
+	peerHeaderTimeout = 10 * time.Second // for the handshake, and for the head of a request
+	peerIdleTimeout   = time.Minute      // between two requests on one connection
+)
 
 // listenPeers binds the address and serves it; until the server is there the
 // answer is 503.
@@ -50,25 +52,19 @@ func (s *store) listenPeers() (*peerServer, error) {
 	if p == nil {
 		return nil, fmt.Errorf("%w: the catalog in %s is one of several proxies", ErrAlone, s.o.Dir)
 	}
-	// A connection on which nothing moves is a dead one: the proxies speak several
-	// times a second.
-	ln, err := transport.NewListenerWithOpts(p.Listen, "http", transport.WithTimeout(rafthttp.ConnReadTimeout, rafthttp.ConnWriteTimeout))
+	// A connection that takes nothing is a dead one. Reads have no such bound: on a
+	// stream the other side says nothing, and its context would end with the first
+	// read that fails.
+	ln, err := transport.NewListenerWithOpts(p.Listen, "http", transport.WithTimeout(0, rafthttp.ConnWriteTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("listen for the other proxies: %w: set catalog.address to one that is free", err)
 	}
-	ps := &peerServer{listener: ln, who: p.Peer, conns: map[net.Conn]peer{}, done: make(chan struct{})}
+	ps := &peerServer{who: p.Peer, admit: s.admit, conns: map[net.Conn]peer{}, done: make(chan struct{})}
 	ps.server = &http.Server{
-		Handler: ps, ReadHeaderTimeout: peerHeaderTimeout, MaxHeaderBytes: 32 << 10,
+		Handler: ps, ReadHeaderTimeout: peerHeaderTimeout, IdleTimeout: peerIdleTimeout, MaxHeaderBytes: 32 << 10,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // etcd speaks HTTP/1.1
 		ErrorLog:     slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 		ConnContext:  func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
-		ConnState: func(c net.Conn, state http.ConnState) {
-			if state == http.StateClosed {
-				ps.mu.Lock()
-				delete(ps.conns, c)
-				ps.mu.Unlock()
-			}
-		},
 	}
 	go func() {
 		defer close(ps.done)
@@ -80,9 +76,6 @@ func (s *store) listenPeers() (*peerServer, error) {
 	return ps, nil
 }
 
-// Addr is where it listens.
-func (p *peerServer) addr() net.Addr { return p.listener.Addr() }
-
 // serve hands requests to the server.
 func (p *peerServer) serve(s *store, e *embed.Etcd) {
 	if p == nil {
@@ -92,7 +85,7 @@ func (p *peerServer) serve(s *store, e *embed.Etcd) {
 	mux.Handle("/", etcdhttp.NewPeerHandler(e.GetLogger(), e.Server))
 	mux.HandleFunc("GET "+pathReplica, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.ownState(e)) // the client has gone
+		_ = json.NewEncoder(w).Encode(s.ownState()) // the client has gone
 	})
 	h := http.Handler(mux)
 	p.handler.Store(&h)
@@ -108,21 +101,45 @@ func (p *peerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var who peer
 	who.role, who.name, who.fingerprint = p.who(*r.TLS)
+	if err := p.admit(who.role, who.name, who.fingerprint); err != nil { // since the handshake
+		w.Header().Set("Connection", "close")
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
 	p.mu.Lock()
 	p.conns[conn] = who
 	p.mu.Unlock()
+	gone := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.conns, conn)
+	}
+	defer gone()
+	defer context.AfterFunc(r.Context(), gone)() // the handler itself notices only when it writes
 	(*h).ServeHTTP(w, r)
 }
 
-// prune ends the connections of those that admit turns away by now.
-func (p *peerServer) prune(admit func(role Role, name, fingerprint string) error) {
+// connected reports whether a proxy has a connection to this one.
+func (p *peerServer) connected(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, who := range p.conns {
+		if who.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// prune ends the connections of those that are turned away by now.
+func (p *peerServer) prune() {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c, who := range p.conns {
-		if admit(who.role, who.name, who.fingerprint) != nil {
+		if p.admit(who.role, who.name, who.fingerprint) != nil {
 			_ = c.Close()
 			delete(p.conns, c)
 		}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 )
 
@@ -54,19 +53,19 @@ const (
 	maxState     = 4 << 10
 )
 
-func (s *store) ownState(e *embed.Etcd) replicaState {
+func (s *store) ownState() replicaState {
 	v := s.view()
 	if v == nil {
 		return replicaState{}
 	}
-	return replicaState{Revision: v.Revision, Ready: v.ClusterID != "" && e.Server.Leader() != 0}
+	return replicaState{Revision: v.Revision, Ready: v.ClusterID != "" && s.led()}
 }
 
 // HasLeader reports whether changes can be made: some proxy leads the catalog.
 // Of an outside etcd only an attempt can tell.
 func (c *Catalog) HasLeader() bool {
 	s := c.store.Load()
-	return s.err() == nil && (s.outside || s.run.Load().etcd.Server.Leader() != 0)
+	return s.err() == nil && (s.outside || s.led())
 }
 
 // Replicas lists the proxies that have the catalog, by name, and asks each how far
@@ -88,7 +87,7 @@ func (c *Catalog) Replicas(ctx context.Context) []Replica {
 		switch {
 		case e.IsLearner:
 			r.Role = ReplicaLearner
-		case e.ID == leader && c.store.Load().err() == nil:
+		case e.ID == leader && c.HasLeader():
 			r.Role = ReplicaLeader
 		}
 		list = append(list, r)
@@ -117,7 +116,7 @@ func (c *Catalog) Replicas(ctx context.Context) []Replica {
 // stateOf asks one proxy how far it is.
 func (c *Catalog) stateOf(ctx context.Context, run *running, r *Replica) (state replicaState, err error) {
 	if r.Self {
-		return c.store.Load().ownState(run.etcd), nil
+		return c.store.Load().ownState(), nil
 	}
 	if c.o.Peers == nil {
 		return state, ErrAlone
@@ -154,7 +153,7 @@ func (c *Catalog) Part() (cluster, replica string) {
 // catalog. While this proxy has no majority itself the answer is yes.
 func (c *Catalog) HasReplica(cluster, replica string) bool {
 	e := c.store.Load().run.Load().etcd
-	if e == nil || e.Server.Leader() == 0 {
+	if e == nil || !c.HasLeader() {
 		return true
 	}
 	if e.Server.Cluster().ID().String() != cluster {

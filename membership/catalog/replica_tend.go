@@ -52,13 +52,14 @@ func (t *tending) look() {
 	if len(server.Cluster().Members()) == 1 && run.peers == nil {
 		return
 	}
-	if t.sayLeader(server.Leader() != 0); server.Leader() == 0 && run.peers != nil {
+	led := c.store.Load().led()
+	if t.sayLeader(led); !led && run.peers != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, opTimeout)
 	defer cancel()
 	err := c.share(ctx) // after a start with files that did not tell yet
-	c.store.Load().run.Load().peers.prune(c.store.Load().admit)
+	c.store.Load().run.Load().peers.prune()
 	if err == nil && server.Leader() == server.MemberID() {
 		err = errors.Join(t.dismiss(ctx), t.promote(ctx))
 	}

@@ -232,10 +232,8 @@ func TestProxiesShareTheCatalog(t *testing.T) {
 	// A minority refuses, and has what it knew, after a restart as well.
 	two.close()
 	three.close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if _, err := putSite(ctx, one.Catalog, "alone"); err == nil {
-		t.Error("one of three takes a change")
+	if _, err := putSite(t.Context(), one.Catalog, "alone"); !errors.Is(err, catalog.ErrNoMajority) {
+		t.Errorf("one of three takes a change: %v", err)
 	}
 	one.close()
 	one.open(nil)
@@ -360,4 +358,27 @@ func TestRevokedProxyIsOut(t *testing.T) {
 	again := one.join("proxy-3") // a new folder with a new key
 	again.has("after")
 	one.roles(map[string]bool{"proxy-1": true, "proxy-2": true, "proxy-3": true})
+}
+
+// A copy without a vote notices that the only one that decides has gone, and says so.
+func TestCopyWithoutItsLeader(t *testing.T) {
+	t.Parallel()
+	one := first(t)
+	two := one.join("proxy-2")
+	one.upToDate("proxy-2")
+	one.close()
+	eventually(t, func() error {
+		if two.HasLeader() {
+			return errors.New("it believes in a leader that is gone")
+		}
+		return nil
+	})
+	if _, err := putSite(t.Context(), two.Catalog, "alone"); !errors.Is(err, catalog.ErrNoMajority) {
+		t.Errorf("a copy takes a change: %v", err)
+	}
+	one.open(nil)
+	eventually(t, func() error {
+		_, err := putSite(t.Context(), two.Catalog, "together")
+		return err
+	})
 }

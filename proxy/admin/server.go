@@ -288,7 +288,7 @@ func errorOf(err error) *Error {
 		return badRequest("", "%s", catalog.Text(err))
 	case errors.Is(err, context.DeadlineExceeded):
 		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
-	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken):
+	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken), errors.Is(err, catalog.ErrNoMajority), errors.Is(err, catalog.ErrLeaderChanged):
 		return failf(http.StatusServiceUnavailable, "unavailable", "", "%v", err)
 	}
 	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
