@@ -337,10 +337,16 @@ func (s *store) read(ctx context.Context, op func(context.Context) error) error 
 	})
 }
 
-// get reads one key.
-func (s *store) get(ctx context.Context, key string) (it item, found bool, err error) {
+// get reads one key. Serializable asks this member's own copy only.
+func (s *store) get(ctx context.Context, key string, serializable bool) (it item, found bool, err error) {
+	var opts []clientv3.OpOption
+	if serializable {
+		opts = append(opts, clientv3.WithSerializable())
+	} else if err := s.awaitLeader(ctx); err != nil {
+		return it, false, err
+	}
 	err = s.read(ctx, func(ctx context.Context) error {
-		r, err := s.client().Get(ctx, key)
+		r, err := s.client().Get(ctx, key, opts...)
 		if err == nil && len(r.Kvs) == 1 {
 			it, found = item{key, r.Kvs[0].Value, r.Kvs[0].ModRevision}, true
 		}
@@ -362,6 +368,8 @@ func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable 
 	}
 	if serializable {
 		opts = append(opts, clientv3.WithSerializable())
+	} else if err := s.awaitLeader(ctx); err != nil {
+		return nil, 0, err
 	}
 	err = s.read(ctx, func(ctx context.Context) error {
 		r, err := s.client().Get(ctx, prefix, opts...)

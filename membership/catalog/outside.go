@@ -218,7 +218,7 @@ const storedWait = 2 * time.Second
 // answer: a proxy that starts then has its certificates.
 func (c *Catalog) stored(ctx context.Context, key string) (it item, found bool, err error) {
 	err = c.orRemembered(ctx, func(ctx context.Context) error {
-		it, found, err = c.store.Load().get(ctx, key)
+		it, found, err = c.store.Load().get(ctx, key, c.alone())
 		return err
 	}, func() { it, found = c.memory.get(key) })
 	return it, found, err
@@ -227,11 +227,14 @@ func (c *Catalog) stored(ctx context.Context, key string) (it item, found bool, 
 // storedUnder lists the keys of the storage under a prefix, likewise.
 func (c *Catalog) storedUnder(ctx context.Context, prefix string) (items []item, err error) {
 	err = c.orRemembered(ctx, func(ctx context.Context) error {
-		items, _, err = c.store.Load().list(ctx, prefix, true, false)
+		items, _, err = c.store.Load().list(ctx, prefix, true, c.alone())
 		return err
 	}, func() { items = c.memory.list(prefix) })
 	return items, err
 }
+
+// alone reports whether this proxy has no majority to ask, and so only its own copy.
+func (c *Catalog) alone() bool { return c.o.Outside == nil && !c.HasLeader() }
 
 func (c *Catalog) orRemembered(ctx context.Context, ask func(context.Context) error, recall func()) error {
 	if c.memory == nil {

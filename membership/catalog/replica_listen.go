@@ -23,11 +23,11 @@ import (
 // listener of its own; with this one the cluster decides itself who gets past the
 // handshake, and can end the connections of those that were revoked.
 type peerServer struct {
-	server   *http.Server
-	handler  atomic.Pointer[http.Handler] // nil until the server has read its files
-	who      func(tls.ConnectionState) (Role, string, string)
-	admit    func(role Role, name, fingerprint string) error
-	done     chan struct{} // closed when server has ended
+	server  *http.Server
+	handler atomic.Pointer[http.Handler] // nil until the server has read its files
+	who     func(tls.ConnectionState) (Role, string, string)
+	admit   func(role Role, name, fingerprint string) error
+	done    chan struct{} // closed when server has ended
 
 	mu    sync.Mutex
 	conns map[net.Conn]peer // those with a request under way, such as a stream of messages

@@ -124,7 +124,7 @@ func (t *tending) dismiss(ctx context.Context) error {
 // is an accepted proxy.
 func (c *Catalog) acceptedNow(ctx context.Context, name string) (m *Member, accepted bool, err error) {
 	key := preMembers + name
-	it, found, err := c.store.Load().get(ctx, key)
+	it, found, err := c.store.Load().get(ctx, key, false)
 	if err != nil || !found {
 		return nil, false, err
 	}

@@ -229,6 +229,14 @@ func TestProxiesShareTheCatalog(t *testing.T) {
 	t.Log("reopened", time.Since(began))
 	one.has("without-the-first")
 
+	if err := two.Storage().Put(t.Context(), "certificate", []byte("stored")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() error {
+		_, err := one.Storage().Get(t.Context(), "certificate")
+		return err
+	})
+
 	// A minority refuses, and has what it knew, after a restart as well.
 	two.close()
 	three.close()
@@ -237,6 +245,9 @@ func TestProxiesShareTheCatalog(t *testing.T) {
 	}
 	one.close()
 	one.open(nil)
+	if value, err := one.Storage().Get(t.Context(), "certificate"); err != nil || string(value) != "stored" {
+		t.Errorf("one of three does not have what was stored: %q, %v", value, err)
+	}
 	if one.View().Sites["without-the-first"] == nil || one.HasLeader() {
 		t.Error("one of three does not serve what it knew")
 	}

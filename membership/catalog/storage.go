@@ -10,8 +10,8 @@ import (
 )
 
 // Storage keeps sealed values under keys that look like file paths. Reads are
-// linearizable: they see what any proxy wrote before. Certificates and their
-// keys live here.
+// linearizable: they see what any proxy wrote before, and what this one knew while
+// there is no majority. Certificates and their keys live here.
 type Storage struct {
 	c *Catalog
 }
