@@ -137,16 +137,20 @@ type routed struct {
 // route finds the site for a request. authority and rawPath are as they came;
 // secure says whether the connection is TLS, sni what it was opened for.
 func (t *table) route(authority, rawPath string, secure bool, sni string) (routed, *fault) {
-	host, ok := ParseHost(authority)
-	if !ok {
-		return routed{}, faultBadRequest
+	host, of := authority, t.exact[authority]
+	if of == nil || strings.IndexByte(host, ':') >= 0 { // else it is in its one form already, as nearly always
+		var ok bool
+		if host, ok = ParseHost(authority); !ok {
+			return routed{}, faultBadRequest
+		}
+		of = t.host(host)
 	}
 	path, ok := NormalizePath(rawPath)
 	if !ok {
 		return routed{host: host}, faultBadRequest
 	}
 	r := routed{host: host, path: path}
-	st := t.lookup(host, path)
+	st := of.match(path)
 	if st == nil {
 		return r, faultUnknownHost
 	}

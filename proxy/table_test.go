@@ -75,7 +75,7 @@ func TestRoute(t *testing.T) {
 			t.Errorf("%s %s: got %q (%v), want %q", tt.host, tt.path, got, f, tt.want)
 		}
 	}
-	for _, host := range []string{"", "a b", "a/b", "a@b", "a:b", "a:1:2", "a..b", ".a", "[::1", "[::1]x", "[::1%25eth0]", "a:99999", "a\x00b", strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 130) + "b"} {
+	for _, host := range []string{"", "a b", "a/b", "a@b", "a:b", "2001:db8::1", "a:1:2", "a..b", ".a", "[::1", "[::1]x", "[::1%25eth0]", "a:99999", "a\x00b", strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 130) + "b"} {
 		if _, f := tab.route(host, "/", false, ""); f == nil || f.status != 400 {
 			t.Errorf("host %q: %v, want 400", host, f)
 		}
