@@ -13,6 +13,9 @@ func (s *sim) join(release int) *simInstance {
 		ID: "instance-" + strconv.Itoa(s.next), Name: "i" + strconv.Itoa(s.next), Addr: "127.0.0.1:1",
 		Release: "r" + strconv.Itoa(release), Weight: []int{50, 100, 100, 200}[s.next%4], Started: s.now,
 	}
+	if s.zones {
+		in.spec.Zone, in.spec.Backup = []string{"east", "west"}[s.next%2], s.next%5 == 0
+	}
 	if s.clocks {
 		in.spec.Started += s.clock() // by its server's clock
 	}

@@ -125,15 +125,53 @@ func (s *sim) checkPlacement(px *simProxy, in *simInstance, c *balancer.Choice, 
 	if ready > 0 && c.FailOpen {
 		s.fail("law 5: %s got a visitor by fail open while %d were up", in.spec.ID, ready)
 	}
+	s.checkTier(px, in, c)
 	if !c.New || c.FailOpen || s.config.Policy != balancer.LeastSessions {
 		return
 	}
-	mine := (before[in.spec.ID] + 1) * 1000 / in.spec.Weight
+	_, most := s.weights(px, c.Upstream)
 	for _, u := range px.p.Upstreams() {
-		if u.InRotation() && (before[u.ID()]+1)*1000/u.Spec().Weight < mine && u != c.Upstream {
+		if !u.InRotation() || u == c.Upstream || s.tier(px, u) != s.tier(px, c.Upstream) {
+			continue
+		}
+		if least, _ := s.weights(px, u); (before[u.ID()]+1)*most < (before[in.spec.ID]+1)*least {
 			s.fail("law 8: %s has %d sessions, %s only %d", in.spec.ID, before[in.spec.ID], u.ID(), before[u.ID()])
 		}
 	}
+}
+
+// checkTier holds law 18.
+func (s *sim) checkTier(px *simProxy, in *simInstance, c *balancer.Choice) {
+	for _, u := range px.p.Upstreams() {
+		if u.InRotation() && s.tier(px, u) < s.tier(px, c.Upstream) {
+			s.fail("law 18: %s got a visitor of zone %q, while %s is up: %+v", in.spec.ID, px.config.Zone, u.ID(), c)
+		}
+	}
+}
+
+// tier is how far an upstream is from a proxy's new visitors.
+func (s *sim) tier(px *simProxy, u *balancer.Upstream) (tier int) {
+	if u.Spec().Backup {
+		tier = 2
+	}
+	if px.config.Zone != "" && u.Spec().Zone != px.config.Zone {
+		tier++
+	}
+	return tier
+}
+
+// weights returns the least and the most that an upstream's weight may be: one that has just come up has a tenth
+// of it, which grows with each tick.
+func (s *sim) weights(px *simProxy, u *balancer.Upstream) (least, most int) {
+	at := func(now int64) int {
+		full, ramp := u.Spec().Weight*100, s.config.SlowStart.Milliseconds()
+		passed := max(now-u.Health().Since, 0)
+		if passed >= ramp {
+			return full
+		}
+		return full/10 + full*9/10*int(passed)/int(ramp)
+	}
+	return at(s.at(px) - 1000), at(s.at(px)) + 1
 }
 
 // count compares the tables with their shadows, and all of them with what is true.

@@ -36,7 +36,8 @@ import (
 //  7. The table of a proxy counts exactly the sessions whose cookies it would honour,
 //     where it saw them last. So it is too high by those that have gone elsewhere through
 //     other proxies, for an idle time and a quarter at most.
-//  8. least-sessions places each new session where this proxy counts fewest.
+//  8. least-sessions places each new session where this proxy counts fewest for the weight
+//     that an instance has by now.
 //  16. All proxies that have an instance together count at least the sessions that live
 //     on it, but for those that say that they count anew: when none of them counts
 //     any, nobody is there.
@@ -45,6 +46,8 @@ import (
 //     there, or the proxy has seen it nowhere else. That is where he is, if he was last
 //     answered through this proxy. A proxy that has not seen the token takes him for a
 //     new visitor.
+//  18. Who begins a session, or must move, goes to an instance of another zone than the
+//     proxy's, or to a backup, only while this proxy knows of no nearer one that is up.
 //
 // The other simulator, rush, holds laws 9 to 15.
 
@@ -92,6 +95,7 @@ type sim struct {
 	config    balancer.Config
 	apart     bool    // the views of the proxies differ
 	clocks    bool    // they are minutes apart and are set, and some visitors hurry
+	zones     bool    // see simWorld
 	app       *simApp // nil: nobody looks for the application's token
 	proxies   []*simProxy
 	keyLine   [][]balancer.Key // versions of the keys, the newest last
@@ -112,6 +116,7 @@ type simWorld struct {
 	proxies int
 	apart   bool
 	clocks  bool
+	zones   bool // of proxies and instances; some of these are backups
 	app     *simApp
 	part    int // of the visits that are played; 0: all, and one seed is drawn
 }
@@ -122,11 +127,15 @@ func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 		apart: w.apart, clocks: w.clocks, app: w.app, stats: map[string]int{},
 	}
 	s.keyLine = [][]balancer.Key{s.secrets([]balancer.Key{balancer.NewKey(1, time.UnixMilli(t0))})}
+	s.zones = w.zones
 	for range 4 {
 		s.join(s.release)
 	}
-	for range w.proxies {
-		px := &simProxy{keys: s.keyLine[0], blocked: map[*simInstance]bool{}}
+	for i := range w.proxies {
+		px := &simProxy{keys: s.keyLine[0], config: c, blocked: map[*simInstance]bool{}}
+		if s.zones {
+			px.config.Zone = []string{"east", "west", ""}[i%3]
+		}
 		if s.apart {
 			px.skew = s.clock()
 		}
@@ -227,6 +236,11 @@ func TestSimulation(t *testing.T) {
 	}
 	run("two proxies with views of their own", simWorld{proxies: 2, apart: true, part: 2}, base)
 	run("three proxies with views of their own", simWorld{proxies: 3, apart: true, part: 2}, life)
+	for _, policy := range []string{balancer.LeastSessions, balancer.Source} {
+		c := base
+		c.Policy, c.SlowStart = policy, 30*time.Second
+		run("five proxies with views of their own, zones, slow start, "+policy, simWorld{proxies: 5, apart: true, zones: true, part: 4}, c)
+	}
 	run("one proxy whose clock is set", simWorld{proxies: 1, apart: true, clocks: true, part: 4}, base)
 	run("three proxies with clocks a minute apart", simWorld{proxies: 3, apart: true, clocks: true, part: 4}, life)
 	for _, app := range simApps {

@@ -22,6 +22,7 @@ type simState struct {
 type simProxy struct {
 	b      *balancer.Balancer
 	p      *balancer.Pool
+	config balancer.Config // the simulation's, with a zone
 	keys   []balancer.Key
 	valid  []balancer.Key        // of keys, the one that signs first, as they were arranged last
 	shadow map[uint64]*simShadow // what the table should know
@@ -47,7 +48,7 @@ func (s *sim) start(px *simProxy) {
 	if px.b, err = balancer.New(balancer.Options{Keys: px.keys, Rand: s.rng.Uint64}); err != nil {
 		s.t.Fatal(err)
 	}
-	if px.p, err = px.b.NewPool("shop", nil, s.config, s.at(px)); err != nil {
+	if px.p, err = px.b.NewPool("shop", nil, px.config, s.at(px)); err != nil {
 		s.t.Fatal(err)
 	}
 	px.shadow, px.tokens = map[uint64]*simShadow{}, map[string]*simToken{}
@@ -139,7 +140,7 @@ func (s *sim) apply(px *simProxy, v simVersion) {
 		sp.Retiring = st.retiring
 		specs = append(specs, sp)
 	}
-	if err := px.p.Update(specs, s.config, s.at(px)); err != nil {
+	if err := px.p.Update(specs, px.config, s.at(px)); err != nil {
 		s.fail("update: %v", err)
 	}
 	for i, in := range v.instances {
