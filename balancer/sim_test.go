@@ -118,7 +118,7 @@ type simWorld struct {
 	clocks  bool
 	zones   bool // of proxies and instances; some of these are backups
 	app     *simApp
-	part    int // of the visits that are played; 0: all, and one seed is drawn
+	part    int // of the visits that are played; 0: all
 }
 
 func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
@@ -211,9 +211,6 @@ func TestSimulation(t *testing.T) {
 	run := func(name string, w simWorld, c balancer.Config) {
 		t.Run(name, func(t *testing.T) {
 			seeds := []uint64{rand.Uint64(), 1, 2}
-			if w.part > 0 && os.Getenv("PORTICO_SIM_VISITS") == "" {
-				seeds = []uint64{1, 2} // chance is for the longer runs
-			}
 			if n, err := strconv.ParseUint(os.Getenv("PORTICO_SIM_SEED"), 10, 64); err == nil {
 				seeds = []uint64{n}
 			}
