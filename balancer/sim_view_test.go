@@ -58,12 +58,13 @@ func (s *sim) start(px *simProxy) {
 	s.apply(px, s.version())
 }
 
-// arrange takes note of which key signs.
+// arrange takes note of which key signs, and which others open.
 func (s *sim) arrange(px *simProxy) {
 	px.valid = slices.Clone(px.keys)
 	if px.keys[0].From.UnixMilli() > s.at(px) {
 		px.valid[0], px.valid[1] = px.valid[1], px.valid[0]
 	}
+	px.valid = slices.DeleteFunc(px.valid, func(k balancer.Key) bool { return !k.Until.IsZero() && k.Until.UnixMilli() <= s.at(px) })
 }
 
 // at is the time by a proxy's clock.
