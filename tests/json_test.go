@@ -71,6 +71,22 @@ func TestJSONAsksNobody(t *testing.T) {
 	if !strings.Contains(r.Stderr, `has no session with the token "8f3b"; an id has 16 hexadecimal digits, and --id 8f3b finds by their beginning (`) {
 		t.Errorf("an unknown session: %s", r.Stderr)
 	}
+	// After a crash of the proxy nobody is told that what it has seen since is all there is.
+	p.Kill()
+	p.Restart()
+	p.WaitReady()
+	settled(t, p, "hello", 1)
+	visitors(t, p.HTTP, "hello.test", "/", 1)
+	for args, want := range map[string]string{
+		"sessions hello":           "there may be more",
+		"maint server-1 --dry-run": "there may be more",
+		"drain server-1 --dry-run": "there may be more",
+		"drain server-1":           "and maybe more: the proxy started a short while ago",
+	} {
+		if out := p.Must(strings.Fields(args)...); !strings.Contains(out, want) {
+			t.Errorf("portico %s says after a crash of the proxy %q", args, out)
+		}
+	}
 }
 
 // jsonError reads the error of a command that was given --json and must have printed nothing else.

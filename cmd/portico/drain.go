@@ -325,6 +325,9 @@ func drainText(x deployhook.Drain, now time.Time) string {
 		return "no session left" + lost
 	}
 	text := fmt.Sprintf("%s left, %d used in the last 5 minutes", plural(x.Sessions, "session"), x.Recent)
+	if x.Recounting && len(x.Silent) == 0 {
+		text += ", and maybe more: the proxy started a short while ago"
+	}
 	if x.InFlight > 0 {
 		text += fmt.Sprintf(", %s running", plural(x.InFlight, "request"))
 	}

@@ -70,7 +70,9 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 	}
 	t := newTable(cmd.OutOrStdout(), "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tLAST 5 MIN\tLIMIT\tINSTANCE")
 	var sessions, recent, visits int64
+	recounting := false
 	for _, n := range counts {
+		recounting = recounting || n.Recounting
 		if n.Unpinned {
 			visits += n.Sessions
 		}
@@ -85,11 +87,17 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s on %s, %d used in the last 5 minutes\n", plural(int(sessions), "session"), plural(len(counts), "instance"), recent)
+	if err == nil && recounting {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), recountingText)
+	}
 	if err == nil && visits > 0 {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d of them on static sites, where any other server goes on with them: no drain waits for those\n", visits)
 	}
 	return err
 }
+
+// recountingText is said below counts that may be too low.
+const recountingText = "The proxy started a short while ago and counts sessions as they come back: there may be more."
 
 func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.SessionQuery, asJSON bool) error {
 	list, err := c.ListSessions(cmd.Context(), site, q)
@@ -127,7 +135,7 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 		fmt.Fprintf(out, "%d of %d: --limit shows more\n", n, list.Total)
 	}
 	if list.Recounting {
-		fmt.Fprintln(out, "The proxy started a short while ago: it counts sessions as they come back.")
+		fmt.Fprintln(out, recountingText)
 	}
 	return nil
 }

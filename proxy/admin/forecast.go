@@ -14,6 +14,7 @@ import (
 func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) Forecast {
 	f := Forecast{Action: action, Object: object, Instances: []ForecastLine{}}
 	var live, recent int64
+	counting := false // a proxy has not been up for long enough to have seen them all
 	for i := range pools.list {
 		p := &pools.list[i]
 		hit, left := false, 0
@@ -27,7 +28,7 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 			}
 			hit = true
 			more := pools.others[u.ID]
-			f.Recounting = f.Recounting || s.recounting(p.Name, u.ID) || more.Recounting || len(pools.silent) > 0
+			counting = counting || s.recounting(p.Name, u.ID) || more.Recounting
 			line := ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + more.Recent, InFlight: int64(u.InFlight),
@@ -49,7 +50,11 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 	} else {
 		f.Keeps = live
 	}
+	f.Recounting = counting || len(pools.silent) > 0 && len(f.Instances) > 0
 	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.note()
+	if counting && (cut || action == VerbDrain) {
+		f.Notes = append(f.Notes, "the proxy started a short while ago and counts sessions as they come back: there may be more")
+	}
 	if f.Visits > 0 && f.Left > 0 {
 		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", count(f.Visits, "visit"))
 	}

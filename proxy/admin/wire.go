@@ -265,15 +265,16 @@ type ForecastLine struct {
 
 // SessionCount is one line of GET /v1/sessions.
 type SessionCount struct {
-	Site     string `json:"site"`
-	Instance string `json:"instance"`
-	Member   string `json:"member"`
-	Release  string `json:"release"`
-	State    string `json:"state"`
-	Sessions int64  `json:"sessions"`
-	Recent   int64  `json:"recent"`             // used in the last five minutes
-	Limit    int64  `json:"limit"`              // 0: none
-	Unpinned bool   `json:"unpinned,omitempty"` // of a static site: any other server continues them, no drain waits for them
+	Site       string `json:"site"`
+	Instance   string `json:"instance"`
+	Member     string `json:"member"`
+	Release    string `json:"release"`
+	State      string `json:"state"`
+	Sessions   int64  `json:"sessions"`
+	Recent     int64  `json:"recent"`               // used in the last five minutes
+	Limit      int64  `json:"limit"`                // 0: none
+	Recounting bool   `json:"recounting,omitempty"` // there may be more: a proxy has not been up for long
+	Unpinned   bool   `json:"unpinned,omitempty"`   // of a static site: any other server continues them, no drain waits for them
 }
 
 // SessionList is the answer of GET /v1/sessions/{site}.
