@@ -28,8 +28,7 @@ func TestThreeProxies(t *testing.T) {
 	hasRoles(t, three, map[string]string{"proxy-1": "leader", "proxy-2": "voter", "proxy-3": "voter"})
 	all := []*harness.Proxy{one, two, three}
 
-	one.AddServer("server-1")
-	two.AddServer("server-2")
+	endQuickly(t, all, one.AddServer("server-1"), two.AddServer("server-2"))
 	three.Must("deploy", "node", harness.App("node"), "--host", "node.test")
 	for _, p := range all {
 		settled(t, p, "node", 2)
@@ -93,6 +92,18 @@ func TestThreeProxies(t *testing.T) {
 	if code := three.Wait(time.Minute); code != 1 {
 		t.Errorf("a revoked proxy that comes back ends with %d, want 1:\n%s", code, three.Log())
 	}
+}
+
+// endQuickly ends a cluster at the end of the test without what a clean end waits for.
+func endQuickly(t *testing.T, proxies []*harness.Proxy, servers ...*harness.Agent) {
+	t.Cleanup(func() {
+		for _, a := range servers {
+			a.KillWithSites()
+		}
+		for _, p := range proxies {
+			p.Kill()
+		}
+	})
 }
 
 // hasRoles waits until a proxy sees these with an up-to-date catalog; "" is any role
@@ -170,7 +181,7 @@ func TestProxyLeftAlone(t *testing.T) {
 	harness.Need(t, "node")
 	one := harness.StartProxy(t)
 	two := one.AddProxy("proxy-2")
-	one.AddServer("server-1")
+	endQuickly(t, []*harness.Proxy{one, two}, one.AddServer("server-1"))
 	two.Must("deploy", "node", harness.App("node"), "--host", "node.test")
 	settled(t, two, "node", 1)
 	hasRoles(t, two, map[string]string{"proxy-1": "leader", "proxy-2": "learner"})
@@ -199,6 +210,7 @@ func TestProxyLeftAlone(t *testing.T) {
 		t.Fatalf("restore: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 	restored := harness.StartProxyIn(t, dir, "proxy-1", "--admin", one.Admin, "--http", one.HTTP)
+	t.Cleanup(restored.Kill)
 	if code := two.Wait(time.Minute); code != 1 || !strings.Contains(two.Log(), "another one by now") {
 		t.Errorf("the proxy that was left ends with %d:\n%s", code, two.Log())
 	}

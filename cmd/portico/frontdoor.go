@@ -144,6 +144,9 @@ func (f *frontDoor) enrol(ctx context.Context) error {
 	if f.authority, err = certs.LoadAuthority(ctx, f.catalog, time.Now); err != nil {
 		return err
 	}
+	if err := f.revoked(); err != nil {
+		return err
+	}
 	err = f.enrolProxy(ctx)
 	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record is that of the last start")) {
 		return err

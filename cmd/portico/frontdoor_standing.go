@@ -32,8 +32,8 @@ func (f *frontDoor) belong(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			if self := f.catalog.View().Members[f.conf.Proxy.Name]; self != nil && self.Admission == catalog.Revoked {
-				return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
+			if err := f.revoked(); err != nil {
+				return err
 			}
 			continue
 		case <-ticker.C:
@@ -57,6 +57,16 @@ func (f *frontDoor) belong(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// revoked returns an error when the catalog, as this proxy knows it, says that it was
+// revoked.
+func (f *frontDoor) revoked() error {
+	self := f.catalog.View().Members[f.conf.Proxy.Name]
+	if self == nil || self.Admission != catalog.Revoked {
+		return nil
+	}
+	return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
 }
 
 func because(reason string) string {
