@@ -51,6 +51,7 @@ type frontDoor struct {
 	listener  *adminListener
 
 	sockets takeover.Sockets   // of the web and admin listeners
+	adopted bool               // some of them came from the service manager
 	claim   *takeover.Claim    // on the process that had the folder before; nil: none
 	alone   context.CancelFunc // ends waiting for what that leaves; nil: nobody waits
 	offers  *offers            // to the process that will have it next; nil: it waits until this one has ended

@@ -56,6 +56,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 			"admin", f.listener.Addr().String(), "version", buildVersion())
 		fmt.Fprint(cmd.OutOrStdout(), f.greeting())
 		notify(log, daemon.SdNotifyReady)
+		f.store()
 		stopReload := f.reloadOn(func() (*settings, *cobra.Command) { return st, cmd }, s)
 		defer stopReload()
 		defer f.renewOnSignal()()

@@ -40,6 +40,7 @@ func (f *frontDoor) awaitFormer(ctx context.Context) error {
 // visitors still.
 func (f *frontDoor) succeed(ctx context.Context) error {
 	f.offers = &offers{}
+	f.adopt()
 	var gone time.Time
 	for {
 		if err := f.awaitFormer(ctx); err != nil {
@@ -65,9 +66,9 @@ func (f *frontDoor) succeed(ctx context.Context) error {
 }
 
 // assume makes sure that this proxy can serve as well as the one before it, and
-// takes the traffic.
+// takes the traffic. Where nobody waits for it, it serves at once.
 func (f *frontDoor) assume(ctx context.Context) error {
-	if f.claim == nil {
+	if f.claim == nil && !f.adopted {
 		return nil
 	}
 	limit := time.Now().Add(firstChecks)
@@ -79,12 +80,14 @@ func (f *frontDoor) assume(ctx context.Context) error {
 	if n := f.web.Unchecked(); n > 0 {
 		f.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", firstChecks.String())
 	}
-	if err := f.claim.Ready(ctx); err != nil {
-		return err
+	if f.claim != nil {
+		if err := f.claim.Ready(ctx); err != nil {
+			return err
+		}
+		f.log.Info("taken over", "pid", f.claim.PID, "version", f.claim.Holder.Version)
 	}
-	f.log.Info("taken over", "pid", f.claim.PID, "version", f.claim.Holder.Version)
 	for _, name := range f.sockets.Trim() {
-		f.log.Info("a listening socket of the former process is not used any more", "listener", name)
+		f.log.Warn("a listening socket that was handed to this process is not used: the address is another one now", "listener", name)
 	}
 	return nil
 }

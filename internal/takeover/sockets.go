@@ -18,7 +18,8 @@ type Sockets struct {
 // kept is a descriptor of its own for a socket. It is a bare number: an os.File would
 // stand in the runtime's poller and wake it for each connection.
 type kept struct {
-	address string // that it was bound for; "" fits every address
+	address string       // that it was bound for, as the configuration said it
+	bound   *net.TCPAddr // that it is bound to, where nobody knows what the configuration said; nil: address counts
 	fd      int
 	used    bool // by a listener of this process
 }
@@ -29,12 +30,12 @@ type kept struct {
 func (s *Sockets) Listen(name, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if k := s.kept[name]; k != nil && (k.address == "" || k.address == address) {
+	if k := s.kept[name]; k != nil && k.fits(address) {
 		l, err := k.listener(name)
 		if err != nil {
 			return nil, fmt.Errorf("use the socket for %s that was handed over: %w", name, err)
 		}
-		k.used = true
+		k.used, k.address, k.bound = true, address, nil
 		return l, nil
 	}
 	l, err := net.Listen("tcp", address)

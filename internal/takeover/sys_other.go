@@ -17,6 +17,8 @@ func parseRights([]byte) ([]int, error) { return nil, errors.ErrUnsupported }
 
 func dupListener(net.Listener) (int, error) { return -1, errors.ErrUnsupported }
 
+func sendDatagram(*net.UnixConn, []byte, []byte) error { return errors.ErrUnsupported }
+
 func dup(int) (int, error) { return -1, errors.ErrUnsupported }
 
 func closeFD(int) {}

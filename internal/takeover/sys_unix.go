@@ -3,6 +3,7 @@
 package takeover
 
 import (
+	"errors"
 	"net"
 	"syscall"
 
@@ -43,6 +44,20 @@ func dupListener(l net.Listener) (fd int, err error) {
 		return -1, cerr
 	}
 	return fd, err
+}
+
+// sendDatagram sends over a connected datagram socket, for which package net has nothing
+// that takes control messages.
+func sendDatagram(c *net.UnixConn, b, oob []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	werr := raw.Write(func(fd uintptr) bool {
+		err = syscall.Sendmsg(int(fd), b, oob, nil, 0)
+		return !errors.Is(err, syscall.EAGAIN)
+	})
+	return errors.Join(werr, err)
 }
 
 func dup(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }

@@ -307,6 +307,50 @@ func TestAnotherName(t *testing.T) {
 	}
 }
 
+// A socket from elsewhere serves the address that it is bound to, and no other.
+func TestKeep(t *testing.T) {
+	var s takeover.Sockets
+	defer s.Close()
+	made, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	addr := made.Addr().String()
+	f, err := made.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, name := range []string{"http", "https", "admin"} {
+		if err := s.Keep(name, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := s.Listen("http", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.Addr().String() != addr {
+		t.Errorf("it listens on %s, want %s", l.Addr(), addr)
+	}
+	other, err := s.Listen("admin", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if other.Addr().String() == addr {
+		t.Error("a socket of another address is used")
+	}
+	if unused := s.Trim(); len(unused) != 1 || unused[0] != "https" {
+		t.Errorf("unused: %v, want https", unused)
+	}
+	c := dial(t, addr)
+	_ = made.Close()
+	talks(t, l, c)
+}
+
 // A listener that is closed and made again misses nothing; another address binds anew; what
 // this process does not use is let go.
 func TestSockets(t *testing.T) {

@@ -22,6 +22,8 @@ type Process struct {
 	env  []string
 	pre  []string // a command that runs it elsewhere: ip netns exec NAME
 
+	files []*os.File // that it inherits, from descriptor 3 on
+
 	cmd   *exec.Cmd
 	asked *exec.Cmd // the one that got its signal to end; nil: none
 	log   *written.Buffer
@@ -37,7 +39,13 @@ func Start(t testing.TB, name string, env []string, args ...string) *Process {
 // StartIn is Start through the command pre, for instance "ip netns exec a".
 func StartIn(t testing.TB, pre []string, name string, env []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, name: name, args: args, pre: pre, env: append(cleanEnv(t), env...), log: &written.Buffer{}}
+	return StartWith(t, nil, pre, name, env, args...)
+}
+
+// StartWith is StartIn with files that the process inherits, from descriptor 3 on.
+func StartWith(t testing.TB, files []*os.File, pre []string, name string, env []string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, name: name, args: args, pre: pre, files: files, env: append(cleanEnv(t), env...), log: &written.Buffer{}}
 	p.launch()
 	t.Cleanup(func() {
 		p.Stop()
@@ -55,7 +63,7 @@ func (p *Process) launch() {
 	p.t.Helper()
 	argv := append(append(append([]string{}, p.pre...), Binary(p.t)), p.args...)
 	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Env = p.env
+	p.cmd.Env, p.cmd.ExtraFiles = p.env, p.files
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.done = make(chan struct{})
 	if err := p.cmd.Start(); err != nil {
