@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"portico/proxy"
 )
 
 // A server that takes leave goes on with every connection that it has: one that was used
@@ -142,4 +144,27 @@ func answer(t *testing.T, br *bufio.Reader) *http.Response {
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	return r
+}
+
+// A server that is told to stop before it has begun ends all the same, whichever of the two comes first.
+func TestShutdownBesideServe(t *testing.T) {
+	for range 50 {
+		s, err := proxy.New(options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(context.Background()) }()
+		ctx, cancel := context.WithTimeout(t.Context(), waitTime)
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -70,7 +70,6 @@ func (s *Server) newEngine() (*engine, error) {
 
 // serve runs the driver until shutdown.
 func (e *engine) serve() {
-	e.started.Store(true)
 	if err := e.driver.Serve(context.Background()); err != nil {
 		e.s.log.Error("serve", "engine", e.s.o.Conf.Engine, "error", err)
 	}

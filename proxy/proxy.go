@@ -121,13 +121,14 @@ type Server struct {
 	// of other machines have no say in that.
 	since map[string]int64
 
-	easing   atomic.Bool // every answer is the last one of its connection
-	stopping atomic.Bool
-	bound    atomic.Bool        // Listen has succeeded; listeners do not change after it
-	stop     context.CancelFunc // ends background work
-	bg       context.Context
-	wg       sync.WaitGroup
-	once     sync.Once
+	easing    atomic.Bool // every answer is the last one of its connection
+	stopping  atomic.Bool
+	beginning sync.Mutex         // held while Serve begins, and while stopping changes
+	bound     atomic.Bool        // Listen has succeeded; listeners do not change after it
+	stop      context.CancelFunc // ends background work
+	bg        context.Context
+	wg        sync.WaitGroup
+	once      sync.Once
 }
 
 // New returns a Server that does not listen yet. It already takes updates, so
@@ -269,12 +270,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	if !s.bound.Load() {
 		return errors.New("serve: Listen was not called")
 	}
-	if s.engine != nil {
-		s.wg.Go(s.engine.serve)
-	} else {
-		for _, l := range s.listeners {
-			s.wg.Go(func() { s.accept(l) })
-		}
+	if !s.begin() {
+		return nil
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.web.Serve(s.ready) }()
@@ -293,6 +290,24 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// begin starts what accepts, unless Shutdown has come before it.
+func (s *Server) begin() bool {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	if s.stopping.Load() {
+		return false
+	}
+	if s.engine != nil {
+		s.engine.started.Store(true)
+		s.wg.Go(s.engine.serve)
+		return true
+	}
+	for _, l := range s.listeners {
+		s.wg.Go(func() { s.accept(l) })
+	}
+	return true
+}
+
 // Shutdown closes the front door from the outside in: Ready turns false, no
 // connection is accepted any more, idle ones are closed, requests and upgraded
 // connections may finish until ctx ends, and what is left then is cut. It returns
@@ -300,7 +315,9 @@ func (s *Server) Serve(ctx context.Context) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	s.once.Do(func() {
+		s.beginning.Lock() // what begins has begun by then, or never will
 		s.stopping.Store(true)
+		s.beginning.Unlock()
 		for _, l := range s.listeners {
 			_ = l.Close()
 		}
