@@ -90,13 +90,13 @@ func notifySocket(t *testing.T) (*net.UnixConn, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	return c, path
 }
 
 // receive returns the next message of a service, with the file that came with it, if one did.
 func receive(t *testing.T, c *net.UnixConn) (string, *os.File) {
 	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	b, oob := make([]byte, 4096), make([]byte, 256)
 	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
 	if err != nil {
