@@ -255,6 +255,9 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 		sh = &simShadow{start: c.Start}
 		px.shadow[c.Session] = sh
 	}
+	if px.seen[sh.home].removed && c.Pinned && c.Lost == balancer.CauseNone {
+		sh.issued = 0 // swept away with its instance, and entered anew as the cookie says
+	}
 	sh.home, sh.touched = in, s.now
 	if c.Issue {
 		sent = string(px.p.AppendCookie(nil, c))
@@ -286,7 +289,9 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 	k, refused := s.open(px, sent)
 	if refused != balancer.Honoured || k.Session != c.Session {
 		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
-		if sh := px.shadow[c.Session]; sh != nil {
+		if sh := px.shadow[c.Session]; sh != nil && s.over(px, sh) {
+			delete(px.shadow, c.Session) // the token begins it anew
+		} else if sh != nil {
 			k.Issued = sh.issued
 		}
 	}
