@@ -20,7 +20,7 @@ import (
 	"portico/tests/harness"
 )
 
-// A cluster has one proxy. What its cookies and tickets promise holds at any that has its
+// What the cookies and tickets of a proxy promise holds at any other that has its
 // keys all the same: here at one that was restored from its backup, and runs beside it on
 // the same static site. Visitors take turns between the two; one of them stands still, is
 // killed and comes back without memory, and a server dies.
