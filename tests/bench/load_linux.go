@@ -67,6 +67,7 @@ func (h *histogram) quantile(q float64) float64 {
 type load struct {
 	addr, host, path, mode string
 	conns, streams, body   int
+	pace                   pace
 	warm, time             time.Duration
 
 	request []byte
@@ -102,6 +103,7 @@ func runLoad(args []string) error {
 	f.IntVar(&l.conns, "conns", 64, "")
 	f.IntVar(&l.streams, "streams", 8, "on each connection of HTTP/2")
 	f.IntVar(&l.body, "body", 0, "")
+	f.IntVar(&l.pace.rate, "rate", 0, "requests a second, however long the answers take; 0: each connection sends its next request when it has its answer")
 	f.DurationVar(&l.warm, "warm", 200*time.Millisecond, "")
 	f.DurationVar(&l.time, "time", time.Second, "")
 	_ = f.Parse(args)
@@ -176,14 +178,18 @@ func (l *load) run() error {
 		l.list = append(l.list, c)
 	}
 	start := time.Now()
-	for _, c := range l.list {
-		l.send(c)
+	if l.pace.rate > 0 {
+		l.pace.begin(l.list)
+	} else {
+		for _, c := range l.list {
+			l.send(c)
+		}
 	}
 	var evs [256]syscall.EpollEvent
 	end := start.Add(l.warm)
 	var cpu int64
 	for {
-		n, err := syscall.EpollWait(l.ep, evs[:], 100)
+		n, err := l.wait(evs[:])
 		if err != nil && err != syscall.EINTR {
 			return err
 		}
@@ -242,6 +248,10 @@ func (l *load) fail(c *loadConn) {
 		return
 	}
 	if d, err := l.dial(); err == nil {
+		if l.pace.rate > 0 {
+			l.pace.idle = append(l.pace.idle, d)
+			return
+		}
 		l.send(d)
 	}
 }
@@ -325,6 +335,10 @@ func (l *load) done(c *loadConn) {
 	if l.on {
 		l.h.add(nano() - c.began)
 		l.count++
+	}
+	if l.pace.rate > 0 && !c.open {
+		l.pace.idle = append(l.pace.idle, c)
+		return
 	}
 	l.send(c)
 }
