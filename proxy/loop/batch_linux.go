@@ -32,6 +32,9 @@ type sending struct {
 // gather puts a send into the batch; false: it has to be made at once.
 func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
 	g := &l.batch
+	if len(a) == 0 {
+		a, b = b, nil
+	}
 	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost {
 		return false
 	}

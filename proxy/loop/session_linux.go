@@ -178,7 +178,7 @@ func (l *loop) perform(s *session) int {
 		case http1.OpWriteClient:
 			a, b := s.x.Pending(http1.Client)
 			if l.gather(s, s.c, http1.Client, a, b) {
-				return budget - len(a)*each
+				return budget - (len(a)+len(b))*each
 			}
 			n, res := l.writeSock(s.c, a, b)
 			s.x.Wrote(http1.Client, n, res)
@@ -186,7 +186,7 @@ func (l *loop) perform(s *session) int {
 		case http1.OpWriteUpstream:
 			a, b := s.x.Pending(http1.Up)
 			if l.gather(s, s.u, http1.Up, a, b) {
-				return budget - len(a)*each
+				return budget - (len(a)+len(b))*each
 			}
 			n, res := l.writeSock(s.u, a, b)
 			s.x.Wrote(http1.Up, n, res)

@@ -43,6 +43,14 @@ func p999(turns []sample, pick []int) float64 {
 	return h.quantile(.999)
 }
 
+// middle999 is the median of the turns' 99.9th percentiles, in microseconds: what a usual turn has.
+func middle999(turns []sample, pick []int) float64 {
+	var v []float64
+	each(turns, pick, func(s *sample) { v = append(v, s.P999) })
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
 func each(turns []sample, pick []int, f func(*sample)) {
 	if pick == nil {
 		for i := range turns {
