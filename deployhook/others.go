@@ -30,6 +30,8 @@ const (
 	// closedTime is how long another proxy must have sent no new visitors to an
 	// instance before its numbers count as final: a request may be on its way.
 	closedTime = time.Second
+	// clockSkew is by how much the clocks of two proxies may differ, see docs/sessions.md.
+	clockSkew = 5 * time.Minute
 	// maxAnswer bounds the answer of another proxy.
 	maxAnswer = 64 << 20
 )
@@ -270,7 +272,8 @@ func (d *Deployer) loadEverywhere(v *catalog.View, site, instance string, now ti
 }
 
 // outlived reports whether no session of a site can be left that only a silent proxy
-// has seen: gossip has it for gone too, and the site's idle time and a quarter are over.
+// has seen: gossip has it for gone too, and the site's idle time and a quarter are over, and
+// as long again as its clock may have been ahead.
 func (d *Deployer) outlived(v *catalog.View, site, proxy string, silent time.Duration) bool {
 	if d.o.Alive == nil || d.o.Alive(proxy) {
 		return false
@@ -281,7 +284,7 @@ func (d *Deployer) outlived(v *catalog.View, site, proxy string, silent time.Dur
 			idle = set.Session.Idle.Std()
 		}
 	}
-	return silent > idle+idle/4
+	return silent > idle+idle/4+min(idle/4, clockSkew)
 }
 
 // add puts two proxies' losses together. A session that both have seen lately is in

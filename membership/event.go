@@ -1,6 +1,8 @@
 package membership
 
 import (
+	"context"
+	"log/slog"
 	"strconv"
 	"sync"
 
@@ -81,7 +83,11 @@ func (c *Cluster) take(e serf.Event) {
 	case serf.MemberEvent:
 		for _, m := range e.Members {
 			if m.Name != c.options.Name && e.Type != serf.EventMemberReap {
-				c.log.Info("member "+words[e.Type], "member", m.Name, "addr", nodeOf(m).Addr)
+				level := slog.LevelInfo
+				if e.Type == serf.EventMemberFailed {
+					level = slog.LevelWarn
+				}
+				c.log.Log(context.Background(), level, "member "+words[e.Type], "member", m.Name, "addr", nodeOf(m).Addr)
 			}
 		}
 		c.hub.signal()
