@@ -14,11 +14,12 @@ import (
 // maxQuestion bounds what another proxy asks.
 const maxQuestion = 16 << 20
 
-// peerRoutes are what proxies ask one another. They are for accepted proxies alone.
+// peerRoutes are what proxies ask one another. They are for accepted proxies alone; an
+// exported HAProxy has a proxy's certificate, and no address.
 func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 	proxies := func(next func(http.ResponseWriter, *http.Request)) http.Handler {
 		return only(func(w http.ResponseWriter, r *http.Request, m catalog.Member) {
-			if m.Role != catalog.RoleProxy {
+			if m.Role != catalog.RoleProxy || m.Addr == "" {
 				writeError(w, refusal(http.StatusForbidden, "not_a_proxy", "", "this is for proxies only"))
 				return
 			}

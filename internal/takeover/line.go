@@ -167,4 +167,8 @@ func (l *line) read() error {
 }
 
 // close ends the conversation.
-func (l *line) close() { _ = l.c.Close() }
+func (l *line) close() {
+	_ = l.c.Close()
+	closeAll(l.fds) // which belong to no message
+	l.fds = nil
+}

@@ -274,13 +274,13 @@ func (c *Claim) ask(ctx context.Context, self Who, s *Sockets) error {
 // Ready tells the holder that this process can serve, and waits for its word to do
 // so. Nil is also the answer of a holder that has died.
 func (c *Claim) Ready(ctx context.Context) error {
-	if err := c.line.send(message{What: sayReady}); err != nil {
-		return c.without(err)
-	}
+	said := c.line.send(message{What: sayReady})
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("the former process does not answer any more: end it"))
 	defer cancel()
-	m, err := c.line.receive(ctx)
+	m, err := c.line.receive(ctx) // also if it listens no more: its last word may be that it goes on
 	switch {
+	case err != nil && said != nil:
+		return c.without(said)
 	case err != nil:
 		return c.without(err)
 	case m.What != sayGo:

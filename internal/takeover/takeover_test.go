@@ -216,8 +216,9 @@ func TestHolderChangesItsMind(t *testing.T) {
 		holder func(*takeover.Heir)
 		want   error
 	}{
-		"revokes": {(*takeover.Heir).Revoke, takeover.ErrRevoked},
-		"dies":    {(*takeover.Heir).Close, nil},
+		"revokes":             {(*takeover.Heir).Revoke, takeover.ErrRevoked},
+		"dies":                {(*takeover.Heir).Close, nil},
+		"revokes and goes on": {func(h *takeover.Heir) { h.Revoke(); h.Close() }, takeover.ErrRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := socketPath(t)

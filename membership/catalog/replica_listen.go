@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -137,12 +138,18 @@ func (p *peerServer) prune() {
 		return
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c, who := range p.conns {
-		if p.admit(who.role, who.name, who.fingerprint) != nil {
-			_ = c.Close()
+	conns := maps.Clone(p.conns)
+	p.mu.Unlock()
+	for c, who := range conns { // without the lock: admit asks which connections there are
+		if p.admit(who.role, who.name, who.fingerprint) == nil {
+			continue
+		}
+		_ = c.Close()
+		p.mu.Lock()
+		if p.conns[c] == who {
 			delete(p.conns, c)
 		}
+		p.mu.Unlock()
 	}
 }
 

@@ -70,6 +70,7 @@ func (l *loop) flush() {
 	g.n = 0
 	if len(list) < g.least {
 		w := list[0]
+		list[0].s = nil
 		l.sendNow(&w)
 		g.open = true
 		return
