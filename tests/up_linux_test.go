@@ -25,7 +25,7 @@ func loopbackOnly(t *testing.T, u upProcess) {
 			}
 		}
 		for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
-			f, err := os.Open("/proc/self/net/" + table)
+			f, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", u.Pid(), table)) // not of "self": a thread of this process may be in another namespace
 			if err != nil {
 				t.Fatal(err)
 			}
