@@ -105,6 +105,7 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 	} else {
 		a = &l.early.arrivals[s.slot-1]
 	}
+	kept := s.slot == keptSlot
 	n := copy(b, a.from)
 	if a.from = a.from[n:]; len(a.from) > 0 {
 		return n, http1.More
@@ -120,6 +121,9 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 	case a.res == 0:
 		s.hup = true
 		return 0, http1.EOF
+	case kept: // an event that has come since has told of bytes behind these
+		s.ready = true
+		return n, http1.More
 	case a.res < earlySize && !s.hup:
 		s.ready = false // edge-triggered: what comes now makes a new event
 		return n, http1.Blocked
@@ -155,6 +159,10 @@ func (l *loop) keep() {
 		a := &e.arrivals[i]
 		if a.s.slot == uint8(i)+1 {
 			l.used(a.s)
+			if a.res <= 0 { // the next read finds out itself
+				a.s.ready = true
+				continue
+			}
 			if e.kept == nil {
 				e.kept = make(map[*sock]*arrival)
 			}
