@@ -277,7 +277,7 @@ func (s *strict) upload(ctx context.Context) error {
 			if _, err := out.Write(piece); err != nil {
 				return
 			}
-			time.Sleep(pace)
+			time.Sleep(pace) // the load is a rate, not a flood
 		}
 		_ = out.Close()
 	}()
@@ -421,7 +421,7 @@ func (s *longSocket) echo(t *testing.T) {
 func (s *longSocket) lasts(t *testing.T, holder *harness.Process) {
 	t.Helper()
 	for echo(s.ws, s.server) == nil {
-		time.Sleep(pace)
+		time.Sleep(pace) // the load is a rate, not a flood
 	}
 	harness.Eventually(t, time.Minute, logged(holder, "requests were cut at the end of the drain time"))
 }

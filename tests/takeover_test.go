@@ -20,7 +20,7 @@ import (
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
-		t.Skip("sockets are handed over on Linux and macOS")
+		t.Skip("sockets are handed over on Linux and macOS; elsewhere a proxy waits for the one before it, which TestRestartWhileTheFormerEnds shows")
 	}
 	harness.Need(t, "node")
 	p, roots := startWithCertificate(t, "--set", "proxy.timeouts.drain=12s")

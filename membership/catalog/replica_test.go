@@ -154,7 +154,7 @@ func eventually(t *testing.T, check func() error) {
 		if time.Now().After(end) {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // between two looks; the loop has a limit
 	}
 }
 
