@@ -10,9 +10,14 @@ import (
 
 // Options are what all pools of a process share.
 type Options struct {
-	Keys        []Key         // session keys, newest first; required
-	MaxSessions int           // bound of the session table; 0: 1<<20
-	Rand        func() uint64 // random source; nil: the runtime's
+	Keys        []Key // session keys, newest first; required
+	MaxSessions int   // bound of the session table; 0: 1<<20
+
+	// Changed is called after each change of an upstream's health, in their order, by whoever made it:
+	// it must not wait. Nil: nobody asks.
+	Changed func(*Upstream, Change)
+
+	rand func() uint64 // random source; nil: the runtime's
 }
 
 // Balancer holds the pools of a process and what they share: the session keys,
@@ -21,6 +26,7 @@ type Balancer struct {
 	sessions *Sessions
 	bursts   *bursts
 	rand     func() uint64
+	changed  func(*Upstream, Change)
 	seed     maphash.Seed
 	appKeys  atomic.Pointer[[]uint64] // one for each key that is valid, as they are arranged
 
@@ -38,7 +44,8 @@ func New(o Options) (*Balancer, error) {
 	b := &Balancer{
 		sessions: NewSessions(o.MaxSessions),
 		bursts:   newBursts(),
-		rand:     o.Rand,
+		rand:     o.rand,
+		changed:  o.Changed,
 		seed:     maphash.MakeSeed(),
 		keys:     o.Keys,
 		pools:    map[string]*Pool{},

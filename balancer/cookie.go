@@ -23,8 +23,7 @@ const (
 	minCookie = tokenLen + 1 + 1 + 1 + sealText
 	maxCookie = tokenLen + 1 + maxIssued + 1 + sealText
 
-	// clockSkew is how far into the future an issue time may lie: proxies whose
-	// clocks differ by more have other troubles, TLS first.
+	// clockSkew is how far into the future an issue time may lie, in seconds, and count as it is.
 	clockSkew = 300
 )
 
@@ -76,6 +75,7 @@ type Cookie struct {
 	Start   int64  // of the session, Unix seconds
 	Bare    bool   // TOKEN alone, as HAProxy sets it
 	OldKey  bool   // sealed with the key that will go next
+	Ahead   bool   // issued by a clock that is ahead, and taken for one of now
 }
 
 // Sealer seals and opens the cookies of one site. It is immutable and safe for
@@ -223,7 +223,7 @@ func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
 	if c.Bare {
 		return Honoured
 	}
-	if c.Issued > now+clockSkew || c.Start > c.Issued {
+	if c.Start > c.Issued {
 		return RefusedMalformed
 	}
 	if life > 0 && now-c.Start > int64(life/time.Second) {
@@ -236,10 +236,10 @@ func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
 }
 
 // Stale reports whether the cookie should be issued anew at now (Unix seconds):
-// a quarter of idle has passed since its issue, it is bare, or its key is the
-// older one.
+// a quarter of idle has passed since its issue, it is bare, its key is the
+// older one, or its time is one to come.
 func (c *Cookie) Stale(now int64, idle time.Duration) bool {
-	return c.Bare || c.OldKey || idle > 0 && now-c.Issued > int64(idle/4/time.Second)
+	return c.Bare || c.OldKey || c.Ahead || idle > 0 && now-c.Issued > int64(idle/4/time.Second)
 }
 
 const base36 = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -37,13 +37,26 @@ type Outcome struct {
 
 // unanswered reports whether the client was sent nothing by the upstream.
 func (o *Outcome) unanswered() bool {
-	return o.Result == ConnectFailed || o.Result == ResponseFailed || o.Result == Refused
+	switch o.Result {
+	case ConnectFailed, ResponseFailed, Refused:
+		return true
+	case TimedOut, ClientAborted, ServerAborted:
+		return o.Status == 0
+	}
+	return false
 }
 
 // Answering notes that the head of an answer goes to the client now, with the
 // cookie in it: from here on another request without one is another visitor's. Call it
-// just before; Done does the same for a request that had no answer.
-func (p *Pool) Answering(c *Choice) { p.b.bursts.end(c) }
+// just before; Done does the same for a request that had no answer. If the visitor was to be told of a
+// loss, it was.
+func (p *Pool) Answering(c *Choice) {
+	p.b.bursts.end(c)
+	if c.Lost != CauseNone && c.Session != 0 {
+		p.b.sessions.settleNews(c.Session, true)
+		c.told = true
+	}
+}
 
 // admit counts a request in at its upstream, or says that it must wait.
 func (p *Pool) admit(c *Choice, now int64) {
@@ -85,17 +98,26 @@ func (p *Pool) entered(c *Choice, now int64) {
 func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	p.b.bursts.end(c)
 	u := c.Upstream
-	if u == nil || c.done {
+	if c.done {
 		return Effect{}
 	}
 	c.done = true
+	if u == nil {
+		if c.owed {
+			p.b.sessions.settleNews(c.Session, false)
+		}
+		return Effect{}
+	}
 	switch {
-	case c.New && (o.unanswered() || o.Result == ClientAborted && o.Status == 0):
+	case c.New && o.unanswered():
 		p.b.sessions.cancel(c.Session) // no answer, so no cookie: it never began
 	case c.before != 0 && o.unanswered():
 		p.b.sessions.revert(c) // nor did it move
 	case c.Session != 0 && o.Total >= time.Second:
 		p.b.sessions.keep(c.Session, o.Now, false)
+	}
+	if c.Session != 0 && c.Lost != CauseNone && !c.told && (c.owed || !o.unanswered()) {
+		p.b.sessions.settleNews(c.Session, !o.unanswered())
 	}
 	if !c.admitted {
 		return Effect{}

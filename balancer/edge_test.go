@@ -405,7 +405,7 @@ func TestRestoredTableIsAsSureAsTheSavedOne(t *testing.T) {
 
 func TestBurstAtTheEndOfItsWindow(t *testing.T) {
 	for _, window := range []time.Duration{0, 500 * time.Millisecond} {
-		w := newWorld(t, balancer.Config{Burst: window}, "a", "b", "c", "d")
+		w := newWorld(t, balancer.Config{}.WithBurst(window), "a", "b", "c", "d")
 		if window == 0 {
 			window = 2 * time.Second // as documented
 		}

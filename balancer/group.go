@@ -79,7 +79,7 @@ func (q *query) ok(g *group, u *Upstream) bool {
 		return true
 	}
 	if q.seats {
-		if most := u.maxSessions.Load(); most > 0 && u.sessions.Load() >= most {
+		if most := u.maxSessions.Load(); most > 0 && u.seated() >= most {
 			return false
 		}
 	}

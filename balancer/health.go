@@ -49,6 +49,7 @@ type Evidence struct {
 	Code    string        // FromCheck: HAProxy's word, such as L4OK, L4CON, L7OK, L7STS, L7TOUT
 	Status  int           // FromCheck: HTTP status, 0 without one
 	Latency time.Duration // FromCheck: how long the check took
+	Lag     time.Duration // FromCheck: of the time since the check before, how much the proxy itself stood still; it counts for no verdict
 	Detail  string        // one line for people
 }
 
@@ -56,6 +57,7 @@ type Evidence struct {
 type Effect struct {
 	Changed  bool // the state is another one
 	CheckNow bool // a check should be made at once
+	GivenUp  bool // the sessions there are given up from now on
 	From, To HealthState
 }
 
@@ -81,6 +83,11 @@ type HealthRules struct {
 	// only then, or after an answer to a visitor as late. A process that is only busy
 	// keeps its visitors. 0: none.
 	Slow time.Duration
+
+	// Patience is for how long the sessions of an upstream that is down are kept for it,
+	// from when it was first found wanting since it last answered anybody: down alone keeps new
+	// visitors away. An agent that says that the process has ended is believed at once. 0: none.
+	Patience time.Duration
 }
 
 func (r HealthRules) withDefaults() HealthRules {
@@ -111,20 +118,38 @@ type Health struct {
 	LastAgent   Evidence
 	LastAgentAt int64
 
+	Kept bool // while Down: its sessions wait for it
+	Away bool // the last check got no connection
+
 	doubt    int64  // when it was first found wanting since it last answered, Unix milliseconds; 0: it was not
 	Failed   uint64 // checks failed while up
 	Downs    uint64 // moves from up to down
 	downTime int64  // milliseconds in Down, without the present stay
+	changes  []Change
+}
+
+// Change is one step from a state to another.
+type Change struct {
+	From, To HealthState
+	Reason   string // one line for people, with the check or the connection that led to it
+}
+
+// take returns what has changed since it was last called, in order.
+func (h *Health) take() []Change {
+	c := h.changes
+	h.changes = nil
+	return c
 }
 
 // Observe takes one piece of evidence at now (Unix milliseconds).
 func (h *Health) Observe(e Evidence, rules HealthRules, now int64) Effect {
 	r := rules.withDefaults()
-	from := h.State
+	from, kept := h.State, h.Kept
 	var checkNow bool
 	switch e.From {
 	case FromCheck:
 		h.Last, h.LastAt = e, now
+		h.Away = !e.OK && strings.HasPrefix(e.Code, "L4")
 		h.check(e, r, now)
 		checkNow = h.State == Suspect
 	case FromTraffic:
@@ -135,14 +160,25 @@ func (h *Health) Observe(e Evidence, rules HealthRules, now int64) Effect {
 	case FromGossip:
 		checkNow = !e.OK
 	}
-	return Effect{Changed: h.State != from, CheckNow: checkNow, From: from, To: h.State}
+	givenUp := h.State == Down && !h.Kept && (from != Down || kept)
+	return Effect{Changed: h.State != from, CheckNow: checkNow, GivenUp: givenUp, From: from, To: h.State}
 }
 
+// lookedAway is for how long a proxy must have stood still to begin anew with its doubts: meanwhile the
+// upstream may have been there and gone again. What is less than that is taken off the time.
+const lookedAway = 5 * time.Second
+
 func (h *Health) check(e Evidence, r HealthRules, now int64) {
-	if e.OK {
+	if e.OK && h.State == Suspect && now-e.Latency.Milliseconds() < h.Since {
+		return // it had its connection before the one that failed: a listener may have closed in between
+	}
+	switch {
+	case e.OK:
 		h.doubt = 0
-	} else if h.doubt == 0 {
+	case h.doubt == 0 || e.Lag >= lookedAway:
 		h.doubt = now
+	default:
+		h.doubt = min(h.doubt+e.Lag.Milliseconds(), now)
 	}
 	spared := r.spares(e.Code, now-h.doubt)
 	switch {
@@ -151,6 +187,7 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	case e.OK && h.State == Suspect:
 		h.rise(r, "check passed after a failed connection: "+e.summary(), now)
 	case e.OK && h.State == Down:
+		h.Kept = r.Patience > 0 && h.Cause != CauseExited
 		if h.Level++; h.Level >= r.Rise {
 			h.rise(r, strconv.Itoa(r.Rise)+" checks passed: "+e.summary(), now)
 		}
@@ -159,17 +196,18 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	case h.State == Down:
 		h.Level = 0
 		h.Reason = e.summary()
+		h.Kept = h.Kept && now-h.doubt < r.Patience.Milliseconds()
 	case h.State == Unverified && spared:
 		h.Reason = e.summary()
 	case h.State == Unverified:
-		h.fall(e.summary(), CauseNetwork, now)
+		h.fall(r, e.summary(), CauseNetwork, now)
 	default:
 		h.Failed++
 		if h.Level--; h.Level < r.Rise && spared {
 			h.Level = r.Rise
 			h.set(Suspect, "perhaps for a moment: "+e.summary(), now)
 		} else if h.Level < r.Rise {
-			h.fall(strconv.Itoa(r.Fall)+" checks failed: "+e.summary(), CauseMember, now)
+			h.fall(r, strconv.Itoa(r.Fall)+" checks failed: "+e.summary(), CauseMember, now)
 		} else {
 			h.Reason = e.summary()
 		}
@@ -191,11 +229,16 @@ func (r HealthRules) spares(code string, since int64) bool {
 
 // traffic takes the word of a request. One failure stops new visitors until a
 // check has passed; it never moves those who are pinned, because one refused
-// connection is also what a full backlog looks like.
+// connection is also what a full backlog looks like. An answer proves that the process
+// lives, whatever the checks say.
 func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
 	switch {
+	case e.OK && h.State == Down && h.Cause != CauseExited && r.Patience > 0:
+		h.doubt, h.Level, h.Away = now, r.Rise, false
+		h.set(Suspect, "answered a visitor while its checks failed", now)
+		return true
 	case e.OK && h.doubt != 0:
-		h.doubt = now
+		h.doubt, h.Away = now, false
 		return false
 	case e.OK, h.State != Up:
 		return !e.OK
@@ -214,7 +257,7 @@ func (h *Health) agent(e Evidence, r HealthRules, now int64) (checkNow bool) {
 	switch {
 	case e.Exited:
 		if h.State != Down || h.Cause != CauseExited {
-			h.fall("the process has exited", CauseExited, now)
+			h.fall(r, "the process has exited", CauseExited, now)
 			if e.Detail != "" {
 				h.Reason += ": " + e.Detail
 			}
@@ -236,11 +279,12 @@ func (h *Health) rise(r HealthRules, reason string, now int64) {
 	h.set(Up, reason, now)
 }
 
-func (h *Health) fall(reason string, cause Cause, now int64) {
+func (h *Health) fall(r HealthRules, reason string, cause Cause, now int64) {
 	if h.State == Up || h.State == Suspect {
 		h.Downs++
 	}
 	h.Level, h.Cause = 0, cause
+	h.Kept = cause != CauseExited && now-h.doubt < r.Patience.Milliseconds()
 	h.set(Down, reason, now)
 }
 
@@ -250,6 +294,9 @@ func (h *Health) set(s HealthState, reason string, now int64) {
 	}
 	if h.State != s || h.Since == 0 {
 		h.Since = now
+	}
+	if h.State != s {
+		h.changes = append(h.changes, Change{From: h.State, To: s, Reason: reason})
 	}
 	h.State, h.Reason = s, reason
 }
@@ -268,7 +315,7 @@ func (h *Health) DownTime(now int64) time.Duration {
 // about to change they should come faster.
 func (h *Health) Steady(rules HealthRules) bool {
 	r := rules.withDefaults()
-	return h.State == Up && h.Level == r.Rise+r.Fall-1 || h.State == Down && h.Level == 0
+	return h.State == Up && h.Level == r.Rise+r.Fall-1 || h.State == Down && h.Level == 0 && !h.Kept
 }
 
 // summary returns the check's outcome in one line.

@@ -53,6 +53,9 @@ func (s *Sessions) alias(id uint64, up *Upstream, session uint64, now int64) {
 	e.start, e.issued = uint32(session>>32), uint32(session)
 }
 
+// Knows reports whether an application's token leads to an upstream already.
+func (p *Pool) Knows(app uint64) bool { return p.learned(app).known }
+
 // Bear is Learn for a token that the request brought. It keeps an alias alive, but
 // does not take one from another upstream: only the application may do that, or the
 // loss of that upstream, with whose sessions their tokens move, or the end of the session

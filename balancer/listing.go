@@ -81,7 +81,9 @@ func (s *Sessions) Find(id uint64) (SessionInfo, bool) {
 func (s *Sessions) End(id uint64) bool {
 	return s.mark(id, func(e *entry) {
 		if e.counted() {
-			if u := (*s.slots.Load())[e.slot()]; u != nil {
+			u := (*s.slots.Load())[e.slot()]
+			e.weigh(u)
+			if u != nil {
 				u.sessions.Add(-1)
 			}
 		}

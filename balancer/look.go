@@ -21,6 +21,7 @@ type Look struct {
 	Upstream *Upstream // that the request goes to, where that is certain
 	None     None      // why it would find none
 	Guess    bool      // no instance is known to be up
+	Trial    bool      // it was given up, and is asked once more before the session is
 
 	Joins    bool  // the first request of this visitor is on its way: this one would join it
 	Waiting  int   // visitors in the waiting room
@@ -83,13 +84,12 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream
 // judge opens one cookie and says why it would not be honoured.
 func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
 	k, refused := t.sealer.Open(value)
+	p.b.sessions.mend(&k, r.Now/1000)
 	if refused == Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
-	if refused == RefusedIdle {
-		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
-			refused = Honoured
-		}
+	if refused == RefusedIdle || refused == RefusedLife {
+		refused = p.remembered(t, r, &k, refused)
 	}
 	if refused == Honoured && k.Bare && t.byToken.find(k.Token) == nil {
 		refused = RefusedToken
@@ -105,13 +105,18 @@ func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
 // lookBack is comeBack without its effects.
 func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream) {
 	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
+	var news loss // of a move from before
 	in, known := p.b.sessions.Find(k.Session)
 	switch {
 	case known && (!k.Bare || l.By == "token"):
 		f := p.b.sessions.lookup(k.Session)
 		l.Used, l.Ended, l.Moving = in.Last, in.Ended, in.Moving
-		if f.up != home && f.up != nil && k.Issued < f.issued {
-			home, l.Moved = f.up, true
+		if owed := f.marks&(markOwed|markUntold) == markOwed; f.up != nil && k.Issued < f.issued && (owed || f.up != home) {
+			if owed {
+				news = p.news(t, r, &k, home, f.up)
+			}
+			l.Moved = f.up != home
+			home = f.up
 		}
 	case l.By == "token": // the table was full, and has forgotten the session
 		l.Session = 0
@@ -125,13 +130,25 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 		return
 	}
 	was := p.lossOf(t, r, &k, home)
-	if was.cause == CauseNone && l.Moving && len(t.ready.up) > 0 {
-		was.cause = CauseOperator
+	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
+	if (was.cause == CauseNone || waits) && l.Moving && len(t.ready.up) > 0 {
+		was.cause, waits = CauseOperator, false
+	}
+	l.Trial = !was.free && home != nil && home.deservesTrial(t, r)
+	if waits || l.Trial {
+		was.cause = CauseNone // nothing is lost yet
 	}
 	l.Home, l.From, l.Cause = home, was.from, was.cause
 	l.Free = was.free
-	if was.cause == CauseNone {
+	switch {
+	case waits:
+		l.None = NoneAway
+		return
+	case was.cause == CauseNone:
 		l.Upstream = home
+		if news.cause != CauseNone && !news.free {
+			l.From, l.Cause = news.from, news.cause
+		}
 		return
 	}
 	if l.Free && home != nil {
@@ -152,6 +169,10 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 
 // lookArrive is arrive without its effects.
 func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
+	if r.Fleeting {
+		p.lookPlace(t, r, l)
+		return
+	}
 	if n := p.room.waiting.Load(); n > 0 {
 		v, known := t.sealer.openTicket(r.Ticket, r.Now)
 		l.Ticket = known
@@ -161,7 +182,7 @@ func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
 			return
 		}
 	}
-	if r.Visitor != 0 && t.config.Burst >= 0 {
+	if r.Visitor != 0 && t.config.burst >= 0 {
 		key := mix(r.Visitor ^ p.hash)
 		b := p.b.bursts.lock(key)
 		f := b.find(key, r.Now)
@@ -184,10 +205,10 @@ func (p *Pool) lookPlace(t *table, r *Request, l *Look) {
 		if l.None = t.none(); len(t.open.up) > 0 {
 			l.None, l.Guess = NoneReason, true
 		}
-	case l.Seats == 0 && !t.config.NotSticky:
+	case l.Seats == 0 && !t.config.NotSticky && !r.Fleeting:
 		l.None = NoneFull
 	case isHash(t.config.Policy) && r.Hash != 0:
-		l.Upstream = t.policy(t.ready, query{hash: r.Hash, seats: !t.config.NotSticky, free: t.ready.limited})
+		l.Upstream = t.policy(t.ready, query{hash: r.Hash, seats: !t.config.NotSticky && !r.Fleeting, free: t.ready.limited})
 	case len(t.ready.up) == 1:
 		l.Upstream = t.ready.up[0]
 	}

@@ -1,6 +1,9 @@
 package balancer
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Request is what Pick needs to know. Hashes are 64 bits, well mixed, made by
 // the caller with a key of its own (see Balancer.Hash); zero means "none".
@@ -13,6 +16,11 @@ type Request struct {
 	App     uint64      // hash of the application's own session token, see Pool.Learn
 	Exclude []*Upstream // already tried for this request
 	Ticket  []byte      // of the waiting room, see Pool.Attend
+	Near    *Upstream   // to which the client has a connection of its own: where it goes if it has no session; nil: nowhere
+
+	// Fleeting says that the client cannot bring a cookie back from this request, as the preflights of
+	// browsers and HEAD of monitors. Without a session it gets none: it takes no seat, and waits for none.
+	Fleeting bool
 
 	Expected bool // Expect was called with Cookie
 
@@ -33,10 +41,11 @@ const (
 	NoneDrain              // all that live are draining, retiring or in maintenance
 	NoneFull               // all are at their ceiling of sessions: new visitors wait outside
 	NoneTried              // all were tried for this request
+	NoneAway               // the visitor's own cannot be reached, and keeps the session: he should come again soon
 	nones
 )
 
-var noneNames = [nones]string{"", "no instance", "all instances down", "all instances draining", "all instances full", "all instances tried"}
+var noneNames = [nones]string{"", "no instance", "all instances down", "all instances draining", "all instances full", "all instances tried", "the instance that keeps the session cannot be reached"}
 
 // String returns the reason in a few words.
 func (n None) String() string { return noneNames[min(n, nones-1)] }
@@ -61,6 +70,10 @@ type Choice struct {
 	Suspect  bool // a connection to it failed since the last good check
 	Queue    bool // at its connection limit: see Pool.Enqueue
 
+	// Trial says that the upstream was given up by the checks, and is asked once more for the sake of
+	// the visitor's session: the connection should take no longer than a moment.
+	Trial bool
+
 	// Await asks a patient caller to wait for Upstream.Verdict and to pick
 	// anew, without that upstream in Exclude. After too long a wait it picks
 	// without Patient. The request has no place at the upstream.
@@ -71,6 +84,8 @@ type Choice struct {
 	seated   bool      // a session was counted on the upstream before it had an entry
 	issued   int64     // Unix seconds, for the cookie
 	home     *Upstream // that lost the session
+	owed     bool      // the news of the loss is from before this request
+	told     bool      // the news of the loss was answered
 	before   int64     // issue of the cookie that named home; 0: not moved
 	leads    uint64    // key of the burst whose first request this is; 0: none
 	joined   bool      // to the burst of another request
@@ -110,7 +125,7 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 	// Counted before all else: here the additions go on while memory is waited for.
 	if len(r.Exclude) == 0 {
 		p.Requests.Add(1)
-		p.retry.earn(int64(t.config.Retry))
+		p.retry.earn(int64(t.config.retry))
 	} else {
 		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
 	}
@@ -138,6 +153,10 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 // place lets the policy choose, for a request without a session or for a new
 // one.
 func (p *Pool) place(t *table, r *Request, c *Choice) {
+	if r.Near != nil && t.ready.takes(t, r, c) {
+		c.Upstream = r.Near
+		return
+	}
 	if c.Upstream, c.None = t.ready.choose(t, r, p.b.rand(), c); c.Upstream != nil || c.None == NoneFull {
 		return
 	}
@@ -159,7 +178,7 @@ func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstrea
 	if len(g.up) == 0 {
 		return nil, NoneDown
 	}
-	q := query{hash: r.Hash, random: random, exclude: r.Exclude, seats: !t.config.NotSticky, free: true}
+	q := query{hash: r.Hash, random: random, exclude: r.Exclude, seats: !t.config.NotSticky && !r.Fleeting, free: true}
 	if !g.limited {
 		if u := t.policy(g, q); u != nil {
 			return u, NoneReason
@@ -184,6 +203,15 @@ func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstrea
 	}
 }
 
+// takes reports whether the upstream near to the client is one of g and can take it, with a wait for its turn at worst.
+func (g *group) takes(t *table, r *Request, c *Choice) bool {
+	q := query{exclude: r.Exclude, seats: !t.config.NotSticky && !r.Fleeting}
+	if !slices.Contains(g.up, r.Near) || !q.ok(g, r.Near) {
+		return false
+	}
+	return !g.limited || !q.seats || r.Near.takeSeat(c)
+}
+
 // takeSeat counts a session at u before it exists, so that a ceiling is never
 // passed, and reports whether there was room.
 func (u *Upstream) takeSeat(c *Choice) bool {
@@ -193,7 +221,7 @@ func (u *Upstream) takeSeat(c *Choice) bool {
 	}
 	for {
 		n := u.sessions.Load()
-		if n >= most {
+		if n-u.light.Load() >= most {
 			return false
 		}
 		if u.sessions.CompareAndSwap(n, n+1) {
@@ -219,6 +247,11 @@ func (t *table) none() None {
 // arrive places a new visitor. Requests of one visitor that come while the first
 // of them has no answer yet join it.
 func (p *Pool) arrive(t *table, r *Request, c *Choice) {
+	if r.Fleeting {
+		c.Lost = CauseNone // the next request is told, which gets a session
+		p.place(t, r, c)
+		return
+	}
 	if p.room.waiting.Load() > 0 {
 		v, known := t.sealer.openTicket(r.Ticket, r.Now)
 		if !p.room.admits(v, known, t.ready.seats(), r.Now) {
@@ -233,7 +266,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	}
 	id := p.b.rand() | 1
 	p.b.sessions.expect(id)
-	if r.Visitor == 0 || t.config.Burst < 0 {
+	if r.Visitor == 0 || t.config.burst < 0 || r.Near != nil {
 		if p.place(t, r, c); c.Upstream != nil {
 			p.begin(id, r, c)
 		}
@@ -254,7 +287,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	if p.place(t, r, c); c.Upstream != nil {
 		p.begin(id, r, c)
 		c.leads = key
-		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.Burst.Milliseconds()})
+		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.burst.Milliseconds()})
 	}
 	b.mu.Unlock()
 }
@@ -293,14 +326,31 @@ func (u *Upstream) loss(r *Request) Cause {
 	if u.Admin() == AdminMaint {
 		return u.maintCause()
 	}
-	state := u.State()
-	if state == Down {
-		return u.downCause()
+	if u.State() == Down {
+		switch {
+		case !u.kept.Load():
+			return u.downCause()
+		case u.away.Load():
+			return CauseNetwork
+		}
 	}
 	if len(r.Exclude) > 0 && excluded(r.Exclude, u) {
 		return CauseNetwork
 	}
 	return CauseNone
+}
+
+// waits reports whether a session on u is kept for it, although it cannot be reached at the
+// moment. Without patience nothing is.
+func (u *Upstream) waits(t *table) bool {
+	return t.config.Health.Patience > 0 && !u.gone.Load() && u.Admin() != AdminMaint && (u.State() != Down || u.kept.Load())
+}
+
+// deservesTrial reports whether u is asked once more before a session there is given up: nobody
+// could connect, and nobody has said that the process is gone.
+func (u *Upstream) deservesTrial(t *table, r *Request) bool {
+	return t.config.Health.Patience > 0 && r.Patient && u.State() == Down && !u.kept.Load() && u.away.Load() && !u.exited() &&
+		!u.gone.Load() && u.Admin() != AdminMaint && !excluded(r.Exclude, u)
 }
 
 func excluded(list []*Upstream, u *Upstream) bool {

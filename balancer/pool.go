@@ -20,11 +20,12 @@ type Config struct {
 	SlowStart time.Duration // ramp from a tenth of the weight to all of it after coming up; 0: none
 	Zone      string        // of this proxy: upstreams of the same zone are preferred; "": no preference
 	HashBound int           // hash policies: most load of one upstream in percent of its fair share, above 100; 0: no bound
-	Burst     time.Duration // requests of a new visitor join his first one while that has no answer, for so long at most; 0: 2s, negative: off
 	Queue     time.Duration // longest wait for a free upstream; 0: 5s
-	QueueMax  int           // most requests that wait at a time; 0: 1024, negative: none waits
 	Rebalance int           // sessions a minute that may leave, at safe moments, an upstream that has far more than its share; 0: none
-	Retry     int           // retries in percent of requests; 0: 20, negative: none
+
+	burst    time.Duration // requests of a new visitor join his first one while that has no answer, for so long at most; 0: 2s, negative: off
+	queueMax int           // most requests that wait at a time; 0: 1024, negative: none waits
+	retry    int           // retries in percent of requests; 0: 20, negative: none
 }
 
 func (c Config) withDefaults() Config {
@@ -34,17 +35,17 @@ func (c Config) withDefaults() Config {
 	if c.Idle == 0 {
 		c.Idle = 30 * time.Minute
 	}
-	if c.Burst == 0 {
-		c.Burst = 2 * time.Second
+	if c.burst == 0 {
+		c.burst = 2 * time.Second
 	}
 	if c.Queue == 0 {
 		c.Queue = 5 * time.Second
 	}
-	if c.QueueMax == 0 {
-		c.QueueMax = 1024
+	if c.queueMax == 0 {
+		c.queueMax = 1024
 	}
-	if c.Retry == 0 {
-		c.Retry = 20
+	if c.retry == 0 {
+		c.retry = 20
 	}
 	c.Health = c.Health.withDefaults()
 	return c
@@ -207,6 +208,7 @@ func (p *Pool) newUpstream(s Spec, c Config, now int64) *Upstream {
 	u.health.Reason = "not checked yet"
 	if c.Health.Off {
 		u.health.rise(c.Health, "no checks", now)
+		u.health.take() // it begins so
 	}
 	u.state.Store(uint32(u.health.State))
 	p.b.sessions.add(u)
@@ -324,6 +326,7 @@ func (p *Pool) tick(now int64) {
 		inflight += u.inflight.Load()
 		if u.rest(t.config.Health, now) {
 			refresh = true
+			u.tellChanges()
 		}
 	}
 	p.rate.peak(second)

@@ -108,6 +108,7 @@ func TestUnreachableInstance(t *testing.T) {
 	}
 	verdict, told := c.Upstream.Verdict(), 0
 	c.Upstream.Tell(func() { told++ })
+	c.Upstream.Tell(func() { t.Error("told although he forgot it") })()
 	select {
 	case <-verdict:
 		t.Fatal("a verdict without a check")

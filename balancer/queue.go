@@ -70,7 +70,7 @@ type queue struct {
 // If a place has become free meanwhile, Go is called before Enqueue returns. The caller
 // bounds the wait by Config.Queue and calls Cancel.
 func (p *Pool) Enqueue(w *Waiter, now int64) bool {
-	q, most := &p.queue, p.Config().QueueMax
+	q, most := &p.queue, p.Config().queueMax
 	u := w.Choice.Upstream
 	q.mu.Lock()
 	if int(q.waiting.Load()) >= most {

@@ -109,7 +109,7 @@ func TestQueueGrowsWithTheLimit(t *testing.T) {
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{QueueMax: 2}, balancer.Spec{ID: "a", MaxConns: 1})
+	w := newWorldOf(t, balancer.Config{}.WithQueueMax(2), balancer.Spec{ID: "a", MaxConns: 1})
 	w.pick(balancer.Request{})
 	var order []string
 	enqueue(t, w, "1", w.pick(balancer.Request{}), &order)

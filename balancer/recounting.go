@@ -67,11 +67,6 @@ func (u *Upstream) recounting(now int64) bool {
 	return u.pool.revived.recounting(u.heard, now) || u.pool.b.sessions.setBack(now)
 }
 
-// recounting reports whether p may have sessions that the table does not know.
-func (p *Pool) recounting(now int64) bool {
-	return p.b.sessions.Recounting(p.Config().Idle, now) || p.revived.recounting(0, now)
-}
-
 // revival is what a longer idle time or life brings back: cookies whose sessions had ended by
 // the shorter one, and were forgotten, are good again. A restart forgets it.
 type revival struct {

@@ -48,7 +48,7 @@ func (b *retryBudget) spend(now int64) bool {
 // AllowRetry reports whether the pool's budget has room for one more retry, and
 // takes it.
 func (p *Pool) AllowRetry(now int64) bool {
-	if p.Config().Retry < 0 {
+	if p.Config().retry < 0 {
 		return false
 	}
 	if p.retry.spend(now) {

@@ -23,7 +23,8 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	}
 	c.admitted = fit && home.enter()
 	f := p.b.sessions.visit(&v, r.Now)
-	if fit && f.marks&(markEnded|markMove) == 0 && (f.up == home || f.up == nil || k.Issued >= f.issued) {
+	owed := f.marks&(markOwed|markUntold) == markOwed && k.Issued < f.issued
+	if fit && !owed && f.marks&(markEnded|markMove) == 0 && (f.up == home || f.up == nil || k.Issued >= f.issued) {
 		c.Upstream, c.Pinned = home, true
 		return
 	}
@@ -37,9 +38,12 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		c.Session, c.Start, c.Issue = 0, 0, false
 		p.arrive(t, r, c)
 		return
-	case f.up != home && f.up != nil && k.Issued < f.issued:
+	case f.up != nil && k.Issued < f.issued && (owed || f.up != home):
 		// The session has moved, and this cookie is from before. The one that follows it is no
 		// younger than what the table knows, so that the count does not end before the cookies do.
+		if owed {
+			p.tellLate(t, r, c, &k, home, f.up)
+		}
 		home, c.Issue, c.issued = f.up, true, max(v.anew, f.issued)
 		fit = home.takes(r)
 	}
@@ -48,19 +52,46 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		return
 	}
 	was := p.lossOf(t, r, &k, home)
-	if was.cause == CauseNone && f.marks&markMove != 0 && len(t.ready.up) > 0 {
-		was.cause = CauseOperator
+	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
+	if (was.cause == CauseNone || waits) && f.marks&markMove != 0 && len(t.ready.up) > 0 {
+		was.cause, waits = CauseOperator, false
 	}
 	switch {
 	case was.cause == CauseNone:
 		c.Upstream, c.Pinned = home, true
-	case was.cause == CauseNetwork && r.Patient && home.Undecided():
+	case r.Patient && (waits || was.cause == CauseNetwork && home != nil && home.Undecided()):
 		c.Upstream, c.Pinned, c.Await = home, true, true
+	case waits:
+		c.Issue, c.None = false, NoneAway
+	case !was.free && home != nil && home.deservesTrial(t, r):
+		c.Upstream, c.Pinned, c.Trial = home, true, true
 	default:
 		k.Issued = max(k.Issued, f.issued)
 		was.before = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
 		p.move(t, r, c, &k, was)
 	}
+}
+
+// tellLate tells of a move to an upstream that was begun for a request that may not have been
+// answered: home is where the visitor's cookie says that the session is.
+func (p *Pool) tellLate(t *table, r *Request, c *Choice, k *Cookie, home, to *Upstream) {
+	if p.b.sessions.claim(k.Session) {
+		was := p.news(t, r, k, home, to)
+		c.owed = true
+		c.tell(&was)
+	}
+}
+
+// news is what tellLate has to tell.
+func (p *Pool) news(t *table, r *Request, k *Cookie, home, to *Upstream) loss {
+	was := p.lossOf(t, r, k, home)
+	switch {
+	case home == to: // the cookie came with an answer to another request of the moment of the move
+		was.cause, was.from = CauseUnknown, ""
+	case was.cause == CauseNone:
+		was.cause = CauseNetwork // it is back, and could not be reached then
+	}
+	return was
 }
 
 // loss is an instance that a session is or was on, and why it cannot go on there.
@@ -114,15 +145,13 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (h
 	seal, refused := k.read(value)
 	if refused == Honoured {
 		refused = t.sealer.check(k, &seal)
+		p.b.sessions.mend(k, r.Now/1000)
 	}
 	if refused == Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
-	if refused == RefusedIdle {
-		// A long stream keeps a session alive without sending cookies.
-		if f := p.b.sessions.lookup(k.Session); f.known && r.Now/1000-f.issued <= grace(t.config.Idle) {
-			refused = Honoured
-		}
+	if refused == RefusedIdle || refused == RefusedLife {
+		refused = p.remembered(t, r, k, refused)
 	}
 	if refused == Honoured {
 		home = t.byToken.find(k.Token)
@@ -150,6 +179,17 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (h
 	return home, true
 }
 
+// remembered judges a cookie that is too old by what the table knows of its session: a long stream keeps one
+// alive without sending cookies, and a proxy whose clock was set back issues such.
+func (p *Pool) remembered(t *table, r *Request, k *Cookie, refused Refusal) Refusal {
+	f := p.b.sessions.lookup(k.Session)
+	if !f.known {
+		return refused
+	}
+	known := Cookie{Session: k.Session, Issued: max(k.Issued, f.issued), Start: max(k.Start, f.start)}
+	return known.Judge(r.Now/1000, t.config.Idle, t.config.Life)
+}
+
 // refuse notes why a cookie was not honoured.
 func (p *Pool) refuse(c *Choice, why Refusal) {
 	c.Refused = why
@@ -160,7 +200,7 @@ func (p *Pool) refuse(c *Choice, why Refusal) {
 // come together get the same one.
 func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice) {
 	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
-	if r.Visitor == 0 || t.config.Burst < 0 {
+	if r.Visitor == 0 || t.config.burst < 0 {
 		return
 	}
 	key := mix(r.Visitor ^ p.hash ^ uint64(k.Token))
@@ -172,7 +212,7 @@ func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice)
 		return
 	}
 	c.leads, c.Session = key, k.Session
-	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.Burst.Milliseconds()})
+	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.burst.Milliseconds()})
 }
 
 // move places a visitor whose instance cannot go on: once, and for good.
@@ -217,7 +257,11 @@ func (p *Pool) settle(t *table, r *Request, c *Choice, k *Cookie) {
 	c.Issue = true
 	now := r.Now / 1000
 	c.issued = max(now, k.Issued, min(k.Issued+1, now+ahead(t.config.Idle)/2))
-	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated}, r.Now)
+	var marks uint32
+	if c.Lost != CauseNone {
+		marks = markUntold
+	}
+	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated, marks: marks}, r.Now)
 	c.seated = false
 }
 

@@ -147,7 +147,7 @@ func (g *group) seats() int64 {
 		if most <= 0 {
 			return 1 << 40
 		}
-		n += max(most-u.sessions.Load(), 0)
+		n += max(most-u.seated(), 0)
 	}
 	return n
 }

@@ -95,7 +95,7 @@ func newRush(t *testing.T, seed uint64, c balancer.Config, s balancer.Spec) *rus
 		loosened: map[string]bool{}, waiting: map[*person]bool{}, room: map[*person]bool{}, stats: map[string]int{},
 	}
 	var err error
-	if r.b, err = balancer.New(balancer.Options{Keys: newKeys(), Rand: r.rng.Uint64}); err != nil {
+	if r.b, err = balancer.New(balancer.Options{Keys: newKeys()}.WithRand(r.rng.Uint64)); err != nil {
 		t.Fatal(err)
 	}
 	if r.p, err = r.b.NewPool("shop", nil, c, r.now); err != nil {
@@ -225,8 +225,8 @@ func (r *rush) entered(who *person, c *balancer.Choice) {
 	}
 	u := c.Upstream
 	most := u.Spec().MaxSessions
-	if (c.New || c.Lost != balancer.CauseNone) && !c.FailOpen && most > 0 && u.Sessions() > most {
-		r.fail("law 10: %s has %d sessions, its ceiling is %d: %+v", u.ID(), u.Sessions(), most, c)
+	if (c.New || c.Lost != balancer.CauseNone && !c.Pinned) && !c.FailOpen && most > 0 && u.Seated() > most {
+		r.fail("law 10: %s has %d seats taken, its ceiling is %d: %+v", u.ID(), u.Seated(), most, c)
 	}
 	if c.Lost != balancer.CauseNone {
 		r.stats["lost"]++
@@ -258,8 +258,8 @@ func (r *rush) handed(who *person, w *balancer.Waiter) {
 				r.fail("law 11: a new visitor got a place at %s before one whose session is there", c.Upstream.ID())
 			}
 		}
-		if most := c.Upstream.Spec().MaxSessions; c.Upstream != who.meant && most > 0 && c.Session != 0 && c.Upstream.Sessions() > most {
-			r.fail("law 10: %s has %d sessions, its ceiling is %d: by the queue", c.Upstream.ID(), c.Upstream.Sessions(), most)
+		if most := c.Upstream.Spec().MaxSessions; c.Upstream != who.meant && most > 0 && c.Session != 0 && c.Upstream.Seated() > most {
+			r.fail("law 10: %s has %d sessions, its ceiling is %d: by the queue", c.Upstream.ID(), c.Upstream.Seated(), most)
 		}
 	}
 	r.stats["handed a place"]++
@@ -431,7 +431,7 @@ func TestRush(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("PORTICO_SIM_VISITS")); err == nil {
 		visits = n
 	}
-	base := balancer.Config{Idle: 2 * time.Minute, Queue: 3 * time.Second, QueueMax: 60}
+	base := balancer.Config{Idle: 2 * time.Minute, Queue: 3 * time.Second}.WithQueueMax(60)
 	loose := base
 	loose.NotSticky = true
 	for _, tt := range []struct {

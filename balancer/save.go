@@ -214,9 +214,15 @@ func (s *Sessions) adopt(e entry, u *Upstream) bool {
 	}
 	s.makeRoom(sh)
 	e.where = e.where&^slotMask | u.slot
+	if e.where&markUntold != 0 { // by a request that this process does not see the end of
+		e.where |= markFormer
+	}
 	sh.put(e)
 	if e.counted() {
 		u.sessions.Add(1)
+		if e.where&markLight != 0 {
+			u.light.Add(1)
+		}
 	}
 	return true
 }
@@ -256,11 +262,68 @@ func (s *Sessions) merge(e entry, u *Upstream) bool {
 		return false
 	}
 	x.where |= e.where & (markReturned | markKept)
+	if e.where&markReturned != 0 {
+		x.weigh((*s.slots.Load())[x.slot()])
+	}
+	s.mergeMove(x, &e, u)
+	return false
+}
+
+// mergeMove takes over where the process before has the session, and what became of the news of its move there.
+func (s *Sessions) mergeMove(x, e *entry, u *Upstream) {
+	own := x.where&(markUntold|markFormer) == markUntold // the move is told of here
+	passed := x.where&markOwed != 0                      // others went to the new place here, while the news was on its way there
 	if e.issued > x.issued {
 		x.issued = e.issued
 		if x.slot() != u.slot {
 			s.relocate(x, u)
 		}
+		if !own {
+			x.where = x.where&^newsMarks | e.where&newsMarks
+			if e.where&markUntold != 0 {
+				x.where |= markFormer
+			}
+		}
+		return
 	}
-	return false
+	if own || e.where&markUntold != 0 {
+		return
+	}
+	switch former := x.where&markFormer != 0; {
+	case former && e.issued < x.issued && u.slot != x.slot() && !passed: // given up: the session is where it was
+		x.issued = e.issued
+		x.where &^= newsMarks
+		s.relocate(x, u)
+	case former && (e.where&markOwed != 0 || e.issued < x.issued && u.slot != x.slot()):
+		x.oweNews()
+	case e.issued == x.issued && e.where&markOwed == 0, former:
+		x.where &^= newsMarks // it has been told
+	}
+}
+
+// newsMarks are those that say whether the news of a move was told.
+const newsMarks = markUntold | markFormer | markOwed
+
+// oweNews has the next request tell of a move whose request, in the process before, was not answered. The cookies of those that
+// passed it say so too: to be known from theirs, what the next one answers to is younger.
+func (e *entry) oweNews() {
+	if e.where&markOwed != 0 {
+		e.issued++
+	}
+	e.where = e.where&^newsMarks | markOwed
+}
+
+// SettleFormer says that the process before this one has ended, or that there was none: of news that it was to bring, and has not told
+// the outcome of, nobody knows whether they were brought. They are owed.
+func (b *Balancer) SettleFormer() {
+	for i := range b.sessions.shards {
+		sh := &b.sessions.shards[i]
+		sh.mu.Lock()
+		for j := range sh.e {
+			if e := &sh.e[j]; e.id != 0 && e.where&markFormer != 0 {
+				e.oweNews()
+			}
+		}
+		sh.mu.Unlock()
+	}
 }

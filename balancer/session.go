@@ -49,6 +49,7 @@ type Sessions struct {
 
 	mu    sync.Mutex // guards what follows, and replacing slots
 	slots atomic.Pointer[[]*Upstream]
+	sets  atomic.Pointer[[]clockSet] // times that the clock was set, the oldest first
 	free  []uint32
 	dying []dying
 	round uint32 // complete sweeps
@@ -158,8 +159,15 @@ func (s *Sessions) visitLocked(sh *shard, h uint64, v *use, now int64) met {
 		return f
 	}
 	e.where |= markReturned
+	e.weigh(up)
 	e.last = max(e.last, stamp(now))
+	if e.where&markUntold != 0 {
+		e.where |= markOwed // somebody passes the one that tells, which may fail
+	}
 	if issued := toStamp(v.issued); issued >= e.issued {
+		if e.where&markUntold == 0 {
+			e.where &^= markOwed // a cookie from after the move came with an answer
+		}
 		e.issued = issued
 		if v.up != nil && v.up != up {
 			s.relocate(e, v.up)
@@ -184,7 +192,9 @@ func (s *Sessions) insert(sh *shard, v *use, now int64) {
 // relocate moves a session to another upstream.
 func (s *Sessions) relocate(e *entry, to *Upstream) {
 	if e.counted() {
-		if from := (*s.slots.Load())[e.slot()]; from != nil {
+		from := (*s.slots.Load())[e.slot()]
+		e.weigh(from)
+		if from != nil {
 			from.sessions.Add(-1)
 		}
 		to.sessions.Add(1)
@@ -210,6 +220,39 @@ func (s *Sessions) move(v use, now int64) {
 		v.up.sessions.Add(-1) // relocate counts it
 	}
 	s.relocate(e, v.up)
+	e.where = e.where&^newsMarks | v.marks
+}
+
+// claim reports whether a visitor is still owed the news of a move, and lets the caller bring it. It
+// must call settleNews.
+func (s *Sessions) claim(id uint64) bool {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 || sh.e[i].where&(markOwed|markUntold) != markOwed {
+		return false
+	}
+	sh.e[i].where = sh.e[i].where&^markOwed | markUntold
+	return true
+}
+
+// settleNews notes whether the news of a move was answered, else it is owed.
+func (s *Sessions) settleNews(id uint64, told bool) {
+	h := mix(id)
+	sh := s.shard(h)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.find(id, h)
+	if i < 0 {
+		return
+	}
+	e := &sh.e[i]
+	e.where &^= newsMarks
+	if !told {
+		e.where |= markOwed
+	}
 }
 
 // revert undoes a move whose target did not answer, unless something newer has
@@ -231,7 +274,15 @@ func (s *Sessions) revert(c *Choice) {
 		s.forget(sh, i) // it is nowhere
 		return
 	}
+	if e.where&markOwed != 0 {
+		// Others went to the new place meanwhile, untold, and their cookies say so. The next
+		// request brings the news: to be known from theirs, what it answers to is younger.
+		e.where &^= markUntold
+		e.issued++
+		return
+	}
 	e.issued = toStamp(c.before)
+	e.where &^= markUntold
 	s.relocate(e, c.home)
 }
 
@@ -244,6 +295,7 @@ func (s *Sessions) keep(id uint64, now int64, issued bool) {
 	defer sh.mu.Unlock()
 	if i := sh.find(id, h); i >= 0 {
 		e := &sh.e[i]
+		e.weigh((*s.slots.Load())[e.slot()]) // an answer that lasts is somebody who is there
 		e.last = max(e.last, stamp(now))
 		if issued {
 			e.issued = max(e.issued, stamp(now))

@@ -32,14 +32,18 @@ type entry struct {
 	where  uint32 // slot of the upstream, and marks
 }
 
-// Marks of an entry, above the 24 bits of its slot.
+// Marks of an entry, above the 23 bits of its slot.
 const (
-	slotMask     = 1<<24 - 1
+	slotMask     = 1<<23 - 1
+	markFormer   = 1 << 23 // with markUntold: that request is in the process before this one, which will say what became of it
 	markReturned = 1 << 24 // seen more than once
 	markEnded    = 1 << 25 // an operator ended it: its cookie is refused
 	markMove     = 1 << 26 // an operator wants it elsewhere: placed anew at its next request
 	markAlias    = 1 << 27 // an application's own token, not counted
 	markKept     = 1 << 28 // the application has opened a session in the first burst
+	markLight    = 1 << 29 // its visitor has not come back: it holds no seat
+	markUntold   = 1 << 30 // it has moved, and the request that is to tell of it has no answer yet
+	markOwed     = 1 << 31 // it has moved, and perhaps nobody was told: its request was in a process before this one, or others went there meanwhile
 	noSlot       = 0
 )
 
@@ -47,6 +51,17 @@ func (e *entry) slot() uint32 { return e.where & slotMask }
 
 // counted reports whether e is one of its upstream's live sessions.
 func (e *entry) counted() bool { return e.where&(markEnded|markAlias) == 0 }
+
+// weigh lets a session of u that held no seat hold one: its visitor has come.
+func (e *entry) weigh(u *Upstream) {
+	if e.where&markLight == 0 {
+		return
+	}
+	e.where &^= markLight
+	if u != nil {
+		u.light.Add(-1)
+	}
+}
 
 // alias reports whether e is an application's token.
 func (e *entry) alias() bool { return e.where&markAlias != 0 }

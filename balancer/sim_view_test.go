@@ -45,7 +45,7 @@ type simNews struct {
 // start gives a proxy an empty memory and the present view.
 func (s *sim) start(px *simProxy) {
 	var err error
-	if px.b, err = balancer.New(balancer.Options{Keys: px.keys, Rand: s.rng.Uint64}); err != nil {
+	if px.b, err = balancer.New(balancer.Options{Keys: px.keys}.WithRand(s.rng.Uint64)); err != nil {
 		s.t.Fatal(err)
 	}
 	if px.p, err = px.b.NewPool("shop", nil, px.config, s.at(px)); err != nil {

@@ -57,6 +57,7 @@ type UpstreamSnapshot struct {
 	InFlight, InFlightMax    int     // requests
 	MaxConns, MaxSessions    int     // limits; 0: none
 	Sessions                 int     // live, idle ones too
+	Recounting               bool    // there may be more that this proxy has not seen again
 	Rate, RateMax            float64 // requests a second
 	Totals
 }
@@ -118,7 +119,7 @@ func (u *Upstream) Snapshot(now int64) UpstreamSnapshot {
 		WeightConfigured: sp.Weight,
 		Queued:           int(u.Queued.Load()), QueuedMax: int(u.QueuedMax.Load()),
 		InFlight: u.InFlight(), InFlightMax: int(u.Max.Load()),
-		MaxConns: sp.MaxConns, MaxSessions: sp.MaxSessions, Sessions: u.Sessions(),
+		MaxConns: sp.MaxConns, MaxSessions: sp.MaxSessions, Sessions: u.Sessions(), Recounting: u.recounting(now),
 		Rate: u.Rate.PerSecond(now), RateMax: float64(u.Rate.Max()),
 		Totals: u.Counters.totals(),
 	}
@@ -200,8 +201,7 @@ func (p *Pool) Snapshot(now int64) PoolSnapshot {
 	t := p.now.Load()
 	s := PoolSnapshot{
 		Name: p.name, Policy: t.config.Policy, Zone: t.config.Zone, Status: "DOWN",
-		Recounting: p.recounting(now),
-		Waiting:    int(p.room.waiting.Load()), Arrived: p.Requests.Load(),
+		Waiting: int(p.room.waiting.Load()), Arrived: p.Requests.Load(),
 		NewSessions: p.NewSessions.Total(), NewSessionRate: p.NewSessions.PerSecond(now), NewSessionMax: float64(p.NewSessions.Max()),
 		FailOpen: p.FailOpen.Load(), Bursts: p.Bursts.Load(), Shifted: p.Shifted.Load(),
 		SecondAttempts: p.Retries.Load(), RetriesRefused: p.RetriesRefused.Load(),
@@ -235,6 +235,7 @@ func (p *Pool) sum(s *PoolSnapshot, t *table, now int64) {
 		us := u.Snapshot(now)
 		s.Upstreams = append(s.Upstreams, us)
 		s.Sessions += us.Sessions
+		s.Recounting = s.Recounting || us.Recounting
 		s.InFlight += us.InFlight
 		s.Rate += us.Rate
 		all.merge(&u.Counters)

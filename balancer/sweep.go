@@ -48,7 +48,9 @@ func (s *Sessions) evict(sh *shard) {
 func (s *Sessions) forget(sh *shard, i int) {
 	e := &sh.e[i]
 	if e.counted() {
-		if u := (*s.slots.Load())[e.slot()]; u != nil {
+		u := (*s.slots.Load())[e.slot()]
+		e.weigh(u)
+		if u != nil {
 			u.sessions.Add(-1)
 		}
 	}
@@ -87,6 +89,16 @@ func (p span) over(e *entry, now uint32) bool {
 	return now > e.issued && now-e.issued > p.grace || p.life > 0 && now > e.start && now-e.start > p.life
 }
 
+// seatFor is for how many seconds the session of a visitor who has not come back holds a seat, until
+// the sweep that follows. A browser comes back for the pictures of its first page within a second or two;
+// monitors and robots that ignore cookies never do, and begin a session with each request.
+const seatFor = 30
+
+// stranger reports whether nobody has come back for a session in time.
+func (e *entry) stranger(now uint32) bool {
+	return e.counted() && e.where&(markReturned|markLight) == 0 && now > e.last && now-e.last > seatFor
+}
+
 // Sweep ends sessions whose time is over, in an eighth of the table. No shard is
 // held for longer than the look at a few thousand entries takes.
 func (s *Sessions) Sweep(now int64) {
@@ -121,6 +133,12 @@ func (s *Sessions) sweepShard(part int, spans []span, now uint32) {
 			s.forget(sh, i) // another entry may have come to i: look again
 			s.expired.Add(1)
 			continue
+		}
+		if e.id != 0 && e.stranger(now) {
+			if u := (*s.slots.Load())[e.slot()]; u != nil {
+				e.where |= markLight
+				u.light.Add(1)
+			}
 		}
 		i++
 	}

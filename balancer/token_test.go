@@ -154,8 +154,8 @@ func TestJudge(t *testing.T) {
 	f(50*time.Minute+time.Second, time.Hour, balancer.RefusedIdle, true)
 	f(0, life, balancer.Honoured, false)
 	f(0, life+time.Second, balancer.RefusedLife, false)
-	f(-5*time.Minute, 0, balancer.Honoured, false) // a proxy's clock that is ahead
-	f(-6*time.Minute, 0, balancer.RefusedMalformed, false)
+	f(-5*time.Minute, 0, balancer.Honoured, false)      // a proxy's clock that is ahead
+	f(-6*time.Minute, 0, balancer.Honoured, false)      // see TestCookiesFromTheFuture
 	f(time.Minute, 0, balancer.RefusedMalformed, false) // begun after its issue
 }
 

@@ -13,6 +13,7 @@ type Spec struct {
 	Name        string // for people and for HAProxy's svname; default: ID
 	Member      string // application server that runs it, empty for a static upstream
 	Addr        string // host:port
+	Port        int    // where the process itself answers on its member's machine; 0: not known
 	Release     string // digest, empty for a static upstream
 	Zone        string
 	Weight      int  // share of new visitors, 1 to 256; 0: 100
@@ -59,6 +60,8 @@ type Upstream struct {
 	state  atomic.Uint32 // HealthState, a copy of health.State
 	down   atomic.Uint32 // Cause, a copy of health.Cause
 	doubt  atomic.Bool   // whether health.doubt is set
+	kept   atomic.Bool   // a copy of health.Kept
+	away   atomic.Bool   // a copy of health.Away
 	weight atomic.Uint32 // effective: configured × slow start, in hundredths
 	gone   atomic.Bool   // no longer in the pool
 	seen   atomic.Int64  // started, as a restored table knew it
@@ -72,10 +75,13 @@ type Upstream struct {
 	mu      sync.Mutex
 	health  Health
 	adminAt int64
-	why     string        // of the administrative state
-	verdict chan struct{} // closed when the state changes; nil while nobody waits
-	told    []func()      // called when the state changes
-	end     Cause         // what removal means for those pinned here; CauseNone: judge by health
+	why     string            // of the administrative state
+	verdict chan struct{}     // closed with the next news; nil while nobody waits
+	told    map[uint64]func() // called with the next news
+	tells   uint64            // how often Tell was called
+	changes []Change          // that nobody was told yet
+	telling bool              // somebody tells them
+	end     Cause             // what removal means for those pinned here; CauseNone: judge by health
 
 	_ [64]byte
 	load
@@ -87,6 +93,7 @@ type Upstream struct {
 type load struct {
 	inflight atomic.Int64 // requests admitted and not done
 	sessions atomic.Int64 // live sessions in the table
+	light    atomic.Int64 // of these, those that hold no seat, see markLight
 }
 
 // ID returns the instance id.
@@ -113,16 +120,26 @@ func (u *Upstream) InFlight() int { return int(u.inflight.Load()) }
 // Sessions returns the number of live sessions that the table counts.
 func (u *Upstream) Sessions() int { return int(u.sessions.Load()) }
 
+// Seated returns how many sessions count for the ceiling: those whose visitors came back, and the newest.
+func (u *Upstream) Seated() int { return int(u.seated()) }
+
+func (u *Upstream) seated() int64 { return u.sessions.Load() - u.light.Load() }
+
 // InRotation reports whether new visitors can be sent there.
 func (u *Upstream) InRotation() bool {
 	return u.Admin() == AdminReady && u.State() == Up && !u.spec.Load().Retiring && !u.gone.Load()
 }
 
+// Pool returns the name of the pool that u is or was in, which is its site's.
+func (u *Upstream) Pool() string { return u.pool.name }
+
 // Health returns a copy of the rise and fall, for whoever shows it.
 func (u *Upstream) Health() Health {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.health
+	h := u.health
+	h.changes = nil
+	return h
 }
 
 // Observe takes one piece of evidence at now (Unix milliseconds).
@@ -133,20 +150,25 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	}
 	u.mu.Lock()
 	effect := u.health.Observe(e, rules, now)
-	u.state.Store(uint32(u.health.State))
+	news := effect.Changed || u.kept.Load() != u.health.Kept || u.away.Load() != u.health.Away
+	u.kept.Store(u.health.Kept) // before the state: a Down that was not kept yet would be a session given up
+	u.away.Store(u.health.Away)
 	u.down.Store(uint32(u.health.Cause))
+	u.state.Store(uint32(u.health.State))
 	u.doubt.Store(u.health.doubt != 0)
-	if effect.Changed && u.verdict != nil {
-		close(u.verdict)
-		u.verdict = nil
-	}
-	var told []func()
-	if effect.Changed {
+	u.changes = append(u.changes, u.health.take()...)
+	var told map[uint64]func()
+	if news {
+		if u.verdict != nil {
+			close(u.verdict)
+			u.verdict = nil
+		}
 		told, u.told = u.told, nil
 	}
 	u.mu.Unlock()
 	if effect.Changed {
 		u.pool.refresh(now)
+		u.tellChanges()
 	}
 	for _, f := range told {
 		f()
@@ -197,10 +219,27 @@ func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duratio
 }
 
 // Undecided reports whether nobody knows yet if u can be reached: the next Verdict
-// says.
-func (u *Upstream) Undecided() bool { s := u.State(); return s == Suspect || s == Unverified }
+// may say.
+func (u *Upstream) Undecided() bool {
+	switch u.State() {
+	case Suspect, Unverified:
+		return true
+	case Down:
+		return u.kept.Load() && u.away.Load()
+	}
+	return false
+}
 
-// Verdict returns a channel that is closed when the health state changes next:
+// Doubted returns since when u has been found wanting without an answer to anybody (Unix
+// milliseconds); 0: it has not.
+func (u *Upstream) Doubted() int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.health.doubt
+}
+
+// Verdict returns a channel that is closed with the next news of the health: the state is
+// another one, or sessions are kept, given up, or can be reached again. It is
 // what a request waits for whose visitor belongs here, after a connection failed.
 func (u *Upstream) Verdict() <-chan struct{} {
 	u.mu.Lock()
@@ -211,19 +250,29 @@ func (u *Upstream) Verdict() <-chan struct{} {
 	return u.verdict
 }
 
-// Tell has f called once when the health state changes next, which may be after the
-// caller has lost interest. f runs on the goroutine that brings the news, so it must not
-// block: to wake a loop is right.
-func (u *Upstream) Tell(f func()) {
+// Tell has f called once with the next news of the health, see Verdict. f runs on the goroutine that
+// brings the news, so it must not block: to wake a loop is right. Who is no longer
+// interested calls forget, any number of times; the news may be on its way then.
+func (u *Upstream) Tell(f func()) (forget func()) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.told = append(u.told, f)
+	if u.told == nil {
+		u.told = map[uint64]func(){}
+	}
+	u.tells++
+	n := u.tells
+	u.told[n] = f
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.told, n)
+	}
 }
 
 // Failed returns why visitors lose their sessions on u because it is down, or
-// CauseNone while it is not.
+// CauseNone while it is not, or they are kept.
 func (u *Upstream) Failed() Cause {
-	if u.State() != Down {
+	if u.State() != Down || u.kept.Load() {
 		return CauseNone
 	}
 	return u.downCause()
@@ -263,7 +312,32 @@ func (u *Upstream) rest(r HealthRules, now int64) bool {
 	}
 	u.health.rise(r, "no failed connection for a while", now)
 	u.state.Store(uint32(u.health.State))
+	u.changes = append(u.changes, u.health.take()...)
 	return true
+}
+
+// tellChanges tells whoever asked for it what has changed: every step once and in order, whoever made
+// it. Requests, checks and agents make them side by side, so one of them tells for all.
+func (u *Upstream) tellChanges() {
+	f := u.pool.b.changed
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.telling {
+		return
+	}
+	u.telling = true
+	for len(u.changes) > 0 {
+		list := u.changes
+		u.changes = nil
+		u.mu.Unlock()
+		for _, c := range list {
+			if f != nil {
+				f(u, c)
+			}
+		}
+		u.mu.Lock()
+	}
+	u.telling = false
 }
 
 // settle fixes what the end of u means, when it leaves the pool.

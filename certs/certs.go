@@ -105,7 +105,17 @@ func New(o Options) (*Manager, error) {
 	if o.Catalog != nil {
 		m.wg.Go(m.cleanUp)
 	}
+	m.wg.Go(m.watchExpiry)
 	return m, nil
+}
+
+// RootPool reads Options.Root.
+func RootPool(pem []byte) (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("ACME root: there is no certificate in it, it must be PEM")
+	}
+	return roots, nil
 }
 
 // startACME sets certmagic up with a cache of its own.
@@ -115,9 +125,9 @@ func (m *Manager) startACME() error {
 	}
 	var roots *x509.CertPool
 	if len(m.o.Root) > 0 {
-		roots = x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(m.o.Root) {
-			return errors.New("ACME root: there is no certificate in it, it must be PEM")
+		var err error
+		if roots, err = RootPool(m.o.Root); err != nil {
+			return err
 		}
 	}
 	m.storage = newStorage(m.o.Catalog)

@@ -41,7 +41,7 @@ func listen(t *testing.T, port int) net.Listener {
 // serve runs a web server on ln until the test ends.
 func serve(t *testing.T, ln net.Listener, h http.Handler) {
 	t.Helper()
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ErrorLog: discard()}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: discard()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

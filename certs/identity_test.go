@@ -83,7 +83,7 @@ func shake(t testing.TB, server, client *tls.Config) (serverErr, clientErr error
 			return
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		s := tls.Server(conn, server)
 		if err := s.Handshake(); err != nil {
 			done <- err
@@ -97,7 +97,7 @@ func shake(t testing.TB, server, client *tls.Config) (serverErr, clientErr error
 		t.Fatal(err)
 	}
 	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(time.Minute))
 	c := tls.Client(raw, client)
 	clientErr = c.Handshake()
 	if clientErr == nil {

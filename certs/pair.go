@@ -16,6 +16,24 @@ type File struct {
 // SetFiles reads own certificates anew, for instance after they were replaced on
 // disk. On any error it changes nothing, and names every file that is wrong.
 func (m *Manager) SetFiles(files []File) error {
+	byName, first, err := readFiles(files)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.files, m.first = byName, first
+	m.mu.Unlock()
+	return nil
+}
+
+// CheckFiles reports what SetFiles would.
+func CheckFiles(files []File) error {
+	_, _, err := readFiles(files)
+	return err
+}
+
+// readFiles returns the certificates by the names in them, and the first of them.
+func readFiles(files []File) (map[string]*tls.Certificate, *tls.Certificate, error) {
 	byName := map[string]*tls.Certificate{}
 	var first *tls.Certificate
 	var errs []error
@@ -42,13 +60,7 @@ func (m *Manager) SetFiles(files []File) error {
 			}
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	m.files, m.first = byName, first
-	m.mu.Unlock()
-	return nil
+	return byName, first, errors.Join(errs...)
 }
 
 // fileForLocked returns the own certificate for a host, nil if there is none. m.mu is

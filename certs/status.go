@@ -9,12 +9,13 @@ import (
 
 // Status is how one host stands.
 type Status struct {
-	Host     string    `json:"host"`
-	Source   string    `json:"source"`             // "acme", "file", "internal", "none"
-	Issuer   string    `json:"issuer,omitempty"`   // common name of who signed
-	NotAfter time.Time `json:"not_after,omitzero"` // zero: there is no certificate
-	Error    string    `json:"error,omitempty"`    // why there is none, or why it was not renewed
-	Next     time.Time `json:"next,omitzero"`      // when it is tried again
+	Host      string    `json:"host"`
+	Source    string    `json:"source"`             // "acme", "file", "internal", "none"
+	Issuer    string    `json:"issuer,omitempty"`   // common name of who signed
+	NotAfter  time.Time `json:"not_after,omitzero"` // zero: there is no certificate
+	NotBefore time.Time `json:"not_before,omitzero"`
+	Error     string    `json:"error,omitempty"` // why there is none, or why it was not renewed
+	Next      time.Time `json:"next,omitzero"`   // when it is tried again
 }
 
 // Status returns how every host stands, sorted by name.
@@ -39,7 +40,7 @@ func (m *Manager) Status() []Status {
 			s.Source = "none"
 		}
 		if c != nil && c.Leaf != nil {
-			s.NotAfter = c.Leaf.NotAfter
+			s.NotBefore, s.NotAfter = c.Leaf.NotBefore, c.Leaf.NotAfter
 			s.Issuer = cmp.Or(c.Leaf.Issuer.CommonName, c.Leaf.Issuer.String())
 		}
 		out = append(out, s)

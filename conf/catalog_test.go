@@ -54,3 +54,47 @@ func TestPlacementMatchesTheCatalog(t *testing.T) {
 	f("uri", "", 0, 2*time.Hour, true)
 	f("uri", "", 0, -time.Second, true)
 }
+
+// TestUnderscoresMatchTheCatalog: what the file takes for underscores, the catalog takes too.
+func TestUnderscoresMatchTheCatalog(t *testing.T) {
+	for word, right := range map[string]bool{"": true, "drop": true, "pass": true, "keep": false} {
+		c := conf.Default()
+		c.Sites = []conf.Site{{Name: "shop", Underscores: word, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		here, there := c.Validate(), catalog.Settings{Underscores: word}.Validate()
+		if (here == nil) != right || (len(there) == 0) != right {
+			t.Errorf("%q: the file says %v, the catalog %v", word, here, there)
+		}
+	}
+}
+
+// TestRewritesMatchTheCatalog: the file and the catalog take the same names, and an empty list is not one that is left out.
+func TestRewritesMatchTheCatalog(t *testing.T) {
+	for _, name := range append(catalog.Rewrites(), "links", "") {
+		c := conf.Default()
+		c.Sites = []conf.Site{{Name: "shop", Rewrite: []string{name}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		here, there := c.Validate(), catalog.Settings{Rewrite: []string{name}}.Validate()
+		if wrong := name == "links" || name == ""; (here != nil) != wrong || (len(there) > 0) != wrong {
+			t.Errorf("%q: the file says %v, the catalog %v", name, here, there)
+		}
+	}
+	c, err := conf.Load([]byte("[[site]]\nname = \"shop\"\nrewrite = []\nupstream = [{name = \"one\", addr = \"192.0.2.1:80\"}]\n"), "portico.toml", nil)
+	if err != nil || c.Sites[0].Rewrite == nil {
+		t.Errorf("an empty list: %v, %#v", err, c.Sites)
+	}
+}
+
+// TestPatienceMatchesTheCatalog: 0 is the default; what is set lies between 100ms and a day, in the file and in the catalog.
+func TestPatienceMatchesTheCatalog(t *testing.T) {
+	for patience, right := range map[time.Duration]bool{
+		0: true, -time.Second: false, 99 * time.Millisecond: false, 100 * time.Millisecond: true,
+		24 * time.Hour: true, 24*time.Hour + time.Second: false,
+	} {
+		c := conf.Default()
+		c.Sites = []conf.Site{{Name: "shop", Session: conf.Session{Patience: units.Duration(patience)}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
+		here := c.Validate()
+		there := catalog.Settings{Session: catalog.SessionSettings{Patience: units.Duration(patience)}}.Validate()
+		if (here == nil) != right || (len(there) == 0) != right {
+			t.Errorf("%s: the file says %v, the catalog %v", patience, here, there)
+		}
+	}
+}

@@ -49,9 +49,8 @@ type Proxy struct {
 	// HTTPS is the address for TLS. Default ":443"; empty: not served.
 	HTTPS string `toml:"https"`
 
-	// Engine moves HTTP/1.1: "auto" (default) is "loop" on Linux and "conn"
-	// elsewhere. "std" is the standard library's server,
-	// "loop" the epoll engine (Linux), "conn" a goroutine for each connection.
+	// Engine moves HTTP: "auto" (default) is "loop" on Linux and "conn" elsewhere.
+	// "loop" is the epoll engine (Linux), "conn" a goroutine for each connection.
 	Engine string `toml:"engine"`
 
 	// IOUring says whether engine loop hands the reads and writes of several
@@ -67,6 +66,10 @@ type Proxy struct {
 	// begin with a PROXY header, version 1 or 2. Others are taken as they are,
 	// and a PROXY header from them is a bad request. Default: none.
 	ProxyProtocol []string `toml:"proxy_protocol"`
+
+	// Zone is a name for what fails together (a rack, a room, a site): upstreams of this
+	// proxy's zone get new sessions first, others when none of those can. Default empty.
+	Zone string `toml:"zone"`
 
 	// Retries is how many other upstreams an idempotent request may be sent to
 	// when one fails before its answer began. Default 2; 0: none.
@@ -108,6 +111,11 @@ type ProxyTimeouts struct {
 	// between two events of an event stream. Default 1h.
 	Tunnel units.Duration `toml:"tunnel"`
 
+	// Tunnels is how long a process from which another has taken over keeps
+	// upgraded connections and event streams. Default 12h. Longer spares
+	// their visitors a break, shorter spares the memory of the former process.
+	Tunnels units.Duration `toml:"tunnels"`
+
 	// Drain is how long a stopping proxy lets running requests finish.
 	// Default 30s.
 	Drain units.Duration `toml:"drain"`
@@ -138,6 +146,11 @@ type ProxyLimits struct {
 	// bound. Beware of offices behind one address.
 	PerAddress int `toml:"per_address"`
 
+	// Sessions is the most sessions that the proxy counts. Default 0: 1,048,576. Beyond it
+	// the longest unused are forgotten by the counts, not by their cookies. Each takes 48
+	// bytes.
+	Sessions int `toml:"sessions"`
+
 	// Handshakes is how many TLS handshakes run at a time. Default 0: 1024 for
 	// each processor. Connections beyond wait for their turn, within
 	// timeouts.header. The engines loop and conn hold it.
@@ -150,9 +163,9 @@ type ProxyConnections struct {
 	// one request for each connection.
 	Idle int `toml:"idle"`
 
-	// IdleTimeout closes an idle connection. Default 30s. It should be shorter
-	// than the keep-alive time of the application server, or requests meet
-	// connections that are being closed.
+	// IdleTimeout closes an idle connection. Default 30s. An application that
+	// says in Keep-Alive for how long it keeps connections is obeyed, less a
+	// second. Upstreams without an agent have the site's idle_timeout.
 	IdleTimeout units.Duration `toml:"idle_timeout"`
 }
 
@@ -254,6 +267,28 @@ type Agent struct {
 	// root is refused even when it stands here. Default none.
 	AllowUsers []string `toml:"allow_users"`
 
+	// HookUsers are the accounts that the application servers of hook sites run
+	// as: only they and a site's own account may answer at hook.port. Default
+	// none: everybody may but the accounts of other sites.
+	HookUsers []string `toml:"hook_users"`
+
+	// Ports are the loopback ports that run sites get, FIRST-LAST. Default "20000-29999",
+	// below those that Linux gives to outgoing connections.
+	Ports string `toml:"ports"`
+
+	// LogSize is how much of an instance's log is kept, twice: now and before.
+	// Default 10MiB.
+	LogSize units.Size `toml:"log_size"`
+
+	// CommandTimeout is the longest time of one deploy.before command and of one install,
+	// activate or remove command of a hook. Default 5m.
+	CommandTimeout units.Duration `toml:"command_timeout"`
+
+	// DiskReserve is what stays free on the file system of the state directory,
+	// and never more than a tenth of it: when less is left, the site that has
+	// grown most is stopped. Default 1GiB. 0: no site is stopped for it.
+	DiskReserve units.Size `toml:"disk_reserve"`
+
 	// Runtimes are told to the cluster beside those that the agent finds by
 	// itself: name to version, as in webdev = "29".
 	Runtimes map[string]string `toml:"runtimes"`
@@ -261,10 +296,17 @@ type Agent struct {
 	Tomcat Tomcat `toml:"tomcat"`
 }
 
-// Tomcat is the local Tomcat that takes the WARs of tomcat sites.
+// Tomcat says how tomcat sites run on this machine: each in a JVM of its own, which is the
+// default, or all in one Tomcat.
 type Tomcat struct {
+	// Home is the folder of Tomcat's own files, with bin/bootstrap.jar. Default: the
+	// environment's CATALINA_HOME, else where distributions put them.
+	Home string `toml:"home"`
+
 	// URL of the manager's text interface, such as
-	// "http://127.0.0.1:8080/manager/text". Default empty: no Tomcat here.
+	// "http://127.0.0.1:8080/manager/text". With it all tomcat sites of this machine
+	// share that Tomcat: its memory, the sessions in it, and this password. Default
+	// empty: each site has its own.
 	URL string `toml:"url"`
 
 	// User with the role manager-script.

@@ -46,7 +46,7 @@ func TestExampleShowsEveryDefault(t *testing.T) {
 	want := conf.Default()
 	// An empty list or table in the file is not nil, and means the same.
 	want.Proxy.TrustedProxies, want.Proxy.ProxyProtocol = []string{}, []string{}
-	want.Admin.Hosts, want.Agent.Join, want.Agent.AllowUsers = []string{}, []string{}, []string{}
+	want.Admin.Hosts, want.Agent.Join, want.Agent.AllowUsers, want.Agent.HookUsers = []string{}, []string{}, []string{}, []string{}
 	want.Proxy.Join = []string{}
 	want.Catalog.Endpoints, want.Agent.Runtimes = []string{}, map[string]string{}
 	if diff := cmp.Diff(want, c); diff != "" {

@@ -67,7 +67,7 @@ func (d *decoder) unknown(path, key string, fields map[string]int) string {
 		where = "in " + header(path)
 	}
 	message := fmt.Sprintf("unknown key %q %s", key, where)
-	if near, ok := nearest(key, slices.Collect(maps.Keys(fields))); ok {
+	if near, ok := Nearest(key, slices.Collect(maps.Keys(fields))); ok {
 		return message + fmt.Sprintf(": did you mean %q?", near)
 	}
 	if tables := tablesWith(d.root, "", key); len(tables) > 0 {
@@ -165,6 +165,20 @@ func (d *decoder) scalar(path string, v any, into reflect.Value) {
 			return
 		}
 		d.wrong(path, "%s is %s: write a whole number, without quotes", last(path), describe(v))
+	case reflect.Float64:
+		switch n := v.(type) {
+		case float64:
+			if math.IsNaN(n) || math.IsInf(n, 0) { // JSON, in which settings travel, has none
+				d.wrong(path, "%s is %v: write a number, such as 1.5", last(path), n)
+				return
+			}
+			into.SetFloat(n)
+			return
+		case int64:
+			into.SetFloat(float64(n))
+			return
+		}
+		d.wrong(path, "%s is %s: write a number, without quotes", last(path), describe(v))
 	default:
 		panic(fmt.Sprintf("BUG: conf cannot decode into %s at %s", into.Type(), path))
 	}

@@ -27,6 +27,7 @@ func Default() Config {
 				Connect:  seconds(5),
 				Response: seconds(60),
 				Tunnel:   seconds(3600),
+				Tunnels:  units.Duration(12 * time.Hour),
 				Drain:    seconds(30),
 			},
 			Limits: ProxyLimits{
@@ -40,7 +41,7 @@ func Default() Config {
 		Admin:   Admin{Address: ":7443"},
 		Catalog: Catalog{Address: ":7445", Prefix: "portico/"},
 		Gossip:  Gossip{Address: ":7946"},
-		Agent:   Agent{Address: ":7444", Weight: 100},
+		Agent:   Agent{Address: ":7444", Weight: 100, DiskReserve: 1 << 30, Ports: "20000-29999", LogSize: 10 << 20, CommandTimeout: seconds(300)},
 		Upload: Upload{
 			Archive:  2 << 30,
 			Unpacked: 8 << 30,

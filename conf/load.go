@@ -110,7 +110,7 @@ func unknownVariable(name string, keys []Key) (string, bool) {
 			section = section || strings.HasPrefix(name, envName(first)+"_")
 		}
 	}
-	if near, ok := nearest(name, all); ok && (section || distance(name, near) <= 2) {
+	if near, ok := Nearest(name, all); ok && (section || distance(name, near) <= 2) {
 		return "unknown variable: did you mean " + near + "?", true
 	}
 	return "unknown variable: see the configuration reference for the settings of this section", section

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// nearest returns the candidate that a slip of the finger most likely turned
+// Nearest returns the candidate that a slip of the finger most likely turned
 // into word, and whether one is close enough to be worth saying: at most a
 // third of its letters differ, or one is the beginning of the other. The tables
 // or words that both begin with do not count.
-func nearest(word string, candidates []string) (string, bool) {
+func Nearest(word string, candidates []string) (string, bool) {
 	best, least, good := "", len(word)+1, false
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		a, b := apart(strings.ToLower(word), strings.ToLower(c))

@@ -3,6 +3,7 @@ package conf
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -88,7 +89,7 @@ func suggest(t reflect.Type, path string) string {
 	for _, k := range keysOf(t, "") {
 		paths = append(paths, k.Path)
 	}
-	if near, ok := nearest(path, paths); ok {
+	if near, ok := Nearest(path, paths); ok {
 		return fmt.Sprintf(": did you mean %q?", near)
 	}
 	for _, p := range paths {
@@ -118,6 +119,12 @@ func setText(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is not a whole number", clip(text))
 		}
 		v.SetInt(n)
+	case reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return fmt.Errorf("%q is not a number", clip(text))
+		}
+		v.SetFloat(n)
 	case reflect.Slice:
 		return setList(v, text)
 	case reflect.Map:

@@ -17,6 +17,11 @@ type Site struct {
 	PolicyBound  int            `toml:"policy_bound"`  // policies source, header and uri: most requests in flight at one upstream, in percent of its fair share; 0: no bound
 	SlowStart    units.Duration `toml:"slow_start"`    // an upstream's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
 
+	Rewrite     []string `toml:"rewrite"`     // what of an answer names addresses that are turned into the visitor's: "location", "content-location", "refresh", "link", "cookie-path", "cookie-domain"; not set: all, empty: none
+	Underscores string   `toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the upstreams, but for other names of what a proxy says
+
+	IdleTimeout units.Duration `toml:"idle_timeout"` // an idle connection to an upstream is closed after this, or a second before its Keep-Alive field says; 0: 4s, or proxy.connections.idle_timeout where that is less
+
 	Health    Health     `toml:"health"`
 	Session   Session    `toml:"session"`
 	Limits    Limits     `toml:"limits"`
@@ -32,6 +37,13 @@ type Upstream struct {
 	Backup      bool   `toml:"backup"`      // gets visitors only when no other is healthy
 	Zone        string `toml:"zone"`        // see Agent.Zone
 	Connections int    `toml:"connections"` // requests in flight; 0: the site's limit
+	Drain       bool   `toml:"drain"`       // keeps its sessions until they end, gets no new ones
+
+	// Route and Cookie are what the balancer before called it, so that its visitors keep their
+	// sessions: the route behind their tokens or in a cookie of session.adopt (default: the
+	// name), and a cookie with a value, "SRV:s1" (default: none).
+	Route  string `toml:"route"`
+	Cookie string `toml:"cookie"`
 }
 
 // Health says when an upstream counts as healthy.
@@ -49,16 +61,19 @@ type Health struct {
 
 // Session says how visitors are kept on their upstream.
 type Session struct {
-	Sticky    string         `toml:"sticky"`    // "cookie" (default) or "none"
-	Cookie    string         `toml:"cookie"`    // name, default "portico-" + site
-	SameSite  string         `toml:"samesite"`  // "lax" (default), "strict" or "none"
-	Idle      units.Duration `toml:"idle"`      // a session ends after this time without a request; default 30m
-	Life      units.Duration `toml:"life"`      // a session ends this long after its start; 0: never
-	Max       int            `toml:"max"`       // most live sessions of one upstream; 0: no ceiling
-	Profile   string         `toml:"profile"`   // where the application's own token is; empty: not looked for
-	Notice    bool           `toml:"notice"`    // show people a page when their session was lost, before the application is asked
-	Logout    string         `toml:"logout"`    // path after whose answer a session is over; empty: only the application's header says so
-	Rebalance int            `toml:"rebalance"` // sessions a minute that may move, when it costs them nothing, from upstreams that have more than their share; 0: none
+	Sticky     string         `toml:"sticky"`     // "cookie" (default) or "none"
+	Cookie     string         `toml:"cookie"`     // name, default "portico-" + site
+	SameSite   string         `toml:"samesite"`   // "lax" (default), "strict" or "none"
+	Idle       units.Duration `toml:"idle"`       // a session ends after this time without a request; default 30m
+	Life       units.Duration `toml:"life"`       // a session ends this long after its start; 0: never
+	Patience   units.Duration `toml:"patience"`   // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
+	Max        int            `toml:"max"`        // most live sessions of one upstream; 0: no ceiling
+	Profile    string         `toml:"profile"`    // where the application's own token is; empty: not looked for
+	Adopt      string         `toml:"adopt"`      // cookies in which the balancer before named an upstream; default the usual ones, "none": no such cookie
+	Notice     bool           `toml:"notice"`     // show people a page when their session was lost, before the application is asked
+	Logout     string         `toml:"logout"`     // path after whose answer a session is over; empty: only the application's header says so
+	Rebalance  int            `toml:"rebalance"`  // sessions a minute that may move, when it costs them nothing, from upstreams that have more than their share; 0: none
+	Connection string         `toml:"connection"` // "shared" (default), or "private": a client connection has upstream connections of its own
 }
 
 // Limits bound what one site may use.

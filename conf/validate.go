@@ -51,10 +51,15 @@ func (k *checker) proxy(p Proxy) {
 	k.joining("proxy", p.Join, p.Fingerprint)
 	k.address("proxy.http", p.HTTP, true)
 	k.address("proxy.https", p.HTTPS, true)
-	k.oneOf("proxy.engine", p.Engine, "auto", "loop", "conn", "std")
+	if p.Engine == "std" {
+		k.wrong("proxy.engine", "the engine %q is gone: leave the key out, or write \"auto\"", p.Engine)
+	} else {
+		k.oneOf("proxy.engine", p.Engine, "auto", "loop", "conn")
+	}
 	k.oneOf("proxy.io_uring", p.IOUring, "auto", "off")
 	k.networks("proxy.trusted_proxies", p.TrustedProxies)
 	k.networks("proxy.proxy_protocol", p.ProxyProtocol)
+	k.zone("proxy.zone", p.Zone)
 	k.between("proxy.retries", p.Retries, 0, 10)
 	k.between("proxy.recent", p.Recent, 0, 1_000_000)
 
@@ -65,6 +70,7 @@ func (k *checker) proxy(p Proxy) {
 	k.positive("proxy.timeouts.connect", t.Connect)
 	k.positive("proxy.timeouts.response", t.Response)
 	k.positive("proxy.timeouts.tunnel", t.Tunnel)
+	k.positive("proxy.timeouts.tunnels", t.Tunnels)
 	k.positive("proxy.timeouts.drain", t.Drain)
 	k.positive("proxy.connections.idle_timeout", p.Connections.IdleTimeout)
 	k.between("proxy.connections.idle", p.Connections.Idle, 0, 65535)
@@ -77,6 +83,7 @@ func (k *checker) proxy(p Proxy) {
 	k.between("proxy.limits.connections", l.Connections, 0, 10_000_000)
 	k.between("proxy.limits.per_address", l.PerAddress, 0, 10_000_000)
 	k.between("proxy.limits.handshakes", l.Handshakes, 0, 1_000_000)
+	k.between("proxy.limits.sessions", l.Sessions, 0, 100_000_000)
 	if l.Line > l.Header && l.Header >= 1<<10 {
 		k.wrong("proxy.limits.line", "is %v, more than proxy.limits.header (%v), which counts the request line too", l.Line, l.Header)
 	}
@@ -128,15 +135,24 @@ func (k *checker) agent(a Agent) {
 	k.advertise("agent.advertise", a.Advertise)
 	k.joining("agent", a.Join, a.Fingerprint)
 	k.between("agent.weight", a.Weight, 1, 256)
-	if len(a.Zone) > 32 || !plain(a.Zone) {
-		k.wrong("agent.zone", "%q is not a zone: at most 32 printable characters", clip(a.Zone))
+	k.zone("agent.zone", a.Zone)
+	if _, _, err := ParsePorts(a.Ports); err != nil {
+		k.wrong("agent.ports", "%v", err)
 	}
+	k.size("agent.log_size", a.LogSize, 64<<10, 1<<40)
+	k.positive("agent.command_timeout", a.CommandTimeout)
 	for name, version := range a.Runtimes {
 		if name == "" || len(name) > 32 || len(version) > 64 || !plain(name) || !plain(version) {
 			k.wrong(join("agent.runtimes", name), "%q is not a runtime: at most 32 printable characters, and 64 for its version", clip(name))
 		}
 	}
 	k.tomcat(a.Tomcat)
+}
+
+func (k *checker) zone(key, zone string) {
+	if len(zone) > 32 || !plain(zone) {
+		k.wrong(key, "%q is not a zone: at most 32 printable characters", clip(zone))
+	}
 }
 
 // joining checks whom a machine knocks at.
@@ -157,6 +173,9 @@ func (k *checker) tomcat(t Tomcat) {
 			k.wrong("agent.tomcat.url", "is empty although a user is set: name the manager, such as http://127.0.0.1:8080/manager/text")
 		}
 		return
+	}
+	if t.Home != "" {
+		k.wrong("agent.tomcat.home", "is for a Tomcat of each site's own, and agent.tomcat.url names one that all share: remove one of the two")
 	}
 	k.url("agent.tomcat.url", t.URL, "http://127.0.0.1:8080/manager/text", "http", "https")
 }
@@ -302,7 +321,7 @@ func (k *checker) oneOf(path, value string, allowed ...string) {
 		return
 	}
 	message := fmt.Sprintf("%q is not known: write one of %s", clip(value), quoted(allowed))
-	if near, ok := nearest(value, allowed); ok {
+	if near, ok := Nearest(value, allowed); ok {
 		message = fmt.Sprintf("%q is not known: did you mean %q? Allowed: %s", clip(value), near, quoted(allowed))
 	}
 	k.wrong(path, "%s", message)

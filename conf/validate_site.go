@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 // policies are how new sessions can be placed: the names of catalog.Policies,
 // which a test compares, because this package imports nothing of the kind.
 var policies = []string{"least-sessions", "round-robin", "least-connections", "random", "source", "header", "uri", "first"}
+
+// rewrites are the names of catalog.Rewrites.
+var rewrites = []string{"location", "content-location", "refresh", "link", "cookie-path", "cookie-domain"}
 
 // profiles and tokenPlaces are what session.profile may say, as the catalog knows them.
 var (
@@ -129,10 +133,21 @@ func (k *checker) siteSettings(path string, s Site) {
 	if d := s.SlowStart.Std(); d < 0 || d > time.Hour {
 		k.wrong(path+".slow_start", "%v is not between 0s and 1h", s.SlowStart)
 	}
+	for i, name := range s.Rewrite {
+		k.oneOf(index(path+".rewrite", i), name, rewrites...)
+	}
+	k.optional(path+".underscores", s.Underscores, "drop", "pass")
+	if d := s.IdleTimeout.Std(); d < 0 || d > time.Hour {
+		k.wrong(path+".idle_timeout", "%v is not between 0s and 1h", s.IdleTimeout)
+	}
 	k.optional(path+".health.type", s.Health.Type, "http", "tcp")
 	k.optional(path+".session.sticky", s.Session.Sticky, "cookie", "none")
 	k.optional(path+".session.samesite", s.Session.SameSite, "lax", "strict", "none")
+	k.optional(path+".session.connection", s.Session.Connection, "shared", "private")
 	k.profile(path+".session.profile", s.Session.Profile)
+	if names := strings.Fields(s.Session.Adopt); len(names) > 8 || slices.ContainsFunc(names, func(s string) bool { return !token(s) }) {
+		k.wrong(path+".session.adopt", "%q is no list of cookie names: separate them by blanks, 8 at most, or write \"none\"", clip(s.Session.Adopt))
+	}
 	k.optional(path+".tls.mode", s.TLS.Mode, "auto", "off", "internal")
 	k.optional(path+".tls.redirect", s.TLS.Redirect, "auto", "on", "off")
 	if p := s.Health.Path; p != "" && (!strings.HasPrefix(p, "/") || strings.ContainsAny(p, " #") || !plain(p)) {
@@ -146,6 +161,9 @@ func (k *checker) siteSettings(path string, s Site) {
 	}
 	k.between(path+".health.rise", s.Health.Rise, 0, 1000)
 	k.between(path+".health.fall", s.Health.Fall, 0, 1000)
+	if d := s.Session.Patience.Std(); d != 0 && (d < 100*time.Millisecond || d > 24*time.Hour) {
+		k.wrong(path+".session.patience", "%s is not between 100ms and 24h", d)
+	}
 	k.between(path+".session.max", s.Session.Max, 0, 10_000_000)
 	k.between(path+".limits.connections", s.Limits.Connections, 0, 10_000_000)
 	k.between(path+".session.rebalance", s.Session.Rebalance, 0, 1_000_000)
@@ -170,7 +188,7 @@ func (k *checker) upstreams(site string, upstreams []Upstream) {
 	if len(upstreams) == 0 {
 		k.wrong(site+".upstream", "is missing: a static site needs at least one [[site.upstream]] with name and addr")
 	}
-	names, addrs := map[string]bool{}, map[string]string{}
+	names, addrs, routes := map[string]bool{}, map[string]string{}, map[string]string{}
 	for i, u := range upstreams {
 		path := index(site+".upstream", i)
 		switch {
@@ -189,13 +207,38 @@ func (k *checker) upstreams(site string, upstreams []Upstream) {
 		addrs[u.Addr] = u.Name
 		k.between(path+".weight", u.Weight, 0, 256)
 		k.between(path+".connections", u.Connections, 0, 10_000_000)
-		if len(u.Zone) > 32 || !plain(u.Zone) {
-			k.wrong(path+".zone", "%q is not a zone: at most 32 printable characters", clip(u.Zone))
-		}
+		k.formerNames(path, u, routes)
+		k.zone(path+".zone", u.Zone)
 	}
 }
 
-// optional is oneOf for a setting that may be left out.
+// formerNames checks what the balancer before called an upstream: no two may have had the same name.
+func (k *checker) formerNames(path string, u Upstream, taken map[string]string) {
+	name, value, ok := strings.Cut(u.Cookie, ":")
+	if u.Cookie != "" && (!ok || name == "" || !token(name) || !cookieValue(value)) {
+		k.wrong(path+".cookie", "%q is not a cookie with its value: write name, colon and value, such as SRV:s1", clip(u.Cookie))
+	}
+	if u.Route != "" && (!cookieValue(u.Route) || strings.ContainsAny(u.Route, "~|")) {
+		k.wrong(path+".route", "%q is not a route: write what stands behind the dot of JSESSIONID, such as node1", clip(u.Route))
+	}
+	for key, v := range map[string]string{".route": cmp.Or(u.Route, u.Name), ".cookie": u.Cookie} {
+		if other := taken[key+v]; other != "" && other != u.Name && v != "" {
+			k.wrong(path+key, "%q is of upstream %q already", clip(v), other)
+		}
+		taken[key+v] = u.Name
+	}
+}
+
+// cookieValue reports whether s can be the value of a cookie (RFC 6265 section 4.1.1).
+func cookieValue(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("\",;\\", c) >= 0 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 256
+}
+
 // profile checks the name of a product, or places such as "cookie:SID query:sid".
 func (k *checker) profile(path, value string) {
 	if !strings.Contains(value, ":") {
@@ -210,6 +253,7 @@ func (k *checker) profile(path, value string) {
 	}
 }
 
+// optional is oneOf for a setting that may be left out.
 func (k *checker) optional(path, value string, allowed ...string) {
 	if value != "" {
 		k.oneOf(path, value, allowed...)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook/objects"
+	"portico/membership/catalog"
 )
 
 // collectEvery is how often objects that no release refers to are looked for.
@@ -37,7 +38,7 @@ func (d *Deployer) Collect(ctx context.Context) (removed int, freed int64, err e
 	if err != nil {
 		return 0, 0, err
 	}
-	return d.o.Objects.GC(ctx, func(digest string) bool { return keep[digest] }, d.o.Grace)
+	return d.o.Objects.GC(ctx, func(digest string) bool { return keep[digest] }, d.o.grace)
 }
 
 // referenced returns every object of every release. A tree that cannot be read
@@ -46,7 +47,8 @@ func (d *Deployer) Collect(ctx context.Context) (removed int, freed int64, err e
 func (d *Deployer) referenced() (map[string]bool, error) {
 	keep := map[string]bool{}
 	for _, releases := range d.o.Catalog.View().Releases {
-		for digest := range releases {
+		for id := range releases {
+			digest := catalog.FilesOf(id)
 			keep[digest] = true
 			tree, err := d.o.Objects.Tree(digest, objects.TreeLimits())
 			if errors.Is(err, objects.ErrNotFound) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -56,6 +57,10 @@ func (d *Deployer) walk() bool {
 		d.walked = term
 		clear(d.drains)
 	}
+	maps.DeleteFunc(d.deploys, func(id string, _ time.Time) bool {
+		deploy := v.Deploy(id)
+		return deploy == nil || deploy.State != catalog.DeployRunning
+	})
 	for _, deploy := range v.Deploys {
 		if deploy.State == catalog.DeployRunning {
 			busy = true
@@ -89,6 +94,9 @@ func (d *Deployer) walk() bool {
 	if d.watchDrains(v, time.Now()) {
 		busy = true
 	}
+	if d.move(d.o.Catalog.View(), time.Now()) {
+		busy = true
+	}
 	return busy
 }
 
@@ -100,6 +108,14 @@ func (d *Deployer) update(what string, change func(tx *catalog.Tx) error) {
 	if _, err := d.o.Catalog.Update(ctx, change); err != nil && d.ctx.Err() == nil {
 		d.logger.Warn("deploy step not written", "step", what, "error", err)
 	}
+}
+
+// began is when the controller saw a deploy that runs first, by a clock that nobody sets.
+func (d *Deployer) began(id string, now time.Time) time.Time {
+	if _, ok := d.deploys[id]; !ok {
+		d.deploys[id] = now
+	}
+	return d.deploys[id]
 }
 
 // step moves one deploy on.
@@ -132,9 +148,9 @@ func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) e
 	if err != nil {
 		return d.end(tx, site, deploy, Decision{State: catalog.DeployFailed, Error: err.Error(), Members: deploy.Members}, now)
 	}
-	decision := Plan(Situation{Deploy: deploy, Settings: settings, Servers: d.servers(tx.View(), &deploy, now), Now: now})
+	decision := Plan(Situation{Deploy: deploy, Settings: settings, Servers: d.servers(tx.View(), &deploy, settings, now), Now: now, Began: d.began(deploy.ID, now), Homeless: tx.View().Homeless(site.Name, settings)})
 	if decision.State == catalog.DeploySucceeded {
-		if err := catalog.CheckHosts(tx.View(), site.Name, settings); err != nil {
+		if err := catalog.CheckHosts(tx.View(), catalog.Claim{Site: site.Name, Settings: settings, By: deploy.By}); err != nil {
 			decision.State, decision.Error = catalog.DeployFailed, err.Error()
 		}
 	}
@@ -145,10 +161,10 @@ func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) e
 	return err
 }
 
-// servers looks at every application server with the eyes of one deploy.
-func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, now time.Time) []Server {
+// servers looks at every application server that the site belongs on with the eyes of one deploy.
+func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, settings catalog.Settings, now time.Time) []Server {
 	var list []Server
-	for _, m := range sortedServers(v) {
+	for _, m := range v.Servers(settings) {
 		hint := d.o.Alive == nil || d.o.Alive(m.Name)
 		report, instance, changed := d.live.progress(m.Name, deploy)
 		s := Server{

@@ -47,6 +47,11 @@ func TestFailedDeployLeavesTheOldRelease(t *testing.T) {
 	c := newCluster(t)
 	c.join("web1", "web2")
 	first := c.deploy("shop", map[string]string{"index.html": "one"}, catalog.DeploySucceeded)
+	serve := func() bool { // the first release, and nothing else
+		return slices.Equal(c.agent("web1").running("shop"), []string{first.Release}) &&
+			slices.Equal(c.agent("web2").running("shop"), []string{first.Release})
+	}
+	c.eventually("both serve the first release", serve) // a deploy does not wait for who is late
 	c.agent("web2").change(func(a *agent) { a.sick["*"] = true })
 	d := c.deploy("shop", map[string]string{"index.html": "two"}, catalog.DeployFailed)
 	for _, want := range []string{"web2", "the check failed 3 times", "status 500"} {
@@ -68,10 +73,7 @@ func TestFailedDeployLeavesTheOldRelease(t *testing.T) {
 	if c.catalog.View().Releases["shop"][d.Release] != nil {
 		t.Error("a release that never ran can be rolled back to")
 	}
-	c.eventually("the candidate is stopped everywhere", func() bool {
-		return slices.Equal(c.agent("web1").running("shop"), []string{first.Release}) &&
-			slices.Equal(c.agent("web2").running("shop"), []string{first.Release})
-	})
+	c.eventually("the candidate is stopped everywhere", serve)
 	// The same files again are a new attempt.
 	c.agent("web2").change(func(a *agent) { delete(a.sick, "*") })
 	second := c.deploy("shop", map[string]string{"index.html": "two"}, catalog.DeploySucceeded)

@@ -58,6 +58,10 @@ type Options struct {
 	// agent itself lets hear wins over it.
 	Alive func(member string) bool
 
+	// Leaving is called with each report: whether the member's agent goes for a moment while
+	// its instances stay. Nil: nobody cares.
+	Leaving func(member string, leaving bool)
+
 	// Agent returns a client for a service of a member's agent ("agent",
 	// "objects") and the URL to put in front of a path. Required by Logs.
 	Agent func(m catalog.Member, service string) (*http.Client, string, error)
@@ -69,9 +73,8 @@ type Options struct {
 	// AnswerPeer answers what another proxy asks with AskOthers. Nil: nothing.
 	AnswerPeer func(what string, in json.RawMessage) (any, error)
 
-	// Grace is how long an object that no release refers to stays on disk.
-	// Default objects.DefaultGrace.
-	Grace time.Duration
+	// grace is how long an object that no release refers to stays on disk; 0: objects.DefaultGrace.
+	grace time.Duration
 }
 
 // Deployer takes uploads, walks deploys and answers agents. Start begins its
@@ -83,6 +86,7 @@ type Deployer struct {
 	started time.Time
 
 	drains   map[string]*watched             // of the controller's goroutine
+	deploys  map[string]time.Time            // when it saw those that run first; of the same
 	leads    atomic.Pointer[context.Context] // ends with this proxy's lead; nil while another walks deploys
 	walked   context.Context                 // the lead that the controller's last turn was of
 	others   *others
@@ -117,8 +121,8 @@ func New(o Options) (*Deployer, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Upload = uploadDefaults(o.Upload)
-	if o.Grace <= 0 {
-		o.Grace = objects.DefaultGrace
+	if o.grace <= 0 {
+		o.grace = objects.DefaultGrace
 	}
 	spool := filepath.Join(o.Dir, "uploads")
 	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
@@ -127,6 +131,7 @@ func New(o Options) (*Deployer, error) {
 	d := &Deployer{
 		o: o, logger: o.Logger, spool: spool, started: time.Now(),
 		drains:   make(map[string]*watched),
+		deploys:  make(map[string]time.Time),
 		presence: newPresence(time.Now()),
 		live:     newLive(),
 		history:  newHistory(),

@@ -2,6 +2,7 @@ package deployhook
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -27,6 +28,25 @@ type Loss struct {
 	Ends       time.Time      `json:"ends,omitzero"`        // when the last one ends if nobody comes back; zero: none is left
 	Recounting bool           `json:"recounting,omitempty"` // there may be more: a proxy has not been up for long, or does not answer
 	Silent     []string       `json:"silent,omitempty"`     // proxies that did not answer
+	Unheard    []Unheard      `json:"unheard,omitempty"`    // former processes of proxies whose streams may lead here
+}
+
+// Unheard is a former process of a proxy that has streams, and no line to the present process to say where they lead.
+type Unheard struct {
+	Proxy   string    `json:"proxy"`
+	PID     int       `json:"pid"`
+	Streams int       `json:"streams"`
+	Until   time.Time `json:"until"` // it ends by then, whatever it has
+}
+
+// Text says what is waited for, how long at most, and what ends the wait.
+func (u Unheard) Text(now time.Time) string {
+	streams := "a stream"
+	if u.Streams != 1 {
+		streams = fmt.Sprintf("%d streams", u.Streams)
+	}
+	return fmt.Sprintf("%s of an old process of %s (pid %d), which has no line to the present one, may lead here: it ends in %v at most (proxy.timeouts.tunnels), or when it is told to, by kill %d there, which cuts them",
+		streams, u.Proxy, u.PID, max(0, u.Until.Sub(now).Round(time.Minute)), u.PID)
 }
 
 // Drain is something that is being emptied of its sessions.
@@ -116,15 +136,21 @@ func drains(v *catalog.View) []Drain {
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
 		for _, r := range v.Sites[name].Retiring {
-			add(Drain{Kind: DrainRelease, Object: name + "@" + r.Release[:min(12, len(r.Release))], Site: name, Release: r.Release},
-				&catalog.DrainOrder{
-					Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline,
-					DrainProgress: catalog.DrainProgress{Moved: r.Moved, Lost: r.Lost, Cause: r.Cause},
-				},
-				func(in *catalog.Instance) bool { return in.Site == name && in.Release == r.Release })
+			add(releaseDrain(name, r), nil, func(in *catalog.Instance) bool { return in.Site == name && in.Release == r.Release })
 		}
 	}
 	return list
+}
+
+// releaseDrain is the drain of a former release, without what it holds.
+func releaseDrain(site string, r catalog.Retiring) Drain {
+	return Drain{
+		Kind: DrainRelease, Object: site + "@" + catalog.ShortRelease(r.Release), Site: site, Release: r.Release,
+		DrainOrder: catalog.DrainOrder{
+			Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline,
+			DrainProgress: catalog.DrainProgress{Moved: r.Moved, Lost: r.Lost, Cause: r.Cause, Left: r.Left},
+		},
+	}
 }
 
 // Drain begins to empty a target of its sessions, or changes how that is done.

@@ -102,7 +102,11 @@ func count(sessions int) string {
 
 // tell writes an outcome to the log and the audit, and whatever else belongs to it in
 // the same step; outcome and also may be nil.
-func (d *Deployer) tell(action, object, detail string, outcome *catalog.DrainOutcome, now time.Time, also func(tx *catalog.Tx) error) {
+func (d *Deployer) tell(action string, x *Drain, detail string, outcome *catalog.DrainOutcome, now time.Time, also func(tx *catalog.Tx) error) {
+	object := x.Object
+	if outcome != nil {
+		outcome.Since = x.Since
+	}
 	d.logger.Info(action, "object", object, "outcome", detail)
 	d.update(action, func(tx *catalog.Tx) error {
 		if also != nil {

@@ -186,7 +186,7 @@ func TestDrainOfWhatFails(t *testing.T) {
 		t.Errorf("a failure that passed: %+v", o)
 	}
 	audit, err := c.catalog.Audit(t.Context(), 1)
-	if err != nil || len(audit) != 1 || audit[0].Drain == nil || *audit[0].Drain != (catalog.DrainOutcome{How: "network", Lost: 1}) {
+	if err != nil || len(audit) != 1 || audit[0].Drain == nil || audit[0].Drain.How != "network" || audit[0].Drain.Lost != 1 || audit[0].Drain.Since.IsZero() {
 		t.Errorf("the audit has %+v, %v", audit, err)
 	}
 }

@@ -23,17 +23,23 @@ type watched struct {
 	holds    map[string]*holding   // by instance
 	lost     int                   // by instances that failed and are not in holds any more
 	gone     map[string]bool       // instances that are in lost
+	countdown
 }
 
 // key is the name of a drain that no other has, before it or beside it.
 func (x *Drain) key() string { return x.Kind + " " + x.Object + " " + x.Since.String() }
 
 // watched returns what is remembered of a drain, as it is now.
-func (d *Deployer) watched(x Drain) *watched {
+func (d *Deployer) watched(x Drain, now time.Time) *watched {
 	w := d.drains[x.key()]
 	if w == nil {
-		w = &watched{progress: x.DrainProgress, holds: map[string]*holding{}, gone: map[string]bool{}, lost: x.Lost}
+		w = &watched{progress: x.DrainProgress, holds: map[string]*holding{}, gone: map[string]bool{}, lost: x.Lost, countdown: countdown{seen: now}}
 		d.drains[x.key()] = w
+		w.begin(&x, now)
+	}
+	if !x.Deadline.Equal(w.drain.Deadline) && !w.drain.Since.IsZero() { // it was ordered anew
+		w.begin(&x, now)
+		w.progress.Left = x.Left
 	}
 	w.drain = x
 	return w
@@ -45,7 +51,7 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 	present := map[string]bool{}
 	for _, x := range drains(v) {
 		present[x.key()] = true
-		w := d.watched(x)
+		w := d.watched(x, now)
 		d.noteFailures(w, v)
 		busy = d.watchDrain(w, v, now) || busy
 	}
@@ -61,7 +67,7 @@ func (d *Deployer) watchDrains(v *catalog.View, now time.Time) (busy bool) {
 			d.noteFailures(w, v)
 			d.endDrain(w, now, nil)
 		case w.progress.Held:
-			d.tell("drain withdrawn", w.drain.Object, "before the last session had ended", nil, now, nil)
+			d.tell("drain withdrawn", &w.drain, "before the last session had ended", nil, now, nil)
 		}
 	}
 	return busy
@@ -86,15 +92,16 @@ func (d *Deployer) watchDrain(w *watched, v *catalog.View, now time.Time) (busy 
 		w.last = now
 		w.progress.Moved += d.moveQuiet(x.held, x.Move.Std())
 	}
+	w.progress.Left = w.left(w.progress.Left, now)
 	over := x.Kind == DrainRelease || !w.progress.Ended.IsZero()
 	switch {
 	case over:
-	case sessions == 0 && inflight == 0 && known && now.Sub(x.Since) >= settleTime:
+	case sessions == 0 && inflight == 0 && known && w.settled(now):
 		d.endDrain(w, now, w.note)
-	case !x.Deadline.IsZero() && !now.Before(x.Deadline):
+	case w.over(now):
 		w.progress.Ended = now.UTC()
 		text, outcome := cutOff(sessions, known, w.progress)
-		d.tell("drain ended", x.Object, text, &outcome, now, func(tx *catalog.Tx) error {
+		d.tell("drain ended", x, text, &outcome, now, func(tx *catalog.Tx) error {
 			return catalog.CutDrain(tx, x.Member, x.Instance, x.Since)
 		})
 	}
@@ -108,11 +115,11 @@ func (d *Deployer) watchDrain(w *watched, v *catalog.View, now time.Time) (busy 
 func (d *Deployer) endDrain(w *watched, now time.Time, also func(tx *catalog.Tx) error) {
 	w.progress.Ended = now.UTC()
 	text, outcome := emptied(&w.drain, w.progress, now)
-	d.tell("drain ended", w.drain.Object, text, &outcome, now, also)
+	d.tell("drain ended", &w.drain, text, &outcome, now, also)
 }
 
 // note writes the progress of a drain.
 func (w *watched) note(tx *catalog.Tx) error {
 	x := &w.drain
-	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.Since, w.progress)
+	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.DrainOrder, w.progress)
 }

@@ -64,10 +64,35 @@ func AsError(err error) *Error {
 		return &Error{http.StatusConflict, "conflict", catalog.Text(err), "", err}
 	case errors.Is(err, catalog.ErrInvalid):
 		return &Error{http.StatusBadRequest, "invalid", catalog.Text(err), "", err}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{http.StatusServiceUnavailable, "timeout", "the catalog did not answer in time", "try again; if it lasts, look at the proxies' logs", err}
+	}
+	if e := Unavailable(err); e != nil {
+		return e
 	}
 	return &Error{http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason", err}
+}
+
+// Unavailable is the refusal of what the catalog could not do at the moment, nil for any
+// other error. It says whether a change may have been made.
+func Unavailable(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{http.StatusServiceUnavailable, "unavailable", catalog.Text(err), "nothing was changed; try again", err}
+	switch {
+	case errors.Is(err, catalog.ErrUncertain):
+		e.Hint = "look whether it was made, then try again"
+	case errors.Is(err, catalog.ErrNoMajority):
+		e.Hint = "nothing was changed"
+	case errors.Is(err, catalog.ErrBroken):
+		e.Hint = "nothing was changed; make room or repair the disk, then restart this proxy, or ask another one"
+	case errors.Is(err, catalog.ErrNoAnswer), errors.Is(err, catalog.ErrClosed):
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Code, e.Message = "timeout", "the proxy did not finish in time"
+		e.Hint = "look whether it was made, then try again; if it lasts, look at the proxies' logs"
+	default:
+		return nil
+	}
+	return e
 }
 
 // writeError answers with err in the form of the API.

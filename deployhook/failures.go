@@ -93,14 +93,26 @@ func describeFailure(p catalog.MemberProgress) string {
 	if text == "" {
 		text = "it failed"
 	}
-	if p.Probe == nil || p.Probe.OK {
-		return text
+	if check := LastCheck(p); check != "" {
+		text += "; last check: " + check
 	}
-	switch {
-	case p.Probe.Status != 0:
-		text += fmt.Sprintf("; the last check got status %d after %s", p.Probe.Status, p.Probe.Latency.Std().Round(time.Millisecond))
-	case p.Probe.Error != "":
-		text += "; the last check: " + p.Probe.Error
+	return text
+}
+
+// LastCheck says what the last check of a member found. It is "" where that was well, and where the
+// detail tells of it: whoever shows both shows it once.
+func LastCheck(p catalog.MemberProgress) string {
+	c := p.Probe
+	if c == nil || c.OK || p.Detail != "" && (c.Error != "" && strings.Contains(p.Detail, c.Error) || c.Code != "" && strings.Contains(p.Detail, c.Code)) {
+		return ""
+	}
+	text := c.Code
+	if c.Status != 0 {
+		text += fmt.Sprintf(", status %d", c.Status)
+	}
+	text += " after " + c.Latency.Std().Round(time.Millisecond).String()
+	if c.Error != "" {
+		text += ": " + c.Error
 	}
 	return text
 }

@@ -54,3 +54,34 @@ func TestFailuresAreGrouped(t *testing.T) {
 		t.Errorf("%+v", groups)
 	}
 }
+
+// A failed deploy told its last check two or three times: in the agent's own words, and once or twice behind them.
+func TestLastCheckIsToldOnce(t *testing.T) {
+	status := catalog.Probe{Code: "L7STS", Status: 500, Latency: units.Duration(3 * time.Millisecond), Error: "status 500 is not among those that health.status names"}
+	refused := catalog.Probe{Code: "L4CON", Error: "connection refused: nothing listens there"}
+	silent := catalog.Probe{Code: "L7TOUT", Latency: units.Duration(time.Second), Error: "no answer within 1s"}
+	for _, tt := range []struct {
+		detail string
+		probe  catalog.Probe
+		once   string
+	}{
+		{"not healthy within 4s (deploy.timeout): the last check of GET /healthz: L7STS, status 500, 3ms: " + status.Error, status, status.Error},
+		{"not healthy within 4s (deploy.timeout): the last check of GET /healthz: L4CON, 0s: " + refused.Error, refused, "refused"},
+		{"not healthy within 4s (deploy.timeout): the last check of GET /healthz: L7TOUT, 1s: " + silent.Error, silent, silent.Error},
+		{"the process ended: exit status 3 before it was healthy", refused, "L4CON after 0s: " + refused.Error},
+		{"not healthy within 10s", status, "L7STS, status 500 after 3ms: " + status.Error},
+		{"", silent, "it failed; last check: L7TOUT after 1s: " + silent.Error},
+	} {
+		s := situation(catalog.Settings{}, "failed", "failed")
+		for i := range s.Servers {
+			s.Servers[i].Report = &catalog.MemberProgress{Step: catalog.StepFailed, Detail: tt.detail, Probe: &tt.probe}
+		}
+		text := deployhook.Plan(s).Error
+		if strings.Count(text, tt.once) != 1 || strings.Count(text, "last check") != 1 || !strings.HasPrefix(text, "on 2 servers (web1, web2): ") {
+			t.Errorf("%q with %+v:\n%s", tt.detail, tt.probe, text)
+		}
+	}
+	if got := deployhook.LastCheck(catalog.MemberProgress{Detail: "disk full", Probe: &catalog.Probe{OK: true, Code: "L7OK"}}); got != "" {
+		t.Errorf("a check that found nothing wrong is told: %q", got)
+	}
+}

@@ -418,7 +418,7 @@ func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
 		f.Sources = append(f.Sources, objects.Source{Name: c.name, URL: c.url, Client: a.client})
 	}
 	var last int64
-	_, err := f.Release(ctx, r.Release, func(done, _ int64) { last = done })
+	_, err := f.Release(ctx, catalog.FilesOf(r.Release), func(done, _ int64) { last = done })
 	a.fetched.Add(last)
 	if err != nil {
 		next.Progress = catalog.MemberProgress{Step: catalog.StepFailed, Detail: err.Error()}

@@ -71,7 +71,10 @@ func (h *history) observe(d *catalog.Deploy, now time.Time) (ended bool) {
 	}
 	if t.last.State == "" {
 		text := "deploy of " + d.Site + " begins"
-		if d.Rollback {
+		switch {
+		case d.Settings:
+			text = "other settings of " + d.Site + " begin"
+		case d.Rollback:
 			text = "rollback of " + d.Site + " begins"
 		}
 		t.add(catalog.Event{At: d.Created, Deploy: d.ID, State: catalog.DeployRunning, Message: text}, false)

@@ -115,7 +115,14 @@ func (l *live) unwanted(instance string, now time.Time) time.Time {
 	return since
 }
 
-// settle forgets instances that are wanted again or gone.
+// wanted notes that an instance is wanted, perhaps again.
+func (l *live) wanted(instance string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.idle, instance)
+}
+
+// settle forgets instances that are gone.
 func (l *live) settle(keep func(instance string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,11 +3,13 @@ package deployhook
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,10 +22,14 @@ import (
 
 // LogQuery says which log lines are asked for.
 type LogQuery struct {
-	Site   string
-	Member string // empty: all application servers
-	Lines  int    // the last ones of each; 0: the agent's default
-	Follow bool   // go on until the context ends
+	Site     string
+	Member   string    // empty: all application servers
+	Instance string    // the beginning of an id, or "commands"; empty: any
+	Release  string    // see catalog.NamesRelease; empty: any
+	Since    time.Time // zero: from the beginning
+	Lines    int       // the last ones of each instance; below 0: the agent's default
+	Follow   bool      // go on until the context ends
+	JSON     bool      // each line as a catalog.LogLine
 }
 
 const (
@@ -33,8 +39,9 @@ const (
 	logLine = 64 << 10
 )
 
-// Logs copies the log lines of a site's instances to w, each with its member in
-// front. A member that cannot be asked is a line of its own, not an error.
+// Logs copies the log lines of a site's instances to w, each with its time, its member and its
+// release in front, in the order of time; those that come later as they come. A member that cannot be
+// asked is a line of its own, not an error.
 func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	v := d.o.Catalog.View()
 	if v.Sites[q.Site] == nil {
@@ -45,17 +52,17 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	}
 	ctx, done := d.during(ctx)
 	defer done()
-	out := &lineWriter{w: w}
+	out := &lineWriter{w: w, json: q.JSON, gathers: !q.Follow}
 	var wg sync.WaitGroup
 	asked := 0
-	for _, m := range sortedServers(v) {
+	for _, m := range v.Servers(catalog.Settings{}) {
 		if q.Member != "" && q.Member != m.Name {
 			continue
 		}
 		asked++
 		wg.Go(func() {
 			if err := d.memberLog(ctx, out, *m, q); err != nil && ctx.Err() == nil {
-				out.line(m.Name, "portico: its log cannot be read: "+err.Error())
+				out.line(catalog.LogLine{At: time.Now().UTC(), Member: m.Name, Text: "portico: its log cannot be read: " + err.Error()})
 			}
 		})
 	}
@@ -63,7 +70,22 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	if asked == 0 && q.Member != "" {
 		return refusal(http.StatusNotFound, "not_found", "portico members lists them", "there is no application server %q", q.Member)
 	}
-	return out.err()
+	if picky := q.Instance != "" || q.Release != ""; picky && q.Since.IsZero() && !q.Follow && len(out.lines) == 0 {
+		return refusal(http.StatusNotFound, "not_found", "portico logs without it shows what there is; the logs of those that ended long ago are gone",
+			"the logs of %q have no line of %s", q.Site, q.whose())
+	}
+	return out.end()
+}
+
+// whose names what was asked for.
+func (q *LogQuery) whose() string {
+	switch {
+	case q.Instance == "":
+		return fmt.Sprintf("release %q", q.Release)
+	case q.Release == "":
+		return fmt.Sprintf("instance %q", q.Instance)
+	}
+	return fmt.Sprintf("instance %q of release %q", q.Instance, q.Release)
 }
 
 // memberLog copies one member's lines.
@@ -75,11 +97,20 @@ func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Mem
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	values := url.Values{}
-	if q.Lines > 0 {
+	if q.Lines >= 0 {
 		values.Set("lines", strconv.Itoa(q.Lines))
 	}
 	if q.Follow {
 		values.Set("follow", "1")
+	}
+	if q.Instance != "" {
+		values.Set("instance", q.Instance)
+	}
+	if q.Release != "" {
+		values.Set("release", q.Release)
+	}
+	if !q.Since.IsZero() {
+		values.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/logs/"+url.PathEscape(q.Site)+"?"+values.Encode(), nil)
 	if err != nil {
@@ -112,7 +143,7 @@ func copyLines(out *lineWriter, member string, r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if !out.line(member, string(line)) {
+		if !out.line(parseLine(member, line)) {
 			return nil
 		}
 		for more && err == nil { // drop the rest of an endless line
@@ -121,24 +152,70 @@ func copyLines(out *lineWriter, member string, r io.Reader) error {
 	}
 }
 
-// lineWriter writes whole lines from several goroutines.
-type lineWriter struct {
-	mu     sync.Mutex
-	w      io.Writer
-	failed error
+// parseLine reads a line of an agent's answer.
+func parseLine(member string, data []byte) catalog.LogLine {
+	var l catalog.LogLine
+	if err := json.Unmarshal(data, &l); err != nil || l.At.IsZero() {
+		l = catalog.LogLine{At: time.Now().UTC(), Text: string(data)} // not as it should be, but of use
+	}
+	l.Member = member
+	return l
 }
 
-// line writes one line and reports whether the reader is still there.
-func (l *lineWriter) line(member, text string) bool {
+// lineWriter writes whole lines from several goroutines.
+type lineWriter struct {
+	mu      sync.Mutex
+	w       io.Writer
+	json    bool
+	gathers bool // until end, which brings them in order
+	lines   []catalog.LogLine
+	failed  error
+}
+
+// line takes one line and reports whether the reader is still there.
+func (l *lineWriter) line(line catalog.LogLine) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.failed == nil {
-		_, l.failed = fmt.Fprintf(l.w, "%s | %s\n", member, harmless(text))
+	if l.gathers {
+		l.lines = append(l.lines, line)
+		return true
 	}
+	l.write(line)
 	if f, ok := l.w.(http.Flusher); ok && l.failed == nil {
 		f.Flush()
 	}
 	return l.failed == nil
+}
+
+// write writes one line; l.mu is held.
+func (l *lineWriter) write(line catalog.LogLine) {
+	switch {
+	case l.failed != nil:
+	case l.json:
+		enc := json.NewEncoder(l.w)
+		enc.SetEscapeHTML(false)
+		l.failed = enc.Encode(line)
+	default:
+		from := line.Member
+		if line.Release != "" {
+			from += " " + catalog.ShortRelease(line.Release)
+		}
+		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(logTime), from, harmless(line.Text))
+	}
+}
+
+// logTime is how a line's time is written: the digits are as many as are known.
+const logTime = "2006-01-02T15:04:05.000Z"
+
+// end writes what was gathered, in the order of time.
+func (l *lineWriter) end() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slices.SortStableFunc(l.lines, func(a, b catalog.LogLine) int { return a.At.Compare(b.At) })
+	for _, line := range l.lines {
+		l.write(line)
+	}
+	return l.failed
 }
 
 // harmless takes what could steer a terminal or forge a line out of a site's own
@@ -177,10 +254,4 @@ func colour(s string) int {
 		return 0
 	}
 	return len(s) - len(rest) + 1
-}
-
-func (l *lineWriter) err() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.failed
 }

@@ -23,3 +23,26 @@ func TestManifestMistakesAtOnce(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
+
+// TestManifestCPU: the edges of limits.cpu as a manifest writes them. TOML, unlike
+// JSON, has numbers that are none; they must not come as far as the catalog.
+func TestManifestCPU(t *testing.T) {
+	for text, want := range map[string]string{
+		"0": "", "2": "", "1.5": "", "0.01": "", "10000": "", "1e4": "",
+		"0.0099": "limits.cpu = 0.0099", "10001": "limits.cpu = 10001", "-1": "limits.cpu = -1",
+		"nan": "cpu is NaN", "inf": "cpu is +Inf", "-inf": "cpu is -Inf",
+		`"1.5"`: "write a number",
+	} {
+		var s catalog.Settings
+		var told []string
+		if err := deployhook.DecodeManifest("portico.toml", []byte("[limits]\ncpu = "+text+"\n"), &s); err != nil {
+			told = append(told, err.Error())
+		}
+		for _, err := range s.Validate() {
+			told = append(told, err.Error())
+		}
+		if got := strings.Join(told, "\n"); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("cpu = %s: %q, want %q", text, got, want)
+		}
+	}
+}

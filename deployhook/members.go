@@ -53,8 +53,13 @@ func (d *Deployer) Members(identify Identify) map[string]http.Handler {
 			next(w, r, m)
 		})
 	}
-	files := d.o.Objects.Handler()
-	objects := only(func(w http.ResponseWriter, r *http.Request, _ catalog.Member) { files.ServeHTTP(w, r) })
+	objects := only(func(w http.ResponseWriter, r *http.Request, m catalog.Member) {
+		if m.Role == catalog.RoleProxy {
+			d.o.Objects.Serve(w, r, nil)
+			return
+		}
+		d.o.Objects.Serve(w, r, func(release string) bool { return mayRead(d.o.Catalog.View(), m.Name, release) })
+	})
 	handlers := map[string]http.Handler{
 		"GET /v1/agent/wanted":     only(d.serveWanted),
 		"POST /v1/agent/report":    only(d.serveReport),
@@ -171,13 +176,16 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	}
 	now := time.Now()
 	d.live.take(m.Name, report, now)
+	if d.o.Leaving != nil {
+		d.o.Leaving(m.Name, report.Leaving)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), writeDeadline)
 	defer cancel()
 	if report.Copy {
 		ctx, cancel = context.WithTimeout(r.Context(), copyWait)
 		defer cancel()
 		_, _ = d.o.Catalog.Wait(ctx, report.Revision) // so that both speak of the same wanted state
-	} else if err := d.record(ctx, m, report); err != nil {
+	} else if err := d.record(ctx, m, ownOnly(d.o.Catalog.View(), m, report)); err != nil {
 		d.logger.Warn("report not written", "member", m.Name, "error", err)
 		writeError(w, err)
 		return
@@ -220,8 +228,8 @@ func checkReport(r *catalog.Report, m catalog.Member) error {
 			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
 		case catalog.ValidName("site", in.Site) != nil:
 			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidName("site", in.Site))
-		case catalog.ValidDigest(in.Release) != nil:
-			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidDigest(in.Release))
+		case catalog.ValidRelease(in.Release) != nil:
+			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
 		}
 		trimProgress(&in.Progress)
 		in.Detail = cut(in.Detail, maxDetail)

@@ -59,7 +59,7 @@ func TestOnlyAcceptedMembersAreAnswered(t *testing.T) {
 			}
 		}
 	}
-	if code, body := c.do("web1", "GET", "/v1/objects/"+d.Release, ""); code != 200 || !strings.HasPrefix(body, "portico tree 1") {
+	if code, body := c.do("web1", "GET", "/v1/objects/"+d.Release+"?release="+d.Release, ""); code != 200 || !strings.HasPrefix(body, "portico tree 1") {
 		t.Errorf("an accepted member gets %d %s", code, body)
 	}
 }
@@ -130,6 +130,12 @@ func TestReportsAreChecked(t *testing.T) {
 	instance := func(id, member, site, release string) string {
 		return fmt.Sprintf(`{"instances":[{"id":%q,"member":%q,"site":%q,"release":%q,"state":"healthy","started":"2026-01-01T00:00:00Z","progress":{"step":"healthy"}}]}`, id, member, site, release)
 	}
+	c.update(func(tx *catalog.Tx) error {
+		if err := tx.PutRelease(catalog.Release{Site: "shop", Digest: digest("a")}); err != nil {
+			return err
+		}
+		return tx.PutSite(catalog.Site{Name: "shop", Release: digest("a")})
+	})
 	id := catalog.NewInstanceID()
 	for what, r := range map[string]struct {
 		body string
@@ -139,6 +145,7 @@ func TestReportsAreChecked(t *testing.T) {
 		"bad id":            {instance("../../x", "web1", "shop", digest("a")), 400},
 		"bad site":          {instance(id, "web1", "../x", digest("a")), 400},
 		"bad release":       {instance(id, "web1", "shop", "a"), 400},
+		"bad port":          {strings.Replace(instance(id, "web1", "shop", digest("a")), `"state"`, `"port":65536,"state"`, 1), 400},
 		"no JSON":           {"{", 400},
 		"huge":              {`{"version":"` + strings.Repeat("x", 9<<20) + `"}`, 400},
 	} {
@@ -204,6 +211,13 @@ func TestLogsOfAllServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	for i, line := range lines { // each begins with a time, of now where the agent told none
+		at, rest, _ := strings.Cut(line, " ")
+		if _, err := time.Parse(time.RFC3339, at); err != nil {
+			t.Errorf("%q has no time: %v", line, err)
+		}
+		lines[i] = rest
+	}
 	for _, want := range []string{"web1 | /v1/logs/shop follow=1&lines=5", "web1 | \x1b[31mred\x1b[0m\ufffd[2J\ufffdweb9 | forged\tök", "web3 | portico: its log cannot be read: it answers 500 Internal Server Error"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the log lacks %q: %.300q", want, lines)
@@ -255,7 +269,7 @@ func TestRollbackFindsItsRelease(t *testing.T) {
 }
 
 func TestCollectKeepsWhatReleasesNeed(t *testing.T) {
-	c := newCluster(t, func(o *deployhook.Options) { o.Grace = time.Nanosecond })
+	c := newCluster(t, func(o *deployhook.Options) { o.SetGrace(time.Nanosecond) })
 	d := c.deploy("shop", map[string]string{"a": "1", "b": "2"}, catalog.DeploySucceeded)
 	if _, _, err := c.objects.Put(strings.NewReader("nobody needs this")); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func (d *Deployer) TightMemory(site, release string) []string {
 		return nil
 	}
 	if r := v.Releases[site][release]; r != nil {
-		if joined, err := catalog.Join(r.Manifest, rec.Override); err == nil {
+		if joined, err := rec.JoinedFor(r); err == nil {
 			settings = joined.WithDefaults(site)
 		}
 	}

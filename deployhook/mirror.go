@@ -53,7 +53,8 @@ func (d *Deployer) mirrorAll() bool {
 	maps.DeleteFunc(d.mirrored, func(digest string, _ bool) bool { return !known(v, digest) })
 	whole := true
 	for site, releases := range v.Releases {
-		for digest := range releases {
+		for id := range releases {
+			digest := catalog.FilesOf(id)
 			if d.mirrored[digest] {
 				continue
 			}
@@ -71,11 +72,13 @@ func (d *Deployer) mirrorAll() bool {
 	return whole
 }
 
-// known reports whether some site has a release.
+// known reports whether some site has a release of these files.
 func known(v *catalog.View, digest string) bool {
 	for _, releases := range v.Releases {
-		if releases[digest] != nil {
-			return true
+		for id := range releases {
+			if catalog.FilesOf(id) == digest {
+				return true
+			}
 		}
 	}
 	return false

@@ -38,6 +38,25 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 	return deploy, nil
 }
 
+// Set changes what operators have set for a site. A change that running processes cannot follow
+// begins a deploy of the files that run; begun says that it has.
+func (d *Deployer) Set(ctx context.Context, site string, patch []byte, by string) (deploy catalog.Deploy, begun bool, err error) {
+	now := time.Now()
+	_, err = d.o.Catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
+		deploy, begun, err = catalog.SetOverride(tx, patch, catalog.DeployRequest{
+			ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now,
+		})
+		return err
+	})
+	if err != nil {
+		return catalog.Deploy{}, false, AsError(err)
+	}
+	if begun {
+		d.begun(deploy)
+	}
+	return deploy, begun, nil
+}
+
 // begun tells everybody who waits that there is a deploy.
 func (d *Deployer) begun(deploy catalog.Deploy) {
 	d.history.observe(&deploy, deploy.Created)
@@ -117,7 +136,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 			return release == "" || r.Release == release
 		}, time.Now())
 		if err == nil && release != "" && n == 0 {
-			return fmt.Errorf("%w: release %.12s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, release, site)
+			return fmt.Errorf("%w: release %s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, catalog.ShortRelease(release), site)
 		}
 		return err
 	})
@@ -133,7 +152,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		if x.Lost > 0 {
 			text += "; before, " + lostText(x.DrainProgress)
 		}
-		d.tell("drain ended", x.Object, text, &outcome, time.Now(), nil)
+		d.tell("drain ended", &x, text, &outcome, time.Now(), nil)
 	}
 	d.logger.Info("retiring releases ended", "site", site, "release", release, "by", by)
 	return nil

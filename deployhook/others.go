@@ -294,6 +294,7 @@ func (l Loss) add(other Loss) Loss {
 	l.Oldest, l.Idlest = max(l.Oldest, other.Oldest), max(l.Idlest, other.Idlest)
 	l.Ends = later(l.Ends, other.Ends)
 	l.Recounting = l.Recounting || other.Recounting
+	l.Unheard = append(slices.Clip(l.Unheard), other.Unheard...)
 	return l
 }
 

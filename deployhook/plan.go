@@ -17,8 +17,13 @@ const stallGrace = 30 * time.Second
 type Situation struct {
 	Deploy   catalog.Deploy
 	Settings catalog.Settings // of the release, joined and with defaults
-	Servers  []Server         // accepted application servers, by name
+	Servers  []Server         // accepted application servers that the site belongs on, by name
 	Now      time.Time
+	Began    time.Time // when this proxy saw the deploy first: its clock may have been set since Deploy.Created
+
+	// Homeless is why the site belongs on none of the servers that there are; nil where
+	// it does, or there is no server at all.
+	Homeless error
 }
 
 // Server is one application server during a deploy.
@@ -61,9 +66,16 @@ func Plan(s Situation) Decision {
 		d.Members = map[string]catalog.MemberProgress{}
 	}
 	s.dropLeft(&d)
+	if s.Homeless != nil {
+		d.State, d.Error = catalog.DeployFailed, s.Homeless.Error()
+		return d
+	}
 	if len(s.Servers) == 0 {
 		d.State = catalog.DeploySucceeded
 		d.Hint = "no application server is accepted yet: the site starts on the first one that joins"
+		if len(s.Settings.Servers) > 0 {
+			d.Hint = fmt.Sprintf("no application server is accepted yet: the site starts on the first one with a label or name of servers = %q", s.Settings.Servers)
+		}
 		return d
 	}
 	for _, server := range s.Servers {
@@ -77,11 +89,11 @@ func Plan(s Situation) Decision {
 	return d
 }
 
-// dropLeft marks members that are no longer accepted.
+// dropLeft marks members that are no longer accepted, or that the site does not belong on any more.
 func (s Situation) dropLeft(d *Decision) {
 	for name, p := range d.Members {
 		if p.Step != catalog.StepStopped && !slices.ContainsFunc(s.Servers, func(srv Server) bool { return srv.Name == name }) {
-			d.Members[name] = catalog.MemberProgress{Step: catalog.StepStopped, Detail: "no longer a member", Updated: s.Now}
+			d.Members[name] = catalog.MemberProgress{Step: catalog.StepStopped, Detail: "no longer a server of this site", Updated: s.Now}
 		}
 	}
 }
@@ -136,8 +148,8 @@ func (s Situation) limit() time.Duration { return s.Settings.Deploy.Timeout.Std(
 
 func (s Situation) stuck(srv Server) bool {
 	since := srv.Changed
-	if since.Before(s.Deploy.Created) {
-		since = s.Deploy.Created
+	if since.Before(s.Began) {
+		since = s.Began
 	}
 	return s.Now.Sub(since) > s.limit()
 }
@@ -199,7 +211,7 @@ func (s Situation) beginWaves(d *Decision) {
 	if wave <= 0 {
 		wave = len(s.Servers)
 	}
-	if len(s.Settings.Deploy.Before) > 0 && !s.Deploy.Rollback && good == 0 {
+	if len(s.Settings.Deploy.Before) > 0 && !s.Deploy.Rollback && !s.Deploy.Settings && good == 0 {
 		wave = 1
 	}
 	for _, srv := range s.Servers {
@@ -238,7 +250,7 @@ func (s Situation) finish(d *Decision) {
 		if away > 0 {
 			d.Hint = fmt.Sprintf("%d of %d application servers are away and install the release when they are back", away, len(s.Servers))
 		}
-	case s.Now.Sub(s.Deploy.Created) > s.limit():
+	case s.Now.Sub(s.Began) > s.limit():
 		d.State = catalog.DeployFailed
 		d.Error = fmt.Sprintf("none of the %d application servers has been heard of for %s", len(s.Servers), s.limit())
 		d.Hint = "look at portico members, and whether the agents run and reach this proxy"

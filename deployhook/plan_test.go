@@ -24,6 +24,7 @@ func situation(settings catalog.Settings, steps ...string) deployhook.Situation 
 		Deploy:   catalog.Deploy{ID: "d1", Site: "shop", Release: "r", State: catalog.DeployRunning, Members: map[string]catalog.MemberProgress{}, Created: epoch},
 		Settings: settings.WithDefaults("shop"),
 		Now:      epoch.Add(5 * time.Second),
+		Began:    epoch,
 	}
 	for i, step := range steps {
 		srv := deployhook.Server{Name: fmt.Sprint("web", i+1), Addr: fmt.Sprintf("web%d:7444", i+1), Changed: epoch}
@@ -126,7 +127,7 @@ func TestPlanOverTime(t *testing.T) {
 	// Who left the cluster is marked and does not count.
 	s = situation(short, "in rotation", "starting")
 	s.Servers = s.Servers[:1]
-	if d := deployhook.Plan(s); d.State != catalog.DeploySucceeded || d.Members["web2"].Detail != "no longer a member" {
+	if d := deployhook.Plan(s); d.State != catalog.DeploySucceeded || d.Members["web2"].Detail != "no longer a server of this site" {
 		t.Errorf("a member that left: %+v", d)
 	}
 	// Who was away and is back takes part again.

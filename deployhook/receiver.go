@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -244,7 +243,7 @@ func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*Archiv
 	}
 	answer := &ArchiveAnswer{
 		Deploy: catalog.Deploy{Site: q.site, Release: tree.Digest(), By: q.by},
-		Files:  len(tree.Files), Size: tree.Size(), Notes: u.notes, Settings: settings, DryRun: q.dryRun,
+		Files:  len(tree.Files), Size: tree.Size(), Notes: u.notes, Settings: settings.HideEnv(), DryRun: q.dryRun,
 	}
 	d.compare(answer, tree, q.site)
 	if q.noPin {
@@ -304,7 +303,7 @@ func (d *Deployer) settle(u *unpacked, q *request) (catalog.Settings, error) {
 		return joined, u.sourced(errs, q, override)
 	}
 	full := joined.WithDefaults(q.site)
-	return full, catalog.CheckHosts(v, q.site, full)
+	return full, catalog.CheckHosts(v, catalog.Claim{Site: q.site, Settings: full, By: q.by})
 }
 
 // compare says what the deploy would ship and whom it would move.
@@ -312,7 +311,7 @@ func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string
 	have := map[string]bool{}
 	v := d.o.Catalog.View()
 	if site := v.Sites[name]; site != nil && site.Release != "" {
-		if old, err := d.o.Objects.Tree(site.Release, objects.TreeLimits()); err == nil {
+		if old, err := d.o.Objects.Tree(catalog.FilesOf(site.Release), objects.TreeLimits()); err == nil {
 			for _, f := range old.Files {
 				have[f.Digest] = true
 			}
@@ -352,10 +351,14 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 			release.Created = known.Created
 		}
 		site, err := tx.Site(q.site)
-		if err == nil && site.Release == release.Digest {
-			answer.Same = true
-			deploy, err = again(tx, site, release, sameJSON(known.Manifest, u.manifest), q.by, now)
-			return err
+		if err == nil && catalog.FilesOf(site.Release) == release.Digest {
+			runs, err := tx.Release(q.site, site.Release)
+			if err == nil && sameProcess(&site, &runs, &release) {
+				answer.Same = true
+				runs.Manifest, runs.Archive, runs.By, runs.Proxy = release.Manifest, release.Archive, release.By, release.Proxy
+				deploy, err = again(tx, site, runs, sameJSON(known.Manifest, u.manifest), q.by, now)
+				return err
+			}
 		}
 		deploy, err = catalog.BeginDeploy(tx, catalog.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.noPin, By: q.by, Now: now})
 		return err
@@ -371,6 +374,14 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 	return nil
 }
 
+// sameProcess reports whether the processes that a site runs can stay as they are, where their
+// release comes once more.
+func sameProcess(site *catalog.Site, runs, comes *catalog.Release) bool {
+	now, errNow := site.JoinedFor(runs)
+	then, errThen := catalog.Join(comes.Manifest, site.Override)
+	return errNow == nil && errThen == nil && now.SameShape(then)
+}
+
 // again records a deploy of the very release that runs: nothing to install, at
 // most settings that came by flags.
 func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSettings bool, by string, now time.Time) (catalog.Deploy, error) {
@@ -381,8 +392,7 @@ func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSetti
 	}
 	if !sameSettings {
 		deploy.Hint = "the files are those that run already: only the settings were changed"
-		site.Manifest, site.Updated = release.Manifest, now
-		if err := errors.Join(tx.PutRelease(release), tx.PutSite(site)); err != nil {
+		if err := catalog.ReplaceManifest(tx, release, by, now); err != nil {
 			return deploy, err
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"portico/conf"
 	"portico/deployhook"
@@ -324,11 +323,12 @@ func TestMistakesOfOverridesNameThem(t *testing.T) {
 	if a := c.upload("shop", "wait=1", bytes.NewReader(zipped(t, map[string]string{"index.html": "<p>", "dist/index.html": "<p>"}))); a.status != 200 {
 		t.Fatalf("got %d: %s", a.status, a.text)
 	}
-	if _, err := c.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
-		_, err := catalog.SetOverride(tx, "shop", []byte(`{"public":"dist"}`), time.Now())
-		return err
-	}); err != nil {
-		t.Fatal(err)
+	d, begun, err := c.Set(t.Context(), "shop", []byte(`{"public":"dist"}`), "")
+	if err != nil || !begun {
+		t.Fatal(begun, err)
+	}
+	if ended, err := c.Wait(t.Context(), d.ID); err != nil || ended.State != catalog.DeploySucceeded {
+		t.Fatal(ended, err)
 	}
 	a := c.upload("shop", "", bytes.NewReader(zipped(t, map[string]string{"index.html": "<p>", "portico.toml": "public = \".\"\npolicy = \"best\"\n"})))
 	for _, want := range []string{"portico sites set shop public=…: public = ", "portico.toml:2:10: policy"} {

@@ -44,7 +44,7 @@ func (d *Deployer) retire(name string) {
 		}
 		for _, x := range drains(view) {
 			if x.Kind == DrainRelease && x.Site == name && !slices.ContainsFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == x.Release }) {
-				d.noteFailures(d.watched(x), view)
+				d.noteFailures(d.watched(x, now), view)
 				x.Loss = d.loss(x.held).add(d.remoteLoss(view, x.key()))
 				gone = append(gone, x)
 			}
@@ -52,21 +52,22 @@ func (d *Deployer) retire(name string) {
 		return nil
 	})
 	for _, x := range gone {
-		progress := d.watched(x).progress
+		progress := d.watched(x, now).progress
 		text, outcome := emptied(&x, progress, now)
 		if x.Sessions > 0 || x.Recounting {
 			text, outcome = cutOff(x.Sessions, !x.Recounting, progress)
 		}
-		d.tell("drain ended", x.Object, text, &outcome, now, nil)
+		d.tell("drain ended", &x, text, &outcome, now, nil)
 	}
 }
 
 // retired reports whether a former release has done its duty.
 func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiring, now time.Time) bool {
-	if !now.Before(r.Deadline) {
+	w := d.watched(releaseDrain(site.Name, r), now)
+	if w.over(now) {
 		return true
 	}
-	if now.Sub(r.Since) < settleTime {
+	if !w.settled(now) {
 		return false
 	}
 	for id, instance := range v.Instances {
@@ -97,6 +98,7 @@ func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceR
 	list = []string{}
 	for _, in := range reported {
 		if in.ID == "" || wants(wanted, in) {
+			d.live.wanted(in.ID)
 			continue
 		}
 		unused := now.Sub(d.live.unwanted(in.ID, now))

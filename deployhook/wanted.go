@@ -1,7 +1,6 @@
 package deployhook
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -11,25 +10,31 @@ import (
 // Wanted returns what the member called name should run at this view. It is
 // pure: two proxies with the same view give the same answer. A member that is
 // not an accepted application server gets an empty document, which stops
-// everything it may still run.
+// everything it may still run. A member is told of what belongs on it and of nothing
+// else: neither the names nor the settings of other sites, nor servers with which it
+// has no site in common.
 func Wanted(v *catalog.View, name string) catalog.Wanted {
 	w := catalog.Wanted{Revision: v.Revision, Cluster: v.ClusterID, Keep: map[string][]string{}}
 	m := v.Members[name]
 	if m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleServer {
 		return w
 	}
+	p := newPlacement(v, m)
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
-		w.Releases = append(w.Releases, wantedOf(v, v.Sites[site], name)...)
-		w.Keep[site] = slices.Sorted(maps.Keys(v.Releases[site]))
+		list := p.wantedOf(v.Sites[site])
+		w.Releases = append(w.Releases, list...)
+		if len(list) > 0 || p.mayGet(v.Sites[site]) {
+			w.Keep[site] = slices.Sorted(maps.Keys(v.Releases[site]))
+		}
 	}
 	for _, other := range slices.Sorted(maps.Keys(v.Members)) {
 		peer := v.Members[other]
 		switch {
 		case other == name || peer.Admission != catalog.Accepted:
 		case peer.Role == catalog.RoleProxy:
-			w.Proxies = append(w.Proxies, catalog.Peer{Name: other, Addr: peer.Addr})
-		case peer.Role == catalog.RoleServer:
-			w.Servers = append(w.Servers, catalog.Peer{Name: other, Addr: peer.Addr})
+			w.Proxies = append(w.Proxies, catalog.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
+		case peer.Role == catalog.RoleServer && p.sharesWith(other, w.Releases):
+			w.Servers = append(w.Servers, catalog.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
 		}
 	}
 	return w
@@ -38,28 +43,33 @@ func Wanted(v *catalog.View, name string) catalog.Wanted {
 // wantedOf returns the releases of one site: candidate, current, retiring. A
 // release has one duty; the first that applies wins, so that a rollback to a
 // release which still retires finds its instance running.
-func wantedOf(v *catalog.View, s *catalog.Site, member string) []catalog.WantedRelease {
+func (p *placement) wantedOf(s *catalog.Site) []catalog.WantedRelease {
 	var list []catalog.WantedRelease
 	add := func(digest string, duty catalog.Duty, deploy string, before bool) {
-		release := v.Releases[s.Name][digest]
+		release := p.v.Releases[s.Name][digest]
 		if release == nil || slices.ContainsFunc(list, func(w catalog.WantedRelease) bool { return w.Release == digest }) {
 			return
 		}
-		settings, err := catalog.Join(release.Manifest, s.Override)
+		settings, err := s.JoinedFor(release)
 		if err != nil {
 			return // an override that no longer fits is shown at the site; nothing starts on half a setting
+		}
+		if duty = p.dutyOf(s.Name, digest, settings, duty); duty == "" {
+			return
 		}
 		list = append(list, catalog.WantedRelease{
 			Site: s.Name, Release: digest, Duty: duty, Deploy: deploy,
 			Before:   before && len(settings.Deploy.Before) > 0,
 			Settings: settings.WithDefaults(s.Name),
+			Servers:  p.holders(s.Name, digest, settings),
 		})
 	}
-	if d := v.Deploy(s.Deploy); d != nil && s.Candidate != "" && begun(d.Members[member]) {
+	member := p.m.Name
+	if d := p.v.Deploy(s.Deploy); d != nil && s.Candidate != "" && begun(d.Members[member]) {
 		add(s.Candidate, catalog.DutyCandidate, d.ID, runsBefore(d, member))
 	}
 	if s.Release != "" {
-		add(s.Release, catalog.DutyCurrent, lastDeployOf(v, s), false)
+		add(s.Release, catalog.DutyCurrent, lastDeployOf(p.v, s), false)
 	}
 	for _, r := range s.Retiring {
 		add(r.Release, catalog.DutyRetiring, "", false)
@@ -87,7 +97,7 @@ func begun(p catalog.MemberProgress) bool {
 // as it is the only one that has begun. Plan lets the others begin when that
 // one is healthy, which it cannot be without its before command.
 func runsBefore(d *catalog.Deploy, member string) bool {
-	if d.Rollback {
+	if d.Rollback || d.Settings {
 		return false
 	}
 	for other, p := range d.Members {
@@ -96,16 +106,4 @@ func runsBefore(d *catalog.Deploy, member string) bool {
 		}
 	}
 	return true
-}
-
-// sortedServers returns the accepted application servers by name.
-func sortedServers(v *catalog.View) []*catalog.Member {
-	var list []*catalog.Member
-	for _, m := range v.Members {
-		if m.Role == catalog.RoleServer && m.Admission == catalog.Accepted {
-			list = append(list, m)
-		}
-	}
-	slices.SortFunc(list, func(a, b *catalog.Member) int { return cmp.Compare(a.Name, b.Name) })
-	return list
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ type AdmissionOptions struct {
 	SealKey []byte
 
 	Logger *slog.Logger     // nil: nothing is logged
-	Now    func() time.Time // nil: time.Now
+	now    func() time.Time // nil: time.Now
 }
 
 // Admission is the proxy's side of joining: it takes knocks, carries out what
@@ -95,15 +96,15 @@ func NewAdmission(o AdmissionOptions) *Admission {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.now == nil {
+		o.now = time.Now
 	}
 	a := &Admission{
 		o: o, log: o.Logger, rules: rules{version: o.Version, loopback: o.Loopback},
 		knocks:  newLimiter(knockRate, knockBurst),
 		audits:  newLimiter(0.1, 10),
 		working: make(chan struct{}, knockWorkers),
-		seen:    seen{started: o.Now(), at: map[string]time.Time{}},
+		seen:    seen{started: o.now(), at: map[string]time.Time{}},
 		held:    held{byKey: map[string]chan struct{}{}},
 	}
 	a.closed, a.close = context.WithCancel(context.Background())
@@ -128,14 +129,33 @@ func (a *Admission) Handlers() map[string]http.Handler {
 }
 
 // Accept lets a machine in that is pending, or was refused or revoked before.
-// Accepting twice is no error. by is who decided.
-func (a *Admission) Accept(ctx context.Context, name, by string) error {
-	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		if m, err := tx.Member(name); err != nil || m.Admission == catalog.Accepted {
+// Accepting twice is no error. by is who decided. An application server gets the labels
+// with its acceptance.
+func (a *Admission) Accept(ctx context.Context, name, by string, labels ...string) error {
+	return a.AcceptKey(ctx, name, "", by, labels...)
+}
+
+// AcceptKey is Accept for the machine whose key has that fingerprint, or whose fingerprint begins
+// so, with minFingerprint digits at least; another one of the name is refused. Empty: whichever
+// machine stands there.
+func (a *Admission) AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error {
+	want, err := fingerprintDigits(fingerprint)
+	if err != nil {
+		return fmt.Errorf("accept member %q: %w", name, err)
+	}
+	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		switch m, err := tx.Member(name); {
+		case err != nil:
 			return err
+		case !strings.HasPrefix(m.Fingerprint, want):
+			return fmt.Errorf("%w: the machine that stands there has the key %s, not %s: another machine has knocked under this name, refuse it", catalog.ErrConflict, m.Fingerprint, want)
+		case m.Admission == catalog.Accepted && len(labels) > 0 && !slices.Equal(m.Labels, labels):
+			return fmt.Errorf("%w: it is accepted already: portico members label %s changes its labels", catalog.ErrConflict, name)
+		case m.Admission == catalog.Accepted:
+			return nil
 		}
 		_ = tx.Members() // an address must still be free when this commits
-		_, err := a.acceptTx(tx, name, by)
+		_, err := a.acceptTx(tx, name, by, labels)
 		return err
 	})
 	if err != nil {
@@ -145,10 +165,26 @@ func (a *Admission) Accept(ctx context.Context, name, by string) error {
 	return nil
 }
 
+// minFingerprint is how many hexadecimal digits of a fingerprint say enough: nobody makes a key to
+// fit 64 bits. It is how many portico members shows.
+const minFingerprint = 16
+
+// fingerprintDigits reads a key's fingerprint, or its beginning, as people paste it.
+func fingerprintDigits(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	d := strings.ToLower(strings.NewReplacer(":", "", " ", "", "…", "").Replace(strings.TrimPrefix(strings.TrimSpace(s), "sha256:")))
+	if len(d) < minFingerprint || len(d) > 64 || strings.Trim(d, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("%w: %q is no fingerprint of a key: give the 64 hexadecimal digits that the machine prints, or the first %d at least", catalog.ErrInvalid, s, minFingerprint)
+	}
+	return d, nil
+}
+
 // acceptTx accepts the machine called name, unless another member has come to
 // stand in its place since it knocked.
-func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, error) {
-	m, err := tx.Member(name)
+func (a *Admission) acceptTx(tx *catalog.Tx, name, by string, labels []string) (catalog.Member, error) {
+	m, err := catalog.LabelMember(tx, name, labels)
 	if err != nil {
 		return m, err
 	}
@@ -156,7 +192,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, e
 	if r := conflict(tx.View(), h, m.Fingerprint); r != nil {
 		return m, fmt.Errorf("%w: %w", catalog.ErrConflict, r)
 	}
-	now := a.o.Now().UTC()
+	now := a.o.now().UTC()
 	return catalog.AcceptMember(tx, name, by, now, func(csr []byte, m catalog.Member) ([]byte, error) {
 		return a.o.Authority.SignMember(csr, m, now)
 	})
@@ -166,7 +202,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string) (catalog.Member, e
 // does not come back on the list with its next knock.
 func (a *Admission) Refuse(ctx context.Context, name, reason, by string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		_, err := catalog.RefuseMember(tx, name, clean(reason), by, a.o.Now())
+		_, err := catalog.RefuseMember(tx, name, clean(reason), by, a.o.now())
 		return err
 	})
 	if err != nil {
@@ -188,7 +224,7 @@ func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
 		return fmt.Errorf("revoke member %q: %w", name, err)
 	}
 	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.Now())
+		m, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.now())
 		if err == nil && a.o.Revoking != nil {
 			err = a.o.Revoking(tx, m)
 		}
@@ -227,20 +263,21 @@ type Invited struct {
 	ID      string
 	Role    catalog.Role
 	Expires time.Time
+	Labels  []string
 }
 
 // Invite makes a code that accepts one machine of a role without an operator,
-// within ttl.
-func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (Invited, error) {
-	now := a.o.Now()
-	i, code, err := catalog.NewInvite(role, ttl, by, now)
+// within ttl. An application server that comes with it gets the labels.
+func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (Invited, error) {
+	now := a.o.now()
+	i, code, err := catalog.NewInvite(role, ttl, by, now, labels...)
 	if err == nil {
 		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.CreateInvite(tx, i, now) })
 	}
 	if err != nil {
 		return Invited{}, fmt.Errorf("make invite: %w", err)
 	}
-	return Invited{Code: code, ID: i.ID, Role: role, Expires: i.Expires}, nil
+	return Invited{Code: code, ID: i.ID, Role: role, Expires: i.Expires, Labels: i.Labels}, nil
 }
 
 // Run does what is due with time: it hands the gossip keys to this proxy and
@@ -261,7 +298,7 @@ func (a *Admission) sweepRegularly(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := a.sweep(ctx, a.o.Now()); err != nil && ctx.Err() == nil {
+			if err := a.sweep(ctx, a.o.now()); err != nil && ctx.Err() == nil {
 				a.log.Warn("tidy the list of machines that knocked", "error", err)
 			}
 		}

@@ -70,10 +70,11 @@ type Cluster struct {
 	nudges    *nudges
 	hub       hub
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	once   sync.Once
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	leaving sync.WaitGroup // a goodbye that is being said
+	once    sync.Once
 
 	mu     sync.Mutex
 	left   bool
@@ -99,7 +100,7 @@ func New(ctx context.Context, o Options) (*Cluster, error) {
 	}
 	t, err := newTransport(o.Bind, o.Logger, ring.keys)
 	if err != nil {
-		return nil, fmt.Errorf("start gossip on %s: %w: stop what has the port (a portico that is just ending keeps it a moment), or set gossip.address", o.Bind, err)
+		return nil, fmt.Errorf("start gossip on %s: %w: stop what has the port (a portico that is just ending keeps it a moment), or choose another address with --gossip (gossip.address)", o.Bind, err)
 	}
 	c := &Cluster{
 		options: o, log: o.Logger, transport: t, ring: ring,
@@ -374,7 +375,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 		return nil
 	}
 	done := make(chan error, 1)
-	c.wg.Go(func() { done <- c.serf.Leave() })
+	c.leaving.Go(func() { done <- c.serf.Leave() })
 	select {
 	case err := <-done:
 		if err != nil {
@@ -398,6 +399,7 @@ func (c *Cluster) Close() error {
 	var err error
 	c.once.Do(func() {
 		c.cancel()
+		c.leaving.Wait() // serf does not stand the one beside the other
 		err = c.serf.Shutdown()
 		c.wg.Wait()
 		c.hub.close()

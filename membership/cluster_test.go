@@ -495,7 +495,7 @@ func TestPortTaken(t *testing.T) {
 }
 
 func TestAdvertised(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
 	for _, tt := range []struct {
 		advertise, bind string

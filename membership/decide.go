@@ -320,8 +320,8 @@ func sortedNames(m map[string]*catalog.Member) []string {
 	return names
 }
 
-// missingRuntime refuses an application server on which an installed site
-// could never run, since every site is installed on every server.
+// missingRuntime refuses an application server on which a site could never run that
+// is installed on every server, or on one of this name.
 func missingRuntime(v *catalog.View, h Hello) *Refusal {
 	if h.Role != catalog.RoleServer {
 		return nil
@@ -333,11 +333,11 @@ func missingRuntime(v *catalog.View, h Hello) *Refusal {
 	slices.Sort(names)
 	for _, name := range names {
 		s, err := v.Sites[name].Effective()
-		if err != nil || s.Kind != catalog.KindTomcat {
+		if err != nil || s.Kind != catalog.KindTomcat || !s.PlacedOn(&catalog.Member{Name: h.Name}) {
 			continue
 		}
 		if _, ok := h.Runtimes["tomcat"]; !ok {
-			return refuse(http.StatusForbidden, CodeRuntime, "install Tomcat and name its manager under [agent.tomcat]", "site %q needs a Tomcat, and this machine has none", name)
+			return refuse(http.StatusForbidden, CodeRuntime, "install Tomcat's files (on Debian the package tomcat10-common) and Java, or say where they lie (agent.tomcat.home)", "site %q needs a Tomcat, and this machine has none", name)
 		}
 	}
 	return nil

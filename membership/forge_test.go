@@ -98,7 +98,7 @@ func sendTCP(t testing.TB, to string, b []byte) {
 	}
 	defer func() { _ = conn.Close() }()
 	_, _ = conn.Write(b)
-	_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(waitTime))
 	_, _ = conn.Read(make([]byte, 1024))
 }
 

@@ -20,7 +20,7 @@ import (
 // entries on the list, answers held back.
 func (a *Admission) serveKnock(w http.ResponseWriter, r *http.Request) {
 	from := remote(r)
-	if !a.knocks.allow(from, a.o.Now()) {
+	if !a.knocks.allow(from, a.o.now()) {
 		w.Header().Set("Connection", "close")
 		writeError(w, &Refusal{Status: http.StatusTooManyRequests, Code: CodeRate, Message: "too many knocks from this address", retry: 2 * time.Second})
 		return
@@ -48,7 +48,7 @@ func (a *Admission) serveKnock(w http.ResponseWriter, r *http.Request) {
 func (a *Admission) answer(w http.ResponseWriter, from netip.Addr, k Knock, fingerprint string, d decision) {
 	switch {
 	case d.refusal != nil:
-		if fresh := a.turned.add(Turned{At: a.o.Now().UTC(), From: from.String(), Name: k.Name, Fingerprint: fingerprint, Code: d.refusal.Code, Reason: d.refusal.Message}); fresh {
+		if fresh := a.turned.add(Turned{At: a.o.now().UTC(), From: from.String(), Name: k.Name, Fingerprint: fingerprint, Code: d.refusal.Code, Reason: d.refusal.Message}); fresh {
 			a.log.Warn("machine turned away", "from", from.String(), "member", k.Name, "key", fingerprint, "code", d.refusal.Code, "reason", d.refusal.Message)
 			a.rival(from, k, fingerprint, d.refusal)
 		}
@@ -65,12 +65,12 @@ func (a *Admission) answer(w http.ResponseWriter, from netip.Addr, k Knock, fing
 // where operators look: at the member, and in the audit log. Anybody can make
 // such attempts, so few are written.
 func (a *Admission) rival(from netip.Addr, k Knock, fingerprint string, r *Refusal) {
-	if r.Code != CodeNameTaken && r.Code != CodeKeyTaken || !a.audits.allow(netip.IPv6Unspecified(), a.o.Now()) {
+	if r.Code != CodeNameTaken && r.Code != CodeKeyTaken || !a.audits.allow(netip.IPv6Unspecified(), a.o.now()) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the client may be gone
 	defer cancel()
-	now := a.o.Now().UTC()
+	now := a.o.now().UTC()
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		if r.Code == CodeNameTaken {
 			if err := catalog.NoteRival(tx, k.Name, fingerprint, now); err != nil {
@@ -134,12 +134,14 @@ func (a *Admission) knock(ctx context.Context, k Knock) (decision, string, error
 	if err != nil {
 		return decision{}, "", refuse(http.StatusBadRequest, CodeInvalid, "", "%v", err)
 	}
-	now := a.o.Now().UTC()
+	now := a.o.now().UTC()
 	d := admit(a.o.Catalog.View(), a.rules, k, fingerprint, now)
 	if d.pending != nil {
 		a.seen.mark(fingerprint, now)
 	}
 	switch {
+	case d.refusal != nil && d.refusal.Code == CodeRevoked:
+		return d, fingerprint, a.keepRequest(ctx, k, fingerprint)
 	case d.refusal != nil:
 		return d, fingerprint, nil
 	case d.accepted != nil:
@@ -148,6 +150,26 @@ func (a *Admission) knock(ctx context.Context, k Knock) (decision, string, error
 		d, err = a.write(ctx, k, fingerprint, now)
 	}
 	return d, fingerprint, err
+}
+
+// keepRequest keeps what a revoked machine asks to be signed, once, so that an operator who changes
+// her mind can accept it.
+func (a *Admission) keepRequest(ctx context.Context, k Knock, fingerprint string) error {
+	lacks := func(m *catalog.Member) bool {
+		return m != nil && m.Fingerprint == fingerprint && m.Admission == catalog.Revoked && m.Role == catalog.RoleServer && m.CSR == nil
+	}
+	if !lacks(a.o.Catalog.View().Members[k.Name]) {
+		return nil
+	}
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
+		m, err := tx.Member(k.Name)
+		if err != nil || !lacks(&m) {
+			return nil //nolint:nilerr // it is forgotten by now
+		}
+		m.CSR = k.CSR
+		return tx.PutMember(m)
+	})
+	return err
 }
 
 // write decides again on what a transaction reads, and writes the outcome.
@@ -166,6 +188,10 @@ func (a *Admission) write(ctx context.Context, k Knock, fingerprint string, now 
 		}
 		return nil
 	})
+	var refused *Refusal
+	if errors.As(err, &refused) { // and the invite is still good
+		return decision{refusal: refused}, nil
+	}
 	if err != nil {
 		return decision{}, err
 	}
@@ -188,11 +214,17 @@ func (a *Admission) useInvite(tx *catalog.Tx, d *decision, k Knock, now time.Tim
 	if err != nil {
 		return err
 	}
+	if err := catalog.CheckInvitedName(tx, i, k.Name); err != nil {
+		return refuse(http.StatusForbidden, CodeNameTaken, "", "%v", err)
+	}
 	if err := tx.PutMember(*d.pending); err != nil {
 		return err
 	}
 	by := "invite " + i.ID + " of " + i.By
-	m, err := a.acceptTx(tx, k.Name, by)
+	m, err := a.acceptTx(tx, k.Name, by, i.Labels)
+	if errors.Is(err, catalog.ErrConflict) {
+		return refuse(http.StatusForbidden, CodeNameTaken, "", "%v", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -228,7 +260,7 @@ func (a *Admission) hold(ctx context.Context, w http.ResponseWriter, k Knock, fi
 	changed, cancel := a.o.Catalog.Subscribe()
 	defer cancel()
 	for {
-		now := a.o.Now().UTC()
+		now := a.o.now().UTC()
 		if next := admit(a.o.Catalog.View(), a.rules, k, fingerprint, now); next.pending == nil || next.refusal != nil {
 			return next
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,9 +35,13 @@ func newLogger(l *slog.Logger) *log.Logger {
 	return log.New(b, "", 0)
 }
 
-// rejoinFailed is what serf says at the start of whoever starts first. Cluster
-// goes on trying, and says so itself while nobody answers.
-const rejoinFailed = "Failed to re-join any previously known node"
+// ordinary is what serf warns of though it is as it should be: the start of
+// whoever starts first, as Cluster goes on trying and says so itself while nobody
+// answers; and the end of an agent that comes back soon, which does not leave.
+var ordinary = []string{
+	"Failed to re-join any previously known node",
+	"Shutdown without a Leave",
+}
 
 // Write takes one line. Serf's "information" is our debugging: what matters of
 // it, Cluster says in its own words.
@@ -46,7 +51,7 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, "["); ok {
 		if word, message, ok := strings.Cut(rest, "] "); ok {
 			text = message
-			if loud := word == "WARN" || word == "ERR" || word == "ERROR"; loud && !strings.HasSuffix(text, rejoinFailed) {
+			if loud := word == "WARN" || word == "ERR" || word == "ERROR"; loud && !slices.ContainsFunc(ordinary, func(end string) bool { return strings.HasSuffix(text, end) }) {
 				level = slog.LevelWarn
 			}
 		}

@@ -97,7 +97,7 @@ func (a *Admission) renew(ctx context.Context, m catalog.Member, in Renewal) (Ac
 	if len(in.CSR) == 0 && sameHello(m, updated) {
 		return a.acceptance(nil), nil
 	}
-	n, err := a.reissue(ctx, m.Name, in.CSR, a.o.Now().UTC(), change)
+	n, err := a.reissue(ctx, m.Name, in.CSR, a.o.now().UTC(), change)
 	if err != nil {
 		return Acceptance{}, err
 	}
@@ -199,7 +199,7 @@ func (a *Admission) GossipKeys(ctx context.Context) ([][]byte, error) {
 }
 
 func (a *Admission) firstKey(ctx context.Context) ([][]byte, error) {
-	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return sharedKeys(tx, a.o.Now()) })
+	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return sharedKeys(tx, a.o.now()) })
 	if err != nil {
 		return nil, err
 	}

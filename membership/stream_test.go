@@ -123,6 +123,7 @@ func TestLogBridge(t *testing.T) {
 		l.Printf("[DEBUG] memberlist: Stream connection from=1.2.3.4")
 		l.Printf("[INFO] serf: EventMemberJoin: x")
 		l.Printf("[WARN] serf: Failed to re-join any previously known node")
+		l.Printf("[WARN] serf: Shutdown without a Leave")
 		if out.Len() > 0 {
 			t.Errorf("chatter: %s", out.String())
 		}

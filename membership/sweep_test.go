@@ -18,7 +18,7 @@ func TestSweep(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	now := noon
-	a := NewAdmission(AdmissionOptions{Catalog: c, Name: "proxy-1", Now: func() time.Time { return now }})
+	a := NewAdmission(AdmissionOptions{Catalog: c, Name: "proxy-1", now: func() time.Time { return now }})
 	put := func(name string, admission catalog.Admission, key string, at time.Time) {
 		_, err := c.Update(t.Context(), func(tx *catalog.Tx) error {
 			return tx.PutMember(catalog.Member{Name: name, Role: catalog.RoleServer, Admission: admission, Fingerprint: key, Knocked: at, Decided: at})

@@ -38,7 +38,7 @@ type Record struct {
 	Proto     string // "HTTP/1.1"
 	Status    int
 	BytesIn   int64 // from the client, with the request's head
-	BytesOut  int64 // sent: heads and bodies; over HTTP/2 and HTTP/3, and with the engine std, bodies alone, as their heads are packed out of sight
+	BytesOut  int64 // sent: heads and bodies; over HTTP/2, heads as they would be in HTTP/1.1
 	Request   time.Duration
 	Queue     time.Duration
 	Connect   time.Duration
@@ -49,14 +49,28 @@ type Record struct {
 	Inflight  int     // requests at the instance
 	SiteReqs  int     // requests at the site
 	Retries   int
+	Tries     []Try  // those that failed before the last one, in order
 	Moved     bool   // the last try was at another instance
 	QueueLen  int    // requests that waited before this one
 	UserAgent string // JSON only
 	Referer   string // JSON only, without its query
 	Session   string // cause, when a session was lost
-	Error     string // JSON only
+	Error     string // of the last try; JSON only
 
 	addr []byte // Client's address in text, where somebody has it; nil: nobody
+}
+
+// Try is one that failed before another was made.
+type Try struct {
+	Instance string // "server-1-4f2a11"
+	Error    string
+}
+
+// again notes that a try has failed and another one is made: how the request ends is up to that one.
+func (r *Record) again(instance string, err error) {
+	r.Tries = append(r.Tries, Try{Instance: instance, Error: err.Error()})
+	r.Error, r.Moved = "", true
+	r.Retries++
 }
 
 // maxLogBacklog bounds what waits for a slow disk. Past it lines are dropped

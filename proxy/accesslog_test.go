@@ -34,7 +34,12 @@ func TestHAProxyForm(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s want %s", got, want)
 	}
-	r := &proxy.Record{At: record().At, Client: record().Client, Frontend: "http", Status: 400, Request: -1, Queue: -1, Connect: -1, Response: -1, End: [4]byte{'P', 'R'}}
+	r := record()
+	r.Member, r.Instance = "", proxy.UpstreamID("shop", "one")
+	if got := string(proxy.AppendHAProxy(nil, r)); !strings.Contains(got, " shop/one ") {
+		t.Errorf("an upstream of the configuration file: %s", got)
+	}
+	r = &proxy.Record{At: record().At, Client: record().Client, Frontend: "http", Status: 400, Request: -1, Queue: -1, Connect: -1, Response: -1, End: [4]byte{'P', 'R'}}
 	got = string(proxy.AppendHAProxy(nil, r))
 	want = `10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http http/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 "<BADREQ>"` + "\n"
 	if got != want {

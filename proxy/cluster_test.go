@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,8 +17,10 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/records"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/proxy"
 )
 
 // agent is the application server's side as far as the proxy sees it: a mutual
@@ -32,12 +35,17 @@ type agent struct {
 	wg   sync.WaitGroup
 
 	resumed atomic.Int64 // TLS sessions
+	unread  atomic.Bool  // the next POST ends its connection, and is not given to the instance
 }
 
 func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
 	t.Helper()
 	a := &agent{to: map[string]string{}, open: map[net.Conn]bool{}}
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			if a.gone.Load() {
 				return nil, errors.New("the instance takes no connection")
@@ -45,9 +53,6 @@ func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
 			return nil, nil
 		},
 		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool, MinVersion: tls.VersionTLS13,
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	a.l, a.addr = l, l.Addr().String()
 	a.wg.Go(func() {
@@ -56,7 +61,7 @@ func newAgent(t testing.TB, cert tls.Certificate, pool *x509.CertPool) *agent {
 			if err != nil {
 				return
 			}
-			a.wg.Go(func() { a.serve(c.(*tls.Conn)) })
+			a.wg.Go(func() { a.serve(tls.Server(&records.Ending{Conn: c}, config)) })
 		}
 	})
 	t.Cleanup(func() { a.kill(); a.wg.Wait() })
@@ -83,12 +88,28 @@ func (a *agent) serve(c *tls.Conn) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(up, c)
+		a.give(up, c)
 		_ = up.(*net.TCPConn).CloseWrite()
 	}()
 	_, _ = io.Copy(c, up)
 	_ = c.Close()
 	<-done
+}
+
+// give passes on to an instance what comes from the proxy.
+func (a *agent) give(up net.Conn, c *tls.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := c.Read(buf)
+		if bytes.HasPrefix(buf[:n], []byte("POST ")) && a.unread.Swap(false) {
+			_ = c.NetConn().(*records.Ending).CloseUnread(c)
+			_, _ = io.Copy(io.Discard, c)
+			return
+		}
+		if _, werr := up.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
 }
 
 func (a *agent) route(id, addr string) {
@@ -133,9 +154,12 @@ func (w *world) rotation(id string, want bool) {
 }
 
 func newWorld(t testing.TB, members ...string) (*world, map[string]*agent) {
+	return newWorldWith(t, options(), members...)
+}
+
+func newWorldWith(t testing.TB, o proxy.Options, members ...string) (*world, map[string]*agent) {
 	cert, pool := certificate(t, "member.test")
 	w := &world{t: t}
-	o := options()
 	o.AgentTLS = func(member string) *tls.Config {
 		return &tls.Config{
 			Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13,
@@ -154,7 +178,7 @@ func newWorld(t testing.TB, members ...string) (*world, map[string]*agent) {
 	agents := map[string]*agent{}
 	for _, m := range members {
 		agents[m] = newAgent(t, cert, pool)
-		w.v.Members[m] = &catalog.Member{Name: m, Role: catalog.RoleServer, Admission: catalog.Accepted, Addr: agents[m].addr}
+		w.v.Members[m] = &catalog.Member{Name: m, Role: catalog.RoleServer, Admission: catalog.Accepted, Fingerprint: "key of " + m, Addr: agents[m].addr}
 	}
 	return w, agents
 }
@@ -464,8 +488,8 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// TestAgentDies: an agent that is gone takes its visitors' instance with it; the
-// idempotent ones notice nothing but the move.
+// TestAgentDies: an agent that is gone for longer than the patience takes its visitors' instance with it; the
+// idempotent ones notice nothing but the move, if that is no longer than a request may wait.
 func TestAgentDies(t *testing.T) {
 	w, agents := newWorld(t, "m1", "m2")
 	a, b := newApp(t, "a"), newApp(t, "b")
@@ -473,6 +497,7 @@ func TestAgentDies(t *testing.T) {
 	agents["m2"].route("two", b.addr)
 	w.update(func(v *catalog.View) {
 		v.Sites["shop"] = shop("r1")
+		v.Sites["shop"].Manifest.Session.Patience = units.Duration(time.Second)
 		v.Instances["one"], v.Instances["two"] = instance("one", "m1", "r1"), instance("two", "m2", "r1")
 	})
 	w.rotation("one", true)

@@ -12,13 +12,7 @@ import (
 // when ctx ends; Shutdown must follow. Serve must have been called.
 func (s *Server) Ease(ctx context.Context) {
 	s.easing.Store(true)
-	if s.engine != nil {
-		s.engine.driver.StopAccepting()
-	} else {
-		for _, l := range s.listeners {
-			_ = l.Close()
-		}
-	}
+	s.engine.driver.StopAccepting()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
 	for s.clients() > 0 {
@@ -30,14 +24,8 @@ func (s *Server) Ease(ctx context.Context) {
 	}
 }
 
-// clients is how many connections of visitors are open. An upgraded one may count twice.
-func (s *Server) clients() int64 {
-	n := s.plain.conns.Load() + s.secure.conns.Load()
-	if s.engine != nil {
-		n += s.engine.driver.Stats().Clients
-	}
-	return n
-}
+// clients is how many connections of visitors are open.
+func (s *Server) clients() int64 { return s.engine.driver.Stats().Clients }
 
 // Unchecked returns how many instances this server is going to check and has not
 // checked yet: they take no new visitors. Whoever takes traffic over waits for 0.

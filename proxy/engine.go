@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,10 +14,8 @@ import (
 	"portico/proxy/loop"
 )
 
-// engine serves HTTP/1 with portico's own protocol core instead of net/http:
-// package loop or conn moves the bytes, this file and its neighbours decide.
-// Connections that speak HTTP/2, and requests that net/http handlers answer, are
-// handed over to net/http.
+// engine serves HTTP with portico's own protocol core: package loop or conn moves
+// the bytes, this file and its neighbours decide.
 type engine struct {
 	s       *Server
 	driver  http1.Driver
@@ -27,16 +24,20 @@ type engine struct {
 	started atomic.Bool
 }
 
-// newEngine makes the driver that the configuration names; nil for net/http.
+// Slow clients: after the grace, a body must come at this rate on average.
+const (
+	rateGrace = 10 * time.Second
+	minRate   = 64 // bytes a second
+)
+
+// newEngine makes the driver that the configuration names.
 func (s *Server) newEngine() (*engine, error) {
 	mk := conn.New
 	switch s.o.Conf.Engine {
-	case "", "std":
-		return nil, nil
 	case "loop":
 		mk = loop.New
 	case "conn":
-	case "auto":
+	case "", "auto":
 		if loop.Supported {
 			mk = loop.New
 		}
@@ -51,7 +52,7 @@ func (s *Server) newEngine() (*engine, error) {
 				Response: t.Response.Std(), Tunnel: t.Tunnel.Std(), Grace: rateGrace, MinRate: minRate,
 			},
 		},
-		Handover: e.handover, Opened: e.opened, Closed: e.closed, Handshake: t.Header.Std(), Handshakes: l.Handshakes, Logger: s.log, MaxConns: l.Connections,
+		Opened: e.opened, Closed: e.closed, Handshake: t.Header.Std(), Handshakes: l.Handshakes, Logger: s.log, MaxConns: l.Connections,
 		NoRing: s.o.Conf.IOUring == "off",
 	}
 	for _, ln := range s.listeners {
@@ -66,13 +67,6 @@ func (s *Server) newEngine() (*engine, error) {
 	}
 	e.driver = d
 	return e, nil
-}
-
-// serve runs the driver until shutdown.
-func (e *engine) serve() {
-	if err := e.driver.Serve(context.Background()); err != nil {
-		e.s.log.Error("serve", "engine", e.s.o.Conf.Engine, "error", err)
-	}
 }
 
 // shutdown drains the driver, or cuts it when ctx ends.
@@ -101,35 +95,6 @@ func (e *engine) closed(listener int, addr netip.Addr) {
 	if e.s.o.Conf.Limits.PerAddress > 0 {
 		e.s.perAddr.add(addr, -1)
 	}
-}
-
-// handover gives a connection to net/http: with its frames counted when it speaks
-// HTTP/2, else behind the guard.
-func (e *engine) handover(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
-		e.s.secure.h1.Add(^uint64(0))
-		e.s.secure.h2.Add(1)
-		e.s.ready.put(newFrames(t, &e.s.secure))
-		return
-	}
-	e.s.ready.put(newGuard(c, &e.s.limits, e.s.o.Conf.Timeouts.Header.Std()))
-}
-
-// way returns how the engine reaches an instance; it changes with the origin.
-func (o *origin) way() *http1.Upstream {
-	if u := o.engine.Load(); u != nil {
-		return u
-	}
-	u := &http1.Upstream{Addr: o.addr, TLS: o.tls, MaxIdle: o.maxIdle, IdleFor: o.idleTime}
-	if o.engine.CompareAndSwap(nil, u) {
-		o.mu.Lock()
-		if o.closed {
-			u.Retire()
-		}
-		o.mu.Unlock()
-		return u
-	}
-	return o.engine.Load()
 }
 
 func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }

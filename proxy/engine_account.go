@@ -16,7 +16,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	}
 	f.held = false
 	o := balancer.Outcome{
-		Now: f.began.UnixMilli() + f.rec.Total.Milliseconds(), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
+		Now: f.s.after(f.chosen, f.rec.Total), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
 		Queue: max(f.rec.Queue, 0), Connect: max(f.rec.Connect, 0), Response: max(f.rec.Response, 0), Total: f.rec.Total,
 		Reused: f.rec.Connect == 0, Retried: again,
 	}
@@ -41,6 +41,7 @@ func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, re
 	if f.waiter != nil {
 		f.leaveQueue()
 	}
+	f.unlisten()
 	if f.tunnel {
 		f.s.engineTunnels.Add(-1)
 	}
@@ -54,7 +55,7 @@ func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, re
 	f.times(rec)
 	f.done(f.result(rec), rec.Status, nil, false)
 	f.ending(rec)
-	f.count(total)
+	f.count(r, total)
 	f.describe(p)
 	if f.s.o.AccessLog != nil {
 		f.log(r)
@@ -120,15 +121,21 @@ func (f *flight) ending(rec *http1.Record) {
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'
 	case http1.CauseTimeout:
 		f.rec.End[0], f.rec.End[1] = 's', 'D'
+	case http1.CauseBound:
+		f.rec.End[0], f.rec.End[1] = 'S', 'H'
 	}
 }
 
 // count adds to the counters of the listener and the site.
-func (f *flight) count(total time.Duration) {
+func (f *flight) count(r *http1.Request, total time.Duration) {
 	l, front := &f.rec, f.front
 	front.requests.Add(1)
 	front.reqRate.Add(f.began.UnixMilli())
-	front.h1req.Add(1)
+	if r.Major == 2 {
+		front.h2req.Add(1)
+	} else {
+		front.h1req.Add(1)
+	}
 	front.status[class(l.Status)].Add(1)
 	front.bytesOut.Add(uint64(l.BytesOut))
 	if l.BytesIn > 0 {
@@ -181,13 +188,16 @@ func (f *flight) remember(r *http1.Request, p *http1.Peer, rec *http1.Record) {
 	if rec.Sent > 0 {
 		sent = time.Duration(rec.Sent - rec.Start)
 	}
-	s.t.fill(&f.rec, &f.choice, f.pick.Exclude, text(r.Method), text(r.Host), f.target)
+	s.t.fill(&f.rec, &f.choice, text(r.Method), text(r.Host), f.target)
 	s.t.note(protoOf(r), rec.Cause, rec.Fault, sent, rec.Steps)
 	f.s.recent.end(p.Lane, s)
 }
 
 func protoOf(r *http1.Request) string {
-	if r.Minor == 0 {
+	switch {
+	case r.Major == 2:
+		return "HTTP/2.0"
+	case r.Minor == 0:
 		return "HTTP/1.0"
 	}
 	return "HTTP/1.1"

@@ -4,11 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"portico/balancer"
 	"portico/proxy/http1"
 )
+
+// Hinted implements http1.Handler.
+func (e *engine) Hinted(r *http1.Request, a *http1.Response, d *http1.Decision) []byte {
+	f := flightOf(d)
+	defer f.recovered(e, r, nil)
+	f.back = f.remap(f.back[:0], a)
+	return f.back
+}
 
 // Answered implements http1.Handler.
 func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision) {
@@ -23,13 +33,11 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision
 	if events {
 		d.Silence = f.s.o.Conf.Timeouts.Tunnel.Std()
 	}
-	if f.site.strip {
-		b = f.remount(b, a)
-	}
+	b = f.remap(b, a)
 	f.s.noteLost(f.site, &f.choice)
 	over := ""
 	if end := endOf(a); end != nil || f.site.logout != "" {
-		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https")
+		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https", f.s.millis(time.Now()))
 		a.Drop(endField)
 	}
 	switch {
@@ -85,15 +93,45 @@ func streamsBytes(contentType []byte) bool {
 	return false
 }
 
-// remount puts the mount path back into redirects of a site that does not see it.
-func (f *flight) remount(b []byte, a *http1.Response) []byte {
-	for _, name := range [2]string{"location", "content-location"} {
-		v := text(a.Get(name))
-		if strings.HasPrefix(v, "/") && !strings.HasPrefix(v, "//") && !underMount(v, f.site.mount) {
-			b = append(append(append(append(append(b, http.CanonicalHeaderKey(name)...), ": "...), f.site.mount...), v...), "\r\n"...)
-			a.Drop(name)
+// remap makes the addresses that an application gives the visitor's.
+func (f *flight) remap(b []byte, a *http1.Response) []byte {
+	m := f.s.addressing(f.site, &f.client, f.choice.Upstream)
+	if a.SetsCookies() {
+		b = remapField(b, a, &m, "Set-Cookie")
+	}
+	if a.First(http1.Link) != nil {
+		b = remapField(b, a, &m, "Link")
+	}
+	if namesAddresses(a.Status) || m.mount != "" {
+		for _, name := range addressFields {
+			b = remapField(b, a, &m, name)
 		}
 	}
+	return b
+}
+
+// remapField writes all fields of a name anew when one has to change. The admin page's login is nobody else's to set, here as elsewhere.
+func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte {
+	named := func(k *http1.Field) bool { return strings.EqualFold(text(a.Name(k)), name) }
+	changes := func(k http1.Field) bool {
+		if !named(&k) {
+			return false
+		}
+		_, changed := m.field(name, text(a.Value(&k)))
+		return changed
+	}
+	if !slices.ContainsFunc(a.Fields, changes) {
+		return b
+	}
+	for i := range a.Fields {
+		k := &a.Fields[i]
+		if !named(k) || k.Kind == http1.KindSetCookie && http1.SetsCookie(a.Value(k), adminCookie) {
+			continue
+		}
+		v, _ := m.field(name, text(a.Value(k)))
+		b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
+	}
+	a.Drop(strings.ToLower(name))
 	return b
 }
 
@@ -108,13 +146,13 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 	if f.held {
 		f.rec.Error = err.Error()
 	}
-	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(time.Now().UnixMilli())
+	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(f.s.millis(time.Now()))
 	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {
 		f.last = err
 		f.retries++
-		f.rec.Retries, f.rec.Moved = f.retries, true
+		f.rec.again(f.choice.Upstream.Spec().Name, err)
 		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
 		f.prepare(r, d)
 		if flt := f.choose(r, d); flt != nil {
@@ -150,11 +188,28 @@ func errorOf(why http1.Why) error {
 	return errBrokeOff
 }
 
+// resultOf words an error for the balancer.
+func resultOf(err error) balancer.Result {
+	var f *fault
+	switch {
+	case errors.Is(err, errClientGone), errors.Is(err, errSlowClient):
+		return balancer.ClientAborted
+	case errors.As(err, &f), errors.Is(err, errBodyTooBig), errors.Is(err, errExhausted), errors.Is(err, errLost):
+		return balancer.Refused
+	case errors.Is(err, errDial):
+		return balancer.ConnectFailed
+	case errors.Is(err, errSlowOrigin):
+		return balancer.TimedOut
+	}
+	return balancer.ResponseFailed
+}
+
 var errBrokeOff = errors.New("instance closed the connection before it had answered")
 
 // refuse makes the decision a fault's page.
 func (f *flight) refuse(flt *fault, r *http1.Request, d *http1.Decision) {
 	f.fault = flt
+	f.rec.Session = "" // nobody was told of a loss
 	f.front.own.Add(1)
 	switch {
 	case flt.status == http.StatusTooManyRequests || flt.status == 421 || flt.status == 405:

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -22,6 +21,8 @@ type flight struct {
 	front *frontend
 	began time.Time
 	clock clock
+
+	chosen moment // when an instance was chosen first
 
 	site   *site
 	path   string // normalized
@@ -42,6 +43,8 @@ type flight struct {
 	verdict bool             // waits for the checks to decide about the visitor's own instance
 	waited  time.Time        // since
 	limit   time.Duration    // of the wait
+	proof   *proof           // of a challenge, whose answer is waited for
+	forget  func()           // ends the wait for news of an instance; nil: none
 
 	retries int
 	last    error // of the attempt that failed before
@@ -72,7 +75,7 @@ func (f *flight) reset(s *Server, front *frontend, now int64) {
 	f.choice = balancer.Choice{}
 	f.rec = Record{}
 	f.rec.Queue, f.rec.Connect, f.rec.Response = -1, -1, -1
-	f.held, f.waiter, f.verdict, f.asked = false, nil, false, false
+	f.held, f.waiter, f.verdict, f.asked, f.proof = false, nil, false, false, nil
 	f.retries, f.last, f.fault = 0, nil, nil
 }
 
@@ -109,15 +112,15 @@ func (f *flight) recovered(e *engine, r *http1.Request, d *http1.Decision) {
 	f.refuse(faultInternal, r, d)
 }
 
-// route does what exchange.serve does for net/http.
+// route finds the site, and an instance for the request; a fault is what it is answered with instead.
 func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Decision) *fault {
 	s := f.s
 	f.target, f.raw = originForm(r), text(r.Path)
 	if f.raw == "*" || f.raw == "" {
 		f.raw = "/"
 	}
-	if s.challenge != nil && !p.HTTPS && strings.HasPrefix(f.raw, challengePath) {
-		d.Verdict = http1.Handover
+	if f.challenged(p) {
+		f.prove(r, p, d)
 		return nil
 	}
 	t := s.table.Load()
@@ -128,6 +131,10 @@ func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Deci
 	f.site, f.path = rt.site, rt.path
 	f.site.running.Add(1)
 	f.identify(e, r, p)
+	if r.Major == 2 && (f.site.private || r.Binds()) {
+		f.requireHTTP1(d)
+		return nil
+	}
 	if f.client.Proto == "http" {
 		if to := s.redirectTarget(f.site, rt.host, f.target); to != "" {
 			f.redirect(to, d)
@@ -139,6 +146,9 @@ func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Deci
 		return faultRateLimited
 	}
 	f.prepare(r, d)
+	if len(p.Own) > 0 {
+		f.pick.Near = s.near(f.site, func(o *origin) bool { return slices.Contains(p.Own, o.engine.Load()) })
+	}
 	return f.choose(r, d)
 }
 
@@ -189,9 +199,11 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 		f.pick.Expected = true
 	}
 	d.MaxBody = st.body
+	d.Private = st.private
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
-	d.StripCookie, d.StripAlso = st.cookie, ownEndings
+	d.Underscores = st.underscores
+	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie, ownEndings, adminCookie, nil
 	prefix := ""
 	if st.strip && string(r.Path) != "*" {
 		d.Path = []byte(stripMount(f.raw, f.path, st.mount))
@@ -219,12 +231,19 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	d.Fields = b
 
 	f.pick.App = f.s.bears(st, requestFields{r}, f.target)
+	if a := st.siteState.adoption.Load(); a != nil {
+		d.TrimCookie = a.trim
+		if len(f.pick.Cookie) == 0 {
+			f.pick.Cookie, _ = st.adopt(f.pick.App, requestFields{r}, f.target)
+		}
+	}
 	if st.asksTicket() {
 		f.pick.Ticket, _ = r.Cookie(st.place)
 	}
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
+	f.pick.Fleeting = st.fleeting(text(r.Method))
 	f.pick.Hash = st.policyHash(c, f.path, requestFields{r}.field)
 	if f.pick.Exclude == nil {
 		f.pick.Exclude = f.exclude[:0]
@@ -235,26 +254,26 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 	pool := f.site.siteState.pool
 	if f.last == nil && !f.asked {
-		f.pick.Now = f.began.UnixMilli()
+		f.pick.Now = f.s.millis(f.began)
+		f.chosen = f.s.momentOf(f.pick.Now)
 	} else {
-		f.pick.Now = time.Now().UnixMilli()
+		f.pick.Now = f.s.millis(time.Now())
 	}
 	pool.PickInto(&f.choice, &f.pick)
 	f.held = true
 	if f.choice.Await {
-		f.await(pool, d)
+		f.await(d)
 		return nil
 	}
 	if f.choice.Upstream == nil {
 		f.done(balancer.Refused, 0, nil, false)
-		if f.last != nil {
-			return faultFor(f.last)
+		if f.rec.Error = f.choice.None.String(); f.last != nil {
+			f.rec.Error = f.last.Error()
 		}
-		f.rec.Error = f.choice.None.String()
-		if f.choice.None == balancer.NoneFull {
-			return faultFor(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https"))
+		if f.last == nil && f.choice.None == balancer.NoneFull {
+			return faultFor(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.millis(time.Now())))
 		}
-		return faultFor(errNoUpstream)
+		return noInstance(&f.choice, text(r.Method), f.last)
 	}
 	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
 		seen, _ := r.Cookie(f.site.cookie + noticeEnding)
@@ -279,7 +298,7 @@ func (f *flight) queue(pool *balancer.Pool, d *http1.Decision) *fault {
 		free.Store(true)
 		wake()
 	}}
-	if !pool.Enqueue(w, f.waited.UnixMilli()) {
+	if !pool.Enqueue(w, f.s.millis(f.waited)) {
 		f.done(balancer.Refused, 0, errQueueFull, false)
 		return faultFor(errQueueFull)
 	}
@@ -291,23 +310,28 @@ func (f *flight) queue(pool *balancer.Pool, d *http1.Decision) *fault {
 // await lets the request wait until the checks have decided about the visitor's
 // own instance: one refused connection is also what a full backlog looks like,
 // and a move costs the session.
-func (f *flight) await(pool *balancer.Pool, d *http1.Decision) {
-	f.verdict, f.waited, f.limit = true, time.Now(), awaitAlone
-	for _, u := range pool.Upstreams() {
-		if u != f.choice.Upstream && u.InRotation() {
-			f.limit = awaitVerdict
-			break
-		}
-	}
+func (f *flight) await(d *http1.Decision) {
+	f.verdict, f.waited = true, time.Now()
+	f.limit = heldLimit(f.choice.Upstream, f.s.millis(f.waited))
 	f.listen(d)
 }
 
 // listen lets the request wait for news of the visitor's own instance.
 func (f *flight) listen(d *http1.Decision) {
-	f.choice.Upstream.Tell(d.Wake)
+	f.unlisten()
+	f.forget = f.choice.Upstream.Tell(d.Wake)
 	f.park(d)
 	if !f.choice.Upstream.Undecided() {
 		d.ParkFor = 0 // the news came before anybody listened
+	}
+}
+
+// unlisten ends that: an instance that stays as it is would keep everybody who has ever
+// waited for news of it.
+func (f *flight) unlisten() {
+	if f.forget != nil {
+		f.forget()
+		f.forget = nil
 	}
 }
 
@@ -318,6 +342,9 @@ func (f *flight) park(d *http1.Decision) {
 
 // resume looks whether what the request waits for has happened.
 func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
+	if f.proof != nil {
+		return f.proved(d)
+	}
 	f.prepare(r, d)
 	late := time.Since(f.waited) >= f.limit
 	if f.verdict {
@@ -357,6 +384,7 @@ func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
 		return nil
 	}
 	f.verdict = false
+	f.unlisten()
 	f.done(balancer.Refused, 0, nil, true)
 	f.pick.Patient, f.asked = false, true
 	if !own.Undecided() {
@@ -368,12 +396,15 @@ func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
 // send names the instance to the engine.
 func (f *flight) send(d *http1.Decision) {
 	u := f.choice.Upstream
-	f.rec.Instance, f.rec.Member = u.ID(), u.Spec().Member
+	f.rec.Instance, f.rec.Member, f.rec.Session = u.ID(), u.Spec().Member, ""
 	if f.choice.Lost != balancer.CauseNone {
 		f.rec.Session = f.choice.Lost.String()
 		f.out = append(append(append(f.out, SessionLostHeader+": cause="...), f.rec.Session...), "\r\n"...)
 		d.Fields = f.out
 	}
-	d.Verdict = http1.Forward
+	d.Verdict, d.Connect, d.Stays = http1.Forward, 0, f.choice.Pinned
+	if f.choice.Trial {
+		d.Connect = trialConnect
+	}
 	d.Upstream = f.s.originFor(u).way()
 }

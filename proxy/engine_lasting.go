@@ -41,8 +41,17 @@ func (l *lasting) end(f *flight) {
 	delete(l.open, f)
 }
 
+func (l *lasting) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// Streams is how many answers go on for as long as somebody looks: upgraded connections and event streams.
+func (s *Server) Streams() int { return s.lasting.count() }
+
 // keep notes that the sessions are in use, when it is time to.
-func (l *lasting) keep(now time.Time) {
+func (l *lasting) keep(now time.Time, ms int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {
@@ -50,6 +59,6 @@ func (l *lasting) keep(now time.Time) {
 	}
 	l.next = now.Add(lastingEvery)
 	for _, s := range l.open {
-		s.pool.Keep(&s.choice, now.UnixMilli())
+		s.pool.Keep(&s.choice, ms)
 	}
 }

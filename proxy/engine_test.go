@@ -13,7 +13,7 @@ import (
 	"portico/proxy/loop"
 )
 
-// engines are the ones of this system, net/http aside.
+// engines are the ones of this system.
 func engines() []string {
 	if loop.Supported {
 		return []string{"loop", "conn"}

@@ -27,6 +27,9 @@ type fault struct {
 	retry  time.Duration // Retry-After, zero: none
 	err    error         // for the log only
 	closed bool          // the client's connection cannot be used any more
+	kept   bool          // the visitor's session is kept, and cannot be reached
+	renews bool          // with kept: the page renews itself
+	silent bool          // nothing is answered: the connection is closed, or the stream reset
 
 	place  *balancer.Place // in the waiting room; nil: it is about something else
 	page   string          // whole, instead of the usual one; "": the usual one
@@ -57,6 +60,7 @@ var (
 	errBadResponse = errors.New("instance answered with something that is not HTTP")
 	errSlowOrigin  = errors.New("instance did not answer in time")
 	errDial        = errors.New("connect to instance")
+	errLost        = errors.New("instance closed the connection that belongs to the client alone")
 	errExhausted   = errors.New("this machine has no descriptors, ports or memory left for a connection")
 )
 
@@ -66,7 +70,9 @@ func faultFor(err error) *fault {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
-		return &fault{status: statusClientClosed, cause: 'C', phase: 'H', text: "The client went away.", err: err, closed: true}
+		return &fault{status: statusClientClosed, cause: 'C', phase: 'H', text: "The client went away.", err: err, closed: true, silent: true}
+	case errors.Is(err, errLost):
+		return &fault{status: 502, cause: 'S', phase: 'H', text: "The site has closed this connection.", err: err, closed: true, silent: true}
 	case errors.Is(err, errBodyTooBig):
 		return &fault{status: 413, cause: 'P', phase: 'R', text: "The request is larger than this site accepts.", err: err, closed: true}
 	case errors.Is(err, errSlowClient):
@@ -111,6 +117,9 @@ func errorPage(f *fault, accept string) (body []byte, contentType string) {
 	}
 	if f.place != nil {
 		return roomAnswer(f, accept)
+	}
+	if f.kept {
+		return awayAnswer(f, accept)
 	}
 	title := http1.Reason(f.status)
 	if strings.Contains(accept, "json") && !strings.Contains(accept, "text/html") {

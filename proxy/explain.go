@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/http1"
 )
 
 // Step is one decision on the way of a request.
@@ -42,6 +44,8 @@ type explanation struct {
 	now    time.Time
 	pick   balancer.Request
 	steps  []Step
+
+	adopted string // what names an instance as the balancer before did
 }
 
 func (e *explanation) say(step, result, format string, args ...any) {
@@ -59,7 +63,7 @@ func (s *Server) Explain(a Ask) ([]Step, error) {
 	if a.Header == nil {
 		a.Header = http.Header{}
 	}
-	e := &explanation{s: s, a: a, now: time.Now(), raw: or(u.EscapedPath(), "/")}
+	e := &explanation{s: s, a: a, now: s.Now(), raw: or(u.EscapedPath(), "/")}
 	e.target = e.raw
 	if u.RawQuery != "" {
 		e.target += "?" + u.RawQuery
@@ -127,10 +131,27 @@ func (e *explanation) admit(u *url.URL) bool {
 			return false
 		}
 	}
+	if st.private {
+		e.say("connection", "private", "the client's connection has connections to instances for itself, HTTP/2 is refused with HTTP_1_1_REQUIRED (session.connection = \"private\")")
+	}
+	e.fields()
 	if st.rate.perSecond > 0 {
 		e.say("rate", "limited", "%g requests a second for each client address, up to %d at once; beyond it 429", st.rate.perSecond, st.rate.burst)
 	}
 	return true
+}
+
+// fields tells which of the request's an instance does not get for the underscore in their names.
+func (e *explanation) fields() {
+	for _, name := range slices.Sorted(maps.Keys(e.a.Header)) {
+		switch {
+		case !aliasable(name):
+		case http1.Aliases(name):
+			e.say("field", name, "dropped: to a program behind CGI it is another name of a field that only a proxy sets or acts on")
+		case !e.st.underscores:
+			e.say("field", name, "dropped: its name has an underscore (underscores = \"drop\")")
+		}
+	}
 }
 
 // visitor reads what tells who asks: cookies, the application's token, a ticket.
@@ -145,7 +166,7 @@ func (e *explanation) visitor() {
 	e.a.Header = e.a.Header.Clone()
 	e.a.Header["Cookie"] = fields
 	values, _ := takeCookie(fields, st.cookie)
-	e.pick = balancer.Request{Now: e.now.UnixMilli(), Hash: st.policyHash(&e.client, e.path, e.a.Header.Get)}
+	e.pick = balancer.Request{Now: e.now.UnixMilli(), Patient: true, Fleeting: st.fleeting(e.a.Method), Hash: st.policyHash(&e.client, e.path, e.a.Header.Get)}
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
 		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
@@ -162,6 +183,11 @@ func (e *explanation) visitor() {
 		e.say("cookie", "none", "no cookie %s in the request", st.cookie)
 	}
 	e.token()
+	if len(values) == 0 {
+		if e.pick.Cookie, e.adopted = st.adopt(e.pick.App, stdFields(e.a.Header), e.target); e.adopted != "" {
+			e.say("adopt", "found", "%s names an instance as the balancer before did", e.adopted)
+		}
+	}
 	if st.asksTicket() {
 		e.pick.Ticket = []byte(cookieValue(fields, st.place))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/membership/catalog"
 )
 
 // choose tells of the instances, the session and the choice among them.
@@ -19,8 +20,8 @@ func (e *explanation) choose() {
 		if why != "" {
 			why = ": " + why
 		}
-		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %.12s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
-			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, or(u.Release, "-"), why)
+		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
+			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, or(catalog.ShortRelease(u.Release), "-"), why)
 	}
 	l := pool.Look(&e.pick)
 	if st.sticky {
@@ -62,6 +63,8 @@ func (e *explanation) session(l *balancer.Look) {
 		}
 		e.say("session", "new", "nothing in the request names a session that is alive")
 		return
+	case e.adopted != "" && l.By == "bare cookie":
+		e.say("session", "adopted", "%s leads to %s; the visitor gets a sealed cookie", e.adopted, or(l.From, "an instance that is gone"))
 	case l.By == "bare cookie":
 		e.say("session", "adopted", "a token as HAProxy sets it names %s; it is replaced by a sealed cookie", or(l.From, "an instance that is gone"))
 	case l.By == "token":
@@ -138,6 +141,11 @@ func (e *explanation) choice(l *balancer.Look, policy string) {
 	switch {
 	case l.None == balancer.NoneFull && e.st.asksTicket() && l.Session == 0:
 		e.room(l)
+	case l.None == balancer.NoneAway:
+		e.say("choice", "none", "%s cannot be reached and keeps the session, until its process is known to have ended or session.patience (%s) is over: 503, with a page that tries again by itself",
+			l.From, e.st.pool.Health.Patience)
+	case l.Trial:
+		e.to(l.Upstream, "session.patience is over: it is asked once more, before the session is given up")
 	case l.None == balancer.NoneFull:
 		e.say("choice", "none", "every instance has as many sessions as session.max allows, and this visitor has lost one: 503, to come again soon")
 	case l.None != balancer.NoneReason:

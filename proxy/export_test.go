@@ -2,9 +2,6 @@ package proxy
 
 import "time"
 
-// AcceptKey is for servers that tests run.
-var AcceptKey = acceptKey
-
 // CheckProfile reports whether a profile compiles.
 func CheckProfile(text string) error {
 	_, err := parseProfile(text)
@@ -15,7 +12,14 @@ func CheckProfile(text string) error {
 func ProfileCount() int { return len(profiles) }
 
 // KeepLasting notes at now that the engine's streams are in use.
-func (s *Server) KeepLasting(now time.Time) { s.lasting.keep(now) }
+func (s *Server) KeepLasting(now time.Time) { s.lasting.keep(now, now.UnixMilli()) }
+
+// PretendClockSet lets it look as if the system's clock had just been set by so much.
+func (s *Server) PretendClockSet(by time.Duration) {
+	r := *s.clocks.last.Load()
+	r.wall -= by.Milliseconds()
+	s.clocks.last.Store(&r)
+}
 
 // AppendJSON is one line of the access log as JSON.
 func AppendJSON(b []byte, r *Record) []byte {

@@ -54,6 +54,13 @@ func TestHTTP2Floods(t *testing.T) {
 	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	o, pool := tlsOptions(t, "shop.test")
 	f := start(t, o, site(addr))
+	const floods = 16
+	t.Cleanup(func() { // when all of them are over
+		f.eventually("every flood is counted as a connection that a rule has ended", func() bool {
+			s := f.Snapshot().Frontends[1]
+			return s.H2Sessions == floods && s.DeniedConns == floods
+		})
+	})
 	for name, tt := range map[string]struct {
 		first func(*rawH2) error
 		frame func(*rawH2) error
@@ -118,7 +125,7 @@ func TestHTTP2Floods(t *testing.T) {
 	}
 }
 
-// TestHTTP2Only: who has agreed on HTTP/2 cannot speak HTTP/1, whose parser is net/http's there.
+// TestHTTP2Only: who has agreed on HTTP/2 cannot speak HTTP/1.
 func TestHTTP2Only(t *testing.T) {
 	var asked atomic.Int64
 	addr, _ := origin(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -189,7 +196,7 @@ func TestHTTP2SlowResets(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(waitTime):
 		t.Errorf("%d requests given up and the connection is still open", most)
 	}
 }

@@ -14,38 +14,6 @@ const (
 	SessionLostHeader = "Portico-Session-Lost"
 )
 
-// hopByHop are the fields of RFC 9110 section 7.6.1 and their older relatives:
-// they concern one connection and are never forwarded as they came.
-var hopByHop = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Connection": true,
-	"Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-	"Http2-Settings": true,
-}
-
-// keptFromConnection reports whether a field stays although a Connection field
-// names it. Everything that frames, addresses or authenticates the message
-// would otherwise be removable by the client (CVE-2021-33197, CVE-2024-45410,
-// CVE-2026-29054).
-func keptFromConnection(name string) bool {
-	switch name {
-	case "Host", "Content-Length", "Transfer-Encoding", "Content-Type", "Content-Encoding",
-		"Authorization", "Cookie", "Set-Cookie", "Forwarded", "X-Real-Ip", SessionLostHeader:
-		return true
-	}
-	return strings.HasPrefix(name, "X-Forwarded-")
-}
-
-// fromProxyOnly reports whether only a proxy may say this: such fields of a
-// client are dropped before portico's own are set.
-func fromProxyOnly(name string) bool {
-	switch name {
-	case "Forwarded", "X-Real-Ip", SessionLostHeader:
-		return true
-	}
-	return strings.HasPrefix(name, "X-Forwarded-")
-}
-
 // aliasable reports whether an application behind CGI rules could mistake the
 // name for another one: "X_Forwarded_For" and "X-Forwarded-For" are both
 // HTTP_X_FORWARDED_FOR there (CVE-2025-64484).
@@ -61,32 +29,6 @@ func connectionTokens(values []string, yield func(token string)) {
 			if tok = strings.Trim(tok, " \t"); tok != "" {
 				yield(tok)
 			}
-		}
-	}
-}
-
-// hasToken reports whether a list of comma separated values holds token,
-// without regard to case.
-func hasToken(values []string, token string) bool {
-	found := false
-	connectionTokens(values, func(t string) { found = found || strings.EqualFold(t, token) })
-	return found
-}
-
-// removeHopByHop deletes from h what concerns one connection only, including
-// what Connection names, but never what keptFromConnection protects.
-func removeHopByHop(h http.Header) {
-	if c := h["Connection"]; c != nil {
-		connectionTokens(c, func(tok string) {
-			name := http.CanonicalHeaderKey(tok)
-			if !keptFromConnection(name) {
-				delete(h, name)
-			}
-		})
-	}
-	for name := range h {
-		if hopByHop[name] {
-			delete(h, name)
 		}
 	}
 }
@@ -159,49 +101,4 @@ func within(a netip.Addr, set []netip.Prefix) bool {
 		}
 	}
 	return false
-}
-
-// requestHeader builds what the instance gets from what the client sent. The
-// sticky cookie is taken out by the caller, who knows its name.
-func requestHeader(in http.Header, c *Client, prefix string) http.Header {
-	out := make(http.Header, len(in)+6)
-	for name, values := range in {
-		if hopByHop[name] || fromProxyOnly(name) || aliasable(name) || name == "Expect" || name == "Content-Length" || name == "Host" {
-			continue
-		}
-		out[name] = values
-	}
-	if conn := in["Connection"]; conn != nil {
-		connectionTokens(conn, func(tok string) {
-			if name := http.CanonicalHeaderKey(tok); !keptFromConnection(name) {
-				delete(out, name)
-			}
-		})
-	}
-	if hasToken(in["Te"], "trailers") {
-		out["Te"] = []string{"trailers"} // gRPC servers insist on it
-	}
-	set := [4]string{c.Chain, c.Proto, c.Host, c.Local}
-	out["X-Forwarded-For"] = set[0:1:1]
-	out["X-Forwarded-Proto"] = set[1:2:2]
-	out["X-Forwarded-Host"] = set[2:3:3]
-	if c.Local != "" {
-		out["X-Forwarded-Port"] = set[3:4:4]
-	}
-	if prefix != "" {
-		out["X-Forwarded-Prefix"] = []string{prefix}
-	}
-	return out
-}
-
-// trailerAllowed reports whether a field may travel in a trailer section: not
-// what frames, routes, authenticates or modifies the request (RFC 9110 section
-// 6.5.1). Trailers are never merged into the header section.
-func trailerAllowed(name string) bool {
-	switch name {
-	case "Host", "Content-Length", "Content-Type", "Content-Encoding", "Content-Range", "Authorization",
-		"Cookie", "Set-Cookie", "Cache-Control", "Expect", "Max-Forwards", "Pragma", "Range", "Location":
-		return false
-	}
-	return !hopByHop[name] && !fromProxyOnly(name) && !aliasable(name)
 }

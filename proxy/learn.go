@@ -154,7 +154,7 @@ func (s *Server) learn(st *site, c *balancer.Choice, bore uint64, setCookies []s
 	if len(st.profile.places) == 0 || c.Upstream == nil {
 		return
 	}
-	pool, now := st.siteState.pool, time.Now().UnixMilli()
+	pool, now := st.siteState.pool, s.millis(time.Now())
 	if v := st.profile.announced(setCookies, field); v != "" {
 		pool.Learn(c, s.bal.HashApp([]byte(v)), now)
 		return

@@ -36,7 +36,7 @@ func TestListenErrors(t *testing.T) {
 	}
 	defer func() { _ = s.Shutdown(context.Background()) }()
 	err = s.Listen()
-	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "proxy.http") {
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "--http (proxy.http)") {
 		t.Errorf("got %v", err)
 	}
 	if s.Ready() {
@@ -222,10 +222,14 @@ func TestConnectionLimits(t *testing.T) {
 // TestSlowBody: a body that stops coming is given up; one that keeps coming may
 // take longer than any single timeout.
 func TestSlowBody(t *testing.T) {
+	atSomePace(t, time.Second, func(p *pace) error { return slowBodies(t, p) })
+}
+
+func slowBodies(t *testing.T, p *pace) error {
 	w := &witness{}
 	addr, _ := origin(t, w.ServeHTTP)
 	o := options()
-	o.Conf.Timeouts.Body = units.Duration(time.Second)
+	o.Conf.Timeouts.Body = units.Duration(p.limit)
 	f := start(t, o, site(addr))
 	stopped := make([]net.Conn, 0, 2)
 	for _, size := range []int{10, 100 << 10} { // held, streamed
@@ -236,12 +240,14 @@ func TestSlowBody(t *testing.T) {
 	c := dial(t, f.http)
 	fmt.Fprint(c, "POST /slow HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\nContent-Length: 6\r\n\r\n")
 	for range 6 {
-		time.Sleep(250 * time.Millisecond) // the client is slow, longer than the timeout in all
+		began := time.Now()
+		time.Sleep(p.limit / 4) // the client is slow, longer than the timeout in all
 		fmt.Fprint(c, "x")
+		p.took(time.Since(began))
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil || resp.StatusCode != 200 {
-		t.Errorf("body that keeps coming: %v %v", resp, err)
+		return fmt.Errorf("body that keeps coming: %v %v", resp, err)
 	}
 	for _, c := range stopped {
 		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 408 {
@@ -251,14 +257,19 @@ func TestSlowBody(t *testing.T) {
 	if seen := w.take(); len(seen) != 1 || !strings.HasPrefix(seen[0], "POST /slow") {
 		t.Errorf("the instance took %q for whole", seen)
 	}
+	return nil
 }
 
 // TestSilentConnections: nothing that says nothing keeps its place: no handshake,
 // no request, no second request (N5).
 func TestSilentConnections(t *testing.T) {
 	addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {})
+	atSomePace(t, time.Second, func(p *pace) error { return silentConnections(t, p, addr) })
+}
+
+func silentConnections(t *testing.T, p *pace, addr string) error {
 	o, pool := tlsOptions(t, "shop.test")
-	o.Conf.Timeouts.Header, o.Conf.Timeouts.Idle = units.Duration(time.Second), units.Duration(time.Second) // a busy machine shakes hands within it
+	o.Conf.Timeouts.Header, o.Conf.Timeouts.Idle = units.Duration(p.limit), units.Duration(p.limit)
 	f := start(t, o, site(addr))
 	ended := func(what string, c net.Conn) {
 		t.Helper()
@@ -269,9 +280,10 @@ func TestSilentConnections(t *testing.T) {
 	}
 	shakeless, mute, once := dial(t, f.tls), dial(t, f.http), dial(t, f.http)
 	fmt.Fprint(once, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+	began := time.Now()
 	h2, err := tls.Dial("tcp", f.tls, &tls.Config{RootCAs: pool, ServerName: "shop.test", NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
+	if p.took(time.Since(began)); err != nil {
+		return err
 	}
 	defer h2.Close()
 	_, _ = io.WriteString(h2, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
@@ -279,6 +291,7 @@ func TestSilentConnections(t *testing.T) {
 	ended("no request", mute)
 	ended("no second request", once)
 	ended("idle HTTP/2", h2)
+	return nil
 }
 
 // TestBytesIn: what came in is counted whole, the heads of requests too.
@@ -366,7 +379,7 @@ func TestProbes(t *testing.T) {
 	}{
 		"redirect":   {conf.Health{Path: "/redirect", Status: "200"}, "L7STS"},
 		"redirectok": {conf.Health{Path: "/redirect"}, "L7OK"},
-		"hang":       {conf.Health{Path: "/hang", Timeout: units.Duration(500 * time.Millisecond)}, "L7TOUT"},
+		"hang":       {conf.Health{Path: "/hang", Timeout: units.Duration(2 * time.Second)}, "L7TOUT"},
 		"endless":    {conf.Health{Path: "/endless", Body: "needle", Timeout: units.Duration(20 * time.Second)}, "L7RSP"},
 		"text":       {conf.Health{Path: "/text", Body: "is well"}, "L7OK"},
 		"notext":     {conf.Health{Path: "/text", Body: "unwell"}, "L7RSP"},
@@ -375,7 +388,9 @@ func TestProbes(t *testing.T) {
 	} {
 		c := site(addr)
 		c.Name, c.Hosts = name, []string{name + ".test"}
-		tt.h.Interval = units.Duration(time.Second)
+		if tt.h.Interval = units.Duration(time.Second); tt.h.Timeout == 0 {
+			tt.h.Timeout = units.Duration(time.Minute)
+		}
 		c.Health = tt.h
 		sites = append(sites, c)
 		want[name] = tt.code

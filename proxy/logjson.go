@@ -49,12 +49,25 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 	if r.Retries > 0 {
 		b = append(b, `,"retries":`...)
 		b = appendCount(b, int64(r.Retries))
+		b = appendTries(b, r.Tries)
 	}
 	b = appendMember(b, `,"user_agent":"`, r.UserAgent)
 	b = appendMember(b, `,"referer":"`, r.Referer)
 	b = appendMember(b, `,"session_lost":"`, r.Session)
 	b = appendMember(b, `,"error":"`, r.Error)
 	return append(b, '}', '\n')
+}
+
+// appendTries appends what the tries before the last one met: "u1: instance refused the connection; u2: …".
+func appendTries(b []byte, tries []Try) []byte {
+	var text string
+	for i, t := range tries {
+		if i > 0 {
+			text += "; "
+		}
+		text += t.Instance + ": " + t.Error
+	}
+	return appendMember(b, `,"tried":"`, text)
 }
 
 // appendTimes appends what took how long. Most requests came in one piece, waited for nobody and found a connection.

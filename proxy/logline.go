@@ -86,10 +86,11 @@ func logStatus(s int) int {
 	return s
 }
 
-// serverName names an instance for people: its member and the start of its id.
+// serverName names an instance for people: its member and the start of its id, or the
+// name in the configuration file, see UpstreamID.
 func serverName(member, instance string) string {
 	if member == "" {
-		return instance
+		return instance[strings.IndexByte(instance, '/')+1:]
 	}
 	return member + "-" + instance[:min(6, len(instance))]
 }
@@ -170,5 +171,3 @@ func hexDigits(n uint32) uint64 {
 	letters := (w + ones*6) >> 4 & ones // one where a digit is a letter
 	return w + ones*'0' + letters*('a'-'0'-10)
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

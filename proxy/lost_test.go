@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/balancer"
+	"portico/internal/units"
 	"portico/internal/written"
 	"portico/proxy"
 )
@@ -17,7 +19,7 @@ func TestNoticeOfALostSession(t *testing.T) {
 	a, b := newApp(t, "a"), newApp(t, "b")
 	apps := map[string]*app{"a": a, "b": b}
 	c := site(a.addr, b.addr)
-	c.Session.Notice = true
+	c.Session.Notice, c.Session.Patience = true, units.Duration(200*time.Millisecond)
 	o := options()
 	log := &written.Buffer{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
@@ -35,8 +37,8 @@ func TestNoticeOfALostSession(t *testing.T) {
 	}
 	apps[at].kill()
 	other := map[string]string{"a": "b", "b": "a"}[at]
-	f.eventually("the dead instance is down", func() bool {
-		return f.Balancer().Pool("shop").Upstream("shop/u"+map[string]string{"a": "0", "b": "1"}[at]).State() == balancer.Down
+	f.eventually("the dead instance is given up", func() bool {
+		return f.Balancer().Pool("shop").Upstream("shop/u"+map[string]string{"a": "0", "b": "1"}[at]).Failed() != balancer.CauseNone
 	})
 
 	resp, page := get(t, person, url, "Accept", "text/html", "Sec-Fetch-Mode", "navigate")

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"strings"
-	"time"
 
 	"portico/balancer"
 )
@@ -15,11 +14,11 @@ const endField = "portico-session-end"
 
 // over returns the Set-Cookie field that takes the sticky cookie back when an answer
 // ends the application's session, and the visitor had better begin elsewhere; else "".
-func (st *site) over(c *balancer.Choice, bore uint64, path, header string, secure bool) string {
+func (st *site) over(c *balancer.Choice, bore uint64, path, header string, secure bool, now int64) string {
 	if !st.sticky || header == "" && (st.logout == "" || path != st.logout) {
 		return ""
 	}
-	if !st.siteState.pool.Over(c, bore, time.Now().UnixMilli()) {
+	if !st.siteState.pool.Over(c, bore, now) {
 		return ""
 	}
 	s := st.cookie + "=; Path=" + st.mount + "; Max-Age=0; HttpOnly; SameSite=" + st.sameSite

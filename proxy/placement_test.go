@@ -15,7 +15,7 @@ import (
 // onEngines runs a test with each of the engines that this system has.
 func onEngines(t *testing.T, f func(t *testing.T, o proxy.Options)) {
 	t.Helper()
-	for _, name := range append(engines(), "std") {
+	for _, name := range engines() {
 		t.Run(name, func(t *testing.T) {
 			o := options()
 			o.Conf.Engine = name
@@ -145,4 +145,19 @@ func TestSafeMoments(t *testing.T) {
 			t.Errorf("%d and %d sessions are counted, want 1 and 3", emptied.Sessions(), other.Sessions())
 		}
 	})
+}
+
+// TestZoneOfTheProxy: proxy.zone gives new visitors to the upstreams that are near.
+func TestZoneOfTheProxy(t *testing.T) {
+	near, far := newApp(t, "near"), newApp(t, "far")
+	shop := site(far.addr, near.addr)
+	shop.Upstreams[0].Zone, shop.Upstreams[1].Zone = "room-1", "room-2"
+	o := options()
+	o.Conf.Zone = "room-2"
+	f := start(t, o, shop)
+	for i := range 8 {
+		if _, body := get(t, visitor(t, f), "http://shop.test/", "User-Agent", fmt.Sprint(i)); !strings.HasPrefix(body, "near") {
+			t.Errorf("a new visitor came to %q", body)
+		}
+	}
 }

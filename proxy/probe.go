@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +23,9 @@ const (
 	// sites do not check in one burst; each takes milliseconds.
 	maxProbes = 64
 
-	// probeBody is how much of an answer is read and searched.
+	// probeBody is how much of an answer is read and searched, and probeHead how much comes before that.
 	probeBody = 64 << 10
+	probeHead = 64 << 10
 
 	// probeSpacing keeps visitors who all find an instance unreachable from having
 	// it checked, and found down, all at once.
@@ -37,6 +38,7 @@ type target struct {
 	origin   *origin
 	check    checkSpec
 	member   string
+	site     string
 }
 
 func (t *target) same(o *target) bool {
@@ -49,6 +51,8 @@ type prober struct {
 	ctx  context.Context
 	log  *slog.Logger
 	room chan struct{}
+	lag  *lag
+	time func() int64 // Unix milliseconds, for the balancer
 
 	mu   sync.Mutex
 	runs map[string]*probeRun // guarded by mu, by instance id
@@ -63,8 +67,10 @@ type probeRun struct {
 	checked atomic.Bool // at least once, whatever came of it
 }
 
-func newProber(ctx context.Context, log *slog.Logger) *prober {
-	return &prober{ctx: ctx, log: log, room: make(chan struct{}, maxProbes), runs: map[string]*probeRun{}}
+func newProber(ctx context.Context, log *slog.Logger, now func() int64) *prober {
+	p := &prober{ctx: ctx, log: log, room: make(chan struct{}, maxProbes), runs: map[string]*probeRun{}, lag: newLag(), time: now}
+	p.wg.Go(func() { p.lag.run(ctx) })
+	return p
 }
 
 // set starts checking an upstream, at once, or changes how it is checked.
@@ -142,6 +148,7 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 	u := r.target.upstream
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var seen watch
 	for {
 		select {
 		case <-ctx.Done():
@@ -154,8 +161,13 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 			return
 		case p.room <- struct{}{}:
 		}
+		stood := p.lag.during()
 		e := r.target.probe(ctx)
 		<-p.room
+		if late := stood(); !e.OK && e.Code != "" && late > r.target.check.timeout/4 {
+			timer.Reset(probeSpacing) // it was the proxy that was late
+			continue
+		}
 		ended := time.Now()
 		if ctx.Err() != nil {
 			return
@@ -164,21 +176,35 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 			timer.Reset(time.Second)
 			continue
 		}
-		now := time.Now().UnixMilli()
-		if effect := u.Observe(e, now); effect.Changed {
-			level := slog.LevelInfo
-			if effect.To == balancer.Down {
-				level = slog.LevelWarn
-			}
-			p.log.Log(ctx, level, "instance changed state", "instance", u.Spec().Name, "from", effect.From.String(), "to", effect.To.String(),
-				"check", e.Code, "status", e.Status, "detail", e.Detail)
+		now := p.time()
+		e.Lag, seen = p.lag.since(seen)
+		effect := u.Observe(e, now)
+		if effect.GivenUp && u.Sessions() > 0 {
+			p.log.Warn("sessions given up", "site", r.target.site, "instance", u.Spec().Name, "sessions", u.Sessions(), "check", e.Code, "detail", e.Detail)
 		}
-		if e.Code == "L4TOUT" && u.State() == balancer.Down {
+		switch silent := e.Code == "L4TOUT"; {
+		case silent && effect.GivenUp:
 			r.target.origin.cut()
+		case silent && effect.Changed && effect.To == balancer.Down:
+			r.target.origin.forsake()
+		case e.OK && effect.Changed:
+			r.target.origin.returned()
 		}
 		r.checked.Store(true)
 		timer.Reset(u.NextCheck(r.target.check.interval, rand.Uint64()))
 		_ = pause.For(ctx, probeSpacing-time.Since(ended))
+	}
+}
+
+// logChanges logs each step of an instance's health, whoever made it: checks, requests or its agent.
+func logChanges(log *slog.Logger) func(*balancer.Upstream, balancer.Change) {
+	return func(u *balancer.Upstream, c balancer.Change) {
+		level := slog.LevelInfo
+		if c.To == balancer.Down {
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, "instance changed state", "site", u.Pool(), "instance", u.Spec().Name,
+			"from", c.From.String(), "to", c.To.String(), "reason", c.Reason)
 	}
 }
 
@@ -195,8 +221,21 @@ func (t *target) probe(ctx context.Context) balancer.Evidence {
 	return e
 }
 
+// connectTime is how long a check may wait for its connection. Once one was late the next ones wait for less: a machine
+// that is there answers in milliseconds, and a silent one should be known as such while few new visitors have tried it.
+// With the default interval of two seconds that takes 7.3 at worst: 2.2 until the first check, 2 for its timeout, and twice
+// half a second's pause and a second. Sessions do not hang on it.
+func (t *target) connectTime() time.Duration {
+	if t.upstream.Doubted() != 0 {
+		return min(t.check.timeout, trialConnect)
+	}
+	return t.check.timeout
+}
+
 func (t *target) ask(ctx context.Context) balancer.Evidence {
-	c, err := t.origin.forCheck(ctx)
+	connect, cancel := context.WithTimeout(ctx, t.connectTime())
+	c, err := t.origin.forCheck(connect)
+	cancel()
 	if errors.Is(err, errExhausted) {
 		return balancer.Evidence{}
 	}
@@ -210,37 +249,32 @@ func (t *target) ask(ctx context.Context) balancer.Evidence {
 	if t.check.tcp {
 		return c.stays()
 	}
-	a, err := c.exchange(ctx, &outgoing{
-		method: http.MethodGet, target: probeTarget(t.check.path), host: t.check.host,
-		header:     http.Header{"User-Agent": {"portico-check"}, "Connection": {"close"}, "Accept": {"*/*"}},
-		headBudget: t.check.timeout, pause: t.check.timeout,
-	}, func(int, http.Header) {})
-	if err != nil {
-		switch {
-		case ctx.Err() != nil || isTimeout(err) || errors.Is(err, errSlowOrigin):
-			return balancer.Evidence{Code: "L7TOUT", Detail: "no answer in time"}
-		case errors.Is(err, errBadResponse):
-			return balancer.Evidence{Code: "L7RSP", Detail: err.Error()}
-		}
+	defer c.discard()
+	a, err := c.get(ctx, t.check.host, probeTarget(t.check.path))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || isTimeout(err):
+		return balancer.Evidence{Code: "L7TOUT", Detail: "no answer in time"}
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return balancer.Evidence{Code: "L4CON", Detail: "connection closed before an answer"}
+	default:
+		return balancer.Evidence{Code: "L7RSP", Detail: fmt.Sprintf("%s: %s", errBadResponse, err)}
 	}
-	defer a.finish()
-	a.keep = false
-	if !t.check.status.Has(a.status) {
-		return balancer.Evidence{Code: "L7STS", Status: a.status}
+	if !t.check.status.Has(a.StatusCode) {
+		return balancer.Evidence{Code: "L7STS", Status: a.StatusCode}
 	}
 	if t.check.body == "" {
-		return balancer.Evidence{OK: true, Code: "L7OK", Status: a.status}
+		return balancer.Evidence{OK: true, Code: "L7OK", Status: a.StatusCode}
 	}
-	body, err := io.ReadAll(io.LimitReader(a, probeBody))
+	body, err := io.ReadAll(io.LimitReader(a.Body, probeBody))
 	if !bytes.Contains(body, []byte(t.check.body)) {
 		detail := "the expected text is not in the answer"
 		if err != nil {
 			detail += ", which broke off"
 		}
-		return balancer.Evidence{Code: "L7RSP", Status: a.status, Detail: detail}
+		return balancer.Evidence{Code: "L7RSP", Status: a.StatusCode, Detail: detail}
 	}
-	return balancer.Evidence{OK: true, Code: "L7OK", Status: a.status}
+	return balancer.Evidence{OK: true, Code: "L7OK", Status: a.StatusCode}
 }
 
 // probeTarget writes the path of a check, which may have a query, as a request
@@ -251,19 +285,6 @@ func probeTarget(path string) string {
 		return encodePath(path) + "?" + encodePath(query)
 	}
 	return encodePath(path)
-}
-
-// stays tells a TCP check through an agent whether the instance was there: the
-// agent takes the connection by itself and drops it when it finds nobody.
-func (c *originConn) stays() balancer.Evidence {
-	defer c.discard()
-	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-	var b [1]byte
-	_, err := c.Conn.Read(b[:])
-	if err == nil || isTimeout(err) {
-		return balancer.Evidence{OK: true, Code: "L4OK"}
-	}
-	return balancer.Evidence{Code: "L4CON", Detail: "connection closed by the agent"}
 }
 
 // connectEvidence words a failed connection as HAProxy does.

@@ -8,11 +8,9 @@
 // request that runs. It knows nothing of certificates, membership or deploys:
 // the command hands it a TLS configuration and a feed of catalog views.
 //
-// HTTP/1 is moved by a driver of package http1: event loops on Linux (package
-// loop), a goroutine for each connection elsewhere (package conn). HTTP/2, and HTTP/1
-// with the engine "std", are served by net/http; a guard parses each HTTP/1 head
-// strictly before it does. Routing, stickiness, forwarding headers and accounting
-// are functions of plain values that all of them call.
+// A driver of package http1 moves HTTP/1 and HTTP/2: event loops on Linux (package
+// loop), a goroutine for each connection elsewhere (package conn). Routing, stickiness,
+// forwarding headers and accounting are behind it, once, and know neither.
 package proxy
 
 import (
@@ -42,12 +40,6 @@ type Options struct {
 
 	// Keys are the cluster's session keys, newest first. Required.
 	Keys []balancer.Key
-
-	// MaxSessions bounds the table of sessions; 0: the balancer's default.
-	MaxSessions int
-
-	// Zone of this proxy: instances of the same zone are preferred.
-	Zone string
 
 	// TLS serves the certificates of the sites. It is needed when Conf.HTTPS is
 	// set; a copy is used, with h2 and http/1.1 added to its protocols.
@@ -93,19 +85,18 @@ type Server struct {
 	table   atomic.Pointer[table]
 	recent  *recent
 	origins sync.Map // instance id to *origin
+	ways    ways     // those, and what is left of former ones
 	probes  *prober
 	started time.Time
+	clocks  *clockWatch
 
-	web       *http.Server
 	challenge http.Handler
 	tls       *tls.Config
 	listeners []*listener
-	engine    *engine // nil: net/http reads HTTP/1
-	ready     *handoff
+	engine    *engine
 	plain     frontend
 	secure    frontend
 	perAddr   addrCount
-	tunnels   tunnels
 	// engineTunnels are the upgraded connections that the engine relays.
 	engineTunnels atomic.Int64
 	lasting       lasting
@@ -141,11 +132,11 @@ func New(o Options) (*Server, error) {
 		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
 	o.Conf = withDefaults(o.Conf)
-	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.MaxSessions})
+	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.Conf.Limits.Sessions, Changed: logChanges(o.Logger)})
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
-	s := &Server{o: o, log: o.Logger, bal: bal, recent: newRecent(o.Conf.Recent), started: time.Now()}
+	s := &Server{o: o, log: o.Logger, bal: bal, recent: newRecent(o.Conf.Recent), started: time.Now(), clocks: newClockWatch()}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}
@@ -157,6 +148,7 @@ func New(o Options) (*Server, error) {
 			return nil, errors.New("make proxy: proxy.https is set, but there is no TLS configuration")
 		}
 		s.tls = serverTLS(o.TLS)
+		s.tls.GetConfigForClient = s.offer(s.tls)
 	}
 	l := o.Conf.Limits
 	s.limits = http1.Limits{
@@ -165,8 +157,7 @@ func New(o Options) (*Server, error) {
 	s.plain.name, s.secure.name = "http", "https"
 	s.table.Store(newTable(0, map[string]*site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
-	s.probes = newProber(s.bg, s.log)
-	s.web = s.webServer()
+	s.probes = newProber(s.bg, s.log, func() int64 { return s.millis(time.Now()) })
 	if o.Challenge != nil {
 		s.challenge = o.Challenge(http.HandlerFunc(http.NotFound))
 	}
@@ -180,41 +171,13 @@ func withDefaults(c conf.Proxy) conf.Proxy {
 	t, l := &c.Timeouts, &c.Limits
 	t.Header, t.Idle, t.Body = or(t.Header, d.Timeouts.Header), or(t.Idle, d.Timeouts.Idle), or(t.Body, d.Timeouts.Body)
 	t.Connect, t.Response = or(t.Connect, d.Timeouts.Connect), or(t.Response, d.Timeouts.Response)
-	t.Tunnel, t.Drain = or(t.Tunnel, d.Timeouts.Tunnel), or(t.Drain, d.Timeouts.Drain)
+	t.Tunnel, t.Tunnels, t.Drain = or(t.Tunnel, d.Timeouts.Tunnel), or(t.Tunnels, d.Timeouts.Tunnels), or(t.Drain, d.Timeouts.Drain)
 	l.Header, l.Line, l.Fields = or(l.Header, d.Limits.Header), or(l.Line, d.Limits.Line), or(l.Fields, d.Limits.Fields)
 	l.ResponseHeader = or(l.ResponseHeader, d.Limits.ResponseHeader)
 	if c.Connections == (conf.ProxyConnections{}) {
 		c.Connections = d.Connections
 	}
 	return c
-}
-
-// webServer is net/http, set up so that what it leaves open is closed.
-func (s *Server) webServer() *http.Server {
-	c := s.o.Conf
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // what comes out of frames, which lets nothing else pass; the guard lets no preface pass
-	return &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: c.Timeouts.Header.Std(),
-		IdleTimeout:       c.Timeouts.Idle.Std(),
-		MaxHeaderBytes:    s.limits.Head,
-		Protocols:         protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          100,
-			MaxReadFrameSize:              16 << 10,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     256 << 10,
-			MaxDecoderHeaderTableSize:     4 << 10,
-			SendPingTimeout:               c.Timeouts.Idle.Std(),
-			PingTimeout:                   15 * time.Second,
-			WriteByteTimeout:              c.Timeouts.Body.Std(),
-		},
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ConnContext:                  s.connContext,
-	}
 }
 
 // serverTLS adds what the front door insists on to the certificates' configuration.
@@ -240,12 +203,9 @@ func (s *Server) tick() {
 		case <-s.bg.Done():
 			return
 		case now := <-t.C:
-			s.lasting.keep(now)
-			s.bal.Tick(now.UnixMilli())
-			s.origins.Range(func(_, v any) bool {
-				v.(*origin).prune(now)
-				return true
-			})
+			ms := s.millis(now)
+			s.lasting.keep(now, ms)
+			s.bal.Tick(ms)
 			for _, st := range s.table.Load().sites {
 				st.limiter.sweep(now)
 			}
@@ -255,7 +215,7 @@ func (s *Server) tick() {
 
 // SetKeys replaces the session keys, newest first. Each begins and ends at its time.
 func (s *Server) SetKeys(keys []balancer.Key) error {
-	return s.bal.SetKeys(keys, time.Now().UnixMilli())
+	return s.bal.SetKeys(keys, s.millis(time.Now()))
 }
 
 // Balancer returns the pools, for whoever lists, moves or ends sessions.
@@ -274,13 +234,13 @@ func (s *Server) Serve(ctx context.Context) error {
 		return nil
 	}
 	served := make(chan error, 1)
-	go func() { served <- s.web.Serve(s.ready) }()
+	go func() { served <- s.engine.driver.Serve(context.Background()) }()
 	select {
 	case err := <-served:
-		if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-			return nil
+		if err != nil {
+			return fmt.Errorf("serve: engine %q: %w", s.o.Conf.Engine, err)
 		}
-		return fmt.Errorf("serve: %w", err)
+		return nil
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Conf.Timeouts.Drain.Std())
@@ -290,21 +250,14 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-// begin starts what accepts, unless Shutdown has come before it.
+// begin lets the engine accept, unless Shutdown has come before it.
 func (s *Server) begin() bool {
 	s.beginning.Lock()
 	defer s.beginning.Unlock()
 	if s.stopping.Load() {
 		return false
 	}
-	if s.engine != nil {
-		s.engine.started.Store(true)
-		s.wg.Go(s.engine.serve)
-		return true
-	}
-	for _, l := range s.listeners {
-		s.wg.Go(func() { s.accept(l) })
-	}
+	s.engine.started.Store(true)
 	return true
 }
 
@@ -323,16 +276,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 		if s.engine != nil {
 			err = s.engine.shutdown(ctx)
-		}
-		if werr := s.web.Shutdown(ctx); err == nil {
-			err = werr
-		}
-		if terr := s.tunnels.drain(ctx); err == nil {
-			err = terr
-		}
-		_ = s.web.Close()
-		if s.ready != nil {
-			s.ready.close()
 		}
 		s.stop()
 		s.probes.close()

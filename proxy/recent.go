@@ -89,7 +89,7 @@ const tracedLines = 8
 // trouble is what is kept of an exchange that met some.
 type trouble struct {
 	lost, lostFrom, err string
-	tried               [tracedTries]string // names of instances that failed before
+	tries               []Try // that failed before the last one
 }
 
 // verdict is why the balancer chose as it did.
@@ -163,13 +163,18 @@ func (r *ring) claim() *slot {
 	return nil
 }
 
-// wrong reports whether an exchange failed by this side's fault: a client that goes
+// wrong reports whether something went wrong by this side's fault, though it may have ended well: a client that goes
 // away or talks nonsense would fill the ring of failures with what says nothing.
 func (t *trace) wrong() bool {
+	return t.how.none != balancer.NoneFull && (t.failed() || t.retries > 0 || t.lost() != "")
+}
+
+// failed reports whether an exchange has ended badly, by this side's fault.
+func (t *trace) failed() bool {
 	switch {
 	case t.how.none == balancer.NoneFull:
 		return false // in the waiting room, where one asks every few seconds
-	case t.status >= 500 || t.retries > 0 || t.lost() != "":
+	case t.status >= 500:
 		return true
 	case t.cause == http1.CauseNone || t.cause == http1.CauseClient || t.cause == http1.CauseRequest:
 		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
@@ -179,7 +184,7 @@ func (t *trace) wrong() bool {
 
 // fill sets all that both servers know in the same way. The texts are
 // empty for a request that could not be read.
-func (t *trace) fill(rec *Record, c *balancer.Choice, excluded []*balancer.Upstream, method, host, target string) {
+func (t *trace) fill(rec *Record, c *balancer.Choice, method, host, target string) {
 	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
 	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
 	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
@@ -189,8 +194,8 @@ func (t *trace) fill(rec *Record, c *balancer.Choice, excluded []*balancer.Upstr
 		refused: c.Refused, none: c.None,
 	}
 	t.trouble = nil
-	if rec.Session != "" || rec.Error != "" || len(excluded) > 0 {
-		t.trouble = newTrouble(rec, c, excluded)
+	if rec.Session != "" || rec.Error != "" || len(rec.Tries) > 0 {
+		t.trouble = newTrouble(rec, c)
 	}
 	path, _, query := strings.Cut(target, "?")
 	t.query = query
@@ -201,17 +206,20 @@ func (t *trace) fill(rec *Record, c *balancer.Choice, excluded []*balancer.Upstr
 	copy(t.text[n:], path)
 }
 
-func newTrouble(rec *Record, c *balancer.Choice, excluded []*balancer.Upstream) *trouble {
-	b := &trouble{lost: rec.Session, lostFrom: c.LostFrom, err: rec.Error}
-	if len(b.err) > tracedError {
-		b.err = strings.Clone(b.err[:tracedError])
-	}
-	for i, u := range excluded {
-		if i < len(b.tried) {
-			b.tried[i] = u.Spec().Name
-		}
+func newTrouble(rec *Record, c *balancer.Choice) *trouble {
+	b := &trouble{lost: rec.Session, lostFrom: c.LostFrom, err: brief(rec.Error)}
+	for _, t := range rec.Tries[:min(len(rec.Tries), tracedTries)] {
+		b.tries = append(b.tries, Try{Instance: t.Instance, Error: brief(t.Error)})
 	}
 	return b
+}
+
+// brief is as much of an error as a trace keeps.
+func brief(text string) string {
+	if len(text) > tracedError {
+		return strings.Clone(text[:tracedError])
+	}
+	return text
 }
 
 // lost is the cause for which a session was lost, empty: none was.

@@ -32,9 +32,9 @@ type Exchange struct {
 	BytesOut int64
 	Total    float64
 	Lost     string
-	Error    string
+	Error    string // of the last try
 	End      string // HAProxy's termination state
-	Failed   bool   // not by the client's own doing
+	Failed   bool   // it ended badly, not by the client's own doing
 	Steps    []ExchangeStep
 }
 
@@ -48,7 +48,7 @@ type ExchangeStep struct {
 // RecentQuery says which exchanges are asked for. The zero value means all.
 type RecentQuery struct {
 	Site   string     // empty: all, also those that met no site
-	Failed bool       // that failed, or that were retried
+	Failed bool       // that failed, were retried or lost a session
 	ID     string     // begins so
 	Client netip.Addr // zero: all
 	Limit  int        // at most so many; 0: all
@@ -78,7 +78,7 @@ func (t *trace) exchange(st *site) Exchange {
 	e := Exchange{
 		ID: string(appendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
 		Site: t.site, Method: printable(method), Host: printable(host), Status: int(t.status), Retries: int(t.retries),
-		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.wrong(),
+		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.failed(),
 	}
 	if t.trouble != nil {
 		e.Error = t.trouble.err
@@ -155,9 +155,18 @@ func (t *trace) story(instance string) []ExchangeStep {
 		}
 	}
 	moved := map[http1.StepKind]int{}
+	now, told := 0, 0 // the try that runs, and the last one whose failure is told
+	failed := func(at float64, step string) bool {
+		if t.trouble == nil || now == 0 || now == told || now > len(t.trouble.tries) {
+			return false
+		}
+		told = now
+		say(at, step, "try %d failed: %s", now, t.trouble.tries[now-1].Error)
+		return true
+	}
 	for i := range t.step[:t.steps] {
 		s := &t.step[i]
-		at := float64(s.At) / 1000
+		at := ms(s.At())
 		switch s.What {
 		case http1.StepRead:
 			say(at, "read", "request head read, %d bytes", s.N)
@@ -171,7 +180,12 @@ func (t *trace) story(instance string) []ExchangeStep {
 			if t.queue > 0 && s.N == 1 {
 				say(at, "queue", "waited %.1f ms for a place", ms(t.queue))
 			}
-			if int(s.N) > int(t.retries) {
+			if int(s.N) > now {
+				failed(at, http1.StepFail.String())
+				now = int(s.N)
+				clear(moved)
+			}
+			if now > int(t.retries) {
 				pick(at)
 			}
 			say(at, "connect", "try %d: %s", s.N, t.attempt(int(s.N), instance))
@@ -185,6 +199,10 @@ func (t *trace) story(instance string) []ExchangeStep {
 			var n int32
 			_, _ = fmt.Sscanf(out[j].Text, "%d", &n)
 			out[j].Text = fmt.Sprintf("%d bytes, the last at %.3f ms", n+s.N, at)
+		case http1.StepConnectFailed, http1.StepFail, http1.StepTimeout:
+			if !failed(at, s.What.String()) && now != told {
+				say(at, s.What.String(), "%s", stepText(s))
+			}
 		default:
 			if text := stepText(s); text != "" {
 				say(at, s.What.String(), "%s", text)
@@ -205,8 +223,8 @@ func (t *trace) story(instance string) []ExchangeStep {
 
 // attempt names the instance of a try.
 func (t *trace) attempt(n int, last string) string {
-	if b := t.trouble; b != nil && n <= int(t.retries) && n <= len(b.tried) && b.tried[n-1] != "" {
-		return b.tried[n-1]
+	if b := t.trouble; b != nil && n <= len(b.tries) {
+		return b.tries[n-1].Instance
 	}
 	return cmp.Or(last, "an instance")
 }

@@ -16,7 +16,7 @@ import (
 
 // everyEngine runs a test with each way of moving HTTP/1.
 func everyEngine(t *testing.T, test func(t *testing.T, o proxy.Options)) {
-	for _, engine := range append(engines(), "std") {
+	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
 			o := options()
 			o.Conf.Engine, o.Conf.Recent = engine, 64
@@ -139,6 +139,18 @@ func TestRecentTellsRetries(t *testing.T) {
 		text := fmt.Sprint(e.Steps)
 		if e.Retries != 1 || e.Status != 200 || !strings.Contains(text, "try 1: ") || !strings.Contains(text, "try 2: "+e.Instance) || strings.Contains(text, "try 1: "+e.Instance) {
 			t.Errorf("%+v", e)
+		}
+		// The outcome is that of the last try. What the first one met stands where it happened, once.
+		first, second := strings.Index(text, "try 1 failed: "), strings.Index(text, "try 2: ")
+		if first < 0 || first > second || strings.Count(text, "failed: ") != 1 || e.Failed || e.Error != "" ||
+			e.Steps[len(e.Steps)-1].Text != "answered with status 200" {
+			t.Errorf("the outcome is told by the first try: %+v", e)
+		}
+		f.eventually("the line is written", func() bool { return strings.Contains(f.log.String(), `"id":"`+e.ID+`"`) })
+		line := f.log.String()[strings.Index(f.log.String(), `"id":"`+e.ID):]
+		line, _, _ = strings.Cut(line, "\n")
+		if strings.Contains(line, `"error"`) || !strings.Contains(line, `"retries":1,"tried":"`) {
+			t.Errorf("the access log says %s", line)
 		}
 	})
 }

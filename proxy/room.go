@@ -24,12 +24,12 @@ func (st *site) asksTicket() bool { return st.sticky && st.maxSess > 0 }
 // attend gives the visitor of a choice that found all instances full a place in
 // the waiting room. A visitor who has just lost a session is told to come again,
 // and goes before those who wait.
-func (st *site) attend(c *balancer.Choice, ticket []byte, secure bool) error {
+func (st *site) attend(c *balancer.Choice, ticket []byte, secure bool, now int64) error {
 	if !st.sticky || c.Session != 0 {
 		return errQueueFull
 	}
 	var buf [balancer.TicketLen]byte
-	p := st.siteState.pool.Attend(buf[:0], ticket, time.Now().UnixMilli())
+	p := st.siteState.pool.Attend(buf[:0], ticket, now)
 	f := &fault{status: 503, cause: 's', phase: 'Q', retry: p.Refresh, place: &p, err: errSeats}
 	if p.Position == 0 {
 		f.text = "So many people are waiting for this site that there is no place in line. Please come again in a while."

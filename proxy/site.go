@@ -18,15 +18,20 @@ type site struct {
 	mount string   // "/" or a normalized path without a final "/"
 	strip bool
 
+	underscores bool // fields of requests with "_" in their names reach the instances
+	rewrites    rewrites
+
 	sticky   bool
 	cookie   string // name of the sticky cookie
 	place    string // name of the cookie that keeps a place in the waiting room
 	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
+	private  bool   // connections to instances serve one client connection each
 
 	wantsNotice bool   // a page for people whose session was lost
 	logout      string // normalized path after whose answer a session is over; "": none
 
-	profile profile // where the application's own token is; no places: nowhere
+	profile profile  // where the application's own token is; no places: nowhere
+	adopts  []string // cookies in which the balancer before may have named an instance
 
 	body     int64 // bytes of the largest request body
 	rate     rateSpec
@@ -34,8 +39,9 @@ type site struct {
 	hashBy   string // the header field, with the policy "header"
 	check    checkSpec
 	pool     balancer.Config
-	maxConns int // requests in flight at one instance, 0: no limit
-	maxSess  int // live sessions of one instance, 0: no ceiling
+	maxConns int           // requests in flight at one instance, 0: no limit
+	maxSess  int           // live sessions of one instance, 0: no ceiling
+	idle     time.Duration // how long connections to upstreams of the configuration file wait, 0: as usual
 
 	tlsMode  string // "auto", "off", "internal"
 	redirect string // "auto", "on", "off"
@@ -85,11 +91,18 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 	if mount != "/" {
 		mount = strings.TrimSuffix(mount, "/")
 	}
+	if set.Session.Sticky == "none" {
+		set.Session.Patience = 0 // there is nothing to wait for
+	}
 	st := &site{
 		name: name, mount: mount, strip: set.Strip && mount != "/",
 		sticky: set.Session.Sticky != "none",
 		cookie: set.Session.Cookie,
 		place:  set.Session.Cookie + placeEnding,
+
+		underscores: set.Underscores == "pass",
+		rewrites:    rewritesOf(set.Rewrite),
+		private:     set.Session.Connection == "private",
 
 		wantsNotice: set.Session.Notice,
 		body:        set.Limits.Body.Bytes(),
@@ -98,7 +111,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 			NotSticky: set.Session.Sticky == "none",
 			Idle:      set.Session.Idle.Std(),
 			Life:      set.Session.Life.Std(),
-			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace},
+			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace, Patience: set.Session.Patience.Std()},
 			Queue:     set.Limits.Queue.Std(),
 			Rebalance: set.Session.Rebalance,
 			HashBound: set.PolicyBound,
@@ -152,6 +165,8 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 	}
 	if !st.sticky {
 		st.profile = profile{}
+	} else {
+		st.adopts = adoptNames(set.Session.Adopt)
 	}
 	if st.check, err = compileCheck(set.Health); err != nil {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
@@ -168,12 +183,13 @@ func compileCheck(h catalog.HealthSettings) (checkSpec, error) {
 	}, err
 }
 
-// staticSettings turns a static site of the configuration file into the
-// settings that an installed one would have.
-func staticSettings(c conf.Site) catalog.Settings {
+// StaticSettings are the settings of a site of the configuration file in the catalog's words.
+func StaticSettings(c conf.Site) catalog.Settings {
+	c.Session.Adopt = or(c.Session.Adopt, catalog.AdoptUsual)
 	return catalog.Settings{
 		Hosts: c.Hosts, Path: c.Path, Strip: c.Strip, Policy: c.Policy,
 		PolicyHeader: c.PolicyHeader, PolicyBound: c.PolicyBound, SlowStart: c.SlowStart,
+		Underscores: c.Underscores, Rewrite: c.Rewrite,
 		Health:  catalog.HealthSettings(c.Health),
 		Session: catalog.SessionSettings(c.Session),
 		Limits: catalog.LimitSettings{
@@ -182,6 +198,10 @@ func staticSettings(c conf.Site) catalog.Settings {
 		TLS: catalog.TLSSettings(c.TLS),
 	}.WithDefaults(c.Name)
 }
+
+// UpstreamID is the id of an upstream of the configuration file, which has no agent to
+// give it one. Cookies are made from it: the proxy and the export must mean the same.
+func UpstreamID(site, name string) string { return site + "/" + name }
 
 // or returns v, or def where v is the zero value.
 func or[T comparable](v, def T) T {

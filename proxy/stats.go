@@ -20,8 +20,7 @@ type frontend struct {
 
 	conns, connsMax        atomic.Int64
 	connTotal, deniedConns atomic.Uint64
-	tlsErrors              atomic.Uint64
-	h1, h2                 atomic.Uint64 // connections
+	h1                     atomic.Uint64 // connections, those that speak HTTP/2 as well
 	requests, h1req, h2req atomic.Uint64
 	bytesIn, bytesOut      atomic.Uint64
 	denied, bad, own       atomic.Uint64 // refused by a rule, unreadable, answered by portico
@@ -75,11 +74,20 @@ func (f *frontend) snapshot(limit int, now int64) FrontendSnapshot {
 		ConnTotal: f.connTotal.Load(), ConnRate: f.connRate.PerSecond(now), ConnRateMax: float64(f.connRate.Max()),
 		Requests: f.requests.Load(), ReqRate: f.reqRate.PerSecond(now), ReqRateMax: float64(f.reqRate.Max()),
 		BytesIn: f.bytesIn.Load(), BytesOut: f.bytesOut.Load(),
-		Denied: f.denied.Load(), DeniedConns: f.deniedConns.Load(), Errors: f.bad.Load() + f.tlsErrors.Load(), Intercepted: f.own.Load(),
+		Denied: f.denied.Load(), DeniedConns: f.deniedConns.Load(), Errors: f.bad.Load(), Intercepted: f.own.Load(),
 		Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
 		Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
-		H1Sessions: f.h1.Load(), H2Sessions: f.h2.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
+		H1Sessions: f.h1.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
 	}
+}
+
+// counted adds what the driver counts of connections over TLS.
+func (e *engine) counted(f *FrontendSnapshot) {
+	st := e.driver.Stats()
+	f.H2Sessions = st.HTTP2
+	f.H1Sessions -= min(f.H1Sessions, st.HTTP2)
+	f.DeniedConns += st.Denied
+	f.Errors += st.BadTLS
 }
 
 // Snapshot is the traffic of the process at one moment.
@@ -97,10 +105,10 @@ type Snapshot struct {
 // Snapshot returns what pages, CSV, JSON and metrics show.
 func (s *Server) Snapshot() Snapshot {
 	now := time.Now()
-	ms := now.UnixMilli()
+	ms := s.millis(now)
 	t := s.table.Load()
 	out := Snapshot{
-		At: now, Started: s.started, Revision: t.revision, Tunnels: s.tunnels.count() + int(s.engineTunnels.Load()),
+		At: now, Started: s.started, Revision: t.revision, Tunnels: int(s.engineTunnels.Load()),
 		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
 	}
 	for _, name := range t.names {
@@ -111,6 +119,9 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	for _, l := range s.listeners {
 		out.Frontends = append(out.Frontends, l.front.snapshot(s.o.Conf.Limits.Connections, ms))
+		if l.tls != nil { // only there a client says what it speaks
+			s.engine.counted(&out.Frontends[len(out.Frontends)-1])
+		}
 	}
 	return out
 }
@@ -125,7 +136,7 @@ func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 	if !ok {
 		return 0, 0, t.revision > 0
 	}
-	return p.site.siteState.pool.Load(instanceID, time.Now().UnixMilli())
+	return p.site.siteState.pool.Load(instanceID, s.millis(time.Now()))
 }
 
 // Failed returns why visitors lose their sessions at an instance because it does not
@@ -149,6 +160,9 @@ func (s *Server) InRotation(instanceID string) bool {
 type siteState struct {
 	pool    *balancer.Pool
 	limiter limiter
+
+	adoption atomic.Pointer[adoption] // of sessions of the balancer before; nil: of none
+
 	running atomic.Int64 // requests
 
 	// What the pool was last updated with. Guarded by Server.updates.

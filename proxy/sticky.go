@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"unsafe"
@@ -21,6 +22,9 @@ const (
 	noticeEnding = "-notice"
 )
 
+// adminCookie is of the admin page, which shares its host name with sites.
+const adminCookie = catalog.AdminCookie
+
 var ownEndings = catalog.CookieEndings()
 
 // isOwn reports whether a cookie is one of portico's, beside the sticky one.
@@ -32,11 +36,12 @@ func isOwn(name, sticky string) bool {
 // takeCookie splits what a client's Cookie fields hold into the values of one
 // cookie and everything else, which is what the instance may see. The cookie, and those
 // named after it, are portico's own: no application gets to read it, or to send a visitor elsewhere
-// by repeating it.
+// by repeating it. The admin page's login cookie reaches no application either: cookies know no ports,
+// so browsers send it to the sites of the same host.
 func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 	found := false
 	for _, f := range fields {
-		if strings.Contains(f, name) {
+		if strings.Contains(f, name) || strings.Contains(f, adminCookie) {
 			found = true
 		}
 	}
@@ -56,7 +61,7 @@ func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 				}
 				continue
 			}
-			if part == "" || ok && isOwn(n, name) {
+			if part == "" || ok && (isOwn(n, name) || n == adminCookie) {
 				continue
 			}
 			if kept.Len() > 0 {
@@ -69,6 +74,13 @@ func takeCookie(fields []string, name string) (values [][]byte, rest []string) {
 		}
 	}
 	return values, rest
+}
+
+// fleeting reports whether a request without a session should begin none: a browser's preflight never
+// bears a cookie (Fetch standard, 4.8), and who asks for heads or options alone is a monitor or a robot as
+// a rule. Where the application's token is looked for, the answer to HEAD may bring one.
+func (st *site) fleeting(method string) bool {
+	return method == http.MethodOptions || method == http.MethodHead && len(st.profile.places) == 0
 }
 
 // setCookie returns the Set-Cookie field that pins a visitor.
@@ -116,9 +128,6 @@ func privateCache(values []string) string {
 	}
 	return strings.Join(kept, ", ")
 }
-
-// lostValue is what an instance reads in SessionLostHeader.
-func lostValue(c *balancer.Choice) string { return "cause=" + c.Lost.String() }
 
 // policyHash is what the policies source, header and uri go by; 0: the header field is
 // missing. It is the same on every proxy, so that they agree.

@@ -165,13 +165,37 @@ func TestCookieAndCaches(t *testing.T) {
 	}
 }
 
+// TestCookieAttributes: what a browser may do with the cookie is what the site says, and None goes with
+// Secure alone, since browsers drop it otherwise.
+func TestCookieAttributes(t *testing.T) {
+	for _, c := range []struct{ setting, plain, tls string }{
+		{"", "Lax", "Lax"}, {"lax", "Lax", "Lax"}, {"strict", "Strict", "Strict"}, {"none", "Lax", "None"},
+	} {
+		a := newApp(t, "a")
+		s := site(a.addr)
+		s.Path, s.Session.SameSite, s.Session.Cookie = "/in", c.setting, "stays"
+		o, pool := tlsOptions(t, "shop.test")
+		ours := func(resp *http.Response) string { return resp.Header["Set-Cookie"][len(resp.Header["Set-Cookie"])-1] }
+		resp, _ := get(t, start(t, o, s).h2(pool), "https://shop.test/in/")
+		if got := ours(resp); !strings.HasPrefix(got, "stays=") || !strings.HasSuffix(got, "; Path=/in; HttpOnly; Secure; SameSite="+c.tls) {
+			t.Errorf("samesite %q over TLS: %q", c.setting, got)
+		}
+		resp, _ = get(t, start(t, options(), s).client(), "http://shop.test/in/")
+		if got := ours(resp); !strings.HasPrefix(got, "stays=") || !strings.HasSuffix(got, "; Path=/in; HttpOnly; SameSite="+c.plain) {
+			t.Errorf("samesite %q: %q", c.setting, got)
+		}
+	}
+}
+
 // TestServerDies is the promise of failover: a hundred visitors with sessions,
-// one of three servers is killed. Every idempotent request succeeds, only the dead
+// one of three servers is killed, and the patience is no longer than a request may wait. Every idempotent request succeeds, only the dead
 // server's visitors move, each is told once, and none goes back when the server
 // returns (K6, R5).
 func TestServerDies(t *testing.T) {
 	apps := []*app{newApp(t, "a"), newApp(t, "b"), newApp(t, "c")}
-	f := start(t, options(), site(apps[0].addr, apps[1].addr, apps[2].addr))
+	c := site(apps[0].addr, apps[1].addr, apps[2].addr)
+	c.Session.Patience = units.Duration(time.Second)
+	f := start(t, options(), c)
 	f.eventually("all up", func() bool { return f.InRotation("shop/u0") && f.InRotation("shop/u1") && f.InRotation("shop/u2") })
 	const visitors = 100
 	home := make([]string, visitors)

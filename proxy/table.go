@@ -15,6 +15,7 @@ type table struct {
 	exact    map[string]routes // by normalized host
 	wild     map[string]routes // by what follows "*."
 	fallback routes            // sites that name no host
+	private  bool              // some site is, see session.connection
 	sites    map[string]*site
 	names    []string          // of sites, sorted
 	byID     map[string]placed // instance id to where it stands
@@ -43,6 +44,7 @@ func newTable(revision int64, sites map[string]*site) *table {
 	t.names = names
 	for _, name := range names {
 		st := sites[name]
+		t.private = t.private || st.private
 		if len(st.hosts) == 0 {
 			t.fallback = append(t.fallback, st)
 		}

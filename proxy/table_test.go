@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -175,7 +176,7 @@ func FuzzTakeCookie(f *testing.F) {
 func BenchmarkRoute(b *testing.B) {
 	sites := map[string]*site{}
 	for i := range 1000 {
-		name := "site" + itoa(i)
+		name := "site" + strconv.Itoa(i)
 		sites[name] = compiled(b, name, "/", name+".example.com", "www."+name+".example.com")
 	}
 	t := newTable(1, sites)

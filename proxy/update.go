@@ -40,7 +40,7 @@ func (s *Server) noteSinceLocked(first bool) {
 	for id := range s.view.Instances {
 		at, ok := s.since[id]
 		if !ok && !first {
-			at = time.Now().UnixMilli()
+			at = s.millis(time.Now())
 		}
 		seen[id] = at
 	}
@@ -62,6 +62,13 @@ func (s *Server) SetStatic(sites []conf.Site) {
 	s.rebuildLocked()
 }
 
+// Static returns the sites of the configuration file.
+func (s *Server) Static() []conf.Site {
+	s.updates.Lock()
+	defer s.updates.Unlock()
+	return slices.Clone(s.statics)
+}
+
 // wanted is a site as it should be served next.
 type wanted struct {
 	site    *site
@@ -70,6 +77,8 @@ type wanted struct {
 	states  []catalog.InstanceState // by index of specs; empty for static upstreams
 	details []string                // of the states
 	next    map[string]bool         // instances of a release that is being installed
+	drains  map[string]bool         // static upstreams that the file drains, by id
+	claims  []claim                 // what the balancer before may have called the instances
 	checks  map[string]*site        // settings to check an instance by, where they are not the site's
 }
 
@@ -77,7 +86,7 @@ type wanted struct {
 // leaves a request without a way: connections exist before an upstream is picked,
 // pools before the table names them, and what has left goes last.
 func (s *Server) rebuildLocked() {
-	now := time.Now().UnixMilli()
+	now := s.millis(time.Now())
 	old := s.table.Load()
 	all := s.wantedSites(old)
 	sites := make(map[string]*site, len(all))
@@ -106,6 +115,9 @@ func (s *Server) rebuildLocked() {
 		for _, u := range st.siteState.pool.Upstreams() {
 			t.byID[u.ID()] = placed{site: st, upstream: u, next: w.next[u.ID()]}
 		}
+		if st.sticky {
+			st.siteState.adoption.Store(newAdoption(st.adopts, w.claims, st.siteState.pool))
+		}
 		s.observeLocked(w, now)
 	}
 	s.table.Store(t)
@@ -117,19 +129,22 @@ func (s *Server) rebuildLocked() {
 func (s *Server) wantedSites(old *table) map[string]*wanted {
 	all := map[string]*wanted{}
 	for _, c := range s.statics {
-		st, err := compileSettings(c.Name, staticSettings(c))
+		st, err := compileSettings(c.Name, StaticSettings(c))
 		if err != nil {
 			s.log.Error("update static site", "site", c.Name, "error", err)
 			continue
 		}
-		w := &wanted{site: st}
+		st.idle = c.IdleTimeout.Std()
+		w := &wanted{site: st, drains: map[string]bool{}}
 		for _, u := range c.Upstreams {
+			w.drains[UpstreamID(c.Name, u.Name)] = u.Drain
 			w.specs = append(w.specs, balancer.Spec{
-				ID: c.Name + "/" + u.Name, Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
+				ID: UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
 				MaxConns: or(u.Connections, st.maxConns), MaxSessions: st.maxSess, Static: true,
 			})
 			w.members, w.states, w.details = append(w.members, nil), append(w.states, ""), append(w.details, "")
 		}
+		w.claims = staticClaims(c)
 		all[c.Name] = w
 	}
 	if s.view == nil {
@@ -179,12 +194,15 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 			}
 		}
 		w.specs = append(w.specs, balancer.Spec{
-			ID: id, Name: serverName(in.Member, id), Member: in.Member, Addr: m.Addr, Release: in.Release, Zone: m.Zone,
+			ID: id, Name: serverName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.maxConns, MaxSessions: w.site.maxSess,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[id],
 		})
 		w.members, w.states, w.details = append(w.members, m), append(w.states, in.State), append(w.details, in.Detail)
+		if len(w.site.adopts) > 0 && in.Release == rec.Release {
+			w.claims = append(w.claims, memberClaims(m, id)...)
+		}
 	}
 }
 
@@ -210,7 +228,9 @@ func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site {
 func (s *Server) connectLocked(w *wanted) {
 	for i, spec := range w.specs {
 		var cfg *tls.Config
+		key := ""
 		if m := w.members[i]; m != nil {
+			key = m.Fingerprint
 			if s.o.AgentTLS == nil {
 				continue
 			}
@@ -220,28 +240,70 @@ func (s *Server) connectLocked(w *wanted) {
 			cfg = cfg.Clone()
 			cfg.ServerName = spec.ID + ".instance"
 		}
+		idle := s.idleTime(w.site, spec.Member)
 		if v, ok := s.origins.Load(spec.ID); ok {
-			if v.(*origin).same(spec.Addr, cfg) {
+			if o := v.(*origin); o.same(spec.Addr, cfg) && o.key == key && o.idleTime == idle {
 				continue
 			}
 			v.(*origin).close()
 		}
-		s.origins.Store(spec.ID, s.newOrigin(spec.Addr, cfg))
+		s.origins.Store(spec.ID, s.newOrigin(spec.Addr, spec.Member, key, cfg, idle))
 	}
 }
 
-func (s *Server) newOrigin(addr string, cfg *tls.Config) *origin {
-	c := s.o.Conf.Connections
-	return &origin{
-		addr: addr, tls: cfg, checkTLS: resumes(cfg), limits: &s.limits, connect: s.o.Conf.Timeouts.Connect.Std(),
-		maxIdle: c.Idle, idleTime: c.IdleTimeout.Std(),
+// staticIdle is less than what application servers keep connections for by themselves: 5 seconds, the least of the common ones, is
+// Node's. An agent is told by its server when one ends.
+const staticIdle = 4 * time.Second
+
+// idleTime is how long connections to an instance wait for their next request.
+func (s *Server) idleTime(st *site, member string) time.Duration {
+	idle := s.o.Conf.Connections.IdleTimeout.Std()
+	switch {
+	case member != "":
+		return idle
+	case st.idle > 0:
+		return st.idle
+	case idle > 0:
+		return min(idle, staticIdle)
 	}
+	return staticIdle
+}
+
+// originFor returns the way to an upstream. One that left the pool in this
+// moment gets a way of its own, without kept connections.
+func (s *Server) originFor(u *balancer.Upstream) *origin {
+	if v, ok := s.origins.Load(u.ID()); ok {
+		return v.(*origin)
+	}
+	spec := u.Spec()
+	o := s.newOrigin(spec.Addr, spec.Member, "", nil, 0)
+	if spec.Member != "" {
+		o.addr = "127.0.0.1:0" // never plain to a member: refused at once
+		if s.o.AgentTLS != nil {
+			if cfg := s.o.AgentTLS(spec.Member); cfg != nil {
+				o.addr, o.tls = spec.Addr, cfg.Clone()
+				o.tls.ServerName = spec.ID + ".instance"
+			}
+		}
+	}
+	o.close()
+	return o
+}
+
+func (s *Server) newOrigin(addr, member, key string, cfg *tls.Config, idle time.Duration) *origin {
+	c := s.o.Conf.Connections
+	o := &origin{
+		addr: addr, member: member, key: key, tls: cfg, checkTLS: resumes(cfg), connect: s.o.Conf.Timeouts.Connect.Std(),
+		maxIdle: c.Idle, idleTime: idle,
+	}
+	s.ways.add(o)
+	return o
 }
 
 // poolLocked brings the site's pool up to date, or makes it.
 func (s *Server) poolLocked(w *wanted, now int64) error {
 	c := w.site.pool
-	c.Zone = s.o.Zone
+	c.Zone = s.o.Conf.Zone
 	st := w.site.siteState
 	if prev := s.table.Load().sites[w.site.name]; prev != nil {
 		st = prev.siteState
@@ -275,7 +337,11 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 	pool := s.bal.Pool(w.site.name)
 	for i, spec := range w.specs {
 		u, m := pool.Upstream(spec.ID), w.members[i]
-		if u == nil || m == nil {
+		if u == nil {
+			continue
+		}
+		if m == nil {
+			observeStatic(u, w.drains[spec.ID], now)
 			continue
 		}
 		admin, why, end := balancer.AdminReady, "", balancer.CauseNone
@@ -290,6 +356,9 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			switch in.Admin {
 			case catalog.AdminDrain:
 				admin, why = balancer.AdminDrain, "the instance drains"
+				if in.Leaving {
+					why += ": its site does not belong on the server any more"
+				}
 			case catalog.AdminMaint:
 				admin, why, end = maint("the instance", in.Overdue)
 			case catalog.AdminReady:
@@ -323,6 +392,17 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 		if u.Observe(e, now).CheckNow {
 			s.probes.now(spec.ID)
 		}
+	}
+}
+
+// observeStatic tells the balancer what the file says of an upstream.
+func observeStatic(u *balancer.Upstream, drain bool, now int64) {
+	admin, why := balancer.AdminReady, ""
+	if drain {
+		admin, why = balancer.AdminDrain, "the configuration file drains it"
+	}
+	if u.Admin() != admin {
+		u.SetAdmin(admin, why, now)
 	}
 }
 
@@ -379,7 +459,7 @@ func (s *Server) probeLocked(t *table, all map[string]*wanted) {
 				check = c.check
 			}
 			keep[spec.ID] = true
-			s.probes.set(spec.ID, target{upstream: p.upstream, origin: v.(*origin), check: check, member: spec.Member})
+			s.probes.set(spec.ID, target{upstream: p.upstream, origin: v.(*origin), check: check, member: spec.Member, site: w.site.name})
 		}
 	}
 	s.probes.only(keep)
@@ -393,21 +473,16 @@ func (s *Server) retireLocked(old, t *table, now int64) {
 			st.unregister()
 		}
 	}
-	for id, p := range old.byID {
+	for id := range old.byID {
 		if _, ok := t.byID[id]; ok {
 			continue
 		}
-		v, ok := s.origins.LoadAndDelete(id)
-		if !ok {
-			continue
+		if v, ok := s.origins.LoadAndDelete(id); ok {
+			v.(*origin).close()
 		}
-		o := v.(*origin)
-		m := p.upstream.Spec().Member
-		if m != "" && s.view != nil && (s.view.Members[m] == nil || s.view.Members[m].Admission != catalog.Accepted) {
-			o.kill() // no longer trusted: not one more byte
-			continue
-		}
-		o.close()
+	}
+	if s.view != nil {
+		s.ways.judge(s.view.Members)
 	}
 }
 

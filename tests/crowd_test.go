@@ -3,7 +3,9 @@ package tests
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -199,6 +201,9 @@ func (r *regular) ask(ctx context.Context, path string) (resp *http.Response, bo
 				err = fmt.Errorf("answers %s: %.200s", resp.Status, body)
 			}
 			return resp, body, doubts, err
+		}
+		if sent && errors.Is(err, io.ErrUnexpectedEOF) && r.lostServer() && ctx.Err() == nil && time.Now().Before(patience) {
+			continue // its server was switched off in the middle of the answer
 		}
 		now := c.proxy.Load()
 		away := now%2 == 1 || now != began

@@ -33,6 +33,8 @@ func TestInstallOnceAppearsEverywhere(t *testing.T) {
 	t.Run("broken release", func(t *testing.T) { brokenRelease(t, p) })
 	t.Run("rollback", func(t *testing.T) { rollback(t, p) })
 	t.Run("rollback under load", func(t *testing.T) { rollbackUnderLoad(t, p) })
+	t.Run("other settings", func(t *testing.T) { otherSettings(t, p) })
+	t.Run("the documents' PHP", func(t *testing.T) { documentedPHP(t, p) })
 	t.Run("late server", func(t *testing.T) { lateServer(t, p) })
 	t.Run("logs and removal", func(t *testing.T) { logsAndRemoval(t, p) })
 }
@@ -65,8 +67,10 @@ func brokenRelease(t *testing.T, p *harness.Proxy) {
 		if !strings.Contains(r.Stdout+r.Stderr, want) {
 			t.Errorf("the report does not show %q:\n%s%s", want, r.Stdout, r.Stderr)
 		}
-		if n := strings.Count(r.Stdout+r.Stderr, "last check: "); n != 1 {
-			t.Errorf("one trouble of three servers is told %d times:\n%s%s", n, r.Stdout, r.Stderr)
+	}
+	for _, once := range []string{"status 500 is not among those", "last check", "answer: cannot reach the database"} {
+		if n := strings.Count(r.Stdout+r.Stderr, once); n != 1 {
+			t.Errorf("one trouble of three servers is told %d times (%q):\n%s%s", n, once, r.Stdout, r.Stderr)
 		}
 	}
 	stay(t, vs, seen, "/")
@@ -100,6 +104,98 @@ func rollback(t *testing.T, p *harness.Proxy) {
 		}
 	}
 	stay(t, vs, seen, "/")
+}
+
+// Other settings of the process come with new processes beside the old ones, which keep their
+// visitors. Where those do not come up nothing is changed; a crash changes nothing either, and a rollback
+// goes back to the settings before.
+func otherSettings(t *testing.T, p *harness.Proxy) {
+	vs, seen := visitors(t, p.HTTP, "node.test", "/", 6)
+	said := p.CLI("sites", "set", "node", "env.SETTING=one")
+	for _, want := range []string{"server-1: in rotation", "runs with these settings on 3 application servers"} {
+		if said.Code != 0 || !strings.Contains(said.Stderr, want) {
+			t.Fatalf("exit %d without %q:\n%s%s", said.Code, want, said.Stdout, said.Stderr)
+		}
+	}
+	var override struct{ Env map[string]string }
+	decode(t, said.Stdout, &override)
+	if override.Env["SETTING"] != catalog.Hidden {
+		t.Errorf("operators have set %+v", override)
+	}
+	stay(t, vs, seen, "/")
+	for _, v := range seen {
+		if v.Setting != "" {
+			t.Errorf("a process got another setting while it ran: %+v", v)
+		}
+	}
+	with := func(setting string) {
+		t.Helper()
+		_, fresh := visitors(t, p.HTTP, "node.test", "/", 6)
+		for _, v := range fresh {
+			if v.Setting != setting {
+				t.Errorf("a new visitor has %+v, want %q", v, setting)
+			}
+		}
+	}
+	with("one")
+	unlucky := harness.NewVisitor(t, p.HTTP, "node.test")
+	at := unlucky.Get("/").Server
+	_, _, _ = unlucky.Do(http.MethodGet, "/crash", nil)
+	harness.Eventually(t, time.Minute, func() error {
+		v, err := harness.NewVisitor(t, p.HTTP, "node.test").Try("/")
+		if err != nil || v.Server == at && v.Setting == "one" {
+			return err
+		}
+		return errf("no new visitor is on %s: %+v", at, v)
+	})
+
+	failed := p.CLI("sites", "set", "node", "run=node,missing.js", "policy=first")
+	if failed.Code != 1 || !strings.Contains(failed.Stderr, "missing.js") {
+		t.Errorf("processes that do not start: exit %d\n%s%s", failed.Code, failed.Stdout, failed.Stderr)
+	}
+	if shown := p.Must("sites", "show", "node"); strings.Contains(shown, "missing.js") || strings.Contains(shown, `"policy": "first"`) {
+		t.Errorf("settings that failed are kept:\n%s", shown)
+	}
+	with("one")
+	p.Must("rollback", "node")
+	with("")
+	stay(t, vs, seen, "/")
+	if !strings.Contains(p.Log(), `msg="instance changed state" part=proxy site=node instance=`) {
+		t.Error("the log of an instance's state does not name its site")
+	}
+	if again := p.Must("deploy", "node", harness.App("node"), "--host", "node.test"); !strings.Contains(again, "runs already") {
+		t.Errorf("the files that run, with the settings that they have:\n%s", again)
+	}
+}
+
+// The portico.toml that joining.md has for PHP keeps sessions, whichever of its workers answers.
+func documentedPHP(t *testing.T, p *harness.Proxy) {
+	doc, err := os.ReadFile(filepath.Join(harness.Root(), "docs", "joining.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "## PHP")
+	var manifest strings.Builder
+	for line := range strings.Lines(rest) {
+		if text, ok := strings.CutPrefix(line, "    "); ok {
+			manifest.WriteString(text)
+		} else if manifest.Len() > 0 {
+			break
+		}
+	}
+	dir := harness.TempDir(t)
+	if err := os.CopyFS(dir, os.DirFS(harness.App("php"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "portico.toml"), []byte(manifest.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Must("deploy", "documented", dir, "--host", "documented.test")
+	vs, seen := visitors(t, p.HTTP, "documented.test", "/", 4)
+	for range 4 { // of eight workers, none of whom keeps anything in memory
+		stay(t, vs, seen, "/")
+	}
+	p.Must("remove", "documented", "--yes")
 }
 
 // A release that is healthy and still no good is taken back while visitors come and
@@ -166,6 +262,28 @@ func lateServer(t *testing.T, p *harness.Proxy) {
 func logsAndRemoval(t *testing.T, p *harness.Proxy) {
 	if out := p.Must("logs", "php"); !strings.Contains(out, "server-1") || !strings.Contains(out, "Accepted") {
 		t.Errorf("the logs of php show no request of server-1:\n%.2000s", out)
+	}
+	var site admin.SiteInfo
+	p.JSON(&site, "sites", "show", "php")
+	last := map[string]bool{}
+	for line := range strings.Lines(p.Must("logs", "php", "--tail", "1", "--since", "1h", "--release", site.Release[:8], "--json")) {
+		var l catalog.LogLine
+		decode(t, line, &l)
+		if last[l.Member] || l.Release != site.Release || l.Instance == "" || time.Since(l.At) > time.Hour {
+			t.Errorf("a line of php is %+v", l)
+		}
+		last[l.Member] = true
+	}
+	if len(last) != 4 {
+		t.Errorf("the last lines of four servers are of %v", last)
+	}
+	if out := p.Must("logs", "php", "--since", "2099-01-01T00:00:00Z"); out != "" {
+		t.Errorf("logs of the future print %.300s", out)
+	}
+	for flag, nosuch := range map[string]string{"--instance": "nosuch", "--release": "0000000"} {
+		if r := p.CLI("logs", "php", flag, nosuch); r.Code != 1 || r.Stdout != "" || !strings.Contains(r.Stderr, nosuch) {
+			t.Errorf("logs with %s %s: exit %d\n%s%s", flag, nosuch, r.Code, r.Stdout, r.Stderr)
+		}
 	}
 	p.Must("remove", "php", "--yes")
 	v := harness.NewVisitor(t, p.HTTP, "php.test")

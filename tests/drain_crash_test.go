@@ -25,6 +25,7 @@ func TestDrainTellsOfACrash(t *testing.T) {
 		agents[name] = p.AddServer(name)
 	}
 	p.Must("deploy", "shop", harness.App("node"), "--host", "shop.test")
+	p.Must("sites", "set", "shop", "session.patience=1s") // a server is killed, and nobody is left there to say so
 	settled(t, p, "shop", 2)
 
 	t.Run("instance", func(t *testing.T) {

@@ -53,6 +53,7 @@ func TestExitCodes(t *testing.T) {
 		{2, operator, []string{"nosuch"}},
 		{2, operator, []string{"members", "--nosuch"}},
 		{2, operator, []string{"rollback"}},
+		{2, operator, []string{"logs", "hello", "--tail", "0"}},
 		{2, operator, []string{"remove", "hello"}}, // nobody is there to be asked
 		{2, operator, []string{"check", filepath.Join(wrong, "portico.toml")}},
 		{2, nil, []string{"members"}}, // no cluster is known
@@ -83,6 +84,8 @@ func TestExitCodes(t *testing.T) {
 		{operator, "sessions nosuch", `there is no site "nosuch" (portico sites lists them)`},
 		{operator, "sites set nosuch session.idle=1h", `there is no site "nosuch" (portico sites lists them)`},
 		{operator, "sites set hello nosuch=1", `unknown setting "nosuch": docs/configuration.md lists them`},
+		{operator, "logs hello --instance zzz", `the logs of "hello" have no line of instance "zzz"`},
+		{operator, "logs hello --tail 0", "--tail 0: use 1 to 10000"},
 		{operator, "token add --account nosuch", `there is no account "nosuch" (portico account lists them)`},
 	} {
 		r := harness.Run(t, c.env, strings.Fields(c.args)...)

@@ -11,8 +11,8 @@ import (
 	"portico/tests/harness"
 )
 
-// A hundred visitors while an application server dies: every idempotent
-// request succeeds, only the dead server's visitors move, each once, each
+// A hundred visitors while an application server dies, of a site that waits for it only for as long as a
+// request may wait: every idempotent request succeeds, only the dead server's visitors move, each once, each
 // told, and they stay when the server comes back.
 func TestServerDiesUnderVisitors(t *testing.T) {
 	t.Parallel()
@@ -23,6 +23,7 @@ func TestServerDiesUnderVisitors(t *testing.T) {
 		agents[name] = p.AddServer(name)
 	}
 	p.Must("deploy", "node", harness.App("node"), "--host", "node.test")
+	p.Must("sites", "set", "node", "session.patience=1s")
 	vs, seen := visitors(t, p.HTTP, "node.test", "/", 100)
 
 	ctx, cancel := context.WithCancel(context.Background())

@@ -22,13 +22,13 @@ func TestHostsOfTheirOwn(t *testing.T) {
 	network := harness.NewNet(t)
 	front := network.Host("front")
 	p := proxyOn(t, front)
-	for _, name := range []string{"server-1", "server-2"} {
-		agentOn(t, p, network.Host(name), name)
+	var servers []*harness.Host
+	for _, name := range []string{"server-1", "server-2", "server-3"} {
+		servers = append(servers, network.Host(name))
+		agentOn(t, p, servers[len(servers)-1], name)
 	}
-	third := network.Host("server-3")
-	agentOn(t, p, third, "server-3")
+	third := servers[2]
 	p.Must("deploy", "node", harness.App("node"), "--host", "node.test")
-
 	visit := func() (*harness.Visitor, harness.Visit) {
 		v := harness.NewVisitor(t, net.JoinHostPort(front.IP, "80"), "node.test")
 		v.Client.Transport.(*http.Transport).DialContext = front.DialTo(net.JoinHostPort(front.IP, "80"))
@@ -44,6 +44,25 @@ func TestHostsOfTheirOwn(t *testing.T) {
 		t.Fatalf("15 visitors are on %v", spread(seen))
 	}
 
+	// All are cut off, for longer than checks are patient: nobody has served anybody meanwhile, and all go on where
+	// they were.
+	for _, h := range servers {
+		h.Cut()
+	}
+	<-time.After(12 * time.Second)
+	for _, h := range servers {
+		h.Mend()
+	}
+	settled(t, p, "node", 3)
+	for i, v := range vs {
+		got := v.Get("/")
+		if got.Server != seen[i].Server || got.Views != seen[i].Views+1 || got.Lost != "" {
+			t.Errorf("after a cut of all hosts, visitor %d of %+v sees %+v", i, seen[i], got)
+		}
+		seen[i] = got
+	}
+
+	p.Must("sites", "set", "node", "session.patience=1s") // one is cut off for longer than that
 	third.Cut()
 	for i, v := range vs {
 		got := v.Get("/")

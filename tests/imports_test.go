@@ -24,31 +24,40 @@ var imports = map[string][]string{
 	"internal/freeport":     {},                                        // for tests
 	"internal/pebble":       {"internal/freeport", "internal/written"}, // for tests
 	"internal/race":         {},                                        // for tests
+	"internal/usermode":     {},                                        // for tests
 	"internal/units":        {},
 	"internal/written":      {}, // for tests
 	"internal/zapslog":      {},
-	"internal/gather":       {},
-	"internal/handover":     {},
 	"internal/hugepage":     {},
 	"internal/pause":        {},
 	"internal/takeover":     {},
 	"internal/prefetch":     {},
+	"internal/records":      {},
+	"internal/unsent":       {},
 	"conf":                  {"internal/units"},
 	"balancer":              {"internal/units", "internal/hugepage", "internal/prefetch"},
 	"membership/catalog":    {"internal/units", "internal/zapslog", "internal/pause"},
 	"deployhook/archive":    {"internal/units"},
 	"deployhook/objects":    {"internal/units", "deployhook/archive", "internal/pause"},
 	"proxy/http1":           {},
-	"proxy/http1/http1test": {"proxy/http1"}, // the table that every driver's tests run
-	"proxy/loop":            {"proxy/http1", "internal/gather", "internal/handover"},
-	"proxy/conn":            {"proxy/http1", "internal/gather", "internal/handover"},
+	"proxy/http2":           {"proxy/http1"},
+	"proxy/http1/http1test": {"proxy/http1", "internal/records"}, // the table that every driver's tests run
+	"proxy/loop":            {"proxy/http1", "proxy/http2", "internal/records", "internal/unsent"},
+	"proxy/conn":            {"proxy/http1", "proxy/http2", "internal/records", "internal/unsent"},
 	"certs":                 {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
 	"membership":            {"conf", "membership/catalog", "internal/units", "internal/pause"},
-	"deployhook/agent":      {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
+	"deployhook/agent":      {"deployhook/agent/tomcat", "conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
-	"proxy/haproxy":         {"balancer", "membership/catalog", "internal/units"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/gather", "internal/pause", "internal/prefetch"},
-	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units"},
+	"proxy/haproxy":         {"conf", "balancer", "membership/catalog", "internal/units"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
+	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
+
+	"deployhook/agent/beneath":   {},
+	"deployhook/agent/cgroup":    {},
+	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units"},
+	"deployhook/agent/portowner": {},
+	"internal/confine":           {}, // for tests
+	"deployhook/agent/tomcat":    {},
 }
 
 // owners may import a module that nothing else in the project imports.

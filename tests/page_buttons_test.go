@@ -56,11 +56,11 @@ func TestPageButtonsInBrowser(t *testing.T) {
 	p.AddServer("server-1")
 	p.AddServer("server-2")
 	p.Must("deploy", "shop", harness.App("node"), "--host", "shop.example.com")
+	p.Must("sites", "set", "shop", "limits.memory=900TiB") // which no machine has free
 	settled(t, p, "shop", 2)
 	vs, seen := visitors(t, p.HTTP, "shop.example.com", "/", 6)
-	first := releases(p, "shop")[0].Digest
+	first := current(releases(p, "shop"))
 	second := changed(t, harness.App("node"), "news.txt", "second")
-	p.Must("sites", "set", "shop", "limits.memory=900TiB") // which no machine has free
 	if out := p.Must("deploy", "shop", second, "--dry-run"); !strings.Contains(out, "of memory free") || !strings.Contains(out, "--no-pin") || !strings.Contains(out, "6 sessions would stay") {
 		t.Errorf("a dry run on a server that is short of memory says:\n%s", out)
 	}

@@ -2,7 +2,9 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +59,10 @@ func TestThreeProxies(t *testing.T) {
 		})
 	}
 	one.Kill()
+	snapshot := filepath.Join(t.TempDir(), "catalog")
+	if err := os.CopyFS(snapshot, os.DirFS(filepath.Join(one.Dir, "catalog"))); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	harness.Eventually(t, time.Minute, func() error {
 		if r := two.CLI("invite", "--quiet"); r.Code != 0 {
@@ -79,6 +85,14 @@ func TestThreeProxies(t *testing.T) {
 		v.tour(t, 0, 1, 2)
 	}
 
+	putBack(t, one, two, snapshot)
+	hasRoles(t, two, map[string]string{"proxy-1": "", "proxy-2": "", "proxy-3": ""})
+
+	powerCut(t, all)
+	for _, v := range visitors {
+		v.tour(t, 0, 1, 2)
+	}
+
 	// A revoked proxy is out, and ends.
 	one.Must("revoke", "proxy-3", "--yes", "--reason", "retired")
 	if code := three.Wait(time.Minute); code != 1 {
@@ -92,6 +106,61 @@ func TestThreeProxies(t *testing.T) {
 	if code := three.Wait(time.Minute); code != 1 {
 		t.Errorf("a revoked proxy that comes back ends with %d, want 1:\n%s", code, three.Log())
 	}
+}
+
+// powerCut ends all proxies at once, just after a change was acknowledged: it is there afterwards, and so is
+// the access of each.
+func powerCut(t *testing.T, all []*harness.Proxy) {
+	t.Helper()
+	before := make([]harness.ClientFile, len(all))
+	for i, p := range all {
+		before[i] = p.ClientFile()
+	}
+	all[1].Must("account", "add", "last-moment", "--role", "viewer")
+	for _, p := range all {
+		p.Signal(os.Kill)
+	}
+	for _, p := range all {
+		p.Kill() // which waits for its end
+		p.Restart()
+	}
+	for i, p := range all {
+		p.WaitReady()
+		hasRoles(t, p, map[string]string{"proxy-1": "", "proxy-2": "", "proxy-3": ""})
+		if out := p.Must("account", "--json"); !strings.Contains(out, "last-moment") {
+			t.Errorf("an acknowledged change did not survive a power cut:\n%s", out)
+		}
+		if after := p.ClientFile(); after != before[i] {
+			t.Errorf("after a power cut client.json holds %+v, and held %+v", after, before[i])
+		}
+		settled(t, p, "node", 2)
+	}
+}
+
+// putBack gives a proxy an earlier catalog, as a snapshot of its machine does: it says what to do, and
+// doing that makes it one of the cluster again.
+func putBack(t *testing.T, p, other *harness.Proxy, snapshot string) {
+	t.Helper()
+	p.Kill()
+	files := filepath.Join(p.Dir, "catalog")
+	if err := errors.Join(os.RemoveAll(files), os.CopyFS(files, os.DirFS(snapshot))); err != nil {
+		t.Fatal(err)
+	}
+	before := len(p.Log())
+	p.Restart()
+	harness.Eventually(t, time.Minute, func() error {
+		if !strings.Contains(p.Log()[before:], "move "+files+" away and start with --join") {
+			return errors.New("a proxy with an earlier catalog does not say what to do")
+		}
+		return nil
+	})
+	p.Kill()
+	if err := os.Rename(files, files+".earlier"); err != nil {
+		t.Fatal(err)
+	}
+	p.SetEnv("PORTICO_PROXY_JOIN="+other.Admin, "PORTICO_PROXY_FINGERPRINT="+other.Fingerprint())
+	p.Restart()
+	p.WaitReady()
 }
 
 // endQuickly ends a cluster at the end of the test without what a clean end waits for.
@@ -195,16 +264,31 @@ func TestProxyLeftAlone(t *testing.T) {
 	if r := two.CLI("invite"); r.Code != 1 || !strings.Contains(r.Stderr, "too few of the proxies") {
 		t.Errorf("a change without a majority: exit %d %s", r.Code, r.Stderr)
 	}
+	for _, args := range [][]string{{"deploy", "node", harness.App("node")}, {"drain", "server-1"}} {
+		if r := two.CLI(args...); r.Code != 1 || !strings.Contains(r.Stderr, "too few of the proxies") || !strings.Contains(r.Stderr, "nothing was changed") {
+			t.Errorf("portico %v without a majority: exit %d %s", args, r.Code, r.Stderr)
+		}
+	}
+	before := two.ClientFile()
 	two.Kill()
 	two.Restart()
 	two.WaitReady()
 	settled(t, two, "node", 1)
 	v.tour(t, 1)
+	if after := two.ClientFile(); after != before {
+		t.Errorf("client.json was replaced without a majority: %+v, before %+v", after, before)
+	}
+	if status := whoami(t, two, "abc.made-up"); status != http.StatusServiceUnavailable {
+		t.Errorf("a proxy that cannot know whether a token is right answers %d", status)
+	}
 	if out := two.Must("members"); !strings.Contains(out, "Changes wait for proxy-1") {
 		t.Errorf("portico members does not say what changes wait for:\n%s", out)
 	}
 
 	dir := filepath.Join(harness.TempDir(t), "restored")
+	if r := harness.Run(t, nil, "--dir", dir, "restore", file, "--key", writeFile(t, "catalog.key", strings.Repeat("x", 32))); r.Code == 0 || !strings.Contains(r.Stderr, "identity/catalog.key of ") {
+		t.Errorf("restored with another cluster's key: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+	}
 	r := harness.Run(t, nil, "--dir", dir, "restore", file, "--name", "proxy-1", "--key", filepath.Join(two.Dir, "identity", "catalog.key"))
 	if r.Code != 0 {
 		t.Fatalf("restore: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)

@@ -60,13 +60,19 @@ func holdRequest(t *testing.T, addr string) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return holdOn(t, c)
+}
+
+// holdOn is holdRequest on a connection that is there.
+func holdOn(t *testing.T, c net.Conn) (release func()) {
+	t.Helper()
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprint(c, "GET /events HTTP/1.1\r\nHost: node.test\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(c)
-	for line := ""; !strings.HasPrefix(line, "data:"); {
+	for line, err := "", error(nil); !strings.HasPrefix(line, "data:"); {
 		if line, err = r.ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}

@@ -54,8 +54,11 @@ func startSoak(t *testing.T) *soak {
 		s.proxy.Must("deploy", site, s.next(site), "--host", site+".test")
 	}
 	s.proxy.Must("sites", "set", noticeSite, "session.notice=true")
+	for site := range s.dirs { // a server is switched off in the end, and nobody is left there to say so
+		s.proxy.Must("sites", "set", site, "session.patience=1s")
+	}
 	think := 3 * time.Second
-	if os.Getenv("PORTICO_TEST_RACE") != "0" {
+	if harness.Raced(s.t) {
 		think = 6 * time.Second // -race costs several times the processor time
 		for site := range s.dirs {
 			s.proxy.Must("sites", "set", site, "health.interval=2s") // the default

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -234,7 +235,7 @@ func (s *strict) do(ctx context.Context, r *http.Request) (*http.Response, []byt
 		r.Header.Set("Cookie", cookies)
 	}
 	if err := r.Write(s.conn); err != nil {
-		return nil, nil, errf("send: %w", err)
+		return nil, nil, errf("send: %w (%s)", err, s.refused(r))
 	}
 	resp, err := http.ReadResponse(s.br, r)
 	if err != nil {
@@ -250,6 +251,16 @@ func (s *strict) do(ctx context.Context, r *http.Request) (*http.Response, []byt
 		s.close()
 	}
 	return resp, body, nil
+}
+
+// refused tells what the proxy has answered to a request that it did not take.
+func (s *strict) refused(r *http.Request) string {
+	resp, err := http.ReadResponse(s.br, r)
+	if err != nil {
+		return "no answer: " + err.Error()
+	}
+	body, err := io.ReadAll(resp.Body)
+	return fmt.Sprintf("answered %d: %.300q, %v", resp.StatusCode, body, err)
 }
 
 func (s *strict) visit(ctx context.Context) error {
@@ -423,5 +434,5 @@ func (s *longSocket) lasts(t *testing.T, holder *harness.Process) {
 	for echo(s.ws, s.server) == nil {
 		time.Sleep(pace) // the load is a rate, not a flood
 	}
-	harness.Eventually(t, time.Minute, logged(holder, "requests were cut at the end of the drain time"))
+	harness.Eventually(t, time.Minute, logged(holder, "proxy.timeouts.tunnels after the take-over"))
 }

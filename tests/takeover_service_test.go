@@ -115,3 +115,69 @@ func receive(t *testing.T, c *net.UnixConn) (string, *os.File) {
 	}
 	return string(b[:n]), nil
 }
+
+// An event stream outlives two take-overs in the process that has it. It ends when the proxy is stopped: the
+// present process tells the one before it, and that one the one before.
+func TestStreamsEndWithTheProxyNotWithTheProcess(t *testing.T) {
+	t.Parallel()
+	goOn, asked := make(chan struct{}), make(chan struct{}, 1)
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.(http.Flusher).Flush()
+		asked <- struct{}{}
+		for {
+			select {
+			case <-goOn:
+				_, _ = io.WriteString(w, "data: on\n\n")
+				w.(http.Flusher).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	defer site.Close()
+	config := filepath.Join(t.TempDir(), "portico.toml")
+	text := fmt.Sprintf("[tls]\nacme = \"\"\n[proxy.timeouts]\ndrain = \"1s\"\n[[site]]\nname = \"shop\"\nhosts = [\"shop.test\"]\n"+
+		"[site.health]\ntype = \"tcp\"\n[[site.upstream]]\nname = \"one\"\naddr = %q\n", site.Listener.Addr())
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := harness.StartProxy(t, "--config", config)
+	settled(t, p, "shop", 1)
+	req, _ := http.NewRequest(http.MethodGet, "http://"+p.HTTP+"/", nil)
+	req.Host = "shop.test"
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-asked
+	events := bufio.NewReader(resp.Body)
+
+	first := p.Process
+	second := first.Successor()
+	harness.Eventually(t, time.Minute, logged(second, "taken over"))
+	p.Process = second.Successor()
+	harness.Eventually(t, time.Minute, logged(p.Process, "taken over"))
+	want := fmt.Sprintf("old process of proxy-1 (pid %d): 1 stream since ", first.Pid())
+	for range 3 { // seconds, each longer than the drain time
+		<-time.After(time.Second)
+		goOn <- struct{}{}
+		if line, err := events.ReadString('\n'); err != nil || line != "data: on\n" {
+			t.Fatalf("after two take-overs an event stream brings %q: %v", line, err)
+		}
+		_, _ = events.ReadString('\n')
+	}
+	if out := p.Must("members"); !strings.Contains(out, want) || strings.Count(out, "old process") != 1 {
+		t.Errorf("portico members says\n%s", out)
+	}
+	p.Stop()
+	if _, err := io.ReadAll(events); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+	for _, old := range []*harness.Process{first, second} {
+		if code := old.Wait(time.Minute); code != 0 {
+			t.Errorf("a former process ended with %d", code)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"strings"
@@ -15,15 +16,15 @@ import (
 
 // The program is replaced under load, again and again: by a process that fails, which
 // leaves the running one in place; by one that is started by hand; by one that the running proxy starts
-// at SIGUSR2. No request fails, no visitor loses a session or is counted twice, a WebSocket lives on until
-// the drain limit, uploads arrive whole, and each former process ends.
+// at SIGUSR2. No request fails, no visitor loses a session or is counted twice, a WebSocket lives on in the
+// process that has it, which portico members shows, until it may no longer (proxy.timeouts.tunnels); uploads arrive whole, and each former process ends.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
 		t.Skip("sockets are handed over on Linux and macOS; elsewhere a proxy waits for the one before it, which TestRestartWhileTheFormerEnds shows")
 	}
 	harness.Need(t, "node")
-	p, roots := startWithCertificate(t, "--set", "proxy.timeouts.drain=12s")
+	p, roots := startWithCertificate(t, "--set", "proxy.timeouts.drain=12s", "--set", "proxy.timeouts.tunnels=30s")
 	p.AddServer("server-1")
 	p.AddServer("server-2")
 	p.Must("deploy", "node", harness.App("node"), "--host", "node.test", "--host", "localhost")
@@ -51,6 +52,12 @@ func TestTakeOver(t *testing.T) {
 		parent := p.Process
 		p.Process = parent.Successor()
 		takenOver(t, p, parent, p.Process, l)
+		harness.Eventually(t, time.Minute, func() error {
+			if out := p.Must("members"); !strings.Contains(out, fmt.Sprintf("old process of proxy-1 (pid %d): 1 stream since ", former.Pid())) {
+				return errf("portico members says\n%s", out)
+			}
+			return nil
+		})
 		socket.lasts(t, former)
 		for _, old := range []*harness.Process{former, parent} { // the parent's log ends with its child's
 			if code := old.Wait(time.Minute); code != 0 {

@@ -21,7 +21,7 @@ import (
 // and started anew, whatever engine serves, until an operator makes the tickets
 // worthless. The admin listener takes none of them.
 func TestTicketsOutliveTheProxy(t *testing.T) {
-	for _, engine := range []string{"auto", "conn", "std"} {
+	for _, engine := range []string{"auto", "conn"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			p, roots := startWithCertificate(t, "--set", "proxy.engine="+engine)

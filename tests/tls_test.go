@@ -87,6 +87,7 @@ func TestCertificatesByThemselves(t *testing.T) {
 		}
 	}
 
+	certificatesAreTold(t, p, acme)
 	p.Kill()
 	p.Restart()
 	p.WaitReady()
@@ -96,6 +97,36 @@ func TestCertificatesByThemselves(t *testing.T) {
 	}
 	if got := state.PeerCertificates[0].SerialNumber.String(); got != serial {
 		t.Errorf("after a restart the certificate is %s, was %s", got, serial)
+	}
+}
+
+// certificatesAreTold: how a site's certificate stands is in the list of hosts, in explain, in the metrics and,
+// as long as there is none, behind the deploy, with the last failure.
+func certificatesAreTold(t *testing.T, p *harness.Proxy, acme *pebble.Server) {
+	if out := p.Must("hosts"); !strings.Contains(out, "valid, until ") || !strings.Contains(out, "Pebble") {
+		t.Errorf("the list of hosts does not tell of the certificate:\n%s", out)
+	}
+	if out := p.Must("explain", "https://shop.example.com/"); !strings.Contains(out, "certificate") || !strings.Contains(out, "valid, until ") {
+		t.Errorf("explain does not tell of the certificate:\n%s", out)
+	}
+	_, text := p.API(http.MethodGet, "/metrics", nil)
+	for _, want := range []string{`portico_certificate_expiry_timestamp_seconds{host="shop.example.com",source="acme"}`, `portico_certificate_failing{host="shop.example.com",source="acme"} 0`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+	acme.Stop()
+	if out := p.Must("deploy", "late", harness.App("static"), "--host", "late.example.com"); !strings.Contains(out, "late.example.com: https follows") {
+		t.Errorf("a deploy without a certificate says\n%s", out)
+	}
+	harness.Eventually(t, time.Minute, func() error {
+		if out := p.Must("explain", "http://late.example.com/"); !strings.Contains(out, "last failure: ") {
+			return errf("the failure is not explained:\n%s", out)
+		}
+		return nil
+	})
+	if out := p.Must("deploy", "late", harness.App("static"), "--host", "late.example.com"); !strings.Contains(out, "https follows, tried again in ") || !strings.Contains(out, "; last failure: ") {
+		t.Errorf("a deploy after a failure says\n%s", out)
 	}
 }
 

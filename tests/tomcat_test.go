@@ -3,11 +3,16 @@ package tests
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
+
+	"golang.org/x/net/websocket"
 
 	"portico/tests/harness"
 )
@@ -26,11 +31,12 @@ func TestTomcatExamples(t *testing.T) {
 	}
 
 	p := harness.StartProxy(t)
+	var agents []*harness.Agent
 	for _, name := range []string{"server-1", "server-2"} {
 		tc := harness.StartTomcat(t)
 		secret := writeFile(t, "manager-password", tc.Password)
-		p.AddServer(name, "--set", "agent.tomcat.url="+tc.ManagerURL(),
-			"--set", "agent.tomcat.user="+tc.User, "--set", "agent.tomcat.password_file="+secret)
+		agents = append(agents, p.AddServer(name, "--set", "agent.tomcat.url="+tc.ManagerURL(),
+			"--set", "agent.tomcat.user="+tc.User, "--set", "agent.tomcat.password_file="+secret))
 	}
 	p.Must("deploy", "examples", war, "--host", "tomcat.test", "--path", "/examples")
 
@@ -46,6 +52,7 @@ func TestTomcatExamples(t *testing.T) {
 			}
 		}
 	}
+	webSocketOfTomcat(t, p, vs[0])
 	next := unpack(t, war) // a folder is as good as the WAR that it makes
 	write(t, next, "release-two.txt", "the second release")
 	p.Must("deploy", "examples", next, "--host", "tomcat.test", "--path", "/examples")
@@ -54,9 +61,44 @@ func TestTomcatExamples(t *testing.T) {
 			t.Errorf("visitor %d lost the session attribute through the deploy", i)
 		}
 	}
+	for _, a := range agents { // a Tomcat that the agent did not start outlives it all the more
+		restartAgent(t, a)
+		for i, v := range vs {
+			harness.Eventually(t, time.Minute, func() error { _, _, err := visitOK(v, sessionExample); return err })
+			if !recalls(t, v, "first", "kept") {
+				t.Errorf("visitor %d lost the session attribute through the restart of %s", i, a.Name)
+			}
+		}
+	}
 	fresh := harness.NewVisitor(t, p.HTTP, "tomcat.test")
 	if _, body, err := visitOK(fresh, "/examples/release-two.txt"); err != nil || !bytes.Contains(body, []byte("second release")) {
 		t.Errorf("a new visitor is not on the second release: %v %s", err, body)
+	}
+}
+
+// webSocketOfTomcat speaks with an endpoint of the examples, as the client of a Servoy solution does with its own.
+func webSocketOfTomcat(t *testing.T, p *harness.Proxy, v *harness.Visitor) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", p.HTTP, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	config, err := websocket.NewConfig("ws://tomcat.test/examples/websocket/echoProgrammatic", "http://tomcat.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Header.Set("Cookie", "portico-examples="+v.Cookie("portico-examples"))
+	ws, err := websocket.NewClient(config, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"one", "two"} {
+		var reply string
+		if err := errors.Join(websocket.Message.Send(ws, word), websocket.Message.Receive(ws, &reply)); err != nil || reply != word {
+			t.Fatalf("Tomcat's echo of %q is %q, %v", word, reply, err)
+		}
 	}
 }
 

@@ -13,6 +13,10 @@ php:php-cli:the PHP site is not run
 node:nodejs:the Node site is not run
 chromium:chromium:the stats page is not opened in a browser
 ip:iproute2:hosts in network namespaces are not cut off
+systemctl:systemd:the example units are not started
+linux.uml:user-mode-linux:the system clock is not set, and the limits of control groups are not tried where this machine has none
+h2load:nghttp2-client:programs that speak HTTP/2 are not tried
+curl:curl:programs that speak HTTP/2 are not tried
 zip:zip:archives made by zip(1) are not tried
 '
 # packages that put files in place instead of a program

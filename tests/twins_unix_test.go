@@ -33,7 +33,7 @@ func TestTwoProxiesWithTheSameKeys(t *testing.T) {
 		fmt.Fprintf(&list, "[[site.upstream]]\nname = %q\naddr = %q\n", name, servers[name].addr())
 	}
 	args, roots := certificateConfig(t, "[[site]]\nname = \"shop\"\nhosts = [\"shop.test\", \"localhost\"]\n"+
-		"[site.health]\ntype = \"http\"\npath = \"/healthz\"\ninterval = \"200ms\"\n"+list.String())
+		"[site.session]\npatience = \"1s\"\n[site.health]\ntype = \"http\"\npath = \"/healthz\"\ninterval = \"200ms\"\n"+list.String())
 	first := harness.StartProxy(t, args...)
 	second := twin(t, first, args...)
 	for _, p := range []*harness.Proxy{first, second} {

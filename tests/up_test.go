@@ -44,6 +44,11 @@ func (u upProcess) waitReady(t *testing.T) {
 func TestUpShowsASessionThatStays(t *testing.T) {
 	t.Parallel()
 	u := startUp(t)
+	for _, step := range []string{"starting a proxy", "2 application servers join", "installing the demonstration site"} {
+		if !strings.Contains(u.Log(), step) {
+			t.Errorf("up does not say %q:\n%s", step, u.Log())
+		}
+	}
 	servers := map[string]int{}
 	for range 12 {
 		v := harness.NewVisitor(t, u.http, "localhost")

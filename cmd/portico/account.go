@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +48,7 @@ func newAccountPut(s *shared, name, short string) *cobra.Command {
 	sites := cmd.Flags().StringSlice("site", nil, "a deployer's scope, may be repeated (default: all sites)")
 	file := cmd.Flags().String("password-file", "", "file with the password on its first line")
 	ask := cmd.Flags().Bool("password", false, "ask for a password")
+	confirm := cmd.Flags().String("confirm-file", "", "file with your own password on its first line, where your login ends by itself (default: ask)")
 	disabled := cmd.Flags().Bool("disabled", false, "close the account without removing it")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
@@ -63,10 +66,26 @@ func newAccountPut(s *shared, name, short string) *cobra.Command {
 			}
 		}
 		a, err := c.PutAccount(cmd.Context(), r)
+		var refused *admin.Error
+		if errors.As(err, &refused) && refused.Code == "confirm" {
+			if *confirm == "" {
+				fmt.Fprintln(cmd.ErrOrStderr(), "Your login ends by itself, and an account lasts: your own password, please.")
+			}
+			if r.Confirm, err = password(cmd, *confirm); err != nil {
+				return err
+			}
+			a, err = c.PutAccount(cmd.Context(), r)
+		}
 		if err != nil {
 			return err
 		}
-		return printDone(cmd, *asJSON, a, "%s is %s", a.Name, a.Role)
+		if err := printDone(cmd, *asJSON, a, "%s is %s", a.Name, a.Role); err != nil {
+			return err
+		}
+		if name == "add" && r.Password == "" && !*asJSON {
+			fmt.Fprintf(cmd.OutOrStdout(), "it has no password, so it cannot log in: portico account set %s --password\n", a.Name)
+		}
+		return nil
 	})
 	return cmd
 }
@@ -123,18 +142,22 @@ func newTokenAdd(s *shared) *cobra.Command {
 	})
 	cmd.Flags().StringVar(&r.Account, "account", "", "whose it is (default: your own)")
 	cmd.Flags().StringVar(&r.Label, "label", "", "what it is for")
-	cmd.Flags().StringVar(&r.TTL, "expires", "", "how long it can be used, such as 90d (default: for ever)")
+	cmd.Flags().StringVar(&r.TTL, "expires", "", "how long it can be used, such as 90d (default: as long as your own token)")
 	return cmd
 }
 
 func newTokenRemove(s *shared) *cobra.Command {
-	cmd := &cobra.Command{Use: "remove TOKEN", Short: "End a token at once", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "remove TOKEN", Short: "End a token at once, and those that it made", Args: cobra.ExactArgs(1)}
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		if err := c.DeleteToken(cmd.Context(), args[0]); err != nil {
+		ended, err := c.DeleteToken(cmd.Context(), args[0])
+		if err != nil {
 			return err
 		}
-		return printDone(cmd, *asJSON, map[string]string{"removed": args[0]}, "%s is ended", args[0])
+		if more := len(ended.Ended) - 1; more > 0 {
+			return printDone(cmd, *asJSON, ended, "%s is ended, and %d that it made", args[0], more)
+		}
+		return printDone(cmd, *asJSON, ended, "%s is ended", args[0])
 	})
 	return cmd
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -17,18 +16,14 @@ func newAgent(s *shared) *cobra.Command {
 		Short: "Run an application server: join a cluster and run its sites",
 		Long: `Run an application server. The first time it knocks at a proxy and waits until
 somebody accepts it there, or shows the code of an invitation. From then on it
-installs and runs every site of the cluster.`,
+installs and runs every site of the cluster.
+
+Told to stop (SIGTERM, Ctrl-C) it leaves its sites running, and the next agent on the same
+--dir takes them over, so that no session is lost by a restart. portico agent stop --sites,
+or a second Ctrl-C, ends them.`,
 		Args: cobra.NoArgs,
 	}
-	st.addTo(cmd)
-	st.bindList(cmd, "join", "agent.join", "admin address of a proxy, host:port, may be repeated")
-	st.bind(cmd, "fingerprint", "agent.fingerprint", "of the cluster, as the proxy prints it")
-	st.bind(cmd, "name", "agent.name", "name of this member")
-	st.bind(cmd, "listen", "agent.address", "address for the proxies")
-	st.bind(cmd, "advertise", "agent.advertise", "address that the proxies are told")
-	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
-	st.bind(cmd, "zone", "agent.zone", "what fails together with this machine: a room, a rack")
-	st.bind(cmd, "code-file", "agent.invite_file", "file with the code of an invitation")
+	bindAgent(st, cmd)
 	code := cmd.Flags().String("code", "", "code of an invitation (other users of this machine can see it: --code-file is safer)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := st.load(s, cmd)
@@ -38,18 +33,38 @@ installs and runs every site of the cluster.`,
 		if *code, err = invitation(*code, c.Agent.InviteFile); err != nil {
 			return err
 		}
-		if len(c.Agent.Join) == 0 {
-			return usageError{errors.New("no proxy is named: give --join PROXY:7443 and --fingerprint, as portico proxy prints them")}
-		}
 		log, _ := logger(c.Log, cmd)
+		defer hearHangups(log)()
 		a, err := newAgentProcess(c, *code, log)
 		if err != nil {
 			return err
 		}
+		end, unwatch := watchEnding(c.Dir, cmd.ErrOrStderr())
+		defer unwatch()
+		a.ends = end.sites
+		started, err := st.given(s, cmd)
+		if err != nil {
+			return err
+		}
+		a.started = &started
 		notify(log, daemon.SdNotifyReady)
 		return a.run(cmd.Context())
 	}
+	cmd.AddCommand(newAgentStop(s))
 	return cmd
+}
+
+// bindAgent gives the command an agent's flags.
+func bindAgent(st *settings, cmd *cobra.Command) {
+	st.addTo(cmd)
+	st.bindList(cmd, "join", "agent.join", "admin address of a proxy, host:port, may be repeated")
+	st.bind(cmd, "fingerprint", "agent.fingerprint", "of the cluster, as the proxy prints it")
+	st.bind(cmd, "name", "agent.name", "name of this member")
+	st.bind(cmd, "listen", "agent.address", "address for the proxies")
+	st.bind(cmd, "advertise", "agent.advertise", "address that the proxies are told")
+	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
+	st.bind(cmd, "zone", "agent.zone", "what fails together with this machine: a room, a rack")
+	st.bind(cmd, "code-file", "agent.invite_file", "file with the code of an invitation")
 }
 
 // invitation returns the code of an invitation: the one that was given, or what

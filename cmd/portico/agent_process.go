@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,12 +29,21 @@ type agentProcess struct {
 	log      *slog.Logger
 	identity *certs.Identity
 	lock     *agent.Lock // on the state folder, while it runs
-	seeds    []string    // gossip addresses that acceptance told
 	agent    atomic.Pointer[agent.Agent]
+	seeds    atomic.Pointer[[]string] // gossip addresses that a proxy told
+	found    atomic.Pointer[map[string]string]
+	asking   sync.Mutex   // held while runtimes asks
+	started  *startedWith // what the command was given; nil: no command began this process
+	gone     bool         // the cluster has sent this machine away
+	brief    bool         // it only takes over what is left, and ends
+	ends     func() bool  // whether sites end with this process, asked when it is told to stop; nil: they do
 }
 
 // newAgentProcess opens the identity. Everything else waits for acceptance.
 func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProcess, error) {
+	if err := preflight(c, catalog.RoleServer); err != nil {
+		return nil, err
+	}
 	if err := makeStateDir(c.Dir); err != nil {
 		return nil, err
 	}
@@ -67,8 +75,8 @@ func ownName(id *certs.Identity, role catalog.Role, name, dir string) (string, e
 	return peer.Name, nil
 }
 
-// run joins the cluster and serves until ctx ends or the cluster sends this
-// machine away.
+// run joins the cluster and serves until ctx ends. A machine that the cluster sends away
+// ends its sites and knocks again.
 func (p *agentProcess) run(ctx context.Context) error {
 	if err := awaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
 		return err
@@ -77,97 +85,72 @@ func (p *agentProcess) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
 	p.lock = lock
-	hello, err := p.hello(ctx)
-	if err != nil {
-		return err
-	}
-	if err := p.join(ctx, hello); err != nil {
-		if ctx.Err() != nil {
-			return nil
+	defer func() { _ = p.lock.Close() }()
+	if !p.accepted() { // it would knock, perhaps for days, and find out then
+		if err := tryAddresses(addresses(p.conf, catalog.RoleServer), p.conf.Dir); err != nil {
+			return err
 		}
+	}
+	if err := p.rememberProxies(); err != nil {
 		return err
 	}
-	return p.serve(ctx, hello)
+	if p.started != nil {
+		if err := p.started.remember(p.conf.Dir); err != nil {
+			p.log.Warn("cannot write down how this agent was started: portico agent stop --sites needs its flags when no agent runs", "error", err)
+		}
+	}
+	for knocks := !p.accepted(); ; knocks = true {
+		if knocks {
+			if err := p.join(ctx); err != nil {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+		}
+		err := p.serve(ctx)
+		if !sentAway(err) || ctx.Err() != nil {
+			return err
+		}
+		p.log.Error("the cluster does not know this machine any more, it was revoked or removed: its sites have ended, and it asks to be let in again", "error", err)
+		again, err := agent.LockDir(p.conf.Dir)
+		if err != nil {
+			return err
+		}
+		p.lock = again
+		if err := agent.ForgetMembers(p.conf.Dir, true); err != nil {
+			return err
+		}
+		p.gone = true
+	}
 }
 
-// hello is what this machine tells about itself.
-func (p *agentProcess) hello(ctx context.Context) (membership.Hello, error) {
-	addr, why, err := membership.Advertised(ctx, p.conf.Agent.Advertise, p.conf.Agent.Address, p.conf.Agent.Join)
-	if err != nil {
-		return membership.Hello{}, fmt.Errorf("find the address that proxies reach this machine at: %w: set agent.advertise", err)
-	}
-	gossip, _, err := membership.Advertised(ctx, p.conf.Gossip.Advertise, p.conf.Gossip.Address, p.conf.Agent.Join)
-	if err != nil {
-		return membership.Hello{}, fmt.Errorf("find the gossip address of this machine: %w: set gossip.advertise", err)
-	}
-	p.log.Info("address found", "address", addr, "how", why)
-	return membership.Hello{
-		Name: p.conf.Agent.Name, Role: catalog.RoleServer, Addr: addr, Gossip: gossip,
-		Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Runtimes: p.runtimes(ctx), Zone: p.conf.Agent.Zone, Weight: p.conf.Agent.Weight,
-	}, nil
+// sentAway reports whether the proxies do not know this machine as a member any more.
+func sentAway(err error) bool {
+	var refusal *membership.Refusal
+	return errors.As(err, &refusal) && refusal.Code == membership.CodeNotMember
 }
 
-// runtimes are those found here, and those that the configuration adds.
-func (p *agentProcess) runtimes(ctx context.Context) map[string]string {
-	found := agent.Runtimes(ctx, p.tomcat())
-	for name, version := range p.conf.Agent.Runtimes {
-		found[name] = version
+// siteOptions are those that say whom sites run as, and where Tomcat is.
+func (p *agentProcess) siteOptions() agent.Options {
+	return agent.Options{
+		SiteUser: p.conf.Agent.SiteUser, AllowUsers: p.conf.Agent.AllowUsers,
+		HookUsers: p.conf.Agent.HookUsers, Tomcat: p.tomcat(),
+		DiskReserve: p.conf.Agent.DiskReserve.Bytes(), LogSize: p.conf.Agent.LogSize.Bytes(), HookTimeout: p.conf.Agent.CommandTimeout.Std(),
+		Ports: sitePorts(p.conf.Agent),
 	}
-	return found
+}
+
+// sitePorts is the range of agent.ports, which has been checked.
+func sitePorts(c conf.Agent) agent.IDRange {
+	first, last, _ := conf.ParsePorts(c.Ports)
+	return agent.IDRange{First: first, Count: last - first + 1}
 }
 
 func (p *agentProcess) tomcat() agent.TomcatOptions {
 	t := p.conf.Agent.Tomcat
-	return agent.TomcatOptions{ManagerURL: t.URL, User: t.User, PasswordFile: t.PasswordFile}
-}
-
-func (p *agentProcess) join(ctx context.Context, hello membership.Hello) error {
-	o := membership.JoinOptions{
-		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.code,
-		Patience: refusedPause, Progress: p.progress, Logger: p.log,
-	}
-	if p.conf.Agent.Fingerprint == "" && p.identity.NotAfter().IsZero() {
-		return usageError{errors.New("the cluster's fingerprint is missing: give --fingerprint (agent.fingerprint) as portico proxy prints it at its start")}
-	}
-	if p.conf.Agent.Fingerprint != "" {
-		var err error
-		if o.Pinned, err = certs.PinnedClientTLS(p.conf.Agent.Fingerprint); err != nil {
-			return usageError{err}
-		}
-	}
-	accepted, err := membership.Join(ctx, o)
-	p.seeds = accepted.Seeds
-	return err
-}
-
-// refusedPause is between two knocks of a machine that an operator refused: long
-// enough to cost nobody anything, short enough for who has just changed her mind.
-const refusedPause = 10 * time.Second
-
-// progress tells the person in front of this machine what to do in front of
-// the other.
-func (p *agentProcess) progress(now membership.Progress) {
-	switch now.State {
-	case membership.Waiting:
-		p.log.Info("waiting for acceptance: compare the key fingerprint, then run portico accept "+p.conf.Agent.Name+" at the proxy",
-			"proxy", now.Server, "key_fingerprint", now.Fingerprint)
-	case membership.TurnedAway:
-		p.log.Warn("refused, knocking again now and then: run portico accept "+p.conf.Agent.Name+" at the proxy to let this machine in, or stop this agent",
-			"proxy", now.Server, "key_fingerprint", now.Fingerprint, "error", now.Err)
-	case membership.Welcome:
-		p.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
-	case membership.Unreachable, membership.Offline:
-		if errors.Is(now.Err, certs.ErrWrongAuthority) {
-			p.log.Warn("not the proxy that was named: give --fingerprint as the proxy prints it at its start, or --join the right one", "proxy", now.Server, "error", now.Err)
-			return
-		}
-		p.log.Warn("proxy not reached", "proxy", now.Server, "state", string(now.State), "error", now.Err)
-	default:
-		p.log.Info("knocking", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
-	}
+	return agent.TomcatOptions{Home: t.Home, ManagerURL: t.URL, User: t.User, PasswordFile: t.PasswordFile}
 }
 
 // proxyTLS is the client side towards any proxy of the cluster.
@@ -186,26 +169,24 @@ func (p *agentProcess) memberTLS(role catalog.Role, name string) *tls.Config {
 }
 
 // check accepts who stands in the wanted state that came last. Before the
-// first one, a genuine certificate of the cluster has to do.
-func (p *agentProcess) check(role catalog.Role, name, _ string) error {
+// first one that names the proxies, a genuine certificate of the cluster has to do.
+func (p *agentProcess) check(role catalog.Role, name, fingerprint string) error {
 	a := p.agent.Load()
 	if a == nil {
 		return nil
 	}
 	w := a.Wanted()
-	if w.Cluster == "" {
+	if len(w.Proxies) == 0 { // no proxy has told yet, or this machine was sent away and is back
 		return nil
 	}
 	peers := w.Proxies
 	if role == catalog.RoleServer {
 		peers = w.Servers
 	}
-	for _, peer := range peers {
-		if peer.Name == name {
-			return nil
-		}
+	if !catalog.Known(peers, name, fingerprint) {
+		return fmt.Errorf("%w: %s %q with key %s", certs.ErrNotMember, role, name, fingerprint)
 	}
-	return fmt.Errorf("%w: %s %q", certs.ErrNotMember, role, name)
+	return nil
 }
 
 // identify names the peer of a finished handshake, for the agent's listener.
@@ -217,38 +198,35 @@ func (p *agentProcess) identify(state tls.ConnectionState) (catalog.Role, string
 	return peer.Role, peer.Name, p.check(peer.Role, peer.Name, fingerprint)
 }
 
-// serve runs the three parts of an accepted member: gossip, the keeper of its
-// certificate and keys, and the agent. The first that ends ends the others.
-func (p *agentProcess) serve(ctx context.Context, hello membership.Hello) error {
-	gossip, err := p.startGossip(ctx)
-	if err != nil {
-		return err
-	}
-	ended := func() {}
-	defer func() {
-		_ = gossip.Close()
-		ended()
-	}()
-	a, err := agent.New(p.agentOptions(gossip))
+// serve runs the three parts of an accepted member: the agent, gossip, and the keeper of its
+// certificate and keys. The first that ends ends the others. The agent comes first: what the
+// others ask for is not what visitors wait for.
+func (p *agentProcess) serve(ctx context.Context) error {
+	nudges := make(chan int64, 1)
+	a, err := agent.New(p.agentOptions(nudges))
 	if err != nil {
 		return err
 	}
 	p.agent.Store(a)
+	defer p.agent.Store(nil)
 	if err := a.Listen(); err != nil {
-		return errors.Join(err, p.shutdown(ctx, a))
+		return errors.Join(err, p.end(ctx, a.Leave))
 	}
 	p.log.Info("agent is ready", "name", p.conf.Agent.Name, "address", a.Addr().String(), "version", buildVersion())
-
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		stop(membership.Keep(work, membership.KeepOptions{
-			Identity: p.identity, Servers: p.servers, Member: p.proxyTLS(),
-			Hello: func() membership.Hello { return hello }, SetKeys: gossip.SetKeys, Logger: p.log,
-		}))
-	})
 	wg.Go(func() { stop(a.Serve(work)) })
+	wg.Go(func() { stop(p.belong(work, nudges)) })
+	if p.brief {
+		select {
+		case <-a.Resumed():
+		case <-work.Done():
+		}
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		end()
+	}
 	select {
 	case <-ctx.Done():
 		err = nil
@@ -258,22 +236,75 @@ func (p *agentProcess) serve(ctx context.Context, hello membership.Hello) error 
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	if refusal := (*membership.Refusal)(nil); errors.As(err, &refusal) && refusal.Code == membership.CodeNotMember {
-		err = fmt.Errorf("the cluster does not know this machine any more: it was revoked or removed (%w)", err)
+	ended := announceEnd(p.conf.Dir, p.log)
+	defer ended()
+	if sentAway(err) || err == nil && p.endsSites() {
+		select { // sites that the agent before this one left are found first
+		case <-a.Resumed():
+		case <-work.Done():
+		}
+		p.log.Info("stopping: sites get their grace", "limit", stopLimit.String())
+		err = errors.Join(err, p.end(ctx, a.Shutdown))
+	} else {
+		p.log.Info("stopping: sites run on, the next agent takes them over")
+		err = errors.Join(err, p.end(ctx, a.Leave))
 	}
-	ended = announceEnd(p.conf.Dir, p.log)
-	p.log.Info("stopping: sites get their grace", "limit", stopLimit.String())
-	err = errors.Join(err, p.shutdown(ctx, a))
-	_ = gossip.Leave(context.WithoutCancel(ctx))
 	stop(nil)
 	wg.Wait()
 	return err
 }
 
-func (p *agentProcess) shutdown(ctx context.Context, a *agent.Agent) error {
+// end is how the agent ends, with a limit.
+func (p *agentProcess) end(ctx context.Context, how func(context.Context) error) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
-	return a.Shutdown(end)
+	return how(end)
+}
+
+// belong gossips, and keeps the certificate and the keys current, until ctx ends or the proxies
+// do not know this machine any more.
+func (p *agentProcess) belong(ctx context.Context, nudges chan<- int64) error {
+	gossip, err := p.startGossip(ctx)
+	if err != nil {
+		return err
+	}
+	// It does not leave: who restarts an agent means to be back, and saying so takes seconds.
+	defer func() { _ = gossip.Close() }()
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer func() {
+		cancel()
+		wg.Wait()
+	}()
+	wg.Go(func() { pass(ctx, gossip.Revisions(), nudges) })
+	hello, err := p.hello(ctx)
+	if err != nil {
+		return err
+	}
+	return membership.Keep(ctx, membership.KeepOptions{
+		Identity: p.identity, Servers: p.servers, Member: p.proxyTLS(),
+		Hello: func() membership.Hello { return hello }, SetKeys: gossip.SetKeys, Logger: p.log,
+		Renewed: func(a membership.Acceptance) { p.seeds.Store(&a.Seeds) },
+	})
+}
+
+// pass hands revisions on until ctx ends.
+func pass(ctx context.Context, from <-chan int64, to chan<- int64) {
+	for {
+		select {
+		case n, ok := <-from:
+			if !ok {
+				return
+			}
+			select {
+			case to <- n:
+			case <-ctx.Done():
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // servers are the admin addresses of the proxies known now, the configured ones last.
@@ -297,25 +328,29 @@ func (p *agentProcess) startGossip(ctx context.Context) (*membership.Cluster, er
 	return membership.New(ctx, membership.Options{
 		Name: p.conf.Agent.Name, Role: catalog.RoleServer, ID: p.identity.ID(), Fingerprint: p.identity.Fingerprint(), Version: buildVersion(),
 		Bind: p.conf.Gossip.Address, Advertise: p.conf.Gossip.Advertise, Keys: keys, Dir: filepath.Join(p.conf.Dir, "gossip"),
-		Seeds: func() []string { return p.seeds }, Logger: p.log.With("part", "gossip"),
+		Seeds: p.knownSeeds, Logger: p.log.With("part", "gossip"),
 	})
 }
 
-func (p *agentProcess) agentOptions(gossip *membership.Cluster) agent.Options {
-	o := agent.Options{
-		Dir: p.conf.Dir, Name: p.conf.Agent.Name, Version: buildVersion(), Logger: p.log, Lock: p.lock,
-		Listen: p.conf.Agent.Address, ServerTLS: p.identity.ServerConfig(p.check), Identify: p.identify,
-		ClientTLS: p.memberTLS,
-		Nudge:     gossip.Revisions(),
-		SiteUser:  p.conf.Agent.SiteUser, AllowUsers: p.conf.Agent.AllowUsers,
-		Tomcat: p.tomcat(),
+// knownSeeds are the gossip addresses that a proxy told last.
+func (p *agentProcess) knownSeeds() []string {
+	if s := p.seeds.Load(); s != nil {
+		return *s
 	}
+	return nil
+}
+
+func (p *agentProcess) agentOptions(nudges <-chan int64) agent.Options {
+	o := p.siteOptions()
+	o.Dir, o.Name, o.Version, o.Logger, o.Lock = p.conf.Dir, p.conf.Agent.Name, buildVersion(), p.log, p.lock
+	o.Listen, o.ServerTLS, o.Identify = p.conf.Agent.Address, p.identity.ServerConfig(p.check), p.identify
+	o.ClientTLS, o.Nudge = p.memberTLS, nudges
 	if peer, ok := p.identity.Peer(); ok {
 		o.Cluster = peer.Cluster
 	}
 	for _, addr := range p.conf.Agent.Join {
 		o.Proxies = append(o.Proxies, catalog.Peer{Addr: addr})
 	}
-	o.Runtimes = p.runtimes(context.Background())
+	o.Runtimes = p.runtimes
 	return o
 }

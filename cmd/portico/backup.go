@@ -73,6 +73,9 @@ the authority nor the certificates can be read.`,
 		if err != nil {
 			return usageError{fmt.Errorf("read the catalog's key: %w", err)}
 		}
+		if len(secret) != catalog.KeySize {
+			return usageError{fmt.Errorf("--key %s has %d bytes, a catalog.key has %d: it lies in the folder identity of the proxy that wrote the backup", *key, len(secret), catalog.KeySize)}
+		}
 		self := cmp.Or(*name, membership.DefaultName())
 		file, err := os.Open(args[0])
 		if err != nil {
@@ -81,6 +84,7 @@ the authority nor the certificates can be read.`,
 		defer file.Close()
 		info, err := catalog.Restore(cmd.Context(), file, catalog.Options{Dir: filepath.Join(s.dir, "catalog"), Name: self, Key: secret})
 		if err != nil {
+			_ = os.Remove(filepath.Join(s.dir, "catalog")) // so that the next try finds the folder as this one did
 			return err
 		}
 		if err := writeKey(filepath.Join(s.dir, "identity", "catalog.key"), secret); err != nil {

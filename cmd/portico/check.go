@@ -1,73 +1,165 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"portico/certs"
 	"portico/conf"
+	"portico/membership/catalog"
 )
 
 func newCheck(s *shared) *cobra.Command {
 	st := &settings{}
 	var asJSON *bool
+	var as *string
 	cmd := &cobra.Command{
 		Use:   "check [FILE]",
-		Short: "Check a configuration without starting anything",
-		Args:  cobra.MaximumNArgs(1),
+		Short: "Check a configuration, and with --as all that a start needs, without starting anything",
+		Long: `Check a configuration without starting anything.
+
+With --as proxy or --as agent, look as well whether this machine lets such a process start:
+its state folder, the files that are named, its addresses. It refuses what a start would
+refuse. What the running process on the folder itself has is no fault. Without --as the
+state folder says which it is, if there is one.`,
+		Example: `  portico check
+  portico check ./portico.toml
+  portico check --as agent --dir /srv/portico --listen :7544`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				st.file = args[0]
 			}
-			c, err := st.load(s, cmd)
+			c, err := st.loadAs(s, cmd)
 			if err != nil {
 				return err
 			}
-			if err := checkFiles(c); err != nil {
+			role, err := roleOf(*as, c.Dir)
+			if err != nil {
+				return err
+			}
+			if err := checkFor(c, role); err != nil {
 				return usageError{err}
 			}
 			name, data, _ := st.read(s)
 			switch {
 			case *asJSON:
-				return printJSON(cmd.OutOrStdout(), map[string]any{"valid": true, "file": name, "found": data != nil})
+				return printJSON(cmd.OutOrStdout(), map[string]any{"valid": true, "file": name, "found": data != nil, "as": words[role]})
 			case data == nil:
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "there is no %s: the defaults, environment and flags are valid\n", name)
 			default:
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid\n", name)
 			}
+			if role != "" && err == nil {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing here keeps the %s on %s from starting\n", words[role], c.Dir)
+			}
 			return err
 		},
 	}
 	st.addTo(cmd)
+	st.bind(cmd, "http", "proxy.http", "as that proxy has it")
+	st.bind(cmd, "https", "proxy.https", "as that proxy has it")
+	st.bind(cmd, "admin", "admin.address", "as that proxy has it")
+	st.bind(cmd, "catalog", "catalog.address", "as that proxy has it")
+	st.bind(cmd, "listen", "agent.address", "as that agent has it")
+	st.bind(cmd, "gossip", "gossip.address", "as that process has it")
+	st.bindList(cmd, "join", "proxy.join", "as that proxy has it")
+	as = cmd.Flags().String("as", "", "proxy or agent: look at this machine as well")
 	asJSON = jsonFlag(cmd)
 	return cmd
 }
 
-// checkFiles looks whether the files that a configuration names can be read.
-func checkFiles(c conf.Config) error {
-	files := map[string]string{
-		"catalog.ca":                 c.Catalog.CA,
-		"catalog.cert":               c.Catalog.Cert,
-		"catalog.key":                c.Catalog.Key,
-		"tls.acme_root":              c.TLS.ACMERoot,
-		"agent.invite_file":          c.Agent.InviteFile,
-		"proxy.invite_file":          c.Proxy.InviteFile,
-		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile,
+// words are what the processes of the roles are called.
+var words = map[catalog.Role]string{catalog.RoleProxy: "proxy", catalog.RoleServer: "agent"}
+
+// roleOf is whose start is looked at: as the command says, else as the state folder does; "": nobody's.
+func roleOf(as, dir string) (catalog.Role, error) {
+	for role, word := range words {
+		if as == word {
+			return role, nil
+		}
+	}
+	if as != "" {
+		return "", usageError{fmt.Errorf("--as %q: write proxy or agent", as)}
+	}
+	for part, role := range map[string]catalog.Role{"catalog": catalog.RoleProxy, "agent": catalog.RoleServer} {
+		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {
+			return role, nil
+		}
+	}
+	return "", nil
+}
+
+// checkFor looks at the files that the configuration names, and for a role at all that its start refuses.
+func checkFor(c conf.Config, role catalog.Role) error {
+	if role == "" {
+		return checkFiles(c, "")
+	}
+	return errors.Join(preflight(c, role), tryAddresses(addresses(c, role), c.Dir))
+}
+
+// namedFiles are those that the configuration names for a role; "": for either.
+func namedFiles(c conf.Config, role catalog.Role) map[string]string {
+	files := map[string]string{}
+	if role != catalog.RoleProxy {
+		files["agent.tomcat.password_file"], files["agent.invite_file"] = c.Agent.Tomcat.PasswordFile, c.Agent.InviteFile
+	}
+	if role != catalog.RoleServer {
+		files["catalog.ca"], files["catalog.cert"], files["catalog.key"] = c.Catalog.CA, c.Catalog.Cert, c.Catalog.Key
+		files["tls.acme_root"], files["proxy.invite_file"] = c.TLS.ACMERoot, c.Proxy.InviteFile
+	}
+	return files
+}
+
+// checkFiles looks whether the files that a configuration names can be read, and holds what they must.
+func checkFiles(c conf.Config, role catalog.Role) error {
+	files := namedFiles(c, role)
+	if role == catalog.RoleServer {
+		return readable(files)
 	}
 	for i, pair := range c.TLS.Certificates {
 		files[fmt.Sprintf("tls.certificate %d: cert", i+1)] = pair.Cert
 		files[fmt.Sprintf("tls.certificate %d: key", i+1)] = pair.Key
 	}
-	for key, path := range files {
-		if path == "" {
+	if err := readable(files); err != nil {
+		return err
+	}
+	return checkTLS(c)
+}
+
+// readable opens each file; the keys are the settings that name them.
+func readable(files map[string]string) error {
+	for _, key := range slices.Sorted(maps.Keys(files)) {
+		if files[key] == "" {
 			continue
 		}
-		f, err := os.Open(path)
+		f, err := os.Open(files[key])
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 		_ = f.Close()
 	}
 	return nil
+}
+
+// checkTLS reads certificates and keys as the start of a proxy does, and refuses what it would refuse.
+func checkTLS(c conf.Config) error {
+	errs := []error{certs.CheckFiles(certFiles(c.TLS))}
+	if c.TLS.ACMERoot != "" {
+		pem, err := os.ReadFile(c.TLS.ACMERoot)
+		if err == nil {
+			_, err = certs.RootPool(pem)
+		}
+		errs = append(errs, err)
+	}
+	if o := outsideCatalog(c.Catalog); o != nil {
+		errs = append(errs, o.Check())
+	}
+	return errors.Join(errs...)
 }

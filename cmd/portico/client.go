@@ -43,7 +43,11 @@ func (s *shared) access() (access, error) {
 		}
 		return a, nil
 	}
-	candidates := []string{s.loginFile(), filepath.Join(upDir, clientFile), filepath.Join(conf.Default().Dir, clientFile)}
+	var candidates []string
+	if saved, err := s.loginFile(); err == nil {
+		candidates = append(candidates, saved)
+	}
+	candidates = append(candidates, filepath.Join(upDir, clientFile), filepath.Join(conf.Default().Dir, clientFile))
 	for _, path := range candidates {
 		a, err := readAccess(path)
 		if err == nil {
@@ -71,16 +75,17 @@ func readAccess(path string) (access, error) {
 	return a, nil
 }
 
-// loginFile is where portico login keeps its access.
-func (s *shared) loginFile() string {
+// loginFile is where portico login keeps its access. Without a home there is no such place: a file of that
+// name where the command happens to run may be anybody's, and would lead it to another cluster.
+func (s *shared) loginFile() (string, error) {
 	dir := s.env("XDG_CONFIG_HOME")
 	if dir == "" {
 		var err error
 		if dir, err = os.UserConfigDir(); err != nil {
-			dir = "."
+			return "", fmt.Errorf("no place to keep a login: set HOME, or PORTICO_ADDR and PORTICO_TOKEN in place of it: %w", err)
 		}
 	}
-	return filepath.Join(dir, "portico", clientFile)
+	return filepath.Join(dir, "portico", clientFile), nil
 }
 
 // client returns a client of the cluster that the environment names.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"portico/conf"
 )
@@ -23,12 +24,18 @@ type shared struct {
 
 // env returns a variable of the environment, or "".
 func (s *shared) env(name string) string {
+	value, _ := s.lookup(name)
+	return value
+}
+
+// lookup is env that tells an empty variable from none.
+func (s *shared) lookup(name string) (string, bool) {
 	for _, kv := range s.environ {
 		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			return value
+			return value, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // settings are the flags of a command that runs a process, each bound to a
@@ -37,6 +44,9 @@ type settings struct {
 	file  string
 	bound []binding
 	set   []string // --set path=value
+
+	before     []string // path=value that the flags override, see loadAs
+	beforeFrom string   // the file that they come from
 }
 
 type binding struct{ flag, path string }
@@ -92,30 +102,72 @@ func (st *settings) override(c *conf.Config, s *shared, cmd *cobra.Command) erro
 			errs = append(errs, fmt.Errorf("%s: %w", what, err))
 		}
 	}
+	for _, kv := range st.before {
+		path, value, _ := strings.Cut(kv, "=")
+		set(st.beforeFrom, path, value)
+	}
+	for _, o := range st.overrides(s, cmd) {
+		set(o.what, o.path, o.value)
+	}
+	for _, kv := range st.set {
+		if !strings.Contains(kv, "=") {
+			errs = append(errs, fmt.Errorf("--set %q: write path=value, such as proxy.http=:8080", kv))
+		}
+	}
+	if len(errs) == 0 {
+		if err := c.Validate(); err != nil {
+			errs = append(errs, placed(err, st.overrides(s, cmd)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// placed gives each mistake the flag that made it, else the setting's whole path.
+func placed(err error, flags []override) error {
+	var list conf.Mistakes
+	if !errors.As(err, &list) {
+		return err
+	}
+	for i, m := range list {
+		if m.Source != "" {
+			continue
+		}
+		list[i].Source = m.Key
+		for _, o := range flags {
+			if o.path == m.Key {
+				list[i].Source = o.what
+			}
+		}
+	}
+	return list
+}
+
+// override is one setting that a flag gives.
+type override struct{ what, path, value string }
+
+// overrides are the settings that the command's flags give, in the order in which they count.
+func (st *settings) overrides(s *shared, cmd *cobra.Command) []override {
+	var list []override
 	if s.dir != "" {
-		set("--dir", "dir", s.dir)
+		list = append(list, override{"--dir", "dir", s.dir})
 	}
 	for _, b := range st.bound {
 		f := cmd.Flags().Lookup(b.flag)
 		if !f.Changed {
 			continue
 		}
-		set("--"+b.flag, b.path, strings.Trim(f.Value.String(), "[]"))
+		value := f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		list = append(list, override{"--" + b.flag, b.path, value})
 	}
 	for _, kv := range st.set {
-		path, value, ok := strings.Cut(kv, "=")
-		if !ok {
-			errs = append(errs, fmt.Errorf("--set %q: write path=value, such as proxy.http=:8080", kv))
-			continue
-		}
-		set("--set "+path, path, value)
-	}
-	if len(errs) == 0 {
-		if err := c.Validate(); err != nil {
-			errs = append(errs, err)
+		if path, value, ok := strings.Cut(kv, "="); ok {
+			list = append(list, override{"--set " + path, path, value})
 		}
 	}
-	return errors.Join(errs...)
+	return list
 }
 
 func (st *settings) read(s *shared) (name string, data []byte, err error) {

@@ -177,11 +177,13 @@ func manifestExclude(folder string) ([]string, error) {
 func upload(cmd *cobra.Command, c *admin.Client, u admin.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
 	line := newStatusLine(cmd.OutOrStdout())
 	if !quiet && line.tty {
+		var p pace
 		u.Progress = func(sent, total int64) {
+			p.take(sent, time.Now())
 			if total > 0 {
-				line.set("uploading %s  %s of %s", u.Name, size(sent), size(total))
+				line.set("uploading %s  %s of %s%s", u.Name, size(sent), size(total), p.text(total))
 			} else {
-				line.set("uploading %s  %s", u.Name, size(sent))
+				line.set("uploading %s  %s%s", u.Name, size(sent), p.text(0))
 			}
 		}
 	}
@@ -301,30 +303,50 @@ func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach,
 		}
 		return nil
 	}
-	started := time.Now()
 	if !asJSON {
-		p := newProgress(out)
-		err := c.DeployEvents(cmd.Context(), d.ID, p.event)
-		p.done()
-		if err != nil {
-			return fmt.Errorf("deploy %s goes on: portico deploys %s shows it: %w", d.ID, d.ID, err)
+		if _, err := follow(cmd, c, d, out); err != nil {
+			return err
 		}
-	} else if err := c.DeployEvents(cmd.Context(), d.ID, func(catalog.Event) error { return nil }); err != nil {
-		return err
+		return printURLs(cmd, c, d.Site)
 	}
-	d, err := c.Deploy(cmd.Context(), d.ID)
+	d, err := attend(cmd, c, d, waitAlong(tellAwayJSON(cmd, goesOn(d))), func(catalog.Event) error { return nil })
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		if err := printJSON(out, d); err != nil {
-			return err
-		}
-	}
-	if err := deployOutcome(out, d, time.Since(started), asJSON); err != nil || asJSON {
+	if err := printJSON(out, d); err != nil {
 		return err
 	}
-	return printURLs(cmd, c, d.Site)
+	return deployOutcome(out, d, 0, true)
+}
+
+// follow shows a deploy until it has ended, and how it has.
+func follow(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, out io.Writer) (catalog.Deploy, error) {
+	started := time.Now()
+	p := newProgress(out)
+	d, err := attend(cmd, c, d, waitAlong(func(a *admin.Away) { p.away(a, goesOn(d)) }), p.event)
+	p.done()
+	if err != nil {
+		return d, err
+	}
+	return d, deployOutcome(out, d, time.Since(started), false)
+}
+
+// attend tells each what happens to a deploy and returns it as it has ended.
+func attend(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, p admin.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
+	c = c.Patient(p)
+	err := c.DeployEvents(cmd.Context(), d.ID, each)
+	if err == nil {
+		var ended catalog.Deploy
+		if ended, err = c.Deploy(cmd.Context(), d.ID); err == nil {
+			return ended, nil
+		}
+	}
+	return d, fmt.Errorf("%s: %w", goesOn(d), err)
+}
+
+// goesOn says that a deploy does not need the command that follows it.
+func goesOn(d catalog.Deploy) string {
+	return fmt.Sprintf("deploy %s goes on: portico deploys %s shows it", d.ID, d.ID)
 }
 
 // printURLs says where a site answers now.
@@ -335,6 +357,11 @@ func printURLs(cmd *cobra.Command, c *admin.Client, name string) error {
 	}
 	for _, url := range site.URLs {
 		fmt.Fprintln(cmd.OutOrStdout(), "  "+url)
+	}
+	for _, cert := range site.Certificates {
+		if cert.State != "valid" && cert.State != "none" {
+			fmt.Fprintf(cmd.OutOrStdout(), "  %s: %s\n", strings.Join(cert.Names, ", "), cert.Text(time.Now()))
+		}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/deployhook"
+	"portico/internal/pause"
+	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
 
@@ -148,7 +150,7 @@ func (d *drainCommand) find() (deployhook.Drain, bool, error) {
 		t := d.target
 		same := x.Kind == deployhook.DrainMember && x.Member == t.Member ||
 			x.Kind == deployhook.DrainInstance && x.Site == t.Site && t.Instance != "" && strings.HasPrefix(x.Instance, t.Instance) ||
-			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && strings.HasPrefix(x.Release, t.Release)
+			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && catalog.NamesRelease(t.Release, x.Release)
 		if same {
 			return x, true, nil
 		}
@@ -170,7 +172,7 @@ func (d *drainCommand) show() error {
 	case d.request.Now && d.target.Release != "":
 		line := newStatusLine(out)
 		defer line.done()
-		return d.over(line, justNow())
+		return d.over(line, outcomeSince(justNow()))
 	case d.request.Now || !ok:
 		fmt.Fprintf(out, "%s takes nothing any more: portico ready %s takes it back\n", d.name, d.name)
 	default:
@@ -181,7 +183,7 @@ func (d *drainCommand) show() error {
 
 // printEnded prints how the drain has ended, or what was asked for where nothing tells.
 func (d *drainCommand) printEnded() error {
-	o, err := d.outcome(justNow())
+	o, err := d.outcome(outcomeSince(justNow()))
 	if err != nil {
 		return err
 	}
@@ -200,18 +202,27 @@ func (d *drainCommand) nothingTold() map[string]any {
 func (d *drainCommand) wait(limit time.Duration) error {
 	line := newStatusLine(d.cmd.OutOrStdout())
 	defer line.done()
-	since := justNow() // of the drain, by the proxy's clock, once it is seen
 	deadline := time.Now().Add(limit)
+	d.c = d.c.Patient(waitUntil(deadline, d.tellAway(line, deadline)))
+	wanted := outcomeSince(justNow()) // of the drain itself, once it is seen
+	var last deployhook.Drain
 	for {
 		x, ok, err := d.find()
+		var away *admin.Away
 		switch {
+		case d.cmd.Context().Err() != nil:
+			return d.broken(last)
+		case errors.As(err, &away) && last.Kind != "" && away.For() < time.Second: // the time was up in the middle of a look
+			return &timeoutError{timeIsOver(d.name, limit, last)}
+		case errors.As(err, &away):
+			return fmt.Errorf("%s is not known to be empty after %v, it goes on draining: %w", d.name, limit, away)
 		case err != nil:
 			return err
 		case !ok:
-			return d.over(line, since)
+			return d.over(line, wanted)
 		case x.Sessions == 0 && x.InFlight == 0 && !x.Ended.IsZero():
 			if x.Lost > 0 {
-				return d.over(line, x.Since)
+				return d.over(line, outcomeOf(x))
 			}
 			if d.json {
 				return printJSON(d.cmd.OutOrStdout(), x)
@@ -219,32 +230,49 @@ func (d *drainCommand) wait(limit time.Duration) error {
 			line.set("%s is empty: no session and no request is left there, and no new ones come", d.name)
 			return nil
 		}
-		since = x.Since
+		wanted, last = outcomeOf(x), x
 		if !d.json {
-			line.set("%s: %s", d.name, drainText(x, time.Now()))
+			line.note(drainKey(x), d.name+": "+drainText(x, time.Now()), time.Now())
 		}
 		if time.Now().After(deadline) {
-			return &timeoutError{fmt.Sprintf("%s still holds %s after %v: it goes on draining", d.name, plural(x.Sessions, "session"), limit)}
+			return &timeoutError{timeIsOver(d.name, limit, x)}
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-d.cmd.Context().Done():
-			back := ""
-			if d.target.Release == "" {
-				back = ", portico ready " + d.name + " takes it back"
-			}
-			return fmt.Errorf("%s goes on draining with %s: portico drain %s --wait 8h waits again%s: %w",
-				d.name, plural(x.Sessions, "session"), d.name, back, d.cmd.Context().Err())
-		}
+		_ = pause.For(d.cmd.Context(), min(time.Second, time.Until(deadline)+time.Millisecond))
 	}
+}
+
+// tellAway tells that the proxy is away, and until when it is waited for.
+func (d *drainCommand) tellAway(line *statusLine, until time.Time) func(*admin.Away) {
+	meanwhile := "the drain goes on, and so does this wait until " + until.Format(time.DateTime)
+	if d.json {
+		return tellAwayJSON(d.cmd, meanwhile)
+	}
+	return tellAway(line, meanwhile)
+}
+
+// broken says what goes on after Ctrl-C; x is what the drain was last seen to hold, if at all.
+func (d *drainCommand) broken(x deployhook.Drain) error {
+	back, with := "", ""
+	if d.target.Release == "" {
+		back = ", portico ready " + d.name + " takes it back"
+	}
+	if x.Kind != "" {
+		with = " with " + drainText(x, time.Now())
+	}
+	return fmt.Errorf("%s goes on draining%s: portico drain %s --wait 8h waits again%s: %w", d.name, with, d.name, back, d.cmd.Context().Err())
+}
+
+// timeIsOver tells what a wait leaves behind. After a restart of the proxy nobody knows how much that is.
+func timeIsOver(name string, limit time.Duration, x deployhook.Drain) string {
+	return fmt.Sprintf("%s is not known to be empty after %v, it goes on draining: %s", name, limit, drainText(x, time.Now()))
 }
 
 // justNow is before anything that this command did, by the proxy's clock too.
 func justNow() time.Time { return time.Now().Add(-10 * time.Second) }
 
 // over tells how a drain ended that is there no more: well, or with an error.
-func (d *drainCommand) over(line *statusLine, since time.Time) error {
-	o, err := d.outcome(since)
+func (d *drainCommand) over(line *statusLine, wanted outcomeFilter) error {
+	o, err := d.outcome(wanted)
 	switch {
 	case err != nil:
 		return err
@@ -272,16 +300,31 @@ func (d *drainCommand) over(line *statusLine, since time.Time) error {
 	return nil
 }
 
-// outcome returns how a drain has ended that was there since then, or nil: nothing tells.
+// outcomeFilter tells the outcome that is looked for from others of the same object.
+type outcomeFilter func(*admin.DrainOutcome) bool
+
+// outcomeOf wants that of a drain which was seen. Its times are of the proxy's clock, which may have been set meanwhile.
+func outcomeOf(x deployhook.Drain) outcomeFilter {
+	return func(o *admin.DrainOutcome) bool {
+		return o.Since.Equal(x.Since) || o.Since.IsZero() && !o.At.Before(x.Since)
+	}
+}
+
+// outcomeSince wants one that was told since then.
+func outcomeSince(at time.Time) outcomeFilter {
+	return func(o *admin.DrainOutcome) bool { return !o.At.Before(at) }
+}
+
+// outcome returns how the drain has ended, or nil: nothing tells.
 // What vanished by itself is told a moment later, so it asks more than once.
-func (d *drainCommand) outcome(since time.Time) (*admin.DrainOutcome, error) {
+func (d *drainCommand) outcome(wanted outcomeFilter) (*admin.DrainOutcome, error) {
 	for tries := 0; ; tries++ {
 		list, err := d.c.EndedDrains(d.cmd.Context())
 		if err != nil {
 			return nil, err
 		}
 		for _, o := range list {
-			if d.names(o.Object) && !o.At.Before(since) {
+			if d.names(o.Object) && wanted(&o) {
 				return &o, nil
 			}
 		}
@@ -306,7 +349,12 @@ func (d *drainCommand) names(object string) bool {
 		return strings.HasPrefix(object, t.Site+"/"+t.Instance)
 	}
 	site, release, _ := strings.Cut(object, "@")
-	return site == t.Site && release != "" && (strings.HasPrefix(release, t.Release) || strings.HasPrefix(t.Release, release))
+	return site == t.Site && release != "" && (catalog.NamesRelease(t.Release, release) || strings.HasPrefix(t.Release, release))
+}
+
+// drainKey is what of a drain is a change: not that time passes.
+func drainKey(x deployhook.Drain) string {
+	return fmt.Sprint(x.Sessions, x.InFlight, x.Lost, x.Moved, x.Recounting, x.Silent, len(x.Unheard), x.Deadline)
 }
 
 // drainText says what is left of a drain.
@@ -318,14 +366,18 @@ func drainText(x deployhook.Drain, now time.Time) string {
 	if len(x.Silent) > 0 {
 		lost += "; no answer from " + strings.Join(x.Silent, ", ") + ", which may have more"
 	}
+	recounting := x.Recounting && len(x.Silent) == 0 && len(x.Unheard) == 0 // by this proxy's own start
+	for _, u := range x.Unheard {
+		lost += "; " + u.Text(now)
+	}
 	if x.Sessions == 0 && x.InFlight == 0 {
-		if x.Recounting && len(x.Silent) == 0 {
+		if recounting {
 			return "no session seen since the proxy started, which is too short ago to be sure" + lost
 		}
 		return "no session left" + lost
 	}
 	text := fmt.Sprintf("%s left, %d used in the last 5 minutes", plural(x.Sessions, "session"), x.Recent)
-	if x.Recounting && len(x.Silent) == 0 {
+	if recounting {
 		text += ", and maybe more: the proxy started a short while ago"
 	}
 	if x.InFlight > 0 {
@@ -342,7 +394,7 @@ func drainText(x deployhook.Drain, now time.Time) string {
 		text += fmt.Sprintf("; the last one ends in %s if nobody comes back", span(x.Ends.Sub(now)))
 	}
 	if !x.Deadline.IsZero() {
-		text += fmt.Sprintf("; deadline in %s", span(x.Deadline.Sub(now)))
+		text += fmt.Sprintf("; deadline in %s", span(x.Remaining(now)))
 	}
 	return text
 }

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -25,7 +24,7 @@ const predecessorLimit = 90 * time.Second
 // process leaves that was killed counts for predecessorLimit at most.
 func announceEnd(dir string, log *slog.Logger) (ended func()) {
 	name := filepath.Join(dir, endingFile)
-	if err := os.WriteFile(name, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+	if err := leaveMark(name, os.Getpid()); err != nil {
 		log.Warn("end not announced: a process that is started on this folder now fails instead of waiting", "error", err)
 		return func() {}
 	}
@@ -63,17 +62,8 @@ func awaitPredecessor(ctx context.Context, dir string, log *slog.Logger) error {
 // predecessor returns the process that left its mark in the folder and still runs.
 // Where nobody can tell (Windows), none does.
 func predecessor(dir string) (pid int, ok bool) {
-	name := filepath.Join(dir, endingFile)
-	info, err := os.Stat(name)
-	if err != nil || time.Since(info.ModTime()) > predecessorLimit { // left by a process that was killed: its id may be another's by now
-		return 0, false
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return 0, false
-	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil || pid <= 0 || pid == os.Getpid() {
+	pid, at := readMark(filepath.Join(dir, endingFile))
+	if pid <= 0 || pid == os.Getpid() || time.Since(at) > predecessorLimit { // left by a process that was killed: its id may be another's by now
 		return 0, false
 	}
 	p, err := os.FindProcess(pid)
@@ -82,4 +72,40 @@ func predecessor(dir string) (pid int, ok bool) {
 	}
 	err = p.Signal(syscall.Signal(0))
 	return pid, err == nil || errors.Is(err, os.ErrPermission)
+}
+
+// toldToStop is the error of a start, unless the signal to stop has cut that short: who stops a service while it
+// still starts has not found a fault in it.
+func toldToStop(ctx context.Context, log *slog.Logger, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("told to stop before it was ready", "during", uncaused(err))
+	return nil
+}
+
+// watchPresses begins to count how often Ctrl-C is pressed.
+func watchPresses() (presses chan os.Signal, stop func()) {
+	presses = make(chan os.Signal, 2)
+	signal.Notify(presses, os.Interrupt)
+	return presses, func() { signal.Stop(presses) }
+}
+
+// onPress calls f when Ctrl-C is pressed from now on. The press that made this process stop
+// is not one of them: it comes by this way too, at the same moment.
+func onPress(presses <-chan os.Signal, f func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-presses:
+		case <-time.After(100 * time.Millisecond):
+		}
+		select {
+		case <-presses:
+			f()
+		case <-done:
+		}
+	}()
+	return func() { close(done); <-ended }
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"portico/certs"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -23,45 +24,72 @@ func makeStateDir(dir string) error {
 	return nil
 }
 
+// enrol gives this proxy the same kind of identity that it hands to others. One that
+// has it already does not wait for the catalog: what has changed since its last start is
+// written down as soon as the catalog takes changes, see settleIn.
+func (f *frontDoor) enrol(ctx context.Context) error {
+	var err error
+	if f.authority, err = certs.LoadAuthority(ctx, f.catalog, time.Now); err != nil {
+		return err
+	}
+	if err := f.revoked(); err != nil {
+		return err
+	}
+	if !f.known() {
+		return f.settleIn(ctx)
+	}
+	err = catalog.ErrNoMajority
+	if f.catalog.HasLeader() {
+		brief, cancel := context.WithTimeout(ctx, startWithout)
+		err = f.settleIn(brief)
+		cancel()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, catalog.ErrConflict), errors.Is(err, catalog.ErrInvalid), ctx.Err() != nil:
+		return err
+	}
+	f.log.Warn("the catalog takes no changes yet: the own record is that of the last start", "error", err)
+	if err := f.renewAlone(time.Now()); err != nil {
+		f.log.Warn("own certificate not renewed", "error", err)
+	}
+	return nil
+}
+
+// startWithout bounds a change of the catalog during a start that can do without.
+const startWithout = 300 * time.Millisecond
+
+// known reports whether this proxy is a member already, with the key and the certificate
+// that it has.
+func (f *frontDoor) known() bool {
+	self := f.catalog.View().Members[f.conf.Proxy.Name]
+	_, member := f.identity.Peer()
+	return member && self != nil && self.Admission == catalog.Accepted && self.Fingerprint == f.identity.Fingerprint()
+}
+
+// settleIn writes down what the cluster is to know of this proxy. Where that is there
+// already it writes nothing.
+func (f *frontDoor) settleIn(ctx context.Context) error {
+	if err := f.enrolProxy(ctx); err != nil {
+		return err
+	}
+	if err := f.rotateTicketKeys(ctx, time.Now()); err != nil {
+		return fmt.Errorf("make ticket keys: %w", err)
+	}
+	return nil
+}
+
 // enrolProxy makes this proxy a member of its own cluster.
 func (f *frontDoor) enrolProxy(ctx context.Context) error {
 	hello, err := f.hello(ctx)
 	if err != nil {
 		return err
 	}
-	return membership.Enroll(ctx, f.catalog, f.authority, f.identity, hello, time.Now())
-}
-
-// The account that local commands use. It has no password: its token lies in
-// client.json, which only the owner of the state folder can read.
-const localAccount = catalog.LocalAccount
-
-// localToken gives the local account a new token for this proxy and ends those of
-// its earlier starts; other proxies keep theirs.
-func localToken(ctx context.Context, c *catalog.Catalog, proxy string) (string, error) {
-	now := time.Now()
-	token, plain := catalog.NewToken(localAccount, catalog.LocalTokenLabel(proxy), 0, now)
-	_, err := c.Update(ctx, func(tx *catalog.Tx) error {
-		if _, err := tx.Account(localAccount); errors.Is(err, catalog.ErrNotFound) {
-			err = catalog.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
-			if err != nil {
-				return err
-			}
-		} else if err != nil {
-			return err
-		}
-		for _, old := range tx.Tokens() {
-			// Once, the label did not say whose token it is: there was one proxy.
-			if old.Account == localAccount && (old.Label == token.Label || old.Label == clientFile) {
-				tx.DeleteToken(old.ID)
-			}
-		}
-		return catalog.CreateToken(tx, token, now)
-	})
-	if err != nil {
-		return "", fmt.Errorf("make the local administrator's token: %w", err)
+	if err := membership.Enroll(ctx, f.catalog, f.authority, f.identity, hello, time.Now()); err != nil {
+		return err
 	}
-	return plain, nil
+	return f.reserveHosts(ctx)
 }
 
 // setPassword makes an administrator's account with that password.

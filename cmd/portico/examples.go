@@ -19,6 +19,9 @@ portico proxy --http 127.0.0.1:8080 --https 127.0.0.1:8443 --set tls.acme=`,
 	"agent": `
 portico agent --join front:7443 --fingerprint sha256:7ce19e42…
 portico agent --join front:7443 --fingerprint sha256:7ce19e42… --code-file /etc/portico/invite --zone room-2`,
+	"agent stop": `
+portico agent stop
+portico agent stop --sites --dir /var/lib/portico`,
 	"check": `
 portico check
 portico check ./portico.toml`,
@@ -47,6 +50,16 @@ portico logs shop -f --member server-1`,
 	"deploys": `
 portico deploys
 portico deploys shop`,
+	"hosts": `
+portico hosts
+portico hosts share shop.example.com blog`,
+	"hosts share": `
+portico hosts share shop.example.com blog
+portico hosts share '*.example.com' shop`,
+	"hosts unshare": `
+portico hosts unshare shop.example.com blog`,
+	"hosts move": `
+portico hosts move shop.example.com new-shop`,
 	"deploys cancel": `
 portico deploys cancel shop`,
 

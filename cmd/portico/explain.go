@@ -110,8 +110,13 @@ func printExchange(out io.Writer, e *admin.Exchange) error {
 		site += " on " + e.Instance
 	}
 	mark := ""
-	if e.Failed {
+	switch {
+	case e.Failed:
 		mark = "  FAILED"
+	case e.Lost != "":
+		mark = "  SESSION LOST"
+	case e.Retries > 0:
+		mark = "  RETRIED"
 	}
 	fmt.Fprintf(out, "%s  %s %s://%s%s  %d in %.1f ms%s\n", e.Time.Local().Format(time.DateTime+".000"), e.Method, scheme, e.Host, e.Path, e.Status, e.Total, mark)
 	fmt.Fprintf(out, "  id %s, from %s, %s, %s, ended %s\n", e.ID, e.Client, e.Proto, site, e.End)

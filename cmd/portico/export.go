@@ -47,8 +47,12 @@ func newExportHAProxy(s *shared) *cobra.Command {
 printed. With --out DIR the folder gets haproxy.cfg, the cluster's authority and
 the certificate with which HAProxy may talk to the agents: a secret, mode 0600.
 
+The file is for the HAProxy of Debian's package: its account, its chroot, its
+runtime socket. For a container, or a start by hand, leave them out with --bare.
+
 With --watch the files follow the cluster, and the command of --reload is run
-after each change.`,
+after each change, again and again until it succeeds. The certificate ends after
+90 days: --watch renews it in time, each start of this command does too.`,
 		Args: cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&out, "out", "", "folder to write to")
@@ -56,6 +60,7 @@ after each change.`,
 	cmd.Flags().StringVar(&r.HTTPS, "https", ":443", "address for TLS, used with --certs")
 	cmd.Flags().StringVar(&r.Certs, "certs", "", "HAProxy's folder of certificates; without it there is no TLS frontend")
 	cmd.Flags().StringVar(&r.Stats, "stats", "", `address of HAProxy's own page (default 127.0.0.1:8404, "off": none)`)
+	cmd.Flags().BoolVar(&r.Bare, "bare", false, "without account, chroot and runtime socket: for an HAProxy that Debian's unit does not start")
 	cmd.Flags().StringVar(&as, "as", "haproxy", "member name of this HAProxy; portico revoke takes its access away")
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and write whenever something changes")
 	cmd.Flags().StringVar(&reload, "reload", "", "shell command to run after each change, with --watch")
@@ -150,10 +155,10 @@ func keyPEM(key *ecdsa.PrivateKey) (string, error) {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// fetch asks for the files. The certificate is asked for once; later looks ask
-// for the configuration alone.
+// fetch asks for the files. A certificate is asked for at first and when the one there is a third
+// of its life from its end; other looks ask for the configuration alone.
 func (x *exporter) fetch() (admin.Export, error) {
-	if x.files != nil {
+	if x.files != nil && !endsSoon(x.files[haproxy.ClientFile], time.Now()) {
 		e, err := x.client.ExportHAProxy(x.cmd.Context(), x.r)
 		if err != nil {
 			return e, err
@@ -177,6 +182,18 @@ func (x *exporter) fetch() (admin.Export, error) {
 	}
 	e.Files[haproxy.ClientFile] += secret
 	return e, nil
+}
+
+// endsSoon reports whether less than a third of a certificate's life is left. The text may hold its key, too.
+func endsSoon(text string, now time.Time) bool {
+	for block, rest := pem.Decode([]byte(text)); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		leaf, err := x509.ParseCertificate(block.Bytes)
+		return err != nil || leaf.NotAfter.Sub(now) < leaf.NotAfter.Sub(leaf.NotBefore)/3
+	}
+	return true
 }
 
 // write brings the folder up to date and reports whether anything changed.
@@ -229,14 +246,17 @@ func writeSecret(path, text string) error {
 	})
 }
 
-// watch writes whenever something changes, until the command is ended.
+// watch writes whenever something changes, until the command is ended. A reload that failed is tried again.
 func (x *exporter) watch(reload string) error {
-	for {
+	for due := false; ; {
 		changed, err := x.write()
-		if err == nil && changed {
-			err = runReload(x.cmd.Context(), x.cmd, reload)
+		due = due || changed
+		if err == nil && due {
+			if err = runReload(x.cmd.Context(), x.cmd, reload); err == nil {
+				due = false
+			}
 		}
-		if err != nil {
+		if err != nil && x.cmd.Context().Err() == nil {
 			fmt.Fprintln(x.cmd.ErrOrStderr(), "portico:", err) // the files stay as they were
 		}
 		select {

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"portico/balancer"
@@ -17,6 +19,7 @@ import (
 	"portico/conf"
 	"portico/deployhook"
 	"portico/deployhook/objects"
+	"portico/internal/pause"
 	"portico/internal/takeover"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -28,6 +31,8 @@ import (
 // they start. They stop in the opposite one.
 type frontDoor struct {
 	conf    conf.Config
+	loaded  conf.Config                 // as it was read, without what this process has filled in
+	sites   atomic.Pointer[[]conf.Site] // of the file; a reload replaces them
 	log     *slog.Logger
 	level   *slog.LevelVar // nil: not changed by a reload
 	started time.Time
@@ -49,13 +54,18 @@ type frontDoor struct {
 	deployer  *deployhook.Deployer
 	admin     *admin.Server
 	listener  *adminListener
+	local     minted     // what client.json is to hold
+	served    chan error // gets what ended the traffic; nil: it has not begun
 
 	sockets takeover.Sockets   // of the web and admin listeners
 	adopted bool               // some of them came from the service manager
 	claim   *takeover.Claim    // on the process that had the folder before; nil: none
 	alone   context.CancelFunc // ends waiting for what that leaves; nil: nobody waits
-	offers  *offers            // to the process that will have it next; nil: it waits until this one has ended
-	heir    atomic.Int64       // process id of one that this process has started; 0: none
+
+	inherited chan struct{} // closed when it has left all; nil: there was none
+	silent    atomic.Bool   // it has left all: nothing of it or of one before it comes any more
+	offers    *offers       // to the process that will have it next; nil: it waits until this one has ended
+	heir      atomic.Int64  // process id of one that this process has started; 0: none
 
 	working *working // what belongs to the catalog; nil: it is another process's
 	wg      sync.WaitGroup
@@ -66,7 +76,8 @@ type frontDoor struct {
 // nobody else has the folder. A proxy that is to share the cluster of others waits until they let it, with
 // code if it has one. On an error nothing is left running.
 func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Logger, former func(*frontDoor, context.Context) error) (_ *frontDoor, err error) {
-	f := &frontDoor{conf: c, code: code, log: log, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
+	f := &frontDoor{conf: c, loaded: c, code: code, log: log, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
+	f.sites.Store(&c.Sites)
 	defer func() {
 		if err != nil {
 			f.close()
@@ -76,13 +87,22 @@ func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Log
 	if f.conf.Proxy.Name == "" {
 		f.conf.Proxy.Name = membership.DefaultName()
 	}
+	if err := preflight(c, catalog.RoleProxy); err != nil {
+		return nil, err
+	}
 	if err := former(f, ctx); err != nil {
+		return nil, err
+	}
+	if err := f.tryAddresses(); err != nil {
 		return nil, err
 	}
 	if err := f.open(ctx, f.joinCluster, f.openCatalog, f.enrol, f.openCerts, f.openWeb); err != nil {
 		return nil, err
 	}
-	if err := f.openWork(ctx); err != nil {
+	if f.claim == nil && !f.adopted {
+		f.beginTraffic(ctx) // who connects is served, with the last view if need be
+	}
+	if err := f.openWorkBesideTraffic(ctx); err != nil {
 		return nil, err
 	}
 	if err := f.assume(ctx); err != nil {
@@ -91,21 +111,53 @@ func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Log
 	return f, nil
 }
 
-// openWork opens what belongs to the catalog, all but the traffic.
-func (f *frontDoor) openWork(ctx context.Context) error {
-	return f.open(ctx, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.writeClientFile)
+// tryAddresses refuses addresses that others have. Those of who is taken over come from that process.
+func (f *frontDoor) tryAddresses() error {
+	if f.claim != nil || f.adopted {
+		return nil
+	}
+	return tryAddresses(addresses(f.conf, catalog.RoleProxy), f.conf.Dir)
 }
 
-// open does steps of the start; none waits long for a catalog that is away.
+// openWork opens what belongs to the catalog, all but the traffic.
+func (f *frontDoor) openWork(ctx context.Context) error {
+	return f.open(ctx, f.openGossip, f.openAdmission, f.openDeployer, f.openAdmin, f.leaveAccess)
+}
+
+// descriptorsWait is between two tries to open what there were no descriptors for.
+const descriptorsWait = time.Second
+
+// openWorkBesideTraffic is openWork while visitors are served already, who may have taken every
+// descriptor: a process that ended for that would send all of them away.
+func (f *frontDoor) openWorkBesideTraffic(ctx context.Context) error {
+	for {
+		err := f.openWork(ctx)
+		if !outOfDescriptors(err) {
+			return err
+		}
+		f.log.Error("out of descriptors: visitors are served, everything else waits until some are free",
+			"remedy", "raise LimitNOFILE of the unit (ulimit -n)", "error", err)
+		f.rest()
+		f.forgetWork()
+		if err := pause.For(ctx, descriptorsWait); err != nil {
+			return err
+		}
+	}
+}
+
+// outOfDescriptors goes by the words as well: not every library keeps the error itself.
+func outOfDescriptors(err error) bool {
+	return err != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || strings.Contains(err.Error(), syscall.EMFILE.Error()))
+}
+
+// forgetWork forgets what rest has closed.
+func (f *frontDoor) forgetWork() {
+	f.listener, f.deployer, f.admission, f.gossip, f.working = nil, nil, nil, nil, nil
+}
+
 func (f *frontDoor) open(ctx context.Context, steps ...func(context.Context) error) error {
 	for _, step := range steps {
-		limit, cancel := ctx, context.CancelFunc(func() {})
-		if f.catalog != nil && f.catalog.Stale() {
-			limit, cancel = context.WithTimeout(ctx, startWithout)
-		}
-		err := step(limit)
-		cancel()
-		if err != nil {
+		if err := step(ctx); err != nil {
 			return err
 		}
 	}
@@ -139,44 +191,6 @@ func outsideCatalog(c conf.Catalog) *catalog.Outside {
 	return &catalog.Outside{Endpoints: c.Endpoints, CA: c.CA, Cert: c.Cert, Key: c.Key, Prefix: c.Prefix}
 }
 
-// enrol gives this proxy the same kind of identity that it hands to others.
-func (f *frontDoor) enrol(ctx context.Context) error {
-	var err error
-	if f.authority, err = certs.LoadAuthority(ctx, f.catalog, time.Now); err != nil {
-		return err
-	}
-	if err := f.revoked(); err != nil {
-		return err
-	}
-	err = f.enrolProxy(ctx)
-	if _, member := f.identity.Peer(); err != nil && !(member && f.canWait(err, "the own record is that of the last start")) {
-		return err
-	}
-	if err != nil {
-		if err := f.renewAlone(time.Now()); err != nil {
-			f.log.Warn("own certificate not renewed", "error", err)
-		}
-	}
-	err = f.rotateTicketKeys(ctx, time.Now())
-	if err != nil && !f.canWait(err, "ticket keys are not replaced") {
-		return fmt.Errorf("make ticket keys: %w", err)
-	}
-	return nil
-}
-
-// startWithout bounds each change of the catalog during a start without a quorum.
-const startWithout = 2 * time.Second
-
-// canWait reports whether the start goes on without a change of the catalog that has
-// failed: there is no quorum, and the last known state serves.
-func (f *frontDoor) canWait(err error, instead string) bool {
-	if err == nil || !f.catalog.Stale() {
-		return false
-	}
-	f.log.Warn("the catalog takes no changes yet: "+instead, "error", err)
-	return true
-}
-
 func (f *frontDoor) openWeb(context.Context) error {
 	keys, err := sessionKeys(f.catalog)
 	if err != nil {
@@ -194,10 +208,13 @@ func (f *frontDoor) openWeb(context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.web.SetStatic(f.conf.Sites)
+	f.web.SetStatic(*f.sites.Load())
 	f.web.Update(f.catalog.View())
 	if err := f.restoreSessions(time.Now()); err != nil {
 		f.log.Warn("saved sessions not restored: they are counted anew", "error", err)
+	}
+	if f.claim == nil { // nobody is left who could tell what became of a move
+		f.web.Balancer().SettleFormer()
 	}
 	return f.web.Listen()
 }
@@ -255,9 +272,9 @@ func (f *frontDoor) openDeployer(context.Context) error {
 		Catalog: f.catalog, Objects: f.objects, Dir: f.conf.Dir, Name: f.conf.Proxy.Name, Upload: f.conf.Upload,
 		Logger: f.log.With("part", "deploy"),
 		Actor:  func(ctx context.Context) string { return admin.ActorFrom(ctx).Account },
-		Load:   f.web.Load, InRotation: f.web.InRotation, Alive: f.alive, Agent: f.agentClient,
+		Load:   f.load, InRotation: f.web.InRotation, Alive: f.alive, Agent: f.agentClient,
 		Peer: f.peers.client, AnswerPeer: f.answerPeer,
-		Loss: f.loss, MoveQuiet: f.moveQuiet, Failed: f.web.Failed,
+		Loss: f.loss, MoveQuiet: f.moveQuiet, Failed: f.web.Failed, Leaving: f.web.MemberLeaves,
 	})
 	return err
 }
@@ -282,36 +299,59 @@ func (f *frontDoor) agentClient(m catalog.Member, service string) (*http.Client,
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}, "https://" + m.Addr, nil
 }
 
+// beginTraffic serves visitors from now on. It may be called twice.
+func (f *frontDoor) beginTraffic(ctx context.Context) {
+	if f.served != nil {
+		return
+	}
+	f.served = make(chan error, 1)
+	f.wg.Go(func() { f.served <- f.web.Serve(context.WithoutCancel(ctx)) })
+}
+
+// goodbye bounds how long the gossip is left: it takes about half a second.
+const goodbye = 2 * time.Second
+
 // run serves until ctx ends or another process has taken over, then stops outside in.
 func (f *frontDoor) run(ctx context.Context) error {
-	served := make(chan error, 1)
-	f.wg.Go(func() { served <- f.web.Serve(context.WithoutCancel(ctx)) })
+	presses, unwatch := watchPresses()
+	defer unwatch()
+	f.beginTraffic(ctx)
 	f.work(ctx)
 	if f.claim != nil {
 		var left context.Context
 		left, f.alone = context.WithCancel(context.WithoutCancel(ctx))
+		f.inherited = make(chan struct{})
 		f.wg.Go(func() { f.inherit(left) })
 	}
 	f.invite()
-	heir, err := f.serve(ctx, served)
+	heir, err := f.serve(ctx)
 	if heir != nil {
 		return f.retire(ctx, heir)
 	}
 	defer announceEnd(f.conf.Dir, f.log)()
+	if f.claim != nil {
+		_ = f.claim.End() // what is left of the process before goes with this one; it has ended as a rule
+	}
 	f.withdraw()
-	f.log.Info("stopping: running requests may finish", "limit", f.conf.Proxy.Timeouts.Drain.String())
+	f.log.Info("stopping: running requests may finish, a second Ctrl-C cuts them", "limit", f.conf.Proxy.Timeouts.Drain.String())
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.conf.Proxy.Timeouts.Drain.Std())
 	defer cancel()
+	defer onPress(presses, func() { f.log.Warn("Ctrl-C was pressed again: requests that still run are cut"); cancel() })()
 	err = errors.Join(err, f.web.Shutdown(end))
 	if err := f.saveSessions(); err != nil {
 		f.log.Warn("sessions not saved: the next start counts them anew", "error", err)
 	}
 	if f.gossip != nil {
-		_ = f.gossip.Leave(end)
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye) // also when the drain took all its time
+		defer cancel()
+		_ = f.gossip.Leave(bye)
 	}
 	f.close()
-	if errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
 		f.log.Warn("requests were cut at the end of the drain time", "setting", "proxy.timeouts.drain")
+		err = nil
+	case errors.Is(err, context.Canceled): // Ctrl-C again
 		err = nil
 	}
 	return err

@@ -38,8 +38,11 @@ const (
 // authority, whose fingerprint members and commands pin.
 func listenAdmin(listen func(name, address string) (net.Listener, error), addr string, config *tls.Config, handler http.Handler, log *slog.Logger) (*adminListener, error) {
 	ln, err := listen("admin", addr)
+	if outOfDescriptors(err) {
+		return nil, fmt.Errorf("listen for administration: %w", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen for administration: %w: choose another address with --admin", err)
+		return nil, fmt.Errorf("listen for administration on %s: %w: stop what has the port, or choose another address with --admin (admin.address)", addr, err)
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
 	l := &adminListener{Listener: ln}
@@ -92,10 +95,7 @@ func (l *adminListener) close() {
 
 // openAdmin makes the handler and binds its listener.
 func (f *frontDoor) openAdmin(context.Context) error {
-	names := append([]string{"localhost", "127.0.0.1", "::1", f.conf.Proxy.Name}, f.conf.Admin.Hosts...)
-	if host, _, err := net.SplitHostPort(f.conf.Admin.Address); err == nil && host != "" {
-		names = append(names, host)
-	}
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, f.adminNames()...)
 	cert, err := newRenewing(f.authority, append(names, ownAddresses()...))
 	if err != nil {
 		return err
@@ -119,16 +119,13 @@ func (f *frontDoor) openAdmin(context.Context) error {
 	return err
 }
 
-// writeClientFile leaves the local administrator's access in the state folder.
-func (f *frontDoor) writeClientFile(ctx context.Context) error {
-	token, err := localToken(ctx, f.catalog, f.conf.Proxy.Name)
-	if f.canWait(err, "the local administrator's token is that of the last start") {
-		return nil
+// adminNames are the names under which people may reach the admin page, beside localhost.
+func (f *frontDoor) adminNames() []string {
+	names := append([]string{f.conf.Proxy.Name}, f.conf.Admin.Hosts...)
+	if host, _, err := net.SplitHostPort(f.conf.Admin.Address); err == nil && host != "" {
+		names = append(names, host)
 	}
-	if err != nil {
-		return err
-	}
-	return writeAccess(f.path(clientFile), access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: token})
+	return names
 }
 
 // ownAddresses are this machine's addresses, for the listener's certificate.

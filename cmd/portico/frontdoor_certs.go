@@ -13,7 +13,6 @@ import (
 	"portico/conf"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
-	"portico/proxy/haproxy"
 )
 
 // openCerts makes what has the certificates of the sites. It asks for none
@@ -100,37 +99,35 @@ func certFiles(c conf.TLS) []certs.File {
 	return files
 }
 
-// certificates is how the hosts stand, for the page.
+// certificates is how the hosts stand.
 func (f *frontDoor) certificates() []admin.Certificate {
+	f.certs.Refresh(f.catalog.View()) // a deploy that has just ended is to find its hosts
 	var list []admin.Certificate
+	now := time.Now()
 	for _, s := range f.certs.Status() {
-		state := "valid"
-		switch {
-		case s.Source == "none":
-			continue
-		case s.NotAfter.IsZero() && s.Error != "":
-			state = "failed"
-		case s.NotAfter.IsZero():
-			state = "waiting"
-		case s.Error != "":
-			state = "renewing"
-		}
-		list = append(list, admin.Certificate{Names: []string{s.Host}, Issuer: s.Issuer, State: state, Expiry: s.NotAfter, Error: s.Error})
+		list = append(list, admin.Certificate{
+			Names: []string{s.Host}, Issuer: s.Issuer, Source: s.Source, State: certState(&s, now), Expiry: s.NotAfter, Error: s.Error, Next: s.Next,
+		})
 	}
 	return list
 }
 
-// staticSite is a site of the configuration in the words of the export.
-func staticSite(s conf.Site) haproxy.StaticSite {
-	out := haproxy.StaticSite{Name: s.Name, Settings: catalog.Settings{
-		Kind: catalog.KindStatic, Hosts: s.Hosts, Path: s.Path, Strip: s.Strip, Policy: s.Policy,
-		PolicyHeader: s.PolicyHeader, PolicyBound: s.PolicyBound, SlowStart: s.SlowStart,
-		Health: catalog.HealthSettings(s.Health), Session: catalog.SessionSettings(s.Session),
-		Limits: catalog.LimitSettings{Body: s.Limits.Body, Connections: s.Limits.Connections, Queue: s.Limits.Queue, Rate: s.Limits.Rate},
-		TLS:    catalog.TLSSettings(s.TLS),
-	}}
-	for _, u := range s.Upstreams {
-		out.Servers = append(out.Servers, haproxy.StaticServer{ID: "static:" + s.Name + "/" + u.Name, Name: u.Name, Addr: u.Addr, Weight: u.Weight, Backup: u.Backup})
+func certState(s *certs.Status, now time.Time) string {
+	switch {
+	case s.Source == "none":
+		return "none"
+	case s.Source == "internal":
+		return "valid" // issued when a visitor comes
+	case s.NotAfter.IsZero() && s.Error != "":
+		return "failed"
+	case s.NotAfter.IsZero():
+		return "waiting"
+	case now.After(s.NotAfter):
+		return "expired"
+	case s.EndsSoon(now):
+		return "ends soon"
+	case s.Error != "":
+		return "renewing"
 	}
-	return out
+	return "valid"
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"portico/proxy"
 	"portico/proxy/admin"
@@ -33,7 +34,51 @@ func (f *frontDoor) explain(q admin.ExplainQuery) (any, error) {
 			Step: "proxy", Result: f.conf.Proxy.Name, Detail: "as this proxy sees it: checks, load, queues and limits are each proxy's own",
 		})
 	}
+	if i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "site" }); i >= 0 {
+		steps = slices.Insert(steps, i+1, append(f.placement(steps[i].Result), f.certificateStep(steps)...)...)
+	}
 	return steps, err
+}
+
+// certificateStep explains how the certificate of the host that is asked for stands.
+func (f *frontDoor) certificateStep(steps []proxy.Step) []proxy.Step {
+	i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "host" })
+	if i < 0 {
+		return nil
+	}
+	host := steps[i].Result
+	_, parent, _ := strings.Cut(host, ".")
+	for _, name := range []string{host, "*." + parent} {
+		for _, c := range f.certificates() {
+			if c.Names[0] == name {
+				return []proxy.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
+			}
+		}
+	}
+	return nil
+}
+
+// placement explains on which application servers a site is, where not on all.
+func (f *frontDoor) placement(name string) []proxy.Step {
+	v := f.catalog.View()
+	site := v.Sites[name]
+	if site == nil {
+		return nil
+	}
+	settings, err := site.Effective()
+	if err != nil || len(settings.Servers) == 0 {
+		return nil
+	}
+	step := proxy.Step{Step: "servers", Result: strings.Join(settings.Servers, ", ")}
+	var names []string
+	for _, m := range v.Servers(settings) {
+		names = append(names, m.Name)
+	}
+	step.Detail = "servers of the site: it belongs on " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		step.Detail = fmt.Sprintf("no accepted application server has such a label or name: portico members label MEMBER %s", settings.Servers[0])
+	}
+	return []proxy.Step{step}
 }
 
 // exchanges returns what the data path remembers of requests.

@@ -26,6 +26,7 @@ func (f *frontDoor) follow(ctx context.Context) {
 	changed, cancel := f.catalog.Subscribe()
 	defer cancel()
 	taken := map[string]int64{} // revisions of secrets
+	distrusted := map[string]bool{}
 	take := func(v *catalog.View, name string, read func() error) {
 		r := v.SecretRevision(name)
 		if r == taken[name] {
@@ -40,6 +41,7 @@ func (f *frontDoor) follow(ctx context.Context) {
 	for {
 		v := f.catalog.View()
 		f.web.Update(v)
+		f.tellFormer(v, distrusted)
 		f.certs.Sync(v)
 		f.gossip.Nudge(v.Revision)
 		take(v, catalog.SecretSession, f.takeSessionKeys)
@@ -49,6 +51,21 @@ func (f *frontDoor) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		}
+	}
+}
+
+// tellFormer tells the process before this one, which may have streams yet and gets no views, whom the cluster does not trust.
+func (f *frontDoor) tellFormer(v *catalog.View, told map[string]bool) {
+	if f.claim == nil {
+		return
+	}
+	for name, m := range v.Members {
+		if m.Admission == catalog.Accepted {
+			delete(told, name)
+		} else if !told[name] {
+			told[name] = true
+			_ = f.claim.Cut(name) // it has ended as a rule
 		}
 	}
 }
@@ -66,7 +83,8 @@ func (f *frontDoor) takeSessionKeys() error {
 func (f *frontDoor) maintain(ctx context.Context) {
 	changed, cancel := f.gossip.Subscribe()
 	defer cancel()
-	last := map[string]membership.Status{}
+	last, warned := map[string]membership.Status{}, map[int]bool{}
+	f.warnUnheard(warned, time.Now())
 	chores := time.NewTicker(maintainEvery)
 	defer chores.Stop()
 	for {
@@ -79,6 +97,7 @@ func (f *frontDoor) maintain(ctx context.Context) {
 			}
 			f.heed(last)
 		case now := <-chores.C:
+			f.warnUnheard(warned, now)
 			f.chores(ctx, now)
 		}
 	}

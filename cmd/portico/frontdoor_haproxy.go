@@ -9,20 +9,35 @@ import (
 
 	"portico/balancer"
 	"portico/certs"
+	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy"
 	"portico/proxy/haproxy"
 )
 
 // haproxyOptions is what an export needs beyond the view.
 func (f *frontDoor) haproxyOptions() haproxy.Options {
-	o := haproxy.Options{Version: buildVersion(), Certified: f.certs.HasCertificate, Body: 64 << 20}
+	o := haproxy.Options{Version: buildVersion(), Proxy: f.conf.Proxy, Certified: f.certs.HasCertificate}
 	if keys, err := sessionKeys(f.catalog); err == nil {
-		o.Token = func(instanceID string) string { return balancer.NewToken(keys[0].Secret, instanceID).String() }
+		if sealer, err := balancer.NewSealer("", keys); err == nil { // an instance's tokens are the same for every site
+			o.Tokens = sealer.Tokens
+		}
 	}
-	for _, s := range f.conf.Sites {
+	for _, s := range f.web.Static() {
 		o.Static = append(o.Static, staticSite(s))
 	}
 	return o
+}
+
+// staticSite is a site of the configuration in the words of the export.
+func staticSite(s conf.Site) haproxy.StaticSite {
+	out := haproxy.StaticSite{Name: s.Name, Settings: proxy.StaticSettings(s)}
+	for _, u := range s.Upstreams {
+		out.Servers = append(out.Servers, haproxy.StaticServer{
+			ID: proxy.UpstreamID(s.Name, u.Name), Name: u.Name, Addr: u.Addr, Weight: u.Weight, Backup: u.Backup, Drain: u.Drain, Connections: u.Connections, Zone: u.Zone,
+		})
+	}
+	return out
 }
 
 // clientCertificate makes an exported HAProxy a member like any proxy, but one
@@ -47,6 +62,9 @@ func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []by
 			return err
 		case m.Fingerprint != fingerprint && m.Admission == catalog.Accepted || m.Role != catalog.RoleProxy || m.Addr != "":
 			return fmt.Errorf("%w: another key has the name %q: export to the folder that holds its client.key, choose another name with --as, or revoke %s first",
+				catalog.ErrConflict, name, name)
+		case m.Admission == catalog.Revoked && m.Fingerprint == fingerprint: // an export that goes on by itself takes nothing back
+			return fmt.Errorf("%w: %q was revoked, and its key stays so: portico members forget %s lets it in again",
 				catalog.ErrConflict, name, name)
 		}
 		m.Admission, m.Admin, m.Fingerprint, m.Decided, m.By = catalog.Accepted, catalog.AdminReady, fingerprint, now, by

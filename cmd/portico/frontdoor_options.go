@@ -28,9 +28,11 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 		Exchanges:    f.exchanges,
 		Backup:       f.catalog.Backup,
 		Nodes:        f.nodes,
+		Formers:      f.formers,
 		Certificates: f.certificates,
 		Ready:        f.notReady,
 		Balancer:     f.web.Balancer(),
+		Now:          f.web.Now,
 		Drains:       f.deployer,
 		AskOthers:    f.deployer.AskOthers,
 		TurnedAway:   f.admission.TurnedAway,
@@ -55,9 +57,9 @@ func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options 
 type admission struct{ *membership.Admission }
 
 // Invite implements admin.Admission.
-func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (admin.InviteAnswer, error) {
-	i, err := a.Admission.Invite(ctx, role, ttl, by)
-	return admin.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires}, err
+func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (admin.InviteAnswer, error) {
+	i, err := a.Admission.Invite(ctx, role, ttl, by, labels...)
+	return admin.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
 }
 
 // snapshot translates the proxy's counters into what page, CSV and JSON read.
@@ -79,7 +81,7 @@ func (f *frontDoor) recent(instanceID string, _ time.Duration) int {
 			continue
 		}
 		if u := p.Upstream(instanceID); u != nil {
-			return b.Forecast([]*balancer.Upstream{u}, time.Now().UnixMilli()).Recent
+			return b.Forecast([]*balancer.Upstream{u}, f.web.Now().UnixMilli()).Recent
 		}
 	}
 	return 0
@@ -98,9 +100,6 @@ func (f *frontDoor) notReady() []string {
 	var reasons []string
 	if !f.web.Ready() {
 		reasons = append(reasons, "the proxy does not take connections")
-	}
-	if err := f.catalog.Err(); err != nil {
-		reasons = append(reasons, "the catalog: "+err.Error())
 	}
 	return reasons
 }

@@ -96,10 +96,14 @@ func (f *frontDoor) upstreams(instances []*catalog.Instance) []*balancer.Upstrea
 
 // loss is what instances hold at this proxy.
 func (f *frontDoor) loss(instances []*catalog.Instance) deployhook.Loss {
-	l := f.web.Balancer().Forecast(f.upstreams(instances), time.Now().UnixMilli())
+	l := f.web.Balancer().Forecast(f.upstreams(instances), f.web.Now().UnixMilli())
 	out := deployhook.Loss{
 		Sessions: l.Sessions, Recent: l.Recent, InFlight: l.InFlight,
 		Oldest: units.Duration(l.Oldest), Idlest: units.Duration(l.Idlest), Recounting: l.Recounting,
+	}
+	if len(instances) > 0 {
+		out.Unheard = f.unheard()
+		out.Recounting = out.Recounting || len(out.Unheard) > 0
 	}
 	if l.Ends > 0 {
 		out.Ends = time.UnixMilli(l.Ends).UTC()
@@ -113,7 +117,7 @@ const maxMoves = 1000
 // moveQuiet marks the sessions of instances that were not used for so long, to be
 // placed elsewhere with their next request.
 func (f *frontDoor) moveQuiet(instances []*catalog.Instance, quiet time.Duration) (moved int) {
-	latest := time.Now().Add(-quiet).Unix()
+	latest := f.web.Now().Add(-quiet).Unix()
 	sessions := f.web.Balancer().Sessions()
 	sites := map[string]map[*balancer.Upstream]bool{}
 	for _, u := range f.upstreams(instances) {

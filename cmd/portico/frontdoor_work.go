@@ -22,6 +22,7 @@ func (f *frontDoor) work(ctx context.Context) {
 	w.wg.Go(func() { f.follow(ctx) })
 	w.wg.Go(func() { f.maintain(ctx) })
 	w.wg.Go(func() { f.tellRelocated(ctx) })
+	w.wg.Go(func() { f.settle(ctx) })
 	w.wg.Go(func() {
 		if err := f.belong(ctx); err != nil {
 			w.failed <- err

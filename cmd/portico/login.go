@@ -27,8 +27,11 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 	token := cmd.Flags().String("token-file", "", "file with a token, instead of account and password")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		saved, err := s.loginFile()
+		if err != nil {
+			return err
+		}
 		a := access{Addr: args[0], Fingerprint: *fingerprint}
-		var err error
 		switch {
 		case *token != "":
 			a.Token, err = password(cmd, *token)
@@ -49,7 +52,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 		if err != nil {
 			return err
 		}
-		if err := writeAccess(s.loginFile(), a); err != nil {
+		if err := writeAccess(saved, a); err != nil {
 			return err
 		}
 		return printDone(cmd, *asJSON, who, "logged in to cluster %s as %s (%s)", who.Cluster, who.Account, who.Role)

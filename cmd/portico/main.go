@@ -15,7 +15,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -59,14 +61,20 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = interrupted(err)
 	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = late(err)
+	}
 	if wantsJSON(cmd, args) {
 		_ = printJSON(stderr, map[string]admin.Error{"error": asError(err)})
 		return exitCode(err)
 	}
 	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
 	var h interface{ Hint() string }
-	if errors.As(err, &h) && h.Hint() != "" {
+	switch {
+	case errors.As(err, &h) && h.Hint() != "":
 		fmt.Fprintln(stderr, h.Hint())
+	case errors.Is(err, syscall.ENOSPC), strings.HasSuffix(err.Error(), syscall.ENOSPC.Error()): // not every library keeps the error itself
+		fmt.Fprintln(stderr, "The disk is full: make room on the file system of the path above, then run this again. Nothing else is wrong.")
 	}
 	return exitCode(err)
 }
@@ -74,12 +82,33 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 // interrupted words what a command says that was ended from outside, by Ctrl-C mostly: what it
 // left going on, without the request that was cut short.
 func interrupted(err error) error {
-	text := strings.TrimSuffix(err.Error(), context.Canceled.Error())
-	text = strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
+	text := uncaused(err)
 	if text == "" {
 		return errors.New("interrupted")
 	}
 	return fmt.Errorf("interrupted: %s", text)
+}
+
+// uncaused is what was going on when a signal ended it, without the words for that.
+func uncaused(err error) string {
+	text := canceledText.ReplaceAllString(err.Error(), "")
+	return strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
+}
+
+// canceledText is what Go says of a context that a signal has ended.
+var canceledText = regexp.MustCompile(`(context canceled|\w+ signal received)$`)
+
+// late words what a command says whose time was up: what it was doing, not the library's word for it.
+func late(err error) error {
+	text, found := strings.CutSuffix(err.Error(), context.DeadlineExceeded.Error())
+	if !found {
+		return err // somebody has found words for it
+	}
+	text = strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
+	if text != "" {
+		text += ": "
+	}
+	return &timeoutError{text + "no answer in time: the other side is down or very busy, or a firewall is in between"}
 }
 
 // requestText is what net/http says of a request before its error.
@@ -98,7 +127,7 @@ func wantsJSON(cmd *cobra.Command, args []string) bool {
 // asError is err as the API would tell it, for programs that call this one with --json.
 func asError(err error) admin.Error {
 	var told *admin.Error
-	if errors.As(err, &told) {
+	if away := (*admin.Away)(nil); errors.As(err, &told) && !errors.As(err, &away) {
 		e := *told
 		e.Message = strings.TrimSuffix(catalog.Text(err), " ("+e.Hint+")") // with what the command was doing
 		return e
@@ -131,7 +160,10 @@ func (e usageError) Unwrap() error { return e.error }
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
 	var told *admin.Error
+	var away *admin.Away
 	switch {
+	case errors.As(err, &away):
+		return exitTimeout
 	case errors.As(err, &told) && told.Code == "bad_manifest": // as where the command itself has seen it
 		return exitUsage
 	case errors.As(err, &usageError{}), strings.HasPrefix(err.Error(), "unknown command"): // cobra's own, without a type
@@ -157,7 +189,7 @@ Install a site:    portico deploy shop ./folder`,
 		Version:       buildVersion(),
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%s (see %s --help)", flagText(err), cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s (see %s --help)", flagText(cmd, err), cmd.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	s := &shared{environ: environ}
@@ -177,7 +209,7 @@ Install a site:    portico deploy shop ./folder`,
 		}
 	}
 	add("run", newUp(s), newProxy(s), newAgent(s), newCheck(s))
-	add("site", newDeploy(s), newSites(s), newReleases(s), newRollback(s), newRemove(s), newLogs(s), newDeploys(s))
+	add("site", newDeploy(s), newSites(s), newReleases(s), newRollback(s), newRemove(s), newLogs(s), newDeploys(s), newHosts(s))
 	add("member", newMembers(s), newInvite(s), newAccept(s), newRefuse(s), newRevoke(s), newDrain(s), newReady(s), newMaint(s))
 	add("look", newStats(s), newTop(s), newSessions(s), newExplain(s), newExport(s), newAudit(s))
 	add("keep", newLogin(s), newAccount(s), newToken(s), newKeys(s), newBackup(s), newRestore(s))
@@ -219,8 +251,26 @@ func subcommands(c *cobra.Command) string {
 	return " | " + c.CommandPath() + " " + strings.Join(names, "|") + " …"
 }
 
+// meantFlag names the flag that was probably meant, nothing where none is near.
+func meantFlag(cmd *cobra.Command, word string) string {
+	word, _, _ = strings.Cut(word, "=")
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if near, ok := conf.Nearest(word, names); ok {
+		return ", did you mean --" + near + "?"
+	}
+	return ""
+}
+
 // flagText says what is wrong with a flag, without the words of the library that read it.
-func flagText(err error) string {
+func flagText(cmd *cobra.Command, err error) string {
+	if word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --"); unknown {
+		return err.Error() + meantFlag(cmd, word)
+	}
 	text, why, ok := strings.Cut(err.Error(), " flag: strconv.Parse")
 	if before, _, duration := strings.Cut(err.Error(), " flag: time: "); duration {
 		return before + ": write a number with a unit, such as 30s, 10m or 8h"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -27,6 +28,8 @@ func TestOverrides(t *testing.T) {
 		{pairs: "limits.bodi=3", err: `unknown setting "limits.bodi": did you mean "limits.body"?`},
 		{pairs: "session.idle=soon", err: `session.idle: "soon" is not a duration`},
 		{pairs: "limits.files=many", err: `limits.files: "many" is not a whole number`},
+		{pairs: "limits.cpu=nan", err: `limits.cpu: "nan" is not a number`},
+		{pairs: "limits.cpu=-inf", err: `limits.cpu: "-inf" is not a number`},
 		{pairs: "limits=3", err: "is a table"},
 		{pairs: "limits", err: "write KEY=VALUE"},
 		{pairs: `run=["sh"`, err: "run: read as JSON"},
@@ -74,8 +77,10 @@ func TestInterrupted(t *testing.T) {
 		`Get "https://127.0.0.1:7443/v1/x": `: "interrupted",
 		`deploy 1 goes on: portico deploys 1 shows it: Get "https://127.0.0.1:7443/v1/x": `: "interrupted: deploy 1 goes on: portico deploys 1 shows it",
 	} {
-		if got := interrupted(fmt.Errorf("%s%w", text, context.Canceled)).Error(); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		for _, cause := range []error{context.Canceled, errors.New("interrupt signal received")} {
+			if got := interrupted(fmt.Errorf("%s%w", text, cause)).Error(); got != want {
+				t.Errorf("%q by %q: %q, want %q", text, cause, got, want)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ func newMembers(s *shared) *cobra.Command {
 	cmd := &cobra.Command{Use: "members", Short: "List the machines of the cluster, and those that wait for acceptance", Args: cobra.NoArgs}
 	turned := cmd.Flags().Bool("turned-away", false, "list the machines that were turned away lately instead, and why")
 	asJSON := jsonFlag(cmd)
-	cmd.AddCommand(newMembersForget(s))
+	cmd.AddCommand(newMembersForget(s), newMembersLabel(s))
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		if *turned {
 			return printTurnedAway(cmd, c, *asJSON)
@@ -28,14 +29,30 @@ func newMembers(s *shared) *cobra.Command {
 		if *asJSON {
 			return printJSON(cmd.OutOrStdout(), members)
 		}
-		return printMembers(cmd, members)
+		if err := printMembers(cmd, members); err != nil {
+			return err
+		}
+		return printOld(cmd, c.Standing(), time.Now())
 	})
 	return cmd
 }
 
+// oldView is from what age on a view is called old: a proxy looks each second whether it is up to date.
+const oldView = 5 * time.Second
+
+// printOld says that what was printed may be old, where it may be.
+func printOld(cmd *cobra.Command, st admin.Standing, now time.Time) error {
+	if st.Age < oldView {
+		return nil
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "\nThis may be old: the proxy that was asked has not reached the others since %s, %s ago. Ask another one.\n",
+		now.Add(-st.Age).Format(time.DateTime), age(now.Add(-st.Age)))
+	return err
+}
+
 func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
 	shared := len(partsOf(members)) > 1
-	head := "NAME\tROLE\tSTATE\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE"
+	head := "NAME\tROLE\tSTATE\tLABELS\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE"
 	if shared {
 		head += "\tCATALOG"
 	}
@@ -45,17 +62,44 @@ func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
 		if since.IsZero() {
 			since = m.Knocked
 		}
-		row := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", m.Name, m.Role, memberState(m), m.Addr, m.Version, m.Sessions, m.Fingerprint, age(since))
+		row := fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", m.Name, m.Role, memberState(m), cmp.Or(strings.Join(m.Labels, ","), "-"), m.Addr, m.Version, sessionCount(m.Sessions, m.Recounting), shortKey(m.Fingerprint), age(since))
 		if shared {
 			row += "\t" + catalogPart(m.Catalog)
 		}
 		t.row("%s", row)
 	}
-	if err := t.flush(); err != nil || !shared {
+	if err := t.flush(); err != nil {
 		return err
+	}
+	if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(members, func(m admin.MemberInfo) bool { return m.Recounting })); err != nil {
+		return err
+	}
+	for _, m := range members {
+		for _, x := range m.Formers {
+			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "\nold process of %s (pid %d): %s since %s\n%s", m.Name, x.PID, plural(x.Streams, "stream"), x.Since.Local().Format(time.DateTime), unheardText(x)); err != nil {
+				return err
+			}
+		}
+	}
+	if !shared {
+		return nil
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "\n%s\n", catalogNote(partsOf(members)))
 	return err
+}
+
+// unheardText says what an old process holds up that nobody hears of.
+func unheardText(x admin.Former) string {
+	if !x.Unheard {
+		return ""
+	}
+	return fmt.Sprintf("It has no line to the present process: drains wait until it has ended, by %s at the latest (proxy.timeouts.tunnels). kill %d there cuts its streams.\n",
+		x.Until.Local().Format(time.DateTime), x.PID)
+}
+
+// shortKey is as much of a key's fingerprint as portico accept --fingerprint needs.
+func shortKey(fingerprint string) string {
+	return fingerprint[:min(16, len(fingerprint))]
 }
 
 func printTurnedAway(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
@@ -124,10 +168,11 @@ The code works once and expires.`,
 	}
 	expires := cmd.Flags().Duration("expires", time.Hour, "how long the code can be used")
 	role := cmd.Flags().String("role", string(catalog.RoleServer), "server or proxy")
+	labels := cmd.Flags().StringArray("label", nil, "label that the application server gets, for sites with servers = [LABEL]; may be repeated")
 	quiet := cmd.Flags().Bool("quiet", false, "print the code alone")
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
-		invite, err := c.Invite(cmd.Context(), catalog.Role(*role), *expires)
+		invite, err := c.Invite(cmd.Context(), catalog.Role(*role), *expires, *labels...)
 		if err != nil {
 			return err
 		}
@@ -147,12 +192,45 @@ The code works once and expires.`,
 		if invite.Role == catalog.RoleProxy {
 			process = "proxy"
 		}
+		join, err := joinAddrs(cmd, c, a.Addr)
+		if err != nil {
+			return err
+		}
 		_, err = fmt.Fprintf(out, "%s\n\nIt accepts one machine, until %s. On that machine:\n\n  portico %s --join %s --fingerprint %s --code %s\n",
-			invite.Code, invite.Expires.Local().Format(time.DateTime), process, a.Addr, a.Fingerprint, invite.Code)
+			invite.Code, invite.Expires.Local().Format(time.DateTime), process, strings.Join(join, " --join "), a.Fingerprint, invite.Code)
 		return err
 	})
 	cmd.AddCommand(newInviteList(s), newInviteRemove(s))
 	return cmd
+}
+
+// joinAddrs are the addresses at which members reach the proxies: this command may go by another one,
+// such as loopback. The one that it goes by comes first.
+func joinAddrs(cmd *cobra.Command, c *admin.Client, here string) ([]string, error) {
+	members, err := c.Members(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for _, m := range members {
+		if m.Role == catalog.RoleProxy && m.Admission == catalog.Accepted && m.Addr != "" {
+			addrs = append(addrs, m.Addr)
+		}
+	}
+	slices.SortStableFunc(addrs, func(x, y string) int {
+		return cmp.Compare(btoi(x != here), btoi(y != here))
+	})
+	if len(addrs) == 0 {
+		return []string{here}, nil
+	}
+	return addrs, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func newInviteList(s *shared) *cobra.Command {
@@ -190,7 +268,7 @@ func newInviteRemove(s *shared) *cobra.Command {
 }
 
 func newAccept(s *shared) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the cluster's sites"})
+	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the sites that belong on it", labels: true})
 }
 
 func newRefuse(s *shared) *cobra.Command {
@@ -213,6 +291,7 @@ func newMaint(s *shared) *cobra.Command {
 type verb struct {
 	name, short, done string
 	reason            bool // takes --reason
+	labels            bool // takes --label
 	instance          bool // also for one instance, named SITE/INSTANCE
 	cuts              bool // cuts sessions: has --dry-run and asks, unless --yes
 }
@@ -229,6 +308,12 @@ func memberVerb(s *shared, v verb) *cobra.Command {
 	var dryRun, yes bool
 	if v.reason {
 		cmd.Flags().StringVar(&reason, "reason", "", "told to the machine and kept in the list")
+	}
+	var labels []string
+	var fingerprint string
+	if v.labels {
+		cmd.Flags().StringVar(&fingerprint, "fingerprint", "", "of the key that the machine prints, or its first 16 digits: another machine is refused")
+		cmd.Flags().StringArrayVar(&labels, "label", nil, "label of the application server, for sites with servers = [LABEL]; may be repeated")
 	}
 	if v.cuts {
 		cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what it would cut, and do nothing")
@@ -258,7 +343,11 @@ func memberVerb(s *shared, v verb) *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
 			return nil
 		}
-		m, err := c.Act(cmd.Context(), name, v.name, reason)
+		act := func() (admin.MemberInfo, error) { return c.Act(cmd.Context(), name, v.name, reason) }
+		if v.labels {
+			act = func() (admin.MemberInfo, error) { return c.Accept(cmd.Context(), name, fingerprint, labels) }
+		}
+		m, err := act()
 		if err != nil {
 			return err
 		}

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"portico/membership/catalog"
 )
 
-// shortDigest is how people see a release: its first twelve characters.
-func shortDigest(d string) string { return d[:min(12, len(d))] }
+// shortDigest is how people see a release.
+func shortDigest(release string) string { return catalog.ShortRelease(release) }
 
 // size writes a number of bytes for people.
 func size(n int64) string {

@@ -10,21 +10,25 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin"
 )
 
-// progress shows a deploy: on a terminal a line for each application server
-// that changes in place, in a pipe a plain line for each change.
+// progress shows a deploy: on a terminal a line for each application server and one for what moves
+// to all of them, which change in place; in a pipe a plain line for each change of step, and at most once a
+// minute one for what moves.
 type progress struct {
 	out     io.Writer
-	tty     bool
+	line    *statusLine
 	members []string
 	text    map[string]string
-	step    map[string]catalog.Step
+	last    map[string]catalog.MemberProgress
+	pace    pace
 	drawn   int
+	absent  string // what is said of a proxy that is away; "" while it answers
 }
 
 func newProgress(out io.Writer) *progress {
-	return &progress{out: out, tty: isTerminal(out), text: map[string]string{}, step: map[string]catalog.Step{}}
+	return &progress{out: out, line: newStatusLine(out), text: map[string]string{}, last: map[string]catalog.MemberProgress{}}
 }
 
 // event takes one event of the deploy.
@@ -36,15 +40,48 @@ func (p *progress) event(e catalog.Event) error {
 		p.members = append(p.members, e.Member)
 		slices.Sort(p.members)
 	}
-	changed := p.step[e.Member] != e.Progress.Step
-	p.step[e.Member] = e.Progress.Step
+	was, now := p.last[e.Member], *e.Progress
+	if now.Total == 0 { // behind the transfer nobody tells its size any more
+		now.Done, now.Total = was.Total, was.Total
+	}
+	p.last[e.Member] = now
 	p.text[e.Member] = stepText(*e.Progress)
-	if p.tty {
-		p.draw()
-	} else if changed {
+	total := p.total(e.At)
+	switch {
+	case p.line.tty:
+		p.draw(total)
+	case was.Step != now.Step:
 		fmt.Fprintf(p.out, "%s: %s\n", e.Member, p.text[e.Member])
+	case total != "":
+		p.line.note(total, total, e.At)
 	}
 	return nil
+}
+
+// away shows that the proxy does not answer, and that the deploy goes on; nil: it does again.
+func (p *progress) away(a *admin.Away, meanwhile string) {
+	if !p.line.tty {
+		p.line.away(a, meanwhile)
+		return
+	}
+	p.absent = ""
+	if a != nil {
+		p.absent = awayText(a, meanwhile)
+	}
+	p.draw("")
+}
+
+// total says what moves to all application servers together, nothing when no more does.
+func (p *progress) total(at time.Time) string {
+	var done, total int64
+	for _, m := range p.last {
+		done, total = done+m.Done, total+m.Total
+	}
+	if total == 0 || done == total {
+		return ""
+	}
+	p.pace.take(done, at)
+	return fmt.Sprintf("%s of %s%s", size(done), size(total), p.pace.text(total))
 }
 
 func stepText(m catalog.MemberProgress) string {
@@ -58,19 +95,31 @@ func stepText(m catalog.MemberProgress) string {
 	return string(m.Step)
 }
 
-func (p *progress) draw() {
+func (p *progress) draw(total string) {
 	var b strings.Builder
 	if p.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", p.drawn)
 	}
-	width := 0
+	name := 0
 	for _, m := range p.members {
-		width = max(width, len(m))
+		name = max(name, len(m))
+	}
+	lines, width := 0, p.line.width()
+	line := func(text string) {
+		fmt.Fprintf(&b, "\r\x1b[K%s\n", cutLine(text, width))
+		lines++
 	}
 	for _, m := range p.members {
-		fmt.Fprintf(&b, "\r\x1b[K  %-*s  %s\n", width, m, p.text[m])
+		line(fmt.Sprintf("  %-*s  %s", name, m, p.text[m]))
 	}
-	p.drawn = len(p.members)
+	if total != "" {
+		line("  " + total)
+	}
+	if p.absent != "" {
+		line("  " + p.absent)
+	}
+	b.WriteString("\x1b[J") // the line of what moved, when nothing does any more
+	p.drawn = lines
 	_, _ = io.WriteString(p.out, b.String())
 }
 
@@ -90,6 +139,8 @@ func deployOutcome(out io.Writer, d catalog.Deploy, took time.Duration, quiet bo
 			switch {
 			case len(d.Members) == 0 && d.Release == d.Previous:
 				done = "" // its hint says that nothing was to be done
+			case d.Settings:
+				done = "%s %s runs with these settings on %s after %.1fs\n"
 			case d.Rollback:
 				done = "rolled %s back to %s on %s in %.1fs\n"
 			}
@@ -120,8 +171,11 @@ func (e *deployError) Error() string {
 	for _, g := range groups {
 		m := g.Progress
 		fmt.Fprintf(&b, "\n\n%s: %s", g.Who(), m.Detail)
-		if m.Probe != nil && (m.Probe.Body != "" || !strings.Contains(m.Detail, "the last check")) {
-			fmt.Fprintf(&b, "\n  last check: %s", probeText(*m.Probe))
+		if check := deployhook.LastCheck(m); check != "" {
+			fmt.Fprintf(&b, "\n  last check: %s", check)
+		}
+		if m.Probe != nil && m.Probe.Body != "" {
+			fmt.Fprintf(&b, "\n  answer: %.256s", m.Probe.Body)
 		}
 		if len(m.Log) > 0 {
 			fmt.Fprintf(&b, "\n  log of %s:\n    %s", g.Members[0], strings.Join(m.Log, "\n    "))
@@ -146,18 +200,3 @@ func hadOwnTrouble(m catalog.MemberProgress, failed []deployhook.FailureGroup) b
 
 // Hint says what is still as it was.
 func (e *deployError) Hint() string { return e.d.Hint }
-
-func probeText(p catalog.Probe) string {
-	text := p.Code
-	if p.Status != 0 {
-		text = fmt.Sprintf("%s, status %d", text, p.Status)
-	}
-	text = fmt.Sprintf("%s after %v", text, p.Latency.Std().Round(time.Millisecond))
-	if p.Error != "" {
-		text += ": " + p.Error
-	}
-	if p.Body != "" {
-		text += fmt.Sprintf("\n  answer: %.256s", p.Body)
-	}
-	return text
-}

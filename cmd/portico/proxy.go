@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/membership/catalog"
 )
 
 func newProxy(s *shared) *cobra.Command {
@@ -34,7 +35,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 	code := cmd.Flags().String("code", "", "code of an invitation (other users of this machine can see it: --code-file is safer)")
 	st.bind(cmd, "http", "proxy.http", "address for plain HTTP")
 	st.bind(cmd, "https", "proxy.https", "address for TLS")
-	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP/1.1: auto, loop, conn or std")
+	st.bind(cmd, "engine", "proxy.engine", "what moves HTTP: auto, loop or conn")
 	st.bind(cmd, "admin", "admin.address", "address of the page, the API and the members")
 	st.bind(cmd, "catalog", "catalog.address", "address of the catalog's replication")
 	st.bind(cmd, "gossip", "gossip.address", "address of the gossip, TCP and UDP")
@@ -49,7 +50,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 		log, level := logger(c.Log, cmd)
 		f, err := newFrontDoor(cmd.Context(), c, *code, log, (*frontDoor).succeed)
 		if err != nil {
-			return err
+			return toldToStop(cmd.Context(), log, err)
 		}
 		f.level = level
 		log.Info("proxy is ready", "name", f.conf.Proxy.Name, "http", f.addr("http"), "https", f.addr("https"),
@@ -129,13 +130,13 @@ func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *share
 func (f *frontDoor) reload(st *settings, cmd *cobra.Command, s *shared) {
 	c, err := st.load(s, cmd)
 	if err == nil {
-		err = checkFiles(c)
+		err = checkFiles(c, catalog.RoleProxy)
 	}
 	if err != nil {
 		f.log.Error("configuration not reloaded: everything stays as it was", "error", err)
 		return
 	}
-	for _, setting := range needRestart(f.conf, c) {
+	for _, setting := range needRestart(f.loaded, c) {
 		f.log.Warn("setting needs a restart to take effect", "setting", setting)
 	}
 	if f.level != nil {
@@ -149,8 +150,11 @@ func (f *frontDoor) reload(st *settings, cmd *cobra.Command, s *shared) {
 			f.log.Error("access log not reopened", "error", err)
 		}
 	}
-	f.conf.Sites = c.Sites
+	f.sites.Store(&c.Sites)
 	f.web.SetStatic(c.Sites)
+	if err := f.reserveHosts(cmd.Context()); err != nil {
+		f.log.Warn("the hosts of the configuration file are not in the catalog yet: it is tried again", "error", err)
+	}
 	f.log.Info("configuration reloaded")
 }
 
@@ -170,6 +174,7 @@ func needRestart(old, now conf.Config) []string {
 	compare("upload", old.Upload == now.Upload)
 	compare("tls.acme", old.TLS.ACME == now.TLS.ACME && old.TLS.Email == now.TLS.Email && old.TLS.ACMERoot == now.TLS.ACMERoot)
 	compare("tls.tickets", old.TLS.Tickets == now.TLS.Tickets)
+	compare("log.format", old.Log.Format == now.Log.Format)
 	compare("log.access", old.Log.Access == now.Log.Access && old.Log.AccessFormat == now.Log.AccessFormat)
 	return changed
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,14 +82,14 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 		if n.Limit > 0 {
 			limit = fmt.Sprint(n.Limit)
 		}
-		t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s", n.Site, n.Member, shortDigest(n.Release), n.State, n.Sessions, n.Recent, limit, n.Instance)
+		t.row("%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s", n.Site, n.Member, shortDigest(n.Release), n.State, sessionCount(n.Sessions, n.Recounting), n.Recent, limit, n.Instance)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s on %s, %d used in the last 5 minutes\n", plural(int(sessions), "session"), plural(len(counts), "instance"), recent)
-	if err == nil && recounting {
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), recountingText)
+	if err == nil {
+		err = printRecounting(cmd.OutOrStdout(), recounting)
 	}
 	if err == nil && visits > 0 {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d of them on static sites, where any other server goes on with them: no drain waits for those\n", visits)
@@ -97,7 +98,24 @@ func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool
 }
 
 // recountingText is said below counts that may be too low.
-const recountingText = "The proxy started a short while ago and counts sessions as they come back: there may be more."
+const recountingText = "Recounting: a proxy started a short while ago, or does not answer. Sessions are counted as they come back: there may be more."
+
+// sessionCount is a number of sessions in a table. printRecounting says below it what its word means.
+func sessionCount[N int | int64](n N, recounting bool) string {
+	if recounting {
+		return fmt.Sprintf("%d recounting", n)
+	}
+	return fmt.Sprint(n)
+}
+
+// printRecounting explains the word where it was used.
+func printRecounting(out io.Writer, recounting bool) error {
+	if !recounting {
+		return nil
+	}
+	_, err := fmt.Fprintln(out, recountingText)
+	return err
+}
 
 func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.SessionQuery, asJSON bool) error {
 	list, err := c.ListSessions(cmd.Context(), site, q)
@@ -134,10 +152,7 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 	if n := len(list.Sessions); n < list.Total {
 		fmt.Fprintf(out, "%d of %d: --limit shows more\n", n, list.Total)
 	}
-	if list.Recounting {
-		fmt.Fprintln(out, recountingText)
-	}
-	return nil
+	return printRecounting(out, list.Recounting)
 }
 
 // sessionOf finds the session that somebody names by its id, its sticky cookie, or the

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,10 +34,13 @@ func newSites(s *shared) *cobra.Command {
 					healthy++
 				}
 			}
-			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%d\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
-				site.Settings.Path, releaseText(site), healthy, len(site.Instances), site.Sessions, age(site.Updated))
+			t.row("%s\t%s\t%s\t%s\t%s\t%d of %d\t%s\t%s", site.Name, site.Settings.Kind, hostList(site.Settings.Hosts),
+				site.Settings.Path, releaseText(site), healthy, len(site.Instances), sessionCount(site.Sessions, site.Recounting), age(site.Updated))
 		}
 		if err := t.flush(); err != nil {
+			return err
+		}
+		if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(sites, func(s admin.SiteInfo) bool { return s.Recounting })); err != nil {
 			return err
 		}
 		for _, site := range sites {
@@ -96,24 +101,62 @@ func newSitesSet(s *shared) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set SITE KEY=VALUE …",
 		Short: "Override settings of a site; KEY= goes back to what its archive says",
+		Long: `Override settings of a site; KEY= goes back to what its archive says.
+
+A change of what a process gets at its start (env, run, user, limits.memory and the
+like) is a deploy of the files that run: new processes start beside the old ones,
+which keep their sessions. Where they do not get healthy, nothing is changed.`,
 		Example: `  portico sites set shop session.idle=1h
   portico sites set shop hosts=shop.example.com,www.example.com limits.body=256MiB
+  portico sites set shop servers=zone-a
   portico sites set shop session.idle=`,
 		Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-			override, err := overrides(args[1:])
-			if err != nil {
-				return usageError{err}
-			}
-			site, err := c.SetSite(cmd.Context(), args[0], override)
-			if err != nil {
+	}
+	dryRun := cmd.Flags().Bool("dry-run", false, "say where the site would move, and do nothing")
+	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers, where a change needs other processes")
+	asJSON := jsonFlag(cmd) // without --dry-run it always does
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		override, err := overrides(args[1:])
+		if err != nil {
+			return usageError{err}
+		}
+		if *dryRun {
+			f, err := c.ForecastSet(cmd.Context(), args[0], override)
+			return printForecast(cmd, f, err, *asJSON)
+		}
+		site, err := c.SetSite(cmd.Context(), args[0], override)
+		if err != nil {
+			return err
+		}
+		if site.Begun != "" {
+			if site, err = settingsDeployed(cmd, c, site.Begun, *detach); err != nil {
 				return err
 			}
-			return printJSON(cmd.OutOrStdout(), site.Override)
-		}),
-	}
-	jsonFlag(cmd) // it always does
+		}
+		return printJSON(cmd.OutOrStdout(), site.Override)
+	})
 	return cmd
+}
+
+// settingsDeployed follows the deploy that a change of settings has begun, on the error output
+// since the output is the result's, and returns the site as it is then.
+func settingsDeployed(cmd *cobra.Command, c *admin.Client, id string, detach bool) (admin.SiteInfo, error) {
+	d, err := c.Deploy(cmd.Context(), id)
+	if err != nil {
+		return admin.SiteInfo{}, err
+	}
+	if detach {
+		fmt.Fprintf(cmd.ErrOrStderr(), "deploy %s of %s has begun: portico deploys %s\n", d.ID, d.Site, d.ID)
+	} else if _, err := follow(cmd, c, d, cmd.ErrOrStderr()); err != nil {
+		return admin.SiteInfo{}, err
+	}
+	site, err := c.Site(cmd.Context(), d.Site)
+	if err != nil {
+		return site, err
+	}
+	override, err := json.Marshal(site.Override)
+	site.Override = catalog.HideOverrideEnv(override)
+	return site, err
 }
 
 // overrides turns KEY=VALUE pairs into the JSON object that the API takes. A
@@ -277,18 +320,57 @@ func newLogs(s *shared) *cobra.Command {
 	var q admin.LogQuery
 	cmd := &cobra.Command{
 		Use: "logs SITE", Short: "Print what a site's processes wrote, from all application servers",
+		Long: `Print what a site's processes wrote, from all application servers.
+
+It is the end of the logs of the processes that run, and of the one that wrote last;
+with --instance, --release or --since, of all whose logs are kept. The output of
+deploy.before and of hooks is --instance commands.`,
+		Example: `  portico logs shop -f
+  portico logs shop --release 3f2a9c --since 30m`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: completeWith(s, siteNames),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-			q.Site = args[0]
-			err := c.Logs(cmd.Context(), q, cmd.OutOrStdout())
-			if q.Follow && cmd.Context().Err() != nil {
-				return nil // which is how it ends
-			}
-			return err
-		}),
 	}
 	cmd.Flags().StringVar(&q.Member, "member", "", "of this application server only")
-	cmd.Flags().IntVar(&q.Lines, "lines", 100, "the last lines of each instance")
+	cmd.Flags().StringVar(&q.Instance, "instance", "", "of the instances whose id begins so")
+	cmd.Flags().StringVar(&q.Release, "release", "", "of the instances of this release, named by the beginning of its digest")
+	since := cmd.Flags().String("since", "", "from then on: a duration such as 30m, or a time such as 2026-01-31T08:00:00Z")
+	cmd.Flags().IntVar(&q.Lines, "tail", 100, "the last lines of each instance; with --since all, unless said")
+	cmd.Flags().IntVar(&q.Lines, "lines", 100, "the same as --tail")
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on until Ctrl-C")
+	cmd.MarkFlagsMutuallyExclusive("tail", "lines")
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		q.Site, q.JSON = args[0], *asJSON
+		var err error
+		if q.Since, err = sinceTime(*since, time.Now()); err != nil {
+			return usageError{err}
+		}
+		said := cmd.Flags().Changed("tail") || cmd.Flags().Changed("lines")
+		if none := q.Follow && q.Lines == 0; said && !none && (q.Lines < 1 || q.Lines > admin.MaxLogLines) {
+			return usageError{fmt.Errorf("--tail %d: use 1 to %d, or --since for all from a time on", q.Lines, admin.MaxLogLines)}
+		}
+		if !q.Since.IsZero() && !said {
+			q.Lines = -1
+		}
+		err = c.Logs(cmd.Context(), q, cmd.OutOrStdout())
+		if q.Follow && cmd.Context().Err() != nil {
+			return nil // which is how it ends
+		}
+		return err
+	})
 	return cmd
+}
+
+// sinceTime reads a duration before now, or a time.
+func sinceTime(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("--since %q: write a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", text)
+	}
+	return at, nil
 }

@@ -36,18 +36,23 @@ func newStats(s *shared) *cobra.Command {
 func printStats(out io.Writer, stats admin.Stats) error {
 	fmt.Fprintf(out, "cluster %s, proxy %s, version %s, up %s, revision %d\n\n",
 		stats.Cluster, stats.Proxy, stats.Version, span(stats.Now.Sub(stats.Started)), stats.Revision)
+	recounting := false
 	t := newTable(out, "SITE\tSERVER\tRELEASE\tSTATE\tSESSIONS\tREQ/S\tIN FLIGHT\tREQUESTS\tERRORS\tP50 MS\tP99 MS\tREASON")
 	for _, pool := range stats.Pools {
 		if len(pool.Upstreams) == 0 {
 			t.row("%s\t-\t-\tDOWN\t0\t0.0\t0\t0\t0\t0.00\t0.00\tno instance yet", pool.Name)
 		}
 		for _, u := range pool.Upstreams {
+			recounting = recounting || u.Recounting
 			errs := u.ConnErrors + u.RespErrors + u.Responses["5xx"]
-			t.row("%s\t%s\t%s\t%s %s\t%d\t%.1f\t%d\t%d\t%d\t%.2f\t%.2f\t%s", pool.Name, u.Name, shortDigest(u.Release),
-				u.Status, span(time.Duration(u.LastChange)*time.Millisecond), u.Sessions, u.Rate, u.InFlight, u.Total, errs, u.P50, u.P99, u.Reason)
+			t.row("%s\t%s\t%s\t%s %s\t%s\t%.1f\t%d\t%d\t%d\t%.2f\t%.2f\t%s", pool.Name, u.Name, shortDigest(u.Release),
+				u.Status, span(time.Duration(u.LastChange)*time.Millisecond), sessionCount(u.Sessions, u.Recounting), u.Rate, u.InFlight, u.Total, errs, u.P50, u.P99, u.Reason)
 		}
 	}
-	return t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return printRecounting(out, recounting)
 }
 
 func newTop(s *shared) *cobra.Command {

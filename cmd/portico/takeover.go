@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"portico/conf"
 	"portico/internal/pause"
 	"portico/internal/takeover"
 )
@@ -19,6 +20,10 @@ const (
 	// firstChecks bounds how long a proxy that takes over waits for its first checks of
 	// the instances: one that does not answer must not keep the others.
 	firstChecks = 10 * time.Second
+
+	// queuedChecks is the same where nobody serves meanwhile and visitors wait in the
+	// queue of a socket that the service manager kept.
+	queuedChecks = 300 * time.Millisecond
 
 	// findAgain is how long to look for the successor of a process that went away while
 	// it was asked.
@@ -71,14 +76,18 @@ func (f *frontDoor) assume(ctx context.Context) error {
 	if f.claim == nil && !f.adopted {
 		return nil
 	}
-	limit := time.Now().Add(firstChecks)
+	wait := firstChecks
+	if f.claim == nil {
+		wait = queuedChecks
+	}
+	limit := time.Now().Add(wait)
 	for f.web.Unchecked() > 0 && time.Now().Before(limit) {
 		if err := pause.For(ctx, 5*time.Millisecond); err != nil {
 			return fmt.Errorf("wait for the first checks: %w", err)
 		}
 	}
 	if n := f.web.Unchecked(); n > 0 {
-		f.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", firstChecks.String())
+		f.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", wait.String())
 	}
 	if f.claim != nil {
 		if err := f.claim.Ready(ctx); err != nil {
@@ -107,7 +116,10 @@ func (f *frontDoor) disclaim(why error) {
 
 // inherit takes what the former process leaves until it has ended.
 func (f *frontDoor) inherit(ctx context.Context) {
+	defer close(f.inherited)
+	defer f.silent.Store(true)
 	defer f.claim.Close()
+	defer f.web.Balancer().SettleFormer()
 	for {
 		_, file, err := f.claim.Next(ctx)
 		if err != nil {
@@ -116,7 +128,7 @@ func (f *frontDoor) inherit(ctx context.Context) {
 			}
 			return
 		}
-		n, err := f.web.Balancer().MergeSessions(file, time.Now().UnixMilli())
+		n, err := f.web.Balancer().MergeSessions(file, f.web.Now().UnixMilli())
 		_ = file.Close()
 		if err != nil {
 			f.log.Warn("sessions of the former process not taken: they are counted as their visitors come back", "error", err)
@@ -153,7 +165,7 @@ func (f *frontDoor) handOver(ctx context.Context, h *takeover.Heir) bool {
 // letGo closes what only one process may have open.
 func (f *frontDoor) letGo() error {
 	f.rest()
-	f.listener, f.deployer, f.admission, f.gossip, f.working = nil, nil, nil, nil, nil
+	f.forgetWork()
 	if err := f.saveSessions(); err != nil {
 		f.log.Warn("sessions not handed over: the new process counts them anew", "error", err)
 	}
@@ -168,7 +180,7 @@ func (f *frontDoor) takeBack(ctx context.Context) error {
 	_ = os.Remove(f.path(sessionsFile)) // of no use to a later start: they go on changing here
 	if err := f.openWork(ctx); err != nil {
 		f.rest()
-		f.listener, f.deployer, f.admission, f.gossip, f.working = nil, nil, nil, nil, nil
+		f.forgetWork()
 		return err
 	}
 	f.work(ctx)
@@ -178,7 +190,7 @@ func (f *frontDoor) takeBack(ctx context.Context) error {
 
 // serve waits for what ends the front door: ctx, an error, or a process that has
 // taken over, which it returns.
-func (f *frontDoor) serve(ctx context.Context, served <-chan error) (*takeover.Heir, error) {
+func (f *frontDoor) serve(ctx context.Context) (*takeover.Heir, error) {
 	var again <-chan time.Time
 	wait := time.Duration(0)
 	for {
@@ -189,7 +201,7 @@ func (f *frontDoor) serve(ctx context.Context, served <-chan error) (*takeover.H
 		select {
 		case <-ctx.Done():
 			return nil, nil
-		case err := <-served:
+		case err := <-f.served:
 			return nil, err
 		case err := <-failed:
 			return nil, err
@@ -219,31 +231,169 @@ func (f *frontDoor) retire(ctx context.Context, h *takeover.Heir) error {
 	if int64(h.PID) == f.heir.Load() {
 		notify(f.log, fmt.Sprintf("MAINPID=%d", h.PID))
 	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	now, cancel := context.WithCancel(end)
+	end, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	life, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
+	words := make(chan string)
+	f.wg.Go(func() { f.hear(life, end, h, words) })
+	f.wg.Go(func() { f.outlive(ctx, end, h, words, cut) })
+	now, cancel := context.WithCancel(drain)
 	cancel()
 	f.web.Ease(now)
 	f.leaveSessions(h)
 	// Who has said nothing for a third of the time is about as likely to do so in the next moment as in the
 	// two thirds to come; those are for requests and upgraded connections.
-	ease, cancel := context.WithTimeout(end, limit/3)
+	ease, cancel := context.WithTimeout(drain, limit/3)
 	defer cancel()
 	f.web.Ease(ease)
 	err := f.web.Shutdown(end)
 	f.leaveSessions(h)
+	if end.Err() != nil {
+		err = nil // outlive has said so
+	}
+	cut(nil)
+	if f.inherited != nil {
+		f.relay(ctx, h)
+	}
+	over()
+	for range words { // until nobody listens to h any more
+	}
 	h.Close()
 	f.close()
-	if errors.Is(err, context.DeadlineExceeded) {
-		f.log.Warn("requests were cut at the end of the drain time", "setting", "proxy.timeouts.drain")
-		err = nil
-	}
 	return err
 }
 
+var (
+	errDrained   = errors.New("it is longer than proxy.timeouts.drain after the take-over, and no stream is left")
+	errTooLong   = errors.New("it is longer than proxy.timeouts.tunnels after the take-over")
+	errToldToEnd = errors.New("the proxy stops")
+)
+
+// streamsLook is how often a former process counts what it still has, and streamsLeave how often it hands over
+// what it knows of sessions: their streams keep them alive.
+const (
+	streamsLook  = time.Second
+	streamsLeave = time.Minute
+)
+
+// outlive lets a process from which another has taken over live for as long as its upgraded connections and
+// event streams do, and says how many there are. It cuts what is left when that has gone on for too long, or one of
+// the two processes is told to stop. Requests that are running have the drain time, as ever.
+func (f *frontDoor) outlive(ctx, end context.Context, h *takeover.Heir, words <-chan string, cut context.CancelCauseFunc) {
+	t := f.conf.Proxy.Timeouts
+	began := time.Now()
+	former := newFormer(f.conf.Dir, began, t.Tunnels.Std(), f.log)
+	defer former.remove()
+	look, leave := time.NewTicker(streamsLook), time.NewTicker(streamsLeave)
+	defer look.Stop()
+	defer leave.Stop()
+	stop, told := ctx.Done(), false
+	for {
+		select {
+		case <-end.Done():
+			return
+		case <-stop:
+			stop, told = nil, true
+		case member, ok := <-words:
+			switch {
+			case !ok: // it has died, and another one will come: the streams are none the worse for it
+				words = nil
+				leave.Stop()
+			case member != "":
+				f.web.Distrust(member)
+			default:
+				told = true
+			}
+		case <-leave.C:
+			f.leaveSessions(h)
+		case <-look.C:
+		}
+		n, lasted := f.web.Streams(), time.Since(began)
+		former.tell(n)
+		if why := lastsTooLong(lasted, t, n, told); why != nil {
+			f.log.Warn("what is left of requests and streams is cut", "why", why, "streams", n)
+			cut(why)
+			return
+		}
+	}
+}
+
+// lastsTooLong returns why a former process with so many streams ends, so long after another has taken over; nil: it
+// does not yet.
+func lastsTooLong(lasted time.Duration, t conf.ProxyTimeouts, streams int, told bool) error {
+	switch {
+	case lasted < t.Drain.Std():
+		return nil
+	case told:
+		return errToldToEnd
+	case streams == 0:
+		return errDrained
+	case lasted >= t.Tunnels.Std():
+		return errTooLong
+	}
+	return nil
+}
+
+// hear passes on what the successor says, to the process before this one as well, until life is over or the successor has
+// ended. After end nobody else here wants to know.
+func (f *frontDoor) hear(life, end context.Context, h *takeover.Heir, words chan<- string) {
+	defer close(words)
+	for {
+		name, err := h.Word(life)
+		if err != nil {
+			return
+		}
+		switch {
+		case f.claim == nil:
+		case name == "":
+			_ = f.claim.End()
+		default:
+			_ = f.claim.Cut(name)
+		}
+		select {
+		case words <- name:
+		case <-end.Done():
+		}
+	}
+}
+
+// relay waits for the process before this one, which may have streams yet: what it knows of their sessions finds
+// its way to the successor by way of this one.
+func (f *frontDoor) relay(ctx context.Context, h *takeover.Heir) {
+	relayUntil(ctx.Done(), f.inherited, func() { _ = f.claim.End() }, func() bool {
+		f.web.Balancer().Sessions().SweepAll(f.web.Now().UnixMilli())
+		return f.leaveSessions(h)
+	})
+}
+
+// relayUntil leaves what there is again and again until gone, and passes a stop on. A successor that takes nothing
+// has died: nothing can be left to it any more.
+func relayUntil(stop, gone <-chan struct{}, end func(), leave func() bool) {
+	again := time.NewTicker(streamsLeave)
+	defer again.Stop()
+	for {
+		select {
+		case <-gone:
+			leave()
+			return
+		case <-stop:
+			stop = nil
+			end()
+		case <-again.C:
+			if !leave() {
+				again.Stop()
+				leave = func() bool { return false }
+			}
+		}
+	}
+}
+
 // leaveSessions hands the table of sessions to the heir, which has counted some
-// itself by now.
-func (f *frontDoor) leaveSessions(h *takeover.Heir) {
+// itself by now, and reports whether that went well.
+func (f *frontDoor) leaveSessions(h *takeover.Heir) bool {
 	file, err := os.CreateTemp(f.conf.Dir, sessionsFile+".*.tmp")
 	if err == nil {
 		defer func() { _ = file.Close() }()
@@ -252,4 +402,5 @@ func (f *frontDoor) leaveSessions(h *takeover.Heir) {
 	if err != nil {
 		f.log.Warn("sessions not handed over: the new process counts them as their visitors come back", "error", err)
 	}
+	return err == nil
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // renewOnSignal starts the program on disk anew at SIGUSR2, with the same arguments.
@@ -54,6 +55,7 @@ func (f *frontDoor) startHeir(program string) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
+	away := managersChild(cmd)
 	if err := cmd.Start(); err != nil {
 		f.log.Error("no new process started: this one goes on", "program", program, "error", err)
 		return
@@ -62,10 +64,22 @@ func (f *frontDoor) startHeir(program string) {
 	f.heir.Store(pid)
 	f.log.Info("new process started", "program", program, "pid", pid)
 	go func() {
-		err := cmd.Wait()
+		var err error
+		if away {
+			awaitEnd(cmd.Process.Pid) // somebody else is told how it ended
+		} else {
+			err = cmd.Wait()
+		}
 		f.heir.CompareAndSwap(pid, 0)
 		f.log.Error("the new process has ended", "pid", pid, "state", cmd.ProcessState.String(), "error", err)
 	}()
+}
+
+// awaitEnd waits until no process has that id.
+func awaitEnd(pid int) {
+	for syscall.Kill(pid, 0) != syscall.ESRCH {
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 // programFile is where this program was started from, links not followed: what they lead

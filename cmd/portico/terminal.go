@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -87,18 +88,35 @@ type unasked struct{ text string }
 
 func (e *unasked) Error() string { return e.text }
 
-// statusLine is one line that changes in place on a terminal; in a pipe it is
+// statusLine is one line that changes in place on a terminal, cut to its width; in a pipe it is
 // printed anew whenever it says something else.
 type statusLine struct {
-	out  io.Writer
-	tty  bool
-	last string
+	out   io.Writer
+	tty   bool
+	width func() int // of the terminal; 0: not known
+	last  string
+	key   string    // of what note printed last
+	noted time.Time // when that was
 }
 
 func newStatusLine(out io.Writer) *statusLine {
-	return &statusLine{out: out, tty: isTerminal(out)}
+	return &statusLine{out: out, tty: isTerminal(out), width: func() int { return widthOf(out) }}
 }
 
+// widthOf is how many characters a line of the terminal out takes, 0 where it is none.
+func widthOf(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// set shows what has happened.
 func (l *statusLine) set(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	if text == l.last {
@@ -106,10 +124,32 @@ func (l *statusLine) set(format string, args ...any) {
 	}
 	l.last = text
 	if l.tty {
-		fmt.Fprintf(l.out, "\r\x1b[K%s", text)
+		fmt.Fprintf(l.out, "\r\x1b[K%s", cutLine(text, l.width()))
 		return
 	}
 	fmt.Fprintln(l.out, text)
+}
+
+// noteGap is the least time between two lines of note in a pipe.
+const noteGap = time.Minute
+
+// note shows how something stands that goes on for long. In a pipe, which may be a log, it prints only
+// what has another key than before, and at most once in noteGap.
+func (l *statusLine) note(key, text string, now time.Time) {
+	if !l.tty && (key == l.key || now.Sub(l.noted) < noteGap && !l.noted.IsZero()) {
+		return
+	}
+	l.key, l.noted = key, now
+	l.set("%s", text)
+}
+
+// cutLine cuts a line to a terminal of some width, which would wrap the rest, so that it could not be
+// replaced. The last column stays free: some terminals wrap when it is written.
+func cutLine(text string, width int) string {
+	if r := []rune(text); width > 1 && len(r) >= width {
+		return string(r[:width-2]) + "…"
+	}
+	return text
 }
 
 // done leaves the line as it is and goes on below it.

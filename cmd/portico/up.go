@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -9,11 +10,13 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,11 +31,10 @@ import (
 const upDir = "portico-data"
 
 const (
-	upServers  = 2  // application servers at the first start
-	upMost     = 16 // a newcomer's machine is not a cluster
-	upAccount  = "admin"
-	demoName   = "demo"
-	upDeadline = 30 * time.Second // for servers and demonstration site to be there
+	upServers = 2  // application servers at the first start
+	upMost    = 16 // a newcomer's machine is not a cluster
+	upAccount = "admin"
+	demoName  = "demo"
 )
 
 func newUp(s *shared) *cobra.Command {
@@ -54,15 +56,17 @@ func newUp(s *shared) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if c.Dir, err = filepath.Abs(c.Dir); err != nil {
-			return fmt.Errorf("find the state folder: %w", err)
+		if c.Dir, err = upStateDir(c.Dir, s.environ, cmd.ErrOrStderr()); err != nil {
+			return err
 		}
 		if !cmd.Flags().Changed("log-level") {
 			c.Log.Level = "warn"
 		}
 		log, _ := logger(c.Log, cmd)
 		u := &up{conf: c, log: log, out: cmd.OutOrStdout(), environ: s.environ}
-		return u.start(cmd.Context(), *servers)
+		ctx, stop := endOnHangup(cmd.Context())
+		defer stop()
+		return u.start(ctx, *servers)
 	}
 	return cmd
 }
@@ -86,20 +90,24 @@ type upState struct {
 // start makes what the parts share and runs them until ctx ends.
 func (u *up) start(ctx context.Context, servers int) error {
 	started := time.Now()
-	if err := makeStateDir(u.conf.Dir); err != nil {
+	program, remove, err := provideProgram(u.conf.Dir)
+	if err != nil {
 		return err
 	}
-	program := filepath.Join(u.conf.Dir, "bin", programName())
+	defer remove()
 	u.command = invocation(program) // before the copy is found first
-	err := provideProgram(program)
-	if err != nil {
+	bin := filepath.Dir(program)
+	if err := os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH")); err != nil {
 		return err
 	}
 	if u.conf.Gossip.Address, err = freeAddr(); err != nil {
 		return err
 	}
+	u.line = newStatusLine(u.out)
+	u.line.set("starting a proxy …")
 	if u.front, err = newFrontDoor(ctx, u.conf, "", u.log, (*frontDoor).awaitFormer); err != nil {
-		return err
+		u.line.done()
+		return toldToStop(ctx, u.log, err)
 	}
 	return u.run(ctx, servers, started)
 }
@@ -110,15 +118,16 @@ func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 	var agents, fronts group
 	err := fronts.start(ctx, u.front.run)
 	if err == nil {
-		err = u.prepare(ctx, servers, func(a *agentProcess) { _ = agents.start(ctx, a.run) })
+		err = u.prepareWhile(ctx, servers, &agents, &fronts)
 	}
+	u.line.done()
 	if err == nil {
 		err = u.announce(time.Since(started), servers)
 	}
 	if err == nil {
 		select {
 		case <-ctx.Done():
-			fmt.Fprintln(u.out, "\nstopping")
+			fmt.Fprintln(u.out, "\nstopping: the sites end with it")
 		case err = <-agents.failed():
 		case err = <-fronts.failed():
 		}
@@ -137,8 +146,31 @@ type up struct {
 	log     *slog.Logger
 	out     io.Writer
 	environ []string
+	line    *statusLine
 	command string // how its shell calls this program
 	state   upState
+}
+
+// prepareWhile prepares as long as the machine needs for it, unless a part ends meanwhile.
+func (u *up) prepareWhile(ctx context.Context, servers int, agents, fronts *group) error {
+	working, end := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case err := <-agents.failed():
+			end(cmp.Or(err, errors.New("an application server has ended")))
+		case err := <-fronts.failed():
+			end(cmp.Or(err, errors.New("the proxy has ended")))
+		case <-working.Done():
+		}
+	})
+	err := u.prepare(working, servers, func(a *agentProcess) { _ = agents.start(ctx, a.run) })
+	if cause := context.Cause(working); err != nil && cause != nil && ctx.Err() == nil {
+		err = cause // which the parts tell as well, when they are stopped
+	}
+	end(nil)
+	watching.Wait()
+	return err
 }
 
 // prepare brings in the application servers and, at the first start, installs
@@ -150,6 +182,7 @@ func (u *up) prepare(ctx context.Context, servers int, run func(*agentProcess)) 
 	if err := setPassword(ctx, u.front.catalog, upAccount, u.state.Password); err != nil {
 		return err
 	}
+	u.line.set("the proxy runs; %s …", ends(servers, "application server joins", "application servers join"))
 	for n := 1; n <= servers; n++ {
 		a, err := u.server(ctx, fmt.Sprintf("server-%d", n))
 		if err != nil {
@@ -160,19 +193,27 @@ func (u *up) prepare(ctx context.Context, servers int, run func(*agentProcess)) 
 	if err := u.save(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, upDeadline)
-	defer cancel()
 	if err := u.waitServers(ctx, servers); err != nil {
 		return err
 	}
 	if !u.state.Demo {
+		u.line.set("the servers are in; installing the demonstration site …")
 		if err := u.installDemo(ctx); err != nil {
 			return err
 		}
 		u.state.Demo = true
 		return u.save()
 	}
+	u.line.set("the servers are in; the demonstration site starts …")
 	return u.waitDemo(ctx)
+}
+
+// ends is a number and what it counts, with its verb.
+func ends(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func (u *up) file() string { return filepath.Join(u.conf.Dir, "up.json") }
@@ -233,45 +274,63 @@ func freeAddr() (string, error) {
 
 // waitServers waits until n application servers have been accepted.
 func (u *up) waitServers(ctx context.Context, n int) error {
-	return u.wait(ctx, "the application servers", func(v *catalog.View) bool {
+	return u.wait(ctx, func(v *catalog.View) string {
 		accepted := 0
 		for _, m := range v.Members {
 			if m.Role == catalog.RoleServer && m.Admission == catalog.Accepted {
 				accepted++
 			}
 		}
-		return accepted >= n
+		if accepted >= n {
+			return ""
+		}
+		return fmt.Sprintf("%d of %s have joined", accepted, plural(n, "application server"))
 	})
 }
 
 // waitDemo waits until an instance of the demonstration site answers again; a
 // newcomer may have removed it.
 func (u *up) waitDemo(ctx context.Context) error {
-	return u.wait(ctx, "the demonstration site", func(v *catalog.View) bool {
+	return u.wait(ctx, func(v *catalog.View) string {
 		if v.Sites[demoName] == nil {
-			return true
+			return ""
 		}
+		why := "the demonstration site has no instance yet"
 		for _, i := range v.Instances {
 			if i.Site == demoName && u.front.web.InRotation(i.ID) {
-				return true
+				return ""
+			} else if i.Site == demoName {
+				why = fmt.Sprintf("the demonstration site on %s is %s %s", i.Member, i.State, i.Detail)
 			}
 		}
-		return false
+		return strings.TrimSpace(why)
 	})
 }
 
-func (u *up) wait(ctx context.Context, what string, ready func(*catalog.View) bool) error {
+// slowly is after how long a wait says what it is waiting for, and again so long afterwards.
+const slowly = 10 * time.Second
+
+// wait waits until missing finds nothing any more. That may take long on a small machine.
+func (u *up) wait(ctx context.Context, missing func(*catalog.View) string) error {
 	changed, cancel := u.front.catalog.Subscribe()
 	defer cancel()
-	for !ready(u.front.catalog.View()) {
+	began, told := time.Now(), time.Now()
+	for {
+		what := missing(u.front.catalog.View())
+		if what == "" {
+			return nil
+		}
+		if now := time.Now(); now.Sub(told) > slowly {
+			told = now
+			u.line.set("%s after %s; --log-level info tells more …", what, span(now.Sub(began)))
+		}
 		select {
 		case <-changed:
 		case <-time.After(20 * time.Millisecond): // health is not in the catalog
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: start again with --log-level info to see why", what, ctx.Err())
+			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 		}
 	}
-	return nil
 }
 
 // installDemo deploys the demonstration site through the API, as anybody would.
@@ -302,7 +361,15 @@ func (u *up) installDemo(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("install the demonstration site: %w", err)
 	}
-	if err := c.DeployEvents(ctx, answer.Deploy.ID, func(catalog.Event) error { return nil }); err != nil {
+	steps := map[string]string{}
+	if err := c.DeployEvents(ctx, answer.Deploy.ID, func(e catalog.Event) error {
+		if e.Progress != nil {
+			steps[e.Member] = e.Member + " is " + stepText(*e.Progress)
+			text := "installing the demonstration site: " + strings.Join(slices.Sorted(maps.Values(steps)), ", ") + " …"
+			u.line.note(text, text, time.Now())
+		}
+		return nil
+	}); err != nil {
 		return fmt.Errorf("install the demonstration site: %w", err)
 	}
 	d, err := c.Deploy(ctx, answer.Deploy.ID)
@@ -320,51 +387,7 @@ path = "/healthz"
 status = "200"
 interval = "500ms"
 rise = 1
+
+[deploy]
+timeout = "30m" # as long as a small machine needs; what fails at once is told at once
 `
-
-// provideProgram puts a copy of this program where site processes of any
-// account can run it, and in front of PATH: "go run" keeps the program in a
-// folder of its own user and removes it at the end.
-func provideProgram(target string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	bin := filepath.Dir(target)
-	if err := os.MkdirAll(bin, 0o755); err != nil {
-		return fmt.Errorf("provide this program: %w", err)
-	}
-	if err := copyProgram(self, target); err != nil {
-		return fmt.Errorf("provide this program: %w", err)
-	}
-	return os.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-}
-
-// programName is what the program's file is called.
-func programName() string {
-	if runtime.GOOS == "windows" {
-		return "portico.exe"
-	}
-	return "portico"
-}
-
-func copyProgram(from, to string) error {
-	src, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	temp := to + ".new"
-	dst, err := os.OpenFile(temp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(dst, src)
-	if closeErr := dst.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(temp, to)
-}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"os/user"
 	"slices"
 	"strconv"
@@ -38,6 +39,9 @@ func (a *Agent) siteAccount(site string, s catalog.Settings) (account, error) {
 
 func (a *Agent) ownAccount(want string) (account, error) {
 	u, err := user.Current()
+	if err != nil && os.Getuid() >= 0 { // a container may run under a number that has no name
+		u, err = &user.User{Uid: strconv.Itoa(os.Getuid()), Gid: strconv.Itoa(os.Getgid()), Username: strconv.Itoa(os.Getuid())}, nil
+	}
 	if err != nil {
 		return account{}, fmt.Errorf("look up the agent's account: %w", err)
 	}
@@ -76,7 +80,7 @@ func (a *Agent) derivedAccount(site string) (account, error) {
 		// Durable before the first file is owned by it: an id handed out twice
 		// would open one site's files to another.
 		serr := a.state(func(s *stateFile) {
-			if id, err = freeID(site, a.uids, s.UIDs); err == nil {
+			if id, err = freeID(site, a.o.Dir, a.sites.ids, s.UIDs); err == nil {
 				s.UIDs[site] = id
 			}
 		})
@@ -87,15 +91,23 @@ func (a *Agent) derivedAccount(site string) (account, error) {
 	return account{UID: id, GID: id, Name: "portico-" + site}, nil
 }
 
+// usualDir is the state directory of the one agent that a machine has as a rule.
+const usualDir = "/var/lib/portico"
+
 // freeID picks an id for site that no other site has: by the name's hash, so
-// that a site tends to get the same id on every machine.
-func freeID(site string, r IDRange, taken map[string]int) (int, error) {
+// that a site tends to get the same id on every machine. Agents of one machine have
+// each their own directory, and take different ids: when the last process of a site ends, whatever
+// else its user runs is killed.
+func freeID(site, dir string, r IDRange, taken map[string]int) (int, error) {
 	used := make(map[int]bool, len(taken))
 	for _, id := range taken {
 		used[id] = true
 	}
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(site))
+	if dir != usualDir {
+		_, _ = h.Write([]byte(dir))
+	}
 	start := int(h.Sum32() % uint32(r.Count))
 	for i := range r.Count {
 		if id := r.First + (start+i)%r.Count; !used[id] {

@@ -7,26 +7,36 @@ import (
 	"strings"
 )
 
-func isRoot() bool { return os.Geteuid() == 0 }
+// isRoot reports whether processes can be started as other accounts.
+func isRoot() bool { return os.Geteuid() == 0 && !rootInName() }
 
-// availableIDs chooses the range of user ids for sites: want if it is set, else
-// the first of the standard ranges that this user namespace has.
-func availableIDs(want IDRange) (IDRange, error) {
+// rootInName reports whether this user namespace has no second user: its root is who made it, by another name, as
+// with `unshare --map-root-user` and in a container without subordinate ids.
+func rootInName() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && hasOneID(string(b))
+}
+
+// hasOneID reports whether a uid_map holds one user and no more.
+func hasOneID(uidMap string) bool {
+	f := strings.Fields(uidMap)
+	return len(f) == 3 && f[2] == "1"
+}
+
+// availableIDs chooses the range of user ids for sites: the first of the standard
+// ranges that this user namespace has.
+func availableIDs() (IDRange, error) {
 	b, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return IDRange{}, fmt.Errorf("read user id map: %w", err)
 	}
-	candidates := []IDRange{sharedIDs, containerIDs}
-	if want.Count > 0 {
-		candidates = []IDRange{want}
-	}
-	for _, r := range candidates {
-		if r.First > 0 && idsMapped(string(b), r) {
+	for _, r := range []IDRange{sharedIDs, containerIDs} {
+		if idsMapped(string(b), r) {
 			return r, nil
 		}
 	}
 	return IDRange{}, fmt.Errorf("the user ids %d to %d do not exist in this user namespace: set site_user to an unprivileged account, or give the container more ids",
-		candidates[0].First, candidates[0].First+candidates[0].Count-1)
+		sharedIDs.First, sharedIDs.First+sharedIDs.Count-1)
 }
 
 // idsMapped reports whether one line of a uid_map covers all of r.
@@ -43,4 +53,16 @@ func idsMapped(uidMap string, r IDRange) bool {
 		}
 	}
 	return false
+}
+
+// mayCover reports whether this process may lay file systems over a closed folder
+// for its sites (CAP_SYS_ADMIN), see shimSpec.
+func mayCover() bool {
+	const sysAdmin = 21
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	caps, err := strconv.ParseUint(statusField(b, "CapEff:"), 16, 64)
+	return err == nil && caps&(1<<sysAdmin) != 0
 }

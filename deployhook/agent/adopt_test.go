@@ -3,12 +3,15 @@
 package agent_test
 
 import (
+	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
@@ -159,5 +162,51 @@ func TestLocked(t *testing.T) {
 	_, err := agent.New(c.options(dir))
 	if err == nil || !strings.Contains(err.Error(), agent.ErrLocked.Error()) {
 		t.Errorf("the second agent: %v", err)
+	}
+}
+
+// onMessage calls then when a message is logged.
+type onMessage struct {
+	slog.Handler
+	message string
+	then    func()
+}
+
+func (h onMessage) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == h.message {
+		h.then()
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// TestEndRightAfterTheStart: an agent that is told to end its sites while it still finds what the one
+// before it left ends those as well.
+func TestEndRightAfterTheStart(t *testing.T) {
+	c := newCluster(t)
+	dir := t.TempDir()
+	first := c.startChild(t, dir, true)
+	rel := c.serverRelease("1")
+	c.want(current("shop", rel, runSettings()))
+	c.awaitHealthy(rel)
+	first.kill()
+	o := c.options(dir)
+	ended := make(chan error, 1)
+	var a *agent.Agent
+	o.Logger = slog.New(onMessage{o.Logger.Handler(), "instance adopted", func() {
+		go func() { ended <- a.Shutdown(context.Background()) }()
+		time.Sleep(50 * time.Millisecond) // a Shutdown that waits shows nothing; were this too short, the fault would be missed, not made up
+	}})
+	a, err := agent.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Serve(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if left := processesOf(t, dir); len(left) != 0 {
+		t.Errorf("%v run on", left)
 	}
 }

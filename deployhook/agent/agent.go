@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"portico/deployhook/agent/cgroup"
+	"portico/deployhook/agent/portowner"
 	"portico/deployhook/objects"
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -19,9 +22,15 @@ import (
 type Agent struct {
 	o     Options
 	log   *slog.Logger
-	root  bool    // processes run as accounts of their own
-	uids  IDRange // for them
+	root  bool // processes run as accounts of their own
+	sites siteUsers
 	shim  []string
+
+	groups *cgroup.Tree // nil: none here
+	users  siteUsersAlive
+
+	asksOwners bool // this system tells whose the other end of a connection is
+
 	store *objects.Store
 	ports *ports
 	tom   *manager // nil: no Tomcat here
@@ -44,20 +53,27 @@ type Agent struct {
 	stopOK    map[string]*letGo    // instances that wait for the proxies' word
 	heard     map[string]time.Time // proxy to when it last answered or connected
 	closing   bool
-	hooks     map[string]*hookSite   // the active one of each hook site
-	siteLocks map[string]*sync.Mutex // one for each site whose folders are worked on
+	leaving   bool                         // with closing: the instances stay
+	runtimes  map[string]string            // what is installed here; nil: not known yet
+	hooks     map[string]*hookSite         // the active one of each hook site
+	held      map[string]map[string]string // by site and kind of reason, why it is held back
+	siteLocks map[string]*sync.Mutex       // one for each site whose folders are worked on
 
 	dirty    chan struct{} // capacity 1: there is something to report
 	incoming chan catalog.Wanted
-	tidy     chan struct{}  // capacity 1: files may have become superfluous
-	running  sync.WaitGroup // loops of Serve
-	working  sync.WaitGroup // units
-	stop     context.CancelFunc
-	stopped  chan struct{}   // closed by Shutdown
-	force    context.Context // ends when Shutdown may wait no longer
-	hurry    context.CancelFunc
-	once     sync.Once
-	shutErr  error
+
+	logOpened chan struct{}  // an instance has a new log
+	tidy      chan struct{}  // capacity 1: files may have become superfluous
+	running   sync.WaitGroup // loops of Serve
+	working   sync.WaitGroup // units
+	stop      context.CancelFunc
+	resumed   chan struct{}   // closed by Serve
+	stopped   chan struct{}   // closed by Shutdown
+	force     context.Context // ends when Shutdown may wait no longer
+	hurry     context.CancelFunc
+	once      sync.Once
+	refused   sync.Once // see groupsRefused
+	shutErr   error
 }
 
 // New opens the state directory, removes what a killed agent left half done and
@@ -68,7 +84,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, log: o.Logger, root: isRoot(), shim: o.Shim,
+		o: o, log: o.Logger, root: isRoot(), shim: defaultShim(),
 		ports:     newPorts(o.Ports),
 		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),
@@ -76,20 +92,23 @@ func New(o Options) (*Agent, error) {
 		stopOK:    make(map[string]*letGo),
 		heard:     make(map[string]time.Time),
 		hooks:     make(map[string]*hookSite),
+		held:      make(map[string]map[string]string),
 		siteLocks: make(map[string]*sync.Mutex),
 		dirty:     make(chan struct{}, 1),
 		tidy:      make(chan struct{}, 1),
 		incoming:  make(chan catalog.Wanted),
+		logOpened: make(chan struct{}, 1),
+		resumed:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}
 	a.force, a.hurry = context.WithCancel(context.Background())
-	if len(a.shim) == 0 {
-		a.shim = defaultShim()
+	if a.sites, err = o.siteUsers(); err != nil {
+		return nil, err
 	}
-	if a.root && o.SiteUser == "" {
-		if a.uids, err = availableIDs(o.UIDs); err != nil {
-			return nil, err
-		}
+	if err := portowner.Check(); err != nil {
+		a.log.Warn("who answers at a site's port cannot be asked here: another program of this machine could take one", "error", err)
+	} else {
+		a.asksOwners = true
 	}
 	if err := a.open(); err != nil {
 		if a.lock != nil {
@@ -97,10 +116,14 @@ func New(o Options) (*Agent, error) {
 		}
 		return nil, err
 	}
+	a.users.kill = a.killUser
+	a.openGroups()
 	a.peers = newPeers(o)
 	a.web = newWebServer(a)
 	if o.Tomcat.ManagerURL != "" {
-		a.tom = newManager(o.Tomcat)
+		d := a.dialer(a.sites.none)
+		d.Timeout = dialTime
+		a.tom = newManager(o.Tomcat, d.DialContext)
 	}
 	return a, nil
 }
@@ -115,6 +138,11 @@ func (a *Agent) open() error {
 	}
 	if err := makeDir(filepath.Join(a.o.Dir, "sites"), 0o711); err != nil {
 		return fmt.Errorf("open agent directory: %w", err)
+	}
+	if a.root {
+		if _, err := unreachable(filepath.Join(a.o.Dir, "sites", "any")); err != nil {
+			return fmt.Errorf("open agent directory: %w", err)
+		}
 	}
 	if a.store, err = objects.Open(filepath.Join(a.o.Dir, "objects")); err != nil {
 		return err
@@ -136,17 +164,14 @@ func (a *Agent) open() error {
 	return nil
 }
 
-// clean removes what was being written when an agent was killed.
+// clean removes what was being written when an agent was killed. What it left deeper in a
+// site's data goes when a folder is made there again.
 func (a *Agent) clean() error {
 	var errs []error
-	for _, pattern := range []string{
-		"agent/.write-*",
-		"sites/*/releases/*" + objects.TempSuffix,
-		"sites/*/data/*" + objects.TempSuffix,
-	} {
+	for _, pattern := range []string{"agent/.write-*", "sites/*/releases/*" + objects.TempSuffix, "sites/*/data/" + seedName} {
 		names, _ := filepath.Glob(filepath.Join(a.o.Dir, pattern))
 		for _, name := range names {
-			errs = append(errs, os.RemoveAll(name))
+			errs = append(errs, removeBelow(filepath.Dir(name), filepath.Base(name)))
 		}
 	}
 	return errors.Join(errs...)
@@ -174,12 +199,19 @@ func (a *Agent) Listen() error {
 		return nil
 	}
 	l, err := net.Listen("tcp", a.o.Listen)
+	if ap, rerr := net.ResolveTCPAddr("tcp", a.o.Listen); err != nil && rerr == nil && a.clearOwnPort(ap.Port) {
+		l, err = net.Listen("tcp", a.o.Listen)
+	}
 	if err != nil {
-		return fmt.Errorf("listen for proxies: %w: choose another address with --listen", err)
+		return fmt.Errorf("listen for proxies: %w: %s", err, a.listenRemedy(a.o.Listen))
 	}
 	a.listener = l
 	return nil
 }
+
+// Resumed returns a channel that is closed when Serve has found what an agent before this one left
+// running. An instance that was found is reachable by then.
+func (a *Agent) Resumed() <-chan struct{} { return a.resumed }
 
 // Addr returns the address that Listen bound, nil before.
 func (a *Agent) Addr() net.Addr {
@@ -206,14 +238,18 @@ func (a *Agent) Serve(ctx context.Context) error {
 
 	loops := sync.WaitGroup{}
 	defer loops.Wait()
+	live := a.adopt()
 	if a.listener != nil {
-		loops.Go(func() { a.accept(ctx, a.listener) })
+		loops.Go(func() { a.accept(ctx, a.listener) }) // who came before waits in the kernel's queue
 	}
-	a.resume()
+	a.resume(live)
+	close(a.resumed)
+	loops.Go(func() { a.askRuntimes(ctx) })
 	loops.Go(func() { a.pollWanted(ctx) })
 	loops.Go(func() { a.sendReports(ctx) })
 	loops.Go(func() { a.tidyLoop(ctx) })
 	loops.Go(func() { a.capLogs(ctx) })
+	loops.Go(func() { a.watchDisk(ctx) })
 	for {
 		select {
 		case w := <-a.incoming:
@@ -225,27 +261,34 @@ func (a *Agent) Serve(ctx context.Context) error {
 }
 
 // Shutdown stops taking new work, tells the proxies that this member's
-// instances are going, stops them with their grace, and waits until everything
-// has ended or ctx does; then what is left is killed. With KeepRunning the
-// processes stay. It may be called twice.
+// instances are going, waits for the requests under way, stops the instances with
+// their grace, and waits until everything has ended or ctx does; then what is left
+// is killed. See Leave for an end that spares them. It may be called twice. Before Serve it
+// ends nothing of what an agent before this one left: that is found by Serve, see Resumed.
 func (a *Agent) Shutdown(ctx context.Context) error {
-	a.once.Do(func() { a.shutErr = a.shutdown(ctx) })
+	a.once.Do(func() { a.shutErr = a.shutdown(ctx, errStopping) })
 	return a.shutErr
 }
 
-func (a *Agent) shutdown(ctx context.Context) error {
+func (a *Agent) shutdown(ctx context.Context, cause error) error {
 	a.mu.Lock()
-	a.closing = true
+	if a.stop != nil { // what was adopted a moment ago has no unit yet that could end it
+		a.mu.Unlock()
+		select {
+		case <-a.resumed:
+		case <-ctx.Done():
+		}
+		a.mu.Lock()
+	}
+	a.closing, a.leaving = true, cause == errLeaving
 	stop := a.stop
 	a.mu.Unlock()
 	close(a.stopped)
 	defer context.AfterFunc(ctx, a.hurry)()
-	if !a.o.KeepRunning {
+	if cause == errLeaving {
+		a.leave(ctx)
+	} else {
 		a.sayGoodbye(ctx)
-	}
-	cause := errStopping
-	if a.o.KeepRunning {
-		cause = errLeaving
 	}
 	for _, u := range a.allUnits() {
 		u.end(cause)
@@ -264,6 +307,7 @@ func (a *Agent) shutdown(ctx context.Context) error {
 		a.tom.close()
 	}
 	a.hurry()
+	a.closeGroups()
 	return a.lock.Close()
 }
 
@@ -277,11 +321,8 @@ func (a *Agent) allUnits() []*unit {
 	return list
 }
 
-// goodbyeTime bounds the last report of a stopping agent.
-const goodbyeTime = 2 * time.Second
-
-// sayGoodbye reports that no instance is left, so that proxies send new visitors
-// elsewhere before the processes end.
+// sayGoodbye reports that no instance is left, so that proxies send nothing new
+// here, and waits for what is under way before the processes end.
 func (a *Agent) sayGoodbye(ctx context.Context) {
 	a.mu.Lock()
 	none := len(a.instances) == 0 || !a.haveIt
@@ -289,11 +330,20 @@ func (a *Agent) sayGoodbye(ctx context.Context) {
 	if none {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
+	told, cancel := context.WithTimeout(ctx, goodbyeTime)
 	defer cancel()
 	r := a.report()
 	r.Instances = nil
-	if _, err := a.peers.report(ctx, r); err != nil {
+	if _, err := a.peers.report(told, r); err != nil {
 		a.log.Warn("proxies not told of the shutdown", "error", err)
+		return
+	}
+	if pause.For(ctx, viewTime) == nil { // until every proxy has the view without them
+		before := a.web.links()
+		await(ctx, emptyTime, func() bool { return !a.web.anyOpen(before) })
 	}
 }
+
+// viewTime is how long a change of the catalog takes to every proxy, and a request from the
+// table before it to its instance.
+const viewTime = 300 * time.Millisecond

@@ -24,6 +24,7 @@ import (
 // childConfig is an agent in a process of its own, which can be killed.
 type childConfig struct {
 	Dir     string
+	Listen  string
 	Proxies []catalog.Peer
 	Cert    []byte
 	Key     []byte
@@ -39,25 +40,24 @@ type child struct {
 // startChild starts an agent that is to be killed. Without a proxy it gets none.
 func (c *cluster) startChild(t *testing.T, dir string, withProxy bool) *child {
 	t.Helper()
-	cert := c.ca.issue(t, "app1")
-	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := childConfig{Dir: dir, Cert: cert.Certificate[0], Key: key, CA: c.ca.cert.Raw}
-	if withProxy {
-		config.Proxies = []catalog.Peer{c.peer()}
-	}
-	b, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "PORTICO_TEST_AGENT="+string(b), "PORTICO_TOKEN=secret-of-the-agent")
+	return c.startChildUnder(t, dir, withProxy, func(argv []string) []string { return argv })
+}
+
+// startChildUnder is startChild with a command line around the agent's own.
+func (c *cluster) startChildUnder(t *testing.T, dir string, withProxy bool, wrap func(argv []string) []string) *child {
+	t.Helper()
+	return c.startChildConfig(t, childConfig{Dir: dir, Listen: "127.0.0.1:0"}, withProxy, wrap)
+}
+
+// startChildAt is startChildUnder with an address for the listener.
+func (c *cluster) startChildAt(t *testing.T, dir, listen string, wrap func(argv []string) []string) *child {
+	t.Helper()
+	return c.startChildConfig(t, childConfig{Dir: dir, Listen: listen}, true, wrap)
+}
+
+func (c *cluster) startChildConfig(t *testing.T, config childConfig, withProxy bool, wrap func(argv []string) []string) *child {
+	t.Helper()
+	cmd := c.childCommand(t, config, withProxy, wrap)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -76,6 +76,32 @@ func (c *cluster) startChild(t *testing.T, dir string, withProxy bool) *child {
 		t.Fatal(err)
 	}
 	return ch
+}
+
+// childCommand is what starts such an agent.
+func (c *cluster) childCommand(t *testing.T, config childConfig, withProxy bool, wrap func(argv []string) []string) *exec.Cmd {
+	t.Helper()
+	cert := c.ca.issue(t, "app1")
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Cert, config.Key, config.CA = cert.Certificate[0], key, c.ca.cert.Raw
+	if withProxy {
+		config.Proxies = []catalog.Peer{c.peer()}
+	}
+	b, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv := wrap([]string{exe})
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), "PORTICO_TEST_AGENT="+string(b), "PORTICO_TOKEN=secret-of-the-agent")
+	return cmd
 }
 
 // kill ends the agent without any warning.
@@ -119,7 +145,7 @@ func agentMain(config string) int {
 	certs := []tls.Certificate{{Certificate: [][]byte{c.Cert}, PrivateKey: key.(*ecdsa.PrivateKey)}}
 	a, err := agent.New(agent.Options{
 		Dir: c.Dir, Name: "app1", Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		Listen:    "127.0.0.1:0",
+		Listen:    c.Listen,
 		ServerTLS: &tls.Config{Certificates: certs, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool},
 		ClientTLS: func(catalog.Role, string) *tls.Config { return &tls.Config{RootCAs: pool, Certificates: certs} },
 		Proxies:   c.Proxies,

@@ -73,7 +73,7 @@ func newClusterOf(t *testing.T, ca *authority) *cluster {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/agent/wanted", c.serveWanted)
 	mux.HandleFunc("POST /v1/agent/report", c.serveReport)
-	mux.Handle("/v1/objects/", store.Handler())
+	mux.Handle("/v1/objects/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { store.Serve(w, r, nil) }))
 	c.srv = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		down := c.down
@@ -258,8 +258,8 @@ func runSettings(args ...string) catalog.Settings {
 		Env: map[string]string{"VERSION": "1"},
 	}.WithDefaults("shop")
 	s.Health.Interval = units.Duration(100 * time.Millisecond)
-	s.Health.Timeout = units.Duration(2 * time.Second)
-	s.Deploy.Grace = units.Duration(2 * time.Second)
+	s.Health.Timeout = units.Duration(20 * time.Second) // a busy machine is no reason to take an instance for sick
+	s.Deploy.Grace = units.Duration(10 * time.Second)
 	return s
 }
 
@@ -273,13 +273,14 @@ func candidate(site, release string, s catalog.Settings, deploy string) catalog.
 
 // options are those of an agent of this cluster.
 func (c *cluster) options(dir string) agent.Options {
-	return agent.Options{
+	o := agent.Options{
 		Dir: dir, Name: "app1", Version: "test", Logger: testLogger(c.t), Cluster: "c1",
 		Listen: "127.0.0.1:0", ServerTLS: c.ca.server(c.t, "app1"),
 		ClientTLS: func(catalog.Role, string) *tls.Config { return c.ca.client(c.t, "app1") },
 		Proxies:   []catalog.Peer{c.peer()},
-		StopWait:  time.Second,
 	}
+	o.SetStopWait(time.Second)
+	return o
 }
 
 // start runs an agent in this process until the test ends.
@@ -304,6 +305,7 @@ func (c *cluster) startStop(o agent.Options) (*agent.Agent, func()) {
 	served := make(chan error, 1)
 	go func() { served <- a.Serve(context.Background()) }()
 	return a, sync.OnceFunc(func() {
+		<-a.Resumed()
 		ctx, cancel := context.WithTimeout(context.Background(), waitTime)
 		defer cancel()
 		if err := a.Shutdown(ctx); err != nil {

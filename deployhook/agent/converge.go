@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
-	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
 
@@ -31,8 +31,8 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 		if err := safeName(r.Site); err != nil {
 			return err
 		}
-		if !objects.ValidDigest(r.Release) {
-			return fmt.Errorf("site %s: release %q: %w", r.Site, r.Release, objects.ErrBadDigest)
+		if err := catalog.ValidRelease(r.Release); err != nil {
+			return fmt.Errorf("site %s: %w", r.Site, err)
 		}
 		if seen[k] {
 			return fmt.Errorf("site %s: release %s is there twice", r.Site, r.Release)
@@ -51,18 +51,12 @@ func safeName(site string) error {
 	return nil
 }
 
-// resume brings back what ran before: it adopts processes that live, stops
-// those that nobody knows, and follows the last wanted state.
-func (a *Agent) resume() {
+// resume goes on with what ran before: it stops the processes that nobody knows, and
+// follows the last wanted state with those that were adopted.
+func (a *Agent) resume(adopted map[unitKey]*instance) {
+	a.killStrays(adopted)
 	var last *catalog.Wanted
-	var records []instanceRecord
-	a.peekState(func(s *stateFile) {
-		last = s.Wanted
-		for _, r := range s.Instances {
-			records = append(records, r)
-		}
-	})
-	adopted := a.adopt(records)
+	a.peekState(func(s *stateFile) { last = s.Wanted })
 	if last == nil {
 		last = &catalog.Wanted{}
 	} else if a.o.Cluster != "" && last.Cluster != a.o.Cluster {
@@ -91,10 +85,13 @@ func (a *Agent) Wanted() catalog.Wanted {
 	return a.wanted
 }
 
-// Recheck asks Options.Identify about every open connection again and closes
+// Recheck asks Options.Identify about every open connection again, whoever made it, and closes
 // those of members that are not accepted any more. The agent does so after each
 // change of the wanted state.
-func (a *Agent) Recheck() { a.web.recheck() }
+func (a *Agent) Recheck() {
+	a.web.recheck()
+	a.peers.asked.recheck()
+}
 
 // setWanted starts, changes and ends units so that they match w.
 func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
@@ -112,11 +109,9 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 	for _, r := range w.Releases {
 		k := unitKey{r.Site, r.Release}
 		wanted[k] = true
-		if u := a.units[k]; u != nil && !u.ending() {
-			u.update(r)
+		if u := a.units[k]; u != nil {
+			u.update(r) // one that ends keeps its instance, or unitEnded begins again
 			continue
-		} else if u != nil {
-			continue // it is being stopped; startEnded begins again when it is gone
 		}
 		a.startUnitLocked(k, r, adopted[k])
 		delete(adopted, k)
@@ -132,6 +127,11 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 	}
 	signal(a.dirty)
 	signal(a.tidy)
+}
+
+// wantsLocked reports whether the wanted state has a release.
+func (a *Agent) wantsLocked(k unitKey) bool {
+	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool { return r.Site == k.site && r.Release == k.release })
 }
 
 func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instance) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"portico/deployhook/agent/beneath"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -67,66 +68,107 @@ func splitData(t objects.Tree, names []string) (rest objects.Tree, seeds map[str
 	return rest, seeds, nil
 }
 
+// seedName is the folder in which a data folder is made before it is moved to its
+// place: a site can take away a folder in its own data, but see into none that is root's.
+const seedName = ".portico-seed"
+
 // seedData makes a site's data folders, with the release's content where a
-// folder is new.
+// folder is new. What lies above them belongs to the site, which may make links
+// of it: nothing is made behind a link.
 func (a *Agent) seedData(ctx context.Context, d siteDirs, acc account, names []string, seeds map[string]objects.Tree) error {
+	data, err := beneath.Open(d.data())
+	if err != nil {
+		return fmt.Errorf("data folders: %w", err)
+	}
+	defer data.Close()
 	for _, name := range names {
-		dir := filepath.Join(d.data(), filepath.FromSlash(name))
-		if _, err := os.Lstat(dir); err == nil {
-			continue
-		}
-		if err := a.ownDirs(d.data(), filepath.Dir(dir), acc); err != nil {
-			return fmt.Errorf("data folder %s: %w", name, err)
-		}
-		err := a.store.Assemble(ctx, seeds[name], dir, objects.Assembly{Finish: func(root *os.Root) error { return a.giveAway(root, acc) }})
-		if err != nil {
+		err := a.seedOne(ctx, data, name, acc, seeds[name])
+		switch {
+		case errors.Is(err, beneath.ErrLink):
+			a.log.Warn("data folder lies behind a link of the site: nothing is made or seeded there", "folder", filepath.Join(d.data(), name), "error", err)
+		case err != nil:
 			return fmt.Errorf("data folder %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// ownDirs makes the folders from base down to dir, owned by the site.
-func (a *Agent) ownDirs(base, dir string, acc account) error {
-	rel, err := filepath.Rel(base, dir)
+func (a *Agent) seedOne(ctx context.Context, data *beneath.Dir, name string, acc account, seed objects.Tree) error {
+	in, rest, err := missing(data, name)
 	if err != nil {
 		return err
 	}
-	at := base
-	for part := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
-		at = filepath.Join(at, part)
-		if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if err := a.chown(at, acc); err != nil {
-			return err
-		}
+	if rest != "" {
+		err = a.seedFolder(ctx, in, rest, acc, seed)
 	}
-	return nil
+	return errors.Join(err, in.Close())
 }
 
-// giveAway makes everything below root the site's own, to read and write.
-func (a *Agent) giveAway(root *os.Root, acc account) error {
-	return fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
+// missing returns the deepest folder on the way to name that is there, and what of the
+// name is not: "" when something lies there already, whatever it is.
+func missing(data *beneath.Dir, name string) (in *beneath.Dir, rest string, err error) {
+	if in, err = data.Dir("."); err != nil {
+		return nil, "", err
+	}
+	parts := strings.Split(name, "/")
+	for i, part := range parts {
+		_, err := in.Lstat(part)
+		if errors.Is(err, fs.ErrNotExist) {
+			return in, path.Join(parts[i:]...), nil
+		}
+		if err == nil && i == len(parts)-1 {
+			break
+		}
+		next := in
+		if err == nil {
+			next, err = in.Dir(part)
+		}
 		if err != nil {
-			return err
+			return nil, "", errors.Join(err, in.Close())
 		}
-		fi, err := e.Info()
-		if err != nil {
-			return err
-		}
-		mode := fs.FileMode(0o600)
-		if e.IsDir() || fi.Mode()&0o100 != 0 {
-			mode = 0o700
-		}
-		if err := root.Chmod(name, mode); err != nil {
-			return err
-		}
-		if !a.root {
-			return nil
-		}
-		return root.Lchown(name, acc.UID, acc.GID)
-	})
+		_ = in.Close()
+		in = next
+	}
+	return in, "", nil
+}
+
+// seedFolder makes the folder rest in in, with the content of seed, and gives it and the
+// folders above it to the site. All of that happens in a folder that nobody else can enter, and
+// comes into the site's hands whole, by a rename.
+func (a *Agent) seedFolder(ctx context.Context, in *beneath.Dir, rest string, acc account, seed objects.Tree) (err error) {
+	if err := in.RemoveAll(seedName); err != nil {
+		return fmt.Errorf("remove what an earlier attempt left: %w", err)
+	}
+	if err := in.Root().Mkdir(seedName, 0o700); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.RemoveAll(seedName)) }()
+	closed, err := in.Dir(seedName)
+	if err != nil {
+		return err
+	}
+	defer closed.Close()
+	if ok, err := closed.Empty(); err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("%s: %w", seedName, beneath.ErrChanged))
+	}
+	if err := a.store.Assemble(ctx, seed, closed.Root(), filepath.FromSlash(rest), objects.Assembly{}); err != nil {
+		return err
+	}
+	uid, gid := a.owner(acc)
+	if err := closed.GiveAway(uid, gid); err != nil {
+		return err
+	}
+	top, _, _ := strings.Cut(rest, "/")
+	return in.Move(seedName+"/"+top, top)
+}
+
+// owner returns the ids that a site's folders are given to: -1, nobody else's, where
+// the agent is not root.
+func (a *Agent) owner(acc account) (uid, gid int) {
+	if !a.root {
+		return -1, -1
+	}
+	return acc.UID, acc.GID
 }
 
 // linkData puts the links to data folders into a release that is being

@@ -114,7 +114,5 @@ func (d siteDirs) release(dig string) string { return filepath.Join(d.root, "rel
 func (d siteDirs) data() string              { return filepath.Join(d.root, "data") }
 func (d siteDirs) home() string              { return filepath.Join(d.root, "home") }
 func (d siteDirs) tmp() string               { return filepath.Join(d.root, "tmp") }
+func (d siteDirs) tomcats() string           { return filepath.Join(d.root, "tomcat") }
 func (d siteDirs) logs() string              { return filepath.Join(d.root, "log") }
-func (d siteDirs) log(instance string) string {
-	return filepath.Join(d.root, "log", instance+".log")
-}

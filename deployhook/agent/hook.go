@@ -16,15 +16,17 @@ import (
 // active: activating another ends the former one's instance, and when the other
 // one fails its checks the former is activated again, as a new instance.
 type hookSite struct {
+	a    *Agent
 	port int
+	uid  int // of the site's commands
 
 	mu   sync.Mutex
 	over chan struct{} // closed when another release took its place
 	why  string
 }
 
-func newHookSite(a *Agent, rec instanceRecord) *hookSite {
-	h := &hookSite{port: rec.Port, over: make(chan struct{})}
+func newHookSite(a *Agent, rec instanceRecord, uid int) *hookSite {
+	h := &hookSite{a: a, port: rec.Port, uid: uid, over: make(chan struct{})}
 	a.mu.Lock()
 	a.hooks[rec.Site] = h
 	a.mu.Unlock()
@@ -62,8 +64,8 @@ func (u *unit) startHook(want catalog.WantedRelease, rel release, rec instanceRe
 			return nil, err
 		}
 	}
-	rec.Port = hook.Port
-	return &instance{running: newHookSite(a, rec), rec: rec}, nil
+	rec.Port, rec.UID = hook.Port, rel.account.UID
+	return &instance{running: newHookSite(a, rec, rec.UID), rec: rec}, nil
 }
 
 // waitsForCandidate reports whether a hook site's release must leave the port to
@@ -111,7 +113,7 @@ func (u *unit) verifyInstalled(rel *release, want catalog.WantedRelease) (err er
 	if rel.data, err = dataNames(want.Settings); err != nil {
 		return err
 	}
-	if rel.tree, err = u.a.store.Tree(u.key.release, objects.TreeLimits()); err != nil {
+	if rel.tree, err = u.a.store.Tree(u.files(), objects.TreeLimits()); err != nil {
 		return err
 	}
 	rest, _, err := splitData(rel.tree, rel.data)
@@ -154,6 +156,7 @@ func (h *hookSite) end(why string) {
 }
 
 func (h *hookSite) addr() string           { return loopback(h.port) }
+func (h *hookSite) allows() allowed        { return h.a.hookUsers(h.uid) }
 func (h *hookSite) handler() http.Handler  { return nil }
 func (h *hookSite) ended() <-chan struct{} { return h.over }
 func (h *hookSite) stays() bool            { return true }
@@ -168,8 +171,5 @@ func (h *hookSite) outcome() string {
 func (h *hookSite) stop(context.Context, time.Duration) {}
 
 func (h *hookSite) check(ctx context.Context, c checker) catalog.Probe {
-	if c.tcp {
-		return probeTCP(ctx, h.addr(), c)
-	}
-	return probeHTTP(ctx, h.addr(), c)
+	return probe(ctx, h.a.dialer(h.allows()), h.addr(), c)
 }

@@ -25,7 +25,7 @@ func TestHook(t *testing.T) {
 	c := newCluster(t)
 	dir := t.TempDir()
 	o := c.options(dir)
-	o.HookTimeout = 5 * time.Second
+	o.HookTimeout = 15 * time.Second // a busy machine runs a script within it
 	a := c.start(o)
 	data := filepath.Join(dir, "sites", "erp", "data")
 	active := filepath.Join(data, "active")
@@ -83,7 +83,7 @@ func TestHook(t *testing.T) {
 	// One that fails its checks gives the port back to the current release.
 	broken := release("broken")
 	impatient := s
-	impatient.Deploy.Timeout = units.Duration(time.Second)
+	impatient.Deploy.Timeout = units.Duration(5 * time.Second) // in which a busy machine makes a check
 	c.want(current("erp", two, s), candidate("erp", broken, impatient, "d2"))
 	failed := c.awaitInstance("failed", broken, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if p := failed.Progress.Probe; p == nil || p.Status != 503 {
@@ -111,7 +111,7 @@ func TestHook(t *testing.T) {
 	if _, err := os.Stat(active); !os.IsNotExist(err) {
 		t.Errorf("the remove command has not run: %v", err)
 	}
-	log := get(t, c.via(a.Addr(), "agent"), "/v1/logs/erp?commands=true")
+	log := get(t, c.via(a.Addr(), "agent"), "/v1/logs/erp?instance=commands")
 	for _, want := range []string{"install erp " + filepath.Join(dir, "sites"), fmt.Sprintf("activate one on %d", s.Hook.Port), "remove"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("%q is missing in the log:\n%s", want, log)

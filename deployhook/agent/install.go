@@ -5,12 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
+	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -109,7 +110,7 @@ func (u *unit) dropChanged(want catalog.WantedRelease, rel release) (bool, error
 		return false, err
 	}
 	u.log.Warn("release is not as it was deployed: it is assembled anew before its commands run", "error", err)
-	if err := os.RemoveAll(rel.dir); err != nil {
+	if err := removeBelow(rel.dirs.releases(), u.key.release); err != nil {
 		return false, fmt.Errorf("remove release that was changed: %w", err)
 	}
 	return true, nil
@@ -128,8 +129,8 @@ func (u *unit) verify(rel release) error {
 // only: its objects may have been collected since.
 func (u *unit) fetch() (objects.Tree, error) {
 	a := u.a
-	f := objects.Fetcher{Store: a.store, Sources: a.peers.sources(), Logger: u.log}
-	tree, err := f.Tree(u.ctx, u.key.release)
+	f := objects.Fetcher{Store: a.store, Sources: a.peers.sources(), Logger: u.log, Of: u.files()}
+	tree, err := f.Tree(u.ctx, u.files())
 	if err != nil {
 		return tree, err
 	}
@@ -161,7 +162,12 @@ func (u *unit) assemble(rel release) error {
 	}
 	u.step(catalog.StepInstalling, "")
 	settings := u.wanted().Settings
-	return u.a.store.Assemble(u.ctx, rest, rel.dir, objects.Assembly{
+	in, err := beneath.Open(rel.dirs.releases())
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return u.a.store.Assemble(u.ctx, rest, in.Root(), u.key.release, objects.Assembly{
 		Link:   settings.Kind == catalog.KindStatic && len(settings.Deploy.Before) == 0,
 		Finish: func(root *os.Root) error { return linkData(root, rel.data) },
 	})
@@ -169,56 +175,80 @@ func (u *unit) assemble(rel release) error {
 
 // prepareSite makes the folders of a site. With accounts of their own, a site's
 // folder opens for its account only, the release in it is not writable, and
-// data, home and tmp are the site's.
+// data, home and tmp are the site's. The folder that holds them is not: so no
+// name of these can be taken for a link by the site.
 func (a *Agent) prepareSite(d siteDirs, acc account) error {
-	for _, dir := range []string{d.root, d.releases(), d.logs(), d.data(), d.home(), d.tmp()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	sites, err := beneath.Open(filepath.Dir(d.root))
+	if err != nil {
+		return err
+	}
+	defer sites.Close()
+	site, err := sites.Make(filepath.Base(d.root), 0o700)
+	if errors.Is(err, beneath.ErrLink) {
+		site, err = beneath.Open(d.root) // an operator's own: no site can make a link here
+	}
+	if err != nil {
+		return err
+	}
+	defer site.Close()
+	if a.root {
+		if err := errors.Join(site.Own(0, acc.GID), site.Chmod(0o750)); err != nil {
 			return err
 		}
 	}
-	if !a.root {
-		return nil
-	}
-	for _, dir := range []string{d.root, d.releases()} {
-		if err := errors.Join(os.Lchown(dir, 0, acc.GID), os.Chmod(dir, 0o750)); err != nil {
+	for _, dir := range []string{d.releases(), d.logs(), d.data(), d.home(), d.tmp()} {
+		below, err := site.Make(filepath.Base(dir), 0o700)
+		if errors.Is(err, beneath.ErrLink) {
+			continue // an operator's own as well, who has seen to owner and mode
+		}
+		if err != nil {
 			return err
 		}
-	}
-	for _, dir := range []string{d.data(), d.home(), d.tmp()} {
-		if err := a.chown(dir, acc); err != nil {
+		if a.root {
+			err = handOver(below, dir, d, acc)
+		}
+		if err = errors.Join(err, below.Close()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *Agent) chown(name string, acc account) error {
-	if !a.root {
-		return nil
+// handOver gives a folder of a site to whom it belongs.
+func handOver(f *beneath.Dir, dir string, d siteDirs, acc account) error {
+	switch dir {
+	case d.releases():
+		return errors.Join(f.Own(0, acc.GID), f.Chmod(0o750))
+	case d.logs():
+		return nil // the agent's alone, as it was made
 	}
-	return os.Lchown(name, acc.UID, acc.GID)
+	return f.Own(acc.UID, acc.GID)
 }
 
 // unreachable returns the topmost folder above dir that sites' accounts may not
 // enter, empty when there is none.
 func unreachable(dir string) (string, error) {
-	top := ""
-	for d := filepath.Dir(dir); ; d = filepath.Dir(d) {
-		fi, err := os.Stat(d)
-		if err != nil {
-			return "", err
-		}
-		if fi.Mode().Perm()&0o001 == 0 {
-			top = d
-		}
-		if d == filepath.Dir(d) {
-			break
-		}
+	if _, err := os.Stat(filepath.Dir(dir)); err != nil {
+		return "", err
 	}
-	if top != "" && (runtime.GOOS != "linux" || top == "/") {
-		return "", fmt.Errorf("%s cannot be entered by the accounts of sites: chmod o+x it, or give the agent another --dir", top)
+	top, mode := closedAbove(dir)
+	if top != "" && (!mayCover() || top == "/") {
+		return "", fmt.Errorf("%s (mode %04o) cannot be entered by the accounts of sites: chmod o+x it, or give the agent another --dir", top, mode)
 	}
 	return top, nil
+}
+
+// closedAbove returns the topmost folder above path that accounts other than its owner's may not enter, and its
+// mode; empty when there is none.
+func closedAbove(path string) (top string, mode os.FileMode) {
+	for d := filepath.Dir(path); ; d = filepath.Dir(d) {
+		if fi, err := os.Stat(d); err == nil && fi.Mode().Perm()&0o001 == 0 {
+			top, mode = d, fi.Mode().Perm()
+		}
+		if d == filepath.Dir(d) {
+			return top, mode
+		}
+	}
 }
 
 // before runs the site's command that comes once per cluster before the first
@@ -316,13 +346,13 @@ func (a *Agent) tidySite(site string, keep map[string]bool) error {
 	var errs []error
 	for _, e := range releases {
 		if !keep[e.Name()] && !a.inUse(unitKey{site, e.Name()}) {
-			errs = append(errs, removeAll(d.release(e.Name())))
+			errs = append(errs, removeBelow(d.releases(), e.Name()))
 		}
 	}
-	errs = append(errs, a.tidyLogs(d))
+	errs = append(errs, a.tidyLogs(d), a.tidyTomcats(d))
 	if len(keep) == 0 {
 		// The site is gone. Its data stays, and its logs for whoever asks why.
-		errs = append(errs, removeAll(d.tmp()), removeAll(d.home()))
+		errs = append(errs, removeBelow(d.root, filepath.Base(d.tmp())), removeBelow(d.root, filepath.Base(d.home())))
 	}
 	return errors.Join(errs...)
 }
@@ -334,19 +364,16 @@ func (a *Agent) inUse(k unitKey) bool {
 	return a.units[k] != nil
 }
 
-// removeAll is os.RemoveAll for folders without write permission in them, too.
-func removeAll(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil || !errors.Is(err, os.ErrPermission) {
+// removeBelow removes a name in one of the agent's folders, with all that is in it.
+func removeBelow(dir, name string) error {
+	d, err := beneath.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	_ = filepath.WalkDir(dir, func(name string, e os.DirEntry, err error) error {
-		if err == nil && e.IsDir() || e != nil && e.IsDir() {
-			_ = os.Chmod(name, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
+	return errors.Join(d.RemoveAll(name), d.Close())
 }
 
 // objectGrace is how long an object that nothing refers to stays: longer than
@@ -367,7 +394,8 @@ func (a *Agent) collect(ctx context.Context, keep map[string]map[string]bool) er
 func (a *Agent) objectsOf(keep map[string]map[string]bool) (map[string]bool, error) {
 	digests := make(map[string]bool)
 	for _, releases := range keep {
-		for digest := range releases {
+		for id := range releases {
+			digest := catalog.FilesOf(id)
 			digests[digest] = true
 			tree, err := a.store.Tree(digest, archive.Limits{})
 			if errors.Is(err, objects.ErrNotFound) {

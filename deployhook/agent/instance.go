@@ -16,6 +16,8 @@ import (
 type running interface {
 	// addr is where bytes for it go, host:port; empty when handler serves it.
 	addr() string
+	// allows says who may answer there.
+	allows() allowed
 	handler() http.Handler
 
 	// ended is closed when it ended by itself; nil when it cannot. outcome says
@@ -46,7 +48,16 @@ func (i *instance) detach() { i.running.detach() }
 
 // attach makes an instance reachable for proxies and durable for the next agent.
 func (a *Agent) attach(i *instance) {
-	a.saveState(func(s *stateFile) { s.Instances[i.rec.ID] = i.rec })
+	known := false
+	a.peekState(func(s *stateFile) { known = s.Instances[i.rec.ID] == i.rec })
+	if !known {
+		a.saveState(func(s *stateFile) { s.Instances[i.rec.ID] = i.rec })
+	}
+	a.link(i)
+}
+
+// link makes an instance reachable for proxies.
+func (a *Agent) link(i *instance) {
 	a.mu.Lock()
 	if s, ok := i.running.(*staticSite); ok {
 		s.others = func() []*staticSite { return a.otherStatic(i) }
@@ -106,10 +117,15 @@ func (a *Agent) instance(id string) *instance {
 	return a.instances[id]
 }
 
-// adopt finds the recorded instances that still live. Of two for one release
-// the younger stays; the other, and processes of this agent's sites that no
-// record knows (an agent was killed between a start and its record), are killed.
-func (a *Agent) adopt(records []instanceRecord) map[unitKey]*instance {
+// adopt finds the recorded instances that still live and makes them reachable, before
+// anything else is looked after. Of two for one release the younger stays; the other is killed.
+func (a *Agent) adopt() map[unitKey]*instance {
+	var records []instanceRecord
+	a.peekState(func(s *stateFile) {
+		for _, r := range s.Instances {
+			records = append(records, r)
+		}
+	})
 	live := make(map[unitKey]*instance)
 	for _, rec := range records {
 		run := a.revive(rec)
@@ -131,25 +147,41 @@ func (a *Agent) adopt(records []instanceRecord) map[unitKey]*instance {
 		}
 		live[k] = &instance{running: run, rec: rec}
 	}
-	a.killStrays(live)
 	for _, i := range live {
+		a.link(i)
 		a.log.Info("instance adopted", "site", i.rec.Site, "release", i.rec.Release, "instance", i.rec.ID, "pid", i.rec.PID)
-		if i.rec.Port != 0 && i.rec.Kind == catalog.KindRun {
+		if i.rec.Port != 0 && i.rec.PID != 0 {
 			a.ports.reserve(i.rec.Port)
 		}
 	}
 	return live
 }
 
+// reviveRun finds the recorded process of an instance, nil if it is gone.
+func (a *Agent) reviveRun(rec instanceRecord) *runSite {
+	uid, err := a.recordedUser(rec)
+	if err != nil {
+		// What is left of it is killed with the strays.
+		a.log.Warn("instance not adopted", "site", rec.Site, "instance", rec.ID, "error", err)
+		return nil
+	}
+	p, ok := adoptProcess(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process) {
+		a.holdAdopted(p, account{UID: uid, Shared: !a.isSiteID(uid)})
+	})
+	if !ok {
+		return nil
+	}
+	return &runSite{a: a, proc: p, port: rec.Port, uid: uid}
+}
+
 // revive returns the recorded instance if it lives, nil if not.
 func (a *Agent) revive(rec instanceRecord) running {
 	switch rec.Kind {
 	case catalog.KindRun:
-		p, ok := adoptProcess(rec.PID, rec.Mark, rec.ID, rec.Started)
-		if !ok {
-			return nil
+		if r := a.reviveRun(rec); r != nil {
+			return r
 		}
-		return &runSite{a: a, proc: p, port: rec.Port}
+		return nil
 	case catalog.KindStatic:
 		s, err := a.openStatic(rec.Site, rec.Release, a.rememberedSettings(rec))
 		if err != nil {
@@ -157,6 +189,9 @@ func (a *Agent) revive(rec instanceRecord) running {
 		}
 		return s
 	case catalog.KindTomcat:
+		if rec.PID != 0 {
+			return a.reviveTomcat(rec)
+		}
 		if a.tom == nil {
 			return nil
 		}
@@ -164,12 +199,23 @@ func (a *Agent) revive(rec instanceRecord) running {
 	case catalog.KindHook:
 		var active string
 		a.peekState(func(s *stateFile) { active = s.Hooks[rec.Site] })
-		if active != rec.Release {
+		uid, err := a.recordedUser(rec)
+		if active != rec.Release || err != nil {
 			return nil
 		}
-		return newHookSite(a, rec)
+		return newHookSite(a, rec, uid)
 	}
 	return nil
+}
+
+// recordedUser returns the user id that an instance was started as.
+func (a *Agent) recordedUser(rec instanceRecord) (int, error) {
+	if rec.UID != 0 {
+		return rec.UID, nil
+	}
+	// An agent before that field wrote the record.
+	acc, err := a.siteAccount(rec.Site, a.rememberedSettings(rec))
+	return acc.UID, err
 }
 
 // rememberedSettings returns the settings that the last wanted state had for an
@@ -198,7 +244,8 @@ func endedReport(rec instanceRecord, member, detail string) catalog.InstanceRepo
 	}
 }
 
-// killStrays kills processes of this agent's sites that no record knows.
+// killStrays kills processes of this agent's sites that no record knows: an agent was
+// killed between a start and its record.
 func (a *Agent) killStrays(live map[unitKey]*instance) {
 	known := make(map[string]bool, len(live))
 	for _, i := range live {
@@ -212,4 +259,6 @@ func (a *Agent) killStrays(live map[unitKey]*instance) {
 			_ = p.Kill()
 		}
 	}
+	a.sweepGroups(known)
+	a.sweepUsers()
 }

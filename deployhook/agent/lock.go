@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // ErrLocked: another agent works in the same directory.
@@ -33,7 +35,22 @@ func LockDir(dir string) (*Lock, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%w (%s): stop it, or give this one another --dir", ErrLocked, dir)
 	}
+	// For who wants to stop this process; the lock is what counts.
+	if err := f.Truncate(0); err == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
+	}
 	return &Lock{f}, nil
+}
+
+// Holder returns the process that has the state directory dir, if one has: after LockDir has
+// failed with ErrLocked. 0: it has not said.
+func Holder(dir string) int {
+	b, err := os.ReadFile(filepath.Join(dir, "agent", "lock"))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
 }
 
 // Close gives the directory back. It may be called twice.

@@ -3,7 +3,6 @@ package agent
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/deployhook/agent/beneath"
 )
 
 // A process writes its log itself: standard output and error are the file,
@@ -23,17 +24,29 @@ import (
 // are written between the two are lost, which the loser has brought upon itself.
 
 const (
-	logPoll = 200 * time.Millisecond // a process can write a few hundred MB in between
-	logKept = 5                      // logs of ended instances that stay, for each site
+	logKept = 5 // logs of ended instances that stay, for each site
+
+	logSuffix = ".log"
 )
 
 // openLog opens the log of one instance. The account owns it, because programs
 // open /dev/stdout and /dev/stderr anew; the folder is the agent's.
-func (a *Agent) openLog(d siteDirs, name string, acc account) (*os.File, error) {
-	f, err := os.OpenFile(d.log(name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+func (a *Agent) openLog(d siteDirs, name, release string, acc account) (*os.File, error) {
+	logs, err := beneath.Open(d.logs())
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
+	defer logs.Close()
+	if name != commandLog {
+		if err := newTimes(logs, name, release); err != nil {
+			return nil, fmt.Errorf("open log: %w", err)
+		}
+	}
+	f, _, err := logs.OpenFile(name+logSuffix, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	signal(a.logOpened)
 	if a.root {
 		if err := f.Chown(acc.UID, acc.GID); err != nil {
 			return nil, errors.Join(fmt.Errorf("open log: %w", err), f.Close())
@@ -42,94 +55,146 @@ func (a *Agent) openLog(d siteDirs, name string, acc account) (*os.File, error) 
 	return f, nil
 }
 
-// capLogs keeps the logs of all sites under their limit for as long as ctx lives.
-func (a *Agent) capLogs(ctx context.Context) {
-	t := time.NewTicker(logPoll)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
+// logGap is between two warnings of a site's logs.
+const logGap = time.Minute
+
+// capSite cuts the logs of one site. A site that keeps the agent from it, by a lease
+// on its log for instance, is held back: its log would fill the disk.
+func (a *Agent) capSite(dir string, told map[string]time.Time, times logTimes) {
+	site := filepath.Base(filepath.Dir(dir))
+	err := capAll(dir, a.o.LogSize, times)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	reason := ""
+	if errors.Is(err, errLogTooLarge) {
+		reason = fmt.Sprintf("stopped: its log cannot be cut: %v; it starts again by itself when it can", err)
+	}
+	if err != nil && time.Since(told[site]) > logGap {
+		told[site] = time.Now()
+		a.log.Warn("log not cut", "folder", dir, "error", err)
+	}
+	a.holdBack(site, heldForLog, reason)
+}
+
+// logSlack is what a file system may give a file beyond its size: what a site
+// reserves on top of that (fallocate) counts as its log's.
+const logSlack = 64 << 10
+
+// errLogTooLarge: a log is logExcess times as large as it may be and cannot be cut.
+var errLogTooLarge = errors.New("it is far larger than a log may be")
+
+const logExcess = 4
+
+// capAll cuts the logs of one site, and notes their times.
+func capAll(dir string, limit int64, times logTimes) error {
+	logs, err := beneath.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer logs.Close()
+	names, err := logs.Names()
+	errs := []error{err}
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, logSuffix)
+		if !ok {
+			continue
 		}
-		names, _ := filepath.Glob(filepath.Join(a.o.Dir, "sites", "*", "log", "*.log"))
-		for _, name := range names {
-			if err := capLog(name, a.o.LogSize); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				a.log.Warn("log not cut", "file", name, "error", err)
-			}
+		if fi, err := logs.Lstat(name); err == nil {
+			errs = append(errs, times.note(logs, dir, id, fi))
+		}
+		if err := capLog(logs, name, limit); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // capLog moves the newest part of a log that is larger than limit aside.
-func capLog(name string, limit int64) error {
-	fi, err := os.Lstat(name)
-	if err != nil || fi.Size() <= limit {
+func capLog(logs *beneath.Dir, name string, limit int64) error {
+	fi, err := logs.Lstat(name)
+	if err != nil || fi.Size() <= limit && beneath.Allotted(fi) <= limit+logSlack {
 		return err
 	}
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	f, _, err := logs.OpenFile(name, os.O_RDWR, 0)
+	if err != nil && beneath.Allotted(fi) > logExcess*limit {
+		return fmt.Errorf("%w, and %w", err, errLogTooLarge)
+	}
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	err = copyEnd(name+".1", f, limit)
+	err = copyEnd(logs, name+".1", f, limit)
 	// The cut comes whatever became of the copy: a full disk is why there must
 	// be one.
 	return errors.Join(err, f.Truncate(0))
 }
 
 // copyEnd writes the last limit bytes of f to a file that replaces name.
-func copyEnd(name string, f *os.File, limit int64) error {
+func copyEnd(logs *beneath.Dir, name string, f *os.File, limit int64) error {
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := logs.RemoveAll(name); err != nil {
 		return err
 	}
-	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	to, _, err := logs.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(to, io.NewSectionReader(f, max(0, end-limit), min(end, limit)))
 	if err = errors.Join(err, to.Close()); err != nil {
-		_ = os.Remove(name)
+		_ = logs.RemoveAll(name)
 	}
 	return err
 }
 
 // tidyLogs removes the oldest logs of ended instances.
 func (a *Agent) tidyLogs(d siteDirs) error {
-	entries, err := os.ReadDir(d.logs())
+	logs, err := beneath.Open(d.logs())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	defer logs.Close()
+	names, err := logs.Names()
+	if err != nil {
+		return err
+	}
 	type ended struct {
-		id string
-		at time.Time
+		name string
+		at   time.Time
 	}
 	var list []ended
-	for _, e := range entries {
-		id, ok := strings.CutSuffix(e.Name(), ".log")
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, logSuffix)
 		if !ok || id == commandLog || a.instance(id) != nil {
 			continue
 		}
-		if fi, err := e.Info(); err == nil {
-			list = append(list, ended{id, fi.ModTime()})
+		if fi, err := logs.Lstat(name); err == nil {
+			list = append(list, ended{name, fi.ModTime()})
 		}
 	}
 	slices.SortFunc(list, func(x, y ended) int { return y.at.Compare(x.at) })
 	var errs []error
 	for _, e := range list[min(len(list), logKept):] {
-		errs = append(errs, os.Remove(d.log(e.id)))
-		if err := os.Remove(d.log(e.id) + ".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, logs.RemoveAll(e.name), logs.RemoveAll(e.name+".1"), logs.RemoveAll(strings.TrimSuffix(e.name, logSuffix)+timesSuffix))
 	}
 	return errors.Join(errs...)
+}
+
+// readLog opens the log of one instance for reading.
+func (d siteDirs) readLog(instance string) (*os.File, error) {
+	logs, err := beneath.Open(d.logs())
+	if err != nil {
+		return nil, err
+	}
+	f, _, err := logs.File(instance + logSuffix)
+	_ = logs.Close()
+	return f, err
 }
 
 const (
@@ -137,16 +202,18 @@ const (
 	lineBytes = 4 << 10   // of a line in a report
 )
 
-// tailFile returns the last n lines of a log.
-func tailFile(name string, n int) ([]string, error) { return tailFrom(name, 0, n) }
-
-// tailFrom returns the last n lines of what a log holds from an offset on.
-func tailFrom(name string, from int64, n int) ([]string, error) {
-	f, err := os.Open(name)
+// tailOf returns the last n lines of what the log of an instance holds from an offset on.
+func (d siteDirs) tailOf(instance string, from int64, n int) ([]string, error) {
+	f, err := d.readLog(instance)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	return tailFrom(f, from, n)
+}
+
+// tailFrom returns the last n lines of what a log holds from an offset on.
+func tailFrom(f *os.File, from int64, n int) ([]string, error) {
 	end, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return nil, err

@@ -2,27 +2,30 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"log/slog"
+	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"log"
+	"portico/deployhook/agent/beneath"
+	"portico/membership/catalog"
 )
 
 const (
 	defaultLines = 200
 	maxLines     = 10000
+	sinceBytes   = 8 << 20 // read at most from the end of a log where a time is given
 	followPoll   = 250 * time.Millisecond
 	followWrite  = 30 * time.Second
 )
@@ -38,155 +41,291 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 	mux.ServeHTTP(w, r)
 }
 
-// serveLogs sends the end of a site's log as plain text, and with follow=true
-// what is written from then on. Query: lines (200), instance (the one that began
-// last), commands=true for the output of the site's commands.
-func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
-	site, q := r.PathValue("site"), r.URL.Query()
-	lines := defaultLines
-	if v := q.Get("lines"); v != "" {
-		n, err := strconv.Atoi(v)
+// logQuery is what is asked for of a site's logs.
+type logQuery struct {
+	site     string
+	instance string // the beginning of an id; empty: any
+	release  string // see catalog.NamesRelease; empty: any
+	since    time.Time
+	lines    int // the last ones of each instance
+	follow   bool
+}
+
+// all reports whether logs of ended instances are asked for as well.
+func (q *logQuery) all() bool { return q.instance != "" || q.release != "" || !q.since.IsZero() }
+
+// takes reports whether an instance's log is asked for.
+func (q *logQuery) takes(instance string, about logAbout) bool {
+	if instance == commandLog {
+		return q.instance == commandLog
+	}
+	return strings.HasPrefix(instance, q.instance) && (q.release == "" || catalog.NamesRelease(q.release, about.release))
+}
+
+func parseLogQuery(r *http.Request) (logQuery, error) {
+	v := r.URL.Query()
+	q := logQuery{site: r.PathValue("site"), instance: v.Get("instance"), release: v.Get("release"), lines: defaultLines}
+	if text := v.Get("lines"); text != "" {
+		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 || n > maxLines {
-			http.Error(w, fmt.Sprintf("lines %q: write a number from 0 to %d", v, maxLines), http.StatusBadRequest)
-			return
+			return q, fmt.Errorf("lines %q: write a number from 0 to %d", text, maxLines)
 		}
-		lines = n
+		q.lines = n
 	}
-	follow, _ := strconv.ParseBool(q.Get("follow"))
-	instance := q.Get("instance")
-	if c, _ := strconv.ParseBool(q.Get("commands")); c {
-		instance = commandLog
+	if text := v.Get("since"); text != "" {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return q, fmt.Errorf("since %q: write a time as in RFC 3339", text)
+		}
+		q.since = at
 	}
-	if err := safeName(site); err != nil || instance != "" && safeName(instance) != nil {
-		http.Error(w, "not a site or instance name", http.StatusBadRequest)
+	q.follow, _ = strconv.ParseBool(v.Get("follow"))
+	if err := safeName(q.site); err != nil || q.instance != "" && safeName(q.instance) != nil {
+		return q, errors.New("not a site or instance name")
+	}
+	return q, nil
+}
+
+// serveLogs sends the end of a site's logs as a catalog.LogLine a line, and with follow=true
+// what is written from then on. Query: lines (200) of each instance, since, instance and release. Without
+// the last three it is the instances that live and the one that wrote last.
+func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
+	q, err := parseLogQuery(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	name, err := newestLog(a.dirs(site), instance)
+	s := &logSender{a: a, q: q, d: a.dirs(q.site), at: map[string]*logPlace{}, w: w, rc: http.NewResponseController(w)}
+	found, err := s.list()
 	if err != nil {
-		http.Error(w, fmt.Sprintf("site %s has no log on %s", site, a.o.Name), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("site %s has no log on %s", q.site, a.o.Name), http.StatusNotFound)
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", "application/x-ndjson")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	if err := a.sendLog(r.Context(), w, a.dirs(site), instance, name, lines, follow); err != nil {
-		a.log.Debug("log not sent", "site", site, "error", err)
+	if err := s.send(r.Context(), found); err != nil {
+		a.log.Debug("log not sent", "site", q.site, "error", err)
 	}
 }
 
-// newestLog returns the log of an instance, or the one of a site's instances
-// that was written to last.
-func newestLog(d siteDirs, instance string) (string, error) {
-	if instance != "" {
-		_, err := os.Lstat(d.log(instance))
-		return d.log(instance), err
+// logSender sends the logs of a site, each from where it has come to.
+type logSender struct {
+	a  *Agent
+	q  logQuery
+	d  siteDirs
+	at map[string]*logPlace // by instance
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+// logPlace is how far a log was sent.
+type logPlace struct {
+	about  logAbout
+	offset int64
+	open   []byte // the beginning of a line whose end was not written yet
+}
+
+// list returns the instances that have a log, the one that wrote last at the end.
+func (s *logSender) list() ([]string, error) {
+	logs, err := beneath.Open(s.d.logs())
+	if err != nil {
+		return nil, err
 	}
-	names, _ := filepath.Glob(filepath.Join(d.logs(), "*.log"))
-	var newest string
-	var at time.Time
+	defer logs.Close()
+	names, err := logs.Names()
+	if err != nil {
+		return nil, err
+	}
+	written := map[string]time.Time{}
 	for _, name := range names {
-		fi, err := os.Lstat(name)
-		if err == nil && filepath.Base(name) != commandLog+".log" && (newest == "" || fi.ModTime().After(at)) {
-			newest, at = name, fi.ModTime()
+		id, ok := strings.CutSuffix(name, logSuffix)
+		if !ok {
+			continue
+		}
+		if fi, err := logs.Lstat(name); err == nil {
+			written[id] = fi.ModTime()
 		}
 	}
-	if newest == "" {
-		return "", fs.ErrNotExist
+	if len(written) == 0 {
+		return nil, fs.ErrNotExist
 	}
-	return newest, nil
+	return slices.SortedFunc(maps.Keys(written), func(x, y string) int {
+		return cmp.Or(written[x].Compare(written[y]), cmp.Compare(x, y))
+	}), nil
 }
 
-// sendLog writes lines of a log and then, when following, what comes; it turns
-// to the log of a newer instance when there is one.
-func (a *Agent) sendLog(ctx context.Context, w http.ResponseWriter, d siteDirs, instance, name string, lines int, follow bool) error {
-	rc := http.NewResponseController(w)
-	out := func(text []byte) error {
-		_ = rc.SetWriteDeadline(time.Now().Add(followWrite))
-		_, err := w.Write(text)
+// send sends what there is, in the order of time, and then what comes.
+func (s *logSender) send(ctx context.Context, found []string) error {
+	var lines []catalog.LogLine
+	last := ""
+	for _, id := range found {
+		if id != commandLog {
+			last = id
+		}
+	}
+	for _, id := range found {
+		p := s.place(id)
+		if !s.q.takes(id, p.about) {
+			continue
+		}
+		list, err := s.tail(id, p)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if s.q.all() || id == last || s.a.instance(id) != nil {
+			lines = append(lines, list...)
+		}
+	}
+	slices.SortStableFunc(lines, func(x, y catalog.LogLine) int { return x.At.Compare(y.At) })
+	if err := s.write(lines); err != nil || !s.q.follow {
 		return err
 	}
-	at, err := sendTail(name, lines, out)
-	if err != nil || !follow {
-		return err
+	return s.follow(ctx)
+}
+
+// place returns how far a log was sent, for one that was not known from its beginning on.
+func (s *logSender) place(id string) *logPlace {
+	p := s.at[id]
+	if p == nil {
+		p = &logPlace{}
+		if logs, err := beneath.Open(s.d.logs()); err == nil {
+			p.about = readTimes(logs, id)
+			_ = logs.Close()
+		}
+		s.at[id] = p
 	}
+	return p
+}
+
+// tail returns the last lines of a log, and goes to its end.
+func (s *logSender) tail(id string, p *logPlace) ([]catalog.LogLine, error) {
+	f, err := s.d.readLog(id)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	end, from, most := fi.Size(), int64(0), int64(tailBytes)
+	if !s.q.since.IsZero() {
+		from, most = p.about.from(s.q.since), sinceBytes
+	}
+	data := make([]byte, min(end-min(from, end), most))
+	from = end - int64(len(data))
+	n, err := f.ReadAt(data, from)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	p.offset = from
+	lines := s.take(id, p, data[:n], fi.ModTime())
+	if !s.q.follow && len(p.open) > 0 { // nobody waits for its end
+		lines = append(lines, s.line(id, p, p.open, p.offset, fi.ModTime()))
+	}
+	lines = slices.DeleteFunc(lines, func(l catalog.LogLine) bool { return l.At.Before(s.q.since) })
+	return lines[max(0, len(lines)-s.q.lines):], nil
+}
+
+// take makes lines of what was read at a log's place, and moves on.
+func (s *logSender) take(id string, p *logPlace, data []byte, until time.Time) []catalog.LogLine {
+	var lines []catalog.LogLine
+	for len(data) > 0 {
+		line, rest, whole := bytes.Cut(data, []byte("\n"))
+		p.offset += int64(len(data) - len(rest))
+		data = rest
+		p.open = append(p.open, line[:min(len(line), lineBytes-min(lineBytes, len(p.open)))]...)
+		if whole {
+			lines = append(lines, s.line(id, p, p.open, p.offset-1, until))
+			p.open = p.open[:0]
+		}
+	}
+	return lines
+}
+
+func (s *logSender) line(id string, p *logPlace, text []byte, offset int64, until time.Time) catalog.LogLine {
+	text = bytes.TrimSuffix(text, []byte("\r"))
+	return catalog.LogLine{At: p.about.at(offset, until).UTC(), Instance: id, Release: p.about.release, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+}
+
+// follow sends what is written, also by instances that come, until ctx ends.
+func (s *logSender) follow(ctx context.Context) error {
 	t := time.NewTicker(followPoll)
 	defer t.Stop()
 	for {
-		if err := rc.Flush(); err != nil {
+		if err := s.rc.Flush(); err != nil {
 			return err
 		}
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			return nil
-		case <-a.stopped:
+		case <-s.a.stopped:
 			return nil
 		}
-		if at, err = sendFrom(name, at, out); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		found, err := s.list()
+		if err != nil {
+			continue // the site was removed, or comes back
 		}
-		if newest, err := newestLog(d, instance); err == nil && newest != name {
-			name, at = newest, 0
+		for _, id := range found {
+			p := s.place(id)
+			if !s.q.takes(id, p.about) {
+				continue
+			}
+			if err := s.more(id, p); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 	}
 }
 
-// sendTail sends the last lines of a log and returns where it ended.
-func sendTail(name string, n int, out func([]byte) error) (int64, error) {
-	f, err := os.Open(name)
+// more sends what a log holds from its place on. A log that was cut begins anew.
+func (s *logSender) more(id string, p *logPlace) error {
+	f, err := s.d.readLog(id)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer f.Close()
-	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return 0, err
+	fi, err := f.Stat()
+	if err != nil || fi.Size() == p.offset {
+		return err
 	}
-	list, err := tailFrom(name, 0, n)
-	if err != nil {
-		return 0, err
-	}
-	if n == 0 || len(list) == 0 {
-		return end, nil
-	}
-	return end, out([]byte(strings.Join(list, "\n") + "\n"))
-}
-
-// sendFrom sends what a log holds from an offset on and returns its end. A log
-// that was cut begins anew.
-func sendFrom(name string, at int64, out func([]byte) error) (int64, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return at, err
-	}
-	defer f.Close()
-	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return at, err
-	}
-	if end < at {
-		at = 0
+	p.about.marks = nil // they are of what was sent
+	if fi.Size() < p.offset {
+		p.offset, p.open = 0, nil
 	}
 	buf := make([]byte, 64<<10)
-	for at < end {
-		n, err := f.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
+	for p.offset < fi.Size() {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), fi.Size()-p.offset)], p.offset)
 		if n > 0 {
-			at += int64(n)
-			if err := out(clean(buf[:n])); err != nil {
-				return at, err
+			if err := s.write(s.take(id, p, buf[:n], fi.ModTime())); err != nil {
+				return err
 			}
 		}
 		if err != nil {
 			break
 		}
 	}
-	return at, nil
+	return nil
 }
 
-// clean takes control characters out of a piece of a log, but keeps its lines.
-func clean(b []byte) []byte {
-	return slices.DeleteFunc(slices.Clone(b), func(c byte) bool { return c < ' ' && c != '\n' && c != '\t' || c == 0x7f })
+func (s *logSender) write(lines []catalog.LogLine) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			return err
+		}
+	}
+	_ = s.rc.SetWriteDeadline(time.Now().Add(followWrite))
+	_, err := s.w.Write(b.Bytes())
+	return err
 }
 
 // quiet makes the standard library's server log at debug level: what it has to

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv("PORTICO_TEST_AGENT"); config != "" {
 		os.Exit(agentMain(config))
 	}
+	if config := os.Getenv("PORTICO_TEST_SWAP"); config != "" {
+		os.Exit(swapMain(config))
+	}
 	os.Exit(runTests(m))
 }
 

@@ -35,12 +35,15 @@ const (
 	managerRead = 4 << 20          // of an answer
 )
 
-func newManager(o TomcatOptions) *manager {
+// dial connects to the Manager, which is told Tomcat's password.
+type dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func newManager(o TomcatOptions, d dial) *manager {
 	// People copy the address with or without the path of the text interface.
 	o.ManagerURL = strings.TrimSuffix(strings.TrimRight(o.ManagerURL, "/"), "/text")
 	return &manager{o: o, client: &http.Client{
 		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dialTime}).DialContext,
+			DialContext:           d,
 			MaxIdleConnsPerHost:   2,
 			IdleConnTimeout:       15 * time.Second, // below Tomcat's own 20 s
 			ExpectContinueTimeout: time.Second,
@@ -53,9 +56,6 @@ func (m *manager) close() { m.client.CloseIdleConnections() }
 
 // connector returns the host:port that answers requests.
 func (m *manager) connector() (string, error) {
-	if m.o.Addr != "" {
-		return m.o.Addr, nil
-	}
 	u, err := url.Parse(m.o.ManagerURL)
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("tomcat: manager URL %q: write it as http://127.0.0.1:8080/manager", m.o.ManagerURL)
@@ -68,7 +68,7 @@ func (m *manager) connector() (string, error) {
 
 func (m *manager) password() (string, error) {
 	if m.o.PasswordFile == "" {
-		return m.o.Password, nil
+		return "", nil
 	}
 	b, err := os.ReadFile(m.o.PasswordFile)
 	if err != nil {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -46,46 +47,49 @@ type Options struct {
 	Proxies []catalog.Peer // where to ask first; later the wanted state says where
 	Nudge   <-chan int64   // revisions heard of by gossip; nil: none
 
-	// Shim is the command that Shim serves, as argument vector without the
-	// arguments of one start. Empty: this executable with "__run". It is not
-	// used on Windows.
-	Shim []string
-
 	// SiteUser is the operating system account of all sites when the agent runs
-	// as root. Empty: each site gets a user id of its own out of UIDs, which is
+	// as root. Empty: each site gets a user id of its own, which is
 	// what keeps sites from reading one another's files. Without root every site
 	// runs as the agent's own account.
 	SiteUser string
-	UIDs     IDRange
 
 	// AllowUsers are the accounts that a site's settings may name as its user.
 	// root is refused even when it stands here.
 	AllowUsers []string
 
-	Ports    IDRange           // loopback ports of run sites; zero: 20000 to 29999
-	Tomcat   TomcatOptions     // zero: no site of kind tomcat can be installed
-	Runtimes map[string]string // what is installed here, for reports; see Runtimes
+	// HookUsers are the accounts that the application servers of hook sites run as:
+	// only they and a site's own account may answer at hook.port. Empty: everybody
+	// but the accounts of other sites.
+	HookUsers []string
+
+	Ports  IDRange       // loopback ports of run sites; zero: 20000 to 29999
+	Tomcat TomcatOptions // zero: each site of kind tomcat has a Tomcat of its own, if one is installed
+
+	// Runtimes returns what is installed here, for reports; see the function Runtimes.
+	// Serve calls it once, beside everything else: it may take its time. Nil: nothing is told.
+	Runtimes func(context.Context) map[string]string
+
+	// DiskReserve is what stays free on the file system of Dir, in bytes, and never more
+	// than a tenth of it: the site that has grown most is stopped when less is left.
+	// 0: no site is stopped for it.
+	DiskReserve int64
 
 	LogSize     int64         // bytes of log kept for one instance, twice: now and before; 0: 10 MiB
-	StopWait    time.Duration // longest silence of the proxies while an instance waits for their word that it is empty; 0: 10 s
 	HookTimeout time.Duration // of one install, activate, remove or before command; 0: 5 minutes
 
-	// KeepRunning leaves the instances running when the agent shuts down, to be
-	// adopted by the next one: for upgrades of the program. Only Linux and macOS
-	// can adopt.
-	KeepRunning bool
+	stopWait time.Duration // longest silence of the proxies while an instance waits for their word that it is empty; 0: 10 s
 }
 
 // IDRange is Count numbers from First on.
 type IDRange struct{ First, Count int }
 
-// TomcatOptions say how to reach the Tomcat of this machine.
+// TomcatOptions say how sites of kind tomcat run on this machine: each in a JVM of its own
+// out of the files in Home, or, with ManagerURL, all in the one Tomcat that answers there.
 type TomcatOptions struct {
+	Home         string // folder with bin/bootstrap.jar; empty: $CATALINA_HOME, else the usual places
 	ManagerURL   string // such as http://127.0.0.1:8080/manager
 	User         string // an account with the role manager-script
-	Password     string
-	PasswordFile string // read at each use, its last line end is cut; instead of Password
-	Addr         string // host:port of the connector that answers requests; empty: that of ManagerURL
+	PasswordFile string // read at each use, its last line end is cut
 }
 
 // defaultPorts lie below the range from which Linux takes the ports of outgoing
@@ -109,9 +113,6 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Proxies) > 0 && o.ClientTLS == nil {
 		errs = append(errs, errors.New("proxies need a client TLS configuration"))
 	}
-	if o.Tomcat.Password != "" && o.Tomcat.PasswordFile != "" {
-		errs = append(errs, errors.New("tomcat: password and password file exclude each other"))
-	}
 	if len(errs) > 0 {
 		return o, fmt.Errorf("agent options: %w", errors.Join(errs...))
 	}
@@ -131,8 +132,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.LogSize <= 0 {
 		o.LogSize = defaultLogSize
 	}
-	if o.StopWait <= 0 {
-		o.StopWait = defaultStopWait
+	if o.stopWait <= 0 {
+		o.stopWait = defaultStopWait
 	}
 	if o.HookTimeout <= 0 {
 		o.HookTimeout = defaultHookTimeout

@@ -45,7 +45,8 @@ type reportAnswer struct {
 
 // peers is the agent's way to proxies and other members.
 type peers struct {
-	o Options
+	o     Options
+	asked asked
 
 	mu      sync.Mutex
 	proxies []catalog.Peer
@@ -60,7 +61,14 @@ type clientKey struct {
 }
 
 func newPeers(o Options) *peers {
-	return &peers{o: o, proxies: slices.Clone(o.Proxies), clients: make(map[clientKey]*http.Client)}
+	p := &peers{o: o, proxies: slices.Clone(o.Proxies), clients: make(map[clientKey]*http.Client)}
+	if o.Identify != nil {
+		p.asked.identify = func(cs tls.ConnectionState) error {
+			_, _, err := o.Identify(cs)
+			return err
+		}
+	}
+	return p
 }
 
 // set learns from a wanted state where to ask next time. The configured proxies
@@ -143,9 +151,9 @@ func (p *peers) client(role catalog.Role, x catalog.Peer) *http.Client {
 	}
 	c := &http.Client{
 		Transport: &http.Transport{
-			DialContext:           (&net.Dialer{Timeout: dialTime}).DialContext,
-			TLSClientConfig:       config,
-			TLSHandshakeTimeout:   dialTime,
+			DialTLSContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+				return p.asked.dial(ctx, addr, config)
+			},
 			MaxIdleConnsPerHost:   4,
 			IdleConnTimeout:       90 * time.Second,
 			ResponseHeaderTimeout: pollWait + pollSlack,

@@ -33,7 +33,7 @@ func (p *ports) take() (int, error) {
 		p.used[port] = true
 		return port, nil
 	}
-	return 0, fmt.Errorf("no free port from %d to %d: widen the agent's port range", p.r.First, p.r.First+p.r.Count-1)
+	return 0, fmt.Errorf("no free port from %d to %d: widen agent.ports", p.r.First, p.r.First+p.r.Count-1)
 }
 
 // reserve marks the port of an adopted instance.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/deployhook/agent/portowner"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
@@ -103,9 +104,9 @@ func (r statusRanges) has(code int) bool {
 }
 
 // probeTCP checks that somebody takes a connection at addr.
-func probeTCP(ctx context.Context, addr string, c checker) catalog.Probe {
+func probeTCP(ctx context.Context, d *portowner.Dialer, addr string, c checker) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	p.Latency = units.Duration(time.Since(p.At))
 	if err != nil {
 		p.Code, p.Error = connectCode(err), plain(err)
@@ -116,10 +117,18 @@ func probeTCP(ctx context.Context, addr string, c checker) catalog.Probe {
 	return p
 }
 
+// probe makes the check that c asks for.
+func probe(ctx context.Context, d *portowner.Dialer, addr string, c checker) catalog.Probe {
+	if c.tcp {
+		return probeTCP(ctx, d, addr, c)
+	}
+	return probeHTTP(ctx, d, addr, c)
+}
+
 // probeHTTP makes one request on a connection of its own. Redirects are not
 // followed: the answer of the instance itself counts, not that of wherever it
 // points.
-func probeHTTP(ctx context.Context, addr string, c checker) catalog.Probe {
+func probeHTTP(ctx context.Context, d *portowner.Dialer, addr string, c checker) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
 	var connected atomic.Bool // the transport may still dial when the check's time is over
 	t := &http.Transport{
@@ -127,7 +136,7 @@ func probeHTTP(ctx context.Context, addr string, c checker) catalog.Probe {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: probeHeader,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			conn, err := d.DialContext(ctx, network, addr)
 			connected.Store(err == nil)
 			return conn, err
 		},
@@ -214,7 +223,10 @@ func connectCode(err error) string {
 // plain says what a connection error means without the address that everybody
 // knows here.
 func plain(err error) string {
+	var foreign *portowner.ForeignError
 	switch {
+	case errors.As(err, &foreign):
+		return foreign.Err.Error()
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused: nothing listens there"
 	case errors.Is(err, context.DeadlineExceeded):

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
+
+	"portico/deployhook/agent/cgroup"
 )
 
 // account is an operating system account that a process is started as.
@@ -28,7 +32,10 @@ type processSpec struct {
 	Site    string // the site's folder
 	Cover   string // see shimSpec; empty: none is needed
 	Limits  processLimits
-	Log     *os.File // standard output and error; the process keeps it when the agent dies
+	Group   *cgroup.Group // to run in; nil: none
+	Refused func(error)   // called when it was started without Group, which the system refuses
+	After   func()        // called when all is gone; nil: nothing
+	Log     *os.File      // standard output and error; the process keeps it when the agent dies
 }
 
 // processLimits bound one process; zero fields do not.
@@ -49,6 +56,8 @@ type process struct {
 	started time.Time
 	sys     processSystem
 	stopped sync.Once
+	group   *cgroup.Group // it runs in; nil: none
+	after   func()        // called when all is gone; nil: nothing
 }
 
 // adoptedPoll is how often an adopted process is looked at: it is not a child,
@@ -58,13 +67,17 @@ const adoptedPoll = 200 * time.Millisecond
 // startProcess starts s in a session of its own. The caller must receive from
 // done, or call stop, before it forgets the process.
 func startProcess(s processSpec, id string, shim []string) (*process, error) {
-	cmd, err := s.command(shim)
-	if err != nil {
-		return nil, err
+	p := &process{id: id, done: make(chan struct{}), started: time.Now(), group: s.Group, after: s.After}
+	cmd, err := p.launch(s, shim)
+	if s.Group != nil && groupRefused(err) {
+		refusal := err
+		s.Group = nil
+		if cmd, err = p.launch(s, shim); err == nil {
+			s.Refused(refusal)
+		}
 	}
-	cmd.Stdout, cmd.Stderr = s.Log, s.Log
-	p := &process{id: id, done: make(chan struct{}), started: time.Now()}
-	if err := p.sys.start(cmd, s); err != nil {
+	if err != nil {
+		p.sweepRest()
 		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
 	}
 	p.pid = cmd.Process.Pid
@@ -73,9 +86,39 @@ func startProcess(s processSpec, id string, shim []string) (*process, error) {
 		defer close(p.done)
 		_ = cmd.Wait()
 		p.status, p.code = cmd.ProcessState.String(), cmd.ProcessState.ExitCode()
+		p.status += p.overLimit()
 		p.sweep()
+		p.sweepRest()
 	}()
 	return p, nil
+}
+
+// launch starts s's process with a command of its own: one that has failed to
+// start cannot be started again.
+func (p *process) launch(s processSpec, shim []string) (*exec.Cmd, error) {
+	cmd, err := s.command(shim)
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = s.Log, s.Log
+	return cmd, p.sys.start(cmd, s)
+}
+
+// groupRefused reports whether a start failed because nothing can be started in
+// a control group here: a filter on system calls refuses it, as in containers
+// (EPERM, ENOSYS), or the kernel is older than 5.7 (E2BIG). A group that is full
+// (EAGAIN) is none of that: its limit would be no limit. An error that has
+// another cause comes again without the group.
+func groupRefused(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.E2BIG)
+}
+
+// overLimit says which limit of its group ended the process; empty: none.
+func (p *process) overLimit() string {
+	if p.group == nil {
+		return ""
+	}
+	return p.group.OverLimit()
 }
 
 func (s processSpec) command(shim []string) (*exec.Cmd, error) {
@@ -110,22 +153,37 @@ const (
 )
 
 // adoptProcess returns the process with this pid if it is the one that was
-// marked so, started by an agent that is no more.
-func adoptProcess(pid int, mark, id string, started time.Time) (*process, bool) {
+// marked so, started by an agent that is no more. hold is called before anything
+// waits for its end.
+func adoptProcess(pid int, mark, id string, started time.Time, hold func(*process)) (*process, bool) {
 	if pid <= 1 || mark == "" || !processAlive(pid, mark) {
 		return nil, false
 	}
 	p := &process{pid: pid, mark: mark, id: id, done: make(chan struct{}), started: started}
+	hold(p)
 	go func() {
 		defer close(p.done)
 		for processAlive(pid, mark) {
 			time.Sleep(adoptedPoll)
 		}
 		p.code = -1
-		p.status = "ended (started by an earlier agent, so its exit status is not known)"
+		p.status = "ended (started by an earlier agent, so its exit status is not known)" + p.overLimit()
 		p.sweep()
+		p.sweepRest()
 	}()
 	return p, true
+}
+
+// sweepRest kills what sweep has not seen and tells that all is gone.
+func (p *process) sweepRest() {
+	if p.group != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
+		defer cancel()
+		_ = p.group.End(ctx) // the next agent tries again
+	}
+	if p.after != nil {
+		p.after()
+	}
 }
 
 // stop asks the process to end, and after grace, or when ctx ends, kills its

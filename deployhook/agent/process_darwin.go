@@ -10,6 +10,9 @@ import (
 // zombie is SZOMB of sys/proc.h.
 const zombie = 5
 
+// canAdopt: an agent finds the processes of the one before it.
+const canAdopt = true
+
 // processMark returns a text that no other process of this machine has together
 // with this pid: the microsecond of its start. False: no such process, or it is
 // dead and waits to be reaped.
@@ -31,3 +34,7 @@ func processAlive(pid int, mark string) bool {
 func instanceProcesses(func(id, data string) bool) []int { return nil }
 
 func ownMounts(*syscall.SysProcAttr) {}
+
+func processSession(int) int { return 0 }
+
+func intoGroup(*syscall.SysProcAttr, int) {}

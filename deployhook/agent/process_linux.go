@@ -9,6 +9,9 @@ import (
 	"syscall"
 )
 
+// canAdopt: an agent finds the processes of the one before it.
+const canAdopt = true
+
 // processMark returns a text that no other process of this machine ever has
 // together with this pid: the boot and the clock tick of its start. False: no
 // such process, or it is dead and waits to be reaped.
@@ -74,6 +77,24 @@ func environValue(environ []byte, key string) (string, bool) {
 	}
 	return "", false
 }
+
+// processSession returns the session of a process, which is the pid of the
+// process that the agent started unless it made one of its own; 0: not known.
+func processSession(pid int) int {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(f) < 4 {
+		return 0
+	}
+	n, _ := strconv.Atoi(f[3])
+	return n
+}
+
+// intoGroup starts a process in the control group whose folder is open as fd.
+func intoGroup(attr *syscall.SysProcAttr, fd int) { attr.UseCgroupFD, attr.CgroupFD = true, fd }
 
 // ownMounts starts a process in a mount namespace of its own.
 func ownMounts(attr *syscall.SysProcAttr) { attr.Unshareflags = syscall.CLONE_NEWNS }

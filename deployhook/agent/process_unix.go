@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"os"
 	"os/exec"
 	"syscall"
 )
@@ -18,9 +17,18 @@ func (processSystem) start(cmd *exec.Cmd, s processSpec) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.Cover != "" {
 		ownMounts(cmd.SysProcAttr) // as root; Shim becomes the account
-	} else if os.Geteuid() == 0 {
+	} else if isRoot() {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.Account.UID), Gid: uint32(s.Account.GID)}
 	}
+	if s.Group == nil {
+		return cmd.Start()
+	}
+	dir, err := s.Group.Open()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	intoGroup(cmd.SysProcAttr, int(dir.Fd()))
 	return cmd.Start()
 }
 

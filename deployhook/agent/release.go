@@ -61,10 +61,10 @@ func (a *Agent) patience(l *letGo, begun, now time.Time) (left time.Duration, mi
 		for _, at := range a.heard {
 			last = later(last, at)
 		}
-		return patience(a.o.StopWait, begun, last, now), nil
+		return patience(a.o.stopWait, begun, last, now), nil
 	}
 	for _, name := range l.waiting(names) {
-		if more := patience(a.o.StopWait, begun, a.heard[name], now); more > 0 {
+		if more := patience(a.o.stopWait, begun, a.heard[name], now); more > 0 {
 			left = max(left, more)
 			missing = append(missing, name)
 		}

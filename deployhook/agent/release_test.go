@@ -14,7 +14,7 @@ func withTwo(t *testing.T) (first, second *cluster, still func()) {
 	second = newClusterOf(t, first.ca)
 	first.stopOK, second.stopOK = false, false
 	o := first.options(t.TempDir())
-	o.StopWait = waitTime
+	o.SetStopWait(waitTime)
 	a := first.start(o)
 	rel := first.serverRelease("1")
 	both := []catalog.Peer{first.peer(), {Name: "proxy2", Addr: second.peer().Addr}}

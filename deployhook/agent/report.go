@@ -22,10 +22,10 @@ const (
 
 // report builds what is to be told now.
 func (a *Agent) report() catalog.Report {
-	r := catalog.Report{Version: a.o.Version, Runtimes: a.o.Runtimes, Disk: diskRoom(a.o.Dir), Memory: memoryRoom()}
+	r := catalog.Report{Version: a.o.Version, Disk: a.diskReport(), Memory: memoryRoom()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r.Revision = a.wanted.Revision
+	r.Revision, r.Leaving, r.Runtimes = a.wanted.Revision, a.leaving, a.runtimes
 	r.Instances = slices.Clone(a.ended)
 	for _, u := range a.units {
 		r.Instances = append(r.Instances, u.reportLocked())
@@ -73,6 +73,21 @@ func (a *Agent) sendReports(ctx context.Context) {
 		a.delivered(r)
 		a.answered(answer)
 	}
+}
+
+// askRuntimes asks what is installed here, and reports it.
+func (a *Agent) askRuntimes(ctx context.Context) {
+	if a.o.Runtimes == nil {
+		return
+	}
+	found := a.o.Runtimes(ctx)
+	if ctx.Err() != nil {
+		return // what was cut short says nothing
+	}
+	a.mu.Lock()
+	a.runtimes = found
+	a.mu.Unlock()
+	signal(a.dirty)
 }
 
 // delivered forgets the ended instances that have been written down.

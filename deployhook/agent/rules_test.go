@@ -176,7 +176,7 @@ func TestFreeID(t *testing.T) {
 	r := IDRange{First: 100, Count: 3}
 	taken := map[string]int{}
 	for _, site := range []string{"a", "b", "c"} {
-		id, err := freeID(site, r, taken)
+		id, err := freeID(site, usualDir, r, taken)
 		if err != nil || id < 100 || id > 102 {
 			t.Fatalf("%d, %v", id, err)
 		}
@@ -187,7 +187,7 @@ func TestFreeID(t *testing.T) {
 		}
 		taken[site] = id
 	}
-	if _, err := freeID("d", r, taken); err == nil {
+	if _, err := freeID("d", usualDir, r, taken); err == nil {
 		t.Error("a fourth id out of three")
 	}
 }
@@ -290,7 +290,7 @@ func TestPatienceWithSeveralProxies(t *testing.T) {
 		{what: "nobody has a name", heard: map[string]time.Time{"": at(5)}, now: 6, left: 9},
 		{what: "nobody answers", now: 11},
 	} {
-		a := &Agent{o: Options{StopWait: 10 * time.Second}, heard: c.heard, peers: newPeers(Options{})}
+		a := &Agent{o: Options{stopWait: 10 * time.Second}, heard: c.heard, peers: newPeers(Options{})}
 		for _, name := range c.proxies {
 			a.peers.proxies = append(a.peers.proxies, catalog.Peer{Name: name, Addr: name})
 		}

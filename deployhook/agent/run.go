@@ -27,23 +27,34 @@ type runSite struct {
 	a    *Agent
 	proc *process
 	port int
+	uid  int    // of the process
+	base string // folder of this start alone, removed with it; empty: none
 
 	mu    sync.Mutex
 	at    string // where it answered last; empty: 127.0.0.1
-	owned bool   // the port was seen to be the process's own
+	owned bool   // it has answered at its port
+	taken string // who had its port before it could take it
 	once  sync.Once
+
+	explain sync.Once
+	how     string // it ended; set by explain
 }
 
 // startRun starts the site's process. The record is durable before the process
 // runs, so that an agent that is killed in between finds it again.
 func (u *unit) startRun(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+	return u.startWith(want, rec, func(rec instanceRecord) (processSpec, *os.File, error) { return u.processSpec(want, rel, rec) })
+}
+
+// startWith is startRun of the process that build says.
+func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build func(instanceRecord) (processSpec, *os.File, error)) (*instance, error) {
 	a := u.a
 	port, err := a.ports.take()
 	if err != nil {
 		return nil, err
 	}
 	rec.Port = port
-	spec, log, err := u.processSpec(want, rel, rec)
+	spec, log, err := build(rec)
 	if err != nil {
 		a.ports.release(port)
 		return nil, err
@@ -53,14 +64,15 @@ func (u *unit) startRun(want catalog.WantedRelease, rel release, rec instanceRec
 		a.ports.release(port)
 		return nil, err
 	}
+	a.hold(&spec, rec.ID, want.Settings.Limits)
 	proc, err := startProcess(spec, rec.ID, a.shim)
 	if err != nil {
 		a.ports.release(port)
 		a.forget(rec.ID)
 		return nil, final(err)
 	}
-	rec.PID, rec.Mark = proc.pid, proc.mark
-	return &instance{running: &runSite{a: a, proc: proc, port: port}, rec: rec}, nil
+	rec.PID, rec.Mark, rec.UID = proc.pid, proc.mark, spec.Account.UID
+	return &instance{running: &runSite{a: a, proc: proc, port: port, uid: rec.UID}, rec: rec}, nil
 }
 
 // processSpec says what to start. The caller closes the log.
@@ -75,11 +87,11 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instance
 		return processSpec{}, nil, final(errors.New("the site has no run command: set run in portico.toml"))
 	}
 	args := expand(want.Settings.Run, vars)
-	path, err := resolve(args[0], rel.dir, vars["PATH"])
+	path, err := u.a.resolve(args[0], rel, vars["PATH"])
 	if err != nil {
 		return processSpec{}, nil, final(fmt.Errorf("run: %w", err))
 	}
-	log, err := u.a.openLog(rel.dirs, rec.ID, rel.account)
+	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
 	if err != nil {
 		return processSpec{}, nil, err
 	}
@@ -101,68 +113,6 @@ func limits(l catalog.LimitSettings) processLimits {
 	return p
 }
 
-// resolve finds the executable of a command: a name with a slash lies in the
-// release (or is absolute), one without is looked for in PATH, then in the
-// release.
-func resolve(name, dir, path string) (string, error) {
-	if name == "" {
-		return "", errors.New("the command is empty")
-	}
-	if filepath.IsAbs(name) {
-		return name, executable(name, name)
-	}
-	inRelease := filepath.Join(dir, filepath.FromSlash(name))
-	if strings.ContainsAny(name, `/\`) {
-		if !filepath.IsLocal(filepath.Clean(filepath.FromSlash(name))) {
-			return "", fmt.Errorf("%q lies outside the release", name)
-		}
-		return withExtension(inRelease, name)
-	}
-	for d := range strings.SplitSeq(path, string(filepath.ListSeparator)) {
-		if !filepath.IsAbs(d) {
-			continue
-		}
-		if p, err := withExtension(filepath.Join(d, name), name); err == nil {
-			return p, nil
-		}
-	}
-	p, err := withExtension(inRelease, name)
-	if err == nil {
-		return p, nil
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%q is neither installed on this machine nor in the release: install it, or write ./%s for a file of the release", name, name)
-	}
-	return "", err
-}
-
-// withExtension tries the extensions that Windows adds by itself.
-func withExtension(path, name string) (string, error) {
-	if runtime.GOOS != "windows" || filepath.Ext(path) != "" {
-		return path, executable(path, name)
-	}
-	for _, ext := range []string{".exe", ".com", ".bat", ".cmd"} {
-		if executable(path+ext, name) == nil {
-			return path + ext, nil
-		}
-	}
-	return path, executable(path, name)
-}
-
-func executable(path, name string) error {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
-	}
-	if fi.IsDir() {
-		return fmt.Errorf("%q is a folder", name)
-	}
-	if runtime.GOOS != "windows" && fi.Mode()&0o111 == 0 {
-		return fmt.Errorf("%q is not executable: set its mode before packing (chmod +x), or start it through its interpreter", name)
-	}
-	return nil
-}
-
 func (r *runSite) addr() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,66 +127,107 @@ func (r *runSite) ended() <-chan struct{} { return r.proc.done }
 func (r *runSite) stays() bool            { return false }
 func (r *runSite) detach()                {}
 
+func (r *runSite) allows() allowed { return r.a.onlyUser(r.uid) }
+
 func (r *runSite) outcome() string {
 	select {
 	case <-r.proc.done:
-		return r.proc.status
 	default:
 		return ""
 	}
+	r.explain.Do(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if h, ok := listener(r.port); ok && h.UID != r.uid && !r.owned && r.taken == "" {
+			r.taken = r.a.holder(h)
+		}
+		r.how = r.proc.status
+		if r.taken != "" {
+			r.how += fmt.Sprintf(": its port %d was taken by another process (%s)", r.port, r.taken)
+		}
+	})
+	return r.how
 }
 
 func (r *runSite) stop(ctx context.Context, grace time.Duration) {
 	r.proc.stop(ctx, grace)
-	r.once.Do(func() { r.a.ports.release(r.port) })
+	r.once.Do(func() {
+		r.a.ports.release(r.port)
+		if r.base != "" {
+			if err := removeBelow(filepath.Dir(r.base), filepath.Base(r.base)); err != nil {
+				r.a.log.Warn("folder of an instance not removed", "folder", r.base, "error", err)
+			}
+		}
+	})
 }
 
 // check asks the instance at 127.0.0.1, or at ::1 where the application took
-// "localhost" for that. The first answer counts only if the port is the
-// process's own.
+// "localhost" for that. Only the site's own user counts as the instance.
 func (r *runSite) check(ctx context.Context, c checker) catalog.Probe {
-	probe := probeHTTP
-	if c.tcp {
-		probe = probeTCP
-	}
+	d := r.a.dialer(r.allows())
 	at := r.addr()
-	p := probe(ctx, at, c)
+	p := probe(ctx, d, at, c)
 	if p.Code == "L4CON" && ctx.Err() == nil {
 		other := net.JoinHostPort("::1", strconv.Itoa(r.port))
 		if at == other {
 			other = loopback(r.port)
 		}
-		if q := probe(ctx, other, c); q.Code != "L4CON" {
+		if q := probe(ctx, d, other, c); q.Code != "L4CON" {
 			p, at = q, other
 		}
 	}
-	if p.OK && !r.owns(&p) {
-		return p
-	}
-	if p.OK {
+	switch {
+	case p.OK && !r.owns(&p):
+	case p.OK:
 		r.mu.Lock()
 		r.at = at
 		r.mu.Unlock()
+	case p.Code == "L4CON" && ctx.Err() == nil:
+		r.checkTaken(&p)
 	}
 	return p
 }
 
 // owns makes sure, once, that the answer came from the instance and not from
-// another program that took the port before it could.
+// another program of the same account that took the port before it could.
 func (r *runSite) owns(p *catalog.Probe) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.owned {
 		return true
 	}
-	foreign := portForeign(r.port, r.proc)
-	if foreign != "" {
-		p.OK, p.Code = false, "L7RSP"
-		p.Error = fmt.Sprintf("port %d is answered by another process (%s): does the site use $PORT?", r.port, foreign)
+	if h, other := foreignProcess(r.port, r.proc); other {
+		r.lose(p, r.a.holder(h))
 		return false
 	}
 	r.owned = true
 	return true
+}
+
+// checkTaken looks whether somebody else has the port at which nobody answers
+// for the instance.
+func (r *runSite) checkTaken(p *catalog.Probe) {
+	h, ok := listener(r.port)
+	if !ok || h.UID == r.uid {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lose(p, r.a.holder(h))
+}
+
+// lose reports that somebody else has the port; r.mu is held. A process that has
+// never had its port is ended: it cannot get it any more, the next start has
+// another one. One that had it is left alone, for the sessions that it holds.
+func (r *runSite) lose(p *catalog.Probe, who string) {
+	p.OK, p.Code = false, "L4CON"
+	p.Error = fmt.Sprintf("port %d is held by another process (%s)", r.port, who)
+	if r.owned || r.taken != "" {
+		return
+	}
+	r.taken = who
+	r.a.log.Warn("a site's port was taken by somebody else before it could take it: it is started with another one", "instance", r.proc.id, "port", r.port, "holder", who)
+	r.proc.kill()
 }
 
 // command runs one of a site's commands that are no instances, as the site's
@@ -249,43 +240,61 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	}
 	vars := env.vars()
 	args := expand(argv, vars)
-	path, err := resolve(args[0], rel.dir, vars["PATH"])
+	path, err := u.a.resolve(args[0], rel, vars["PATH"])
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	id := catalog.NewInstanceID()
 	vars["PORTICO_INSTANCE"] = id // so that nothing of it is left behind
-	log, err := u.a.openLog(rel.dirs, commandLog, rel.account)
+	log, err := u.a.openLog(rel.dirs, commandLog, "", rel.account)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	fmt.Fprintf(log, "--- %s %s: %s\n", time.Now().UTC().Format(time.RFC3339), what, strings.Join(argv, " "))
 	from, _ := log.Seek(0, 2)
-	proc, err := startProcess(processSpec{
+	spec := processSpec{
 		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
 		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),
-	}, id, u.a.shim)
+	}
+	u.a.hold(&spec, id, want.Settings.Limits)
+	proc, err := startProcess(spec, id, u.a.shim)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer proc.stop(u.a.force, 0)
-	t := time.NewTimer(u.a.o.HookTimeout)
-	defer t.Stop()
-	select {
-	case <-proc.done:
-	case <-t.C:
-		return fmt.Errorf("%s: %s has not ended within %v and was killed", what, argv[0], u.a.o.HookTimeout)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := u.await(ctx, proc); err != nil {
+		return fmt.Errorf("%s: %s %w", what, argv[0], err)
 	}
 	if proc.code == 0 {
 		return nil
 	}
-	lines, _ := tailFrom(rel.dirs.log(commandLog), from, failureLines)
+	lines, _ := rel.dirs.tailOf(commandLog, from, failureLines)
 	u.set(func(r *catalog.InstanceReport) { r.Progress.Log = lines })
 	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.status, strings.Join(lines[max(0, len(lines)-3):], " / "))
+}
+
+// await waits for the end of a command; with an error, it is to be killed.
+func (u *unit) await(ctx context.Context, proc *process) error {
+	t := time.NewTimer(u.a.o.HookTimeout)
+	defer t.Stop()
+	held := time.NewTicker(time.Second)
+	defer held.Stop()
+	for {
+		select {
+		case <-proc.done:
+			return nil
+		case <-t.C:
+			return fmt.Errorf("has not ended within %v and was killed", u.a.o.HookTimeout)
+		case <-held.C:
+			if why := u.a.heldBack(u.key.site); why != "" {
+				return fmt.Errorf("was killed: the site is %s", why)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("was killed: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // commandLog is the log of a site's commands, beside those of its instances.

@@ -74,6 +74,9 @@ func TestRun(t *testing.T) {
 		e.value("PORTICO_DATA_DIR") != filepath.Join(dir, "sites", "shop", "data") || e.value("VERSION") != "1" || e.value("PORT") == "" {
 		t.Errorf("environment is %q", e.Env)
 	}
+	if e.value("PORT") != strconv.Itoa(inst.Port) {
+		t.Errorf("the report has port %d, the process %s", inst.Port, e.value("PORT"))
+	}
 	if got := e.Args[2:]; !slices.Equal(got, []string{e.value("PORT"), "--", "1", "$5"}) {
 		t.Errorf("arguments are %q", got)
 	}
@@ -151,7 +154,10 @@ func TestFailedCandidate(t *testing.T) {
 			inst := c.awaitHealthy(good)
 			client := c.via(a.Addr(), inst.ID+".instance")
 			s := runSettings(tt.args...)
-			s.Deploy.Timeout = units.Duration(time.Second)
+			s.Deploy.Timeout = units.Duration(5 * time.Second) // in which a busy machine makes a check
+			if tt.probe == "" {
+				s.Deploy.Timeout = units.Duration(waitTime)
+			}
 			c.want(current("shop", good, runSettings()), candidate("shop", bad, s, "d1"))
 			failed := c.awaitInstance("failed", bad, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 			for _, w := range tt.want {
@@ -219,7 +225,7 @@ func TestStopWaitsForProxies(t *testing.T) {
 	c := newCluster(t)
 	c.stopOK = false
 	o := c.options(t.TempDir())
-	o.StopWait = waitTime
+	o.SetStopWait(waitTime)
 	a := c.start(o)
 	rel := c.serverRelease("1")
 	c.want(current("shop", rel, runSettings()))
@@ -235,6 +241,35 @@ func TestStopWaitsForProxies(t *testing.T) {
 	c.mu.Lock()
 	c.stopOK = true
 	c.mu.Unlock()
+	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+}
+
+// TestWantedAgain: a release that is wanted once more while its instance waits for the proxies' word
+// keeps that instance, as when somebody rolls back a moment after a deploy (the proxies need it, so that
+// they would never say the word).
+func TestWantedAgain(t *testing.T) {
+	c := newCluster(t)
+	c.stopOK = false
+	a := c.start(c.options(t.TempDir()))
+	rel := c.serverRelease("1")
+	c.want(current("shop", rel, runSettings()))
+	inst := c.awaitHealthy(rel)
+	client := c.via(a.Addr(), inst.ID+".instance")
+	c.want()
+	c.awaitInstance("asks to stop", rel, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepStopped })
+	again := current("shop", rel, runSettings())
+	again.Deploy = "back"
+	c.want(again)
+	c.awaitInstance("goes on", rel, func(i catalog.InstanceReport) bool {
+		return i.ID == inst.ID && i.Deploy == "back" && i.Progress.Step == catalog.StepHealthy
+	})
+	if body := get(t, client, "/"); !strings.HasPrefix(body, inst.ID) {
+		t.Errorf("the instance says %q", body)
+	}
+	c.mu.Lock()
+	c.stopOK = true
+	c.mu.Unlock()
+	c.want()
 	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
 }
 
@@ -366,8 +401,7 @@ func TestLogCap(t *testing.T) {
 		t.Errorf("G4: the former log: %v, %v", fi, err)
 	}
 	get(t, client, "/log?bytes=100")
-	text := get(t, c.via(a.Addr(), "agent"), "/v1/logs/shop?lines=1")
-	if text != "last line\n" {
+	if text := logTexts(get(t, c.via(a.Addr(), "agent"), "/v1/logs/shop?lines=1")); text != "last line\n" {
 		t.Errorf("the end of the log is %q", text)
 	}
 }

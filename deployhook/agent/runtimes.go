@@ -2,10 +2,14 @@ package agent
 
 import (
 	"context"
+	"net"
 	"os/exec"
 	"regexp"
 	"sync"
 	"time"
+
+	"portico/deployhook/agent/portowner"
+	"portico/deployhook/agent/tomcat"
 )
 
 // runtimeTime is how long one program may take to tell its version.
@@ -26,9 +30,14 @@ var runtimeCommands = []struct {
 
 var versionPattern = regexp.MustCompile(`\d+(\.\d+)+`)
 
+// askManager is how long Tomcat's Manager may take for the same.
+const askManager = 2 * runtimeTime
+
 // Runtimes returns what is installed on this machine that sites may need, by
-// name with its version. tomcat is there when its Manager answers.
-func Runtimes(ctx context.Context, t TomcatOptions) map[string]string {
+// name with its version; everything is asked side by side, for ten seconds at most. tomcat is
+// there when its files are, or, where a Manager is named, when that answers, and no site of such
+// an agent in its place.
+func Runtimes(ctx context.Context, o Options) map[string]string {
 	found := make(map[string]string)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -48,10 +57,21 @@ func Runtimes(ctx context.Context, t TomcatOptions) map[string]string {
 			}
 		})
 	}
-	if t.ManagerURL != "" {
+	if o.Tomcat.ManagerURL == "" {
+		if h, err := tomcat.Find(o.Tomcat.Home); err == nil {
+			note("tomcat", h.Version)
+		}
+	}
+	if o.Tomcat.ManagerURL != "" {
 		wg.Go(func() {
-			m := newManager(t)
+			d := portowner.Dialer{Dialer: net.Dialer{Timeout: dialTime}}
+			if sites, err := o.siteUsers(); err == nil && portowner.Check() == nil {
+				d.Allow = sites.none
+			}
+			m := newManager(o.Tomcat, d.DialContext)
 			defer m.close()
+			ctx, cancel := context.WithTimeout(ctx, askManager)
+			defer cancel()
 			if v, err := m.serverInfo(ctx); err == nil {
 				note("tomcat", v)
 			}

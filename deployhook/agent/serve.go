@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"portico/internal/pause"
+	"portico/internal/records"
 	"portico/membership/catalog"
 )
 
@@ -42,7 +44,7 @@ const (
 	handshakeTime = 10 * time.Second
 	// handshakes is how many may be under way at once: nobody is known before
 	// the end of one, so strangers share this little room.
-	handshakes = 256
+	handshakes = 1024
 	headTime   = 10 * time.Second
 	idleTime   = 5 * time.Minute // longer than proxies keep idle connections, so that they close first
 	headBytes  = 64 << 10
@@ -56,6 +58,7 @@ type webServer struct {
 	http  *http.Server
 	feed  *feed
 	slots chan struct{} // handshakes under way
+	deaf  chan struct{} // closed when accept has ended: no connection comes any more
 	dials dials
 
 	mu     sync.Mutex
@@ -67,14 +70,16 @@ type webServer struct {
 // link is one authenticated connection.
 type link struct {
 	conn     *tls.Conn
-	instance string // empty: it goes to no instance
-	name     string // server name
+	inst     net.Conn // to the instance; nil: the agent itself answers
+	instance string   // empty: it goes to no instance
+	name     string   // server name
 }
 
 func newWebServer(a *Agent) *webServer {
 	s := &webServer{
-		a: a, feed: newFeed(), slots: make(chan struct{}, handshakes),
-		open: make(map[*link]struct{}),
+		a: a, feed: newFeed(), slots: make(chan struct{}, handshakes), deaf: make(chan struct{}),
+		open:  make(map[*link]struct{}),
+		dials: dials{dialer: a.dialer},
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
@@ -89,6 +94,7 @@ func newWebServer(a *Agent) *webServer {
 
 // accept takes connections until ctx ends or the listener is closed.
 func (a *Agent) accept(ctx context.Context, l net.Listener) {
+	defer close(a.web.deaf)
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	config := a.web.tlsConfig()
 	for {
@@ -107,7 +113,7 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 			_ = conn.Close()
 			return
 		}
-		a.web.wg.Go(func() { a.web.handshake(ctx, conn, config) })
+		a.web.wg.Go(func() { a.web.handle(ctx, conn, config) })
 	}
 }
 
@@ -151,7 +157,7 @@ func (s *webServer) reach(hello *tls.ClientHelloInfo) error {
 	if addr == "" || !wanted {
 		return nil
 	}
-	conn, err := s.dials.dial(hello.Context(), id, addr)
+	conn, err := s.dials.dial(hello.Context(), id, addr, inst.allows())
 	if err != nil {
 		return fmt.Errorf("instance %q takes no connection: %w", id, err)
 	}
@@ -163,47 +169,63 @@ func (s *webServer) reach(hello *tls.ClientHelloInfo) error {
 // connection to the instance.
 type dialed struct{}
 
-// handshake lets a member in, or closes the connection.
-func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Config) {
-	var inst net.Conn // nil: the agent itself answers
-	conn := tls.Server(raw, config)
-	hctx, cancel := context.WithTimeout(context.WithValue(ctx, dialed{}, &inst), handshakeTime)
-	err := conn.HandshakeContext(hctx)
-	cancel()
-	<-s.slots
-	if inst != nil {
-		defer inst.Close()
-	}
-	if err != nil {
-		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "error", err)
-		_ = raw.Close()
+// handle serves a connection from its first byte to its last.
+func (s *webServer) handle(ctx context.Context, raw net.Conn, config *tls.Config) {
+	k := s.handshake(ctx, raw, config)
+	<-s.slots // not before it is in open: whoever waits for what is under way looks at both
+	if k == nil {
 		return
 	}
-	k := &link{conn: conn, name: conn.ConnectionState().ServerName}
-	k.instance, _ = instanceOf(k.name)
-	if err := s.admit(k); err != nil {
-		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "error", err)
-		_ = conn.Close()
-		return
+	if k.inst != nil {
+		defer k.inst.Close()
 	}
-	s.dispatch(k, inst)
+	s.dispatch(k, k.inst)
 }
 
-// admit checks who is at the other end and remembers the connection.
+// handshake lets a member in, or closes the connection and returns nil.
+func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Config) *link {
+	var inst net.Conn // nil: the agent itself answers
+	conn := tls.Server(&records.Ending{Conn: raw}, config)
+	hctx, cancel := context.WithTimeout(context.WithValue(ctx, dialed{}, &inst), handshakeTime)
+	defer cancel()
+	err := conn.HandshakeContext(hctx)
+	if err != nil {
+		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "error", err)
+	} else {
+		k := &link{conn: conn, inst: inst, name: conn.ConnectionState().ServerName}
+		k.instance, _ = instanceOf(k.name)
+		if err = s.admit(k); err == nil {
+			return k
+		}
+		s.a.log.Warn("member refused", "from", raw.RemoteAddr().String(), "error", err)
+	}
+	_ = conn.Close()
+	if inst != nil {
+		_ = inst.Close()
+	}
+	return nil
+}
+
+// admit remembers the connection and checks who is at the other end, in this order:
+// a member that is revoked during the check is found by recheck.
 func (s *webServer) admit(k *link) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return http.ErrServerClosed
+	}
+	s.open[k] = struct{}{}
+	s.mu.Unlock()
 	proxy, err := s.allowed(k)
 	if err != nil {
+		s.mu.Lock()
+		delete(s.open, k)
+		s.mu.Unlock()
 		return err
 	}
 	if proxy != "" {
 		s.a.heardOf(proxy)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return http.ErrServerClosed
-	}
-	s.open[k] = struct{}{}
 	return nil
 }
 
@@ -239,7 +261,7 @@ func (s *webServer) dispatch(k *link, inst net.Conn) {
 		s.drop(k)
 	case inst != nil:
 		defer s.drop(k)
-		relay(k.conn, inst.(*net.TCPConn))
+		relay(k.conn, inst.(*net.TCPConn), relayLinger)
 	default:
 		s.feed.put(&served{Conn: k.conn, s: s, k: k})
 	}
@@ -258,7 +280,9 @@ func (s *webServer) recheck() {
 }
 
 // each closes the connections that pick picks. Closing the raw connection ends
-// reads and writes at once; a TLS close could wait for a write that hangs.
+// reads and writes at once; a TLS close could wait for a write that hangs. The
+// instance's side is closed as well: a relay whose proxy has ended its half reads on
+// there, for minutes.
 func (s *webServer) each(pick func(*link) bool) {
 	s.mu.Lock()
 	list := make([]*link, 0, len(s.open))
@@ -269,6 +293,9 @@ func (s *webServer) each(pick func(*link) bool) {
 	for _, k := range list {
 		if pick(k) {
 			_ = k.conn.NetConn().Close()
+			if k.inst != nil {
+				_ = k.inst.Close()
+			}
 		}
 	}
 }
@@ -292,7 +319,7 @@ func (s *webServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch name := r.TLS.ServerName; name {
 	case sniObjects:
-		s.a.store.Handler().ServeHTTP(w, r)
+		s.serveObjects(w, r)
 	case sniAgent:
 		s.a.serveAgent(w, r)
 	default:
@@ -303,6 +330,34 @@ func (s *webServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		inst.handler().ServeHTTP(w, r)
 	}
+}
+
+// serveObjects gives a proxy any object, and another application server those of the
+// releases that it is to run as well.
+func (s *webServer) serveObjects(w http.ResponseWriter, r *http.Request) {
+	if s.a.o.Identify == nil {
+		s.a.store.Serve(w, r, nil)
+		return
+	}
+	role, name, err := s.a.o.Identify(*r.TLS)
+	switch {
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusForbidden)
+	case role == catalog.RoleProxy:
+		s.a.store.Serve(w, r, nil)
+	default:
+		s.a.store.Serve(w, r, func(files string) bool { return s.a.sharedWith(name, files) })
+	}
+}
+
+// sharedWith reports whether another application server may have a release's files, as
+// far as this one knows: it runs the release as well, and a proxy said that both do.
+func (a *Agent) sharedWith(name, files string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool {
+		return catalog.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
+	})
 }
 
 // served is a connection in the hands of the HTTP server, which finds out that

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -142,6 +143,19 @@ func (c *cluster) refused(t *testing.T, addr, member, name, path string) bool {
 	return err != nil
 }
 
+// status is what a member is answered under a server name.
+func (c *cluster) status(t *testing.T, addr, member, name, path string) int {
+	t.Helper()
+	conn := c.dial(t, addr, member, name)
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n", path)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode
+}
+
 // TestDoors: who gets in where. Instances and logs are for proxies, objects for
 // every member, nothing for anybody else; a revoked proxy is cut at once, also on
 // connections that are open (M9).
@@ -162,7 +176,7 @@ func TestDoors(t *testing.T) {
 		{"proxy1", "agent", "/v1/healthz", true},
 		{"proxy1", "agent", "/v1/logs/shop", true},
 		{"proxy1", "objects", object, true},
-		{"app2", "objects", object, true},
+		{"app2", "objects", object + "?release=" + inst.Release, true},
 		{"app2", "agent", "/v1/logs/shop", false},
 		{"app2", inst.ID + ".instance", "/", false},
 		{"proxy1", strings.Repeat("a", 26) + ".instance", "/", false},
@@ -170,6 +184,27 @@ func TestDoors(t *testing.T) {
 	} {
 		if got := !c.refused(t, addr, tt.member, tt.name, tt.path); got != tt.in {
 			t.Errorf("%s at %s: let in: %v, want %v", tt.member, tt.name, got, tt.in)
+		}
+	}
+	// Another application server gets the files of a site that both run, and of no other.
+	for _, tt := range []struct {
+		servers []string
+		path    string
+		status  int
+	}{
+		{nil, object, http.StatusForbidden},
+		{nil, object + "?release=" + strings.Repeat("b", 64), http.StatusForbidden},
+		{[]string{"app1", "app3"}, object + "?release=" + inst.Release, http.StatusForbidden},
+		{[]string{"app1", "app2"}, object + "?release=" + inst.Release, http.StatusOK},
+		{[]string{"app1", "app2"}, "/v1/objects/" + strings.Repeat("b", 64) + "?release=" + inst.Release, http.StatusNotFound},
+	} {
+		c.update(func(w *catalog.Wanted) { w.Releases[0].Servers = tt.servers })
+		var got int
+		for deadline := time.Now().Add(waitTime); got != tt.status && time.Now().Before(deadline); { // until the agent has heard of the change
+			got = c.status(t, addr, "app2", "objects", tt.path)
+		}
+		if got != tt.status {
+			t.Errorf("app2 asks for %s while %v may have it: %d, want %d", tt.path, tt.servers, got, tt.status)
 		}
 	}
 	stranger := newAuthority(t).client(t, "proxy1")
@@ -198,6 +233,63 @@ func TestDoors(t *testing.T) {
 	}
 	if !c.refused(t, addr, "proxy2", inst.ID+".instance", "/") {
 		t.Error("M9: a revoked proxy was let in")
+	}
+}
+
+// TestRevokedWhileLetIn: a proxy is revoked in the moment in which the agent has found that it may come in.
+func TestRevokedWhileLetIn(t *testing.T) {
+	c := newCluster(t)
+	o := c.options(t.TempDir())
+	var revoked, watched atomic.Bool
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	inner := identify(func(name string) bool { return name == "proxy2" && revoked.Load() })
+	o.Identify = func(cs tls.ConnectionState) (catalog.Role, string, error) {
+		role, name, err := inner(cs)
+		if name == "proxy2" && err == nil && watched.CompareAndSwap(true, false) {
+			close(asked)
+			<-goOn
+		}
+		return role, name, err
+	}
+	a := c.start(o)
+	inst := c.site(runSettings())
+	watched.Store(true)
+	conn := c.dial(t, a.Addr().String(), "proxy2", inst.ID+".instance")
+	<-asked
+	revoked.Store(true)
+	a.Recheck()
+	close(goOn)
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+	if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+		t.Errorf("it got an answer: %s", res.Status)
+	}
+}
+
+// TestRevokedIsNotObeyed: the agent keeps a connection to a proxy, on which a question waits for its answer. When the proxy is revoked,
+// that answer is worth nothing any more, and it is not asked again.
+func TestRevokedIsNotObeyed(t *testing.T) {
+	c := newCluster(t)
+	o := c.options(t.TempDir())
+	var revoked atomic.Bool
+	o.Identify = identify(func(string) bool { return revoked.Load() })
+	a := c.start(o)
+	c.site(runSettings())
+	before := a.Wanted().Revision
+	c.update(func(*catalog.Wanted) {})
+	deadline := time.Now().Add(waitTime)
+	for a.Wanted().Revision == before {
+		if time.Now().After(deadline) {
+			t.Fatal("the proxy is not obeyed to begin with")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	revoked.Store(true)
+	a.Recheck()
+	before = a.Wanted().Revision
+	c.update(func(w *catalog.Wanted) { w.Releases = nil })
+	time.Sleep(time.Second)
+	if got := a.Wanted(); got.Revision != before || len(got.Releases) == 0 {
+		t.Errorf("a revoked proxy was obeyed: revision %d, %d releases", got.Revision, len(got.Releases))
 	}
 }
 
@@ -245,31 +337,92 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// TestLogs: the end of a log, and what is written from then on.
+// logTexts are the lines of an answer without what stands before them.
+func logTexts(body string) string {
+	var b strings.Builder
+	for line := range strings.Lines(body) {
+		var l catalog.LogLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			return "not a line: " + line
+		}
+		b.WriteString(l.Text + "\n")
+	}
+	return b.String()
+}
+
+// TestLogs: the end of the logs of what runs and of what failed, each line with its time, its
+// release and its instance, and what is written from then on, once, whichever of two processes
+// writes it.
 func TestLogs(t *testing.T) {
 	c := newCluster(t)
-	a := c.start(c.options(t.TempDir()))
+	dir := t.TempDir()
+	a := c.start(c.options(dir))
+	begun := time.Now()
 	inst := c.site(runSettings())
 	logs := c.via(a.Addr(), "agent")
-	if got := get(t, logs, "/v1/logs/shop?lines=5"); got != "starting "+inst.ID+"\n" {
-		t.Errorf("log is %q", got)
+	serving := c.via(a.Addr(), inst.ID+".instance")
+	get(t, serving, "/log?bytes=100")
+	bad := c.release(map[string]string{"fail*": "#!/bin/sh\necho no database\nexit 1\n"})
+	failing := runSettings()
+	failing.Run = []string{"./fail"}
+	c.want(current("shop", inst.Release, runSettings()), candidate("shop", bad, failing, "d2"))
+	c.awaitInstance("failed", bad, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+
+	var lines []catalog.LogLine
+	for line := range strings.Lines(get(t, logs, "/v1/logs/shop")) {
+		var l catalog.LogLine
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		lines = append(lines, l)
+	}
+	if len(lines) != 4 || lines[0].Text != "starting "+inst.ID || lines[2].Text != "last line" || lines[3].Text != "no database" {
+		t.Fatalf("the log is %+v", lines)
+	}
+	for i, l := range lines {
+		release := inst.Release
+		if i == 3 {
+			release = bad
+		} else if l.Instance != inst.ID {
+			t.Errorf("line %d is of instance %q", i, l.Instance)
+		}
+		if l.Release != release || l.At.Before(begun.Add(-time.Second)) || l.At.After(time.Now()) {
+			t.Errorf("line %d of %s is %+v", i, release, l)
+		}
+	}
+	if got := logTexts(get(t, logs, "/v1/logs/shop?release="+bad[:8])); got != "no database\nno database\n" {
+		t.Errorf("both attempts of the release that failed wrote %q", got)
+	}
+	if got := logTexts(get(t, logs, "/v1/logs/shop?lines=1&instance="+inst.ID[:10])); got != "last line\n" {
+		t.Errorf("the instance wrote %q", got)
+	}
+	if got := get(t, logs, "/v1/logs/shop?since="+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)); got != "" {
+		t.Errorf("of the next hour there is %q", got)
 	}
 	for path, want := range map[string]int{
-		"/v1/logs/other": http.StatusNotFound, "/v1/logs/shop?lines=x": http.StatusBadRequest,
+		"/v1/logs/other": http.StatusNotFound, "/v1/logs/shop?lines=x": http.StatusBadRequest, "/v1/logs/shop?since=x": http.StatusBadRequest,
 		"/v1/logs/..%2f..": http.StatusBadRequest, "/v1/logs/shop?instance=..%2f..%2fx": http.StatusBadRequest,
 	} {
 		if code, body := getCode(t, logs, path); code != want {
 			t.Errorf("GET %s: %d %s, want %d", path, code, body, want)
 		}
 	}
+
+	next := c.serverRelease("2")
+	c.want(current("shop", inst.Release, runSettings()), candidate("shop", next, runSettings(), "d3"))
+	beside := c.awaitHealthy(next)
 	res, err := logs.Get("https://agent/v1/logs/shop?lines=0&follow=true")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	get(t, c.via(a.Addr(), inst.ID+".instance"), "/log?bytes=0")
-	if line, err := bufio.NewReader(res.Body).ReadString('\n'); line != "last line\n" {
-		t.Errorf("%q came: %v", line, err)
+	follow := bufio.NewScanner(res.Body)
+	for _, id := range []string{inst.ID, beside.ID, inst.ID, beside.ID} {
+		get(t, c.via(a.Addr(), id+".instance"), "/log?bytes=0")
+		var l catalog.LogLine
+		if !follow.Scan() || json.Unmarshal(follow.Bytes(), &l) != nil || l.Text != "last line" || l.Instance != id {
+			t.Fatalf("%q came, want a line of %s: %v", follow.Text(), id, follow.Err())
+		}
 	}
 }
 

@@ -16,7 +16,12 @@ type shimSpec struct {
 	Cover string `json:"cover,omitempty"`
 	Site  string `json:"site,omitempty"`
 	UID   int    `json:"uid,omitempty"`
-	GID   int    `json:"gid,omitempty"`
+
+	// Reap, not zero, makes it kill every process of that user instead, as the
+	// user UID, whom no site can signal.
+	Reap int `json:"reap,omitempty"`
+
+	GID int `json:"gid,omitempty"`
 
 	Umask     int    `json:"umask"`
 	Files     uint64 `json:"files,omitempty"`  // RLIMIT_NOFILE; 0: as inherited

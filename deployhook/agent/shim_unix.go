@@ -38,6 +38,13 @@ func Shim(args []string, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "portico: read start instructions: %v\n", err)
 		return shimFailed
 	}
+	if s.Reap != 0 {
+		if err := reapUser(s.Reap, s.UID); err != nil {
+			fmt.Fprintf(stderr, "portico: end processes of user %d: %v\n", s.Reap, err)
+			return shimFailed
+		}
+		return 0
+	}
 	if err := s.apply(); err != nil {
 		fmt.Fprintf(stderr, "portico: prepare %s: %v\n", s.Path, err)
 		return shimFailed
@@ -56,7 +63,7 @@ func (s shimSpec) apply() error {
 			return err
 		}
 	}
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && !rootInName() {
 		return errors.New("BUG: a site would run as root")
 	}
 	if err := os.Chdir(s.Dir); err != nil {

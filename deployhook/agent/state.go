@@ -36,6 +36,7 @@ type instanceRecord struct {
 	Kind    catalog.Kind `json:"kind"`
 	PID     int          `json:"pid,omitempty"`
 	Mark    string       `json:"mark,omitempty"` // tells this process from a later one with its pid, see processMark
+	UID     int          `json:"uid,omitempty"`  // of the process, or of what installed it
 	Port    int          `json:"port,omitempty"`
 	Context string       `json:"context,omitempty"` // tomcat: context path
 	Tomcat  string       `json:"tomcat,omitempty"`  // tomcat: version label there
@@ -120,4 +121,10 @@ func (a *Agent) peekState(look func(*stateFile)) {
 	a.stateMu.Lock()
 	defer a.stateMu.Unlock()
 	look(&a.st)
+}
+
+// CheckState returns why an agent could not go on from what lies in the state folder; nil: it could, or nothing is there.
+func CheckState(dir string) error {
+	_, err := readState(filepath.Join(dir, "agent", "state.json"))
+	return err
 }

@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -24,12 +26,13 @@ import (
 // release's tree, not from the disk, so no request can name anything else; the
 // entity tag of a file is its digest. Data folders are read from the disk.
 type staticSite struct {
-	root    *os.Root // the release
-	public  string   // prefix in the tree: "" or "dir/"
-	mount   string   // stripped from request paths; "" at the root
-	files   map[string]objects.File
-	folders map[string]bool // by path without slash; "" is the root
-	data    map[string]*os.Root
+	root     *beneath.Dir           // the release
+	public   string                 // prefix in the tree: "" or "dir/"
+	mount    atomic.Pointer[string] // stripped from request paths; "" at the root
+	files    map[string]objects.File
+	folders  map[string]bool // by path without slash; "" is the root
+	data     map[string]*beneath.Dir
+	readable func(fs.FileInfo) bool // by the site itself; in data
 
 	// others returns the site's other releases that are served here, the present one
 	// first. Nil until the instance is attached.
@@ -38,7 +41,7 @@ type staticSite struct {
 
 // startStatic makes the release's files an instance. It needs no process.
 func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
-	s, err := newStatic(want.Settings, rel.dir, rel.dirs, rel.tree, rel.data)
+	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
 		return nil, err
 	}
@@ -46,31 +49,32 @@ func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec instance
 }
 
 // openStatic serves a release that is installed.
-func (a *Agent) openStatic(site, digest string, s catalog.Settings) (*staticSite, error) {
-	data, err := dataNames(s)
-	if err != nil {
+func (a *Agent) openStatic(site, id string, s catalog.Settings) (*staticSite, error) {
+	rel := release{dirs: a.dirs(site)}
+	rel.dir = rel.dirs.release(id)
+	var err error
+	if rel.data, err = dataNames(s); err != nil {
 		return nil, err
 	}
-	tree, err := a.store.Tree(digest, archive.Limits{})
-	if err != nil {
+	if rel.account, err = a.siteAccount(site, s); err != nil {
 		return nil, err
 	}
-	d := a.dirs(site)
-	return newStatic(s, d.release(digest), d, tree, data)
+	if rel.tree, err = a.store.Tree(catalog.FilesOf(id), archive.Limits{}); err != nil {
+		return nil, err
+	}
+	return a.newStatic(s, rel)
 }
 
-func newStatic(set catalog.Settings, dir string, d siteDirs, tree objects.Tree, data []string) (*staticSite, error) {
+func (a *Agent) newStatic(set catalog.Settings, rel release) (*staticSite, error) {
 	s := &staticSite{
 		files: make(map[string]objects.File), folders: map[string]bool{"": true},
-		data: make(map[string]*os.Root),
+		data: make(map[string]*beneath.Dir), readable: a.readable(rel.account),
 	}
 	if p := path.Clean("/" + filepath.ToSlash(set.Public))[1:]; p != "" {
 		s.public = p + "/"
 	}
-	if m := strings.TrimSuffix(set.Path, "/"); m != "" && !set.Strip {
-		s.mount = m
-	}
-	tree, _, err := splitData(tree, data)
+	s.moveTo(set)
+	tree, _, err := splitData(rel.tree, rel.data)
 	if err != nil {
 		return nil, final(err)
 	}
@@ -79,19 +83,54 @@ func newStatic(set catalog.Settings, dir string, d siteDirs, tree objects.Tree, 
 			s.add(p, f)
 		}
 	}
-	if len(s.files) == 0 && len(data) == 0 {
+	if len(s.files) == 0 && len(rel.data) == 0 {
 		return nil, final(fmt.Errorf("public = %q: the release has no files there", cmp.Or(set.Public, ".")))
 	}
-	if s.root, err = os.OpenRoot(dir); err != nil {
+	if s.root, err = beneath.Open(rel.dir); err != nil {
 		return nil, fmt.Errorf("open release: %w", err)
 	}
-	for _, name := range data {
-		if err := s.addData(name, d); err != nil {
-			s.close()
-			return nil, err
-		}
+	if err := s.addAll(rel); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
+}
+
+// moveTo makes the site answer at its mount path, also one that it got while it is served: the
+// proxies follow at once, too.
+func (s *staticSite) moveTo(set catalog.Settings) {
+	mount := strings.TrimSuffix(set.Path, "/")
+	if set.Strip {
+		mount = ""
+	}
+	s.mount.Store(&mount)
+}
+
+// addAll opens the data folders that are public.
+func (s *staticSite) addAll(rel release) error {
+	if len(rel.data) == 0 {
+		return nil
+	}
+	data, err := beneath.Open(rel.dirs.data())
+	if err != nil {
+		return fmt.Errorf("open data: %w", err)
+	}
+	defer data.Close()
+	for _, name := range rel.data {
+		if err := s.addData(name, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readable returns whether a site may read a file by itself: a file that got into its data
+// under another name, by a hard link, is not sent to visitors unless it may.
+func (a *Agent) readable(acc account) func(fs.FileInfo) bool {
+	if !a.root {
+		return func(fs.FileInfo) bool { return true }
+	}
+	return func(fi fs.FileInfo) bool { return beneath.Readable(fi, acc.UID, acc.GID) }
 }
 
 func (s *staticSite) add(p string, f objects.File) {
@@ -101,14 +140,17 @@ func (s *staticSite) add(p string, f objects.File) {
 	}
 }
 
-func (s *staticSite) addData(name string, d siteDirs) error {
+func (s *staticSite) addData(name string, data *beneath.Dir) error {
 	p, ok := strings.CutPrefix(name+"/", s.public)
 	if !ok || hidden(p) {
 		return nil // outside of what is public
 	}
-	root, err := os.OpenRoot(filepath.Join(d.data(), filepath.FromSlash(name)))
+	root, err := data.Dir(name)
+	if errors.Is(err, beneath.ErrLink) {
+		return final(fmt.Errorf("data folder %q: %w: make it a folder of its own in %s, or mount there what it leads to (mount --bind)", name, err, data.Root().Name()))
+	}
 	if err != nil {
-		return fmt.Errorf("open data folder: %w", err)
+		return fmt.Errorf("open data folder %q: %w", name, err)
 	}
 	s.data[strings.TrimSuffix(p, "/")] = root
 	return nil
@@ -129,6 +171,7 @@ func hidden(p string) bool {
 }
 
 func (s *staticSite) addr() string           { return "" }
+func (s *staticSite) allows() allowed        { return nil }
 func (s *staticSite) handler() http.Handler  { return s }
 func (s *staticSite) ended() <-chan struct{} { return nil }
 func (s *staticSite) outcome() string        { return "" }
@@ -190,8 +233,8 @@ func (s *staticSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := r.URL.Path
-	if s.mount != "" {
-		rest, ok := strings.CutPrefix(p, s.mount)
+	if mount := *s.mount.Load(); mount != "" {
+		rest, ok := strings.CutPrefix(p, mount)
 		if !ok || rest != "" && rest[0] != '/' {
 			s.notFound(w, r)
 			return
@@ -263,7 +306,7 @@ func (s *staticSite) serveFile(w http.ResponseWriter, r *http.Request, name stri
 			f = s.files[name+codingSuffix[coding]]
 		}
 	}
-	file, err := s.root.Open(filepath.FromSlash(f.Path))
+	file, _, err := s.root.File(filepath.FromSlash(f.Path))
 	if errors.Is(err, fs.ErrClosed) {
 		return false // the release has ended in this moment
 	}
@@ -310,13 +353,12 @@ func (s *staticSite) serveData(w http.ResponseWriter, r *http.Request, clean str
 		if !ok {
 			continue
 		}
-		file, err := root.Open(filepath.FromSlash(rest))
+		file, fi, err := root.File(filepath.FromSlash(rest))
 		if err != nil {
 			return false
 		}
 		defer file.Close()
-		fi, err := file.Stat()
-		if err != nil || !fi.Mode().IsRegular() {
+		if !s.readable(fi) {
 			return false
 		}
 		h := w.Header()

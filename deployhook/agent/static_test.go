@@ -22,6 +22,30 @@ func staticSettings(change func(*catalog.Settings)) catalog.Settings {
 	return s.WithDefaults("docs")
 }
 
+// TestStaticMoves: a change of the mount path counts for what is being served.
+func TestStaticMoves(t *testing.T) {
+	c := newCluster(t)
+	a := c.start(c.options(t.TempDir()))
+	rel := c.release(map[string]string{"index.html": "home", "page.html": "page"})
+	c.want(current("docs", rel, staticSettings(nil)))
+	inst := c.awaitHealthy(rel)
+	client := c.via(a.Addr(), inst.ID+".instance")
+	for _, tt := range []struct {
+		change func(*catalog.Settings)
+		path   string
+	}{
+		{nil, "/page.html"},
+		{func(s *catalog.Settings) { s.Path = "/manual" }, "/manual/page.html"},
+		{func(s *catalog.Settings) { s.Path, s.Strip = "/manual", true }, "/page.html"},
+	} {
+		c.want(current("docs", rel, staticSettings(tt.change)))
+		eventually(t, "the page is at "+tt.path, func() bool {
+			code, body := getCode(t, client, tt.path)
+			return code == http.StatusOK && body == "page"
+		})
+	}
+}
+
 // TestStatic is the table of what the file server answers.
 func TestStatic(t *testing.T) {
 	c := newCluster(t)

@@ -17,6 +17,10 @@ func (u *unit) live(inst *instance) {
 	u.since = time.Time{}
 	began := time.Now()
 	end := u.watch(inst)
+	for u.withdrawn(end) && u.waitEmpty(inst) {
+		u.log.Info("instance goes on", "instance", inst.rec.ID, "why", "its release is wanted again")
+		end = u.watch(inst)
+	}
 	switch {
 	case end.exited:
 		u.exited(inst, end, time.Since(began))
@@ -26,16 +30,19 @@ func (u *unit) live(inst *instance) {
 		inst.stop(u.a.force, grace(u.wanted().Settings))
 		u.gone(inst)
 		u.fail(u.wanted(), end.detail, log)
+	case end.held != "":
+		u.stopHeld(inst, end.held)
 	default:
-		u.finish(inst, context.Cause(u.ctx), end.healthy)
+		u.finish(inst, context.Cause(u.ctx))
 	}
 }
 
 // ending says why watch returned; none of exited and late: the unit is to end.
 type ending struct {
-	exited  bool // the process is gone
-	late    bool // it was not healthy in time
-	healthy bool // it has been healthy
+	exited  bool   // the process is gone
+	late    bool   // it was not healthy in time
+	healthy bool   // it has been healthy
+	held    string // why its site is held back
 	detail  string
 }
 
@@ -51,6 +58,9 @@ func (u *unit) watch(inst *instance) ending {
 	defer next.Stop()
 	for {
 		want := u.wanted()
+		if why := u.a.heldBack(u.key.site); why != "" {
+			return ending{held: why, healthy: h.ever}
+		}
 		select {
 		case <-inst.ended():
 			return ending{exited: true, healthy: h.ever, detail: inst.outcome()}
@@ -207,15 +217,17 @@ func (u *unit) gone(inst *instance) {
 	u.a.mu.Unlock()
 }
 
+// withdrawn reports whether the release of an instance that the proxies may use is not wanted any more.
+func (u *unit) withdrawn(end ending) bool {
+	return !end.exited && !end.late && end.held == "" && end.healthy && context.Cause(u.ctx) == errWithdrawn
+}
+
 // finish ends an instance for the unit's cause.
-func (u *unit) finish(inst *instance, cause error, healthy bool) {
-	switch {
-	case cause == errLeaving || cause == errStopping && inst.stays():
+func (u *unit) finish(inst *instance, cause error) {
+	if cause == errLeaving || cause == errStopping && inst.stays() {
 		u.a.unlink(inst)
 		inst.detach()
 		return
-	case cause == errWithdrawn && healthy:
-		u.waitEmpty(inst)
 	}
 	s := u.wanted().Settings
 	if cause == errStopping || cause == errWithdrawn {
@@ -242,9 +254,12 @@ func (u *unit) finish(inst *instance, cause error, healthy bool) {
 // How long requests may go on is theirs to judge. A proxy is not waited for once it has been
 // silent for StopWait: it answers no report, no other proxy passes its word on, and it does not connect to this
 // machine, as its health checks do, so nothing of its own can be here.
-func (u *unit) waitEmpty(inst *instance) {
+//
+// It reports true where the release was wanted again before that, by a rollback for instance. The instance
+// goes on then: the proxies need it once more and would never let go of it.
+func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	if !u.a.peers.any() {
-		return
+		return false
 	}
 	l := &letGo{free: make(chan struct{}), said: map[string]bool{}}
 	u.a.mu.Lock()
@@ -252,14 +267,18 @@ func (u *unit) waitEmpty(inst *instance) {
 	u.a.mu.Unlock()
 	u.step(catalog.StepStopped, waitsFor(nil))
 	begun := time.Now()
-	t := time.NewTimer(u.a.o.StopWait)
+	t := time.NewTimer(u.a.o.stopWait)
 	defer t.Stop()
 	ask := time.NewTicker(stopAsk)
 	defer ask.Stop()
 	for waiting := true; waiting; {
 		select {
 		case <-l.free:
-			return
+			return false
+		case <-u.wake:
+			goesOn = u.keepsOn()
+			waiting = !goesOn
+			continue
 		case <-ask.C:
 			signal(u.a.dirty)
 			continue
@@ -278,6 +297,7 @@ func (u *unit) waitEmpty(inst *instance) {
 	u.a.mu.Lock()
 	delete(u.a.stopOK, inst.rec.ID)
 	u.a.mu.Unlock()
+	return goesOn
 }
 
 // stopAsk is how often a stopping instance is reported while it waits.
@@ -285,7 +305,7 @@ const stopAsk = 500 * time.Millisecond
 
 // logTail returns the end of an instance's log for a report.
 func (u *unit) logTail(inst *instance) []string {
-	lines, _ := tailFile(u.a.dirs(u.key.site).log(inst.rec.ID), failureLines)
+	lines, _ := u.a.dirs(u.key.site).tailOf(inst.rec.ID, 0, failureLines)
 	return lines
 }
 

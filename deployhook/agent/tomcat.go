@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"portico/deployhook/agent/beneath"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -43,8 +43,9 @@ const versionDigits = 12
 func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
 	a := u.a
 	if a.tom == nil {
-		return nil, final(errors.New("no Tomcat is set up on this machine: give the agent its manager URL, user and password (tomcat section)"))
+		return u.startOwnTomcat(want, rel, rec)
 	}
+	u.log.Warn("this site shares a Tomcat: every site in it can read the memory, the sessions and the Manager's password of the others", "remedy", "take agent.tomcat.url away, and each site gets a Tomcat of its own")
 	lock := a.siteLock("tomcat of this machine")
 	lock.Lock()
 	defer lock.Unlock()
@@ -125,34 +126,34 @@ func (a *Agent) undeploy(rec instanceRecord) {
 }
 
 // openWAR returns the release as a WAR: the one that the archive holds, or the
-// folder packed on the fly.
+// folder packed on the fly. Both hold the release alone: no link leads to data.
 func openWAR(rel release) (io.ReadCloser, error) {
-	war, err := objects.WebApplication(rel.tree.Files)
+	rest, _, err := splitData(rel.tree, rel.data)
+	if err != nil {
+		return nil, err
+	}
+	war, err := objects.WebApplication(rest.Files)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := beneath.Open(rel.dir)
 	if err != nil {
 		return nil, err
 	}
 	if war != "" {
-		return os.Open(filepath.Join(rel.dir, filepath.FromSlash(war)))
+		file, _, err := dir.File(war)
+		return file, errors.Join(err, dir.Close())
 	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(packWAR(w, rel)) }()
+	go func() { w.CloseWithError(errors.Join(packWAR(w, dir, rest), dir.Close())) }()
 	return r, nil
 }
 
-// packWAR writes the release's folder as a WAR, without compression: it goes
+// packWAR writes the files of a release's folder as a WAR, without compression: it goes
 // over loopback and is unpacked at once.
-func packWAR(to io.Writer, rel release) error {
+func packWAR(to io.Writer, dir *beneath.Dir, files objects.Tree) error {
 	z := zip.NewWriter(to)
-	root, err := os.OpenRoot(rel.dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	rest, _, err := splitData(rel.tree, rel.data)
-	if err != nil {
-		return err
-	}
-	for _, f := range rest.Files {
+	for _, f := range files.Files {
 		if f.Path == "portico.toml" {
 			continue
 		}
@@ -160,7 +161,7 @@ func packWAR(to io.Writer, rel release) error {
 		if err != nil {
 			return err
 		}
-		file, err := root.Open(filepath.FromSlash(f.Path))
+		file, _, err := dir.File(filepath.FromSlash(f.Path))
 		if err != nil {
 			return err
 		}
@@ -180,6 +181,7 @@ func (t *tomcatSite) addr() string {
 	return addr
 }
 
+func (t *tomcatSite) allows() allowed       { return t.a.sites.none }
 func (t *tomcatSite) handler() http.Handler { return nil }
 func (t *tomcatSite) stays() bool           { return true }
 func (t *tomcatSite) detach()               {}
@@ -252,8 +254,5 @@ func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
 		p.OK, p.Code = true, "L4OK"
 		return p
 	}
-	if c.tcp {
-		return probeTCP(ctx, t.addr(), c)
-	}
-	return probeHTTP(ctx, t.addr(), c)
+	return probe(ctx, t.a.dialer(t.a.sites.none), t.addr(), c)
 }

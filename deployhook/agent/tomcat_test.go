@@ -126,13 +126,18 @@ func startTomcat(t *testing.T) *tomcat {
 
 func (tc *tomcat) options(t *testing.T) agent.TomcatOptions {
 	t.Helper()
+	return agent.TomcatOptions{
+		ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", tc.port), User: "portico", PasswordFile: passwordFile(t, tomcatPassword),
+	}
+}
+
+func passwordFile(t *testing.T, password string) string {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte(tomcatPassword+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return agent.TomcatOptions{
-		ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", tc.port), User: "portico", PasswordFile: file,
-	}
+	return file
 }
 
 func tomcatSettings(path string) catalog.Settings {
@@ -297,14 +302,14 @@ func TestTomcatErrors(t *testing.T) {
 		change func(*agent.TomcatOptions)
 		want   string
 	}{
-		{"wrong password", func(o *agent.TomcatOptions) { o.PasswordFile, o.Password = "", "wrong" }, "tomcat-users.xml"},
-		{"wrong role", func(o *agent.TomcatOptions) { o.PasswordFile, o.User, o.Password = "", "gui", "gui" }, "manager-script"},
+		{"wrong password", func(o *agent.TomcatOptions) { o.PasswordFile = passwordFile(t, "wrong") }, "tomcat-users.xml"},
+		{"wrong role", func(o *agent.TomcatOptions) { o.PasswordFile, o.User = passwordFile(t, "gui"), "gui" }, "manager-script"},
 		{"not there", func(o *agent.TomcatOptions) {
 			o.ManagerURL = fmt.Sprintf("http://127.0.0.1:%d/manager", freeport.Get(t))
 		}, "is Tomcat running"},
 		{"no manager", func(o *agent.TomcatOptions) { o.ManagerURL += "x" }, "tomcat10-admin"},
 		{"no file", func(o *agent.TomcatOptions) { o.PasswordFile += "x" }, "read password"},
-		{"not set up", func(o *agent.TomcatOptions) { *o = agent.TomcatOptions{} }, "tomcat section"},
+		{"no files", func(o *agent.TomcatOptions) { *o = agent.TomcatOptions{Home: t.TempDir()} }, "is no Tomcat"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t)

@@ -30,7 +30,7 @@ type unit struct {
 	key unitKey
 	log *slog.Logger
 
-	ctx    context.Context // ends with the cause for which the unit ends
+	ctx    context.Context // ends with the cause for which the unit ends; keepsOn makes it anew
 	cancel context.CancelCauseFunc
 	wake   chan struct{} // capacity 1: want has changed
 
@@ -59,8 +59,11 @@ func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *u
 	return u
 }
 
-// short is a digest for people.
-func short(digest string) string { return digest[:min(12, len(digest))] }
+// short is a release for people.
+func short(release string) string { return catalog.ShortRelease(release) }
+
+// files is the digest of the files of the unit's release.
+func (u *unit) files() string { return catalog.FilesOf(u.key.release) }
 
 // freshReport is the report of an attempt that has just begun. It has an id of
 // its own, which the first start takes over.
@@ -80,6 +83,9 @@ func (u *unit) freshReport() catalog.InstanceReport {
 func (u *unit) reportLocked() catalog.InstanceReport {
 	r := u.rep
 	r.Deploy = u.want.Deploy
+	if i := u.a.instances[r.ID]; i != nil {
+		r.Port = i.rec.Port
+	}
 	return r
 }
 
@@ -87,11 +93,28 @@ func (u *unit) reportLocked() catalog.InstanceReport {
 func (u *unit) update(want catalog.WantedRelease) {
 	again := u.failed != "" && want.Deploy != u.want.Deploy
 	u.want = want
+	if i := u.a.instances[u.rep.ID]; i != nil {
+		if s, ok := i.running.(*staticSite); ok {
+			s.moveTo(want.Settings)
+		}
+	}
 	if again {
 		// A new attempt has an id of its own: the one that failed may have run.
 		u.failed, u.rep = "", u.freshReport()
 	}
 	signal(u.wake)
+}
+
+// keepsOn takes back that the unit ends, where its release is wanted once more and nothing was
+// stopped yet. An agent that shuts down takes nothing back.
+func (u *unit) keepsOn() bool {
+	u.a.mu.Lock()
+	defer u.a.mu.Unlock()
+	if u.a.closing || !u.a.wantsLocked(u.key) {
+		return false
+	}
+	u.ctx, u.cancel = context.WithCancelCause(context.Background())
+	return true
 }
 
 // end ends the unit for a reason; the first one counts. It does not wait.
@@ -127,6 +150,10 @@ func (u *unit) run() {
 		u.live(u.inst)
 	}
 	for !u.ending() {
+		if why := u.a.heldBack(u.key.site); why != "" {
+			u.waitHeld(why)
+			continue
+		}
 		if !u.mayStart() {
 			select {
 			case <-u.wake:

@@ -37,9 +37,9 @@ type Assembly struct {
 	Finish func(*os.Root) error
 }
 
-// Assemble makes the folder dir hold the files of t and nothing else. It builds
-// beside dir and renames at the end, so dir is whole or not there; a dir that is
-// there already is left as it is.
+// Assemble makes the folder name below in hold the files of t and nothing else; the folders above it
+// are made as needed. It builds beside name and renames at the end, so name is whole or not there; one
+// that is there already is left as it is. Nobody else may be able to change what is in the folder in.
 //
 // Files are copies, not hard links to objects, unless o says that nobody else
 // opens them: a site's process may run as an account that can write here, and a
@@ -48,26 +48,26 @@ type Assembly struct {
 // digest: what is assembled is what was deployed. Copies are read-only (0444, or
 // 0555 when executable), folders 0755. An object that does not match is removed
 // and reported as ErrCorrupt, a missing one as ErrNotFound: fetch and call again.
-func (s *Store) Assemble(ctx context.Context, t Tree, dir string, o Assembly) error {
-	if _, err := os.Lstat(dir); err == nil {
+func (s *Store) Assemble(ctx context.Context, t Tree, in *os.Root, name string, o Assembly) error {
+	if _, err := in.Lstat(name); err == nil {
 		return nil
 	}
-	if err := s.assemble(ctx, t, dir, o); err != nil {
-		_ = os.RemoveAll(dir + TempSuffix)
-		return fmt.Errorf("assemble %s: %w", dir, disk(err))
+	if err := s.assemble(ctx, t, in, name, o); err != nil {
+		_ = in.RemoveAll(name + TempSuffix)
+		return fmt.Errorf("assemble %s: %w", filepath.Join(in.Name(), name), disk(err))
 	}
 	return nil
 }
 
-func (s *Store) assemble(ctx context.Context, t Tree, dir string, o Assembly) error {
-	tmp := dir + TempSuffix
-	if err := os.RemoveAll(tmp); err != nil {
+func (s *Store) assemble(ctx context.Context, t Tree, in *os.Root, name string, o Assembly) error {
+	tmp := name + TempSuffix
+	if err := in.RemoveAll(tmp); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(tmp, 0o755); err != nil {
+	if err := in.MkdirAll(tmp, 0o755); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(tmp)
+	root, err := in.OpenRoot(tmp)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Store) assemble(ctx context.Context, t Tree, dir string, o Assembly) er
 	if err != nil {
 		return err
 	}
-	copied, err := s.placeFiles(ctx, root, tmp, t.Files, o.Link)
+	copied, err := s.placeFiles(ctx, root, t.Files, o.Link)
 	if err != nil {
 		return err
 	}
@@ -88,17 +88,17 @@ func (s *Store) assemble(ctx context.Context, t Tree, dir string, o Assembly) er
 	if !copied {
 		t.Files = nil // every file is an object, and those are on the disk already
 	}
-	if err := flushRelease(tmp, t, dirs); err != nil {
+	if err := flushRelease(root, t, dirs); err != nil {
 		return err
 	}
 	// Windows does not rename a folder that is open.
 	if err := root.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, dir); err != nil {
+	if err := in.Rename(tmp, name); err != nil {
 		return err
 	}
-	return flushDir(filepath.Dir(dir))
+	return flushDirs(in.OpenFile, ".", []string{filepath.Dir(name)})
 }
 
 // makeFolders makes the folders of a tree and returns them with the root.
@@ -127,7 +127,7 @@ func makeFolders(root *os.Root, t Tree) ([]string, error) {
 
 // placeFiles puts every file at its place, as a link or as a copy, and reports
 // whether any is a copy.
-func (s *Store) placeFiles(ctx context.Context, root *os.Root, tmp string, files []File, link bool) (copied bool, err error) {
+func (s *Store) placeFiles(ctx context.Context, root *os.Root, files []File, link bool) (copied bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan File)
@@ -137,7 +137,7 @@ func (s *Store) placeFiles(ctx context.Context, root *os.Root, tmp string, files
 		wg.Go(func() {
 			buf := make([]byte, 64<<10)
 			for f := range next {
-				if link && s.linkFile(ctx, tmp, f, buf) == nil {
+				if link && s.linkFile(ctx, root.Name(), f, buf) == nil {
 					continue
 				}
 				anyCopied.Store(true)
@@ -229,17 +229,17 @@ func copyBuffer(ctx context.Context, dst io.Writer, src io.Reader, buf []byte) (
 	}
 }
 
-func flushRelease(tmp string, t Tree, dirs []string) error {
+func flushRelease(root *os.Root, t Tree, dirs []string) error {
 	files := make([]string, 0, len(t.Files))
 	for _, f := range t.Files {
-		files = append(files, filepath.Join(tmp, filepath.FromSlash(f.Path)))
+		files = append(files, filepath.FromSlash(f.Path))
 	}
-	if err := flushMany(tmp, files); err != nil {
+	if err := flushMany(root.OpenFile, ".", files); err != nil {
 		return err
 	}
 	list := make([]string, 0, len(dirs))
 	for _, d := range dirs {
-		list = append(list, filepath.Join(tmp, filepath.FromSlash(d)))
+		list = append(list, filepath.FromSlash(d))
 	}
-	return flushDirs(tmp, list)
+	return flushDirs(root.OpenFile, ".", list)
 }

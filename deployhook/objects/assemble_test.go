@@ -21,7 +21,7 @@ func TestAssemble(t *testing.T) {
 		t.Fatal(err)
 	}
 	finished := false
-	err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Finish: func(root *os.Root) error {
+	err := assemble(t.Context(), t, s, tree, dir, objects.Assembly{Finish: func(root *os.Root) error {
 		finished = true
 		if _, err := os.Lstat(dir); err == nil {
 			t.Error("the release can be seen before it is whole")
@@ -59,7 +59,7 @@ func TestAssemble(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "uploads")); err != nil {
 		t.Error(err)
 	}
-	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Finish: func(*os.Root) error { t.Error("a release that is there was made again"); return nil }}); err != nil {
+	if err := assemble(t.Context(), t, s, tree, dir, objects.Assembly{Finish: func(*os.Root) error { t.Error("a release that is there was made again"); return nil }}); err != nil {
 		t.Error(err)
 	}
 
@@ -89,30 +89,30 @@ func TestAssembleRefuses(t *testing.T) {
 	}
 	tree := release(t, s, 50, "")
 	damage(t, s, tree.Files[20].Digest)
-	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrCorrupt) {
+	if err := assemble(t.Context(), t, s, tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrCorrupt) {
 		t.Errorf("a damaged object gave %v", err)
 	}
 	gone("damaged")
-	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrNotFound) {
+	if err := assemble(t.Context(), t, s, tree, dir, objects.Assembly{}); !errors.Is(err, objects.ErrNotFound) {
 		t.Errorf("after that, %v; want not found, so that it is fetched again", err)
 	}
 	gone("missing")
 	good := release(t, s, 50, "")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Assemble(ctx, good, dir, objects.Assembly{}); !errors.Is(err, context.Canceled) {
+	if err := assemble(ctx, t, s, good, dir, objects.Assembly{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled assembly gave %v", err)
 	}
 	gone("cancelled")
 	mine := errors.New("mine")
-	if err := s.Assemble(t.Context(), good, dir, objects.Assembly{Finish: func(*os.Root) error { return mine }}); !errors.Is(err, mine) {
+	if err := assemble(t.Context(), t, s, good, dir, objects.Assembly{Finish: func(*os.Root) error { return mine }}); !errors.Is(err, mine) {
 		t.Errorf("the error of finish became %v", err)
 	}
 	gone("finish")
 	// A tree that nobody checked cannot leave its folder.
 	digest := put(t, s, "x")
 	for _, path := range []string{"../evil", "a/../../evil", "/evil"} {
-		if err := s.Assemble(t.Context(), objects.Tree{Files: []objects.File{{Path: path, Size: 1, Digest: digest}}}, dir, objects.Assembly{}); err == nil {
+		if err := assemble(t.Context(), t, s, objects.Tree{Files: []objects.File{{Path: path, Size: 1, Digest: digest}}}, dir, objects.Assembly{}); err == nil {
 			t.Errorf("%q was assembled", path)
 		}
 	}
@@ -121,7 +121,7 @@ func TestAssembleRefuses(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir+objects.TempSuffix, "half"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Assemble(t.Context(), good, dir, objects.Assembly{}); err != nil {
+	if err := assemble(t.Context(), t, s, good, dir, objects.Assembly{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "half")); err == nil {
@@ -135,7 +135,7 @@ func TestAssembleLinks(t *testing.T) {
 	s := open(t)
 	tree := release(t, s, 20, "")
 	dir := filepath.Join(t.TempDir(), "release")
-	if err := s.Assemble(t.Context(), tree, dir, objects.Assembly{Link: true}); err != nil {
+	if err := assemble(t.Context(), t, s, tree, dir, objects.Assembly{Link: true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range tree.Files {
@@ -152,7 +152,18 @@ func TestAssembleLinks(t *testing.T) {
 		}
 	}
 	damage(t, s, tree.Files[7].Digest)
-	if err := s.Assemble(t.Context(), tree, dir+"2", objects.Assembly{Link: true}); !errors.Is(err, objects.ErrCorrupt) {
+	if err := assemble(t.Context(), t, s, tree, dir+"2", objects.Assembly{Link: true}); !errors.Is(err, objects.ErrCorrupt) {
 		t.Errorf("a damaged object became part of a release: %v", err)
 	}
+}
+
+// assemble opens the folder above dir and makes dir in it.
+func assemble(ctx context.Context, t *testing.T, s *objects.Store, tree objects.Tree, dir string, o objects.Assembly) error {
+	t.Helper()
+	in, err := os.OpenRoot(filepath.Dir(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	return s.Assemble(ctx, tree, in, filepath.Base(dir), o)
 }

@@ -185,7 +185,7 @@ func (b *Batch) Commit() error {
 	for _, name := range b.pending {
 		files = append(files, name)
 	}
-	if err := flushMany(b.s.tmp, files); err != nil {
+	if err := flushMany(os.OpenFile, b.s.tmp, files); err != nil {
 		return fmt.Errorf("commit objects: flush: %w", disk(err))
 	}
 	dirs := make(map[string]bool)
@@ -202,7 +202,7 @@ func (b *Batch) Commit() error {
 	if len(list) > 0 {
 		list = append(list, b.s.dir)
 	}
-	if err := flushDirs(b.s.dir, list); err != nil {
+	if err := flushDirs(os.OpenFile, b.s.dir, list); err != nil {
 		return fmt.Errorf("commit objects: flush folders: %w", disk(err))
 	}
 	return nil

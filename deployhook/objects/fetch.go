@@ -36,6 +36,11 @@ type Fetcher struct {
 	Sources []Source
 	Logger  *slog.Logger
 
+	// Of is the digest of the release whose objects are fetched. An application server
+	// gets nothing without it, and only what is of a release that it is to run. Tree and
+	// Release know it by themselves.
+	Of string
+
 	Parallel int            // requests at the same time; default 4
 	Stall    time.Duration  // a source that sends nothing for this long is left; default 30s
 	Rounds   int            // how often each source is tried for one piece; default 2
@@ -56,11 +61,13 @@ type Progress func(done, total int64)
 // Release makes the store hold the release with this digest: its tree and every
 // object in it. Only what is missing travels. progress may be nil.
 func (f *Fetcher) Release(ctx context.Context, digest string, progress Progress) (Tree, error) {
-	t, err := f.Tree(ctx, digest)
+	of := *f
+	of.Of = digest
+	t, err := of.Tree(ctx, digest)
 	if err != nil {
 		return Tree{}, err
 	}
-	return t, f.Objects(ctx, t.Files, progress)
+	return t, of.Objects(ctx, t.Files, progress)
 }
 
 // Tree returns the tree with this digest, from the store or from a source.
@@ -70,7 +77,9 @@ func (f *Fetcher) Tree(ctx context.Context, digest string) (Tree, error) {
 	if err == nil || !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		return t, err
 	}
-	run := f.newRun(nil, nil)
+	of := *f
+	of.Of = digest
+	run := of.newRun(nil, nil)
 	if err := run.large(ctx, File{Path: "the release's list of files", Digest: digest, Size: -1}); err != nil {
 		return Tree{}, err
 	}
@@ -278,7 +287,7 @@ func (r *run) rest(ctx context.Context, src Source, file File, t *temporary) err
 	}
 	ctx, alive, stop := r.watch(ctx)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(src.URL, "/")+"/v1/objects/"+file.Digest, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url(src, file.Digest), nil)
 	if err != nil {
 		return err
 	}
@@ -308,6 +317,15 @@ func (r *run) rest(ctx context.Context, src Source, file File, t *temporary) err
 		return fmt.Errorf("it sent %d bytes and ended at %d of %d: %w", n, t.size, file.Size, io.ErrUnexpectedEOF)
 	}
 	return nil
+}
+
+// url is where a source answers for an object or a bundle.
+func (r *run) url(src Source, what string) string {
+	u := strings.TrimSuffix(src.URL, "/") + "/v1/objects/" + what
+	if r.Of != "" {
+		u += "?release=" + r.Of
+	}
+	return u
 }
 
 // begin checks the head of an answer against what t has already.
@@ -352,7 +370,7 @@ func (r *run) bundleFrom(ctx context.Context, src Source, files []File, b *Batch
 	for _, f := range files {
 		body.WriteString(f.Digest + "\n")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(src.URL, "/")+"/v1/objects/bundle", strings.NewReader(body.String()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url(src, "bundle"), strings.NewReader(body.String()))
 	if err != nil {
 		return files, err
 	}

@@ -22,7 +22,7 @@ import (
 func peer(t testing.TB, name string, s *objects.Store, wrap func(http.Handler) http.Handler) (objects.Source, *traffic) {
 	t.Helper()
 	n := &traffic{}
-	h := s.Handler()
+	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Serve(w, r, nil) })
 	if wrap != nil {
 		h = wrap(h)
 	}

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/http"
@@ -24,7 +25,7 @@ const (
 	bundleBytes = 16 << 20
 )
 
-// Handler serves the store to other members, whom the caller has authenticated:
+// Serve answers other members, whom the caller has authenticated:
 //
 //	GET, HEAD /v1/objects/DIGEST   one object, with ranges (RFC 9110 section 14)
 //	POST /v1/objects/bundle        many small objects in one answer
@@ -33,7 +34,21 @@ const (
 // with a line feed. The answer has, for each digest in order, 8 bytes of
 // big-endian length and the content, or the length 2^64-1 for an object that is
 // not here or larger than 256 KiB.
-func (s *Store) Handler() http.Handler {
+//
+// Who asks gets the objects of one release, which the request names
+// (?release=DIGEST) and which may says is for who asks. Another release is refused
+// with 403; an object that is not of it counts as not here. May nil: everything.
+func (s *Store) Serve(w http.ResponseWriter, r *http.Request, may func(release string) bool) {
+	if may != nil {
+		var ok bool
+		if r, ok = s.gate.let(w, r, s, may); !ok {
+			return
+		}
+	}
+	s.handler.ServeHTTP(w, r)
+}
+
+func (s *Store) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/objects/{digest}", s.serveObject)
 	mux.HandleFunc("POST /v1/objects/bundle", s.serveBundle)
@@ -46,7 +61,7 @@ func (s *Store) serveObject(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, ErrBadDigest.Error(), http.StatusBadRequest)
 		return
 	}
-	f, err := s.Open(digest)
+	f, err := s.openFor(r.Context(), digest)
 	if err != nil {
 		code := http.StatusInternalServerError
 		if errors.Is(err, ErrNotFound) {
@@ -75,7 +90,7 @@ func (s *Store) serveBundle(w http.ResponseWriter, r *http.Request) {
 		if r.Context().Err() != nil {
 			return
 		}
-		if err := s.writeFramed(out, digest); err != nil {
+		if err := s.writeFramed(r.Context(), out, digest); err != nil {
 			return // the reader is gone, and the answer cut short says so to whoever still reads
 		}
 	}
@@ -84,8 +99,11 @@ func (s *Store) serveBundle(w http.ResponseWriter, r *http.Request) {
 
 // writeFramed writes one object of a bundle. A corrupt one is removed and told
 // as missing, so that the reader asks elsewhere and this store heals.
-func (s *Store) writeFramed(out *bufio.Writer, digest string) error {
-	content, err := s.ReadAll(digest, bundleObject)
+func (s *Store) writeFramed(ctx context.Context, out *bufio.Writer, digest string) error {
+	content, err := []byte(nil), error(ErrNotFound)
+	if allowed(ctx, digest) {
+		content, err = s.ReadAll(digest, bundleObject)
+	}
 	var head [8]byte
 	if err != nil {
 		binary.BigEndian.PutUint64(head[:], absent)

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,6 +20,9 @@ import (
 type Store struct {
 	dir string // absolute
 	tmp string // on the same file system, emptied by Open
+
+	handler http.Handler // of requests that were let in
+	gate    gate
 }
 
 // Open opens the store in dir, which is made when it is not there, and removes
@@ -29,6 +33,7 @@ func Open(dir string) (*Store, error) {
 		return nil, fmt.Errorf("open objects: %w", err)
 	}
 	s := &Store{dir: dir, tmp: filepath.Join(dir, "tmp")}
+	s.handler = s.routes()
 	if err := os.RemoveAll(s.tmp); err != nil {
 		return nil, fmt.Errorf("open objects: remove temporary files: %w", err)
 	}

@@ -16,14 +16,17 @@ const (
 	flushParallel = 16
 )
 
+// opener is os.OpenFile, or that of a folder which is held open.
+type opener func(name string, flag int, perm os.FileMode) (*os.File, error)
+
 // flushEach flushes files one by one, several at a time.
-func flushEach(files []string) error {
+func flushEach(open opener, files []string) error {
 	return inParallel(files, func(name string) error {
 		flag := os.O_RDONLY
 		if runtime.GOOS == "windows" {
 			flag = os.O_RDWR // which is what FlushFileBuffers asks for
 		}
-		f, err := os.OpenFile(name, flag, 0)
+		f, err := open(name, flag, 0)
 		if err != nil {
 			return err
 		}
@@ -33,22 +36,11 @@ func flushEach(files []string) error {
 
 // flushDirs makes the entries of folders below one folder durable. Windows cannot flush a
 // folder; NTFS journals renames itself.
-func flushDirs(below string, dirs []string) error {
+func flushDirs(open opener, below string, dirs []string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	return flushMany(below, dirs)
-}
-
-func flushDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return flushMany(open, below, dirs)
 }
 
 // inParallel runs do for every item, flushParallel at a time, and returns the

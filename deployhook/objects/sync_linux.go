@@ -8,11 +8,11 @@ import (
 
 // flushMany makes many files or folders below dir durable. One syncfs costs
 // about as much as a handful of fsyncs, and a release has thousands of files.
-func flushMany(dir string, files []string) error {
+func flushMany(open opener, dir string, files []string) error {
 	if len(files) < flushTogether {
-		return flushEach(files)
+		return flushEach(open, files)
 	}
-	d, err := os.Open(dir)
+	d, err := open(dir, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

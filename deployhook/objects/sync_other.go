@@ -3,4 +3,4 @@
 package objects
 
 // flushMany makes many files or folders below dir durable.
-func flushMany(_ string, files []string) error { return flushEach(files) }
+func flushMany(open opener, _ string, files []string) error { return flushEach(open, files) }

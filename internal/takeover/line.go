@@ -22,6 +22,8 @@ const (
 	sayGo      = "go"
 	sayRevoked = "revoked"
 	sayFile    = "file"
+	sayEnd     = "end"
+	sayCut     = "cut"
 )
 
 // message is one of them, with the descriptors that came with it.

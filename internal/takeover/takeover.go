@@ -27,6 +27,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -205,6 +206,21 @@ func (h *Heir) Leave(name string, f *os.File) error {
 	return errors.Join(err, sent)
 }
 
+// Word waits for what the heir has to say once it serves: to cut what leads to somebody who is not trusted any more,
+// or, with the empty name, to end. It fails when the heir has ended.
+func (h *Heir) Word(ctx context.Context) (cut string, err error) {
+	m, err := h.line.receive(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case m.What == sayCut && m.Text != "":
+		return m.Text, nil
+	case m.What == sayEnd:
+		return "", nil
+	}
+	return "", fmt.Errorf("process %d says %q", h.PID, m.What)
+}
+
 // Revoke takes everything back from an heir that did not become ready.
 func (h *Heir) Revoke() { _ = h.line.send(message{What: sayRevoked}) }
 
@@ -216,6 +232,7 @@ type Claim struct {
 	Holder Who
 	PID    int
 	line   *line
+	saying sync.Mutex
 }
 
 // Ask asks the process that listens at path for its work, and waits until that
@@ -313,6 +330,20 @@ func (c *Claim) Next(ctx context.Context) (name string, f *os.File, err error) {
 		return "", nil, fmt.Errorf("process %d says %q with %d files at its end", c.PID, m.What, len(m.fds))
 	}
 	return m.Text, os.NewFile(uintptr(m.fds[0]), m.Text), nil
+}
+
+// Cut tells the former process, which may serve what lasts for hours yet, that somebody is not trusted any more.
+func (c *Claim) Cut(name string) error {
+	c.saying.Lock()
+	defer c.saying.Unlock()
+	return c.line.send(message{What: sayCut, Text: name})
+}
+
+// End tells the former process to end with this one.
+func (c *Claim) End() error {
+	c.saying.Lock()
+	defer c.saying.Unlock()
+	return c.line.send(message{What: sayEnd})
 }
 
 // Close ends the conversation.

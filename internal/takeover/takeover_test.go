@@ -382,3 +382,33 @@ func TestSockets(t *testing.T) {
 		t.Errorf("unused: %v", unused)
 	}
 }
+
+// Once it serves, the heir says whom to cut off and when to end; its own end is told from that.
+func TestTheHeirSpeaksToTheFormer(t *testing.T) {
+	path := socketPath(t)
+	var mine, theirs takeover.Sockets
+	h, done := pair(t, offer(t, path), path, &theirs)
+	if err := h.Give(one, &mine); err != nil {
+		t.Fatal(err)
+	}
+	got := <-done
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	hear := func(want string) {
+		t.Helper()
+		if name, err := h.Word(t.Context()); err != nil || name != want {
+			t.Errorf("heard %q %v, want %q", name, err, want)
+		}
+	}
+	if err := errors.Join(got.claim.Cut("server-2"), got.claim.Cut("server-3"), got.claim.End()); err != nil {
+		t.Fatal(err)
+	}
+	hear("server-2")
+	hear("server-3")
+	hear("")
+	got.claim.Close()
+	if name, err := h.Word(t.Context()); err == nil {
+		t.Errorf("heard %q of an heir that has ended", name)
+	}
+}

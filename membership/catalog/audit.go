@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -34,6 +35,8 @@ func (c *Catalog) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
 		}
 		return nil
 	})
+	// Keys tell milliseconds apart; what a script or a page does at once has an order, too.
+	slices.SortStableFunc(out, func(a, b AuditEntry) int { return b.At.Compare(a.At) })
 	return out, err
 }
 

@@ -52,7 +52,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
 	v := c.View()
-	head, err := json.Marshal(BackupInfo{Cluster: v.ClusterID, Proxy: c.o.Name, Created: c.o.Now().UTC(), Revision: v.Revision})
+	head, err := json.Marshal(BackupInfo{Cluster: v.ClusterID, Proxy: c.o.Name, Created: time.Now().UTC(), Revision: v.Revision})
 	if err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
@@ -74,7 +74,8 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 
 // Restore makes a catalog from a backup in o.Dir, which must be empty or absent.
 // The proxy that opens it is its only one; proxies that shared the old one join
-// anew. What the backup says about itself is returned. On an error nothing is left in o.Dir.
+// anew. What the backup says about itself is returned. On an error nothing is left in o.Dir;
+// a key that does not open the backup's secrets is one.
 func Restore(ctx context.Context, r io.Reader, o Options) (BackupInfo, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -82,14 +83,18 @@ func Restore(ctx context.Context, r io.Reader, o Options) (BackupInfo, error) {
 	if err := ValidName("member", o.Name); err != nil {
 		return BackupInfo{}, fmt.Errorf("restore catalog: %w", err)
 	}
-	info, err := restore(ctx, r, o)
+	sealer, err := newSealer(o.Key)
+	if err != nil {
+		return BackupInfo{}, fmt.Errorf("restore catalog: %w", err)
+	}
+	info, err := restore(ctx, r, o, sealer)
 	if err != nil {
 		return BackupInfo{}, fmt.Errorf("restore catalog: %w", err)
 	}
 	return info, nil
 }
 
-func restore(ctx context.Context, r io.Reader, o Options) (info BackupInfo, err error) {
+func restore(ctx context.Context, r io.Reader, o Options, sealer *sealer) (info BackupInfo, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return info, err
 	}
@@ -116,8 +121,19 @@ func restore(ctx context.Context, r io.Reader, o Options) (info BackupInfo, err 
 	if err := unpackSnapshot(o, tmp, data); err != nil {
 		return info, fmt.Errorf("%w: the backup does not restore: %w", ErrCorrupt, err)
 	}
-	if _, err := checkFiles(data); err != nil {
+	found, err := checkFiles(data)
+	if err != nil {
 		return info, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	for name, value := range found.secrets {
+		if len(value) == 0 {
+			continue // deleted
+		}
+		if _, err := sealer.open(name, value); errors.Is(err, ErrWrongKey) {
+			return info, fmt.Errorf("%w: this is not the key of the cluster that was backed up: take identity/catalog.key of %s", ErrWrongKey, info.Proxy)
+		} else if err != nil {
+			return info, err
+		}
 	}
 	return info, markComplete(o.Dir)
 }
@@ -167,7 +183,7 @@ func unpackSnapshot(o Options, from, to string) error {
 	cfg := (&store{logger: o.Logger}).config(o, to, false)
 	var fatal atomic.Pointer[string]
 	hook := endGoroutine{&fatal}
-	logger := zapslog.New(slog.New(&quiet{o.Logger.Handler()}), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	logger := zapslog.New(slog.New(newQuiet(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 	done := make(chan error, 1)
 	go func() {
 		err := errors.New("it ended without an answer")

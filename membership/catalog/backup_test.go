@@ -33,7 +33,7 @@ func TestBackupAndRestore(t *testing.T) {
 	before := c.View()
 
 	dir := filepath.Join(t.TempDir(), "new")
-	info, err := catalog.Restore(t.Context(), bytes.NewReader(backup.Bytes()), catalog.Options{Dir: dir, Name: "proxy-9"})
+	info, err := catalog.Restore(t.Context(), bytes.NewReader(backup.Bytes()), catalog.Options{Dir: dir, Name: "proxy-9", Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,7 @@ func TestBackupAndRestore(t *testing.T) {
 
 func TestRestoreRefuses(t *testing.T) {
 	c := open(t, t.TempDir())
+	update(t, c, func(tx *catalog.Tx) error { return tx.PutSecret("ca", []byte("very secret")) })
 	var b bytes.Buffer
 	if err := c.Backup(t.Context(), &b); err != nil {
 		t.Fatal(err)
@@ -80,20 +81,23 @@ func TestRestoreRefuses(t *testing.T) {
 		dir    string
 		want   error
 		remedy string
+		key    []byte // nil: the right one
 	}{
-		{"empty", nil, "", catalog.ErrInvalid, "not a backup"},
-		{"another file", []byte(strings.Repeat("PK\x03\x04", 100)), "", catalog.ErrInvalid, "not a backup"},
-		{"head only", good[:100], "", catalog.ErrCorrupt, ""},
-		{"cut off", good[:len(good)-40], "", catalog.ErrCorrupt, ""},
-		{"flipped bit", flipped, "", catalog.ErrCorrupt, ""},
-		{"full directory", good, full, catalog.ErrExists, "precious"},
+		{"another key", good, "", catalog.ErrWrongKey, "identity/catalog.key of proxy-1", bytes.Repeat([]byte{1}, catalog.KeySize)},
+		{"no key", good, "", catalog.ErrInvalid, "it needs 32", []byte{1}},
+		{"empty", nil, "", catalog.ErrInvalid, "not a backup", nil},
+		{"another file", []byte(strings.Repeat("PK\x03\x04", 100)), "", catalog.ErrInvalid, "not a backup", nil},
+		{"head only", good[:100], "", catalog.ErrCorrupt, "", nil},
+		{"cut off", good[:len(good)-40], "", catalog.ErrCorrupt, "", nil},
+		{"flipped bit", flipped, "", catalog.ErrCorrupt, "", nil},
+		{"full directory", good, full, catalog.ErrExists, "precious", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tt.dir
 			if dir == "" {
 				dir = t.TempDir()
 			}
-			_, err := catalog.Restore(t.Context(), bytes.NewReader(tt.data), catalog.Options{Dir: dir, Name: "proxy-1"})
+			_, err := catalog.Restore(t.Context(), bytes.NewReader(tt.data), catalog.Options{Dir: dir, Name: "proxy-1", Key: or(tt.key, key)})
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.remedy) {
 				t.Fatalf("%v, want %v", err, tt.want)
 			}
@@ -102,6 +106,13 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func or(a, b []byte) []byte {
+	if a != nil {
+		return a
+	}
+	return b
 }
 
 // update changes the catalog or ends the test.

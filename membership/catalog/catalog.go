@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/types"
+
 	"portico/internal/pause"
 )
 
@@ -23,9 +25,6 @@ type Options struct {
 	// Outside is an etcd to use in place of the embedded one; Dir then holds a
 	// copy of what it said last. Nil: the embedded one.
 	Outside *Outside
-
-	// Now is the clock that stamps what the catalog itself writes. Nil: time.Now.
-	Now func() time.Time
 }
 
 // Catalog is the open catalog. All methods may be used concurrently.
@@ -36,6 +35,8 @@ type Catalog struct {
 	sealer *sealer
 	memory *memory     // of an outside etcd; nil: the embedded one has its own files
 	stale  atomic.Bool // Open found nobody to ask
+
+	confirmed atomic.Int64 // Unix nanoseconds; see Confirmed
 
 	view atomic.Pointer[View]
 
@@ -74,9 +75,6 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if err := ValidName("member", o.Name); err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
@@ -93,6 +91,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		o: o, logger: o.Logger, sealer: sealer,
 		waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{},
 	}
+	c.confirmed.Store(time.Now().UnixNano())
 	s, err := openAny(o, c.view.Load)
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
@@ -100,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if o.Outside != nil {
-		c.memory = newMemory(o.Dir, o.Logger)
+		c.memory = newMemory(o.Dir, o.Logger, c.sealer)
 	}
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
@@ -109,9 +108,14 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	return c, nil
 }
 
-// bootWait is how long Open waits for a leader before it falls back to this
-// proxy's own copy. A single proxy elects itself in 0.1 s.
-const bootWait = 5 * time.Second
+// How long Open waits for a leader before it falls back to this proxy's own copy.
+const (
+	bootWait = 5 * time.Second // of one that has no other, and elects itself in 0.1 s
+
+	// sharedWait is for one of several, whose visitors wait meanwhile: a leader that is
+	// there speaks to it within 0.2 s.
+	sharedWait = 400 * time.Millisecond
+)
 
 // boot loads the first view, starts following changes, and names a new cluster.
 func (c *Catalog) boot(ctx context.Context) error {
@@ -121,35 +125,47 @@ func (c *Catalog) boot(ctx context.Context) error {
 	}
 	c.view.Store(view)
 	c.startFollowing()
+	c.wg.Go(c.keepConfirmed)
 	if view.ClusterID == "" {
 		if err = c.nameCluster(ctx); err == nil {
 			err = c.checkKey(c.View()) // another proxy may have been first, with another key
 		}
 	}
-	if c.memory != nil {
-		c.wg.Go(func() { c.memory.run(c.ctx) })
-		if err == nil && !c.Stale() {
-			c.checkLimits(ctx)
-		}
+	if err != nil {
 		return err
 	}
-	if err == nil {
-		err = markComplete(c.o.Dir)
+	if !c.Stale() {
+		if err := c.sealClear(ctx); err != nil {
+			c.logger.Warn("environments that an earlier version stored in the clear are not sealed yet: the next start tries again", "error", err)
+		}
 	}
+	if c.memory != nil {
+		c.wg.Go(func() { c.memory.run(c.ctx) })
+		c.wg.Go(func() { c.checkLimits(c.ctx) })
+		return nil
+	}
+	err = markComplete(c.o.Dir)
 	if err == nil && c.o.Peers != nil {
 		c.wg.Go(c.tend)
+		c.wg.Go(func() {
+			p := &pulses{c: c, each: map[types.ID]*pulse{}}
+			defer p.close()
+			p.beat(c.ctx)
+		})
 	}
 	return err
 }
 
 // first reads the view that a store which was just opened has.
 func (c *Catalog) first(ctx context.Context) (*View, error) {
+	wait := bootWait
 	if c.store.Load().run.Load().peers != nil {
 		if err := c.firstShared(ctx); err != nil {
 			return nil, err
 		}
+		wait = sharedWait
 	}
-	bctx, cancel := context.WithTimeout(ctx, bootWait)
+	bctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	c.store.Load().ready(bctx)
 	view, err := c.load(bctx, false)
@@ -158,7 +174,7 @@ func (c *Catalog) first(ctx context.Context) (*View, error) {
 		view, err = c.recall(ctx, view, err)
 	case err != nil && ctx.Err() == nil && bctx.Err() != nil:
 		c.stale.Store(true)
-		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", bootWait)
+		c.logger.Warn("catalog has no quorum, serving the last known state", "waited", wait)
 		view, err = c.load(ctx, true)
 	}
 	if err != nil {
@@ -180,7 +196,7 @@ func (c *Catalog) checkKey(v *View) error {
 // recall decides what to begin with where the etcd is an outside one: what it has
 // just said, or what it said last.
 func (c *Catalog) recall(ctx context.Context, view *View, err error) (*View, error) {
-	remembered := newMemory(c.o.Dir, c.logger)
+	remembered := newMemory(c.o.Dir, c.logger, c.sealer)
 	found, lerr := remembered.load()
 	if lerr != nil {
 		c.logger.Warn("what was remembered of the catalog cannot be read", "error", lerr)
@@ -215,8 +231,8 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 	_, err := c.Update(ctx, func(tx *Tx) error {
 		s := tx.Settings()
 		if s.ID == "" {
-			now := c.o.Now().UTC()
-			s.ID, s.Created = NewID(now), now
+			now := time.Now().UTC()
+			s.ID, s.Created, s.EnvSealed = NewID(now), now, true
 			if c.o.Outside != nil { // the first secret, by which a proxy with another key finds out
 				if err := tx.PutSecret(secretCheck, []byte(s.ID)); err != nil {
 					return err
@@ -234,7 +250,7 @@ func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
-	b := newBuilder(emptyView())
+	b := newBuilder(emptyView(), c.sealer)
 	for _, it := range items {
 		if err := b.put(it); err != nil {
 			return nil, err
@@ -323,8 +339,8 @@ const (
 // fresh data, so it must not have effects of its own, and must not call Update.
 // An error from change cancels everything and is returned as it is. Update
 // returns the revision that holds the change, and View has it by then. A change
-// that writes nothing costs nothing. After an error that speaks of a time-out the
-// change may have been stored all the same.
+// that writes nothing costs nothing. After ErrUncertain the change may have been
+// stored; after every other error it was not.
 func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
 	var refused error
 	asked := func(tx *Tx) error { refused = change(tx); return refused }
@@ -391,6 +407,13 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 // settle waits until the view has a committed change. Whatever keeps it from
 // there, the change is done, so that is no error.
 func (c *Catalog) settle(ctx context.Context, revision int64) {
+	if err := c.reach(ctx, revision); err != nil && c.ctx.Err() == nil {
+		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
+	}
+}
+
+// reach waits until the view has what the store had at revision.
+func (c *Catalog) reach(ctx context.Context, revision int64) error {
 	if c.memory != nil {
 		// The revision may be that of a key beside ours, which no watch of ours sees.
 		defer c.store.Load().askProgress(c.ctx)()
@@ -398,9 +421,8 @@ func (c *Catalog) settle(ctx context.Context, revision int64) {
 	ctx, cancel := context.WithTimeout(ctx, opTimeout)
 	defer cancel()
 	defer context.AfterFunc(c.store.Load().broken, cancel)()
-	if _, err := c.Wait(ctx, revision); err != nil && c.ctx.Err() == nil {
-		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
-	}
+	_, err := c.Wait(ctx, revision)
+	return err
 }
 
 // Lock takes the cluster-wide lock called name, waiting for whoever has it. It

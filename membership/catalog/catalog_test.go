@@ -387,16 +387,29 @@ func TestStorage(t *testing.T) {
 	}
 }
 
+// The newest entries come first, also of those that were made within one millisecond.
 func TestAudit(t *testing.T) {
-	c := open(t, t.TempDir())
-	for i := range 3 {
-		now := clock.Add(time.Duration(i) * time.Millisecond)
-		update(t, c, func(tx *catalog.Tx) error {
-			return tx.Audit(catalog.AuditEntry{ID: fmt.Sprintf("%s-%d", catalog.NewID(now), i), At: now, Action: fmt.Sprint(i)})
-		})
-	}
-	got, err := c.Audit(t.Context(), 2)
-	if err != nil || len(got) != 2 || got[0].Action != "2" || got[1].Action != "1" {
-		t.Errorf("%+v %v", got, err)
+	for _, step := range []time.Duration{time.Millisecond, time.Microsecond} {
+		c := open(t, t.TempDir())
+		const count = 10
+		for i := range count {
+			now := clock.Add(time.Duration(i) * step)
+			update(t, c, func(tx *catalog.Tx) error {
+				return tx.Audit(catalog.AuditEntry{ID: fmt.Sprintf("%s-%d", catalog.NewID(now), i), At: now, Action: fmt.Sprint(i)})
+			})
+		}
+		limit := count
+		if step == time.Millisecond {
+			limit = 2 // the key tells these apart
+		}
+		got, err := c.Audit(t.Context(), limit)
+		if err != nil || len(got) != limit {
+			t.Fatalf("%d entries, %v", len(got), err)
+		}
+		for i, e := range got {
+			if e.Action != fmt.Sprint(count-1-i) {
+				t.Errorf("every %v: entry %d of the list is %s", step, i, e.Action)
+			}
+		}
 	}
 }

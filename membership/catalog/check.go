@@ -61,8 +61,9 @@ func markComplete(dir string) error {
 
 // contents is what checkFiles found.
 type contents struct {
-	settled bool // a cluster's settings are there
-	members int  // proxies that share the catalog, this one among them
+	settled bool              // a cluster's settings are there
+	members int               // proxies that share the catalog, this one among them
+	secrets map[string][]byte // sealed, by name
 }
 
 // checkFiles walks the database before the server opens it, and reports what is
@@ -93,6 +94,7 @@ func checkFiles(data string) (found contents, err error) {
 		return found, fmt.Errorf("read %s: %w", path, err)
 	}
 	defer func() { _ = db.Close() }()
+	found.secrets = map[string][]byte{}
 	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("read %s: %d bytes are missing at its end", path, tx.Size()-info.Size())
@@ -103,7 +105,7 @@ func checkFiles(data string) (found contents, err error) {
 				case "members":
 					found.members++
 				case "key":
-					settings, err := checkValue(v)
+					settings, err := checkValue(v, found.secrets)
 					found.settled = found.settled || settings
 					return err
 				}
@@ -115,14 +117,17 @@ func checkFiles(data string) (found contents, err error) {
 }
 
 // checkValue checks one revision of one key as etcd stores it, and reports
-// whether it is the cluster's settings.
-func checkValue(v []byte) (settings bool, err error) {
+// whether it is the cluster's settings. Secrets are put into secrets; the last revision stays.
+func checkValue(v []byte, secrets map[string][]byte) (settings bool, err error) {
 	var kv mvccpb.KeyValue
 	if err := proto.Unmarshal(v, &kv); err != nil {
 		return false, fmt.Errorf("a record is not readable: %w", err)
 	}
 	key := string(kv.GetKey())
-	prefix, _ := splitKey(key)
+	prefix, name := splitKey(key)
+	if prefix == preSecrets {
+		secrets[name] = kv.GetValue()
+	}
 	if len(kv.GetValue()) == 0 || strings.HasPrefix(key, "locks/") {
 		return false, nil // deleted, or without content
 	}

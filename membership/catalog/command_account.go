@@ -15,6 +15,8 @@ import (
 const (
 	maxAccounts = 1000
 	maxTokens   = 1000 // of one account
+
+	maxTokenDepth = 8 // tokens that made one another
 )
 
 // ErrToken reports a bearer token that opens nothing.
@@ -103,9 +105,37 @@ func keepAdministrator(tx *Tx, name string) error {
 func dropTokens(tx *Tx, account string) {
 	for _, t := range tx.Tokens() {
 		if t.Account == account {
-			tx.DeleteToken(t.ID)
+			EndToken(tx, t.ID)
 		}
 	}
+}
+
+// EndToken takes a token away, and those that it made, and returns the ids of all.
+func EndToken(tx *Tx, id string) []string {
+	ended := []string{id}
+	for i := 0; i < len(ended); i++ {
+		tx.DeleteToken(ended[i])
+		for _, t := range tx.Tokens() {
+			if t.Parent == ended[i] {
+				ended = append(ended, t.ID)
+			}
+		}
+	}
+	return ended
+}
+
+// ReplaceToken puts a fresh token in the place of an old one: what that one made lives on.
+func ReplaceToken(tx *Tx, old, fresh string) error {
+	for _, t := range tx.Tokens() {
+		if t.Parent == old {
+			t.Parent = fresh
+			if err := tx.PutToken(t); err != nil {
+				return err
+			}
+		}
+	}
+	tx.DeleteToken(old)
+	return nil
 }
 
 // NewToken makes a bearer token of an account and its plain text, which is shown
@@ -131,13 +161,14 @@ func LocalTokenLabel(proxy string) string { return "client.json of " + proxy }
 func dropLocalToken(tx *Tx, proxy string) {
 	for _, id := range slices.Sorted(maps.Keys(tx.view.Tokens)) {
 		if t := tx.view.Tokens[id]; t.Account == LocalAccount && t.Label == LocalTokenLabel(proxy) {
-			tx.DeleteToken(id)
+			EndToken(tx, id)
 		}
 	}
 }
 
 // CreateToken stores a token of an enabled account, and forgets that account's
-// expired ones.
+// expired ones. A token that another one makes ends no later than that one, and is its
+// account's own unless that is an administrator's: ErrConflict otherwise.
 func CreateToken(tx *Tx, t Token, now time.Time) error {
 	a, err := tx.Account(t.Account)
 	if err != nil {
@@ -145,6 +176,9 @@ func CreateToken(tx *Tx, t Token, now time.Time) error {
 	}
 	if a.Disabled {
 		return fmt.Errorf("%w: account %q is disabled", ErrConflict, a.Name)
+	}
+	if err := checkParent(tx, t, now); err != nil {
+		return err
 	}
 	n := 0
 	for id, old := range tx.view.Tokens {
@@ -162,10 +196,55 @@ func CreateToken(tx *Tx, t Token, now time.Time) error {
 	return tx.PutToken(t)
 }
 
+func checkParent(tx *Tx, t Token, now time.Time) error {
+	if t.Parent == "" {
+		return nil
+	}
+	parent, err := tx.Token(t.Parent)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Account(parent.Account); err != nil {
+		return err
+	}
+	if !parent.Expires.IsZero() && (t.Expires.IsZero() || t.Expires.After(parent.Expires)) {
+		return fmt.Errorf("%w: the token that asks ends at %s, and none that it makes may last longer: ask for less, or with a token that does not end", ErrConflict, parent.Expires.UTC().Format(time.RFC3339))
+	}
+	if !holds(tx.view, &t, now) {
+		return fmt.Errorf("%w: the token that asks may make none for account %q, or has ended, or is one of more than %d that made one another", ErrConflict, t.Account, maxTokenDepth)
+	}
+	return nil
+}
+
+// holds reports whether a token and those that made it are still good: none has ended, every
+// account is there, and whoever made one for another account is an administrator still.
+func holds(v *View, t *Token, now time.Time) bool {
+	for range maxTokenDepth {
+		a := v.Accounts[t.Account]
+		if a == nil || a.Disabled || t.expired(now) {
+			return false
+		}
+		if t.Parent == "" {
+			return true
+		}
+		parent := v.Tokens[t.Parent]
+		if parent == nil {
+			return false
+		}
+		if maker := v.Accounts[parent.Account]; parent.Account != t.Account && (maker == nil || maker.Role != RoleAdmin) {
+			return false
+		}
+		t = parent
+	}
+	return false
+}
+
 func (t *Token) expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
 
 // VerifyToken returns the account and the token that a bearer token's plain text
-// stands for, or ErrToken. It compares in constant time and takes as long for an
+// stands for, or ErrToken. A token is good while those that made it are: it ends with
+// them, and with their accounts, and one that was made for another account ends when its
+// maker is no administrator any more. It compares in constant time and takes as long for an
 // unknown token as for a wrong one.
 func VerifyToken(v *View, plain string, now time.Time) (*Account, *Token, error) {
 	id, secret, _ := strings.Cut(plain, ".")
@@ -176,12 +255,18 @@ func VerifyToken(v *View, plain string, now time.Time) (*Account, *Token, error)
 		want = t.Hash
 	}
 	right := subtle.ConstantTimeCompare(hash[:], want) == 1
-	if t == nil || !right || t.expired(now) {
+	if t == nil || !right || !holds(v, t, now) {
 		return nil, nil, ErrToken
 	}
-	a := v.Accounts[t.Account]
-	if a == nil || a.Disabled {
-		return nil, nil, ErrToken
+	return v.Accounts[t.Account], t, nil
+}
+
+// StillGood returns the account that a token which was verified before stands for now, or
+// nil when it opens nothing any more: see VerifyToken.
+func StillGood(v *View, id string, now time.Time) *Account {
+	t := v.Tokens[id]
+	if t == nil || !holds(v, t, now) {
+		return nil
 	}
-	return a, t, nil
+	return v.Accounts[t.Account]
 }

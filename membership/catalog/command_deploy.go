@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"portico/internal/units"
 )
 
 // maxDeploys is how many deploys the catalog remembers.
@@ -16,10 +18,14 @@ type DeployRequest struct {
 	ID       string   // from NewID
 	Release  Release  // new, or as it is stored; its site is created if need be
 	Rollback bool     // the release was current before
+	Settings bool     // Release has the files that run, and Override differs
 	NoPin    bool     // sessions of the release before are cut once this one is in rotation
-	Members  []string // application servers that take part, each waiting; nil: all that are accepted
+	Members  []string // application servers that take part, each waiting; nil: all that are accepted and that the site belongs on
 	By       string
 	Now      time.Time
+
+	// Override is what operators want to have set from then on; nil: what they have set.
+	Override json.RawMessage
 }
 
 // BeginDeploy makes a release the site's candidate. It fails with ErrConflict
@@ -30,7 +36,7 @@ func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
 	site, err := tx.Site(name)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		site = Site{Name: name, Manifest: r.Release.Manifest, Created: r.Now.UTC()}
+		site = Site{Name: name, Owner: r.By, Manifest: r.Release.Manifest, Created: r.Now.UTC()}
 	case err != nil:
 		return Deploy{}, err
 	}
@@ -40,44 +46,82 @@ func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
 	if site.Release == "" {
 		site.Manifest = r.Release.Manifest // nothing runs yet, so these are the ones that count
 	}
-	if err := checkSettings(tx, name, r.Release.Manifest, site.Override); err != nil {
+	if r.Override == nil {
+		r.Override = site.Override
+	}
+	r.Release.Override = orEmpty(r.Override)
+	settings, err := checkSettings(tx, name, r.Release.Manifest, r.Override, r.By)
+	if err != nil {
 		return Deploy{}, err
 	}
+	if err := r.Release.name(tx, &site, r.Now); err != nil {
+		return Deploy{}, err
+	}
+	site.Owner = or(site.Owner, or(tx.view.Owner(name), r.By))
 	site.Candidate, site.Deploy, site.Updated = r.Release.Digest, r.ID, r.Now.UTC()
 	d := Deploy{
-		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback, NoPin: r.NoPin,
+		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback, Settings: r.Settings, NoPin: r.NoPin,
 		State: DeployRunning, Members: map[string]MemberProgress{}, By: r.By, Created: r.Now.UTC(),
 	}
-	for _, m := range r.participants(tx) {
+	for _, m := range r.participants(tx, settings) {
 		d.Members[m] = MemberProgress{Step: StepWaiting, Updated: r.Now.UTC()}
 	}
 	return d, errors.Join(tx.PutRelease(r.Release), tx.PutSite(site), tx.PutDeploy(d))
 }
 
-func (r DeployRequest) participants(tx *Tx) []string {
+func (r DeployRequest) participants(tx *Tx, s Settings) []string {
 	if r.Members != nil {
 		return r.Members
 	}
 	var out []string
 	for _, m := range tx.Members() {
-		if m.Admission == Accepted && m.Role == RoleServer {
+		if m.Admission == Accepted && m.Role == RoleServer && s.PlacedOn(&m) {
 			out = append(out, m.Name)
 		}
 	}
 	return out
 }
 
-// checkSettings checks what a manifest and an override make of a site.
-func checkSettings(tx *Tx, site string, manifest Settings, override []byte) error {
+// checkSettings checks what a manifest and an override make of a site, and returns it. by
+// is the account that asks for it.
+func checkSettings(tx *Tx, site string, manifest Settings, override []byte, by string) (Settings, error) {
 	s, err := Join(manifest, override)
+	if err != nil {
+		return s, err
+	}
+	if errs := s.Validate(); len(errs) > 0 {
+		return s, errors.Join(errs...)
+	}
+	if err := tx.checkHosts(Claim{Site: site, Settings: s.WithDefaults(site), By: by}); err != nil {
+		return s, err
+	}
+	return s, tx.view.Homeless(site, s)
+}
+
+// checkHosts is CheckHosts within a change: nobody's hosts may change meanwhile.
+func (tx *Tx) checkHosts(c Claim) error {
+	tx.listed[preSites], tx.listed[preHosts], tx.listed[preReserved] = true, true, true
+	if _, err := tx.Account(c.By); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return CheckHosts(tx.overlaid(), c)
+}
+
+// ReplaceManifest gives the release that a site runs other settings, with the same checks
+// as a deploy of it.
+func ReplaceManifest(tx *Tx, r Release, by string, now time.Time) error {
+	site, err := tx.Site(r.Site)
 	if err != nil {
 		return err
 	}
-	if errs := s.Validate(); len(errs) > 0 {
-		return errors.Join(errs...)
+	if site.Release != r.Digest {
+		return fmt.Errorf("%w: site %q does not run release %s", ErrConflict, r.Site, ShortRelease(r.Digest))
 	}
-	tx.listed[preSites] = true // no other site may change meanwhile
-	return CheckHosts(tx.view, site, s.WithDefaults(site))
+	if _, err := checkSettings(tx, r.Site, r.Manifest, site.Override, by); err != nil {
+		return err
+	}
+	site.Manifest, site.Updated = r.Manifest, now.UTC()
+	return errors.Join(tx.PutRelease(r), tx.PutSite(site))
 }
 
 // runningDeploy returns a deploy that owns its site's candidate, and the site.
@@ -110,13 +154,21 @@ func PromoteDeploy(tx *Tx, id string, now time.Time) (Deploy, error) {
 	if err != nil {
 		return Deploy{}, err
 	}
+	if d.Settings {
+		if site.Override, err = MergeOverride(release.Override, json.RawMessage("{}")); err != nil {
+			return Deploy{}, err
+		}
+	} else if release.Override != nil {
+		if site.Override, err = withShape(site.Override, release.Override); err != nil {
+			return Deploy{}, err
+		}
+	}
 	settings, err := Join(release.Manifest, site.Override)
 	if err != nil {
 		return Deploy{}, err
 	}
 	settings = settings.WithDefaults(site.Name)
-	tx.listed[preSites] = true
-	if err := CheckHosts(tx.view, site.Name, settings); err != nil {
+	if err := tx.checkHosts(Claim{Site: site.Name, Settings: settings, By: d.By}); err != nil {
 		return Deploy{}, err
 	}
 	now = now.UTC()
@@ -126,7 +178,7 @@ func PromoteDeploy(tx *Tx, id string, now time.Time) (Deploy, error) {
 		if d.NoPin {
 			pin = 0
 		}
-		site.Retiring = append(site.Retiring, Retiring{Release: site.Release, Since: now, Deadline: now.Add(pin)})
+		site.Retiring = append(site.Retiring, Retiring{Release: site.Release, Since: now, Deadline: now.Add(pin), Left: units.Duration(pin)})
 	}
 	site.Release, site.Candidate, site.Deploy = d.Release, "", ""
 	site.Manifest, site.Updated = release.Manifest, now
@@ -237,7 +289,7 @@ func RollbackTarget(v *View, site, prefix string) (Release, error) {
 		return Release{}, fmt.Errorf("site %q: %w", site, ErrNotFound)
 	}
 	if prefix != "" {
-		return releaseByPrefix(v, site, prefix)
+		return ReleaseByPrefix(v, site, prefix)
 	}
 	for _, d := range v.Deploys {
 		if d.Site == site && d.State == DeploySucceeded && d.Release == s.Release && d.Previous != "" && d.Previous != s.Release {
@@ -249,18 +301,34 @@ func RollbackTarget(v *View, site, prefix string) (Release, error) {
 	return Release{}, fmt.Errorf("%w: site %q has no former release to go back to", ErrNotFound, site)
 }
 
-func releaseByPrefix(v *View, site, prefix string) (Release, error) {
-	var found []*Release
-	for digest, r := range v.Releases[site] {
-		if len(digest) >= len(prefix) && digest[:len(prefix)] == prefix {
-			found = append(found, r)
+// ReleaseByPrefix returns the release of a site that prefix names, see NamesRelease. Of those
+// with the same files it is the latest, unless prefix has a number or is the whole name, as in the catalog or as people see it.
+func ReleaseByPrefix(v *View, site, prefix string) (Release, error) {
+	if r := v.Releases[site][prefix]; r != nil {
+		return *r, nil
+	}
+	var exact []*Release
+	for id, r := range v.Releases[site] {
+		if ShortRelease(id) == prefix {
+			exact = append(exact, r)
+		}
+	}
+	if len(exact) == 1 {
+		return *exact[0], nil
+	}
+	found := map[string]*Release{} // by files
+	for id, r := range v.Releases[site] {
+		if files := FilesOf(id); NamesRelease(prefix, id) && (found[files] == nil || r.Created.After(found[files].Created)) {
+			found[files] = r
 		}
 	}
 	switch len(found) {
 	case 0:
 		return Release{}, fmt.Errorf("release %.70q of site %q: %w", prefix, site, ErrNotFound)
 	case 1:
-		return *found[0], nil
+		for _, r := range found {
+			return *r, nil
+		}
 	}
 	return Release{}, fmt.Errorf("%w: %d releases of site %q begin with %q, write more of the digest", ErrConflict, len(found), site, prefix)
 }
@@ -277,12 +345,18 @@ func Rollback(tx *Tx, r DeployRequest) (Deploy, error) {
 		return Deploy{}, err
 	}
 	if site.Release == target.Digest {
-		return Deploy{}, fmt.Errorf("%w: site %q runs release %.12s already", ErrConflict, site.Name, target.Digest)
+		return Deploy{}, fmt.Errorf("%w: site %q runs release %s already", ErrConflict, site.Name, ShortRelease(target.Digest))
 	}
 	if r.Release, err = tx.Release(target.Site, target.Digest); err != nil {
 		return Deploy{}, err
 	}
-	r.Rollback = true
+	if r.Rollback = true; r.Release.Override != nil && FilesOf(site.Release) == FilesOf(target.Digest) {
+		// What differs is what operators had set, so that is what comes back.
+		if r.Override, err = withShape(site.Override, r.Release.Override); err != nil {
+			return Deploy{}, err
+		}
+		r.Override = orEmpty(r.Override)
+	}
 	return BeginDeploy(tx, r)
 }
 
@@ -303,40 +377,71 @@ func RemoveSite(tx *Tx, name string, now time.Time) error {
 		tx.DeleteRelease(name, r.Digest)
 	}
 	tx.DeleteSite(name)
-	return nil
+	// Whoever takes the name next has no operator's word.
+	return dropGrants(tx, func(_ string, g HostGrant) bool { return g.Site == name })
 }
 
 // SetOverride merges a change into what operators have set for a site, see
-// MergeOverride, and refuses it whole if what results is wrong.
-func SetOverride(tx *Tx, name string, patch []byte, now time.Time) (Site, error) {
-	site, err := tx.Site(name)
+// MergeOverride, and refuses it whole if what results is wrong. A change of what an instance
+// gets at its start and keeps is a deploy of the files that run, with r.ID, and counts once that has
+// succeeded; begun says that it is one. r.By is the account that asks: an operator needs
+// ShareHost as well before a site gets another account's host.
+func SetOverride(tx *Tx, patch []byte, r DeployRequest) (d Deploy, begun bool, err error) {
+	site, err := tx.Site(r.Release.Site)
 	if err != nil {
-		return Site{}, err
+		return d, false, err
 	}
-	if site.Override, err = MergeOverride(site.Override, patch); err != nil {
-		return Site{}, err
+	running, err := tx.Deploy(site.Deploy)
+	if err == nil && running.State == DeployRunning && running.Settings {
+		return d, false, fmt.Errorf("%w: deploy %s is still giving site %q other settings, wait for its end", ErrConflict, running.ID, site.Name)
 	}
-	if err := checkSettings(tx, name, site.Manifest, site.Override); err != nil {
-		return Site{}, err
+	if r.Override, err = MergeOverride(site.Override, patch); err != nil {
+		return d, false, err
 	}
-	site.Updated = now.UTC()
-	return site, tx.PutSite(site)
+	settings, err := checkSettings(tx, site.Name, site.Manifest, r.Override, r.By)
+	if err != nil {
+		return d, false, err
+	}
+	if site.Release != "" {
+		if r.Release, err = tx.Release(site.Name, site.Release); err != nil {
+			return d, false, err
+		}
+		now, err := site.JoinedFor(&r.Release)
+		if err != nil || !now.SameShape(settings) {
+			r.Settings, r.Override = true, orEmpty(r.Override)
+			d, err = BeginDeploy(tx, r)
+			return d, err == nil, err
+		}
+	} else if site.Candidate != "" {
+		first, err := tx.Release(site.Name, site.Candidate)
+		if now, errNow := site.JoinedFor(&first); err == nil && (errNow != nil || !now.SameShape(settings)) {
+			return d, false, fmt.Errorf("%w: deploy %s of site %q is still running, wait for its end", ErrConflict, site.Deploy, site.Name)
+		}
+	}
+	site.Override, site.Updated = r.Override, r.Now.UTC()
+	return d, false, tx.PutSite(site)
 }
 
 // trimReleases forgets former releases past keep, oldest first. Those that run or
-// are being installed stay.
+// are being installed stay. Of files that do not run any more the latest release alone counts and stays.
 func trimReleases(tx *Tx, site Site, keep int) {
 	used := map[string]bool{site.Release: true, site.Candidate: true}
 	for _, r := range site.Retiring {
 		used[r.Release] = true
 	}
-	kept := 0
+	kept, same := map[string]bool{}, 0
 	for _, r := range tx.Releases(site.Name) {
-		if used[r.Digest] {
-			continue
-		}
-		if kept++; kept > keep {
+		files := FilesOf(r.Digest)
+		switch {
+		case used[r.Digest]:
+		case files == FilesOf(site.Release):
+			if same++; same > keep {
+				tx.DeleteRelease(site.Name, r.Digest)
+			}
+		case kept[files] || len(kept) >= keep:
 			tx.DeleteRelease(site.Name, r.Digest)
+		default:
+			kept[files] = true
 		}
 	}
 }

@@ -22,17 +22,24 @@ const (
 var ErrInvite = errors.New("the invitation is wrong, used or expired")
 
 // NewInvite makes an invitation and its code, which is shown once and never
-// stored. Store the invitation with CreateInvite.
-func NewInvite(role Role, ttl time.Duration, by string, now time.Time) (i Invite, code string, err error) {
+// stored. Store the invitation with CreateInvite. An application server that comes with
+// it gets the labels.
+func NewInvite(role Role, ttl time.Duration, by string, now time.Time, labels ...string) (i Invite, code string, err error) {
 	if role != RoleServer && role != RoleProxy {
 		return Invite{}, "", fmt.Errorf("%w: role %.40q; it is %q or %q", ErrInvalid, role, RoleServer, RoleProxy)
 	}
 	if ttl <= 0 || ttl > MaxInviteLife {
 		return Invite{}, "", fmt.Errorf("%w: an invitation lives up to %s, not %s", ErrInvalid, MaxInviteLife, ttl)
 	}
+	if role != RoleServer && len(labels) > 0 {
+		return Invite{}, "", fmt.Errorf("%w: labels place sites on application servers, and this is an invitation of a proxy", ErrInvalid)
+	}
+	if labels, err = validLabels(labels); err != nil {
+		return Invite{}, "", err
+	}
 	secret := NewInstanceID()
 	hash := sha256.Sum256([]byte(secret))
-	i = Invite{ID: NewID(now), Hash: hash[:], Role: role, Expires: now.Add(ttl).UTC(), By: by, Created: now.UTC()}
+	i = Invite{ID: NewID(now), Hash: hash[:], Role: role, Expires: now.Add(ttl).UTC(), By: by, Created: now.UTC(), Labels: labels}
 	return i, i.ID + "." + secret, nil
 }
 

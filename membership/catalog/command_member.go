@@ -37,8 +37,16 @@ func AcceptMember(tx *Tx, name, by string, now time.Time, sign func(csr []byte, 
 	if err != nil {
 		return Member{}, err
 	}
-	if m.Admission != Pending && m.Admission != Refused {
-		return Member{}, fmt.Errorf("%w: member %q is %s, only a pending or refused one can be accepted", ErrConflict, name, m.Admission)
+	switch {
+	case m.Admission == Revoked && m.Role != RoleServer:
+		return Member{}, fmt.Errorf("%w: member %q is revoked: forget it (portico members forget %s) and let it join anew", ErrConflict, name, name)
+	case m.Admission == Revoked && m.CSR == nil:
+		return Member{}, fmt.Errorf("%w: member %q has not asked since it was revoked: start its agent, which asks every ten seconds, and accept it then", ErrConflict, name)
+	case m.Admission != Pending && m.Admission != Refused && m.Admission != Revoked:
+		return Member{}, fmt.Errorf("%w: member %q is %s, only a pending, refused or revoked one can be accepted", ErrConflict, name, m.Admission)
+	}
+	if err := checkNameIsNoLabel(tx, m); err != nil {
+		return Member{}, err
 	}
 	m.Admission, m.By, m.Decided, m.Reason = Accepted, by, now.UTC(), ""
 	m.Admin = or(m.Admin, AdminReady)
@@ -94,6 +102,7 @@ func RemoveMember(tx *Tx, name string) error {
 	}
 	dropInstances(tx, name)
 	tx.DeleteMember(name)
+	tx.remove(preReserved + name)
 	return nil
 }
 

@@ -37,8 +37,11 @@ func ApplyReport(tx *Tx, member string, r Report) error {
 			tx.DeleteInstance(id)
 		}
 	}
-	if r.Version != "" && (m.Version != r.Version || !maps.Equal(m.Runtimes, r.Runtimes)) {
-		m.Version, m.Runtimes = r.Version, r.Runtimes
+	if r.Version != "" && (m.Version != r.Version || r.Runtimes != nil && !maps.Equal(m.Runtimes, r.Runtimes)) {
+		m.Version = r.Version
+		if r.Runtimes != nil { // an agent that has just started does not know them yet
+			m.Runtimes = r.Runtimes
+		}
 		return tx.PutMember(m)
 	}
 	return nil
@@ -48,7 +51,7 @@ func applyInstance(tx *Tx, member string, in Instance) error {
 	if err := ValidInstanceID(in.ID); err != nil {
 		return err
 	}
-	if err := errors.Join(ValidName("site", in.Site), ValidDigest(in.Release)); err != nil {
+	if err := errors.Join(ValidName("site", in.Site), ValidRelease(in.Release)); err != nil {
 		return fmt.Errorf("instance %s: %w", in.ID, err)
 	}
 	switch in.State {
@@ -56,12 +59,18 @@ func applyInstance(tx *Tx, member string, in Instance) error {
 	default:
 		return fmt.Errorf("%w: instance %s has state %.40q", ErrInvalid, in.ID, in.State)
 	}
-	old := tx.view.Instances[in.ID]
-	if in.Admin, in.Drain, in.Overdue = "", nil, false; old != nil {
-		in.Admin, in.Drain, in.Overdue = old.Admin, old.Drain, old.Overdue
+	if in.Port < 0 || in.Port > 65535 {
+		return fmt.Errorf("%w: instance %s has port %d", ErrInvalid, in.ID, in.Port)
 	}
+	old := tx.view.Instances[in.ID]
 	if old != nil && old.Member != member {
 		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", ErrConflict, in.ID, old.Member, member)
+	}
+	if old != nil && (old.Site != in.Site || old.Release != in.Release) {
+		return fmt.Errorf("%w: instance %s is of site %q, release %s, for good: it cannot become one of site %q, release %s", ErrConflict, in.ID, old.Site, ShortRelease(old.Release), in.Site, ShortRelease(in.Release))
+	}
+	if in.Admin, in.Drain, in.Overdue, in.Leaving = "", nil, false, false; old != nil {
+		in.Admin, in.Drain, in.Overdue, in.Leaving = old.Admin, old.Drain, old.Overdue, old.Leaving
 	}
 	in.Member = member
 	in.Detail = trim(in.Detail, 1000)

@@ -32,11 +32,15 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 	}
 	note := func(since time.Time) {
 		t.Helper()
-		must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "web1", "", "", "", since, progress) })
 		must(func(tx *catalog.Tx) error {
-			return catalog.NoteDrain(tx, "web1", "shop", id, digest("a"), since, progress)
+			return catalog.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: since}, progress)
 		})
-		must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "", "shop", "", digest("a"), since, progress) })
+		must(func(tx *catalog.Tx) error {
+			return catalog.NoteDrain(tx, "web1", "shop", id, digest("a"), catalog.DrainOrder{Since: since}, progress)
+		})
+		must(func(tx *catalog.Tx) error {
+			return catalog.NoteDrain(tx, "", "shop", "", digest("a"), catalog.DrainOrder{Since: since, Deadline: c.View().Sites["shop"].Retiring[0].Deadline}, progress)
+		})
 	}
 	check := func(what string, want catalog.DrainProgress) {
 		t.Helper()
@@ -76,12 +80,14 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 		return err
 	})
 	must(func(tx *catalog.Tx) error {
-		return catalog.NoteDrain(tx, "web1", "", "", "", began, progress)
+		return catalog.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: began}, progress)
 	})
 	if m := c.View().Members["web1"]; m.Drain != nil {
 		t.Errorf("a drain that is over came back: %+v", m.Drain)
 	}
-	must(func(tx *catalog.Tx) error { return catalog.NoteDrain(tx, "nobody", "", "", "", began, progress) })
+	must(func(tx *catalog.Tx) error {
+		return catalog.NoteDrain(tx, "nobody", "", "", "", catalog.DrainOrder{Since: began}, progress)
+	})
 }
 
 // A deadline cuts the drain that it belongs to and no other, and is told apart from

@@ -26,6 +26,13 @@ var (
 	// ErrNoMajority reports that too few of the proxies that share the catalog reach
 	// one another for a change to be made.
 	ErrNoMajority = errors.New("too few of the proxies that share the catalog reach one another: changes wait until more are there, traffic goes on (portico members names them)")
+	// ErrNoAnswer reports that the store did not answer in time.
+	ErrNoAnswer = errors.New("the catalog did not answer in time: its disk, or the network between the proxies that share it, is slow")
+	// ErrLeaderChanged reports a change that went to a leader which died.
+	ErrLeaderChanged = errors.New("the proxy that led the catalog went away meanwhile")
+	// ErrUncertain reports a change of which it is not known whether it was stored: it
+	// was sent, and no answer came. With every other error it was not.
+	ErrUncertain = errors.New("the change may have been stored or not")
 	// ErrRemoved reports that the other proxies took this one out of the catalog:
 	// it was revoked, or another machine joined in its place.
 	ErrRemoved = errors.New("this proxy was removed from the catalog")

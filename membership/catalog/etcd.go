@@ -31,23 +31,32 @@ import (
 
 // What the embedded store is set to, and why.
 const (
-	// A single proxy elects itself one to five ticks after its start, which is
-	// most of the time that Open takes. Proxies that share a catalog take longer
-	// ones, so that a slow disk or network does not look like a dead leader.
-	tick           = 20 * time.Millisecond
-	election       = 100 * time.Millisecond
+	// A single proxy has nobody to hear from, and is elected at its start without waiting for a tick: see
+	// stand. Each tick wakes the process, so they are rare. Proxies that share a catalog notice a silent leader by
+	// them; they are long enough that a slow disk or network does not look like one.
+	tick           = 500 * time.Millisecond
+	election       = 5 * tick // the least that etcd takes
 	sharedTick     = 50 * time.Millisecond
 	sharedElection = 500 * time.Millisecond
 
-	walSegment  = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
-	quota       = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
-	defragAfter = 64        // MB that a start must be able to win back before it rewrites the file
-	keepRevs    = "1000"    // revisions kept for watchers that fell behind
-	maxOps      = 16384     // comparisons or writes in one transaction
-	maxRequest  = 4 << 20   // bytes of one transaction
+	readAgain = 10 * time.Millisecond // between two tries to read while the cluster is between leaders
 
-	startTimeout  = 30 * time.Second // for the server to read its files
-	closeTimeout  = 10 * time.Second // for the server to stop; after a fault it may never
+	walSegment = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
+	quota      = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
+	// Writes are safe once they are in the log; the file of records follows by so much. Less wakes the process more
+	// often, more makes a start after a crash read more of the log again.
+	batchEvery = 500 * time.Millisecond
+
+	defragAfter = 64      // MB that a start must be able to win back before it rewrites the file
+	keepRevs    = "1000"  // revisions kept for watchers that fell behind
+	maxOps      = 16384   // comparisons or writes in one transaction
+	maxRequest  = 4 << 20 // bytes of one transaction
+
+	startTimeout  = 5 * time.Minute  // for the server to read its files: a disk that is that slow serves nobody
+	startWord     = 15 * time.Second // between two words on what a start waits for
+	startLook     = 100 * time.Millisecond
+	closeTimeout  = 10 * time.Second // for the server to stop
+	brokenTimeout = 2 * time.Second  // the same after a fault: it may never
 	opTimeout     = 10 * time.Second // for one operation whose caller set no deadline
 	revokeTimeout = 2 * time.Second  // for giving locks back at the end; there may be no quorum
 	leaseSeconds  = 10               // a lock of a dead process is free after this
@@ -155,10 +164,6 @@ func (s *store) start(peers *peerServer) (_ *running, err error) {
 			peers.close()
 		}
 	}()
-	type outcome struct {
-		etcd *embed.Etcd
-		err  error
-	}
 	done := make(chan outcome, 1)
 	go func() {
 		var out outcome
@@ -173,17 +178,54 @@ func (s *store) start(peers *peerServer) (_ *running, err error) {
 		e, err := embed.StartEtcd(cfg)
 		out = outcome{etcd: e, err: err}
 	}()
-	select {
-	case out := <-done:
-		if out.err != nil {
-			return nil, startError(data, out.err)
+	out, err := s.awaitStart(done, data)
+	if err == nil {
+		err = out.err
+	}
+	if err != nil {
+		return nil, startError(data, err)
+	}
+	r := &running{etcd: out.etcd, client: v3client.New(out.etcd.Server), peers: peers}
+	peers.serve(s, out.etcd)
+	s.watchRemoval(r)
+	if peers == nil {
+		r.standing.Go(func() { s.stand(r) })
+	}
+	return r, nil
+}
+
+// outcome is how a start of etcd ended.
+type outcome struct {
+	etcd *embed.Etcd
+	err  error
+}
+
+// awaitStart waits for a start to end. One whose fault came up in another goroutine than the one
+// that starts may never end.
+func (s *store) awaitStart(done <-chan outcome, data string) (outcome, error) {
+	began, broken := time.Now(), time.Time{}
+	look, word := time.NewTicker(startLook), time.NewTicker(startWord)
+	defer look.Stop()
+	defer word.Stop()
+	for {
+		select {
+		case out := <-done:
+			return out, nil
+		case <-look.C:
+			switch why := s.fault.Load(); {
+			case why == nil:
+			case broken.IsZero():
+				broken = time.Now()
+			case time.Since(broken) > brokenTimeout:
+				return outcome{}, errors.New(*why)
+			}
+		case <-word.C:
+			took := time.Since(began).Round(time.Second)
+			if took >= startTimeout {
+				return outcome{}, fmt.Errorf("reading took longer than %s", startTimeout)
+			}
+			s.logger.Warn("the catalog is still being read: the disk or the machine is slow", "folder", data, "after", took.String())
 		}
-		r := &running{etcd: out.etcd, client: v3client.New(out.etcd.Server), peers: peers}
-		peers.serve(s, out.etcd)
-		s.watchRemoval(r)
-		return r, nil
-	case <-time.After(startTimeout):
-		return nil, fmt.Errorf("start store: reading %s took longer than %s", data, startTimeout)
 	}
 }
 
@@ -226,10 +268,10 @@ func (s *store) config(o Options, data string, shared bool) *embed.Config {
 	cfg.BootstrapDefragThresholdMegabytes = defragAfter
 	cfg.MaxTxnOps = maxOps
 	cfg.MaxRequestBytes = maxRequest
-	cfg.BackendBatchInterval = 50 * time.Millisecond
+	cfg.BackendBatchInterval = batchEvery
 	cfg.WarningApplyDuration = time.Second // an install on the same disk takes it for a tenth of that
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapslog.New(
-		slog.New(&quiet{s.logger.Handler()}),
+		slog.New(newQuiet(s.logger.Handler())),
 		zap.WithFatalHook(faultHook{s}), zap.WithPanicHook(faultHook{s})))
 	return cfg
 }
@@ -261,12 +303,17 @@ func (s *store) fail(why string) {
 	}
 }
 
+// lostLog is in what raft says when the others count on entries that this proxy has not.
+const lostLog = "Was the raft log corrupted, truncated, or lost?"
+
 // err returns the fault that broke the store, or nil.
 func (s *store) err() error {
 	if s.removed.Load() {
 		return fmt.Errorf("%w: %w by the other proxies: to join anew, move %s away and start with --join", ErrBroken, ErrRemoved, s.o.Dir)
 	}
-	if why := s.fault.Load(); why != nil {
+	if why := s.fault.Load(); why != nil && strings.Contains(*why, lostLog) {
+		return fmt.Errorf("%w: the files under %s are older than what the other proxies have had from this one, as after a snapshot of the machine was put back: to join anew, move %s away and start with --join", ErrBroken, s.o.Dir, s.o.Dir)
+	} else if why != nil {
 		return fmt.Errorf("%w: %s; changes are refused until portico starts again on a healthy disk", ErrBroken, *why)
 	}
 	return nil
@@ -282,7 +329,7 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 		return ErrClosed
 	}
 	defer s.use.RUnlock()
-	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, fmt.Errorf("the catalog did not answer within %s: no quorum, or the disk is too slow", opTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, opTimeout, ErrNoAnswer)
 	defer cancel()
 	defer context.AfterFunc(s.broken, cancel)()
 	s.gate.RLock()
@@ -303,7 +350,7 @@ func (s *store) do(ctx context.Context, op func(context.Context) error) error {
 		}
 		return cause
 	}
-	return err
+	return plain(err)
 }
 
 // ready waits until a leader is known, or ctx ends.
@@ -330,7 +377,7 @@ func (s *store) read(ctx context.Context, op func(context.Context) error) error 
 			if !errors.As(err, &e) || e.Code() != codes.Unavailable {
 				return err
 			}
-			if pause.For(ctx, tick/2) != nil {
+			if pause.For(ctx, readAgain) != nil {
 				return err
 			}
 		}
@@ -387,14 +434,16 @@ func (s *store) list(ctx context.Context, prefix string, keysOnly, serializable 
 }
 
 // transact writes everything or nothing. It reports whether the comparisons held, and
-// the store's revision then.
+// the store's revision then. The error is ErrUncertain where it may have been done.
 func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clientv3.Op) (ok bool, revision int64, err error) {
+	sent := false
 	err = s.do(ctx, func(ctx context.Context) error {
 		if err := s.awaitLeader(ctx); err != nil {
 			return err
 		}
 		ctx, done := s.whileLed(ctx)
 		defer done()
+		sent = true
 		r, err := s.client().Txn(ctx).If(compare...).Then(ops...).Commit()
 		switch {
 		case err == nil:
@@ -405,6 +454,9 @@ func (s *store) transact(ctx context.Context, compare []clientv3.Cmp, ops []clie
 		}
 		return s.explainTimeout(err)
 	})
+	if sent && err != nil && !refused(err) {
+		err = fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
 	return ok, revision, err
 }
 
@@ -428,6 +480,10 @@ func (s *store) close() error {
 		}
 		s.sessionMu.Unlock()
 		s.brake()
+		wait := closeTimeout
+		if s.fault.Load() != nil {
+			wait = brokenTimeout
+		}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -437,10 +493,11 @@ func (s *store) close() error {
 		select {
 		case <-done:
 			s.closeErr = s.lock.Close()
-		case <-time.After(closeTimeout):
+		case <-time.After(wait):
 			// Only a store that met a fault hangs here. Its lock stays until the
 			// process ends, because its files may still be open.
-			s.closeErr = errors.Join(s.err(), fmt.Errorf("the store did not stop within %s", closeTimeout))
+			s.run.Load().peers.close()
+			s.closeErr = errors.Join(s.err(), fmt.Errorf("the store did not stop within %s", wait))
 		}
 	})
 	return s.closeErr

@@ -67,7 +67,7 @@ func (s *store) clusterLock(ctx context.Context, name string) (unlock func(), er
 	defer stop()
 	m := concurrency.NewMutex(session, "locks/"+name)
 	if err := m.Lock(ctx); err != nil {
-		return nil, errors.Join(s.err(), err)
+		return nil, errors.Join(s.err(), plain(err))
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), revokeTimeout)

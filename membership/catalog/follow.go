@@ -77,7 +77,7 @@ func (c *Catalog) apply(events []*clientv3.Event) {
 	if c.memory != nil {
 		c.memory.apply(events)
 	}
-	b := newBuilder(c.View())
+	b := newBuilder(c.View(), c.sealer)
 	for _, e := range events {
 		key := string(e.Kv.Key)
 		if e.Type == clientv3.EventTypeDelete {

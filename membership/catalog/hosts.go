@@ -12,39 +12,117 @@ import (
 // was seen.
 func CookieEndings() []string { return []string{"-place", "-notice"} }
 
-// CheckHosts returns ErrConflict with the other site's name when a host and path
-// of the settings belong to another site of the view already, or when a browser could
-// not tell the cookies of both apart. s has its defaults.
-func CheckHosts(v *View, site string, s Settings) error {
+// AdminCookie is the cookie of the admin page's login. Browsers send it to every port of a
+// host: it is taken out of requests to sites, and sites can neither set it nor use its name.
+const AdminCookie = "__Host-portico-admin"
+
+// Claim is what a site is to answer on.
+type Claim struct {
+	Site     string
+	Settings Settings // with their defaults
+	By       string   // the account that asks
+}
+
+// CheckHosts returns ErrConflict, with the other site's name and the remedy, when a
+// host of the claim is not the site's to have:
+//
+//   - another site has the same host and path;
+//   - another site has the host, or a wildcard over it, or a name under it, and neither
+//     does the asking account stand for both sites nor has an operator shared the host,
+//     see ShareHost;
+//   - a proxy's admin page has the name;
+//   - a browser could not tell the cookies of both sites apart.
+//
+// What the site answers on already stays valid, whoever else has it.
+func CheckHosts(v *View, c Claim) error {
 	var errs []error
+	now := v.routesOf(c.Site)
 	for _, name := range sortedKeys(v.Sites) {
-		if name == site {
+		if name == c.Site {
 			continue
 		}
 		other, err := v.Sites[name].Effective()
 		if err != nil {
 			continue
 		}
-		errs = append(errs, checkRoutes(site, s, name, other))
-		if shared := sharedCookie(s, other); shared != "" && !sharedBefore(v, site, other) {
+		errs = append(errs, checkRoutes(v, c, now, holder{site: name, owner: v.Owner(name), settings: &other}))
+		if shared := sharedCookie(c.Settings, other); shared != "" && !sharedBefore(v, c.Site, other) {
 			errs = append(errs, fmt.Errorf("%w: a cookie %q would belong to site %q and to site %q on the same host: give %q another name, or set its session.cookie, for example to %q",
-				ErrConflict, shared, name, site, site, "portico-"+site+"-session"))
+				ErrConflict, shared, name, c.Site, c.Site, "portico-"+c.Site+"-session"))
+		}
+	}
+	return errors.Join(append(errs, checkReserved(v, c, now))...)
+}
+
+// holder is who has hosts: a site, or one of a proxy's configuration file.
+type holder struct {
+	site, owner string
+	file        string // the proxy whose file has it; empty: a site of the catalog
+	settings    *Settings
+}
+
+func (h holder) String() string {
+	switch {
+	case h.file != "":
+		return fmt.Sprintf("site %q of the configuration file of proxy %q", h.site, h.file)
+	case h.owner != "":
+		return fmt.Sprintf("site %q of account %q", h.site, h.owner)
+	}
+	return fmt.Sprintf("site %q", h.site)
+}
+
+// checkRoutes compares what is claimed with what one other site has. now is what the
+// claiming site has.
+func checkRoutes(v *View, c Claim, now routes, has holder) error {
+	var errs []error
+	path := cleanMount(c.Settings.Path)
+	for _, host := range namesOf(c.Settings) {
+		mine := now.path == path && slices.Contains(now.hosts, host)
+		for _, theirs := range namesOf(*has.settings) {
+			switch {
+			case !overlap(host, theirs):
+			case mine && (host != theirs || path != has.settings.Path || has.file != ""):
+				// As it has been; two sites of the catalog never had the same host and path.
+			case host == theirs && path == has.settings.Path && host == AnyHost:
+				errs = append(errs, fmt.Errorf("%w: %s already answers on every host at path %q; give %q a host or another path", ErrConflict, has, path, c.Site))
+			case host == theirs && path == has.settings.Path:
+				errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to %s; choose another host or path, or remove that site", ErrConflict, host, path, has))
+			case !v.mayStandBeside(c, has, host):
+				errs = append(errs, notTheirs(c, has, host, theirs))
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func checkRoutes(site string, s Settings, name string, other Settings) error {
-	if other.Path != cleanMount(s.Path) {
-		return nil
+// notTheirs is the refusal of a host that somebody else had first.
+func notTheirs(c Claim, has holder, host, theirs string) error {
+	what := fmt.Sprintf("host %q belongs to %s", host, has)
+	switch {
+	case host == AnyHost:
+		what = fmt.Sprintf("%s answers on every host that no site names", has)
+	case host != theirs:
+		what = fmt.Sprintf("host %q overlaps %q, which belongs to %s", host, theirs, has)
 	}
+	return fmt.Errorf("%w: %s; give %q another host, or ask an operator: portico hosts share '%s' %s", ErrConflict, what, c.Site, host, c.Site)
+}
+
+// checkReserved compares what is claimed with what the proxies have for themselves.
+func checkReserved(v *View, c Claim, now routes) error {
 	var errs []error
-	if len(s.Hosts) == 0 && len(other.Hosts) == 0 {
-		errs = append(errs, fmt.Errorf("%w: site %q already answers on every host at path %q; give %q a host or another path", ErrConflict, name, other.Path, site))
-	}
-	for _, h := range s.Hosts {
-		if slices.Contains(other.Hosts, strings.ToLower(strings.TrimSuffix(h, "."))) {
-			errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to site %q; choose another host or path, or remove that site", ErrConflict, h, other.Path, name))
+	for _, proxy := range sortedKeys(v.Reserved) {
+		if m := v.Members[proxy]; m == nil || m.Admission != Accepted || m.Role != RoleProxy {
+			continue
+		}
+		r := v.Reserved[proxy]
+		for _, host := range namesOf(c.Settings) {
+			if slices.Contains(r.Admin, host) && !slices.Contains(now.hosts, host) {
+				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", ErrConflict, host, proxy, c.Site))
+			}
+		}
+		for _, s := range r.Sites {
+			has := Settings{Hosts: s.Hosts, Path: cleanMount(s.Path)}
+			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: FileOwner, file: proxy, settings: &has}))
 		}
 	}
 	return errors.Join(errs...)
@@ -81,12 +159,8 @@ func sharedBefore(v *View, site string, other Settings) bool {
 // sharesHost reports whether two sites answer on one host: the one that names it most
 // exactly answers alone.
 func sharesHost(a, b Settings) bool {
-	if len(a.Hosts) == 0 || len(b.Hosts) == 0 {
-		return len(a.Hosts) == len(b.Hosts)
-	}
-	return slices.ContainsFunc(a.Hosts, func(h string) bool {
-		return slices.Contains(b.Hosts, strings.ToLower(strings.TrimSuffix(h, ".")))
-	})
+	theirs := namesOf(b)
+	return slices.ContainsFunc(namesOf(a), func(h string) bool { return slices.Contains(theirs, h) })
 }
 
 // covers reports whether a browser sends the cookies of one mount path to another.

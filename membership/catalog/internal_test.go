@@ -10,7 +10,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -93,7 +96,7 @@ func TestViewsFromEventsEqualViewsFromScratch(t *testing.T) {
 
 // A view that has been handed out never changes.
 func TestViewsAreImmutable(t *testing.T) {
-	b := newBuilder(emptyView())
+	b := newBuilder(emptyView(), nil)
 	put := func(b *builder, key string, r any) {
 		value, err := encode(key, r)
 		if err == nil {
@@ -107,7 +110,7 @@ func TestViewsAreImmutable(t *testing.T) {
 	put(b, "releases/a/1", Release{Digest: "1"})
 	put(b, "deploys/1", Deploy{ID: "1"})
 	first := b.finish(1)
-	b = newBuilder(first)
+	b = newBuilder(first, nil)
 	b.del("sites/a")
 	b.del("releases/a/1")
 	put(b, "releases/b/2", Release{Digest: "2"})
@@ -185,10 +188,10 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte("{}\n00000000"))
 	f.Fuzz(func(t *testing.T, value []byte) {
-		b := newBuilder(emptyView())
+		b := newBuilder(emptyView(), nil)
 		for _, key := range []string{"sites/a", "releases/a", "releases/a/b/c", "deploys/", "members/x", "instances/x", "settings", "secrets/x", "unknown", ""} {
 			before := *b.v
-			if err := b.put(item{key, value, 1}); err != nil && !errors.Is(err, ErrCorrupt) {
+			if err := b.put(item{key, value, 1}); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrWrongKey) {
 				t.Errorf("%s: %v", key, err)
 			} else if err != nil && !reflect.DeepEqual(before, *b.v) {
 				t.Errorf("%s: a refused record changed the view", key)
@@ -228,4 +231,66 @@ func TestFaultStopsWrites(t *testing.T) {
 	if c.View().ClusterID == "" || !errors.Is(c.Err(), ErrBroken) {
 		t.Error("the view is gone, or Err is silent")
 	}
+}
+
+// Etcd's words reach nobody, and a change that was sent without an answer is told apart from
+// one that was refused.
+func TestEtcdErrors(t *testing.T) {
+	for _, err := range noAnswers {
+		if got := plain(fmt.Errorf("grant lease: %w", err)); !errors.Is(got, ErrNoAnswer) || strings.Contains(got.Error(), "etcdserver") {
+			t.Errorf("%v is told as %v", err, got)
+		}
+		if refused(err) {
+			t.Errorf("after %v a change counts as not stored", err)
+		}
+	}
+	for _, err := range []error{rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge, rpctypes.ErrNoSpace, rpctypes.ErrTooManyRequests} {
+		if !refused(err) {
+			t.Errorf("after %v a change counts as stored, perhaps", err)
+		}
+	}
+	c := openTest(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _, err := c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut("x", "y")})
+	if !errors.Is(err, ErrUncertain) {
+		t.Errorf("a change whose caller did not wait for the answer: %v", err)
+	}
+}
+
+// Who waits to lead costs the cluster no write.
+func TestWaitingToLeadWritesNothing(t *testing.T) {
+	c := openTest(t)
+	s := c.store.Load()
+	if _, _, err := s.transact(t.Context(), nil, []clientv3.Op{clientv3.OpPut("locks/lead/task", "another")}); err != nil {
+		t.Fatal(err)
+	}
+	server := s.run.Load().etcd.Server
+	before := server.CommittedIndex()
+	for range 5 {
+		if led, _, err := s.lead(t.Context(), "locks/lead/task", "proxy-1"); led != nil || err != nil {
+			t.Fatalf("it leads beside another: %v", err)
+		}
+	}
+	if after := server.CommittedIndex(); after != before {
+		t.Errorf("five looks wrote %d entries", after-before)
+	}
+}
+
+// What etcd repeats is told once a minute, with a count.
+func TestRepeatedWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := slog.New(newQuiet(slog.NewTextHandler(&out, nil))).With("part", "catalog")
+		for range 1000 {
+			log.Warn("dropped internal Raft message", "to", "a")
+			log.With("x", 1).Warn("failed to send out heartbeat")
+		}
+		time.Sleep(repeatEvery)
+		log.Warn("dropped internal Raft message", "to", "a")
+		log.Warn("dropped internal Raft message", "to", "a")
+		if lines := strings.Count(out.String(), "\n"); lines != 3 || !strings.Contains(out.String(), "times=1000") {
+			t.Errorf("2,002 warnings make %d lines:\n%.2000s", lines, out.String())
+		}
+	})
 }

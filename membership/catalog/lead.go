@@ -37,8 +37,12 @@ func (c *Catalog) Lead(ctx context.Context, task string) (led context.Context, r
 	}
 }
 
-// lead takes the key once if it is free or this proxy's own; led is nil if it is not.
+// lead takes the key once if it is free or this proxy's own; led is nil if it is not. It
+// looks into its own copy first, so that waiting costs nobody a write.
 func (s *store) lead(ctx context.Context, key, name string) (led context.Context, resign func(), err error) {
+	if it, found, err := s.get(ctx, key, !s.outside); err == nil && found && string(it.value) != name {
+		return nil, nil, nil
+	}
 	session, err := s.lockSession(ctx)
 	if err != nil {
 		return nil, nil, err

@@ -47,10 +47,11 @@ type Member struct {
 	Version     string            `json:"version"`
 	Platform    string            `json:"platform"`           // linux/amd64
 	Runtimes    map[string]string `json:"runtimes,omitempty"` // what is installed there: "tomcat": "10.1.34", "php": "8.2.28"
-	Zone        string            `json:"zone,omitempty"`
-	Weight      int               `json:"weight,omitempty"` // share of new sessions, 1 to 256; 0: 100
-	Reason      string            `json:"reason,omitempty"` // why it was refused or revoked
-	CSR         []byte            `json:"csr,omitempty"`    // DER, kept while pending so that acceptance can sign it
+	Zone        string            `json:"zone,omitempty"`     // as the machine says
+	Labels      []string          `json:"labels,omitempty"`   // of an application server, sorted: given by operators, place sites, see Settings.Servers
+	Weight      int               `json:"weight,omitempty"`   // share of new sessions, 1 to 256; 0: 100
+	Reason      string            `json:"reason,omitempty"`   // why it was refused or revoked
+	CSR         []byte            `json:"csr,omitempty"`      // DER, kept while pending so that acceptance can sign it
 	Certificate []byte            `json:"certificate,omitempty"`
 	Knocked     time.Time         `json:"knocked"`
 	Decided     time.Time         `json:"decided,omitzero"`
@@ -79,6 +80,7 @@ type Invite struct {
 	Created time.Time `json:"created"`
 	UsedBy  string    `json:"used_by,omitempty"` // member name
 	UsedAt  time.Time `json:"used_at,omitzero"`
+	Labels  []string  `json:"labels,omitempty"` // that the machine gets, see Member.Labels
 }
 
 // InstanceState is how far an instance is.
@@ -103,6 +105,7 @@ type Instance struct {
 	State   InstanceState `json:"state"`
 	Detail  string        `json:"detail,omitempty"`
 	Started time.Time     `json:"started"`
+	Port    int           `json:"port,omitempty"` // where its process answers on the member's own machine; 0: it has none, or the agent does not say
 
 	// Admin is what operators want of this instance alone, empty or ready where
 	// they want nothing, and Drain and Overdue as for a member. An agent's report
@@ -110,6 +113,10 @@ type Instance struct {
 	Admin   AdminState  `json:"admin,omitempty"`
 	Drain   *DrainOrder `json:"drain,omitempty"`
 	Overdue bool        `json:"overdue,omitempty"`
+
+	// Leaving reports that Admin was set because the site does not belong on the
+	// server any more, and not because an operator wanted it.
+	Leaving bool `json:"leaving,omitempty"`
 
 	// Unpinned reports that the instance keeps no sessions of its own (a
 	// static site), so that any other instance of the same release can
@@ -148,6 +155,10 @@ type Token struct {
 	Label   string    `json:"label,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
+
+	// Parent is the token that made this one, empty where a password or the program did. It opens
+	// nothing once its parent does not, or may not make it any more; see VerifyToken.
+	Parent string `json:"parent,omitempty"`
 }
 
 // AuditEntry is one thing that somebody did. Stored under audit/ID; ids sort by
@@ -155,8 +166,9 @@ type Token struct {
 type AuditEntry struct {
 	ID     string    `json:"id"`
 	At     time.Time `json:"at"`
-	By     string    `json:"by"`   // account, or "member NAME", or "portico"
-	From   string    `json:"from"` // client address, empty for the program itself
+	By     string    `json:"by"`              // account, or "member NAME", or "portico"
+	Token  string    `json:"token,omitempty"` // id of the token that was shown
+	From   string    `json:"from"`            // client address, empty for the program itself
 	Action string    `json:"action"`
 	Object string    `json:"object"`
 	Detail string    `json:"detail,omitempty"`

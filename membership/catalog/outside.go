@@ -96,7 +96,7 @@ func (s *store) connect(o Options) error {
 		Endpoints: o.Outside.Endpoints, TLS: config,
 		DialTimeout: outsideDial, DialKeepAliveTime: outsideAlive, DialKeepAliveTimeout: outsideAlive,
 		PermitWithoutStream: true, MaxCallSendMsgSize: 2 * maxRequest,
-		Logger: zapslog.New(slog.New(&quiet{o.Logger.Handler()})),
+		Logger: zapslog.New(slog.New(newQuiet(o.Logger.Handler()))),
 	})
 	if err != nil {
 		return fmt.Errorf("connect to the catalog's etcd: %w", err)
@@ -106,6 +106,12 @@ func (s *store) connect(o Options) error {
 	client.Lease = namespace.NewLease(client.Lease, o.Outside.Prefix)
 	s.run.Store(&running{client: client})
 	return nil
+}
+
+// Check reports what is wrong with the files, as far as can be told without the etcd.
+func (o *Outside) Check() error {
+	_, err := o.tls()
+	return err
 }
 
 // tls returns the client's side. The certificate is read at each handshake, so
@@ -270,9 +276,6 @@ func (c *Catalog) catchUp(ctx context.Context, seen *View) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storedWait)
 	defer cancel()
-	_, revision, err := c.store.Load().list(ctx, preGen, true, false)
-	if err == nil && revision > c.View().Revision {
-		c.settle(ctx, revision)
-	}
+	_ = c.Confirm(ctx) // a view that is old is better than none
 	return c.View() != seen
 }

@@ -22,9 +22,11 @@ const (
 	preInstances = "instances/"
 	preAccounts  = "accounts/"
 	preTokens    = "tokens/"
-	preSecrets   = "secrets/" // sealed, in the view only as they are
-	preAudit     = "audit/"   // not in the view
-	preStore     = "store/"   // raw storage for certificates, not in the view
+	preHosts     = "hosts/"    // HOST
+	preReserved  = "reserved/" // PROXY
+	preSecrets   = "secrets/"  // sealed, in the view only as they are
+	preAudit     = "audit/"    // not in the view
+	preStore     = "store/"    // raw storage for certificates, not in the view
 	preGen       = "gen/"
 )
 
@@ -34,17 +36,10 @@ const maxRecord = 64<<10 - 1
 
 // ClusterSettings are the settings of the whole cluster. Stored under settings.
 type ClusterSettings struct {
-	ID      string       `json:"id"` // random, made by the first proxy, never changes
-	Created time.Time    `json:"created"`
-	ACME    ACMESettings `json:"acme,omitzero"`
-}
+	ID      string    `json:"id"` // random, made by the first proxy, never changes
+	Created time.Time `json:"created"`
 
-// ACMESettings say where certificates for public names come from. A proxy's
-// configuration file may override them for that proxy.
-type ACMESettings struct {
-	Directory string `json:"directory,omitempty"` // https URL; empty: Let's Encrypt
-	Email     string `json:"email,omitempty"`     // contact of the account; may be empty
-	Root      string `json:"root,omitempty"`      // PEM of the authority that the directory's own certificate chains to; empty: the system's
+	EnvSealed bool `json:"env_sealed,omitempty"` // nothing is left that an earlier version stored in the clear
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -40,6 +40,7 @@ const (
 type memory struct {
 	path   string
 	logger *slog.Logger
+	sealer *sealer
 
 	mu       sync.Mutex
 	items    map[string]item // guarded by mu
@@ -49,8 +50,8 @@ type memory struct {
 	dirty chan struct{} // capacity 1
 }
 
-func newMemory(dir string, logger *slog.Logger) *memory {
-	return &memory{path: filepath.Join(dir, fileRemembered), logger: logger, items: map[string]item{}, dirty: make(chan struct{}, 1)}
+func newMemory(dir string, logger *slog.Logger, s *sealer) *memory {
+	return &memory{path: filepath.Join(dir, fileRemembered), logger: logger, sealer: s, items: map[string]item{}, dirty: make(chan struct{}, 1)}
 }
 
 // memorable reports whether a key is kept: what only those need who can reach the
@@ -273,7 +274,7 @@ func parseRemembered(data []byte) (head rememberedHead, items []item, err error)
 
 // view makes a view of what is remembered.
 func (m *memory) view() (*View, error) {
-	b := newBuilder(emptyView())
+	b := newBuilder(emptyView(), m.sealer)
 	for _, it := range m.list("") {
 		if err := b.put(it); err != nil {
 			return nil, err

@@ -2,8 +2,6 @@ package catalog
 
 import (
 	"context"
-	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +20,9 @@ type running struct {
 	peers  *peerServer // nil: nobody but this process has the catalog
 
 	once     sync.Once
-	stopping chan struct{} // closed by stop
-	watched  chan struct{} // closed when nobody looks after this life any more
+	stopping chan struct{}  // closed by stop
+	watched  chan struct{}  // closed when nobody looks after this life any more
+	standing sync.WaitGroup // a single proxy's own election
 }
 
 // handOver is how long a leader that stops looks for another one.
@@ -50,6 +49,7 @@ func (r *running) stop() {
 		}
 		r.peers.close()
 		<-r.watched
+		r.standing.Wait()
 	})
 }
 
@@ -75,10 +75,6 @@ func (s *store) watchRemoval(r *running) {
 // leaderGrace is how long after another leader was elected a change is waited for
 // that the former one was asked for.
 const leaderGrace = time.Second
-
-// ErrLeaderChanged reports a change that went to a leader which died: it is not
-// known whether it was stored.
-var ErrLeaderChanged = errors.New("the proxy that led the catalog went away meanwhile: the change may have been stored or not, look and try again")
 
 // led reports whether some proxy leads the catalog. A proxy without a vote goes on
 // naming a leader that has died, because it takes no part in elections; that the
@@ -122,7 +118,7 @@ func (s *store) awaitLeader(ctx context.Context) error {
 // explainTimeout makes of etcd's time-outs what they mean while there is no leader.
 func (s *store) explainTimeout(err error) error {
 	r := s.run.Load()
-	if r.peers == nil || s.led() || !strings.Contains(err.Error(), "etcdserver: request timed out") {
+	if r.peers == nil || s.led() || !unanswered(err) {
 		return err
 	}
 	return ErrNoMajority

@@ -14,21 +14,20 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/etcdhttp"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp"
 )
 
 // peerServer is where the other proxies reach this one's catalog. Etcd has a
 // listener of its own; with this one the cluster decides itself who gets past the
 // handshake, and can end the connections of those that were revoked.
 type peerServer struct {
-	server  *http.Server
-	handler atomic.Pointer[http.Handler] // nil until the server has read its files
-	who     func(tls.ConnectionState) (Role, string, string)
-	admit   func(role Role, name, fingerprint string) error
-	done    chan struct{} // closed when server has ended
+	listener *peerListener
+	server   *http.Server
+	handler  atomic.Pointer[http.Handler] // nil until the server has read its files
+	who      func(tls.ConnectionState) (Role, string, string)
+	admit    func(role Role, name, fingerprint string) error
+	done     chan struct{} // closed when server has ended
 
 	mu    sync.Mutex
 	conns map[net.Conn]peer // those with a request under way, such as a stream of messages
@@ -53,14 +52,11 @@ func (s *store) listenPeers() (*peerServer, error) {
 	if p == nil {
 		return nil, fmt.Errorf("%w: the catalog in %s is one of several proxies", ErrAlone, s.o.Dir)
 	}
-	// A connection that takes nothing is a dead one. Reads have no such bound: on a
-	// stream the other side says nothing, and its context would end with the first
-	// read that fails.
-	ln, err := transport.NewListenerWithOpts(p.Listen, "http", transport.WithTimeout(0, rafthttp.ConnWriteTimeout))
+	ln, err := listenPeerConns(p.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for the other proxies: %w: set catalog.address to one that is free", err)
+		return nil, fmt.Errorf("listen for the other proxies on %s: %w: stop what has the port, or choose another address with --catalog (catalog.address)", p.Listen, err)
 	}
-	ps := &peerServer{who: p.Peer, admit: s.admit, conns: map[net.Conn]peer{}, done: make(chan struct{})}
+	ps := &peerServer{listener: ln, who: p.Peer, admit: s.admit, conns: map[net.Conn]peer{}, done: make(chan struct{})}
 	ps.server = &http.Server{
 		Handler: ps, ReadHeaderTimeout: peerHeaderTimeout, IdleTimeout: peerIdleTimeout, MaxHeaderBytes: 32 << 10,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}, // etcd speaks HTTP/1.1
@@ -106,6 +102,11 @@ func (p *peerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 		http.Error(w, err.Error(), http.StatusForbidden)
 		return
+	}
+	if t, ok := conn.(*tls.Conn); ok {
+		if c, ok := t.NetConn().(*peerConn); ok {
+			c.who.Store(&who)
+		}
 	}
 	p.mu.Lock()
 	p.conns[conn] = who

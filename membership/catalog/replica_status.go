@@ -82,7 +82,7 @@ func (c *Catalog) Replicas(ctx context.Context) []Replica {
 	for _, e := range server.Cluster().Members() {
 		r := Replica{Name: c.replicaName(e.Name, e.PeerURLs), Role: ReplicaVoter, Self: e.ID == server.MemberID(), id: uint64(e.ID)}
 		if len(e.PeerURLs) > 0 {
-			r.Address = strings.TrimPrefix(e.PeerURLs[0], "https://")
+			r.Address = hostOf(e.PeerURLs[0])
 		}
 		switch {
 		case e.IsLearner:
@@ -125,11 +125,18 @@ func (c *Catalog) stateOf(ctx context.Context, run *running, r *Replica) (state 
 		TLSClientConfig: c.o.Peers.ClientTLS(r.Name, c.store.Load().admit), DisableKeepAlives: true,
 		DialContext: (&net.Dialer{}).DialContext,
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+r.Address+pathReplica, nil)
+	return stateAt(ctx, &http.Client{Transport: transport, CheckRedirect: noRedirect}, r.Address)
+}
+
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// stateAt asks the proxy at addr how far it is.
+func stateAt(ctx context.Context, client *http.Client, addr string) (state replicaState, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+pathReplica, nil)
 	if err != nil {
 		return state, err
 	}
-	answer, err := transport.RoundTrip(req)
+	answer, err := client.Do(req)
 	if err != nil {
 		return state, err
 	}
@@ -137,8 +144,15 @@ func (c *Catalog) stateOf(ctx context.Context, run *running, r *Replica) (state 
 	if answer.StatusCode != http.StatusOK {
 		return state, fmt.Errorf("it answers %s", answer.Status)
 	}
-	return state, json.NewDecoder(io.LimitReader(answer.Body, maxState)).Decode(&state)
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxState)).Decode(&state); err != nil {
+		return state, err
+	}
+	_, err = io.Copy(io.Discard, io.LimitReader(answer.Body, maxState)) // so that the connection can serve the next
+	return state, err
 }
+
+// hostOf is the address in the URL that etcd has for a proxy.
+func hostOf(u string) string { return strings.TrimPrefix(u, "https://") }
 
 // Part names this proxy's part in the shared catalog, for HasReplica of another.
 // Both are empty where the etcd is an outside one.

@@ -30,8 +30,13 @@ func (c *Catalog) tend() {
 		case <-changed:
 		case <-ticker.C:
 		}
-		if c.store.Load().err() == nil && !c.suspended.Load() {
+		switch err := c.store.Load().err(); {
+		case c.suspended.Load():
+		case err == nil:
 			t.look()
+		case err.Error() != t.said:
+			t.said = err.Error()
+			c.logger.Error("the catalog takes no changes any more, traffic goes on with the last known state", "error", err)
 		}
 	}
 }

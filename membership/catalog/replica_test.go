@@ -243,6 +243,9 @@ func TestProxiesShareTheCatalog(t *testing.T) {
 	if _, err := putSite(t.Context(), one.Catalog, "alone"); !errors.Is(err, catalog.ErrNoMajority) {
 		t.Errorf("one of three takes a change: %v", err)
 	}
+	if _, err := putSite(t.Context(), one.Catalog, "alone"); !errors.Is(err, catalog.ErrNoMajority) || errors.Is(err, catalog.ErrUncertain) {
+		t.Errorf("one of three, which sends nothing without a leader, says: %v", err)
+	}
 	one.close()
 	one.open(nil)
 	if value, err := one.Storage().Get(t.Context(), "certificate"); err != nil || string(value) != "stored" {

@@ -17,6 +17,7 @@ const (
 	DefaultRise           = 2                // one lucky answer proves little
 	DefaultFall           = 3                // one lost packet should not empty an instance
 	DefaultHealthStatus   = "200-399"        // redirects to a login page are healthy
+	DefaultPatience       = time.Minute      // longer than a live migration, a snapshot or a cable that is plugged elsewhere takes; who waits longer has left
 	DefaultSessionIdle    = 30 * time.Minute // what Tomcat, PHP and ASP.NET forget sessions after, or later
 	DefaultDeployTimeout  = 60 * time.Second // a large WAR starts within
 	DefaultPin            = 8 * time.Hour    // a working day
@@ -25,6 +26,7 @@ const (
 	DefaultBody           = 64 << 20         // bytes of one request
 	DefaultQueue          = 5 * time.Second  // longer, and visitors press reload
 	DefaultFiles          = 4096             // open files of one process
+	MinDisk               = 1 << 20          // bytes that limits.disk has at least
 	DefaultProcesses      = 512              // processes and threads of one site
 	DefaultPolicy         = "least-sessions" // sessions live in memory, so they are what fills a server
 )
@@ -32,6 +34,11 @@ const (
 // Policies are the names that Settings.Policy may have.
 func Policies() []string {
 	return []string{"round-robin", "least-connections", "least-sessions", "random", "source", "header", "uri", "first"}
+}
+
+// Rewrites are the names that Settings.Rewrite may hold.
+func Rewrites() []string {
+	return []string{"location", "content-location", "refresh", "link", "cookie-path", "cookie-domain"}
 }
 
 // or returns v unless it is its type's zero value.
@@ -52,6 +59,10 @@ func (s Settings) WithDefaults(site string) Settings {
 	}
 	s.Path = cleanMount(s.Path)
 	s.Policy = or(s.Policy, DefaultPolicy)
+	s.Underscores = or(s.Underscores, "drop")
+	if s.Rewrite == nil {
+		s.Rewrite = Rewrites()
+	}
 	if s.Kind == KindStatic {
 		s.Public = or(s.Public, ".")
 	}
@@ -72,7 +83,9 @@ func (s Settings) WithDefaults(site string) Settings {
 	s.Session.Sticky = or(s.Session.Sticky, "cookie")
 	s.Session.Cookie = or(s.Session.Cookie, "portico-"+site)
 	s.Session.SameSite = or(s.Session.SameSite, "lax")
+	s.Session.Connection = or(s.Session.Connection, "shared")
 	s.Session.Idle = or(s.Session.Idle, units.Duration(DefaultSessionIdle))
+	s.Session.Patience = or(s.Session.Patience, units.Duration(DefaultPatience))
 
 	d := &s.Deploy
 	d.Timeout = or(d.Timeout, units.Duration(DefaultDeployTimeout))
@@ -162,9 +175,9 @@ func (s *Site) Effective() (Settings, error) {
 }
 
 // EffectiveFor returns the settings with which the site runs one release: the
-// manifest of that release, what operators set, and the defaults.
+// manifest of that release, what operators set for it, and the defaults.
 func (s *Site) EffectiveFor(r *Release) (Settings, error) {
-	joined, err := Join(r.Manifest, s.Override)
+	joined, err := s.JoinedFor(r)
 	if err != nil {
 		return Settings{}, fmt.Errorf("site %q: %w", s.Name, err)
 	}

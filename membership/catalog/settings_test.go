@@ -32,6 +32,9 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%v: %+v", want, got)
 		}
 	}
+	if got := (catalog.Settings{Rewrite: []string{}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, catalog.Rewrites()) {
+		t.Errorf("nothing to rewrite became %q, and what is not set %q", got, s.Rewrite)
+	}
 	set := catalog.Settings{Kind: catalog.KindRun, Run: []string{"x"}, Session: catalog.SessionSettings{Idle: units.Duration(time.Hour), Cookie: "c"}}
 	if got := set.WithDefaults("x"); got.Session.Idle.Std() != time.Hour || got.Session.Cookie != "c" {
 		t.Errorf("what was set has changed: %+v", got.Session)
@@ -62,12 +65,24 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{`{"user":"-x"}`, []string{"-x"}},
 		{`{"health":{"type":"udp","path":"x","status":"0-9","interval":"1ms","rise":-1,"host":"a b"}}`, []string{"udp", "health.path", "health.host", "0-9", "interval", "rise"}},
 		{`{"session":{"sticky":"ip","samesite":"maybe","cookie":"a b;","idle":"1ms","max":-1,"profile":"a/b"}}`, []string{`"ip"`, "maybe", "a b;", "idle", "max", "a/b"}},
+		{`{"session":{"cookie":"__Host-portico-admin"}}`, []string{"admin page"}},
 		{`{"deploy":{"keep":-1,"timeout":"1ms","wave":-2},"limits":{"rate":"lots","memory":"1KiB","connections":-1},"policy":"best","tls":{"mode":"x","redirect":"y"}}`,
 			[]string{"best", "wave", "keep", "timeout", "memory", "connections", "lots", "tls.mode", "tls.redirect"}},
+		{`{"limits":{"disk":"1MiB","cpu":0.01,"memory":"4MiB"}}`, nil},
+		{`{"limits":{"disk":"1048575","cpu":0.009}}`, []string{"limits.disk", "limits.cpu = 0.009"}},
+		{`{"limits":{"cpu":0}}`, nil},
+		{`{"limits":{"cpu":10000}}`, nil},
+		{`{"limits":{"cpu":10000.01}}`, []string{"limits.cpu = 10000.01"}},
+		{`{"limits":{"cpu":-0.01}}`, []string{"limits.cpu = -0.01"}},
 		{`{"policy":"header","policy_header":"X-Tenant","policy_bound":125,"slow_start":"30s"}`, nil},
 		{`{"policy":"round-robin","policy_header":"X-Tenant"}`, nil},
 		{`{"policy":"header"}`, []string{"policy_header is missing"}},
 		{`{"policy":"header","policy_header":"X Tenant:","policy_bound":100,"slow_start":"2h"}`, []string{"X Tenant:", "policy_bound = 100", "slow_start"}},
+		{`{"underscores":"pass"}`, nil},
+		{`{"rewrite":["link","cookie-path"]}`, nil},
+		{`{"rewrite":[]}`, nil},
+		{`{"rewrite":["link","links",""]}`, []string{`rewrite[1] = "links": use one of location,`, "rewrite[2]"}},
+		{`{"underscores":"keep"}`, []string{`underscores = "keep": use one of drop, pass`}},
 		{`{"run":["","x"],"deploy":{"before":["a\u0000"]}}`, []string{"run begins", "deploy.before"}},
 	} {
 		var s catalog.Settings
@@ -136,7 +151,7 @@ func TestCheckHosts(t *testing.T) {
 		{"new", catalog.Settings{}, ""},
 		{"shop", catalog.Settings{Hosts: []string{"shop.example.com"}}, ""},
 	} {
-		err := catalog.CheckHosts(view, tt.site, tt.settings)
+		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
 		if (err == nil) != (tt.want == "") || (err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"`+tt.want+`"`))) {
 			t.Errorf("%s %+v: %v", tt.site, tt.settings.Hosts, err)
 		}
@@ -172,7 +187,7 @@ func TestCheckCookies(t *testing.T) {
 		{"z", catalog.Settings{Path: "/"}, "portico-z-place"},
 		{"z", catalog.Settings{Hosts: []string{"one.test"}, Path: "/z"}, ""},
 	} {
-		err := catalog.CheckHosts(view, tt.site, tt.settings.WithDefaults(tt.site))
+		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
 		if (err == nil) != (tt.want == "") || err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "\""+tt.want+"\"") || !strings.Contains(err.Error(), "session.cookie")) {
 			t.Errorf("%s %+v: %v", tt.site, tt.settings, err)
 		}

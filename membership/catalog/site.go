@@ -22,7 +22,8 @@ const (
 // Site is one installed site: its name, what operators set, and which releases
 // the application servers should run. Stored under sites/NAME.
 type Site struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Owner string `json:"owner,omitempty"` // account that installed it first; see View.Owner
 
 	// Manifest is what the archive of the current release says in its
 	// portico.toml, Override what operators set since (a JSON object with any
@@ -30,7 +31,7 @@ type Site struct {
 	Manifest Settings        `json:"manifest"`
 	Override json.RawMessage `json:"override,omitempty"`
 
-	// Release is the digest of the release that new visitors get, empty until
+	// Release is the id of the release that new visitors get, empty until
 	// the first deploy has succeeded. Candidate is the one that a running
 	// deploy is installing beside it. Retiring are former releases whose
 	// instances drain.
@@ -38,9 +39,13 @@ type Site struct {
 	Candidate string     `json:"candidate,omitempty"`
 	Deploy    string     `json:"deploy,omitempty"` // id of the deploy that owns Candidate
 	Retiring  []Retiring `json:"retiring,omitempty"`
+	Shapes    int        `json:"shapes,omitempty"` // the last number that a release got, see Release.Digest
 
 	Created time.Time `json:"created"`
 	Updated time.Time `json:"updated"`
+
+	// Sealed holds the values of the environment where the record is stored; nil in views.
+	Sealed []byte `json:"sealed,omitempty"`
 }
 
 // Retiring is a former release that keeps the sessions it has until they end,
@@ -57,6 +62,7 @@ type Retiring struct {
 	Moved int            `json:"moved,omitempty"`
 	Lost  int            `json:"lost,omitempty"`
 	Cause string         `json:"cause,omitempty"`
+	Left  units.Duration `json:"left,omitempty"` // as in DrainProgress
 }
 
 // Settings are what a site's portico.toml may say and operators may override.
@@ -65,6 +71,7 @@ type Settings struct {
 	Kind    Kind              `json:"kind,omitempty" toml:"kind"`
 	Hosts   []string          `json:"hosts,omitempty" toml:"hosts"`     // lower case, "*." allowed as the first label; none: the site answers on every host that no other site names
 	Path    string            `json:"path,omitempty" toml:"path"`       // mount path, default "/"
+	Servers []string          `json:"servers,omitempty" toml:"servers"` // labels or names of the application servers that get the site; none: all
 	Strip   bool              `json:"strip,omitempty" toml:"strip"`     // remove the mount path before forwarding
 	Run     []string          `json:"run,omitempty" toml:"run"`         // command of a run site; $PORT and other settings are expanded
 	Public  string            `json:"public,omitempty" toml:"public"`   // folder of a static site, default "."
@@ -77,6 +84,9 @@ type Settings struct {
 	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
 	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
 	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
+
+	Rewrite     []string `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
+	Underscores string   `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
 
 	Hook    HookSettings    `json:"hook,omitzero" toml:"hook"`
 	Health  HealthSettings  `json:"health,omitzero" toml:"health"`
@@ -111,16 +121,19 @@ type HealthSettings struct {
 
 // SessionSettings say how visitors are kept on their instance.
 type SessionSettings struct {
-	Sticky    string         `json:"sticky,omitempty" toml:"sticky"`       // "cookie" (default) or "none"
-	Cookie    string         `json:"cookie,omitempty" toml:"cookie"`       // name, default "portico-" + site
-	SameSite  string         `json:"samesite,omitempty" toml:"samesite"`   // "lax" (default), "strict" or "none"; none is sent with Secure only
-	Idle      units.Duration `json:"idle,omitempty" toml:"idle"`           // a session ends after this time without a request; default 30m
-	Life      units.Duration `json:"life,omitempty" toml:"life"`           // a session ends this long after its start; 0: never
-	Max       int            `json:"max,omitempty" toml:"max"`             // most live sessions of one instance; 0: no ceiling
-	Profile   string         `json:"profile,omitempty" toml:"profile"`     // where the application's own token is; empty: not looked for
-	Notice    bool           `json:"notice,omitempty" toml:"notice"`       // show people a page when their session was lost, before the application is asked
-	Logout    string         `json:"logout,omitempty" toml:"logout"`       // path after whose answer a session is over; empty: only the application's header says so
-	Rebalance int            `json:"rebalance,omitempty" toml:"rebalance"` // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
+	Sticky     string         `json:"sticky,omitempty" toml:"sticky"`         // "cookie" (default) or "none"
+	Cookie     string         `json:"cookie,omitempty" toml:"cookie"`         // name, default "portico-" + site
+	SameSite   string         `json:"samesite,omitempty" toml:"samesite"`     // "lax" (default), "strict" or "none"; none is sent with Secure only
+	Idle       units.Duration `json:"idle,omitempty" toml:"idle"`             // a session ends after this time without a request; default 30m
+	Life       units.Duration `json:"life,omitempty" toml:"life"`             // a session ends this long after its start; 0: never
+	Patience   units.Duration `json:"patience,omitempty" toml:"patience"`     // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
+	Max        int            `json:"max,omitempty" toml:"max"`               // most live sessions of one instance; 0: no ceiling
+	Profile    string         `json:"profile,omitempty" toml:"profile"`       // where the application's own token is; empty: not looked for
+	Adopt      string         `json:"adopt,omitempty" toml:"adopt"`           // cookies in which the balancer before named a server; empty or "none": no such cookie
+	Notice     bool           `json:"notice,omitempty" toml:"notice"`         // show people a page when their session was lost, before the application is asked
+	Logout     string         `json:"logout,omitempty" toml:"logout"`         // path after whose answer a session is over; empty: only the application's header says so
+	Rebalance  int            `json:"rebalance,omitempty" toml:"rebalance"`   // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
+	Connection string         `json:"connection,omitempty" toml:"connection"` // "shared" (default), or "private": a client connection has connections to instances of its own
 }
 
 // DeploySettings say how a release replaces another.
@@ -139,9 +152,11 @@ type LimitSettings struct {
 	Connections int            `json:"connections,omitempty" toml:"connections"` // requests in flight at one instance; 0: no limit
 	Queue       units.Duration `json:"queue,omitempty" toml:"queue"`             // longest wait for a free instance; default 5s
 	Rate        string         `json:"rate,omitempty" toml:"rate"`               // requests of one client address, "100/s" or "600/m"; empty: no limit
-	Memory      units.Size     `json:"memory,omitempty" toml:"memory"`           // of one process; 0: no limit
+	Memory      units.Size     `json:"memory,omitempty" toml:"memory"`           // of one instance, and of each of its processes; 0: no limit
+	CPU         float64        `json:"cpu,omitempty" toml:"cpu"`                 // processors that one instance may use up, such as 1.5; 0: no limit
+	Disk        units.Size     `json:"disk,omitempty" toml:"disk"`               // of the site's own files on each server, releases and logs not counted; 0: no limit
 	Files       int            `json:"files,omitempty" toml:"files"`             // open files of one process; 0: 4096
-	Processes   int            `json:"processes,omitempty" toml:"processes"`     // processes and threads of the site's user; 0: 512
+	Processes   int            `json:"processes,omitempty" toml:"processes"`     // processes and threads of one instance and of the site's user; 0: 512
 }
 
 // TLSSettings say how the site's hosts get certificates.
@@ -150,10 +165,11 @@ type TLSSettings struct {
 	Redirect string `json:"redirect,omitempty" toml:"redirect"` // plain HTTP to HTTPS: "auto" (default: once there is a certificate), "on", "off"
 }
 
-// Release is one immutable tree of files. Stored under releases/SITE/DIGEST.
+// Release is one immutable tree of files and the settings of the process that runs from it.
+// Stored under releases/SITE/DIGEST.
 type Release struct {
 	Site     string    `json:"site"`
-	Digest   string    `json:"digest"`   // SHA-256 of the tree object, hexadecimal
+	Digest   string    `json:"digest"`   // its id: SHA-256 of the tree object, hexadecimal; "-1" and so on behind it where the same files ran with other settings of the process
 	Archive  string    `json:"archive"`  // file name of the upload, for people
 	Size     int64     `json:"size"`     // bytes of all files
 	Files    int       `json:"files"`    // number of files
@@ -161,6 +177,12 @@ type Release struct {
 	Created  time.Time `json:"created"`
 	By       string    `json:"by"`
 	Proxy    string    `json:"proxy"` // member that took the upload and holds the objects
+
+	// Override is what operators had set when the release was deployed: its processes
+	// keep what concerns them of it. Nil: it was deployed before that was kept.
+	Override json.RawMessage `json:"override,omitempty"`
+
+	Sealed []byte `json:"sealed,omitempty"` // as of a site
 }
 
 // DeployState is where a deploy stands.
@@ -182,7 +204,8 @@ type Deploy struct {
 	Release  string                    `json:"release"`
 	Previous string                    `json:"previous,omitempty"`
 	Rollback bool                      `json:"rollback,omitempty"`
-	NoPin    bool                      `json:"no_pin,omitempty"` // sessions of the release before are cut once this one is in rotation
+	Settings bool                      `json:"settings,omitempty"` // of the files that run already, with other settings of the process
+	NoPin    bool                      `json:"no_pin,omitempty"`   // sessions of the release before are cut once this one is in rotation
 	State    DeployState               `json:"state"`
 	Error    string                    `json:"error,omitempty"`
 	Hint     string                    `json:"hint,omitempty"`

@@ -48,7 +48,7 @@ func (s *Storage) Put(ctx context.Context, key string, value []byte) error {
 	if len(value) > maxStored {
 		return fmt.Errorf("%w: %q has %d bytes, the most is %d", ErrInvalid, key, len(value), maxStored)
 	}
-	stamped := appendTime(nil, s.c.o.Now())
+	stamped := appendTime(nil, time.Now())
 	sealed := s.c.sealer.seal(k, append(stamped, value...))
 	_, revision, err := s.c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
 	if err == nil && s.c.memory != nil {

@@ -138,7 +138,7 @@ func (tx *Tx) PutRelease(r Release) error {
 	if err := ValidName("site", r.Site); err != nil {
 		return err
 	}
-	if err := ValidDigest(r.Digest); err != nil {
+	if err := ValidRelease(r.Digest); err != nil {
 		return err
 	}
 	set(tx, preReleases+r.Site+"/"+r.Digest, r)
@@ -319,8 +319,8 @@ func (tx *Tx) dropUnchanged() {
 			}
 			continue
 		}
-		if old == nil {
-			continue
+		if old == nil || tx.view.clear[key] {
+			continue // new, or the same and to be stored sealed
 		}
 		was, err1 := json.Marshal(old)
 		is, err2 := json.Marshal(w)
@@ -351,6 +351,9 @@ func (tx *Tx) commit() (compare []clientv3.Cmp, ops []clientv3.Op, err error) {
 		if w == nil {
 			ops = append(ops, clientv3.OpDelete(key))
 			continue
+		}
+		if w, err = tx.sealer.sealRecord(key, w); err != nil {
+			return nil, nil, err
 		}
 		value, err := encode(key, w)
 		if err != nil {

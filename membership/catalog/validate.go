@@ -108,6 +108,14 @@ func (s *Settings) validatePlace(m *mistakes) {
 	if len(s.Hosts) > 100 {
 		m.add("hosts", "hosts has %d names, the most is 100", len(s.Hosts))
 	}
+	for i, name := range s.Servers {
+		if ValidName("server", name) != nil {
+			m.add(element("servers", i), "servers names %q: write a label or the name of an application server, in lower-case letters, digits and hyphens, such as \"zone-a\"", name)
+		}
+	}
+	if len(s.Servers) > maxLabels {
+		m.add("servers", "servers has %d names, the most is %d: give the servers one label in common", len(s.Servers), maxLabels)
+	}
 	if err := ValidMount(s.Path); s.Path != "" && err != nil {
 		m.is("path", err)
 	}
@@ -117,6 +125,8 @@ func (s *Settings) validatePlace(m *mistakes) {
 	for i, d := range s.Data {
 		if !fs.ValidPath(d) || d == "." || strings.ContainsAny(d, `\:`) {
 			m.add(element("data", i), "data names %q: name a folder inside the site, such as \"uploads\", without dot-dot", d)
+		} else if strings.Contains(strings.ToLower("/"+d), "/.portico-") {
+			m.add(element("data", i), "data names %q: names that begin with \".portico-\" are portico's own in data folders, choose another", d)
 		}
 	}
 	for i, e := range s.Exclude {
@@ -196,15 +206,23 @@ func (s *Settings) validateSession(m *mistakes) {
 	n := s.Session
 	m.oneOf("session.sticky", n.Sticky, "cookie", "none")
 	m.oneOf("session.samesite", n.SameSite, "lax", "strict", "none")
+	m.oneOf("session.connection", n.Connection, "shared", "private")
 	if n.Cookie != "" && !token(n.Cookie) {
 		m.add("session.cookie", "session.cookie = %q is not a cookie name: use letters, digits, hyphen and underscore", n.Cookie)
 	}
+	if n.Cookie == AdminCookie {
+		m.add("session.cookie", "session.cookie = %q is the cookie of the admin page's login: choose another name", n.Cookie)
+	}
 	m.within("session.idle", n.Idle, time.Second, 365*24*time.Hour)
 	m.within("session.life", n.Life, time.Second, 365*24*time.Hour)
+	m.within("session.patience", n.Patience, 100*time.Millisecond, 24*time.Hour)
 	m.between("session.max", n.Max, 0, 10_000_000)
 	m.between("session.rebalance", n.Rebalance, 0, 1_000_000)
 	if n.Logout != "" && (!strings.HasPrefix(n.Logout, "/") || strings.ContainsAny(n.Logout, " #?\r\n") || len(n.Logout) > 1024) {
 		m.add("session.logout", "session.logout = %q is not a path: it begins with / and has no blanks and no ?", n.Logout)
+	}
+	if names := strings.Fields(n.Adopt); len(names) > 8 || slices.ContainsFunc(names, func(s string) bool { return !token(s) }) {
+		m.add("session.adopt", "session.adopt = %q is no list of cookie names: separate them by blanks, 8 at most, or write \"none\"", n.Adopt)
 	}
 	if err := CheckProfile(n.Profile); err != nil {
 		m.add("session.profile", "session.profile: %w", err)
@@ -223,6 +241,10 @@ func (s *Settings) validateRest(m *mistakes) {
 		m.add("policy_bound", "policy_bound = %d is not a bound: write percent of the fair share from 101 to 1000, such as 125, or 0 for none", b)
 	}
 	m.within("slow_start", s.SlowStart, time.Second, time.Hour)
+	for i, name := range s.Rewrite {
+		m.oneOf(element("rewrite", i), or(name, " "), Rewrites()...)
+	}
+	m.oneOf("underscores", s.Underscores, "drop", "pass")
 	d := s.Deploy
 	m.between("deploy.wave", d.Wave, 0, 10000)
 	m.between("deploy.keep", d.Keep, 0, 100)
@@ -235,6 +257,12 @@ func (s *Settings) validateRest(m *mistakes) {
 	}
 	if l.Memory > 0 && l.Memory < 4<<20 {
 		m.add("limits.memory", "limits.memory = %q: no process starts with less than 4MiB", l.Memory)
+	}
+	if l.Disk < 0 || l.Disk > 0 && l.Disk < MinDisk {
+		m.add("limits.disk", "limits.disk = %q: write 1MiB or more, or 0 for no limit", l.Disk)
+	}
+	if l.CPU < 0 || l.CPU > 0 && l.CPU < 0.01 || l.CPU > 10_000 || l.CPU != l.CPU {
+		m.add("limits.cpu", "limits.cpu = %v is no number of processors: write 0.01 to 10000, such as 1.5, or 0 for no limit", l.CPU)
 	}
 	m.between("limits.connections", l.Connections, 0, 1_000_000)
 	m.between("limits.files", l.Files, 0, 10_000_000)

@@ -21,9 +21,12 @@ type View struct {
 	Instances map[string]*Instance
 	Accounts  map[string]*Account
 	Tokens    map[string]*Token
+	Hosts     map[string]*SharedHost // by CanonicalHost; only those that operators shared
+	Reserved  map[string]*Reserved   // by proxy
 
 	deploys map[string]*Deploy
 	secrets map[string]sealed
+	clear   map[string]bool // keys of records that are stored with their environment in the clear
 }
 
 // sealed is a secret as it is stored, and the revision that wrote it.
@@ -64,6 +67,10 @@ func (v *View) record(key string) any {
 		return orNil(v.Accounts, name)
 	case preTokens:
 		return orNil(v.Tokens, name)
+	case preHosts:
+		return orNil(v.Hosts, name)
+	case preReserved:
+		return orNil(v.Reserved, name)
 	}
 	return nil
 }
@@ -85,8 +92,11 @@ func emptyView() *View {
 		Instances: map[string]*Instance{},
 		Accounts:  map[string]*Account{},
 		Tokens:    map[string]*Token{},
+		Hosts:     map[string]*SharedHost{},
+		Reserved:  map[string]*Reserved{},
 		deploys:   map[string]*Deploy{},
 		secrets:   map[string]sealed{},
+		clear:     map[string]bool{},
 	}
 }
 
@@ -94,13 +104,14 @@ func emptyView() *View {
 // map is copied at its first change only.
 type builder struct {
 	v       *View
+	sealer  *sealer         // opens environments
 	own     map[string]bool // collections whose map has been copied
 	changed bool            // something that readers can see differs
 }
 
-func newBuilder(from *View) *builder {
+func newBuilder(from *View, s *sealer) *builder {
 	v := *from
-	return &builder{v: &v, own: map[string]bool{}}
+	return &builder{v: &v, sealer: s, own: map[string]bool{}}
 }
 
 // finish returns the view at revision.
@@ -123,7 +134,7 @@ func (b *builder) put(it item) error {
 			b.v.Settings, b.v.ClusterID = *s, s.ID
 		}
 	case preSites:
-		err = put(b, prefix, &b.v.Sites, name, it)
+		err = b.putSite(name, it)
 	case preReleases:
 		err = b.putRelease(name, it)
 	case preDeploys:
@@ -138,6 +149,10 @@ func (b *builder) put(it item) error {
 		err = put(b, prefix, &b.v.Accounts, name, it)
 	case preTokens:
 		err = put(b, prefix, &b.v.Tokens, name, it)
+	case preHosts:
+		err = put(b, prefix, &b.v.Hosts, name, it)
+	case preReserved:
+		err = put(b, prefix, &b.v.Reserved, name, it)
 	case preSecrets:
 		writable(b, prefix, &b.v.secrets)
 		b.v.secrets[name] = sealed{it.value, it.revision}
@@ -154,8 +169,10 @@ func (b *builder) del(key string) {
 	switch prefix {
 	case preSites:
 		del(b, prefix, &b.v.Sites, name)
+		b.note(key, false)
 	case preReleases:
 		b.delRelease(name)
+		b.note(key, false)
 	case preDeploys:
 		del(b, prefix, &b.v.deploys, name)
 	case preMembers:
@@ -168,6 +185,10 @@ func (b *builder) del(key string) {
 		del(b, prefix, &b.v.Accounts, name)
 	case preTokens:
 		del(b, prefix, &b.v.Tokens, name)
+	case preHosts:
+		del(b, prefix, &b.v.Hosts, name)
+	case preReserved:
+		del(b, prefix, &b.v.Reserved, name)
 	case preSecrets:
 		del(b, prefix, &b.v.secrets, name)
 	default:
@@ -176,11 +197,43 @@ func (b *builder) del(key string) {
 	b.changed = true
 }
 
+func (b *builder) putSite(name string, it item) error {
+	r, err := decode[Site](it.key, it.value)
+	if err != nil {
+		return err
+	}
+	clear, err := b.sealer.openSite(it.key, r)
+	if err != nil {
+		return err
+	}
+	b.note(it.key, clear)
+	writable(b, preSites, &b.v.Sites)
+	b.v.Sites[name] = r
+	return nil
+}
+
+// note notes whether a record is stored in the clear.
+func (b *builder) note(key string, clear bool) {
+	switch {
+	case clear:
+		writable(b, "clear", &b.v.clear)
+		b.v.clear[key] = true
+	case b.v.clear[key]:
+		writable(b, "clear", &b.v.clear)
+		delete(b.v.clear, key)
+	}
+}
+
 func (b *builder) putRelease(name string, it item) error {
 	r, err := decode[Release](it.key, it.value)
 	if err != nil {
 		return err
 	}
+	clear, err := b.sealer.openRelease(it.key, r)
+	if err != nil {
+		return err
+	}
+	b.note(it.key, clear)
 	site, digest, _ := strings.Cut(name, "/")
 	b.releasesOf(site)[digest] = r
 	return nil

@@ -1,6 +1,9 @@
 package catalog
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Duty is what an application server should do with a release.
 type Duty string
@@ -33,19 +36,33 @@ type WantedRelease struct {
 	Settings Settings `json:"settings"` // joined and with defaults
 	Deploy   string   `json:"deploy,omitempty"`
 	Before   bool     `json:"before,omitempty"` // this member runs the site's before command first
+
+	// Servers are the application servers, by name, that may have the release's files
+	// where not all may: this one gives them to no other. None: all may.
+	Servers []string `json:"servers,omitempty"`
 }
 
 // Peer is another member's address and name.
 type Peer struct {
-	Name string `json:"name"`
-	Addr string `json:"addr"` // host:port of its mutual TLS listener
+	Name        string `json:"name"`
+	Addr        string `json:"addr"`                  // host:port of its mutual TLS listener
+	Fingerprint string `json:"fingerprint,omitempty"` // of its key, see Member; empty: not known, as in a state that an earlier version wrote
+}
+
+// Known reports whether one of the peers bears this name and key. Another machine may have the name
+// of a revoked one, whose certificate is good for a while yet.
+func Known(peers []Peer, name, fingerprint string) bool {
+	return slices.ContainsFunc(peers, func(p Peer) bool {
+		return p.Name == name && (p.Fingerprint == "" || p.Fingerprint == fingerprint)
+	})
 }
 
 // Report is what an agent tells: the body of POST /v1/agent/report. It is
 // whole, not a difference: an instance that it does not name is gone.
 type Report struct {
-	Revision  int64             `json:"revision"`       // of the Wanted that it follows
-	Copy      bool              `json:"copy,omitempty"` // another proxy writes it down
+	Revision  int64             `json:"revision"`          // of the Wanted that it follows
+	Copy      bool              `json:"copy,omitempty"`    // another proxy writes it down
+	Leaving   bool              `json:"leaving,omitempty"` // the agent goes for a moment, and its instances stay: nothing is kept open to them
 	Instances []InstanceReport  `json:"instances"`
 	Version   string            `json:"version"`
 	Runtimes  map[string]string `json:"runtimes,omitempty"`
@@ -80,4 +97,13 @@ type Event struct {
 	Progress *MemberProgress `json:"progress,omitempty"`
 	State    DeployState     `json:"state,omitempty"`
 	Message  string          `json:"message"`
+}
+
+// LogLine is one line of a site's log.
+type LogLine struct {
+	At       time.Time `json:"at"`                 // when it was written, to about a second
+	Member   string    `json:"member,omitempty"`   // filled in by the proxy that asked
+	Release  string    `json:"release,omitempty"`  // empty: not known, or of the site's commands
+	Instance string    `json:"instance,omitempty"` // "commands": of the site's commands; empty: of no instance
+	Text     string    `json:"text"`
 }

@@ -13,9 +13,12 @@ import (
 // record appends one entry to the audit log for a change that was tried by
 // somebody who might.
 func (s *Server) record(c *call, outcome error) {
-	by := "nobody"
+	by, token := "nobody", ""
 	if c.who != nil {
 		by = c.who.account
+		if c.who.token != nil {
+			token = c.who.token.ID
+		}
 	}
 	object := c.object
 	if object == "" {
@@ -26,7 +29,7 @@ func (s *Server) record(c *call, outcome error) {
 		detail = errorOf(outcome).Message
 	}
 	entry := catalog.AuditEntry{
-		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, From: c.from,
+		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, Token: token, From: c.from,
 		Action: cmp.Or(c.action, c.rt.action), Object: bounded(object, 200), Detail: bounded(detail, 500), Failed: outcome != nil,
 	}
 	// The client may be gone by now, and the entry must be written all the same.
@@ -47,7 +50,7 @@ func (s *Server) record(c *call, outcome error) {
 
 // pathObject names what a request's path names.
 func pathObject(c *call) string {
-	for _, name := range []string{"site", "member", "invite", "account", "token", "deploy"} {
+	for _, name := range []string{"site", "member", "invite", "account", "token", "deploy", "host"} {
 		if v := c.r.PathValue(name); v != "" {
 			return v
 		}

@@ -1,12 +1,12 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"portico/membership/catalog"
 )
@@ -50,33 +50,50 @@ func identityOf(a *catalog.Account) *identity {
 }
 
 func (s *Server) byToken(c *call, text string, basic bool) (*identity, *Error) {
-	key := throttleKey(c.r.RemoteAddr)
-	if wait := s.throttle.wait(key, c.now); wait > 0 {
-		return nil, tooMany(c, wait)
+	account, token, err := catalog.VerifyToken(s.o.Catalog.View(), text, c.now)
+	if err != nil {
+		if refusal := s.learnToken(c); refusal != nil {
+			return nil, refusal
+		}
+		if account, token, err = catalog.VerifyToken(s.o.Catalog.View(), text, c.now); err != nil {
+			return nil, s.wrongToken(c)
+		}
 	}
-	if s.isScrapeToken(text) {
-		s.throttle.pass(key)
-		return &identity{account: "metrics", role: catalog.RoleViewer, metrics: true, safe: basic}, nil
-	}
-	if account, _, err := catalog.VerifyToken(s.o.Catalog.View(), text, c.now); err == nil {
-		s.throttle.pass(key)
-		who := identityOf(account)
-		who.safe = basic
-		return who, nil
-	}
-	pause := s.throttle.fail(key, c.now)
-	s.log.Warn("token refused", "from", c.from, "path", c.r.URL.Path, "pause", pause)
-	return nil, failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
+	who := identityOf(account)
+	who.safe, who.token = basic, token
+	return who, nil
 }
 
-// isScrapeToken compares hashes, so that neither length nor content shows in
-// the time it takes.
-func (s *Server) isScrapeToken(text string) bool {
-	if s.o.ScrapeToken == "" {
-		return false
+// confirmWait is how long a request waits for what other proxies have written.
+const confirmWait = time.Second
+
+// learnToken brings the view up to date before a token is called wrong: another proxy may
+// have made it a moment ago, or while this one did not run. It returns a refusal where that
+// cannot be known, or where too many wrong ones came from there.
+func (s *Server) learnToken(c *call) *Error {
+	if wait := s.stale.wait(throttleKey(c.r.RemoteAddr), c.now); wait > 0 {
+		return tooMany(c, wait)
 	}
-	got, want := sha256.Sum256([]byte(text)), sha256.Sum256([]byte(s.o.ScrapeToken))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1
+	ctx, cancel := context.WithTimeout(c.r.Context(), confirmWait)
+	defer cancel()
+	if err := s.o.Catalog.Confirm(ctx); err != nil {
+		c.w.Header().Set("Retry-After", "1")
+		return failf(http.StatusServiceUnavailable, "unavailable", "try again in a moment, or at another proxy",
+			"this proxy does not know the token, and cannot look whether another one does: %v", catalog.Text(err))
+	}
+	return nil
+}
+
+// wrongToken refuses a token, at most once in a pause with a word in the log. Nobody can
+// guess 256 bits, so the pause keeps only the log and the answers small; a right token from
+// the same address, perhaps of many people behind it, is never made to wait.
+func (s *Server) wrongToken(c *call) *Error {
+	key := throttleKey(c.r.RemoteAddr)
+	count, pause := s.stale.fail(key, c.now)
+	if count == 1 || pause > 0 {
+		s.log.Warn("token refused", "from", c.from, "path", c.r.URL.Path, "times", count, "pause", pause)
+	}
+	return failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
 }
 
 // byPassword checks an account's password, slowly for those who guess: by
@@ -105,7 +122,11 @@ func (s *Server) byPassword(c *call, name, password string) (*catalog.Account, *
 	if err != nil && !errors.Is(err, errPasswordHash) {
 		return nil, errorOf(err)
 	}
-	pause := max(s.throttle.fail(address, c.now), s.throttle.fail(perAccount, c.now))
+	now := time.Now() // the pause begins with the answer: the request may have taken longer than a pause
+	_, pause := s.throttle.fail(address, now)
+	if _, longer := s.throttle.fail(perAccount, now); longer > pause {
+		pause = longer
+	}
 	s.log.Warn("password refused", "from", c.from, "account", name, "known", account != nil, "pause", pause)
 	return nil, failf(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
 }

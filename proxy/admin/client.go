@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,12 +24,11 @@ type ClientOptions struct {
 	TLS   *tls.Config // how to trust the listener, such as by the fingerprint of the cluster's authority; nil: the system's roots
 	Token string      // bearer token; empty: only what needs none
 
-	// Timeout bounds each call that is neither an upload nor a stream;
-	// 0: 30 seconds.
-	Timeout time.Duration
-
 	UserAgent string // default "portico"
 }
+
+// callTime bounds each call that is neither an upload nor a stream.
+const callTime = 30 * time.Second
 
 // Client calls the admin API. It is safe for concurrent use. Errors that the API
 // answers with are of type *Error.
@@ -35,7 +36,9 @@ type Client struct {
 	base      string
 	token     string
 	userAgent string
-	timeout   time.Duration
+	patience  Patience // of reads; see Patient
+	current   bool     // see Consistent
+	standing  *atomic.Pointer[Standing]
 	http      *http.Client
 }
 
@@ -49,10 +52,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || (u.Path != "" && u.Path != "/") {
 		return nil, fmt.Errorf("use address %q: write host:port or https://host:port", o.Addr)
 	}
-	c := &Client{base: "https://" + u.Host, token: o.Token, userAgent: o.UserAgent, timeout: o.Timeout}
-	if c.timeout == 0 {
-		c.timeout = 30 * time.Second
-	}
+	c := &Client{standing: &atomic.Pointer[Standing]{}, base: "https://" + u.Host, token: o.Token, userAgent: o.UserAgent}
 	if c.userAgent == "" {
 		c.userAgent = "portico"
 	}
@@ -72,16 +72,46 @@ func NewClient(o ClientOptions) (*Client, error) {
 	return c, nil
 }
 
+// Standing returns what the last answer said of the view that it was made from.
+func (c *Client) Standing() Standing {
+	if st := c.standing.Load(); st != nil {
+		return *st
+	}
+	return Standing{}
+}
+
 // Close gives idle connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // maxAnswer bounds what a call reads: an answer is JSON for people, not a stream.
 const maxAnswer = 64 << 20
 
+// Consistent returns a client of the same connections whose reads hold what any proxy has
+// written by then: for what is decided on.
+func (c *Client) Consistent() *Client {
+	current := *c
+	current.current = true
+	return &current
+}
+
 // call sends in as JSON (nil: no body) and decodes the answer into out (nil:
 // ignored).
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	if c.current && method == http.MethodGet {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("consistent", "1")
+	}
+	if method != http.MethodGet {
+		return c.callOnce(ctx, method, path, query, in, out)
+	}
+	return c.ride(ctx, func(ctx context.Context) error { return c.callOnce(ctx, method, path, query, in, out) })
+}
+
+func (c *Client) callOnce(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	var body io.Reader
 	if in != nil {
@@ -136,6 +166,8 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
+	st := standingOf(resp.Header)
+	c.standing.Store(&st)
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}

@@ -21,6 +21,8 @@ const (
 	VerbDrain  = "drain"  // keeps its sessions, takes no new ones
 	VerbReady  = "ready"  // takes new sessions
 	VerbMaint  = "maint"  // takes nothing
+
+	VerbLabels = "labels" // an application server gets other labels
 )
 
 // Whoami returns whose token this is.
@@ -99,6 +101,18 @@ func (c *Client) CancelDeploy(ctx context.Context, site string) (catalog.Deploy,
 	return out, c.call(ctx, "POST", "/v1/sites/"+segment(site)+"/cancel", nil, struct{}{}, &out)
 }
 
+// Hosts returns who has which hosts.
+func (c *Client) Hosts(ctx context.Context) ([]HostInfo, error) {
+	var out []HostInfo
+	return out, c.call(ctx, "GET", "/v1/hosts", nil, nil, &out)
+}
+
+// ChangeHost does a verb (share, unshare, move) on a host for a site.
+func (c *Client) ChangeHost(ctx context.Context, verb, host, site string) ([]HostInfo, error) {
+	var out []HostInfo
+	return out, c.call(ctx, "POST", "/v1/hosts/"+segment(host)+"/"+verb, nil, HostRequest{Site: site}, &out)
+}
+
 // Keys returns the ages of the keys that members share.
 func (c *Client) Keys(ctx context.Context) ([]KeyInfo, error) {
 	var out []KeyInfo
@@ -166,6 +180,12 @@ func (c *Client) SetSite(ctx context.Context, name string, override json.RawMess
 	return out, c.call(ctx, "POST", "/v1/sites/"+segment(name), nil, override, &out)
 }
 
+// ForecastSet says where SetSite would move the site.
+func (c *Client) ForecastSet(ctx context.Context, name string, override json.RawMessage) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", "/v1/sites/"+segment(name), dryRun(), override, &out)
+}
+
 // RemoveSite takes a site away from all application servers.
 func (c *Client) RemoveSite(ctx context.Context, name string) error {
 	return c.call(ctx, "DELETE", "/v1/sites/"+segment(name), nil, nil, nil)
@@ -220,11 +240,17 @@ func (c *Client) Deploy(ctx context.Context, id string) (catalog.Deploy, error) 
 	return out, c.call(ctx, "GET", "/v1/deploys/"+segment(id), nil, nil, &out)
 }
 
-// Logs copies the logs of a site to w.
+// Logs copies the logs of a site to w. Lines below 0 are as many as there are without a word.
 func (c *Client) Logs(ctx context.Context, q LogQuery, w io.Writer) error {
-	query := params("member", q.Member)
-	if q.Lines > 0 {
-		query.Set("lines", strconv.Itoa(q.Lines))
+	query := params("member", q.Member, "instance", q.Instance, "release", q.Release)
+	if q.Lines >= 0 {
+		query.Set("tail", strconv.Itoa(q.Lines))
+	}
+	if !q.Since.IsZero() {
+		query.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if q.JSON {
+		query.Set("format", "json")
 	}
 	if q.Follow {
 		query.Set("follow", "1")
@@ -243,6 +269,24 @@ func (c *Client) Members(ctx context.Context) ([]MemberInfo, error) {
 func (c *Client) Act(ctx context.Context, member, verb, reason string) (MemberInfo, error) {
 	var out MemberInfo
 	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/"+segment(verb), nil, MemberRequest{Reason: reason}, &out)
+}
+
+// Accept lets a machine in, and gives an application server labels. A fingerprint names the one that is meant.
+func (c *Client) Accept(ctx context.Context, member, fingerprint string, labels []string) (MemberInfo, error) {
+	var out MemberInfo
+	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/"+VerbAccept, nil, MemberRequest{Labels: labels, Fingerprint: fingerprint}, &out)
+}
+
+// SetLabels gives an application server these labels and no others.
+func (c *Client) SetLabels(ctx context.Context, member string, labels []string) (LabelsAnswer, error) {
+	var out LabelsAnswer
+	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/labels", nil, LabelsRequest{Labels: labels}, &out)
+}
+
+// ForecastLabels says which sites SetLabels would move.
+func (c *Client) ForecastLabels(ctx context.Context, member string, labels []string) (Forecast, error) {
+	var out Forecast
+	return out, c.call(ctx, "POST", "/v1/members/"+segment(member)+"/labels", dryRun(), LabelsRequest{Labels: labels}, &out)
 }
 
 // ForecastAct says what Act would cut.
@@ -290,9 +334,9 @@ func drainPath(t deployhook.Target, verb string) string {
 }
 
 // Invite makes a one-time code that accepts one machine.
-func (c *Client) Invite(ctx context.Context, role catalog.Role, ttl time.Duration) (InviteAnswer, error) {
+func (c *Client) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, labels ...string) (InviteAnswer, error) {
 	var out InviteAnswer
-	r := InviteRequest{Role: role}
+	r := InviteRequest{Role: role, Labels: labels}
 	if ttl > 0 {
 		r.TTL = ttl.String()
 	}
@@ -339,9 +383,10 @@ func (c *Client) NewToken(ctx context.Context, r TokenRequest) (TokenAnswer, err
 	return out, c.call(ctx, "POST", "/v1/tokens", nil, r, &out)
 }
 
-// DeleteToken ends a token at once.
-func (c *Client) DeleteToken(ctx context.Context, id string) error {
-	return c.call(ctx, "DELETE", "/v1/tokens/"+segment(id), nil, nil, nil)
+// DeleteToken ends a token at once, and those that it made.
+func (c *Client) DeleteToken(ctx context.Context, id string) (EndedTokens, error) {
+	var out EndedTokens
+	return out, c.call(ctx, "DELETE", "/v1/tokens/"+segment(id), nil, nil, &out)
 }
 
 // Audit returns the newest entries of the audit log.
@@ -373,6 +418,9 @@ func (c *Client) ExportHAProxyBundle(ctx context.Context, r ExportRequest, b Exp
 func (r ExportRequest) query() url.Values {
 	q := params("dir", r.Dir, "certs", r.Certs, "http", r.HTTP, "https", r.HTTPS, "stats", r.Stats)
 	q.Set("format", "json")
+	if r.Bare {
+		q.Set("bare", "1")
+	}
 	return q
 }
 

@@ -3,11 +3,13 @@ package admin_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -153,7 +155,7 @@ func TestClientAccounts(t *testing.T) {
 	if _, err := c.PutAccount(ctx, admin.AccountRequest{Name: "ci", Password: "short"}); err == nil {
 		t.Error("a short password")
 	}
-	if err := c.DeleteToken(ctx, token.ID); err != nil {
+	if _, err := c.DeleteToken(ctx, token.ID); err != nil {
 		t.Error(err)
 	}
 	if _, err := ci.Whoami(ctx); admin.ExitCode(err) != 3 {
@@ -280,5 +282,40 @@ func TestClientErrors(t *testing.T) {
 		if got := admin.ExitCode(err); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
 		}
+	}
+}
+
+// TestClientUploadRefusedMidway: what the proxy answers in the middle of an upload is what the command prints,
+// not what became of the archive that nobody reads any more.
+func TestClientUploadRefusedMidway(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.CopyN(io.Discard, r.Body, 1<<20)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusInsufficientStorage)
+		_, _ = io.WriteString(w, `{"error":{"code":"disk_full","message":"the proxy's disk is full"}}`)
+	}))
+	server.EnableHTTP2 = true // as the admin listener has it
+	server.StartTLS()
+	defer server.Close()
+	c, err := admin.NewClient(admin.ClientOptions{Addr: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}, Token: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	up := admin.Upload{Site: "shop", Name: "shop.tar", Size: -1, Open: func() (io.ReadCloser, error) {
+		r, w := io.Pipe()
+		go func() { // the packing of a folder is often slower than the network
+			for range 20 {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					return
+				}
+			}
+		}()
+		return r, nil
+	}}
+	_, err = c.Upload(context.Background(), up)
+	var refused *admin.Error
+	if !errors.As(err, &refused) || refused.Status != http.StatusInsufficientStorage || refused.Code != "disk_full" {
+		t.Errorf("the command says: %v", err)
 	}
 }

@@ -118,7 +118,8 @@ type countingReader struct {
 	progress func(sent, total int64)
 
 	mu     sync.Mutex // the transport may still read when it has given up
-	failed error      // guarded by mu
+	closed bool       // guarded by mu
+	failed error      // before it was closed; guarded by mu
 }
 
 func (r *countingReader) failure() error {
@@ -132,7 +133,9 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	r.sent += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.mu.Lock()
-		r.failed = err
+		if !r.closed { // afterwards it is the transport's own doing: the answer is there
+			r.failed = err
+		}
 		r.mu.Unlock()
 	}
 	if n > 0 && r.progress != nil {
@@ -141,4 +144,9 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (r *countingReader) Close() error { return r.r.Close() }
+func (r *countingReader) Close() error {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	return r.r.Close()
+}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"fmt"
-	"time"
 
 	"portico/balancer"
 	"portico/membership/catalog"
@@ -70,7 +69,7 @@ func (s *Server) recounting(site, instance string) bool {
 	if p == nil {
 		return false
 	}
-	_, _, known := p.Load(instance, time.Now().UnixMilli())
+	_, _, known := p.Load(instance, s.o.Now().UnixMilli())
 	return !known
 }
 
@@ -100,6 +99,9 @@ func count(n int64, what string) string {
 func (s *Server) forecastMember(verb, name string, pools totals) Forecast {
 	cut := verb == VerbMaint || verb == VerbRevoke || verb == VerbRefuse
 	f := s.forecast(verb, name, cut, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.Member == name })
+	if verb == VerbRevoke {
+		f.Notes = append(newlyHomeless(s.withoutMember(s.o.Catalog.View(), name)), f.Notes...)
+	}
 	if verb == VerbReady || verb == VerbAccept {
 		f.Message = "cuts nothing"
 	}
@@ -116,6 +118,7 @@ func (s *Server) forecastSite(action, site, release string, cut bool, pools tota
 	if action == "remove" {
 		return f
 	}
+	f.Notes = append(s.placementNotes(site), f.Notes...)
 	if cut && f.Sessions > 0 {
 		f.Message += ", once the other release is in rotation"
 	}

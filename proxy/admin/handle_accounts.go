@@ -34,6 +34,9 @@ func (s *Server) putAccount(c *call) error {
 	if in.Role != "" && rank(in.Role) == 0 {
 		return badRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
 	}
+	if refusal := s.confirmed(c, in.Confirm); refusal != nil {
+		return refusal
+	}
 	hash := ""
 	if in.Password != "" {
 		h, err := HashPassword(in.Password)
@@ -58,6 +61,24 @@ func (s *Server) putAccount(c *call) error {
 		return err
 	}
 	return c.json(http.StatusOK, accountInfo(&saved))
+}
+
+// confirmed asks for the caller's own password where the credential ends by itself, and
+// what is made with it does not: a token of an hour that somebody found must not become an
+// account.
+func (s *Server) confirmed(c *call, password string) *Error {
+	if c.who.ends().IsZero() {
+		return nil
+	}
+	account := s.o.Catalog.View().Accounts[c.who.account]
+	if account == nil || account.Password == "" {
+		return forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.ends().UTC().Format(time.RFC3339))
+	}
+	if password == "" {
+		return failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.account)
+	}
+	_, refusal := s.byPassword(c, c.who.account, password)
+	return refusal
 }
 
 // apply changes what the request names.
@@ -97,7 +118,7 @@ func (s *Server) listTokens(c *call) error {
 }
 
 func tokenInfo(t *catalog.Token) TokenInfo {
-	return TokenInfo{ID: t.ID, Account: t.Account, Label: t.Label, Created: t.Created, Expires: t.Expires}
+	return TokenInfo{ID: t.ID, Account: t.Account, Label: t.Label, Created: t.Created, Expires: t.Expires, Parent: t.Parent}
 }
 
 // makeToken makes a token for the caller, or for anybody if the caller is an
@@ -115,6 +136,9 @@ func (s *Server) makeToken(c *call) error {
 	if err != nil {
 		return err
 	}
+	if life, err = c.within(life); err != nil {
+		return err
+	}
 	answer, err := s.issueToken(c, in.Account, in.Label, life)
 	if err != nil {
 		return err
@@ -122,9 +146,33 @@ func (s *Server) makeToken(c *call) error {
 	return c.json(http.StatusCreated, answer)
 }
 
-// issueToken stores a new token of an account; a life of 0 never ends.
+// within bounds the life of what is made with a credential by the credential's own: a life
+// of 0 becomes that, a longer one is refused.
+func (c *call) within(life time.Duration) (time.Duration, error) {
+	ends := c.who.ends()
+	if ends.IsZero() {
+		return life, nil
+	}
+	left := ends.Sub(c.now)
+	if life > left {
+		return 0, forbidden("ask for less, or with a token that does not end, such as that of the proxy's own machine", "what asks ends at %s, and nothing that it makes may last longer", ends.UTC().Format(time.RFC3339))
+	}
+	if life == 0 {
+		return left, nil
+	}
+	return life, nil
+}
+
+// issueToken stores a new token of an account; a life of 0 never ends. It ends with the
+// token that asked for it.
 func (s *Server) issueToken(c *call, account, label string, life time.Duration) (TokenAnswer, error) {
 	record, text := catalog.NewToken(account, label, life, c.now)
+	if c.who.token != nil {
+		record.Parent = c.who.token.ID
+		if ends := c.who.token.Expires; record.Expires.After(ends) && !ends.IsZero() {
+			record.Expires = ends // they were a moment apart
+		}
+	}
 	c.object, c.detail = record.ID, fmt.Sprintf("account %s", account)
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
 		return catalog.CreateToken(tx, record, c.now)
@@ -137,6 +185,7 @@ func (s *Server) issueToken(c *call, account, label string, life time.Duration) 
 
 func (s *Server) deleteToken(c *call) error {
 	id := c.r.PathValue("token")
+	out := EndedTokens{}
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
 		t, err := tx.Token(id)
 		if err != nil {
@@ -145,13 +194,16 @@ func (s *Server) deleteToken(c *call) error {
 		if t.Account != c.who.account && c.who.role != catalog.RoleAdmin {
 			return notFound("", "token %q: not found", id) // whether it exists is not theirs to know
 		}
-		tx.DeleteToken(id)
+		out.Ended = catalog.EndToken(tx, id)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, struct{}{})
+	if more := len(out.Ended) - 1; more > 0 {
+		c.detail = fmt.Sprintf("and %d that it made", more)
+	}
+	return c.json(http.StatusOK, out)
 }
 
 // loginAPI turns a password into a token.

@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -67,7 +69,7 @@ func (s *Server) archive(c *call) error {
 
 // paced puts an upload's body behind deadlines that move with its bytes.
 func (s *Server) paced(c *call, body readCloser) *pacedBody {
-	return &pacedBody{body: body, rc: http.NewResponseController(c.w), begun: c.now}
+	return &pacedBody{ctx: c.r.Context(), body: body, rc: http.NewResponseController(c.w), begun: c.now}
 }
 
 // take hands an upload to the receiver, unless too many are under way.
@@ -102,6 +104,7 @@ type readCloser interface {
 // pacedBody moves the read deadline with each read and gives up on a client
 // that is too slow.
 type pacedBody struct {
+	ctx   context.Context // of the request: its end ends a read
 	body  readCloser
 	rc    *http.ResponseController
 	begun time.Time
@@ -114,6 +117,9 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 		return 0, failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
 	}
 	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
+	if b.ctx.Err() != nil { // after the deadline was set: whileGood sets its own after it has ended the request
+		return 0, context.Cause(b.ctx)
+	}
 	n, err := b.body.Read(p)
 	b.got += int64(n)
 	if err != nil {
@@ -175,7 +181,7 @@ func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, erro
 		return "", err
 	}
 	if target.Digest == site.Release {
-		return "", failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %.12s already", site.Name, target.Digest)
+		return "", failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
 	}
 	return target.Digest, nil
 }
@@ -201,23 +207,21 @@ func (s *Server) pickRelease(site *catalog.Site, prefix string) (string, error) 
 	if len(prefix) < 6 {
 		return "", badRequest("give at least six characters", "release %q is too short", prefix)
 	}
-	var found []string
-	for digest := range s.o.Catalog.View().Releases[site.Name] {
-		if strings.HasPrefix(digest, prefix) {
-			found = append(found, digest)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
+	release, err := catalog.ReleaseByPrefix(s.o.Catalog.View(), site.Name, prefix)
+	switch {
+	case errors.Is(err, catalog.ErrNotFound):
 		return "", notFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
+	case err != nil:
+		return "", badRequest("give more characters", "several releases begin with %q", prefix)
 	}
-	return "", badRequest("give more characters", "%d releases begin with %q", len(found), prefix)
+	return release.Digest, nil
 }
 
 // heartbeat keeps a silent stream of events alive through what lies between.
 const heartbeat = 15 * time.Second
+
+// beat is the line that does so, a comment of the stream.
+const beat = ": still here"
 
 // deployEvents streams a deploy as server-sent events. The last one is named
 // "end".
@@ -284,7 +288,7 @@ func (s *eventStream) beat(every time.Duration) (stop func()) {
 		for {
 			select {
 			case <-t.C:
-				if s.send(": still here\n\n") != nil {
+				if s.send(beat+"\n\n") != nil {
 					return
 				}
 			case <-done:
@@ -304,11 +308,9 @@ func (s *Server) logs(c *call) error {
 	if s.o.Logs == nil {
 		return notOffered("logs")
 	}
-	q := LogQuery{Site: site.Name, Member: c.r.URL.Query().Get("member"), Lines: 100, Follow: c.r.URL.Query().Get("follow") == "1"}
-	if text := c.r.URL.Query().Get("lines"); text != "" {
-		if q.Lines, err = strconv.Atoi(text); err != nil || q.Lines < 1 || q.Lines > 10000 {
-			return badRequest("use 1 to 10000", "lines %q", text)
-		}
+	q, err := logQuery(site.Name, c.r.URL.Query(), c.now)
+	if err != nil {
+		return err
 	}
 	if q.Member != "" {
 		if _, err := memberOf(s.o.Catalog.View(), q.Member); err != nil {
@@ -316,6 +318,9 @@ func (s *Server) logs(c *call) error {
 		}
 	}
 	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w)}
+	if q.JSON {
+		w.kind = "application/x-ndjson"
+	}
 	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.begun {
 		return err
 	}
@@ -324,6 +329,33 @@ func (s *Server) logs(c *call) error {
 	}
 	return nil
 }
+
+// logQuery reads what is asked for of a site's logs.
+func logQuery(site string, v url.Values, now time.Time) (LogQuery, error) {
+	q := LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
+	if text := v.Get("since"); text != "" {
+		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
+			q.Since, q.Lines = now.Add(-ago), MaxLogLines
+		} else if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return q, badRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
+		} else {
+			q.Lines = MaxLogLines
+		}
+	}
+	text := cmp.Or(v.Get("tail"), v.Get("lines"))
+	if text == "" {
+		return q, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > MaxLogLines || n == 0 && !q.Follow {
+		return q, badRequest(fmt.Sprintf("use 1 to %d", MaxLogLines), "tail %q", text)
+	}
+	q.Lines = n
+	return q, nil
+}
+
+// MaxLogLines is how many lines of one instance may be asked for.
+const MaxLogLines = 10000
 
 // streamWriter sends text as it comes, each part within a deadline. The answer
 // begins with the first byte, so that an error before it can be told.

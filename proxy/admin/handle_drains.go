@@ -133,7 +133,7 @@ func (s *Server) drainRelease(c *call) error {
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastRelease(site.Name, digest, in.Now, s.everywhere(c)))
 	}
-	c.object = site.Name + "@" + digest[:12]
+	c.object = site.Name + "@" + catalog.ShortRelease(digest)
 	if in.Now {
 		err = s.endRelease(c, site.Name, digest)
 	} else {
@@ -152,7 +152,7 @@ func (s *Server) endRelease(c *call, site, digest string) error {
 		return notOffered("drains")
 	}
 	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
-		return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%.12s is the present release of site %q", digest, site)
+		return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
 	}
 	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.account)
 }

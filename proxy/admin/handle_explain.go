@@ -45,7 +45,7 @@ func (s *Server) listExchanges(c *call) error {
 		return badRequest("write an address without port, such as 192.0.2.7", "client %q is no address", bounded(in.Client, 60))
 	}
 	if in.Site != "" && (!c.who.sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
-		return notFound("portico sites lists them", "there is no site %q", bounded(in.Site, 60))
+		return s.noSite(in.Site)
 	}
 	out, err := s.exchanges(c.who, in)
 	if err != nil {

@@ -56,6 +56,7 @@ func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 	o.View = s.o.Catalog.View()
 	o.Version = s.o.Version
 	q := c.r.URL.Query()
+	o.Bare = q.Get("bare") == "1"
 	for name, field := range map[string]*string{"dir": &o.Dir, "certs": &o.CertDir, "http": &o.HTTP, "https": &o.HTTPS, "stats": &o.Stats} {
 		v := q.Get(name)
 		if len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {

@@ -12,7 +12,7 @@ import (
 func (s *Server) listInvites(c *call) error {
 	out := []InviteInfo{}
 	for _, i := range s.o.Catalog.View().Invites {
-		out = append(out, InviteInfo{ID: i.ID, Role: i.Role, Expires: i.Expires, By: i.By, Created: i.Created, UsedBy: i.UsedBy, UsedAt: i.UsedAt})
+		out = append(out, InviteInfo{ID: i.ID, Role: i.Role, Expires: i.Expires, By: i.By, Created: i.Created, UsedBy: i.UsedBy, UsedAt: i.UsedAt, Labels: i.Labels})
 	}
 	slices.SortFunc(out, func(a, b InviteInfo) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
 	return c.json(http.StatusOK, out)
@@ -33,10 +33,16 @@ func (s *Server) makeInvite(c *call) error {
 	if err != nil {
 		return err
 	}
+	if in.TTL == "" && !c.who.ends().IsZero() {
+		life = min(life, c.who.ends().Sub(c.now))
+	}
+	if life, err = c.within(life); err != nil {
+		return err
+	}
 	if s.o.Admission == nil {
 		return notOffered("admission")
 	}
-	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.account)
+	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.account, in.Labels...)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ func (s *Server) listMembers(c *call) error {
 	}
 	for i := range list {
 		list[i].Catalog = parts[list[i].Name]
+		if s.o.Formers != nil && list[i].Role == catalog.RoleProxy && list[i].Name == s.o.Name {
+			list[i].Formers = s.o.Formers()
+		}
 	}
 	return c.json(http.StatusOK, list)
 }
@@ -30,18 +33,20 @@ func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) 
 			gossip[n.Name] = n.Status
 		}
 	}
-	instances, sessions := map[string]int{}, map[string]int64{}
+	instances, sessions, recounting := map[string]int{}, map[string]int64{}, map[string]bool{}
 	for i := range pools {
 		for j := range pools[i].Upstreams {
 			u := &pools[i].Upstreams[j]
 			instances[u.Member]++
 			sessions[u.Member] += int64(u.Sessions)
+			recounting[u.Member] = recounting[u.Member] || u.Recounting
 		}
 	}
 	out := make([]MemberInfo, 0, len(view.Members))
 	for _, m := range view.Members {
 		info := memberInfo(m)
 		info.Gossip, info.Instances, info.Sessions = gossip[m.Name], instances[m.Name], sessions[m.Name]
+		info.Recounting = recounting[m.Name]
 		out = append(out, info)
 	}
 	order := map[catalog.Admission]int{catalog.Pending: 0, catalog.Accepted: 1, catalog.Refused: 2, catalog.Revoked: 3}
@@ -62,7 +67,7 @@ func memberInfo(m *catalog.Member) MemberInfo {
 	}
 	return MemberInfo{
 		Name: m.Name, ID: m.ID, Role: m.Role, Admission: m.Admission, Admin: admin, Addr: m.Addr,
-		Fingerprint: m.Fingerprint, Version: m.Version, Platform: m.Platform, Runtimes: m.Runtimes, Zone: m.Zone,
+		Fingerprint: m.Fingerprint, Version: m.Version, Platform: m.Platform, Runtimes: m.Runtimes, Zone: m.Zone, Labels: m.Labels,
 		Weight: weight, Reason: m.Reason, Knocked: m.Knocked, Decided: m.Decided, By: m.By,
 	}
 }
@@ -108,7 +113,7 @@ func (s *Server) actMember(c *call, verb, name string, in MemberRequest) error {
 	}
 	switch verb {
 	case VerbAccept:
-		return s.o.Admission.Accept(ctx, name, by)
+		return s.o.Admission.AcceptKey(ctx, name, in.Fingerprint, by, in.Labels...)
 	case VerbRefuse:
 		return s.o.Admission.Refuse(ctx, name, in.Reason, by)
 	case VerbRevoke:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/membership/catalog"
 )
 
 const (
@@ -27,7 +28,7 @@ func (s *Server) pool(name string) (*balancer.Pool, *balancer.Sessions, error) {
 	}
 	p := s.o.Balancer.Pool(name)
 	if p == nil {
-		return nil, nil, notFound("portico sites lists them", "there is no site %q", name)
+		return nil, nil, s.noSite(name)
 	}
 	return p, s.o.Balancer.Sessions(), nil
 }
@@ -69,7 +70,7 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 	list, total := sessions.List(p, f.limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
 		return in.Last <= latest && (f.member == "" || spec.Member == f.member) &&
-			strings.HasPrefix(spec.ID, f.instance) && strings.HasPrefix(spec.Release, f.release) &&
+			strings.HasPrefix(spec.ID, f.instance) && catalog.NamesRelease(f.release, spec.Release) &&
 			(f.id == "" || strings.HasPrefix(sessionID(in.ID), f.id))
 	})
 	out := SessionList{Site: p.Name(), Total: total, Sessions: make([]SessionInfo, 0, len(list))}

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -17,7 +19,7 @@ func (s *Server) listSites(c *call) error {
 	out := []SiteInfo{}
 	for _, site := range view.Sites {
 		if c.who.sees(site.Name) {
-			out = append(out, siteInfo(view, site, pools))
+			out = append(out, siteInfo(view, site, pools, false))
 		}
 	}
 	slices.SortFunc(out, func(a, b SiteInfo) int { return cmp.Compare(a.Name, b.Name) })
@@ -29,15 +31,58 @@ func (s *Server) site(c *call) (*catalog.Site, error) {
 	if site := s.o.Catalog.View().Sites[name]; site != nil {
 		return site, nil
 	}
-	return nil, notFound("portico sites lists them", "there is no site %q", name)
+	return nil, s.noSite(name)
+}
+
+// fromFile reports whether a site is one of the proxy's configuration file.
+func (s *Server) fromFile(name string) bool {
+	if s.o.Snapshot == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.o.Snapshot().Pools, func(p balancer.PoolSnapshot) bool {
+		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u balancer.UpstreamSnapshot) bool { return u.Static })
+	})
+}
+
+// noSite is the refusal of a name that no deployed site has.
+func (s *Server) noSite(name string) *Error {
+	if s.fromFile(name) {
+		return notFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
+			"the site %q is one of the proxy's configuration file", bounded(name, 60))
+	}
+	return notFound("portico sites lists them", "there is no site %q", bounded(name, 60))
+}
+
+// maySet reports whether the caller may change a site's settings: then it may read all of
+// them.
+func (s *Server) maySet(who *identity, site string) bool {
+	for i := range s.table {
+		if s.table[i].pattern == "POST /v1/sites/{site}" {
+			return permit(who, &s.table[i], site) == nil
+		}
+	}
+	return false
 }
 
 func (s *Server) getSite(c *call) error {
+	return s.showSite(c, s.maySet(c.who, c.r.PathValue("site")), "")
+}
+
+// showSite answers with a site; the values of its environment are hidden unless env is set.
+// begun is the deploy that a change has begun.
+func (s *Server) showSite(c *call, env bool, begun string) error {
 	site, err := s.site(c)
 	if err != nil {
 		return err
 	}
-	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).list)
+	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).list, env)
+	info.Begun = begun
+	certificates := s.certificates()
+	for _, host := range info.Settings.Hosts {
+		if cert, ok := certificates[host]; ok {
+			info.Certificates = append(info.Certificates, cert)
+		}
+	}
 	if s.o.URLs != nil && site.Release != "" {
 		here := c.r.Host
 		if host, _, err := net.SplitHostPort(here); err == nil {
@@ -48,7 +93,7 @@ func (s *Server) getSite(c *call) error {
 	return c.json(http.StatusOK, info)
 }
 
-func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot) SiteInfo {
+func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot, env bool) SiteInfo {
 	settings, err := site.Effective()
 	if err != nil {
 		settings = site.Manifest.WithDefaults(site.Name)
@@ -60,6 +105,12 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 	if len(site.Override) > 0 {
 		info.Override = site.Override
 	}
+	if !env {
+		info.Settings = info.Settings.HideEnv()
+		if len(site.Override) > 0 {
+			info.Override = catalog.HideOverrideEnv(site.Override)
+		}
+	}
 	seen := map[string]*balancer.UpstreamSnapshot{}
 	for i := range pools {
 		if pools[i].Name == site.Name {
@@ -67,6 +118,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 				u := &pools[i].Upstreams[j]
 				seen[u.ID] = u
 				info.Sessions += int64(u.Sessions)
+				info.Recounting = info.Recounting || u.Recounting
 			}
 		}
 	}
@@ -76,7 +128,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 		}
 		line := InstanceInfo{Instance: *in}
 		if u := seen[in.ID]; u != nil {
-			line.Upstream, line.Sessions = u.Status, int64(u.Sessions)
+			line.Upstream, line.Sessions, line.Recounting = u.Status, int64(u.Sessions), u.Recounting
 		}
 		info.Instances = append(info.Instances, line)
 	}
@@ -90,16 +142,41 @@ func (s *Server) setSite(c *call) error {
 	if len(c.body) == 0 {
 		return badRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
 	}
+	if e := refuseHidden(c.body); e != nil {
+		return e
+	}
 	name := c.r.PathValue("site")
-	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		_, err := catalog.SetOverride(tx, name, c.body, c.now)
-		return err
-	})
+	if c.dry {
+		if _, err := s.site(c); err != nil {
+			return err
+		}
+		return s.forecastSet(c, name)
+	}
+	if s.o.Deploys == nil {
+		return notOffered("deploys")
+	}
+	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.account)
+	if errors.Is(err, catalog.ErrNotFound) {
+		return s.noSite(name)
+	}
 	if err != nil {
 		return err
 	}
-	c.detail = bounded(string(c.body), 400)
-	return s.getSite(c)
+	c.detail = bounded(string(catalog.HideOverrideEnv(c.body)), 400)
+	return s.showSite(c, false, deploy.ID)
+}
+
+// refuseHidden refuses to store what stands for a value in the place of the value: somebody
+// sends back what was shown.
+func refuseHidden(patch []byte) *Error {
+	var in struct{ Env map[string]any }
+	_ = json.Unmarshal(patch, &in) // what it cannot read is refused later, with more words
+	for name, v := range in.Env {
+		if v == catalog.Hidden {
+			return badRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, catalog.Hidden)
+		}
+	}
+	return nil
 }
 
 func (s *Server) removeSite(c *call) error {

@@ -66,7 +66,7 @@ func (s *Server) sessions(c *call) error {
 			out = append(out, SessionCount{
 				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + pools.others[u.ID].Recent, Limit: int64(u.MaxSessions),
-				Unpinned: u.Unpinned, Recounting: s.recounting(p.Name, u.ID) || pools.others[u.ID].Recounting,
+				Unpinned: u.Unpinned, Recounting: u.Recounting,
 			})
 		}
 	}

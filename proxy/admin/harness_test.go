@@ -80,11 +80,11 @@ var hashOnce = sync.OnceValues(func() (string, error) { return admin.HashPasswor
 // start makes the listener; change may set more options.
 func start(t *testing.T, change func(*admin.Options)) *env {
 	t.Helper()
-	e := &env{t: t, log: &written.Buffer{}, tokens: map[string]string{}, adm: &fakeAdmission{}, dep: &fakeDeploys{}}
+	e := &env{t: t, log: &written.Buffer{}, tokens: map[string]string{}, adm: &fakeAdmission{}, dep: &fakeDeploys{catalog: shared}}
 	e.snap = snapshot()
 	o := admin.Options{
 		Catalog: shared, Logger: slog.New(slog.NewJSONHandler(e.log, nil)), Name: "proxy-1", Version: "1.2.3",
-		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"}, ScrapeToken: "scrape-me",
+		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"},
 		Snapshot:  func() haproxy.Snapshot { return e.snap },
 		Recent:    func(id string, _ time.Duration) int { return len(id) },
 		Admission: e.adm, Deploys: e.dep, Drains: fakeDrains{}, Balancer: pools(t),
@@ -238,7 +238,7 @@ func (f *fakeAdmission) all() []string {
 	return append([]string(nil), f.done...)
 }
 
-func (f *fakeAdmission) Accept(_ context.Context, name, by string) error {
+func (f *fakeAdmission) AcceptKey(_ context.Context, name, _, by string, _ ...string) error {
 	f.note("accept " + name + " " + by)
 	return nil
 }
@@ -253,7 +253,7 @@ func (f *fakeAdmission) Revoke(_ context.Context, name, _, by string) error {
 	return nil
 }
 
-func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Duration, by string) (admin.InviteAnswer, error) {
+func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Duration, by string, _ ...string) (admin.InviteAnswer, error) {
 	f.note("invite " + by)
 	return admin.InviteAnswer{Code: "code", ID: "inv", Role: role, Expires: time.Now().Add(ttl)}, nil
 }
@@ -297,8 +297,9 @@ func (fakeDrains) EndedDrains() []deployhook.EndedDrain {
 func (fakeDrains) EndRetiring(context.Context, string, string, string) error { return nil }
 
 type fakeDeploys struct {
-	mu   sync.Mutex
-	done []string
+	catalog *catalog.Catalog
+	mu      sync.Mutex
+	done    []string
 }
 
 func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
@@ -322,6 +323,15 @@ func (f *fakeDeploys) Rollback(_ context.Context, site, release string, noPin bo
 	defer f.mu.Unlock()
 	f.done = append(f.done, fmt.Sprintf("rollback %s %.6s %v %s", site, release, noPin, by))
 	return catalog.Deploy{ID: "d2", Site: site, Release: release, By: by, NoPin: noPin}, nil
+}
+
+func (f *fakeDeploys) Set(ctx context.Context, site string, patch []byte, by string) (d catalog.Deploy, begun bool, err error) {
+	now := time.Now()
+	_, err = f.catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
+		d, begun, err = catalog.SetOverride(tx, patch, catalog.DeployRequest{ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now})
+		return err
+	})
+	return d, begun, err
 }
 
 func (f *fakeDeploys) TightMemory(site, _ string) []string {
@@ -446,5 +456,3 @@ func decode[T any](t *testing.T, body string) T {
 	}
 	return v
 }
-
-func asError(err error, target **admin.Error) bool { return errors.As(err, target) }

@@ -55,6 +55,15 @@ func (s *Server) writeMetrics(c *call, w io.Writer) {
 		}
 	}
 	gauge(w, float64(running), "portico_deploys_running")
+	for host, cert := range s.certificates() {
+		if cert.State == "none" {
+			continue
+		}
+		if !cert.Expiry.IsZero() {
+			gauge(w, float64(cert.Expiry.Unix()), "portico_certificate_expiry_timestamp_seconds", "host", host, "source", cert.Source)
+		}
+		gauge(w, float64(bit(cert.Error != "")), "portico_certificate_failing", "host", host, "source", cert.Source)
+	}
 	for i := range snap.Frontends {
 		f := &snap.Frontends[i]
 		counter(w, f.ConnTotal, "portico_frontend_connections_total", "frontend", f.Name)

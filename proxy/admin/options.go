@@ -30,8 +30,7 @@ type Options struct {
 	// a web page would reach a listener on a private network.
 	Hosts []string
 
-	LoginKey    []byte // 32 bytes that seal page logins; nil: made now, so a restart ends them
-	ScrapeToken string // bearer token that opens /metrics and nothing else; empty: none
+	LoginKey []byte // 32 bytes that seal page logins; nil: made now, so a restart ends them
 
 	// Snapshot returns the traffic of this proxy. Recent counts the sessions of
 	// an instance that were used within the given time.
@@ -41,6 +40,9 @@ type Options struct {
 	// Balancer is the proxy's, with its table of sessions.
 	Balancer *balancer.Balancer
 
+	// Now is the time of day, once the balancer knows whether the clock was set. Nil: time.Now.
+	Now func() time.Time
+
 	// URLs are where a site with these settings answers at this proxy; here is how the caller
 	// has reached it. Nil: nobody knows.
 	URLs func(set catalog.Settings, here string) []string
@@ -48,6 +50,7 @@ type Options struct {
 	Explain      func(ExplainQuery) (any, error) // why a request would go where; the result is shown as JSON
 	Exchanges    func(ExchangeQuery) []Exchange  // the last requests, the latest first
 	Nodes        func() []Node                   // what gossip says
+	Formers      func() []Former                 // what is left of the processes before this one
 	Certificates func() []Certificate
 	Ready        func() []string // why this proxy is not ready; empty: it is
 
@@ -95,15 +98,18 @@ type Options struct {
 
 // Admission decides who is a member.
 type Admission interface {
-	Accept(ctx context.Context, name, by string) error
+	AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error // fingerprint: that of the machine that is meant, or ""
 	Refuse(ctx context.Context, name, reason, by string) error
 	Revoke(ctx context.Context, name, reason, by string) error
-	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string) (InviteAnswer, error)
+	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (InviteAnswer, error)
 }
 
 // Deploys moves sites between releases.
 type Deploys interface {
 	Rollback(ctx context.Context, site, release string, noPin bool, by string) (catalog.Deploy, error)
+	// Set merges a change into what operators have set for a site. One that running
+	// processes cannot follow begins a deploy, and begun is true.
+	Set(ctx context.Context, site string, patch []byte, by string) (deploy catalog.Deploy, begun bool, err error)
 	Remove(ctx context.Context, site, by string) error
 	Cancel(ctx context.Context, site, by string) (catalog.Deploy, error)
 
@@ -118,10 +124,14 @@ type Deploys interface {
 
 // LogQuery says which log lines are asked for.
 type LogQuery struct {
-	Site   string
-	Member string // empty: all application servers
-	Lines  int    // the last ones of each instance
-	Follow bool   // go on until ctx ends
+	Site     string
+	Member   string    // empty: all application servers
+	Instance string    // the beginning of an id, or "commands"; empty: any
+	Release  string    // the beginning of a digest; empty: any
+	Since    time.Time // zero: from the beginning
+	Lines    int       // the last ones of each instance
+	Follow   bool      // go on until ctx ends
+	JSON     bool      // each line as a catalog.LogLine
 }
 
 type actorKey struct{}

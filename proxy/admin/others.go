@@ -37,7 +37,7 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 			if err != nil {
 				return SessionList{Site: q.Site}, nil
 			}
-			return listed(p, sessions, q.filter(), time.Now()), nil
+			return listed(p, sessions, q.filter(), s.o.Now()), nil
 		})
 	case askSession:
 		return answerPeer(in, func(q peerSession) (any, error) {
@@ -53,7 +53,7 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			return s.seekSession(p, q.Cookie, q.Token, time.Now()), nil
+			return s.seekSession(p, q.Cookie, q.Token, s.o.Now()), nil
 		})
 	case askEnded:
 		if s.o.Drains == nil {
@@ -61,7 +61,7 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 		}
 		return s.o.Drains.EndedDrains(), nil
 	case askMark:
-		return answerPeer(in, func(q peerMark) (any, error) { s.markSession(q, time.Now()); return struct{}{}, nil })
+		return answerPeer(in, func(q peerMark) (any, error) { s.markSession(q, s.o.Now()); return struct{}{}, nil })
 	case askMoved:
 		return answerPeer(in, func(q []MovedSession) (any, error) { s.takeMoved(q); return struct{}{}, nil })
 	}
@@ -110,7 +110,7 @@ func (s *Server) ownCounts() map[string]instanceCount {
 	for _, p := range s.o.Snapshot().Pools {
 		for i := range p.Upstreams {
 			u := &p.Upstreams[i]
-			out[u.ID] = instanceCount{Sessions: u.Sessions, Recent: s.recent(u.ID), InFlight: u.InFlight, Recounting: s.recounting(p.Name, u.ID)}
+			out[u.ID] = instanceCount{Sessions: u.Sessions, Recent: s.recent(u.ID), InFlight: u.InFlight, Recounting: u.Recounting}
 		}
 	}
 	return out
@@ -137,7 +137,7 @@ func (s *Server) totals(c *call, pools []balancer.PoolSnapshot) totals {
 			t.others[id] = sum
 		}
 	})
-	if len(t.others) == 0 {
+	if len(t.others) == 0 && len(t.silent) == 0 {
 		return t
 	}
 	for i := range t.list {
@@ -147,7 +147,9 @@ func (s *Server) totals(c *call, pools []balancer.PoolSnapshot) totals {
 			u := &p.Upstreams[j]
 			n := t.others[u.ID]
 			u.Sessions, u.InFlight = u.Sessions+n.Sessions, u.InFlight+n.InFlight
+			u.Recounting = u.Recounting || n.Recounting || len(t.silent) > 0
 			p.Sessions, p.InFlight = p.Sessions+n.Sessions, p.InFlight+n.InFlight
+			p.Recounting = p.Recounting || u.Recounting
 		}
 	}
 	return t

@@ -65,6 +65,17 @@ func (s *Server) asset(c *call) error {
 
 type suffixKey struct{}
 
+// statsSuffix returns the options behind the page's address. Readers of HAProxy's CSV add them to whatever they are given: Telegraf
+// "/;csv", netdata and Datadog "/;csv;norefresh", also to an address that ends in "/".
+func statsSuffix(path string) (options string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/stats")
+	rest = strings.TrimLeft(rest, "/")
+	if !ok || rest == "" {
+		return "", ok && path != "/stats"
+	}
+	return strings.CutPrefix(rest, ";")
+}
+
 // withSuffix turns HAProxy's way of writing options, /stats;csv;norefresh, into
 // a request for /stats.
 func withSuffix(r *http.Request, suffix string) *http.Request {

@@ -121,10 +121,12 @@ func formatLatency(d time.Duration) string {
 }
 
 func shortDigest(s string) string {
-	if len(s) <= 10 {
-		return s
+	files, number, numbered := strings.Cut(s, "-")
+	files = files[:min(10, len(files))]
+	if numbered {
+		return files + "-" + number
 	}
-	return s[:10]
+	return files
 }
 
 // groupFingerprint makes 64 digits comparable by eye: groups of four.

@@ -16,6 +16,7 @@ import (
 type siteView struct {
 	Title, Proxy, CSRF, Flash string
 	Silent                    string // which proxies are not in the sums
+	Old                       string // since when what is shown may be old
 	Account                   string
 	Role                      catalog.AccountRole
 	Refresh                   bool
@@ -49,7 +50,9 @@ type releaseView struct {
 	ReleaseInfo
 	State    string
 	Sessions int
-	Verbs    []verbView
+
+	Recounting bool // of the sessions
+	Verbs      []verbView
 }
 
 // Back is where the page's questions return to.
@@ -61,7 +64,7 @@ func (s *Server) sitePage(c *call) error {
 	view := s.o.Catalog.View()
 	site := view.Sites[name]
 	if site == nil {
-		return notFound("portico sites lists them", "there is no site %q", bounded(name, 60))
+		return s.noSite(name)
 	}
 	q := c.r.URL.Query()
 	v := &siteView{
@@ -72,7 +75,7 @@ func (s *Server) sitePage(c *call) error {
 	}
 	snap := s.snapshot(c.who)
 	pools := s.totals(c, snap.Pools)
-	v.Silent = strings.Join(pools.note(), "")
+	v.Silent, v.Old = strings.Join(pools.note(), ""), s.old(c.now)
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; p.Name == name {
 			v.Pool, _ = poolOf(c, view, p)
@@ -125,9 +128,10 @@ func (s *Server) mayExchanges(who *identity) bool {
 
 // releaseViews lists a site's releases, newest first, with what can be done to each.
 func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []releaseView {
-	sessions := map[string]int{}
+	sessions, recounting := map[string]int{}, map[string]bool{}
 	for _, r := range rows {
 		sessions[r.U.Release] += r.U.Sessions
+		recounting[r.U.Release] = recounting[r.U.Release] || r.U.Recounting
 	}
 	retiring := map[string]bool{}
 	for _, r := range site.Retiring {
@@ -135,7 +139,7 @@ func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []rel
 	}
 	var out []releaseView
 	for _, r := range s.o.Catalog.View().Releases[site.Name] {
-		v := releaseView{ReleaseInfo: releaseInfo(r, site), State: "kept", Sessions: sessions[r.Digest]}
+		v := releaseView{ReleaseInfo: releaseInfo(r, site), State: "kept", Sessions: sessions[r.Digest], Recounting: recounting[r.Digest]}
 		t := pageTarget{Site: site.Name, Release: r.Digest}
 		switch {
 		case r.Digest == site.Release:

@@ -84,7 +84,7 @@ func (s *Server) known(t pageTarget, gone bool) error {
 		return nil
 	}
 	if view.Sites[t.Site] == nil && (!gone || catalog.ValidName("site", t.Site) != nil) {
-		return notFound("portico sites lists them", "there is no site %q", bounded(t.Site, 60))
+		return s.noSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
 		return notFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))

@@ -25,6 +25,7 @@ type statsView struct {
 	Role                                   catalog.AccountRole
 	CSRF, Scope, Flash                     string
 	Silent                                 string // which proxies are not in the sums
+	Old                                    string // since when what is shown may be old
 	CanAdmin, Refresh                      bool
 	New                                    []verbView // a site that is not there yet
 	Now                                    time.Time
@@ -51,7 +52,8 @@ type drainView struct {
 	D                         deployhook.Drain
 	Object, Ends, Deadline    string
 	Since, Idlest, MovesAfter string
-	Failed                    string // what has failed meanwhile, and how many sessions that cost
+	Waits                     []string // for whom, beside its sessions
+	Failed                    string   // what has failed meanwhile, and how many sessions that cost
 }
 
 // drainOf is a drain with the buttons that end or change it.
@@ -80,10 +82,13 @@ func drainViewOf(d deployhook.Drain, now time.Time) drainView {
 		v.Ends = "in " + age(d.Ends.Sub(now))
 	}
 	if !d.Deadline.IsZero() {
-		v.Deadline = "in " + age(d.Deadline.Sub(now))
+		v.Deadline = "in " + age(d.Remaining(now))
 	}
 	if d.Lost > 0 {
 		v.Failed = deployhook.FailureText(d.Cause) + ": " + count(int64(d.Lost), "session") + " lost"
+	}
+	for _, u := range d.Unheard {
+		v.Waits = append(v.Waits, u.Text(now))
 	}
 	if d.Move > 0 {
 		v.MovesAfter = age(d.Move.Std())
@@ -99,6 +104,7 @@ type viewLink struct {
 type headView struct {
 	ReqRate         float64
 	Sessions, Conns int
+	Recounting      bool // of the sessions
 	Sites, SitesUp  int
 	Instances, Up   int
 	In, Out         uint64
@@ -154,7 +160,7 @@ func (s *Server) statsView(c *call) *statsView {
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
 		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
-		Flash: s.flash(c), Silent: silent, CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
+		Flash: s.flash(c), Silent: silent, Old: s.old(c.now), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
 	v.Head = headOf(view, &snap)
@@ -195,6 +201,9 @@ func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *ha
 	}
 	if s.o.Certificates != nil {
 		for _, cert := range s.o.Certificates() {
+			if cert.State == "none" {
+				continue
+			}
 			v.Certificates = append(v.Certificates, certOf(cert, c.now))
 		}
 	}
@@ -230,6 +239,7 @@ func headOf(view *catalog.View, snap *haproxy.Snapshot) headView {
 		}
 		h.Sites++
 		h.Sessions += p.Sessions
+		h.Recounting = h.Recounting || p.Recounting
 		if p.Status == "UP" {
 			h.SitesUp++
 		}
@@ -425,7 +435,10 @@ func deployOf(d *catalog.Deploy) deployView {
 		case catalog.StepInRotation, catalog.StepHealthy:
 			step.Class = "s-up"
 		case catalog.StepFailed:
-			step.Class, step.Detail = "s-down", p.Detail
+			step.Class = "s-down"
+			if !strings.Contains(d.Error, p.Detail) && !strings.Contains(d.Error, name) { // which stands above
+				step.Detail = p.Detail
+			}
 		case catalog.StepWaiting, catalog.StepStopped:
 			step.Class = "s-nocheck"
 		case catalog.StepFetching:

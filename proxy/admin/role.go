@@ -2,6 +2,7 @@ package admin
 
 import (
 	"slices"
+	"time"
 
 	"portico/membership/catalog"
 )
@@ -26,15 +27,26 @@ const (
 type identity struct {
 	account string
 	role    catalog.AccountRole
-	sites   []string // a deployer's scope; empty: all
-	login   *login   // the page's login; nil with a token
-	metrics bool     // the scrape token: opens /metrics and nothing else
-	safe    bool     // by Basic, which browsers send unasked: may not change anything
+	sites   []string       // a deployer's scope; empty: all
+	login   *login         // the page's login; nil with a token
+	token   *catalog.Token // nil with a login
+	safe    bool           // by Basic, which browsers send unasked: may not change anything
 }
 
 // sees reports whether the identity's scope holds a site.
 func (i *identity) sees(site string) bool {
 	return len(i.sites) == 0 || slices.Contains(i.sites, site)
+}
+
+// ends returns when the identity's credential ends by itself; zero: never.
+func (i *identity) ends() time.Time {
+	switch {
+	case i.login != nil:
+		return i.login.Begun.Add(loginLife)
+	case i.token != nil:
+		return i.token.Expires
+	}
+	return time.Time{}
 }
 
 // permit is the one permission check: nil, or why who may not use rt for site.
@@ -44,8 +56,6 @@ func permit(who *identity, rt *route, site string) *Error {
 		return nil
 	case who == nil:
 		return failf(401, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
-	case who.metrics && !rt.metrics:
-		return forbidden("", "the scrape token opens /metrics only")
 	case rank(who.role) < rank(rt.need):
 		return forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", rt.need, who.account, who.role)
 	case rt.scope == scopeSite && !who.sees(site):

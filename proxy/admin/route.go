@@ -18,7 +18,8 @@ type route struct {
 	multipart bool   // takes a form with a file, whose CSRF field the handler checks
 	stream    bool   // lasts as long as it likes: no deadline for the answer as a whole
 	action    string // in the audit log, for routes that change something
-	metrics   bool   // the scrape token may use it
+	decides   bool   // what is read here is decided on, so the view must be up to date; so it is for changes
+	here      bool   // a change that needs no catalog, or refuses by itself without one
 	page      bool   // a person's browser: without a login it is sent to the login page
 	do        func(*Server, *call) error
 }
@@ -62,7 +63,7 @@ func routes() []route {
 	return []route{
 		{pattern: "GET /healthz", need: nobody, do: (*Server).healthz},
 		{pattern: "GET /readyz", need: nobody, do: (*Server).readyz},
-		{pattern: "GET /metrics", need: viewer, scope: scopeCluster, metrics: true, do: (*Server).metricsText},
+		{pattern: "GET /metrics", need: viewer, scope: scopeCluster, do: (*Server).metricsText},
 
 		{pattern: "POST /v1/login", need: nobody, body: bodyForm, action: "login", do: (*Server).loginAPI},
 		{pattern: "GET /v1/whoami", need: viewer, do: (*Server).whoami},
@@ -70,8 +71,8 @@ func routes() []route {
 		{pattern: "GET /v1/sessions", need: viewer, do: (*Server).sessions},
 		{pattern: "GET /v1/sessions/{site}", need: viewer, scope: scopeSite, do: (*Server).listSessions},
 		{pattern: "GET /v1/sessions/{site}/{id}", need: viewer, scope: scopeSite, do: (*Server).getSession},
-		{pattern: "POST /v1/sessions/{site}/{id}/end", need: operator, scope: scopeSite, body: bodyJSON, action: "end session", do: (*Server).endSession},
-		{pattern: "POST /v1/sessions/{site}/{id}/move", need: operator, scope: scopeSite, body: bodyJSON, action: "move session", do: (*Server).moveSession},
+		{pattern: "POST /v1/sessions/{site}/{id}/end", need: operator, scope: scopeSite, body: bodyJSON, action: "end session", here: true, do: (*Server).endSession},
+		{pattern: "POST /v1/sessions/{site}/{id}/move", need: operator, scope: scopeSite, body: bodyJSON, action: "move session", here: true, do: (*Server).moveSession},
 		{pattern: "GET /v1/explain", need: viewer, scope: scopeCluster, do: (*Server).explain},
 		{pattern: "GET /v1/requests", need: deployer, do: (*Server).listExchanges},
 
@@ -80,7 +81,7 @@ func routes() []route {
 		{pattern: "POST /v1/sites/{site}", need: operator, scope: scopeSite, body: bodyJSON, action: "set site", do: (*Server).setSite},
 		{pattern: "DELETE /v1/sites/{site}", need: admin, scope: scopeSite, action: "remove site", do: (*Server).removeSite},
 		{pattern: "PUT /v1/sites/{site}/archive", need: deployer, scope: scopeSite, body: bodyStream, stream: true, action: "deploy", do: (*Server).archive},
-		{pattern: "GET /v1/sites/{site}/forecast", need: viewer, scope: scopeSite, do: (*Server).forecastDeploy},
+		{pattern: "GET /v1/sites/{site}/forecast", need: viewer, scope: scopeSite, decides: true, do: (*Server).forecastDeploy},
 		{pattern: "GET /v1/sites/{site}/releases", need: viewer, scope: scopeSite, do: (*Server).releases},
 		{pattern: "POST /v1/sites/{site}/releases/{release}/drain", need: operator, scope: scopeSite, body: bodyJSON, action: "drain release", do: (*Server).drainRelease},
 		{pattern: "POST /v1/sites/{site}/instances/{instance}/{verb}", need: operator, scope: scopeSite, body: bodyJSON, action: "change instance", do: (*Server).instanceVerb},
@@ -89,6 +90,11 @@ func routes() []route {
 		{pattern: "POST /v1/sites/{site}/rollback", need: deployer, scope: scopeSite, body: bodyJSON, action: "rollback", do: (*Server).rollback},
 		{pattern: "POST /v1/sites/{site}/cancel", need: deployer, scope: scopeSite, body: bodyJSON, action: "cancel deploy", do: (*Server).cancelDeploy},
 		{pattern: "GET /v1/sites/{site}/logs", need: deployer, scope: scopeSite, stream: true, do: (*Server).logs},
+
+		{pattern: "GET /v1/hosts", need: viewer, do: (*Server).listHosts},
+		{pattern: "POST /v1/hosts/{host}/share", need: operator, scope: scopeCluster, body: bodyJSON, action: "share host", do: (*Server).shareHost},
+		{pattern: "POST /v1/hosts/{host}/unshare", need: operator, scope: scopeCluster, body: bodyJSON, action: "unshare host", do: (*Server).unshareHost},
+		{pattern: "POST /v1/hosts/{host}/move", need: operator, scope: scopeCluster, body: bodyJSON, action: "move host", do: (*Server).moveHost},
 
 		{pattern: "GET /v1/deploys", need: viewer, do: (*Server).listDeploys},
 		{pattern: "GET /v1/deploys/{deploy}", need: viewer, do: (*Server).getDeploy},
@@ -101,6 +107,7 @@ func routes() []route {
 		{pattern: "POST /v1/members/{member}/drain", need: operator, scope: scopeCluster, body: bodyJSON, action: "drain member", do: (*Server).drainMember},
 		{pattern: "POST /v1/members/{member}/ready", need: operator, scope: scopeCluster, body: bodyJSON, action: "ready member", do: (*Server).readyMember},
 		{pattern: "POST /v1/members/{member}/maint", need: operator, scope: scopeCluster, body: bodyJSON, action: "maint member", do: (*Server).maintMember},
+		{pattern: "POST /v1/members/{member}/labels", need: admin, scope: scopeCluster, body: bodyJSON, action: "label member", do: (*Server).labelMember},
 		{pattern: "DELETE /v1/members/{member}", need: admin, scope: scopeCluster, action: "forget member", do: (*Server).forgetMember},
 		{pattern: "GET /v1/turned-away", need: viewer, scope: scopeCluster, do: (*Server).turnedAway},
 
@@ -127,11 +134,11 @@ func routes() []route {
 		{pattern: "GET /stats", need: viewer, page: true, do: (*Server).statsPage},
 		{pattern: "GET /stats/confirm", need: viewer, page: true, do: (*Server).confirmPage},
 		{pattern: "GET /stats/sites/{site}", need: viewer, scope: scopeSite, page: true, do: (*Server).sitePage},
-		{pattern: "POST /stats/act", need: deployer, body: bodyForm, form: true, page: true, action: "page", do: (*Server).actPage},
+		{pattern: "POST /stats/act", need: deployer, body: bodyForm, form: true, page: true, action: "page", here: true, do: (*Server).actPage},
 		{pattern: "POST /stats/deploy", need: deployer, body: bodyStream, stream: true, multipart: true, page: true, action: "deploy", do: (*Server).deployPage},
 		{pattern: "GET /login", need: nobody, do: (*Server).loginPage},
 		{pattern: "POST /login", need: nobody, body: bodyForm, form: true, action: "login", do: (*Server).loginForm},
-		{pattern: "POST /logout", need: viewer, body: bodyForm, form: true, page: true, do: (*Server).logoutForm},
+		{pattern: "POST /logout", need: viewer, body: bodyForm, form: true, page: true, here: true, do: (*Server).logoutForm},
 		{pattern: "GET /assets/{file}", need: nobody, do: (*Server).asset},
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"portico/membership/catalog"
 )
 
-// Server is the admin listener's handler. It owns no goroutine.
+// Server is the admin listener's handler. It owns no goroutine that outlives a request.
 type Server struct {
 	o          Options
 	log        *slog.Logger
@@ -27,7 +27,8 @@ type Server struct {
 	mux        *http.ServeMux
 	members    *http.ServeMux
 	protection *http.CrossOriginProtection
-	throttle   *throttle
+	throttle   *throttle // wrong passwords
+	stale      *throttle // wrong tokens
 	hasher     *hasher
 	logins     *logins
 	uploads    chan struct{}
@@ -49,6 +50,9 @@ func New(o Options) (*Server, error) {
 	if o.Started.IsZero() {
 		o.Started = time.Now()
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	keys, err := newLogins(o.LoginKey)
 	if err != nil {
 		return nil, fmt.Errorf("make admin handler: login key: %w", err)
@@ -60,7 +64,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
-		throttle: newThrottle(), hasher: newHasher(), logins: keys, uploads: make(chan struct{}, maxUploads), pages: pages,
+		throttle: newThrottle(), stale: newThrottle(), hasher: newHasher(), logins: keys, uploads: make(chan struct{}, maxUploads), pages: pages,
 	}
 	for _, h := range o.Hosts {
 		s.hosts[strings.TrimSuffix(strings.ToLower(h), ".")] = true
@@ -95,7 +99,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
 		return
 	}
-	if suffix, ok := strings.CutPrefix(r.URL.Path, "/stats;"); ok {
+	if suffix, ok := statsSuffix(r.URL.Path); ok {
 		r = withSuffix(r, suffix)
 	}
 	if _, pattern := s.mux.Handler(r); pattern == "" {
@@ -141,7 +145,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 // serve takes one request through its route: guards, credential, permission,
 // body, handler, audit.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
-	c := &call{w: w, r: r, rt: rt, now: time.Now(), from: clientAddr(r)}
+	c := &call{w: w, r: r, rt: rt, now: s.o.Now(), from: clientAddr(r)}
 	rc := http.NewResponseController(w)
 	if !rt.stream {
 		_ = rc.SetWriteDeadline(c.now.Add(answerTime))
@@ -171,7 +175,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		r = r.WithContext(context.WithValue(r.Context(), actorKey{}, Actor{Account: who.account, From: c.from}))
 		c.r = r
 	}
-	err := rt.do(s, c)
+	if who != nil {
+		if err := s.current(c); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	if who != nil && rt.stream {
+		defer s.whileGood(c)()
+	}
+	err := ended(c, rt.do(s, c))
 	if rt.changes() && rt.action != "" && !c.dry && !c.quiet {
 		s.record(c, err)
 	}
@@ -286,10 +299,12 @@ func errorOf(err error) *Error {
 		return failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrInvalid):
 		return badRequest("", "%s", catalog.Text(err))
-	case errors.Is(err, context.DeadlineExceeded):
+	}
+	if refused = deployhook.Unavailable(err); refused != nil && refused.Code == "unavailable" {
+		return errorOf(refused)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
 		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
-	case errors.Is(err, catalog.ErrClosed), errors.Is(err, catalog.ErrBroken), errors.Is(err, catalog.ErrNoMajority), errors.Is(err, catalog.ErrLeaderChanged):
-		return failf(http.StatusServiceUnavailable, "unavailable", "", "%v", err)
 	}
 	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
 }

@@ -13,11 +13,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portico/membership/catalog"
 )
 
 // The page's login lasts an hour without a request and half a day at most.
 const (
-	loginCookie = "__Host-portico-admin"
+	loginCookie = catalog.AdminCookie
 	loginIdle   = time.Hour
 	loginLife   = 12 * time.Hour
 	loginTable  = 1024 // logouts remembered until their cookies would have ended

@@ -41,7 +41,7 @@ func upstreamStats(u *balancer.UpstreamSnapshot) UpstreamStats {
 		LastChange: u.LastChange.Milliseconds(), DownTime: u.DownTime.Milliseconds(),
 		CheckCode: u.CheckCode, CheckStatus: u.CheckStatus, CheckTime: millis(u.CheckTime), CheckDetail: u.CheckDetail,
 		ChecksFail: u.ChecksFail, Downs: u.Downs, Weight: u.Weight, WeightSet: u.WeightConfigured,
-		Sessions: u.Sessions, SessionsMax: u.MaxSessions, InFlight: u.InFlight, InFlightMax: u.InFlightMax,
+		Sessions: u.Sessions, Recounting: u.Recounting, SessionsMax: u.MaxSessions, InFlight: u.InFlight, InFlightMax: u.InFlightMax,
 		MaxConns: u.MaxConns, Queued: u.Queued, QueuedMax: u.QueuedMax, Total: u.Total, Rate: u.Rate, RateMax: u.RateMax,
 		BytesIn: u.BytesIn, BytesOut: u.BytesOut, ConnErrors: u.ConnectErrors, RespErrors: u.ResponseErrors,
 		Retries: u.Retries, Redispatch: u.Redispatches,

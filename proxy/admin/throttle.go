@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Wrong credentials are free for the first few, then cost a pause that doubles
+// Wrong passwords are free for the first few, then cost a pause that doubles
 // up to a minute and is forgotten after a quiet quarter of an hour. While it
-// lasts, right credentials from there are refused as well, or the pause would
-// slow nobody.
+// lasts, right passwords from there are refused as well, or the pause would
+// slow nobody. Wrong tokens are counted apart, and only they have to wait.
 const (
 	throttleFree   = 5
 	throttleFirst  = time.Second
@@ -49,8 +49,8 @@ func (t *throttle) wait(key string, now time.Time) time.Duration {
 	return max(0, f.until.Sub(now))
 }
 
-// fail counts a wrong credential and returns the pause it costs.
-func (t *throttle) fail(key string, now time.Time) time.Duration {
+// fail counts a wrong credential and returns how many there were and the pause it costs.
+func (t *throttle) fail(key string, now time.Time) (count int, pause time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.keys[key]
@@ -64,11 +64,11 @@ func (t *throttle) fail(key string, now time.Time) time.Duration {
 	f.count++
 	f.last = now
 	if f.count <= throttleFree {
-		return 0
+		return f.count, 0
 	}
-	pause := min(throttleMost, throttleFirst<<min(f.count-throttleFree-1, 10))
+	pause = min(throttleMost, throttleFirst<<min(f.count-throttleFree-1, 10))
 	f.until = now.Add(pause)
-	return pause
+	return f.count, pause
 }
 
 // pass forgets key's failures after a right credential.

@@ -90,7 +90,8 @@ type UpstreamStats struct {
 	Weight      int               `json:"weight"`
 	WeightSet   int               `json:"weight_set"`
 	Sessions    int               `json:"sessions"`
-	SessionsMax int               `json:"sessions_limit"` // 0: none
+	Recounting  bool              `json:"recounting,omitempty"` // there may be more sessions: see MemberInfo
+	SessionsMax int               `json:"sessions_limit"`       // 0: none
 	InFlight    int               `json:"in_flight"`
 	InFlightMax int               `json:"in_flight_max"`
 	MaxConns    int               `json:"max_conns"` // 0: none
@@ -152,9 +153,9 @@ type Exchange struct {
 	BytesOut int64          `json:"bytes_out"`
 	Total    float64        `json:"total_ms"`
 	Lost     string         `json:"session_lost,omitempty"`
-	Error    string         `json:"error,omitempty"`
-	End      string         `json:"end"`    // HAProxy's termination state
-	Failed   bool           `json:"failed"` // not by the client's own doing
+	Error    string         `json:"error,omitempty"` // of the last try; those before it are steps
+	End      string         `json:"end"`             // HAProxy's termination state
+	Failed   bool           `json:"failed"`          // it ended badly, not by the client's own doing
 	Steps    []ExchangeStep `json:"steps"`
 }
 
@@ -185,6 +186,7 @@ type MemberInfo struct {
 	Platform    string             `json:"platform"`
 	Runtimes    map[string]string  `json:"runtimes,omitempty"`
 	Zone        string             `json:"zone,omitempty"`
+	Labels      []string           `json:"labels,omitempty"` // place sites: see servers of a site
 	Weight      int                `json:"weight"`
 	Reason      string             `json:"reason,omitempty"`
 	Knocked     time.Time          `json:"knocked"`
@@ -194,31 +196,55 @@ type MemberInfo struct {
 	Instances   int                `json:"instances"`
 	Sessions    int64              `json:"sessions"`
 
+	// Recounting reports that there may be more sessions: a proxy has not been up for long enough to have
+	// seen all of them again, or does not answer.
+	Recounting bool `json:"recounting,omitempty"`
+
 	// Catalog is a proxy's part in the shared catalog: in the list of members only, and
 	// nil where there is none, as of an application server.
 	Catalog *catalog.Replica `json:"catalog,omitempty"`
+
+	// Formers are the processes of the proxy that answers from which the present one has taken over, and which
+	// have streams yet.
+	Formers []Former `json:"formers,omitempty"`
+}
+
+// Former is a process of a proxy that lives for the sake of its streams: WebSockets and event streams.
+type Former struct {
+	PID     int       `json:"pid"`
+	Streams int       `json:"streams"`
+	Since   time.Time `json:"since"` // when another took over
+	Until   time.Time `json:"until"` // when it cuts what is left then, by its own proxy.timeouts.tunnels
+
+	// Unheard reports that it has no line to the present process, as the one that took over from it was killed: nobody
+	// knows which instances its streams lead to, so none that drains is stopped before it has ended.
+	Unheard bool `json:"unheard,omitempty"`
 }
 
 // SiteInfo is one line of GET /v1/sites.
 type SiteInfo struct {
-	Name      string           `json:"name"`
-	Release   string           `json:"release,omitempty"`
-	Candidate string           `json:"candidate,omitempty"`
-	Deploy    string           `json:"deploy,omitempty"`
-	Settings  catalog.Settings `json:"settings"` // joined, with defaults
-	Override  any              `json:"override,omitempty"`
-	Instances []InstanceInfo   `json:"instances"`
-	Sessions  int64            `json:"sessions"`
-	URLs      []string         `json:"urls,omitempty"` // where it answers at the proxy that was asked
-	Created   time.Time        `json:"created"`
-	Updated   time.Time        `json:"updated"`
+	Name         string           `json:"name"`
+	Release      string           `json:"release,omitempty"`
+	Candidate    string           `json:"candidate,omitempty"`
+	Deploy       string           `json:"deploy,omitempty"`
+	Begun        string           `json:"begun,omitempty"` // after a change of settings: the deploy by which it comes about
+	Settings     catalog.Settings `json:"settings"`        // joined, with defaults
+	Override     any              `json:"override,omitempty"`
+	Instances    []InstanceInfo   `json:"instances"`
+	Sessions     int64            `json:"sessions"`
+	Recounting   bool             `json:"recounting,omitempty"`   // there may be more sessions: see MemberInfo
+	Certificates []Certificate    `json:"certificates,omitempty"` // of its hosts, at the proxy that was asked
+	URLs         []string         `json:"urls,omitempty"`         // where it answers at the proxy that was asked
+	Created      time.Time        `json:"created"`
+	Updated      time.Time        `json:"updated"`
 }
 
 // InstanceInfo is one instance of a site and what the proxy thinks of it.
 type InstanceInfo struct {
 	catalog.Instance
-	Upstream string `json:"upstream,omitempty"` // HAProxy's status words; empty: the proxy does not know it
-	Sessions int64  `json:"sessions"`
+	Upstream   string `json:"upstream,omitempty"` // HAProxy's status words; empty: the proxy does not know it
+	Sessions   int64  `json:"sessions"`
+	Recounting bool   `json:"recounting,omitempty"` // there may be more sessions: see MemberInfo
 }
 
 // ReleaseInfo is one line of GET /v1/sites/{site}/releases.
@@ -318,6 +344,26 @@ type KeyInfo struct {
 	Until   time.Time `json:"until,omitzero"`    // it opens nothing from here on, of session keys
 }
 
+// HostInfo is one line of GET /v1/hosts: a host that somebody has. "*" stands for every
+// host that no site names.
+type HostInfo struct {
+	Host     string    `json:"host"`
+	Path     string    `json:"path,omitempty"`  // empty: shared with the site, which does not name it yet
+	Site     string    `json:"site,omitempty"`  // empty: the name of a proxy's admin page
+	Owner    string    `json:"owner,omitempty"` // account that installed the site first
+	Proxy    string    `json:"proxy,omitempty"` // whose admin page or configuration file has it
+	SharedBy string    `json:"shared_by,omitempty"`
+	SharedAt time.Time `json:"shared_at,omitzero"`
+	Beside   []string  `json:"beside,omitempty"` // accounts beside whose sites it may have the host
+
+	Certificate *Certificate `json:"certificate,omitempty"` // at the proxy that was asked; nil: it does not know the host
+}
+
+// HostRequest is the body of POST /v1/hosts/{host}/share, unshare and move.
+type HostRequest struct {
+	Site string `json:"site"`
+}
+
 // AccountInfo is an account without its password.
 type AccountInfo struct {
 	Name     string              `json:"name"`
@@ -336,13 +382,17 @@ type AccountRequest struct {
 	Sites    *[]string           `json:"sites,omitempty"`
 	Password string              `json:"password,omitempty"`
 	Disabled *bool               `json:"disabled,omitempty"`
+
+	// Confirm is the caller's own password. It is needed where the caller's token or login
+	// ends by itself: an account lasts.
+	Confirm string `json:"confirm,omitempty"`
 }
 
 // TokenRequest is the body of POST /v1/tokens.
 type TokenRequest struct {
 	Account string `json:"account,omitempty"` // default: the caller's own
 	Label   string `json:"label,omitempty"`
-	TTL     string `json:"ttl,omitempty"` // "90d"; empty: never expires
+	TTL     string `json:"ttl,omitempty"` // "90d"; empty: as long as the token or login that asks
 }
 
 // TokenInfo is a token without its secret.
@@ -352,6 +402,12 @@ type TokenInfo struct {
 	Label   string    `json:"label,omitempty"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"`
+	Parent  string    `json:"parent,omitempty"` // the token that made it, with which it ends
+}
+
+// EndedTokens is the answer of DELETE /v1/tokens/{token}.
+type EndedTokens struct {
+	Ended []string `json:"ended"` // the token, and those that it made
 }
 
 // TokenAnswer is a new token: the only time that its text is shown.
@@ -372,6 +428,8 @@ type LoginRequest struct {
 type InviteRequest struct {
 	Role catalog.Role `json:"role,omitempty"` // default server
 	TTL  string       `json:"ttl,omitempty"`  // default 1h
+
+	Labels []string `json:"labels,omitempty"` // that the application server gets
 }
 
 // InviteAnswer is a new invite: the only time that its code is shown.
@@ -380,6 +438,7 @@ type InviteAnswer struct {
 	ID      string       `json:"id,omitempty"`
 	Role    catalog.Role `json:"role"`
 	Expires time.Time    `json:"expires"`
+	Labels  []string     `json:"labels,omitempty"`
 }
 
 // InviteInfo is an invite without its code.
@@ -391,6 +450,7 @@ type InviteInfo struct {
 	Created time.Time    `json:"created"`
 	UsedBy  string       `json:"used_by,omitempty"`
 	UsedAt  time.Time    `json:"used_at,omitzero"`
+	Labels  []string     `json:"labels,omitempty"`
 }
 
 // RollbackRequest is the body of POST /v1/sites/{site}/rollback. An empty
@@ -403,8 +463,26 @@ type RollbackRequest struct {
 
 // MemberRequest is the body of the member verbs; all of it is optional.
 type MemberRequest struct {
-	Reason string `json:"reason,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+	Labels []string `json:"labels,omitempty"` // of accept: what the application server gets
+
+	// Fingerprint, of accept, is that of the key of the machine that is meant, or its first 16
+	// digits at least: another machine of the name is refused. Empty: whichever has knocked.
+	Fingerprint string `json:"fingerprint,omitempty"`
 	DrainRequest
+}
+
+// LabelsRequest is the body of POST /v1/members/{member}/labels: all labels that the
+// application server is to have.
+type LabelsRequest struct {
+	Labels []string `json:"labels"`
+}
+
+// LabelsAnswer is what came of it.
+type LabelsAnswer struct {
+	Member string   `json:"member"`
+	Labels []string `json:"labels"`
+	Notes  []string `json:"notes,omitempty"` // which sites begin and end there, and which have no server any more
 }
 
 // DrainRequest says how to drain; all of it is optional, and sessions stay until
@@ -424,10 +502,25 @@ type DrainOutcome struct {
 	catalog.DrainOutcome
 }
 
-// Readiness is the answer of GET /readyz.
+// Readiness is the answer of GET /readyz. Its own fields are about traffic, which goes on
+// when changes of the cluster have to wait.
 type Readiness struct {
+	Ready   bool             `json:"ready"`
+	Reasons []string         `json:"reasons,omitempty"`
+	Changes ChangesReadiness `json:"changes"`
+	View    ViewReadiness    `json:"view"`
+}
+
+// ChangesReadiness says whether the cluster can be changed by way of this proxy.
+type ChangesReadiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"`
+}
+
+// ViewReadiness says how old what this proxy knows of the cluster may be.
+type ViewReadiness struct {
+	Revision int64      `json:"revision"`
+	OldSince *time.Time `json:"old_since,omitempty"` // absent: it is up to date
 }
 
 // Whoami is the answer of GET /v1/whoami.
@@ -443,9 +536,11 @@ type Whoami struct {
 type Certificate struct {
 	Names  []string  `json:"names"`
 	Issuer string    `json:"issuer"`
-	State  string    `json:"state"` // "valid", "renewing", "expired", "failed" …
+	Source string    `json:"source,omitempty"` // "acme", "file", "internal" (the cluster's authority) or "none"
+	State  string    `json:"state"`            // "valid", "renewing" (the last attempt failed), "ends soon", "expired", "waiting" (for the first), "failed" or "none"
 	Expiry time.Time `json:"expiry,omitzero"`
-	Error  string    `json:"error,omitempty"`
+	Error  string    `json:"error,omitempty"` // of the last attempt, or why there is to be none
+	Next   time.Time `json:"next,omitzero"`   // when it is tried again
 }
 
 // ExportRequest says what an export is for. Empty fields mean the defaults of
@@ -455,6 +550,7 @@ type ExportRequest struct {
 	Certs       string // folder of certificates for HTTPS, as HAProxy will find it; empty: no HTTPS
 	Stats       string // address of HAProxy's own page, "off": none
 	Dir         string // where the companion files will lie
+	Bare        bool   // without account, chroot and runtime socket
 }
 
 // ExportBundleRequest is the body of POST /v1/export/haproxy.

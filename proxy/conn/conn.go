@@ -1,8 +1,9 @@
-// Package conn drives HTTP/1.1 exchanges with a goroutine for each connection. It runs wherever Go runs and behaves like package loop
-// byte for byte; there it is the default.
+// Package conn serves HTTP/1.1 and HTTP/2 with a goroutine for each connection, and one for each stream of HTTP/2. It runs wherever Go runs
+// and behaves like package loop byte for byte; there it is the default.
 //
 // An exchange of which both directions move at once, an upload or a tunnel, gets a second goroutine for as long as it lasts. An idle
-// connection owns no buffers. Unlike the loops, it notices a client that leaves while an origin is thinking only once a second.
+// connection owns no buffers. Unlike the loops, it notices a client of HTTP/1 that leaves while an origin is thinking only once a second; a
+// stream that ends is noticed at once.
 package conn
 
 import (
@@ -17,9 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"portico/internal/gather"
-	"portico/internal/handover"
+	"portico/internal/unsent"
 	"portico/proxy/http1"
+	"portico/proxy/http2"
 )
 
 // server is one driver.
@@ -29,6 +30,8 @@ type server struct {
 	start    time.Time
 	mem      memory
 	sessions sync.Pool
+	streams  sync.Pool // *streamed
+	h2conf   http2.Config
 	pools    pools
 
 	mu       sync.Mutex
@@ -38,7 +41,7 @@ type server struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // clients and handovers
+	wg     sync.WaitGroup // clients
 	done   chan struct{}
 
 	accepted  atomic.Uint64
@@ -49,6 +52,8 @@ type server struct {
 	shaken    atomic.Uint64
 	badTLS    atomic.Uint64
 	upstreams atomic.Int64
+	h2        atomic.Uint64 // clients that have agreed on HTTP/2
+	denied    atomic.Uint64 // of those, the ones whose client used up a budget
 }
 
 // New prepares a driver. It takes the listeners over.
@@ -59,6 +64,7 @@ func newServer(o http1.Options, raw bool) *server {
 	srv.shakes = make(chan struct{}, srv.opt.Handshakes)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.pools.srv = srv
+	srv.h2conf = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
 	srv.pools.byUp = make(map[*http1.Upstream]*pool)
 	return srv
 }
@@ -117,6 +123,7 @@ func (srv *server) accept(index int) {
 			srv.refuse(c, ln.TLS != nil)
 			continue
 		}
+		unsent.LimitSilent(c)
 		srv.clients.Add(1)
 		cl := &client{srv: srv, base: c, conn: c, index: index, addr: remote(c)}
 		if !srv.add(cl) {
@@ -188,11 +195,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 	for _, ln := range srv.opt.Listeners {
 		_ = ln.Close()
 	}
-	srv.each(func(c *client) {
-		if c.idle.Load() {
-			c.interrupt()
-		}
-	})
+	srv.each((*client).drain)
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
 	var err error
@@ -201,11 +204,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-t.C:
-			srv.each(func(c *client) { // idle since the last look
-				if c.idle.Load() {
-					c.interrupt()
-				}
-			})
+			srv.each((*client).drain) // idle since the last look
 		}
 	}
 	srv.cancel()
@@ -232,7 +231,7 @@ func (srv *server) each(f func(*client)) {
 func (srv *server) Stats() http1.Stats {
 	return http1.Stats{
 		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
-		Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(), Shaking: int64(len(srv.shakes)), Waiting: srv.waiting.Load(),
+		HTTP2: srv.h2.Load(), Denied: srv.denied.Load(), Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(), Shaking: int64(len(srv.shakes)), Waiting: srv.waiting.Load(),
 	}
 }
 
@@ -247,10 +246,25 @@ type client struct {
 	local  netip.AddrPort
 	seen   int64  // the clock, when it was read last
 	name   string // from SNI
+	h2     bool   // HTTP/2 was agreed on
 	idle   atomic.Bool
-	hook   *hooked
+	closed func() // tells who counts; nil: nobody does
 	inside inside
 	up     atomic.Pointer[upstream] // to be cut with the client
+	owned  bool                     // own has been used
+	served bool                     // it has had an answer
+	own    own
+	ending atomic.Bool         // a connection of own has ended: the next answer is the last one
+	mux    atomic.Pointer[mux] // it speaks HTTP/2; nil: HTTP/1
+}
+
+// drain ends a connection that waits for its next request.
+func (c *client) drain() {
+	if m := c.mux.Load(); m != nil {
+		m.drain()
+	} else if c.idle.Load() {
+		c.interrupt()
+	}
 }
 
 // interrupt wakes a goroutine that waits for the next request.
@@ -263,20 +277,37 @@ func (c *client) cut() {
 	if u := c.up.Load(); u != nil {
 		u.io.halt()
 	}
+	if m := c.mux.Load(); m != nil {
+		m.cut()
+	}
 }
 
 func (c *client) serve() {
-	defer c.srv.remove(c)
-	defer func() {
-		if c.hook != nil {
-			c.hook.Done()
-		}
-	}()
 	if !c.open() {
 		_ = c.conn.Close()
+		c.left()
 		return
 	}
 	c.io.init(c.conn, c.srv.raw, c.srv.start)
+	if c.h2 {
+		c.srv.wg.Go(c.serveMux) // what waits there needs half the stack that the handshake has made
+		return
+	}
+	c.serveHTTP1()
+}
+
+// left tells those who count that the connection has ended.
+func (c *client) left() {
+	if c.closed != nil {
+		c.closed()
+	}
+	c.own.close()
+	c.srv.remove(c)
+}
+
+// serveHTTP1 serves one request after the other.
+func (c *client) serveHTTP1() {
+	defer c.left()
 	c.io.tell()
 	for {
 		s := c.await()
@@ -285,13 +316,12 @@ func (c *client) serve() {
 			return
 		}
 		op := s.run()
+		c.served = s.x.HasServed()
 		s.leave()
 		switch op {
 		case http1.OpIdle:
 		case http1.OpAbort:
 			c.reset()
-			return
-		case http1.OpHandover:
 			return
 		default:
 			c.close()
@@ -332,15 +362,13 @@ func (c *client) open() bool {
 		}
 		return false
 	}
-	c.hook = &hooked{Client: handover.Client{Conn: c.conn, Remote: net.TCPAddrFromAddrPort(c.addr)}}
 	if f := c.srv.opt.Closed; f != nil {
 		index, addr := c.index, c.addr.Addr()
-		c.hook.Closed = func() { f(index, addr) }
+		c.closed = func() { f(index, addr) }
 	}
 	if ln.TLS == nil {
 		return true
 	}
-	c.conn = c.hook
 	return c.handshake(ln.TLS)
 }
 
@@ -375,8 +403,9 @@ func (c *client) greeted() bool {
 	if c.srv.draining.Load() {
 		return false
 	}
-	n, err := c.hook.Conn.Read(c.hook.first[:])
-	c.hook.unread = n
+	g := &greeting{Conn: c.base}
+	n, err := c.base.Read(g.first[:])
+	g.unread, c.conn = n, g
 	return n > 0 && err == nil && c.conn.SetReadDeadline(time.Time{}) == nil
 }
 
@@ -401,7 +430,7 @@ func (c *client) handshake(cfg *tls.Config) bool {
 	if !c.turn(ctx) {
 		return false
 	}
-	t := tls.Server(newSteady(c.conn, &c.io.halted, &c.srv.opt.Timeouts), cfg)
+	t := tls.Server(newSteady(c.conn, c.base, &c.io.halted, &c.srv.opt.Timeouts), cfg)
 	err := t.HandshakeContext(ctx)
 	<-c.srv.shakes
 	c.srv.shaken.Add(1)
@@ -409,7 +438,7 @@ func (c *client) handshake(cfg *tls.Config) bool {
 		c.srv.badTLS.Add(1)
 		return false
 	}
-	quickAck(c.hook.Conn)
+	quickAck(c.base)
 	_ = t.SetDeadline(time.Time{})
 	state := t.ConnectionState()
 	c.conn, c.name = t, state.ServerName
@@ -417,20 +446,20 @@ func (c *client) handshake(cfg *tls.Config) bool {
 	case "", "http/1.1":
 		return true
 	case "h2":
-		c.hook.Conn = gather.New(c.hook.Conn)
-		c.give(nil)
+		c.h2 = true
+		return true
 	}
-	return false // given away, or a TLS-ALPN-01 challenge: the handshake was all
+	return false // a TLS-ALPN-01 challenge: the handshake was all
 }
 
 // rest begins the time between two requests; it reports whether there is to be another one.
 func (c *client) rest() bool {
 	c.idle.Store(true)
-	if c.srv.draining.Load() {
+	if c.srv.draining.Load() || c.ending.Load() {
 		return false
 	}
 	c.io.readBy(c.seen + int64(c.srv.opt.Timeouts.Idle))
-	return !c.srv.draining.Load() // a Shutdown in between would have been overwritten
+	return !c.srv.draining.Load() && !c.ending.Load() // an interrupt in between would have been overwritten
 }
 
 // await waits for the first byte of a request. While it waits, the connection owns nothing but its goroutine.
@@ -444,56 +473,35 @@ func (c *client) await() *session {
 	}
 	for {
 		s := c.first()
-		if s != nil || !c.io.timedOut || c.srv.draining.Load() || !c.io.early() {
+		if s != nil || !c.io.timedOut || c.srv.draining.Load() || c.ending.Load() || !c.io.early() {
 			return s
 		}
 		c.io.again()
 	}
 }
 
-// give hands the connection over with what was read of it.
-func (c *client) give(leftover []byte) {
-	f := c.srv.opt.Handover
-	if f == nil {
-		_ = c.conn.Close()
-		return
-	}
-	_ = c.conn.SetDeadline(time.Time{})
-	conn := c.conn
-	c.conn = nopConn{conn}
-	if t, ok := conn.(*tls.Conn); ok {
-		if b, ok := t.NetConn().(*steady); ok {
-			b.given.Store(true)
-		}
-	}
-	if _, ok := conn.(*net.TCPConn); ok {
-		conn = c.hook
-	}
-	c.hook = nil // it lives on with the connection
-	conn = handover.Prefixed(conn, leftover)
-	c.srv.wg.Go(func() { f(conn) })
-}
-
-// nopConn stands for a connection that was given away.
-type nopConn struct{ net.Conn }
-
-// Close does nothing.
-func (nopConn) Close() error { return nil }
-
-// hooked is the client's connection below TLS, from which a byte was read to know that a handshake comes.
-type hooked struct {
-	handover.Client
+// greeting is the client's connection below TLS, from which a byte was read to know that a handshake comes.
+type greeting struct {
+	net.Conn
 	first  [1]byte
 	unread int
 }
 
 // Read implements net.Conn.
-func (h *hooked) Read(b []byte) (int, error) {
-	if h.unread > 0 && len(b) > 0 {
-		h.unread = 0
-		return copy(b, h.first[:]), nil
+func (g *greeting) Read(b []byte) (int, error) {
+	if g.unread > 0 && len(b) > 0 {
+		g.unread = 0
+		return copy(b, g.first[:]), nil
 	}
-	return h.Conn.Read(b)
+	return g.Conn.Read(b)
+}
+
+// CloseWrite ends our direction only.
+func (g *greeting) CloseWrite() error {
+	if h, ok := g.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return nil
 }
 
 func outOfDescriptors(err error) bool {

@@ -49,6 +49,7 @@ func (c *client) tryServe(fd uintptr) bool {
 			c.inside.s = s
 			return true
 		}
+		c.served = s.x.HasServed()
 		s.leave()
 		if !c.rest() {
 			return true

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/records"
+	"portico/internal/unsent"
 	"portico/proxy/http1"
 )
 
@@ -19,15 +21,27 @@ type upstream struct {
 	conn  net.Conn
 	io    sock
 	peek  peeker
-	since int64 // idle
-	idle  bool  // it was, and nobody has looked since whether it is still good
-	stale bool  // it was for long enough to look in any case
+	below *records.Conn // below TLS; nil: plain
+	until int64         // idle
+	stays bool          // no other upstream can answer what it carries
+	idle  bool          // it was, and nobody has looked since whether it is still good
 }
 
-// lately is how long a connection may have been idle to be used without a look: when the last read of its answer did not fill its
-// buffer, and for a request that could be repeated. A loop that handles a batch of events does not see what comes meanwhile either, nor
-// an end that came with the answer: the write of a request meets it, and the request goes out once more on a connection of its own.
-const lately = time.Millisecond
+// silent reports whether the TLS of a connection, if it has one, holds nothing that somebody would take for his answer.
+func (u *upstream) silent() bool {
+	t, ok := u.conn.(*tls.Conn)
+	u.io.readTo = 0 // Silent takes the deadline away
+	return !ok || u.below.Silent(t)
+}
+
+// unread reports whether a connection that has ended was relayed to an upstream that had read nothing of what was sent since its last byte.
+func (u *upstream) unread() bool {
+	t, ok := u.conn.(*tls.Conn)
+	return ok && u.below.Unread(t)
+}
+
+// cutOff reports whether nobody is to wait for an answer any more.
+func (u *upstream) cutOff() bool { return u.up.Killed() || u.up.Left() && !u.stays }
 
 func (u *upstream) close() {
 	_ = u.conn.Close()
@@ -45,7 +59,7 @@ type pools struct {
 
 type pool struct{ idle []*upstream }
 
-// get takes the connection that was put back last, or nil.
+// get takes the connection that was put back last and has nothing to say, or nil.
 func (p *pools) get(up *http1.Upstream, now int64) *upstream {
 	for {
 		p.mu.Lock()
@@ -59,19 +73,27 @@ func (p *pools) get(up *http1.Upstream, now int64) *upstream {
 		q.idle[n] = nil
 		q.idle = q.idle[:n]
 		p.mu.Unlock()
+		if u.until <= now {
+			u.close()
+			continue
+		}
 		if u.io.raw != nil {
-			u.stale = u.io.more || now-u.since > int64(lately)
 			u.idle = true // send looks, when no end can come unseen any more
 			return u
 		}
-		if u.peek.quiet() {
+		if u.silent() && u.peek.quiet() {
 			return u
 		}
 		u.close() // closed by the origin, or bytes that are an answer to nobody
 	}
 }
 
-func (p *pools) put(u *upstream, now int64) {
+// put keeps a connection that has nothing left to say, as far as can be told without a look at the socket; get looks there.
+func (p *pools) put(u *upstream, until int64) {
+	if !u.silent() {
+		u.close()
+		return
+	}
 	limit := u.up.MaxIdle
 	if limit == 0 {
 		limit = 64
@@ -87,7 +109,7 @@ func (p *pools) put(u *upstream, now int64) {
 		u.close()
 		return
 	}
-	u.since = now
+	u.until = until
 	q.idle = append(q.idle, u)
 	p.mu.Unlock()
 }
@@ -103,8 +125,19 @@ func (p *pools) age() {
 		case <-t.C:
 			p.sweep(false)
 			p.srv.each(func(c *client) {
-				if u := c.up.Load(); u != nil && u.up.Killed() {
-					_ = u.conn.SetDeadline(time.Unix(1, 0)) // no longer trusted; who uses it will look why
+				if m := c.mux.Load(); m != nil {
+					m.sweep()
+					return
+				}
+				if u := c.up.Load(); u != nil && u.cutOff() { // who uses it will look why it wakes, whichever side it waits for
+					_ = u.conn.SetDeadline(time.Unix(1, 0))
+					c.interrupt()
+				}
+				if c.own.sweep() {
+					c.ending.Store(true)
+					if c.idle.Load() {
+						c.interrupt()
+					}
 				}
 			})
 		}
@@ -119,12 +152,8 @@ func (p *pools) sweep(all bool) {
 	var old []*upstream
 	p.mu.Lock()
 	for up, q := range p.byUp {
-		idleFor := int64(up.IdleFor)
-		if idleFor == 0 {
-			idleFor = int64(30 * time.Second)
-		}
 		n := 0
-		for n < len(q.idle) && (all || up.Retired() || now-q.idle[n].since > idleFor) {
+		for n < len(q.idle) && (all || up.Retired() || q.idle[n].until <= now) {
 			n++
 		}
 		old = append(old, q.idle[:n]...)
@@ -148,14 +177,13 @@ func (p *pools) close() {
 }
 
 // dial makes a connection, with its PROXY header and TLS.
-func (srv *server) dial(up *http1.Upstream, peer *http1.Peer, local net.Addr) (*upstream, http1.Cause) {
-	timeout := srv.opt.Timeouts.Connect
+func (srv *server) dial(base context.Context, up *http1.Upstream, timeout time.Duration, peer *http1.Peer, local net.Addr) (*upstream, http1.Cause) {
 	if timeout < 0 {
 		timeout = time.Minute
 	}
-	ctx, cancel := context.WithTimeout(srv.ctx, timeout)
+	ctx, cancel := context.WithTimeout(base, timeout)
 	defer cancel()
-	var d net.Dialer
+	d := net.Dialer{Control: unsent.ControlSilent}
 	c, err := d.DialContext(ctx, "tcp", up.Addr)
 	if err != nil {
 		return nil, cause(err)
@@ -176,7 +204,8 @@ func (srv *server) dial(up *http1.Upstream, peer *http1.Peer, local net.Addr) (*
 	}
 	u.peek.init(c)
 	if up.TLS != nil {
-		t := tls.Client(&steady{Conn: c, halted: &u.io.halted, patience: srv.opt.Timeouts.Response}, up.TLS)
+		u.below = &records.Conn{Conn: c}
+		t := tls.Client(&steady{Conn: u.below, base: c, halted: &u.io.halted, patience: srv.opt.Timeouts.Response}, up.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, cause(err)

@@ -17,8 +17,9 @@ type relay struct {
 	last atomic.Int64 // when bytes moved
 	over atomic.Bool
 
-	mu  sync.Mutex
-	end ending // why it is over; guarded by mu, set once
+	mu   sync.Mutex
+	end  ending        // why it is over; guarded by mu, set once
+	owed [2]http1.Owed // to the client and the upstream; guarded by mu
 }
 
 type ending uint8
@@ -50,7 +51,7 @@ func (s *session) relay() {
 	for _, k := range [2]*sock{&s.c.io, &s.u.io} {
 		k.resume()
 		if k.steady != nil {
-			k.steady.patience, k.steady.least = s.c.srv.opt.Timeouts.Tunnel, 0
+			k.steady.patience, k.steady.rate = s.c.srv.opt.Timeouts.Tunnel, 0
 		}
 	}
 	r.last.Store(s.c.srv.clock())
@@ -142,6 +143,9 @@ func (w *way) move(fd uintptr) bool {
 		case err != nil:
 			w.err = err
 			return true
+		case n == 0 && w.from.cut():
+			w.err = io.ErrUnexpectedEOF
+			return true
 		case n == 0:
 			w.err = io.EOF
 			return true
@@ -166,6 +170,9 @@ func (w *way) read() error {
 	w.borrow()
 	n, err := w.from.conn.Read(w.buf)
 	w.rest = w.buf[:n]
+	if errors.Is(err, io.EOF) && w.from.cut() {
+		err = io.ErrUnexpectedEOF
+	}
 	if n > 0 || errors.Is(err, io.EOF) {
 		w.err = err
 		return nil
@@ -177,7 +184,7 @@ func (w *way) read() error {
 func (w *way) push() bool {
 	defer func() { _ = w.to.conn.SetWriteDeadline(time.Time{}) }()
 	for len(w.rest) > 0 {
-		_ = w.to.conn.SetWriteDeadline(w.by())
+		_ = w.to.conn.SetWriteDeadline(time.Now().Add(look))
 		if w.r.over.Load() {
 			return false
 		}
@@ -200,14 +207,6 @@ func (w *way) push() bool {
 	return true
 }
 
-// by is the deadline of the next write: of a look at the time, or, below TLS, of all patience.
-func (w *way) by() time.Time {
-	if w.to.steady != nil {
-		return w.to.steady.after(time.Now())
-	}
-	return time.Now().Add(look)
-}
-
 // note counts bytes that have arrived.
 func (w *way) note(n int) {
 	if n > 0 {
@@ -219,8 +218,8 @@ func (w *way) note(n int) {
 // arm sets the deadline of the next look at the time, and reports whether the relay goes on.
 func (w *way) arm() bool {
 	srv := w.r.s.c.srv
-	if limit := srv.opt.Timeouts.Tunnel; limit > 0 {
-		_ = w.from.conn.SetReadDeadline(srv.at(w.r.last.Load() + int64(limit)))
+	if limit := int64(srv.opt.Timeouts.Tunnel); limit > 0 {
+		_ = w.from.conn.SetReadDeadline(srv.at(min(w.r.last.Load()+limit, srv.clock()+max(limit/8, int64(10*time.Millisecond)))))
 	} else {
 		_ = w.from.conn.SetReadDeadline(time.Time{})
 	}
@@ -245,11 +244,24 @@ func (w *way) patient() bool {
 	case w.r.s.u.up.Killed():
 		w.r.stop(endUpstream)
 		return false
-	case limit > 0 && srv.clock()-w.r.last.Load() >= int64(limit):
+	case limit > 0 && !w.r.takes() && srv.clock()-w.r.last.Load() >= int64(limit):
 		w.r.stop(endIdle)
 		return false
 	}
 	return true
+}
+
+// takes looks how much of what its sides were sent the system holds for them, and reports whether one has taken some since the last look.
+func (r *relay) takes() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.s.c.srv.clock()
+	client := r.owed[http1.Client].Look(now, r.s.c.io.held(), 0)
+	if r.owed[http1.Up].Look(now, r.s.u.io.held(), 0) || client {
+		r.last.Store(now)
+		return true
+	}
+	return false
 }
 
 // borrow gets a buffer: a small one unless there is much to move.

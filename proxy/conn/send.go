@@ -24,7 +24,7 @@ func (s *session) trySend(fd uintptr) bool {
 	s.acted = true
 	if s.u.idle {
 		s.u.idle = false
-		if (s.u.stale || !s.x.Repeatable()) && !quiet(fd) {
+		if !quiet(fd) {
 			s.gone = true
 			return true
 		}
@@ -36,11 +36,12 @@ func (s *session) trySend(fd uintptr) bool {
 		s.full = true
 		return true
 	case err != nil:
+		s.u.io.broke(err)
 		s.x.Wrote(http1.Up, n, http1.Failed)
 		return true
 	}
 	s.x.Wrote(http1.Up, n, http1.More)
-	if s.next = s.x.Next(); s.next != http1.OpReadUpstream || s.x.Tunnel() || s.x.Streaming() {
+	if s.next = s.x.Next(); s.next != http1.OpReadUpstream || s.x.Tunnel() || s.forks() {
 		return true
 	}
 	s.next = http1.OpWait
@@ -55,7 +56,7 @@ func (s *session) send() {
 	k := &s.u.io
 	s.sent, s.acted, s.gone, k.timedOut = false, false, false, false
 	err := k.raw.Read(s.sendFn)
-	if isTimeout(err) && !s.acted && !s.u.up.Killed() { // a deadline from before
+	if isTimeout(err) && !s.acted && !s.u.cutOff() && !s.left() { // a deadline from before
 		k.want = s.c.srv.clock() + int64(look)
 		k.again()
 		err = k.raw.Read(s.sendFn)
@@ -67,6 +68,9 @@ func (s *session) send() {
 		s.heard(k.outcome(s.got, ended(s.got, s.gotErr)))
 	case s.sent:
 		s.heard(k.outcome(0, err))
+	case err != nil && s.left():
+		s.now()
+		s.late(http1.Blocked)
 	case err != nil:
 		s.now()
 		s.x.Wrote(http1.Up, 0, http1.Failed)

@@ -32,14 +32,17 @@ type session struct {
 	final   http1.Op // what ends the exchange, set once
 	ended   bool
 	both    bool // they do
-	writing bool // to the upstream
+	halves  sync.WaitGroup
+	downFn  func() // down, made once
+	writing bool   // to the upstream
 
 	sending
 	full   bool     // the upstream took nothing at once: wait for it
 	next   http1.Op // what the exchange has said already; OpWait: ask
 	inside bool     // a read of the client's is under way, see serveInside
 
-	woken chan struct{} // a parked request should look again; may hold a call for the request before
+	wakeFn func()        // wake, made once
+	woken  chan struct{} // a parked request should look again; may hold a call for the request before
 }
 
 // wake may be called by anybody at any time.
@@ -74,11 +77,22 @@ func (c *client) session() *session {
 	s, ok := c.srv.sessions.Get().(*session)
 	if !ok {
 		s = new(session)
-		s.turn.L = &s.mu
-		s.woken = make(chan struct{}, 1)
-		s.x.Waker(s.wake)
-		s.sendFn = s.trySend
+		s.prepare()
 	}
+	s.begin(c)
+	return s
+}
+
+// prepare makes what a session keeps for good.
+func (s *session) prepare() {
+	s.turn.L = &s.mu
+	s.woken = make(chan struct{}, 1)
+	s.wakeFn, s.sendFn, s.downFn = s.wake, s.trySend, s.down
+	s.x.Waker(s.wakeFn)
+}
+
+// begin makes a session serve a client.
+func (s *session) begin(c *client) {
 	s.c = c
 	if !c.local.IsValid() {
 		if a, ok := c.conn.LocalAddr().(*net.TCPAddr); ok {
@@ -89,19 +103,28 @@ func (c *client) session() *session {
 	c.seen = c.srv.clock()
 	s.x.Begin(&c.srv.opt.Config, &c.srv.mem, c.addr, c.local, isTLS, c.name, c.index, c.seen)
 	s.x.Peer().Lane = int(c.addr.Port())
+	if c.served {
+		s.x.Served()
+	}
+	if c.owned {
+		c.own.each(func(u *upstream) { s.x.Own(u.up) })
+	}
 	s.ended, s.writing, s.full, s.next, s.inside = false, false, false, http1.OpWait, false
-	return s
 }
 
 // leave gives everything back.
 func (s *session) leave() {
+	srv := s.c.srv
+	s.release()
+	srv.sessions.Put(s)
+}
+
+func (s *session) release() {
 	if s.u != nil {
 		s.drop()
 	}
-	srv := s.c.srv
 	s.x.Release()
 	s.c, s.has = nil, false
-	srv.sessions.Put(s)
 }
 
 // now reads the clock. After what did not wait it need not be read: the record of a request is good to a few microseconds.
@@ -126,11 +149,19 @@ func (s *session) run() http1.Op {
 			s.next = op
 			return http1.OpWait
 		}
-		if s.x.Tunnel() && (op == http1.OpReadClient || op == http1.OpReadUpstream) {
+		reads := op == http1.OpReadClient || op == http1.OpReadUpstream
+		if l := s.c.io.lane; l != nil {
+			if reads && s.pick(l) {
+				continue
+			}
+			if waits(op) {
+				l.flush()
+			}
+		} else if reads && s.x.Tunnel() {
 			s.relay()
 			continue
 		}
-		if (op == http1.OpReadClient || op == http1.OpReadUpstream) && s.x.Streaming() {
+		if reads && s.x.Streaming() {
 			op = s.stream(op)
 			if op == http1.OpWait {
 				continue
@@ -138,9 +169,6 @@ func (s *session) run() http1.Op {
 		}
 		switch op {
 		case http1.OpIdle, http1.OpClose, http1.OpAbort:
-			return op
-		case http1.OpHandover:
-			s.c.give(s.x.Leftover())
 			return op
 		case http1.OpReadClient:
 			if s.idle() {
@@ -155,6 +183,15 @@ func (s *session) run() http1.Op {
 	}
 }
 
+// waits reports whether an operation may take time.
+func waits(op http1.Op) bool {
+	switch op {
+	case http1.OpReadUpstream, http1.OpWriteUpstream, http1.OpConnect, http1.OpWait:
+		return true
+	}
+	return false
+}
+
 // leaves reports whether an operation cannot be done inside a read of the client's: what reads from it, what ends it, what may take
 // a second goroutine.
 func (s *session) leaves(op http1.Op) bool {
@@ -163,7 +200,8 @@ func (s *session) leaves(op http1.Op) bool {
 		return !s.idle()
 	case http1.OpReadUpstream:
 		return s.x.Tunnel() || s.x.Streaming()
-	case http1.OpIdle, http1.OpConnect, http1.OpWriteClient, http1.OpWriteUpstream, http1.OpReleaseUpstream, http1.OpDropUpstream:
+	case http1.OpIdle, http1.OpConnect, http1.OpWriteClient, http1.OpWriteUpstream, http1.OpReleaseUpstream, http1.OpKeepUpstream,
+		http1.OpDropUpstream:
 		return false
 	default:
 		return true
@@ -175,12 +213,19 @@ func (s *session) idle() bool { return s.x.Idle() }
 
 // park waits for a call, or for a timer. It looks after the client meanwhile.
 func (s *session) park() {
-	if d := s.x.Deadline() - s.c.srv.clock(); d > 0 {
-		t := time.NewTimer(min(time.Duration(d), look))
+	d := int64(look)
+	if at := s.x.Deadline(); at != 0 {
+		d = min(d, at-s.c.srv.clock())
+	}
+	if d > 0 {
+		t := time.NewTimer(time.Duration(d))
 		defer t.Stop()
 		select {
 		case <-s.woken:
 			s.now()
+			if s.left() {
+				break
+			}
 			s.x.Wake()
 			return
 		case <-t.C:
@@ -195,16 +240,26 @@ func (s *session) park() {
 		s.x.ClientGone()
 		return
 	}
+	s.look()
 	s.x.Timeout()
 }
 
 // clientBroken reports whether the client's connection was reset.
 func (s *session) clientBroken() bool {
+	if s.c.io.lane != nil {
+		return s.left()
+	}
 	if !s.has {
 		s.cp.init(rawConn(s.c.conn))
 		s.has = true
 	}
 	return s.cp.broken()
+}
+
+// left reports whether a client that is a stream has left; not where the driver stops, which ends all of them.
+func (s *session) left() bool {
+	l := s.c.io.lane
+	return l != nil && l.gone.Load() && s.c.srv.ctx.Err() == nil
 }
 
 // do performs what needs no second goroutine.
@@ -215,9 +270,10 @@ func (s *session) do(op http1.Op) {
 	case http1.OpWriteClient:
 		s.deadline(&s.c.io, true)
 		a, b := s.x.Pending(http1.Client)
+		s.c.io.ends = s.x.Ends()
 		n, res := s.c.io.write(a, b)
 		s.waited(&s.c.io)
-		s.x.Wrote(http1.Client, n, res)
+		s.wrote(n, res)
 		s.late(res)
 	case http1.OpWriteUpstream:
 		if s.u.io.raw != nil && !s.full {
@@ -243,12 +299,26 @@ func (s *session) control(op http1.Op) {
 		s.connect()
 	case http1.OpReleaseUpstream:
 		u := s.u
-		s.u = nil
-		s.c.up.Store(nil)
-		s.c.srv.pools.put(u, s.c.seen)
+		s.hold(nil)
+		if u.io.halted.Load() { // the stream has ended at this moment
+			u.close()
+			return
+		}
+		s.c.srv.pools.put(u, s.c.seen+int64(s.x.KeepFor()))
+	case http1.OpKeepUpstream:
+		u := s.u
+		s.hold(nil)
+		s.c.owned = true
+		if !s.c.own.put(u) {
+			s.x.Ended(u.up)
+		}
 	case http1.OpDropUpstream:
 		s.drop()
 	case http1.OpShutClient:
+		if l := s.c.io.lane; l != nil {
+			l.shut()
+			return
+		}
 		shut(s.c.conn)
 	case http1.OpShutUpstream:
 		if s.u != nil {
@@ -258,10 +328,18 @@ func (s *session) control(op http1.Op) {
 }
 
 func (s *session) drop() {
-	if s.u != nil {
-		s.u.close()
-		s.u = nil
-		s.c.up.Store(nil)
+	if u := s.u; u != nil {
+		s.hold(nil)
+		u.close()
+	}
+}
+
+// hold makes u the session's connection to an upstream; nil: it has none.
+func (s *session) hold(u *upstream) {
+	s.u = u
+	s.c.up.Store(u)
+	if l := s.c.io.lane; l != nil {
+		l.attach(u)
 	}
 }
 
@@ -274,23 +352,43 @@ func shut(c net.Conn) {
 func (s *session) connect() {
 	s.drop()
 	up := s.x.Upstream()
+	if up.Killed() {
+		s.x.ConnectFailed(http1.CauseConnect)
+		return
+	}
 	reused := true
 	var u *upstream
-	if !s.x.Fresh() {
+	switch {
+	case s.x.Mine():
+		if u = s.c.own.get(up); u == nil {
+			s.x.Lost()
+			return
+		}
+	case !s.x.Fresh():
 		u = s.c.srv.pools.get(up, s.c.seen)
 	}
 	if u == nil {
 		var why http1.Cause
 		reused = false
-		if u, why = s.c.srv.dial(up, s.x.Peer(), s.c.conn.LocalAddr()); u == nil {
+		if u, why = s.dial(up); u == nil {
 			s.now()
+			if s.left() {
+				s.x.ClientGone()
+				return
+			}
 			s.x.ConnectFailed(why)
 			return
 		}
+		if up.Killed() { // meanwhile
+			u.close()
+			s.now()
+			s.x.ConnectFailed(http1.CauseConnect)
+			return
+		}
 	}
-	s.u = u
 	u.io.shared = s.both
-	s.c.up.Store(u)
+	u.stays = s.x.Stays()
+	s.hold(u)
 	if !reused {
 		s.now()
 	}
@@ -299,6 +397,16 @@ func (s *session) connect() {
 		return
 	}
 	s.x.Connected(reused, 0)
+}
+
+// dial makes a connection to an upstream, unless the client leaves meanwhile and that can be seen.
+func (s *session) dial(up *http1.Upstream) (*upstream, http1.Cause) {
+	ctx := s.c.srv.ctx
+	if l := s.c.io.lane; l != nil {
+		ctx = l.dialing()
+		defer l.dialed()
+	}
+	return s.c.srv.dial(ctx, up, s.x.ConnectTime(), s.x.Peer(), s.c.conn.LocalAddr())
 }
 
 // waited reads the clock after a write that took its time.
@@ -317,17 +425,16 @@ func (s *session) deadline(k *sock, write bool) {
 		at = max(d, now)
 	}
 	if write && k.steady != nil {
-		if at = 0; k.steady.patience > 0 {
-			at = now + int64(k.steady.patience)
-		}
-		k.writeBy(at)
-		return
+		at = now + int64(k.steady.glance())
 	}
 	if write {
 		k.writeBy(at)
-		return
+	} else {
+		k.readBy(at)
 	}
-	k.readBy(at)
+	if k.lane == nil && s.left() { // what should have ended the wait may have come before
+		_ = k.conn.SetDeadline(time.Unix(1, 0))
+	}
 }
 
 // late looks at the timers after an operation that ran into its deadline.
@@ -339,11 +446,44 @@ func (s *session) late(res http1.Result) {
 		s.x.Abandon()
 		return
 	}
-	if s.u != nil && s.u.up.Killed() {
-		s.x.Read(http1.Up, 0, http1.Failed) // no longer trusted
+	if s.left() {
+		s.x.ClientGone()
 		return
 	}
+	if s.u != nil && s.u.cutOff() && (s.u.up.Killed() || !s.x.Stays()) {
+		s.x.Revoke()
+		return
+	}
+	s.took()
+	s.look()
 	s.x.Timeout()
+}
+
+// look tells the exchange how much of what its sides were sent the system holds for them, where it wants to know.
+func (s *session) look() {
+	if s.x.Asks(http1.Client) {
+		s.x.Holds(http1.Client, s.c.io.held())
+	}
+	if s.x.Asks(http1.Up) {
+		if u := s.u; u != nil {
+			s.x.Holds(http1.Up, u.io.held())
+		} else {
+			s.x.Holds(http1.Up, -1)
+		}
+	}
+}
+
+// took tells the exchange what has moved in writes that are still under way.
+func (s *session) took() {
+	if k := s.c.io.steady; k != nil && k.moved.Swap(false) {
+		s.x.Took(http1.Client)
+	}
+	if s.u == nil {
+		return
+	}
+	if k := s.u.io.steady; k != nil && k.moved.Swap(false) {
+		s.x.Took(http1.Up)
+	}
 }
 
 func (s *session) readClient() {
@@ -353,7 +493,7 @@ func (s *session) readClient() {
 		s.c.io.again()
 	}
 	s.now()
-	s.x.Read(http1.Client, n, res)
+	s.body(n, res)
 	s.late(res)
 }
 
@@ -369,6 +509,9 @@ func (s *session) heard(n int, res http1.Result) {
 		s.u.io.again()
 	}
 	s.now()
+	if res == http1.EOF && s.u.unread() {
+		s.x.Unread()
+	}
 	s.x.Read(http1.Up, n, res)
 	if res == http1.Blocked {
 		if s.clientBroken() {
@@ -384,10 +527,7 @@ func rawConn(c net.Conn) net.Conn {
 		c = t.NetConn()
 	}
 	if t, ok := c.(*steady); ok {
-		c = t.Conn
-	}
-	if h, ok := c.(*hooked); ok {
-		c = h.Conn
+		c = t.base
 	}
 	return c
 }

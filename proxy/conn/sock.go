@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"portico/internal/unsent"
 	"portico/proxy/http1"
 )
 
@@ -27,8 +29,13 @@ type sock struct {
 	want     int64           // the one that is meant; later than readTo, it is set when readTo has passed
 	writeTo  int64
 	timedOut bool
+	lane     *lane       // the client is a stream: nil conn but for its addresses; nil: it has a connection
+	ends     bool        // the stream ends with the next write
 	steady   *steady     // below TLS; nil: plain
 	halted   atomic.Bool // for steady
+	reset    atomic.Bool // the system has told of a reset, which it does once: an end that is read now is none in order
+	telling  sync.Mutex  // held from a write without TLS that another goroutine may read beside until reset says what it was told
+	hurried  atomic.Bool // the write deadline is not writeTo, but past
 
 	// For the callbacks, which are made once: a closure for every read would allocate.
 	readFn, writeFn func(fd uintptr) bool
@@ -69,6 +76,9 @@ func (k *sock) tell() {
 // readBy sets the read deadline. A later one than is set costs nothing: it is set when the earlier one has passed.
 func (k *sock) readBy(t int64) {
 	k.want = t
+	if k.lane != nil {
+		return
+	}
 	if k.readTo == 0 || t < k.readTo {
 		k.again()
 	}
@@ -79,18 +89,29 @@ func (k *sock) early() bool { return k.readTo < k.want }
 
 // again sets the deadline that is meant.
 func (k *sock) again() {
+	if k.lane != nil {
+		return
+	}
 	k.readTo = k.want
 	_ = k.conn.SetReadDeadline(k.at(k.want))
 }
 
 // halt ends a wait in another goroutine, and every other until resume.
 func (k *sock) halt() {
+	if k.lane != nil {
+		k.lane.halt(true)
+		return
+	}
 	k.halted.Store(true)
 	_ = k.conn.SetDeadline(time.Unix(1, 0))
 }
 
 // resume takes halt back, and all deadlines.
 func (k *sock) resume() {
+	if k.lane != nil {
+		k.lane.halt(false)
+		return
+	}
 	k.halted.Store(false)
 	_ = k.conn.SetDeadline(time.Time{})
 	k.readTo, k.writeTo = 0, 0
@@ -98,8 +119,14 @@ func (k *sock) resume() {
 
 // writeBy sets the write deadline; 0: none. One that is set already may end a write by a second too soon.
 func (k *sock) writeBy(t int64) {
-	if late := t - k.writeTo; t == k.writeTo || k.writeTo != 0 && late >= 0 && late <= int64(time.Second) {
-		return // near enough
+	if k.lane != nil {
+		k.writeTo = t
+		return
+	}
+	late := t - k.writeTo
+	near := t == k.writeTo || k.writeTo != 0 && late >= 0 && late <= int64(time.Second)
+	if !k.hurried.Swap(false) && near {
+		return
 	}
 	k.writeTo = t
 	_ = k.conn.SetWriteDeadline(k.at(t))
@@ -136,6 +163,11 @@ func (k *sock) read(b []byte) (int, http1.Result) {
 	if len(b) == 0 {
 		return 0, http1.Failed
 	}
+	if k.lane != nil {
+		n, res := k.lane.read(b, k.want)
+		k.timedOut = n == 0 && res == http1.Blocked
+		return n, res
+	}
 	var n int
 	var err error
 	if k.raw != nil {
@@ -163,7 +195,7 @@ func (k *sock) outcome(n int, err error) (int, http1.Result) {
 	switch {
 	case err == nil:
 		return n, http1.More
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF) && !k.cut():
 		return n, http1.EOF
 	case isTimeout(err):
 		k.timedOut = true
@@ -172,9 +204,53 @@ func (k *sock) outcome(n int, err error) (int, http1.Result) {
 	return n, http1.Failed
 }
 
+// broke notes the error of a write, for those who read. EPIPE says that an end came before the reset, and that was in order.
+func (k *sock) broke(err error) {
+	if err != nil && err != errAgain && !isTimeout(err) && !errors.Is(err, syscall.EPIPE) { //nolint:errorlint // our own value
+		k.reset.Store(true)
+	}
+}
+
+// cut reports whether an end that was read is none in order. A write may have been told so at the same time.
+func (k *sock) cut() bool {
+	k.lockTelling()
+	defer k.telling.Unlock()
+	return k.reset.Load()
+}
+
+// lockTelling waits for a write that is under way. One without raw system calls could go on for as long as the peer takes nothing: it
+// is made to return.
+func (k *sock) lockTelling() {
+	if k.telling.TryLock() {
+		return
+	}
+	if k.raw == nil {
+		_ = k.conn.SetWriteDeadline(time.Unix(1, 0))
+		defer k.hurried.Store(true)
+	}
+	k.telling.Lock()
+}
+
+// held is how many bytes of what was written the other side has not acknowledged; below 0: the system does not tell.
+func (k *sock) held() int {
+	if k.lane != nil {
+		return -1 // a stream's window tells, and the connection's writer looks for all
+	}
+	return unsent.Held(rawConn(k.conn))
+}
+
+// put is a raw write beside which another goroutine may read.
+func (k *sock) put(fd uintptr, head, body []byte) (int, error) {
+	k.telling.Lock()
+	defer k.telling.Unlock()
+	n, err := sysWrite(fd, head, body)
+	k.broke(err)
+	return n, err
+}
+
 func (k *sock) tryWrite(fd uintptr) bool {
 	for len(k.head)+len(k.body) > 0 {
-		n, err := sysWrite(fd, k.head, k.body)
+		n, err := k.put(fd, k.head, k.body)
 		if errors.Is(err, errAgain) {
 			return false
 		}
@@ -191,7 +267,7 @@ func (k *sock) tryWrite(fd uintptr) bool {
 
 // offer writes what the connection takes at once; an error comes back with the next write.
 func (k *sock) offer(b []byte) int {
-	n, err := sysWrite(k.fd, b, nil)
+	n, err := k.put(k.fd, b, nil)
 	if err != nil {
 		return 0
 	}
@@ -200,6 +276,10 @@ func (k *sock) offer(b []byte) int {
 
 // write blocks until all is written.
 func (k *sock) write(head, body []byte) (int, http1.Result) {
+	if k.lane != nil {
+		k.waited = true
+		return k.lane.write(head, body, k.ends, k.writeTo)
+	}
 	if k.raw == nil {
 		k.waited = true
 		return k.writePlain(head, body)
@@ -208,6 +288,7 @@ func (k *sock) write(head, body []byte) (int, http1.Result) {
 	var err error
 	if !k.shared {
 		n, err = sysWrite(k.fd, head, body)
+		k.broke(err)
 	}
 	if k.waited = err != nil || n < len(head)+len(body); !k.waited {
 		return n, http1.More
@@ -228,7 +309,7 @@ func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
 		if len(b) == 0 {
 			continue
 		}
-		m, err := k.conn.Write(b)
+		m, err := k.tellingWrite(b)
 		n += m
 		if k.steady != nil && isTimeout(err) && !k.halted.Load() {
 			return n, http1.Failed // next to nothing was taken in all the time
@@ -238,6 +319,17 @@ func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
 		}
 	}
 	return n, http1.More
+}
+
+// tellingWrite writes beside another goroutine that may read. An end over TLS says itself whether it is in order.
+func (k *sock) tellingWrite(b []byte) (int, error) {
+	if k.steady == nil {
+		k.telling.Lock()
+		defer k.telling.Unlock()
+	}
+	n, err := k.conn.Write(b)
+	k.broke(err)
+	return n, err
 }
 
 func writeOutcome(n int, err error) (int, http1.Result) {

@@ -3,55 +3,123 @@ package conn
 import (
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"portico/internal/unsent"
 	"portico/proxy/http1"
 )
 
 // steady goes below a TLS connection. A write of TLS that ran into a deadline would be its last, and what it had written would not be
-// known; so deadlines here are for writes that move next to nothing: else the write goes on, for as long again.
+// known; so a deadline here only looks at the time, and a write ends when its side has taken next to nothing for as long as there is patience.
 type steady struct {
 	net.Conn
+	base     net.Conn      // the system's, below all
 	halted   *atomic.Bool  // no more waiting: set before the deadline that is to end it
-	patience time.Duration // for a write that moves nothing; 0 and less: no limit
-	least    int           // more bytes than this must move meanwhile
-	given    atomic.Bool   // to others, who have deadlines of their own
+	patience time.Duration // for a write whose side takes nothing; 0 and less: no limit
+	rate     int           // bytes a second that count as nothing; 0: one is enough
+	moved    atomic.Bool   // the side of a write that is still under way has taken bytes: for those who keep the time beside it
+
+	probing bool // see probe; for who reads
+
+	mu   sync.Mutex
+	held []byte // what was written since cork; nil: it is not corked. Guarded by mu
 }
 
 // newSteady makes one for a client.
-func newSteady(c net.Conn, halted *atomic.Bool, t *http1.Timeouts) *steady {
-	k := &steady{Conn: c, halted: halted, patience: t.Write}
-	if t.Grace > 0 && t.MinRate > 0 && t.Write > 0 {
-		k.least = int(t.Write.Seconds() * float64(t.MinRate))
+func newSteady(c, base net.Conn, halted *atomic.Bool, t *http1.Timeouts) *steady {
+	k := &steady{Conn: c, base: base, halted: halted, patience: t.Write}
+	if t.Grace > 0 {
+		k.rate = max(t.MinRate, 0)
 	}
 	return k
 }
 
 // Write implements net.Conn.
 func (c *steady) Write(b []byte) (int, error) {
-	if c.given.Load() {
-		return c.Conn.Write(b)
+	if c.holds(b) {
+		return len(b), nil
 	}
-	for done := 0; ; {
+	done, since := 0, time.Now()
+	begun, owed := since, http1.Owed{}
+	for {
 		if c.halted.Load() {
 			return done, os.ErrDeadlineExceeded
 		}
 		n, err := c.Conn.Write(b[done:])
 		done += n
-		if n <= c.least || !isTimeout(err) {
+		if !isTimeout(err) {
 			return done, err
 		}
-		_ = c.Conn.SetWriteDeadline(c.after(time.Now()))
+		now := time.Now()
+		switch held := max(unsent.Held(c.base), 0); {
+		case owed.Look(int64(now.Sub(begun)), held-done, c.rate):
+			since = now
+			c.moved.Store(true)
+		case c.patience > 0 && now.Sub(since) >= c.patience:
+			return done, err
+		}
+		_ = c.Conn.SetWriteDeadline(c.next(now, since))
 	}
 }
 
-// after is the deadline of a write that begins at t.
-func (c *steady) after(t time.Time) time.Time {
-	if c.patience <= 0 {
-		return time.Time{}
+// Read implements net.Conn.
+func (c *steady) Read(b []byte) (int, error) {
+	if c.probing {
+		return 0, os.ErrDeadlineExceeded
 	}
-	return t.Add(c.patience)
+	return c.Conn.Read(b)
+}
+
+// probe reads what t, the TLS connection above c, has for its reader already. A timeout says that this is nothing.
+func (c *steady) probe(t net.Conn, b []byte) (int, error) {
+	c.probing = true
+	defer func() { c.probing = false }()
+	return t.Read(b)
+}
+
+// cork keeps what is written from here on in b: records of TLS that go out with one system call.
+func (c *steady) cork(b []byte) {
+	c.mu.Lock()
+	c.held = b[:0]
+	c.mu.Unlock()
+}
+
+// uncork returns what was written since cork.
+func (c *steady) uncork() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := c.held
+	c.held = nil
+	return b
+}
+
+func (c *steady) holds(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.held == nil {
+		return false
+	}
+	c.held = append(c.held, b...)
+	return true
+}
+
+// next is when a write that has waited since then looks again.
+func (c *steady) next(now, since time.Time) time.Time {
+	at := now.Add(c.glance())
+	if end := since.Add(c.patience); c.patience > 0 && end.Before(at) {
+		return end
+	}
+	return at
+}
+
+// glance is how long a write waits before it looks.
+func (c *steady) glance() time.Duration {
+	if c.patience <= 0 {
+		return look
+	}
+	return min(look, max(c.patience/8, 10*time.Millisecond))
 }
 
 // CloseWrite ends our direction only.

@@ -1,25 +1,21 @@
 package conn
 
-import (
-	"sync"
-
-	"portico/proxy/http1"
-)
+import "portico/proxy/http1"
 
 // stream moves both directions at once, each in a goroutine of its own, until the exchange is over or the next request begins. It
 // returns what ends the exchange, or OpWait when one goroutine is enough again.
 func (s *session) stream(first http1.Op) http1.Op {
-	var wg sync.WaitGroup
 	s.final, s.ended, s.both = http1.OpWait, false, true
 	if s.u != nil {
 		s.u.io.shared = true
 	}
-	wg.Go(func() { s.pump(downward, http1.OpWait) })
+	s.halves.Add(1)
+	go s.downFn()
 	if first == http1.OpReadUpstream {
 		first = http1.OpWait
 	}
 	s.pump(upward, first)
-	wg.Wait()
+	s.halves.Wait()
 	s.x.Settled()
 	s.both = false
 	if s.u != nil {
@@ -34,6 +30,12 @@ func (s *session) stream(first http1.Op) http1.Op {
 		s.x.Abandon()
 	}
 	return s.final
+}
+
+// down is the goroutine of the answer's direction.
+func (s *session) down() {
+	defer s.halves.Done()
+	s.pump(downward, http1.OpWait)
 }
 
 // pump performs the operations of one direction, and those that belong to none.
@@ -59,9 +61,11 @@ func (s *session) pump(mine http1.Ready, op http1.Op) {
 		case http1.OpWriteUpstream:
 			s.writeOut(http1.Up)
 		case http1.OpWait:
-			s.turn.Wait()
+			if !s.told() {
+				s.turn.Wait()
+			}
 			continue
-		case http1.OpIdle, http1.OpClose, http1.OpAbort, http1.OpHandover:
+		case http1.OpIdle, http1.OpClose, http1.OpAbort:
 			s.end(op)
 			return
 		default:
@@ -92,12 +96,13 @@ func (s *session) readIn(side http1.Side) {
 	b := s.x.Space(side)
 	s.deadline(k, false)
 	s.mu.Unlock()
+	s.tell()
 	n, res := k.read(b)
 	s.mu.Lock()
 	if s.ended {
 		if n > 0 || res == http1.EOF {
 			s.now()
-			s.x.Read(side, n, res)
+			s.came(side, n, res)
 		}
 		return
 	}
@@ -109,8 +114,35 @@ func (s *session) readIn(side http1.Side) {
 		s.turn.Wait()
 	}
 	s.now()
-	s.x.Read(side, n, res)
+	s.came(side, n, res)
 	s.late(res)
+}
+
+func (s *session) came(side http1.Side, n int, res http1.Result) {
+	if side == http1.Client {
+		s.body(n, res)
+		return
+	}
+	s.x.Read(side, n, res)
+}
+
+// tell sends what a client that is a stream was written, before something that may take time.
+func (s *session) tell() {
+	if l := s.c.io.lane; l != nil {
+		l.flush()
+	}
+}
+
+// told is tell with the lock held, and reports whether it was given up meanwhile.
+func (s *session) told() bool {
+	l := s.c.io.lane
+	if l == nil || !l.dirty.Load() {
+		return false
+	}
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	l.flush()
+	return true
 }
 
 // writeOut writes without the lock.
@@ -123,12 +155,22 @@ func (s *session) writeOut(side http1.Side) {
 	a, b := s.x.Pending(side)
 	s.deadline(k, true)
 	s.writing = s.writing || side == http1.Up
+	if side == http1.Client {
+		k.ends = s.x.Ends()
+	}
 	s.mu.Unlock()
+	if side == http1.Up {
+		s.tell()
+	}
 	n, res := k.write(a, b)
 	s.mu.Lock()
 	s.writing = s.writing && side != http1.Up
 	s.now()
-	s.x.Wrote(side, n, res)
+	if side == http1.Client {
+		s.wrote(n, res)
+	} else {
+		s.x.Wrote(side, n, res)
+	}
 	if !s.ended {
 		s.late(res)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"portico/balancer"
+	"portico/conf"
 	"portico/membership/catalog"
 )
 
@@ -17,10 +19,16 @@ type Options struct {
 	// View is the cluster to write. It is required.
 	View *catalog.View
 
-	// Token returns the cookie value that names an instance, see
-	// balancer.NewToken. Without it no cookie is written and HAProxy keeps no
-	// visitor on an instance.
-	Token func(instanceID string) string
+	// Tokens returns the cookie values that name an instance, see
+	// balancer.Sealer.Tokens: HAProxy sets the first and honours them all.
+	// Without it no cookie is written and HAProxy keeps no visitor on an
+	// instance.
+	Tokens func(instanceID string) [2]balancer.Token
+
+	// Proxy is the proxy's own section of the configuration: timeouts, limits,
+	// and whose word on clients' addresses is taken. The zero value means
+	// conf.Default's. Its addresses are not used.
+	Proxy conf.Proxy
 
 	HTTP    string // address of plain HTTP; default ":80"
 	HTTPS   string // address of HTTPS; default ":443"; used with CertDir only
@@ -35,18 +43,17 @@ type Options struct {
 	// "off" leaves it out.
 	Stats string
 
+	// Bare leaves out what Debian's package has prepared: the account, the
+	// folder to be locked into and the runtime socket.
+	Bare bool
+
 	// Certified reports whether CertDir will hold a certificate for a host. It
 	// decides where sites with an automatic redirect send plain HTTP; nil means
 	// nowhere.
 	Certified func(host string) bool
 
 	Static  []StaticSite // sites of servers that run no agent, from the proxy's configuration
-	MaxConn int          // connections of the whole process; 0: what HAProxy makes of its descriptor limit
 	Version string       // of portico, for the first line
-
-	// Body is the largest request that sites without a limit of their own
-	// take, in bytes; 0: no limit.
-	Body int64
 }
 
 // The companion files of an exported configuration.
@@ -65,11 +72,14 @@ type StaticSite struct {
 
 // StaticServer is one of them, reached without TLS.
 type StaticServer struct {
-	ID     string // what its cookie token is made from
-	Name   string
-	Addr   string // host:port
-	Weight int    // 1 to 256; 0: 100
-	Backup bool
+	ID          string // what its cookie token is made from
+	Name        string
+	Addr        string // host:port
+	Weight      int    // 1 to 256; 0: 100
+	Backup      bool
+	Drain       bool
+	Connections int    // requests in flight; 0: the site's limit
+	Zone        string // HAProxy has no word for it
 }
 
 // unknownBackend answers for hosts that no site names. No site's backend can
@@ -79,10 +89,8 @@ const unknownBackend = "portico_unknown"
 // Export writes a complete haproxy.cfg for the cluster in o.View, for HAProxy
 // 2.6 and newer. The same view gives the same bytes.
 //
-// HAProxy has no counterpart to some of what portico does. Left out, and said
-// so in the file's comments where a site asks for it: ceilings of sessions,
-// ends of sessions by age, learning of applications' own tokens, and the
-// header that tells an application of a lost session.
+// HAProxy has no counterpart to some of what portico does. A comment says so
+// where a setting that has none is in use.
 func Export(w io.Writer, o Options) error {
 	if o.View == nil {
 		return errors.New("export haproxy.cfg: no view of the catalog")
@@ -92,8 +100,9 @@ func Export(w io.Writer, o Options) error {
 	f := &file{}
 	f.head(o)
 	f.global(o)
-	f.defaults()
+	f.defaults(o)
 	f.stats(o)
+	f.addresses(o)
 	f.frontend("http", "bind "+quote(o.HTTP), "http", o, backends)
 	if o.CertDir != "" {
 		bind := "bind " + quote(o.HTTPS) + " ssl crt " + quote(o.CertDir) + " alpn h2,http/1.1"
@@ -117,6 +126,9 @@ func (o *Options) setDefaults() {
 	set(&o.HTTPS, ":443")
 	set(&o.Dir, "/etc/haproxy/portico")
 	set(&o.Stats, "127.0.0.1:8404")
+	if o.Proxy.Timeouts == (conf.ProxyTimeouts{}) {
+		o.Proxy = conf.Default().Proxy
+	}
 }
 
 // file is a configuration being written. Every line goes through one of its
@@ -143,42 +155,6 @@ func (f *file) head(o Options) {
 	f.WriteString("# Made by portico " + comment(o.Version) + " from revision " + strconv.FormatInt(o.View.Revision, 10) + " of the catalog;\n")
 	f.WriteString("# make it again after a change: portico export haproxy --watch.\n")
 	f.WriteString("# Its cookies are portico's: a visitor may come through either of the two.\n")
-}
-
-func (f *file) global(o Options) {
-	f.section("global")
-	f.line("log stdout format raw daemon info")
-	if o.MaxConn > 0 {
-		f.line("maxconn", strconv.Itoa(o.MaxConn))
-	}
-	f.line("ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets")
-	f.line("ssl-default-server-options ssl-min-ver TLSv1.2")
-	f.line("tune.ssl.default-dh-param 2048")
-}
-
-// defaults writes timeouts, because HAProxy has none of its own, and retries
-// that never send a request twice: only a connection that was refused is tried
-// again, and then elsewhere.
-func (f *file) defaults() {
-	f.section("defaults")
-	f.line("mode http")
-	f.line("log global")
-	f.line("option httplog")
-	f.line("option dontlognull")
-	f.line("option http-keep-alive")
-	f.line("option redispatch 1")
-	f.line("retries 2")
-	f.line("retry-on conn-failure")
-	f.line("timeout connect 5s")
-	f.line("timeout client 60s")
-	f.line("timeout client-fin 30s")
-	f.line("timeout http-request 10s")
-	f.line("timeout http-keep-alive 60s")
-	f.line("timeout queue 5s")
-	f.line("timeout server 5m")
-	f.line("timeout tunnel 8h")
-	f.line("timeout check 2s")
-	f.line("default-server init-addr last,libc,none")
 }
 
 func (f *file) stats(o Options) {
@@ -219,12 +195,27 @@ type server struct {
 	name    string // escaped
 	addr    string
 	token   string // cookie value; empty: none
+	former  string // the one that it had under the session key before; empty: none
 	weight  int
+	conns   int  // requests in flight; 0: the site's limit
 	drain   bool // keeps its visitors, gets no new ones
 	maint   bool
 	backup  bool
 	sni     string // non-empty: an agent, by mutual TLS
 	release string
+	zone    string
+}
+
+// pin gives a server the tokens of its instance.
+func (s *server) pin(o Options, id string) {
+	if o.Tokens == nil || id == "" {
+		return
+	}
+	tokens := o.Tokens(id)
+	s.token = tokens[0].String()
+	if tokens[1] != tokens[0] {
+		s.former = tokens[1].String()
+	}
 }
 
 // collect turns the view into backends, sorted by name.
@@ -302,11 +293,9 @@ func fromSite(o Options, site *catalog.Site) backend {
 func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {
 	s := server{
 		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), release: in.Release,
-		sni: ident(in.ID) + "." + ident(m.Name) + memberSuffix, drain: m.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint,
+		sni: ident(in.ID) + "." + ident(m.Name) + memberSuffix, drain: m.Admin == catalog.AdminDrain || in.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint || in.Admin == catalog.AdminMaint,
 	}
-	if o.Token != nil {
-		s.token = o.Token(in.ID)
-	}
+	s.pin(o, in.ID)
 	return s
 }
 
@@ -314,10 +303,8 @@ func fromStatic(o Options, site StaticSite) backend {
 	b := backend{name: ident(site.Name), site: site.Name, settings: site.Settings.WithDefaults(site.Name)}
 	names := map[string]bool{}
 	for _, v := range site.Servers {
-		s := server{name: ident(v.Name), addr: v.Addr, weight: weight(v.Weight), backup: v.Backup}
-		if o.Token != nil && v.ID != "" {
-			s.token = o.Token(v.ID)
-		}
+		s := server{name: ident(v.Name), addr: v.Addr, weight: weight(v.Weight), backup: v.Backup, drain: v.Drain, conns: v.Connections, zone: v.Zone}
+		s.pin(o, v.ID)
 		if !names[s.name] {
 			names[s.name] = true
 			b.servers = append(b.servers, s)

@@ -1,9 +1,11 @@
 package haproxy
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +28,16 @@ func (f *file) backend(b *backend, o Options) {
 		f.line("hash-type consistent")
 		f.line("hash-balance-factor", strconv.Itoa(b.settings.PolicyBound))
 	}
+	if b.settings.Session.Connection == "private" {
+		f.line("http-reuse never")
+	}
 	f.cookie(b, o)
-	f.limits(b, o)
+	f.notes(b)
+	f.limits(b)
+	f.streams(o)
+	if b.settings.Underscores != "pass" {
+		f.line("http-request del-header _ -m sub")
+	}
 	f.strip(b)
 	f.check(b)
 	for i := range b.servers {
@@ -60,7 +70,7 @@ var cookieName = regexp.MustCompile(`^[A-Za-z0-9!*+.^_~-]{1,128}$`)
 // the bare token, which portico honours in return.
 func (f *file) cookie(b *backend, o Options) {
 	s := b.settings.Session
-	if s.Sticky == "none" || o.Token == nil {
+	if s.Sticky == "none" || o.Tokens == nil {
 		return
 	}
 	name := s.Cookie
@@ -86,29 +96,42 @@ func (f *file) cookie(b *backend, o Options) {
 	// send a new cookie; the bare token leaves the visitor's as it is.
 	re := "^((.*; *)?" + regexp.QuoteMeta(name) + "=[a-z2-7]{10})[|][^;]*(.*)$"
 	f.line("http-request replace-header Cookie", quote(re), quote(`\1\3`))
+	for _, v := range b.servers {
+		if v.former != "" { // visitors keep the cookie of the key before until portico replaces it
+			f.line("http-request replace-header Cookie", quote("^((.*; *)?"+regexp.QuoteMeta(name)+"=)"+v.former+"(;.*)?$"), quote(`\1`+v.token+`\3`))
+		}
+	}
 	secure := `\1; Secure`
 	if s.SameSite == "none" {
 		secure += "; SameSite=None"
 	}
-	f.line("http-after-response replace-header Set-Cookie", quote("^("+regexp.QuoteMeta(name)+"=.*)$"), quote(secure), "if { ssl_fc }")
-	if s.Max > 0 {
-		f.comment("not written: at most %d sessions for each instance", s.Max)
-	}
-	if s.Life > 0 {
-		f.comment("not written: the end of a session after %s", s.Life)
-	}
-	if s.Profile != "" {
-		f.comment("not written: the application's own token (profile %q)", s.Profile)
-	}
+	f.line("http-after-response replace-header Set-Cookie", quote("^("+regexp.QuoteMeta(name)+"=.*)$"), quote(secure), f.ifSecure(o))
 }
 
-func (f *file) limits(b *backend, o Options) {
-	l := b.settings.Limits
-	body := l.Body.Bytes()
-	if body == 0 {
-		body = o.Body
+// notes lists what this site asks for and HAProxy has no word for.
+func (f *file) notes(b *backend) {
+	not := func(asked bool, format string, args ...any) {
+		if asked {
+			f.comment("not written: "+format, args...)
+		}
 	}
-	if body > 0 {
+	s := &b.settings.Session
+	not(s.Idle.Std() != catalog.DefaultSessionIdle, "the end of a session after %s without a request", s.Idle)
+	not(s.Sticky != "none", "session.patience (%s): HAProxy moves a visitor as soon as its checks have failed", s.Patience)
+	not(s.Life > 0, "the end of a session after %s", s.Life)
+	not(s.Max > 0, "at most %d sessions for each instance", s.Max)
+	not(s.Profile != "", "the application's own token (profile %q)", s.Profile)
+	not(s.Adopt != "" && s.Adopt != catalog.AdoptNone, "the servers' names of the balancer before (%s, and its upstreams' cookies)", s.Adopt)
+	not(s.Notice, "the page that tells people of a lost session")
+	not(s.Logout != "", "the end of a session at %q", s.Logout)
+	not(s.Rebalance > 0, "%d sessions a minute that may move to balance the servers", s.Rebalance)
+	not(len(b.settings.Rewrite) > 0, "the application's addresses in answers (%s) go out as they come", strings.Join(b.settings.Rewrite, ", "))
+	not(slices.ContainsFunc(b.servers, func(v server) bool { return v.zone != "" }), "the zones of the servers")
+}
+
+func (f *file) limits(b *backend) {
+	l := b.settings.Limits
+	if body := l.Body.Bytes(); body > 0 {
 		f.line("http-request deny deny_status 413 if { req.body_size gt", strconv.FormatInt(body, 10), "}")
 	}
 	if q := l.Queue.Std(); q > 0 {
@@ -228,7 +251,7 @@ func (f *file) server(b *backend, s *server, o Options) {
 	if h.Fall > 0 {
 		words = append(words, "fall", strconv.Itoa(h.Fall))
 	}
-	if n := b.settings.Limits.Connections; n > 0 {
+	if n := cmp.Or(s.conns, b.settings.Limits.Connections); n > 0 {
 		words = append(words, "maxconn", strconv.Itoa(n))
 	}
 	if d := b.settings.SlowStart.Std(); d > 0 {

@@ -10,11 +10,13 @@ import (
 func (f *file) frontend(name, bind, scheme string, o Options, backends []backend) {
 	f.section("frontend", name)
 	f.line(bind)
+	f.arrival(o)
 	f.line("http-request deny deny_status 405 if METH_CONNECT or METH_TRACE")
 	f.line("http-request deny deny_status 400 unless { req.hdr_cnt(host) eq 1 }")
 	f.line("http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)")
 	f.path(backends)
-	f.forwarded(scheme)
+	f.identify(o)
+	f.forwarded(scheme, o)
 	rules := rulesOf(f, backends)
 	if scheme == "http" && o.CertDir != "" {
 		f.redirects(o, backends)
@@ -43,17 +45,28 @@ func (f *file) path(backends []backend) {
 	}
 }
 
+// aliases matches, in lower case, the names that CGI programs take for those of fields which only a proxy sets or acts on. It is
+// http1.Aliases as an expression. All other names with an underscore are the backends'.
+const aliases = `^(x[-_]forwarded[-_]|x[-_]real[-_]ip$|portico[-_]|(content_(length|type)|transfer_encoding|keep_alive|set_cookie|http2_settings|proxy_(connection|authenticate|authorization))$)`
+
 // forwarded drops what only a proxy may say, and says it.
-func (f *file) forwarded(scheme string) {
+func (f *file) forwarded(scheme string, o Options) {
 	f.line("http-request del-header X-Forwarded- -m beg")
 	f.line("http-request del-header Forwarded")
 	f.line("http-request del-header X-Real-IP")
 	f.line("http-request del-header Portico-Session-Lost")
-	f.line("http-request del-header _ -m sub")
+	f.line("http-request del-header", quote(aliases), "-m reg")
 	f.line("http-request set-header X-Forwarded-For %[src]")
 	f.line("http-request set-header X-Forwarded-Proto", scheme)
 	f.line("http-request set-header X-Forwarded-Host %[req.hdr(host)]")
 	f.line("http-request set-header X-Forwarded-Port %[dst_port]")
+	if len(networks(o.Proxy.TrustedProxies)) == 0 {
+		return
+	}
+	f.line(`http-request set-header X-Forwarded-For "%[var(txn.chain)], %[var(txn.peer)]" if { var(txn.chain) -m found }`)
+	f.line("http-request set-header X-Forwarded-Proto %[var(txn.proto)] if { var(txn.proto) -m found }")
+	f.line("http-request set-header X-Forwarded-Host %[var(txn.forhost)] if { var(txn.forhost) -m found }")
+	f.line("http-request set-header X-Forwarded-Port %[var(txn.forport)] if { var(txn.forport) -m found }")
 }
 
 // rule sends one host or wildcard with one mount path to a backend.
@@ -188,6 +201,10 @@ func (f *file) redirects(o Options, backends []backend) {
 		}
 	}
 	if len(written) > 0 {
+		if len(networks(o.Proxy.TrustedProxies)) > 0 {
+			f.line("http-request redirect scheme https code 308 if to_https !{ var(txn.proto) -m str https }")
+			return
+		}
 		f.line("http-request redirect scheme https code 308 if to_https")
 	}
 }

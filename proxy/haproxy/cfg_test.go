@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -37,10 +38,20 @@ var exports = map[string]func() haproxy.Options{
 		o := options(&catalog.View{Revision: 7})
 		o.Static = []haproxy.StaticSite{{
 			Name:     "legacy",
-			Settings: catalog.Settings{Hosts: []string{"old.example.com"}, Health: catalog.HealthSettings{Type: "tcp"}},
+			Settings: catalog.Settings{Hosts: []string{"old.example.com"}, Health: catalog.HealthSettings{Type: "tcp"}, Session: catalog.SessionSettings{Connection: "private"}},
 			Servers:  []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80", Weight: 10, Backup: true}},
 		}}
 		o.Stats = "off"
+		return o
+	},
+	"process": func() haproxy.Options {
+		o := options(cluster())
+		o.Proxy = conf.Default().Proxy
+		o.Proxy.TrustedProxies, o.Proxy.ProxyProtocol = []string{"10.0.0.0/8", "fd00::1"}, []string{"192.0.2.1"}
+		o.Proxy.Limits.Connections, o.Proxy.Limits.PerAddress, o.Proxy.Limits.Handshakes = 20000, 100, 64
+		o.Tokens = rotated
+		o.CertDir = "/etc/haproxy/certs"
+		o.Certified = func(host string) bool { return true }
 		return o
 	},
 	"hashed": func() haproxy.Options {
@@ -171,11 +182,27 @@ func TestExportServers(t *testing.T) {
 	}
 }
 
+// What operators, or a site that leaves a server, order of one instance holds in HAProxy as well.
+func TestExportInstanceStates(t *testing.T) {
+	v := cluster()
+	v.Instances[id("a")].Admin = catalog.AdminDrain
+	v.Instances[id("h")].Admin = catalog.AdminMaint
+	cfg := export(t, options(v))
+	if want := "server app-1 10.0.0.1:7444 cookie " + token(id("a")) + " weight 0 check"; !strings.Contains(cfg, want) {
+		t.Errorf("an instance that drains takes new visitors: missing %q", want)
+	}
+	for line := range strings.Lines(cfg) {
+		if strings.Contains(line, token(id("h"))) && !strings.HasSuffix(strings.TrimSpace(line), " disabled") {
+			t.Errorf("an instance in maintenance takes visitors: %s", line)
+		}
+	}
+}
+
 // directives are the first words that a line of our files may have.
 var directives = map[string]bool{}
 
 func init() {
-	for w := range strings.FieldsSeq(`global defaults frontend backend log maxconn ssl-default-bind-options ssl-default-server-options
+	for w := range strings.FieldsSeq(`global defaults frontend backend log user group chroot maxconn tune.bufsize tune.http.maxhdr tcp-request ssl-default-bind-options ssl-default-server-options
 		tune.ssl.default-dh-param mode option retries retry-on timeout default-server bind no stats http-request http-after-response
 		http-check acl use_backend default_backend balance cookie server stick-table`) {
 		directives[w] = true

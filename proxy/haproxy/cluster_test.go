@@ -14,6 +14,16 @@ var secret = []byte("0123456789abcdef0123456789abcdef")
 
 func token(id string) string { return balancer.NewToken(secret, id).String() }
 
+// rotated are an instance's tokens while a fresh session key is in use.
+func rotated(id string) [2]balancer.Token {
+	return [2]balancer.Token{balancer.NewToken([]byte("fedcba9876543210fedcba9876543210"), id), balancer.NewToken(secret, id)}
+}
+
+func tokens(id string) [2]balancer.Token {
+	t := balancer.NewToken(secret, id)
+	return [2]balancer.Token{t, t}
+}
+
 func digest(c string) string { return strings.Repeat(c, 64) }
 func id(c string) string     { return strings.Repeat(c, 26) }
 
@@ -84,5 +94,5 @@ func hostile() *catalog.View {
 }
 
 func options(v *catalog.View) haproxy.Options {
-	return haproxy.Options{View: v, Token: token, Version: "test"}
+	return haproxy.Options{View: v, Tokens: tokens, Version: "test"}
 }

@@ -44,7 +44,7 @@ func startIn(t *testing.T, dir string, o haproxy.Options) *haproxyRun {
 	certs := t.TempDir()
 	writeCert(t, dir, certs)
 	run := &haproxyRun{}
-	o.Dir, o.CertDir, o.Stats = dir, certs, "off"
+	o.Dir, o.CertDir, o.Stats, o.Bare = dir, certs, "off", true
 	var files []*os.File
 	for i, target := range []*string{&run.http, &run.https} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,7 +155,7 @@ func awaitChecks(t *testing.T, checked <-chan string, n int) {
 }
 
 func static(name string, s catalog.Settings, servers ...haproxy.StaticServer) haproxy.StaticSite {
-	s.Health.Path, s.Health.Interval = "/up", units.Duration(100*time.Millisecond)
+	s.Health.Path, s.Health.Interval, s.Health.Timeout = "/up", units.Duration(100*time.Millisecond), units.Duration(10*time.Second)
 	return haproxy.StaticSite{Name: name, Settings: s, Servers: servers}
 }
 
@@ -168,7 +168,7 @@ func server(name string, s *httptest.Server) haproxy.StaticServer {
 func TestSharedPins(t *testing.T) {
 	checked := make(chan string, 8)
 	one, two := upstream(t, "one", checked), upstream(t, "two", checked)
-	o := haproxy.Options{View: &catalog.View{}, Token: token, Static: []haproxy.StaticSite{
+	o := haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
 		static("shop", catalog.Settings{Hosts: []string{"shop.example.com"}}, server("one", one), server("two", two)),
 	}}
 	h := start(t, o)
@@ -232,7 +232,7 @@ func TestRouting(t *testing.T) {
 		return static(name, s, server(name, servers[name]))
 	}
 	redirected := site("wild", "*.example.com", "", false)
-	h := start(t, haproxy.Options{View: &catalog.View{}, Token: token, Static: []haproxy.StaticSite{
+	h := start(t, haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
 		site("root", "shop.example.com", "/", false),
 		site("app", "shop.example.com", "/app", true),
 		site("appx", "shop.example.com", "/app/x", false),
@@ -304,7 +304,7 @@ func TestPostOnce(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	t.Cleanup(s.Close)
-	h := start(t, haproxy.Options{View: &catalog.View{}, Token: token, Static: []haproxy.StaticSite{
+	h := start(t, haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
 		static("shop", catalog.Settings{}, server("one", s), haproxy.StaticServer{ID: "two", Name: "two", Addr: s.Listener.Addr().String()}),
 	}})
 	awaitChecks(t, checked, 1)

@@ -17,7 +17,14 @@ func (x *Exchange) answerHead() bool {
 		case x.resp.Status < 200:
 			return x.interimHead()
 		default:
-			x.finalHead()
+			if x.resp.Status < 300 && x.req.upgrade && !x.client.alone() {
+				fault = FaultUnswitched
+			} else if x.resp.Chunked && !x.req.IsHead() && !bodyless(x.resp.Status) {
+				fault = chunkFault(f.in[f.r:f.w], &x.conf.Limits) // while it can still be told
+			}
+			if fault == NoFault {
+				x.finalHead()
+			}
 		}
 	}
 	if fault != NoFault {
@@ -62,17 +69,16 @@ func (x *Exchange) interimHead() bool {
 		return true
 	}
 	if x.req.Minor == 1 {
-		x.down.begin(smallBuffer)
-		x.down.out = appendResponse(x.down.out, &x.resp, frameNone, 0, nil, "")
+		x.resp.bar(x.dec.BarCookie)
+		x.client.interim(x, x.conf.Handler.Hinted(&x.req, &x.resp, &x.dec))
 	}
 	return true
 }
 
 // proceed lets a client that waits for 100 Continue send its body.
 func (x *Exchange) proceed() {
-	x.hold = false
-	x.down.begin(smallBuffer)
-	x.down.out = append(x.down.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
+	x.hold, x.asked = false, true
+	x.client.proceed(x)
 }
 
 // switchProtocols turns the exchange into a tunnel if the client asked for just this protocol.
@@ -88,11 +94,8 @@ func (x *Exchange) switchProtocols() Fault {
 	x.step(StepUpgrade, 101)
 	x.conf.Handler.Answered(&x.req, &x.resp, &x.dec)
 	x.rec.Status, x.rec.Upgraded, x.rec.FirstByte = 101, true, x.now
-	x.down.begin(smallBuffer)
-	x.down.out = appendResponse(x.down.out, &x.resp, frameNone, 0, x.dec.AnswerFields, "Connection: Upgrade\r\nUpgrade: ")
-	x.down.out = x.down.out[:len(x.down.out)-2] // the empty line, written too early
-	x.down.out = append(x.down.out, x.upgrade...)
-	x.down.out = append(x.down.out, "\r\n\r\n"...)
+	x.resp.bar(x.dec.BarCookie)
+	x.client.switched(x)
 	x.headDone, x.tunnel, x.closing = true, true, true
 	x.up.mode, x.up.done = bodyTunnel, false
 	x.down.mode, x.down.done = bodyTunnel, false
@@ -106,17 +109,23 @@ func (x *Exchange) finalHead() {
 	x.conf.Handler.Answered(&x.req, r, &x.dec)
 	mode, frame, length := x.answerFraming()
 	x.reusable = r.KeepAlive && mode != bodyClose
+	x.bound = x.bound || r.binds()
+	if x.keep = r.KeepFor(x.dec.Upstream.idleFor()); x.keep <= 0 && !x.bound || x.bound && !x.client.alone() {
+		x.reusable = false
+	}
+	if !x.reusable {
+		x.unbind()
+	}
 	if !x.up.done || x.up.pending() {
 		x.closing = true // an early answer: what follows from the client might be body
 	}
 	x.rec.Status, x.rec.FirstByte = r.Status, x.now
-	size := smallBuffer
-	if frame == frameChunked {
-		size = chunkBuffer
-	}
-	x.down.begin(size)
-	x.down.out = appendResponse(x.down.out, r, frame, length, x.dec.AnswerFields, x.connection(frame))
+	r.bar(x.dec.BarCookie)
+	x.client.final(x, frame, length)
 	x.headDone = true
+	if x.hold { // the time for 100 Continue is over (RFC 9110, 10.1.1)
+		x.hold, x.unasked, x.reads = false, true, pace{}
+	}
 	if x.req.IsHead() || bodyless(r.Status) {
 		mode, length = bodyNone, 0
 	}
@@ -138,40 +147,18 @@ func (x *Exchange) answerFraming() (bodyMode, framing, int64) {
 		}
 		return bodyNone, frameNone, 0
 	case r.Chunked:
-		return bodyChunked, x.unbounded(), 0
+		return bodyChunked, x.client.unbounded(x), 0
 	case r.Length >= 0:
 		return bodyLength, frameLength, r.Length
 	}
-	return bodyClose, x.unbounded(), 0
-}
-
-// unbounded is how a body without a known length is sent: HTTP/1.0 clients only understand the connection's end.
-func (x *Exchange) unbounded() framing {
-	if x.req.Minor == 0 {
-		return frameClose
-	}
-	return frameChunked
-}
-
-// connection settles whether the client's connection outlives the answer, and says so where the version does not.
-func (x *Exchange) connection(frame framing) string {
-	if frame == frameClose || !x.req.KeepAlive || x.draining || x.dec.Close || x.up.eof {
-		x.closing = true
-	}
-	switch {
-	case x.closing:
-		return "Connection: close\r\n"
-	case x.req.Minor == 0:
-		return "Connection: keep-alive\r\n"
-	}
-	return ""
+	return bodyClose, x.client.unbounded(x), 0
 }
 
 // refuse answers a request that is not acceptable and closes the connection: where the next one begins is not known.
 func (x *Exchange) refuse(fault Fault) {
 	x.step(StepRefuse, int(fault))
 	x.rec.Fault = fault
-	x.dec.Close = true
+	x.closing = true
 	x.give(Why{Cause: CauseRequest, Fault: fault}, fault.Status())
 }
 
@@ -205,7 +192,7 @@ func statusOf(why Why) int {
 		return 504
 	case CauseBusy, CauseShutdown:
 		return 503
-	case CauseNone, CauseRequest, CauseResponse, CauseConnect, CauseUpstream, CauseClient:
+	case CauseNone, CauseRequest, CauseResponse, CauseConnect, CauseUpstream, CauseClient, CauseBound:
 	}
 	return 502
 }
@@ -233,7 +220,8 @@ func (x *Exchange) give(why Why, status int) {
 	x.answer()
 }
 
-// answer gives the decision's own answer. An upstream that is still attached is dropped.
+// answer gives the decision's own answer, behind the interim ones that still wait to be written: a part of them may be out. An upstream
+// that is still attached is dropped.
 func (x *Exchange) answer() {
 	d := &x.dec
 	if d.Status == 0 {
@@ -241,10 +229,10 @@ func (x *Exchange) answer() {
 	}
 	x.rec.Local, x.rec.Status, x.rec.FirstByte = true, d.Status, x.now
 	x.hold = false
+	x.unbind()
 	x.skipBody()
 	x.up.freeOut()
-	x.up.direct = 0
-	x.down.freeOut()
+	x.up.direct, x.up.piped = 0, 0
 	x.down.freeIn()
 	x.down.reset()
 	x.down.begin(smallBuffer)
@@ -256,28 +244,13 @@ func (x *Exchange) answer() {
 }
 
 func (x *Exchange) renderAnswer() {
-	d, out := &x.dec, x.down.out
+	d := &x.dec
 	body := d.Body
 	if body == nil && d.Header == nil && d.Status >= 400 {
 		d.Header = plainText
 		body = x.plainBody()
 	}
-	out = append(out, "HTTP/1.1 "...)
-	out = appendUint(out, int64(d.Status))
-	out = append(out, ' ')
-	out = append(out, Reason(d.Status)...)
-	out = append(out, "\r\n"...)
-	out = append(out, d.Header...)
-	out = append(out, d.AnswerFields...)
-	if !bodyless(d.Status) {
-		out = appendFraming(out, frameLength, int64(len(body)))
-	}
-	out = append(out, x.connection(frameLength)...)
-	out = append(out, "\r\n"...)
-	if !x.req.IsHead() && !bodyless(d.Status) {
-		out = append(out, body...)
-	}
-	x.down.out = out
+	x.client.local(x, body)
 }
 
 //nolint:gochecknoglobals // constant bytes
@@ -317,7 +290,7 @@ func (x *Exchange) finish() {
 		return
 	}
 	if x.closing || x.draining || x.gone {
-		x.closeAfter()
+		x.client.leave(x)
 		return
 	}
 	f.base = 0
@@ -338,30 +311,6 @@ func (x *Exchange) finish() {
 	x.down.freeIn()
 	x.down.reset()
 	x.clear()
+	x.served = true
 	x.phase = phaseHead
-}
-
-// closeAfter closes at once when the client has nothing more to say, else reads on for a little, so that the answer is not
-// destroyed by a reset (RFC 9112, 9.6).
-func (x *Exchange) closeAfter() {
-	f := &x.up
-	if f.eof || x.gone || f.done && f.r == f.w && x.can&ReadClient == 0 {
-		x.phase = phaseClose
-		return
-	}
-	x.phase, x.phaseSince = phaseLinger, x.now
-	x.lingered = 0
-	f.shut = false
-}
-
-func (x *Exchange) nextLinger() Op {
-	f := &x.up
-	if !f.shut {
-		f.shut = true
-		return OpShutClient
-	}
-	if x.can&ReadClient != 0 {
-		return OpReadClient
-	}
-	return OpWait
 }

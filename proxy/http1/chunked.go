@@ -1,9 +1,8 @@
 package http1
 
-import "bytes"
-
 // Chunked decodes a chunked body (RFC 9112, 7.1) strictly: sizes are 1 to 15 hexadecimal digits, every line ends in CRLF, extensions
-// are dropped and bounded, trailers are checked like header fields.
+// are dropped and bounded, trailers are checked like header fields. White space behind a size is passed over: the grammar has it before an
+// extension, and some servers pad their sizes with it.
 type Chunked struct {
 	state  chunkState
 	left   int64 // data bytes left of the current chunk
@@ -15,6 +14,7 @@ type chunkState uint8
 
 const (
 	chunkSize chunkState = iota
+	chunkSpace
 	chunkExt
 	chunkSizeLF
 	chunkData
@@ -50,7 +50,7 @@ func (c *Chunked) Next(in []byte, lim *Limits) (skip, data int, trailer []byte, 
 			return i + n, 0, in[i : i+n], NoFault
 		case chunkDone:
 			return i, 0, nil, NoFault
-		case chunkSize, chunkExt, chunkSizeLF, chunkDataCR, chunkDataLF:
+		case chunkSize, chunkSpace, chunkExt, chunkSizeLF, chunkDataCR, chunkDataLF:
 			if i == len(in) {
 				return i, 0, nil, NoFault
 			}
@@ -100,29 +100,45 @@ func (c *Chunked) framing(b byte, lim *Limits) Fault {
 		if c.digits == 0 {
 			return FaultChunk
 		}
-	case chunkExt, chunkData, chunkTrailer, chunkDone:
+	case chunkSpace, chunkExt, chunkData, chunkTrailer, chunkDone:
 	}
 	return c.extension(b, lim)
 }
 
-// extension takes a byte behind a chunk's size: CR ends the line, a semicolon (white space before it is tolerated by no one but old
-// clients, so not here) starts an extension.
+// extension takes a byte behind a chunk's size: CR ends the line, a semicolon starts an extension, before either may stand white space.
 func (c *Chunked) extension(b byte, lim *Limits) Fault {
 	if b == '\r' {
 		c.state = chunkSizeLF
 		return NoFault
 	}
-	if c.state == chunkSize {
-		if b != ';' {
+	if c.state != chunkExt {
+		switch b {
+		case ';':
+			c.state = chunkExt
+		case ' ', '\t':
+			c.state = chunkSpace
+		default:
 			return FaultChunk
 		}
-		c.state = chunkExt
 	}
 	if b < 0x20 && b != '\t' || b == 0x7f {
 		return FaultChunk
 	}
 	if c.extra++; c.extra > lim.ChunkExtra {
 		return FaultChunkExtra
+	}
+	return NoFault
+}
+
+// chunkFault looks for a fault in as much of a chunked body as is here.
+func chunkFault(in []byte, lim *Limits) Fault {
+	var c Chunked
+	for len(in) > 0 && !c.Done() {
+		skip, n, _, fault := c.Next(in, lim)
+		if fault != NoFault || skip+n == 0 {
+			return fault
+		}
+		in = in[skip+n:]
 	}
 	return NoFault
 }
@@ -169,22 +185,26 @@ func AppendTrailers(dst []byte, h *Head, section []byte, lim *Limits) ([]byte, F
 	}
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		switch f.Kind {
-		case KindHost, KindContentLength, KindTransferEncoding:
+		switch {
+		case f.Kind == KindHost || f.Kind == KindContentLength || f.Kind == KindTransferEncoding:
 			return dst, FaultTrailers
-		case KindOther:
-			if forbiddenTrailer(h.Name(f)) {
-				continue
-			}
+		case f.Kind == KindOther && !forbiddenTrailer(h.Name(f)):
 			dst = appendField(dst, h, f)
-		case KindConnection, KindHop, KindTE, KindTrailer, KindUpgrade, KindExpect, KindCookie, KindSetCookie, KindForwardedFor,
-			KindForwardedOther, KindAuthorization, KindPrivate, KindUnderscore, KindSetup:
 		}
 	}
 	return append(dst, "\r\n"...), NoFault
 }
 
+// TrailerAllowed reports whether a field of that name, in whatever spelling, may travel in a trailer section.
+func TrailerAllowed(name string) bool {
+	b := []byte(name)
+	return len(b) > 0 && kindOf(b) == KindOther && !forbiddenTrailer(b)
+}
+
 func forbiddenTrailer(name []byte) bool {
+	if foldPrefix(name, "sec-") || foldPrefix(name, "access-control-") {
+		return true
+	}
 	switch len(name) {
 	case 3:
 		return foldEq(name, "age")
@@ -203,5 +223,5 @@ func forbiddenTrailer(name []byte) bool {
 	case 16:
 		return foldEq(name, "content-encoding") || foldEq(name, "www-authenticate")
 	}
-	return bytes.HasPrefix(name, []byte("Sec-")) || foldPrefix(name, "access-control-")
+	return false
 }

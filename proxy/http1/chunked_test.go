@@ -56,7 +56,9 @@ func TestChunked(t *testing.T) {
 		{"P8 sign", "+5\r\nhello\r\n", "", "", "", http1.FaultChunk},
 		{"P8 prefix", "0x5\r\nhello\r\n", "", "", "", http1.FaultChunk},
 		{"P8 negative", "-1\r\n", "", "", "", http1.FaultChunk},
-		{"P8 space", "5 \r\nhello\r\n", "", "", "", http1.FaultChunk},
+		{"space", "5 \r\nhello\r\n0\t \r\n\r\n", "hello", "\r\n", "", 0},
+		{"space before an extension", "5 ;a=b\r\nhello\r\n0\t;c = \"d e\"\r\n\r\n", "hello", "\r\n", "", 0},
+		{"P8 digit behind a space", "5 5\r\nhello\r\n", "", "", "", http1.FaultChunk},
 		{"P8 leading space", " 5\r\nhello\r\n", "", "", "", http1.FaultChunk},
 		{"P8 64 bits", "10000000000000005\r\nhello\r\n", "", "", "", http1.FaultChunk},
 		{"P8 bare LF, CVE-2025-22871", "5\nhello\r\n0\r\n\r\n", "", "", "", http1.FaultChunk},
@@ -82,7 +84,7 @@ func TestChunked(t *testing.T) {
 
 func TestTrailersThatTravel(t *testing.T) {
 	var h http1.Head
-	got, fault := http1.AppendTrailers(nil, &h, []byte("A: b\r\nX_Y: z\r\nAuthorization: x\r\nSet-Cookie: x\r\nX-Forwarded-For: x\r\nConnection: x\r\nC:d\r\n\r\n"), &limits)
+	got, fault := http1.AppendTrailers(nil, &h, []byte("A: b\r\nX_Y: z\r\nAuthorization: x\r\nSet-Cookie: x\r\nX-Forwarded-For: x\r\nConnection: x\r\nSec-A: x\r\nsec-a: x\r\nSEC-A: x\r\naccess-Control-a: x\r\naGE: 1\r\nC:d\r\n\r\n"), &limits)
 	if fault != http1.NoFault || string(got) != "A: b\r\nC: d\r\n\r\n" {
 		t.Errorf("got %q %v", got, fault)
 	}

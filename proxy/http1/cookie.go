@@ -72,8 +72,8 @@ func isOwn(pair []byte, name string, endings []string) bool {
 	return pair[len(name)] == '='
 }
 
-// appendCookie appends a Cookie field without the pairs of one cookie and those with one of the endings; nothing when no other is left.
-func appendCookie(dst []byte, h *Head, f *Field, name string, also []string) []byte {
+// appendCookie appends a Cookie field without what the upstream must not see; nothing when no other cookie is left.
+func appendCookie(dst []byte, h *Head, f *Field, e *Edits) []byte {
 	rest := h.Value(f)
 	start := len(dst)
 	dst = append(dst, "Cookie: "...)
@@ -81,16 +81,58 @@ func appendCookie(dst []byte, h *Head, f *Field, name string, also []string) []b
 	for len(rest) > 0 {
 		var pair []byte
 		pair, rest = nextPair(rest)
-		if len(pair) == 0 || isOwn(pair, name, also) {
+		if len(pair) == 0 || e.StripCookie != "" && isOwn(pair, e.StripCookie, e.StripAlso) || e.BarCookie != "" && isPair(pair, e.BarCookie) {
 			continue
 		}
 		if len(dst) > empty {
 			dst = append(dst, "; "...)
 		}
-		dst = append(dst, pair...)
+		dst = appendPair(dst, pair, e.TrimCookie)
 	}
 	if len(dst) == empty {
 		return dst[:start]
 	}
 	return append(dst, "\r\n"...)
+}
+
+// appendPair appends a cookie without what trim takes off its value.
+func appendPair(dst, pair []byte, trim func(name, value []byte) int) []byte {
+	if trim == nil {
+		return append(dst, pair...)
+	}
+	eq := bytes.IndexByte(pair, '=')
+	if eq < 0 {
+		return append(dst, pair...)
+	}
+	n := trim(pair[:eq], pair[eq+1:])
+	return append(append(dst, pair[:eq+1]...), pair[eq+1+n:]...)
+}
+
+// TrimCookies is Edits.TrimCookie for the value of a Cookie field of another protocol.
+func TrimCookies(value string, trim func(name, value []byte) int) string {
+	var dst []byte
+	for rest := []byte(value); len(rest) > 0; {
+		var pair []byte
+		if pair, rest = nextPair(rest); len(pair) == 0 {
+			continue
+		}
+		if len(dst) > 0 {
+			dst = append(dst, "; "...)
+		}
+		dst = appendPair(dst, pair, trim)
+	}
+	return string(dst)
+}
+
+// SetsCookie reports whether a browser could take a Set-Cookie field's value for one that sets the cookie: blanks around the name
+// do not count (RFC 6265, section 5.2), and a nameless cookie whose value begins with the name is sent back as if it had that name.
+func SetsCookie(value []byte, name string) bool {
+	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t' || value[0] == '=') {
+		value = value[1:]
+	}
+	if len(value) < len(name) || string(value[:len(name)]) != name {
+		return false
+	}
+	rest := value[len(name):]
+	return len(rest) == 0 || rest[0] == '=' || rest[0] == ' ' || rest[0] == '\t' || rest[0] == ';'
 }

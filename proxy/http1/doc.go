@@ -9,6 +9,7 @@
 // forwarding:
 //
 //   - Field names with an underscore are dropped: CGI-like gateways read "X_Forwarded_For" and "X-Forwarded-For" as one name.
+//     Edits.Underscores lets through what is no other name of a field that a proxy acts on.
 //   - The path is forwarded byte for byte. Under which form it is matched with sites is the handler's affair, the same
 //     for every engine.
 //   - A backslash, a fragment or a byte outside printable ASCII in the path is refused; the query may hold any printable ASCII but "#".

@@ -34,9 +34,6 @@ type Listener struct {
 type Options struct {
 	Config
 	Listeners []Listener
-	// Handover takes a connection that a Handler gave away or that negotiated another protocol ("h2"). For TLS it is a *tls.Conn with
-	// its handshake done. Nil: such connections are closed.
-	Handover func(c net.Conn)
 	// Opened is asked once for every client connection, when its address is known; false refuses it with 503. Closed follows for each
 	// that was not refused, when it ends, also when it was handed over. Neither may block. Nil: every connection is welcome.
 	Opened     func(listener int, addr netip.Addr) bool
@@ -45,7 +42,6 @@ type Options struct {
 	MaxConns   int           // client connections in all, 0: no limit but the descriptors; 503 beyond
 	Handshakes int           // TLS handshakes with clients at once, 0: 1024 for each of GOMAXPROCS; connections beyond wait for their turn
 	Handshake  time.Duration // for a TLS handshake, the wait before it included, or a PROXY header, 0: 10 s
-	NoSplice   bool          // never move bodies inside the kernel
 	NoRing     bool          // do not use io_uring to hand reads and writes to the kernel together; loop only
 	Logger     *slog.Logger  // nil: discard
 }
@@ -70,6 +66,8 @@ type Stats struct {
 	Accepted    uint64 // client connections
 	Refused     uint64 // with 503, for MaxConns or for want of descriptors
 	Clients     int64  // open now
+	HTTP2       uint64 // client connections that have negotiated HTTP/2
+	Denied      uint64 // of those, ended because the client had used up a budget of frames or resets
 	Upstreams   int64  // open now
 	Handshakes  uint64 // TLS, with clients
 	BadTLS      uint64 // of those, failed

@@ -17,6 +17,8 @@ func (x *Exchange) Space(s Side) []byte {
 		if f.in != nil && f.w == len(f.in) && f.r == 0 {
 			f.grow(x.conf.Limits.Head + 1024)
 		}
+	case x.headBuf == nil && x.client.keeps(f):
+		return f.in[f.w:]
 	case x.headBuf == nil && f.in != nil && len(f.in)-f.base-(f.w-f.r) < bodyBuffer/2 && (f.left > int64(len(f.in)-f.base) || f.mode != bodyLength):
 		// The head stays where it is; the rest of a larger body comes in a buffer of its own.
 		x.headBuf = f.in
@@ -51,7 +53,7 @@ func (x *Exchange) Read(s Side, n int, res Result) {
 		}
 		f.w += n
 		if x.phase == phaseActive {
-			x.hold = false // the client does not wait
+			x.hold, x.unasked = false, false // the client does not wait
 			x.reads.moved(x.now, n)
 		}
 	}
@@ -61,11 +63,18 @@ func (x *Exchange) Read(s Side, n int, res Result) {
 	if res == EOF {
 		f.eof = true
 		x.can &^= ReadClient
+		if f.mode == bodyClose {
+			x.hold = false // it was the end of the body
+		}
 	}
 	if res == Failed {
 		x.clientLost()
 	}
 }
+
+// Unread says that the upstream's end, which Read tells next, came before anything of the request was read, be it sent: whoever relays to
+// it has proved so. Any method may then go again.
+func (x *Exchange) Unread() { x.unread = true }
 
 func (x *Exchange) readUpstream(n int, res Result) {
 	if x.phase != phaseActive || !x.has || x.rec.Local {
@@ -152,7 +161,11 @@ func (x *Exchange) brokenUpstream() {
 		x.cut(CauseUpstream, NoFault)
 		return
 	}
-	stale := x.reused && !x.heard
+	if x.mine && !x.heard {
+		x.Lost()
+		return
+	}
+	stale := x.reused && !x.heard && !x.dec.Upstream.Killed() && !x.dec.Upstream.Left()
 	why := Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard}
 	if stale && why.Retry {
 		// It was closed while idle: the same upstream, a connection of our own, and not counted as a failure.
@@ -166,15 +179,21 @@ func (x *Exchange) brokenUpstream() {
 }
 
 // mayRepeat reports whether the request may be sent once more (RFC 9110, 9.2.2): nothing was sent, or the method is idempotent and the
-// whole of it is still here.
+// whole of it is still here, as it must be where nothing of it was read.
 func (x *Exchange) mayRepeat() bool {
-	if x.noRetry || x.headDone {
+	if x.noRetry || x.headDone || x.mine {
 		return false
 	}
-	return !x.sentUp || x.req.Idempotent() && !x.up.dirty && x.headBuf == nil
+	return !x.sentUp || (x.req.Idempotent() || x.unread && !x.heard) && !x.up.dirty && x.headBuf == nil
 }
 
-// rewind makes the request's body start over.
+// mayRepeatLater reports whether the request can still go again once it has been sent. A client sends its first request again by itself
+// for no reason, so one that cannot is not risked on a connection that may be about to end.
+func (x *Exchange) mayRepeatLater() bool {
+	return x.req.Idempotent() && !x.req.Chunked && x.req.Length <= smallBuffer/2
+}
+
+// rewind makes the request's body start over. Interim answers that wait to be written stay: a part of them may be out.
 func (x *Exchange) rewind() {
 	x.up.freeOut()
 	x.up.direct, x.up.piped = 0, 0
@@ -185,7 +204,6 @@ func (x *Exchange) rewind() {
 	x.rec.Sent = 0
 	x.frameRequest()
 	x.down.freeIn()
-	x.down.freeOut()
 	x.down.reset()
 	x.hold = false
 }
@@ -196,15 +214,22 @@ func (x *Exchange) Wrote(s Side, n int, res Result) {
 		x.wroteUpstream(n, res)
 		return
 	}
+	last := x.Ends()
 	x.down.wrote(n)
 	x.rec.BytesOut += int64(n)
-	x.writes.moved(x.now, n)
+	if n > 0 {
+		x.writes.moved(x.now, n)
+		x.owed[Client].Forget()
+	}
 	if !x.down.pending() {
 		x.upSince = x.now // until now it waited for the client
 	}
+	if last && !x.down.pending() && (n > 0 || res == More) {
+		x.endOwed = false
+	}
 	if res == Blocked {
 		x.can &^= WriteClient
-		if x.down.pending() {
+		if x.writable() {
 			x.writes.wait(x.now)
 		}
 	}
@@ -221,6 +246,7 @@ func (x *Exchange) wroteUpstream(n int, res Result) {
 		x.sentUp = true
 		x.up.wrote(n)
 		x.upSince = x.now
+		x.owed[Up].Forget()
 		x.step(StepWriteUpstream, n)
 	}
 	if res == Blocked {
@@ -234,8 +260,22 @@ func (x *Exchange) wroteUpstream(n int, res Result) {
 		}
 		x.upBroken = true
 		x.up.freeOut()
+		x.up.r += x.up.direct // passed over, or it would be the next request
 		x.up.direct = 0
 		x.can |= ReadUpstream
+	}
+}
+
+// Took says that a side has taken bytes which Wrote told of before: a driver that encrypts holds some back until there is room.
+func (x *Exchange) Took(s Side) {
+	x.owed[s].Forget()
+	if s == Up {
+		x.upSince = x.now
+		return
+	}
+	x.writes.stop(x.now)
+	if x.writable() {
+		x.writes.wait(x.now)
 	}
 }
 
@@ -255,7 +295,7 @@ func (x *Exchange) clientLost() {
 	switch x.phase {
 	case phaseOver, phaseAbort, phaseClose:
 		return
-	case phaseHead, phaseLinger, phaseHandover:
+	case phaseHead, phaseLinger:
 		x.phase = phaseClose
 		return
 	case phaseParked, phaseConnect, phaseActive:
@@ -265,7 +305,7 @@ func (x *Exchange) clientLost() {
 	} else {
 		x.record(CauseClient, NoFault)
 	}
-	x.phase = phaseAbort
+	x.phase, x.why = phaseAbort, CauseClient
 }
 
 // Abandon ends the exchange because the driver stops.
@@ -274,14 +314,35 @@ func (x *Exchange) Abandon() {
 		return
 	}
 	x.record(CauseShutdown, NoFault)
-	x.phase = phaseAbort
+	x.phase, x.why = phaseAbort, CauseShutdown
 }
 
-// cut ends an answer in the middle. The connection is reset: without a length, that is all that tells the client.
+// Stays reports whether the request goes on to wait for its upstream when that is left.
+func (x *Exchange) Stays() bool { return x.dec.Stays || x.headDone }
+
+// Revoke says that the upstream of the present attempt is not trusted any more: not one more byte goes to it or comes from it.
+func (x *Exchange) Revoke() {
+	switch {
+	case x.Connecting():
+		x.ConnectFailed(CauseConnect)
+	case x.phase != phaseActive || !x.has || x.rec.Local: // it is being let go
+	case x.headDone:
+		x.cut(CauseUpstream, NoFault)
+	default:
+		x.failed(Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard})
+	}
+}
+
+// cut ends an answer in the middle. A client that counts sees what is missing, and gets all that was sent, also of the answers
+// before it. Without a length a reset is all that tells the client; and who takes too long has nothing kept for it.
 func (x *Exchange) cut(cause Cause, fault Fault) {
 	x.step(StepFail, int(cause))
 	x.record(cause, fault)
-	x.phase = phaseAbort
+	if x.tunnel || cause == CauseClient || x.client.resets(x) {
+		x.phase, x.why = phaseAbort, cause
+		return
+	}
+	x.client.leave(x)
 }
 
 // record reports the request as finished, once.

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"net/netip"
+	"time"
 )
 
 const keptSteps = 24
@@ -16,6 +17,9 @@ type Exchange struct {
 	wake func()
 	text [64]byte // of peer.Text
 	now  int64
+
+	client client
+	stream streamClient // client, where it is one
 
 	phase phase
 	can   Ready
@@ -33,13 +37,20 @@ type Exchange struct {
 	fresh      bool // only a new connection will do
 	has        bool // a connection to the upstream is attached
 	reused     bool
+	mine       bool // the connection belonged to this client alone before this request
+	bound      bool // it does now
 	sentUp     bool // some byte of this attempt went to the upstream
 	heard      bool // some byte of this attempt came back
+	unread     bool // nothing of this attempt was read, see Unread
 	headDone   bool // the final head was rendered for the client
 	upBroken   bool // the upstream takes no more of the request
 	reusable   bool // the answer allows another request on its connection
+	served     bool // the client's connection has had an answer before
 	hold       bool // the body waits for 100 Continue
+	asked      bool // 100 Continue was said: not a second time
+	unasked    bool // the final head came instead of it: the client may keep its body
 	closing    bool // the connection closes after this answer
+	endOwed    bool // the client is still to be told where the answer ends
 	draining   bool
 	gone       bool // the client's connection is known to be dead
 	noRetry    bool // see Streaming
@@ -49,21 +60,26 @@ type Exchange struct {
 	crlfs      int
 	upgrade    []byte
 	tunnel     bool
+	why        Cause // of OpAbort
 
-	got        int64 // bytes from the client that no record has told yet
+	keep       time.Duration // how long the upstream connection may wait for its next request
+	got        int64         // bytes from the client that no record has told yet
 	headSince  int64
 	phaseSince int64
 	reads      pace // waiting for the client to send
 	writes     pace // waiting for the client to take
 	upSince    int64
+	owed       [2]Owed // by side
 	lingered   int
 	steps      [keptSteps]Step
+	own        [MaxOwn]*Upstream // peer.Own
 }
 
 // Begin makes x serve a connection. It takes writing to be possible; Allow says when reading is.
 func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, https bool, serverName string, listener int, now int64) {
 	x.conf, x.mem, x.now = conf, mem, now
 	x.up.mem, x.down.mem = mem, mem
+	x.client = http1Client{}
 	if p := &x.peer; p.Text == nil || p.Addr.Addr() != addr.Addr() {
 		p.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
 	}
@@ -71,7 +87,8 @@ func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, h
 	x.phase, x.can, x.splice = phaseHead, WriteClient, 0
 	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry, x.streaming = false, false, false, false, false, false, false
 	x.up.shared, x.down.shared = false, false
-	x.crlfs = 0
+	x.crlfs, x.served = 0, false
+	x.peer.Own = x.own[:0]
 	x.up.reset()
 	x.down.reset()
 	x.headSince, x.got = 0, 0
@@ -80,28 +97,45 @@ func (x *Exchange) Begin(conf *Config, mem Memory, addr, local netip.AddrPort, h
 
 // clear forgets one request.
 func (x *Exchange) clear() {
-	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.headDone = false, false, false, false, false, false
-	x.noRetry = false
-	x.upBroken, x.reusable, x.hold, x.closing, x.interim, x.upgrade = false, false, false, false, 0, nil
+	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.unread, x.headDone = false, false, false, false, false, false, false
+	x.noRetry, x.mine, x.bound = false, false, false
+	x.upBroken, x.reusable, x.closing, x.endOwed, x.interim, x.upgrade = false, false, false, false, 0, nil
+	x.why = CauseNone
+	x.hold, x.asked, x.unasked = false, false, false
 	x.reads, x.writes, x.upSince = pace{}, pace{}, 0
+	x.owed[Client].Forget()
+	x.owed[Up].Forget()
 	x.rec = Record{}
 	x.rec.Steps = x.steps[:0]
 }
 
-// Release gives all buffers back. The exchange may then Begin anew, also after OpClose, OpAbort and OpHandover.
+// Release gives all buffers back. The exchange may then Begin anew, also after OpClose and OpAbort.
 func (x *Exchange) Release() {
 	x.up.base = 0
 	x.up.freeIn()
 	x.up.freeOut()
+	x.up.freeTail()
 	x.down.freeIn()
 	x.down.freeOut()
+	x.down.freeTail()
+	x.stream.sink = nil
 	if x.headBuf != nil {
 		x.mem.Put(x.headBuf)
 		x.headBuf = nil
 	}
 	x.dec.reset()
+	x.own, x.peer.Own = [MaxOwn]*Upstream{}, nil
 	x.resp.raw, x.req.raw = nil, nil
 }
+
+// Served says that the client's connection has had an answer before Begin.
+func (x *Exchange) Served() { x.served = true }
+
+// HasServed reports whether the client's connection has had an answer.
+func (x *Exchange) HasServed() bool { return x.served }
+
+// KeepFor is how long the connection of OpReleaseUpstream may wait for its next request.
+func (x *Exchange) KeepFor() time.Duration { return x.keep }
 
 // Allow says that operations would no longer block.
 func (x *Exchange) Allow(r Ready) { x.can |= r }
@@ -167,18 +201,10 @@ func (x *Exchange) Over() bool { return x.streaming && (x.phase != phaseActive |
 // Now sets the clock.
 func (x *Exchange) Now(now int64) { x.now = now }
 
-// Leftover is what was read from the client and not used: for OpHandover, from the first byte of the request's head.
-func (x *Exchange) Leftover() []byte {
-	if x.phase == phaseHandover || x.phase == phaseOver {
-		return x.up.in[x.up.base-len(x.req.raw) : x.up.w]
-	}
-	return x.up.in[x.up.r:x.up.w]
-}
-
 func (x *Exchange) step(what StepKind, n int) {
 	if i := len(x.rec.Steps); i < keptSteps {
 		x.rec.Steps = x.steps[:i+1]
-		x.steps[i] = Step{What: what, N: int32(n), At: int32((x.now - x.rec.Start) / 1000)}
+		x.steps[i] = NewStep(what, n, time.Duration(x.now-x.rec.Start))
 	}
 }
 
@@ -211,10 +237,11 @@ func (x *Exchange) Next() Op {
 				return op
 			}
 		case phaseLinger:
+			if x.has {
+				x.has = false
+				return OpDropUpstream
+			}
 			return x.nextLinger()
-		case phaseHandover:
-			x.phase = phaseOver
-			return OpHandover
 		case phaseClose, phaseAbort:
 			if x.has {
 				x.has = false
@@ -236,6 +263,10 @@ func (x *Exchange) Next() Op {
 func (x *Exchange) follow() {
 	switch x.dec.Verdict {
 	case Forward:
+		if !x.client.alone() && (x.dec.Private || x.req.Binds()) {
+			x.elsewhere()
+			return
+		}
 		if x.dec.Upstream == nil {
 			x.dec.Status = 503
 			x.answer()
@@ -248,23 +279,24 @@ func (x *Exchange) follow() {
 		x.connect()
 	case Answer, Park:
 		x.answer()
-	case Handover:
-		x.routed = false
-		x.phase = phaseHandover
 	}
 }
 
 func (x *Exchange) connect() {
 	x.rec.Upstream = x.dec.Upstream
 	x.rec.Attempts++
-	x.connecting, x.sentUp, x.heard = false, false, false
+	x.connecting, x.sentUp, x.heard, x.unread = false, false, false, false
+	x.mine = x.owns(x.dec.Upstream)
+	x.bound = x.mine || x.dec.Private || x.req.Binds()
+	x.fresh = x.fresh || x.dec.Private && !x.mine // what others bound to it before is theirs
+	x.fresh = x.fresh || !x.served && !x.mine && !x.mayRepeatLater()
 	x.phase, x.phaseSince = phaseConnect, x.now
 	x.step(StepConnect, x.rec.Attempts)
 }
 
 // Connected says that OpConnect is done. reused tells a pooled connection, splice what the driver can move by itself.
 func (x *Exchange) Connected(reused bool, splice Ready) {
-	if x.phase != phaseConnect {
+	if !x.Connecting() {
 		return
 	}
 	x.has, x.reused, x.rec.Reused, x.connecting = true, reused, reused, false
@@ -284,7 +316,7 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	if x.upgrade == nil && x.req.upgrade && x.req.upgradeTo != nil {
 		x.closing = true // what follows may be meant in the other protocol
 	}
-	x.hold = x.req.ExpectsContinue() && x.up.r == x.up.w && !x.up.dirty
+	x.hold = x.req.ExpectsContinue() && !x.asked && x.up.r == x.up.w && !x.up.dirty
 	size := smallBuffer
 	if x.req.Chunked {
 		size = chunkBuffer
@@ -292,11 +324,15 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	x.up.begin(size)
 	x.up.out = AppendRequest(x.up.out, &x.req, &x.dec.Edits, x.req.ExpectsContinue(), x.upgrade)
 	x.upSince = x.now
+	x.owed[Up].Forget()
 }
 
-// ConnectFailed says that OpConnect did not succeed.
+// Connecting reports whether OpConnect was returned and neither Connected, ConnectFailed nor a deadline has ended that attempt.
+func (x *Exchange) Connecting() bool { return x.phase == phaseConnect && x.connecting }
+
+// ConnectFailed says that OpConnect did not succeed. Without an attempt that waits it says nothing.
 func (x *Exchange) ConnectFailed(cause Cause) {
-	if x.phase != phaseConnect {
+	if !x.Connecting() {
 		return
 	}
 	x.connecting = false
@@ -310,14 +346,20 @@ func (x *Exchange) nextActive() (Op, bool) {
 		return 0, false
 	}
 	if x.up.eof && x.has && !x.up.done && !x.up.pending() && !x.upBroken && !x.tunnel {
-		x.clientLost() // its end came before the end of its body
-		return 0, false
+		if !x.unasked {
+			x.clientLost() // its end came before the end of its body
+			return 0, false
+		}
+		x.upBroken = true // it keeps its body, as it may, and reads the answer
 	}
 	if op := x.settleUpstream(); op != OpWait {
 		return op, true
 	}
+	if len(x.down.tail) > 0 && x.endOwed && x.down.done && !x.down.pending() {
+		x.client.trailers(x)
+	}
 	switch {
-	case x.down.pending() && x.can&WriteClient != 0:
+	case x.writable() && x.can&WriteClient != 0:
 		x.writes.wait(x.now)
 		if x.down.piped > 0 {
 			return OpSpliceDown, true
@@ -346,7 +388,9 @@ func (x *Exchange) nextActive() (Op, bool) {
 		return OpReadUpstream, true
 	}
 	if x.wantClient() {
-		x.reads.wait(x.now)
+		if !x.unasked {
+			x.reads.wait(x.now)
+		}
 		if x.can&ReadClient != 0 {
 			if x.spliceable(&x.up, WriteUpstream) {
 				return OpSpliceUp, true
@@ -356,11 +400,14 @@ func (x *Exchange) nextActive() (Op, bool) {
 	} else {
 		x.reads.stop(x.now)
 	}
-	if x.down.pending() {
+	if x.writable() {
 		x.writes.wait(x.now)
 	}
 	return OpWait, true
 }
+
+// writable reports whether there is something to write to the client, be it the end alone.
+func (x *Exchange) writable() bool { return x.down.pending() || x.endOwed && x.down.done }
 
 // advance decodes what was read; it reports false when that ended the phase.
 func (x *Exchange) advance() bool {
@@ -407,8 +454,13 @@ func (x *Exchange) settleUpstream() Op {
 	if x.reusable && x.up.done && !x.up.pending() && !x.upBroken && x.down.r+x.down.direct == x.down.w && !x.down.eof &&
 		!x.dec.Upstream.Retired() {
 		x.step(StepRelease, 0)
+		if x.bound {
+			x.Own(x.dec.Upstream)
+			return OpKeepUpstream
+		}
 		return OpReleaseUpstream
 	}
+	x.unbind()
 	x.step(StepDrop, 0)
 	return OpDropUpstream
 }
@@ -433,7 +485,7 @@ func (x *Exchange) finished() bool {
 	if x.tunnel {
 		return x.up.shut && x.down.shut
 	}
-	return x.headDone && x.down.done && !x.down.pending()
+	return x.headDone && x.down.done && !x.down.pending() && !x.endOwed
 }
 
 // wantUpstream reports whether bytes from the upstream are of use now.
@@ -460,7 +512,7 @@ func (x *Exchange) Reads() Ready {
 			r |= ReadClient
 		}
 		return r
-	case phaseParked, phaseConnect, phaseLinger, phaseHandover, phaseClose, phaseAbort, phaseOver:
+	case phaseParked, phaseConnect, phaseLinger, phaseClose, phaseAbort, phaseOver:
 	}
 	return 0
 }
@@ -469,10 +521,6 @@ func (x *Exchange) Reads() Ready {
 func (x *Exchange) Idle() bool {
 	return x.phase == phaseHead && x.up.r == x.up.w && !x.up.eof && !x.draining && !x.gone
 }
-
-// Repeatable reports whether the request may be sent once more if its connection turns out to have been closed: it is idempotent and has
-// no body.
-func (x *Exchange) Repeatable() bool { return x.req.Idempotent() && !x.req.HasBody() && !x.noRetry }
 
 // LastWrite reports whether the last bytes of the request are on their way and no answer has come.
 func (x *Exchange) LastWrite() bool {

@@ -32,6 +32,10 @@ func (x *Exchange) parse() bool {
 	if end == 0 && fault == NoFault {
 		return false
 	}
+	if !x.client.understood(x) && fault == NoFault {
+		x.routed = false
+		return false
+	}
 	x.step(StepRead, n)
 	if fault != NoFault {
 		x.refuse(fault)
@@ -81,7 +85,8 @@ func (x *Exchange) head() (int, Fault) {
 func (x *Exchange) blank() {
 	fields := x.req.Fields[:0]
 	x.req = Request{}
-	x.req.Fields, x.req.Length = fields, -1
+	x.req.Fields, x.req.Length, x.req.Major = fields, -1, 1
+	_ = x.client.understood(x)
 	x.routed = true
 }
 
@@ -123,7 +128,7 @@ func (x *Exchange) frameRequest() {
 	r := &x.req
 	switch {
 	case r.Chunked:
-		x.up.start(bodyChunked, 0, frameChunked)
+		x.up.start(x.client.upload(), 0, frameChunked)
 	case r.Length > 0:
 		x.up.start(bodyLength, r.Length, frameLength)
 	default:

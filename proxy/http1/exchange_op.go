@@ -17,10 +17,10 @@ const (
 	OpShutUpstream              // half-close: the client has ended its side of a tunnel; no report
 	OpShutClient                // half-close: the upstream has ended, or the client is refused and should stop; no report
 	OpReleaseUpstream           // the connection may serve other requests; no report
+	OpKeepUpstream              // keep it for this client's connection alone, see Own; no report
 	OpDropUpstream              // close it; no report
 	OpClose                     // close the client's connection when what was written is flushed; the exchange is over
 	OpAbort                     // reset it, so that a cut answer cannot look complete; the exchange is over
-	OpHandover                  // give the connection away with Leftover; the exchange is over
 )
 
 // Side of an exchange.
@@ -57,14 +57,13 @@ const (
 type phase uint8
 
 const (
-	phaseHead     phase = iota // reading a request head
-	phaseParked                // routing asked to wait
-	phaseConnect               // a connection is being made
-	phaseActive                // request and answer on their way, also a tunnel
-	phaseLinger                // the answer was given, the client may still be sending
-	phaseHandover              // OpHandover was or is to be returned
-	phaseClose                 // OpClose
-	phaseAbort                 // OpAbort
+	phaseHead    phase = iota // reading a request head
+	phaseParked               // routing asked to wait
+	phaseConnect              // a connection is being made
+	phaseActive               // request and answer on their way, also a tunnel
+	phaseLinger               // the answer was given, the client may still be sending
+	phaseClose                // OpClose
+	phaseAbort                // OpAbort
 	phaseOver
 )
 

@@ -14,7 +14,8 @@ func (x *Exchange) spliceable(f *flow, side Ready) bool {
 	return x.can&WriteUpstream != 0 && (x.dec.MaxBody == 0 || x.req.Length <= x.dec.MaxBody)
 }
 
-// SpliceLeft is how many bytes the driver may take from the source of OpSpliceDown or OpSpliceUp, and how many are in its pipe.
+// SpliceLeft is how many bytes the driver may take from the source of OpSpliceDown or OpSpliceUp, and how many of this body wait in its
+// pipe. Zero does not say that the pipe is empty: it may hold what was left of a body that was given up, which must reach nobody.
 func (x *Exchange) SpliceLeft(down bool) (left int64, piped int) {
 	f := &x.up
 	if down {
@@ -40,8 +41,13 @@ func (x *Exchange) Spliced(down bool, in, out int, src, dst Result) {
 	f.done = f.left == 0
 	if down {
 		x.rec.BytesOut += int64(out)
-		x.writes.moved(x.now, out)
-		x.upSince = x.now
+		if out > 0 {
+			x.writes.moved(x.now, out)
+			x.owed[Client].Forget()
+		}
+		if in > 0 || f.piped == 0 { // until now it waited for the client
+			x.upSince = x.now
+		}
 		if src == Blocked {
 			x.can &^= ReadUpstream
 		}
@@ -52,6 +58,10 @@ func (x *Exchange) Spliced(down bool, in, out int, src, dst Result) {
 		x.got += int64(in)
 		x.sentUp = true
 		x.reads.moved(x.now, in)
+		if out > 0 {
+			x.upSince = x.now
+			x.owed[Up].Forget()
+		}
 		if src == Blocked {
 			x.can &^= ReadClient
 		}
@@ -67,10 +77,9 @@ func (x *Exchange) spliceEnd(down bool, src, dst Result) {
 	case down && (dst == Failed || dst == EOF), !down && (src == Failed || src == EOF):
 		x.clientLost()
 	case down && (src == Failed || src == EOF) && !x.down.done:
-		x.down.piped = 0
 		x.cut(CauseUpstream, NoFault)
 	case !down && (dst == Failed || dst == EOF):
-		x.up.piped = 0
+		x.up.piped = 0 // given up, though the driver's pipe still holds them
 		x.upBroken = true
 	}
 }

@@ -39,6 +39,7 @@ type plan struct {
 	up       *http1.Upstream
 	finished int
 	routed   int
+	cut      bool // the last answer
 }
 
 func (p *plan) Route(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
@@ -48,9 +49,14 @@ func (p *plan) Route(_ *http1.Request, _ *http1.Peer, d *http1.Decision) {
 
 func (p *plan) Answered(*http1.Request, *http1.Response, *http1.Decision) {}
 
+func (p *plan) Hinted(*http1.Request, *http1.Response, *http1.Decision) []byte { return nil }
+
 func (p *plan) Failed(*http1.Request, *http1.Peer, *http1.Decision, http1.Why) {}
 
-func (p *plan) Finished(*http1.Request, *http1.Peer, *http1.Decision, *http1.Record) { p.finished++ }
+func (p *plan) Finished(_ *http1.Request, _ *http1.Peer, _ *http1.Decision, rec *http1.Record) {
+	p.finished++
+	p.cut = rec.Cause != http1.CauseNone && !rec.Local
+}
 
 // simulation drives an exchange without sockets: client and upstream are byte slices, cut in pieces.
 type simulation struct {
@@ -59,6 +65,8 @@ type simulation struct {
 	toClient         []byte
 	sent             [][]byte // to each connection of the upstream
 	aborted, closed  bool
+	breaks           bool // the first connection to the upstream, when it has taken
+	takes            int  // bytes
 }
 
 // run returns when the exchange is over. It panics when the exchange spins.
@@ -81,6 +89,10 @@ func (s *simulation) run(p *plan) {
 			s.toClient = append(s.toClient, s.drain(&x, http1.Client)...)
 		case http1.OpWriteUpstream:
 			i := len(s.sent) - 1
+			if s.breaks && i == 0 && len(s.sent[0]) >= s.takes {
+				x.Wrote(http1.Up, 0, http1.Failed)
+				break
+			}
 			s.sent[i] = append(s.sent[i], s.drain(&x, http1.Up)...)
 		case http1.OpConnect:
 			s.sent = append(s.sent, nil)
@@ -179,7 +191,7 @@ func FuzzExchange(f *testing.F) {
 			checkSent(t, sent)
 		}
 		if !bytes.Contains(client, []byte("HEAD ")) { // then there are lengths without bodies
-			checkAnswers(t, &s)
+			checkAnswers(t, &s, p)
 		}
 	})
 }
@@ -200,8 +212,9 @@ func checkSent(t *testing.T, sent []byte) {
 	}
 }
 
-// checkAnswers: unless the connection was reset, the standard library finds whole answers and nothing else.
-func checkAnswers(t *testing.T, s *simulation) {
+// checkAnswers: unless the connection was reset, the standard library finds whole answers, and nothing else but one that
+// shows that it was cut.
+func checkAnswers(t *testing.T, s *simulation, p *plan) {
 	if s.aborted {
 		return
 	}
@@ -217,8 +230,29 @@ func checkAnswers(t *testing.T, s *simulation) {
 		if r.StatusCode == http.StatusSwitchingProtocols {
 			return
 		}
-		if _, err := io.Copy(io.Discard, r.Body); err != nil {
-			t.Fatalf("a cut answer looks orderly: %q: %v", s.toClient, err)
+		if _, err := io.Copy(io.Discard, r.Body); err != nil && !p.cut {
+			t.Fatalf("a whole answer was cut: %q: %v", s.toClient, err)
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// TestBodyIsNoRequest: what an upstream did not take of a body is passed over, however far it came. It must not be read as requests, which
+// whoever wrote the uploaded file would make in its sender's name.
+func TestBodyIsNoRequest(t *testing.T) {
+	body := strings.Repeat("GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n", 200)
+	request := fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	for _, answer := range []string{"", "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"} {
+		for takes := 0; takes < len(request); takes += 97 {
+			for _, step := range []int{97, 1000, 8 << 10, 64 << 10} {
+				s := &simulation{client: []byte(request), upstream: []byte(answer), step: step, breaks: true, takes: takes}
+				p := &plan{up: &http1.Upstream{}}
+				s.run(p)
+				if p.routed > 1 || bytes.Count(s.toClient, []byte("HTTP/1.1 ")) > 1 {
+					t.Fatalf("broken after %d bytes, %d at a time: %d requests were routed; the client got %.300q", takes, step, p.routed, s.toClient)
+				}
+			}
 		}
 	}
 }

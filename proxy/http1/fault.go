@@ -36,6 +36,7 @@ const (
 	FaultStatus              // status code outside 100 to 599
 	FaultSwitch              // 101 that nobody asked for, or to another protocol
 	FaultAccept              // 101 to websocket without the right Sec-WebSocket-Accept
+	FaultUnswitched          // a success that switches nothing, for a client that would take it for a tunnel (RFC 8441, 5)
 	FaultInterim             // more 1xx answers than Limits.Interim
 	faultCount
 )
@@ -78,6 +79,7 @@ var faultTexts = [faultCount]faultText{
 	FaultStatus:        {502, "invalid status code"},
 	FaultSwitch:        {502, "unexpected protocol switch"},
 	FaultAccept:        {502, "wrong Sec-WebSocket-Accept"},
+	FaultUnswitched:    {502, "no switch of protocols"},
 	FaultInterim:       {502, "too many interim answers"},
 }
 

@@ -12,7 +12,7 @@ const (
 	KindContentLength
 	KindTransferEncoding
 	KindConnection
-	KindHop // Keep-Alive, Proxy-Connection, Proxy-Authorization, Proxy-Authenticate: one hop only
+	KindHop // Keep-Alive, Proxy-Connection, Proxy-Authorization, Proxy-Authenticate: one hop only; and Proxy, see kindByLength
 	KindTE
 	KindTrailer
 	KindUpgrade
@@ -22,9 +22,10 @@ const (
 	KindForwardedFor   // X-Forwarded-For
 	KindForwardedOther // X-Forwarded-Proto, -Host, -Port, -Server, -Prefix, -Ssl, Forwarded, X-Real-IP: only we may say these
 	KindAuthorization
-	KindPrivate // Portico-…: ours in requests
-	KindUnderscore
-	KindSetup // Sec-WebSocket-…, HTTP2-Settings: kept, except the latter, which is a hop's
+	KindPrivate    // Portico-…: ours in requests
+	KindUnderscore // a name with "_": travels where a site wants it
+	KindAlias      // one that is another name of what a proxy acts on, such as X_Forwarded_For: never travels
+	KindSetup      // Sec-WebSocket-…, HTTP2-Settings: kept, except the latter, which is a hop's
 )
 
 // Field is one header field: offsets into the head that it was parsed from, so that parsing allocates and copies nothing.
@@ -57,7 +58,9 @@ type Head struct {
 	cookies       int
 	forwardedFor  int
 	private       bool
+	setsCookies   bool
 	expects       bool            // an Expect field stands in the head
+	authorized    bool            // an Authorization field does
 	common        [commons]uint16 // index and one of the first of each
 }
 
@@ -123,6 +126,8 @@ func kindByLength(name []byte) Kind {
 		return pick(name, "te", KindTE)
 	case 4:
 		return pick(name, "host", KindHost)
+	case 5:
+		return pick(name, "proxy", KindHop) // to a CGI program it would be HTTP_PROXY, a setting of its own (RFC 3875, 4.1.18)
 	case 6:
 		if lower(name[0]) == 'e' {
 			return pick(name, "expect", KindExpect)
@@ -266,10 +271,28 @@ func fieldName(line []byte) (int, Kind, Common) {
 		under = under || c == '_'
 	}
 	if under {
-		return n, KindUnderscore, CommonNone
+		return n, kindOfUnderscored(name), CommonNone
 	}
 	return n, kindOf(name), commonOf(name)
 }
+
+// kindOfUnderscored tells a name of the application's own from one under which CGI-like gateways would read what only a proxy may say.
+func kindOfUnderscored(name []byte) Kind {
+	var b [64]byte // longer than every name that is compared whole
+	hyphened := b[:copy(b[:], name)]
+	for i, c := range hyphened {
+		if c == '_' {
+			hyphened[i] = '-'
+		}
+	}
+	if kindOf(hyphened) != KindOther || foldEq(hyphened, "content-type") {
+		return KindAlias
+	}
+	return KindUnderscore
+}
+
+// Aliases reports whether a name with an underscore is, to a program behind CGI, WSGI or FastCGI, another name of what a proxy acts on.
+func Aliases(name string) bool { return kindOfUnderscored([]byte(name)) == KindAlias }
 
 // note draws what framing and connection handling need from a field that means something to a proxy.
 func (h *Head) note(kind Kind, value []byte, index int) Fault {
@@ -298,6 +321,8 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.Trailer = true
 	case KindCookie:
 		h.cookies++
+	case KindSetCookie:
+		h.setsCookies = true
 	case KindForwardedFor:
 		h.forwardedFor++
 	case KindTE:
@@ -306,7 +331,9 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.private = true
 	case KindExpect:
 		h.expects = true
-	case KindOther, KindHop, KindSetCookie, KindForwardedOther, KindAuthorization, KindUnderscore, KindSetup:
+	case KindAuthorization:
+		h.authorized = true
+	case KindOther, KindHop, KindForwardedOther, KindUnderscore, KindAlias, KindSetup:
 	}
 	return NoFault
 }
@@ -378,7 +405,7 @@ func (h *Head) nominate(option []byte) {
 		case KindHost, KindContentLength, KindTransferEncoding, KindCookie, KindSetCookie, KindForwardedFor, KindForwardedOther,
 			KindAuthorization, KindPrivate, KindExpect:
 			continue
-		case KindOther, KindConnection, KindHop, KindTE, KindTrailer, KindUpgrade, KindUnderscore, KindSetup:
+		case KindOther, KindConnection, KindHop, KindTE, KindTrailer, KindUpgrade, KindUnderscore, KindAlias, KindSetup:
 		}
 		if EqualFold(h.Name(f), option) {
 			f.named = true

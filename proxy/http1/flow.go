@@ -13,6 +13,8 @@ const (
 	chunkBuffer = 64 << 10 // bytes of a body encoded anew
 	// Up to this many bytes of body are copied behind the head rather than given to a gathering write, whose extra cost is higher.
 	copyMax = 4 << 10
+	// A stream's body of unknown length is read behind what came before while there is as much room.
+	bodyRoom = 1 << 10
 	// Bodies with at least this much left are moved by the kernel where a driver can do so.
 	spliceMin = 64 << 10
 )
@@ -49,8 +51,9 @@ type flow struct {
 	dirty  bool // buffered body bytes were overwritten: it cannot be sent again
 	piped  int  // bytes in the driver's pipe
 	bytes  int64
-	header Head // of trailers
-	shared bool // a driver's goroutine may still use the buffers: they go to the garbage collector, not to others
+	header Head   // of trailers
+	tail   []byte // borrowed: trailers that go behind the body
+	shared bool   // a driver's goroutine may still use the buffers: they go to the garbage collector, not to others
 }
 
 // pending reports whether bytes wait to be written.
@@ -124,6 +127,19 @@ func (f *flow) freeIn() {
 	f.r, f.w, f.base, f.scan, f.direct = 0, 0, 0, 0, 0
 }
 
+// keepTail keeps the trailers of a body that is not sent on to its end yet.
+func (f *flow) keepTail(section []byte) {
+	f.freeTail()
+	f.tail = append(f.mem.Get(len(section))[:0], section...)
+}
+
+func (f *flow) freeTail() {
+	if f.tail != nil {
+		f.put(f.tail[:cap(f.tail)])
+		f.tail = nil
+	}
+}
+
 func (f *flow) put(b []byte) {
 	if !f.shared {
 		f.mem.Put(b)
@@ -145,7 +161,7 @@ func (f *flow) start(m bodyMode, length int64, frame framing) {
 
 // advance turns buffered input into output. It does nothing while output waits, which is the back-pressure.
 func (f *flow) advance(lim *Limits) Fault {
-	if f.done || f.direct > 0 || f.piped > 0 || f.frame == frameChunked && !f.fits() {
+	if f.done || f.direct > 0 || f.piped > 0 || f.frame >= frameChunked && !f.fits() {
 		return NoFault
 	}
 	switch f.mode {
@@ -157,7 +173,7 @@ func (f *flow) advance(lim *Limits) Fault {
 	case bodyChunked:
 		return f.rechunk(lim)
 	case bodyClose:
-		f.untilClose()
+		return f.untilClose(lim)
 	case bodyTunnel:
 		f.pass(f.w - f.r)
 		f.done = f.eof && f.direct == 0 && f.r == f.w
@@ -167,7 +183,9 @@ func (f *flow) advance(lim *Limits) Fault {
 }
 
 // fits reports whether what is buffered can be encoded behind what waits to be written.
-func (f *flow) fits() bool { return len(f.out) == f.o || cap(f.out)-len(f.out) >= f.w-f.r+256 }
+func (f *flow) fits() bool {
+	return len(f.out) == f.o || cap(f.out)-len(f.out) >= f.w-f.r+len(f.tail)+256
+}
 
 // pass marks n bytes to be written as they stand; a few are copied behind a head that is still to be written.
 func (f *flow) pass(n int) {
@@ -180,9 +198,9 @@ func (f *flow) pass(n int) {
 	f.direct = n
 }
 
-func (f *flow) untilClose() {
+func (f *flow) untilClose(lim *Limits) Fault {
 	n := f.w - f.r
-	if f.frame == frameClose {
+	if f.frame != frameChunked {
 		f.pass(n)
 	} else if n > 0 {
 		f.begin(chunkBuffer)
@@ -190,13 +208,19 @@ func (f *flow) untilClose() {
 		f.r = f.w
 		f.bytes += int64(n)
 	}
-	if f.eof {
-		f.done = true
-		if f.frame == frameChunked {
-			f.begin(chunkBuffer)
-			f.out = append(f.out, "0\r\n\r\n"...)
-		}
+	if !f.eof {
+		return NoFault
 	}
+	f.done = true
+	if f.frame != frameChunked {
+		return NoFault
+	}
+	f.begin(chunkBuffer)
+	if len(f.tail) == 0 {
+		f.out = append(f.out, "0\r\n\r\n"...)
+		return NoFault
+	}
+	return f.finishChunks(f.tail, lim)
 }
 
 // rechunk decodes and encodes anew: sizes in one spelling, no extensions, only the trailers that may travel.
@@ -228,13 +252,29 @@ func (f *flow) rechunk(lim *Limits) Fault {
 }
 
 func (f *flow) finishChunks(trailer []byte, lim *Limits) Fault {
-	if f.frame != frameChunked {
+	switch f.frame {
+	case frameChunked:
+	case frameStream:
+		return f.holdTrailers(trailer, lim)
+	case frameNone, frameLength, frameClose:
 		return NoFault
 	}
 	var fault Fault
 	f.out = append(f.out, "0\r\n"...)
 	f.out, fault = AppendTrailers(f.out, &f.header, trailer, lim)
 	return fault
+}
+
+// holdTrailers keeps those that may travel until the body was written.
+func (f *flow) holdTrailers(section []byte, lim *Limits) Fault {
+	b := f.mem.Get(len(section) + lim.Fields) // a field without a space behind its colon gets one
+	kept, fault := AppendTrailers(b[:0], &f.header, section, lim)
+	if fault != NoFault || len(kept) == len("\r\n") {
+		f.put(b)
+		return fault
+	}
+	f.tail = kept
+	return NoFault
 }
 
 func (f *flow) appendChunk(data []byte) {

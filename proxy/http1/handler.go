@@ -13,6 +13,10 @@ type Handler interface {
 	// Route fills d for a request. d is zero but for Scratch and State, which the handler may reuse from one request to the next.
 	Route(r *Request, p *Peer, d *Decision)
 
+	// Hinted is called with the head of an interim answer that goes to the client, such as early hints. It returns complete lines to
+	// add, each with CRLF, which need not last.
+	Hinted(r *Request, a *Response, d *Decision) []byte
+
 	// Answered is called with the head of an upstream's final answer, before it goes to the client. The handler may append to
 	// d.AnswerFields.
 	Answered(r *Request, a *Response, d *Decision)
@@ -31,10 +35,11 @@ type Peer struct {
 	Local      netip.AddrPort
 	Text       []byte // Addr's address in text
 	HTTPS      bool
-	ServerName string // from SNI, "" without
-	Listener   int    // which of the driver's listeners accepted it
-	Lane       int    // connections with the same number are served by the same loop, if the driver has loops
-	Now        int64  // the driver's clock when Route or Failed is called, in nanoseconds
+	ServerName string      // from SNI, "" without
+	Listener   int         // which of the driver's listeners accepted it
+	Lane       int         // connections with the same number are served by the same loop, if the driver has loops
+	Now        int64       // the driver's clock when Route or Failed is called, in nanoseconds
+	Own        []*Upstream // those to which the client's connection has one of its own, the latest last
 }
 
 // Verdict is what a handler decides.
@@ -42,10 +47,9 @@ type Verdict uint8
 
 // What can become of a request.
 const (
-	Forward  Verdict = iota // to Upstream
-	Answer                  // Status, Header and Body
-	Park                    // ask Route again when Wake is called, at the latest after ParkFor: a place in a queue
-	Handover                // give the connection, with all that was read, to Config.Handover of the driver
+	Forward Verdict = iota // to Upstream
+	Answer                 // Status, Header and Body
+	Park                   // ask Route again when Wake is called, at the latest after ParkFor: a place in a queue
 )
 
 // Decision is what the handler decided for one request.
@@ -60,8 +64,11 @@ type Decision struct {
 	Close  bool   // close the connection after the answer, whoever gives it
 
 	MaxBody    int64         // request body in bytes, 0: no limit; 413 beyond
+	Private    bool          // the connection to the upstream is new, or this client connection's already, and stays so; see Exchange.Own
 	AnyUpgrade bool          // let every protocol through that the upstream switches to, not only websocket
 	Silence    time.Duration // how long the answer's body may pause, 0: Timeouts.Response
+	Stays      bool          // no other upstream can answer: the request waits for this one also after Upstream.Leave
+	Connect    time.Duration // how long a connection to Upstream may take, 0: Timeouts.Connect
 	Attempts   int           // how many upstreams may be tried, 0: 3
 	ParkFor    time.Duration // see Park
 	Parked     int           // how often Route has parked this request
@@ -91,6 +98,7 @@ type Upstream struct {
 
 	retired atomic.Bool
 	killed  atomic.Bool
+	left    atomic.Bool
 	conns   atomic.Int64
 	idle    atomic.Int64
 }
@@ -104,8 +112,26 @@ func (u *Upstream) Kill() {
 	u.Retire()
 }
 
+// Leave retires the upstream and makes drivers cut within about a second the connections of those requests that have no answer yet
+// and could get one elsewhere (not Decision.Stays): it is silent.
+func (u *Upstream) Leave() {
+	u.left.Store(true)
+	u.Retire()
+}
+
+// Left reports whether Leave was called.
+func (u *Upstream) Left() bool { return u.left.Load() }
+
 // Killed reports whether Kill was called.
 func (u *Upstream) Killed() bool { return u.killed.Load() }
+
+// idleFor is IdleFor with its default.
+func (u *Upstream) idleFor() time.Duration {
+	if u.IdleFor == 0 {
+		return 30 * time.Second
+	}
+	return u.IdleFor
+}
 
 // Retired reports whether Retire was called.
 func (u *Upstream) Retired() bool { return u.retired.Load() }
@@ -148,12 +174,13 @@ const (
 	CauseClient                   // the client went away, or took too long to send or take bytes
 	CauseBusy                     // out of descriptors, or a limit of the driver's
 	CauseShutdown                 // the driver stopped before it was complete
+	CauseBound                    // the upstream had ended a connection that the client has to itself, or the client's cannot have one
 )
 
 // String names the cause in one word.
 func (c Cause) String() string {
 	return [...]string{
-		"none", "request", "response", "connect", "connect-timeout", "upstream", "timeout", "client", "busy", "shutdown",
+		"none", "request", "response", "connect", "connect-timeout", "upstream", "timeout", "client", "busy", "shutdown", "bound",
 	}[c]
 }
 
@@ -181,8 +208,20 @@ type Record struct {
 // Step is one thing that happened to an exchange.
 type Step struct {
 	What StepKind
-	N    int32 // bytes, status or fault
-	At   int32 // microseconds since Start
+	late uint16 // of At in microseconds, the bits above low
+	N    int32  // bytes, status or fault
+	low  uint32
+}
+
+// NewStep makes a step that happened that long after the request's Start.
+func NewStep(what StepKind, n int, after time.Duration) Step {
+	us := min(max(after.Microseconds(), 0), 1<<48-1)
+	return Step{What: what, late: uint16(us >> 32), N: int32(n), low: uint32(us)}
+}
+
+// At is when it happened, since Start, in microseconds; nearly nine years at most.
+func (s *Step) At() time.Duration {
+	return time.Duration(int64(s.late)<<32|int64(s.low)) * time.Microsecond
 }
 
 // StepKind names a step.

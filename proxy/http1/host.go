@@ -69,8 +69,8 @@ func SplitHost(b []byte) (name, port []byte, ok bool) {
 	return b[:i], b[i+1:], true
 }
 
-// sameHost reports whether two Host values name the same authority: case and the default port of http and https do not matter.
-func sameHost(a, b []byte) bool {
+// SameHost reports whether two Host values name the same authority: case and the default port of http and https do not matter.
+func SameHost(a, b []byte) bool {
 	an, ap, aok := SplitHost(a)
 	bn, bp, bok := SplitHost(b)
 	if !aok || !bok || !EqualFold(an, bn) {

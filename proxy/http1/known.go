@@ -9,6 +9,7 @@ const (
 	UserAgent
 	Referer
 	ContentType
+	Link
 	commons
 )
 
@@ -45,6 +46,10 @@ func knownSlot(name []byte) uint8 {
 // commonOf is for spellings that the table does not hold.
 func commonOf(name []byte) Common {
 	switch len(name) {
+	case 4:
+		if foldEq(name, "link") {
+			return Link
+		}
 	case 7:
 		if foldEq(name, "referer") {
 			return Referer
@@ -68,6 +73,9 @@ func (h *Head) First(c Common) []byte {
 	}
 	return nil
 }
+
+// SetsCookies reports whether a Set-Cookie field stands in the head.
+func (h *Head) SetsCookies() bool { return h.setsCookies }
 
 // Private reports whether a field whose name begins with "portico-" stands in the head.
 func (h *Head) Private() bool { return h.private }

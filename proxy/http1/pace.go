@@ -25,6 +25,13 @@ func (p *pace) stop(now int64) {
 	}
 }
 
+// again forgives the present wait until now.
+func (p *pace) again(now int64) {
+	if p.since != 0 {
+		p.since = now
+	}
+}
+
 // moved notes progress; a wait begins anew.
 func (p *pace) moved(now int64, n int) {
 	if n == 0 {
@@ -45,10 +52,21 @@ func (p *pace) deadline(idle, grace time.Duration, rate int) int64 {
 		at = p.since + int64(idle)
 	}
 	if rate > 0 && grace > 0 {
-		by := p.since + int64(grace) - p.waited + p.bytes*int64(time.Second)/int64(rate)
+		by := p.since + int64(grace) - p.waited + earned(p.bytes, int64(rate))
 		if at == 0 || by < at {
 			at = by
 		}
 	}
 	return at
+}
+
+// earned is how long bytes may take at a rate of so many a second, in nanoseconds, 34 years at most: more bytes than that is worth have
+// the same.
+func earned(bytes, rate int64) int64 {
+	const most = 1 << 30 // seconds; as many nanoseconds leave room in a sum
+	whole := bytes / rate
+	if whole >= most {
+		return most * int64(time.Second)
+	}
+	return whole*int64(time.Second) + bytes%rate*int64(time.Second)/rate
 }

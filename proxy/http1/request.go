@@ -5,6 +5,7 @@ import "bytes"
 // Request is a parsed request head. Its slices alias the input and live as long as the exchange.
 type Request struct {
 	Head
+	Major  int // HTTP version of the client: 1, or 2 for a stream, whose text says HTTP/1.1
 	Method []byte
 	Target []byte // as received
 	Path   []byte // without query; "*" for OPTIONS *
@@ -57,7 +58,7 @@ func ParseRequest(r *Request, head []byte, lim *Limits) Fault {
 func parseRequest(r *Request, b []byte, lim *Limits) (int, Fault) {
 	r.Head.reset(b)
 	r.Method, r.Target, r.Path, r.Query, r.Host = nil, nil, nil, nil, nil
-	r.hasQuery, r.expect, r.method = false, false, methodOther
+	r.Major, r.hasQuery, r.expect, r.method = 1, false, false, methodOther
 	at, fault := r.parseLine(b, lim)
 	if fault != NoFault {
 		return 0, fault
@@ -199,7 +200,7 @@ func (r *Request) authority() Fault {
 	if !ValidHost(host) {
 		return FaultHost
 	}
-	if r.Host != nil && !sameHost(r.Host, host) {
+	if r.Host != nil && !SameHost(r.Host, host) {
 		return FaultTwoHosts
 	}
 	r.Host = host

@@ -1,6 +1,9 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+)
 
 // Response is a parsed response head. Its slices alias the input.
 type Response struct {
@@ -60,6 +63,50 @@ func (r *Response) parseLine(head []byte) (int, Fault) {
 		r.Reason = line[13:]
 	}
 	return lf + 1, NoFault
+}
+
+// KeepTimeout is how long the sender keeps the connection open without a request, as its Keep-Alive field says (RFC 2068, 19.7.1.1);
+// false: it does not say.
+func (r *Response) KeepTimeout() (time.Duration, bool) {
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if f.Kind != KindHop || !foldEq(r.Name(f), "keep-alive") {
+			continue
+		}
+		for rest, more := r.Value(f), true; more; {
+			var word []byte
+			word, rest, more = bytes.Cut(rest, []byte(","))
+			name, value, _ := bytes.Cut(word, []byte("="))
+			if foldEq(bytes.TrimSpace(name), "timeout") {
+				return seconds(bytes.Trim(value, " \t\""))
+			}
+		}
+	}
+	return 0, false
+}
+
+// seconds reads digits; more than a day is a day.
+func seconds(digits []byte) (time.Duration, bool) {
+	n := 0
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = min(10*n+int(c-'0'), 86400)
+	}
+	return time.Duration(n) * time.Second, len(digits) > 0
+}
+
+// keepMargin is for the time that a request takes to the origin: one that arrives while the origin closes is lost.
+const keepMargin = time.Second
+
+// KeepFor is how long the connection may wait for its next request, at most as long as most: a second less than its origin says. Zero
+// and less: not at all.
+func (r *Response) KeepFor(most time.Duration) time.Duration {
+	if told, ok := r.KeepTimeout(); ok {
+		return min(most, told-keepMargin)
+	}
+	return most
 }
 
 // bodyless reports whether an answer with this status never has a body, whatever its fields say (RFC 9112, 6.3).

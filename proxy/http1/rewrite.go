@@ -7,10 +7,16 @@ type Edits struct {
 	Host        []byte   // Host to forward, nil: as received
 	StripCookie string   // a cookie that the upstream must not see, "": none
 	StripAlso   []string // endings: nor those cookies whose names are StripCookie's and one of these
+	BarCookie   string   // a cookie that the upstream must neither see nor set, "": none
+	Underscores bool     // fields with "_" in their names travel, but for other names of what a proxy acts on
 	Fields      []byte   // complete lines to add, each with CRLF
-	Client      []byte   // the peer's address, added to X-Forwarded-For; nil: no X-Forwarded fields are written
-	HTTPS       bool     // what X-Forwarded-Proto says
-	Trusted     bool     // the peer is a proxy whose X-Forwarded-… fields are kept, with Client added to the chain
+
+	// TrimCookie says how many bytes at the beginning of a cookie's value the upstream must not see; nil: none.
+	TrimCookie func(name, value []byte) int
+
+	Client  []byte // the peer's address, added to X-Forwarded-For; nil: no X-Forwarded fields are written
+	HTTPS   bool   // what X-Forwarded-Proto says
+	Trusted bool   // the peer is a proxy whose X-Forwarded-… fields are kept, with Client added to the chain
 
 	// AnswerFields are complete lines to add to the final answer, each with CRLF: Set-Cookie, Strict-Transport-Security.
 	AnswerFields []byte
@@ -22,8 +28,9 @@ type framing uint8
 const (
 	frameNone    framing = iota // no body, and no field says so
 	frameLength                 // Content-Length
-	frameChunked                // Transfer-Encoding: chunked
 	frameClose                  // until the connection closes; answers only
+	frameChunked                // Transfer-Encoding: chunked
+	frameStream                 // until the stream ends; answers only
 )
 
 // AppendRequest appends the head to send to an upstream. With keepExpect, a client's 100-continue is passed on; upgrade names the
@@ -120,8 +127,8 @@ func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool, done
 		}
 		from, to = f.end, f.end
 		switch {
-		case f.Kind == KindCookie && e.StripCookie != "":
-			dst = appendCookie(dst, &r.Head, f, e.StripCookie, e.StripAlso)
+		case f.Kind == KindCookie && !travels.has(KindCookie):
+			dst = appendCookie(dst, &r.Head, f, e)
 		case goes:
 			dst = appendField(dst, &r.Head, f)
 		}
@@ -137,7 +144,7 @@ func (s kinds) has(k Kind) bool { return s>>(k&31)&1 != 0 }
 // requestTravels is the kinds of fields that go on as they are.
 func requestTravels(r *Request, e *Edits, keepExpect bool) kinds {
 	s := kinds(1<<KindOther | 1<<KindAuthorization | 1<<KindSetup | 1<<KindSetCookie)
-	if e.StripCookie == "" {
+	if e.StripCookie == "" && e.BarCookie == "" && e.TrimCookie == nil {
 		s |= 1 << KindCookie
 	}
 	if r.Chunked {
@@ -145,6 +152,9 @@ func requestTravels(r *Request, e *Edits, keepExpect bool) kinds {
 	}
 	if keepExpect {
 		s |= 1 << KindExpect
+	}
+	if e.Underscores {
+		s |= 1 << KindUnderscore
 	}
 	if e.Trusted {
 		s |= 1 << KindForwardedOther
@@ -188,7 +198,7 @@ func appendFraming(dst []byte, f framing, length int64) []byte {
 		return append(dst, "\r\n"...)
 	case frameChunked:
 		return append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case frameNone, frameClose:
+	case frameNone, frameClose, frameStream:
 	}
 	return dst
 }
@@ -253,10 +263,22 @@ func appendResponseFields(dst []byte, r *Response, frame framing, done uint32) [
 	return append(dst, r.raw[from:to]...)
 }
 
+// bar keeps those fields from travelling that set a cookie which the answer may not set; "": none.
+func (r *Response) bar(cookie string) {
+	if cookie == "" || !r.setsCookies {
+		return
+	}
+	for i := range r.Fields {
+		if f := &r.Fields[i]; f.Kind == KindSetCookie && SetsCookie(r.Value(f), cookie) {
+			f.named = true
+		}
+	}
+}
+
 func responseTravels(frame framing) kinds {
-	s := kinds(1<<KindOther | 1<<KindSetCookie | 1<<KindAuthorization | 1<<KindSetup | 1<<KindPrivate | 1<<KindUnderscore |
+	s := kinds(1<<KindOther | 1<<KindSetCookie | 1<<KindAuthorization | 1<<KindSetup | 1<<KindPrivate | 1<<KindUnderscore | 1<<KindAlias |
 		1<<KindForwardedFor | 1<<KindForwardedOther | 1<<KindCookie | 1<<KindExpect)
-	if frame == frameChunked {
+	if frame >= frameChunked {
 		s |= 1 << KindTrailer
 	}
 	return s

@@ -17,10 +17,80 @@ const (
 	timerLinger
 )
 
-// Deadline is when Timeout has something to do, zero: never. It moves with every event; a driver asks after each.
+// Deadline is when Timeout has something to do or a side is to be looked at, zero: never. It moves with every event; a driver asks after
+// each, and calls Timeout when it has passed, after it has said what Asks wants to know.
 func (x *Exchange) Deadline() int64 {
-	at, _ := x.timer()
+	at, what := x.timer()
+	if at == 0 {
+		return 0
+	}
+	end := at
+	for s := Client; s <= Up; s++ {
+		if what.watches(s) {
+			if look := x.owed[s].next(x.quietSince(what), end); look != 0 {
+				at = min(at, look)
+			}
+		}
+	}
 	return at
+}
+
+// Asks reports whether the driver is to say with Holds how much the system holds of what a side was sent.
+func (x *Exchange) Asks(s Side) bool {
+	at, what := x.timer()
+	return at != 0 && what.watches(s) && x.Deadline() <= x.now
+}
+
+// Holds says that the system holds so many bytes for a side that the side has not acknowledged; below 0: it does not tell.
+func (x *Exchange) Holds(s Side, bytes int) {
+	_, what := x.timer()
+	if !what.watches(s) {
+		return
+	}
+	rate := 0
+	if s == Client && what != timerTunnel {
+		rate = x.conf.Timeouts.MinRate
+	}
+	if !x.owed[s].Look(x.now, max(bytes, 0), rate) {
+		return
+	}
+	switch what {
+	case timerWrite:
+		x.writes.stop(x.now)
+		x.writes.wait(x.now)
+	case timerLinger:
+		x.phaseSince = x.now
+	default:
+		x.upSince = x.now
+	}
+}
+
+// watches reports whether a side that takes what the system holds for it puts a timer off.
+func (t timer) watches(s Side) bool {
+	switch t {
+	case timerWrite, timerLinger:
+		return s == Client
+	case timerResponse:
+		return s == Up
+	case timerTunnel:
+		return true
+	default:
+		return false
+	}
+}
+
+// quietSince is when a timer that watches began to run.
+func (x *Exchange) quietSince(t timer) int64 {
+	switch t {
+	case timerWrite:
+		return x.writes.since
+	case timerLinger:
+		return x.phaseSince
+	case timerTunnel:
+		return max(x.upSince, x.rec.FirstByte)
+	default:
+		return x.upSince
+	}
 }
 
 // Timeout acts on a deadline that has passed, if one has.
@@ -63,14 +133,22 @@ func (x *Exchange) timer() (int64, timer) {
 	case phaseParked:
 		return x.phaseSince + int64(x.dec.ParkFor), timerParked
 	case phaseConnect:
-		return after(x.phaseSince, t.Connect), timerConnect
+		return after(x.phaseSince, x.ConnectTime()), timerConnect
 	case phaseLinger:
 		return after(x.phaseSince, t.Linger), timerLinger
 	case phaseActive:
 		return x.activeTimer()
-	case phaseHandover, phaseClose, phaseAbort, phaseOver:
+	case phaseClose, phaseAbort, phaseOver:
 	}
 	return 0, timerNone
+}
+
+// ConnectTime is how long the connection to the upstream of the present attempt may take.
+func (x *Exchange) ConnectTime() time.Duration {
+	if x.dec.Connect > 0 {
+		return x.dec.Connect
+	}
+	return x.conf.Timeouts.Connect
 }
 
 func (x *Exchange) activeTimer() (int64, timer) {
@@ -78,7 +156,7 @@ func (x *Exchange) activeTimer() (int64, timer) {
 	if x.tunnel {
 		return after(max(x.upSince, x.rec.FirstByte), t.Tunnel), timerTunnel
 	}
-	if x.down.pending() {
+	if x.writable() {
 		return x.writes.deadline(t.Write, t.Grace, t.MinRate), timerWrite
 	}
 	if !x.has {

@@ -167,7 +167,7 @@ func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
 		c.tls = newServerSide(l, c, ln.TLS)
 		c.deadline = l.now + int64(l.srv.opt.Handshake)
 	}
-	if err := l.register(c, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|epollET); err != nil {
+	if err := l.register(c, socketEvents); err != nil {
 		l.left(c)
 		closeFD(fd)
 		return

@@ -24,9 +24,11 @@ type batch struct {
 
 type sending struct {
 	s    *session
+	h    *h2Conn // in place of s: what its streams have written
 	side http1.Side
+	done bool
 	n    int32  // of the exchange's bytes
-	out  []byte // these, or the record that TLS made of them
+	out  []byte // these, or the records that TLS made of them
 }
 
 // gather puts a send into the batch; false: it has to be made at once.
@@ -35,16 +37,16 @@ func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
 	if len(a) == 0 {
 		a, b = b, nil
 	}
-	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost {
+	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost || to.kind == kindStream {
 		return false
 	}
 	out := a
 	if to.tls != nil {
-		if out = to.tls.record(a); out == nil {
+		if out = to.tls.records(a, oneRecord); out == nil {
 			return false
 		}
 	}
-	g.wait[g.n] = sending{s, side, int32(len(a)), out}
+	g.wait[g.n] = sending{s: s, side: side, n: int32(len(a)), out: out}
 	g.n++
 	s.sending = true
 	return true
@@ -70,7 +72,6 @@ func (l *loop) flush() {
 	g.n = 0
 	if len(list) < g.least {
 		w := list[0]
-		list[0].s = nil
 		l.sendNow(&w)
 		g.open = true
 		return
@@ -82,7 +83,7 @@ func (l *loop) flush() {
 	taken := g.ring.submit(uint32(len(list)), l.sent)
 	if !taken {
 		for i := range list {
-			if w := list[i]; w.s != nil {
+			if w := list[i]; !w.done {
 				l.sendNow(&w)
 			}
 		}
@@ -100,11 +101,11 @@ func (l *loop) dropRing() {
 // sent takes the outcome of a send.
 func (l *loop) sent(data uint64, res int32) {
 	w := l.batch.wait[data]
-	l.batch.wait[data].s = nil
+	l.batch.wait[data].done = true
 	n, r := 0, http1.More
 	switch {
 	case res < 0:
-		r = result(syscall.Errno(-res))
+		r = w.to().failed(syscall.Errno(-res))
 	default:
 		if n = int(res); n < len(w.out) {
 			r = http1.Blocked
@@ -120,7 +121,9 @@ func (l *loop) sent(data uint64, res int32) {
 // sendNow makes a send that the ring has not taken.
 func (l *loop) sendNow(w *sending) {
 	if t := w.to().tls; t != nil {
-		w.end(l, int(w.n), t.mem.flush())
+		res := t.mem.flush()
+		w.to().reset = w.to().reset || res == http1.Failed
+		w.end(l, int(w.n), res)
 		return
 	}
 	a, b := w.s.x.Pending(w.side)
@@ -129,7 +132,10 @@ func (l *loop) sendNow(w *sending) {
 }
 
 func (w *sending) to() *sock {
-	if w.side == http1.Up {
+	switch {
+	case w.h != nil:
+		return w.h.c
+	case w.side == http1.Up:
 		return w.s.u
 	}
 	return w.s.c
@@ -137,9 +143,17 @@ func (w *sending) to() *sock {
 
 // end tells the exchange, and lets it go on.
 func (w *sending) end(l *loop, n int, res http1.Result) {
+	if w.h != nil {
+		l.sentH2(w.h, n, res)
+		return
+	}
 	s := w.s
 	s.sending = false
 	s.x.Now(l.now)
 	s.x.Wrote(w.side, n, res)
+	if l.late() {
+		l.enqueue(s)
+		return
+	}
 	l.drive(s)
 }

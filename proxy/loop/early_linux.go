@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"slices"
 	"syscall"
 
 	"portico/proxy/http1"
@@ -20,6 +19,7 @@ type early struct {
 	unread   int
 	arrivals [batchSize]arrival
 	kept     map[*sock]*arrival
+	spare    []*arrival // for kept
 }
 
 // arrival is the outcome of one receive.
@@ -71,7 +71,7 @@ func (l *loop) eager(ev *syscall.EpollEvent) *sock {
 	}
 	s := l.socks[ev.Fd]
 	if s == nil || s.gen != uint32(ev.Pad) || s.slot != 0 || s.bulky || s.connecting || s.proxy != nil ||
-		s.tls != nil && (s.tls.state != tlsOpen || s.tls.closing) {
+		s.tls != nil && (s.tls.state != tlsOpen || s.tls.closing) || s.h2 != nil && s.h2.full {
 		return nil
 	}
 	x := s.s
@@ -84,7 +84,7 @@ func (l *loop) eager(ev *syscall.EpollEvent) *sock {
 		if x != nil && !x.sending && !x.queued && x.x.Reads()&http1.ReadUpstream != 0 {
 			return s
 		}
-	case kindListener, kindWake:
+	case kindListener, kindWake, kindStream:
 	}
 	return nil
 }
@@ -117,14 +117,13 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 		if e == syscall.EAGAIN {
 			s.ready = false
 		}
-		return 0, result(e)
+		return 0, s.failed(e)
 	case a.res == 0:
-		s.hup = true
-		return 0, http1.EOF
+		return 0, s.ended()
 	case kept: // an event that has come since has told of bytes behind these
 		s.ready = true
 		return n, http1.More
-	case a.res < earlySize && !s.hup:
+	case a.res < earlySize && !s.hup && !s.split:
 		s.ready = false // edge-triggered: what comes now makes a new event
 		return n, http1.Blocked
 	}
@@ -135,21 +134,15 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 // used forgets what was received early for a socket.
 func (l *loop) used(s *sock) {
 	if s.slot == keptSlot {
+		a := l.early.kept[s]
 		delete(l.early.kept, s)
+		if a.s = nil; len(l.early.spare) < batchSize {
+			l.early.spare = append(l.early.spare, a)
+		}
 	} else {
 		l.early.unread--
 	}
 	s.slot = 0
-}
-
-// rest returns what was received early and not read, for somebody who takes the socket over.
-func (l *loop) rest(s *sock) []byte {
-	if s.slot == 0 {
-		return nil
-	}
-	b := make([]byte, earlySize)
-	n, _ := l.take(s, b)
-	return b[:n]
 }
 
 // keep puts aside what nobody has read when the events that it came with are done.
@@ -159,15 +152,30 @@ func (l *loop) keep() {
 		a := &e.arrivals[i]
 		if a.s.slot == uint8(i)+1 {
 			l.used(a.s)
-			if a.res <= 0 { // the next read finds out itself
+			if a.res <= 0 { // the next read finds out itself, but for an error, which the kernel tells once
+				if a.res < 0 {
+					a.s.failed(syscall.Errno(-a.res))
+				}
 				a.s.ready = true
 				continue
 			}
 			if e.kept == nil {
 				e.kept = make(map[*sock]*arrival)
 			}
-			e.kept[a.s] = &arrival{s: a.s, from: slices.Clone(a.from), res: a.res}
+			e.kept[a.s] = e.lay(a)
 			a.s.slot = keptSlot
 		}
 	}
+}
+
+// lay moves an arrival to a place of its own, with its buffer.
+func (e *early) lay(a *arrival) *arrival {
+	k := new(arrival)
+	if n := len(e.spare); n > 0 {
+		k, e.spare = e.spare[n-1], e.spare[:n-1]
+	}
+	buf := k.buf
+	*k = *a
+	a.buf = buf
+	return k
 }

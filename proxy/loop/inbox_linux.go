@@ -11,8 +11,7 @@ type message struct {
 	index int
 	addr  netip.AddrPort
 	sess  *session
-	turn  uint32
-	addrs []netip.AddrPort
+	asked *question
 	err   error
 }
 
@@ -99,7 +98,7 @@ func (l *loop) handle(m *message) {
 	case whatShaken:
 		l.shook(m.s, m.err)
 	case whatResolved:
-		l.resolved(m)
+		l.resolved(m.asked)
 	case whatTurn:
 		l.turned(m.s, m.gen)
 	case whatWake:

@@ -18,22 +18,26 @@ const (
 )
 
 // sock is one registered descriptor: a listener, the wake-up, a client or an upstream connection. Registered once, edge-triggered,
-// for all its life.
+// for all its life. Or it stands for a stream of a client's connection: such a one has no descriptor.
 type sock struct {
-	fd    int32
-	gen   uint32 // tells this socket from another with the same descriptor number in one batch of events
-	kind  kind
-	hup   bool  // the peer has ended its side, or the connection broke
-	ready bool  // TLS: the descriptor may have bytes
-	bulky bool  // the last read brought more than is received early
-	slot  uint8 // of what was received early; 0: nothing
-	index int   // of a listener
+	fd     int32
+	gen    uint32 // tells this socket from another with the same descriptor number in one batch of events
+	kind   kind
+	hup    bool  // the peer has ended its side, or the connection broke
+	ready  bool  // TLS: the descriptor may have bytes
+	reset  bool  // the kernel has told of a reset, which it does once: an end that is read now is none in order
+	bulky  bool  // the last read brought more than is received early
+	split  bool  // urgent data has come (RFC 9293, 3.8.5): a read ends before it, whatever is behind
+	served bool  // of a client: it has had an answer
+	slot   uint8 // of what was received early; 0: nothing
+	index  int   // of a listener
 
 	due        int64 // wheel
 	prev, next *sock
 
 	s        *session // being served; nil: idle
 	tls      *tlsSide // nil: plain
+	h2       *h2Conn  // of a client that speaks HTTP/2, and of its streams
 	proxy    []byte   // a PROXY protocol header that is still incomplete
 	deadline int64    // when idle
 	addr     netip.AddrPort
@@ -42,8 +46,9 @@ type sock struct {
 	pool       *pool // of an upstream
 	idlePrev   *sock // neighbours in the pool's list of idle connections
 	idleNext   *sock
-	served     int
-	counted    bool // Opened was asked
+	own        *sock // of a client: the upstream connection of its own that has waited longest, see own_linux.go
+	owner      *sock // of an upstream: the client that it belongs to, while it waits
+	counted    bool  // Opened was asked
 	connecting bool
 }
 
@@ -54,6 +59,7 @@ const (
 	kindWake
 	kindClient
 	kindUpstream
+	kindStream
 )
 
 // loop owns everything that its connections need; only its own goroutine touches any of it, but for the inbox and the atomics.
@@ -69,6 +75,7 @@ type loop struct {
 	got     int   // events in buf
 	done    int   // of them, done
 	work    int   // since the clock was read, in bytes or what costs as much
+	begun   int64 // the turn
 	until   int64 // the end of the turn's present stage
 	watch   *watch
 	yielded int64
@@ -79,9 +86,11 @@ type loop struct {
 	pools   map[*http1.Upstream]*pool
 	free    []*session
 	queue   []*session // have used up their budget and go on in the next turn
-	pipes   [][2]int32
-	plain   []byte // decrypted bytes on their way into records
-	cipher  []byte // bytes of records
+	h2s     []*h2Conn  // have something to do or to send
+	turns   uint32
+	pipes   []*pipe // empty ones
+	plain   []byte  // decrypted bytes on their way into records
+	cipher  []byte  // bytes of records
 	sweep   int64
 
 	listeners []*sock
@@ -104,6 +113,8 @@ type loop struct {
 	shaken     atomic.Uint64
 	badTLS     atomic.Uint64
 	gatherings atomic.Uint64 // sends that went through the ring
+	h2conns    atomic.Uint64 // connections that have spoken HTTP/2
+	denied     atomic.Uint64 // of those, the ones whose client used up a budget
 	latency    [http1.LatencyBuckets]atomic.Uint64
 	slowest    atomic.Int64
 	handshakes int // of this loop's sockets
@@ -143,7 +154,10 @@ func newLoop(srv *server, index int) (*loop, error) {
 	return l, nil
 }
 
-const epollET = 1 << 31
+const (
+	epollET      = 1 << 31
+	socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLPRI | epollET
+)
 
 func (l *loop) openReserve() {
 	if l.reserve < 0 {
@@ -196,15 +210,15 @@ func (l *loop) run() {
 
 // patience is how long the wait may last, in milliseconds.
 func (l *loop) patience() int {
-	if len(l.queue) > 0 || l.mail || l.overdue {
+	if len(l.queue) > 0 || len(l.h2s) > 0 || l.mail || l.overdue {
 		return 0
 	}
 	w := l.wheel.wait(l.now)
 	if l.paused && (w < 0 || w > 100) {
 		return 100
 	}
-	if w < 0 && l.upstreams.Load() > 0 {
-		return 1000 // idle upstream connections age
+	if l.upstreams.Load() > 0 && (w < 0 || w > 1000) {
+		return 1000 // idle upstream connections age, and those of a killed upstream are cut however quiet they are
 	}
 	return w
 }
@@ -239,15 +253,26 @@ func (l *loop) event(ev *syscall.EpollEvent) {
 		l.clientEvent(s, ev.Events)
 	case kindUpstream:
 		l.upstreamEvent(s, ev.Events)
+	case kindStream: // has no descriptor
 	}
 }
 
 func (l *loop) fire(c *sock) {
 	l.work += closeWork
-	if c.s == nil || c.kind != kindClient {
-		if c.deadline != 0 && c.deadline <= l.now {
+	if c.h2 != nil && c.kind == kindClient {
+		l.fireH2(c.h2)
+		return
+	}
+	if c.s == nil || c.kind == kindUpstream {
+		switch {
+		case c.deadline == 0:
+		case l.takes(c):
+			l.owing(c)
+		case c.deadline <= l.now:
 			l.closeClient(c)
-		} else if c.deadline != 0 {
+		case c.tls != nil && c.tls.closing:
+			l.wheel.schedule(c, min(c.deadline, l.now+owedLook))
+		default:
 			l.wheel.schedule(c, c.deadline)
 		}
 		return
@@ -255,7 +280,9 @@ func (l *loop) fire(c *sock) {
 	s := c.s
 	s.x.Now(l.now)
 	if at := s.x.Deadline(); at != 0 && at <= l.now {
+		l.look(s)
 		s.x.Timeout()
+		l.dropHalf(s)
 		l.drive(s)
 	} else if at != 0 {
 		l.wheel.schedule(c, at)
@@ -299,6 +326,8 @@ func (l *loop) drainSome() bool {
 		}
 		l.work += closeWork
 		switch {
+		case c.h2 != nil:
+			l.drainH2(c.h2)
 		case c.s != nil:
 			c.s.x.Drain()
 			if !c.s.queued {
@@ -320,7 +349,9 @@ func (l *loop) closeAll() {
 		}
 		switch c.kind {
 		case kindClient:
-			if c.s != nil {
+			if c.h2 != nil {
+				l.abandonH2(c.h2)
+			} else if c.s != nil {
 				c.s.x.Now(l.now)
 				c.s.x.Abandon()
 				l.drive(c.s)
@@ -329,7 +360,7 @@ func (l *loop) closeAll() {
 			}
 		case kindListener:
 			closeFD(c.fd)
-		case kindUpstream, kindWake:
+		case kindUpstream, kindWake, kindStream:
 		}
 	}
 	for _, c := range l.socks {
@@ -347,8 +378,7 @@ func (l *loop) closeAll() {
 	l.closed = true
 	l.inMu.Unlock()
 	for _, p := range l.pipes {
-		closeFD(p[0])
-		closeFD(p[1])
+		p.close()
 	}
 	if l.reserve >= 0 {
 		closeFD(l.reserve)

@@ -9,20 +9,22 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/records"
 	"portico/proxy/http1"
 )
 
 // memConn is the net.Conn under a tls.Conn.
 type memConn struct {
 	fd     int32
-	direct net.Conn // after a handover: everything goes here
-	shake  bool     // handshake: block, with wake and ctx
+	shake  bool // handshake: block, with wake and ctx
 	wake   chan struct{}
 	ctx    context.Context
 	in     []byte // ciphertext that the loop has read
 	store  []byte // borrowed, where in must outlive the loop's buffer
-	cut    cutter
+	cut    records.Cutter
 	eof    bool
+	broken bool   // the kernel has told of an error, which it does once
+	strict bool   // an end without TLS's alert is an error
 	alone  bool   // the next Write may go to the socket at once
 	out    []byte // ciphertext to write
 	sent   int
@@ -104,14 +106,14 @@ func (m *memConn) Read(b []byte) (int, error) {
 	switch {
 	case m.shake:
 		n, err := m.block(b, rawRead)
-		m.cut.feed(b[:n])
+		m.cut.Feed(b[:n])
 		return n, err
 	case len(m.in) > 0:
 		n := copy(b, m.in)
 		m.in = m.in[n:]
 		return n, nil
-	case m.direct != nil:
-		return m.direct.Read(b)
+	case m.broken, m.eof && m.strict:
+		return 0, records.ErrEnd
 	case m.eof:
 		return 0, io.EOF
 	}
@@ -121,8 +123,6 @@ func (m *memConn) Read(b []byte) (int, error) {
 // Write implements net.Conn.
 func (m *memConn) Write(b []byte) (int, error) {
 	switch {
-	case m.direct != nil:
-		return m.direct.Write(b)
 	case m.shake:
 		n := 0
 		for n < len(b) {
@@ -176,13 +176,8 @@ func (m *memConn) block(b []byte, call func(int32, []byte) (uintptr, syscall.Err
 	}
 }
 
-// Close implements net.Conn; before a handover the loop closes the descriptor.
-func (m *memConn) Close() error {
-	if m.direct != nil {
-		return m.direct.Close()
-	}
-	return nil
-}
+// Close implements net.Conn; the loop closes the descriptor.
+func (m *memConn) Close() error { return nil }
 
 // LocalAddr implements net.Conn.
 func (m *memConn) LocalAddr() net.Addr { return m.local }
@@ -191,25 +186,10 @@ func (m *memConn) LocalAddr() net.Addr { return m.local }
 func (m *memConn) RemoteAddr() net.Addr { return m.remote }
 
 // SetDeadline implements net.Conn.
-func (m *memConn) SetDeadline(t time.Time) error {
-	if m.direct != nil {
-		return m.direct.SetDeadline(t)
-	}
-	return nil
-}
+func (m *memConn) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline implements net.Conn.
-func (m *memConn) SetReadDeadline(t time.Time) error {
-	if m.direct != nil {
-		return m.direct.SetReadDeadline(t)
-	}
-	return nil
-}
+func (m *memConn) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline implements net.Conn.
-func (m *memConn) SetWriteDeadline(t time.Time) error {
-	if m.direct != nil {
-		return m.direct.SetWriteDeadline(t)
-	}
-	return nil
-}
+func (m *memConn) SetWriteDeadline(time.Time) error { return nil }

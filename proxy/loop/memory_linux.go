@@ -6,10 +6,11 @@ type memory struct {
 	free [3][][]byte
 }
 
-const keptBuffers = 256 // of each size; more go back to the garbage collector
-
 //nolint:gochecknoglobals // constants
-var sizes = [3]int{8 << 10, 32 << 10, 64 << 10}
+var (
+	sizes       = [3]int{8 << 10, 32 << 10, 64 << 10}
+	keptBuffers = [3]int{1024, 512, 256} // of each size, and sessions as many as of the first; more go back to the garbage collector
+)
 
 // Get returns a buffer of at least size bytes.
 func (m *memory) Get(size int) []byte {
@@ -31,7 +32,7 @@ func (m *memory) Get(size int) []byte {
 // Put takes a buffer back.
 func (m *memory) Put(b []byte) {
 	for i, s := range sizes {
-		if cap(b) == s && len(m.free[i]) < keptBuffers {
+		if cap(b) == s && len(m.free[i]) < keptBuffers[i] {
 			m.free[i] = append(m.free[i], b[:s])
 			return
 		}

@@ -3,11 +3,13 @@ package loop_test
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +66,8 @@ func serveMixed(c net.Conn, big string) {
 		case "/big":
 			_, _ = io.WriteString(c, whole)
 			_, _ = io.WriteString(c, big)
+		case "/part":
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", partSize, big[:partSize])
 		case "/chunks":
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 			for i := 0; i < len(big); i += 16 << 10 {
@@ -85,33 +89,81 @@ func serveMixed(c net.Conn, big string) {
 // mix is the clients.
 type mix struct {
 	t             *testing.T
+	streams       bool // those who speak HTTP/2 take part
 	plain, secure string
 	cfg           *tls.Config
 	big           string
+
+	mu     sync.Mutex
+	faults []error // guarded by mu
+	late   bool    // a client was found late, and may have been taken for a silent one: the faults may be its own; guarded by mu
 }
 
-func (x *mix) dial() net.Conn { return http1test.Dial(x.t, x.plain) }
+func (x *mix) fault(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.faults) < 10 { // the first ones say it
+		x.faults = append(x.faults, err)
+	}
+}
 
-func (x *mix) dialTLS() net.Conn { return tls.Client(http1test.Dial(x.t, x.secure), x.cfg) }
+func (x *mix) dial() net.Conn { return x.watched(x.plain) }
+
+func (x *mix) dialTLS() net.Conn { return tls.Client(x.watched(x.secure), x.cfg) }
+
+func (x *mix) watched(addr string) net.Conn {
+	c := &watched{x: x, began: time.Now()} // before the loop can have it
+	c.Conn = http1test.Dial(x.t, addr)
+	return c
+}
+
+// watched is a client's connection that notices when nothing was done with it for half the time that the loop lets one be idle.
+type watched struct {
+	net.Conn
+	x     *mix
+	began time.Time
+	last  atomic.Int64 // since began
+}
+
+func (c *watched) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.used()
+	return n, err
+}
+
+func (c *watched) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.used()
+	return n, err
+}
+
+func (c *watched) used() {
+	now := int64(time.Since(c.began))
+	if now-c.last.Swap(now) < int64(silence/2) {
+		return
+	}
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	c.x.late = true
+}
 
 // exchange sends something and takes an answer whose body has want bytes.
 func (x *mix) exchange(c net.Conn, send string, want int) {
 	x.send(c, send)
-	x.take(c, bufio.NewReader(c), want)
+	x.take(bufio.NewReader(c), want)
 }
 
 func (x *mix) send(c net.Conn, s string) {
 	if _, err := io.WriteString(c, s); err != nil {
-		x.t.Error(err)
+		x.fault(err)
 	}
 }
 
-func (x *mix) take(c net.Conn, br *bufio.Reader, want int) {
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+func (x *mix) take(br *bufio.Reader, want int) {
 	for {
 		line, err := br.ReadString('\n')
 		if err != nil {
-			x.t.Errorf("head: %v", err)
+			x.fault(fmt.Errorf("head: %w", err))
 			return
 		}
 		if line == "\r\n" {
@@ -119,14 +171,19 @@ func (x *mix) take(c net.Conn, br *bufio.Reader, want int) {
 		}
 	}
 	if n, err := io.CopyN(io.Discard, br, int64(want)); err != nil {
-		x.t.Errorf("%d bytes of %d: %v", n, want, err)
+		x.fault(fmt.Errorf("%d bytes of %d: %w", n, want, err))
 	}
 }
 
 func (x *mix) get(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n" }
 
-// run lets everybody loose and waits for them.
-func (x *mix) run(m *mixer, evil bool) {
+// run lets everybody loose and waits for them. It reports false where somebody was not served because the clients were late, as they are
+// on a busy machine.
+func (x *mix) run(m *mixer, evil bool) bool {
+	x.faults, x.late = nil, false
+	for len(m.parked) > 0 {
+		<-m.parked // of a time before, when not all had come
+	}
 	var wg sync.WaitGroup
 	each := func(f func()) {
 		for range mixed {
@@ -142,7 +199,8 @@ func (x *mix) run(m *mixer, evil bool) {
 		x.send(c, x.get("/park"))
 		open = append(open, c)
 	}
-	wg.Go(func() { x.callAll(m) })
+	rest, called := make(chan struct{}), make(chan struct{})
+	go func() { defer close(called); x.callAll(m, rest) }()
 	each(func() { x.download(x.dial(), "/big", len(x.big)) })
 	each(func() { x.download(x.dialTLS(), "/big", len(x.big)) })
 	each(func() { x.download(x.dial(), "/chunks", len(x.big)+len(x.big)/(16<<10)*8+5) })
@@ -153,6 +211,9 @@ func (x *mix) run(m *mixer, evil bool) {
 	each(func() { x.comeAndGo(x.dialTLS) })
 	each(x.flood)
 	wg.Go(x.slowly)
+	if x.streams {
+		x.h2(&wg)
+	}
 	if evil {
 		wg.Go(func() {
 			c := x.dial()
@@ -162,17 +223,29 @@ func (x *mix) run(m *mixer, evil bool) {
 		})
 	}
 	wg.Wait()
+	close(rest)
+	<-called
+	late := x.late // those who say nothing will be
 	for _, c := range open {
 		_, _ = io.Copy(io.Discard, c) // until the proxy has had enough of it
 		_ = c.Close()
 	}
+	if len(x.faults) > 0 && !late {
+		x.t.Error(errors.Join(x.faults...))
+	}
+	return len(x.faults) == 0
 }
 
-// callAll wakes every parked request at once, when all are there.
-func (x *mix) callAll(m *mixer) {
+// callAll wakes every parked request at once, when all are there, or when the rest is done.
+func (x *mix) callAll(m *mixer, rest <-chan struct{}) {
 	var calls []func()
 	for range waiting {
-		calls = append(calls, <-m.parked)
+		select {
+		case f := <-m.parked:
+			calls = append(calls, f)
+		case <-rest:
+			x.fault(errors.New("a request that was to be parked has not come"))
+		}
 	}
 	for _, f := range calls {
 		f()
@@ -183,7 +256,7 @@ func (x *mix) download(c net.Conn, path string, size int) {
 	br := bufio.NewReader(c)
 	for range rounds {
 		x.send(c, x.get(path))
-		x.take(c, br, size)
+		x.take(br, size)
 	}
 }
 
@@ -203,7 +276,7 @@ func (x *mix) pipeline() {
 	for range rounds {
 		go func() { _, _ = io.WriteString(c, strings.Repeat(x.get("/"), deep)) }()
 		for range deep {
-			x.take(c, br, 5)
+			x.take(br, 5)
 		}
 	}
 }
@@ -220,10 +293,9 @@ func (x *mix) comeAndGo(dial func() net.Conn) {
 // flood sends messages through a tunnel without waiting for their echo.
 func (x *mix) flood() {
 	c := x.dial()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	x.send(c, "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	br := bufio.NewReader(c)
-	x.take(c, br, 0)
+	x.take(br, 0)
 	message := strings.Repeat("m", 100)
 	const count = 20_000
 	go func() {
@@ -234,7 +306,7 @@ func (x *mix) flood() {
 		}
 	}()
 	if n, err := io.CopyN(io.Discard, br, count*int64(len(message))); err != nil {
-		x.t.Errorf("%d bytes of the echo: %v", n, err)
+		x.fault(fmt.Errorf("%d bytes of the echo: %w", n, err))
 	}
 	_ = c.Close()
 }
@@ -247,7 +319,7 @@ func (x *mix) slowly() {
 	for n := 0; n < len(x.big); {
 		k, err := c.Read(b)
 		if err != nil {
-			x.t.Error(err)
+			x.fault(err)
 			return
 		}
 		n += k

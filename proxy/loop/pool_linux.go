@@ -1,11 +1,7 @@
 package loop
 
 import (
-	"context"
-	"errors"
-	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"portico/proxy/http1"
@@ -19,46 +15,51 @@ type pool struct {
 	first   *sock
 	last    *sock
 	idle    int
+	owned   int // connections that wait with their clients
 	maxIdle int
-	idleFor int64
-	used    int64
+	users   int // connections, idle ones included, and look-ups: the pool is the only way to find them
 }
 
 func (l *loop) pool(up *http1.Upstream) *pool {
 	p := l.pools[up]
 	if p == nil {
-		p = &pool{l: l, up: up, maxIdle: up.MaxIdle, idleFor: int64(up.IdleFor)}
+		p = &pool{l: l, up: up, maxIdle: up.MaxIdle}
 		if p.maxIdle == 0 {
 			p.maxIdle = 64
-		}
-		if p.idleFor == 0 {
-			p.idleFor = int64(30 * time.Second)
 		}
 		p.addr, _ = netip.ParseAddrPort(up.Addr)
 		l.pools[up] = p
 	}
-	p.used = l.now
 	return p
 }
 
+// get takes a connection out that has nothing to say. What has come on an idle one, bytes or an end, is an answer to nobody: the client
+// that is about to use it would take it for its own.
 func (p *pool) get() *sock {
-	u := p.first
-	if u != nil {
-		p.unlink(u)
+	for {
+		u := p.first
+		if u == nil {
+			return nil
+		}
+		if !u.hup && u.deadline > p.l.now && quiet(u.fd) {
+			u.ready = false
+			p.unlink(u)
+			return u
+		}
+		p.l.closeUpstream(u)
 	}
-	return u
 }
 
-// put takes a connection back; it must have nothing left to say.
-func (p *pool) put(u *sock) {
-	if u.hup || u.slot != 0 || p.up.Retired() || p.up.SendProxy != 0 || p.l.draining || p.maxIdle < 0 {
+// put takes a connection back, for so long; it must have nothing left to say.
+func (p *pool) put(u *sock, keep time.Duration) {
+	if u.hup || u.slot != 0 || p.up.Retired() || p.up.SendProxy != 0 || p.l.draining || p.maxIdle < 0 || !p.l.silent(u) {
 		p.l.closeUpstream(u)
 		return
 	}
 	if p.idle >= p.maxIdle {
 		p.l.closeUpstream(p.last)
 	}
-	u.deadline = p.l.now + p.idleFor
+	u.deadline = p.l.now + int64(keep)
 	u.idleNext = p.first
 	if p.first != nil {
 		p.first.idlePrev = u
@@ -67,6 +68,18 @@ func (p *pool) put(u *sock) {
 	}
 	p.first = u
 	p.idle++
+}
+
+// silent reports whether nothing has come behind the answer that was read. Mostly that is known: the last read took less than it had room
+// for, and no event has come since.
+func (l *loop) silent(u *sock) bool {
+	if u.tls != nil {
+		return l.silentTLS(u)
+	}
+	if u.ready && quiet(u.fd) {
+		u.ready = false // edge-triggered: what comes now makes a new event
+	}
+	return !u.ready
 }
 
 func (p *pool) has(u *sock) bool { return u.idlePrev != nil || p.first == u }
@@ -86,11 +99,11 @@ func (p *pool) unlink(u *sock) {
 	p.idle--
 }
 
-// age closes connections that were idle for too long, whose upstream is retired or whose descriptors are needed, and drops pools that
-// have not been used for long. It reports whether it had the time to see all.
+// age closes connections that were idle for too long, whose upstream is retired or whose descriptors are needed, and drops pools
+// that nothing uses. It reports whether it had the time to see all.
 func (l *loop) age() bool {
 	for up, p := range l.pools {
-		if up.Killed() && !l.cut(p) {
+		if (up.Killed() || up.Left()) && !l.cut(p) {
 			return false
 		}
 		for p.last != nil && (p.last.deadline <= l.now || up.Retired() || l.shedding) {
@@ -100,7 +113,10 @@ func (l *loop) age() bool {
 			l.work += closeWork
 			l.closeUpstream(p.last)
 		}
-		if p.idle == 0 && (up.Retired() || l.now-p.used > int64(10*time.Minute)) {
+		if up.Retired() && p.owned > 0 && !l.closeOwned(p) {
+			return false
+		}
+		if p.users == 0 {
 			delete(l.pools, up)
 		}
 	}
@@ -108,7 +124,8 @@ func (l *loop) age() bool {
 	return true
 }
 
-// cut breaks every connection of a pool whose upstream is no longer trusted; it reports whether it had the time to see all.
+// cut breaks every connection of a pool whose upstream is no longer trusted, and those that nobody has to wait for of one that is
+// silent; it reports whether it had the time to see all.
 func (l *loop) cut(p *pool) bool {
 	for _, u := range l.socks {
 		if u == nil || u.kind != kindUpstream || u.pool != p {
@@ -123,56 +140,15 @@ func (l *loop) cut(p *pool) bool {
 			l.closeUpstream(u)
 			continue
 		}
+		if !p.up.Killed() && s.x.Stays() {
+			continue
+		}
 		s.x.Now(l.now)
-		s.x.Read(http1.Up, 0, http1.Failed)
+		s.x.Revoke()
+		l.dropHalf(s)
 		if !s.queued {
 			l.drive(s)
 		}
 	}
 	return true
-}
-
-var errNoAddress = errors.New("name has no address")
-
-// resolve looks a name up in a goroutine; the answer comes through the inbox.
-func (l *loop) resolve(s *session, addr string) {
-	s.turn++
-	turn := s.turn
-	l.srv.helpers.Go(func() {
-		ctx, cancel := context.WithTimeout(l.srv.ctx, 5*time.Second)
-		defer cancel()
-		m := message{what: whatResolved, sess: s, turn: turn}
-		m.addrs, m.err = lookup(ctx, addr)
-		l.post(m)
-	})
-}
-
-func lookup(ctx context.Context, addr string) ([]netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	var out []netip.AddrPort
-	for _, ip := range ips {
-		if ip.Unmap().Is4() { // IPv4 first, as names of development machines often have an IPv6 address that nobody listens on
-			out = append(out, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
-		}
-	}
-	for _, ip := range ips {
-		if !ip.Unmap().Is4() {
-			out = append(out, netip.AddrPortFrom(ip, uint16(n)))
-		}
-	}
-	if len(out) == 0 {
-		return nil, errNoAddress
-	}
-	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/proxy/http1"
+	"portico/proxy/http2"
 )
 
 // Supported reports whether New works on this system.
@@ -24,6 +25,7 @@ type server struct {
 	loops                        []*loop
 	locals                       []netip.AddrPort // of the listeners
 	clientShakes, upstreamShakes shakes
+	h2                           http2.Config
 
 	helpers  sync.WaitGroup // handshakes and name look-ups
 	draining atomic.Bool    // since Shutdown
@@ -41,6 +43,7 @@ func New(o http1.Options) (http1.Driver, error) {
 		o.Loops = runtime.GOMAXPROCS(0)
 	}
 	srv := &server{opt: o, start: time.Now(), done: make(chan struct{})}
+	srv.h2 = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
 	srv.clientShakes.most, srv.upstreamShakes.most = o.Handshakes, o.Handshakes
 	reserveTable()
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
@@ -193,6 +196,8 @@ func (srv *server) Stats() http1.Stats {
 		s.Handshakes += l.shaken.Load()
 		s.BadTLS += l.badTLS.Load()
 		s.Gathered += l.gatherings.Load()
+		s.HTTP2 += l.h2conns.Load()
+		s.Denied += l.denied.Load()
 		for i := range s.Latency {
 			s.Latency[i] += l.latency[i].Load()
 		}

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"slices"
 	"syscall"
 	"unsafe"
 
@@ -13,30 +12,45 @@ type session struct {
 	x       http1.Exchange
 	c, u    *sock
 	pipes   [2]*pipe
-	turn    uint32 // tells late answers to earlier look-ups
+	asked   *question // whose answer the attempt waits for
+	stream  *h2Stream // kept from one use to the next; nil before it was needed
 	queued  bool
 	sending bool // rests until its send, which is in the loop's batch, is done
 }
 
-// pipe carries bytes from one socket to another inside the kernel.
-type pipe struct{ r, w int32 }
-
-// begin gives a client connection a session.
-func (l *loop) begin(c *sock) *session {
-	var s *session
+// spare returns a session that serves nobody.
+func (l *loop) spare() *session {
 	if n := len(l.free); n > 0 {
-		s, l.free = l.free[n-1], l.free[:n-1]
-	} else {
-		s = new(session)
-		s.x.Waker(func() { l.post(message{what: whatWake, sess: s}) })
+		s := l.free[n-1]
+		l.free = l.free[:n-1]
+		return s
 	}
-	s.c, c.s = c, s
+	s := new(session)
+	s.x.Waker(func() { l.post(message{what: whatWake, sess: s}) })
+	return s
+}
+
+// serve makes a session that of a client's connection, or, with as, of one of its streams.
+func (l *loop) serve(s *session, c, as *sock) {
+	s.c, as.s = as, s
 	name := ""
 	if c.tls != nil {
 		name = c.tls.serverName
 	}
 	s.x.Begin(&l.srv.opt.Config, &l.mem, c.addr, l.srv.locals[c.index], c.https, name, c.index, l.now)
 	s.x.Peer().Lane = l.index
+	if c.served {
+		s.x.Served()
+	}
+}
+
+// begin gives a client connection a session.
+func (l *loop) begin(c *sock) *session {
+	s := l.spare()
+	l.serve(s, c, c)
+	for u := c.own; u != nil; u = u.idleNext {
+		s.x.Own(u.pool.up)
+	}
 	if l.draining {
 		s.x.Drain()
 	}
@@ -52,13 +66,16 @@ func (l *loop) end(s *session) {
 		l.freePipe(s, i)
 	}
 	s.x.Release()
-	s.turn++
+	s.asked = nil
+	if s.c != nil && s.c.kind == kindStream {
+		s.c.h2.remove(s)
+	}
 	s.queued = false
 	if s.c != nil {
 		s.c.s = nil
 		s.c = nil
 	}
-	if len(l.free) < keptBuffers {
+	if len(l.free) < keptBuffers[0] {
 		l.free = append(l.free, s)
 	}
 }
@@ -78,6 +95,7 @@ func (l *loop) clientEvent(c *sock, ev uint32) {
 	if ev&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 		c.hup = true
 	}
+	c.split = c.split || ev&syscall.EPOLLPRI != 0
 	if ev&(syscall.EPOLLIN|syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 		c.ready = true
 	}
@@ -86,6 +104,9 @@ func (l *loop) clientEvent(c *sock, ev uint32) {
 		return
 	case c.proxy != nil:
 		l.readProxy(c)
+		return
+	case c.h2 != nil:
+		l.h2Event(c.h2, ev)
 		return
 	}
 	s := c.s
@@ -115,14 +136,14 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 	if ev&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 		u.hup = true
 	}
+	u.split = u.split || ev&syscall.EPOLLPRI != 0
 	u.ready = u.ready || ev&^uint32(syscall.EPOLLOUT) != 0
 	if u.tls != nil && !u.connecting && !l.tlsEvent(u, ev) {
 		return
 	}
 	s := u.s
 	if s == nil {
-		// Bytes or an end on an idle connection: nothing that could be an answer to anybody.
-		if u.ready {
+		if u.hup || !l.silent(u) { // an answer to nobody
 			l.closeUpstream(u)
 		}
 		return
@@ -146,17 +167,23 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 
 // drive does what the exchange wants until it wants to wait or has used up its turn.
 func (l *loop) drive(s *session) {
-	l.work += byteBudget - l.perform(s)
-}
-
-// perform is drive; it returns what is left of the budget.
-func (l *loop) perform(s *session) int {
-	budget, each := byteBudget, 1
+	if s.c.kind == kindStream {
+		l.driveStream(s)
+		return
+	}
+	each := 1
 	if s.c.tls != nil {
 		each = cipherWork
 	}
+	l.work += byteBudget - l.perform(s, byteBudget, each, opWork)
+}
+
+// perform is drive within a budget, of which each byte that is moved takes so much. An operation takes opWork of it, or only so much where
+// it does not enter the kernel by itself. It returns what is left.
+func (l *loop) perform(s *session, budget, each, work int) int {
+	enter := opWork - work
 	for budget > 0 {
-		budget -= opWork
+		budget -= work
 		op := s.x.Next()
 		switch op {
 		case http1.OpWait:
@@ -172,7 +199,13 @@ func (l *loop) perform(s *session) int {
 			s.x.Read(http1.Client, n, res)
 			budget -= n * each
 		case http1.OpReadUpstream:
+			if s.u != nil && s.u.slot == 0 {
+				budget -= enter
+			}
 			n, res := l.readSock(s.u, s.x.Space(http1.Up))
+			if res == http1.EOF && s.u.unread() {
+				s.x.Unread()
+			}
 			s.x.Read(http1.Up, n, res)
 			budget -= n * each
 		case http1.OpWriteClient:
@@ -188,6 +221,7 @@ func (l *loop) perform(s *session) int {
 			if l.gather(s, s.u, http1.Up, a, b) {
 				return budget - (len(a)+len(b))*each
 			}
+			budget -= enter
 			n, res := l.writeSock(s.u, a, b)
 			s.x.Wrote(http1.Up, n, res)
 			budget -= n * each
@@ -196,11 +230,14 @@ func (l *loop) perform(s *session) int {
 		case http1.OpSpliceUp:
 			budget -= l.splice(s, false)
 		case http1.OpConnect:
+			budget -= enter
 			l.connect(s)
 		case http1.OpReleaseUpstream:
 			u := s.u
 			s.u, u.s = nil, nil
-			u.pool.put(u)
+			u.pool.put(u, s.x.KeepFor())
+		case http1.OpKeepUpstream:
+			l.own(s)
 		case http1.OpDropUpstream:
 			if s.u != nil {
 				l.closeUpstream(s.u)
@@ -214,16 +251,27 @@ func (l *loop) perform(s *session) int {
 			return budget
 		}
 	}
-	if !s.queued {
-		s.queued = true
+	l.enqueue(s)
+	return budget
+}
+
+// enqueue lets a session go on in the next turn.
+func (l *loop) enqueue(s *session) {
+	switch {
+	case s.queued:
+	case s.c.kind == kindStream:
+		s.c.h2.queued++
+		l.listH2(s.c.h2) // a send that ends late does so behind the turn's look at the connections
+	default:
 		l.queue = append(l.queue, s)
 	}
-	return budget
+	s.queued = true
 }
 
 // idle lets a connection wait for its next request without owning anything.
 func (l *loop) idle(s *session) {
 	c := s.c
+	c.served = s.x.HasServed()
 	l.end(s)
 	if c.hup && c.tls == nil {
 		l.closeClient(c)
@@ -241,10 +289,11 @@ func (l *loop) idle(s *session) {
 // finish ends an exchange together with its connection.
 func (l *loop) finish(s *session, op http1.Op) {
 	c := s.c
+	if c.kind == kindStream {
+		l.finishStream(s, op)
+		return
+	}
 	switch op {
-	case http1.OpHandover:
-		l.handover(c, append(slices.Clip(s.x.Leftover()), l.rest(c)...))
-		l.end(s)
 	case http1.OpAbort:
 		l.end(s)
 		l.resetClient(c)
@@ -261,8 +310,11 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 	if len(b) == 0 {
 		return 0, http1.Failed // a message that fits no buffer
 	}
-	if s.tls != nil {
+	switch {
+	case s.tls != nil:
 		return l.readTLS(s, b)
+	case s.kind == kindStream:
+		return readStream(s.s, b)
 	}
 	return l.readPlain(s, b)
 }
@@ -279,25 +331,38 @@ func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
 		if e == syscall.EAGAIN {
 			s.ready = false
 		}
-		return 0, result(e)
+		return 0, s.failed(e)
 	case n == 0:
-		s.hup = true
-		return 0, http1.EOF
+		return 0, s.ended()
 	}
 	s.bulky = n >= earlySize
-	if n < len(b) && !s.hup {
+	if n < len(b) && !s.hup && !s.split {
 		s.ready = false // edge-triggered: what comes now makes a new event
 		return n, http1.Blocked
 	}
 	return n, http1.More
 }
 
+// ended is what a read of nothing means.
+func (s *sock) ended() http1.Result {
+	s.hup = true
+	if s.reset {
+		return http1.Failed
+	}
+	return http1.EOF
+}
+
 func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
 	if s == nil {
 		return 0, http1.Failed
 	}
-	if s.tls != nil {
-		return l.writeTLS(s, a, b)
+	switch {
+	case s.tls != nil:
+		n, res := l.writeTLS(s, a, b)
+		s.reset = s.reset || res == http1.Failed
+		return n, res
+	case s.kind == kindStream:
+		return writeStream(s.s, a, b)
 	}
 	var n uintptr
 	var e syscall.Errno
@@ -310,7 +375,7 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
 		n, e = rawWritev(s.fd, a, b)
 	}
 	if e != 0 {
-		return 0, result(e)
+		return 0, s.failed(e)
 	}
 	if int(n) < len(a)+len(b) {
 		return int(n), http1.Blocked
@@ -322,15 +387,22 @@ func (l *loop) shut(s *sock) {
 	if s == nil {
 		return
 	}
-	if s.tls != nil {
+	switch {
+	case s.tls != nil:
 		l.shutTLS(s)
-		return
+	case s.kind == kindStream:
+		shutStream(s.s)
+	default:
+		shutdown(s.fd)
 	}
-	shutdown(s.fd)
 }
 
 // closeClient closes a connection that has no session, once what it still owes was written.
 func (l *loop) closeClient(c *sock) {
+	l.closeOwn(c)
+	if c.h2 != nil {
+		l.endH2(c.h2)
+	}
 	if c.tls != nil {
 		if !l.closeTLS(c) {
 			return
@@ -343,6 +415,10 @@ func (l *loop) closeClient(c *sock) {
 }
 
 func (l *loop) resetClient(c *sock) {
+	l.closeOwn(c)
+	if c.h2 != nil {
+		l.endH2(c.h2)
+	}
 	if c.tls != nil && c.tls.state == tlsShaking {
 		c.tls.abort()
 		return

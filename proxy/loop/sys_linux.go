@@ -19,6 +19,13 @@ func rawRead(fd int32, b []byte) (n uintptr, e syscall.Errno) {
 	return
 }
 
+// quiet reports whether a descriptor is open and has nothing to read, not even an end.
+func quiet(fd int32) bool {
+	var b [1]byte
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return e == syscall.EAGAIN
+}
+
 // rawWrite returns how many bytes were written; with an error that is nonsense.
 func rawWrite(fd int32, b []byte) (n uintptr, e syscall.Errno) {
 	n, _, e = syscall.RawSyscall6(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
@@ -50,6 +57,12 @@ func result(e syscall.Errno) http1.Result {
 		return http1.Blocked
 	}
 	return http1.Failed
+}
+
+// failed is result for a socket; it remembers a reset. An orderly end that came before is what EPIPE says, and makes no answer a cut one.
+func (s *sock) failed(e syscall.Errno) http1.Result {
+	s.reset = s.reset || e != syscall.EAGAIN && e != syscall.EPIPE
+	return result(e)
 }
 
 // dial begins a connection and returns its descriptor.

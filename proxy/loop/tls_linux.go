@@ -6,12 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"syscall"
 	"time"
 
-	"portico/internal/gather"
-	"portico/internal/handover"
 	"portico/proxy/http1"
 )
 
@@ -24,7 +21,9 @@ type tlsSide struct {
 	serverName string
 	server     bool
 	closing    bool
-	settled    bool // conn has nothing for us before more ciphertext comes
+	last       int64      // while closing: when to give up what is owed
+	owed       http1.Owed // while closing
+	settled    bool       // conn has nothing for us before more ciphertext comes
 	cancel     context.CancelFunc
 	place      place
 }
@@ -48,7 +47,7 @@ func newServerSide(l *loop, c *sock, cfg *tls.Config) *tlsSide {
 
 func newClientSide(l *loop, u *sock, cfg *tls.Config) *tlsSide {
 	t := &tlsSide{}
-	t.mem.fd = u.fd
+	t.mem.fd, t.mem.strict = u.fd, true
 	t.mem.remote, t.mem.local = net.TCPAddrFromAddrPort(u.pool.addr), &net.TCPAddr{}
 	t.conn = tls.Client(&t.mem, cfg)
 	return t
@@ -76,10 +75,25 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 		return false
 	case tlsOpen:
 	}
-	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() && (s.s == nil || !s.s.sending) {
-		if res := t.mem.flush(); t.closing && res != http1.Blocked {
+	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() && (s.s == nil || !s.s.sending) && (s.h2 == nil || !s.h2.sending) {
+		before := t.mem.sent
+		res := t.mem.flush()
+		moved := res == http1.More || t.mem.sent > before
+		switch {
+		case t.closing && res != http1.Blocked:
 			l.closeClient(s)
 			return false
+		case t.closing && moved:
+			l.owing(s)
+		case moved && s.h2 != nil:
+			l.movedH2(s.h2)
+		case moved && s.s != nil:
+			side := http1.Up
+			if s.kind == kindClient {
+				side = http1.Client
+			}
+			s.s.x.Now(l.now)
+			s.s.x.Took(side)
 		}
 	}
 	return !t.closing
@@ -124,7 +138,7 @@ func (l *loop) shook(s *sock, err error) {
 	}
 	t.cancel()
 	t.mem.shake = false
-	t.mem.ctx = nil
+	t.mem.ctx, t.mem.wake, t.cancel = nil, nil, nil // a connection may wait for long, and holds no more than it must
 	if s.kind == kindUpstream {
 		l.shookUpstream(s, err)
 		return
@@ -142,8 +156,9 @@ func (l *loop) shook(s *sock, err error) {
 	switch state.NegotiatedProtocol {
 	case "", "http/1.1":
 	case "h2":
-		l.handover(s, nil)
-		return
+		if !l.draining {
+			l.beginH2(s)
+		}
 	default: // a TLS-ALPN-01 challenge: the handshake was all
 		l.closeClient(s)
 		return
@@ -203,14 +218,14 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 		m, res := l.readPlain(s, l.cipher)
 		switch {
 		case res == http1.Failed:
-			return endTLS(total, io.ErrUnexpectedEOF)
+			t.mem.broken = true
 		case res == http1.EOF:
 			t.mem.eof = true
 		case m == 0:
 			return total, http1.Blocked
 		default:
 			t.mem.in = l.cipher[:m]
-			single = t.mem.cut.feed(t.mem.in) == 1 && t.mem.cut.even()
+			single = t.mem.cut.Feed(t.mem.in) == 1 && t.mem.cut.Even()
 		}
 		t.settled = false
 	}
@@ -220,6 +235,24 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 	}
 	return total, http1.More
 }
+
+// silentTLS is silent for TLS: neither the socket nor the connection above it has anything more, be it the beginning of a record.
+func (l *loop) silentTLS(u *sock) bool {
+	t := u.tls
+	if t.mem.owes() {
+		return false
+	}
+	if u.ready || !t.settled {
+		var b [1]byte
+		if n, res := l.readTLS(u, b[:]); n > 0 || res != http1.Blocked {
+			return false
+		}
+	}
+	return !u.ready && t.settled && t.mem.cut.Even()
+}
+
+// unread reports whether a connection that has ended was relayed to an upstream that had read nothing of what was sent since its last byte.
+func (s *sock) unread() bool { return s.tls != nil && s.tls.mem.cut.Unread(s.tls.conn) }
 
 // unstore gives the buffer back that ciphertext waited in.
 func (l *loop) unstore(t *tlsSide) {
@@ -280,10 +313,10 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 	return n, t.mem.flush()
 }
 
-// record makes one record of a and returns it for the loop to send; nil: this is not the time for it, or there is too much. It stays
-// owed until the connection is told what the socket took.
-func (t *tlsSide) record(a []byte) []byte {
-	if t.state != tlsOpen || t.closing || t.mem.owes() || t.mem.direct != nil || len(a) > oneRecord {
+// records makes records of a and returns them for the loop to send; nil: this is not the time for it, or there is more than most. They
+// stay owed until the connection is told what the socket took.
+func (t *tlsSide) records(a []byte, most int) []byte {
+	if t.state != tlsOpen || t.closing || t.mem.owes() || len(a) > most {
 		return nil
 	}
 	t.mem.alone = false
@@ -314,49 +347,21 @@ func (l *loop) closeTLS(c *sock) bool {
 		return false
 	case tlsOpen:
 	}
-	if t.mem.direct != nil || c.hup {
+	if c.hup && !t.mem.owes() {
 		return true
 	}
 	if !t.closing {
 		t.closing = true
 		_ = t.conn.Close()
-		if t.mem.flush() == http1.Blocked {
-			c.deadline = l.now + int64(5*time.Second)
-			l.wheel.schedule(c, c.deadline)
+		if t.mem.flush() == http1.Blocked && !l.stop {
+			t.last = l.now + lastPatience
+			l.owing(c)
 			return false
 		}
 		return true
 	}
-	return !t.mem.owes() || c.deadline <= l.now
+	return l.stop || !t.mem.owes() || c.deadline <= l.now
 }
 
-// handover gives a connection to whoever serves other protocols, with the bytes that were read from it.
-func (l *loop) handover(c *sock, leftover []byte) {
-	give := l.srv.opt.Handover
-	l.forget(c)
-	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(c.fd), nil)
-	l.clients.Add(-1)
-	h := &handover.Client{Remote: net.TCPAddrFromAddrPort(c.addr)}
-	if closed := l.srv.opt.Closed; c.counted && closed != nil {
-		index, addr := c.index, c.addr.Addr()
-		h.Closed = func() { closed(index, addr) }
-	}
-	f := os.NewFile(uintptr(c.fd), "")
-	conn, err := net.FileConn(f)
-	_ = f.Close()
-	h.Conn = conn
-	if err != nil || give == nil {
-		_ = h.Close()
-		return
-	}
-	conn = h
-	if c.tls != nil {
-		c.tls.mem.direct, c.tls.mem.remote = h, h.Remote
-		if c.tls.conn.ConnectionState().NegotiatedProtocol == "h2" {
-			c.tls.mem.direct = gather.New(h)
-		}
-		conn = c.tls.conn // itself, so that its protocol and names can be asked for
-	}
-	conn = handover.Prefixed(conn, leftover)
-	l.srv.helpers.Go(func() { give(conn) })
-}
+// lastPatience is for all that a connection is owed when it closes: what a client takes that is as slow as a client may be.
+const lastPatience = int64(10*time.Second) + outSize*int64(time.Second)/64

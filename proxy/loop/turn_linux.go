@@ -12,14 +12,17 @@ const (
 	mailShare  = int64(50 * time.Microsecond)
 	queueShare = int64(50 * time.Microsecond)
 	timerShare = int64(50 * time.Microsecond)
+	h2Share    = int64(80 * time.Microsecond)
+	turnShare  = int64(250 * time.Microsecond) // of all together
+	leastShare = int64(10 * time.Microsecond)
 
 	// Reading the clock costs as much as a small event's bookkeeping, so it is read when about this many bytes were moved, or work
 	// worth as many.
 	workCheck   = 64 << 10
 	eventWork   = 2 << 10
-	connectWork = 16 << 10
+	connectWork = 64 << 10
 	acceptWork  = 8 << 10
-	closeWork   = 4 << 10
+	closeWork   = 8 << 10
 
 	// The scheduler interrupts a goroutine that has run for 10 ms wherever it is. A loop that is always busy lets others run before
 	// that, between two turns.
@@ -29,10 +32,10 @@ const (
 // watch lets a test look at turns; nil otherwise.
 type watch struct{ begin, end func() }
 
-// stage begins a part of a turn that may last for share.
+// stage begins a part of a turn that may last for share, or for less where the parts before it took longer than they should.
 func (l *loop) stage(share int64) {
 	l.now = l.srv.clock()
-	l.work, l.until = 0, l.now+share
+	l.work, l.until = 0, l.now+min(share, max(l.begun+turnShare-l.now, leastShare))
 }
 
 // late reports whether the present stage has had its share.
@@ -40,9 +43,12 @@ func (l *loop) late() bool {
 	if l.work < workCheck {
 		return false
 	}
-	l.work = 0
 	l.now = l.srv.clock()
-	return l.now >= l.until
+	if l.now >= l.until {
+		return true // and is so for whoever asks next
+	}
+	l.work = 0
+	return false
 }
 
 // poll asks the kernel, unless the last answer is not used up.
@@ -63,8 +69,9 @@ func (l *loop) poll() {
 
 // turn does what there is to do.
 func (l *loop) turn() {
+	l.begun = l.srv.clock()
+	l.turns++
 	l.stage(eventShare)
-	begin := l.now
 	if !l.draining && l.srv.draining.Load() { // before the events: an answer that comes after Shutdown tells so, on every loop
 		l.drain()
 	}
@@ -83,6 +90,9 @@ func (l *loop) turn() {
 			l.flush()
 		}
 	}
+	if len(l.h2s) > 0 {
+		l.turnH2()
+	}
 	l.gathered()
 	if l.mail {
 		l.stage(mailShare)
@@ -94,7 +104,7 @@ func (l *loop) turn() {
 	if l.now/tick > l.wheel.at || l.overdue {
 		l.timers()
 	}
-	l.measure(begin)
+	l.measure(l.begun)
 }
 
 // turnQueue goes on with those who used up their budget, each once at most.

@@ -7,41 +7,35 @@ import (
 	"portico/proxy/http1"
 )
 
-// connect finds a session a connection to its upstream: an idle one, else a new one.
+// connect finds a session a connection to its upstream: an idle one, else a new one. What the attempt before waited for concerns nobody
+// any more.
 func (l *loop) connect(s *session) {
+	s.asked = nil
 	if s.u != nil {
 		l.closeUpstream(s.u)
 	}
 	up := s.x.Upstream()
+	if up.Killed() {
+		s.x.ConnectFailed(http1.CauseConnect)
+		return
+	}
 	p := l.pool(up)
+	if s.x.Mine() {
+		l.reclaim(s, p)
+		return
+	}
 	if !s.x.Fresh() {
 		if u := p.get(); u != nil {
 			s.u, u.s = u, s
-			u.served++
-			u.ready = false
 			s.x.Connected(true, l.splices(s))
 			return
 		}
 	}
 	if !p.addr.IsValid() {
-		l.resolve(s, up.Addr)
+		l.ask(s, p)
 		return
 	}
 	l.dial(s, p, p.addr)
-}
-
-func (l *loop) resolved(m *message) {
-	s := m.sess
-	if s.turn != m.turn || s.c == nil {
-		return
-	}
-	s.x.Now(l.now)
-	if m.err != nil {
-		s.x.ConnectFailed(http1.CauseConnect)
-	} else {
-		l.dial(s, l.pool(s.x.Upstream()), m.addrs[0])
-	}
-	l.drive(s)
 }
 
 func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
@@ -56,12 +50,13 @@ func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
 		return
 	}
 	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
-	if err := l.register(u, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|epollET); err != nil {
+	if err := l.register(u, socketEvents); err != nil {
 		closeFD(fd)
 		s.x.ConnectFailed(http1.CauseConnect)
 		return
 	}
 	l.upstreams.Add(1)
+	p.users++
 	p.up.Count(1, 0)
 	s.u, u.s = u, s
 }
@@ -87,21 +82,35 @@ func (l *loop) connected(s *session, u *sock) {
 	s.x.Connected(false, l.splices(s))
 }
 
+// dropHalf closes a connection that is still being made when the attempt that it was for is over.
+func (l *loop) dropHalf(s *session) {
+	if u := s.u; u != nil && u.half() && !s.x.Connecting() {
+		l.closeUpstream(u)
+	}
+}
+
+// half reports whether an upstream's connection is still being made.
+func (s *sock) half() bool { return s.connecting || s.tls != nil && s.tls.state != tlsOpen }
+
 // splices says which bodies the kernel can move: those between two plain sockets.
 func (l *loop) splices(s *session) http1.Ready {
-	if s.c.tls != nil || s.u.tls != nil || l.srv.opt.NoSplice {
+	if s.c.tls != nil || s.u.tls != nil || s.c.kind == kindStream {
 		return 0
 	}
 	return http1.ReadUpstream | http1.WriteUpstream
 }
 
 func (l *loop) closeUpstream(u *sock) {
+	l.work += closeWork
 	if u.s != nil {
 		u.s.u = nil
 		u.s = nil
 	}
 	if u.pool.has(u) {
 		u.pool.unlink(u)
+	}
+	if u.owner != nil {
+		l.ended(u)
 	}
 	if u.tls != nil && u.tls.state == tlsWaiting {
 		l.shakes(u).quit(&u.tls.place)
@@ -116,5 +125,6 @@ func (l *loop) closeUpstream(u *sock) {
 	l.forget(u)
 	closeFD(u.fd)
 	l.upstreams.Add(-1)
+	u.pool.users--
 	u.pool.up.Count(-1, 0)
 }

@@ -205,12 +205,13 @@ func (l *load) runH2() error {
 	var wg sync.WaitGroup
 	var errs atomic.Int64
 	var first string
+	answer := answers[l.path[1:]]
 	for range l.conns {
 		wg.Go(func() {
 			var h histogram
 			count := 0
 			for !stop.Load() {
-				c, err := newH2Load(l.addr, l.host, l.path, len(answers["s"])-bytes.Index(answers["s"], []byte("\r\n\r\n"))-4)
+				c, err := newH2Load(l.addr, l.host, l.path, len(answer)-bytes.Index(answer, []byte("\r\n\r\n"))-4)
 				if err == nil {
 					c.done = func(began int64) {
 						if on.Load() {

@@ -46,6 +46,10 @@ var cases = []kase{
 	{name: "tlsnew", what: "TLS 1.3, a connection each", args: []string{"-path", "/s", "-mode", "tlsnew"}, tls: true},
 	{name: "tlsresume", what: "the same, resumed", args: []string{"-path", "/s", "-mode", "tlsresume"}, tls: true},
 	{name: "h2", what: "HTTP/2 over TLS 1.3, 8 connections of 8 streams", args: []string{"-path", "/s", "-mode", "h2", "-conns", "8", "-streams", "8"}, tls: true, quick: true},
+	{name: "h2one", what: "the same, 64 connections of 1 stream", args: []string{"-path", "/s", "-mode", "h2", "-conns", "64", "-streams", "1"}, tls: true},
+	{name: "h2many", what: "the same, 1 connection of 100 streams", args: []string{"-path", "/s", "-mode", "h2", "-conns", "1", "-streams", "100"}, tls: true},
+	{name: "h2k16", what: "the same as h2, 16 KiB", args: []string{"-path", "/k", "-mode", "h2", "-conns", "8", "-streams", "8"}, tls: true},
+	{name: "h2m1", what: "HTTP/2, 1 MiB, 4 connections of 4 streams", args: []string{"-path", "/m", "-mode", "h2", "-conns", "4", "-streams", "4"}, tls: true},
 	{name: "ws", what: "WebSocket messages of 64 bytes, echoed", args: []string{"-path", "/ws", "-mode", "ws"}, quick: true},
 	{name: "sites", what: "sticky, one of 1,000 sites with 4 instances each", args: []string{"-path", "/s", "-host", "site777.test"}},
 	{name: "half", what: "25,000 requests a second, about half of what HAProxy can do: latency", args: []string{"-path", "/s", "-rate", strconv.Itoa(halfRate)}},
@@ -118,7 +122,7 @@ func run(args []string) error {
 	defer func() { _ = originProcess.Kill() }()
 	b.beside = *beside
 	peers, err := b.peers(func(name string) bool {
-		if *proxies == "" && *quick && (name == "portico-std" || name == "caddy") {
+		if *proxies == "" && *quick && name == "caddy" {
 			return false
 		}
 		return chosen(*proxies, name)

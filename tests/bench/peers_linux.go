@@ -91,7 +91,7 @@ func moduleVersion(bin string) string {
 // peers prepares every proxy that is installed.
 func (b *bench) peers(want func(string) bool) ([]*peer, error) {
 	var list []*peer
-	for _, mk := range []func() (*peer, error){b.relay, b.nginx, b.haproxy, b.caddy, b.portico("loop"), b.portico("conn"), b.portico("std"), b.other} {
+	for _, mk := range []func() (*peer, error){b.relay, b.nginx, b.haproxy, b.caddy, b.portico("loop"), b.portico("conn"), b.other} {
 		p, err := mk()
 		if err != nil {
 			return nil, err

@@ -43,7 +43,7 @@ func (c *Caller) Connect() (fresh bool, err error) {
 	if c.conn != nil {
 		return false, nil
 	}
-	conn, err := net.DialTimeout("tcp", c.addr, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", c.addr, 20*time.Second)
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrNotConnected, err)
 	}

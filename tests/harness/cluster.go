@@ -72,11 +72,17 @@ func (p *Proxy) WaitMember(name string, admission catalog.Admission) {
 // API calls the admin API as the local administrator and returns status and body.
 func (p *Proxy) API(method, path string, body io.Reader) (int, string) {
 	p.t.Helper()
+	return p.APIWith(p.ClientFile().Token, method, path, body)
+}
+
+// APIWith is API with a token of the caller's.
+func (p *Proxy) APIWith(token, method, path string, body io.Reader) (int, string) {
+	p.t.Helper()
 	req, err := http.NewRequest(method, "https://"+p.Admin+path, body)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+p.ClientFile().Token)
+	req.Header.Set("Authorization", "Bearer "+token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

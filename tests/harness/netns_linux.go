@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,4 +120,96 @@ func (h *Host) Cut() {
 func (h *Host) Mend() {
 	h.net.t.Helper()
 	h.net.ip("-n", h.net.hub(), "link", "set", h.port, "up")
+}
+
+// Listen opens a TCP port of the host.
+func (h *Host) Listen(addr string) (l net.Listener, err error) {
+	err = h.enter(func() error {
+		l, err = net.Listen("tcp", addr)
+		return err
+	})
+	return l, err
+}
+
+// Knows makes the host send to another without asking the network for its address: one whose cable is pulled then is silent, as a machine
+// behind a router is, and not known to be gone.
+func (h *Host) Knows(o *Host) {
+	h.net.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", o.Name, "cat", "/sys/class/net/eth0/address").Output()
+	if err != nil {
+		h.net.t.Fatalf("the address of %s: %v", o.Name, err)
+	}
+	h.net.ip("-n", h.Name, "neigh", "replace", o.IP, "lladdr", strings.TrimSpace(string(out)), "dev", "eth0", "nud", "permanent")
+}
+
+// Knocks is the connections that a host has tried to make to another.
+type Knocks struct {
+	mu    sync.Mutex
+	ports map[uint16]time.Time // of the host's, guarded by mu
+}
+
+// Since returns how many were tried first after a time.
+func (k *Knocks) Since(t time.Time) (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, at := range k.ports {
+		if at.After(t) {
+			n++
+		}
+	}
+	return n
+}
+
+// Knocks counts the connections that the host tries to make to another, until the test ends. One that is tried again and again by the
+// system is one.
+func (h *Host) Knocks(to *Host) *Knocks {
+	h.net.t.Helper()
+	every := uint16(unix.ETH_P_ALL)<<8 | uint16(unix.ETH_P_ALL)>>8 // in the network's order
+	fd := -1
+	if err := h.enter(func() (err error) {
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(every))
+		return err
+	}); err != nil {
+		h.net.t.Fatalf("listen to the network of %s: %v", h.Name, err)
+	}
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
+	k, end, done := &Knocks{ports: map[uint16]time.Time{}}, make(chan struct{}), make(chan struct{})
+	h.net.t.Cleanup(func() {
+		close(end)
+		<-done
+		_ = unix.Close(fd)
+	})
+	go func() {
+		defer close(done)
+		dst := net.ParseIP(to.IP).To4()
+		for b := make([]byte, 2048); ; {
+			n, _, _ := unix.Recvfrom(fd, b, 0)
+			select {
+			case <-end:
+				return
+			default:
+			}
+			if port, ok := knock(b[:max(n, 0)], dst); ok {
+				k.mu.Lock()
+				if k.ports[port].IsZero() {
+					k.ports[port] = time.Now()
+				}
+				k.mu.Unlock()
+			}
+		}
+	}()
+	return k
+}
+
+// knock reports whether an IPv4 packet is the first of a connection to dst, and from which port.
+func knock(b []byte, dst net.IP) (port uint16, ok bool) {
+	if len(b) < 40 || b[0]>>4 != 4 || b[9] != unix.IPPROTO_TCP || !net.IP(b[16:20]).Equal(dst) {
+		return 0, false
+	}
+	tcp := b[int(b[0]&15)*4:]
+	const syn, ack = 2, 16
+	if len(tcp) < 14 || tcp[13]&(syn|ack) != syn {
+		return 0, false
+	}
+	return uint16(tcp[0])<<8 | uint16(tcp[1]), true
 }

@@ -22,6 +22,8 @@ type Process struct {
 	env  []string
 	pre  []string // a command that runs it elsewhere: ip netns exec NAME
 
+	program string // what it runs; empty: Binary
+
 	files []*os.File // that it inherits, from descriptor 3 on
 
 	cmd   *exec.Cmd
@@ -45,10 +47,13 @@ func StartIn(t testing.TB, pre []string, name string, env []string, args ...stri
 // StartWith is StartIn with files that the process inherits, from descriptor 3 on.
 func StartWith(t testing.TB, files []*os.File, pre []string, name string, env []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, name: name, args: args, pre: pre, files: files, env: append(cleanEnv(t), env...), log: &written.Buffer{}}
+	p := &Process{t: t, name: name, args: args, pre: pre, files: files, env: append(Env(t), env...), log: &written.Buffer{}}
 	p.launch()
 	t.Cleanup(func() {
 		p.Stop()
+		if dir := agentDir(p.args); dir != "" {
+			killSites(dir)
+		}
 		if strings.Contains(p.Log(), "WARNING: DATA RACE") {
 			t.Errorf("%s found a data race", name)
 		}
@@ -61,11 +66,25 @@ func StartWith(t testing.TB, files []*os.File, pre []string, name string, env []
 
 func (p *Process) launch() {
 	p.t.Helper()
-	argv := append(append(append([]string{}, p.pre...), Binary(p.t)), p.args...)
-	p.cmd = exec.Command(argv[0], argv[1:]...)
-	p.cmd.Env, p.cmd.ExtraFiles = p.env, p.files
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.done = make(chan struct{})
+	cmd := p.command()
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	p.run(cmd)
+}
+
+func (p *Process) command() *exec.Cmd {
+	program := p.program
+	if program == "" {
+		program = Binary(p.t)
+	}
+	argv := append(append(append([]string{}, p.pre...), program), p.args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env, cmd.ExtraFiles = p.env, p.files
+	return cmd
+}
+
+func (p *Process) run(cmd *exec.Cmd) {
+	p.t.Helper()
+	p.cmd, p.done = cmd, make(chan struct{})
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("start %s: %v", p.name, err)
 	}
@@ -74,6 +93,18 @@ func (p *Process) launch() {
 		close(done)
 	}(p.cmd, p.done)
 }
+
+// Upgrade makes the next start run the program in that file.
+func (p *Process) Upgrade(program string) { p.program = program }
+
+// Args returns the arguments that the next start has.
+func (p *Process) Args() []string { return p.args }
+
+// SetArgs replaces the arguments of the next start.
+func (p *Process) SetArgs(args ...string) { p.args = args }
+
+// SetEnv adds variables for the next start.
+func (p *Process) SetEnv(env ...string) { p.env = append(slices.Clone(p.env), env...) }
 
 // Log returns what the process has printed so far.
 func (p *Process) Log() string { return p.log.String() }
@@ -94,13 +125,22 @@ func (p *Process) Running() bool {
 // Wait waits until the process has ended by itself and returns its exit code.
 func (p *Process) Wait(limit time.Duration) int {
 	p.t.Helper()
-	select {
-	case <-p.done:
-		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(limit):
+	if !p.ends(limit) {
 		p.t.Fatalf("%s still runs after %v", p.name, limit)
-		return -1
 	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// ends reports whether the process ends within limit, see Patience.
+func (p *Process) ends(limit time.Duration) bool {
+	for began := time.Now(); !Over(time.Since(began), limit); {
+		select {
+		case <-p.done:
+			return true
+		case <-time.After(time.Second):
+		}
+	}
+	return !p.Running()
 }
 
 // Kill ends the process as a power cut would.
@@ -131,9 +171,7 @@ func (p *Process) Stop() {
 		return
 	}
 	p.askToStop()
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
+	if !p.ends(20 * time.Second) {
 		p.t.Errorf("%s did not end within 20s of SIGTERM", p.name)
 		dump(p.cmd.Process)
 		p.Kill()
@@ -284,7 +322,7 @@ func TempDir(t testing.TB) string {
 // KillWithSites ends the agent and the sites that it runs, as a power cut would.
 func (a *Agent) KillWithSites() {
 	a.t.Helper()
-	pids := Descendants(a.Pid())
+	pids := append(Descendants(a.Pid()), SiteProcesses(a.Dir)...)
 	a.Kill()
 	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -20,6 +20,7 @@ type Visit struct {
 	Release string `json:"release"`
 	Lost    string `json:"lost"`
 	Client  string `json:"client"`
+	Setting string `json:"setting"`
 }
 
 // Visitor is one browser: it keeps cookies and a connection.
@@ -36,7 +37,7 @@ func NewVisitor(t testing.TB, addr, host string) *Visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: 20 * time.Second}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", addr)

@@ -56,17 +56,6 @@ func (c Case) Answers() ([]Message, bool) {
 	return want, true
 }
 
-// Answered reports whether as many whole answers have come as the row wants.
-func (c Case) Answered(client string) bool {
-	want, ok := c.Answers()
-	got, _ := Answers(client, c.Methods())
-	if !ok || len(got) != len(want) {
-		return false
-	}
-	last, end := got[len(got)-1], want[len(want)-1]
-	return !last.part && (end.open || len(last.Body) >= len(end.Body)) // a body without a length ends with the connection
-}
-
 func (c Case) differAnswers(got []Message, cut bool) (out []string) {
 	want, ok := c.Answers()
 	if !ok {

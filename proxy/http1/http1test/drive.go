@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"portico/proxy/http1"
 )
@@ -32,7 +31,7 @@ func runCase(t *testing.T, mk New, c Case) {
 			d.MaxBody = 1000
 		}
 	}
-	addr, _ := Start(t, mk, http1.Options{Config: http1.Config{Handler: h, Timeouts: http1.Timeouts{Linger: 200 * time.Millisecond}}})
+	addr, _ := Start(t, mk, options(h))
 	got := Exchange(t, addr, c.Send...)
 	if c.Name == "R2 bytes behind an answer" || strings.HasSuffix(c.Client, "<*>") && strings.HasSuffix(got, "<reset>") {
 		got = strings.TrimSuffix(got, "<reset>")

@@ -207,6 +207,9 @@ func (h *Handler) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 // Answered implements http1.Handler.
 func (h *Handler) Answered(*http1.Request, *http1.Response, *http1.Decision) {}
 
+// Hinted implements http1.Handler.
+func (h *Handler) Hinted(*http1.Request, *http1.Response, *http1.Decision) []byte { return nil }
+
 // Failed implements http1.Handler.
 func (h *Handler) Failed(_ *http1.Request, _ *http1.Peer, d *http1.Decision, why http1.Why) {
 	if !why.Retry {
@@ -214,7 +217,7 @@ func (h *Handler) Failed(_ *http1.Request, _ *http1.Peer, d *http1.Decision, why
 	}
 	for i, u := range h.Upstreams {
 		if u == d.Upstream && i+1 < len(h.Upstreams) {
-			d.Verdict, d.Upstream = http1.Forward, h.Upstreams[i+1]
+			d.Verdict, d.Upstream, d.Connect = http1.Forward, h.Upstreams[i+1], 0
 			return
 		}
 	}
@@ -240,7 +243,22 @@ func (h *Handler) Records() []Record {
 	return append([]Record(nil), h.records...)
 }
 
-// Start runs a driver on a free port until the test ends and returns its address.
+// patience is how long tests wait for what must happen, and what the limits are that a test does not set: no machine is so busy that it
+// needs as much.
+const patience = 3 * time.Minute
+
+// patient has the limits that a test does not set be patience: a test of something else does not fail for them.
+func patient(o http1.Options) http1.Options {
+	l := &o.Timeouts
+	for _, d := range []*time.Duration{&l.Header, &l.Idle, &l.Connect, &l.Body, &l.Response, &l.Write, &l.Continue, &l.Linger, &l.Grace, &o.Handshake} {
+		if *d == 0 {
+			*d = patience
+		}
+	}
+	return o
+}
+
+// Start runs a driver on a free port until the test ends and returns its address. The limits in o that are zero are far away.
 func Start(t testing.TB, mk New, o http1.Options) (string, http1.Driver) {
 	t.Helper()
 	if o.Listeners == nil {
@@ -250,7 +268,7 @@ func Start(t testing.TB, mk New, o http1.Options) (string, http1.Driver) {
 		}
 		o.Listeners = []http1.Listener{{Listener: ln}}
 	}
-	d, err := mk(o)
+	d, err := mk(patient(o))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +352,7 @@ func Dial(t testing.TB, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	return c
 }
 
@@ -351,7 +369,7 @@ func Expect(t testing.TB, c io.Reader, want string) {
 // Eventually waits for a condition that another goroutine brings about.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if cond() {
 			return
 		}

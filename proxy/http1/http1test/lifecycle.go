@@ -228,7 +228,7 @@ func clientLeaves(t *testing.T, mk New) {
 	_ = c.Close()
 	select {
 	case <-gone:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the origin still works for a client that left")
 	}
 	Eventually(t, "the record says so", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == http1.CauseClient })
@@ -250,29 +250,4 @@ func connLimit(t *testing.T, mk New) {
 		t.Errorf("got %q", got)
 	}
 	_ = b.Close()
-}
-
-func handOver(t *testing.T, mk New) {
-	h := with(NewOrigin(t, always(hello)))
-	h.Decide = func(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
-		if string(r.Path) == "/give" {
-			d.Verdict = http1.Handover
-		}
-	}
-	opt := options(h)
-	given := make(chan string, 1)
-	opt.Handover = func(c net.Conn) {
-		s, _ := ReadRequest(bufio.NewReader(c), nil)
-		_, _ = io.WriteString(c, "taken")
-		_ = c.Close()
-		given <- s
-	}
-	addr, _ := Start(t, mk, opt)
-	req := "POST /give HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, get+req)
-	Expect(t, c, hello+"taken")
-	if s := <-given; s != req {
-		t.Errorf("handed over %q", s)
-	}
 }

@@ -2,7 +2,6 @@ package http1test
 
 import (
 	"slices"
-	"strings"
 
 	"portico/proxy/http1"
 )
@@ -17,24 +16,17 @@ type Case struct {
 
 	Fault    http1.Fault // what the parser of heads says to the request, or to the answer if there is one; NoFault: heads are sound
 	Stricter string      // why we refuse what the standard library's parser takes; "": it does not
-	Std      *Deviation  // where net/http, which reads HTTP/1 for the engine "std", leads to something else
+	Laxer    string      // why we take what net/http refuses
 	H2       *Deviation  // what the row comes to over HTTP/2, where that is something else
 	NoH2     string      // why the row cannot be said in HTTP/2; "": it can
 }
 
-// Deviation is what a row comes to with another engine or version. What it leaves out is as the row says.
+// Deviation is what a row comes to in another version. What it leaves out is as the row says.
 type Deviation struct {
 	Why    string
 	Origin []string
 	Client string
-	Old    bool // answers are HTTP/1.0, where closing goes without saying
 }
-
-// Reasons why rows come out otherwise with net/http.
-const unannounced = "net/http passes on only trailers that were announced"
-
-//nolint:gochecknoglobals // a constant
-var answersOld = &Deviation{Why: "net/http answers an HTTP/1.0 request in HTTP/1.0 (RFC 9110, 6.2 wants the server's own version)", Old: true}
 
 // Reasons why a row cannot be said in HTTP/2.
 const (
@@ -78,9 +70,6 @@ func (c Case) With(d *Deviation) Case {
 	}
 	if d != nil && d.Client != "" {
 		c.Client = d.Client
-	}
-	if d != nil && d.Old {
-		c.Client = strings.ReplaceAll(strings.ReplaceAll(c.Client, "HTTP/1.1 ", "HTTP/1.0 "), "Connection: close\r\n", "")
 	}
 	return c
 }

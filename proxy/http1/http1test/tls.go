@@ -163,8 +163,6 @@ func pauseTLS(t *testing.T, mk New) {
 		t.Fatal(err)
 	}
 	opt.Listeners = []http1.Listener{{Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}}
-	opt.Handshake, opt.Timeouts.Connect, opt.Timeouts.Continue = time.Minute, time.Minute, time.Minute // whatever else the machine does
-	opt.Timeouts.Write, opt.Timeouts.Response, opt.Timeouts.Body = 2*time.Minute, 2*time.Minute, 2*time.Minute
 	addr, _ := Start(t, mk, opt)
 	upload := fmt.Sprintf("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, body)
 	var wg sync.WaitGroup
@@ -174,7 +172,6 @@ func pauseTLS(t *testing.T, mk New) {
 		wg.Go(func() {
 			c := tls.Client(Dial(t, addr), &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13})
 			defer func() { _ = c.Close() }()
-			_ = c.SetDeadline(time.Now().Add(3 * time.Minute))
 			_, _ = io.WriteString(c, row.send)
 			pause()
 			b := make([]byte, len(row.head)+len(row.body))

@@ -91,11 +91,11 @@ func reuse(t *testing.T, mk New) {
 			Expect(t, c, hello)
 		}
 		_ = c.Close()
+		Eventually(t, "the client is gone, and its last connection waits for the next one", func() bool { return d.Stats().Clients == 0 })
 	}
 	if n := o.Accepted(); n > 4 { // a loop's own
 		t.Errorf("%d connections for requests one after the other", n)
 	}
-	Eventually(t, "all clients are gone", func() bool { return d.Stats().Clients == 0 })
 }
 
 func retired(t *testing.T, mk New) {

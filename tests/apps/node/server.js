@@ -28,6 +28,7 @@ function visit(req, res) {
     lost: req.headers['portico-session-lost'] || '',
     client: req.headers['x-forwarded-for'] || '',
     pid: process.pid,
+    setting: process.env.SETTING || '',
   }));
 }
 

@@ -30,6 +30,7 @@ func main() {
 	sick := flag.Bool("sick", false, "answer 503 to every check")
 	mute := flag.Bool("mute", false, "never listen")
 	child := flag.Bool("child", false, "leave a process in another session")
+	bare := flag.Bool("bare", false, "give that process an empty environment")
 	flag.Parse()
 	fmt.Println("starting", os.Getenv("PORTICO_INSTANCE"))
 	if *fail {
@@ -42,6 +43,9 @@ func main() {
 	if *child {
 		cmd := exec.Command("/bin/sleep", "300")
 		cmd.SysProcAttr = detached()
+		if *bare {
+			cmd.Env = []string{"A=b"}
+		}
 		if err := cmd.Start(); err != nil {
 			log.Fatal(err)
 		}
@@ -90,6 +94,21 @@ func main() {
 	http.HandleFunc("/write", func(w http.ResponseWriter, r *http.Request) {
 		if err := os.WriteFile(r.FormValue("path"), []byte(r.FormValue("text")), 0o666); err != nil {
 			http.Error(w, err.Error(), http.StatusForbidden)
+		}
+	})
+	// Writes a file of that many bytes into a data folder, in small steps; with many, empty files beside it.
+	http.HandleFunc("/fill", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(r.FormValue("bytes"))
+		f, err := os.Create(r.FormValue("path"))
+		for b := make([]byte, 64<<10); err == nil && n > 0; n -= len(b) {
+			_, err = f.Write(b)
+		}
+		many, _ := strconv.Atoi(r.FormValue("many"))
+		for i := 0; err == nil && i < many; i++ {
+			err = os.WriteFile(r.FormValue("path")+strconv.Itoa(i), nil, 0o600)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInsufficientStorage)
 		}
 	})
 	http.HandleFunc("/exit", func(_ http.ResponseWriter, r *http.Request) {

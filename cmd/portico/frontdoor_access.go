@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"portico/internal/pause"
+	"portico/membership/catalog"
+)
+
+// The account that local commands use. It has no password: its token lies in
+// client.json, which only the owner of the state folder can read.
+const localAccount = catalog.LocalAccount
+
+// minted is a token that this process has made for client.json. It is kept until the file
+// has it: whether the catalog has it already is not known after a time-out.
+type minted struct {
+	token catalog.Token
+	plain string
+}
+
+// leaveAccess leaves the local administrator's access in the state folder. What keeps it
+// from there keeps nobody from serving: it is tried again, see settle.
+func (f *frontDoor) leaveAccess(ctx context.Context) error {
+	brief, cancel := context.WithTimeout(ctx, accessWait)
+	defer cancel()
+	if err := f.writeClientFile(brief); err != nil {
+		f.log.Warn("access for local commands not written: it is tried again", "error", err)
+	}
+	return nil
+}
+
+// accessWait is how long a start waits for the token of the first client.json.
+const accessWait = 2 * time.Second
+
+// writeClientFile brings client.json up to date. The token in it stays for as long as it
+// is good: a command that runs for hours outlives restarts and upgrades of its proxy.
+func (f *frontDoor) writeClientFile(ctx context.Context) error {
+	path := f.path(clientFile)
+	have, _ := readAccess(path) // one that cannot be read is replaced
+	want := access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: have.Token}
+	now := time.Now()
+	if !goodLocalToken(f.catalog.View(), f.conf.Proxy.Name, have.Token, now) {
+		if !f.catalog.HasLeader() {
+			return catalog.ErrNoMajority
+		}
+		if f.local.plain == "" {
+			f.local.token, f.local.plain = catalog.NewToken(localAccount, catalog.LocalTokenLabel(f.conf.Proxy.Name), 0, now)
+		}
+		var err error
+		if want.Token, err = localToken(ctx, f.catalog, f.conf.Proxy.Name, have.Token, f.local, now); err != nil {
+			return err
+		}
+	}
+	if want != have {
+		if err := writeAccess(path, want); err != nil {
+			return err
+		}
+	}
+	f.local = minted{}
+	return nil
+}
+
+// goodLocalToken reports whether plain is this proxy's token for local commands.
+func goodLocalToken(v *catalog.View, proxy, plain string, now time.Time) bool {
+	_, t, err := catalog.VerifyToken(v, plain, now)
+	return err == nil && t.Account == localAccount && t.Label == catalog.LocalTokenLabel(proxy)
+}
+
+// localToken returns what client.json is to hold: the token that it has, if that is good,
+// else the fresh one, which then is the only one of this proxy; other proxies keep theirs.
+// It can be tried again with the same one after a time-out.
+func localToken(ctx context.Context, c *catalog.Catalog, proxy, have string, fresh minted, now time.Time) (token string, err error) {
+	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
+		for _, token = range []string{have, fresh.plain} {
+			if goodLocalToken(tx.View(), proxy, token, now) {
+				return nil
+			}
+		}
+		if _, err := tx.Account(localAccount); errors.Is(err, catalog.ErrNotFound) {
+			err = catalog.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+		for _, old := range tx.Tokens() {
+			// Once, the label did not say whose token it is: there was one proxy.
+			if old.Account == localAccount && (old.Label == fresh.token.Label || old.Label == clientFile) {
+				if err := catalog.ReplaceToken(tx, old.ID, fresh.token.ID); err != nil {
+					return err
+				}
+			}
+		}
+		return catalog.CreateToken(tx, fresh.token, now)
+	})
+	if err != nil {
+		return "", fmt.Errorf("make the local administrator's token: %w", err)
+	}
+	return token, nil
+}
+
+// How long settle waits between two tries.
+const (
+	settleFirst = 200 * time.Millisecond
+	settleMost  = 10 * time.Second
+)
+
+// settle does what a start left undone because the catalog or the disk took no changes,
+// until both have.
+func (f *frontDoor) settle(ctx context.Context) {
+	said := ""
+	for wait := settleFirst; ; wait = min(2*wait, settleMost) {
+		err := f.settleIn(ctx)
+		if err == nil {
+			err = f.writeClientFile(ctx)
+		}
+		switch {
+		case err == nil && said != "":
+			f.log.Info("what the start left undone is done")
+			fallthrough
+		case err == nil:
+			return
+		case ctx.Err() != nil:
+			return
+		case err.Error() != said:
+			said = err.Error()
+			f.log.Warn("the start left something undone: it is tried again", "error", err)
+		}
+		if pause.For(ctx, wait) != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"portico/deployhook/agent/tomcat"
+	"portico/deployhook/objects"
+	"portico/membership/catalog"
+)
+
+// startOwnTomcat starts a Tomcat for this release alone, as the site's account: what another
+// site does has no way into its memory, and a former release is a process of its own that
+// keeps its sessions.
+func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+	home, err := tomcat.Find(u.a.o.Tomcat.Home)
+	if errors.Is(err, tomcat.ErrNotFound) {
+		err = fmt.Errorf("%w: install its files (on Debian the package tomcat10-common), say where they lie (agent.tomcat.home), or name the Manager of a running one that all sites share (agent.tomcat.url)", err)
+	}
+	if err != nil {
+		return nil, final(err)
+	}
+	// What tidies the site's folder does not see a base whose instance is not written down yet.
+	lock := u.a.siteLock(u.key.site)
+	lock.Lock()
+	defer lock.Unlock()
+	base := filepath.Join(rel.dirs.tomcats(), rec.ID)
+	inst, err := u.startWith(want, rec, func(rec instanceRecord) (processSpec, *os.File, error) {
+		return u.tomcatSpec(home, base, want, rel, rec)
+	})
+	if err != nil {
+		return nil, errors.Join(err, removeBelow(rel.dirs.tomcats(), rec.ID))
+	}
+	if run, ok := inst.running.(*runSite); ok {
+		run.base = base
+	}
+	return inst, nil
+}
+
+// tomcatSpec makes the folder of a site's Tomcat and says how to start it.
+func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) (processSpec, *os.File, error) {
+	vars := environment{
+		member: u.a.o.Name,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
+		port: rec.Port, dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
+	}.vars()
+	java, err := tomcat.Java(vars["PATH"], vars["JAVA_HOME"], os.Getenv("JAVA_HOME"))
+	if err != nil {
+		return processSpec{}, nil, final(err)
+	}
+	args, err := home.Command(java, base, want.Settings.Limits.Memory.Bytes(), vars)
+	if err != nil {
+		return processSpec{}, nil, final(err)
+	}
+	if err := u.makeBase(home, base, want, rel, rec); err != nil {
+		return processSpec{}, nil, err
+	}
+	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
+	if err != nil {
+		return processSpec{}, nil, err
+	}
+	return processSpec{
+		Path: java, Args: args, Dir: rel.dirs.home(), Env: list(vars), Account: rel.account, Log: log,
+		Site: rel.dirs.root, Cover: rel.cover,
+		Limits: limits(want.Settings.Limits),
+	}, log, nil
+}
+
+// makeBase makes the base of a Tomcat. All of it lies in a folder that the site cannot
+// write, so that nothing in it can be swapped while it is made or removed.
+func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) error {
+	war, err := objects.WebApplication(rel.tree.Files)
+	if err != nil {
+		return final(err)
+	}
+	give := u.a.giveTo(rel.account)
+	if err := os.MkdirAll(rel.dirs.tomcats(), 0o700); err != nil {
+		return err
+	}
+	if err := give(rel.dirs.tomcats(), false); err != nil {
+		return err
+	}
+	return home.Make(tomcat.Site{
+		Base: base, App: filepath.Join(rel.dir, filepath.FromSlash(war)), War: war != "",
+		Context: contextPath(want.Settings), Port: rec.Port, Links: len(rel.data) > 0,
+	}, give)
+}
+
+// giveTo returns what lets an account read a file or folder of root's, or own it.
+func (a *Agent) giveTo(acc account) func(name string, write bool) error {
+	return func(name string, write bool) error {
+		if !a.root {
+			return nil
+		}
+		if write {
+			return os.Lchown(name, acc.UID, acc.GID) // just made, in a folder that the site cannot enter yet
+		}
+		fi, err := os.Lstat(name)
+		if err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o640)
+		if fi.IsDir() {
+			mode = 0o750
+		}
+		return errors.Join(os.Lchown(name, 0, acc.GID), os.Chmod(name, mode))
+	}
+}
+
+// reviveTomcat finds a site's own Tomcat that an earlier agent started.
+func (a *Agent) reviveTomcat(rec instanceRecord) running {
+	r := a.reviveRun(rec)
+	if r == nil {
+		return nil
+	}
+	r.base = filepath.Join(a.dirs(rec.Site).tomcats(), rec.ID)
+	return r
+}
+
+// tidyTomcats removes the bases of a site whose processes are gone, as after a power cut.
+func (a *Agent) tidyTomcats(d siteDirs) error {
+	bases, err := os.ReadDir(d.tomcats())
+	if err != nil {
+		return nil // there are none
+	}
+	live := map[string]bool{}
+	a.peekState(func(s *stateFile) {
+		for id := range s.Instances {
+			live[id] = true
+		}
+	})
+	var errs []error
+	for _, e := range bases {
+		if !live[e.Name()] {
+			errs = append(errs, removeBelow(d.tomcats(), e.Name()))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,176 @@
+package deployhook
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"portico/membership/catalog"
+)
+
+// placement answers which releases belong on one application server, by one view.
+type placement struct {
+	v *catalog.View
+	m *catalog.Member // accepted, an application server
+
+	// held are the instances of all servers by site and release, made on first use: only
+	// where a site does not belong on a server does it matter what still runs there.
+	held map[string][]*catalog.Instance
+}
+
+func newPlacement(v *catalog.View, m *catalog.Member) *placement { return &placement{v: v, m: m} }
+
+// instances returns the instances of a release that have not ended, nor been told to go.
+func (p *placement) instances(site, release string) []*catalog.Instance {
+	if p.held == nil {
+		p.held = map[string][]*catalog.Instance{}
+		for _, in := range p.v.Instances {
+			if in.State != catalog.InstanceExited && in.Admin != catalog.AdminMaint {
+				key := pairKey(in.Site, in.Release)
+				p.held[key] = append(p.held[key], in)
+			}
+		}
+	}
+	return p.held[pairKey(site, release)]
+}
+
+// dutyOf is what the server has to do with a release, "" where that is nothing. A server
+// that a site has left keeps what runs there until it is empty: as before while nothing
+// else can take new visitors, then for the sessions alone.
+func (p *placement) dutyOf(site, release string, s catalog.Settings, duty catalog.Duty) catalog.Duty {
+	if s.PlacedOn(p.m) {
+		return duty
+	}
+	for _, in := range p.instances(site, release) {
+		switch {
+		case in.Member != p.m.Name:
+		case duty == catalog.DutyCandidate:
+			return ""
+		case in.Admin == catalog.AdminDrain:
+			return catalog.DutyRetiring
+		default:
+			return duty
+		}
+	}
+	return ""
+}
+
+// mayGet reports whether some release of a site, present or former, belongs on the server.
+func (p *placement) mayGet(s *catalog.Site) bool {
+	for _, r := range p.v.Releases[s.Name] {
+		if settings, err := s.JoinedFor(r); err == nil && settings.PlacedOn(p.m) {
+			return true
+		}
+	}
+	return false
+}
+
+// holders names the servers that may have a release's files, nil where all may.
+func (p *placement) holders(site, release string, s catalog.Settings) []string {
+	if len(s.Servers) == 0 {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, m := range p.v.Servers(s) {
+		names[m.Name] = true
+	}
+	for _, in := range p.instances(site, release) {
+		names[in.Member] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// sharesWith reports whether the server has something to fetch from another.
+func (p *placement) sharesWith(other string, list []catalog.WantedRelease) bool {
+	return slices.ContainsFunc(list, func(r catalog.WantedRelease) bool { return r.Servers == nil || slices.Contains(r.Servers, other) })
+}
+
+// wantsOf reports whether a release of a site is something that a member is to run. A
+// candidate is that on every server on which it is placed, also before its turn there and
+// while the server counts as away: it fetches on, and what it began it may end.
+func wantsOf(v *catalog.View, m *catalog.Member, site, release string) bool {
+	s := v.Sites[site]
+	if s == nil || m == nil || m.Role != catalog.RoleServer || m.Admission != catalog.Accepted {
+		return false
+	}
+	if r := v.Releases[site][release]; r != nil && s.Candidate == release {
+		settings, err := s.JoinedFor(r)
+		return err == nil && settings.PlacedOn(m)
+	}
+	return slices.ContainsFunc(newPlacement(v, m).wantedOf(s), func(w catalog.WantedRelease) bool { return w.Release == release })
+}
+
+// mayRead reports whether an application server may have these files: those of a release that
+// it is to run.
+func mayRead(v *catalog.View, name, files string) bool {
+	m := v.Members[name]
+	if m == nil || m.Admission != catalog.Accepted {
+		return false
+	}
+	for site, releases := range v.Releases {
+		for id := range releases {
+			if catalog.FilesOf(id) == files && wantsOf(v, m, site, id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ownOnly leaves out of a report what its member has no part in: an instance that is not
+// known yet, of a release that it was not told to run. It would get visitors by it, and by
+// having it keep a site that is not placed there.
+func ownOnly(v *catalog.View, m catalog.Member, r catalog.Report) catalog.Report {
+	r.Instances = slices.DeleteFunc(slices.Clone(r.Instances), func(in catalog.InstanceReport) bool {
+		return in.ID != "" && v.Instances[in.ID] == nil && !wantsOf(v, v.Members[m.Name], in.Site, in.Release)
+	})
+	return r
+}
+
+// move brings instances in line with where their sites belong: one whose server has lost
+// the site drains once another can take new visitors, and is let go when it is empty.
+func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
+	for id, in := range v.Instances {
+		site, m := v.Sites[in.Site], v.Members[in.Member]
+		if site == nil || m == nil || in.State == catalog.InstanceExited {
+			continue
+		}
+		release := v.Releases[in.Site][in.Release]
+		if release == nil {
+			continue
+		}
+		settings, err := site.EffectiveFor(release)
+		if err != nil || !in.Leaving && settings.PlacedOn(m) {
+			continue
+		}
+		busy = true
+		switch {
+		case settings.PlacedOn(m):
+			d.update("stay", func(tx *catalog.Tx) error { return catalog.StayAfterAll(tx, id) })
+			d.logger.Info("instance stays: its site belongs on the server again", "site", in.Site, "member", in.Member, "instance", id)
+		case in.Admin == catalog.AdminMaint:
+		case in.Admin == catalog.AdminDrain:
+			if in.Drain != nil && !in.Drain.Ended.IsZero() {
+				d.update("moved away", func(tx *catalog.Tx) error { return catalog.MovedAway(tx, id) })
+			}
+		case in.Release == site.Release && d.takenElsewhere(v, site, settings):
+			deadline := now.Add(max(settings.Deploy.Pin.Std(), settleTime))
+			d.update("move away", func(tx *catalog.Tx) error { return catalog.MoveAway(tx, id, deadline, now) })
+			d.logger.Info("instance leaves its server, which the site does not belong on any more: it drains",
+				"site", in.Site, "member", in.Member, "instance", id, "deadline", deadline.UTC())
+		}
+	}
+	return busy
+}
+
+// takenElsewhere reports whether new visitors of a site have an instance on a server that
+// the site belongs on.
+func (d *Deployer) takenElsewhere(v *catalog.View, site *catalog.Site, s catalog.Settings) bool {
+	for id, in := range v.Instances {
+		if in.Site == site.Name && in.State == catalog.InstanceHealthy && takesNew(v, in) && s.PlacedOn(v.Members[in.Member]) &&
+			(d.o.InRotation == nil || d.o.InRotation(id)) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,7 @@
+package catalog
+
+// Values of session.adopt.
+const (
+	AdoptNone  = "none"
+	AdoptUsual = "JSESSIONID SRV SERVERID ROUTEID BALANCEID" // as the manuals of Tomcat, HAProxy and Apache have them
+)

@@ -1,0 +1,281 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// Hidden stands where a value of a site's environment is not shown.
+const Hidden = "(hidden)"
+
+// HideEnv returns the settings with every value of the environment hidden.
+func (s Settings) HideEnv() Settings {
+	if len(s.Env) > 0 {
+		s.Env = maps.Clone(s.Env)
+		for name := range s.Env {
+			s.Env[name] = Hidden
+		}
+	}
+	return s
+}
+
+// HideOverrideEnv does the same for what operators have set, or for a change of it. What is
+// no JSON object comes back as nil.
+func HideOverrideEnv(override json.RawMessage) json.RawMessage {
+	if len(override) == 0 {
+		return override
+	}
+	var object map[string]any
+	if json.Unmarshal(override, &object) != nil {
+		return nil
+	}
+	for key, env := range object {
+		if !strings.EqualFold(key, "env") { // as the decoder of settings reads it
+			continue
+		}
+		values, ok := env.(map[string]any)
+		if !ok && env != nil {
+			object[key] = Hidden
+		}
+		for name, v := range values {
+			if v != nil { // null takes a value back
+				values[name] = Hidden
+			}
+		}
+	}
+	out, err := json.Marshal(object)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// sealedEnv is what is sealed of a site or a release: values of the environment are
+// secrets more often than not.
+type sealedEnv struct {
+	Manifest map[string]string `json:"manifest,omitempty"`
+	Override json.RawMessage   `json:"override,omitempty"`
+}
+
+// sealRecord returns a record as it is stored. Views and changes have it in the clear.
+func (s *sealer) sealRecord(key string, record any) (any, error) {
+	var env sealedEnv
+	switch r := record.(type) {
+	case Site:
+		env.Manifest = r.Manifest.Env
+		rest, override, err := cutEnv(r.Override)
+		if err != nil {
+			return nil, fmt.Errorf("seal %q: %w", key, err)
+		}
+		r.Manifest.Env, r.Override, env.Override = nil, rest, override
+		if r.Sealed = s.sealEnv(key, env); r.Sealed != nil {
+			return r, nil
+		}
+	case Release:
+		env.Manifest = r.Manifest.Env
+		rest, override, err := cutEnv(r.Override)
+		if err != nil {
+			return nil, fmt.Errorf("seal %q: %w", key, err)
+		}
+		if r.Override != nil {
+			rest = orEmpty(rest)
+		}
+		r.Manifest.Env, r.Override, env.Override = nil, rest, override
+		if r.Sealed = s.sealEnv(key, env); r.Sealed != nil {
+			return r, nil
+		}
+	}
+	return record, nil
+}
+
+func (s *sealer) sealEnv(key string, env sealedEnv) []byte {
+	if len(env.Manifest) == 0 && len(env.Override) == 0 {
+		return nil
+	}
+	plain, err := json.Marshal(env)
+	if err != nil {
+		panic("BUG: encode environment: " + err.Error())
+	}
+	return s.seal(key, plain)
+}
+
+// cutEnv takes the environment out of what operators have set.
+func cutEnv(override json.RawMessage) (rest, env json.RawMessage, err error) {
+	if !bytes.Contains(bytes.ToLower(override), []byte(`env`)) {
+		return override, nil, nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(override, &object); err != nil {
+		return nil, nil, err
+	}
+	found := map[string]json.RawMessage{}
+	for key, v := range object {
+		if strings.EqualFold(key, "env") {
+			found[key] = v
+			delete(object, key)
+		}
+	}
+	if len(found) == 0 {
+		return override, nil, nil
+	}
+	if env, err = json.Marshal(found); err != nil || len(object) == 0 {
+		return nil, env, err
+	}
+	rest, err = json.Marshal(object)
+	return rest, env, err
+}
+
+// openEnv undoes sealRecord for one record.
+func (s *sealer) openEnv(key string, sealed []byte) (env sealedEnv, err error) {
+	if s == nil {
+		return env, fmt.Errorf("%w: record %q has sealed values, and there is no key", ErrWrongKey, key)
+	}
+	plain, err := s.open(key, sealed)
+	if err == nil {
+		err = json.Unmarshal(plain, &env)
+	}
+	return env, err
+}
+
+// openSite puts what was sealed of a site back, and reports whether it was stored in the
+// clear, as earlier versions did.
+func (s *sealer) openSite(key string, r *Site) (clear bool, err error) {
+	if r.Sealed == nil {
+		_, env, err := cutEnv(r.Override)
+		return len(r.Manifest.Env) > 0 || len(env) > 0 || err != nil, nil
+	}
+	env, err := s.openEnv(key, r.Sealed)
+	if err != nil {
+		return false, err
+	}
+	r.Sealed, r.Manifest.Env = nil, env.Manifest
+	if len(env.Override) > 0 {
+		r.Override, err = MergeOverride(r.Override, env.Override)
+	}
+	return false, err
+}
+
+// openRelease does the same for a release.
+func (s *sealer) openRelease(key string, r *Release) (clear bool, err error) {
+	if r.Sealed == nil {
+		return len(r.Manifest.Env) > 0, nil
+	}
+	env, err := s.openEnv(key, r.Sealed)
+	if err != nil {
+		return false, err
+	}
+	r.Sealed, r.Manifest.Env = nil, env.Manifest
+	if len(env.Override) > 0 {
+		r.Override, err = MergeOverride(r.Override, env.Override)
+	}
+	return false, err
+}
+
+// sealChunk is how many records one change of sealClear writes.
+const sealChunk = 50
+
+// sealClear writes what an earlier version stored in the clear as it is stored now: the
+// environments of sites and releases, and what the audit tells of changes to them. Then it
+// forgets the history of the embedded store, which a backup would hold. It does so once in a
+// cluster's life; whichever proxy comes first does it.
+func (c *Catalog) sealClear(ctx context.Context) error {
+	v := c.View()
+	if v.Settings.EnvSealed && len(v.clear) == 0 {
+		return nil
+	}
+	for keys := range slices.Chunk(sortedKeys(v.clear), sealChunk) {
+		if _, err := c.Update(ctx, func(tx *Tx) error { return tx.sealAgain(keys) }); err != nil {
+			return err
+		}
+	}
+	if err := c.hideInAudit(ctx); err != nil {
+		return err
+	}
+	_, err := c.Update(ctx, func(tx *Tx) error {
+		s := tx.Settings()
+		s.EnvSealed = true
+		return tx.PutSettings(s)
+	})
+	if err != nil || c.o.Outside != nil {
+		return err
+	}
+	return c.store.Load().forgetHistory(ctx, c.View().Revision)
+}
+
+// sealAgain writes records as they are.
+func (tx *Tx) sealAgain(keys []string) error {
+	for _, key := range keys {
+		prefix, name := splitKey(key)
+		var err error
+		switch prefix {
+		case preSites:
+			var s Site
+			if s, err = tx.Site(name); err == nil {
+				err = tx.PutSite(s)
+			}
+		case preReleases:
+			var r Release
+			site, digest, _ := strings.Cut(name, "/")
+			if r, err = tx.Release(site, digest); err == nil {
+				err = tx.PutRelease(r)
+			}
+		}
+		if err := ignoreNotFound(err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hideInAudit takes values out of the entries that earlier versions wrote.
+func (c *Catalog) hideInAudit(ctx context.Context) error {
+	entries, err := c.Audit(ctx, 0)
+	if err != nil {
+		return err
+	}
+	entries = slices.DeleteFunc(entries, func(e AuditEntry) bool {
+		return e.Action != "set site" || !strings.Contains(strings.ToLower(e.Detail), `env`)
+	})
+	for chunk := range slices.Chunk(entries, sealChunk) {
+		_, err := c.Update(ctx, func(tx *Tx) error {
+			for _, e := range chunk {
+				if e.Detail = string(HideOverrideEnv(json.RawMessage(e.Detail))); e.Detail == "" {
+					e.Detail = "settings, " + Hidden // cut short, so it cannot be read
+				}
+				if err := tx.Audit(e); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetHistory drops what records were before a revision, also from the file: a backup is
+// a copy of the file.
+func (s *store) forgetHistory(ctx context.Context, revision int64) error {
+	return s.do(ctx, func(ctx context.Context) error {
+		_, err := s.client().Compact(ctx, revision, clientv3.WithCompactPhysical())
+		if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+			return fmt.Errorf("drop the history: %w", err)
+		}
+		// Of this proxy's own copy. By the client it would need a listener.
+		if err := s.run.Load().etcd.Server.Backend().Defrag(); err != nil {
+			return fmt.Errorf("rewrite the file: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,170 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxLabels bounds the labels of one member, and the names in a site's servers.
+const maxLabels = 32
+
+// PlacedOn reports whether a site with these settings belongs on an application
+// server: it names no servers, or this one by its name or by a label of it.
+// Labels and acceptance are given by operators alone; nothing that a machine says
+// of itself after that changes the answer.
+func (s Settings) PlacedOn(m *Member) bool {
+	return len(s.Servers) == 0 || slices.ContainsFunc(s.Servers, m.answersTo)
+}
+
+// answersTo reports whether a name in a site's servers means this member.
+func (m *Member) answersTo(name string) bool {
+	return m.Name == name || slices.Contains(m.Labels, name)
+}
+
+// Servers returns the accepted application servers that a site with these settings
+// belongs on, by name.
+func (v *View) Servers(s Settings) []*Member {
+	var list []*Member
+	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
+		if m := v.Members[name]; m.Role == RoleServer && m.Admission == Accepted && s.PlacedOn(m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// Homeless returns the error of a site that belongs on none of the application
+// servers that there are, nil where it has one, or there is no server at all yet.
+func (v *View) Homeless(site string, s Settings) error {
+	if len(s.Servers) == 0 || len(v.Servers(s)) > 0 || len(v.Servers(Settings{})) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: site %q is for servers = %s, and no accepted application server has such a label or name: give one the label (portico members label MEMBER %s), or change servers (portico sites set %s servers=…)",
+		ErrConflict, site, quoteAll(s.Servers), s.Servers[0], site)
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
+// HomelessSites returns what Homeless says of each site, by name.
+func (v *View) HomelessSites() []string {
+	var out []string
+	for _, name := range sortedKeys(v.Sites) {
+		s, err := v.Sites[name].Effective()
+		if err != nil {
+			continue
+		}
+		if err := v.Homeless(name, s); err != nil {
+			out = append(out, strings.TrimPrefix(err.Error(), ErrConflict.Error()+": "))
+		}
+	}
+	return out
+}
+
+// validLabels checks labels and returns them sorted, each once.
+func validLabels(labels []string) ([]string, error) {
+	out := slices.Compact(slices.Sorted(slices.Values(labels)))
+	if len(out) > maxLabels {
+		return nil, fmt.Errorf("%w: %d labels, the most is %d", ErrInvalid, len(out), maxLabels)
+	}
+	for _, l := range out {
+		if err := ValidName("label", l); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// LabelMember gives an application server exactly these labels. A label that is
+// another accepted member's name is refused: a site that names it would mean both.
+func LabelMember(tx *Tx, name string, labels []string) (Member, error) {
+	labels, err := validLabels(labels)
+	if err != nil {
+		return Member{}, err
+	}
+	m, err := tx.Member(name)
+	if err != nil {
+		return Member{}, err
+	}
+	if m.Role != RoleServer && len(labels) > 0 {
+		return Member{}, fmt.Errorf("%w: member %q is a proxy: labels place sites on application servers", ErrConflict, name)
+	}
+	for _, other := range tx.Members() {
+		if other.Name != name && other.Admission == Accepted && slices.Contains(labels, other.Name) {
+			return Member{}, fmt.Errorf("%w: label %q is the name of a member: choose another word, such as %q", ErrConflict, other.Name, "zone-"+other.Name)
+		}
+	}
+	m.Labels = labels
+	return m, tx.PutMember(m)
+}
+
+// checkNameIsNoLabel refuses a machine whose name is a label of another server:
+// it chose the name by itself, and would get the sites that are placed by it.
+func checkNameIsNoLabel(tx *Tx, m Member) error {
+	for _, other := range tx.Members() {
+		if other.Name != m.Name && slices.Contains(other.Labels, m.Name) && other.Admission == Accepted {
+			return fmt.Errorf("%w: the name %q of this machine is a label of member %q, and sites are placed by it: start the machine with another --name", ErrConflict, m.Name, other.Name)
+		}
+	}
+	return nil
+}
+
+// CheckInvitedName refuses a machine that comes with an invite and calls itself as
+// some site's servers do, unless the invite was made with that label: nobody has
+// looked at the name.
+func CheckInvitedName(tx *Tx, i Invite, name string) error {
+	if slices.Contains(i.Labels, name) {
+		return nil
+	}
+	tx.listed[preSites], tx.listed[preReleases] = true, true
+	for site, s := range tx.view.Sites {
+		for _, r := range tx.view.Releases[site] {
+			if settings, err := s.JoinedFor(r); err == nil && slices.Contains(settings.Servers, name) {
+				return fmt.Errorf("%w: site %q is placed by the name %q, and the invite was not made for it: make one with portico invite --label %s, or start this machine with another --name", ErrConflict, site, name, name)
+			}
+		}
+	}
+	return nil
+}
+
+// MoveAway lets an instance keep its sessions and get no new ones, because its site
+// does not belong on its server any more. What operators ordered of it stays.
+func MoveAway(tx *Tx, id string, deadline, now time.Time) error {
+	in, err := tx.Instance(id)
+	if err != nil || in.Admin == AdminDrain || in.Admin == AdminMaint {
+		return ignoreNotFound(err)
+	}
+	in.Admin, in.Overdue, in.Leaving = AdminDrain, false, true
+	in.Drain = &DrainOrder{Since: now.UTC(), By: "portico", Deadline: deadline.UTC()}
+	in.Drain.Left = in.Drain.span()
+	return tx.PutInstance(in)
+}
+
+// MovedAway notes that an instance which leaves its server has no session left: its
+// agent is to stop it.
+func MovedAway(tx *Tx, id string) error {
+	in, err := tx.Instance(id)
+	if err != nil || in.Admin != AdminDrain {
+		return ignoreNotFound(err)
+	}
+	in.Admin, in.Drain, in.Leaving = AdminMaint, nil, true
+	return tx.PutInstance(in)
+}
+
+// StayAfterAll takes MoveAway back: the site belongs on the server again.
+func StayAfterAll(tx *Tx, id string) error {
+	in, err := tx.Instance(id)
+	if err != nil || !in.Leaving {
+		return ignoreNotFound(err)
+	}
+	in.Admin, in.Drain, in.Overdue, in.Leaving = "", nil, false, false
+	return tx.PutInstance(in)
+}

@@ -1,0 +1,23 @@
+package catalog_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"portico/membership/catalog"
+)
+
+// A data folder that is called as the folder in which the agent makes data folders was tried
+// for a minute and refused with the words of the system.
+func TestDataFoldersKeepOffPorticosNames(t *testing.T) {
+	for name, ok := range map[string]bool{
+		".portico-seed": false, "uploads/.portico-seed": false, ".Portico-Seed/x": false, ".portico-removed-A": false,
+		".portico": true, "portico-seed": true, "up.portico-seed": true, ".cache": true,
+	} {
+		err := errors.Join(catalog.Settings{Kind: catalog.KindStatic, Data: []string{name}}.Validate()...)
+		if ok != (err == nil) || !ok && !strings.Contains(err.Error(), "portico's own") {
+			t.Errorf("data = [%q]: %v", name, err)
+		}
+	}
+}

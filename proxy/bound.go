@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"slices"
+
+	"portico/balancer"
+	"portico/proxy/http1"
+)
+
+var (
+	errHTTP1Required = errors.New("credentials that belong to a connection came over HTTP/2: the client was told to use HTTP/1.1")
+	errHTTP1Private  = errors.New("the site's connections are private (session.connection) and the request came over HTTP/2: the client was told to use HTTP/1.1")
+)
+
+// requireHTTP1 refuses what belongs to a connection: an HTTP/2 connection carries many requests at a time, and an instance's only one.
+// HTTP_1_1_REQUIRED makes clients ask again over HTTP/1.1 (RFC 9113, 7), where the connection is theirs alone.
+func (f *flight) requireHTTP1(d *http1.Decision) {
+	why := errHTTP1Required
+	if f.site.private {
+		why = errHTTP1Private
+	}
+	f.fault = &fault{status: 421, cause: 'P', phase: 'R', err: why, silent: true}
+	f.rec.Error = why.Error()
+	f.front.own.Add(1)
+	f.front.denied.Add(1)
+	d.Private = true // which no stream of a connection can be
+}
+
+// offer is what a client may speak who opens a connection for a host: HTTP/1.1 alone where every site of the host would refuse HTTP/2,
+// because many programs do not go back to HTTP/1.1 by themselves. A nil answer means base.
+func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	old := base.Clone()
+	old.NextProtos = slices.DeleteFunc(slices.Clone(base.NextProtos), func(p string) bool { return p == "h2" })
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		t := s.table.Load()
+		if t == nil || !t.private {
+			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
+		}
+		host, ok := ParseHost(hello.ServerName)
+		if sites := t.host(host); !ok || len(sites) == 0 || slices.ContainsFunc(sites, func(st *site) bool { return !st.private }) {
+			return nil, nil //nolint:nilnil // as above
+		}
+		return old, nil
+	}
+}
+
+// near finds the first instance of a site whose way is one of the client's own.
+func (s *Server) near(st *site, own func(*origin) bool) *balancer.Upstream {
+	for _, u := range st.siteState.pool.Upstreams() {
+		if o, ok := s.origins.Load(u.ID()); ok && own(o.(*origin)) {
+			return u
+		}
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package conn
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// TestResetToldToWriter: the system tells of a reset once. Where it tells a write, the read beside it finds an end, however long the
+// write takes to say what it was told. That end is none in order.
+func TestResetToldToWriter(t *testing.T) {
+	for told, want := range map[error]http1.Result{syscall.ECONNRESET: http1.Failed, syscall.EPIPE: http1.EOF} {
+		c := &toldConn{err: told, begun: make(chan struct{}), hurry: make(chan struct{}, 10)}
+		k := &sock{}
+		k.init(c, false, time.Now())
+		k.writeBy(int64(time.Hour))
+		<-c.hurry
+		var wg sync.WaitGroup
+		wg.Go(func() { k.write([]byte("body"), nil) })
+		<-c.begun
+		if _, got := k.read(make([]byte, 10)); got != want {
+			t.Errorf("a write was told %v: the read beside it is %d, want %d", told, got, want)
+		}
+		c.hurry <- struct{}{} // the write returns in any case
+		wg.Wait()
+		k.writeBy(int64(time.Hour))
+		if got := c.deadline.Sub(k.start); got != time.Hour {
+			t.Errorf("the deadline of the next write is %v, want an hour", got)
+		}
+	}
+}
+
+// toldConn has come to its end: each write was told so, and returns when it must.
+type toldConn struct {
+	net.Conn
+	err      error
+	begun    chan struct{}
+	hurry    chan struct{}
+	deadline time.Time
+}
+
+func (c *toldConn) Read([]byte) (int, error) { return 0, io.EOF }
+
+func (c *toldConn) Write([]byte) (int, error) {
+	close(c.begun)
+	<-c.hurry
+	return 0, c.err
+}
+
+func (c *toldConn) SetWriteDeadline(at time.Time) error {
+	c.deadline = at
+	c.hurry <- struct{}{}
+	return nil
+}

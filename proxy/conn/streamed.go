@@ -1,0 +1,131 @@
+package conn
+
+import (
+	"portico/proxy/http1"
+	"portico/proxy/http2"
+)
+
+// streamed is the session of a stream: one request, with a goroutine of its own.
+type streamed struct {
+	session
+	own        client // stands for the client that only this stream has
+	lane       lane
+	serveFn    func()    // serve, made once
+	next, prev *streamed // of the connection; guarded by mux.mu
+}
+
+// open begins to serve a request.
+func (m *mux) open(st *http2.Stream) {
+	srv := m.c.srv
+	s, ok := srv.streams.Get().(*streamed)
+	if !ok {
+		s = new(streamed)
+		s.prepare()
+		s.serveFn = s.serve
+	}
+	st.User = s
+	s.lane.begin(m, st, s.wakeFn)
+	from, c := m.c, &s.own
+	c.srv, c.base, c.conn, c.index, c.addr, c.local, c.name, c.served = srv, from.base, from.conn, from.index, from.addr, from.local, from.name, m.answered
+	c.io.lane, c.io.conn, c.io.start = &s.lane, from.conn, srv.start
+	s.begin(c)
+	from.local = c.local
+	s.x.Stream(&s.lane, st.Open())
+	for rest := st.Request(); len(rest) > 0; {
+		n := copy(s.x.Space(http1.Client), rest)
+		if n == 0 {
+			break // too long, which it sees
+		}
+		s.x.Read(http1.Client, n, http1.More)
+		rest = rest[n:]
+	}
+	if s.next = m.first; s.next != nil {
+		s.next.prev = s
+	}
+	m.first = s
+	m.count++
+	go s.serveFn()
+}
+
+// serve runs the exchange and ends the stream as it did.
+func (s *streamed) serve() {
+	op := s.run()
+	m, st, srv := s.lane.m, s.lane.st, s.c.srv
+	why, closes, answered := s.x.Why(), s.x.Closes(), op == http1.OpClose
+	s.release()
+	m.lock()
+	m.unlink(s)
+	srv.streams.Put(s)
+	if answered {
+		st.Close()
+	} else {
+		st.Reset(why)
+	}
+	m.answered = m.answered || answered
+	if closes {
+		m.h2.Drain()
+	}
+	m.settle()
+	m.flush()
+	m.count--
+	m.turn.Broadcast()
+	m.unlock()
+}
+
+// unlink takes a session out of the connection's.
+func (m *mux) unlink(s *streamed) {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		m.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	s.next, s.prev = nil, nil
+	s.lane.m, s.lane.st = nil, nil
+}
+
+// pick reads as much of the request's body as is there, which mostly is all of a short one, and reports whether there was any. A long one
+// takes a goroutine for each direction: an answer may come before its end.
+func (s *session) pick(l *lane) bool {
+	if l.picks == 0 || s.x.Reads()&http1.ReadClient == 0 {
+		return false
+	}
+	l.picks--
+	l.m.lock()
+	n, res := l.take(s.x.Space(http1.Client))
+	l.m.unlock()
+	if n == 0 && res == http1.Blocked {
+		return false
+	}
+	s.now()
+	s.body(n, res)
+	return true
+}
+
+// forks reports whether both directions are to move at once from here on, or may have to.
+func (s *session) forks() bool {
+	if l := s.c.io.lane; l != nil && l.picks > 0 {
+		return s.x.Reads()&http1.ReadClient != 0
+	}
+	return s.x.Streaming()
+}
+
+// wrote tells the exchange what the client has taken.
+func (s *session) wrote(n int, res http1.Result) {
+	s.x.Wrote(http1.Client, n, res)
+	if l := s.c.io.lane; l != nil && l.held {
+		s.x.Held()
+	}
+}
+
+// body tells the exchange what came of the client, and of a stream's trailers before its end.
+func (s *session) body(n int, res http1.Result) {
+	if l := s.c.io.lane; l != nil && res == http1.EOF {
+		if t := l.st.Trailers(); t != nil {
+			s.x.Trailers(t)
+		}
+	}
+	s.x.Read(http1.Client, n, res)
+}

@@ -1,0 +1,225 @@
+package http2
+
+import (
+	"sync"
+
+	"portico/proxy/http1"
+)
+
+// requestPool lends them for as long as it takes to read a block.
+//
+//nolint:gochecknoglobals // a pool
+var requestPool = sync.Pool{New: func() any { return new(request) }}
+
+// request turns the fields of a header block into text of HTTP/1, so that one parser holds one set of rules, and demands what is
+// HTTP/2's alone (RFC 9113, 8.2 and 8.3).
+type request struct {
+	mem   http1.Memory
+	buf   []byte // borrowed: the pseudo-fields' values as they came, then the text
+	start int    // of the text
+	most  int    // bytes of text that are taken
+	lines int    // fields that are taken yet
+	crumb int    // cookies that are taken yet
+
+	trailers bool
+	begun    bool // the text has begun: no pseudo-field may follow
+	bad      bool // malformed: the stream ends with PROTOCOL_ERROR
+	over     bool // longer than most
+
+	pseudo [kindUnknown - kindMethod]span
+	hosts  int
+	cookie int   // where the text of the cookies ends, 0: none came
+	length int64 // what Content-Length says; -1: nothing that is valid
+	tunnel bool  // an extended CONNECT (RFC 8441, 4)
+	urge   urgency
+}
+
+// span is a part of buf.
+type span struct {
+	at, end int
+	set     bool
+}
+
+// begin prepares for a block.
+func (r *request) begin(mem http1.Memory, lim *http1.Limits, trailers bool) {
+	*r = request{mem: mem, trailers: trailers, begun: trailers, length: -1, urge: usual}
+	r.most, r.lines, r.crumb = lim.Head, lim.Fields+1, 4*lim.Fields // one field more than http1 takes: it says so to the client
+	if trailers {
+		r.most = lim.Trailers
+	}
+	r.buf = mem.Get(1)[:0]
+}
+
+// drop gives the buffer back.
+func (r *request) drop() {
+	if r.buf != nil {
+		r.mem.Put(r.buf[:cap(r.buf)])
+		r.buf = nil
+	}
+}
+
+// give returns the text and leaves its buffer to the caller.
+func (r *request) give() (buf, text []byte) {
+	buf, text = r.buf, r.buf[r.start:]
+	r.buf = nil
+	return buf, text
+}
+
+// fits makes sure that n bytes can be appended. Text beyond the limit is cut where http1 sees that it was too long.
+func (r *request) fits(n int) bool {
+	if r.over {
+		return false
+	}
+	if len(r.buf)-r.start+n > r.most {
+		r.overflow()
+		return false
+	}
+	r.room(n)
+	return true
+}
+
+func (r *request) room(n int) {
+	if len(r.buf)+n <= cap(r.buf) {
+		return
+	}
+	b := r.mem.Get(2*cap(r.buf) + n)
+	b = b[:copy(b, r.buf)]
+	r.mem.Put(r.buf[:cap(r.buf)])
+	r.buf = b
+}
+
+// overflow fills the text up with what ends no line: one byte more than the limit.
+func (r *request) overflow() {
+	r.over = true
+	n := r.start + r.most + 1 - len(r.buf)
+	r.room(n)
+	for range n {
+		r.buf = append(r.buf, 'x')
+	}
+}
+
+// add takes a field.
+func (r *request) add(f *field) {
+	switch {
+	case r.bad:
+	case f.flaws != 0:
+		r.bad = true
+	case f.kind.pseudo():
+		r.addPseudo(f)
+	default:
+		r.beginText()
+		r.addField(f)
+	}
+}
+
+// addPseudo keeps the value of a pseudo-field (RFC 9113, 8.3): each once, before all others, and none that is not a request's.
+func (r *request) addPseudo(f *field) {
+	if r.begun || f.kind == kindUnknown || r.pseudo[f.kind-kindMethod].set {
+		r.bad = true
+		return
+	}
+	if r.fits(len(f.value)) {
+		r.pseudo[f.kind-kindMethod] = span{len(r.buf), len(r.buf) + len(f.value), true}
+		r.buf = append(r.buf, f.value...)
+	}
+}
+
+// addField takes a field that is none of the pseudo-fields.
+func (r *request) addField(f *field) {
+	switch f.kind {
+	case kindHop:
+		r.bad = true // RFC 9113, 8.2.2
+	case kindTE:
+		if string(f.value) != "trailers" {
+			r.bad = true
+			return
+		}
+		r.line(f.name, f.value)
+	case kindHost:
+		r.addHost(f)
+	case kindCookie:
+		r.addCookie(f)
+	case kindLength:
+		r.length = parseLength(f.value)
+		r.bad = r.bad || r.tunnel
+		r.line(f.name, f.value)
+	case kindPriority:
+		r.urge = parseUrgency(f.value)
+		r.line(f.name, f.value)
+	case kindKey:
+		if !r.tunnel {
+			r.line(f.name, f.value)
+		}
+	default:
+		r.line(f.name, f.value)
+	}
+}
+
+// line appends "name: value".
+func (r *request) line(name, value []byte) {
+	if r.lines == 0 || !r.fits(len(name)+len(value)+4) {
+		return
+	}
+	r.lines--
+	r.buf = append(append(append(append(r.buf, name...), ": "...), value...), "\r\n"...)
+}
+
+// addHost takes Host: beside :authority it must say the same, and goes without saying (RFC 9113, 8.3.1).
+func (r *request) addHost(f *field) {
+	r.hosts++
+	a := &r.pseudo[kindAuthority-kindMethod]
+	switch {
+	case !a.set:
+		r.line(f.name, f.value)
+	case r.hosts > 1 || !http1.SameHost(f.value, r.buf[a.at:a.end]):
+		r.bad = true
+	}
+}
+
+// addCookie joins the pieces that a client may split its cookies into (RFC 9113, 8.2.3).
+func (r *request) addCookie(f *field) {
+	if r.cookie == 0 {
+		r.line(f.name, f.value)
+		r.cookie = len(r.buf) - 2
+		return
+	}
+	if r.crumb--; r.crumb < 0 && !r.over {
+		r.overflow()
+	}
+	n := len(f.value) + 2
+	if !r.fits(n) {
+		return
+	}
+	end := len(r.buf)
+	r.buf = r.buf[:end+n]
+	copy(r.buf[r.cookie+n:], r.buf[r.cookie:end])
+	r.cookie += copy(r.buf[r.cookie:], "; ")
+	r.cookie += copy(r.buf[r.cookie:], f.value)
+}
+
+// end ends the block and reports whether it was well-formed.
+func (r *request) end() bool {
+	r.beginText()
+	if r.bad {
+		return false
+	}
+	if !r.over { // the limit has no part in these two bytes: it was the fields'
+		r.room(2)
+		r.buf = append(r.buf, "\r\n"...)
+	}
+	return true
+}
+
+func parseLength(b []byte) int64 {
+	if len(b) == 0 || len(b) > 18 {
+		return -1
+	}
+	var n int64
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}

@@ -1,0 +1,147 @@
+package loop
+
+import (
+	"portico/proxy/http1"
+	"portico/proxy/http2"
+)
+
+// h2Stream is what a session has in addition whose client is a stream. It stays with the session, also in the wheel, where a deadline of
+// the stream before finds nothing to do.
+type h2Stream struct {
+	x          *http2.Stream
+	sock       sock // stands for the client: without a descriptor, with a place in the wheel
+	prev, next *session
+}
+
+// beginStream gives a stream a session.
+func (l *loop) beginStream(h *h2Conn, st *http2.Stream) *session {
+	s := l.spare()
+	if s.stream == nil {
+		s.stream = &h2Stream{sock: sock{fd: -1, kind: kindStream}}
+	}
+	s.stream.x, s.stream.sock.h2 = st, h
+	st.User = s
+	l.serve(s, h.c, &s.stream.sock)
+	h.add(s)
+	s.x.Stream(st, st.Open())
+	for text := st.Request(); len(text) > 0; {
+		n := copy(s.x.Space(http1.Client), text)
+		if n == 0 {
+			break // longer than any request may be
+		}
+		s.x.Read(http1.Client, n, http1.More)
+		text = text[n:]
+	}
+	return s
+}
+
+// driveStream is drive for a stream: within its connection's budget.
+func (l *loop) driveStream(s *session) {
+	h := s.c.h2
+	l.refresh(h)
+	l.listH2(h)
+	share := min(h.budget, streamShare)
+	if share <= 0 {
+		l.enqueue(s)
+		return
+	}
+	before := l.work
+	used := share - l.perform(s, share, 1, streamWork)
+	h.budget -= used + l.work - before // with the connections that were made or closed
+	l.work += 2 * used
+}
+
+// finishStream ends the exchange of a stream.
+func (l *loop) finishStream(s *session, op http1.Op) {
+	h, st, why, last := s.c.h2, s.stream.x, s.x.Why(), s.x.Closes()
+	l.end(s)
+	st.User, s.stream.x = nil, nil
+	if op == http1.OpClose {
+		st.Close()
+		h.c.served = true
+	} else {
+		st.Reset(why)
+	}
+	if last {
+		h.x.Drain()
+	}
+}
+
+func readStream(s *session, b []byte) (int, http1.Result) {
+	n, res := s.stream.x.Read(b)
+	if res == http1.EOF {
+		if section := s.stream.x.Trailers(); section != nil {
+			s.x.Trailers(section)
+		}
+	}
+	return n, res
+}
+
+func writeStream(s *session, a, b []byte) (int, http1.Result) {
+	n, res := s.stream.x.Write(a, b, s.x.Ends())
+	s.c.h2.blocked = s.c.h2.blocked || res == http1.Blocked
+	return n, res
+}
+
+// shutStream ends a tunnel's bytes to the client.
+func shutStream(s *session) { s.stream.x.Write(nil, nil, true) }
+
+// moved: the client takes bytes. Streams whose own wait for room behind those of others have no fault in that.
+func (h *h2Conn) moved(now int64) {
+	if !h.blocked {
+		return
+	}
+	h.blocked = false
+	for s := h.first; s != nil; s = s.stream.next {
+		if a, b := s.x.Pending(http1.Client); len(a)+len(b) == 0 {
+			continue
+		}
+		h.blocked = true
+		if s.stream.x.Held() {
+			s.x.Now(now)
+			s.x.Held()
+		}
+	}
+}
+
+// add puts a session at the end of a connection's list.
+func (h *h2Conn) add(s *session) {
+	v := s.stream
+	v.prev, v.next = h.last, nil
+	if h.last != nil {
+		h.last.stream.next = s
+	} else {
+		h.first = s
+	}
+	h.last = s
+}
+
+// unlink takes a session off the list.
+func (h *h2Conn) unlink(s *session) {
+	v := s.stream
+	if v.prev != nil {
+		v.prev.stream.next = v.next
+	} else {
+		h.first = v.next
+	}
+	if v.next != nil {
+		v.next.stream.prev = v.prev
+	} else {
+		h.last = v.prev
+	}
+	v.prev, v.next = nil, nil
+}
+
+// toEnd makes a session the last of the list.
+func (h *h2Conn) toEnd(s *session) {
+	h.unlink(s)
+	h.add(s)
+}
+
+// remove takes a session that ends from its connection.
+func (h *h2Conn) remove(s *session) {
+	h.unlink(s)
+	if s.queued {
+		h.queued--
+	}
+}
