@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/proxy/route"
 )
 
 // rewrites is a set of what an application says of its addresses and is turned into the visitor's.
@@ -164,7 +165,7 @@ func (m *addressing) secures(scheme string) bool {
 		return false
 	}
 	_, port, _ := net.SplitHostPort(m.host)
-	host, ok := ParseHost(m.host)
+	host, ok := route.ParseHost(m.host)
 	return ok && (port != "" || m.s.redirectTarget(m.site, host, "/") != "")
 }
 
@@ -200,7 +201,7 @@ func (m *addressing) path(p string) (string, bool) {
 	if end := strings.IndexAny(p, "?#"); end >= 0 {
 		bare = p[:end]
 	}
-	if m.mount == "" || underMount(bare, m.mount) {
+	if m.mount == "" || route.UnderMount(bare, m.mount) {
 		return p, false
 	}
 	return m.mount + p, true
@@ -231,11 +232,11 @@ func (m *addressing) attribute(part string) (string, bool) {
 	value = strings.TrimSpace(value)
 	switch word := strings.TrimSpace(name[1:]); {
 	case strings.EqualFold(word, "path"):
-		if m.site.rewrites&rewriteCookiePath != 0 && m.mount != "" && strings.HasPrefix(value, "/") && !underMount(value, m.mount) {
+		if m.site.rewrites&rewriteCookiePath != 0 && m.mount != "" && strings.HasPrefix(value, "/") && !route.UnderMount(value, m.mount) {
 			return name + "=" + m.mount + strings.TrimSuffix(value, "/"), true
 		}
 	case strings.EqualFold(word, "domain"):
-		visited, _ := ParseHost(m.host)
+		visited, _ := route.ParseHost(m.host)
 		domain := strings.TrimPrefix(value, ".")
 		if m.site.rewrites&rewriteCookieDomain != 0 && m.isInstanceHost(domain) && !strings.EqualFold(domain, visited) {
 			return "", true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/origin"
 )
 
 // What becomes of a visitor whose own instance cannot be reached while the session there is
@@ -27,10 +28,6 @@ const (
 	// heldFor is how long requests are held for an instance from when it was first found wanting: longer
 	// than a restart of an agent or of a process takes, shorter than people wait without an answer.
 	heldFor = 5 * time.Second
-
-	// trialConnect is how long the last attempt to reach an instance may take, before a session on it is given
-	// up: a machine that is there answers in milliseconds, and visitors of a dead one wait for each of it.
-	trialConnect = time.Second
 
 	// awayRefresh is how soon a visitor should come again.
 	awayRefresh = 3 * time.Second
@@ -69,7 +66,7 @@ func renews(method string) bool { return method == http.MethodGet || method == h
 // again: a machine that wakes finds that its connections have ended meanwhile.
 func noInstance(c *balancer.Choice, method string, last error) *fault {
 	switch {
-	case c.None == balancer.NoneAway && (last == nil || errors.Is(last, errDial) || renews(method)):
+	case c.None == balancer.NoneAway && (last == nil || errors.Is(last, origin.ErrDial) || renews(method)):
 		return awayFault(method)
 	case last != nil:
 		return faultFor(last)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"portico/balancer"
+	"portico/proxy/origin"
 )
 
 // TestBrokenOffWhileItsInstanceIsAway holds what a visitor gets whose connection ended while the instance stood still:
@@ -20,7 +21,7 @@ func TestBrokenOffWhileItsInstanceIsAway(t *testing.T) {
 		{http.MethodGet, balancer.NoneAway, errBrokeOff, http.StatusServiceUnavailable},
 		{http.MethodHead, balancer.NoneAway, errBrokeOff, http.StatusServiceUnavailable},
 		{http.MethodPut, balancer.NoneAway, errBrokeOff, http.StatusBadGateway},
-		{http.MethodPost, balancer.NoneAway, errDial, http.StatusServiceUnavailable},
+		{http.MethodPost, balancer.NoneAway, origin.ErrDial, http.StatusServiceUnavailable},
 		{http.MethodGet, balancer.NoneDown, errBrokeOff, http.StatusBadGateway},
 	} {
 		f := noInstance(&balancer.Choice{None: c.none}, c.method, c.last)

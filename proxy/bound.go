@@ -7,6 +7,8 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/http1"
+	"portico/proxy/origin"
+	"portico/proxy/route"
 )
 
 var (
@@ -38,7 +40,7 @@ func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config
 		if t == nil || !t.private {
 			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
 		}
-		host, ok := ParseHost(hello.ServerName)
+		host, ok := route.ParseHost(hello.ServerName)
 		if sites := t.host(host); !ok || len(sites) == 0 || slices.ContainsFunc(sites, func(st *site) bool { return !st.private }) {
 			return nil, nil //nolint:nilnil // as above
 		}
@@ -47,9 +49,9 @@ func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config
 }
 
 // near finds the first instance of a site whose way is one of the client's own.
-func (s *Server) near(st *site, own func(*origin) bool) *balancer.Upstream {
+func (s *Server) near(st *site, own []*http1.Upstream) *balancer.Upstream {
 	for _, u := range st.siteState.pool.Upstreams() {
-		if o, ok := s.origins.Load(u.ID()); ok && own(o.(*origin)) {
+		if o, ok := s.origins.Load(u.ID()); ok && o.(*origin.Origin).Among(own) {
 			return u
 		}
 	}

@@ -30,17 +30,5 @@ func (s *Server) clients() int64 { return s.engine.driver.Stats().Clients }
 // Unchecked returns how many instances this server is going to check and has not
 // checked yet: they take no new visitors. Whoever takes traffic over waits for 0.
 func (s *Server) Unchecked() int {
-	return s.probes.unchecked()
-}
-
-func (p *prober) unchecked() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, r := range p.runs {
-		if !r.checked.Load() {
-			n++
-		}
-	}
-	return n
+	return s.probes.Unchecked()
 }

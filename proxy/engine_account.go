@@ -27,7 +27,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 		f.rec.Inflight = f.choice.Upstream.InFlight()
 	}
 	if f.site.siteState.pool.Done(&f.choice, o).CheckNow {
-		f.s.probes.now(f.choice.Upstream.ID())
+		f.s.probes.Now(f.choice.Upstream.ID())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/http1"
+	"portico/proxy/origin"
 )
 
 // Hinted implements http1.Handler.
@@ -177,11 +178,11 @@ func errorOf(why http1.Why) error {
 		}
 		return refusal(why.Fault.Status(), "The request is not valid HTTP.")
 	case http1.CauseConnect, http1.CauseConnectTime, http1.CauseBusy:
-		return errDial
+		return origin.ErrDial
 	case http1.CauseTimeout:
 		return errSlowOrigin
 	case http1.CauseResponse:
-		return errors.Join(errBadResponse, why.Fault)
+		return errors.Join(origin.ErrBadResponse, why.Fault)
 	case http1.CauseClient:
 		return errClientGone
 	}
@@ -194,9 +195,9 @@ func resultOf(err error) balancer.Result {
 	switch {
 	case errors.Is(err, errClientGone), errors.Is(err, errSlowClient):
 		return balancer.ClientAborted
-	case errors.As(err, &f), errors.Is(err, errBodyTooBig), errors.Is(err, errExhausted), errors.Is(err, errLost):
+	case errors.As(err, &f), errors.Is(err, errBodyTooBig):
 		return balancer.Refused
-	case errors.Is(err, errDial):
+	case errors.Is(err, origin.ErrDial):
 		return balancer.ConnectFailed
 	case errors.Is(err, errSlowOrigin):
 		return balancer.TimedOut

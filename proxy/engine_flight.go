@@ -10,6 +10,8 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/http1"
+	"portico/proxy/origin"
+	"portico/proxy/route"
 )
 
 // flight is one request on its way through the engine. It is kept with the
@@ -147,7 +149,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Deci
 	}
 	f.prepare(r, d)
 	if len(p.Own) > 0 {
-		f.pick.Near = s.near(f.site, func(o *origin) bool { return slices.Contains(p.Own, o.engine.Load()) })
+		f.pick.Near = s.near(f.site, p.Own)
 	}
 	return f.choose(r, d)
 }
@@ -206,7 +208,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie, ownEndings, adminCookie, nil
 	prefix := ""
 	if st.strip && string(r.Path) != "*" {
-		d.Path = []byte(stripMount(f.raw, f.path, st.mount))
+		d.Path = []byte(route.StripMount(f.raw, f.path, st.mount))
 		prefix = st.mount
 	}
 	c := &f.client
@@ -404,7 +406,7 @@ func (f *flight) send(d *http1.Decision) {
 	}
 	d.Verdict, d.Connect, d.Stays = http1.Forward, 0, f.choice.Pinned
 	if f.choice.Trial {
-		d.Connect = trialConnect
+		d.Connect = origin.TrialConnect
 	}
-	d.Upstream = f.s.originFor(u).way()
+	d.Upstream = f.s.originFor(u).Way()
 }

@@ -5,15 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"net"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"portico/balancer"
 	"portico/proxy/http1"
+	"portico/proxy/origin"
 )
 
 // A fault is why portico answers a request itself: the status, the sentence for
@@ -50,18 +48,13 @@ func (f *fault) Unwrap() error { return f.err }
 const statusClientClosed = 499
 
 var (
-	errClientGone  = errors.New("client closed the connection")
-	errSlowClient  = errors.New("client sends slower than the minimum rate")
-	errBodyTooBig  = errors.New("request body is larger than the site allows")
-	errBodyShort   = errors.New("request body ended early")
-	errNoUpstream  = errors.New("no instance can take the request")
-	errQueueFull   = errors.New("no instance became free in time")
-	errSeats       = errors.New("all instances have as many sessions as session.max allows")
-	errBadResponse = errors.New("instance answered with something that is not HTTP")
-	errSlowOrigin  = errors.New("instance did not answer in time")
-	errDial        = errors.New("connect to instance")
-	errLost        = errors.New("instance closed the connection that belongs to the client alone")
-	errExhausted   = errors.New("this machine has no descriptors, ports or memory left for a connection")
+	errClientGone = errors.New("client closed the connection")
+	errSlowClient = errors.New("client sends slower than the minimum rate")
+	errBodyTooBig = errors.New("request body is larger than the site allows")
+	errNoUpstream = errors.New("no instance can take the request")
+	errQueueFull  = errors.New("no instance became free in time")
+	errSeats      = errors.New("all instances have as many sessions as session.max allows")
+	errSlowOrigin = errors.New("instance did not answer in time")
 )
 
 func faultFor(err error) *fault {
@@ -71,23 +64,17 @@ func faultFor(err error) *fault {
 		return f
 	case errors.Is(err, errClientGone), errors.Is(err, context.Canceled):
 		return &fault{status: statusClientClosed, cause: 'C', phase: 'H', text: "The client went away.", err: err, closed: true, silent: true}
-	case errors.Is(err, errLost):
-		return &fault{status: 502, cause: 'S', phase: 'H', text: "The site has closed this connection.", err: err, closed: true, silent: true}
 	case errors.Is(err, errBodyTooBig):
 		return &fault{status: 413, cause: 'P', phase: 'R', text: "The request is larger than this site accepts.", err: err, closed: true}
 	case errors.Is(err, errSlowClient):
 		return &fault{status: 408, cause: 'c', phase: 'D', text: "The request took too long to arrive.", err: err, closed: true}
-	case errors.Is(err, errBodyShort):
-		return &fault{status: 400, cause: 'C', phase: 'D', text: "The request was not complete.", err: err, closed: true}
-	case errors.Is(err, errExhausted):
-		return &fault{status: 503, cause: 'R', phase: 'C', text: "The server is busy at the moment. Please try again shortly.", retry: 2 * time.Second, err: err}
 	case errors.Is(err, errNoUpstream):
 		return &fault{status: 503, cause: 'S', phase: 'C', text: "The site is not available at the moment. Please try again shortly.", retry: 2 * time.Second, err: err}
 	case errors.Is(err, errQueueFull):
 		return &fault{status: 503, cause: 's', phase: 'Q', text: "The site is busy at the moment. Please try again shortly.", retry: 5 * time.Second, err: err}
 	case errors.Is(err, errSlowOrigin):
 		return &fault{status: 504, cause: 's', phase: 'H', text: "The site took too long to answer.", err: err}
-	case errors.Is(err, errDial):
+	case errors.Is(err, origin.ErrDial):
 		return &fault{status: 503, cause: 'S', phase: 'C', text: "The site is not available at the moment. Please try again shortly.", retry: 2 * time.Second, err: err}
 	}
 	return &fault{status: 502, cause: 'S', phase: 'H', text: "The site gave no valid answer.", err: err}
@@ -102,7 +89,6 @@ var (
 	faultBadRequest    = refusal(400, "The request is not valid HTTP.")
 	faultUnknownHost   = refusal(404, "There is no such site here.")
 	faultMisdirected   = refusal(421, "This connection is not for that site.")
-	faultMethod        = refusal(405, "This method is not served here.")
 	faultRateLimited   = &fault{status: 429, cause: 'P', phase: 'R', text: "Too many requests. Please slow down.", retry: time.Second}
 	faultInternal      = &fault{status: 500, cause: 'I', phase: 'H', text: "Something went wrong in the proxy."}
 	faultHeaderTimeout = &fault{status: 408, cause: 'c', phase: 'R', text: "The request took too long to arrive.", closed: true}
@@ -131,21 +117,4 @@ func errorPage(f *fault, accept string) (body []byte, contentType string) {
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem;color:#222}h1{font-size:1.4rem}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}</style></head>
 <body><h1>%d %s</h1><p>%s</p></body></html>
 `, f.status, title, f.status, title, html.EscapeString(f.text)), "text/html; charset=utf-8"
-}
-
-// exhausted reports whether err is about this machine and says nothing of the
-// instance.
-func exhausted(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.EADDRNOTAVAIL, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// isTimeout reports whether err is a deadline that passed.
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
 }

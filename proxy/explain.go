@@ -13,6 +13,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/http1"
+	"portico/proxy/route"
 )
 
 // Step is one decision on the way of a request.
@@ -78,14 +79,14 @@ func (s *Server) Explain(a Ask) ([]Step, error) {
 // route finds the site; it reports whether there is one.
 func (e *explanation) route(u *url.URL) bool {
 	t := e.s.table.Load()
-	host, ok := ParseHost(u.Host)
+	host, ok := route.ParseHost(u.Host)
 	if !ok {
 		e.say("host", "refused", "%q is not a valid Host: 400", u.Host)
 		return false
 	}
 	e.host = host
 	e.say("host", host, "%s", t.explainHost(host))
-	if e.path, ok = NormalizePath(e.raw); !ok {
+	if e.path, ok = route.NormalizePath(e.raw); !ok {
 		e.say("path", "refused", "%q is not a valid path: 400", e.raw)
 		return false
 	}
@@ -101,7 +102,7 @@ func (e *explanation) route(u *url.URL) bool {
 		return false
 	}
 	if e.st.strip {
-		e.say("rewrite", stripMount(e.raw, e.path, e.st.mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
+		e.say("rewrite", route.StripMount(e.raw, e.path, e.st.mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
 	}
 	return true
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"portico/proxy/route"
 )
 
 // Names of fields that carry meaning between portico and a site's processes.
@@ -65,11 +67,11 @@ func identify(peer netip.AddrPort, tls bool, host, local string, in http.Header,
 		c.Proto = p
 	}
 	if h := in.Get("X-Forwarded-Host"); h != "" {
-		if _, ok := ParseHost(h); ok {
+		if _, ok := route.ParseHost(h); ok {
 			c.Host = h
 		}
 	}
-	if p := in.Get("X-Forwarded-Port"); p != "" && validPort(p) {
+	if p := in.Get("X-Forwarded-Port"); p != "" && route.ValidPort(p) {
 		c.Local = p
 	}
 	return c

@@ -30,6 +30,8 @@ import (
 	"portico/conf"
 	"portico/membership/catalog"
 	"portico/proxy/http1"
+	"portico/proxy/origin"
+	"portico/proxy/probe"
 )
 
 // Options are what a Server is made of.
@@ -84,9 +86,9 @@ type Server struct {
 	bal     *balancer.Balancer
 	table   atomic.Pointer[table]
 	recent  *recent
-	origins sync.Map // instance id to *origin
-	ways    ways     // those, and what is left of former ones
-	probes  *prober
+	origins sync.Map    // instance id to *origin
+	ways    origin.Ways // those, and what is left of former ones
+	probes  *probe.Prober
 	started time.Time
 	clocks  *clockWatch
 
@@ -132,7 +134,7 @@ func New(o Options) (*Server, error) {
 		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
 	o.Conf = withDefaults(o.Conf)
-	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.Conf.Limits.Sessions, Changed: logChanges(o.Logger)})
+	bal, err := balancer.New(balancer.Options{Keys: o.Keys, MaxSessions: o.Conf.Limits.Sessions, Changed: probe.LogChanges(o.Logger)})
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
@@ -157,7 +159,7 @@ func New(o Options) (*Server, error) {
 	s.plain.name, s.secure.name = "http", "https"
 	s.table.Store(newTable(0, map[string]*site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
-	s.probes = newProber(s.bg, s.log, func() int64 { return s.millis(time.Now()) })
+	s.probes = probe.New(s.bg, s.log, func() int64 { return s.millis(time.Now()) })
 	if o.Challenge != nil {
 		s.challenge = o.Challenge(http.HandlerFunc(http.NotFound))
 	}
@@ -278,10 +280,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			err = s.engine.shutdown(ctx)
 		}
 		s.stop()
-		s.probes.close()
+		s.probes.Close()
 		s.wg.Wait()
 		s.origins.Range(func(_, v any) bool {
-			v.(*origin).close()
+			v.(*origin.Origin).Close()
 			return true
 		})
 		for _, st := range s.table.Load().sites {

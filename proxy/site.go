@@ -8,6 +8,8 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy/probe"
+	"portico/proxy/route"
 )
 
 // site is what the data path knows of one site: its settings with every default
@@ -37,7 +39,7 @@ type site struct {
 	rate     rateSpec
 	hash     string // what Request.Hash is made of: "source", "header", "uri" or ""
 	hashBy   string // the header field, with the policy "header"
-	check    checkSpec
+	check    probe.Check
 	pool     balancer.Config
 	maxConns int           // requests in flight at one instance, 0: no limit
 	maxSess  int           // live sessions of one instance, 0: no ceiling
@@ -48,17 +50,6 @@ type site struct {
 
 	source *catalog.Site // the record this was compiled from; nil for a static site
 	*siteState
-}
-
-// checkSpec says how the instances of a site are checked.
-type checkSpec struct {
-	tcp      bool
-	path     string
-	host     string
-	status   catalog.StatusRange
-	body     string
-	interval time.Duration
-	timeout  time.Duration
 }
 
 // rateSpec is a limit of requests for each client address. Zero: none.
@@ -84,7 +75,7 @@ func compileSite(rec *catalog.Site) (*site, error) {
 
 // compileSettings takes settings whose defaults are filled in.
 func compileSettings(name string, set catalog.Settings) (*site, error) {
-	mount, ok := NormalizePath(set.Path)
+	mount, ok := route.NormalizePath(set.Path)
 	if !ok {
 		return nil, fmt.Errorf("compile site %q: path %q must begin with \"/\"", name, set.Path)
 	}
@@ -137,7 +128,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 	}
 	for _, h := range set.Hosts {
 		bare, wild := strings.CutPrefix(h, "*.")
-		norm, ok := ParseHost(bare)
+		norm, ok := route.ParseHost(bare)
 		if !ok {
 			return nil, fmt.Errorf("compile site %q: host %q is not a host name", name, h)
 		}
@@ -155,7 +146,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		st.rate.burst = max(int(st.rate.perSecond), min(n, 10))
 	}
 	if set.Session.Logout != "" {
-		if st.logout, ok = NormalizePath(set.Session.Logout); !ok {
+		if st.logout, ok = route.NormalizePath(set.Session.Logout); !ok {
 			return nil, fmt.Errorf("compile site %q: session.logout %q must begin with \"/\"", name, set.Session.Logout)
 		}
 	}
@@ -168,19 +159,10 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 	} else {
 		st.adopts = adoptNames(set.Session.Adopt)
 	}
-	if st.check, err = compileCheck(set.Health); err != nil {
+	if st.check, err = probe.CompileCheck(set.Health); err != nil {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
 	}
 	return st, nil
-}
-
-func compileCheck(h catalog.HealthSettings) (checkSpec, error) {
-	status, err := catalog.ParseStatus(h.Status)
-	return checkSpec{
-		tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body,
-		interval: max(h.Interval.Std(), 100*time.Millisecond),
-		timeout:  h.Timeout.Std(),
-	}, err
 }
 
 // StaticSettings are the settings of a site of the configuration file in the catalog's words.

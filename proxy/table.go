@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/proxy/route"
 )
 
 // table leads a host and a path to a site. It is immutable and published behind
@@ -74,7 +75,7 @@ func (r routes) sort() {
 // path.
 func (r routes) match(path string) *site {
 	for _, st := range r {
-		if underMount(path, st.mount) {
+		if route.UnderMount(path, st.mount) {
 			return st
 		}
 	}
@@ -125,7 +126,7 @@ func (t *table) sameTLSPolicy(sni, host string) bool {
 	if sni == "" || sni == host { // as nearly always; host is normalized
 		return true
 	}
-	name, ok := ParseHost(sni)
+	name, ok := route.ParseHost(sni)
 	return ok && (name == host || t.tlsPolicy(name) == t.tlsPolicy(host))
 }
 
@@ -142,12 +143,12 @@ func (t *table) route(authority, rawPath string, secure bool, sni string) (route
 	host, of := authority, t.exact[authority]
 	if of == nil || strings.IndexByte(host, ':') >= 0 { // else it is in its one form already, as nearly always
 		var ok bool
-		if host, ok = ParseHost(authority); !ok {
+		if host, ok = route.ParseHost(authority); !ok {
 			return routed{}, faultBadRequest
 		}
 		of = t.host(host)
 	}
-	path, ok := NormalizePath(rawPath)
+	path, ok := route.NormalizePath(rawPath)
 	if !ok {
 		return routed{host: host}, faultBadRequest
 	}

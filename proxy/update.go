@@ -9,6 +9,8 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy/origin"
+	"portico/proxy/probe"
 )
 
 // Update makes the sites, instances and members of a view the ones that are
@@ -240,14 +242,14 @@ func (s *Server) connectLocked(w *wanted) {
 			cfg = cfg.Clone()
 			cfg.ServerName = spec.ID + ".instance"
 		}
-		idle := s.idleTime(w.site, spec.Member)
+		a := s.address(spec.Addr, spec.Member, key, cfg, s.idleTime(w.site, spec.Member))
 		if v, ok := s.origins.Load(spec.ID); ok {
-			if o := v.(*origin); o.same(spec.Addr, cfg) && o.key == key && o.idleTime == idle {
+			if v.(*origin.Origin).Same(a) {
 				continue
 			}
-			v.(*origin).close()
+			v.(*origin.Origin).Close()
 		}
-		s.origins.Store(spec.ID, s.newOrigin(spec.Addr, spec.Member, key, cfg, idle))
+		s.origins.Store(spec.ID, s.newOrigin(a))
 	}
 }
 
@@ -271,33 +273,37 @@ func (s *Server) idleTime(st *site, member string) time.Duration {
 
 // originFor returns the way to an upstream. One that left the pool in this
 // moment gets a way of its own, without kept connections.
-func (s *Server) originFor(u *balancer.Upstream) *origin {
+func (s *Server) originFor(u *balancer.Upstream) *origin.Origin {
 	if v, ok := s.origins.Load(u.ID()); ok {
-		return v.(*origin)
+		return v.(*origin.Origin)
 	}
 	spec := u.Spec()
-	o := s.newOrigin(spec.Addr, spec.Member, "", nil, 0)
+	a := s.address(spec.Addr, spec.Member, "", nil, 0)
 	if spec.Member != "" {
-		o.addr = "127.0.0.1:0" // never plain to a member: refused at once
+		a.Addr = "127.0.0.1:0" // never plain to a member: refused at once
 		if s.o.AgentTLS != nil {
 			if cfg := s.o.AgentTLS(spec.Member); cfg != nil {
-				o.addr, o.tls = spec.Addr, cfg.Clone()
-				o.tls.ServerName = spec.ID + ".instance"
+				a.Addr, a.TLS = spec.Addr, cfg.Clone()
+				a.TLS.ServerName = spec.ID + ".instance"
 			}
 		}
 	}
-	o.close()
+	o := s.newOrigin(a)
+	o.Close()
 	return o
 }
 
-func (s *Server) newOrigin(addr, member, key string, cfg *tls.Config, idle time.Duration) *origin {
-	c := s.o.Conf.Connections
-	o := &origin{
-		addr: addr, member: member, key: key, tls: cfg, checkTLS: resumes(cfg), connect: s.o.Conf.Timeouts.Connect.Std(),
-		maxIdle: c.Idle, idleTime: idle,
-	}
-	s.ways.add(o)
+func (s *Server) newOrigin(a origin.Address) *origin.Origin {
+	o := origin.New(a)
+	s.ways.Add(o)
 	return o
+}
+
+// address is where an instance is, with what the configuration says of connections.
+func (s *Server) address(addr, member, key string, cfg *tls.Config, idle time.Duration) origin.Address {
+	return origin.Address{
+		Addr: addr, Member: member, Key: key, TLS: cfg, Connect: s.o.Conf.Timeouts.Connect.Std(), MaxIdle: s.o.Conf.Connections.Idle, IdleTime: idle,
+	}
 }
 
 // poolLocked brings the site's pool up to date, or makes it.
@@ -390,7 +396,7 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 		case catalog.InstanceFailing:
 		}
 		if u.Observe(e, now).CheckNow {
-			s.probes.now(spec.ID)
+			s.probes.Now(spec.ID)
 		}
 	}
 }
@@ -459,10 +465,10 @@ func (s *Server) probeLocked(t *table, all map[string]*wanted) {
 				check = c.check
 			}
 			keep[spec.ID] = true
-			s.probes.set(spec.ID, target{upstream: p.upstream, origin: v.(*origin), check: check, member: spec.Member, site: w.site.name})
+			s.probes.Set(spec.ID, probe.Target{Upstream: p.upstream, Origin: v.(*origin.Origin), Check: check, Member: spec.Member, Site: w.site.name})
 		}
 	}
-	s.probes.only(keep)
+	s.probes.Only(keep)
 }
 
 // retireLocked lets go of what the new table does not name any more.
@@ -478,15 +484,10 @@ func (s *Server) retireLocked(old, t *table, now int64) {
 			continue
 		}
 		if v, ok := s.origins.LoadAndDelete(id); ok {
-			v.(*origin).close()
+			v.(*origin.Origin).Close()
 		}
 	}
 	if s.view != nil {
-		s.ways.judge(s.view.Members)
+		s.ways.Judge(s.view.Members)
 	}
 }
-
-// CheckNow has all instances of a member checked at once: the cluster's failure
-// detector says that something happened there. It is a hint and changes no state
-// by itself.
-func (s *Server) CheckNow(member string) { s.probes.member(member) }

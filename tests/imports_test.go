@@ -49,7 +49,10 @@ var imports = map[string][]string{
 	"deployhook/agent":      {"deployhook/agent/tomcat", "conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":         {"conf", "balancer", "membership/catalog", "internal/units"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
+	"proxy/route":           {},
+	"proxy/origin":          {"membership/catalog", "proxy/http1"},
+	"proxy/probe":           {"balancer", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
 	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	"deployhook/agent/beneath":   {},

@@ -1,4 +1,4 @@
-package proxy
+package route
 
 import "strings"
 
@@ -104,30 +104,30 @@ func resolveDots(p string) string {
 	return joined
 }
 
-// underMount reports whether a normalized path lies at or below mount, which
+// UnderMount reports whether a normalized path lies at or below mount, which
 // is "/" or a normalized path without a final "/". "/app" covers "/app" and
 // "/app/x" but not "/apple".
-func underMount(path, mount string) bool {
+func UnderMount(path, mount string) bool {
 	if mount == "/" {
 		return true
 	}
 	return strings.HasPrefix(path, mount) && (len(path) == len(mount) || path[len(mount)] == '/')
 }
 
-// stripMount removes mount from a raw request path that was routed by its
+// StripMount removes mount from a raw request path that was routed by its
 // normalized form. Where the raw path spells the mount path literally and holds
 // nothing that normalization would move, the rest is passed on byte for byte;
 // otherwise the rest of the normalized path is, so that no ".." can climb
 // out of what the site was given.
-func stripMount(raw, normalized, mount string) string {
+func StripMount(raw, normalized, mount string) string {
 	if mount == "/" {
 		return raw
 	}
 	rest := ""
-	if underMount(raw, mount) && !hasDots(raw) {
+	if UnderMount(raw, mount) && !hasDots(raw) {
 		rest = raw[len(mount):]
 	} else {
-		rest = encodePath(normalized[len(mount):])
+		rest = EncodePath(normalized[len(mount):])
 	}
 	if rest == "" {
 		return "/"
@@ -151,9 +151,9 @@ func hasDots(raw string) bool {
 	return false
 }
 
-// encodePath escapes what a request target may not hold. "%" stays, because a
+// EncodePath escapes what a request target may not hold. "%" stays, because a
 // normalized path holds it only in escapes.
-func encodePath(p string) string {
+func EncodePath(p string) string {
 	const hex = "0123456789ABCDEF"
 	for i := range len(p) {
 		if mustEscape(p[i]) {

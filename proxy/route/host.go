@@ -1,4 +1,6 @@
-package proxy
+// Package route knows the one form of a host and of a path under which sites are looked
+// up, so that no two rules can read an address differently.
+package route
 
 import (
 	"net/netip"
@@ -19,7 +21,7 @@ import (
 // "APP.TEST:443" and "app.test" can never be told apart.
 func ParseHost(authority string) (host string, ok bool) {
 	host, port, ok := splitHostPort(authority)
-	if !ok || !validPort(port) || host == "" || len(host) > 254 {
+	if !ok || !ValidPort(port) || host == "" || len(host) > 254 {
 		return "", false
 	}
 	if host[0] == '[' {
@@ -65,9 +67,9 @@ func splitHostPort(authority string) (host, port string, ok bool) {
 	return host, port, true
 }
 
-// validPort reports whether port is empty (RFC 3986 allows "host:") or a
+// ValidPort reports whether port is empty (RFC 3986 allows "host:") or a
 // decimal number up to 65535.
-func validPort(port string) bool {
+func ValidPort(port string) bool {
 	if port == "" {
 		return true
 	}

@@ -1,4 +1,6 @@
-package proxy
+// Package probe checks the health of instances: when, over which connection, what an answer
+// means. What becomes of an instance after so many checks is the balancer's to decide.
+package probe
 
 import (
 	"bytes"
@@ -16,38 +18,40 @@ import (
 
 	"portico/balancer"
 	"portico/internal/pause"
+	"portico/proxy/origin"
+	"portico/proxy/route"
 )
 
 const (
-	// maxProbes bounds the checks that run at the same time, so that a thousand
+	// maxRunning bounds the checks that run at the same time, so that a thousand
 	// sites do not check in one burst; each takes milliseconds.
-	maxProbes = 64
+	maxRunning = 64
 
-	// probeBody is how much of an answer is read and searched, and probeHead how much comes before that.
-	probeBody = 64 << 10
-	probeHead = 64 << 10
+	// maxBody is how much of an answer is read and searched, and maxHead how much comes before that.
+	maxBody = 64 << 10
+	maxHead = 64 << 10
 
-	// probeSpacing keeps visitors who all find an instance unreachable from having
+	// spacing keeps visitors who all find an instance unreachable from having
 	// it checked, and found down, all at once.
-	probeSpacing = 100 * time.Millisecond
+	spacing = 100 * time.Millisecond
 )
 
-// target is what one check is about.
-type target struct {
-	upstream *balancer.Upstream
-	origin   *origin
-	check    checkSpec
-	member   string
-	site     string
+// Target is what one check is about.
+type Target struct {
+	Upstream *balancer.Upstream
+	Origin   *origin.Origin
+	Check    Check
+	Member   string
+	Site     string
 }
 
-func (t *target) same(o *target) bool {
-	return t.upstream == o.upstream && t.origin == o.origin && t.check == o.check
+func (t *Target) same(o *Target) bool {
+	return t.Upstream == o.Upstream && t.Origin == o.Origin && t.Check == o.Check
 }
 
-// prober checks upstreams, each at its own pace, over the same connections'
+// Prober checks upstreams, each at its own pace, over the same connections'
 // path as traffic. Rise and fall are the balancer's; this is the I/O around them.
-type prober struct {
+type Prober struct {
 	ctx  context.Context
 	log  *slog.Logger
 	room chan struct{}
@@ -55,26 +59,27 @@ type prober struct {
 	time func() int64 // Unix milliseconds, for the balancer
 
 	mu   sync.Mutex
-	runs map[string]*probeRun // guarded by mu, by instance id
+	runs map[string]*run // guarded by mu, by instance id
 	wg   sync.WaitGroup
 	done bool // guarded by mu
 }
 
-type probeRun struct {
-	target  target
+type run struct {
+	target  Target
 	cancel  context.CancelFunc
 	wake    chan struct{}
 	checked atomic.Bool // at least once, whatever came of it
 }
 
-func newProber(ctx context.Context, log *slog.Logger, now func() int64) *prober {
-	p := &prober{ctx: ctx, log: log, room: make(chan struct{}, maxProbes), runs: map[string]*probeRun{}, lag: newLag(), time: now}
+// New returns a Prober that checks nothing yet. It works until ctx ends; now is the time for the balancer, in Unix milliseconds.
+func New(ctx context.Context, log *slog.Logger, now func() int64) *Prober {
+	p := &Prober{ctx: ctx, log: log, room: make(chan struct{}, maxRunning), runs: map[string]*run{}, lag: newLag(), time: now}
 	p.wg.Go(func() { p.lag.run(ctx) })
 	return p
 }
 
-// set starts checking an upstream, at once, or changes how it is checked.
-func (p *prober) set(id string, t target) {
+// Set starts checking an upstream, at once, or changes how it is checked.
+func (p *Prober) Set(id string, t Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.done {
@@ -87,13 +92,13 @@ func (p *prober) set(id string, t target) {
 		r.cancel()
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	r := &probeRun{target: t, cancel: cancel, wake: make(chan struct{}, 1)}
+	r := &run{target: t, cancel: cancel, wake: make(chan struct{}, 1)}
 	p.runs[id] = r
 	p.wg.Go(func() { p.run(ctx, r) })
 }
 
-// only stops all checks but those of keep.
-func (p *prober) only(keep map[string]bool) {
+// Only stops all checks but those of keep.
+func (p *Prober) Only(keep map[string]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, r := range p.runs {
@@ -104,8 +109,8 @@ func (p *prober) only(keep map[string]bool) {
 	}
 }
 
-// now has one upstream checked without delay.
-func (p *prober) now(id string) {
+// Now has one upstream checked without delay.
+func (p *Prober) Now(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r := p.runs[id]; r != nil {
@@ -113,26 +118,26 @@ func (p *prober) now(id string) {
 	}
 }
 
-// member has all upstreams of a member checked without delay.
-func (p *prober) member(name string) {
+// Member has all upstreams of a member checked without delay.
+func (p *Prober) Member(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.runs {
-		if r.target.member == name {
+		if r.target.Member == name {
 			r.poke()
 		}
 	}
 }
 
-func (r *probeRun) poke() {
+func (r *run) poke() {
 	select {
 	case r.wake <- struct{}{}:
 	default:
 	}
 }
 
-// close stops all checks and waits for them.
-func (p *prober) close() {
+// Close stops all checks and waits for them.
+func (p *Prober) Close() {
 	p.mu.Lock()
 	p.done = true
 	for _, r := range p.runs {
@@ -143,9 +148,9 @@ func (p *prober) close() {
 }
 
 // run checks one upstream until its context ends.
-func (p *prober) run(ctx context.Context, r *probeRun) {
+func (p *Prober) run(ctx context.Context, r *run) {
 	defer r.cancel()
-	u := r.target.upstream
+	u := r.target.Upstream
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var seen watch
@@ -164,8 +169,8 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		stood := p.lag.during()
 		e := r.target.probe(ctx)
 		<-p.room
-		if late := stood(); !e.OK && e.Code != "" && late > r.target.check.timeout/4 {
-			timer.Reset(probeSpacing) // it was the proxy that was late
+		if late := stood(); !e.OK && e.Code != "" && late > r.target.Check.timeout/4 {
+			timer.Reset(spacing) // it was the proxy that was late
 			continue
 		}
 		ended := time.Now()
@@ -180,24 +185,24 @@ func (p *prober) run(ctx context.Context, r *probeRun) {
 		e.Lag, seen = p.lag.since(seen)
 		effect := u.Observe(e, now)
 		if effect.GivenUp && u.Sessions() > 0 {
-			p.log.Warn("sessions given up", "site", r.target.site, "instance", u.Spec().Name, "sessions", u.Sessions(), "check", e.Code, "detail", e.Detail)
+			p.log.Warn("sessions given up", "site", r.target.Site, "instance", u.Spec().Name, "sessions", u.Sessions(), "check", e.Code, "detail", e.Detail)
 		}
 		switch silent := e.Code == "L4TOUT"; {
 		case silent && effect.GivenUp:
-			r.target.origin.cut()
+			r.target.Origin.Cut()
 		case silent && effect.Changed && effect.To == balancer.Down:
-			r.target.origin.forsake()
+			r.target.Origin.Forsake()
 		case e.OK && effect.Changed:
-			r.target.origin.returned()
+			r.target.Origin.Returned()
 		}
 		r.checked.Store(true)
-		timer.Reset(u.NextCheck(r.target.check.interval, rand.Uint64()))
-		_ = pause.For(ctx, probeSpacing-time.Since(ended))
+		timer.Reset(u.NextCheck(r.target.Check.interval, rand.Uint64()))
+		_ = pause.For(ctx, spacing-time.Since(ended))
 	}
 }
 
-// logChanges logs each step of an instance's health, whoever made it: checks, requests or its agent.
-func logChanges(log *slog.Logger) func(*balancer.Upstream, balancer.Change) {
+// LogChanges logs each step of an instance's health, whoever made it: checks, requests or its agent.
+func LogChanges(log *slog.Logger) func(*balancer.Upstream, balancer.Change) {
 	return func(u *balancer.Upstream, c balancer.Change) {
 		level := slog.LevelInfo
 		if c.To == balancer.Down {
@@ -211,9 +216,9 @@ func logChanges(log *slog.Logger) func(*balancer.Upstream, balancer.Change) {
 // probe makes one check. It follows no redirect, reads a bounded part of the
 // answer and ends with its timeout. Evidence without a code says nothing: the check
 // could not be made.
-func (t *target) probe(ctx context.Context) balancer.Evidence {
+func (t *Target) probe(ctx context.Context) balancer.Evidence {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, t.check.timeout)
+	ctx, cancel := context.WithTimeout(ctx, t.Check.timeout)
 	defer cancel()
 	e := t.ask(ctx)
 	e.From = balancer.FromCheck
@@ -225,16 +230,16 @@ func (t *target) probe(ctx context.Context) balancer.Evidence {
 // that is there answers in milliseconds, and a silent one should be known as such while few new visitors have tried it.
 // With the default interval of two seconds that takes 7.3 at worst: 2.2 until the first check, 2 for its timeout, and twice
 // half a second's pause and a second. Sessions do not hang on it.
-func (t *target) connectTime() time.Duration {
-	if t.upstream.Doubted() != 0 {
-		return min(t.check.timeout, trialConnect)
+func (t *Target) connectTime() time.Duration {
+	if t.Upstream.Doubted() != 0 {
+		return min(t.Check.timeout, origin.TrialConnect)
 	}
-	return t.check.timeout
+	return t.Check.timeout
 }
 
-func (t *target) ask(ctx context.Context) balancer.Evidence {
+func (t *Target) ask(ctx context.Context) balancer.Evidence {
 	connect, cancel := context.WithTimeout(ctx, t.connectTime())
-	c, err := t.origin.forCheck(connect)
+	c, err := dial(connect, t.Origin)
 	cancel()
 	if errors.Is(err, errExhausted) {
 		return balancer.Evidence{}
@@ -242,15 +247,15 @@ func (t *target) ask(ctx context.Context) balancer.Evidence {
 	if err != nil {
 		return connectEvidence(err)
 	}
-	if t.check.tcp && t.origin.tls == nil {
+	if t.Check.tcp && t.Origin.TLS == nil {
 		c.discard()
 		return balancer.Evidence{OK: true, Code: "L4OK"}
 	}
-	if t.check.tcp {
+	if t.Check.tcp {
 		return c.stays()
 	}
 	defer c.discard()
-	a, err := c.get(ctx, t.check.host, probeTarget(t.check.path))
+	a, err := c.get(ctx, t.Check.host, requestTarget(t.Check.path))
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || isTimeout(err):
@@ -258,16 +263,16 @@ func (t *target) ask(ctx context.Context) balancer.Evidence {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return balancer.Evidence{Code: "L4CON", Detail: "connection closed before an answer"}
 	default:
-		return balancer.Evidence{Code: "L7RSP", Detail: fmt.Sprintf("%s: %s", errBadResponse, err)}
+		return balancer.Evidence{Code: "L7RSP", Detail: fmt.Sprintf("%s: %s", origin.ErrBadResponse, err)}
 	}
-	if !t.check.status.Has(a.StatusCode) {
+	if !t.Check.status.Has(a.StatusCode) {
 		return balancer.Evidence{Code: "L7STS", Status: a.StatusCode}
 	}
-	if t.check.body == "" {
+	if t.Check.body == "" {
 		return balancer.Evidence{OK: true, Code: "L7OK", Status: a.StatusCode}
 	}
-	body, err := io.ReadAll(io.LimitReader(a.Body, probeBody))
-	if !bytes.Contains(body, []byte(t.check.body)) {
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxBody))
+	if !bytes.Contains(body, []byte(t.Check.body)) {
 		detail := "the expected text is not in the answer"
 		if err != nil {
 			detail += ", which broke off"
@@ -277,14 +282,14 @@ func (t *target) ask(ctx context.Context) balancer.Evidence {
 	return balancer.Evidence{OK: true, Code: "L7OK", Status: a.StatusCode}
 }
 
-// probeTarget writes the path of a check, which may have a query, as a request
+// requestTarget writes the path of a check, which may have a query, as a request
 // target.
-func probeTarget(path string) string {
+func requestTarget(path string) string {
 	path, query, ok := strings.Cut(path, "?")
 	if ok {
-		return encodePath(path) + "?" + encodePath(query)
+		return route.EncodePath(path) + "?" + route.EncodePath(query)
 	}
-	return encodePath(path)
+	return route.EncodePath(path)
 }
 
 // connectEvidence words a failed connection as HAProxy does.
@@ -296,4 +301,17 @@ func connectEvidence(err error) balancer.Evidence {
 		return balancer.Evidence{Code: "L4CON", Detail: "connection refused"}
 	}
 	return balancer.Evidence{Code: "L4CON", Detail: err.Error()}
+}
+
+// Unchecked is how many upstreams have not been checked yet.
+func (p *Prober) Unchecked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, r := range p.runs {
+		if !r.checked.Load() {
+			n++
+		}
+	}
+	return n
 }

@@ -1,0 +1,184 @@
+// Package origin keeps the way to each instance: where it is, what becomes of the connections
+// there when it leaves, falls silent or is no longer trusted. It moves no bytes: the drivers do.
+package origin
+
+import (
+	"crypto/tls"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portico/proxy/http1"
+)
+
+// ErrDial says that an instance could not be reached.
+var ErrDial = errors.New("connect to instance")
+
+// ErrBadResponse says that an instance was reached, and talks nonsense.
+var ErrBadResponse = errors.New("instance answered with something that is not HTTP")
+
+// TrialConnect is how long the last attempt to reach an instance may take, before a session on it is given
+// up: a machine that is there answers in milliseconds, and visitors of a dead one wait for each of it.
+const TrialConnect = time.Second
+
+// Address says where an instance is, and how connections to it are made and kept.
+type Address struct {
+	Addr     string
+	Member   string      // whose instance it is, "" for a static one
+	Key      string      // that member's fingerprint, "" where it is not known
+	TLS      *tls.Config // nil: plain; the ServerName selects the instance
+	Connect  time.Duration
+	MaxIdle  int
+	IdleTime time.Duration
+}
+
+// Origin is the way to one instance: where to connect, and what becomes of the connections there. The engine's driver makes and
+// keeps them, in an [http1.Upstream] that changes whenever those before it have to end.
+type Origin struct {
+	Address
+	CheckTLS *tls.Config // as TLS for checks: they resume their TLS session, as each has a connection of its own
+
+	present atomic.Pointer[http1.Upstream] // the present way; see Way
+
+	mu      sync.Mutex
+	left    []*http1.Upstream // guarded by mu: former ways that some still wait on, see Forsake
+	closed  bool              // guarded by mu: no connection is kept any more
+	leaving bool              // guarded by mu: none is kept for the moment, see Leave
+	killed  bool              // guarded by mu: none is made any more
+}
+
+// New returns the way to an instance. No connection is made before it is needed.
+func New(a Address) *Origin { return &Origin{Address: a, CheckTLS: resumes(a.TLS)} }
+
+// Same reports whether the way leads to an address as it is now.
+func (o *Origin) Same(a Address) bool {
+	return o.Addr == a.Addr && (o.TLS == nil) == (a.TLS == nil) && (a.TLS == nil || o.TLS.ServerName == a.TLS.ServerName) &&
+		o.Key == a.Key && o.IdleTime == a.IdleTime
+}
+
+// resumes returns a configuration whose connections resume the TLS session of the one
+// before, which spares both sides the signatures, and exchange keys by the cheapest means: what a
+// check says is no secret that has to last. Who the other side is, and whether the
+// cluster still knows it, is verified all the same.
+func resumes(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
+	return c
+}
+
+// Way returns how the engine reaches the instance; it changes with the origin.
+func (o *Origin) Way() *http1.Upstream {
+	if u := o.present.Load(); u != nil {
+		return u
+	}
+	u := &http1.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, Data: o} // keeps o among the ways
+	if o.present.CompareAndSwap(nil, u) {
+		o.mu.Lock()
+		if o.closed || o.leaving {
+			u.Retire()
+		}
+		if o.killed {
+			u.Kill()
+		}
+		o.mu.Unlock()
+		return u
+	}
+	return o.present.Load()
+}
+
+// Among reports whether the present way is one of some.
+func (o *Origin) Among(ways []*http1.Upstream) bool { return slices.Contains(ways, o.present.Load()) }
+
+// Distrusted reports whether Kill was called.
+func (o *Origin) Distrusted() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.killed
+}
+
+// Close lets running exchanges finish and keeps no connection after them.
+func (o *Origin) Close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if u := o.present.Load(); u != nil {
+		u.Retire()
+	}
+}
+
+// leave says whether the agent behind o is about to go for a moment: then every
+// connection ends with the request that it carries, so that none is cut when the
+// agent closes. It reports whether that is news.
+func (o *Origin) leave(leaving bool) (news bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if news = o.leaving != leaving; !news {
+		return false
+	}
+	o.leaving = leaving
+	if leaving {
+		if u := o.present.Load(); u != nil {
+			u.Retire()
+		}
+	} else if !o.closed {
+		o.present.Store(nil) // the retired one keeps none; the next is made with the next request
+	}
+	return true
+}
+
+// Forsake ends the connections of those who could get their answer elsewhere, because the machine behind them is
+// silent: they would wait in vain. Who has a session there goes on to wait. New connections are welcome.
+func (o *Origin) Forsake() {
+	way := o.present.Swap(nil)
+	if way == nil {
+		return
+	}
+	way.Leave()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left = append(o.left, way)
+}
+
+// Cut ends every connection to a silent machine, because the sessions there are given up. New
+// connections are welcome.
+func (o *Origin) Cut() {
+	way := o.present.Swap(nil)
+	o.mu.Lock()
+	ways := o.left
+	o.left = nil
+	o.mu.Unlock()
+	if way != nil {
+		ways = append(ways, way)
+	}
+	for _, u := range ways {
+		u.Kill()
+	}
+}
+
+// Returned forgets those of the ways that were left on which nobody waits any more.
+func (o *Origin) Returned() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left = slices.DeleteFunc(o.left, func(u *http1.Upstream) bool { return u.Conns() == 0 })
+}
+
+// kill cuts every connection at once, and none is made any more: the member behind it
+// is no longer trusted.
+func (o *Origin) kill() {
+	o.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.killed = true
+	if u := o.present.Load(); u != nil {
+		u.Kill()
+	}
+	for _, u := range o.left {
+		u.Kill()
+	}
+}
