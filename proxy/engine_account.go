@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 )
 
@@ -158,10 +159,10 @@ func (f *flight) describe(p *http1.Peer) {
 	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
 	l.Client = p.Addr
 	if p.Addr.Addr().Is4() {
-		l.addr = p.Text
+		l.AddrText = p.Text
 	}
 	if f.client.Addr.IsValid() && f.client.Addr != p.Addr.Addr() {
-		l.Client, l.addr = netip.AddrPortFrom(f.client.Addr, p.Addr.Port()), nil
+		l.Client, l.AddrText = netip.AddrPortFrom(f.client.Addr, p.Addr.Port()), nil
 	}
 	f.cookieState()
 }
@@ -170,7 +171,7 @@ func (f *flight) describe(p *http1.Peer) {
 func (f *flight) log(r *http1.Request) {
 	l := &f.rec
 	if len(r.Method) > 0 && f.target != "" {
-		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), redact(f.target), protoOf(r)
+		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), accesslog.Redact(f.target), protoOf(r)
 	}
 	l.Active = int(f.front.conns.Load())
 	l.UserAgent = text(r.First(http1.UserAgent))

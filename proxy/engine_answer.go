@@ -153,7 +153,7 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 	if again {
 		f.last = err
 		f.retries++
-		f.rec.again(f.choice.Upstream.Spec().Name, err)
+		f.rec.Again(f.choice.Upstream.Spec().Name, err)
 		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
 		f.prepare(r, d)
 		if flt := f.choose(r, d); flt != nil {

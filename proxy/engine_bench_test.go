@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"portico/proxy"
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 )
 
@@ -95,7 +95,7 @@ func (w *wire) round() {
 
 func newWire(tb testing.TB, sticky bool) *wire {
 	o := options()
-	l, err := proxy.NewAccessLog(proxy.LogJSON, "-", io.Discard)
+	l, err := accesslog.New(accesslog.JSON, "-", io.Discard)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"portico/balancer"
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/route"
@@ -51,7 +52,7 @@ type flight struct {
 	retries int
 	last    error // of the attempt that failed before
 	fault   *fault
-	rec     Record
+	rec     accesslog.Record
 	out     []byte // fields for the instance
 	back    []byte // fields for the client
 }
@@ -75,7 +76,7 @@ func (f *flight) reset(s *Server, front *frontend, now int64) {
 	f.client = Client{}
 	f.pick = balancer.Request{}
 	f.choice = balancer.Choice{}
-	f.rec = Record{}
+	f.rec = accesslog.Record{}
 	f.rec.Queue, f.rec.Connect, f.rec.Response = -1, -1, -1
 	f.held, f.waiter, f.verdict, f.asked, f.proof = false, nil, false, false, nil
 	f.retries, f.last, f.fault = 0, nil, nil

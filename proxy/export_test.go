@@ -20,9 +20,3 @@ func (s *Server) PretendClockSet(by time.Duration) {
 	r.wall -= by.Milliseconds()
 	s.clocks.last.Store(&r)
 }
-
-// AppendJSON is one line of the access log as JSON.
-func AppendJSON(b []byte, r *Record) []byte {
-	var w words
-	return appendJSON(b, r, &w)
-}

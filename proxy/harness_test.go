@@ -22,6 +22,7 @@ import (
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/proxy"
+	"portico/proxy/accesslog"
 )
 
 // TestMain tests the engine that the program runs by default where none is named.
@@ -62,7 +63,7 @@ func start(t testing.TB, o proxy.Options, sites ...conf.Site) *front {
 	t.Helper()
 	f := &front{t: t, log: &written.Buffer{}}
 	if o.AccessLog == nil {
-		l, err := proxy.NewAccessLog(proxy.LogJSON, "-", f.log)
+		l, err := accesslog.New(accesslog.JSON, "-", f.log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,7 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/probe"
@@ -70,7 +71,7 @@ type Options struct {
 
 	// AccessLog gets a line for each request. Nil: none. The Server does not
 	// close it.
-	AccessLog *AccessLog
+	AccessLog *accesslog.Log
 
 	// Logger gets what operators should see. Nil: slog.Default.
 	Logger *slog.Logger

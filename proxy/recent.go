@@ -13,6 +13,7 @@ import (
 
 	"portico/balancer"
 	"portico/internal/prefetch"
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 )
 
@@ -89,7 +90,7 @@ const tracedLines = 8
 // trouble is what is kept of an exchange that met some.
 type trouble struct {
 	lost, lostFrom, err string
-	tries               []Try // that failed before the last one
+	tries               []accesslog.Try // that failed before the last one
 }
 
 // verdict is why the balancer chose as it did.
@@ -184,7 +185,7 @@ func (t *trace) failed() bool {
 
 // fill sets all that both servers know in the same way. The texts are
 // empty for a request that could not be read.
-func (t *trace) fill(rec *Record, c *balancer.Choice, method, host, target string) {
+func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, method, host, target string) {
 	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
 	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
 	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
@@ -206,10 +207,10 @@ func (t *trace) fill(rec *Record, c *balancer.Choice, method, host, target strin
 	copy(t.text[n:], path)
 }
 
-func newTrouble(rec *Record, c *balancer.Choice) *trouble {
+func newTrouble(rec *accesslog.Record, c *balancer.Choice) *trouble {
 	b := &trouble{lost: rec.Session, lostFrom: c.LostFrom, err: brief(rec.Error)}
 	for _, t := range rec.Tries[:min(len(rec.Tries), tracedTries)] {
-		b.tries = append(b.tries, Try{Instance: t.Instance, Error: brief(t.Error)})
+		b.tries = append(b.tries, accesslog.Try{Instance: t.Instance, Error: brief(t.Error)})
 	}
 	return b
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/proxy/accesslog"
 	"portico/proxy/http1"
 )
 
@@ -59,7 +60,7 @@ type RecentQuery struct {
 func (s *Server) Recent(q RecentQuery) []Exchange {
 	list := s.recent.all(func(t *trace) bool {
 		return (q.Site == "" || t.site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.client.Addr().Unmap() == q.Client.Unmap()) &&
-			(q.ID == "" || strings.HasPrefix(string(appendID(nil, t.id)), q.ID))
+			(q.ID == "" || strings.HasPrefix(string(accesslog.AppendID(nil, t.id)), q.ID))
 	})
 	if q.Limit > 0 && len(list) > q.Limit {
 		list = list[:q.Limit]
@@ -76,7 +77,7 @@ func (s *Server) Recent(q RecentQuery) []Exchange {
 func (t *trace) exchange(st *site) Exchange {
 	method, host, _ := t.texts()
 	e := Exchange{
-		ID: string(appendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
+		ID: string(accesslog.AppendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
 		Site: t.site, Method: printable(method), Host: printable(host), Status: int(t.status), Retries: int(t.retries),
 		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.failed(),
 	}
@@ -84,7 +85,7 @@ func (t *trace) exchange(st *site) Exchange {
 		e.Error = t.trouble.err
 	}
 	if t.instance != "" {
-		e.Instance = serverName(t.member, t.instance)
+		e.Instance = accesslog.ServerName(t.member, t.instance)
 	}
 	e.Path = t.shownPath(st)
 	for _, c := range t.end {
@@ -101,7 +102,7 @@ func (t *trace) shownPath(st *site) string {
 		return "/…"
 	}
 	_, _, kept := t.texts()
-	path := redact(printable(kept))
+	path := accesslog.Redact(printable(kept))
 	if st != nil {
 		for _, place := range st.profile.places {
 			if place.kind != "segment" && place.kind != "parameter" {

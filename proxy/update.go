@@ -9,6 +9,7 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy/accesslog"
 	"portico/proxy/origin"
 	"portico/proxy/probe"
 )
@@ -196,7 +197,7 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 			}
 		}
 		w.specs = append(w.specs, balancer.Spec{
-			ID: id, Name: serverName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
+			ID: id, Name: accesslog.ServerName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.maxConns, MaxSessions: w.site.maxSess,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[id],

@@ -51,8 +51,9 @@ var imports = map[string][]string{
 	"proxy/haproxy":         {"conf", "balancer", "membership/catalog", "internal/units"},
 	"proxy/route":           {},
 	"proxy/origin":          {"membership/catalog", "proxy/http1"},
+	"proxy/accesslog":       {},
 	"proxy/probe":           {"balancer", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
+	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
 	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	"deployhook/agent/beneath":   {},

@@ -24,6 +24,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy"
+	"portico/proxy/accesslog"
 	"portico/proxy/admin"
 )
 
@@ -45,7 +46,7 @@ type frontDoor struct {
 	identity  *certs.Identity
 	certs     *certs.Manager
 	objects   *objects.Store
-	access    *proxy.AccessLog
+	access    *accesslog.Log
 	web       *proxy.Server
 	gossip    *membership.Cluster
 	admission *membership.Admission

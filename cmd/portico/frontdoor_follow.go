@@ -10,7 +10,7 @@ import (
 	"portico/conf"
 	"portico/membership"
 	"portico/membership/catalog"
-	"portico/proxy"
+	"portico/proxy/accesslog"
 )
 
 const (
@@ -158,13 +158,13 @@ func (f *frontDoor) secret(name string, n int) ([]byte, error) {
 }
 
 // openAccessLog opens the access log that the configuration names, if any.
-func openAccessLog(c conf.Log) (*proxy.AccessLog, error) {
-	format := proxy.LogJSON
+func openAccessLog(c conf.Log) (*accesslog.Log, error) {
+	format := accesslog.JSON
 	switch {
 	case c.Access == "":
 		return nil, nil
 	case c.AccessFormat == "httplog":
-		format = proxy.LogHAProxy
+		format = accesslog.HAProxy
 	}
-	return proxy.NewAccessLog(format, c.Access, os.Stdout)
+	return accesslog.New(format, c.Access, os.Stdout)
 }

@@ -22,6 +22,7 @@ import (
 	"portico/conf"
 	"portico/internal/units"
 	"portico/proxy"
+	"portico/proxy/accesslog"
 )
 
 //go:embed relay.c.in
@@ -275,7 +276,7 @@ func runPortico(args []string) error {
 		return err
 	}
 	defer manager.Close()
-	l, err := proxy.NewAccessLog(proxy.LogJSON, logPath, nil)
+	l, err := accesslog.New(accesslog.JSON, logPath, nil)
 	if err != nil {
 		return err
 	}

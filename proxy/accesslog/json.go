@@ -1,4 +1,4 @@
-package proxy
+package accesslog
 
 import (
 	"strconv"
@@ -12,8 +12,8 @@ import (
 // each: a line has thirty of them, and every append is a call.
 func appendJSON(b []byte, r *Record, w *words) []byte {
 	b = w.stamp(b, r.At)
-	if r.addr != nil {
-		b = append(b, r.addr...)
+	if r.AddrText != nil {
+		b = append(b, r.AddrText...)
 	} else {
 		b = r.Client.Addr().AppendTo(b)
 	}
@@ -21,7 +21,7 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 	b = appendCount(b, int64(r.Client.Port()))
 	if r.ID != 0 {
 		b = append(b, `,"id":"`...)
-		b = append(appendID(b, r.ID), '"')
+		b = append(AppendID(b, r.ID), '"')
 	}
 	b = w.place(b, r)
 	b = appendMember(b, `,"method":"`, r.Method)

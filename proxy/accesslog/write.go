@@ -1,4 +1,4 @@
-package proxy
+package accesslog
 
 import (
 	"io"
@@ -11,14 +11,14 @@ import (
 // where a whole number of chunks of the file ends, be it within a line: the file system then takes it as one piece of memory, in
 // two thirds of the time.
 const (
-	logChunk  = 64 << 10
-	logRoom   = logChunk + 4<<10 // what goes beyond begins the next chunk
-	logSpare  = 16               // empty chunks that are kept
-	logLinger = 50 * time.Millisecond
+	chunkSize   = 64 << 10
+	chunkRoom   = chunkSize + 4<<10 // what goes beyond begins the next chunk
+	spareChunks = 16                // empty chunks that are kept
+	linger      = 50 * time.Millisecond
 )
 
-// logChunks are the lines that wait for the writer.
-type logChunks struct {
+// chunks are the lines that wait for the writer.
+type chunks struct {
 	open    []byte   // being filled
 	full    [][]byte // to be written, in order
 	spare   [][]byte
@@ -29,12 +29,12 @@ type logChunks struct {
 }
 
 // room returns the open chunk.
-func (c *logChunks) room() []byte {
+func (c *chunks) room() []byte {
 	if c.open == nil {
 		if n := len(c.spare); n > 0 {
 			c.open, c.spare = c.spare[n-1], c.spare[:n-1]
 		} else {
-			c.open = make([]byte, 0, logRoom)
+			c.open = make([]byte, 0, chunkRoom)
 		}
 	}
 	return c.open
@@ -42,9 +42,9 @@ func (c *logChunks) room() []byte {
 
 // add takes the open chunk back with a line more, and reports whether the writer must be told: there is a full chunk, or the first
 // line since it looked.
-func (c *logChunks) add(b []byte) bool {
+func (c *chunks) add(b []byte) bool {
 	c.open = b
-	if end := logChunk - c.at%logChunk; len(b) >= end {
+	if end := chunkSize - c.at%chunkSize; len(b) >= end {
 		var rest []byte
 		if !c.whole {
 			c.open, rest = b[:end], b[end:]
@@ -58,7 +58,7 @@ func (c *logChunks) add(b []byte) bool {
 	return tell
 }
 
-func (c *logChunks) close() {
+func (c *chunks) close() {
 	if len(c.open) > 0 {
 		c.at += len(c.open)
 		c.waiting += len(c.open)
@@ -68,7 +68,7 @@ func (c *logChunks) close() {
 }
 
 // next takes the chunk to write, nil when there is none.
-func (c *logChunks) next() []byte {
+func (c *chunks) next() []byte {
 	if len(c.full) == 0 {
 		return nil
 	}
@@ -81,14 +81,14 @@ func (c *logChunks) next() []byte {
 }
 
 // written takes an empty chunk back.
-func (c *logChunks) written(b []byte) {
-	if len(c.spare) < logSpare && cap(b) == logRoom {
+func (c *chunks) written(b []byte) {
+	if len(c.spare) < spareChunks && cap(b) == chunkRoom {
 		c.spare = append(c.spare, b[:0])
 	}
 }
 
 // run writes what Append collects.
-func (l *AccessLog) run(w io.Writer, f *os.File) {
+func (l *Log) run(w io.Writer, f *os.File) {
 	defer close(l.done)
 	defer func() {
 		_ = l.write(w, true)
@@ -108,7 +108,7 @@ func (l *AccessLog) run(w io.Writer, f *os.File) {
 			_ = l.write(w, false)
 			if !ticking {
 				ticking = true
-				tick.Reset(logLinger)
+				tick.Reset(linger)
 			}
 		case <-tick.C:
 			ticking = false
@@ -131,16 +131,16 @@ func (l *AccessLog) run(w io.Writer, f *os.File) {
 }
 
 // change writes everything to the present file, with whole lines, and opens the next one.
-func (l *AccessLog) change(w io.Writer) (*os.File, error) {
+func (l *Log) change(w io.Writer) (*os.File, error) {
 	l.begin(0, true)
 	_ = l.write(w, true)
-	f, err := openLog(l.path)
+	f, err := open(l.path)
 	l.begin(sizeOf(f), false)
 	return f, err
 }
 
 // begin says how long the file is that what waits goes to.
-func (l *AccessLog) begin(size int, whole bool) {
+func (l *Log) begin(size int, whole bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.buf.at, l.buf.whole = size+l.buf.waiting, whole
@@ -159,7 +159,7 @@ func sizeOf(f *os.File) int {
 }
 
 // write writes what is full, with all also what is not. It returns the last error, and counts the lines that were lost to errors.
-func (l *AccessLog) write(w io.Writer, all bool) (err error) {
+func (l *Log) write(w io.Writer, all bool) (err error) {
 	var b []byte
 	for {
 		l.mu.Lock()

@@ -1,4 +1,4 @@
-package proxy
+package accesslog
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ func TestLogDigits(t *testing.T) {
 				t.Fatalf("%s, want %s", got, want)
 			}
 		}
-		if got, want := string(appendID(nil, uint64(n))), fmt.Sprintf("%016x", uint64(n)); got != want {
+		if got, want := string(AppendID(nil, uint64(n))), fmt.Sprintf("%016x", uint64(n)); got != want {
 			t.Fatalf("%s, want %s", got, want)
 		}
 	}
