@@ -59,7 +59,7 @@ func (s *streamed) serve() {
 	if answered {
 		st.Close()
 	} else {
-		st.Reset(why)
+		st.Reset(why.Reset())
 	}
 	m.answered = m.answered || answered
 	if closes {

@@ -1,5 +1,7 @@
 package http1
 
+import "strconv"
+
 // answerHead parses one response head and renders it. It reports whether there may be another one behind it, and changes the
 // phase when the head is not acceptable.
 func (x *Exchange) answerHead() bool {
@@ -17,10 +19,10 @@ func (x *Exchange) answerHead() bool {
 		case x.resp.Status < 200:
 			return x.interimHead()
 		default:
-			if x.resp.Status < 300 && x.req.upgrade && !x.client.alone() {
+			if x.resp.Status < 300 && x.req.Upgrades() && !x.client.alone() {
 				fault = FaultUnswitched
-			} else if x.resp.Chunked && !x.req.IsHead() && !bodyless(x.resp.Status) {
-				fault = chunkFault(f.in[f.r:f.w], &x.conf.Limits) // while it can still be told
+			} else if x.resp.Chunked && !x.req.IsHead() && !Bodyless(x.resp.Status) {
+				fault = ChunkFault(f.in[f.r:f.w], &x.conf.Limits) // while it can still be told
 			}
 			if fault == NoFault {
 				x.finalHead()
@@ -38,7 +40,7 @@ func (x *Exchange) responseHead() (int, Fault) {
 	f, lim := &x.down, &x.conf.Limits
 	b := f.in[f.r:f.w]
 	if f.scan == 0 && len(b) > 0 {
-		if end, fault := parseResponse(&x.resp, b, lim); fault == NoFault && end <= lim.ResponseHead {
+		if end, fault := TryResponse(&x.resp, b, lim); fault == NoFault && end <= lim.ResponseHead {
 			return end, NoFault
 		}
 	}
@@ -69,7 +71,7 @@ func (x *Exchange) interimHead() bool {
 		return true
 	}
 	if x.req.Minor == 1 {
-		x.resp.bar(x.dec.BarCookie)
+		x.resp.Bar(x.dec.BarCookie)
 		x.client.interim(x, x.conf.Handler.Hinted(&x.req, &x.resp, &x.dec))
 	}
 	return true
@@ -83,18 +85,18 @@ func (x *Exchange) proceed() {
 
 // switchProtocols turns the exchange into a tunnel if the client asked for just this protocol.
 func (x *Exchange) switchProtocols() Fault {
-	if x.upgrade == nil || !x.resp.upgrade || !EqualFold(x.resp.upgradeTo, x.upgrade) {
+	if x.upgrade == nil || !x.resp.Upgrades() || !EqualFold(x.resp.UpgradeTo(), x.upgrade) {
 		x.closing = true // the client may speak the other protocol already
 		return FaultSwitch
 	}
-	if foldEq(x.upgrade, "websocket") && !accepts(x.req.Get("sec-websocket-key"), x.resp.Get("sec-websocket-accept")) {
+	if FoldsTo(x.upgrade, "websocket") && !Accepts(x.req.Get("sec-websocket-key"), x.resp.Get("sec-websocket-accept")) {
 		x.closing = true
 		return FaultAccept
 	}
 	x.step(StepUpgrade, 101)
 	x.conf.Handler.Answered(&x.req, &x.resp, &x.dec)
 	x.rec.Status, x.rec.Upgraded, x.rec.FirstByte = 101, true, x.now
-	x.resp.bar(x.dec.BarCookie)
+	x.resp.Bar(x.dec.BarCookie)
 	x.client.switched(x)
 	x.headDone, x.tunnel, x.closing = true, true, true
 	x.up.mode, x.up.done = bodyTunnel, false
@@ -109,7 +111,7 @@ func (x *Exchange) finalHead() {
 	x.conf.Handler.Answered(&x.req, r, &x.dec)
 	mode, frame, length := x.answerFraming()
 	x.reusable = r.KeepAlive && mode != bodyClose
-	x.bound = x.bound || r.binds()
+	x.bound = x.bound || r.Binds()
 	if x.keep = r.KeepFor(x.dec.Upstream.idleFor()); x.keep <= 0 && !x.bound || x.bound && !x.client.alone() {
 		x.reusable = false
 	}
@@ -120,36 +122,36 @@ func (x *Exchange) finalHead() {
 		x.closing = true // an early answer: what follows from the client might be body
 	}
 	x.rec.Status, x.rec.FirstByte = r.Status, x.now
-	r.bar(x.dec.BarCookie)
+	r.Bar(x.dec.BarCookie)
 	x.client.final(x, frame, length)
 	x.headDone = true
 	if x.hold { // the time for 100 Continue is over (RFC 9110, 10.1.1)
 		x.hold, x.unasked, x.reads = false, true, pace{}
 	}
-	if x.req.IsHead() || bodyless(r.Status) {
+	if x.req.IsHead() || Bodyless(r.Status) {
 		mode, length = bodyNone, 0
 	}
 	x.down.start(mode, length, frame)
-	if x.down.eof && mode == bodyClose && x.down.r == x.down.w && frame == frameClose {
+	if x.down.eof && mode == bodyClose && x.down.r == x.down.w && frame == FrameClose {
 		x.down.done = true
 	}
 }
 
 // answerFraming settles how the body is read and how it is sent on (RFC 9112, 6.3).
-func (x *Exchange) answerFraming() (bodyMode, framing, int64) {
+func (x *Exchange) answerFraming() (bodyMode, Framing, int64) {
 	r := &x.resp
 	switch {
 	case r.Status == 204:
-		return bodyNone, frameNone, 0
+		return bodyNone, FrameNone, 0
 	case x.req.IsHead() || r.Status == 304:
 		if r.Length >= 0 {
-			return bodyNone, frameLength, r.Length
+			return bodyNone, FrameLength, r.Length
 		}
-		return bodyNone, frameNone, 0
+		return bodyNone, FrameNone, 0
 	case r.Chunked:
 		return bodyChunked, x.client.unbounded(x), 0
 	case r.Length >= 0:
-		return bodyLength, frameLength, r.Length
+		return bodyLength, FrameLength, r.Length
 	}
 	return bodyClose, x.client.unbounded(x), 0
 }
@@ -258,7 +260,7 @@ var plainText = []byte("Content-Type: text/plain; charset=utf-8\r\nCache-Control
 
 // plainBody is the answer's status in words, for handlers that give none.
 func (x *Exchange) plainBody() []byte {
-	b := appendUint(x.dec.Scratch, int64(x.dec.Status))
+	b := strconv.AppendInt(x.dec.Scratch, int64(x.dec.Status), 10)
 	b = append(b, ' ')
 	b = append(b, Reason(x.dec.Status)...)
 	return append(b, '\n')

@@ -1,7 +1,5 @@
 package http1
 
-import "bytes"
-
 // Some authentication schemes say who a connection belongs to, not who sent a request (RFC 4559, 6): after their handshake an
 // application takes every request on the connection for that person's. So a connection to an upstream that has carried credentials of
 // such a scheme, or was asked for them, serves one client's connection from then on, and goes with it. To the client it looks as if
@@ -10,87 +8,6 @@ import "bytes"
 // MaxOwn is how many upstream connections one client's connection may have to itself. A browser has one for each host name; more than
 // that comes from clients that ask several sites in turn.
 const MaxOwn = 4
-
-// BindsChallenge reports whether the value of a WWW-Authenticate or Proxy-Authenticate field offers a scheme that authenticates the
-// connection. A word that only looks like one, inside a quoted realm, counts as well: that costs a connection, no more.
-func BindsChallenge(value []byte) bool {
-	for len(value) > 0 {
-		var word []byte
-		if word, value = nextWord(value); bindsConnection(word) {
-			return true
-		}
-	}
-	return false
-}
-
-// BindsCredentials is BindsChallenge for the value of an Authorization field. That holds one scheme, but an application may take several
-// fields that somebody has joined for a list: any of it counts.
-func BindsCredentials(value []byte) bool {
-	for {
-		if word, _ := nextWord(value); bindsConnection(word) {
-			return true
-		}
-		i := bytes.IndexByte(value, ',')
-		if i < 0 {
-			return false
-		}
-		value = value[i+1:]
-	}
-}
-
-// nextWord returns the first run of token characters, and what stands behind it.
-func nextWord(b []byte) (word, rest []byte) {
-	for len(b) > 0 && charClass[b[0]]&isToken == 0 {
-		b = b[1:]
-	}
-	n := 0
-	for n < len(b) && charClass[b[n]]&isToken != 0 {
-		n++
-	}
-	return b[:n], b[n:]
-}
-
-// bindsConnection knows the schemes: NTLM, Negotiate (RFC 4559), its successor Nego2, and what was called Kerberos before.
-func bindsConnection(scheme []byte) bool {
-	switch len(scheme) {
-	case 4:
-		return foldEq(scheme, "ntlm")
-	case 5:
-		return foldEq(scheme, "nego2")
-	case 8:
-		return foldEq(scheme, "kerberos")
-	case 9:
-		return foldEq(scheme, "negotiate")
-	}
-	return false
-}
-
-// Binds reports whether the request gives its connection an identity.
-func (r *Request) Binds() bool {
-	if !r.authorized {
-		return false
-	}
-	for i := range r.Fields {
-		if f := &r.Fields[i]; f.Kind == KindAuthorization && BindsCredentials(r.Value(f)) {
-			return true
-		}
-	}
-	return false
-}
-
-// binds reports whether the answer asks for credentials that would.
-func (r *Response) binds() bool {
-	if r.Status != 401 && r.Status != 407 {
-		return false
-	}
-	for i := range r.Fields {
-		f := &r.Fields[i]
-		if name := r.Name(f); (foldEq(name, "www-authenticate") || foldEq(name, "proxy-authenticate")) && BindsChallenge(r.Value(f)) {
-			return true
-		}
-	}
-	return false
-}
 
 // Own says that the driver keeps a connection to an upstream that belongs to this client's connection alone. OpKeepUpstream implies it;
 // a driver that releases an exchange between requests says it after Begin for each of them. The driver closes it together with the

@@ -50,8 +50,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// foldEq reports whether b is s, which must be lower case, ignoring ASCII case.
-func foldEq(b []byte, s string) bool {
+// FoldsTo reports whether b is s, which must be lower case, ignoring ASCII case.
+func FoldsTo(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false
 	}
@@ -76,7 +76,7 @@ func EqualFold(a, b []byte) bool {
 	return true
 }
 
-func foldPrefix(b []byte, s string) bool { return len(b) >= len(s) && foldEq(b[:len(s)], s) }
+func foldPrefix(b []byte, s string) bool { return len(b) >= len(s) && FoldsTo(b[:len(s)], s) }
 
 const (
 	ones  = 0x0101010101010101

@@ -130,8 +130,16 @@ func (c *Chunked) extension(b byte, lim *Limits) Fault {
 	return NoFault
 }
 
-// chunkFault looks for a fault in as much of a chunked body as is here.
-func chunkFault(in []byte, lim *Limits) Fault {
+// AppendChunk appends data, of which there is some, as one chunk.
+func AppendChunk(dst, data []byte) []byte {
+	dst = appendHex(dst, int64(len(data)))
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, data...)
+	return append(dst, "\r\n"...)
+}
+
+// ChunkFault looks for a fault in as much of a chunked body as is here.
+func ChunkFault(in []byte, lim *Limits) Fault {
 	var c Chunked
 	for len(in) > 0 && !c.Done() {
 		skip, n, _, fault := c.Next(in, lim)
@@ -207,21 +215,21 @@ func forbiddenTrailer(name []byte) bool {
 	}
 	switch len(name) {
 	case 3:
-		return foldEq(name, "age")
+		return FoldsTo(name, "age")
 	case 4:
-		return foldEq(name, "date") || foldEq(name, "vary")
+		return FoldsTo(name, "date") || FoldsTo(name, "vary")
 	case 5:
-		return foldEq(name, "range")
+		return FoldsTo(name, "range")
 	case 7:
-		return foldEq(name, "expires")
+		return FoldsTo(name, "expires")
 	case 8:
-		return foldEq(name, "location") || foldEq(name, "if-match") || foldEq(name, "if-range")
+		return FoldsTo(name, "location") || FoldsTo(name, "if-match") || FoldsTo(name, "if-range")
 	case 12:
-		return foldEq(name, "content-type")
+		return FoldsTo(name, "content-type")
 	case 13:
-		return foldEq(name, "cache-control") || foldEq(name, "content-range") || foldEq(name, "if-none-match")
+		return FoldsTo(name, "cache-control") || FoldsTo(name, "content-range") || FoldsTo(name, "if-none-match")
 	case 16:
-		return foldEq(name, "content-encoding") || foldEq(name, "www-authenticate")
+		return FoldsTo(name, "content-encoding") || FoldsTo(name, "www-authenticate")
 	}
 	return false
 }

@@ -19,9 +19,9 @@ type client interface {
 	// switched renders the head that makes a tunnel.
 	switched(x *Exchange)
 	// unbounded is how a body is sent of which nobody knows the length.
-	unbounded(x *Exchange) framing
+	unbounded(x *Exchange) Framing
 	// final renders the head of the final answer, and settles whether another request may follow.
-	final(x *Exchange, frame framing, length int64)
+	final(x *Exchange, frame Framing, length int64)
 	// local renders the decision's own answer.
 	local(x *Exchange, body []byte)
 	// trailers sends those that are kept until the body was written.

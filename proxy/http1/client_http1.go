@@ -18,37 +18,37 @@ func (http1Client) proceed(x *Exchange) {
 
 func (http1Client) interim(x *Exchange, add []byte) {
 	x.down.begin(smallBuffer)
-	x.down.out = appendResponse(x.down.out, &x.resp, frameNone, 0, add, "")
+	x.down.out = AppendResponse(x.down.out, &x.resp, FrameNone, 0, add, "")
 }
 
 func (http1Client) switched(x *Exchange) {
 	x.down.begin(smallBuffer)
-	x.down.out = appendResponse(x.down.out, &x.resp, frameNone, 0, x.dec.AnswerFields, "Connection: Upgrade\r\nUpgrade: ")
+	x.down.out = AppendResponse(x.down.out, &x.resp, FrameNone, 0, x.dec.AnswerFields, "Connection: Upgrade\r\nUpgrade: ")
 	x.down.out = x.down.out[:len(x.down.out)-2] // the empty line, written too early
 	x.down.out = append(x.down.out, x.upgrade...)
 	x.down.out = append(x.down.out, "\r\n\r\n"...)
 }
 
 // unbounded: HTTP/1.0 clients only understand the connection's end.
-func (http1Client) unbounded(x *Exchange) framing {
+func (http1Client) unbounded(x *Exchange) Framing {
 	if x.req.Minor == 0 {
-		return frameClose
+		return FrameClose
 	}
-	return frameChunked
+	return FrameChunked
 }
 
-func (c http1Client) final(x *Exchange, frame framing, length int64) {
+func (c http1Client) final(x *Exchange, frame Framing, length int64) {
 	size := smallBuffer
-	if frame == frameChunked {
+	if frame == FrameChunked {
 		size = chunkBuffer
 	}
 	x.down.begin(size)
-	x.down.out = appendResponse(x.down.out, &x.resp, frame, length, x.dec.AnswerFields, c.connection(x, frame))
+	x.down.out = AppendResponse(x.down.out, &x.resp, frame, length, x.dec.AnswerFields, c.connection(x, frame))
 }
 
 // connection settles whether the client's connection outlives the answer, and says so where the version does not.
-func (http1Client) connection(x *Exchange, frame framing) string {
-	if frame == frameClose || !x.req.KeepAlive || x.draining || x.dec.Close || x.up.eof {
+func (http1Client) connection(x *Exchange, frame Framing) string {
+	if frame == FrameClose || !x.req.KeepAlive || x.draining || x.dec.Close || x.up.eof {
 		x.closing = true
 	}
 	switch {
@@ -62,19 +62,15 @@ func (http1Client) connection(x *Exchange, frame framing) string {
 
 func (c http1Client) local(x *Exchange, body []byte) {
 	d, out := &x.dec, x.down.out
-	out = append(out, "HTTP/1.1 "...)
-	out = appendUint(out, int64(d.Status))
-	out = append(out, ' ')
-	out = append(out, Reason(d.Status)...)
-	out = append(out, "\r\n"...)
+	out = AppendStatusLine(out, d.Status, nil)
 	out = append(out, d.Header...)
 	out = append(out, d.AnswerFields...)
-	if !bodyless(d.Status) {
-		out = appendFraming(out, frameLength, int64(len(body)))
+	if !Bodyless(d.Status) {
+		out = AppendFraming(out, FrameLength, int64(len(body)))
 	}
-	out = append(out, c.connection(x, frameLength)...)
+	out = append(out, c.connection(x, FrameLength)...)
 	out = append(out, "\r\n"...)
-	if !x.req.IsHead() && !bodyless(d.Status) {
+	if !x.req.IsHead() && !Bodyless(d.Status) {
 		out = append(out, body...)
 	}
 	x.down.out = out
@@ -84,7 +80,7 @@ func (c http1Client) local(x *Exchange, body []byte) {
 func (http1Client) trailers(*Exchange) {}
 
 // resets: a client that counts sees what is missing; one that waits for the end does not.
-func (http1Client) resets(x *Exchange) bool { return x.down.frame == frameClose }
+func (http1Client) resets(x *Exchange) bool { return x.down.frame == FrameClose }
 
 // leave closes at once when the client has nothing more to say, else reads on for a little, so that the answer is not
 // destroyed by a reset (RFC 9112, 9.6).

@@ -1,6 +1,9 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Sink takes the heads of an exchange's answers where its client is a stream of a connection that carries several.
 type Sink interface {
@@ -36,6 +39,20 @@ func (x *Exchange) Ends() bool { return x.endOwed && x.down.done && len(x.down.t
 // Why is why OpAbort is returned.
 func (x *Exchange) Why() Cause { return x.why }
 
+// Reset is how the cause is told to a client whose stream ends for it.
+func (c Cause) Reset() Reset {
+	switch c {
+	case CauseClient:
+		return ResetCancel
+	case CauseBound:
+		return ResetUnshared
+	case CauseRequest:
+		return ResetMalformed
+	case CauseNone, CauseResponse, CauseConnect, CauseConnectTime, CauseUpstream, CauseTimeout, CauseBusy, CauseShutdown:
+	}
+	return ResetInternal
+}
+
 // Closes reports whether the handler wants the client's connection to end behind this answer; more requests may be open on it.
 func (x *Exchange) Closes() bool { return x.dec.Close }
 
@@ -51,7 +68,7 @@ type streamClient struct {
 func (c *streamClient) understood(x *Exchange) bool {
 	r := &x.req
 	r.Major = 2
-	if c.open && r.Length < 0 && !r.upgrade {
+	if c.open && r.Length < 0 && !r.Upgrades() {
 		r.Chunked = true
 	}
 	return !c.open || r.Length != 0 || x.up.eof
@@ -74,7 +91,7 @@ func (c *streamClient) proceed(x *Exchange) {
 
 func (c *streamClient) interim(x *Exchange, add []byte) {
 	c.head(x, x.resp.Status)
-	c.fields(x, frameNone)
+	c.fields(x, FrameNone)
 	c.lines(x, add)
 	c.sink.EndHead(false)
 }
@@ -84,22 +101,22 @@ func (c *streamClient) interim(x *Exchange, add []byte) {
 func (c *streamClient) switched(x *Exchange) {
 	x.resp.Drop("sec-websocket-accept")
 	c.head(x, 200)
-	c.fields(x, frameNone)
+	c.fields(x, FrameNone)
 	c.lines(x, x.dec.AnswerFields)
 	c.sink.EndHead(false)
 }
 
-func (*streamClient) unbounded(*Exchange) framing { return frameStream }
+func (*streamClient) unbounded(*Exchange) Framing { return FrameStream }
 
-func (c *streamClient) final(x *Exchange, frame framing, length int64) {
+func (c *streamClient) final(x *Exchange, frame Framing, length int64) {
 	x.closing = true
 	c.head(x, x.resp.Status)
 	c.fields(x, frame)
 	c.lines(x, x.dec.AnswerFields)
-	if frame == frameLength {
+	if frame == FrameLength {
 		c.length(x, length)
 	}
-	c.endHead(x, x.req.IsHead() || bodyless(x.resp.Status) || frame == frameLength && length == 0)
+	c.endHead(x, x.req.IsHead() || Bodyless(x.resp.Status) || frame == FrameLength && length == 0)
 }
 
 func (c *streamClient) local(x *Exchange, body []byte) {
@@ -108,10 +125,10 @@ func (c *streamClient) local(x *Exchange, body []byte) {
 	c.head(x, d.Status)
 	c.lines(x, d.Header)
 	c.lines(x, d.AnswerFields)
-	if !bodyless(d.Status) {
+	if !Bodyless(d.Status) {
 		c.length(x, int64(len(body)))
 	}
-	if x.req.IsHead() || bodyless(d.Status) {
+	if x.req.IsHead() || Bodyless(d.Status) {
 		body = nil
 	}
 	x.down.out = append(x.down.out, body...)
@@ -146,10 +163,10 @@ func (c *streamClient) field(x *Exchange, name, value []byte) {
 }
 
 // fields passes on those of the upstream's that travel.
-func (c *streamClient) fields(x *Exchange, frame framing) {
-	r, travels := &x.resp, responseTravels(frame)
+func (c *streamClient) fields(x *Exchange, frame Framing) {
+	r := &x.resp
 	for i := range r.Fields {
-		if f := &r.Fields[i]; travels.has(f.Kind) && !f.named {
+		if f := &r.Fields[i]; r.Travels(f, frame) {
 			c.field(x, r.Name(f), r.Value(f))
 		}
 	}
@@ -173,7 +190,7 @@ func (c *streamClient) lines(x *Exchange, b []byte) {
 var contentLength = []byte("content-length")
 
 func (c *streamClient) length(x *Exchange, n int64) {
-	c.field(x, contentLength, appendUint(c.digits[:0], n))
+	c.field(x, contentLength, strconv.AppendInt(c.digits[:0], n, 10))
 }
 
 // Held says that the client takes bytes, only none of this stream's, as others of its connection come first: it is not waited for.

@@ -125,7 +125,8 @@ func (x *Exchange) Release() {
 	}
 	x.dec.reset()
 	x.own, x.peer.Own = [MaxOwn]*Upstream{}, nil
-	x.resp.raw, x.req.raw = nil, nil
+	x.resp.Forget()
+	x.req.Forget()
 }
 
 // Served says that the client's connection has had an answer before Begin.
@@ -310,10 +311,10 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	x.can = x.can&^ReadUpstream | WriteUpstream
 	x.phase = phaseActive
 	x.upgrade = x.req.Upgrade()
-	if x.upgrade != nil && !x.dec.AnyUpgrade && !foldEq(x.upgrade, "websocket") {
+	if x.upgrade != nil && !x.dec.AnyUpgrade && !FoldsTo(x.upgrade, "websocket") {
 		x.upgrade = nil
 	}
-	if x.upgrade == nil && x.req.upgrade && x.req.upgradeTo != nil {
+	if x.upgrade == nil && x.req.Upgrades() && x.req.UpgradeTo() != nil {
 		x.closing = true // what follows may be meant in the other protocol
 	}
 	x.hold = x.req.ExpectsContinue() && !x.asked && x.up.r == x.up.w && !x.up.dirty

@@ -55,7 +55,7 @@ func (x *Exchange) head() (int, Fault) {
 	f, lim := &x.up, &x.conf.Limits
 	b := f.in[f.r:f.w]
 	if f.scan == 0 && len(b) <= lim.Head {
-		if end, fault := parseRequest(&x.req, b, lim); fault == NoFault {
+		if end, fault := TryRequest(&x.req, b, lim); fault == NoFault {
 			x.rec.Start, x.routed = x.headSince, true
 			return end, NoFault
 		}
@@ -128,10 +128,10 @@ func (x *Exchange) frameRequest() {
 	r := &x.req
 	switch {
 	case r.Chunked:
-		x.up.start(x.client.upload(), 0, frameChunked)
+		x.up.start(x.client.upload(), 0, FrameChunked)
 	case r.Length > 0:
-		x.up.start(bodyLength, r.Length, frameLength)
+		x.up.start(bodyLength, r.Length, FrameLength)
 	default:
-		x.up.start(bodyNone, 0, requestFraming(r))
+		x.up.start(bodyNone, 0, r.Framing())
 	}
 }

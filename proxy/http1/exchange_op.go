@@ -43,17 +43,6 @@ const (
 	WriteUpstream
 )
 
-// Result of a read or write.
-type Result uint8
-
-// The results.
-const (
-	More    Result = iota // there may be more
-	Blocked               // no more for now
-	EOF                   // the peer has ended its side
-	Failed                // the connection is broken
-)
-
 type phase uint8
 
 const (

@@ -73,13 +73,22 @@ func (h *Head) Name(f *Field) []byte { return h.raw[f.line:f.nameEnd] }
 // Value of a field without the white space around it; it aliases the input.
 func (h *Head) Value(f *Field) []byte { return h.raw[f.value:f.valueEnd] }
 
+// Forget lets go of what the head was parsed from.
+func (h *Head) Forget() { h.raw = nil }
+
+// Upgrades reports whether Connection names upgrade.
+func (h *Head) Upgrades() bool { return h.upgrade }
+
+// UpgradeTo is the value of Upgrade, nil without one; it aliases the input.
+func (h *Head) UpgradeTo() []byte { return h.upgradeTo }
+
 // TakesTrailers reports whether the sender understands trailers.
 func (h *Head) TakesTrailers() bool { return h.trailers }
 
 // Drop keeps all fields with a name, given in lower case, from travelling on.
 func (h *Head) Drop(name string) {
 	for i := range h.Fields {
-		if foldEq(h.Name(&h.Fields[i]), name) {
+		if FoldsTo(h.Name(&h.Fields[i]), name) {
 			h.Fields[i].named = true
 		}
 	}
@@ -88,7 +97,7 @@ func (h *Head) Drop(name string) {
 // Get returns the value of the first field with a name, given in lower case; nil without one. It walks all fields.
 func (h *Head) Get(name string) []byte {
 	for i := range h.Fields {
-		if foldEq(h.Name(&h.Fields[i]), name) {
+		if FoldsTo(h.Name(&h.Fields[i]), name) {
 			return h.Value(&h.Fields[i])
 		}
 	}
@@ -174,7 +183,7 @@ func kindByLength(name []byte) Kind {
 }
 
 func pick(name []byte, s string, k Kind) Kind {
-	if foldEq(name, s) {
+	if FoldsTo(name, s) {
 		return k
 	}
 	return KindOther
@@ -285,7 +294,7 @@ func kindOfUnderscored(name []byte) Kind {
 			hyphened[i] = '-'
 		}
 	}
-	if kindOf(hyphened) != KindOther || foldEq(hyphened, "content-type") {
+	if kindOf(hyphened) != KindOther || FoldsTo(hyphened, "content-type") {
 		return KindAlias
 	}
 	return KindUnderscore
@@ -309,7 +318,7 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.lengths++
 	case KindTransferEncoding:
 		h.codings++
-		h.Chunked = foldEq(value, "chunked")
+		h.Chunked = FoldsTo(value, "chunked")
 		if !h.Chunked {
 			return FaultCoding
 		}
@@ -326,7 +335,7 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 	case KindForwardedFor:
 		h.forwardedFor++
 	case KindTE:
-		h.trailers = h.trailers || foldEq(value, "trailers")
+		h.trailers = h.trailers || FoldsTo(value, "trailers")
 	case KindPrivate:
 		h.private = true
 	case KindExpect:
@@ -370,11 +379,11 @@ func (h *Head) connection() Fault {
 			case len(option) == 0:
 			case !allOf(option, isToken):
 				return FaultConnection
-			case foldEq(option, "close"):
+			case FoldsTo(option, "close"):
 				closes = true
-			case foldEq(option, "keep-alive"):
+			case FoldsTo(option, "keep-alive"):
 				keeps = true
-			case foldEq(option, "upgrade"):
+			case FoldsTo(option, "upgrade"):
 				h.upgrade = true
 			default:
 				h.nominate(option)

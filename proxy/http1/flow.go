@@ -1,12 +1,5 @@
 package http1
 
-// Memory lends buffers. Get returns one of at least size bytes; Put takes it back. A driver's loop is its own Memory, so neither
-// needs a lock.
-type Memory interface {
-	Get(size int) []byte
-	Put(b []byte)
-}
-
 const (
 	smallBuffer = 8 << 10  // a request head, a rewritten head
 	bodyBuffer  = 32 << 10 // bytes of a body on their way
@@ -42,7 +35,7 @@ type flow struct {
 	direct int // bytes at in[r:] to write behind out as they stand
 
 	mode   bodyMode
-	frame  framing
+	frame  Framing
 	left   int64
 	chunk  Chunked
 	done   bool // the message was decoded to its end
@@ -148,20 +141,20 @@ func (f *flow) put(b []byte) {
 
 // reset makes the flow ready for another message; unread bytes stay.
 func (f *flow) reset() {
-	f.mode, f.frame, f.left, f.chunk = bodyNone, frameNone, 0, Chunked{}
+	f.mode, f.frame, f.left, f.chunk = bodyNone, FrameNone, 0, Chunked{}
 	f.done, f.eof, f.shut, f.dirty = false, false, false, false
 	f.bytes, f.scan, f.direct, f.piped = 0, 0, 0, 0
 }
 
 // start sets how the body is read and how it is written.
-func (f *flow) start(m bodyMode, length int64, frame framing) {
+func (f *flow) start(m bodyMode, length int64, frame Framing) {
 	f.mode, f.left, f.frame = m, length, frame
 	f.done = m == bodyNone || m == bodyLength && length == 0
 }
 
 // advance turns buffered input into output. It does nothing while output waits, which is the back-pressure.
 func (f *flow) advance(lim *Limits) Fault {
-	if f.done || f.direct > 0 || f.piped > 0 || f.frame >= frameChunked && !f.fits() {
+	if f.done || f.direct > 0 || f.piped > 0 || f.frame >= FrameChunked && !f.fits() {
 		return NoFault
 	}
 	switch f.mode {
@@ -200,7 +193,7 @@ func (f *flow) pass(n int) {
 
 func (f *flow) untilClose(lim *Limits) Fault {
 	n := f.w - f.r
-	if f.frame != frameChunked {
+	if f.frame != FrameChunked {
 		f.pass(n)
 	} else if n > 0 {
 		f.begin(chunkBuffer)
@@ -212,7 +205,7 @@ func (f *flow) untilClose(lim *Limits) Fault {
 		return NoFault
 	}
 	f.done = true
-	if f.frame != frameChunked {
+	if f.frame != FrameChunked {
 		return NoFault
 	}
 	f.begin(chunkBuffer)
@@ -253,10 +246,10 @@ func (f *flow) rechunk(lim *Limits) Fault {
 
 func (f *flow) finishChunks(trailer []byte, lim *Limits) Fault {
 	switch f.frame {
-	case frameChunked:
-	case frameStream:
+	case FrameChunked:
+	case FrameStream:
 		return f.holdTrailers(trailer, lim)
-	case frameNone, frameLength, frameClose:
+	case FrameNone, FrameLength, FrameClose:
 		return NoFault
 	}
 	var fault Fault
@@ -278,12 +271,9 @@ func (f *flow) holdTrailers(section []byte, lim *Limits) Fault {
 }
 
 func (f *flow) appendChunk(data []byte) {
-	if f.frame != frameChunked {
+	if f.frame != FrameChunked {
 		f.out = append(f.out, data...)
 		return
 	}
-	f.out = appendHex(f.out, int64(len(data)))
-	f.out = append(f.out, "\r\n"...)
-	f.out = append(f.out, data...)
-	f.out = append(f.out, "\r\n"...)
+	f.out = AppendChunk(f.out, data)
 }

@@ -47,19 +47,19 @@ func knownSlot(name []byte) uint8 {
 func commonOf(name []byte) Common {
 	switch len(name) {
 	case 4:
-		if foldEq(name, "link") {
+		if FoldsTo(name, "link") {
 			return Link
 		}
 	case 7:
-		if foldEq(name, "referer") {
+		if FoldsTo(name, "referer") {
 			return Referer
 		}
 	case 10:
-		if foldEq(name, "user-agent") {
+		if FoldsTo(name, "user-agent") {
 			return UserAgent
 		}
 	case 12:
-		if foldEq(name, "content-type") {
+		if FoldsTo(name, "content-type") {
 			return ContentType
 		}
 	}

@@ -18,7 +18,7 @@ func FuzzOnePass(f *testing.F) {
 	lim := Limits{}.WithDefaults()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var one, two Request
-		if n, fault := parseRequest(&one, b, &lim); fault == NoFault {
+		if n, fault := TryRequest(&one, b, &lim); fault == NoFault {
 			end, _, scan := ScanHead(b, 0)
 			if scan != NoFault || end != n {
 				t.Fatalf("one pass: %d, ScanHead: %d %v", n, end, scan)
@@ -31,7 +31,7 @@ func FuzzOnePass(f *testing.F) {
 			}
 		}
 		var a, c Response
-		if n, fault := parseResponse(&a, b, &lim); fault == NoFault {
+		if n, fault := TryResponse(&a, b, &lim); fault == NoFault {
 			end, _, scan := ScanHead(b, 0)
 			if scan != NoFault || end != n || ParseResponse(&c, b[:end], &lim) != NoFault {
 				t.Fatalf("response: one pass: %d, ScanHead: %d %v", n, end, scan)

@@ -49,13 +49,13 @@ func (r *Request) Upgrade() []byte {
 // ParseRequest parses a head that ScanHead delimited. r may be reused; it keeps head and allocates only when a request has more
 // fields than any before it.
 func ParseRequest(r *Request, head []byte, lim *Limits) Fault {
-	_, fault := parseRequest(r, head, lim)
+	_, fault := TryRequest(r, head, lim)
 	return fault
 }
 
-// parseRequest parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything:
+// TryRequest parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything:
 // ScanHead knows the rest.
-func parseRequest(r *Request, b []byte, lim *Limits) (int, Fault) {
+func TryRequest(r *Request, b []byte, lim *Limits) (int, Fault) {
 	r.Head.reset(b)
 	r.Method, r.Target, r.Path, r.Query, r.Host = nil, nil, nil, nil, nil
 	r.Major, r.hasQuery, r.expect, r.method = 1, false, false, methodOther
@@ -212,7 +212,7 @@ func (r *Request) expectation() Fault {
 		if r.Fields[i].Kind != KindExpect {
 			continue
 		}
-		if !foldEq(r.Value(&r.Fields[i]), "100-continue") {
+		if !FoldsTo(r.Value(&r.Fields[i]), "100-continue") {
 			return FaultExpect
 		}
 		r.expect = true

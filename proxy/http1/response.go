@@ -15,12 +15,12 @@ type Response struct {
 // ParseResponse parses a head that ScanHead delimited, as strictly as a request: an origin that is ambiguous is as dangerous to the
 // next visitor as a client.
 func ParseResponse(r *Response, head []byte, lim *Limits) Fault {
-	_, fault := parseResponse(r, head, lim)
+	_, fault := TryResponse(r, head, lim)
 	return fault
 }
 
-// parseResponse parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything.
-func parseResponse(r *Response, b []byte, lim *Limits) (int, Fault) {
+// TryResponse parses the head at the beginning of b and returns its length. Where b may be incomplete, only success means anything.
+func TryResponse(r *Response, b []byte, lim *Limits) (int, Fault) {
 	r.Head.reset(b)
 	r.Status, r.Reason = 0, nil
 	at, fault := r.parseLine(b)
@@ -70,14 +70,14 @@ func (r *Response) parseLine(head []byte) (int, Fault) {
 func (r *Response) KeepTimeout() (time.Duration, bool) {
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		if f.Kind != KindHop || !foldEq(r.Name(f), "keep-alive") {
+		if f.Kind != KindHop || !FoldsTo(r.Name(f), "keep-alive") {
 			continue
 		}
 		for rest, more := r.Value(f), true; more; {
 			var word []byte
 			word, rest, more = bytes.Cut(rest, []byte(","))
 			name, value, _ := bytes.Cut(word, []byte("="))
-			if foldEq(bytes.TrimSpace(name), "timeout") {
+			if FoldsTo(bytes.TrimSpace(name), "timeout") {
 				return seconds(bytes.Trim(value, " \t\""))
 			}
 		}
@@ -109,5 +109,5 @@ func (r *Response) KeepFor(most time.Duration) time.Duration {
 	return most
 }
 
-// bodyless reports whether an answer with this status never has a body, whatever its fields say (RFC 9112, 6.3).
-func bodyless(status int) bool { return status < 200 || status == 204 || status == 304 }
+// Bodyless reports whether an answer with this status never has a body, whatever its fields say (RFC 9112, 6.3).
+func Bodyless(status int) bool { return status < 200 || status == 204 || status == 304 }

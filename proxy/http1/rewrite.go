@@ -22,15 +22,16 @@ type Edits struct {
 	AnswerFields []byte
 }
 
-// framing of a message as it is sent on.
-type framing uint8
+// Framing of a message as it is sent on.
+type Framing uint8
 
+// The framings.
 const (
-	frameNone    framing = iota // no body, and no field says so
-	frameLength                 // Content-Length
-	frameClose                  // until the connection closes; answers only
-	frameChunked                // Transfer-Encoding: chunked
-	frameStream                 // until the stream ends; answers only
+	FrameNone    Framing = iota // no body, and no field says so
+	FrameLength                 // Content-Length
+	FrameClose                  // until the connection closes; answers only
+	FrameChunked                // Transfer-Encoding: chunked
+	FrameStream                 // until the stream ends; answers only
 )
 
 // AppendRequest appends the head to send to an upstream. With keepExpect, a client's 100-continue is passed on; upgrade names the
@@ -45,7 +46,7 @@ func AppendRequest(dst []byte, r *Request, e *Edits, keepExpect bool, upgrade []
 	dst = appendRequestFields(dst, r, e, keepExpect, done, fields)
 	dst = appendForwarded(dst, r, e)
 	dst = append(dst, e.Fields...)
-	dst = appendFraming(dst, requestFraming(r), r.Length)
+	dst = AppendFraming(dst, r.Framing(), r.Length)
 	if upgrade != nil {
 		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
 		dst = append(dst, upgrade...)
@@ -96,14 +97,15 @@ func emptyPath(r *Request) string {
 	return "/"
 }
 
-func requestFraming(r *Request) framing {
+// Framing is how the request is sent on.
+func (r *Request) Framing() Framing {
 	switch {
 	case r.Chunked:
-		return frameChunked
+		return FrameChunked
 	case r.Length >= 0:
-		return frameLength
+		return FrameLength
 	}
-	return frameNone
+	return FrameNone
 }
 
 // appendRequestFields copies what travels, in order, from the given field on; of the lines before it, done bytes travel as they stand.
@@ -190,15 +192,16 @@ func appendForwarded(dst []byte, r *Request, e *Edits) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func appendFraming(dst []byte, f framing, length int64) []byte {
+// AppendFraming appends the fields that tell it, none for most.
+func AppendFraming(dst []byte, f Framing, length int64) []byte {
 	switch f {
-	case frameLength:
+	case FrameLength:
 		dst = append(dst, "Content-Length: "...)
 		dst = appendUint(dst, length)
 		return append(dst, "\r\n"...)
-	case frameChunked:
+	case FrameChunked:
 		return append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case frameNone, frameClose, frameStream:
+	case FrameNone, FrameClose, FrameStream:
 	}
 	return dst
 }
@@ -211,34 +214,35 @@ func appendField(dst []byte, h *Head, f *Field) []byte {
 }
 
 // AppendResponse appends the head to send to a client: framing says how its body is sent, add holds complete lines to add.
-func appendResponse(dst []byte, r *Response, frame framing, length int64, add []byte, connection string) []byte {
+func AppendResponse(dst []byte, r *Response, frame Framing, length int64, add []byte, connection string) []byte {
 	done := uint32(0)
 	if r.Minor == 1 && len(r.Reason) > 0 && r.raw != nil {
 		done = uint32(len("HTTP/1.1 200 \r\n") + len(r.Reason)) // the first line is what we would write
 	} else {
-		dst = appendStatusLine(dst, r)
+		dst = AppendStatusLine(dst, r.Status, r.Reason)
 	}
 	dst = appendResponseFields(dst, r, frame, done)
 	dst = append(dst, add...)
-	dst = appendFraming(dst, frame, length)
+	dst = AppendFraming(dst, frame, length)
 	dst = append(dst, connection...)
 	return append(dst, "\r\n"...)
 }
 
-func appendStatusLine(dst []byte, r *Response) []byte {
+// AppendStatusLine appends the first line of an answer; without a reason, it is the status's own.
+func AppendStatusLine(dst []byte, status int, reason []byte) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
-	dst = appendUint(dst, int64(r.Status))
+	dst = appendUint(dst, int64(status))
 	dst = append(dst, ' ')
-	if len(r.Reason) > 0 {
-		dst = append(dst, r.Reason...)
+	if len(reason) > 0 {
+		dst = append(dst, reason...)
 	} else {
-		dst = append(dst, Reason(r.Status)...)
+		dst = append(dst, Reason(status)...)
 	}
 	return append(dst, "\r\n"...)
 }
 
 // appendResponseFields is appendRequestFields for an answer.
-func appendResponseFields(dst []byte, r *Response, frame framing, done uint32) []byte {
+func appendResponseFields(dst []byte, r *Response, frame Framing, done uint32) []byte {
 	from, to := uint32(0), done
 	travels := responseTravels(frame)
 	for i := range r.Fields {
@@ -263,8 +267,8 @@ func appendResponseFields(dst []byte, r *Response, frame framing, done uint32) [
 	return append(dst, r.raw[from:to]...)
 }
 
-// bar keeps those fields from travelling that set a cookie which the answer may not set; "": none.
-func (r *Response) bar(cookie string) {
+// Bar keeps those fields from travelling that set a cookie which the answer may not set; "": none.
+func (r *Response) Bar(cookie string) {
 	if cookie == "" || !r.setsCookies {
 		return
 	}
@@ -275,10 +279,15 @@ func (r *Response) bar(cookie string) {
 	}
 }
 
-func responseTravels(frame framing) kinds {
+// Travels reports whether a field goes on to a client whose answer is framed so.
+func (r *Response) Travels(f *Field, frame Framing) bool {
+	return responseTravels(frame).has(f.Kind) && !f.named
+}
+
+func responseTravels(frame Framing) kinds {
 	s := kinds(1<<KindOther | 1<<KindSetCookie | 1<<KindAuthorization | 1<<KindSetup | 1<<KindPrivate | 1<<KindUnderscore | 1<<KindAlias |
 		1<<KindForwardedFor | 1<<KindForwardedOther | 1<<KindCookie | 1<<KindExpect)
-	if frame >= frameChunked {
+	if frame >= FrameChunked {
 		s |= 1 << KindTrailer
 	}
 	return s

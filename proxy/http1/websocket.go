@@ -11,8 +11,8 @@ const (
 	maxAcceptKey = 64                                     // a valid key has 24 bytes
 )
 
-// accepts reports whether accept is the answer to a WebSocket key (RFC 6455, 4.1). Without a key there is none.
-func accepts(key, accept []byte) bool {
+// Accepts reports whether accept is the answer to a WebSocket key (RFC 6455, 4.1). Without a key there is none.
+func Accepts(key, accept []byte) bool {
 	if len(key) == 0 || len(key) > maxAcceptKey {
 		return false
 	}

@@ -119,7 +119,7 @@ func (s *small) act(e Event) {
 	st := e.Stream
 	switch {
 	case e.Kind == EventReset:
-		st.Reset(http1.CauseClient)
+		st.Reset(http1.ResetCancel)
 		return
 	case e.Kind == EventOpen && st.Open():
 		return

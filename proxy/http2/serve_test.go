@@ -133,7 +133,7 @@ func (s *server) act() {
 		case EventReset:
 			s.resets++
 			delete(s.open, e.Stream)
-			e.Stream.Reset(http1.CauseClient)
+			e.Stream.Reset(http1.ResetCancel)
 		}
 	}
 }

@@ -204,25 +204,24 @@ func (s *Stream) Close() {
 	c.release(s)
 }
 
-// Reset ends the stream with an error that the cause names, so that a cut answer cannot look complete.
-func (s *Stream) Reset(cause http1.Cause) {
+// Reset ends the stream with an error that the reason names, so that a cut answer cannot look complete.
+func (s *Stream) Reset(why http1.Reset) {
 	c := s.c
 	if !s.gone && !(s.sent && s.ended) {
-		c.addReset(s.id, codeFor(cause))
+		c.addReset(s.id, codeFor(why))
 	}
 	c.release(s)
 }
 
-func codeFor(cause http1.Cause) code {
-	switch cause {
-	case http1.CauseClient:
+func codeFor(why http1.Reset) code {
+	switch why {
+	case http1.ResetCancel:
 		return codeCancel
-	case http1.CauseBound:
+	case http1.ResetUnshared:
 		return codeHTTP1
-	case http1.CauseRequest:
+	case http1.ResetMalformed:
 		return codeProtocol
-	case http1.CauseNone, http1.CauseResponse, http1.CauseConnect, http1.CauseConnectTime, http1.CauseUpstream, http1.CauseTimeout,
-		http1.CauseBusy, http1.CauseShutdown:
+	case http1.ResetInternal:
 	}
 	return codeInternal
 }

@@ -60,7 +60,7 @@ func (l *loop) finishStream(s *session, op http1.Op) {
 		st.Close()
 		h.c.served = true
 	} else {
-		st.Reset(why)
+		st.Reset(why.Reset())
 	}
 	if last {
 		h.x.Drain()
