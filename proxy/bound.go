@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"portico/balancer"
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/origin"
 	"portico/proxy/route"
 )
@@ -18,7 +18,7 @@ var (
 
 // requireHTTP1 refuses what belongs to a connection: an HTTP/2 connection carries many requests at a time, and an instance's only one.
 // HTTP_1_1_REQUIRED makes clients ask again over HTTP/1.1 (RFC 9113, 7), where the connection is theirs alone.
-func (f *flight) requireHTTP1(d *http1.Decision) {
+func (f *flight) requireHTTP1(d *exchange.Decision) {
 	why := errHTTP1Required
 	if f.site.private {
 		why = errHTTP1Private
@@ -49,7 +49,7 @@ func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config
 }
 
 // near finds the first instance of a site whose way is one of the client's own.
-func (s *Server) near(st *site, own []*http1.Upstream) *balancer.Upstream {
+func (s *Server) near(st *site, own []*exchange.Upstream) *balancer.Upstream {
 	for _, u := range st.siteState.pool.Upstreams() {
 		if o, ok := s.origins.Load(u.ID()); ok && o.(*origin.Origin).Among(own) {
 			return u

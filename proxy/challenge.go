@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
@@ -45,12 +46,12 @@ func (p *proof) Write(b []byte) (int, error) {
 }
 
 // challenged reports whether a request is for the ACME handler, which alone answers there: no site ever sees it.
-func (f *flight) challenged(p *http1.Peer) bool {
+func (f *flight) challenged(p *exchange.Peer) bool {
 	return f.s.challenge != nil && !p.HTTPS && strings.HasPrefix(f.raw, challengePath)
 }
 
 // prove has the handler look for a token. It may ask the catalog, so it does that elsewhere, and the request waits.
-func (f *flight) prove(r *http1.Request, p *http1.Peer, d *http1.Decision) {
+func (f *flight) prove(r *http1.Request, p *exchange.Peer, d *exchange.Decision) {
 	in := &http.Request{
 		Method: string(r.Method), URL: &url.URL{Path: strings.Clone(f.raw)}, Host: string(r.Host), RequestURI: strings.Clone(f.target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: r.Minor, Header: http.Header{}, Body: http.NoBody, RemoteAddr: p.Addr.String(),
@@ -74,7 +75,7 @@ func (f *flight) prove(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 }
 
 // proved gives the answer of the handler once it is there.
-func (f *flight) proved(d *http1.Decision) *fault {
+func (f *flight) proved(d *exchange.Decision) *fault {
 	p := f.proof
 	switch {
 	case !p.done.Load() && time.Since(f.waited) < f.limit:
@@ -92,6 +93,6 @@ func (f *flight) proved(d *http1.Decision) *fault {
 		}
 	}
 	f.back = b
-	d.Verdict, d.Status, d.Header, d.Body = http1.Answer, p.status, b, p.body.Bytes()
+	d.Verdict, d.Status, d.Header, d.Body = exchange.Answer, p.status, b, p.body.Bytes()
 	return nil
 }

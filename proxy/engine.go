@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"portico/proxy/conn"
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/loop"
+	"portico/proxy/wire"
 )
 
 // engine serves HTTP with portico's own protocol core: package loop or conn moves
 // the bytes, this file and its neighbours decide.
 type engine struct {
 	s       *Server
-	driver  http1.Driver
+	driver  exchange.Driver
 	fronts  []*frontend // by listener
 	ports   []string
 	started atomic.Bool
@@ -44,10 +45,10 @@ func (s *Server) newEngine() (*engine, error) {
 	}
 	e := &engine{s: s}
 	t, l := s.o.Conf.Timeouts, s.o.Conf.Limits
-	o := http1.Options{
-		Config: http1.Config{
+	o := exchange.Options{
+		Config: exchange.Config{
 			Handler: e, Limits: s.limits,
-			Timeouts: http1.Timeouts{
+			Timeouts: wire.Timeouts{
 				Header: t.Header.Std(), Idle: t.Idle.Std(), Connect: t.Connect.Std(), Body: t.Body.Std(), Write: t.Body.Std(),
 				Response: t.Response.Std(), Tunnel: t.Tunnel.Std(), Grace: rateGrace, MinRate: minRate,
 			},
@@ -56,7 +57,7 @@ func (s *Server) newEngine() (*engine, error) {
 		NoRing: s.o.Conf.IOUring == "off",
 	}
 	for _, ln := range s.listeners {
-		o.Listeners = append(o.Listeners, http1.Listener{Listener: ln.Listener, TLS: ln.tls, ProxyFrom: s.spoken})
+		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln.Listener, TLS: ln.tls, ProxyFrom: s.spoken})
 		e.fronts = append(e.fronts, ln.front)
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		e.ports = append(e.ports, port)

@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/accesslog"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
@@ -32,8 +33,8 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	}
 }
 
-// Finished implements http1.Handler.
-func (e *engine) Finished(r *http1.Request, p *http1.Peer, d *http1.Decision, rec *http1.Record) {
+// Finished implements exchange.Handler.
+func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decision, rec *exchange.Record) {
 	f := flightOf(d)
 	defer f.recovered(e, r, nil)
 	if f.s == nil {
@@ -77,7 +78,7 @@ func (f *flight) leaveQueue() {
 }
 
 // times translates the engine's clock.
-func (f *flight) times(rec *http1.Record) {
+func (f *flight) times(rec *exchange.Record) {
 	switch {
 	case rec.Connected == 0:
 		return
@@ -91,38 +92,38 @@ func (f *flight) times(rec *http1.Record) {
 	}
 }
 
-func (f *flight) result(rec *http1.Record) balancer.Result {
+func (f *flight) result(rec *exchange.Record) balancer.Result {
 	switch rec.Cause {
-	case http1.CauseNone:
+	case exchange.CauseNone:
 		return balancer.Answered
-	case http1.CauseClient:
+	case exchange.CauseClient:
 		return balancer.ClientAborted
-	case http1.CauseUpstream, http1.CauseResponse:
+	case exchange.CauseUpstream, exchange.CauseResponse:
 		return balancer.ServerAborted
-	case http1.CauseTimeout:
+	case exchange.CauseTimeout:
 		return balancer.TimedOut
 	}
 	return balancer.Refused
 }
 
 // ending is HAProxy's two letters for how it ended.
-func (f *flight) ending(rec *http1.Record) {
+func (f *flight) ending(rec *exchange.Record) {
 	if f.fault != nil && f.fault.cause != 0 {
 		f.rec.End[0], f.rec.End[1] = f.fault.cause, f.fault.phase
 		return
 	}
 	switch rec.Cause {
-	case http1.CauseClient:
+	case exchange.CauseClient:
 		f.rec.End[0], f.rec.End[1] = 'C', 'D'
 		if rec.FirstByte == 0 {
 			f.rec.End[1] = 'H'
 			f.rec.Status = statusClientClosed
 		}
-	case http1.CauseUpstream, http1.CauseResponse:
+	case exchange.CauseUpstream, exchange.CauseResponse:
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'
-	case http1.CauseTimeout:
+	case exchange.CauseTimeout:
 		f.rec.End[0], f.rec.End[1] = 's', 'D'
-	case http1.CauseBound:
+	case exchange.CauseBound:
 		f.rec.End[0], f.rec.End[1] = 'S', 'H'
 	}
 }
@@ -153,7 +154,7 @@ func (f *flight) count(r *http1.Request, total time.Duration) {
 }
 
 // describe says who asked, and gives the exchange its number.
-func (f *flight) describe(p *http1.Peer) {
+func (f *flight) describe(p *exchange.Peer) {
 	l := &f.rec
 	l.ID = f.s.recent.id(p.Lane)
 	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
@@ -180,7 +181,7 @@ func (f *flight) log(r *http1.Request) {
 }
 
 // remember files the exchange among the recent ones.
-func (f *flight) remember(r *http1.Request, p *http1.Peer, rec *http1.Record) {
+func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *exchange.Record) {
 	s := f.s.recent.begin(p.Lane)
 	if s == nil {
 		return

@@ -9,20 +9,21 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 )
 
-// Hinted implements http1.Handler.
-func (e *engine) Hinted(r *http1.Request, a *http1.Response, d *http1.Decision) []byte {
+// Hinted implements exchange.Handler.
+func (e *engine) Hinted(r *http1.Request, a *http1.Response, d *exchange.Decision) []byte {
 	f := flightOf(d)
 	defer f.recovered(e, r, nil)
 	f.back = f.remap(f.back[:0], a)
 	return f.back
 }
 
-// Answered implements http1.Handler.
-func (e *engine) Answered(r *http1.Request, a *http1.Response, d *http1.Decision) {
+// Answered implements exchange.Handler.
+func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decision) {
 	f := flightOf(d)
 	defer f.recovered(e, r, nil)
 	b := f.back[:0]
@@ -136,11 +137,11 @@ func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte 
 	return b
 }
 
-// Failed implements http1.Handler.
-func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why http1.Why) {
+// Failed implements exchange.Handler.
+func (e *engine) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision, why exchange.Why) {
 	f := flightOf(d)
 	defer f.recovered(e, r, d)
-	if f.s == nil || why.Cause == http1.CauseRequest && f.site == nil {
+	if f.s == nil || why.Cause == exchange.CauseRequest && f.site == nil {
 		f.reset(e.s, e.fronts[p.Listener], p.Now) // refused before it was routed
 	}
 	err := errorOf(why)
@@ -165,9 +166,9 @@ func (e *engine) Failed(r *http1.Request, p *http1.Peer, d *http1.Decision, why 
 }
 
 // errorOf words what the engine says as the errors of the data path.
-func errorOf(why http1.Why) error {
+func errorOf(why exchange.Why) error {
 	switch why.Cause {
-	case http1.CauseRequest:
+	case exchange.CauseRequest:
 		switch why.Fault {
 		case http1.FaultBodyLarge:
 			return errBodyTooBig
@@ -177,13 +178,13 @@ func errorOf(why http1.Why) error {
 			return faultHeaderTimeout
 		}
 		return refusal(why.Fault.Status(), "The request is not valid HTTP.")
-	case http1.CauseConnect, http1.CauseConnectTime, http1.CauseBusy:
+	case exchange.CauseConnect, exchange.CauseConnectTime, exchange.CauseBusy:
 		return origin.ErrDial
-	case http1.CauseTimeout:
+	case exchange.CauseTimeout:
 		return errSlowOrigin
-	case http1.CauseResponse:
+	case exchange.CauseResponse:
 		return errors.Join(origin.ErrBadResponse, why.Fault)
-	case http1.CauseClient:
+	case exchange.CauseClient:
 		return errClientGone
 	}
 	return errBrokeOff
@@ -208,7 +209,7 @@ func resultOf(err error) balancer.Result {
 var errBrokeOff = errors.New("instance closed the connection before it had answered")
 
 // refuse makes the decision a fault's page.
-func (f *flight) refuse(flt *fault, r *http1.Request, d *http1.Decision) {
+func (f *flight) refuse(flt *fault, r *http1.Request, d *exchange.Decision) {
 	f.fault = flt
 	f.rec.Session = "" // nobody was told of a loss
 	f.front.own.Add(1)
@@ -237,7 +238,7 @@ func (f *flight) refuse(flt *fault, r *http1.Request, d *http1.Decision) {
 	}
 	b = f.date(b)
 	f.back = b
-	d.Verdict, d.Status, d.Header, d.Body = http1.Answer, flt.status, b, body
+	d.Verdict, d.Status, d.Header, d.Body = exchange.Answer, flt.status, b, body
 	d.AnswerFields = nil
 	d.Close = d.Close || flt.closed
 }
@@ -247,9 +248,9 @@ func (f *flight) date(b []byte) []byte {
 }
 
 // redirect sends the client to TLS. The method stays what it was.
-func (f *flight) redirect(to string, d *http1.Decision) {
+func (f *flight) redirect(to string, d *exchange.Decision) {
 	f.fault = &fault{cause: 'L', phase: 'R'}
 	f.front.own.Add(1)
 	f.back = f.date(append(append(append(f.back[:0], "Location: "...), to...), "\r\n"...))
-	d.Verdict, d.Status, d.Header = http1.Answer, http.StatusPermanentRedirect, f.back
+	d.Verdict, d.Status, d.Header = exchange.Answer, http.StatusPermanentRedirect, f.back
 }

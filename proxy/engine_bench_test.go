@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"portico/proxy/accesslog"
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
-// wire drives an exchange in memory, as a driver would: what the core and the data path cost without system calls.
-type wire struct {
-	x       http1.Exchange
-	conf    http1.Config
+// bench drives an exchange in memory, as a driver would: what the core and the data path cost without system calls.
+type bench struct {
+	x       exchange.Exchange
+	conf    exchange.Config
 	free    [3][][]byte
 	request []byte
 	answer  []byte
@@ -23,7 +24,7 @@ type wire struct {
 
 var wireSizes = [3]int{8 << 10, 32 << 10, 64 << 10}
 
-func (w *wire) Get(size int) []byte {
+func (w *bench) Get(size int) []byte {
 	for i, s := range wireSizes {
 		if size > s {
 			continue
@@ -38,7 +39,7 @@ func (w *wire) Get(size int) []byte {
 	return make([]byte, size)
 }
 
-func (w *wire) Put(b []byte) {
+func (w *bench) Put(b []byte) {
 	for i, s := range wireSizes {
 		if cap(b) == s {
 			w.free[i] = append(w.free[i], b[:s])
@@ -52,48 +53,48 @@ var (
 )
 
 // round is one request and its answer over a kept connection.
-func (w *wire) round() {
+func (w *bench) round() {
 	w.now += 20_000
 	x := &w.x
 	x.Begin(&w.conf, w, wirePeer, wireLocal, false, "", 0, w.now)
-	x.Allow(http1.ReadClient)
+	x.Allow(exchange.ReadClient)
 	x.Now(w.now)
 	w.got = w.got[:0]
 	for came := false; ; {
 		switch op := x.Next(); op {
-		case http1.OpReadClient:
-			n := copy(x.Space(http1.Client), w.request)
-			x.Read(http1.Client, n, http1.Blocked)
-		case http1.OpConnect:
+		case exchange.OpReadClient:
+			n := copy(x.Space(exchange.Client), w.request)
+			x.Read(exchange.Client, n, wire.Blocked)
+		case exchange.OpConnect:
 			x.Connected(true, 0)
-		case http1.OpWriteUpstream:
-			a, b := x.Pending(http1.Up)
-			x.Wrote(http1.Up, len(a)+len(b), http1.More)
-		case http1.OpReadUpstream:
-			n := copy(x.Space(http1.Up), w.answer)
-			x.Read(http1.Up, n, http1.Blocked)
-		case http1.OpWriteClient:
-			a, b := x.Pending(http1.Client)
+		case exchange.OpWriteUpstream:
+			a, b := x.Pending(exchange.Up)
+			x.Wrote(exchange.Up, len(a)+len(b), wire.More)
+		case exchange.OpReadUpstream:
+			n := copy(x.Space(exchange.Up), w.answer)
+			x.Read(exchange.Up, n, wire.Blocked)
+		case exchange.OpWriteClient:
+			a, b := x.Pending(exchange.Client)
 			w.got = append(append(w.got, a...), b...)
-			x.Wrote(http1.Client, len(a)+len(b), http1.More)
-		case http1.OpReleaseUpstream:
-		case http1.OpIdle:
+			x.Wrote(exchange.Client, len(a)+len(b), wire.More)
+		case exchange.OpReleaseUpstream:
+		case exchange.OpIdle:
 			x.Release()
 			return
 		default:
-			if op != http1.OpWait || came {
+			if op != exchange.OpWait || came {
 				panic(op)
 			}
 			_ = x.Deadline()
 			came = true
 			w.now += 100_000
 			x.Now(w.now)
-			x.Allow(http1.ReadUpstream)
+			x.Allow(exchange.ReadUpstream)
 		}
 	}
 }
 
-func newWire(tb testing.TB, sticky bool) *wire {
+func newBench(tb testing.TB, sticky bool) *bench {
 	o := options()
 	l, err := accesslog.New(accesslog.JSON, "-", io.Discard)
 	if err != nil {
@@ -106,7 +107,7 @@ func newWire(tb testing.TB, sticky bool) *wire {
 		st.Session.Sticky = "none"
 	}
 	f := start(tb, o, st)
-	w := &wire{conf: http1.Config{Handler: f.EngineHandler()}.WithDefaults()}
+	w := &bench{conf: exchange.Config{Handler: f.EngineHandler()}.WithDefaults()}
 	w.answer = append([]byte("HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sun, 22 Nov 2026 00:00:00 GMT\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: 128\r\n\r\n"), bytes.Repeat([]byte("x"), 128)...)
 	head := "GET /s HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101\r\nAccept: text/html,*/*;q=0.8\r\nAccept-Language: en\r\nAccept-Encoding: gzip, deflate, br\r\n"
 	w.request = []byte(head + "\r\n")
@@ -130,7 +131,7 @@ func newWire(tb testing.TB, sticky bool) *wire {
 func BenchmarkEngine(b *testing.B) {
 	for _, sticky := range []bool{false, true} {
 		b.Run(map[bool]string{false: "plain", true: "sticky"}[sticky], func(b *testing.B) {
-			w := newWire(b, sticky)
+			w := newBench(b, sticky)
 			b.ReportAllocs()
 			for b.Loop() {
 				w.round()

@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/accesslog"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/route"
@@ -60,7 +61,7 @@ type flight struct {
 // text makes a string of bytes that outlive it: those of the request's head.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func flightOf(d *http1.Decision) *flight {
+func flightOf(d *exchange.Decision) *flight {
 	f, _ := d.State.(*flight)
 	if f == nil {
 		f = new(flight)
@@ -82,8 +83,8 @@ func (f *flight) reset(s *Server, front *frontend, now int64) {
 	f.retries, f.last, f.fault = 0, nil, nil
 }
 
-// Route implements http1.Handler.
-func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
+// Route implements exchange.Handler.
+func (e *engine) Route(r *http1.Request, p *exchange.Peer, d *exchange.Decision) {
 	f := flightOf(d)
 	defer f.recovered(e, r, d)
 	if d.Parked > 0 && f.s != nil {
@@ -101,7 +102,7 @@ func (e *engine) Route(r *http1.Request, p *http1.Peer, d *http1.Decision) {
 
 // recovered turns a panic into the loss of this one request: the loop that it
 // happened in serves thousands of others.
-func (f *flight) recovered(e *engine, r *http1.Request, d *http1.Decision) {
+func (f *flight) recovered(e *engine, r *http1.Request, d *exchange.Decision) {
 	p := recover()
 	if p == nil {
 		return
@@ -116,7 +117,7 @@ func (f *flight) recovered(e *engine, r *http1.Request, d *http1.Decision) {
 }
 
 // route finds the site, and an instance for the request; a fault is what it is answered with instead.
-func (f *flight) route(e *engine, r *http1.Request, p *http1.Peer, d *http1.Decision) *fault {
+func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault {
 	s := f.s
 	f.target, f.raw = originForm(r), text(r.Path)
 	if f.raw == "*" || f.raw == "" {
@@ -171,7 +172,7 @@ func originForm(r *http1.Request) string {
 }
 
 // identify works out who the client is. Only a trusted peer costs allocations.
-func (f *flight) identify(e *engine, r *http1.Request, p *http1.Peer) {
+func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
 	s := f.s
 	addr := p.Addr.Addr()
 	if len(s.trusted) == 0 || !within(addr, s.trusted) {
@@ -194,7 +195,7 @@ func (f *flight) identify(e *engine, r *http1.Request, p *http1.Peer) {
 }
 
 // prepare settles what goes to the instance, but for the choice of one.
-func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
+func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	st := f.site
 	if values := r.Cookies(f.values[:0], st.cookie, maxStickyValues); len(values) > 0 {
 		f.pick.Cookie, f.pick.Others = values[0], values[1:]
@@ -254,7 +255,7 @@ func (f *flight) prepare(r *http1.Request, d *http1.Decision) {
 }
 
 // choose asks the balancer for an instance.
-func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
+func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault {
 	pool := f.site.siteState.pool
 	if f.last == nil && !f.asked {
 		f.pick.Now = f.s.millis(f.began)
@@ -294,7 +295,7 @@ func (f *flight) choose(r *http1.Request, d *http1.Decision) *fault {
 }
 
 // queue lets the request wait for a place at its instance.
-func (f *flight) queue(pool *balancer.Pool, d *http1.Decision) *fault {
+func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault {
 	f.waited, f.limit = time.Now(), pool.Config().Queue
 	free, wake := new(atomic.Bool), d.Wake
 	w := &balancer.Waiter{Choice: f.choice, Go: func(*balancer.Waiter) {
@@ -313,14 +314,14 @@ func (f *flight) queue(pool *balancer.Pool, d *http1.Decision) *fault {
 // await lets the request wait until the checks have decided about the visitor's
 // own instance: one refused connection is also what a full backlog looks like,
 // and a move costs the session.
-func (f *flight) await(d *http1.Decision) {
+func (f *flight) await(d *exchange.Decision) {
 	f.verdict, f.waited = true, time.Now()
 	f.limit = heldLimit(f.choice.Upstream, f.s.millis(f.waited))
 	f.listen(d)
 }
 
 // listen lets the request wait for news of the visitor's own instance.
-func (f *flight) listen(d *http1.Decision) {
+func (f *flight) listen(d *exchange.Decision) {
 	f.unlisten()
 	f.forget = f.choice.Upstream.Tell(d.Wake)
 	f.park(d)
@@ -339,12 +340,12 @@ func (f *flight) unlisten() {
 }
 
 // park lets the request wait until it is woken, or for what is left of its time.
-func (f *flight) park(d *http1.Decision) {
-	d.Verdict, d.ParkFor = http1.Park, max(f.limit-time.Since(f.waited), 0)
+func (f *flight) park(d *exchange.Decision) {
+	d.Verdict, d.ParkFor = exchange.Park, max(f.limit-time.Since(f.waited), 0)
 }
 
 // resume looks whether what the request waits for has happened.
-func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
+func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault {
 	if f.proof != nil {
 		return f.proved(d)
 	}
@@ -380,7 +381,7 @@ func (f *flight) resume(r *http1.Request, d *http1.Decision) *fault {
 
 // judged picks anew once the visitor's own instance is known to be up or down,
 // or when the wait was long enough.
-func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
+func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *fault {
 	own := f.choice.Upstream
 	if own.Undecided() && !late {
 		f.listen(d)
@@ -397,7 +398,7 @@ func (f *flight) judged(late bool, r *http1.Request, d *http1.Decision) *fault {
 }
 
 // send names the instance to the engine.
-func (f *flight) send(d *http1.Decision) {
+func (f *flight) send(d *exchange.Decision) {
 	u := f.choice.Upstream
 	f.rec.Instance, f.rec.Member, f.rec.Session = u.ID(), u.Spec().Member, ""
 	if f.choice.Lost != balancer.CauseNone {
@@ -405,7 +406,7 @@ func (f *flight) send(d *http1.Decision) {
 		f.out = append(append(append(f.out, SessionLostHeader+": cause="...), f.rec.Session...), "\r\n"...)
 		d.Fields = f.out
 	}
-	d.Verdict, d.Connect, d.Stays = http1.Forward, 0, f.choice.Pinned
+	d.Verdict, d.Connect, d.Stays = exchange.Forward, 0, f.choice.Pinned
 	if f.choice.Trial {
 		d.Connect = origin.TrialConnect
 	}

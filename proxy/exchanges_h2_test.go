@@ -17,25 +17,25 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange/exchangetest"
 )
 
 // TestExchangesHTTP2 runs the rows of the table that can be said in HTTP/2, one stream for each request, with every engine.
 func TestExchangesHTTP2(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
-			for _, c := range http1test.Cases {
+			for _, c := range exchangetest.Cases {
 				if c.NoH2 != "" { // why it has no form in HTTP/2, which the table says
 					continue
 				}
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					o := http1test.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return http1test.Script(c.Answer, n, conn) })
+					o := exchangetest.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return exchangetest.Script(c.Answer, n, conn) })
 					opt, pool := tlsOptions(t, "a", "early", "shop")
 					opt.Conf.Engine = engine
 					f := start(t, opt, exchangeSites(o.Addr())...)
-					got, reset := h2Exchange(t, f.tls, pool, http1test.Requests(strings.Join(c.Send, "")))
-					holds(t, withoutConnection(c), c.H2, func(c http1test.Case) []string {
+					got, reset := h2Exchange(t, f.tls, pool, exchangetest.Requests(strings.Join(c.Send, "")))
+					holds(t, withoutConnection(c), c.H2, func(c exchangetest.Case) []string {
 						return c.Differ(slices.Clone(got), reset, o.Requests())
 					})
 				})
@@ -45,7 +45,7 @@ func TestExchangesHTTP2(t *testing.T) {
 }
 
 // h2Exchange sends the requests one after the other and returns their answers, until a stream or the connection is reset.
-func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []http1test.Message) (got []http1test.Message, reset bool) {
+func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []exchangetest.Message) (got []exchangetest.Message, reset bool) {
 	t.Helper()
 	name, _, _ := strings.Cut(authority(requests[0]), ":")
 	if name != "early" && name != "shop" {
@@ -62,7 +62,7 @@ func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []http1
 	return got, false
 }
 
-func authority(r http1test.Message) string {
+func authority(r exchangetest.Message) string {
 	for _, f := range r.Fields {
 		if v, ok := strings.CutPrefix(f, "Host: "); ok {
 			return v
@@ -119,7 +119,7 @@ func (c *h2) ask(fields ...string) string {
 }
 
 // do sends one request and reads until its stream ends.
-func (c *h2) do(r http1test.Message) (got []http1test.Message, reset bool) {
+func (c *h2) do(r exchangetest.Message) (got []exchangetest.Message, reset bool) {
 	id := c.next
 	c.next += 2
 	method, _, _ := strings.Cut(r.Start, " ")
@@ -127,7 +127,7 @@ func (c *h2) do(r http1test.Message) (got []http1test.Message, reset bool) {
 	plain := len(body) == 0 && len(r.Trailers) == 0 && !r.Cut()
 	c.headers(id, h2Fields(r), plain)
 	sent := plain
-	var m http1test.Message
+	var m exchangetest.Message
 	for {
 		for !sent && (len(body) == 0 || room > 0 && c.room > 0) {
 			n := min(len(body), room, c.room, 16<<10)
@@ -162,12 +162,12 @@ func (c *h2) do(r http1test.Message) (got []http1test.Message, reset bool) {
 			} else {
 				status, _ := strconv.Atoi(f.PseudoValue("status"))
 				m.Start, m.Fields = fmt.Sprint("HTTP/1.1 ", status), regular(f)
-				if !http1test.Bodiless(method, status) { // as the table's messages: framing does not count
+				if !exchangetest.Bodiless(method, status) { // as the table's messages: framing does not count
 					m.Fields = slices.DeleteFunc(m.Fields, func(f string) bool { return strings.HasPrefix(f, "Content-Length: ") })
 				}
 			}
 			if m.Start < "HTTP/1.1 2" {
-				got, m = append(got, m), http1test.Message{}
+				got, m = append(got, m), exchangetest.Message{}
 			}
 		case *http2.DataFrame:
 			m.Body += string(f.Data())
@@ -202,7 +202,7 @@ func (c *h2) headers(id uint32, fields []string, end bool) {
 }
 
 // h2Fields are a request's fields in HTTP/2. The target is all between the method and the version, whatever is in it.
-func h2Fields(r http1test.Message) []string {
+func h2Fields(r exchangetest.Message) []string {
 	method, target, _ := strings.Cut(r.Start, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
 	out := []string{":method: " + method}
@@ -232,7 +232,7 @@ func regular(f *http2.MetaHeadersFrame) (out []string) {
 }
 
 // withoutConnection is the row without what HTTP/2 never says.
-func withoutConnection(c http1test.Case) http1test.Case {
+func withoutConnection(c exchangetest.Case) exchangetest.Case {
 	for _, f := range []string{"Connection: close\r\n", "Connection: keep-alive\r\n"} {
 		c.Client = strings.ReplaceAll(c.Client, f, "")
 	}

@@ -16,8 +16,8 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 )
 
 // caseOrigin remembers the heads that reach it, by their field x-case.
@@ -31,7 +31,7 @@ func newCaseOrigin(t *testing.T) *caseOrigin {
 	o := &caseOrigin{seen: map[string]string{}}
 	o.addr = rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
-			text, err := http1test.ReadRequest(r, c)
+			text, err := exchangetest.ReadRequest(r, c)
 			if err != nil {
 				return
 			}
@@ -124,7 +124,7 @@ func (p parts) overHTTP1(t *testing.T, addr, id string) {
 			text += f + "\r\n"
 		}
 	}
-	http1test.ExchangeOpen(t, addr, func(got string) bool { return strings.Contains(got, "\r\n\r\n") }, text+"Connection: close\r\n\r\n"+p.body)
+	exchangetest.ExchangeOpen(t, addr, func(got string) bool { return strings.Contains(got, "\r\n\r\n") }, text+"Connection: close\r\n\r\n"+p.body)
 }
 
 // overHTTP2 sends p in frames and waits for an answer, or a refusal.

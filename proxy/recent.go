@@ -14,6 +14,7 @@ import (
 	"portico/balancer"
 	"portico/internal/prefetch"
 	"portico/proxy/accesslog"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
@@ -73,7 +74,7 @@ type trace struct {
 	status                 uint16
 	retries                uint8
 	fault                  http1.Fault
-	cause                  http1.Cause
+	cause                  exchange.Cause
 	end                    [4]byte
 	tls, query             bool
 	methodLen              uint8
@@ -81,7 +82,7 @@ type trace struct {
 	pathLen                uint8
 	steps                  uint8
 	text                   [tracedMethod + tracedHost + tracedPath]byte // method, host and path, without gaps
-	step                   [tracedSteps]http1.Step
+	step                   [tracedSteps]exchange.Step
 }
 
 // tracedLines is what of a slot most exchanges write, in cache lines.
@@ -177,7 +178,7 @@ func (t *trace) failed() bool {
 		return false // in the waiting room, where one asks every few seconds
 	case t.status >= 500:
 		return true
-	case t.cause == http1.CauseNone || t.cause == http1.CauseClient || t.cause == http1.CauseRequest:
+	case t.cause == exchange.CauseNone || t.cause == exchange.CauseClient || t.cause == exchange.CauseRequest:
 		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
 	}
 	return true
@@ -238,7 +239,7 @@ func (t *trace) texts() (method, host, path []byte) {
 }
 
 // note sets what happened when, and why it ended.
-func (t *trace) note(proto string, cause http1.Cause, fault http1.Fault, sent time.Duration, steps []http1.Step) {
+func (t *trace) note(proto string, cause exchange.Cause, fault http1.Fault, sent time.Duration, steps []exchange.Step) {
 	t.proto, t.cause, t.fault, t.sent = proto, cause, fault, sent
 	t.steps = uint8(copy(t.step[:], steps))
 }

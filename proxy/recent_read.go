@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/proxy/accesslog"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
@@ -145,7 +146,7 @@ func (t *trace) story(instance string) []ExchangeStep {
 	say := func(at float64, step, format string, args ...any) {
 		out = append(out, ExchangeStep{At: at, Step: step, Text: fmt.Sprintf(format, args...)})
 	}
-	if t.steps == 0 || t.step[0].What != http1.StepRead {
+	if t.steps == 0 || t.step[0].What != exchange.StepRead {
 		say(ms(t.request), "read", "request head read")
 	}
 	picked := false
@@ -155,7 +156,7 @@ func (t *trace) story(instance string) []ExchangeStep {
 			say(at, "pick", "%s", t.choice(instance))
 		}
 	}
-	moved := map[http1.StepKind]int{}
+	moved := map[exchange.StepKind]int{}
 	now, told := 0, 0 // the try that runs, and the last one whose failure is told
 	failed := func(at float64, step string) bool {
 		if t.trouble == nil || now == 0 || now == told || now > len(t.trouble.tries) {
@@ -169,20 +170,20 @@ func (t *trace) story(instance string) []ExchangeStep {
 		s := &t.step[i]
 		at := ms(s.At())
 		switch s.What {
-		case http1.StepRead:
+		case exchange.StepRead:
 			say(at, "read", "request head read, %d bytes", s.N)
-		case http1.StepRoute:
+		case exchange.StepRoute:
 			if t.site == "" {
 				say(at, "route", "no site")
 			} else {
 				say(at, "route", "site %s", t.site)
 			}
-		case http1.StepConnect:
+		case exchange.StepConnect:
 			if t.queue > 0 && s.N == 1 {
 				say(at, "queue", "waited %.1f ms for a place", ms(t.queue))
 			}
 			if int(s.N) > now {
-				failed(at, http1.StepFail.String())
+				failed(at, exchange.StepFail.String())
 				now = int(s.N)
 				clear(moved)
 			}
@@ -190,7 +191,7 @@ func (t *trace) story(instance string) []ExchangeStep {
 				pick(at)
 			}
 			say(at, "connect", "try %d: %s", s.N, t.attempt(int(s.N), instance))
-		case http1.StepWriteUpstream, http1.StepReadUpstream:
+		case exchange.StepWriteUpstream, exchange.StepReadUpstream:
 			j, told := moved[s.What]
 			if !told {
 				moved[s.What] = len(out)
@@ -200,7 +201,7 @@ func (t *trace) story(instance string) []ExchangeStep {
 			var n int32
 			_, _ = fmt.Sscanf(out[j].Text, "%d", &n)
 			out[j].Text = fmt.Sprintf("%d bytes, the last at %.3f ms", n+s.N, at)
-		case http1.StepConnectFailed, http1.StepFail, http1.StepTimeout:
+		case exchange.StepConnectFailed, exchange.StepFail, exchange.StepTimeout:
 			if !failed(at, s.What.String()) && now != told {
 				say(at, s.What.String(), "%s", stepText(s))
 			}
@@ -257,30 +258,30 @@ func (t *trace) choice(instance string) string {
 }
 
 // text words a step that needs nothing else; empty: it says nothing to people.
-func stepText(s *http1.Step) string {
+func stepText(s *exchange.Step) string {
 	switch s.What {
-	case http1.StepConnected:
+	case exchange.StepConnected:
 		if s.N == 1 {
 			return "on a kept connection"
 		}
 		return "connected"
-	case http1.StepConnectFailed:
-		return "no connection: " + http1.Cause(s.N).String()
-	case http1.StepInterim:
+	case exchange.StepConnectFailed:
+		return "no connection: " + exchange.Cause(s.N).String()
+	case exchange.StepInterim:
 		return fmt.Sprintf("interim answer %d", s.N)
-	case http1.StepHead:
+	case exchange.StepHead:
 		return fmt.Sprintf("first byte of the answer: status %d", s.N)
-	case http1.StepUpgrade:
+	case exchange.StepUpgrade:
 		return "upgraded to another protocol"
-	case http1.StepRefuse:
+	case exchange.StepRefuse:
 		return "refused: " + http1.Fault(s.N).Error()
-	case http1.StepFail:
-		return "failed: " + http1.Cause(s.N).String()
-	case http1.StepTimeout:
+	case exchange.StepFail:
+		return "failed: " + exchange.Cause(s.N).String()
+	case exchange.StepTimeout:
 		return "a time limit passed"
-	case http1.StepDrop:
+	case exchange.StepDrop:
 		return "the connection to the instance is closed"
-	case http1.StepRelease, http1.StepWrite, http1.StepFinish, http1.StepRead, http1.StepRoute, http1.StepConnect, http1.StepWriteUpstream, http1.StepReadUpstream:
+	case exchange.StepRelease, exchange.StepWrite, exchange.StepFinish, exchange.StepRead, exchange.StepRoute, exchange.StepConnect, exchange.StepWriteUpstream, exchange.StepReadUpstream:
 	}
 	return ""
 }
@@ -292,8 +293,8 @@ func (t *trace) outcome() string {
 		text = "the client went away before it had its answer"
 	}
 	switch t.cause {
-	case http1.CauseNone, http1.CauseRequest:
-	case http1.CauseClient:
+	case exchange.CauseNone, exchange.CauseRequest:
+	case exchange.CauseClient:
 		if t.status != statusClientClosed {
 			text += ", which the client did not take to its end"
 		}

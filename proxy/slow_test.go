@@ -58,7 +58,7 @@ func (p *paced) Read(b []byte) (int, error) {
 func slowBody() io.Reader { return bytes.NewReader(make([]byte, slowSize)) }
 
 // TestSlowSides: an upload or a download may take as long as it needs while its bytes move, over HTTP/1 and HTTP/2, whichever side is slow.
-// The drivers' own table has the ways that are theirs, see http1test.
+// The drivers' own table has the ways that are theirs, see exchangetest.
 func TestSlowSides(t *testing.T) {
 	atSomePace(t, slowLimit, func(p *pace) error { return slowSides(t, p) })
 }

@@ -20,41 +20,44 @@ import (
 // imports is the picture of docs/architecture.md: each package and all that it
 // may use of ours. Down only; what is not listed is forbidden.
 var imports = map[string][]string{
-	"internal/etcdtest":     {"internal/freeport"},                     // for tests
-	"internal/freeport":     {},                                        // for tests
-	"internal/pebble":       {"internal/freeport", "internal/written"}, // for tests
-	"internal/race":         {},                                        // for tests
-	"internal/usermode":     {},                                        // for tests
-	"internal/units":        {},
-	"internal/written":      {}, // for tests
-	"internal/zapslog":      {},
-	"internal/hugepage":     {},
-	"internal/pause":        {},
-	"internal/takeover":     {},
-	"internal/prefetch":     {},
-	"internal/records":      {},
-	"internal/unsent":       {},
-	"conf":                  {"internal/units"},
-	"balancer":              {"internal/units", "internal/hugepage", "internal/prefetch"},
-	"membership/catalog":    {"internal/units", "internal/zapslog", "internal/pause"},
-	"deployhook/archive":    {"internal/units"},
-	"deployhook/objects":    {"internal/units", "deployhook/archive", "internal/pause"},
-	"proxy/http1":           {},
-	"proxy/http2":           {"proxy/http1"},
-	"proxy/http1/http1test": {"proxy/http1", "internal/records"}, // the table that every driver's tests run
-	"proxy/loop":            {"proxy/http1", "proxy/http2", "internal/records", "internal/unsent"},
-	"proxy/conn":            {"proxy/http1", "proxy/http2", "internal/records", "internal/unsent"},
-	"certs":                 {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
-	"membership":            {"conf", "membership/catalog", "internal/units", "internal/pause"},
-	"deployhook/agent":      {"deployhook/agent/tomcat", "conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
-	"deployhook":            {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
-	"proxy/haproxy":         {"conf", "balancer", "membership/catalog", "internal/units"},
-	"proxy/route":           {},
-	"proxy/origin":          {"membership/catalog", "proxy/http1"},
-	"proxy/accesslog":       {},
-	"proxy/probe":           {"balancer", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
-	"proxy":                 {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
-	"proxy/admin":           {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
+	"internal/etcdtest":  {"internal/freeport"},                     // for tests
+	"internal/freeport":  {},                                        // for tests
+	"internal/pebble":    {"internal/freeport", "internal/written"}, // for tests
+	"internal/race":      {},                                        // for tests
+	"internal/usermode":  {},                                        // for tests
+	"internal/units":     {},
+	"internal/written":   {}, // for tests
+	"internal/zapslog":   {},
+	"internal/hugepage":  {},
+	"internal/pause":     {},
+	"internal/takeover":  {},
+	"internal/prefetch":  {},
+	"internal/records":   {},
+	"internal/unsent":    {},
+	"conf":               {"internal/units"},
+	"balancer":           {"internal/units", "internal/hugepage", "internal/prefetch"},
+	"membership/catalog": {"internal/units", "internal/zapslog", "internal/pause"},
+	"deployhook/archive": {"internal/units"},
+	"deployhook/objects": {"internal/units", "deployhook/archive", "internal/pause"},
+	"proxy/http1":        {},
+	"proxy/wire":         {},
+	"proxy/http2":        {"proxy/http1", "proxy/wire"}, // nothing of exchanges: a stream is one's client without knowing it
+	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
+	"proxy/loop":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/records", "internal/unsent"},
+	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/records", "internal/unsent"},
+	"certs":              {"conf", "membership/catalog", "internal/units", "internal/zapslog"},
+	"membership":         {"conf", "membership/catalog", "internal/units", "internal/pause"},
+	"deployhook/agent":   {"deployhook/agent/tomcat", "conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
+	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
+	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "internal/units"},
+	"proxy/route":        {},
+	"proxy/origin":       {"membership/catalog", "proxy/exchange"},
+	"proxy/accesslog":    {},
+	"proxy/probe":        {"balancer", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
+	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
+
+	"proxy/exchange/exchangetest": {"proxy/http1", "proxy/wire", "proxy/exchange", "internal/records"}, // the table that every driver's tests run
 
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},

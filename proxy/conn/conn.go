@@ -19,13 +19,14 @@ import (
 	"time"
 
 	"portico/internal/unsent"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/http2"
 )
 
 // server is one driver.
 type server struct {
-	opt      http1.Options
+	opt      exchange.Options
 	raw      bool // use raw system calls where the connection allows it
 	start    time.Time
 	mem      memory
@@ -57,15 +58,15 @@ type server struct {
 }
 
 // New prepares a driver. It takes the listeners over.
-func New(o http1.Options) (http1.Driver, error) { return newServer(o, rawIO), nil }
+func New(o exchange.Options) (exchange.Driver, error) { return newServer(o, rawIO), nil }
 
-func newServer(o http1.Options, raw bool) *server {
+func newServer(o exchange.Options, raw bool) *server {
 	srv := &server{raw: raw, opt: o.WithDefaults(), start: time.Now(), conns: make(map[*client]struct{}), done: make(chan struct{})}
 	srv.shakes = make(chan struct{}, srv.opt.Handshakes)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.pools.srv = srv
 	srv.h2conf = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
-	srv.pools.byUp = make(map[*http1.Upstream]*pool)
+	srv.pools.byUp = make(map[*exchange.Upstream]*pool)
 	return srv
 }
 
@@ -228,8 +229,8 @@ func (srv *server) each(f func(*client)) {
 }
 
 // Stats sums up.
-func (srv *server) Stats() http1.Stats {
-	return http1.Stats{
+func (srv *server) Stats() exchange.Stats {
+	return exchange.Stats{
 		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
 		HTTP2: srv.h2.Load(), Denied: srv.denied.Load(), Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(), Shaking: int64(len(srv.shakes)), Waiting: srv.waiting.Load(),
 	}
@@ -319,8 +320,8 @@ func (c *client) serveHTTP1() {
 		c.served = s.x.HasServed()
 		s.leave()
 		switch op {
-		case http1.OpIdle:
-		case http1.OpAbort:
+		case exchange.OpIdle:
+		case exchange.OpAbort:
 			c.reset()
 			return
 		default:

@@ -6,18 +6,18 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/proxy/conn"
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange/exchangetest"
 )
 
 func TestMain(m *testing.M) {
-	if !http1test.IdleClient() {
+	if !exchangetest.IdleClient() {
 		goleak.VerifyTestMain(m)
 	}
 }
 
-func TestConn(t *testing.T) { http1test.Run(t, conn.New) }
+func TestConn(t *testing.T) { exchangetest.Run(t, conn.New) }
 
-func TestPlain(t *testing.T) { http1test.Run(t, conn.NewPlain) }
+func TestPlain(t *testing.T) { exchangetest.Run(t, conn.NewPlain) }
 
 // TestLate: no other test runs beside it, as it replaces the process's resolver.
-func TestLate(t *testing.T) { http1test.RunLate(t, conn.New) }
+func TestLate(t *testing.T) { exchangetest.RunLate(t, conn.New) }

@@ -1,6 +1,6 @@
 package conn
 
-import "portico/proxy/http1"
+import "portico/proxy/exchange"
 
 // NewPlain is New without raw system calls, as on platforms that have none.
-func NewPlain(o http1.Options) (http1.Driver, error) { return newServer(o, false), nil }
+func NewPlain(o exchange.Options) (exchange.Driver, error) { return newServer(o, false), nil }

@@ -1,6 +1,9 @@
 package conn
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
+)
 
 // inside is what serving inside a read of the client's leaves behind.
 type inside struct {
@@ -35,17 +38,17 @@ func (c *client) tryServe(fd uintptr) bool {
 	}
 	for {
 		s := c.session()
-		n, err := c.io.receive(fd, s.x.Space(http1.Client))
+		n, err := c.io.receive(fd, s.x.Space(exchange.Client))
 		if n <= 0 {
 			s.leave()
 			return err != errAgain //nolint:errorlint // our own value, and this runs for every request
 		}
 		c.idle.Store(false)
-		s.x.Read(http1.Client, n, http1.More)
+		s.x.Read(exchange.Client, n, wire.More)
 		s.inside = true
 		op := s.run()
 		s.inside = false
-		if op != http1.OpIdle {
+		if op != exchange.OpIdle {
 			c.inside.s = s
 			return true
 		}

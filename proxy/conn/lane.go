@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/http1"
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 // lane is what a stream is to the exchange that serves it: it stands for a client's connection. Who has to wait leaves his buffers here, and
@@ -28,14 +28,14 @@ type lane struct {
 
 	in       []byte // of a read that waits
 	inN      int    // what it has brought
-	inRes    http1.Result
+	inRes    wire.Result
 	a, b     []byte // of a write that waits
 	end      bool   // the stream ends with it
 	writes   bool   // it does
 	seen     uint64 // m.moves, when it was looked at last
 	held     bool   // the client takes bytes, only none of this stream's: others come first
 	wrote    int    // what it has moved
-	wroteRes http1.Result
+	wroteRes wire.Result
 
 	// For who waits: a value says to look again.
 	arrived, taken chan struct{}
@@ -67,11 +67,11 @@ func (l *lane) begin(m *mux, st *http2.Stream, wake func()) {
 }
 
 // read waits for bytes of the request's body.
-func (l *lane) read(b []byte, by int64) (n int, res http1.Result) {
+func (l *lane) read(b []byte, by int64) (n int, res wire.Result) {
 	m := l.m
 	m.lock()
 	defer m.unlock()
-	if n, res = l.take(b); res != http1.Blocked || n > 0 {
+	if n, res = l.take(b); res != wire.Blocked || n > 0 {
 		return n, res
 	}
 	if l.dirty.Swap(false) {
@@ -98,12 +98,12 @@ func (l *lane) read(b []byte, by int64) (n int, res http1.Result) {
 }
 
 // take reads what is there.
-func (l *lane) take(b []byte) (int, http1.Result) {
+func (l *lane) take(b []byte) (int, wire.Result) {
 	n, res := l.st.Read(b)
 	if n > 0 {
 		l.dirty.Store(true) // the client may be owed room
 	}
-	if res == http1.Failed {
+	if res == wire.Failed {
 		res = l.idle()
 	}
 	return n, res
@@ -111,19 +111,19 @@ func (l *lane) take(b []byte) (int, http1.Result) {
 
 // idle is what an operation comes to that has moved nothing. Where the driver stops, the exchange is to learn that, not that its client is
 // gone.
-func (l *lane) idle() http1.Result {
+func (l *lane) idle() wire.Result {
 	l.poked = false
 	if l.gone.Load() && l.m.c.srv.ctx.Err() == nil {
-		return http1.Failed
+		return wire.Failed
 	}
-	return http1.Blocked
+	return wire.Blocked
 }
 
 // readable is told that bytes have come.
 func (l *lane) readable() {
 	if l.in != nil {
 		l.inN, l.inRes = l.take(l.in)
-		if l.inN > 0 || l.inRes != http1.Blocked {
+		if l.inN > 0 || l.inRes != wire.Blocked {
 			l.in = nil
 			signal(l.arrived)
 		}
@@ -131,7 +131,7 @@ func (l *lane) readable() {
 }
 
 // write writes all of the answer's bytes, and with them the stream's end if end is set.
-func (l *lane) write(a, b []byte, end bool, by int64) (n int, res http1.Result) {
+func (l *lane) write(a, b []byte, end bool, by int64) (n int, res wire.Result) {
 	m := l.m
 	m.lock()
 	defer m.unlock()
@@ -177,12 +177,12 @@ func (l *lane) writable() {
 		l.dirty.Store(true)
 	}
 	switch res {
-	case http1.Blocked:
+	case wire.Blocked:
 		return
-	case http1.Failed:
+	case wire.Failed:
 		l.wroteRes = l.idle()
 	default:
-		l.wroteRes = http1.More
+		l.wroteRes = wire.More
 	}
 	l.writes = false
 	signal(l.taken)
@@ -288,16 +288,16 @@ func (l *lane) dialed() {
 	l.cancel = nil
 }
 
-// Head implements http1.Sink. The lock is held until the head has ended: nothing may come between its parts.
+// Head implements exchange.Sink. The lock is held until the head has ended: nothing may come between its parts.
 func (l *lane) Head(status int) {
 	l.m.lock()
 	l.st.Head(status)
 }
 
-// Field implements http1.Sink.
+// Field implements exchange.Sink.
 func (l *lane) Field(name, value []byte) { l.st.Field(name, value) }
 
-// EndHead implements http1.Sink.
+// EndHead implements exchange.Sink.
 func (l *lane) EndHead(last bool) {
 	l.st.EndHead(last)
 	l.dirty.Store(true)

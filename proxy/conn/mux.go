@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"portico/proxy/http1"
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 const (
@@ -174,16 +174,16 @@ func loud(fd uintptr) bool { return !quiet(fd) }
 func (m *mux) came(n int, err error) {
 	switch {
 	case n > 0:
-		m.h2.Read(n, http1.More)
+		m.h2.Read(n, wire.More)
 	case isTimeout(err) && m.c.srv.ctx.Err() == nil:
-		m.h2.Read(0, http1.Blocked)
+		m.h2.Read(0, wire.Blocked)
 		m.late()
 	case errors.Is(err, io.EOF):
 		m.gone = true
-		m.h2.Read(0, http1.EOF)
+		m.h2.Read(0, wire.EOF)
 	default:
 		m.gone = true
-		m.h2.Read(0, http1.Failed)
+		m.h2.Read(0, wire.Failed)
 	}
 }
 
@@ -196,7 +196,7 @@ func (m *mux) late() {
 	}
 	m.h2.Timeout()
 	if m.c.srv.ctx.Err() != nil {
-		m.h2.Read(0, http1.Failed)
+		m.h2.Read(0, wire.Failed)
 	}
 }
 
@@ -206,7 +206,7 @@ func (m *mux) kick() {
 		return
 	}
 	n := len(m.h2.Pending())
-	m.h2.Wrote(0, http1.More) // until Pending is asked again, its bytes may move
+	m.h2.Wrote(0, wire.More) // until Pending is asked again, its bytes may move
 	if n > 0 {
 		m.sending = true
 		go m.sendFn()
@@ -249,7 +249,7 @@ func (m *mux) send(often int) {
 }
 
 // write encrypts and sends b in one system call, if the client takes as much at once.
-func (m *mux) write(b []byte) (int, http1.Result) {
+func (m *mux) write(b []byte) (int, wire.Result) {
 	k, mem := &m.c.io, &m.c.srv.mem
 	k.writeBy(m.c.srv.clock() + int64(k.steady.glance()))
 	k.steady.cork(mem.Get(largeSize))
@@ -260,9 +260,9 @@ func (m *mux) write(b []byte) (int, http1.Result) {
 	}
 	mem.Put(out[:cap(out)])
 	if err != nil {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
-	return len(b), http1.More
+	return len(b), wire.More
 }
 
 // end waits for the streams, which know that the connection is over, and closes it.

@@ -3,7 +3,7 @@ package conn
 import (
 	"sync"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 // own holds the upstream connections that belong to one client's connection and wait for its next request, see package http1.
@@ -22,7 +22,7 @@ func (o *own) put(u *upstream) bool {
 	o.mu.Lock()
 	o.idle = append(o.idle, u)
 	var old *upstream
-	if len(o.idle) > http1.MaxOwn {
+	if len(o.idle) > exchange.MaxOwn {
 		old, o.idle = o.idle[0], o.idle[1:]
 	}
 	o.mu.Unlock()
@@ -33,7 +33,7 @@ func (o *own) put(u *upstream) bool {
 }
 
 // get takes the connection to up, nil where it has ended.
-func (o *own) get(up *http1.Upstream) *upstream {
+func (o *own) get(up *exchange.Upstream) *upstream {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, u := range o.idle {

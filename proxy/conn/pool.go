@@ -11,13 +11,14 @@ import (
 
 	"portico/internal/records"
 	"portico/internal/unsent"
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
 // upstream is one connection to an upstream.
 type upstream struct {
 	srv   *server
-	up    *http1.Upstream
+	up    *exchange.Upstream
 	conn  net.Conn
 	io    sock
 	peek  peeker
@@ -53,14 +54,14 @@ func (u *upstream) close() {
 type pools struct {
 	srv    *server
 	mu     sync.Mutex
-	byUp   map[*http1.Upstream]*pool
+	byUp   map[*exchange.Upstream]*pool
 	closed bool
 }
 
 type pool struct{ idle []*upstream }
 
 // get takes the connection that was put back last and has nothing to say, or nil.
-func (p *pools) get(up *http1.Upstream, now int64) *upstream {
+func (p *pools) get(up *exchange.Upstream, now int64) *upstream {
 	for {
 		p.mu.Lock()
 		q := p.byUp[up]
@@ -177,7 +178,7 @@ func (p *pools) close() {
 }
 
 // dial makes a connection, with its PROXY header and TLS.
-func (srv *server) dial(base context.Context, up *http1.Upstream, timeout time.Duration, peer *http1.Peer, local net.Addr) (*upstream, http1.Cause) {
+func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout time.Duration, peer *exchange.Peer, local net.Addr) (*upstream, exchange.Cause) {
 	if timeout < 0 {
 		timeout = time.Minute
 	}
@@ -198,7 +199,7 @@ func (srv *server) dial(base context.Context, up *http1.Upstream, timeout time.D
 		_ = c.SetWriteDeadline(time.Now().Add(timeout))
 		if _, err := c.Write(http1.AppendProxy(b[:0], up.SendProxy, p.Addr, p.Local)); err != nil {
 			_ = c.Close()
-			return nil, http1.CauseConnect
+			return nil, exchange.CauseConnect
 		}
 		_ = c.SetWriteDeadline(time.Time{})
 	}
@@ -215,15 +216,15 @@ func (srv *server) dial(base context.Context, up *http1.Upstream, timeout time.D
 	u.io.init(u.conn, srv.raw, srv.start)
 	srv.upstreams.Add(1)
 	up.Count(1, 0)
-	return u, http1.CauseNone
+	return u, exchange.CauseNone
 }
 
-func cause(err error) http1.Cause {
+func cause(err error) exchange.Cause {
 	switch {
 	case outOfDescriptors(err):
-		return http1.CauseBusy
+		return exchange.CauseBusy
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return http1.CauseConnectTime
+		return exchange.CauseConnectTime
 	}
-	return http1.CauseConnect
+	return exchange.CauseConnect
 }

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 // relay is an upgraded connection: bytes both ways, each way in a goroutine of its own, until both ends have said that they are done,
@@ -18,8 +19,8 @@ type relay struct {
 	over atomic.Bool
 
 	mu   sync.Mutex
-	end  ending        // why it is over; guarded by mu, set once
-	owed [2]http1.Owed // to the client and the upstream; guarded by mu
+	end  ending           // why it is over; guarded by mu, set once
+	owed [2]exchange.Owed // to the client and the upstream; guarded by mu
 }
 
 type ending uint8
@@ -73,7 +74,7 @@ func (s *session) relay() {
 	case endClient:
 		s.x.ClientGone()
 	case endUpstream:
-		s.x.Read(http1.Up, 0, http1.Failed)
+		s.x.Read(exchange.Up, 0, wire.Failed)
 	case endIdle:
 		s.x.Timeout()
 		s.x.ClientGone() // it says so even if the clock disagrees
@@ -192,10 +193,10 @@ func (w *way) push() bool {
 		w.note(n)
 		w.rest = w.rest[n:]
 		switch {
-		case res == http1.Failed:
+		case res == wire.Failed:
 			w.r.stop(w.toEnd)
 			return false
-		case res == http1.Blocked && !w.patient():
+		case res == wire.Blocked && !w.patient():
 			return false
 		}
 	}
@@ -256,8 +257,8 @@ func (r *relay) takes() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.s.c.srv.clock()
-	client := r.owed[http1.Client].Look(now, r.s.c.io.held(), 0)
-	if r.owed[http1.Up].Look(now, r.s.u.io.held(), 0) || client {
+	client := r.owed[exchange.Client].Look(now, r.s.c.io.held(), 0)
+	if r.owed[exchange.Up].Look(now, r.s.u.io.held(), 0) || client {
 		r.last.Store(now)
 		return true
 	}

@@ -1,7 +1,8 @@
 package conn
 
 import (
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 // sending writes a request and waits for its answer inside one read of the runtime's: from the moment that it begins, no event of the
@@ -18,7 +19,7 @@ type sending struct {
 // trySend is the callback: at first it writes, then it reads.
 func (s *session) trySend(fd uintptr) bool {
 	if s.sent {
-		s.got, s.gotErr = s.u.io.receive(fd, s.x.Space(http1.Up))
+		s.got, s.gotErr = s.u.io.receive(fd, s.x.Space(exchange.Up))
 		return s.gotErr != errAgain //nolint:errorlint // our own value, and this runs for every request
 	}
 	s.acted = true
@@ -29,7 +30,7 @@ func (s *session) trySend(fd uintptr) bool {
 			return true
 		}
 	}
-	a, b := s.x.Pending(http1.Up)
+	a, b := s.x.Pending(exchange.Up)
 	n, err := sysWrite(fd, a, b)
 	switch {
 	case err == errAgain: //nolint:errorlint // see above
@@ -37,14 +38,14 @@ func (s *session) trySend(fd uintptr) bool {
 		return true
 	case err != nil:
 		s.u.io.broke(err)
-		s.x.Wrote(http1.Up, n, http1.Failed)
+		s.x.Wrote(exchange.Up, n, wire.Failed)
 		return true
 	}
-	s.x.Wrote(http1.Up, n, http1.More)
-	if s.next = s.x.Next(); s.next != http1.OpReadUpstream || s.x.Tunnel() || s.forks() {
+	s.x.Wrote(exchange.Up, n, wire.More)
+	if s.next = s.x.Next(); s.next != exchange.OpReadUpstream || s.x.Tunnel() || s.forks() {
 		return true
 	}
-	s.next = http1.OpWait
+	s.next = exchange.OpWait
 	s.deadline(&s.u.io, false)
 	s.sent = true
 	return false
@@ -63,16 +64,16 @@ func (s *session) send() {
 	}
 	switch {
 	case s.gone:
-		s.x.Read(http1.Up, 0, http1.EOF)
+		s.x.Read(exchange.Up, 0, wire.EOF)
 	case s.sent && err == nil:
 		s.heard(k.outcome(s.got, ended(s.got, s.gotErr)))
 	case s.sent:
 		s.heard(k.outcome(0, err))
 	case err != nil && s.left():
 		s.now()
-		s.late(http1.Blocked)
+		s.late(wire.Blocked)
 	case err != nil:
 		s.now()
-		s.x.Wrote(http1.Up, 0, http1.Failed)
+		s.x.Wrote(exchange.Up, 0, wire.Failed)
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"sync"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 const (
-	all      = http1.ReadClient | http1.WriteClient | http1.ReadUpstream | http1.WriteUpstream
-	upward   = http1.ReadClient | http1.WriteUpstream
-	downward = http1.ReadUpstream | http1.WriteClient
+	all      = exchange.ReadClient | exchange.WriteClient | exchange.ReadUpstream | exchange.WriteUpstream
+	upward   = exchange.ReadClient | exchange.WriteUpstream
+	downward = exchange.ReadUpstream | exchange.WriteClient
 	// How long a goroutine sleeps in a read or write at most before it looks at the exchange's timers, and whether the client is
 	// still there. Timers are therefore late by this much at most when they move to an earlier time meanwhile.
 	look = time.Second
@@ -20,7 +21,7 @@ const (
 
 // session is an exchange with its two connections.
 type session struct {
-	x   http1.Exchange
+	x   exchange.Exchange
 	c   *client
 	u   *upstream
 	cp  peeker
@@ -29,7 +30,7 @@ type session struct {
 	// While both directions move independently, mu guards the exchange; reads and writes happen without it.
 	mu      sync.Mutex
 	turn    sync.Cond
-	final   http1.Op // what ends the exchange, set once
+	final   exchange.Op // what ends the exchange, set once
 	ended   bool
 	both    bool // they do
 	halves  sync.WaitGroup
@@ -37,9 +38,9 @@ type session struct {
 	writing bool   // to the upstream
 
 	sending
-	full   bool     // the upstream took nothing at once: wait for it
-	next   http1.Op // what the exchange has said already; OpWait: ask
-	inside bool     // a read of the client's is under way, see serveInside
+	full   bool        // the upstream took nothing at once: wait for it
+	next   exchange.Op // what the exchange has said already; OpWait: ask
+	inside bool        // a read of the client's is under way, see serveInside
 
 	wakeFn func()        // wake, made once
 	woken  chan struct{} // a parked request should look again; may hold a call for the request before
@@ -58,18 +59,18 @@ func (s *session) wake() {
 func (c *client) first() *session {
 	if c.io.raw == nil {
 		s := c.session()
-		n, res := c.io.read(s.x.Space(http1.Client))
+		n, res := c.io.read(s.x.Space(exchange.Client))
 		return s.begun(n, res)
 	}
 	return c.serveInside()
 }
 
-func (s *session) begun(n int, res http1.Result) *session {
+func (s *session) begun(n int, res wire.Result) *session {
 	if n == 0 {
 		s.leave()
 		return nil
 	}
-	s.x.Read(http1.Client, n, res)
+	s.x.Read(exchange.Client, n, res)
 	return s
 }
 
@@ -109,7 +110,7 @@ func (s *session) begin(c *client) {
 	if c.owned {
 		c.own.each(func(u *upstream) { s.x.Own(u.up) })
 	}
-	s.ended, s.writing, s.full, s.next, s.inside = false, false, false, http1.OpWait, false
+	s.ended, s.writing, s.full, s.next, s.inside = false, false, false, exchange.OpWait, false
 }
 
 // leave gives everything back.
@@ -135,21 +136,21 @@ func (s *session) now() {
 
 // run serves requests until there is no more to do, and returns what ends the exchange; inside a read, also OpWait, with what is to be
 // done outside in next.
-func (s *session) run() http1.Op {
+func (s *session) run() exchange.Op {
 	for {
 		s.x.Only(all)
 		if s.c.srv.draining.Load() {
 			s.x.Drain()
 		}
 		op := s.next
-		if s.next = http1.OpWait; op == http1.OpWait {
+		if s.next = exchange.OpWait; op == exchange.OpWait {
 			op = s.x.Next()
 		}
 		if s.inside && s.leaves(op) {
 			s.next = op
-			return http1.OpWait
+			return exchange.OpWait
 		}
-		reads := op == http1.OpReadClient || op == http1.OpReadUpstream
+		reads := op == exchange.OpReadClient || op == exchange.OpReadUpstream
 		if l := s.c.io.lane; l != nil {
 			if reads && s.pick(l) {
 				continue
@@ -163,19 +164,19 @@ func (s *session) run() http1.Op {
 		}
 		if reads && s.x.Streaming() {
 			op = s.stream(op)
-			if op == http1.OpWait {
+			if op == exchange.OpWait {
 				continue
 			}
 		}
 		switch op {
-		case http1.OpIdle, http1.OpClose, http1.OpAbort:
+		case exchange.OpIdle, exchange.OpClose, exchange.OpAbort:
 			return op
-		case http1.OpReadClient:
+		case exchange.OpReadClient:
 			if s.idle() {
-				return http1.OpIdle
+				return exchange.OpIdle
 			}
 			s.readClient()
-		case http1.OpWait:
+		case exchange.OpWait:
 			s.park()
 		default:
 			s.do(op)
@@ -184,9 +185,9 @@ func (s *session) run() http1.Op {
 }
 
 // waits reports whether an operation may take time.
-func waits(op http1.Op) bool {
+func waits(op exchange.Op) bool {
 	switch op {
-	case http1.OpReadUpstream, http1.OpWriteUpstream, http1.OpConnect, http1.OpWait:
+	case exchange.OpReadUpstream, exchange.OpWriteUpstream, exchange.OpConnect, exchange.OpWait:
 		return true
 	}
 	return false
@@ -194,14 +195,14 @@ func waits(op http1.Op) bool {
 
 // leaves reports whether an operation cannot be done inside a read of the client's: what reads from it, what ends it, what may take
 // a second goroutine.
-func (s *session) leaves(op http1.Op) bool {
+func (s *session) leaves(op exchange.Op) bool {
 	switch op {
-	case http1.OpReadClient:
+	case exchange.OpReadClient:
 		return !s.idle()
-	case http1.OpReadUpstream:
+	case exchange.OpReadUpstream:
 		return s.x.Tunnel() || s.x.Streaming()
-	case http1.OpIdle, http1.OpConnect, http1.OpWriteClient, http1.OpWriteUpstream, http1.OpReleaseUpstream, http1.OpKeepUpstream,
-		http1.OpDropUpstream:
+	case exchange.OpIdle, exchange.OpConnect, exchange.OpWriteClient, exchange.OpWriteUpstream, exchange.OpReleaseUpstream, exchange.OpKeepUpstream,
+		exchange.OpDropUpstream:
 		return false
 	default:
 		return true
@@ -263,29 +264,29 @@ func (s *session) left() bool {
 }
 
 // do performs what needs no second goroutine.
-func (s *session) do(op http1.Op) {
+func (s *session) do(op exchange.Op) {
 	switch op {
-	case http1.OpReadUpstream:
+	case exchange.OpReadUpstream:
 		s.readUpstream()
-	case http1.OpWriteClient:
+	case exchange.OpWriteClient:
 		s.deadline(&s.c.io, true)
-		a, b := s.x.Pending(http1.Client)
+		a, b := s.x.Pending(exchange.Client)
 		s.c.io.ends = s.x.Ends()
 		n, res := s.c.io.write(a, b)
 		s.waited(&s.c.io)
 		s.wrote(n, res)
 		s.late(res)
-	case http1.OpWriteUpstream:
+	case exchange.OpWriteUpstream:
 		if s.u.io.raw != nil && !s.full {
 			s.send()
 			return
 		}
 		s.full = false
 		s.deadline(&s.u.io, true)
-		a, b := s.x.Pending(http1.Up)
+		a, b := s.x.Pending(exchange.Up)
 		n, res := s.u.io.write(a, b)
 		s.waited(&s.u.io)
-		s.x.Wrote(http1.Up, n, res)
+		s.x.Wrote(exchange.Up, n, res)
 		s.late(res)
 	default:
 		s.control(op)
@@ -293,11 +294,11 @@ func (s *session) do(op http1.Op) {
 }
 
 // control performs what moves no bytes.
-func (s *session) control(op http1.Op) {
+func (s *session) control(op exchange.Op) {
 	switch op {
-	case http1.OpConnect:
+	case exchange.OpConnect:
 		s.connect()
-	case http1.OpReleaseUpstream:
+	case exchange.OpReleaseUpstream:
 		u := s.u
 		s.hold(nil)
 		if u.io.halted.Load() { // the stream has ended at this moment
@@ -305,22 +306,22 @@ func (s *session) control(op http1.Op) {
 			return
 		}
 		s.c.srv.pools.put(u, s.c.seen+int64(s.x.KeepFor()))
-	case http1.OpKeepUpstream:
+	case exchange.OpKeepUpstream:
 		u := s.u
 		s.hold(nil)
 		s.c.owned = true
 		if !s.c.own.put(u) {
 			s.x.Ended(u.up)
 		}
-	case http1.OpDropUpstream:
+	case exchange.OpDropUpstream:
 		s.drop()
-	case http1.OpShutClient:
+	case exchange.OpShutClient:
 		if l := s.c.io.lane; l != nil {
 			l.shut()
 			return
 		}
 		shut(s.c.conn)
-	case http1.OpShutUpstream:
+	case exchange.OpShutUpstream:
 		if s.u != nil {
 			shut(s.u.conn)
 		}
@@ -353,7 +354,7 @@ func (s *session) connect() {
 	s.drop()
 	up := s.x.Upstream()
 	if up.Killed() {
-		s.x.ConnectFailed(http1.CauseConnect)
+		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}
 	reused := true
@@ -368,7 +369,7 @@ func (s *session) connect() {
 		u = s.c.srv.pools.get(up, s.c.seen)
 	}
 	if u == nil {
-		var why http1.Cause
+		var why exchange.Cause
 		reused = false
 		if u, why = s.dial(up); u == nil {
 			s.now()
@@ -382,7 +383,7 @@ func (s *session) connect() {
 		if up.Killed() { // meanwhile
 			u.close()
 			s.now()
-			s.x.ConnectFailed(http1.CauseConnect)
+			s.x.ConnectFailed(exchange.CauseConnect)
 			return
 		}
 	}
@@ -400,7 +401,7 @@ func (s *session) connect() {
 }
 
 // dial makes a connection to an upstream, unless the client leaves meanwhile and that can be seen.
-func (s *session) dial(up *http1.Upstream) (*upstream, http1.Cause) {
+func (s *session) dial(up *exchange.Upstream) (*upstream, exchange.Cause) {
 	ctx := s.c.srv.ctx
 	if l := s.c.io.lane; l != nil {
 		ctx = l.dialing()
@@ -438,8 +439,8 @@ func (s *session) deadline(k *sock, write bool) {
 }
 
 // late looks at the timers after an operation that ran into its deadline.
-func (s *session) late(res http1.Result) {
-	if res != http1.Blocked {
+func (s *session) late(res wire.Result) {
+	if res != wire.Blocked {
 		return
 	}
 	if s.c.srv.ctx.Err() != nil {
@@ -461,14 +462,14 @@ func (s *session) late(res http1.Result) {
 
 // look tells the exchange how much of what its sides were sent the system holds for them, where it wants to know.
 func (s *session) look() {
-	if s.x.Asks(http1.Client) {
-		s.x.Holds(http1.Client, s.c.io.held())
+	if s.x.Asks(exchange.Client) {
+		s.x.Holds(exchange.Client, s.c.io.held())
 	}
-	if s.x.Asks(http1.Up) {
+	if s.x.Asks(exchange.Up) {
 		if u := s.u; u != nil {
-			s.x.Holds(http1.Up, u.io.held())
+			s.x.Holds(exchange.Up, u.io.held())
 		} else {
-			s.x.Holds(http1.Up, -1)
+			s.x.Holds(exchange.Up, -1)
 		}
 	}
 }
@@ -476,19 +477,19 @@ func (s *session) look() {
 // took tells the exchange what has moved in writes that are still under way.
 func (s *session) took() {
 	if k := s.c.io.steady; k != nil && k.moved.Swap(false) {
-		s.x.Took(http1.Client)
+		s.x.Took(exchange.Client)
 	}
 	if s.u == nil {
 		return
 	}
 	if k := s.u.io.steady; k != nil && k.moved.Swap(false) {
-		s.x.Took(http1.Up)
+		s.x.Took(exchange.Up)
 	}
 }
 
 func (s *session) readClient() {
 	s.deadline(&s.c.io, false)
-	n, res := s.c.io.read(s.x.Space(http1.Client))
+	n, res := s.c.io.read(s.x.Space(exchange.Client))
 	if s.c.io.timedOut {
 		s.c.io.again()
 	}
@@ -499,21 +500,21 @@ func (s *session) readClient() {
 
 func (s *session) readUpstream() {
 	s.deadline(&s.u.io, false)
-	n, res := s.u.io.read(s.x.Space(http1.Up))
+	n, res := s.u.io.read(s.x.Space(exchange.Up))
 	s.heard(n, res)
 }
 
 // heard tells the exchange what came from the upstream. When nothing has come for a while, it looks after the client.
-func (s *session) heard(n int, res http1.Result) {
+func (s *session) heard(n int, res wire.Result) {
 	if s.u.io.timedOut {
 		s.u.io.again()
 	}
 	s.now()
-	if res == http1.EOF && s.u.unread() {
+	if res == wire.EOF && s.u.unread() {
 		s.x.Unread()
 	}
-	s.x.Read(http1.Up, n, res)
-	if res == http1.Blocked {
+	s.x.Read(exchange.Up, n, res)
+	if res == wire.Blocked {
 		if s.clientBroken() {
 			s.x.ClientGone()
 			return

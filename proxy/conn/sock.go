@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"portico/internal/unsent"
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // sock reads and writes one connection, with raw system calls where the platform and the connection allow it. Reading and writing may
@@ -158,14 +158,14 @@ func (k *sock) receive(fd uintptr, b []byte) (n int, err error) {
 }
 
 // read blocks until there are bytes.
-func (k *sock) read(b []byte) (int, http1.Result) {
+func (k *sock) read(b []byte) (int, wire.Result) {
 	k.timedOut = false
 	if len(b) == 0 {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
 	if k.lane != nil {
 		n, res := k.lane.read(b, k.want)
-		k.timedOut = n == 0 && res == http1.Blocked
+		k.timedOut = n == 0 && res == wire.Blocked
 		return n, res
 	}
 	var n int
@@ -191,17 +191,17 @@ func ended(n int, err error) error {
 	return err
 }
 
-func (k *sock) outcome(n int, err error) (int, http1.Result) {
+func (k *sock) outcome(n int, err error) (int, wire.Result) {
 	switch {
 	case err == nil:
-		return n, http1.More
+		return n, wire.More
 	case errors.Is(err, io.EOF) && !k.cut():
-		return n, http1.EOF
+		return n, wire.EOF
 	case isTimeout(err):
 		k.timedOut = true
-		return n, http1.Blocked
+		return n, wire.Blocked
 	}
-	return n, http1.Failed
+	return n, wire.Failed
 }
 
 // broke notes the error of a write, for those who read. EPIPE says that an end came before the reset, and that was in order.
@@ -275,7 +275,7 @@ func (k *sock) offer(b []byte) int {
 }
 
 // write blocks until all is written.
-func (k *sock) write(head, body []byte) (int, http1.Result) {
+func (k *sock) write(head, body []byte) (int, wire.Result) {
 	if k.lane != nil {
 		k.waited = true
 		return k.lane.write(head, body, k.ends, k.writeTo)
@@ -291,7 +291,7 @@ func (k *sock) write(head, body []byte) (int, http1.Result) {
 		k.broke(err)
 	}
 	if k.waited = err != nil || n < len(head)+len(body); !k.waited {
-		return n, http1.More
+		return n, wire.More
 	}
 	h := min(n, len(head))
 	k.head, k.body, k.wroteN, k.wroteErr = head[h:], body[n-h:], n, nil
@@ -303,7 +303,7 @@ func (k *sock) write(head, body []byte) (int, http1.Result) {
 	return writeOutcome(k.wroteN, err)
 }
 
-func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
+func (k *sock) writePlain(head, body []byte) (int, wire.Result) {
 	n := 0
 	for _, b := range [2][]byte{head, body} {
 		if len(b) == 0 {
@@ -312,13 +312,13 @@ func (k *sock) writePlain(head, body []byte) (int, http1.Result) {
 		m, err := k.tellingWrite(b)
 		n += m
 		if k.steady != nil && isTimeout(err) && !k.halted.Load() {
-			return n, http1.Failed // next to nothing was taken in all the time
+			return n, wire.Failed // next to nothing was taken in all the time
 		}
 		if err != nil {
 			return writeOutcome(n, err)
 		}
 	}
-	return n, http1.More
+	return n, wire.More
 }
 
 // tellingWrite writes beside another goroutine that may read. An end over TLS says itself whether it is in order.
@@ -332,12 +332,12 @@ func (k *sock) tellingWrite(b []byte) (int, error) {
 	return n, err
 }
 
-func writeOutcome(n int, err error) (int, http1.Result) {
+func writeOutcome(n int, err error) (int, wire.Result) {
 	switch {
 	case err == nil:
-		return n, http1.More
+		return n, wire.More
 	case isTimeout(err):
-		return n, http1.Blocked
+		return n, wire.Blocked
 	}
-	return n, http1.Failed
+	return n, wire.Failed
 }

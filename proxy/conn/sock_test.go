@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // TestResetToldToWriter: the system tells of a reset once. Where it tells a write, the read beside it finds an end, however long the
 // write takes to say what it was told. That end is none in order.
 func TestResetToldToWriter(t *testing.T) {
-	for told, want := range map[error]http1.Result{syscall.ECONNRESET: http1.Failed, syscall.EPIPE: http1.EOF} {
+	for told, want := range map[error]wire.Result{syscall.ECONNRESET: wire.Failed, syscall.EPIPE: wire.EOF} {
 		c := &toldConn{err: told, begun: make(chan struct{}), hurry: make(chan struct{}, 10)}
 		k := &sock{}
 		k.init(c, false, time.Now())

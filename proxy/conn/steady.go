@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"portico/internal/unsent"
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 // steady goes below a TLS connection. A write of TLS that ran into a deadline would be its last, and what it had written would not be
@@ -28,7 +29,7 @@ type steady struct {
 }
 
 // newSteady makes one for a client.
-func newSteady(c, base net.Conn, halted *atomic.Bool, t *http1.Timeouts) *steady {
+func newSteady(c, base net.Conn, halted *atomic.Bool, t *wire.Timeouts) *steady {
 	k := &steady{Conn: c, base: base, halted: halted, patience: t.Write}
 	if t.Grace > 0 {
 		k.rate = max(t.MinRate, 0)
@@ -42,7 +43,7 @@ func (c *steady) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	done, since := 0, time.Now()
-	begun, owed := since, http1.Owed{}
+	begun, owed := since, exchange.Owed{}
 	for {
 		if c.halted.Load() {
 			return done, os.ErrDeadlineExceeded

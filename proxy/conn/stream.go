@@ -1,18 +1,21 @@
 package conn
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
+)
 
 // stream moves both directions at once, each in a goroutine of its own, until the exchange is over or the next request begins. It
 // returns what ends the exchange, or OpWait when one goroutine is enough again.
-func (s *session) stream(first http1.Op) http1.Op {
-	s.final, s.ended, s.both = http1.OpWait, false, true
+func (s *session) stream(first exchange.Op) exchange.Op {
+	s.final, s.ended, s.both = exchange.OpWait, false, true
 	if s.u != nil {
 		s.u.io.shared = true
 	}
 	s.halves.Add(1)
 	go s.downFn()
-	if first == http1.OpReadUpstream {
-		first = http1.OpWait
+	if first == exchange.OpReadUpstream {
+		first = exchange.OpWait
 	}
 	s.pump(upward, first)
 	s.halves.Wait()
@@ -26,7 +29,7 @@ func (s *session) stream(first http1.Op) http1.Op {
 	if s.u != nil {
 		s.u.io.resume()
 	}
-	if s.c.srv.ctx.Err() != nil && s.final == http1.OpWait { // so may another
+	if s.c.srv.ctx.Err() != nil && s.final == exchange.OpWait { // so may another
 		s.x.Abandon()
 	}
 	return s.final
@@ -35,49 +38,49 @@ func (s *session) stream(first http1.Op) http1.Op {
 // down is the goroutine of the answer's direction.
 func (s *session) down() {
 	defer s.halves.Done()
-	s.pump(downward, http1.OpWait)
+	s.pump(downward, exchange.OpWait)
 }
 
 // pump performs the operations of one direction, and those that belong to none.
-func (s *session) pump(mine http1.Ready, op http1.Op) {
+func (s *session) pump(mine exchange.Ready, op exchange.Op) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.ended {
-		if op == http1.OpWait {
+		if op == exchange.OpWait {
 			s.x.Only(mine)
 			op = s.x.Next()
 		}
-		if s.x.Over() && (op == http1.OpWait || op == http1.OpReadClient) {
-			s.end(http1.OpWait) // the next request, or a linger: one goroutine does
+		if s.x.Over() && (op == exchange.OpWait || op == exchange.OpReadClient) {
+			s.end(exchange.OpWait) // the next request, or a linger: one goroutine does
 			return
 		}
 		switch op {
-		case http1.OpReadClient:
-			s.readIn(http1.Client)
-		case http1.OpReadUpstream:
-			s.readIn(http1.Up)
-		case http1.OpWriteClient:
-			s.writeOut(http1.Client)
-		case http1.OpWriteUpstream:
-			s.writeOut(http1.Up)
-		case http1.OpWait:
+		case exchange.OpReadClient:
+			s.readIn(exchange.Client)
+		case exchange.OpReadUpstream:
+			s.readIn(exchange.Up)
+		case exchange.OpWriteClient:
+			s.writeOut(exchange.Client)
+		case exchange.OpWriteUpstream:
+			s.writeOut(exchange.Up)
+		case exchange.OpWait:
 			if !s.told() {
 				s.turn.Wait()
 			}
 			continue
-		case http1.OpIdle, http1.OpClose, http1.OpAbort:
+		case exchange.OpIdle, exchange.OpClose, exchange.OpAbort:
 			s.end(op)
 			return
 		default:
 			s.control(op)
 		}
-		op = http1.OpWait
+		op = exchange.OpWait
 		s.turn.Broadcast()
 	}
 }
 
 // end stops both goroutines.
-func (s *session) end(op http1.Op) {
+func (s *session) end(op exchange.Op) {
 	s.final, s.ended = op, true
 	s.c.io.halt()
 	if s.u != nil {
@@ -87,10 +90,10 @@ func (s *session) end(op http1.Op) {
 }
 
 // readIn reads without the lock.
-func (s *session) readIn(side http1.Side) {
+func (s *session) readIn(side exchange.Side) {
 	k := s.side(side)
 	if k == nil {
-		s.x.Read(side, 0, http1.Failed)
+		s.x.Read(side, 0, wire.Failed)
 		return
 	}
 	b := s.x.Space(side)
@@ -100,7 +103,7 @@ func (s *session) readIn(side http1.Side) {
 	n, res := k.read(b)
 	s.mu.Lock()
 	if s.ended {
-		if n > 0 || res == http1.EOF {
+		if n > 0 || res == wire.EOF {
 			s.now()
 			s.came(side, n, res)
 		}
@@ -110,7 +113,7 @@ func (s *session) readIn(side http1.Side) {
 		k.again()
 	}
 	// An answer may overtake the report of the write that caused it; it is not an early one for that.
-	for side == http1.Up && n > 0 && s.writing && s.x.LastWrite() && !s.ended {
+	for side == exchange.Up && n > 0 && s.writing && s.x.LastWrite() && !s.ended {
 		s.turn.Wait()
 	}
 	s.now()
@@ -118,8 +121,8 @@ func (s *session) readIn(side http1.Side) {
 	s.late(res)
 }
 
-func (s *session) came(side http1.Side, n int, res http1.Result) {
-	if side == http1.Client {
+func (s *session) came(side exchange.Side, n int, res wire.Result) {
+	if side == exchange.Client {
 		s.body(n, res)
 		return
 	}
@@ -146,27 +149,27 @@ func (s *session) told() bool {
 }
 
 // writeOut writes without the lock.
-func (s *session) writeOut(side http1.Side) {
+func (s *session) writeOut(side exchange.Side) {
 	k := s.side(side)
 	if k == nil {
-		s.x.Wrote(side, 0, http1.Failed)
+		s.x.Wrote(side, 0, wire.Failed)
 		return
 	}
 	a, b := s.x.Pending(side)
 	s.deadline(k, true)
-	s.writing = s.writing || side == http1.Up
-	if side == http1.Client {
+	s.writing = s.writing || side == exchange.Up
+	if side == exchange.Client {
 		k.ends = s.x.Ends()
 	}
 	s.mu.Unlock()
-	if side == http1.Up {
+	if side == exchange.Up {
 		s.tell()
 	}
 	n, res := k.write(a, b)
 	s.mu.Lock()
-	s.writing = s.writing && side != http1.Up
+	s.writing = s.writing && side != exchange.Up
 	s.now()
-	if side == http1.Client {
+	if side == exchange.Client {
 		s.wrote(n, res)
 	} else {
 		s.x.Wrote(side, n, res)
@@ -176,8 +179,8 @@ func (s *session) writeOut(side http1.Side) {
 	}
 }
 
-func (s *session) side(side http1.Side) *sock {
-	if side == http1.Client {
+func (s *session) side(side exchange.Side) *sock {
+	if side == exchange.Client {
 		return &s.c.io
 	}
 	if s.u == nil {

@@ -1,8 +1,9 @@
 package conn
 
 import (
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 // streamed is the session of a stream: one request, with a goroutine of its own.
@@ -32,11 +33,11 @@ func (m *mux) open(st *http2.Stream) {
 	from.local = c.local
 	s.x.Stream(&s.lane, st.Open())
 	for rest := st.Request(); len(rest) > 0; {
-		n := copy(s.x.Space(http1.Client), rest)
+		n := copy(s.x.Space(exchange.Client), rest)
 		if n == 0 {
 			break // too long, which it sees
 		}
-		s.x.Read(http1.Client, n, http1.More)
+		s.x.Read(exchange.Client, n, wire.More)
 		rest = rest[n:]
 	}
 	if s.next = m.first; s.next != nil {
@@ -51,7 +52,7 @@ func (m *mux) open(st *http2.Stream) {
 func (s *streamed) serve() {
 	op := s.run()
 	m, st, srv := s.lane.m, s.lane.st, s.c.srv
-	why, closes, answered := s.x.Why(), s.x.Closes(), op == http1.OpClose
+	why, closes, answered := s.x.Why(), s.x.Closes(), op == exchange.OpClose
 	s.release()
 	m.lock()
 	m.unlink(s)
@@ -89,14 +90,14 @@ func (m *mux) unlink(s *streamed) {
 // pick reads as much of the request's body as is there, which mostly is all of a short one, and reports whether there was any. A long one
 // takes a goroutine for each direction: an answer may come before its end.
 func (s *session) pick(l *lane) bool {
-	if l.picks == 0 || s.x.Reads()&http1.ReadClient == 0 {
+	if l.picks == 0 || s.x.Reads()&exchange.ReadClient == 0 {
 		return false
 	}
 	l.picks--
 	l.m.lock()
-	n, res := l.take(s.x.Space(http1.Client))
+	n, res := l.take(s.x.Space(exchange.Client))
 	l.m.unlock()
-	if n == 0 && res == http1.Blocked {
+	if n == 0 && res == wire.Blocked {
 		return false
 	}
 	s.now()
@@ -107,25 +108,25 @@ func (s *session) pick(l *lane) bool {
 // forks reports whether both directions are to move at once from here on, or may have to.
 func (s *session) forks() bool {
 	if l := s.c.io.lane; l != nil && l.picks > 0 {
-		return s.x.Reads()&http1.ReadClient != 0
+		return s.x.Reads()&exchange.ReadClient != 0
 	}
 	return s.x.Streaming()
 }
 
 // wrote tells the exchange what the client has taken.
-func (s *session) wrote(n int, res http1.Result) {
-	s.x.Wrote(http1.Client, n, res)
+func (s *session) wrote(n int, res wire.Result) {
+	s.x.Wrote(exchange.Client, n, res)
 	if l := s.c.io.lane; l != nil && l.held {
 		s.x.Held()
 	}
 }
 
 // body tells the exchange what came of the client, and of a stream's trailers before its end.
-func (s *session) body(n int, res http1.Result) {
-	if l := s.c.io.lane; l != nil && res == http1.EOF {
+func (s *session) body(n int, res wire.Result) {
+	if l := s.c.io.lane; l != nil && res == wire.EOF {
 		if t := l.st.Trailers(); t != nil {
 			s.x.Trailers(t)
 		}
 	}
-	s.x.Read(http1.Client, n, res)
+	s.x.Read(exchange.Client, n, res)
 }

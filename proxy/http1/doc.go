@@ -1,9 +1,8 @@
-// Package http1 is HTTP/1.1 without I/O: strict parsers for heads and chunked bodies (RFC 9110, RFC 9112), the rewriting of heads on
-// their way through a proxy, and one exchange as a state machine.
+// Package http1 is what HTTP/1.1 looks like: strict parsers for heads and chunked bodies (RFC 9110, RFC 9112), and the rewriting of heads
+// on their way through a proxy. It knows nothing of connections; package exchange serves requests with it.
 //
-// It knows bytes and not sites, sockets or clocks. A driver (packages loop and conn) moves the bytes that an [Exchange] asks for and
-// tells it what came of it; a [Handler] decides where a request goes. Nothing here allocates once an Exchange has warmed up, and
-// nothing here blocks.
+// The rules of HTTP that every version shares are here as well, once: what a host, a field name and a length may be, which fields travel,
+// what is wrong with a message. Package http2 writes requests down as HTTP/1 text, which is parsed here.
 //
 // What is refused, and why, is written beside each [Fault]. Three rules where the RFCs leave a choice, the same for routing and for
 // forwarding:
@@ -13,4 +12,6 @@
 //   - The path is forwarded byte for byte. Under which form it is matched with sites is the handler's affair, the same
 //     for every engine.
 //   - A backslash, a fragment or a byte outside printable ASCII in the path is refused; the query may hold any printable ASCII but "#".
+//
+// Nothing here allocates once its values have warmed up.
 package http1

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 )
 
 var limits = http1.Limits{}.WithDefaults()
@@ -37,7 +37,7 @@ func parseRequest(t testing.TB, raw string) (*http1.Request, http1.Fault) {
 }
 
 func TestParseRequestRefuses(t *testing.T) {
-	for _, c := range http1test.Cases {
+	for _, c := range exchangetest.Cases {
 		if c.Fault == http1.NoFault || len(c.Answer) > 0 {
 			continue
 		}
@@ -176,8 +176,8 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	for _, c := range http1test.Cases {
-		if s := strings.Join(c.Send, ""); len(s) < seedMost {
+	for _, c := range exchangetest.Cases {
+		if s := strings.Join(c.Send, ""); len(s) < exchangetest.SeedMost {
 			f.Add([]byte(s))
 		}
 	}

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"testing"
 
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 )
 
 func TestParseResponseRefuses(t *testing.T) {
-	for _, c := range http1test.Cases {
+	for _, c := range exchangetest.Cases {
 		if c.Fault == http1.NoFault || len(c.Answer) == 0 {
 			continue
 		}
@@ -45,9 +45,9 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello"))
 	f.Add([]byte("HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.0 304 Not Modified\r\nContent-Length: 7\r\n\r\n"))
-	for _, c := range http1test.Cases {
+	for _, c := range exchangetest.Cases {
 		for _, s := range c.Answer {
-			if len(s) < seedMost {
+			if len(s) < exchangetest.SeedMost {
 				f.Add([]byte(s))
 			}
 		}

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // browser is what a browser says in a request, but for the path.
@@ -22,31 +22,31 @@ var browser = [][2]string{
 	{"cookie", "session=0123456789abcdef0123456789abcdef"}, {"cookie", "theme=dark"}, {"priority", "u=0, i"},
 }
 
-// wire writes what a client says, byte by byte as RFC 9113 has it.
-type wire struct {
+// script writes what a client says, byte by byte as RFC 9113 has it.
+type script struct {
 	bytes.Buffer
 	enc   *hpack.Encoder
 	block bytes.Buffer
 }
 
-func newWire() *wire {
-	w := &wire{}
+func newScript() *script {
+	w := &script{}
 	w.enc = hpack.NewEncoder(&w.block)
 	return w
 }
 
-func (w *wire) frame(kind, flags byte, id uint32, payload ...byte) *wire {
+func (w *script) frame(kind, flags byte, id uint32, payload ...byte) *script {
 	w.Write(append(appendFrame(nil, len(payload), kind, flags, id), payload...))
 	return w
 }
 
 // hello is the preface with empty SETTINGS and the answer to ours.
-func (w *wire) hello() *wire {
+func (w *script) hello() *script {
 	w.WriteString(preface)
 	return w.frame(frameSettings, 0, 0).frame(frameSettings, flagAck, 0)
 }
 
-func (w *wire) fields(fields [][2]string) []byte {
+func (w *script) fields(fields [][2]string) []byte {
 	w.block.Reset()
 	for _, f := range fields {
 		_ = w.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
@@ -54,7 +54,7 @@ func (w *wire) fields(fields [][2]string) []byte {
 	return bytes.Clone(w.block.Bytes())
 }
 
-func (w *wire) headers(id uint32, end bool, fields [][2]string) *wire {
+func (w *script) headers(id uint32, end bool, fields [][2]string) *script {
 	flags := byte(flagEndHeaders)
 	if end {
 		flags |= flagEnd
@@ -78,7 +78,7 @@ next:
 	return out
 }
 
-func (w *wire) take() []byte {
+func (w *script) take() []byte {
 	b := bytes.Clone(w.Bytes())
 	w.Reset()
 	return b
@@ -105,12 +105,12 @@ func (s *small) feed(b []byte) {
 	for len(b) > 0 {
 		n := copy(s.c.Space(), b)
 		b = b[n:]
-		s.c.Read(n, http1.More)
+		s.c.Read(n, wire.More)
 		for e := s.c.Next(); e.Kind != EventNone; e = s.c.Next() {
 			s.act(e)
 		}
 		for p := s.c.Pending(); len(p) > 0; p = s.c.Pending() {
-			s.c.Wrote(len(p), http1.More)
+			s.c.Wrote(len(p), wire.More)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (s *small) act(e Event) {
 	st := e.Stream
 	switch {
 	case e.Kind == EventReset:
-		st.Reset(http1.ResetCancel)
+		st.Reset(wire.ResetCancel)
 		return
 	case e.Kind == EventOpen && st.Open():
 		return
@@ -127,10 +127,10 @@ func (s *small) act(e Event) {
 		for {
 			n, res := st.Read(s.body[:])
 			s.got += n
-			if res == http1.Blocked {
+			if res == wire.Blocked {
 				return
 			}
-			if res == http1.EOF {
+			if res == wire.EOF {
 				break
 			}
 		}
@@ -145,7 +145,7 @@ func (s *small) act(e Event) {
 }
 
 // requests returns n rounds of bytes that each make a request on a stream of its own, from the first number on.
-func requests(w *wire, first uint32, n int, body []byte) (rounds [][]byte) {
+func requests(w *script, first uint32, n int, body []byte) (rounds [][]byte) {
 	for i := range n {
 		id := first + 2*uint32(i)
 		if body == nil {
@@ -165,7 +165,7 @@ func TestNothingIsAllocated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &small{}
 			s.c.Begin(defaults(), &s.mem, int64(time.Second))
-			w := newWire()
+			w := newScript()
 			s.feed(w.hello().take())
 			const rounds = 400
 			all := requests(w, 1, rounds, body)
@@ -188,7 +188,7 @@ func TestNothingIsAllocated(t *testing.T) {
 
 func benchmark(b *testing.B, body []byte) {
 	s := &small{}
-	w := newWire()
+	w := newScript()
 	const rounds = 1000
 	hello := w.hello().take()
 	all := requests(w, 1, rounds, body)

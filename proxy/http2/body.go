@@ -1,6 +1,6 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 const (
 	firstChunk = 8 << 10 // a stream that sends little holds little
@@ -15,7 +15,7 @@ type body struct {
 }
 
 // put appends b.
-func (q *body) put(b []byte, mem http1.Memory) {
+func (q *body) put(b []byte, mem wire.Memory) {
 	q.size += len(b)
 	for len(b) > 0 {
 		if len(q.chunks) == 0 || q.w == len(q.chunks[len(q.chunks)-1]) {
@@ -33,7 +33,7 @@ func (q *body) put(b []byte, mem http1.Memory) {
 }
 
 // take moves bytes to b.
-func (q *body) take(b []byte, mem http1.Memory) (n int) {
+func (q *body) take(b []byte, mem wire.Memory) (n int) {
 	for len(b) > n && q.size > 0 {
 		chunk := q.chunks[0]
 		end := len(chunk)
@@ -55,7 +55,7 @@ func (q *body) take(b []byte, mem http1.Memory) (n int) {
 }
 
 // drop gives up all bytes and returns how many there were.
-func (q *body) drop(mem http1.Memory) (n int) {
+func (q *body) drop(mem wire.Memory) (n int) {
 	for i, b := range q.chunks {
 		mem.Put(b)
 		q.chunks[i] = nil

@@ -1,6 +1,9 @@
 package http2
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/http1"
+	"portico/proxy/wire"
+)
 
 // streamsMost is how many streams a client may have open at once.
 const streamsMost = 100
@@ -8,14 +11,14 @@ const streamsMost = 100
 // Config is what connections share, with its defaults.
 type Config struct {
 	Limits   *http1.Limits
-	Timeouts *http1.Timeouts
+	Timeouts *wire.Timeouts
 }
 
 // Conn is one client's connection as a state machine: events come in through its methods, [Conn.Next] says what has happened. All times
 // are nanoseconds of a clock that the driver chooses. A Conn is not safe for concurrent use; the zero value is ready for Begin.
 type Conn struct {
 	conf *Config
-	mem  http1.Memory
+	mem  wire.Memory
 	now  int64
 
 	input
@@ -46,7 +49,7 @@ type Conn struct {
 }
 
 // Begin makes c serve a connection. Our SETTINGS are pending after it.
-func (c *Conn) Begin(conf *Config, mem http1.Memory, now int64) {
+func (c *Conn) Begin(conf *Config, mem wire.Memory, now int64) {
 	c.conf, c.mem, c.now = conf, mem, now
 	c.input = input{}
 	c.output = output{}
@@ -64,7 +67,7 @@ func (c *Conn) Begin(conf *Config, mem http1.Memory, now int64) {
 // Release gives every buffer back; c can Begin anew. No stream may be in use, and nobody may be reading or writing.
 func (c *Conn) Release() {
 	c.over, c.reading = true, false
-	c.Wrote(0, http1.More)
+	c.Wrote(0, wire.More)
 	c.forget()
 	c.freeIn()
 	c.freeBlock()

@@ -10,12 +10,12 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // conversation is some of what a client may say, to begin fuzzing with.
 func conversation() []byte {
-	w := newWire()
+	w := newScript()
 	w.headers(1, true, browser).headers(3, false, with(browser, [2]string{":method", "POST"})).frame(frameData, flagPadded, 3, 2, 'x', 0, 0)
 	w.frame(frameWindow, 0, 0, 0, 1, 0, 0).frame(frameWindow, 0, 3, 0, 1, 0, 0).frame(framePing, 0, 0, make([]byte, 8)...)
 	w.headers(3, true, [][2]string{{"x-sum", "1"}}).frame(framePriorityUpdate, 0, 0, 0, 0, 0, 3, 'u', '=', '1')
@@ -42,7 +42,7 @@ func FuzzFrames(f *testing.F) {
 		fr.MaxHeaderListSize = 1 << 20
 		fr.SetMaxReadFrameSize(frameMost)
 		s := newServer(t, func(a *asked) reply { return plain(200, "ok") })
-		out := s.feed(append(newWire().hello().take(), data...))
+		out := s.feed(append(newScript().hello().take(), data...))
 		said := said(t, out)
 		over := s.c.Over()
 		for !over {
@@ -65,7 +65,7 @@ func FuzzFrames(f *testing.F) {
 				break
 			}
 		}
-		s.c.Read(0, http1.EOF)
+		s.c.Read(0, wire.EOF)
 		s.act()
 		s.ends()
 	})
@@ -91,7 +91,7 @@ func FuzzConn(f *testing.F) {
 			return plain(200+rnd.IntN(400), "ok")
 		})
 		var out bytes.Buffer
-		b := append(newWire().hello().take(), data...)
+		b := append(newScript().hello().take(), data...)
 		var reading, writing []byte // what the driver has in hand
 		for step := 0; step < 3000 && !s.c.Over() && (len(b) > 0 || s.c.pending() > 0); step++ {
 			switch rnd.IntN(6) {
@@ -101,7 +101,7 @@ func FuzzConn(f *testing.F) {
 				if reading != nil {
 					n := copy(reading[:min(len(reading), 1+rnd.IntN(3000))], b)
 					b = b[n:]
-					s.c.Read(n, http1.More)
+					s.c.Read(n, wire.More)
 					reading = nil
 				}
 			case 2:
@@ -110,7 +110,7 @@ func FuzzConn(f *testing.F) {
 				if n := len(writing); n > 0 {
 					n = 1 + rnd.IntN(n)
 					out.Write(writing[:n]) // what it was, however much came behind it
-					s.c.Wrote(n, http1.Result(rnd.IntN(2)))
+					s.c.Wrote(n, wire.Result(rnd.IntN(2)))
 					writing = nil
 				}
 			case 4:
@@ -124,10 +124,10 @@ func FuzzConn(f *testing.F) {
 		}
 		s.act()
 		if writing != nil {
-			s.c.Wrote(0, http1.More)
+			s.c.Wrote(0, wire.More)
 		}
 		out.Write(s.c.Pending())
-		s.c.Wrote(s.c.pending(), http1.More)
+		s.c.Wrote(s.c.pending(), wire.More)
 		if s.mem.most > 1<<20 {
 			t.Errorf("%d bytes were lent", s.mem.most)
 		}
@@ -140,7 +140,7 @@ func FuzzConn(f *testing.F) {
 				t.Fatalf("x/net says %v to what we said", err)
 			}
 		}
-		s.c.Read(0, http1.EOF)
+		s.c.Read(0, wire.EOF)
 		s.act()
 		s.ends()
 	})
@@ -150,14 +150,14 @@ func FuzzConn(f *testing.F) {
 // space.
 func TestPendingStands(t *testing.T) {
 	s := newServer(t, func(a *asked) reply { return reply{status: 200, body: make([]byte, 12<<10)} })
-	w := newWire().hello()
+	w := newScript().hello()
 	s.act()
-	s.c.Read(copy(s.c.Space(), w.headers(1, true, browser).take()), http1.More)
+	s.c.Read(copy(s.c.Space(), w.headers(1, true, browser).take()), wire.More)
 	s.act()
 	p := s.c.Pending()
 	was := bytes.Clone(p)
 	for i := range uint32(4) {
-		s.c.Read(copy(s.c.Space(), w.headers(3+2*i, true, browser).take()), http1.More)
+		s.c.Read(copy(s.c.Space(), w.headers(3+2*i, true, browser).take()), wire.More)
 		s.act()
 		s.mem.get(64 << 10)[0]++ // somebody else works with what was given back
 		if b := s.mem.Get(8 << 10); len(b) > 0 {
@@ -169,10 +169,10 @@ func TestPendingStands(t *testing.T) {
 		t.Error("pending bytes have changed under the driver's hands")
 	}
 	into := s.c.Space()
-	s.c.Wrote(len(p), http1.More)
+	s.c.Wrote(len(p), wire.More)
 	s.act()
 	if n := copy(into, w.frame(framePing, 0, 0, make([]byte, 8)...).take()); n > 0 {
-		s.c.Read(n, http1.More)
+		s.c.Read(n, wire.More)
 	}
 	s.feed(nil)
 	if s.c.Over() || s.c.Streams() != 0 {

@@ -13,39 +13,39 @@ func TestFloods(t *testing.T) {
 	post := with(browser, [2]string{":method", "POST"})
 	get := browser
 	for name, tt := range map[string]struct {
-		first func(w *wire)
-		again func(w *wire, i uint32)
+		first func(w *script)
+		again func(w *script, i uint32)
 		most  int // frames before the end
 	}{
-		"ping":            {nil, func(w *wire, _ uint32) { w.frame(framePing, 0, 0, make([]byte, 8)...) }, 1100},
-		"ping ack":        {nil, func(w *wire, _ uint32) { w.frame(framePing, flagAck, 0, make([]byte, 8)...) }, 1100},
-		"settings":        {nil, func(w *wire, _ uint32) { w.frame(frameSettings, 0, 0, 0, 4, 0, 0, 0, 1) }, 1100},
-		"settings ack":    {nil, func(w *wire, _ uint32) { w.frame(frameSettings, flagAck, 0) }, 1100},
-		"long settings":   {nil, func(w *wire, _ uint32) { w.frame(frameSettings, 0, 0, make([]byte, 16380)...) }, 10},
-		"priority":        {nil, func(w *wire, _ uint32) { w.frame(framePriority, 0, 3, 0, 0, 0, 1, 1) }, 1100},
-		"priority update": {nil, func(w *wire, _ uint32) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 1, 'i') }, 1100},
-		"goaway":          {func(w *wire) { w.headers(1, false, post) }, func(w *wire, _ uint32) { w.frame(frameGoAway, 0, 0, make([]byte, 8)...) }, 1100},
-		"window":          {nil, func(w *wire, _ uint32) { w.frame(frameWindow, 0, 0, 0, 0, 0, 1) }, 1100},
-		"stream window":   {func(w *wire) { w.headers(1, false, post) }, func(w *wire, _ uint32) { w.frame(frameWindow, 0, 1, 0, 0, 0, 1) }, 1100},
-		"closed window":   {func(w *wire) { w.headers(1, true, get) }, func(w *wire, _ uint32) { w.frame(frameWindow, 0, 1, 0, 0, 0, 1) }, 1100},
-		"unknown":         {nil, func(w *wire, _ uint32) { w.frame(0xbe, 0, 0, 1) }, 1100},
-		"continuation":    {func(w *wire) { w.frame(frameHeaders, flagEnd, 1) }, func(w *wire, _ uint32) { w.frame(frameContinuation, 0, 1) }, 1100},
-		"long block":      {func(w *wire) { w.frame(frameHeaders, flagEnd, 1) }, func(w *wire, _ uint32) { w.frame(frameContinuation, 0, 1, make([]byte, frameMost)...) }, 6},
-		"empty data":      {func(w *wire) { w.headers(1, false, post) }, func(w *wire, _ uint32) { w.frame(frameData, 0, 1) }, 1100},
-		"padding":         {func(w *wire) { w.headers(1, false, post) }, func(w *wire, _ uint32) { w.frame(frameData, flagPadded, 1, 0) }, 1100},
-		"closed reset":    {func(w *wire) { w.headers(1, true, get) }, func(w *wire, _ uint32) { w.frame(frameReset, 0, 1, 0, 0, 0, 8) }, 1100},
-		"closed data":     {func(w *wire) { w.headers(1, true, get) }, func(w *wire, _ uint32) { w.frame(frameData, 0, 1, 'x') }, 1100},
-		"rapid reset":     {nil, func(w *wire, i uint32) { w.headers(2*i+1, false, post).frame(frameReset, 0, 2*i+1, 0, 0, 0, 8) }, 2200},
-		"made you reset":  {nil, func(w *wire, i uint32) { w.headers(2*i+1, false, post).frame(frameWindow, 0, 2*i+1, 0, 0, 0, 0) }, 2200},
-		"made you overflow": {nil, func(w *wire, i uint32) {
+		"ping":            {nil, func(w *script, _ uint32) { w.frame(framePing, 0, 0, make([]byte, 8)...) }, 1100},
+		"ping ack":        {nil, func(w *script, _ uint32) { w.frame(framePing, flagAck, 0, make([]byte, 8)...) }, 1100},
+		"settings":        {nil, func(w *script, _ uint32) { w.frame(frameSettings, 0, 0, 0, 4, 0, 0, 0, 1) }, 1100},
+		"settings ack":    {nil, func(w *script, _ uint32) { w.frame(frameSettings, flagAck, 0) }, 1100},
+		"long settings":   {nil, func(w *script, _ uint32) { w.frame(frameSettings, 0, 0, make([]byte, 16380)...) }, 10},
+		"priority":        {nil, func(w *script, _ uint32) { w.frame(framePriority, 0, 3, 0, 0, 0, 1, 1) }, 1100},
+		"priority update": {nil, func(w *script, _ uint32) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 1, 'i') }, 1100},
+		"goaway":          {func(w *script) { w.headers(1, false, post) }, func(w *script, _ uint32) { w.frame(frameGoAway, 0, 0, make([]byte, 8)...) }, 1100},
+		"window":          {nil, func(w *script, _ uint32) { w.frame(frameWindow, 0, 0, 0, 0, 0, 1) }, 1100},
+		"stream window":   {func(w *script) { w.headers(1, false, post) }, func(w *script, _ uint32) { w.frame(frameWindow, 0, 1, 0, 0, 0, 1) }, 1100},
+		"closed window":   {func(w *script) { w.headers(1, true, get) }, func(w *script, _ uint32) { w.frame(frameWindow, 0, 1, 0, 0, 0, 1) }, 1100},
+		"unknown":         {nil, func(w *script, _ uint32) { w.frame(0xbe, 0, 0, 1) }, 1100},
+		"continuation":    {func(w *script) { w.frame(frameHeaders, flagEnd, 1) }, func(w *script, _ uint32) { w.frame(frameContinuation, 0, 1) }, 1100},
+		"long block":      {func(w *script) { w.frame(frameHeaders, flagEnd, 1) }, func(w *script, _ uint32) { w.frame(frameContinuation, 0, 1, make([]byte, frameMost)...) }, 6},
+		"empty data":      {func(w *script) { w.headers(1, false, post) }, func(w *script, _ uint32) { w.frame(frameData, 0, 1) }, 1100},
+		"padding":         {func(w *script) { w.headers(1, false, post) }, func(w *script, _ uint32) { w.frame(frameData, flagPadded, 1, 0) }, 1100},
+		"closed reset":    {func(w *script) { w.headers(1, true, get) }, func(w *script, _ uint32) { w.frame(frameReset, 0, 1, 0, 0, 0, 8) }, 1100},
+		"closed data":     {func(w *script) { w.headers(1, true, get) }, func(w *script, _ uint32) { w.frame(frameData, 0, 1, 'x') }, 1100},
+		"rapid reset":     {nil, func(w *script, i uint32) { w.headers(2*i+1, false, post).frame(frameReset, 0, 2*i+1, 0, 0, 0, 8) }, 2200},
+		"made you reset":  {nil, func(w *script, i uint32) { w.headers(2*i+1, false, post).frame(frameWindow, 0, 2*i+1, 0, 0, 0, 0) }, 2200},
+		"made you overflow": {nil, func(w *script, i uint32) {
 			w.headers(2*i+1, false, post).frame(frameWindow, 0, 2*i+1, 0x7f, 0xff, 0xff, 0xff)
 		}, 2200},
-		"made you end": {nil, func(w *wire, i uint32) {
+		"made you end": {nil, func(w *script, i uint32) {
 			w.headers(2*i+1, true, get).frame(frameData, 0, 2*i+1, 'x')
 		}, 2200},
-		"malformed":     {nil, func(w *wire, i uint32) { w.headers(2*i+1, true, get[1:]) }, 1100},
-		"too many":      {nil, func(w *wire, i uint32) { w.headers(2*i+1, false, post) }, 1400},
-		"empty streams": {nil, func(w *wire, i uint32) { w.headers(2*i+1, false, post).frame(frameData, 0, 2*i+1) }, 2600},
+		"malformed":     {nil, func(w *script, i uint32) { w.headers(2*i+1, true, get[1:]) }, 1100},
+		"too many":      {nil, func(w *script, i uint32) { w.headers(2*i+1, false, post) }, 1400},
+		"empty streams": {nil, func(w *script, i uint32) { w.headers(2*i+1, false, post).frame(frameData, 0, 2*i+1) }, 2600},
 	} {
 		for _, takes := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s takes=%v", name, takes), func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestFloods(t *testing.T) {
 					return plain(200, "ok")
 				})
 				s.hold = name == "made you end"
-				w := newWire().hello()
+				w := newScript().hello()
 				if tt.first != nil {
 					tt.first(w)
 				}
@@ -109,7 +109,7 @@ func (s *server) stuff(b []byte) bool {
 // TestNavigation: a browser that leaves a page gives up a hundred requests at once, time and again.
 func TestNavigation(t *testing.T) {
 	s := newServer(t, func(a *asked) reply { return reply{status: 200, echo: true} })
-	w := newWire().hello()
+	w := newScript().hello()
 	id := uint32(1)
 	for page := range 40 {
 		s.c.Now(int64(time.Duration(page) * 12 * time.Second)) // somebody looks at it for a while
@@ -136,7 +136,7 @@ func TestNavigation(t *testing.T) {
 // TestRefusedUploads: what was on its way of uploads that are answered before their end costs nothing, and their room is given back.
 func TestRefusedUploads(t *testing.T) {
 	s := newServer(t, func(a *asked) reply { return plain(413, "too large") })
-	w := newWire().hello()
+	w := newScript().hello()
 	for i := range uint32(100) {
 		w.headers(2*i+1, false, with(browser, [2]string{":method", "POST"}, [2]string{"x-early", "1"}))
 		for range 60 {
@@ -154,7 +154,7 @@ func TestRefusedUploads(t *testing.T) {
 func TestServerResetsCostNothing(t *testing.T) {
 	s := &small{}
 	s.c.Begin(defaults(), &s.mem, int64(time.Second))
-	w := newWire().hello()
+	w := newScript().hello()
 	for i := range uint32(5000) {
 		s.c.Read(copy(s.c.Space(), w.headers(2*i+1, true, browser).take()), 0)
 		for e := s.c.Next(); e.Kind != EventNone; e = s.c.Next() {

@@ -1,6 +1,6 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 // tableMost is how large a dynamic table may be: the value that holds where SETTINGS say nothing (RFC 9113, 6.5.2).
 const tableMost = 4 << 10
@@ -20,7 +20,7 @@ type field struct {
 
 // begin prepares for a block and reads what changes the table's size, which stands before all fields and at most twice: once for the
 // smallest and once for the last of several changes (RFC 7541, 4.2).
-func (d *decoder) begin(block []byte, mem http1.Memory) (rest []byte, ok bool) {
+func (d *decoder) begin(block []byte, mem wire.Memory) (rest []byte, ok bool) {
 	d.scratch = mem.Get(huffmanMost(len(block)) + tableMost)
 	for range 2 {
 		if len(block) == 0 || block[0]&0xe0 != 0x20 {
@@ -36,7 +36,7 @@ func (d *decoder) begin(block []byte, mem http1.Memory) (rest []byte, ok bool) {
 }
 
 // end gives back what begin has borrowed.
-func (d *decoder) end(mem http1.Memory) {
+func (d *decoder) end(mem wire.Memory) {
 	mem.Put(d.scratch)
 	d.scratch = nil
 }

@@ -1,6 +1,6 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 const (
 	preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" // RFC 9113, 3.4
@@ -86,11 +86,11 @@ func (c *Conn) roomIn(size, n int) {
 }
 
 // Read reports that n bytes came into Space. The client has no way to end its side alone: EOF is the end, as Failed is.
-func (c *Conn) Read(n int, res http1.Result) {
+func (c *Conn) Read(n int, res wire.Result) {
 	c.bulk = n > 0 && c.w+n == len(c.in)
 	c.w += n
 	c.reading = false
-	if res == http1.EOF || res == http1.Failed {
+	if res == wire.EOF || res == wire.Failed {
 		c.lost()
 	}
 }

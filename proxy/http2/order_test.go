@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // order opens a stream for each priority, with a body of that size for each, and tells which stream each DATA frame is of. The client
@@ -13,7 +13,7 @@ import (
 func order(t *testing.T, size, step int, pause time.Duration, priorities ...string) (ids []uint32, at []time.Duration) {
 	t.Helper()
 	s := newServer(t, func(a *asked) reply { return reply{status: 200, body: make([]byte, size)} })
-	w := newWire()
+	w := newScript()
 	w.WriteString(preface)
 	w.frame(frameSettings, 0, 0, 0, settingWindow, 0x10, 0, 0, 0).frame(frameSettings, flagAck, 0).frame(frameWindow, 0, 0, 0x10, 0, 0, 0)
 	// The first answer fills the output, so that all others wait.
@@ -33,7 +33,7 @@ func order(t *testing.T, size, step int, pause time.Duration, priorities ...stri
 		out = append(out, p[:n]...)
 		now += pause
 		s.c.Now(int64(now))
-		s.c.Wrote(n, http1.More)
+		s.c.Wrote(n, wire.More)
 		s.act()
 		for len(out) >= frameHead && len(out) >= frameHead+parseFrame(out).length {
 			if f := parseFrame(out); f.kind == frameData {

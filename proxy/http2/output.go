@@ -1,6 +1,6 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 const (
 	dataRoom  = 48 << 10 // pending bytes beyond which no DATA is added
@@ -28,9 +28,9 @@ func (c *Conn) Pending() []byte {
 
 // Wrote reports that n bytes of Pending were written. Blocked: the client takes no more for now, be it of what Wrote has told before; a
 // call with another result says that it does. Failed: the client is gone.
-func (c *Conn) Wrote(n int, res http1.Result) {
+func (c *Conn) Wrote(n int, res wire.Result) {
 	c.writing = false
-	if was := c.stuck; res == http1.Blocked {
+	if was := c.stuck; res == wire.Blocked {
 		if c.stuck = true; !was {
 			c.taken = c.now
 		}
@@ -50,7 +50,7 @@ func (c *Conn) Wrote(n int, res http1.Result) {
 			c.freeOut()
 		}
 	}
-	if res == http1.Failed || res == http1.EOF {
+	if res == wire.Failed || res == wire.EOF {
 		c.lost()
 	}
 }

@@ -4,23 +4,23 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // TestParting: a client whose request was answered before its end may finish it without a reset, which some take for the end of the
 // answer as well. One that goes on for too long is told to stop, and so is the oldest of very many.
 func TestParting(t *testing.T) {
 	early := with(browser, [2]string{":method", "POST"}, [2]string{"x-early", "1"})
-	begin := func() (*server, *wire) {
+	begin := func() (*server, *script) {
 		s := newServer(t, func(*asked) reply { return plain(200, "ok") })
-		return s, newWire().hello()
+		return s, newScript().hello()
 	}
 	end := func(s *server) {
 		t.Helper()
 		if s.c.Over() {
 			t.Error("the connection has ended")
 		}
-		s.c.Read(0, http1.EOF)
+		s.c.Read(0, wire.EOF)
 		s.act()
 		s.ends()
 	}

@@ -1,6 +1,6 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 const (
 	windowUsual = 1<<16 - 1 // of a stream and of the connection in the beginning (RFC 9113, 6.9.2)
@@ -145,9 +145,9 @@ func (c *Conn) spill() {
 
 // Read takes bytes of the request's body. Blocked: that was all for now, EventReadable follows. EOF: the client has ended it. Failed:
 // the stream is over.
-func (s *Stream) Read(b []byte) (int, http1.Result) {
+func (s *Stream) Read(b []byte) (int, wire.Result) {
 	if s.gone {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
 	c := s.c
 	n := s.body.take(b, c.mem)
@@ -166,12 +166,12 @@ func (s *Stream) Read(b []byte) (int, http1.Result) {
 	}
 	switch {
 	case rest:
-		return n, http1.More
+		return n, wire.More
 	case s.ended:
-		return n, http1.EOF
+		return n, wire.EOF
 	}
 	s.told = false
-	return n, http1.Blocked
+	return n, wire.Blocked
 }
 
 // owe gives the client room for n more bytes of the connection, by and by.

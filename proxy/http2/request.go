@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // requestPool lends them for as long as it takes to read a block.
@@ -14,7 +15,7 @@ var requestPool = sync.Pool{New: func() any { return new(request) }}
 // request turns the fields of a header block into text of HTTP/1, so that one parser holds one set of rules, and demands what is
 // HTTP/2's alone (RFC 9113, 8.2 and 8.3).
 type request struct {
-	mem   http1.Memory
+	mem   wire.Memory
 	buf   []byte // borrowed: the pseudo-fields' values as they came, then the text
 	start int    // of the text
 	most  int    // bytes of text that are taken
@@ -41,7 +42,7 @@ type span struct {
 }
 
 // begin prepares for a block.
-func (r *request) begin(mem http1.Memory, lim *http1.Limits, trailers bool) {
+func (r *request) begin(mem wire.Memory, lim *http1.Limits, trailers bool) {
 	*r = request{mem: mem, trailers: trailers, begun: trailers, length: -1, urge: usual}
 	r.most, r.lines, r.crumb = lim.Head, lim.Fields+1, 4*lim.Fields // one field more than http1 takes: it says so to the client
 	if trailers {

@@ -104,7 +104,7 @@ func TestRequests(t *testing.T) {
 			status := 0
 			s := newServer(t, func(a *asked) reply { text = string(a.text); return plain(200, "ok") })
 			s.refused = func(f http1.Fault) { status = f.Status() }
-			w := newWire().hello()
+			w := newScript().hello()
 			block := w.fields(tt.fields)
 			flags := byte(flagEnd)
 			for kind := byte(frameHeaders); ; kind, flags = frameContinuation, 0 {

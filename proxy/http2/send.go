@@ -1,14 +1,14 @@
 package http2
 
-import "portico/proxy/http1"
+import "portico/proxy/wire"
 
 // Write sends bytes of the answer's body, a and then b, as far as the client's windows and the room of the output let it, and the end of
 // the stream with the last byte if end is set; without bytes the end goes alone. Blocked: EventWritable follows. Failed: the stream is
 // over.
-func (s *Stream) Write(a, b []byte, end bool) (n int, res http1.Result) {
+func (s *Stream) Write(a, b []byte, end bool) (n int, res wire.Result) {
 	c := s.c
 	if s.gone || s.sent || c.over {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
 	size := len(a) + len(b)
 	if size == 0 {
@@ -16,13 +16,13 @@ func (s *Stream) Write(a, b []byte, end bool) (n int, res http1.Result) {
 			c.add(frameData, flagEnd, s.id)
 			c.finish(s)
 		}
-		return 0, http1.More
+		return 0, wire.More
 	}
 	for n < size {
 		k := c.allows(s, size-n)
 		if k == 0 {
 			c.wait(s)
-			return n, http1.Blocked
+			return n, wire.Blocked
 		}
 		last := end && n+k == size
 		c.addData(s, a, b, k, last)
@@ -31,7 +31,7 @@ func (s *Stream) Write(a, b []byte, end bool) (n int, res http1.Result) {
 		n += k
 	}
 	c.unwait(s)
-	return n, http1.More
+	return n, wire.More
 }
 
 // addData appends a DATA frame with the first n bytes of a and b.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // lender is a Memory that counts what it has lent.
@@ -50,7 +51,7 @@ func (m *lender) Put(b []byte) {
 
 // defaults is a configuration with its defaults.
 func defaults() *Config {
-	l, t := http1.Limits{}.WithDefaults(), http1.Timeouts{}.WithDefaults()
+	l, t := http1.Limits{}.WithDefaults(), wire.Timeouts{}.WithDefaults()
 	return &Config{Limits: &l, Timeouts: &t}
 }
 
@@ -133,7 +134,7 @@ func (s *server) act() {
 		case EventReset:
 			s.resets++
 			delete(s.open, e.Stream)
-			e.Stream.Reset(http1.ResetCancel)
+			e.Stream.Reset(wire.ResetCancel)
 		}
 	}
 }
@@ -172,7 +173,7 @@ func (s *server) read(st *Stream, a *asked) bool {
 	} else {
 		a.body = append(a.body, s.piece[:n]...)
 	}
-	if res == http1.EOF {
+	if res == wire.EOF {
 		a.end = true
 		if !a.echo {
 			a.reply = s.answer(a)
@@ -192,10 +193,10 @@ func (s *server) write(st *Stream, a *asked) bool {
 		k := len(a.out) / 3
 		n, res := st.Write(a.out[:k], a.out[k:], end)
 		a.out = a.out[n:]
-		if res == http1.Failed {
+		if res == wire.Failed {
 			s.t.Errorf("a write failed")
 		}
-		if res == http1.Blocked {
+		if res == wire.Blocked {
 			return n > 0
 		}
 		a.done = end
@@ -218,7 +219,7 @@ func (s *server) feed(b []byte) (out []byte) {
 	for len(b) > 0 && !s.c.Over() {
 		n := copy(s.c.Space(), b)
 		b = b[n:]
-		s.c.Read(n, http1.More)
+		s.c.Read(n, wire.More)
 		s.act()
 		out = s.taken(out)
 	}
@@ -229,7 +230,7 @@ func (s *server) feed(b []byte) (out []byte) {
 func (s *server) taken(out []byte) []byte {
 	for p := s.c.Pending(); len(p) > 0; p = s.c.Pending() {
 		out = append(out, p...)
-		s.c.Wrote(len(p), http1.More)
+		s.c.Wrote(len(p), wire.More)
 		s.act()
 	}
 	return out
@@ -243,9 +244,9 @@ func (s *server) net(nc net.Conn) {
 		s.act()
 		for p := s.c.Pending(); len(p) > 0; p = s.c.Pending() {
 			n, err := nc.Write(p)
-			res := http1.More
+			res := wire.More
 			if err != nil {
-				res = http1.Failed
+				res = wire.Failed
 			}
 			s.c.Wrote(n, res)
 			s.act()
@@ -255,9 +256,9 @@ func (s *server) net(nc net.Conn) {
 			return
 		}
 		n, err := nc.Read(s.c.Space())
-		res := http1.More
+		res := wire.More
 		if err != nil {
-			res = http1.EOF
+			res = wire.EOF
 		}
 		s.c.Read(n, res)
 	}

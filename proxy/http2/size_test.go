@@ -12,7 +12,7 @@ func TestIdleMemory(t *testing.T) {
 	const conns = 200
 	all := make([]small, conns)
 	var before, after runtime.MemStats
-	w := newWire()
+	w := newScript()
 	hello := w.hello().take()
 	rounds := requests(w, 1, 3, nil)
 	mem, conf := &lender{}, defaults()

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // said names the frames that end something among those that a connection has written: "RST 1 5", "GOAWAY 1".
@@ -36,78 +36,78 @@ func TestStatesAndErrors(t *testing.T) {
 	get := browser
 	post := with(browser, [2]string{":method", "POST"})
 	for name, tt := range map[string]struct {
-		say  func(w *wire)
+		say  func(w *script)
 		want string
 	}{
 		// Before and between frames.
-		"preface":                {func(w *wire) { w.Reset(); w.WriteString("GET / HTTP/1.1\r\n\r\n") }, "GOAWAY 1"},
-		"preface cut":            {func(w *wire) { w.Reset(); w.WriteString(preface[:20] + "XM\r\n") }, "GOAWAY 1"},
-		"no settings first":      {func(w *wire) { w.Reset(); w.WriteString(preface); w.frame(framePing, 0, 0, make([]byte, 8)...) }, "GOAWAY 1"},
-		"ack first":              {func(w *wire) { w.Reset(); w.WriteString(preface); w.frame(frameSettings, flagAck, 0) }, "GOAWAY 1"},
-		"too long":               {func(w *wire) { w.Write(appendFrame(nil, frameMost+1, frameData, 0, 1)) }, "GOAWAY 6"},
-		"unknown":                {func(w *wire) { w.frame(0xbe, 0xff, 7, 1, 2, 3) }, ""},
-		"unknown within a block": {func(w *wire) { w.frame(frameHeaders, 0, 1).frame(0xbe, 0, 1) }, "GOAWAY 1"},
-		"push":                   {func(w *wire) { w.headers(1, true, get).frame(framePush, flagEndHeaders, 1, 0, 0, 0, 2) }, "GOAWAY 1"},
-		"reserved bit":           {func(w *wire) { w.headers(1|1<<31, true, get) }, ""},
-		"headers on 0":           {func(w *wire) { w.headers(0, true, get) }, "GOAWAY 1"},
-		"headers on even":        {func(w *wire) { w.headers(2, true, get) }, "GOAWAY 1"},
-		"headers going back":     {func(w *wire) { w.headers(5, true, get).headers(3, true, get) }, "GOAWAY 1"},
-		"headers self-dependent": {func(w *wire) {
+		"preface":                {func(w *script) { w.Reset(); w.WriteString("GET / HTTP/1.1\r\n\r\n") }, "GOAWAY 1"},
+		"preface cut":            {func(w *script) { w.Reset(); w.WriteString(preface[:20] + "XM\r\n") }, "GOAWAY 1"},
+		"no settings first":      {func(w *script) { w.Reset(); w.WriteString(preface); w.frame(framePing, 0, 0, make([]byte, 8)...) }, "GOAWAY 1"},
+		"ack first":              {func(w *script) { w.Reset(); w.WriteString(preface); w.frame(frameSettings, flagAck, 0) }, "GOAWAY 1"},
+		"too long":               {func(w *script) { w.Write(appendFrame(nil, frameMost+1, frameData, 0, 1)) }, "GOAWAY 6"},
+		"unknown":                {func(w *script) { w.frame(0xbe, 0xff, 7, 1, 2, 3) }, ""},
+		"unknown within a block": {func(w *script) { w.frame(frameHeaders, 0, 1).frame(0xbe, 0, 1) }, "GOAWAY 1"},
+		"push":                   {func(w *script) { w.headers(1, true, get).frame(framePush, flagEndHeaders, 1, 0, 0, 0, 2) }, "GOAWAY 1"},
+		"reserved bit":           {func(w *script) { w.headers(1|1<<31, true, get) }, ""},
+		"headers on 0":           {func(w *script) { w.headers(0, true, get) }, "GOAWAY 1"},
+		"headers on even":        {func(w *script) { w.headers(2, true, get) }, "GOAWAY 1"},
+		"headers going back":     {func(w *script) { w.headers(5, true, get).headers(3, true, get) }, "GOAWAY 1"},
+		"headers self-dependent": {func(w *script) {
 			w.frame(frameHeaders, flagEnd|flagEndHeaders|flagPriority, 1, append([]byte{0, 0, 0, 1, 9}, w.fields(get)...)...)
 		}, "RST 1 1"},
-		"headers with priority": {func(w *wire) {
+		"headers with priority": {func(w *script) {
 			w.frame(frameHeaders, flagEnd|flagEndHeaders|flagPriority, 1, append([]byte{0, 0, 0, 9, 9}, w.fields(get)...)...)
 		}, ""},
-		"headers with padding": {func(w *wire) {
+		"headers with padding": {func(w *script) {
 			w.frame(frameHeaders, flagEnd|flagEndHeaders|flagPadded, 1, append(append([]byte{3}, w.fields(get)...), 0, 0, 0)...)
 		}, ""},
-		"headers all padding":     {func(w *wire) { w.frame(frameHeaders, flagEndHeaders|flagPadded, 1, 3, 0, 0) }, "GOAWAY 1"},
-		"headers without padding": {func(w *wire) { w.frame(frameHeaders, flagEndHeaders|flagPadded, 1) }, "GOAWAY 1"},
-		"headers half a priority": {func(w *wire) { w.frame(frameHeaders, flagEndHeaders|flagPriority, 1, 0, 0, 0, 3) }, "GOAWAY 1"},
-		"no hpack":                {func(w *wire) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x80) }, "GOAWAY 9"},
-		"hpack cut":               {func(w *wire) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x41, 5, 'a') }, "GOAWAY 9"},
-		"hpack table too large":   {func(w *wire) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x3f, 0xe2, 0x1f) }, "GOAWAY 9"},
-		"hpack table three times": {func(w *wire) {
+		"headers all padding":     {func(w *script) { w.frame(frameHeaders, flagEndHeaders|flagPadded, 1, 3, 0, 0) }, "GOAWAY 1"},
+		"headers without padding": {func(w *script) { w.frame(frameHeaders, flagEndHeaders|flagPadded, 1) }, "GOAWAY 1"},
+		"headers half a priority": {func(w *script) { w.frame(frameHeaders, flagEndHeaders|flagPriority, 1, 0, 0, 0, 3) }, "GOAWAY 1"},
+		"no hpack":                {func(w *script) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x80) }, "GOAWAY 9"},
+		"hpack cut":               {func(w *script) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x41, 5, 'a') }, "GOAWAY 9"},
+		"hpack table too large":   {func(w *script) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, 0x3f, 0xe2, 0x1f) }, "GOAWAY 9"},
+		"hpack table three times": {func(w *script) {
 			w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, append([]byte{0x20, 0x21, 0x22}, w.fields(get)...)...)
 		}, "GOAWAY 9"},
-		"hpack table within":      {func(w *wire) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, append(w.fields(get), 0x20)...) }, "GOAWAY 9"},
-		"continuation of nothing": {func(w *wire) { w.frame(frameContinuation, flagEndHeaders, 1) }, "GOAWAY 1"},
-		"continuation after end":  {func(w *wire) { w.headers(1, true, get).frame(frameContinuation, flagEndHeaders, 1) }, "GOAWAY 1"},
-		"continuation of another": {func(w *wire) { w.frame(frameHeaders, 0, 1).frame(frameContinuation, flagEndHeaders, 3) }, "GOAWAY 1"},
-		"data within a block":     {func(w *wire) { w.frame(frameHeaders, 0, 1).frame(frameData, 0, 1) }, "GOAWAY 1"},
-		"block in pieces": {func(w *wire) {
+		"hpack table within":      {func(w *script) { w.frame(frameHeaders, flagEnd|flagEndHeaders, 1, append(w.fields(get), 0x20)...) }, "GOAWAY 9"},
+		"continuation of nothing": {func(w *script) { w.frame(frameContinuation, flagEndHeaders, 1) }, "GOAWAY 1"},
+		"continuation after end":  {func(w *script) { w.headers(1, true, get).frame(frameContinuation, flagEndHeaders, 1) }, "GOAWAY 1"},
+		"continuation of another": {func(w *script) { w.frame(frameHeaders, 0, 1).frame(frameContinuation, flagEndHeaders, 3) }, "GOAWAY 1"},
+		"data within a block":     {func(w *script) { w.frame(frameHeaders, 0, 1).frame(frameData, 0, 1) }, "GOAWAY 1"},
+		"block in pieces": {func(w *script) {
 			b := w.fields(get)
 			w.frame(frameHeaders, flagEnd, 1, b[:7]...).frame(frameContinuation, 0, 1, b[7:9]...).frame(frameContinuation, flagEndHeaders, 1, b[9:]...)
 		}, ""},
 
 		// Idle.
-		"idle data":     {func(w *wire) { w.frame(frameData, 0, 1, 1) }, "GOAWAY 1"},
-		"idle reset":    {func(w *wire) { w.frame(frameReset, 0, 1, 0, 0, 0, 8) }, "GOAWAY 1"},
-		"idle window":   {func(w *wire) { w.frame(frameWindow, 0, 1, 0, 0, 0, 8) }, "GOAWAY 1"},
-		"idle even":     {func(w *wire) { w.headers(3, true, get).frame(frameWindow, 0, 2, 0, 0, 0, 8) }, "GOAWAY 1"},
-		"idle priority": {func(w *wire) { w.frame(framePriority, 0, 7, 0, 0, 0, 0, 5) }, ""},
+		"idle data":     {func(w *script) { w.frame(frameData, 0, 1, 1) }, "GOAWAY 1"},
+		"idle reset":    {func(w *script) { w.frame(frameReset, 0, 1, 0, 0, 0, 8) }, "GOAWAY 1"},
+		"idle window":   {func(w *script) { w.frame(frameWindow, 0, 1, 0, 0, 0, 8) }, "GOAWAY 1"},
+		"idle even":     {func(w *script) { w.headers(3, true, get).frame(frameWindow, 0, 2, 0, 0, 0, 8) }, "GOAWAY 1"},
+		"idle priority": {func(w *script) { w.frame(framePriority, 0, 7, 0, 0, 0, 0, 5) }, ""},
 
 		// Open.
-		"open data":          {func(w *wire) { w.headers(1, false, post).frame(frameData, 0, 1, 'x').frame(frameData, flagEnd, 1) }, ""},
-		"open data padded":   {func(w *wire) { w.headers(1, false, post).frame(frameData, flagPadded|flagEnd, 1, 2, 'x', 0, 0) }, ""},
-		"open data, padding": {func(w *wire) { w.headers(1, false, post).frame(frameData, flagPadded, 1, 2, 0) }, "GOAWAY 1"},
-		"open data, nothing": {func(w *wire) { w.headers(1, false, post).frame(frameData, flagPadded, 1) }, "GOAWAY 1"},
-		"open trailers": {func(w *wire) {
+		"open data":          {func(w *script) { w.headers(1, false, post).frame(frameData, 0, 1, 'x').frame(frameData, flagEnd, 1) }, ""},
+		"open data padded":   {func(w *script) { w.headers(1, false, post).frame(frameData, flagPadded|flagEnd, 1, 2, 'x', 0, 0) }, ""},
+		"open data, padding": {func(w *script) { w.headers(1, false, post).frame(frameData, flagPadded, 1, 2, 0) }, "GOAWAY 1"},
+		"open data, nothing": {func(w *script) { w.headers(1, false, post).frame(frameData, flagPadded, 1) }, "GOAWAY 1"},
+		"open trailers": {func(w *script) {
 			w.headers(1, false, post).frame(frameData, 0, 1, 'x').headers(1, true, [][2]string{{"x-sum", "1"}})
 		}, ""},
-		"trailers no end": {func(w *wire) { w.headers(1, false, post).headers(1, false, [][2]string{{"x-sum", "1"}}) }, "RST 1 1"},
-		"trailers pseudo": {func(w *wire) { w.headers(1, false, post).headers(1, true, [][2]string{{":path", "/"}}) }, "RST 1 1"},
-		"trailers hop":    {func(w *wire) { w.headers(1, false, post).headers(1, true, [][2]string{{"connection", "close"}}) }, "RST 1 1"},
-		"trailers long": {func(w *wire) {
+		"trailers no end": {func(w *script) { w.headers(1, false, post).headers(1, false, [][2]string{{"x-sum", "1"}}) }, "RST 1 1"},
+		"trailers pseudo": {func(w *script) { w.headers(1, false, post).headers(1, true, [][2]string{{":path", "/"}}) }, "RST 1 1"},
+		"trailers hop":    {func(w *script) { w.headers(1, false, post).headers(1, true, [][2]string{{"connection", "close"}}) }, "RST 1 1"},
+		"trailers long": {func(w *script) {
 			w.headers(1, false, post).headers(1, true, [][2]string{{"x", strings.Repeat("v", 9000)}})
 		}, "RST 1 1"},
-		"open reset":         {func(w *wire) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 0, 8) }, ""},
-		"open priority":      {func(w *wire) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 3, 5) }, ""},
-		"open self-priority": {func(w *wire) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 1, 5) }, "RST 1 1"},
-		"open priority long": {func(w *wire) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 3, 5, 5) }, "RST 1 6"},
-		"open window 0":      {func(w *wire) { w.headers(1, false, post).frame(frameWindow, 0, 1, 0, 0, 0, 0) }, "RST 1 1"},
-		"open window large":  {func(w *wire) { w.headers(1, false, post).frame(frameWindow, 0, 1, 0x7f, 0xff, 0xff, 0xff) }, "RST 1 3"},
-		"open too much": {func(w *wire) {
+		"open reset":         {func(w *script) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 0, 8) }, ""},
+		"open priority":      {func(w *script) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 3, 5) }, ""},
+		"open self-priority": {func(w *script) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 1, 5) }, "RST 1 1"},
+		"open priority long": {func(w *script) { w.headers(1, false, post).frame(framePriority, 0, 1, 0, 0, 0, 3, 5, 5) }, "RST 1 6"},
+		"open window 0":      {func(w *script) { w.headers(1, false, post).frame(frameWindow, 0, 1, 0, 0, 0, 0) }, "RST 1 1"},
+		"open window large":  {func(w *script) { w.headers(1, false, post).frame(frameWindow, 0, 1, 0x7f, 0xff, 0xff, 0xff) }, "RST 1 3"},
+		"open too much": {func(w *script) {
 			w.headers(1, false, with(post, [2]string{"x-hold", "1"}))
 			for range 4 {
 				w.frame(frameData, 0, 1, make([]byte, frameMost)...)
@@ -115,70 +115,70 @@ func TestStatesAndErrors(t *testing.T) {
 		}, "RST 1 3"},
 
 		// Half-closed by the client.
-		"ended data":    {func(w *wire) { w.headers(1, true, with(get, [2]string{"x-hold", "1"})).frame(frameData, 0, 1, 'x') }, "RST 1 5"},
-		"ended headers": {func(w *wire) { w.headers(1, true, with(get, [2]string{"x-hold", "1"})).headers(1, true, get) }, "RST 1 5"},
-		"ended window": {func(w *wire) {
+		"ended data":    {func(w *script) { w.headers(1, true, with(get, [2]string{"x-hold", "1"})).frame(frameData, 0, 1, 'x') }, "RST 1 5"},
+		"ended headers": {func(w *script) { w.headers(1, true, with(get, [2]string{"x-hold", "1"})).headers(1, true, get) }, "RST 1 5"},
+		"ended window": {func(w *script) {
 			w.headers(1, true, with(get, [2]string{"x-hold", "1"})).frame(frameWindow, 0, 1, 0, 0, 0, 1)
 		}, ""},
-		"ended reset": {func(w *wire) {
+		"ended reset": {func(w *script) {
 			w.headers(1, true, with(get, [2]string{"x-hold", "1"})).frame(frameReset, 0, 1, 0, 0, 0, 8)
 		}, ""},
 
 		// Half-closed by us: the rest of the request is not wanted, but was on its way. The client may finish.
-		"answered data": {func(w *wire) {
+		"answered data": {func(w *script) {
 			w.headers(1, false, with(post, [2]string{"x-early", "1"})).frame(frameData, flagEnd, 1, 'x')
 		}, ""},
-		"answered trailers": {func(w *wire) {
+		"answered trailers": {func(w *script) {
 			w.headers(1, false, with(post, [2]string{"x-early", "1"})).headers(1, true, [][2]string{{"x-sum", "1"}})
 		}, ""},
-		"answered reset": {func(w *wire) {
+		"answered reset": {func(w *script) {
 			w.headers(1, false, with(post, [2]string{"x-early", "1"})).frame(frameReset, 0, 1, 0, 0, 0, 8)
 		}, ""},
 
 		// Closed.
-		"closed data":     {func(w *wire) { w.headers(1, true, get).frame(frameData, 0, 1, 'x') }, "RST 1 5"},
-		"closed headers":  {func(w *wire) { w.headers(1, true, get).headers(1, true, get) }, "GOAWAY 5"},
-		"closed reset":    {func(w *wire) { w.headers(1, true, get).frame(frameReset, 0, 1, 0, 0, 0, 8) }, ""},
-		"closed window":   {func(w *wire) { w.headers(1, true, get).frame(frameWindow, 0, 1, 0, 0, 0, 8) }, ""},
-		"closed priority": {func(w *wire) { w.headers(1, true, get).frame(framePriority, 0, 1, 0, 0, 0, 3, 5) }, ""},
-		"reset, then data": {func(w *wire) {
+		"closed data":     {func(w *script) { w.headers(1, true, get).frame(frameData, 0, 1, 'x') }, "RST 1 5"},
+		"closed headers":  {func(w *script) { w.headers(1, true, get).headers(1, true, get) }, "GOAWAY 5"},
+		"closed reset":    {func(w *script) { w.headers(1, true, get).frame(frameReset, 0, 1, 0, 0, 0, 8) }, ""},
+		"closed window":   {func(w *script) { w.headers(1, true, get).frame(frameWindow, 0, 1, 0, 0, 0, 8) }, ""},
+		"closed priority": {func(w *script) { w.headers(1, true, get).frame(framePriority, 0, 1, 0, 0, 0, 3, 5) }, ""},
+		"reset, then data": {func(w *script) {
 			w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 0, 8).frame(frameData, 0, 1, 'x')
 		}, "RST 1 5"},
-		"reset, then headers":  {func(w *wire) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 0, 8).headers(1, true, get) }, "GOAWAY 5"},
-		"skipped, then data":   {func(w *wire) { w.headers(5, true, get).frame(frameData, 0, 3, 'x') }, "RST 3 5"},
-		"refused, then data":   {func(w *wire) { w.headers(1, false, get[1:]).frame(frameData, flagEnd, 1, 'x') }, "RST 1 1"},
-		"refused, then reset":  {func(w *wire) { w.headers(1, false, get[1:]).frame(frameReset, 0, 1, 0, 0, 0, 8) }, "RST 1 1"},
-		"refused, then window": {func(w *wire) { w.headers(1, false, get[1:]).frame(frameWindow, 0, 1, 0, 0, 0, 8) }, "RST 1 1"},
+		"reset, then headers":  {func(w *script) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 0, 8).headers(1, true, get) }, "GOAWAY 5"},
+		"skipped, then data":   {func(w *script) { w.headers(5, true, get).frame(frameData, 0, 3, 'x') }, "RST 3 5"},
+		"refused, then data":   {func(w *script) { w.headers(1, false, get[1:]).frame(frameData, flagEnd, 1, 'x') }, "RST 1 1"},
+		"refused, then reset":  {func(w *script) { w.headers(1, false, get[1:]).frame(frameReset, 0, 1, 0, 0, 0, 8) }, "RST 1 1"},
+		"refused, then window": {func(w *script) { w.headers(1, false, get[1:]).frame(frameWindow, 0, 1, 0, 0, 0, 8) }, "RST 1 1"},
 
 		// Frames of the wrong length or on the wrong stream.
-		"data on 0":            {func(w *wire) { w.frame(frameData, 0, 0, 'x') }, "GOAWAY 1"},
-		"reset on 0":           {func(w *wire) { w.frame(frameReset, 0, 0, 0, 0, 0, 8) }, "GOAWAY 1"},
-		"reset short":          {func(w *wire) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 8) }, "GOAWAY 6"},
-		"priority on 0":        {func(w *wire) { w.frame(framePriority, 0, 0, 0, 0, 0, 3, 5) }, "GOAWAY 1"},
-		"ping short":           {func(w *wire) { w.frame(framePing, 0, 0, 1, 2, 3) }, "GOAWAY 6"},
-		"ping on a stream":     {func(w *wire) { w.frame(framePing, 0, 1, make([]byte, 8)...) }, "GOAWAY 1"},
-		"goaway short":         {func(w *wire) { w.frame(frameGoAway, 0, 0, 0, 0, 0, 0) }, "GOAWAY 6"},
-		"goaway on a stream":   {func(w *wire) { w.frame(frameGoAway, 0, 1, make([]byte, 8)...) }, "GOAWAY 1"},
-		"window short":         {func(w *wire) { w.frame(frameWindow, 0, 0, 1, 2, 3) }, "GOAWAY 6"},
-		"window 0":             {func(w *wire) { w.frame(frameWindow, 0, 0, 0, 0, 0, 0) }, "GOAWAY 1"},
-		"window large":         {func(w *wire) { w.frame(frameWindow, 0, 0, 0x7f, 0xff, 0xff, 0xff) }, "GOAWAY 3"},
-		"settings on a stream": {func(w *wire) { w.frame(frameSettings, 0, 1) }, "GOAWAY 1"},
-		"settings short":       {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 1, 0) }, "GOAWAY 6"},
-		"settings ack with":    {func(w *wire) { w.frame(frameSettings, flagAck, 0, 0, 1, 0, 0, 0, 1) }, "GOAWAY 6"},
-		"settings push":        {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 2, 0, 0, 0, 2) }, "GOAWAY 1"},
-		"settings window":      {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 4, 0x80, 0, 0, 0) }, "GOAWAY 3"},
-		"settings frame small": {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 5, 0, 0, 0x3f, 0xff) }, "GOAWAY 1"},
-		"settings frame large": {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 5, 1, 0, 0, 0) }, "GOAWAY 1"},
-		"settings connect":     {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 8, 0, 0, 0, 2) }, "GOAWAY 1"},
-		"settings priorities":  {func(w *wire) { w.frame(frameSettings, 0, 0, 0, 9, 0, 0, 0, 2) }, "GOAWAY 1"},
-		"settings unknown":     {func(w *wire) { w.frame(frameSettings, 0, 0, 0xbe, 0xef, 0, 0, 0, 2) }, ""},
-		"settings window grown": {func(w *wire) {
+		"data on 0":            {func(w *script) { w.frame(frameData, 0, 0, 'x') }, "GOAWAY 1"},
+		"reset on 0":           {func(w *script) { w.frame(frameReset, 0, 0, 0, 0, 0, 8) }, "GOAWAY 1"},
+		"reset short":          {func(w *script) { w.headers(1, false, post).frame(frameReset, 0, 1, 0, 0, 8) }, "GOAWAY 6"},
+		"priority on 0":        {func(w *script) { w.frame(framePriority, 0, 0, 0, 0, 0, 3, 5) }, "GOAWAY 1"},
+		"ping short":           {func(w *script) { w.frame(framePing, 0, 0, 1, 2, 3) }, "GOAWAY 6"},
+		"ping on a stream":     {func(w *script) { w.frame(framePing, 0, 1, make([]byte, 8)...) }, "GOAWAY 1"},
+		"goaway short":         {func(w *script) { w.frame(frameGoAway, 0, 0, 0, 0, 0, 0) }, "GOAWAY 6"},
+		"goaway on a stream":   {func(w *script) { w.frame(frameGoAway, 0, 1, make([]byte, 8)...) }, "GOAWAY 1"},
+		"window short":         {func(w *script) { w.frame(frameWindow, 0, 0, 1, 2, 3) }, "GOAWAY 6"},
+		"window 0":             {func(w *script) { w.frame(frameWindow, 0, 0, 0, 0, 0, 0) }, "GOAWAY 1"},
+		"window large":         {func(w *script) { w.frame(frameWindow, 0, 0, 0x7f, 0xff, 0xff, 0xff) }, "GOAWAY 3"},
+		"settings on a stream": {func(w *script) { w.frame(frameSettings, 0, 1) }, "GOAWAY 1"},
+		"settings short":       {func(w *script) { w.frame(frameSettings, 0, 0, 0, 1, 0) }, "GOAWAY 6"},
+		"settings ack with":    {func(w *script) { w.frame(frameSettings, flagAck, 0, 0, 1, 0, 0, 0, 1) }, "GOAWAY 6"},
+		"settings push":        {func(w *script) { w.frame(frameSettings, 0, 0, 0, 2, 0, 0, 0, 2) }, "GOAWAY 1"},
+		"settings window":      {func(w *script) { w.frame(frameSettings, 0, 0, 0, 4, 0x80, 0, 0, 0) }, "GOAWAY 3"},
+		"settings frame small": {func(w *script) { w.frame(frameSettings, 0, 0, 0, 5, 0, 0, 0x3f, 0xff) }, "GOAWAY 1"},
+		"settings frame large": {func(w *script) { w.frame(frameSettings, 0, 0, 0, 5, 1, 0, 0, 0) }, "GOAWAY 1"},
+		"settings connect":     {func(w *script) { w.frame(frameSettings, 0, 0, 0, 8, 0, 0, 0, 2) }, "GOAWAY 1"},
+		"settings priorities":  {func(w *script) { w.frame(frameSettings, 0, 0, 0, 9, 0, 0, 0, 2) }, "GOAWAY 1"},
+		"settings unknown":     {func(w *script) { w.frame(frameSettings, 0, 0, 0xbe, 0xef, 0, 0, 0, 2) }, ""},
+		"settings window grown": {func(w *script) {
 			w.headers(1, false, post).frame(frameWindow, 0, 1, 0x7f, 0, 0, 0).frame(frameSettings, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff)
 		}, "GOAWAY 3"},
-		"update on a stream": {func(w *wire) { w.frame(framePriorityUpdate, 0, 1, 0, 0, 0, 1) }, "GOAWAY 1"},
-		"update short":       {func(w *wire) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0) }, "GOAWAY 6"},
-		"update of 0":        {func(w *wire) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 0) }, "GOAWAY 1"},
-		"update of idle":     {func(w *wire) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 1, 'u', '=', '1') }, ""},
+		"update on a stream": {func(w *script) { w.frame(framePriorityUpdate, 0, 1, 0, 0, 0, 1) }, "GOAWAY 1"},
+		"update short":       {func(w *script) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0) }, "GOAWAY 6"},
+		"update of 0":        {func(w *script) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 0) }, "GOAWAY 1"},
+		"update of idle":     {func(w *script) { w.frame(framePriorityUpdate, 0, 0, 0, 0, 0, 1, 'u', '=', '1') }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, func(a *asked) reply {
@@ -187,7 +187,7 @@ func TestStatesAndErrors(t *testing.T) {
 				}
 				return plain(200, "ok")
 			})
-			w := newWire().hello()
+			w := newScript().hello()
 			tt.say(w)
 			s.hold = strings.HasPrefix(name, "ended") || name == "open too much"
 			if got := said(t, s.feed(w.Bytes())); got != tt.want {
@@ -196,7 +196,7 @@ func TestStatesAndErrors(t *testing.T) {
 			if over := s.c.Over(); over != strings.Contains(tt.want, "GOAWAY") {
 				t.Errorf("over: %v", over)
 			}
-			s.c.Read(0, http1.EOF)
+			s.c.Read(0, wire.EOF)
 			s.act()
 			s.ends()
 		})
@@ -205,7 +205,7 @@ func TestStatesAndErrors(t *testing.T) {
 
 // TestPieces: it does not matter in which pieces a client's bytes come.
 func TestPieces(t *testing.T) {
-	w := newWire().hello()
+	w := newScript().hello()
 	w.headers(1, false, with(browser, [2]string{":method", "POST"})).frame(frameData, flagPadded, 1, append([]byte{9}, make([]byte, 300)...)...)
 	w.frame(framePing, 0, 0, make([]byte, 8)...).headers(3, true, browser).headers(1, true, [][2]string{{"x-sum", "1"}}).headers(5, false, browser)
 	w.frame(frameData, flagEnd, 5, make([]byte, 9000)...)
@@ -224,7 +224,7 @@ func TestPieces(t *testing.T) {
 		if string(out) != string(want) {
 			t.Errorf("pieces of %d: %d bytes, want %d", size, len(out), len(want))
 		}
-		s.c.Read(0, http1.EOF)
+		s.c.Read(0, wire.EOF)
 		s.act()
 		s.ends()
 	}
@@ -233,7 +233,7 @@ func TestPieces(t *testing.T) {
 // TestDrain: a connection that ends in order serves what is on its way.
 func TestDrain(t *testing.T) {
 	s := newServer(t, func(a *asked) reply { return plain(200, "ok") })
-	w := newWire().hello()
+	w := newScript().hello()
 	s.feed(w.headers(1, false, with(browser, [2]string{":method", "POST"})).take())
 	s.c.Drain()
 	if got := said(t, s.feed(nil)); got != "GOAWAY 0" || s.c.Over() {
@@ -256,21 +256,21 @@ func TestDrain(t *testing.T) {
 // TestTimers: nobody keeps a connection by saying nothing, or half of something, or taking nothing.
 func TestTimers(t *testing.T) {
 	for name, tt := range map[string]struct {
-		say  func(w *wire)
+		say  func(w *script)
 		wait time.Duration
 		want string
 	}{
-		"nothing":      {func(w *wire) { w.Reset() }, 10 * time.Second, "GOAWAY 0"},
-		"preface":      {func(w *wire) { w.Truncate(len(preface)) }, 10 * time.Second, "GOAWAY 0"},
-		"block":        {func(w *wire) { w.frame(frameHeaders, 0, 1, 0x82) }, 10 * time.Second, "GOAWAY 11"},
-		"half a block": {func(w *wire) { w.headers(1, true, browser).Truncate(w.Len() - 1) }, 10 * time.Second, "GOAWAY 11"},
-		"no ack":       {func(w *wire) { w.Truncate(w.Len() - frameHead) }, 30 * time.Second, "GOAWAY 4"},
-		"idle":         {func(w *wire) {}, 75 * time.Second, "GOAWAY 0"},
-		"idle, pings":  {func(w *wire) { w.headers(1, true, browser).frame(framePing, 0, 0, make([]byte, 8)...) }, 75 * time.Second, "GOAWAY 0"},
+		"nothing":      {func(w *script) { w.Reset() }, 10 * time.Second, "GOAWAY 0"},
+		"preface":      {func(w *script) { w.Truncate(len(preface)) }, 10 * time.Second, "GOAWAY 0"},
+		"block":        {func(w *script) { w.frame(frameHeaders, 0, 1, 0x82) }, 10 * time.Second, "GOAWAY 11"},
+		"half a block": {func(w *script) { w.headers(1, true, browser).Truncate(w.Len() - 1) }, 10 * time.Second, "GOAWAY 11"},
+		"no ack":       {func(w *script) { w.Truncate(w.Len() - frameHead) }, 30 * time.Second, "GOAWAY 4"},
+		"idle":         {func(w *script) {}, 75 * time.Second, "GOAWAY 0"},
+		"idle, pings":  {func(w *script) { w.headers(1, true, browser).frame(framePing, 0, 0, make([]byte, 8)...) }, 75 * time.Second, "GOAWAY 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, func(a *asked) reply { return plain(200, "ok") })
-			w := newWire().hello()
+			w := newScript().hello()
 			tt.say(w)
 			s.feed(w.Bytes())
 			at := s.c.Deadline()
@@ -298,7 +298,7 @@ func TestTimers(t *testing.T) {
 		if !s.c.Over() || len(s.c.Pending()) != 0 {
 			t.Error("the connection is still open")
 		}
-		s.c.Wrote(0, http1.Failed)
+		s.c.Wrote(0, wire.Failed)
 		s.ends()
 	})
 }

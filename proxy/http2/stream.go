@@ -3,7 +3,7 @@ package http2
 import (
 	"sync"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // Stream is one request and its answer. It is the driver's from EventOpen until it calls Close or Reset, once, whatever has become of the
@@ -205,7 +205,7 @@ func (s *Stream) Close() {
 }
 
 // Reset ends the stream with an error that the reason names, so that a cut answer cannot look complete.
-func (s *Stream) Reset(why http1.Reset) {
+func (s *Stream) Reset(why wire.Reset) {
 	c := s.c
 	if !s.gone && !(s.sent && s.ended) {
 		c.addReset(s.id, codeFor(why))
@@ -213,15 +213,15 @@ func (s *Stream) Reset(why http1.Reset) {
 	c.release(s)
 }
 
-func codeFor(why http1.Reset) code {
+func codeFor(why wire.Reset) code {
 	switch why {
-	case http1.ResetCancel:
+	case wire.ResetCancel:
 		return codeCancel
-	case http1.ResetUnshared:
+	case wire.ResetUnshared:
 		return codeHTTP1
-	case http1.ResetMalformed:
+	case wire.ResetMalformed:
 		return codeProtocol
-	case http1.ResetInternal:
+	case wire.ResetInternal:
 	}
 	return codeInternal
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // peer is a client that keeps count of every window, ours and its own, and of every byte.
@@ -17,7 +17,7 @@ type peer struct {
 	t    *testing.T
 	rnd  *rand.Rand
 	s    *server
-	w    *wire
+	w    *script
 	room int // that it gave for the connection and we have not used
 	said int // what it may send on the connection
 	all  map[uint32]*peerStream
@@ -41,7 +41,7 @@ type peerStream struct {
 
 func newPeer(t *testing.T, seed uint64) *peer {
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	p := &peer{t: t, rnd: rnd, w: newWire(), room: windowUsual, said: windowUsual, all: map[uint32]*peerStream{}, next: 1, initial: rnd.IntN(1 << (1 + rnd.IntN(22)))}
+	p := &peer{t: t, rnd: rnd, w: newScript(), room: windowUsual, said: windowUsual, all: map[uint32]*peerStream{}, next: 1, initial: rnd.IntN(1 << (1 + rnd.IntN(22)))}
 	p.piece, p.batch = rnd.Float64()*12*math.Ln2, 1<<rnd.IntN(13)
 	p.s = newServer(t, func(a *asked) reply { return reply{status: 200, echo: true} })
 	p.w.WriteString(preface)
@@ -214,7 +214,7 @@ func TestWindows(t *testing.T) {
 			if p.s.mem.most > 3<<20 {
 				t.Errorf("%d bytes were lent", p.s.mem.most)
 			}
-			p.s.c.Read(0, http1.EOF)
+			p.s.c.Read(0, wire.EOF)
 			p.s.act()
 			p.s.ends()
 		})
@@ -233,7 +233,7 @@ func (p *peer) done() bool {
 // TestStoppedUploads: two long uploads that nobody takes any more leave room for what the client sends besides.
 func TestStoppedUploads(t *testing.T) {
 	s := newServer(t, func(*asked) reply { return reply{status: 200, body: make([]byte, 1)} })
-	w := newWire().hello()
+	w := newScript().hello()
 	room := map[uint32]int{0: windowUsual}
 	for _, id := range []uint32{1, 3} {
 		w.headers(id, false, with(browser, [2]string{":method", "POST"}))
@@ -271,7 +271,7 @@ func TestStoppedUploads(t *testing.T) {
 	if room[0] < windowUsual {
 		t.Errorf("what has stopped leaves %d bytes to the others, want %d", room[0], windowUsual)
 	}
-	s.c.Read(0, http1.EOF)
+	s.c.Read(0, wire.EOF)
 	s.act()
 	s.ends()
 }
@@ -281,7 +281,7 @@ func TestStoppedUploads(t *testing.T) {
 func TestUpdatesAreFree(t *testing.T) {
 	const size = 200_000
 	s := newServer(t, func(a *asked) reply { return reply{status: 200, body: make([]byte, size)} })
-	w := newWire().hello().headers(1, true, browser)
+	w := newScript().hello().headers(1, true, browser)
 	got, before := 0, 0
 	for out := s.feed(w.take()); got < size; {
 		for len(out) > 0 {
@@ -322,7 +322,7 @@ func TestUpdatesAreFree(t *testing.T) {
 func TestTinyWindows(t *testing.T) {
 	const size = 3000
 	s := newServer(t, func(a *asked) reply { return reply{status: 200, body: make([]byte, size)} })
-	w := newWire()
+	w := newScript()
 	w.WriteString(preface)
 	w.frame(frameSettings, 0, 0, 0, settingWindow, 0, 0, 0, 0).frame(frameSettings, flagAck, 0)
 	for i := range uint32(100) {
@@ -352,7 +352,7 @@ func TestTinyWindows(t *testing.T) {
 	if s.mem.most > 64<<10 {
 		t.Errorf("%d bytes were lent", s.mem.most)
 	}
-	s.c.Read(0, http1.EOF)
+	s.c.Read(0, wire.EOF)
 	s.act()
 	s.ends()
 }

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"portico/internal/race"
-	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 )
 
 // TestStreamsAllocateNothing: a request on a connection that has served some allocates nothing, with and without a body, alone and several
@@ -32,9 +32,9 @@ func TestStreamsAllocateNothing(t *testing.T) {
 		"no body": {0, 1}, "body": {1000, 1}, "together": {0, 20}, "bodies together": {1000, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
-			up := &http1.Upstream{Addr: quiet(t, tt.body)}
-			ln, pool := http1test.H2Listener(t)
-			addr, _ := http1test.Start(t, loops(1), http1.Options{Config: http1.Config{Handler: &mixer{up: up}}, Listeners: []http1.Listener{ln}})
+			up := &exchange.Upstream{Addr: quiet(t, tt.body)}
+			ln, pool := exchangetest.H2Listener(t)
+			addr, _ := exchangetest.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: &mixer{up: up}}, Listeners: []exchange.Listener{ln}})
 			c := newSparse(t, addr, pool, tt.body)
 			for range 50 {
 				c.round(tt.streams)

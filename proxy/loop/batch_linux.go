@@ -3,7 +3,8 @@ package loop
 import (
 	"syscall"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 const (
@@ -25,14 +26,14 @@ type batch struct {
 type sending struct {
 	s    *session
 	h    *h2Conn // in place of s: what its streams have written
-	side http1.Side
+	side exchange.Side
 	done bool
 	n    int32  // of the exchange's bytes
 	out  []byte // these, or the records that TLS made of them
 }
 
 // gather puts a send into the batch; false: it has to be made at once.
-func (l *loop) gather(s *session, to *sock, side http1.Side, a, b []byte) bool {
+func (l *loop) gather(s *session, to *sock, side exchange.Side, a, b []byte) bool {
 	g := &l.batch
 	if len(a) == 0 {
 		a, b = b, nil
@@ -102,13 +103,13 @@ func (l *loop) dropRing() {
 func (l *loop) sent(data uint64, res int32) {
 	w := l.batch.wait[data]
 	l.batch.wait[data].done = true
-	n, r := 0, http1.More
+	n, r := 0, wire.More
 	switch {
 	case res < 0:
 		r = w.to().failed(syscall.Errno(-res))
 	default:
 		if n = int(res); n < len(w.out) {
-			r = http1.Blocked
+			r = wire.Blocked
 		}
 	}
 	if t := w.to().tls; t != nil {
@@ -122,7 +123,7 @@ func (l *loop) sent(data uint64, res int32) {
 func (l *loop) sendNow(w *sending) {
 	if t := w.to().tls; t != nil {
 		res := t.mem.flush()
-		w.to().reset = w.to().reset || res == http1.Failed
+		w.to().reset = w.to().reset || res == wire.Failed
 		w.end(l, int(w.n), res)
 		return
 	}
@@ -135,14 +136,14 @@ func (w *sending) to() *sock {
 	switch {
 	case w.h != nil:
 		return w.h.c
-	case w.side == http1.Up:
+	case w.side == exchange.Up:
 		return w.s.u
 	}
 	return w.s.c
 }
 
 // end tells the exchange, and lets it go on.
-func (w *sending) end(l *loop, n int, res http1.Result) {
+func (w *sending) end(l *loop, n int, res wire.Result) {
 	if w.h != nil {
 		l.sentH2(w.h, n, res)
 		return

@@ -9,25 +9,25 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/loop"
 )
 
 // TestDescriptorLimit: without descriptors, who comes gets 503 and the loop does not spin; with them, all is as before (Z2).
 func TestDescriptorLimit(t *testing.T) {
 	const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-	o := http1test.NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
+	o := exchangetest.NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
 		_, err := io.WriteString(c, hello)
 		return err == nil
 	})
-	h := &http1test.Handler{Upstreams: []*http1.Upstream{{Addr: o.Addr()}}}
-	addr, d := http1test.Start(t, func(opt http1.Options) (http1.Driver, error) {
+	h := &exchangetest.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr()}}}
+	addr, d := exchangetest.Start(t, func(opt exchange.Options) (exchange.Driver, error) {
 		opt.Loops = 1
 		return loop.New(opt)
-	}, http1.Options{Config: http1.Config{Handler: h}})
+	}, exchange.Options{Config: exchange.Config{Handler: h}})
 	const get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-	if got := http1test.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
+	if got := exchangetest.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
 		t.Fatalf("got %q", got)
 	}
 
@@ -84,7 +84,7 @@ func TestDescriptorLimit(t *testing.T) {
 	fill = nil
 	restore()
 	// The loop may still be refusing those who wait, so the next one may be among them.
-	http1test.Eventually(t, "afterwards all is as before", func() bool { return strings.HasSuffix(http1test.Exchange(t, addr, get), "hello") })
+	exchangetest.Eventually(t, "afterwards all is as before", func() bool { return strings.HasSuffix(exchangetest.Exchange(t, addr, get), "hello") })
 	if s := d.Stats(); s.Refused == 0 {
 		t.Error("none refused")
 	}
@@ -101,6 +101,6 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 		return len(list)
 	}
 	before := count()
-	t.Run("work", func(t *testing.T) { http1test.RunTable(t, loops(2)) })
-	http1test.Eventually(t, "all descriptors are closed", func() bool { return count() <= before })
+	t.Run("work", func(t *testing.T) { exchangetest.RunTable(t, loops(2)) })
+	exchangetest.Eventually(t, "all descriptors are closed", func() bool { return count() <= before })
 }

@@ -3,7 +3,8 @@ package loop
 import (
 	"syscall"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 const (
@@ -77,11 +78,11 @@ func (l *loop) eager(ev *syscall.EpollEvent) *sock {
 	x := s.s
 	switch s.kind {
 	case kindClient:
-		if x == nil || !x.sending && !x.queued && x.x.Reads()&http1.ReadClient != 0 {
+		if x == nil || !x.sending && !x.queued && x.x.Reads()&exchange.ReadClient != 0 {
 			return s
 		}
 	case kindUpstream:
-		if x != nil && !x.sending && !x.queued && x.x.Reads()&http1.ReadUpstream != 0 {
+		if x != nil && !x.sending && !x.queued && x.x.Reads()&exchange.ReadUpstream != 0 {
 			return s
 		}
 	case kindListener, kindWake, kindStream:
@@ -98,7 +99,7 @@ func (l *loop) arrived(data uint64, res int32) {
 }
 
 // take is a read of what was received early.
-func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
+func (l *loop) take(s *sock, b []byte) (int, wire.Result) {
 	var a *arrival
 	if s.slot == keptSlot {
 		a = l.early.kept[s]
@@ -108,7 +109,7 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 	kept := s.slot == keptSlot
 	n := copy(b, a.from)
 	if a.from = a.from[n:]; len(a.from) > 0 {
-		return n, http1.More
+		return n, wire.More
 	}
 	l.used(s)
 	switch {
@@ -122,13 +123,13 @@ func (l *loop) take(s *sock, b []byte) (int, http1.Result) {
 		return 0, s.ended()
 	case kept: // an event that has come since has told of bytes behind these
 		s.ready = true
-		return n, http1.More
+		return n, wire.More
 	case a.res < earlySize && !s.hup && !s.split:
 		s.ready = false // edge-triggered: what comes now makes a new event
-		return n, http1.Blocked
+		return n, wire.Blocked
 	}
 	s.bulky = a.res == earlySize
-	return n, http1.More
+	return n, wire.More
 }
 
 // used forgets what was received early for a socket.

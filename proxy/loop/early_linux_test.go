@@ -4,7 +4,7 @@ import (
 	"syscall"
 	"testing"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // TestKeptBytesAreNotTheLast: behind bytes that were kept there may be more, of which an event has told meanwhile and will not tell again.
@@ -29,7 +29,7 @@ func TestKeptResetIsNoEnd(t *testing.T) {
 	}
 	_ = syscall.Close(fds[1])
 	defer func() { _ = syscall.Close(fds[0]) }()
-	for res, want := range map[int32]http1.Result{-int32(syscall.ECONNRESET): http1.Failed, 0: http1.EOF} {
+	for res, want := range map[int32]wire.Result{-int32(syscall.ECONNRESET): wire.Failed, 0: wire.EOF} {
 		l, s := &loop{}, &sock{slot: 1, fd: int32(fds[0])}
 		l.early.arrivals[0] = arrival{s: s, res: res}
 		l.early.n, l.early.unread = 1, 1

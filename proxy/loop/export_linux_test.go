@@ -3,11 +3,11 @@ package loop
 import (
 	"syscall"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 // NewWatched is New with functions that are called in a loop's goroutine around each of its turns.
-func NewWatched(o http1.Options, begin, end func()) (http1.Driver, error) {
+func NewWatched(o exchange.Options, begin, end func()) (exchange.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {
@@ -18,7 +18,7 @@ func NewWatched(o http1.Options, begin, end func()) (http1.Driver, error) {
 }
 
 // NewBrokenRing is New with rings that the kernel refuses when they are used.
-func NewBrokenRing(o http1.Options) (http1.Driver, error) {
+func NewBrokenRing(o exchange.Options) (exchange.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {
@@ -37,7 +37,7 @@ func NewBrokenRing(o http1.Options) (http1.Driver, error) {
 }
 
 // NewEager is New with loops that use the ring for a single socket, too.
-func NewEager(o http1.Options) (http1.Driver, error) {
+func NewEager(o exchange.Options) (exchange.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {

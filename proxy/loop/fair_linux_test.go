@@ -13,9 +13,11 @@ import (
 	"unsafe"
 
 	"portico/internal/race"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 	"portico/proxy/loop"
+	"portico/proxy/wire"
 )
 
 // judge watches the turns of one loop by what its thread did: its CPU time, and how often it gave the processor up by itself. Neither
@@ -149,17 +151,17 @@ func TestLongTurnsAreSeen(t *testing.T) {
 
 // mixer routes without a lock, parks some and calls them all at once.
 type mixer struct {
-	up     *http1.Upstream
+	up     *exchange.Upstream
 	parked chan func()
 	evil   func()
 }
 
-func (m *mixer) Route(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
+func (m *mixer) Route(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 	d.Upstream = m.up
 	switch string(r.Path) {
 	case "/park":
 		if d.Parked == 0 {
-			d.Verdict, d.ParkFor = http1.Park, time.Minute
+			d.Verdict, d.ParkFor = exchange.Park, time.Minute
 			select {
 			case m.parked <- d.Wake:
 			default: // never: it has room for all
@@ -172,10 +174,10 @@ func (m *mixer) Route(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
 	}
 }
 
-func (m *mixer) Answered(*http1.Request, *http1.Response, *http1.Decision)            {}
-func (m *mixer) Hinted(*http1.Request, *http1.Response, *http1.Decision) []byte       { return nil }
-func (m *mixer) Failed(*http1.Request, *http1.Peer, *http1.Decision, http1.Why)       {}
-func (m *mixer) Finished(*http1.Request, *http1.Peer, *http1.Decision, *http1.Record) {}
+func (m *mixer) Answered(*http1.Request, *http1.Response, *exchange.Decision)                  {}
+func (m *mixer) Hinted(*http1.Request, *http1.Response, *exchange.Decision) []byte             { return nil }
+func (m *mixer) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why)       {}
+func (m *mixer) Finished(*http1.Request, *exchange.Peer, *exchange.Decision, *exchange.Record) {}
 
 const (
 	mixed    = 4 // clients of each kind
@@ -193,17 +195,17 @@ func hardMix(t *testing.T, streams bool, most int, evil func(), enough func(sums
 	// Clients and origin share the process: their garbage must not stop the loop's thread.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	big := strings.Repeat("0123456789abcdef", bodySize/16)
-	m := &mixer{up: &http1.Upstream{Addr: mixedOrigin(t, big)}, parked: make(chan func(), waiting), evil: evil}
-	cert, pool := http1test.Certificate(t)
+	m := &mixer{up: &exchange.Upstream{Addr: mixedOrigin(t, big)}, parked: make(chan func(), waiting), evil: evil}
+	cert, pool := exchangetest.Certificate(t)
 	plain, err1 := net.Listen("tcp", "127.0.0.1:0")
 	secure, err2 := net.Listen("tcp", "127.0.0.1:0")
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
 	j := &judge{}
-	addr, d := http1test.Start(t, func(o http1.Options) (http1.Driver, error) { return loop.NewWatched(o, j.begin, j.end) }, http1.Options{
-		Config: http1.Config{Handler: m, Timeouts: http1.Timeouts{Idle: silence, Connect: time.Minute}},
-		Listeners: []http1.Listener{
+	addr, d := exchangetest.Start(t, func(o exchange.Options) (exchange.Driver, error) { return loop.NewWatched(o, j.begin, j.end) }, exchange.Options{
+		Config: exchange.Config{Handler: m, Timeouts: wire.Timeouts{Idle: silence, Connect: time.Minute}},
+		Listeners: []exchange.Listener{
 			{Listener: plain}, {Listener: secure, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS13}},
 		},
 		Loops: 1,
@@ -212,7 +214,7 @@ func hardMix(t *testing.T, streams bool, most int, evil func(), enough func(sums
 	x.run(m, false) // memory that the first time needs
 	var list []sums
 	for tries := 0; len(list) < most; tries++ {
-		http1test.Eventually(t, "all are gone", func() bool { return d.Stats().Clients == 0 })
+		exchangetest.Eventually(t, "all are gone", func() bool { return d.Stats().Clients == 0 })
 		runtime.GC()
 		j.reset()
 		if !x.run(m, evil != nil) && !t.Failed() {

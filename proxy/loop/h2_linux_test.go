@@ -3,29 +3,29 @@ package loop_test
 import (
 	"testing"
 
-	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/loop"
 )
 
 // TestStreams: what a driver does with streams, whichever way the loop's sends go.
 func TestStreams(t *testing.T) {
-	for name, mk := range map[string]http1test.New{
+	for name, mk := range map[string]exchangetest.New{
 		"one loop":    loops(1),
 		"three loops": loops(3),
-		"without ring": func(o http1.Options) (http1.Driver, error) {
+		"without ring": func(o exchange.Options) (exchange.Driver, error) {
 			o.Loops, o.NoRing = 1, true
 			return loop.New(o)
 		},
-		"broken ring": func(o http1.Options) (http1.Driver, error) {
+		"broken ring": func(o exchange.Options) (exchange.Driver, error) {
 			o.Loops = 1
 			return loop.NewBrokenRing(o)
 		},
-		"eager": func(o http1.Options) (http1.Driver, error) {
+		"eager": func(o exchange.Options) (exchange.Driver, error) {
 			o.Loops = 1
 			return loop.NewEager(o)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { http1test.RunH2(t, mk) })
+		t.Run(name, func(t *testing.T) { exchangetest.RunH2(t, mk) })
 	}
 }

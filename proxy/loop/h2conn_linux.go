@@ -4,8 +4,9 @@ import (
 	"syscall"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 const (
@@ -35,7 +36,7 @@ type h2Conn struct {
 	blocked     bool     // a stream waits for its client to take bytes
 	lingering   bool     // everything was said: what still comes is read and dropped
 	lingered    int
-	owed        http1.Owed // to the client
+	owed        exchange.Owed // to the client
 }
 
 // beginH2 makes a connection one that speaks HTTP/2.
@@ -79,7 +80,7 @@ func (l *loop) h2Event(h *h2Conn, ev uint32) {
 	l.refresh(h)
 	h.more = h.more || h.c.ready
 	if ev&syscall.EPOLLERR != 0 {
-		h.x.Read(0, http1.Failed)
+		h.x.Read(0, wire.Failed)
 		h.more, h.lost = false, true
 	}
 	l.readH2(h)
@@ -95,8 +96,8 @@ func (l *loop) readH2(h *h2Conn) {
 		}
 		n, res := l.readSock(h.c, b[:min(len(b), readMost)])
 		h.x.Read(n, res)
-		h.more = res == http1.More
-		h.lost = h.lost || res == http1.EOF || res == http1.Failed
+		h.more = res == wire.More
+		h.lost = h.lost || res == wire.EOF || res == wire.Failed
 		l.spend(h, n+opWork)
 	}
 }
@@ -123,9 +124,9 @@ func (l *loop) eventsH2(h *h2Conn) bool {
 		s.x.Now(l.now)
 		switch e.Kind {
 		case http2.EventReadable:
-			s.x.Allow(http1.ReadClient)
+			s.x.Allow(exchange.ReadClient)
 		case http2.EventWritable:
-			s.x.Allow(http1.WriteClient)
+			s.x.Allow(exchange.WriteClient)
 		case http2.EventReset:
 			s.x.ClientGone()
 		case http2.EventOpen, http2.EventNone:
@@ -240,7 +241,7 @@ func (l *loop) gatherH2(h *h2Conn, out []byte) bool {
 }
 
 // sentH2: a send of the batch is done.
-func (l *loop) sentH2(h *h2Conn, n int, res http1.Result) {
+func (l *loop) sentH2(h *h2Conn, n int, res wire.Result) {
 	h.sending = false
 	l.refresh(h)
 	l.wroteH2(h, n, res)
@@ -249,9 +250,9 @@ func (l *loop) sentH2(h *h2Conn, n int, res http1.Result) {
 }
 
 // wroteH2 tells what became of output.
-func (l *loop) wroteH2(h *h2Conn, n int, res http1.Result) {
+func (l *loop) wroteH2(h *h2Conn, n int, res wire.Result) {
 	h.x.Wrote(n, res)
-	h.full, h.lost = false, h.lost || res == http1.Failed
+	h.full, h.lost = false, h.lost || res == wire.Failed
 	if n > 0 {
 		h.moved(l.now)
 	}
@@ -263,7 +264,7 @@ func (l *loop) movedH2(h *h2Conn) {
 		l.refresh(h)
 		h.x.Took()
 		if !h.c.tls.mem.owes() {
-			h.x.Wrote(0, http1.More)
+			h.x.Wrote(0, wire.More)
 		}
 		h.full = false
 		h.moved(l.now)
@@ -362,7 +363,7 @@ func (l *loop) linger(h *h2Conn) {
 		n, res := l.readPlain(c, l.cipher)
 		l.work += n + opWork
 		h.lingered += n
-		if res == http1.EOF || res == http1.Failed || h.lingered > lingerMost {
+		if res == wire.EOF || res == wire.Failed || h.lingered > lingerMost {
 			l.closeClient(c)
 			return
 		}

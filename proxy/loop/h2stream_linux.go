@@ -1,8 +1,9 @@
 package loop
 
 import (
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 // h2Stream is what a session has in addition whose client is a stream. It stays with the session, also in the wheel, where a deadline of
@@ -25,11 +26,11 @@ func (l *loop) beginStream(h *h2Conn, st *http2.Stream) *session {
 	h.add(s)
 	s.x.Stream(st, st.Open())
 	for text := st.Request(); len(text) > 0; {
-		n := copy(s.x.Space(http1.Client), text)
+		n := copy(s.x.Space(exchange.Client), text)
 		if n == 0 {
 			break // longer than any request may be
 		}
-		s.x.Read(http1.Client, n, http1.More)
+		s.x.Read(exchange.Client, n, wire.More)
 		text = text[n:]
 	}
 	return s
@@ -52,11 +53,11 @@ func (l *loop) driveStream(s *session) {
 }
 
 // finishStream ends the exchange of a stream.
-func (l *loop) finishStream(s *session, op http1.Op) {
+func (l *loop) finishStream(s *session, op exchange.Op) {
 	h, st, why, last := s.c.h2, s.stream.x, s.x.Why(), s.x.Closes()
 	l.end(s)
 	st.User, s.stream.x = nil, nil
-	if op == http1.OpClose {
+	if op == exchange.OpClose {
 		st.Close()
 		h.c.served = true
 	} else {
@@ -67,9 +68,9 @@ func (l *loop) finishStream(s *session, op http1.Op) {
 	}
 }
 
-func readStream(s *session, b []byte) (int, http1.Result) {
+func readStream(s *session, b []byte) (int, wire.Result) {
 	n, res := s.stream.x.Read(b)
-	if res == http1.EOF {
+	if res == wire.EOF {
 		if section := s.stream.x.Trailers(); section != nil {
 			s.x.Trailers(section)
 		}
@@ -77,9 +78,9 @@ func readStream(s *session, b []byte) (int, http1.Result) {
 	return n, res
 }
 
-func writeStream(s *session, a, b []byte) (int, http1.Result) {
+func writeStream(s *session, a, b []byte) (int, wire.Result) {
 	n, res := s.stream.x.Write(a, b, s.x.Ends())
-	s.c.h2.blocked = s.c.h2.blocked || res == http1.Blocked
+	s.c.h2.blocked = s.c.h2.blocked || res == wire.Blocked
 	return n, res
 }
 
@@ -93,7 +94,7 @@ func (h *h2Conn) moved(now int64) {
 	}
 	h.blocked = false
 	for s := h.first; s != nil; s = s.stream.next {
-		if a, b := s.x.Pending(http1.Client); len(a)+len(b) == 0 {
+		if a, b := s.x.Pending(exchange.Client); len(a)+len(b) == 0 {
 			continue
 		}
 		h.blocked = true

@@ -19,8 +19,9 @@ import (
 	"golang.org/x/net/http2"
 
 	"portico/internal/race"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 )
 
 // idleServer makes the test's binary a server and nothing else: clients in the same process would be measured with it.
@@ -31,8 +32,8 @@ func TestIdleServer(t *testing.T) {
 	if os.Getenv(idleServer) == "" {
 		return // not asked for
 	}
-	ln, _ := http1test.H2Listener(t)
-	addr, _ := http1test.Start(t, loops(1), http1.Options{Config: http1.Config{Handler: measurer{}}, Listeners: []http1.Listener{ln}})
+	ln, _ := exchangetest.H2Listener(t)
+	addr, _ := exchangetest.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: measurer{}}, Listeners: []exchange.Listener{ln}})
 	cert := ln.TLS.Certificates[0].Certificate[0]
 	fmt.Printf("serving %s %x\n", addr, cert)
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -41,8 +42,8 @@ func TestIdleServer(t *testing.T) {
 // measurer answers by itself: "/memory" with how much is in use.
 type measurer struct{ *mixer }
 
-func (measurer) Route(r *http1.Request, _ *http1.Peer, d *http1.Decision) {
-	d.Verdict, d.Status = http1.Answer, 200
+func (measurer) Route(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
+	d.Verdict, d.Status = exchange.Answer, 200
 	if string(r.Path) == "/memory" {
 		runtime.GC() // the loop waits for it, and nothing moves meanwhile
 		runtime.GC()

@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	"portico/internal/race"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
 	"portico/proxy/loop"
+	"portico/proxy/wire"
 	"portico/tests/isolation"
 )
 
@@ -20,18 +22,18 @@ func TestIsolation(t *testing.T) {
 		usual = 30
 	}
 	w := isolation.NewWorld(t)
-	h := &http1test.Handler{}
-	ways := map[string]*http1.Upstream{}
+	h := &exchangetest.Handler{}
+	ways := map[string]*exchange.Upstream{}
 	for _, s := range w.Sites() {
-		up := &http1.Upstream{Addr: s.Upstreams[0]}
+		up := &exchange.Upstream{Addr: s.Upstreams[0]}
 		if s.Secure {
 			up.TLS = w.OriginTLS()
 		}
 		ways[s.Host] = up
 	}
-	h.Decide = func(r *http1.Request, _ *http1.Peer, d *http1.Decision) { d.Upstream = ways[string(r.Host)] }
+	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Upstream = ways[string(r.Host)] }
 	short := isolation.Timeout
-	o := http1.Options{Config: http1.Config{Handler: h, Timeouts: http1.Timeouts{
+	o := exchange.Options{Config: exchange.Config{Handler: h, Timeouts: wire.Timeouts{
 		Header: 4 * short, Body: short, Response: short, Write: short, Tunnel: short, Continue: short / 30, Linger: short / 5,
 	}}}
 	for range 2 {
@@ -39,10 +41,10 @@ func TestIsolation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.Listeners = append(o.Listeners, http1.Listener{Listener: ln})
+		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln})
 	}
 	o.Listeners[1].TLS = w.ServerTLS()
-	http1test.Start(t, func(o http1.Options) (http1.Driver, error) {
+	exchangetest.Start(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = 1
 		return loop.NewEager(o)
 	}, o)

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"portico/internal/unsent"
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 // owedLook is how often a connection that closes is looked at while its client is owed bytes.
@@ -12,11 +12,11 @@ const owedLook = int64(time.Second)
 
 // look tells an exchange how much of what its sides were sent the system holds for them, where it wants to know.
 func (l *loop) look(s *session) {
-	if s.x.Asks(http1.Client) {
-		s.x.Holds(http1.Client, s.c.held())
+	if s.x.Asks(exchange.Client) {
+		s.x.Holds(exchange.Client, s.c.held())
 	}
-	if s.x.Asks(http1.Up) {
-		s.x.Holds(http1.Up, s.u.held())
+	if s.x.Asks(exchange.Up) {
+		s.x.Holds(exchange.Up, s.u.held())
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 const (
@@ -83,7 +83,7 @@ type loop struct {
 	batch   batch
 	early   early
 	wheel   wheel
-	pools   map[*http1.Upstream]*pool
+	pools   map[*exchange.Upstream]*pool
 	free    []*session
 	queue   []*session // have used up their budget and go on in the next turn
 	h2s     []*h2Conn  // have something to do or to send
@@ -115,7 +115,7 @@ type loop struct {
 	gatherings atomic.Uint64 // sends that went through the ring
 	h2conns    atomic.Uint64 // connections that have spoken HTTP/2
 	denied     atomic.Uint64 // of those, the ones whose client used up a budget
-	latency    [http1.LatencyBuckets]atomic.Uint64
+	latency    [exchange.LatencyBuckets]atomic.Uint64
 	slowest    atomic.Int64
 	handshakes int // of this loop's sockets
 	draining   bool
@@ -130,7 +130,7 @@ func newLoop(srv *server, index int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{srv: srv, index: index, ep: ep, pools: make(map[*http1.Upstream]*pool), reserve: -1}
+	l := &loop{srv: srv, index: index, ep: ep, pools: make(map[*exchange.Upstream]*pool), reserve: -1}
 	l.plain, l.cipher = make([]byte, 0, 16<<10), make([]byte, 64<<10)
 	l.now = srv.clock()
 	l.wheel.at = l.now / tick
@@ -226,7 +226,7 @@ func (l *loop) patience() int {
 func (l *loop) measure(begin int64) {
 	took := l.srv.clock() - begin
 	i, us := 0, took/1000
-	for us > 0 && i < http1.LatencyBuckets-1 {
+	for us > 0 && i < exchange.LatencyBuckets-1 {
 		us >>= 1
 		i++
 	}

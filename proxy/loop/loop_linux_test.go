@@ -5,27 +5,27 @@ import (
 
 	"go.uber.org/goleak"
 
-	"portico/proxy/http1"
-	"portico/proxy/http1/http1test"
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest"
 	"portico/proxy/loop"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func loops(n int) http1test.New {
-	return func(o http1.Options) (http1.Driver, error) {
+func loops(n int) exchangetest.New {
+	return func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = n
 		return loop.New(o)
 	}
 }
 
-func TestOneLoop(t *testing.T) { http1test.Run(t, loops(1)) }
+func TestOneLoop(t *testing.T) { exchangetest.Run(t, loops(1)) }
 
-func TestThreeLoops(t *testing.T) { http1test.Run(t, loops(3)) }
+func TestThreeLoops(t *testing.T) { exchangetest.Run(t, loops(3)) }
 
 // TestWithoutRing: each send is a system call of its own, as where io_uring is forbidden.
 func TestWithoutRing(t *testing.T) {
-	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+	exchangetest.Run(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops, o.NoRing = 1, true
 		return loop.New(o)
 	})
@@ -33,7 +33,7 @@ func TestWithoutRing(t *testing.T) {
 
 // TestBrokenRing: what the ring does not take is sent without it, and so is all that follows.
 func TestBrokenRing(t *testing.T) {
-	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+	exchangetest.Run(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = 1
 		return loop.NewBrokenRing(o)
 	})
@@ -41,7 +41,7 @@ func TestBrokenRing(t *testing.T) {
 
 // TestEager: every read and write goes through the ring that can.
 func TestEager(t *testing.T) {
-	http1test.Run(t, func(o http1.Options) (http1.Driver, error) {
+	exchangetest.Run(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = 1
 		return loop.NewEager(o)
 	})

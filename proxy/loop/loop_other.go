@@ -2,10 +2,10 @@
 
 package loop
 
-import "portico/proxy/http1"
+import "portico/proxy/exchange"
 
 // Supported reports whether New works on this system.
 const Supported = false
 
 // New returns ErrUnsupported.
-func New(http1.Options) (http1.Driver, error) { return nil, ErrUnsupported }
+func New(exchange.Options) (exchange.Driver, error) { return nil, ErrUnsupported }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"portico/internal/records"
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // memConn is the net.Conn under a tls.Conn.
@@ -49,7 +49,7 @@ var errWouldBlock net.Error = wouldBlock{}
 func (m *memConn) owes() bool { return m.sent < len(m.out) }
 
 // flush writes ciphertext until the socket is full.
-func (m *memConn) flush() http1.Result {
+func (m *memConn) flush() wire.Result {
 	for m.sent < len(m.out) {
 		n, e := rawWrite(m.fd, m.out[m.sent:])
 		if e != 0 {
@@ -63,13 +63,13 @@ func (m *memConn) flush() http1.Result {
 	m.sent = 0
 	outs.put(m.out)
 	m.out = nil
-	return http1.More
+	return wire.More
 }
 
 // took is flush where the write has been made: it took n bytes of out, with this result.
-func (m *memConn) took(n int, res http1.Result) {
+func (m *memConn) took(n int, res wire.Result) {
 	m.sent += n
-	if res != http1.Failed && m.owes() {
+	if res != wire.Failed && m.owes() {
 		return
 	}
 	outs.put(m.out)

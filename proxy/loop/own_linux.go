@@ -1,6 +1,6 @@
 package loop
 
-import "portico/proxy/http1"
+import "portico/proxy/exchange"
 
 // An upstream connection that carries an identity waits with its client, not in the pool: in a list that begins at own and goes on with
 // idleNext, the one that has waited longest first. See package http1.
@@ -17,7 +17,7 @@ func (l *loop) own(s *session) {
 		n++
 	}
 	*last = u
-	if n > http1.MaxOwn {
+	if n > exchange.MaxOwn {
 		first := c.own
 		l.disown(first)
 		l.closeUpstream(first)

@@ -4,13 +4,13 @@ import (
 	"net/netip"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 // pool holds one loop's idle connections to one upstream, the most recently used first.
 type pool struct {
 	l       *loop
-	up      *http1.Upstream
+	up      *exchange.Upstream
 	addr    netip.AddrPort // invalid: a name
 	first   *sock
 	last    *sock
@@ -20,7 +20,7 @@ type pool struct {
 	users   int // connections, idle ones included, and look-ups: the pool is the only way to find them
 }
 
-func (l *loop) pool(up *http1.Upstream) *pool {
+func (l *loop) pool(up *exchange.Upstream) *pool {
 	p := l.pools[up]
 	if p == nil {
 		p = &pool{l: l, up: up, maxIdle: up.MaxIdle}

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 	"portico/proxy/http2"
 )
 
@@ -20,7 +20,7 @@ const Supported = true
 
 // server is the loops of one driver.
 type server struct {
-	opt                          http1.Options
+	opt                          exchange.Options
 	start                        time.Time
 	loops                        []*loop
 	locals                       []netip.AddrPort // of the listeners
@@ -37,7 +37,7 @@ type server struct {
 }
 
 // New prepares a driver. It takes the listeners over when it succeeds.
-func New(o http1.Options) (http1.Driver, error) {
+func New(o exchange.Options) (exchange.Driver, error) {
 	o = o.WithDefaults()
 	if o.Loops <= 0 {
 		o.Loops = runtime.GOMAXPROCS(0)
@@ -185,8 +185,8 @@ func (srv *server) Shutdown(ctx context.Context) error {
 }
 
 // Stats sums up the loops.
-func (srv *server) Stats() http1.Stats {
-	var s http1.Stats
+func (srv *server) Stats() exchange.Stats {
+	var s exchange.Stats
 	s.Shaking, s.Waiting = srv.clientShakes.count()
 	for _, l := range srv.loops {
 		s.Accepted += l.accepted.Load()

@@ -4,12 +4,14 @@ import (
 	"syscall"
 	"unsafe"
 
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // session is an exchange with its two sockets. A connection has one only while there is something to do.
 type session struct {
-	x       http1.Exchange
+	x       exchange.Exchange
 	c, u    *sock
 	pipes   [2]*pipe
 	asked   *question // whose answer the attempt waits for
@@ -118,10 +120,10 @@ func (l *loop) clientEvent(c *sock, ev uint32) {
 	}
 	s.x.Now(l.now)
 	if c.ready {
-		s.x.Allow(http1.ReadClient)
+		s.x.Allow(exchange.ReadClient)
 	}
 	if ev&syscall.EPOLLOUT != 0 {
-		s.x.Allow(http1.WriteClient)
+		s.x.Allow(exchange.WriteClient)
 	}
 	if ev&syscall.EPOLLERR != 0 {
 		s.x.ClientGone()
@@ -154,10 +156,10 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 	}
 	if s.u == u {
 		if u.ready {
-			s.x.Allow(http1.ReadUpstream)
+			s.x.Allow(exchange.ReadUpstream)
 		}
 		if ev&(syscall.EPOLLOUT|syscall.EPOLLERR|syscall.EPOLLHUP) != 0 {
-			s.x.Allow(http1.WriteUpstream)
+			s.x.Allow(exchange.WriteUpstream)
 		}
 	}
 	if !s.queued && !s.sending {
@@ -186,65 +188,65 @@ func (l *loop) perform(s *session, budget, each, work int) int {
 		budget -= work
 		op := s.x.Next()
 		switch op {
-		case http1.OpWait:
+		case exchange.OpWait:
 			if at := s.x.Deadline(); at != 0 {
 				l.wheel.schedule(s.c, at)
 			}
 			return budget
-		case http1.OpIdle:
+		case exchange.OpIdle:
 			l.idle(s)
 			return budget
-		case http1.OpReadClient:
-			n, res := l.readSock(s.c, s.x.Space(http1.Client))
-			s.x.Read(http1.Client, n, res)
+		case exchange.OpReadClient:
+			n, res := l.readSock(s.c, s.x.Space(exchange.Client))
+			s.x.Read(exchange.Client, n, res)
 			budget -= n * each
-		case http1.OpReadUpstream:
+		case exchange.OpReadUpstream:
 			if s.u != nil && s.u.slot == 0 {
 				budget -= enter
 			}
-			n, res := l.readSock(s.u, s.x.Space(http1.Up))
-			if res == http1.EOF && s.u.unread() {
+			n, res := l.readSock(s.u, s.x.Space(exchange.Up))
+			if res == wire.EOF && s.u.unread() {
 				s.x.Unread()
 			}
-			s.x.Read(http1.Up, n, res)
+			s.x.Read(exchange.Up, n, res)
 			budget -= n * each
-		case http1.OpWriteClient:
-			a, b := s.x.Pending(http1.Client)
-			if l.gather(s, s.c, http1.Client, a, b) {
+		case exchange.OpWriteClient:
+			a, b := s.x.Pending(exchange.Client)
+			if l.gather(s, s.c, exchange.Client, a, b) {
 				return budget - (len(a)+len(b))*each
 			}
 			n, res := l.writeSock(s.c, a, b)
-			s.x.Wrote(http1.Client, n, res)
+			s.x.Wrote(exchange.Client, n, res)
 			budget -= n * each
-		case http1.OpWriteUpstream:
-			a, b := s.x.Pending(http1.Up)
-			if l.gather(s, s.u, http1.Up, a, b) {
+		case exchange.OpWriteUpstream:
+			a, b := s.x.Pending(exchange.Up)
+			if l.gather(s, s.u, exchange.Up, a, b) {
 				return budget - (len(a)+len(b))*each
 			}
 			budget -= enter
 			n, res := l.writeSock(s.u, a, b)
-			s.x.Wrote(http1.Up, n, res)
+			s.x.Wrote(exchange.Up, n, res)
 			budget -= n * each
-		case http1.OpSpliceDown:
+		case exchange.OpSpliceDown:
 			budget -= l.splice(s, true)
-		case http1.OpSpliceUp:
+		case exchange.OpSpliceUp:
 			budget -= l.splice(s, false)
-		case http1.OpConnect:
+		case exchange.OpConnect:
 			budget -= enter
 			l.connect(s)
-		case http1.OpReleaseUpstream:
+		case exchange.OpReleaseUpstream:
 			u := s.u
 			s.u, u.s = nil, nil
 			u.pool.put(u, s.x.KeepFor())
-		case http1.OpKeepUpstream:
+		case exchange.OpKeepUpstream:
 			l.own(s)
-		case http1.OpDropUpstream:
+		case exchange.OpDropUpstream:
 			if s.u != nil {
 				l.closeUpstream(s.u)
 			}
-		case http1.OpShutUpstream:
+		case exchange.OpShutUpstream:
 			l.shut(s.u)
-		case http1.OpShutClient:
+		case exchange.OpShutClient:
 			l.shut(s.c)
 		default:
 			l.finish(s, op)
@@ -287,14 +289,14 @@ func (l *loop) idle(s *session) {
 }
 
 // finish ends an exchange together with its connection.
-func (l *loop) finish(s *session, op http1.Op) {
+func (l *loop) finish(s *session, op exchange.Op) {
 	c := s.c
 	if c.kind == kindStream {
 		l.finishStream(s, op)
 		return
 	}
 	switch op {
-	case http1.OpAbort:
+	case exchange.OpAbort:
 		l.end(s)
 		l.resetClient(c)
 	default:
@@ -303,12 +305,12 @@ func (l *loop) finish(s *session, op http1.Op) {
 	}
 }
 
-func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
+func (l *loop) readSock(s *sock, b []byte) (int, wire.Result) {
 	if s == nil {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
 	if len(b) == 0 {
-		return 0, http1.Failed // a message that fits no buffer
+		return 0, wire.Failed // a message that fits no buffer
 	}
 	switch {
 	case s.tls != nil:
@@ -320,7 +322,7 @@ func (l *loop) readSock(s *sock, b []byte) (int, http1.Result) {
 }
 
 // readPlain reads what the socket has, and notes whether that was all.
-func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
+func (l *loop) readPlain(s *sock, b []byte) (int, wire.Result) {
 	if s.slot != 0 {
 		return l.take(s, b)
 	}
@@ -338,28 +340,28 @@ func (l *loop) readPlain(s *sock, b []byte) (int, http1.Result) {
 	s.bulky = n >= earlySize
 	if n < len(b) && !s.hup && !s.split {
 		s.ready = false // edge-triggered: what comes now makes a new event
-		return n, http1.Blocked
+		return n, wire.Blocked
 	}
-	return n, http1.More
+	return n, wire.More
 }
 
 // ended is what a read of nothing means.
-func (s *sock) ended() http1.Result {
+func (s *sock) ended() wire.Result {
 	s.hup = true
 	if s.reset {
-		return http1.Failed
+		return wire.Failed
 	}
-	return http1.EOF
+	return wire.EOF
 }
 
-func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
+func (l *loop) writeSock(s *sock, a, b []byte) (int, wire.Result) {
 	if s == nil {
-		return 0, http1.Failed
+		return 0, wire.Failed
 	}
 	switch {
 	case s.tls != nil:
 		n, res := l.writeTLS(s, a, b)
-		s.reset = s.reset || res == http1.Failed
+		s.reset = s.reset || res == wire.Failed
 		return n, res
 	case s.kind == kindStream:
 		return writeStream(s.s, a, b)
@@ -378,9 +380,9 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, http1.Result) {
 		return 0, s.failed(e)
 	}
 	if int(n) < len(a)+len(b) {
-		return int(n), http1.Blocked
+		return int(n), wire.Blocked
 	}
-	return int(n), http1.More
+	return int(n), wire.More
 }
 
 func (l *loop) shut(s *sock) {

@@ -3,7 +3,7 @@ package loop
 import (
 	"syscall"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 const (
@@ -23,37 +23,37 @@ type pipe struct {
 func (p *pipe) clean() bool { return p.held == 0 && !p.doubt }
 
 // fill takes up to n bytes from a socket.
-func (p *pipe) fill(from *sock, n int) (int, http1.Result) {
+func (p *pipe) fill(from *sock, n int) (int, wire.Result) {
 	in, res := p.move(from.fd, p.w, n, from)
 	p.held += in
-	if res == http1.Blocked {
+	if res == wire.Blocked {
 		from.ready = false
 	}
 	return in, res
 }
 
 // empty gives a socket what it takes of what is held.
-func (p *pipe) empty(to *sock) (int, http1.Result) {
+func (p *pipe) empty(to *sock) (int, wire.Result) {
 	want := p.held
 	out, res := p.move(p.r, to.fd, want, to)
 	p.held -= out
-	if out < want && res == http1.More {
-		res = http1.Blocked
+	if out < want && res == wire.More {
+		res = wire.Blocked
 	}
 	return out, res
 }
 
 // move is one splice; an error is the socket's.
-func (p *pipe) move(from, to int32, n int, s *sock) (int, http1.Result) {
+func (p *pipe) move(from, to int32, n int, s *sock) (int, wire.Result) {
 	m, e := spliceCall(from, to, n)
 	switch {
 	case e != 0:
 		p.doubt = p.doubt || e != syscall.EAGAIN
 		return 0, s.failed(e)
 	case m == 0:
-		return 0, http1.EOF
+		return 0, wire.EOF
 	}
-	return m, http1.More
+	return m, wire.More
 }
 
 func (p *pipe) close() {
@@ -80,11 +80,11 @@ func (l *loop) splice(s *session, down bool) int {
 		s.x.Splice(0) // no descriptors for it: copy
 		return 1
 	}
-	in, srcRes := 0, http1.More
+	in, srcRes := 0, wire.More
 	if left > 0 && p.held == 0 {
 		in, srcRes = p.fill(src, int(min(left, pipeSize)))
 	}
-	out, dstRes := 0, http1.More
+	out, dstRes := 0, wire.More
 	if p.held > 0 {
 		out, dstRes = p.empty(dst)
 	}

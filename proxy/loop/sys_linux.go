@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"unsafe"
 
-	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // Reads and writes are raw system calls: the descriptors never block, so the scheduler need not know (7 % of a small request's CPU),
@@ -52,15 +52,15 @@ func epollWait(ep int, events []syscall.EpollEvent, msec int) (int, error) {
 }
 
 // result says what an errno of a read or write means.
-func result(e syscall.Errno) http1.Result {
+func result(e syscall.Errno) wire.Result {
 	if e == syscall.EAGAIN {
-		return http1.Blocked
+		return wire.Blocked
 	}
-	return http1.Failed
+	return wire.Failed
 }
 
 // failed is result for a socket; it remembers a reset. An orderly end that came before is what EPIPE says, and makes no answer a cut one.
-func (s *sock) failed(e syscall.Errno) http1.Result {
+func (s *sock) failed(e syscall.Errno) wire.Result {
 	s.reset = s.reset || e != syscall.EAGAIN && e != syscall.EPIPE
 	return result(e)
 }

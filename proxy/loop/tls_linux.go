@@ -9,7 +9,8 @@ import (
 	"syscall"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
+	"portico/proxy/wire"
 )
 
 // tlsSide is the TLS of one socket. The handshake runs in a goroutine that reads and writes the descriptor and sleeps until the loop
@@ -21,9 +22,9 @@ type tlsSide struct {
 	serverName string
 	server     bool
 	closing    bool
-	last       int64      // while closing: when to give up what is owed
-	owed       http1.Owed // while closing
-	settled    bool       // conn has nothing for us before more ciphertext comes
+	last       int64         // while closing: when to give up what is owed
+	owed       exchange.Owed // while closing
+	settled    bool          // conn has nothing for us before more ciphertext comes
 	cancel     context.CancelFunc
 	place      place
 }
@@ -78,9 +79,9 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 	if ev&syscall.EPOLLOUT != 0 && t.mem.owes() && (s.s == nil || !s.s.sending) && (s.h2 == nil || !s.h2.sending) {
 		before := t.mem.sent
 		res := t.mem.flush()
-		moved := res == http1.More || t.mem.sent > before
+		moved := res == wire.More || t.mem.sent > before
 		switch {
-		case t.closing && res != http1.Blocked:
+		case t.closing && res != wire.Blocked:
 			l.closeClient(s)
 			return false
 		case t.closing && moved:
@@ -88,9 +89,9 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 		case moved && s.h2 != nil:
 			l.movedH2(s.h2)
 		case moved && s.s != nil:
-			side := http1.Up
+			side := exchange.Up
 			if s.kind == kindClient {
-				side = http1.Client
+				side = exchange.Client
 			}
 			s.s.x.Now(l.now)
 			s.s.x.Took(side)
@@ -177,7 +178,7 @@ func (l *loop) shookUpstream(u *sock, err error) {
 		l.closeUpstream(u)
 		if s != nil {
 			s.x.Now(l.now)
-			s.x.ConnectFailed(http1.CauseConnect)
+			s.x.ConnectFailed(exchange.CauseConnect)
 			l.drive(s)
 		}
 		return
@@ -185,7 +186,7 @@ func (l *loop) shookUpstream(u *sock, err error) {
 	u.ready = true
 	s.x.Now(l.now)
 	s.x.Connected(false, 0)
-	s.x.Allow(http1.ReadUpstream)
+	s.x.Allow(exchange.ReadUpstream)
 	l.drive(s)
 }
 
@@ -194,7 +195,7 @@ func (t *tlsSide) abort() { t.cancel() }
 
 // readTLS fills b with plaintext. A Read of tls.Conn that finds nothing costs as much as one that finds a record, so none is made
 // where the records' lengths say that there is nothing: a request that comes in one record takes one Read.
-func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
+func (l *loop) readTLS(s *sock, b []byte) (int, wire.Result) {
 	t := s.tls
 	total, single := 0, false
 	for total < len(b) {
@@ -213,16 +214,16 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 		}
 		l.unstore(t)
 		if !s.ready {
-			return total, http1.Blocked
+			return total, wire.Blocked
 		}
 		m, res := l.readPlain(s, l.cipher)
 		switch {
-		case res == http1.Failed:
+		case res == wire.Failed:
 			t.mem.broken = true
-		case res == http1.EOF:
+		case res == wire.EOF:
 			t.mem.eof = true
 		case m == 0:
-			return total, http1.Blocked
+			return total, wire.Blocked
 		default:
 			t.mem.in = l.cipher[:m]
 			single = t.mem.cut.Feed(t.mem.in) == 1 && t.mem.cut.Even()
@@ -233,7 +234,7 @@ func (l *loop) readTLS(s *sock, b []byte) (int, http1.Result) {
 		t.mem.store = l.mem.Get(len(t.mem.in))
 		t.mem.in = t.mem.store[:copy(t.mem.store, t.mem.in)]
 	}
-	return total, http1.More
+	return total, wire.More
 }
 
 // silentTLS is silent for TLS: neither the socket nor the connection above it has anything more, be it the beginning of a record.
@@ -244,7 +245,7 @@ func (l *loop) silentTLS(u *sock) bool {
 	}
 	if u.ready || !t.settled {
 		var b [1]byte
-		if n, res := l.readTLS(u, b[:]); n > 0 || res != http1.Blocked {
+		if n, res := l.readTLS(u, b[:]); n > 0 || res != wire.Blocked {
 			return false
 		}
 	}
@@ -263,24 +264,24 @@ func (l *loop) unstore(t *tlsSide) {
 }
 
 // endTLS is what readTLS returns when no more can come. What was read before a failure goes first; the next read fails again.
-func endTLS(total int, err error) (int, http1.Result) {
+func endTLS(total int, err error) (int, wire.Result) {
 	switch {
 	case errors.Is(err, io.EOF):
-		return total, http1.EOF
+		return total, wire.EOF
 	case total > 0:
-		return total, http1.More
+		return total, wire.More
 	}
-	return 0, http1.Failed
+	return 0, wire.Failed
 }
 
 // oneRecord is how much plaintext always makes one record: crypto/tls begins with records that fit a segment.
 const oneRecord = 1 << 10
 
 // writeTLS makes one record or more of what waits, as far as the socket takes the ones before.
-func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
+func (l *loop) writeTLS(s *sock, a, b []byte) (int, wire.Result) {
 	t := s.tls
 	if t.mem.owes() {
-		if res := t.mem.flush(); res != http1.More {
+		if res := t.mem.flush(); res != wire.More {
 			return 0, res
 		}
 	}
@@ -303,12 +304,12 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, http1.Result) {
 		m, err := t.conn.Write(p)
 		n += m
 		if err != nil {
-			return n, http1.Failed
+			return n, wire.Failed
 		}
 	}
 	t.mem.alone = false
 	if !t.mem.owes() {
-		return n, http1.More
+		return n, wire.More
 	}
 	return n, t.mem.flush()
 }
@@ -353,7 +354,7 @@ func (l *loop) closeTLS(c *sock) bool {
 	if !t.closing {
 		t.closing = true
 		_ = t.conn.Close()
-		if t.mem.flush() == http1.Blocked && !l.stop {
+		if t.mem.flush() == wire.Blocked && !l.stop {
 			t.last = l.now + lastPatience
 			l.owing(c)
 			return false

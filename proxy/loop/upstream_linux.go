@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
 
@@ -16,7 +17,7 @@ func (l *loop) connect(s *session) {
 	}
 	up := s.x.Upstream()
 	if up.Killed() {
-		s.x.ConnectFailed(http1.CauseConnect)
+		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}
 	p := l.pool(up)
@@ -43,16 +44,16 @@ func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
 	fd, err := dial(addr)
 	if err != nil {
 		if err == syscall.EMFILE || err == syscall.ENFILE {
-			s.x.ConnectFailed(http1.CauseBusy)
+			s.x.ConnectFailed(exchange.CauseBusy)
 			return
 		}
-		s.x.ConnectFailed(http1.CauseConnect)
+		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}
 	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
 	if err := l.register(u, socketEvents); err != nil {
 		closeFD(fd)
-		s.x.ConnectFailed(http1.CauseConnect)
+		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}
 	l.upstreams.Add(1)
@@ -66,7 +67,7 @@ func (l *loop) connected(s *session, u *sock) {
 	u.connecting = false
 	if err := socketError(u.fd); err != nil {
 		l.closeUpstream(u)
-		s.x.ConnectFailed(http1.CauseConnect)
+		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}
 	if v := u.pool.up.SendProxy; v != 0 {
@@ -93,11 +94,11 @@ func (l *loop) dropHalf(s *session) {
 func (s *sock) half() bool { return s.connecting || s.tls != nil && s.tls.state != tlsOpen }
 
 // splices says which bodies the kernel can move: those between two plain sockets.
-func (l *loop) splices(s *session) http1.Ready {
+func (l *loop) splices(s *session) exchange.Ready {
 	if s.c.tls != nil || s.u.tls != nil || s.c.kind == kindStream {
 		return 0
 	}
-	return http1.ReadUpstream | http1.WriteUpstream
+	return exchange.ReadUpstream | exchange.WriteUpstream
 }
 
 func (l *loop) closeUpstream(u *sock) {

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/http1"
+	"portico/proxy/exchange"
 )
 
 // ErrDial says that an instance could not be reached.
@@ -35,18 +35,18 @@ type Address struct {
 }
 
 // Origin is the way to one instance: where to connect, and what becomes of the connections there. The engine's driver makes and
-// keeps them, in an [http1.Upstream] that changes whenever those before it have to end.
+// keeps them, in an [exchange.Upstream] that changes whenever those before it have to end.
 type Origin struct {
 	Address
 	CheckTLS *tls.Config // as TLS for checks: they resume their TLS session, as each has a connection of its own
 
-	present atomic.Pointer[http1.Upstream] // the present way; see Way
+	present atomic.Pointer[exchange.Upstream] // the present way; see Way
 
 	mu      sync.Mutex
-	left    []*http1.Upstream // guarded by mu: former ways that some still wait on, see Forsake
-	closed  bool              // guarded by mu: no connection is kept any more
-	leaving bool              // guarded by mu: none is kept for the moment, see Leave
-	killed  bool              // guarded by mu: none is made any more
+	left    []*exchange.Upstream // guarded by mu: former ways that some still wait on, see Forsake
+	closed  bool                 // guarded by mu: no connection is kept any more
+	leaving bool                 // guarded by mu: none is kept for the moment, see Leave
+	killed  bool                 // guarded by mu: none is made any more
 }
 
 // New returns the way to an instance. No connection is made before it is needed.
@@ -73,11 +73,11 @@ func resumes(c *tls.Config) *tls.Config {
 }
 
 // Way returns how the engine reaches the instance; it changes with the origin.
-func (o *Origin) Way() *http1.Upstream {
+func (o *Origin) Way() *exchange.Upstream {
 	if u := o.present.Load(); u != nil {
 		return u
 	}
-	u := &http1.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, Data: o} // keeps o among the ways
+	u := &exchange.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, Data: o} // keeps o among the ways
 	if o.present.CompareAndSwap(nil, u) {
 		o.mu.Lock()
 		if o.closed || o.leaving {
@@ -93,7 +93,9 @@ func (o *Origin) Way() *http1.Upstream {
 }
 
 // Among reports whether the present way is one of some.
-func (o *Origin) Among(ways []*http1.Upstream) bool { return slices.Contains(ways, o.present.Load()) }
+func (o *Origin) Among(ways []*exchange.Upstream) bool {
+	return slices.Contains(ways, o.present.Load())
+}
 
 // Distrusted reports whether Kill was called.
 func (o *Origin) Distrusted() bool {
@@ -165,7 +167,7 @@ func (o *Origin) Cut() {
 func (o *Origin) Returned() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.left = slices.DeleteFunc(o.left, func(u *http1.Upstream) bool { return u.Conns() == 0 })
+	o.left = slices.DeleteFunc(o.left, func(u *exchange.Upstream) bool { return u.Conns() == 0 })
 }
 
 // kill cuts every connection at once, and none is made any more: the member behind it

@@ -1,0 +1,79 @@
+package exchangetest
+
+import (
+	"bufio"
+	"crypto/sha1" //nolint:gosec // RFC 6455 names it
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"portico/proxy/exchange"
+)
+
+var connectFields = []string{":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: a", ":path: /ws", "sec-websocket-version: 13"}
+
+// echoAny is echo for the key that the proxy makes.
+func echoAny(t *testing.T, proof func(string) string) *Origin {
+	return rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		head := readHead(br)
+		_, key, _ := strings.Cut(strings.ToLower(head), "sec-websocket-key: ")
+		key, _, _ = strings.Cut(head[len(head)-len(key):], "\r\n")
+		if !strings.HasPrefix(head, "GET /ws HTTP/1.1\r\n") || key == "" {
+			return
+		}
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: chat\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst", proof(key))
+		_, _ = io.Copy(c, br)
+		_, _ = io.WriteString(c, "last")
+	})
+}
+
+func h2Tunnel(t *testing.T, mk New) {
+	h := with(echoAny(t, acceptKey))
+	c, _ := startH2(t, mk, options(h), H2Settings{})
+	s := c.Open(false, connectFields...)
+	got := s.Until("the first bytes", func(a *H2Answer) bool { return a.Body == "first" })
+	if got.Head != ":status: 200\nsec-websocket-protocol: chat\n" {
+		t.Errorf("head %q", got.Head)
+	}
+	want := "first"
+	for i := range 100 {
+		m := fmt.Sprintf("message %d", i)
+		want += m
+		s.Send([]byte(m), false)
+		s.Until(m, func(a *H2Answer) bool { return a.Body == want })
+	}
+	big := strings.Repeat("x", 1<<20)
+	want += big
+	s.Send([]byte(big), true)
+	if got := s.Over(); got.Body != want+"last" || !got.Ended || got.Reset != "" {
+		t.Errorf("got %d bytes, %v %q", len(got.Body), got.Ended, got.Reset)
+	}
+	Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
+	if r := h.Records()[0]; r.Cause != exchange.CauseNone {
+		t.Errorf("recorded: %+v", r)
+	}
+}
+
+// acceptKey proves that a key was read (RFC 6455, 4.2.2).
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 names it
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func h2TunnelRefused(t *testing.T, mk New) {
+	c, _ := startH2(t, mk, options(with(NewOrigin(t, always("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever")))), H2Settings{})
+	got := c.Open(false, connectFields...).Over()
+	if got.Status() != "403" || got.Body != "never" || !got.Ended {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func h2TunnelFalsely(t *testing.T, mk New) {
+	c, _ := startH2(t, mk, options(with(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), H2Settings{})
+	if got := c.Open(false, connectFields...).Over(); got.Status() != "502" {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -1,0 +1,254 @@
+package exchangetest
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"portico/proxy/exchange"
+	"portico/proxy/http1"
+)
+
+func drain(t *testing.T, mk New) {
+	release := make(chan struct{})
+	o := NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
+		<-release
+		_, _ = io.WriteString(c, hello)
+		return true
+	})
+	addr, d := Start(t, mk, options(with(o)))
+	busy, idle := Dial(t, addr), Dial(t, addr)
+	_, _ = io.WriteString(busy, get)
+	Eventually(t, "the request has arrived", func() bool { return len(o.Requests()) == 1 && d.Stats().Clients == 2 })
+	done := make(chan error)
+	go func() { done <- d.Shutdown(context.Background()) }()
+	if b, err := io.ReadAll(idle); len(b) != 0 || err != nil {
+		t.Errorf("idle connection: %q %v", b, err)
+	}
+	close(release)
+	b, err := io.ReadAll(busy)
+	if want := "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"; string(b) != want || err != nil {
+		t.Errorf("got %q %v", b, err)
+	}
+	_ = busy.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		_ = c.Close()
+		t.Error("still listening")
+	}
+}
+
+// stopAccepting: a driver that gives its listeners up goes on with what it has, also with those who have not said anything yet, and lets
+// whoever else holds the socket have the connections that come later.
+func stopAccepting(t *testing.T, mk New) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Skipf("sockets are not shared here: %v", err)
+	}
+	defer file.Close()
+	heir, err := net.FileListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := options(with(NewOrigin(t, always(hello))))
+	opt.Listeners = []exchange.Listener{{Listener: ln}}
+	addr, d := Start(t, mk, opt)
+	used, silent := Dial(t, addr), Dial(t, addr)
+	_, _ = io.WriteString(used, get)
+	Expect(t, used, hello)
+	Eventually(t, "both are accepted", func() bool { return d.Stats().Clients == 2 })
+
+	d.StopAccepting()
+	for _, c := range []net.Conn{used, silent} {
+		_, _ = io.WriteString(c, get)
+		Expect(t, c, hello)
+	}
+	var wg sync.WaitGroup
+	defer func() { _ = heir.Close(); wg.Wait() }()
+	wg.Go(func() {
+		for c, err := heir.Accept(); err == nil; c, err = heir.Accept() {
+			_, _ = bufio.NewReader(c).ReadString('\n')
+			_, _ = io.WriteString(c, "heir")
+			_ = c.Close()
+		}
+	})
+	// One that came before the driver had let go is the driver's; nobody is left without an answer.
+	Eventually(t, "the heir accepts", func() bool {
+		c := Dial(t, addr)
+		defer c.Close()
+		_, _ = io.WriteString(c, get)
+		first := make([]byte, 4)
+		if _, err := io.ReadFull(c, first); err != nil {
+			t.Fatal(err)
+		}
+		return string(first) == "heir"
+	})
+}
+
+// ends: the end of a client's bytes that comes with its last requests ends the connection when they are answered, also on one that has
+// been in use for a while.
+func ends(t *testing.T, mk New) {
+	addr, _ := Start(t, mk, options(with(NewOrigin(t, always(hello)))))
+	for n := range 20 {
+		c := Dial(t, addr)
+		for range n % 3 {
+			_, _ = io.WriteString(c, get)
+			Expect(t, c, hello)
+		}
+		_, _ = io.WriteString(c, get+get)
+		_ = c.(*net.TCPConn).CloseWrite()
+		if b, err := io.ReadAll(c); string(b) != hello+hello || err != nil {
+			t.Fatalf("after %d requests: got %q %v", n%3, b, err)
+		}
+	}
+}
+
+// originEnds: an origin that ends its side with its answer, without a word and without closing, costs no client anything.
+func originEnds(t *testing.T, mk New) {
+	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		readHead(br)
+		_, _ = io.WriteString(c, hello)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, br)
+	})
+	addr, _ := Start(t, mk, options(with(o)))
+	c := Dial(t, addr)
+	for range 20 {
+		_, _ = io.WriteString(c, get)
+		Expect(t, c, hello)
+	}
+}
+
+func proxyIn(t *testing.T, mk New) {
+	o := NewOrigin(t, always(hello))
+	opt := options(with(o))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Listeners = []exchange.Listener{{Listener: ln, ProxyFrom: loopback}}
+	addr, _ := Start(t, mk, opt)
+	for _, head := range []string{
+		"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n",
+		string(http1.AppendProxy(nil, 2, addrPort("192.0.2.7:4711"), addrPort("192.0.2.1:80"))),
+	} {
+		if got := Exchange(t, addr, head+get); got != hello {
+			t.Errorf("%q: got %q", head, got)
+		}
+		if got := Exchange(t, addr, head[:3], head[3:], get); got != hello {
+			t.Errorf("%q in pieces: got %q", head, got)
+		}
+	}
+	for _, r := range o.Requests() {
+		if !strings.Contains(r, "X-Forwarded-For: 192.0.2.7\r\n") {
+			t.Errorf("origin got %q", r)
+		}
+	}
+	if got := strings.TrimSuffix(Exchange(t, addr, get), "<reset>"); got != "" {
+		t.Errorf("without the header: got %q", got)
+	}
+}
+
+func park(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
+		if d.Parked < 2 {
+			d.Verdict, d.ParkFor = exchange.Park, 5*time.Millisecond
+		}
+	}
+	addr, _ := Start(t, mk, options(h))
+	if got := Exchange(t, addr, get); got != hello {
+		t.Errorf("got %q", got)
+	}
+}
+
+// parkWoken: a parked request goes on when it is woken, not when a timer looks; calls that come too late hurt nobody.
+func parkWoken(t *testing.T, mk New) {
+	h := with(NewOrigin(t, always(hello)))
+	wakes := make(chan func(), 100)
+	var free atomic.Bool
+	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
+		if d.Parked == 0 {
+			wakes <- d.Wake
+		}
+		if !free.Load() {
+			d.Verdict, d.ParkFor = exchange.Park, time.Hour
+		}
+	}
+	addr, driver := Start(t, mk, options(h))
+	c := Dial(t, addr)
+	var old []func()
+	for range 20 {
+		_, _ = io.WriteString(c, get)
+		wake := <-wakes
+		free.Store(true)
+		wake()
+		old = append(old, wake)
+		Expect(t, c, hello)
+		free.Store(false)
+		for _, f := range old {
+			f()
+		}
+	}
+	_, _ = io.WriteString(c, get)
+	wake := <-wakes
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = driver.Shutdown(ctx)
+	wake()
+	if b, err := io.ReadAll(c); len(b) > 0 {
+		t.Errorf("a driver that was stopped answered %q %v", b, err)
+	}
+}
+
+func clientLeaves(t *testing.T, mk New) {
+	gone := make(chan struct{})
+	o := rawOrigin(t, func(_ int, _ net.Conn, br *bufio.Reader) {
+		readHead(br)
+		_, _ = io.Copy(io.Discard, br)
+		close(gone)
+	})
+	h := with(o)
+	addr, d := Start(t, mk, options(h))
+	c := Dial(t, addr)
+	_, _ = io.WriteString(c, get)
+	Eventually(t, "it has arrived", func() bool { return o.Accepted() == 1 })
+	_ = c.(*net.TCPConn).SetLinger(0)
+	_ = c.Close()
+	select {
+	case <-gone:
+	case <-time.After(patience):
+		t.Fatal("the origin still works for a client that left")
+	}
+	Eventually(t, "the record says so", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseClient })
+	Eventually(t, "nothing is left", func() bool { return d.Stats().Clients == 0 && d.Stats().Upstreams == 0 })
+}
+
+func connLimit(t *testing.T, mk New) {
+	opt := options(with(NewOrigin(t, always(hello))))
+	opt.MaxConns = 2
+	addr, d := Start(t, mk, opt)
+	a, b := Dial(t, addr), Dial(t, addr)
+	Eventually(t, "both are in", func() bool { return d.Stats().Clients == 2 })
+	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 503 ") {
+		t.Errorf("got %q", got)
+	}
+	_ = a.Close()
+	Eventually(t, "one has left", func() bool { return d.Stats().Clients == 1 })
+	if got := Exchange(t, addr, get); got != hello {
+		t.Errorf("got %q", got)
+	}
+	_ = b.Close()
+}
