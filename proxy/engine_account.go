@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/alias"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
@@ -172,11 +173,11 @@ func (f *flight) describe(p *exchange.Peer) {
 func (f *flight) log(r *http1.Request) {
 	l := &f.rec
 	if len(r.Method) > 0 && f.target != "" {
-		l.Method, l.Host, l.Target, l.Proto = text(r.Method), text(r.Host), accesslog.Redact(f.target), protoOf(r)
+		l.Method, l.Host, l.Target, l.Proto = alias.String(r.Method), alias.String(r.Host), accesslog.Redact(f.target), protoOf(r)
 	}
 	l.Active = int(f.front.conns.Load())
-	l.UserAgent = text(r.First(http1.UserAgent))
-	l.Referer, _, _ = strings.Cut(text(r.First(http1.Referer)), "?")
+	l.UserAgent = alias.String(r.First(http1.UserAgent))
+	l.Referer, _, _ = strings.Cut(alias.String(r.First(http1.Referer)), "?")
 	f.s.o.AccessLog.Append(l)
 }
 
@@ -190,7 +191,7 @@ func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *exchange.Reco
 	if rec.Sent > 0 {
 		sent = time.Duration(rec.Sent - rec.Start)
 	}
-	s.t.fill(&f.rec, &f.choice, text(r.Method), text(r.Host), f.target)
+	s.t.fill(&f.rec, &f.choice, alias.String(r.Method), alias.String(r.Host), f.target)
 	s.t.note(protoOf(r), rec.Cause, rec.Fault, sent, rec.Steps)
 	f.s.recent.end(p.Lane, s)
 }

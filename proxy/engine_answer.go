@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/internal/alias"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
+	"portico/proxy/sticky"
 )
 
 // Hinted implements exchange.Handler.
@@ -39,22 +41,23 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decis
 	f.s.noteLost(f.site, &f.choice)
 	over := ""
 	if end := endOf(a); end != nil || f.site.logout != "" {
-		over = f.site.over(&f.choice, f.pick.App, f.path, text(end), f.client.Proto == "https", f.s.millis(time.Now()))
+		over = f.site.over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.millis(time.Now()))
 		a.Drop(endField)
 	}
 	switch {
 	case over != "":
 		b = append(append(append(b, "Set-Cookie: "...), over...), "\r\n"...)
-	case len(f.site.profile.places) > 0:
-		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return text(a.Get(strings.ToLower(name))) })
+	case len(f.site.profile.Places) > 0:
+		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return alias.String(a.Get(strings.ToLower(name))) })
 	}
 	if f.choice.Issue && f.site.sticky {
-		b = append(append(append(b, "Set-Cookie: "...), f.site.setCookie(&f.choice, f.client.Proto == "https")...), "\r\n"...)
+		var value [balancer.MaxCookieLen]byte
+		b = append(append(append(b, "Set-Cookie: "...), f.site.cookie.Set(f.site.siteState.pool.AppendCookie(value[:0], &f.choice), f.client.Proto == "https")...), "\r\n"...)
 		if f.choice.New && len(f.pick.Ticket) > 0 {
-			b = append(append(append(b, "Set-Cookie: "...), f.site.placeCookie("", 0, f.client.Proto == "https")...), "\r\n"...)
+			b = append(append(append(b, "Set-Cookie: "...), f.site.cookie.KeepPlace("", 0, f.client.Proto == "https")...), "\r\n"...)
 		}
 		if a.Status != http.StatusSwitchingProtocols {
-			b = append(append(append(b, "Cache-Control: "...), privateCache(valuesOf(a, "cache-control"))...), "\r\n"...)
+			b = append(append(append(b, "Cache-Control: "...), sticky.PrivateCache(valuesOf(a, "cache-control"))...), "\r\n"...)
 			a.Drop("cache-control")
 		}
 	}
@@ -76,8 +79,8 @@ func endOf(a *http1.Response) []byte {
 
 func valuesOf(a *http1.Response, name string) (values []string) {
 	for i := range a.Fields {
-		if k := &a.Fields[i]; strings.EqualFold(text(a.Name(k)), name) {
-			values = append(values, text(a.Value(k)))
+		if k := &a.Fields[i]; strings.EqualFold(alias.String(a.Name(k)), name) {
+			values = append(values, alias.String(a.Value(k)))
 		}
 	}
 	return values
@@ -114,12 +117,12 @@ func (f *flight) remap(b []byte, a *http1.Response) []byte {
 
 // remapField writes all fields of a name anew when one has to change. The admin page's login is nobody else's to set, here as elsewhere.
 func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte {
-	named := func(k *http1.Field) bool { return strings.EqualFold(text(a.Name(k)), name) }
+	named := func(k *http1.Field) bool { return strings.EqualFold(alias.String(a.Name(k)), name) }
 	changes := func(k http1.Field) bool {
 		if !named(&k) {
 			return false
 		}
-		_, changed := m.field(name, text(a.Value(&k)))
+		_, changed := m.field(name, alias.String(a.Value(&k)))
 		return changed
 	}
 	if !slices.ContainsFunc(a.Fields, changes) {
@@ -127,10 +130,10 @@ func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte 
 	}
 	for i := range a.Fields {
 		k := &a.Fields[i]
-		if !named(k) || k.Kind == http1.KindSetCookie && http1.SetsCookie(a.Value(k), adminCookie) {
+		if !named(k) || k.Kind == http1.KindSetCookie && http1.SetsCookie(a.Value(k), sticky.AdminCookie) {
 			continue
 		}
-		v, _ := m.field(name, text(a.Value(k)))
+		v, _ := m.field(name, alias.String(a.Value(k)))
 		b = append(append(append(append(b, name...), ": "...), v...), "\r\n"...)
 	}
 	a.Drop(strings.ToLower(name))
@@ -222,7 +225,7 @@ func (f *flight) refuse(flt *fault, r *http1.Request, d *exchange.Decision) {
 	if f.rec.Error == "" && flt.err != nil {
 		f.rec.Error = flt.err.Error()
 	}
-	body, contentType := errorPage(flt, text(r.Get("accept")))
+	body, contentType := errorPage(flt, alias.String(r.Get("accept")))
 	b := append(f.back[:0], "Content-Type: "...)
 	b = append(b, contentType...)
 	b = append(b, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"+

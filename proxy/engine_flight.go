@@ -6,14 +6,15 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"portico/balancer"
+	"portico/internal/alias"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/route"
+	"portico/proxy/sticky"
 )
 
 // flight is one request on its way through the engine. It is kept with the
@@ -57,9 +58,6 @@ type flight struct {
 	out     []byte // fields for the instance
 	back    []byte // fields for the client
 }
-
-// text makes a string of bytes that outlive it: those of the request's head.
-func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 func flightOf(d *exchange.Decision) *flight {
 	f, _ := d.State.(*flight)
@@ -119,7 +117,7 @@ func (f *flight) recovered(e *engine, r *http1.Request, d *exchange.Decision) {
 // route finds the site, and an instance for the request; a fault is what it is answered with instead.
 func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault {
 	s := f.s
-	f.target, f.raw = originForm(r), text(r.Path)
+	f.target, f.raw = originForm(r), alias.String(r.Path)
 	if f.raw == "*" || f.raw == "" {
 		f.raw = "/"
 	}
@@ -128,7 +126,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 		return nil
 	}
 	t := s.table.Load()
-	rt, flt := t.route(text(r.Host), f.raw, p.HTTPS, p.ServerName)
+	rt, flt := t.route(alias.String(r.Host), f.raw, p.HTTPS, p.ServerName)
 	if flt != nil {
 		return flt
 	}
@@ -158,11 +156,11 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 
 // originForm is the request target in origin form, as the log and redirects show it.
 func originForm(r *http1.Request) string {
-	t := text(r.Target)
+	t := alias.String(r.Target)
 	if len(t) > 0 && t[0] != '/' && t != "*" {
-		t = text(r.Path)
+		t = alias.String(r.Path)
 		if len(r.Query) > 0 {
-			t += "?" + text(r.Query)
+			t += "?" + alias.String(r.Query)
 		}
 		if t == "" || t[0] == '?' {
 			t = "/" + t
@@ -177,7 +175,7 @@ func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
 	addr := p.Addr.Addr()
 	if len(s.trusted) == 0 || !within(addr, s.trusted) {
 		f.client = Client{
-			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: text(r.Host), Local: e.ports[p.Listener], Chain: text(p.Text),
+			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: alias.String(r.Host), Local: e.ports[p.Listener], Chain: alias.String(p.Text),
 		}
 		if p.HTTPS {
 			f.client.Proto = "https"
@@ -197,7 +195,7 @@ func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
 // prepare settles what goes to the instance, but for the choice of one.
 func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	st := f.site
-	if values := r.Cookies(f.values[:0], st.cookie, maxStickyValues); len(values) > 0 {
+	if values := r.Cookies(f.values[:0], st.cookie.Name, sticky.MaxValues); len(values) > 0 {
 		f.pick.Cookie, f.pick.Others = values[0], values[1:]
 		st.siteState.pool.Expect(f.pick.Cookie)
 		f.pick.Expected = true
@@ -207,7 +205,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
 	d.Underscores = st.underscores
-	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie, ownEndings, adminCookie, nil
+	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie.Name, sticky.Endings, sticky.AdminCookie, nil
 	prefix := ""
 	if st.strip && string(r.Path) != "*" {
 		d.Path = []byte(route.StripMount(f.raw, f.path, st.mount))
@@ -234,21 +232,21 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	f.out = b
 	d.Fields = b
 
-	f.pick.App = f.s.bears(st, requestFields{r}, f.target)
+	f.pick.App = f.s.bears(st, sticky.RequestFields{Request: r}, f.target)
 	if a := st.siteState.adoption.Load(); a != nil {
-		d.TrimCookie = a.trim
+		d.TrimCookie = a.Trim
 		if len(f.pick.Cookie) == 0 {
-			f.pick.Cookie, _ = st.adopt(f.pick.App, requestFields{r}, f.target)
+			f.pick.Cookie, _ = st.adopt(f.pick.App, sticky.RequestFields{Request: r}, f.target)
 		}
 	}
 	if st.asksTicket() {
-		f.pick.Ticket, _ = r.Cookie(st.place)
+		f.pick.Ticket, _ = r.Cookie(st.cookie.Place)
 	}
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
-	f.pick.Fleeting = st.fleeting(text(r.Method))
-	f.pick.Hash = st.policyHash(c, f.path, requestFields{r}.field)
+	f.pick.Fleeting = st.fleeting(alias.String(r.Method))
+	f.pick.Hash = st.policyHash(c, f.path, sticky.RequestFields{Request: r}.FieldValue)
 	if f.pick.Exclude == nil {
 		f.pick.Exclude = f.exclude[:0]
 	}
@@ -277,12 +275,12 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault {
 		if f.last == nil && f.choice.None == balancer.NoneFull {
 			return faultFor(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.millis(time.Now())))
 		}
-		return noInstance(&f.choice, text(r.Method), f.last)
+		return noInstance(&f.choice, alias.String(r.Method), f.last)
 	}
 	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
-		seen, _ := r.Cookie(f.site.cookie + noticeEnding)
-		navigates := navigation(text(r.Method), text(r.Get("sec-fetch-mode")), text(r.Get("accept")))
-		if flt := f.site.notice(&f.choice, f.pick.Cookie, text(seen), navigates, f.client.Proto == "https"); flt != nil {
+		seen, _ := r.Cookie(f.site.cookie.Notice)
+		navigates := navigation(alias.String(r.Method), alias.String(r.Get("sec-fetch-mode")), alias.String(r.Get("accept")))
+		if flt := f.site.notice(&f.choice, f.pick.Cookie, alias.String(seen), navigates, f.client.Proto == "https"); flt != nil {
 			f.done(balancer.Refused, 0, nil, false)
 			return flt
 		}

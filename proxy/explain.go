@@ -14,6 +14,7 @@ import (
 	"portico/balancer"
 	"portico/proxy/http1"
 	"portico/proxy/route"
+	"portico/proxy/sticky"
 )
 
 // Step is one decision on the way of a request.
@@ -162,11 +163,11 @@ func (e *explanation) visitor() {
 	if c := e.a.Cookie; strings.Contains(c, "=") {
 		fields = append(fields, c)
 	} else if c != "" {
-		fields = append(fields, st.cookie+"="+c)
+		fields = append(fields, st.cookie.Name+"="+c)
 	}
 	e.a.Header = e.a.Header.Clone()
 	e.a.Header["Cookie"] = fields
-	values, _ := takeCookie(fields, st.cookie)
+	values := sticky.Values(fields, st.cookie.Name)
 	e.pick = balancer.Request{Now: e.now.UnixMilli(), Patient: true, Fleeting: st.fleeting(e.a.Method), Hash: st.policyHash(&e.client, e.path, e.a.Header.Get)}
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
@@ -181,35 +182,35 @@ func (e *explanation) visitor() {
 	if len(values) > 0 {
 		e.pick.Cookie, e.pick.Others = values[0], values[1:]
 	} else {
-		e.say("cookie", "none", "no cookie %s in the request", st.cookie)
+		e.say("cookie", "none", "no cookie %s in the request", st.cookie.Name)
 	}
 	e.token()
 	if len(values) == 0 {
-		if e.pick.Cookie, e.adopted = st.adopt(e.pick.App, stdFields(e.a.Header), e.target); e.adopted != "" {
+		if e.pick.Cookie, e.adopted = st.adopt(e.pick.App, sticky.HeaderFields(e.a.Header), e.target); e.adopted != "" {
 			e.say("adopt", "found", "%s names an instance as the balancer before did", e.adopted)
 		}
 	}
 	if st.asksTicket() {
-		e.pick.Ticket = []byte(cookieValue(fields, st.place))
+		e.pick.Ticket = []byte(sticky.Value(fields, st.cookie.Place))
 	}
 }
 
 // token looks for the application's own session token.
 func (e *explanation) token() {
-	if len(e.st.profile.places) == 0 {
+	if len(e.st.profile.Places) == 0 {
 		return
 	}
-	for _, place := range e.st.profile.places {
-		one := profile{places: []tokenPlace{place}}
-		if v := one.borne(stdFields(e.a.Header), e.target); v != "" {
+	for _, place := range e.st.profile.Places {
+		one := sticky.Profile{Places: []sticky.Place{place}}
+		if v := one.Borne(sticky.HeaderFields(e.a.Header), e.target); v != "" {
 			e.pick.App = e.s.bal.HashApp([]byte(v))
-			e.say("token", "found", "the application's session token is in the %s %s (session.profile)", place.kind, place.name)
+			e.say("token", "found", "the application's session token is in the %s %s (session.profile)", place.Kind, place.Name)
 			return
 		}
 	}
-	where := make([]string, len(e.st.profile.places))
-	for i, place := range e.st.profile.places {
-		where[i] = place.kind + " " + place.name
+	where := make([]string, len(e.st.profile.Places))
+	for i, place := range e.st.profile.Places {
+		where[i] = place.Kind + " " + place.Name
 	}
 	e.say("token", "none", "no session token of the application in %s (session.profile)", strings.Join(where, ", "))
 }

@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/membership/catalog"
+	"portico/proxy/sticky"
 )
 
 // choose tells of the instances, the session and the choice among them.
@@ -70,7 +71,7 @@ func (e *explanation) session(l *balancer.Look) {
 	case l.By == "token":
 		e.say("session", "by token", "the application's token leads to %s", or(l.From, "an instance that is gone"))
 	default:
-		e.say("session", sessionName(l.Session), "%s, on %s", e.life(l), or(l.From, "an instance that nobody knows any more"))
+		e.say("session", sticky.SessionName(l.Session), "%s, on %s", e.life(l), or(l.From, "an instance that nobody knows any more"))
 	}
 	if l.Moved {
 		e.say("session", "has moved", "since this cookie was issued; it is replaced")
@@ -116,7 +117,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 	}
 	h := e.a.Header
 	c := &balancer.Choice{Lost: l.Cause}
-	f := e.st.notice(c, e.pick.Cookie, cookieValue(h["Cookie"], e.st.cookie+noticeEnding),
+	f := e.st.notice(c, e.pick.Cookie, sticky.Value(h["Cookie"], e.st.cookie.Notice),
 		navigation(e.a.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), e.client.Proto == "https")
 	switch {
 	case f != nil:
@@ -124,7 +125,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 		return true
 	case !e.st.wantsNotice:
 		e.say("notice", "off", "people are not told by a page (session.notice = false)")
-	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie+noticeEnding+"="):
+	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie.Notice+"="):
 		e.say("notice", "seen", "the page about the lost session was shown before")
 	default:
 		e.say("notice", "none", "this request does not open a page (Sec-Fetch-Mode, Accept), so it goes on")

@@ -21,20 +21,6 @@ const (
 // HTTP_X_FORWARDED_FOR there (CVE-2025-64484).
 func aliasable(name string) bool { return strings.IndexByte(name, '_') >= 0 }
 
-// connectionTokens calls yield for each token of Connection fields, without
-// allocating for the usual one or two.
-func connectionTokens(values []string, yield func(token string)) {
-	for _, v := range values {
-		for v != "" {
-			var tok string
-			tok, v, _ = strings.Cut(v, ",")
-			if tok = strings.Trim(tok, " \t"); tok != "" {
-				yield(tok)
-			}
-		}
-	}
-}
-
 // Client is who sent a request, as far as it can be trusted.
 type Client struct {
 	Addr  netip.Addr // the visitor: the peer, or what trusted proxies in front said

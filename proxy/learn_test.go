@@ -6,9 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"portico/membership/catalog"
-	"portico/proxy"
 )
 
 // product is an application server that opens a session at /login and tells its
@@ -168,17 +165,5 @@ func TestPinWaitsForTheApplication(t *testing.T) {
 	}
 	if _, n := f.Balancer().Sessions().List(f.Balancer().Pool("shop"), 1, nil); n != 1 {
 		t.Errorf("%d sessions are counted of one visitor", n)
-	}
-}
-
-// The catalog takes the profiles that the proxy knows.
-func TestProfilesOfTheCatalog(t *testing.T) {
-	for _, name := range append(catalog.Profiles(), "cookie:SID segment:(T( query:x header:X-Y parameter:sid") {
-		if err := proxy.CheckProfile(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if n := len(catalog.Profiles()); n != proxy.ProfileCount() {
-		t.Errorf("the catalog knows %d profiles, the proxy %d", n, proxy.ProfileCount())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/proxy/sticky"
 )
 
 // What people and operators learn of a lost session. Applications read
@@ -17,21 +18,10 @@ func (s *Server) noteLost(st *site, c *balancer.Choice) {
 		return
 	}
 	s.log.Info("session lost", "site", st.name, "cause", c.Lost.String(), "from", c.LostFrom, "to", c.Upstream.Spec().Name,
-		"session", sessionName(c.Session))
+		"session", sticky.SessionName(c.Session))
 	if s.o.Moved != nil {
 		s.o.Moved(c.Session, c.Upstream.ID())
 	}
-}
-
-// sessionName is how logs and pages name a session. It opens nothing: a cookie needs the
-// seal.
-func sessionName(id uint64) string {
-	const digits = "0123456789abcdef"
-	var b [16]byte
-	for i := range b {
-		b[i] = digits[id>>(60-4*i)&15]
-	}
-	return string(b[:])
 }
 
 // notice returns the page that tells a visitor of the lost session before the
@@ -51,11 +41,7 @@ func (st *site) notice(c *balancer.Choice, sticky []byte, seen string, navigates
 	if _, ok := balancer.ParseToken([]byte(token)); !ok && token != "-" || seen == token {
 		return nil
 	}
-	cookie := st.cookie + noticeEnding + "=" + token + "; Path=" + st.mount + "; Max-Age=300; HttpOnly; SameSite=Lax"
-	if secure {
-		cookie += "; Secure"
-	}
-	return &fault{status: http.StatusOK, cause: 'L', phase: 'R', page: noticePage(c.Lost), cookie: cookie}
+	return &fault{status: http.StatusOK, cause: 'L', phase: 'R', page: noticePage(c.Lost), cookie: st.cookie.Noticed(token, secure)}
 }
 
 const tokenText = 10 // characters of a token

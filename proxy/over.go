@@ -1,10 +1,6 @@
 package proxy
 
-import (
-	"strings"
-
-	"portico/balancer"
-)
+import "portico/balancer"
 
 // SessionEndHeader is what an application answers with when it has ended its session,
 // with any value: the visitor may begin the next one elsewhere. It is not passed on.
@@ -21,12 +17,5 @@ func (st *site) over(c *balancer.Choice, bore uint64, path, header string, secur
 	if !st.siteState.pool.Over(c, bore, now) {
 		return ""
 	}
-	s := st.cookie + "=; Path=" + st.mount + "; Max-Age=0; HttpOnly; SameSite=" + st.sameSite
-	if st.sameSite == "None" && !secure {
-		s = strings.TrimSuffix(s, "None") + "Lax"
-	}
-	if secure {
-		s += "; Secure"
-	}
-	return s
+	return st.cookie.TakeBack(secure)
 }

@@ -105,18 +105,7 @@ func (t *trace) shownPath(st *site) string {
 	_, _, kept := t.texts()
 	path := accesslog.Redact(printable(kept))
 	if st != nil {
-		for _, place := range st.profile.places {
-			if place.kind != "segment" && place.kind != "parameter" {
-				continue
-			}
-			v := place.inTarget(path)
-			if v != "" && place.kind == "segment" {
-				v = v[len(place.name):]
-			}
-			if v != "" {
-				path = strings.ReplaceAll(path, v, "***")
-			}
-		}
+		path = st.profile.Hide(path)
 	}
 	if int(t.pathLen) == tracedPath {
 		path += "…"

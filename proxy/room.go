@@ -36,29 +36,8 @@ func (st *site) attend(c *balancer.Choice, ticket []byte, secure bool, now int64
 		return f
 	}
 	f.text = fmt.Sprintf("This site has as many visitors as it can serve. You are number %d in line.", p.Position)
-	f.cookie = st.placeCookie(string(p.Ticket), placeAge, secure)
+	f.cookie = st.cookie.KeepPlace(string(p.Ticket), placeAge, secure)
 	return f
-}
-
-// placeCookie returns the Set-Cookie field that keeps a place, or takes it back.
-func (st *site) placeCookie(ticket string, age time.Duration, secure bool) string {
-	s := fmt.Sprintf("%s=%s; Path=%s; Max-Age=%d; HttpOnly; SameSite=Lax", st.place, ticket, st.mount, int(age/time.Second))
-	if secure {
-		s += "; Secure"
-	}
-	return s
-}
-
-// cookieValue returns the first value of a cookie in a request's Cookie fields.
-func cookieValue(fields []string, name string) string {
-	for _, f := range fields {
-		for part := range strings.SplitSeq(f, ";") {
-			if n, v, ok := strings.Cut(strings.Trim(part, " \t"), "="); ok && n == name {
-				return v
-			}
-		}
-	}
-	return ""
 }
 
 // roomPage is what people see while they wait. It renews itself without scripts.

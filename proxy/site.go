@@ -10,6 +10,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/probe"
 	"portico/proxy/route"
+	"portico/proxy/sticky"
 )
 
 // site is what the data path knows of one site: its settings with every default
@@ -23,17 +24,15 @@ type site struct {
 	underscores bool // fields of requests with "_" in their names reach the instances
 	rewrites    rewrites
 
-	sticky   bool
-	cookie   string // name of the sticky cookie
-	place    string // name of the cookie that keeps a place in the waiting room
-	sameSite string // attribute as it is sent: "Lax", "Strict" or "None"
-	private  bool   // connections to instances serve one client connection each
+	sticky  bool
+	cookie  sticky.Cookie
+	private bool // connections to instances serve one client connection each
 
 	wantsNotice bool   // a page for people whose session was lost
 	logout      string // normalized path after whose answer a session is over; "": none
 
-	profile profile  // where the application's own token is; no places: nowhere
-	adopts  []string // cookies in which the balancer before may have named an instance
+	profile sticky.Profile // where the application's own token is; no places: nowhere
+	adopts  []string       // cookies in which the balancer before may have named an instance
 
 	body     int64 // bytes of the largest request body
 	rate     rateSpec
@@ -88,8 +87,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 	st := &site{
 		name: name, mount: mount, strip: set.Strip && mount != "/",
 		sticky: set.Session.Sticky != "none",
-		cookie: set.Session.Cookie,
-		place:  set.Session.Cookie + placeEnding,
+		cookie: sticky.NewCookie(set.Session.Cookie, mount, set.Session.SameSite),
 
 		underscores: set.Underscores == "pass",
 		rewrites:    rewritesOf(set.Rewrite),
@@ -113,14 +111,6 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		maxSess:  set.Session.Max,
 		tlsMode:  set.TLS.Mode,
 		redirect: set.TLS.Redirect,
-	}
-	switch set.Session.SameSite {
-	case "strict":
-		st.sameSite = "Strict"
-	case "none":
-		st.sameSite = "None"
-	default:
-		st.sameSite = "Lax"
 	}
 	switch set.Policy {
 	case balancer.Source, balancer.URI, balancer.Header:
@@ -151,13 +141,13 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		}
 	}
 	var err error
-	if st.profile, err = parseProfile(set.Session.Profile); err != nil {
+	if st.profile, err = sticky.ParseProfile(set.Session.Profile); err != nil {
 		return nil, fmt.Errorf("compile site %q: %w", name, err)
 	}
 	if !st.sticky {
-		st.profile = profile{}
+		st.profile = sticky.Profile{}
 	} else {
-		st.adopts = adoptNames(set.Session.Adopt)
+		st.adopts = sticky.AdoptNames(set.Session.Adopt)
 	}
 	if st.check, err = probe.CompileCheck(set.Health); err != nil {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"portico/balancer"
+	"portico/proxy/sticky"
 )
 
 // frontend counts the traffic of one listener.
@@ -161,7 +162,7 @@ type siteState struct {
 	pool    *balancer.Pool
 	limiter limiter
 
-	adoption atomic.Pointer[adoption] // of sessions of the balancer before; nil: of none
+	adoption atomic.Pointer[sticky.Adoption] // of sessions of the balancer before; nil: of none
 
 	running atomic.Int64 // requests
 

@@ -83,28 +83,6 @@ func TestRoute(t *testing.T) {
 	}
 }
 
-// FuzzTakeCookie: no value of the sticky cookie reaches the instance.
-func FuzzTakeCookie(f *testing.F) {
-	f.Add("a=b; portico-shop=x; c=d", "portico-shop")
-	f.Add("portico-shop=;portico-shop=y", "portico-shop")
-	f.Fuzz(func(t *testing.T, line, name string) {
-		if name == "" || strings.ContainsAny(name, "=; \t") {
-			return
-		}
-		values, rest := takeCookie([]string{line}, name)
-		if len(values) > maxStickyValues {
-			t.Fatalf("%d values", len(values))
-		}
-		for _, r := range rest {
-			for part := range strings.SplitSeq(r, ";") {
-				if n, _, ok := strings.Cut(strings.TrimSpace(part), "="); ok && n == name {
-					t.Fatalf("%q keeps %q", line, part)
-				}
-			}
-		}
-	})
-}
-
 func BenchmarkRoute(b *testing.B) {
 	sites := map[string]*site{}
 	for i := range 1000 {

@@ -12,6 +12,7 @@ import (
 	"portico/proxy/accesslog"
 	"portico/proxy/origin"
 	"portico/proxy/probe"
+	"portico/proxy/sticky"
 )
 
 // Update makes the sites, instances and members of a view the ones that are
@@ -81,7 +82,7 @@ type wanted struct {
 	details []string                // of the states
 	next    map[string]bool         // instances of a release that is being installed
 	drains  map[string]bool         // static upstreams that the file drains, by id
-	claims  []claim                 // what the balancer before may have called the instances
+	claims  []sticky.Claim          // what the balancer before may have called the instances
 	checks  map[string]*site        // settings to check an instance by, where they are not the site's
 }
 
@@ -119,7 +120,7 @@ func (s *Server) rebuildLocked() {
 			t.byID[u.ID()] = placed{site: st, upstream: u, next: w.next[u.ID()]}
 		}
 		if st.sticky {
-			st.siteState.adoption.Store(newAdoption(st.adopts, w.claims, st.siteState.pool))
+			st.siteState.adoption.Store(sticky.NewAdoption(st.adopts, w.claims, st.siteState.pool))
 		}
 		s.observeLocked(w, now)
 	}

@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"internal/pause":     {},
 	"internal/takeover":  {},
 	"internal/prefetch":  {},
+	"internal/alias":     {},
 	"internal/records":   {},
 	"internal/unsent":    {},
 	"conf":               {"internal/units"},
@@ -53,8 +54,9 @@ var imports = map[string][]string{
 	"proxy/route":        {},
 	"proxy/origin":       {"membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
+	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	"proxy/exchange/exchangetest": {"proxy/http1", "proxy/wire", "proxy/exchange", "internal/records"}, // the table that every driver's tests run

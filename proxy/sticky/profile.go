@@ -1,70 +1,70 @@
-package proxy
+package sticky
 
 import (
 	"fmt"
 	"strings"
 )
 
-// tokenPlace is one place where an application's own session token can be.
-type tokenPlace struct {
-	kind string // "cookie", "header", "query", "segment" or "parameter"
-	name string // of a segment: how it begins
+// Place is one place where an application's own session token can be.
+type Place struct {
+	Kind string // "cookie", "header", "query", "segment" or "parameter"
+	Name string // of a segment: how it begins
 
 	// route says that the part behind the first dot is the route of a server, not of
 	// the session: it may change while the session stays.
 	route bool
 }
 
-// profile says where a product keeps the token.
-type profile struct {
-	places []tokenPlace
+// Profile says where a product keeps the token.
+type Profile struct {
+	Places []Place
 
 	// silent says that the product may open a session without telling in a header,
 	// so that a visitor has to be pinned from the first request on.
-	silent bool
+	Silent bool
 }
 
 // profiles are the names that session.profile may have beside places of its own.
-var profiles = map[string]profile{ // read only
+var profiles = map[string]Profile{ // read only
 	// Servlet 6.0 section 7.1: the cookie JSESSIONID, the path parameter jsessionid. Tomcat's Engine
 	// appends "." and its jvmRoute (Tomcat documentation, config/engine).
-	"tomcat": {places: []tokenPlace{{kind: "cookie", name: "JSESSIONID", route: true}, {kind: "parameter", name: "jsessionid", route: true}}},
+	"tomcat": {Places: []Place{{Kind: "cookie", Name: "JSESSIONID", route: true}, {Kind: "parameter", Name: "jsessionid", route: true}}},
 	// A Servoy application is a WAR on Tomcat with a jvmRoute for each worker (Servoy wiki, Servoy
 	// Application Server Configuration for Load Balancing).
-	"servoy": {places: []tokenPlace{{kind: "cookie", name: "JSESSIONID", route: true}, {kind: "parameter", name: "jsessionid", route: true}}},
+	"servoy": {Places: []Place{{Kind: "cookie", Name: "JSESSIONID", route: true}, {Kind: "parameter", Name: "jsessionid", route: true}}},
 	// session.name is PHPSESSID unless php.ini says otherwise; with session.use_trans_sid it is in the
 	// query (PHP manual, Session: Runtime Configuration).
-	"php": {places: []tokenPlace{{kind: "cookie", name: "PHPSESSID"}, {kind: "query", name: "PHPSESSID"}}},
+	"php": {Places: []Place{{Kind: "cookie", Name: "PHPSESSID"}, {Kind: "query", Name: "PHPSESSID"}}},
 	// sessionState cookieName is ASP.NET_SessionId, cookieless puts (S(token)) into the path (.NET Framework,
 	// sessionState element); ASP.NET Core's SessionDefaults.CookieName is .AspNetCore.Session.
-	"aspnet": {places: []tokenPlace{{kind: "cookie", name: "ASP.NET_SessionId"}, {kind: "cookie", name: ".AspNetCore.Session"}, {kind: "segment", name: "(S("}}},
+	"aspnet": {Places: []Place{{Kind: "cookie", Name: "ASP.NET_SessionId"}, {Kind: "cookie", Name: ".AspNetCore.Session"}, {Kind: "segment", Name: "(S("}}},
 	// The context of a dynamic WEBDEV site is a path segment that begins with CTX_, as the addresses of public
 	// sites show. The pages' forms bear it, which no header tells.
-	"webdev": {places: []tokenPlace{{kind: "segment", name: "CTX_"}}, silent: true},
+	"webdev": {Places: []Place{{Kind: "segment", Name: "CTX_"}}, Silent: true},
 	// The option name of express-session is connect.sid by default (its README).
-	"express": {places: []tokenPlace{{kind: "cookie", name: "connect.sid"}}},
+	"express": {Places: []Place{{Kind: "cookie", Name: "connect.sid"}}},
 }
 
-// parseProfile reads session.profile: the name of a product, or places such as
+// ParseProfile reads session.profile: the name of a product, or places such as
 // "cookie:SID header:X-Session". Empty: the application's token is not looked for.
-func parseProfile(text string) (profile, error) {
+func ParseProfile(text string) (Profile, error) {
 	if p, ok := profiles[text]; ok || text == "" {
 		return p, nil
 	}
-	var p profile
+	var p Profile
 	for _, word := range strings.Fields(text) {
 		kind, name, _ := strings.Cut(word, ":")
 		switch kind {
 		case "cookie", "header", "query":
 		case "segment", "parameter": // the body's links may be the first to bear them
-			p.silent = true
+			p.Silent = true
 		default:
 			return p, fmt.Errorf("session.profile: %q is no product and no place", word)
 		}
 		if name == "" {
 			return p, fmt.Errorf("session.profile: %q names nothing", word)
 		}
-		p.places = append(p.places, tokenPlace{kind: kind, name: name})
+		p.Places = append(p.Places, Place{Kind: kind, Name: name})
 	}
 	return p, nil
 }
