@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"portico/proxy/http1"
-	"portico/proxy/wire"
 )
 
 // Sink takes the heads of an exchange's answers where its client is a stream of a connection that carries several.
@@ -41,20 +40,6 @@ func (x *Exchange) Ends() bool { return x.endOwed && x.down.done && len(x.down.t
 
 // Why is why OpAbort is returned.
 func (x *Exchange) Why() Cause { return x.why }
-
-// Reset is how the cause is told to a client whose stream ends for it.
-func (c Cause) Reset() wire.Reset {
-	switch c {
-	case CauseClient:
-		return wire.ResetCancel
-	case CauseBound:
-		return wire.ResetUnshared
-	case CauseRequest:
-		return wire.ResetMalformed
-	case CauseNone, CauseResponse, CauseConnect, CauseConnectTime, CauseUpstream, CauseTimeout, CauseBusy, CauseShutdown:
-	}
-	return wire.ResetInternal
-}
 
 // Closes reports whether the handler wants the client's connection to end behind this answer; more requests may be open on it.
 func (x *Exchange) Closes() bool { return x.dec.Close }

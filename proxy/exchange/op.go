@@ -1,10 +1,5 @@
 package exchange
 
-import (
-	"portico/proxy/http1"
-	"portico/proxy/wire"
-)
-
 // Op is what an exchange wants its driver to do next.
 type Op uint8
 
@@ -60,16 +55,3 @@ const (
 	phaseAbort                // OpAbort
 	phaseOver
 )
-
-// Config is what exchanges share.
-type Config struct {
-	Handler  Handler
-	Limits   http1.Limits
-	Timeouts wire.Timeouts
-}
-
-// WithDefaults returns c with every zero limit and timeout set.
-func (c Config) WithDefaults() Config {
-	c.Limits, c.Timeouts = c.Limits.WithDefaults(), c.Timeouts.WithDefaults()
-	return c
-}

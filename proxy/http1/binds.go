@@ -2,6 +2,9 @@ package http1
 
 import "bytes"
 
+// Some authentication schemes give the connection an identity, not the request (RFC 4559, 6); package exchange keeps such a connection for
+// one client. These are the fields in which they show.
+
 // BindsChallenge reports whether the value of a WWW-Authenticate or Proxy-Authenticate field offers a scheme that authenticates the
 // connection. A word that only looks like one, inside a quoted realm, counts as well: that costs a connection, no more.
 func BindsChallenge(value []byte) bool {
