@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"portico/internal/nearest"
 )
 
 // Decode reads the TOML document data into the struct that into points to, by
@@ -67,7 +69,7 @@ func (d *decoder) unknown(path, key string, fields map[string]int) string {
 		where = "in " + header(path)
 	}
 	message := fmt.Sprintf("unknown key %q %s", key, where)
-	if near, ok := Nearest(key, slices.Collect(maps.Keys(fields))); ok {
+	if near, ok := nearest.Word(key, slices.Collect(maps.Keys(fields))); ok {
 		return message + fmt.Sprintf(": did you mean %q?", near)
 	}
 	if tables := tablesWith(d.root, "", key); len(tables) > 0 {

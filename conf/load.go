@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"portico/internal/nearest"
 )
 
 // Load reads a configuration: the defaults, over them the file (its bytes, and
@@ -110,7 +112,7 @@ func unknownVariable(name string, keys []Key) (string, bool) {
 			section = section || strings.HasPrefix(name, envName(first)+"_")
 		}
 	}
-	if near, ok := Nearest(name, all); ok && (section || distance(name, near) <= 2) {
+	if near, ok := nearest.Word(name, all); ok && (section || nearest.Distance(name, near) <= 2) {
 		return "unknown variable: did you mean " + near + "?", true
 	}
 	return "unknown variable: see the configuration reference for the settings of this section", section

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"portico/internal/nearest"
 )
 
 // Key is one setting that has a name of its own: everything but the lists of
@@ -89,7 +91,7 @@ func suggest(t reflect.Type, path string) string {
 	for _, k := range keysOf(t, "") {
 		paths = append(paths, k.Path)
 	}
-	if near, ok := Nearest(path, paths); ok {
+	if near, ok := nearest.Word(path, paths); ok {
 		return fmt.Sprintf(": did you mean %q?", near)
 	}
 	for _, p := range paths {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"portico/internal/nearest"
 	"portico/internal/units"
 )
 
@@ -320,19 +321,7 @@ func (k *checker) oneOf(path, value string, allowed ...string) {
 	if slices.Contains(allowed, value) {
 		return
 	}
-	message := fmt.Sprintf("%q is not known: write one of %s", clip(value), quoted(allowed))
-	if near, ok := Nearest(value, allowed); ok {
-		message = fmt.Sprintf("%q is not known: did you mean %q? Allowed: %s", clip(value), near, quoted(allowed))
-	}
-	k.wrong(path, "%s", message)
-}
-
-func quoted(words []string) string {
-	list := make([]string, len(words))
-	for i, w := range words {
-		list[i] = strconv.Quote(w)
-	}
-	return strings.Join(list, ", ")
+	k.wrong(path, "%q %s", clip(value), nearest.Remedy(value, allowed))
 }
 
 func (k *checker) positive(path string, d units.Duration) {

@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"portico/conf"
 	"portico/deployhook/agent"
+	"portico/internal/nearest"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -260,7 +260,7 @@ func meantFlag(cmd *cobra.Command, word string) string {
 			names = append(names, f.Name)
 		}
 	})
-	if near, ok := conf.Nearest(word, names); ok {
+	if near, ok := nearest.Word(word, names); ok {
 		return ", did you mean --" + near + "?"
 	}
 	return ""

@@ -1,19 +1,22 @@
-package conf
+// Package nearest finds the word that somebody meant who wrote another one.
+package nearest
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Nearest returns the candidate that a slip of the finger most likely turned
+// Word returns the candidate that a slip of the finger most likely turned
 // into word, and whether one is close enough to be worth saying: at most a
 // third of its letters differ, or one is the beginning of the other. The tables
 // or words that both begin with do not count.
-func Nearest(word string, candidates []string) (string, bool) {
+func Word(word string, candidates []string) (string, bool) {
 	best, least, good := "", len(word)+1, false
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
 		a, b := apart(strings.ToLower(word), strings.ToLower(c))
-		d := distance(a, b)
+		d := Distance(a, b)
 		if d >= least {
 			continue
 		}
@@ -36,9 +39,9 @@ func apart(a, b string) (string, string) {
 	return a[cut:], b[cut:]
 }
 
-// distance is the number of letters to insert, delete, replace or swap with
+// Distance is the number of letters to insert, delete, replace or swap with
 // their neighbour to turn a into b (optimal string alignment).
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64 // no key is that long; the table below stays small
 	}
@@ -61,4 +64,21 @@ func distance(a, b string) int {
 		before, last, row = last, row, before
 	}
 	return last[len(b)]
+}
+
+// Remedy says of a value that is none of those that are allowed what to write instead; it is
+// to be read behind the value.
+func Remedy(value string, allowed []string) string {
+	if near, ok := Word(value, allowed); ok {
+		return fmt.Sprintf("is not known: did you mean %q? Allowed: %s", near, quoted(allowed))
+	}
+	return "is not known: write one of " + quoted(allowed)
+}
+
+func quoted(words []string) string {
+	list := make([]string, len(words))
+	for i, w := range words {
+		list[i] = strconv.Quote(w)
+	}
+	return strings.Join(list, ", ")
 }
