@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -166,7 +167,7 @@ func ParseCSR(der []byte) (*x509.CertificateRequest, string, error) {
 // Nothing but the key is taken from the request, and that must be the key that the member
 // was accepted with.
 func (a *Authority) SignMember(csr []byte, m catalog.Member, now time.Time) ([]byte, error) {
-	if err := catalog.ValidName("member", m.Name); err != nil {
+	if err := sites.ValidName("member", m.Name); err != nil {
 		return nil, fmt.Errorf("sign member: %w", err)
 	}
 	if m.Role != catalog.RoleProxy && m.Role != catalog.RoleServer {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/conf/sites"
 	"portico/internal/freeport"
 	"portico/internal/pebble"
 	"portico/membership/catalog"
@@ -27,8 +28,8 @@ func logger(t *testing.T) *slog.Logger {
 }
 
 // site returns a view with one installed site.
-func site(name string, tls catalog.TLSSettings, hosts ...string) *catalog.View {
-	s := &catalog.Site{Name: name, Release: strings.Repeat("0", 64), Manifest: catalog.Settings{Hosts: hosts, TLS: tls}}
+func site(name string, tls sites.TLS, hosts ...string) *catalog.View {
+	s := &catalog.Site{Name: name, Release: strings.Repeat("0", 64), Manifest: sites.Settings{Hosts: hosts, TLS: tls}}
 	return &catalog.View{Sites: map[string]*catalog.Site{name: s}}
 }
 
@@ -53,15 +54,15 @@ func TestHTTPChallengeThenRestartWithoutDirectory(t *testing.T) {
 	plain, secure := listen(t, port), listen(t, 0)
 	o := certs.Options{Catalog: c, Directory: p.Directory, Root: p.Root, Email: "ops@portico.test", HTTPPort: port}
 	m := manager(t, o)
-	sites := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "site") })
-	serve(t, plain, m.HTTPChallengeHandler(sites))
-	serve(t, tls.NewListener(secure, m.TLSConfig()), sites)
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "site") })
+	serve(t, plain, m.HTTPChallengeHandler(pages))
+	serve(t, tls.NewListener(secure, m.TLSConfig()), pages)
 	addr := secure.Addr().String()
 
 	if _, err := leafOf(t, addr, testHost); err == nil || m.HasCertificate(testHost) {
 		t.Fatal("there is a certificate for a host that no site has")
 	}
-	m.Sync(site("shop", catalog.TLSSettings{}, testHost))
+	m.Sync(site("shop", sites.TLS{}, testHost))
 	eventually(t, "the certificate is there", func() bool { return m.HasCertificate(testHost) })
 	first, err := leafOf(t, addr, testHost)
 	if err != nil || !isPebble(first) {
@@ -97,8 +98,8 @@ func TestHTTPChallengeThenRestartWithoutDirectory(t *testing.T) {
 	o.Catalog = openCatalog(t, dir)
 	again := manager(t, o)
 	third := listen(t, 0)
-	serve(t, tls.NewListener(third, again.TLSConfig()), sites)
-	again.Sync(site("shop", catalog.TLSSettings{}, testHost))
+	serve(t, tls.NewListener(third, again.TLSConfig()), pages)
+	again.Sync(site("shop", sites.TLS{}, testHost))
 	if kept, err := leafOf(t, third.Addr().String(), testHost); err != nil || kept.SerialNumber.Cmp(second.SerialNumber) != 0 {
 		t.Fatal("after a restart:", err)
 	}
@@ -114,7 +115,7 @@ func TestTLSALPNChallenge(t *testing.T) {
 	secure := listen(t, port)
 	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.Directory, Root: p.Root, TLSPort: port})
 	serve(t, tls.NewListener(secure, m.TLSConfig()), http.NotFoundHandler())
-	m.Sync(site("shop", catalog.TLSSettings{}, testHost, "www."+testHost))
+	m.Sync(site("shop", sites.TLS{}, testHost, "www."+testHost))
 	for _, host := range []string{testHost, "www." + testHost} {
 		eventually(t, "the certificate of "+host+" is there", func() bool { return m.HasCertificate(host) })
 		if leaf, err := leafOf(t, secure.Addr().String(), host); err != nil || !isPebble(leaf) {
@@ -130,7 +131,7 @@ func TestFailureIsShown(t *testing.T) {
 	taken := listen(t, port) // the directory looks elsewhere
 	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: p.Directory, Root: p.Root, HTTPPort: port})
 	serve(t, taken, m.HTTPChallengeHandler(http.NotFoundHandler()))
-	m.Sync(site("shop", catalog.TLSSettings{}, testHost))
+	m.Sync(site("shop", sites.TLS{}, testHost))
 	eventually(t, "the failure shows", func() bool { return m.Status()[0].Error != "" && !m.Status()[0].Next.IsZero() })
 	s := m.Status()[0]
 	if wait := time.Until(s.Next); wait < 30*time.Second || wait > 2*time.Minute || m.HasCertificate(testHost) {
@@ -154,7 +155,7 @@ func TestDirectoryMustBeHTTPS(t *testing.T) {
 // the challenges' path (A8).
 func TestOnlyPublicNamesOfSites(t *testing.T) {
 	m := manager(t, certs.Options{Catalog: openCatalog(t, t.TempDir()), Directory: certs.LetsEncrypt})
-	m.Sync(site("shop", catalog.TLSSettings{}, "localhost", "shop.test", "box.local", "intranet", "192.0.2.1", "*.example.com", "x.internal"))
+	m.Sync(site("shop", sites.TLS{}, "localhost", "shop.test", "box.local", "intranet", "192.0.2.1", "*.example.com", "x.internal"))
 	for _, s := range m.Status() {
 		if s.Source != "none" || s.Error == "" {
 			t.Errorf("%+v", s)
@@ -189,7 +190,7 @@ func TestFilesAndInternal(t *testing.T) {
 	m := manager(t, o)
 	ln := listen(t, 0)
 	serve(t, tls.NewListener(ln, m.TLSConfig()), http.NotFoundHandler())
-	v := site("shop", catalog.TLSSettings{Mode: "internal"}, "shop.example.com", "inside.lan", "*.inside.lan")
+	v := site("shop", sites.TLS{Mode: "internal"}, "shop.example.com", "inside.lan", "*.inside.lan")
 	m.Sync(v)
 	for host, want := range map[string]string{
 		"shop.example.com": "portico", "a.example.org": "portico", "SHOP.example.com": "portico",

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/conf/sites"
 	"portico/internal/written"
-	"portico/membership/catalog"
 )
 
 // ended returns a certificate that ended some days ago.
@@ -60,7 +60,7 @@ func TestOldCertificatesGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	m.Sync(site("shop", catalog.TLSSettings{}, "kept.test"))
+	m.Sync(site("shop", sites.TLS{}, "kept.test"))
 	eventually(t, "the old certificate is deleted", func() bool {
 		return strings.Contains(log.String(), "gone.test") && strings.Contains(log.String(), "broken.test")
 	})
@@ -83,5 +83,5 @@ func TestOldCertificatesGo(t *testing.T) {
 	if strings.Contains(log.String(), "host=kept.test") || strings.Contains(log.String(), "host=valid.test") || strings.Contains(log.String(), "host=gone-lately.test") {
 		t.Error("the log tells of another one")
 	}
-	m.Sync(site("shop", catalog.TLSSettings{}, "kept.test")) // after Close it does no harm
+	m.Sync(site("shop", sites.TLS{}, "kept.test")) // after Close it does no harm
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/conf/sites"
 	"portico/internal/freeport"
 	"portico/internal/pebble"
 	"portico/membership/catalog"
@@ -115,7 +116,7 @@ func TestFewAtATime(t *testing.T) {
 	for i := range 9 {
 		hosts = append(hosts, fmt.Sprintf("host%d.%s", i, testHost))
 	}
-	v := site("shop", catalog.TLSSettings{}, hosts...)
+	v := site("shop", sites.TLS{}, hosts...)
 	m.Sync(v)
 	m.Sync(v) // a view that says the same asks for nothing more
 	waiting := func() int {
@@ -158,7 +159,7 @@ func TestDirectoryComesAndGoes(t *testing.T) {
 		defer mu.Unlock()
 		return now.TLSConfig(), nil
 	}}), http.NotFoundHandler())
-	v := site("shop", catalog.TLSSettings{}, testHost)
+	v := site("shop", sites.TLS{}, testHost)
 	m.Sync(v)
 	eventually(t, "the certificate is there", func() bool { return m.HasCertificate(testHost) })
 	first, err := leafOf(t, addr, testHost)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/conf/sites"
 	"portico/internal/written"
 	"portico/membership/catalog"
 )
@@ -83,7 +84,7 @@ func TestEndIsWarnedOf(t *testing.T) {
 	if len(m.Status()) != 0 {
 		t.Error("hosts were taken in before the listeners are open")
 	}
-	m.Sync(site("shop", catalog.TLSSettings{}, testHost))
+	m.Sync(site("shop", sites.TLS{}, testHost))
 	eventually(t, "the end is warned of", func() bool { return strings.Contains(log.String(), "certificate ends soon") })
 	if text := log.String(); !strings.Contains(text, "host="+testHost) || !strings.Contains(text, "tls.certificates") {
 		t.Errorf("the warning is %s", text)

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -94,7 +95,7 @@ func peerOf(c *x509.Certificate) (Peer, error) {
 		return Peer{}, errors.New("certificate names no member")
 	}
 	role, name, _ := strings.Cut(strings.TrimPrefix(found.Path, "/"), "/")
-	if found.Host == "" || catalog.ValidName("member", name) != nil || (role != string(catalog.RoleProxy) && role != string(catalog.RoleServer)) {
+	if found.Host == "" || sites.ValidName("member", name) != nil || (role != string(catalog.RoleProxy) && role != string(catalog.RoleServer)) {
 		return Peer{}, fmt.Errorf("certificate names no member: %.120q", found)
 	}
 	return Peer{found.Host, catalog.Role(role), name}, nil

@@ -5,27 +5,27 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/membership/catalog"
 )
 
 // A static site takes what an installed one takes: the sections convert, and
 // the same policies are known. The import is the test's alone.
 func TestStaticSitesMatchTheCatalog(t *testing.T) {
-	_ = catalog.HealthSettings(conf.Health{})
-	_ = catalog.SessionSettings(conf.Session{})
-	_ = catalog.TLSSettings(conf.SiteTLS{})
-	for _, p := range append(catalog.Policies(), "roundrobin") {
+	_ = sites.Health(conf.Health{})
+	_ = sites.Session(conf.Session{})
+	_ = sites.TLS(conf.SiteTLS{})
+	for _, p := range append(sites.Policies(), "roundrobin") {
 		c := conf.Default()
 		c.Sites = []conf.Site{{Name: "shop", Policy: p, PolicyHeader: "X-Tenant", Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
 		if err := c.Validate(); (err != nil) != (p == "roundrobin") {
 			t.Errorf("policy %q: %v", p, err)
 		}
 	}
-	for _, p := range append(catalog.Profiles(), "", "cookie:SID query:sid", "tomcta", "cookie:", "jar:SID") {
+	for _, p := range append(sites.Profiles(), "", "cookie:SID query:sid", "tomcta", "cookie:", "jar:SID") {
 		c := conf.Default()
 		c.Sites = []conf.Site{{Name: "shop", Session: conf.Session{Profile: p}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
-		if here, there := c.Validate(), catalog.CheckProfile(p); (here != nil) != (there != nil) {
+		if here, there := c.Validate(), sites.CheckProfile(p); (here != nil) != (there != nil) {
 			t.Errorf("profile %q: the file says %v, the catalog %v", p, here, there)
 		}
 	}
@@ -39,7 +39,7 @@ func TestPlacementMatchesTheCatalog(t *testing.T) {
 		c.Sites = []conf.Site{{Name: "shop", Policy: policy, PolicyHeader: header, PolicyBound: bound, SlowStart: units.Duration(slow),
 			Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
 		here := c.Validate()
-		there := catalog.Settings{Policy: policy, PolicyHeader: header, PolicyBound: bound, SlowStart: units.Duration(slow)}.Validate()
+		there := sites.Settings{Policy: policy, PolicyHeader: header, PolicyBound: bound, SlowStart: units.Duration(slow)}.Validate()
 		if (here != nil) != wrong || (len(there) > 0) != wrong {
 			t.Errorf("%s, %q, %d, %s: the file says %v, the catalog %v", policy, header, bound, slow, here, there)
 		}
@@ -60,7 +60,7 @@ func TestUnderscoresMatchTheCatalog(t *testing.T) {
 	for word, right := range map[string]bool{"": true, "drop": true, "pass": true, "keep": false} {
 		c := conf.Default()
 		c.Sites = []conf.Site{{Name: "shop", Underscores: word, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
-		here, there := c.Validate(), catalog.Settings{Underscores: word}.Validate()
+		here, there := c.Validate(), sites.Settings{Underscores: word}.Validate()
 		if (here == nil) != right || (len(there) == 0) != right {
 			t.Errorf("%q: the file says %v, the catalog %v", word, here, there)
 		}
@@ -69,10 +69,10 @@ func TestUnderscoresMatchTheCatalog(t *testing.T) {
 
 // TestRewritesMatchTheCatalog: the file and the catalog take the same names, and an empty list is not one that is left out.
 func TestRewritesMatchTheCatalog(t *testing.T) {
-	for _, name := range append(catalog.Rewrites(), "links", "") {
+	for _, name := range append(sites.Rewrites(), "links", "") {
 		c := conf.Default()
 		c.Sites = []conf.Site{{Name: "shop", Rewrite: []string{name}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
-		here, there := c.Validate(), catalog.Settings{Rewrite: []string{name}}.Validate()
+		here, there := c.Validate(), sites.Settings{Rewrite: []string{name}}.Validate()
 		if wrong := name == "links" || name == ""; (here != nil) != wrong || (len(there) > 0) != wrong {
 			t.Errorf("%q: the file says %v, the catalog %v", name, here, there)
 		}
@@ -92,7 +92,7 @@ func TestPatienceMatchesTheCatalog(t *testing.T) {
 		c := conf.Default()
 		c.Sites = []conf.Site{{Name: "shop", Session: conf.Session{Patience: units.Duration(patience)}, Upstreams: []conf.Upstream{{Name: "one", Addr: "192.0.2.1:80"}}}}
 		here := c.Validate()
-		there := catalog.Settings{Session: catalog.SessionSettings{Patience: units.Duration(patience)}}.Validate()
+		there := sites.Settings{Session: sites.Session{Patience: units.Duration(patience)}}.Validate()
 		if (here == nil) != right || (len(there) == 0) != right {
 			t.Errorf("%s: the file says %v, the catalog %v", patience, here, there)
 		}

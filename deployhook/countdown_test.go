@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership/catalog"
 )
@@ -94,7 +95,7 @@ func TestDeploysOutliveASetClock(t *testing.T) {
 			if away {
 				step = "-"
 			}
-			s := situation(catalog.Settings{}, step)
+			s := situation(sites.Settings{}, step)
 			s.Deploy.Created = epoch.Add(-set)
 			for i := range s.Servers {
 				s.Servers[i].Changed = time.Time{}

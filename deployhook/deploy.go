@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -162,7 +163,7 @@ func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) e
 }
 
 // servers looks at every application server that the site belongs on with the eyes of one deploy.
-func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, settings catalog.Settings, now time.Time) []Server {
+func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, settings sites.Settings, now time.Time) []Server {
 	var list []Server
 	for _, m := range v.Servers(settings) {
 		hint := d.o.Alive == nil || d.o.Alive(m.Name)

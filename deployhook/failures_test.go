@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -24,7 +25,7 @@ func TestFailuresAreGrouped(t *testing.T) {
 			Log:   []string{"2026-01-01 12:00:0" + latency[:1] + " [" + latency[:1] + "17] starting", log},
 		}
 	}
-	s := situation(catalog.Settings{}, "failed", "failed", "failed", "failed", "starting", "starting")
+	s := situation(sites.Settings{}, "failed", "failed", "failed", "failed", "starting", "starting")
 	s.Servers[0].Report = failed("not healthy within 10s: status 500 after 2ms from 127.0.0.1:4711", "2ms", "[117] no database")
 	s.Servers[1].Report = failed("not healthy within 10s: status 500 after 31ms from 127.0.0.1:39000", "31ms", "[4f2] no database")
 	s.Servers[2].Report = failed("the process ended: exit status 3", "2ms", "no licence")
@@ -72,7 +73,7 @@ func TestLastCheckIsToldOnce(t *testing.T) {
 		{"not healthy within 10s", status, "L7STS, status 500 after 3ms: " + status.Error},
 		{"", silent, "it failed; last check: L7TOUT after 1s: " + silent.Error},
 	} {
-		s := situation(catalog.Settings{}, "failed", "failed")
+		s := situation(sites.Settings{}, "failed", "failed")
 		for i := range s.Servers {
 			s.Servers[i].Report = &catalog.MemberProgress{Step: catalog.StepFailed, Detail: tt.detail, Probe: &tt.probe}
 		}

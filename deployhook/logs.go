@@ -17,6 +17,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -55,7 +56,7 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	out := &lineWriter{w: w, json: q.JSON, gathers: !q.Follow}
 	var wg sync.WaitGroup
 	asked := 0
-	for _, m := range v.Servers(catalog.Settings{}) {
+	for _, m := range v.Servers(sites.Settings{}) {
 		if q.Member != "" && q.Member != m.Name {
 			continue
 		}

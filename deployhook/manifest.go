@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -14,7 +15,7 @@ import (
 // it stands, the error, a conf.Mistakes, also tells what is wrong with the values that could
 // be read, so that everything is told in one go. Those of a file that reads well are
 // judged later, with the operators' overrides.
-func DecodeManifest(name string, data []byte, settings *catalog.Settings) error {
+func DecodeManifest(name string, data []byte, settings *sites.Settings) error {
 	err := conf.Decode(name, data, settings)
 	var list conf.Mistakes
 	if !errors.As(err, &list) {
@@ -28,7 +29,7 @@ func mistakesOf(errs []error) conf.Mistakes {
 	var list conf.Mistakes
 	for _, err := range errs {
 		m := conf.Mistake{Message: catalog.Text(err)}
-		var setting *catalog.SettingError
+		var setting *sites.SettingError
 		if errors.As(err, &setting) {
 			m.Key = setting.Key
 		}
@@ -40,7 +41,7 @@ func mistakesOf(errs []error) conf.Mistakes {
 // about returns whether a mistake is one of the setting at key, or of an element of that list.
 func about(key string) func(error) bool {
 	return func(err error) bool {
-		var setting *catalog.SettingError
+		var setting *sites.SettingError
 		if !errors.As(err, &setting) {
 			return false
 		}

@@ -4,21 +4,21 @@ import (
 	"strings"
 	"testing"
 
+	"portico/conf/sites"
 	"portico/deployhook"
-	"portico/membership/catalog"
 )
 
 // Whatever is wrong with a manifest is told in one go: keys that nobody knows and values
 // that cannot be.
 func TestManifestMistakesAtOnce(t *testing.T) {
-	var s catalog.Settings
+	var s sites.Settings
 	err := deployhook.DecodeManifest("portico.toml", []byte("hosts = [\"http://bad host/\", \"good.test\"]\nhelth = 1\npolicy = \"best\"\n"), &s)
 	for _, want := range []string{"http://bad host/", "helth", `"best"`, "portico.toml:1:10:", "portico.toml:2:1:", "portico.toml:3:10:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told of: %v", want, err)
 		}
 	}
-	s = catalog.Settings{}
+	s = sites.Settings{}
 	if err := deployhook.DecodeManifest("portico.toml", []byte("hosts = [\"good.test\"]\n"), &s); err != nil || len(s.Hosts) != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -33,7 +33,7 @@ func TestManifestCPU(t *testing.T) {
 		"nan": "cpu is NaN", "inf": "cpu is +Inf", "-inf": "cpu is -Inf",
 		`"1.5"`: "write a number",
 	} {
-		var s catalog.Settings
+		var s sites.Settings
 		var told []string
 		if err := deployhook.DecodeManifest("portico.toml", []byte("[limits]\ncpu = "+text+"\n"), &s); err != nil {
 			told = append(told, err.Error())

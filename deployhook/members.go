@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/conf/sites"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 )
@@ -226,8 +227,8 @@ func checkReport(r *catalog.Report, m catalog.Member) error {
 			return refusal(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
 		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
 			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
-		case catalog.ValidName("site", in.Site) != nil:
-			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidName("site", in.Site))
+		case sites.ValidName("site", in.Site) != nil:
+			return refusal(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
 		case catalog.ValidRelease(in.Release) != nil:
 			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
 		}

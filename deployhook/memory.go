@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 const (
@@ -18,8 +18,8 @@ const (
 
 // tightMemory warns of application servers on which the new release may not find
 // memory beside the one before it, which stays for its sessions.
-func (d *Deployer) tightMemory(s catalog.Settings, sessions int) (notes []string) {
-	if sessions == 0 || s.Kind != catalog.KindRun && s.Kind != catalog.KindTomcat {
+func (d *Deployer) tightMemory(s sites.Settings, sessions int) (notes []string) {
+	if sessions == 0 || s.Kind != sites.KindRun && s.Kind != sites.KindTomcat {
 		return nil
 	}
 	need := max(s.Limits.Memory.Bytes(), tightMemory)

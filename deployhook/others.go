@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -278,7 +279,7 @@ func (d *Deployer) outlived(v *catalog.View, site, proxy string, silent time.Dur
 	if d.o.Alive == nil || d.o.Alive(proxy) {
 		return false
 	}
-	idle := catalog.DefaultSessionIdle
+	idle := sites.DefaultSessionIdle
 	if s := v.Sites[site]; s != nil {
 		if set, err := s.Effective(); err == nil {
 			idle = set.Session.Idle.Std()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -37,8 +38,8 @@ func (p *placement) instances(site, release string) []*catalog.Instance {
 // dutyOf is what the server has to do with a release, "" where that is nothing. A server
 // that a site has left keeps what runs there until it is empty: as before while nothing
 // else can take new visitors, then for the sessions alone.
-func (p *placement) dutyOf(site, release string, s catalog.Settings, duty catalog.Duty) catalog.Duty {
-	if s.PlacedOn(p.m) {
+func (p *placement) dutyOf(site, release string, s sites.Settings, duty catalog.Duty) catalog.Duty {
+	if p.m.Takes(s) {
 		return duty
 	}
 	for _, in := range p.instances(site, release) {
@@ -58,7 +59,7 @@ func (p *placement) dutyOf(site, release string, s catalog.Settings, duty catalo
 // mayGet reports whether some release of a site, present or former, belongs on the server.
 func (p *placement) mayGet(s *catalog.Site) bool {
 	for _, r := range p.v.Releases[s.Name] {
-		if settings, err := s.JoinedFor(r); err == nil && settings.PlacedOn(p.m) {
+		if settings, err := s.JoinedFor(r); err == nil && p.m.Takes(settings) {
 			return true
 		}
 	}
@@ -66,7 +67,7 @@ func (p *placement) mayGet(s *catalog.Site) bool {
 }
 
 // holders names the servers that may have a release's files, nil where all may.
-func (p *placement) holders(site, release string, s catalog.Settings) []string {
+func (p *placement) holders(site, release string, s sites.Settings) []string {
 	if len(s.Servers) == 0 {
 		return nil
 	}
@@ -95,7 +96,7 @@ func wantsOf(v *catalog.View, m *catalog.Member, site, release string) bool {
 	}
 	if r := v.Releases[site][release]; r != nil && s.Candidate == release {
 		settings, err := s.JoinedFor(r)
-		return err == nil && settings.PlacedOn(m)
+		return err == nil && m.Takes(settings)
 	}
 	return slices.ContainsFunc(newPlacement(v, m).wantedOf(s), func(w catalog.WantedRelease) bool { return w.Release == release })
 }
@@ -140,12 +141,12 @@ func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
 			continue
 		}
 		settings, err := site.EffectiveFor(release)
-		if err != nil || !in.Leaving && settings.PlacedOn(m) {
+		if err != nil || !in.Leaving && m.Takes(settings) {
 			continue
 		}
 		busy = true
 		switch {
-		case settings.PlacedOn(m):
+		case m.Takes(settings):
 			d.update("stay", func(tx *catalog.Tx) error { return catalog.StayAfterAll(tx, id) })
 			d.logger.Info("instance stays: its site belongs on the server again", "site", in.Site, "member", in.Member, "instance", id)
 		case in.Admin == catalog.AdminMaint:
@@ -165,9 +166,9 @@ func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
 
 // takenElsewhere reports whether new visitors of a site have an instance on a server that
 // the site belongs on.
-func (d *Deployer) takenElsewhere(v *catalog.View, site *catalog.Site, s catalog.Settings) bool {
+func (d *Deployer) takenElsewhere(v *catalog.View, site *catalog.Site, s sites.Settings) bool {
 	for id, in := range v.Instances {
-		if in.Site == site.Name && in.State == catalog.InstanceHealthy && takesNew(v, in) && s.PlacedOn(v.Members[in.Member]) &&
+		if in.Site == site.Name && in.State == catalog.InstanceHealthy && takesNew(v, in) && v.Members[in.Member].Takes(s) &&
 			(d.o.InRotation == nil || d.o.InRotation(id)) {
 			return true
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -16,8 +17,8 @@ const stallGrace = 30 * time.Second
 // Situation is all that Plan looks at.
 type Situation struct {
 	Deploy   catalog.Deploy
-	Settings catalog.Settings // of the release, joined and with defaults
-	Servers  []Server         // accepted application servers that the site belongs on, by name
+	Settings sites.Settings // of the release, joined and with defaults
+	Servers  []Server       // accepted application servers that the site belongs on, by name
 	Now      time.Time
 	Began    time.Time // when this proxy saw the deploy first: its clock may have been set since Deploy.Created
 

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -19,7 +20,7 @@ var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
 // situation is a deploy of shop at web1, web2, … which said these steps; "-" is
 // a server that is away, "" one that has not begun.
-func situation(settings catalog.Settings, steps ...string) deployhook.Situation {
+func situation(settings sites.Settings, steps ...string) deployhook.Situation {
 	s := deployhook.Situation{
 		Deploy:   catalog.Deploy{ID: "d1", Site: "shop", Release: "r", State: catalog.DeployRunning, Members: map[string]catalog.MemberProgress{}, Created: epoch},
 		Settings: settings.WithDefaults("shop"),
@@ -55,16 +56,16 @@ func steps(d deployhook.Decision) string {
 }
 
 func TestPlan(t *testing.T) {
-	wave := func(n int) catalog.Settings { return catalog.Settings{Deploy: catalog.DeploySettings{Wave: n}} }
-	before := catalog.Settings{Deploy: catalog.DeploySettings{Before: []string{"./migrate"}}}
+	wave := func(n int) sites.Settings { return sites.Settings{Deploy: sites.Deploy{Wave: n}} }
+	before := sites.Settings{Deploy: sites.Deploy{Before: []string{"./migrate"}}}
 	for _, c := range []struct {
 		what  string
 		s     deployhook.Situation
 		state catalog.DeployState
 		steps string
 	}{
-		{"no servers", situation(catalog.Settings{}), catalog.DeploySucceeded, ""},
-		{"all begin", situation(catalog.Settings{}, "", "", ""), catalog.DeployRunning, "fetching | fetching | fetching"},
+		{"no servers", situation(sites.Settings{}), catalog.DeploySucceeded, ""},
+		{"all begin", situation(sites.Settings{}, "", "", ""), catalog.DeployRunning, "fetching | fetching | fetching"},
 		{"one wave", situation(wave(1), "", "", ""), catalog.DeployRunning, "fetching | waiting | waiting"},
 		{"wave of two", situation(wave(2), "", "", ""), catalog.DeployRunning, "fetching | fetching | waiting"},
 		{"next when one is good", situation(wave(1), "in rotation", "", ""), catalog.DeployRunning, "in rotation | fetching | waiting"},
@@ -73,12 +74,12 @@ func TestPlan(t *testing.T) {
 		{"before runs alone", situation(before, "", "", ""), catalog.DeployRunning, "fetching | waiting | waiting"},
 		{"then all", situation(before, "in rotation", "", ""), catalog.DeployRunning, "in rotation | fetching | fetching"},
 		{"before skips who is away", situation(before, "-", "", ""), catalog.DeployRunning, "waiting | fetching | waiting"},
-		{"all good", situation(catalog.Settings{}, "in rotation", "in rotation"), catalog.DeploySucceeded, "in rotation | in rotation"},
-		{"one away", situation(catalog.Settings{}, "in rotation", "-"), catalog.DeploySucceeded, "in rotation | waiting"},
-		{"all away", situation(catalog.Settings{}, "-", "-"), catalog.DeployRunning, "waiting | waiting"},
-		{"one failed", situation(catalog.Settings{}, "in rotation", "failed", "starting"), catalog.DeployFailed, "stopped | failed | stopped"},
+		{"all good", situation(sites.Settings{}, "in rotation", "in rotation"), catalog.DeploySucceeded, "in rotation | in rotation"},
+		{"one away", situation(sites.Settings{}, "in rotation", "-"), catalog.DeploySucceeded, "in rotation | waiting"},
+		{"all away", situation(sites.Settings{}, "-", "-"), catalog.DeployRunning, "waiting | waiting"},
+		{"one failed", situation(sites.Settings{}, "in rotation", "failed", "starting"), catalog.DeployFailed, "stopped | failed | stopped"},
 		{"failed before the next wave", situation(wave(1), "failed", "", ""), catalog.DeployFailed, "failed | waiting | waiting"},
-		{"an agent gave up", situation(catalog.Settings{}, "stopped"), catalog.DeployFailed, "failed"},
+		{"an agent gave up", situation(sites.Settings{}, "stopped"), catalog.DeployFailed, "failed"},
 	} {
 		d := deployhook.Plan(c.s)
 		if d.State != c.state || steps(d) != c.steps {
@@ -88,7 +89,7 @@ func TestPlan(t *testing.T) {
 }
 
 func TestPlanOverTime(t *testing.T) {
-	short := catalog.Settings{Deploy: catalog.DeploySettings{Timeout: units.Duration(10 * time.Second)}}
+	short := sites.Settings{Deploy: sites.Deploy{Timeout: units.Duration(10 * time.Second)}}
 	late := func(s deployhook.Situation) deployhook.Situation { s.Now = epoch.Add(41 * time.Second); return s }
 	for what, c := range map[string]struct {
 		s   deployhook.Situation
@@ -119,7 +120,7 @@ func TestPlanOverTime(t *testing.T) {
 		t.Errorf("a drained server holds the deploy: %+v", d)
 	}
 	// A rollback runs no before command, so nobody waits for it.
-	s = situation(catalog.Settings{Deploy: catalog.DeploySettings{Before: []string{"x"}}}, "", "")
+	s = situation(sites.Settings{Deploy: sites.Deploy{Before: []string{"x"}}}, "", "")
 	s.Deploy.Rollback = true
 	if d := deployhook.Plan(s); steps(d) != "fetching | fetching" {
 		t.Errorf("a rollback goes %q", steps(d))
@@ -148,7 +149,7 @@ func TestPlanLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 5).Draw(t, "servers")
 		wave := rapid.IntRange(0, 3).Draw(t, "wave")
-		settings := catalog.Settings{Deploy: catalog.DeploySettings{Wave: wave}}
+		settings := sites.Settings{Deploy: sites.Deploy{Wave: wave}}
 		if rapid.Bool().Draw(t, "before") {
 			settings.Deploy.Before = []string{"x"}
 		}

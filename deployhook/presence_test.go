@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -43,7 +44,7 @@ func TestCandidateIsGivenBeforeItsTurn(t *testing.T) {
 	v := &catalog.View{
 		Sites: map[string]*catalog.Site{"shop": {Name: "shop", Candidate: "next"}},
 		Releases: map[string]map[string]*catalog.Release{"shop": {
-			"next": {Manifest: catalog.Settings{Servers: []string{"web1"}}}, "other": {},
+			"next": {Manifest: sites.Settings{Servers: []string{"web1"}}}, "other": {},
 		}},
 		Members: map[string]*catalog.Member{},
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -27,7 +28,7 @@ type request struct {
 	name   string // of the archive, for people
 	hosts  []string
 	path   string
-	kind   catalog.Kind
+	kind   sites.Kind
 	dryRun bool
 	noPin  bool // sessions of the release before do not stay
 	wait   time.Duration
@@ -37,17 +38,17 @@ type request struct {
 // with one that has ended well (wait, or nothing to do) or with the forecast of
 // a dry run, 422 with one that has failed while the client waited.
 type ArchiveAnswer struct {
-	catalog.Deploy                  // of a dry run: site and release only
-	Files          int              `json:"files"`
-	Size           int64            `json:"size"`
-	Changed        int              `json:"changed"`           // files that the current release does not have
-	Ships          int64            `json:"ships"`             // bytes of these
-	Notes          []string         `json:"notes,omitempty"`   // what was done to the archive
-	Settings       catalog.Settings `json:"settings"`          // joined and with defaults
-	DryRun         bool             `json:"dry_run,omitempty"` // nothing was changed
-	Keeps          int              `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
-	Cuts           int              `json:"cuts,omitempty"`    // with no_pin: sessions that lose their instance instead
-	Same           bool             `json:"same,omitempty"`    // this release runs already
+	catalog.Deploy                // of a dry run: site and release only
+	Files          int            `json:"files"`
+	Size           int64          `json:"size"`
+	Changed        int            `json:"changed"`           // files that the current release does not have
+	Ships          int64          `json:"ships"`             // bytes of these
+	Notes          []string       `json:"notes,omitempty"`   // what was done to the archive
+	Settings       sites.Settings `json:"settings"`          // joined and with defaults
+	DryRun         bool           `json:"dry_run,omitempty"` // nothing was changed
+	Keeps          int            `json:"keeps,omitempty"`   // sessions that stay on the current release until they end
+	Cuts           int            `json:"cuts,omitempty"`    // with no_pin: sessions that lose their instance instead
+	Same           bool           `json:"same,omitempty"`    // this release runs already
 }
 
 // Archive takes PUT /v1/sites/{site}/archive from a caller whom Options.Actor
@@ -136,7 +137,7 @@ func (d *Deployer) parse(r *http.Request) (*request, error) {
 	if q.by == "" {
 		return nil, refusal(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
 	}
-	if err := catalog.ValidName("site", q.site); err != nil {
+	if err := sites.ValidName("site", q.site); err != nil {
 		return nil, err
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
@@ -165,7 +166,7 @@ func (q *request) set(key string, values []string) error {
 	case "path":
 		q.path = value
 	case "kind":
-		q.kind = catalog.Kind(value)
+		q.kind = sites.Kind(value)
 	case "name":
 		q.name = cut(path.Base(strings.ReplaceAll(strings.ToValidUTF8(value, ""), `\`, "/")), 200)
 	case "dry_run", "dry-run":
@@ -265,7 +266,7 @@ func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*Archiv
 
 // settle joins the manifest with the flags and what the site keeps, and checks
 // the outcome; every mistake is told at once. u.manifest becomes the release's.
-func (d *Deployer) settle(u *unpacked, q *request) (catalog.Settings, error) {
+func (d *Deployer) settle(u *unpacked, q *request) (sites.Settings, error) {
 	v := d.o.Catalog.View()
 	site := v.Sites[q.site]
 	m := &u.manifest
@@ -286,7 +287,7 @@ func (d *Deployer) settle(u *unpacked, q *request) (catalog.Settings, error) {
 	joined := *m
 	if site != nil {
 		var err error
-		if joined, err = catalog.Join(*m, site.Override); err != nil {
+		if joined, err = sites.Join(*m, site.Override); err != nil {
 			return joined, err
 		}
 	}
@@ -378,7 +379,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 // release comes once more.
 func sameProcess(site *catalog.Site, runs, comes *catalog.Release) bool {
 	now, errNow := site.JoinedFor(runs)
-	then, errThen := catalog.Join(comes.Manifest, site.Override)
+	then, errThen := sites.Join(comes.Manifest, site.Override)
 	return errNow == nil && errThen == nil && now.SameShape(then)
 }
 

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -209,20 +210,20 @@ func TestWhatBecomesOfAnArchive(t *testing.T) {
 		what  string
 		files map[string]string
 		query string
-		kind  catalog.Kind
+		kind  sites.Kind
 		want  []string
 	}{
-		{"static", map[string]string{"index.html": "1"}, "", catalog.KindStatic, []string{"index.html"}},
-		{"run, made executable", map[string]string{"portico.toml": `run = ["./bin/server"]`, "bin/server": "1"}, "", catalog.KindRun, []string{"bin/server*", "portico.toml"}},
-		{"run from the search path", map[string]string{"portico.toml": `run = ["node", "app.js"]`, "app.js": "1"}, "", catalog.KindRun, []string{"app.js", "portico.toml"}},
-		{"run for Windows", map[string]string{"portico.toml": `run = ["./server"]`, "server.exe": "1"}, "", catalog.KindRun, []string{"portico.toml", "server.exe*"}},
-		{"hook", map[string]string{"portico.toml": "[hook]\nport = 8080\ninstall = [\"./put.sh\"]", "put.sh": "1"}, "", catalog.KindHook, []string{"portico.toml", "put.sh*"}},
-		{"war in an archive", map[string]string{"portico.toml": "", "app.war": "PK"}, "", catalog.KindTomcat, []string{"app.war", "portico.toml"}},
-		{"war itself", map[string]string{"WEB-INF/web.xml": "<x/>", "index.jsp": "1"}, "name=whatever.war", catalog.KindTomcat, []string{"site6.war"}},
-		{"pages for Tomcat", map[string]string{"portico.toml": `kind = "tomcat"`, "index.jsp": "1"}, "", catalog.KindTomcat, []string{"index.jsp", "portico.toml"}},
-		{"wrapped with a manifest", map[string]string{"site-main/portico.toml": "", "site-main/a/b": "1"}, "", catalog.KindStatic, []string{"a/b", "portico.toml"}},
-		{"one folder without a manifest", map[string]string{"public/index.html": "1"}, "", catalog.KindStatic, []string{"public/index.html"}},
-		{"exclude and data", map[string]string{"portico.toml": "data = [\"uploads\"]\nexclude = [\"*.log\", \"/tmp\"]", "uploads/x": "1", "a.log": "1", "d/b.log": "1", "tmp/x": "1", ".git/HEAD": "1", "index.html": "1", "uploadsX": "1"}, "", catalog.KindStatic, []string{"index.html", "portico.toml", "uploadsX"}},
+		{"static", map[string]string{"index.html": "1"}, "", sites.KindStatic, []string{"index.html"}},
+		{"run, made executable", map[string]string{"portico.toml": `run = ["./bin/server"]`, "bin/server": "1"}, "", sites.KindRun, []string{"bin/server*", "portico.toml"}},
+		{"run from the search path", map[string]string{"portico.toml": `run = ["node", "app.js"]`, "app.js": "1"}, "", sites.KindRun, []string{"app.js", "portico.toml"}},
+		{"run for Windows", map[string]string{"portico.toml": `run = ["./server"]`, "server.exe": "1"}, "", sites.KindRun, []string{"portico.toml", "server.exe*"}},
+		{"hook", map[string]string{"portico.toml": "[hook]\nport = 8080\ninstall = [\"./put.sh\"]", "put.sh": "1"}, "", sites.KindHook, []string{"portico.toml", "put.sh*"}},
+		{"war in an archive", map[string]string{"portico.toml": "", "app.war": "PK"}, "", sites.KindTomcat, []string{"app.war", "portico.toml"}},
+		{"war itself", map[string]string{"WEB-INF/web.xml": "<x/>", "index.jsp": "1"}, "name=whatever.war", sites.KindTomcat, []string{"site6.war"}},
+		{"pages for Tomcat", map[string]string{"portico.toml": `kind = "tomcat"`, "index.jsp": "1"}, "", sites.KindTomcat, []string{"index.jsp", "portico.toml"}},
+		{"wrapped with a manifest", map[string]string{"site-main/portico.toml": "", "site-main/a/b": "1"}, "", sites.KindStatic, []string{"a/b", "portico.toml"}},
+		{"one folder without a manifest", map[string]string{"public/index.html": "1"}, "", sites.KindStatic, []string{"public/index.html"}},
+		{"exclude and data", map[string]string{"portico.toml": "data = [\"uploads\"]\nexclude = [\"*.log\", \"/tmp\"]", "uploads/x": "1", "a.log": "1", "d/b.log": "1", "tmp/x": "1", ".git/HEAD": "1", "index.html": "1", "uploadsX": "1"}, "", sites.KindStatic, []string{"index.html", "portico.toml", "uploadsX"}},
 	} {
 		site := fmt.Sprint("site", i)
 		a := c.upload(site, "wait=1&path=/"+site+"&"+u.query, bytes.NewReader(zipped(t, u.files)))
@@ -239,7 +240,7 @@ func TestWhatBecomesOfAnArchive(t *testing.T) {
 	}
 	// A folder that is a web application, as the command packs it, stays what it is.
 	folder := c.upload("folder", "wait=1&path=/folder", bytes.NewReader(tarred(t, map[string]string{"portico.toml": "", "WEB-INF/web.xml": "<x/>", "index.html": "1"})))
-	if got, kind := c.treeOf(folder.Release), c.site("folder").Manifest.Kind; folder.status != 200 || kind != catalog.KindTomcat || !slices.Equal(got, []string{"WEB-INF/web.xml", "index.html", "portico.toml"}) {
+	if got, kind := c.treeOf(folder.Release), c.site("folder").Manifest.Kind; folder.status != 200 || kind != sites.KindTomcat || !slices.Equal(got, []string{"WEB-INF/web.xml", "index.html", "portico.toml"}) {
 		t.Errorf("a folder with WEB-INF: %d, kind %q, %q: %s", folder.status, kind, got, folder.text)
 	}
 	// One that Tomcat could not be given is refused before anybody hears of it.

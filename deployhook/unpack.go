@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
 )
 
 const (
@@ -27,7 +27,7 @@ const (
 type unpacked struct {
 	batch    *objects.Batch
 	files    []objects.File
-	manifest catalog.Settings
+	manifest sites.Settings
 	place    string   // of the manifest in the archive, "" where there is none
 	source   []byte   // its text
 	notes    []string // what was done to the archive, for people
@@ -106,7 +106,7 @@ func (u *unpacked) keepWar(s *spooled, q *request) error {
 		return err
 	}
 	u.files = []objects.File{{Path: q.site + ".war", Size: size, Digest: digest}}
-	u.manifest.Kind = catalog.KindTomcat
+	u.manifest.Kind = sites.KindTomcat
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (u *unpacked) readManifest(place string, b []byte) error {
 
 // drop takes out what exclude and data name: neither is part of a release,
 // whatever the client packed.
-func (u *unpacked) drop(settings catalog.Settings) error {
+func (u *unpacked) drop(settings sites.Settings) error {
 	x, err := archive.NewExclude(slices.Concat(archive.AlwaysExcluded(), settings.Exclude))
 	if err != nil {
 		return wrong("exclude", "%w", err)
@@ -148,17 +148,17 @@ func (u *unpacked) drop(settings catalog.Settings) error {
 }
 
 // detect derives the kind where nothing says it.
-func (u *unpacked) detect(settings *catalog.Settings) {
+func (u *unpacked) detect(settings *sites.Settings) {
 	switch {
 	case settings.Kind != "":
 	case len(settings.Run) > 0:
-		settings.Kind = catalog.KindRun
+		settings.Kind = sites.KindRun
 	case settings.Hook.Port != 0 || len(settings.Hook.Install) > 0 || len(settings.Hook.Activate) > 0:
-		settings.Kind = catalog.KindHook
+		settings.Kind = sites.KindHook
 	case u.forTomcat():
-		settings.Kind = catalog.KindTomcat
+		settings.Kind = sites.KindTomcat
 	default:
-		settings.Kind = catalog.KindStatic
+		settings.Kind = sites.KindStatic
 	}
 }
 
@@ -173,20 +173,20 @@ func (u *unpacked) forTomcat() bool {
 
 // fit compares the settings with the files: what must be there for this kind.
 // Every mistake is returned.
-func (u *unpacked) fit(settings catalog.Settings) []error {
+func (u *unpacked) fit(settings sites.Settings) []error {
 	var errs []error
 	switch settings.Kind {
-	case catalog.KindRun:
+	case sites.KindRun:
 		errs = append(errs, u.command("run", settings.Run)...)
-	case catalog.KindTomcat:
+	case sites.KindTomcat:
 		if _, err := objects.WebApplication(u.files); err != nil {
 			errs = append(errs, wrong("kind", "a site of kind tomcat: %w", err))
 		}
-	case catalog.KindHook:
+	case sites.KindHook:
 		errs = append(errs, u.command("hook.install", settings.Hook.Install)...)
 		errs = append(errs, u.command("hook.activate", settings.Hook.Activate)...)
 		errs = append(errs, u.command("hook.remove", settings.Hook.Remove)...)
-	case catalog.KindStatic:
+	case sites.KindStatic:
 		if dir := strings.Trim(settings.Public, "/"); dir != "" && dir != "." && !slices.ContainsFunc(u.files, func(f objects.File) bool { return strings.HasPrefix(f.Path, dir+"/") }) {
 			errs = append(errs, wrong("public", "public = %q names a folder that the archive does not have", settings.Public))
 		}
@@ -197,7 +197,7 @@ func (u *unpacked) fit(settings catalog.Settings) []error {
 
 // wrong is a setting that does not fit the archive.
 func wrong(key, format string, args ...any) error {
-	return &catalog.SettingError{Key: key, Err: fmt.Errorf(format, args...)}
+	return &sites.SettingError{Key: key, Err: fmt.Errorf(format, args...)}
 }
 
 // command checks that a command which lies in the release is there, and makes it

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership/catalog"
 )
@@ -29,7 +30,7 @@ func TestWanted(t *testing.T) {
 			}
 		}
 		for _, r := range []string{"a", "b", "c", "d"} {
-			if err := tx.PutRelease(catalog.Release{Site: "shop", Digest: digest(r), Manifest: catalog.Settings{Path: "/" + r, Deploy: catalog.DeploySettings{Before: []string{"x"}}}}); err != nil {
+			if err := tx.PutRelease(catalog.Release{Site: "shop", Digest: digest(r), Manifest: sites.Settings{Path: "/" + r, Deploy: sites.Deploy{Before: []string{"x"}}}}); err != nil {
 				return err
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"portico/certs"
+	"portico/conf/sites"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -125,7 +126,7 @@ func TestLabelsAreGivenByOperators(t *testing.T) {
 	f := newFront(t)
 	if _, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
 		digest := strings.Repeat("a", 64)
-		settings := catalog.Settings{Servers: []string{"zone-a"}}
+		settings := sites.Settings{Servers: []string{"zone-a"}}
 		return errors.Join(tx.PutSite(catalog.Site{Name: "shop", Release: digest, Manifest: settings}),
 			tx.PutRelease(catalog.Release{Site: "shop", Digest: digest, Manifest: settings}))
 	}); err != nil {

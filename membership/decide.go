@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -126,7 +127,7 @@ func checkHello(h Hello, r rules) *Refusal {
 	bad := func(format string, args ...any) *Refusal {
 		return refuse(http.StatusBadRequest, CodeInvalid, "", format, args...)
 	}
-	if err := catalog.ValidName("member", h.Name); err != nil {
+	if err := sites.ValidName("member", h.Name); err != nil {
 		return bad("%v", err)
 	}
 	switch {
@@ -333,7 +334,7 @@ func missingRuntime(v *catalog.View, h Hello) *Refusal {
 	slices.Sort(names)
 	for _, name := range names {
 		s, err := v.Sites[name].Effective()
-		if err != nil || s.Kind != catalog.KindTomcat || !s.PlacedOn(&catalog.Member{Name: h.Name}) {
+		if err != nil || s.Kind != sites.KindTomcat || !(&catalog.Member{Name: h.Name}).Takes(s) {
 			continue
 		}
 		if _, ok := h.Runtimes["tomcat"]; !ok {

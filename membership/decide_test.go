@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -46,7 +47,7 @@ func TestAdmit(t *testing.T) {
 	squatter := known("web-2", keyB, catalog.Pending)
 	squatter.Addr = "192.0.2.10:7444"
 	tomcat := viewOf()
-	tomcat.Sites["shop"] = &catalog.Site{Name: "shop", Manifest: catalog.Settings{Kind: catalog.KindTomcat}}
+	tomcat.Sites["shop"] = &catalog.Site{Name: "shop", Manifest: sites.Settings{Kind: sites.KindTomcat}}
 	full := viewOf()
 	for i := range maxPending {
 		m := known(fmt.Sprint("ghost-", i), fmt.Sprintf("%064d", i), catalog.Pending)

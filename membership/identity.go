@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // Identity is what a machine keeps of itself, see certs.Identity.
@@ -42,7 +42,7 @@ func NameOf(host string) string {
 		return '-'
 	}, host)
 	name = strings.Trim(name[:min(len(name), 40)], "-")
-	if catalog.ValidName("member", name) != nil {
+	if sites.ValidName("member", name) != nil {
 		return "member"
 	}
 	return name

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -23,7 +24,7 @@ func TestAnswersAreAddressed(t *testing.T) {
 			w.Header().Add("Set-Cookie", "a=1;path=/deep/;Secure")
 			w.Header().Add("Set-Cookie", "b=/; Max-Age=1")
 			w.Header().Add("Set-Cookie", "c=1; Path=/crm/x")
-			w.Header().Add("Set-Cookie", catalog.AdminCookie+"=evil; Path=/")
+			w.Header().Add("Set-Cookie", sites.AdminCookie+"=evil; Path=/")
 			w.WriteHeader(http.StatusFound)
 		}
 	})

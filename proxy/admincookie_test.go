@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // Cookies know no ports: a browser that is logged in on the admin page sends that login to
@@ -21,7 +21,7 @@ import (
 // field, and must not set it either, in no kind of answer. Other cookies, also those with
 // like names, go both ways.
 func TestAdminCookieStaysWithTheAdminPage(t *testing.T) {
-	const login = catalog.AdminCookie
+	const login = sites.AdminCookie
 	seen := make(chan string, 100)
 	addr := rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/records"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -184,8 +185,8 @@ func newWorldWith(t testing.TB, o proxy.Options, members ...string) (*world, map
 }
 
 func shop(release string) *catalog.Site {
-	return &catalog.Site{Name: "shop", Release: release, Manifest: catalog.Settings{
-		Hosts: []string{"shop.test"}, Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond), Timeout: units.Duration(5 * time.Second)},
+	return &catalog.Site{Name: "shop", Release: release, Manifest: sites.Settings{
+		Hosts: []string{"shop.test"}, Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Timeout: units.Duration(5 * time.Second)},
 	}}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/race"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -64,9 +65,9 @@ func isolated(t *testing.T, w *isolation.World, c conf.Proxy) isolation.Front {
 			static = append(static, c)
 			continue
 		}
-		view.Sites[s.Name] = &catalog.Site{Name: s.Name, Release: "r", Manifest: catalog.Settings{
-			Hosts: []string{s.Host}, Session: catalog.SessionSettings{Sticky: "none"},
-			Health: catalog.HealthSettings{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100},
+		view.Sites[s.Name] = &catalog.Site{Name: s.Name, Release: "r", Manifest: sites.Settings{
+			Hosts: []string{s.Host}, Session: sites.Session{Sticky: "none"},
+			Health: sites.Health{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100},
 		}}
 		for i, addr := range s.Upstreams {
 			id := s.Name + "-" + string(rune('a'+i))

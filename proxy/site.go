@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/probe"
 	"portico/proxy/route"
@@ -73,7 +74,7 @@ func compileSite(rec *catalog.Site) (*site, error) {
 }
 
 // compileSettings takes settings whose defaults are filled in.
-func compileSettings(name string, set catalog.Settings) (*site, error) {
+func compileSettings(name string, set sites.Settings) (*site, error) {
 	mount, ok := route.NormalizePath(set.Path)
 	if !ok {
 		return nil, fmt.Errorf("compile site %q: path %q must begin with \"/\"", name, set.Path)
@@ -128,7 +129,7 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 		st.hosts = append(st.hosts, norm)
 	}
 	if set.Limits.Rate != "" {
-		n, per, err := catalog.ParseRate(set.Limits.Rate)
+		n, per, err := sites.ParseRate(set.Limits.Rate)
 		if err != nil {
 			return nil, fmt.Errorf("compile site %q: limits.rate: %w", name, err)
 		}
@@ -156,18 +157,18 @@ func compileSettings(name string, set catalog.Settings) (*site, error) {
 }
 
 // StaticSettings are the settings of a site of the configuration file in the catalog's words.
-func StaticSettings(c conf.Site) catalog.Settings {
-	c.Session.Adopt = or(c.Session.Adopt, catalog.AdoptUsual)
-	return catalog.Settings{
+func StaticSettings(c conf.Site) sites.Settings {
+	c.Session.Adopt = or(c.Session.Adopt, sites.AdoptUsual)
+	return sites.Settings{
 		Hosts: c.Hosts, Path: c.Path, Strip: c.Strip, Policy: c.Policy,
 		PolicyHeader: c.PolicyHeader, PolicyBound: c.PolicyBound, SlowStart: c.SlowStart,
 		Underscores: c.Underscores, Rewrite: c.Rewrite,
-		Health:  catalog.HealthSettings(c.Health),
-		Session: catalog.SessionSettings(c.Session),
-		Limits: catalog.LimitSettings{
+		Health:  sites.Health(c.Health),
+		Session: sites.Session(c.Session),
+		Limits: sites.Limits{
 			Body: c.Limits.Body, Connections: c.Limits.Connections, Queue: c.Limits.Queue, Rate: c.Limits.Rate,
 		},
-		TLS: catalog.TLSSettings(c.TLS),
+		TLS: sites.TLS(c.TLS),
 	}.WithDefaults(c.Name)
 }
 

@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 func compiled(t testing.TB, name, path string, hosts ...string) *site {
 	t.Helper()
-	st, err := compileSettings(name, catalog.Settings{Hosts: hosts, Path: path}.WithDefaults(name))
+	st, err := compileSettings(name, sites.Settings{Hosts: hosts, Path: path}.WithDefaults(name))
 	if err != nil {
 		t.Fatal(err)
 	}

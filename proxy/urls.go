@@ -4,7 +4,7 @@ import (
 	"net"
 	"strings"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // URLs are where a site with these settings, defaults filled in, answers at this proxy now: one
@@ -12,7 +12,7 @@ import (
 // visitor ends up at: TLS where plain requests are sent there, or where there is no other.
 // A site of all hosts is told by the address that is listened on, or by here where that is every
 // address. Of a wildcard, the name "www" below it is told.
-func (s *Server) URLs(set catalog.Settings, here string) []string {
+func (s *Server) URLs(set sites.Settings, here string) []string {
 	if !s.bound.Load() {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
-	"portico/membership/catalog"
+	"portico/conf/sites"
 	"portico/proxy"
 )
 
@@ -27,7 +27,7 @@ func TestURLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := catalog.Settings{}.WithDefaults("shop")
+	set := sites.Settings{}.WithDefaults("shop")
 	if urls := s.URLs(set, "here"); urls != nil {
 		t.Errorf("before it listens: %v", urls)
 	}
@@ -45,14 +45,14 @@ func TestURLs(t *testing.T) {
 	plain, secure := port("http"), port("https")
 	for _, tt := range []struct {
 		what string
-		set  catalog.Settings
+		set  sites.Settings
 		want []string
 	}{
-		{"no host", catalog.Settings{}, []string{"http://127.0.0.1" + plain + "/"}},
-		{"a host with a path", catalog.Settings{Hosts: []string{"hello.localhost"}, Path: "/shop"}, []string{"http://hello.localhost" + plain + "/shop/"}},
-		{"TLS", catalog.Settings{Hosts: []string{"safe.test", "*.safe.test", "other.test"}}, []string{
+		{"no host", sites.Settings{}, []string{"http://127.0.0.1" + plain + "/"}},
+		{"a host with a path", sites.Settings{Hosts: []string{"hello.localhost"}, Path: "/shop"}, []string{"http://hello.localhost" + plain + "/shop/"}},
+		{"TLS", sites.Settings{Hosts: []string{"safe.test", "*.safe.test", "other.test"}}, []string{
 			"https://safe.test" + secure + "/", "https://www.safe.test" + secure + "/", "http://other.test" + plain + "/"}},
-		{"TLS off", catalog.Settings{Hosts: []string{"safe.test"}, TLS: catalog.TLSSettings{Mode: "off"}}, []string{"http://safe.test" + plain + "/"}},
+		{"TLS off", sites.Settings{Hosts: []string{"safe.test"}, TLS: sites.TLS{Mode: "off"}}, []string{"http://safe.test" + plain + "/"}},
 	} {
 		if got := s.URLs(tt.set.WithDefaults("shop"), "here"); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)

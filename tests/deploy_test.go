@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/tests/harness"
@@ -119,7 +120,7 @@ func otherSettings(t *testing.T, p *harness.Proxy) {
 	}
 	var override struct{ Env map[string]string }
 	decode(t, said.Stdout, &override)
-	if override.Env["SETTING"] != catalog.Hidden {
+	if override.Env["SETTING"] != sites.Hidden {
 		t.Errorf("operators have set %+v", override)
 	}
 	stay(t, vs, seen, "/")

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"portico/conf"
-	"portico/membership/catalog"
+	"portico/conf/sites"
 	"portico/tests/harness"
 )
 
@@ -49,7 +49,7 @@ func TestSiteSettingsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	check("", reflect.TypeFor[catalog.Settings]())
+	check("", reflect.TypeFor[sites.Settings]())
 }
 
 var (
@@ -63,7 +63,7 @@ func TestDocumentedSettingsExist(t *testing.T) {
 	t.Parallel()
 	process, site := map[string]bool{}, map[string]bool{}
 	tomlKeys(reflect.TypeFor[conf.Config](), "", process)
-	tomlKeys(reflect.TypeFor[catalog.Settings](), "", site)
+	tomlKeys(reflect.TypeFor[sites.Settings](), "", site)
 	read := func(file string) string {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 	"go/types"
 	"path"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -30,7 +29,7 @@ func TestNoDeadOptions(t *testing.T) {
 			}
 		}
 	}
-	for _, root := range []struct{ pkg, name string }{{"portico/conf", "Config"}, {"portico/membership/catalog", "Settings"}} {
+	for _, root := range []struct{ pkg, name string }{{"portico/conf", "Config"}, {"portico/conf/sites", "Settings"}} {
 		o := m.packages[root.pkg].Scope().Lookup(root.name)
 		m.eachSetting(o.Type(), func(owner string, f *types.Var) {
 			if !m.used[f].read {
@@ -88,11 +87,7 @@ func checkModule(t *testing.T) *module {
 	}
 	for name, files := range m.files {
 		for _, f := range files {
-			in := name // code that only checks settings belongs to them; the rest of the catalog uses them
-			if name == "portico/membership/catalog" && !checking.MatchString(m.set.File(f.Pos()).Name()) {
-				in += " beside the checks"
-			}
-			ast.Inspect(f, func(n ast.Node) bool { m.note(in, n); return true })
+			ast.Inspect(f, func(n ast.Node) bool { m.note(name, n); return true })
 		}
 	}
 	if len(m.used) < 200 {
@@ -229,9 +224,6 @@ func (m *module) eachSetting(t types.Type, visit func(owner string, f *types.Var
 		m.eachSetting(f.Type(), visit)
 	}
 }
-
-// checking is a file that only checks settings or fills in defaults.
-var checking = regexp.MustCompile(`/(validate.*|settings|default.*|profile)\.go$`)
 
 // structs are the exported struct types of the project.
 func (m *module) structs() []structType {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/deployhook/archive"
 	"portico/membership/catalog"
@@ -167,7 +168,7 @@ func manifestExclude(folder string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
-	var settings catalog.Settings
+	var settings sites.Settings
 	if err := deployhook.DecodeManifest(path, data, &settings); err != nil {
 		return nil, usageError{err}
 	}

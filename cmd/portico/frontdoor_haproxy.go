@@ -10,6 +10,7 @@ import (
 	"portico/balancer"
 	"portico/certs"
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy"
 	"portico/proxy/haproxy"
@@ -48,7 +49,7 @@ func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []by
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", catalog.ErrInvalid, err)
 	}
-	if err := catalog.ValidName("member", name); err != nil {
+	if err := sites.ValidName("member", name); err != nil {
 		return nil, nil, err
 	}
 	now := time.Now()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -72,7 +73,7 @@ func (f *frontDoor) restoreSessions(now time.Time) error {
 // longestIdle is the longest time without a request after which some site's
 // sessions end.
 func longestIdle(v *catalog.View) time.Duration {
-	longest := catalog.DefaultSessionIdle
+	longest := sites.DefaultSessionIdle
 	for _, site := range v.Sites {
 		if s, err := site.Effective(); err == nil {
 			longest = max(longest, s.Session.Idle.Std())

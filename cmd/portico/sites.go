@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -155,7 +156,7 @@ func settingsDeployed(cmd *cobra.Command, c *admin.Client, id string, detach boo
 		return site, err
 	}
 	override, err := json.Marshal(site.Override)
-	site.Override = catalog.HideOverrideEnv(override)
+	site.Override = sites.HideOverrideEnv(override)
 	return site, err
 }
 
@@ -199,7 +200,7 @@ func overrideValue(key, text string) (any, error) {
 		}
 		return v, nil
 	}
-	return conf.SetPath(&catalog.Settings{}, key, text)
+	return conf.SetPath(&sites.Settings{}, key, text)
 }
 
 func newReleases(s *shared) *cobra.Command {

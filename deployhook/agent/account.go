@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strconv"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // sharedIDs lie in no range that distributions, systemd or container runtimes
@@ -22,7 +22,7 @@ var containerIDs = IDRange{First: 40_000, Count: 20_000}
 
 // siteAccount returns the account that a site's processes run as. Without root
 // that is the agent's own.
-func (a *Agent) siteAccount(site string, s catalog.Settings) (account, error) {
+func (a *Agent) siteAccount(site string, s sites.Settings) (account, error) {
 	if !a.root {
 		return a.ownAccount(s.User)
 	}

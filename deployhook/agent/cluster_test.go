@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -252,9 +253,9 @@ func (c *cluster) serverRelease(version string) string {
 }
 
 // runSettings are those of a site that runs the test's server, fast to check.
-func runSettings(args ...string) catalog.Settings {
-	s := catalog.Settings{
-		Kind: catalog.KindRun, Path: "/", Run: append([]string{"./server"}, args...),
+func runSettings(args ...string) sites.Settings {
+	s := sites.Settings{
+		Kind: sites.KindRun, Path: "/", Run: append([]string{"./server"}, args...),
 		Env: map[string]string{"VERSION": "1"},
 	}.WithDefaults("shop")
 	s.Health.Interval = units.Duration(100 * time.Millisecond)
@@ -263,11 +264,11 @@ func runSettings(args ...string) catalog.Settings {
 	return s
 }
 
-func current(site, release string, s catalog.Settings) catalog.WantedRelease {
+func current(site, release string, s sites.Settings) catalog.WantedRelease {
 	return catalog.WantedRelease{Site: site, Release: release, Duty: catalog.DutyCurrent, Settings: s}
 }
 
-func candidate(site, release string, s catalog.Settings, deploy string) catalog.WantedRelease {
+func candidate(site, release string, s sites.Settings, deploy string) catalog.WantedRelease {
 	return catalog.WantedRelease{Site: site, Release: release, Duty: catalog.DutyCandidate, Settings: s, Deploy: deploy}
 }
 

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
 )
 
 // Data folders live in sites/SITE/data, outlive every release and are never
@@ -21,7 +21,7 @@ import (
 // copied once. Whatever later archives hold in that place is left out.
 
 // dataNames returns the data folders of a site as clean relative paths.
-func dataNames(s catalog.Settings) ([]string, error) {
+func dataNames(s sites.Settings) ([]string, error) {
 	var names []string
 	for _, name := range s.Data {
 		clean := path.Clean(strings.ReplaceAll(name, "\\", "/"))

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // passedOn are the variables of the agent that a site inherits. Everything else,
@@ -33,7 +33,7 @@ type environment struct {
 	port                      int    // 0: none
 	dirs                      siteDirs
 	user                      string
-	settings                  catalog.Settings
+	settings                  sites.Settings
 }
 
 func (e environment) vars() map[string]string {

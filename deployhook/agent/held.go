@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/diskwatch"
 	"portico/membership/catalog"
 )
@@ -39,7 +40,7 @@ func (a *Agent) writingSites() []diskwatch.Site {
 	at := make(map[string]int)
 	for _, u := range a.units {
 		s := u.want.Settings
-		if s.Kind == catalog.KindStatic && len(s.Deploy.Before) == 0 {
+		if s.Kind == sites.KindStatic && len(s.Deploy.Before) == 0 {
 			continue
 		}
 		i, ok := at[u.key.site]

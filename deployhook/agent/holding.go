@@ -10,8 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/cgroup"
-	"portico/membership/catalog"
 )
 
 // A site's process may start others, leave its process group, clear its
@@ -40,7 +40,7 @@ func (a *Agent) openGroups() {
 
 // hold prepares what keeps a site's process: the control group id with limits,
 // where there are groups.
-func (a *Agent) hold(s *processSpec, id string, l catalog.LimitSettings) {
+func (a *Agent) hold(s *processSpec, id string, l sites.Limits) {
 	s.After = a.users.begin(s.Account)
 	if a.groups == nil {
 		return

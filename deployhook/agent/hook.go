@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -71,7 +72,7 @@ func (u *unit) startHook(want catalog.WantedRelease, rel release, rec instanceRe
 // waitsForCandidate reports whether a hook site's release must leave the port to
 // a candidate of the same site; a.mu is held.
 func (u *unit) waitsForCandidate() bool {
-	if u.want.Settings.Kind != catalog.KindHook || u.want.Duty == catalog.DutyCandidate {
+	if u.want.Settings.Kind != sites.KindHook || u.want.Duty == catalog.DutyCandidate {
 		return false
 	}
 	for k, other := range u.a.units {
@@ -86,7 +87,7 @@ func (u *unit) waitsForCandidate() bool {
 func (u *unit) removeHook() {
 	want := u.wanted()
 	cmd := want.Settings.Hook.Remove
-	if want.Settings.Kind != catalog.KindHook || u.a.siteWanted(u.key.site) {
+	if want.Settings.Kind != sites.KindHook || u.a.siteWanted(u.key.site) {
 		return
 	}
 	acc, err := u.a.siteAccount(u.key.site, want.Settings)

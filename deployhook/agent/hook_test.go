@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/membership/catalog"
@@ -53,7 +54,7 @@ func TestHook(t *testing.T) {
 			"hang*":     "#!/bin/sh\nsleep 60\n",
 		})
 	}
-	s := catalog.Settings{Kind: catalog.KindHook, Hook: catalog.HookSettings{
+	s := sites.Settings{Kind: sites.KindHook, Hook: sites.Hook{
 		Install: []string{"./install"}, Activate: []string{"./activate"}, Remove: []string{"./remove"},
 		Port: l.Addr().(*net.TCPAddr).Port,
 	}}.WithDefaults("erp")
@@ -135,7 +136,7 @@ func TestHookOfAChangedRelease(t *testing.T) {
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	rel := c.release(map[string]string{"activate*": "#!/bin/sh\necho true >> $PORTICO_DATA_DIR/ran\n", "remove*": "#!/bin/sh\necho removed >> $PORTICO_DATA_DIR/ran\n"})
-	s := catalog.Settings{Kind: catalog.KindHook, Hook: catalog.HookSettings{
+	s := sites.Settings{Kind: sites.KindHook, Hook: sites.Hook{
 		Activate: []string{"./activate"}, Remove: []string{"./remove"}, Port: l.Addr().(*net.TCPAddr).Port,
 	}}.WithDefaults("erp")
 	s.Health.Interval = units.Duration(100 * time.Millisecond)

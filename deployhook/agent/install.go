@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -99,7 +100,7 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 // commands of it are to run: they run from what was verified only. It is assembled anew then, which
 // compares every file.
 func (u *unit) dropChanged(want catalog.WantedRelease, rel release) (bool, error) {
-	if want.Settings.Kind != catalog.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
+	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
 	}
 	if _, err := os.Lstat(rel.dir); err != nil {
@@ -168,7 +169,7 @@ func (u *unit) assemble(rel release) error {
 	}
 	defer in.Close()
 	return u.a.store.Assemble(u.ctx, rest, in.Root(), u.key.release, objects.Assembly{
-		Link:   settings.Kind == catalog.KindStatic && len(settings.Deploy.Before) == 0,
+		Link:   settings.Kind == sites.KindStatic && len(settings.Deploy.Before) == 0,
 		Finish: func(root *os.Root) error { return linkData(root, rel.data) },
 	})
 }

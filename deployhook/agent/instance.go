@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -177,18 +178,18 @@ func (a *Agent) reviveRun(rec instanceRecord) *runSite {
 // revive returns the recorded instance if it lives, nil if not.
 func (a *Agent) revive(rec instanceRecord) running {
 	switch rec.Kind {
-	case catalog.KindRun:
+	case sites.KindRun:
 		if r := a.reviveRun(rec); r != nil {
 			return r
 		}
 		return nil
-	case catalog.KindStatic:
+	case sites.KindStatic:
 		s, err := a.openStatic(rec.Site, rec.Release, a.rememberedSettings(rec))
 		if err != nil {
 			return nil
 		}
 		return s
-	case catalog.KindTomcat:
+	case sites.KindTomcat:
 		if rec.PID != 0 {
 			return a.reviveTomcat(rec)
 		}
@@ -196,7 +197,7 @@ func (a *Agent) revive(rec instanceRecord) running {
 			return nil
 		}
 		return &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}
-	case catalog.KindHook:
+	case sites.KindHook:
 		var active string
 		a.peekState(func(s *stateFile) { active = s.Hooks[rec.Site] })
 		uid, err := a.recordedUser(rec)
@@ -220,7 +221,7 @@ func (a *Agent) recordedUser(rec instanceRecord) (int, error) {
 
 // rememberedSettings returns the settings that the last wanted state had for an
 // instance's release.
-func (a *Agent) rememberedSettings(rec instanceRecord) (s catalog.Settings) {
+func (a *Agent) rememberedSettings(rec instanceRecord) (s sites.Settings) {
 	a.peekState(func(f *stateFile) {
 		if f.Wanted == nil {
 			return

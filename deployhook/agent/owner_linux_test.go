@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/internal/confine"
 	"portico/internal/units"
@@ -218,7 +219,7 @@ func TestHookPortOfAnother(t *testing.T) {
 			if tt.port == 0 {
 				tt.port = records(t, dir)["shop"].Port
 			}
-			s := catalog.Settings{Kind: catalog.KindHook, Hook: catalog.HookSettings{Port: tt.port}}.WithDefaults("erp")
+			s := sites.Settings{Kind: sites.KindHook, Hook: sites.Hook{Port: tt.port}}.WithDefaults("erp")
 			s.Health.Interval = units.Duration(100 * time.Millisecond)
 			hook := c.release(map[string]string{"empty": "x"})
 			c.want(current("shop", rel, runSettings()), current("erp", hook, s))
@@ -264,7 +265,7 @@ func TestManagerIsNotASite(t *testing.T) {
 	o.Proxies = []catalog.Peer{c2.peer()}
 	c2.start(o)
 	war := c2.release(map[string]string{"WEB-INF/web.xml": "<web-app/>"})
-	c2.want(current("java", war, catalog.Settings{Kind: catalog.KindTomcat, Path: "/"}.WithDefaults("java")))
+	c2.want(current("java", war, sites.Settings{Kind: sites.KindTomcat, Path: "/"}.WithDefaults("java")))
 	c2.awaitInstance("refused", war, func(i catalog.InstanceReport) bool { return strings.Contains(i.Detail, "not by Tomcat") })
 	if n := get(t, evil, "/squatted"); n != "0" {
 		t.Errorf("the other site got %s bytes, a password in them", n)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/portowner"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -40,7 +41,7 @@ type checker struct {
 	timeout time.Duration
 }
 
-func newChecker(site string, s catalog.Settings) checker {
+func newChecker(site string, s sites.Settings) checker {
 	h := s.Health
 	c := checker{
 		tcp:     h.Type == "tcp",
@@ -261,7 +262,7 @@ type health struct {
 func newHealth() *health { return &health{} }
 
 // observe takes the outcome of a check and reports whether the state changed.
-func (h *health) observe(ok bool, s catalog.HealthSettings) bool {
+func (h *health) observe(ok bool, s sites.Health) bool {
 	h.checks++
 	if ok == h.healthy {
 		h.run = 0
@@ -282,7 +283,7 @@ func (h *health) observe(ok bool, s catalog.HealthSettings) bool {
 
 // interval returns how long to wait for the next check: little while an
 // instance starts, so that a deploy does not wait for a timer, then the setting.
-func (h *health) interval(s catalog.HealthSettings) time.Duration {
+func (h *health) interval(s sites.Health) time.Duration {
 	full := cmp.Or(s.Interval.Std(), defaultCheck)
 	if h.ever {
 		return jitter(full)

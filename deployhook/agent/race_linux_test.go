@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
 )
 
 // TestLinksSwappedMeanwhile has an agent that is root work in a site's folders while
@@ -125,7 +125,7 @@ func newRace(t *testing.T, other string) *race {
 		}
 	})
 	w := &race{Rand: rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 2)), a: a, d: a.dirs("shop"), other: other}
-	if w.acc, err = a.siteAccount("shop", catalog.Settings{}); err != nil {
+	if w.acc, err = a.siteAccount("shop", sites.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	digest, size, err := a.store.Put(strings.NewReader("seed"))
@@ -211,7 +211,7 @@ func (w *race) serve(t *testing.T, data []string) {
 	t.Helper()
 	done := make(chan *staticSite, 1)
 	go func() {
-		s, err := w.a.openStatic("shop", w.release, catalog.Settings{Kind: catalog.KindStatic, Path: "/", Data: data})
+		s, err := w.a.openStatic("shop", w.release, sites.Settings{Kind: sites.KindStatic, Path: "/", Data: data})
 		if err != nil {
 			s = nil
 		}

@@ -16,14 +16,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
 )
 
 // shellSite is a site of files whose command before each deploy is a shell script, run
 // as the site's account in its release.
-func shellSite(script string, data ...string) catalog.Settings {
-	s := staticSettings(func(s *catalog.Settings) { s.Data = data })
+func shellSite(script string, data ...string) sites.Settings {
+	s := staticSettings(func(s *sites.Settings) { s.Data = data })
 	if script != "" {
 		s.Deploy.Before = []string{"/bin/sh", "-ec", script}
 	}
@@ -31,7 +32,7 @@ func shellSite(script string, data ...string) catalog.Settings {
 }
 
 // deployed publishes a release and returns a client of its healthy instance.
-func (c *cluster) deployed(a *agent.Agent, site, text string, s catalog.Settings) *http.Client {
+func (c *cluster) deployed(a *agent.Agent, site, text string, s sites.Settings) *http.Client {
 	c.t.Helper()
 	rel := c.release(map[string]string{"index.html": text})
 	w := candidate(site, rel, s, "deploy-"+rel[:8])

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -48,7 +49,7 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	s := catalog.HealthSettings{Rise: 2, Fall: 3}
+	s := sites.Health{Rise: 2, Fall: 3}
 	for _, tt := range []struct{ checks, states string }{
 		{"++", "-U"}, {"+-+", "---"}, {"+-++", "---U"}, {"++--+", "-UUUU"},
 		{"++---", "-UUUD"}, {"++--+---", "-UUUUUUD"}, {"++---+", "-UUUDD"}, {"++---++", "-UUUDDU"},
@@ -74,7 +75,7 @@ func TestHealth(t *testing.T) {
 
 // TestProbeInterval: a start is watched closely at first, then as the setting says.
 func TestProbeInterval(t *testing.T) {
-	s := catalog.HealthSettings{Interval: units.Duration(10 * time.Second)}
+	s := sites.Health{Interval: units.Duration(10 * time.Second)}
 	h := newHealth()
 	var spent time.Duration
 	for range 60 {
@@ -154,7 +155,7 @@ func TestDataNames(t *testing.T) {
 		{[]string{"../x"}, nil}, {[]string{"/etc"}, nil}, {[]string{"."}, nil}, {[]string{"a/../.."}, nil},
 		{[]string{"a", "a/b"}, nil}, {[]string{"a", "a"}, nil},
 	} {
-		got, err := dataNames(catalog.Settings{Data: tt.in})
+		got, err := dataNames(sites.Settings{Data: tt.in})
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.want != nil) {
 			t.Errorf("%q: %q, %v", tt.in, got, err)
 		}

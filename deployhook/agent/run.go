@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -102,7 +103,7 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instance
 	}, log, nil
 }
 
-func limits(l catalog.LimitSettings) processLimits {
+func limits(l sites.Limits) processLimits {
 	p := processLimits{Files: l.Files, Processes: l.Processes, Memory: l.Memory.Bytes()}
 	if p.Files <= 0 {
 		p.Files = defaultFiles

@@ -12,12 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
 // site runs the test's server as site shop and returns its instance.
-func (c *cluster) site(s catalog.Settings) catalog.InstanceReport {
+func (c *cluster) site(s sites.Settings) catalog.InstanceReport {
 	c.t.Helper()
 	rel := c.serverRelease("1")
 	c.want(current("shop", rel, s))

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -30,17 +31,17 @@ type stateFile struct {
 // instanceRecord is enough to find an instance again. PID is zero before the
 // start and for instances without a process of their own.
 type instanceRecord struct {
-	ID      string       `json:"id"`
-	Site    string       `json:"site"`
-	Release string       `json:"release"`
-	Kind    catalog.Kind `json:"kind"`
-	PID     int          `json:"pid,omitempty"`
-	Mark    string       `json:"mark,omitempty"` // tells this process from a later one with its pid, see processMark
-	UID     int          `json:"uid,omitempty"`  // of the process, or of what installed it
-	Port    int          `json:"port,omitempty"`
-	Context string       `json:"context,omitempty"` // tomcat: context path
-	Tomcat  string       `json:"tomcat,omitempty"`  // tomcat: version label there
-	Started time.Time    `json:"started"`
+	ID      string     `json:"id"`
+	Site    string     `json:"site"`
+	Release string     `json:"release"`
+	Kind    sites.Kind `json:"kind"`
+	PID     int        `json:"pid,omitempty"`
+	Mark    string     `json:"mark,omitempty"` // tells this process from a later one with its pid, see processMark
+	UID     int        `json:"uid,omitempty"`  // of the process, or of what installed it
+	Port    int        `json:"port,omitempty"`
+	Context string     `json:"context,omitempty"` // tomcat: context path
+	Tomcat  string     `json:"tomcat,omitempty"`  // tomcat: version label there
+	Started time.Time  `json:"started"`
 }
 
 // readState returns what name holds; a missing file is an empty state.

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -49,7 +50,7 @@ func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec instance
 }
 
 // openStatic serves a release that is installed.
-func (a *Agent) openStatic(site, id string, s catalog.Settings) (*staticSite, error) {
+func (a *Agent) openStatic(site, id string, s sites.Settings) (*staticSite, error) {
 	rel := release{dirs: a.dirs(site)}
 	rel.dir = rel.dirs.release(id)
 	var err error
@@ -65,7 +66,7 @@ func (a *Agent) openStatic(site, id string, s catalog.Settings) (*staticSite, er
 	return a.newStatic(s, rel)
 }
 
-func (a *Agent) newStatic(set catalog.Settings, rel release) (*staticSite, error) {
+func (a *Agent) newStatic(set sites.Settings, rel release) (*staticSite, error) {
 	s := &staticSite{
 		files: make(map[string]objects.File), folders: map[string]bool{"": true},
 		data: make(map[string]*beneath.Dir), readable: a.readable(rel.account),
@@ -98,7 +99,7 @@ func (a *Agent) newStatic(set catalog.Settings, rel release) (*staticSite, error
 
 // moveTo makes the site answer at its mount path, also one that it got while it is served: the
 // proxies follow at once, too.
-func (s *staticSite) moveTo(set catalog.Settings) {
+func (s *staticSite) moveTo(set sites.Settings) {
 	mount := strings.TrimSuffix(set.Path, "/")
 	if set.Strip {
 		mount = ""

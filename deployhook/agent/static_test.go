@@ -10,12 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
 )
 
-func staticSettings(change func(*catalog.Settings)) catalog.Settings {
-	s := catalog.Settings{Kind: catalog.KindStatic, Path: "/"}
+func staticSettings(change func(*sites.Settings)) sites.Settings {
+	s := sites.Settings{Kind: sites.KindStatic, Path: "/"}
 	if change != nil {
 		change(&s)
 	}
@@ -31,12 +31,12 @@ func TestStaticMoves(t *testing.T) {
 	inst := c.awaitHealthy(rel)
 	client := c.via(a.Addr(), inst.ID+".instance")
 	for _, tt := range []struct {
-		change func(*catalog.Settings)
+		change func(*sites.Settings)
 		path   string
 	}{
 		{nil, "/page.html"},
-		{func(s *catalog.Settings) { s.Path = "/manual" }, "/manual/page.html"},
-		{func(s *catalog.Settings) { s.Path, s.Strip = "/manual", true }, "/page.html"},
+		{func(s *sites.Settings) { s.Path = "/manual" }, "/manual/page.html"},
+		{func(s *sites.Settings) { s.Path, s.Strip = "/manual", true }, "/page.html"},
 	} {
 		c.want(current("docs", rel, staticSettings(tt.change)))
 		eventually(t, "the page is at "+tt.path, func() bool {
@@ -60,7 +60,7 @@ func TestStatic(t *testing.T) {
 		".well-known/security.txt": "Contact: x", "image.SVG": "<svg/>", "noext": "?", "uploads/seed.txt": "seed",
 	}
 	rel := c.release(files)
-	c.want(current("docs", rel, staticSettings(func(s *catalog.Settings) { s.Data = []string{"uploads"} })))
+	c.want(current("docs", rel, staticSettings(func(s *sites.Settings) { s.Data = []string{"uploads"} })))
 	inst := c.awaitHealthy(rel)
 	if !inst.Unpinned {
 		t.Error("a static instance keeps no sessions and must say so")
@@ -168,7 +168,7 @@ func TestStaticMount(t *testing.T) {
 	c := newCluster(t)
 	a := c.start(c.options(t.TempDir()))
 	rel := c.release(map[string]string{"dist/index.html": "built", "dist/x/y.txt": "y", "src/main.ts": "source"})
-	c.want(current("docs", rel, staticSettings(func(s *catalog.Settings) { s.Path, s.Public = "/manual", "./dist" })))
+	c.want(current("docs", rel, staticSettings(func(s *sites.Settings) { s.Path, s.Public = "/manual", "./dist" })))
 	client := c.via(a.Addr(), c.awaitHealthy(rel).ID+".instance")
 	for path, want := range map[string]string{"/manual/": "built", "/manual/x/y.txt": "y", "/manual/index.html": "built"} {
 		if got := get(t, client, path); got != want {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -89,7 +90,7 @@ func (u *unit) watch(inst *instance) ending {
 }
 
 // probed feeds the outcome of a check to the rule and reports what changed.
-func (u *unit) probed(h *health, p catalog.Probe, s catalog.Settings) {
+func (u *unit) probed(h *health, p catalog.Probe, s sites.Settings) {
 	was := h.healthy
 	changed := h.observe(p.OK, s.Health)
 	u.a.mu.Lock()

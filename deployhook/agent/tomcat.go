@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -84,7 +85,7 @@ func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instance
 }
 
 // contextPath is the path under which Tomcat sees the site's requests.
-func contextPath(s catalog.Settings) string {
+func contextPath(s sites.Settings) string {
 	p := strings.TrimSuffix(cmp.Or(s.Path, "/"), "/")
 	if p == "" || s.Strip {
 		return "/"
@@ -96,7 +97,7 @@ func contextPath(s catalog.Settings) string {
 func (a *Agent) tomcatOwner(context, site string) (owner string) {
 	a.peekState(func(s *stateFile) {
 		for _, r := range s.Instances {
-			if r.Kind == catalog.KindTomcat && r.Context == context && r.Site != site {
+			if r.Kind == sites.KindTomcat && r.Context == context && r.Site != site {
 				owner = r.Site
 			}
 		}

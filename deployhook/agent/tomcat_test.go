@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/internal/freeport"
 	"portico/internal/units"
@@ -140,8 +141,8 @@ func passwordFile(t *testing.T, password string) string {
 	return file
 }
 
-func tomcatSettings(path string) catalog.Settings {
-	s := catalog.Settings{Kind: catalog.KindTomcat, Path: path}.WithDefaults("erp")
+func tomcatSettings(path string) sites.Settings {
+	s := sites.Settings{Kind: sites.KindTomcat, Path: path}.WithDefaults("erp")
 	s.Health.Interval = units.Duration(200 * time.Millisecond)
 	s.Health.Timeout = units.Duration(5 * time.Second)
 	return s

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -73,7 +74,7 @@ func (u *unit) freshReport() catalog.InstanceReport {
 		Instance: catalog.Instance{
 			ID: catalog.NewInstanceID(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
 			State: catalog.InstanceStarting, Started: now,
-			Unpinned: u.want.Settings.Kind == catalog.KindStatic,
+			Unpinned: u.want.Settings.Kind == sites.KindStatic,
 		},
 		Progress: catalog.MemberProgress{Step: catalog.StepWaiting, Updated: now},
 	}
@@ -184,7 +185,7 @@ func (u *unit) mayStart() bool {
 // can go on with the visits that began elsewhere, and with kept pages, whose requests come without a
 // cookie to any server. What a before command made of it is not known here.
 func retiresOnly(r catalog.WantedRelease) bool {
-	return r.Duty == catalog.DutyRetiring && (r.Settings.Kind != catalog.KindStatic || len(r.Settings.Deploy.Before) > 0)
+	return r.Duty == catalog.DutyRetiring && (r.Settings.Kind != sites.KindStatic || len(r.Settings.Deploy.Before) > 0)
 }
 
 // failedLocked reports whether this candidate's deploy failed here.
@@ -226,13 +227,13 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 // start starts an instance of the site's kind.
 func (u *unit) start(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
 	switch want.Settings.Kind {
-	case catalog.KindRun:
+	case sites.KindRun:
 		return u.startRun(want, rel, rec)
-	case catalog.KindStatic:
+	case sites.KindStatic:
 		return u.startStatic(want, rel, rec)
-	case catalog.KindTomcat:
+	case sites.KindTomcat:
 		return u.startTomcat(want, rel, rec)
-	case catalog.KindHook:
+	case sites.KindHook:
 		return u.startHook(want, rel, rec)
 	}
 	return nil, final(fmt.Errorf("kind %q is not known to this agent: update it", want.Settings.Kind))
@@ -304,14 +305,14 @@ func (u *unit) sleep(d time.Duration) {
 	}
 }
 
-func timeout(s catalog.Settings) time.Duration {
+func timeout(s sites.Settings) time.Duration {
 	if d := s.Deploy.Timeout.Std(); d > 0 {
 		return d
 	}
 	return 60 * time.Second
 }
 
-func grace(s catalog.Settings) time.Duration {
+func grace(s sites.Settings) time.Duration {
 	if d := s.Deploy.Grace.Std(); d > 0 {
 		return d
 	}

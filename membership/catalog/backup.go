@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"portico/conf/sites"
 	"portico/internal/zapslog"
 )
 
@@ -80,7 +81,7 @@ func Restore(ctx context.Context, r io.Reader, o Options) (BackupInfo, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := ValidName("member", o.Name); err != nil {
+	if err := sites.ValidName("member", o.Name); err != nil {
 		return BackupInfo{}, fmt.Errorf("restore catalog: %w", err)
 	}
 	sealer, err := newSealer(o.Key)

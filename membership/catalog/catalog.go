@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/etcd/client/pkg/v3/types"
 
+	"portico/conf/sites"
 	"portico/internal/pause"
 )
 
@@ -75,7 +76,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := ValidName("member", o.Name); err != nil {
+	if err := sites.ValidName("member", o.Name); err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	sealer, err := newSealer(o.Key)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // Bounds of accounts.
@@ -69,7 +71,7 @@ func putAccount(tx *Tx, a Account) error {
 		return fmt.Errorf("%w: role %.40q of account %q; it is viewer, deployer, operator or admin", ErrInvalid, a.Role, a.Name)
 	}
 	for _, s := range a.Sites {
-		if err := ValidName("site", s); err != nil {
+		if err := sites.ValidName("site", s); err != nil {
 			return err
 		}
 	}

@@ -1,12 +1,14 @@
 package catalog
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"portico/conf/sites"
 	"portico/internal/units"
 )
 
@@ -57,7 +59,7 @@ func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
 	if err := r.Release.name(tx, &site, r.Now); err != nil {
 		return Deploy{}, err
 	}
-	site.Owner = or(site.Owner, or(tx.view.Owner(name), r.By))
+	site.Owner = cmp.Or(site.Owner, cmp.Or(tx.view.Owner(name), r.By))
 	site.Candidate, site.Deploy, site.Updated = r.Release.Digest, r.ID, r.Now.UTC()
 	d := Deploy{
 		ID: r.ID, Site: name, Release: r.Release.Digest, Previous: site.Release, Rollback: r.Rollback, Settings: r.Settings, NoPin: r.NoPin,
@@ -69,13 +71,13 @@ func BeginDeploy(tx *Tx, r DeployRequest) (Deploy, error) {
 	return d, errors.Join(tx.PutRelease(r.Release), tx.PutSite(site), tx.PutDeploy(d))
 }
 
-func (r DeployRequest) participants(tx *Tx, s Settings) []string {
+func (r DeployRequest) participants(tx *Tx, s sites.Settings) []string {
 	if r.Members != nil {
 		return r.Members
 	}
 	var out []string
 	for _, m := range tx.Members() {
-		if m.Admission == Accepted && m.Role == RoleServer && s.PlacedOn(&m) {
+		if m.Admission == Accepted && m.Role == RoleServer && m.Takes(s) {
 			out = append(out, m.Name)
 		}
 	}
@@ -84,8 +86,8 @@ func (r DeployRequest) participants(tx *Tx, s Settings) []string {
 
 // checkSettings checks what a manifest and an override make of a site, and returns it. by
 // is the account that asks for it.
-func checkSettings(tx *Tx, site string, manifest Settings, override []byte, by string) (Settings, error) {
-	s, err := Join(manifest, override)
+func checkSettings(tx *Tx, site string, manifest sites.Settings, override []byte, by string) (sites.Settings, error) {
+	s, err := sites.Join(manifest, override)
 	if err != nil {
 		return s, err
 	}
@@ -155,15 +157,15 @@ func PromoteDeploy(tx *Tx, id string, now time.Time) (Deploy, error) {
 		return Deploy{}, err
 	}
 	if d.Settings {
-		if site.Override, err = MergeOverride(release.Override, json.RawMessage("{}")); err != nil {
+		if site.Override, err = sites.MergeOverride(release.Override, json.RawMessage("{}")); err != nil {
 			return Deploy{}, err
 		}
 	} else if release.Override != nil {
-		if site.Override, err = withShape(site.Override, release.Override); err != nil {
+		if site.Override, err = sites.MergeShape(site.Override, release.Override); err != nil {
 			return Deploy{}, err
 		}
 	}
-	settings, err := Join(release.Manifest, site.Override)
+	settings, err := sites.Join(release.Manifest, site.Override)
 	if err != nil {
 		return Deploy{}, err
 	}
@@ -352,7 +354,7 @@ func Rollback(tx *Tx, r DeployRequest) (Deploy, error) {
 	}
 	if r.Rollback = true; r.Release.Override != nil && FilesOf(site.Release) == FilesOf(target.Digest) {
 		// What differs is what operators had set, so that is what comes back.
-		if r.Override, err = withShape(site.Override, r.Release.Override); err != nil {
+		if r.Override, err = sites.MergeShape(site.Override, r.Release.Override); err != nil {
 			return Deploy{}, err
 		}
 		r.Override = orEmpty(r.Override)
@@ -395,7 +397,7 @@ func SetOverride(tx *Tx, patch []byte, r DeployRequest) (d Deploy, begun bool, e
 	if err == nil && running.State == DeployRunning && running.Settings {
 		return d, false, fmt.Errorf("%w: deploy %s is still giving site %q other settings, wait for its end", ErrConflict, running.ID, site.Name)
 	}
-	if r.Override, err = MergeOverride(site.Override, patch); err != nil {
+	if r.Override, err = sites.MergeOverride(site.Override, patch); err != nil {
 		return d, false, err
 	}
 	settings, err := checkSettings(tx, site.Name, site.Manifest, r.Override, r.By)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // maxGrants is how many sites one host can be shared with.
@@ -68,7 +70,7 @@ func MoveHost(tx *Tx, host, site, by string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if host == AnyHost {
+	if host == sites.AnyHost {
 		return fmt.Errorf("%w: %q is no host that can be moved: portico sites set SITE hosts=… gives a site hosts of its own", ErrInvalid, host)
 	}
 	to, err := tx.Site(site)
@@ -91,7 +93,7 @@ func MoveHost(tx *Tx, host, site, by string, now time.Time) error {
 	if slices.Contains(has, host) {
 		return nil
 	}
-	if slices.Equal(has, []string{AnyHost}) {
+	if slices.Equal(has, []string{sites.AnyHost}) {
 		has = nil
 	}
 	return setHosts(tx, to, append(slices.Clone(has), host), by, now)
@@ -99,9 +101,9 @@ func MoveHost(tx *Tx, host, site, by string, now time.Time) error {
 
 // hostToShare checks what the commands about hosts are given.
 func hostToShare(tx *Tx, host, site string) (string, error) {
-	host = CanonicalHost(host)
-	if host != AnyHost {
-		if err := ValidHost(host); err != nil {
+	host = sites.CanonicalHost(host)
+	if host != sites.AnyHost {
+		if err := sites.ValidHost(host); err != nil {
 			return "", err
 		}
 	}
@@ -111,7 +113,7 @@ func hostToShare(tx *Tx, host, site string) (string, error) {
 			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", ErrConflict, host, proxy)
 		}
 	}
-	return host, ValidName("site", site)
+	return host, sites.ValidName("site", site)
 }
 
 // besides returns the owners of the other sites that have a host, or one that overlaps it.
@@ -132,7 +134,7 @@ func takeHost(tx *Tx, host, site string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	left := slices.DeleteFunc(slices.Clone(tx.overlaid().routesOf(site).hosts), func(h string) bool { return h == host || h == AnyHost })
+	left := slices.DeleteFunc(slices.Clone(tx.overlaid().routesOf(site).hosts), func(h string) bool { return h == host || h == sites.AnyHost })
 	if len(left) == 0 {
 		return fmt.Errorf("%w: site %q has no other host, and without one it would answer on every host: give it another first (portico sites set %s hosts=…), or remove it", ErrConflict, site, site)
 	}
@@ -145,7 +147,7 @@ func setHosts(tx *Tx, s Site, hosts []string, by string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if s.Override, err = MergeOverride(s.Override, patch); err != nil {
+	if s.Override, err = sites.MergeOverride(s.Override, patch); err != nil {
 		return err
 	}
 	if _, err := checkSettings(tx, s.Name, s.Manifest, s.Override, by); err != nil {
@@ -183,13 +185,13 @@ func (tx *Tx) sharedHost(host string) (SharedHost, error) {
 // page are those that people type; addresses and localhost are left out, because sites without
 // hosts answer there.
 func Reserve(tx *Tx, r Reserved) error {
-	if err := ValidName("member", r.Proxy); err != nil {
+	if err := sites.ValidName("member", r.Proxy); err != nil {
 		return err
 	}
 	var names []string
 	for _, h := range r.Admin {
-		h = CanonicalHost(h)
-		if _, err := netip.ParseAddr(h); err != nil && h != "localhost" && ValidHost(h) == nil {
+		h = sites.CanonicalHost(h)
+		if _, err := netip.ParseAddr(h); err != nil && h != "localhost" && sites.ValidHost(h) == nil {
 			names = append(names, h)
 		}
 	}

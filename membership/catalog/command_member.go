@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -49,7 +50,7 @@ func AcceptMember(tx *Tx, name, by string, now time.Time, sign func(csr []byte, 
 		return Member{}, err
 	}
 	m.Admission, m.By, m.Decided, m.Reason = Accepted, by, now.UTC(), ""
-	m.Admin = or(m.Admin, AdminReady)
+	m.Admin = cmp.Or(m.Admin, AdminReady)
 	if m.Certificate, err = sign(m.CSR, m); err != nil {
 		return Member{}, fmt.Errorf("accept member %q: %w", name, err)
 	}
@@ -124,7 +125,7 @@ func EnrolProxy(tx *Tx, m Member, now time.Time) (Member, error) {
 		return Member{}, fmt.Errorf("%w: proxy %q was %s%s", ErrConflict, m.Name, old.Admission, reasonOf(old))
 	}
 	m.Role, m.Admission = RoleProxy, Accepted
-	m.Admin = or(old.Admin, AdminReady)
+	m.Admin = cmp.Or(old.Admin, AdminReady)
 	m.Knocked, m.Decided, m.By = now.UTC(), now.UTC(), "portico"
 	if err == nil && old.Admission == Accepted {
 		m.Knocked, m.Decided, m.By = old.Knocked, old.Decided, old.By

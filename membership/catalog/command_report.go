@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"portico/conf/sites"
 )
 
 // maxReported is the most instances that one application server may have.
@@ -51,7 +53,7 @@ func applyInstance(tx *Tx, member string, in Instance) error {
 	if err := ValidInstanceID(in.ID); err != nil {
 		return err
 	}
-	if err := errors.Join(ValidName("site", in.Site), ValidRelease(in.Release)); err != nil {
+	if err := errors.Join(sites.ValidName("site", in.Site), ValidRelease(in.Release)); err != nil {
 		return fmt.Errorf("instance %s: %w", in.ID, err)
 	}
 	switch in.State {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -126,7 +127,7 @@ func TestInviteOpensOnce(t *testing.T) {
 }
 
 // deployTo walks one deploy of a site to its good end.
-func deployTo(t *testing.T, c *catalog.Catalog, site, release string, now time.Time, settings catalog.Settings) catalog.Deploy {
+func deployTo(t *testing.T, c *catalog.Catalog, site, release string, now time.Time, settings sites.Settings) catalog.Deploy {
 	t.Helper()
 	id := catalog.NewID(now)
 	update(t, c, func(tx *catalog.Tx) error {
@@ -147,7 +148,7 @@ func TestDeployLife(t *testing.T) {
 		return errors.Join(tx.PutMember(catalog.Member{Name: "web-1", Role: catalog.RoleServer, Admission: catalog.Accepted}),
 			tx.PutMember(catalog.Member{Name: "web-2", Role: catalog.RoleServer, Admission: catalog.Pending}))
 	})
-	hosts := catalog.Settings{Hosts: []string{"shop.example.com"}, Deploy: catalog.DeploySettings{Keep: 1}}
+	hosts := sites.Settings{Hosts: []string{"shop.example.com"}, Deploy: sites.Deploy{Keep: 1}}
 	first := deployTo(t, c, "shop", digest("1"), clock, hosts)
 	if len(first.Members) != 1 || first.Members["web-1"].Step != catalog.StepWaiting || first.State != catalog.DeploySucceeded {
 		t.Errorf("%+v", first)
@@ -157,7 +158,7 @@ func TestDeployLife(t *testing.T) {
 	}
 
 	// A second one fails: nothing of the first was touched, and meanwhile a third is told.
-	begin := func(id, site, release string, s catalog.Settings) error {
+	begin := func(id, site, release string, s sites.Settings) error {
 		return try(t, c, func(tx *catalog.Tx) error {
 			_, err := catalog.BeginDeploy(tx, catalog.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: site, Digest: release, Manifest: s, Created: clock.Add(time.Minute)}})
 			return err
@@ -173,7 +174,7 @@ func TestDeployLife(t *testing.T) {
 	if err := begin(catalog.NewID(clock), "other", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"shop"`) {
 		t.Error("a host was taken twice:", err)
 	}
-	if err := begin(catalog.NewID(clock), "other", digest("3"), catalog.Settings{Path: "x", Policy: "y"}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
+	if err := begin(catalog.NewID(clock), "other", digest("3"), sites.Settings{Path: "x", Policy: "y"}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
 		t.Error("not all mistakes are named:", err)
 	}
 	if c.View().Sites["other"] != nil {
@@ -251,7 +252,7 @@ func TestRemoveSiteEndsItsDeploy(t *testing.T) {
 func TestDeploysAreTrimmed(t *testing.T) {
 	c := open(t, t.TempDir())
 	for i := range 104 {
-		deployTo(t, c, "shop", digest(fmt.Sprint(i%2)), clock.Add(time.Duration(i)*time.Minute), catalog.Settings{})
+		deployTo(t, c, "shop", digest(fmt.Sprint(i%2)), clock.Add(time.Duration(i)*time.Minute), sites.Settings{})
 	}
 	v := c.View()
 	if len(v.Deploys) > 101 {

@@ -6,58 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"portico/conf/sites"
 )
-
-// Hidden stands where a value of a site's environment is not shown.
-const Hidden = "(hidden)"
-
-// HideEnv returns the settings with every value of the environment hidden.
-func (s Settings) HideEnv() Settings {
-	if len(s.Env) > 0 {
-		s.Env = maps.Clone(s.Env)
-		for name := range s.Env {
-			s.Env[name] = Hidden
-		}
-	}
-	return s
-}
-
-// HideOverrideEnv does the same for what operators have set, or for a change of it. What is
-// no JSON object comes back as nil.
-func HideOverrideEnv(override json.RawMessage) json.RawMessage {
-	if len(override) == 0 {
-		return override
-	}
-	var object map[string]any
-	if json.Unmarshal(override, &object) != nil {
-		return nil
-	}
-	for key, env := range object {
-		if !strings.EqualFold(key, "env") { // as the decoder of settings reads it
-			continue
-		}
-		values, ok := env.(map[string]any)
-		if !ok && env != nil {
-			object[key] = Hidden
-		}
-		for name, v := range values {
-			if v != nil { // null takes a value back
-				values[name] = Hidden
-			}
-		}
-	}
-	out, err := json.Marshal(object)
-	if err != nil {
-		return nil
-	}
-	return out
-}
 
 // sealedEnv is what is sealed of a site or a release: values of the environment are
 // secrets more often than not.
@@ -159,7 +115,7 @@ func (s *sealer) openSite(key string, r *Site) (clear bool, err error) {
 	}
 	r.Sealed, r.Manifest.Env = nil, env.Manifest
 	if len(env.Override) > 0 {
-		r.Override, err = MergeOverride(r.Override, env.Override)
+		r.Override, err = sites.MergeOverride(r.Override, env.Override)
 	}
 	return false, err
 }
@@ -175,7 +131,7 @@ func (s *sealer) openRelease(key string, r *Release) (clear bool, err error) {
 	}
 	r.Sealed, r.Manifest.Env = nil, env.Manifest
 	if len(env.Override) > 0 {
-		r.Override, err = MergeOverride(r.Override, env.Override)
+		r.Override, err = sites.MergeOverride(r.Override, env.Override)
 	}
 	return false, err
 }
@@ -248,8 +204,8 @@ func (c *Catalog) hideInAudit(ctx context.Context) error {
 	for chunk := range slices.Chunk(entries, sealChunk) {
 		_, err := c.Update(ctx, func(tx *Tx) error {
 			for _, e := range chunk {
-				if e.Detail = string(HideOverrideEnv(json.RawMessage(e.Detail))); e.Detail == "" {
-					e.Detail = "settings, " + Hidden // cut short, so it cannot be read
+				if e.Detail = string(sites.HideOverrideEnv(json.RawMessage(e.Detail))); e.Detail == "" {
+					e.Detail = "settings, " + sites.Hidden // cut short, so it cannot be read
 				}
 				if err := tx.Audit(e); err != nil {
 					return err

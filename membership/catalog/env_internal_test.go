@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"portico/conf/sites"
 )
 
 // The values of a site's environment, from its archive and from operators, lay in the clear
@@ -23,7 +25,7 @@ func TestEnvironmentsAreSealedAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	site := Site{
-		Name: "shop", Release: digestOf("1"), Manifest: Settings{Policy: "random", Env: map[string]string{"PASSWORD": "manifest-secret-1"}},
+		Name: "shop", Release: digestOf("1"), Manifest: sites.Settings{Policy: "random", Env: map[string]string{"PASSWORD": "manifest-secret-1"}},
 		Override: json.RawMessage(`{"env":{"KEY":"override-secret-2"},"policy":"first"}`),
 	}
 	release := Release{Site: "shop", Digest: digestOf("1"), Manifest: site.Manifest}
@@ -109,7 +111,7 @@ func TestEnvironmentsOfEarlierVersionsAreSealed(t *testing.T) {
 	for key, r := range map[string]any{
 		"settings":                       settings,
 		"sites/shop":                     Site{Name: "shop", Override: json.RawMessage(`{"env":{"KEY":"clear-secret-1"}}`)},
-		"releases/shop/" + digestOf("1"): Release{Site: "shop", Digest: digestOf("1"), Manifest: Settings{Env: map[string]string{"A": "clear-secret-2"}}},
+		"releases/shop/" + digestOf("1"): Release{Site: "shop", Digest: digestOf("1"), Manifest: sites.Settings{Env: map[string]string{"A": "clear-secret-2"}}},
 		"audit/a1":                       AuditEntry{ID: "a1", Action: "set site", Object: "shop", Detail: `{"env":{"KEY":"clear-secret-1"},"policy":"first"}`},
 		"audit/a2":                       AuditEntry{ID: "a2", Action: "set site", Object: "shop", Detail: `{"env":{"KEY":"clear-secret-3…`},
 	} {

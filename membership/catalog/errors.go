@@ -3,6 +3,8 @@ package catalog
 import (
 	"errors"
 	"strings"
+
+	"portico/conf/sites"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -15,7 +17,7 @@ var (
 	// that a command does not fit the state a record is in.
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid reports a name or a value that the catalog does not take.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = sites.ErrInvalid
 	// ErrLocked reports that another process has the catalog's directory open.
 	ErrLocked = errors.New("catalog is in use by another process")
 	// ErrCorrupt reports that the catalog's files are damaged.

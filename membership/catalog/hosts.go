@@ -4,23 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+
+	"portico/conf/sites"
 )
-
-// CookieEndings are what the names of a site's other cookies end in, behind that of
-// its sticky cookie: the place in the waiting room, and that the page about a lost session
-// was seen.
-func CookieEndings() []string { return []string{"-place", "-notice"} }
-
-// AdminCookie is the cookie of the admin page's login. Browsers send it to every port of a
-// host: it is taken out of requests to sites, and sites can neither set it nor use its name.
-const AdminCookie = "__Host-portico-admin"
 
 // Claim is what a site is to answer on.
 type Claim struct {
 	Site     string
-	Settings Settings // with their defaults
-	By       string   // the account that asks
+	Settings sites.Settings // with their defaults
+	By       string         // the account that asks
 }
 
 // CheckHosts returns ErrConflict, with the other site's name and the remedy, when a
@@ -46,7 +38,7 @@ func CheckHosts(v *View, c Claim) error {
 			continue
 		}
 		errs = append(errs, checkRoutes(v, c, now, holder{site: name, owner: v.Owner(name), settings: &other}))
-		if shared := sharedCookie(c.Settings, other); shared != "" && !sharedBefore(v, c.Site, other) {
+		if shared := sites.SharedCookie(c.Settings, other); shared != "" && !sharedBefore(v, c.Site, other) {
 			errs = append(errs, fmt.Errorf("%w: a cookie %q would belong to site %q and to site %q on the same host: give %q another name, or set its session.cookie, for example to %q",
 				ErrConflict, shared, name, c.Site, c.Site, "portico-"+c.Site+"-session"))
 		}
@@ -58,7 +50,7 @@ func CheckHosts(v *View, c Claim) error {
 type holder struct {
 	site, owner string
 	file        string // the proxy whose file has it; empty: a site of the catalog
-	settings    *Settings
+	settings    *sites.Settings
 }
 
 func (h holder) String() string {
@@ -75,15 +67,15 @@ func (h holder) String() string {
 // claiming site has.
 func checkRoutes(v *View, c Claim, now routes, has holder) error {
 	var errs []error
-	path := cleanMount(c.Settings.Path)
-	for _, host := range namesOf(c.Settings) {
+	path := sites.CleanMount(c.Settings.Path)
+	for _, host := range sites.HostsOf(c.Settings) {
 		mine := now.path == path && slices.Contains(now.hosts, host)
-		for _, theirs := range namesOf(*has.settings) {
+		for _, theirs := range sites.HostsOf(*has.settings) {
 			switch {
 			case !overlap(host, theirs):
 			case mine && (host != theirs || path != has.settings.Path || has.file != ""):
 				// As it has been; two sites of the catalog never had the same host and path.
-			case host == theirs && path == has.settings.Path && host == AnyHost:
+			case host == theirs && path == has.settings.Path && host == sites.AnyHost:
 				errs = append(errs, fmt.Errorf("%w: %s already answers on every host at path %q; give %q a host or another path", ErrConflict, has, path, c.Site))
 			case host == theirs && path == has.settings.Path:
 				errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to %s; choose another host or path, or remove that site", ErrConflict, host, path, has))
@@ -99,7 +91,7 @@ func checkRoutes(v *View, c Claim, now routes, has holder) error {
 func notTheirs(c Claim, has holder, host, theirs string) error {
 	what := fmt.Sprintf("host %q belongs to %s", host, has)
 	switch {
-	case host == AnyHost:
+	case host == sites.AnyHost:
 		what = fmt.Sprintf("%s answers on every host that no site names", has)
 	case host != theirs:
 		what = fmt.Sprintf("host %q overlaps %q, which belongs to %s", host, theirs, has)
@@ -115,55 +107,26 @@ func checkReserved(v *View, c Claim, now routes) error {
 			continue
 		}
 		r := v.Reserved[proxy]
-		for _, host := range namesOf(c.Settings) {
+		for _, host := range sites.HostsOf(c.Settings) {
 			if slices.Contains(r.Admin, host) && !slices.Contains(now.hosts, host) {
 				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", ErrConflict, host, proxy, c.Site))
 			}
 		}
 		for _, s := range r.Sites {
-			has := Settings{Hosts: s.Hosts, Path: cleanMount(s.Path)}
+			has := sites.Settings{Hosts: s.Hosts, Path: sites.CleanMount(s.Path)}
 			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: FileOwner, file: proxy, settings: &has}))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// sharedCookie returns the name of a cookie that would be the sticky one of one of two
-// sites and another one of the other, in requests that bring the cookies of both, or "".
-func sharedCookie(a, b Settings) string {
-	if !sharesHost(a, b) || !covers(a.Path, b.Path) && !covers(b.Path, a.Path) || a.Session.Sticky == "none" || b.Session.Sticky == "none" {
-		return ""
-	}
-	for _, ending := range CookieEndings() {
-		switch {
-		case a.Session.Cookie+ending == b.Session.Cookie:
-			return b.Session.Cookie
-		case b.Session.Cookie+ending == a.Session.Cookie:
-			return a.Session.Cookie
-		}
-	}
-	return ""
-}
-
 // sharedBefore reports whether a site that is there has such a cookie by its present
 // settings: a new name would cost its visitors their sessions, so it may go on.
-func sharedBefore(v *View, site string, other Settings) bool {
+func sharedBefore(v *View, site string, other sites.Settings) bool {
 	rec := v.Sites[site]
 	if rec == nil || rec.Release == "" {
 		return false
 	}
 	now, err := rec.Effective()
-	return err == nil && sharedCookie(now, other) != ""
-}
-
-// sharesHost reports whether two sites answer on one host: the one that names it most
-// exactly answers alone.
-func sharesHost(a, b Settings) bool {
-	theirs := namesOf(b)
-	return slices.ContainsFunc(namesOf(a), func(h string) bool { return slices.Contains(theirs, h) })
-}
-
-// covers reports whether a browser sends the cookies of one mount path to another.
-func covers(mount, path string) bool {
-	return mount == "/" || path == mount || strings.HasPrefix(path, mount+"/")
+	return err == nil && sites.SharedCookie(now, other) != ""
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // bench is a catalog without a store: a view and the changes that were made to it.
@@ -63,7 +65,7 @@ func (b *bench) must(change func(tx *Tx) error) {
 var benchTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // deploy installs a site as by, whole.
-func (b *bench) deploy(by, site string, set Settings) error {
+func (b *bench) deploy(by, site string, set sites.Settings) error {
 	release := strings.Repeat(fmt.Sprintf("%08x", b.n), 8)
 	id := NewID(benchTime.Add(time.Duration(b.n) * time.Second))
 	err := b.try(func(tx *Tx) error {
@@ -101,7 +103,9 @@ func (b *bench) unshare(host, site string) error {
 	return b.try(func(tx *Tx) error { return UnshareHost(tx, host, site, benchTime) })
 }
 
-func hosts(path string, names ...string) Settings { return Settings{Hosts: names, Path: path} }
+func hosts(path string, names ...string) sites.Settings {
+	return sites.Settings{Hosts: names, Path: path}
+}
 
 // A deployer of one team took a path of another team's host, a name under its wildcard, or
 // a wildcard over its name, and got the visitors at once. Each attempt is refused, with the
@@ -113,7 +117,7 @@ func TestHostsAreTheirOwners(t *testing.T) {
 	b.account("alice", RoleDeployer, "a", "a2", "wild")
 	b.account("mallory", RoleDeployer, "m")
 	b.account("both", RoleDeployer, "a", "m")
-	for site, set := range map[string]Settings{"a": hosts("/", "a.test"), "wild": hosts("/", "*.team.test", "deep.x.test")} {
+	for site, set := range map[string]sites.Settings{"a": hosts("/", "a.test"), "wild": hosts("/", "*.team.test", "deep.x.test")} {
 		if err := b.deploy("alice", site, set); err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +129,7 @@ func TestHostsAreTheirOwners(t *testing.T) {
 
 	for _, tt := range []struct {
 		by, site string
-		set      Settings
+		set      sites.Settings
 		want     []string // in the refusal; none: it is allowed
 	}{
 		{"mallory", "m", hosts("/login", "a.test"), []string{`"a.test"`, `site "a"`, `"alice"`, "portico hosts share 'a.test' m"}},
@@ -251,7 +255,7 @@ func TestHostsOfEarlierVersions(t *testing.T) {
 	b.account("alice", RoleDeployer, "a")
 	b.account("bob", RoleDeployer, "b")
 	b.must(func(tx *Tx) error {
-		for site, set := range map[string]Settings{"a": hosts("/", "a.test"), "b": hosts("/b", "a.test")} {
+		for site, set := range map[string]sites.Settings{"a": hosts("/", "a.test"), "b": hosts("/b", "a.test")} {
 			by := map[string]string{"a": "alice", "b": "bob"}[site]
 			if err := errors.Join(
 				tx.PutSite(Site{Name: site, Manifest: set, Release: digestOf("1")}),
@@ -314,7 +318,7 @@ func playHosts(t *testing.T, seed uint64) {
 	for step := range 120 {
 		account := pick(sortedKeys(teams))
 		site := pick(teams[account])
-		set := Settings{Path: pick(playPaths)}
+		set := sites.Settings{Path: pick(playPaths)}
 		for range r.IntN(3) {
 			if h := pick(playNames); !slices.Contains(set.Hosts, h) {
 				set.Hosts = append(set.Hosts, h)
@@ -357,7 +361,7 @@ func playHosts(t *testing.T, seed uint64) {
 			for _, path := range []string{"/", "/x", "/x/y/1", "/z/", "/other"} {
 				before, _ := routeFor(was, host, path)
 				now, by := routeFor(b.v, host, path)
-				if now != "" && host == "admin.test" && by != AnyHost {
+				if now != "" && host == "admin.test" && by != sites.AnyHost {
 					t.Fatalf("seed %d step %d: %s: the admin page's name leads to %s", seed, step, what, now)
 				}
 				if before == "" || now == "" || teamOf(before) == teamOf(now) || words[by+" "+now] {
@@ -366,7 +370,7 @@ func playHosts(t *testing.T, seed uint64) {
 				if left, _ := routeFor(onlyWithout(b.v, now), host, path); left != before {
 					continue // the site that had it gave it up
 				}
-				if by == AnyHost || mustBeNamed(was, before, host) == AnyHost {
+				if by == sites.AnyHost || mustBeNamed(was, before, host) == sites.AnyHost {
 					continue // nobody had named it
 				}
 				t.Fatalf("seed %d step %d: %s: %s%s led to %s and leads to %s now, by %s, without a word", seed, step, what, host, path, before, now, by)
@@ -389,9 +393,9 @@ func onlyWithout(v *View, site string) *View {
 
 // mustBeNamed is the name of a site's settings by which it has a host.
 func mustBeNamed(v *View, site, host string) string {
-	best := AnyHost
+	best := sites.AnyHost
 	for _, h := range v.routesOf(site).hosts {
-		if h == host || under(h, host) && (best == AnyHost || len(h) > len(best)) {
+		if h == host || under(h, host) && (best == sites.AnyHost || len(h) > len(best)) {
 			best = h
 		}
 	}
@@ -408,7 +412,7 @@ func routeFor(v *View, host, path string) (site, by string) {
 		r := v.routesOf(name)
 		for _, h := range r.hosts {
 			names[h] = true
-			if covers(r.path, path) && (best[h] == "" || len(r.path) > long[h]) {
+			if sites.Covers(r.path, path) && (best[h] == "" || len(r.path) > long[h]) {
 				best[h], long[h] = name, len(r.path)
 			}
 		}
@@ -422,5 +426,5 @@ func routeFor(v *View, host, path string) (site, by string) {
 			return best["*."+rest], "*." + rest
 		}
 	}
-	return best[AnyHost], AnyHost
+	return best[sites.AnyHost], sites.AnyHost
 }

@@ -2,14 +2,12 @@ package catalog
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
-)
 
-// AnyHost stands for every host that no site names: what a site without hosts answers on.
-const AnyHost = "*"
+	"portico/conf/sites"
+)
 
 // FileOwner stands for the owner of the sites of a proxy's configuration file.
 const FileOwner = "@file"
@@ -116,29 +114,7 @@ func (v *View) routesOf(site string) routes {
 	if err != nil {
 		return routes{}
 	}
-	return routes{namesOf(set), set.Path}
-}
-
-// namesOf returns the hosts of settings, each in its one form.
-func namesOf(s Settings) []string {
-	if len(s.Hosts) == 0 {
-		return []string{AnyHost}
-	}
-	out := make([]string, len(s.Hosts))
-	for i, h := range s.Hosts {
-		out[i] = CanonicalHost(h)
-	}
-	return out
-}
-
-// CanonicalHost brings a host into the one form in which hosts are compared: lower case,
-// without the final dot, an address as it is usually written.
-func CanonicalHost(h string) string {
-	h = strings.ToLower(strings.TrimSuffix(h, "."))
-	if a, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil {
-		return a.Unmap().String()
-	}
-	return h
+	return routes{sites.HostsOf(set), set.Path}
 }
 
 // overlap reports whether a request can be for both of two hosts: they are the same, or one
@@ -184,8 +160,8 @@ func (v *View) HostLines() []HostLine {
 			out = append(out, HostLine{Host: h, Path: "/", Proxy: proxy})
 		}
 		for _, s := range v.Reserved[proxy].Sites {
-			for _, h := range namesOf(Settings{Hosts: s.Hosts}) {
-				out = append(out, HostLine{Host: h, Path: cleanMount(s.Path), Site: s.Name, Owner: FileOwner, Proxy: proxy})
+			for _, h := range sites.HostsOf(sites.Settings{Hosts: s.Hosts}) {
+				out = append(out, HostLine{Host: h, Path: sites.CleanMount(s.Path), Site: s.Name, Owner: FileOwner, Proxy: proxy})
 			}
 		}
 	}

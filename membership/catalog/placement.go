@@ -6,16 +6,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/conf/sites"
 )
 
-// maxLabels bounds the labels of one member, and the names in a site's servers.
-const maxLabels = 32
-
-// PlacedOn reports whether a site with these settings belongs on an application
+// Takes reports whether a site with these settings belongs on this application
 // server: it names no servers, or this one by its name or by a label of it.
 // Labels and acceptance are given by operators alone; nothing that a machine says
 // of itself after that changes the answer.
-func (s Settings) PlacedOn(m *Member) bool {
+func (m *Member) Takes(s sites.Settings) bool {
 	return len(s.Servers) == 0 || slices.ContainsFunc(s.Servers, m.answersTo)
 }
 
@@ -26,10 +25,10 @@ func (m *Member) answersTo(name string) bool {
 
 // Servers returns the accepted application servers that a site with these settings
 // belongs on, by name.
-func (v *View) Servers(s Settings) []*Member {
+func (v *View) Servers(s sites.Settings) []*Member {
 	var list []*Member
 	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
-		if m := v.Members[name]; m.Role == RoleServer && m.Admission == Accepted && s.PlacedOn(m) {
+		if m := v.Members[name]; m.Role == RoleServer && m.Admission == Accepted && m.Takes(s) {
 			list = append(list, m)
 		}
 	}
@@ -38,8 +37,8 @@ func (v *View) Servers(s Settings) []*Member {
 
 // Homeless returns the error of a site that belongs on none of the application
 // servers that there are, nil where it has one, or there is no server at all yet.
-func (v *View) Homeless(site string, s Settings) error {
-	if len(s.Servers) == 0 || len(v.Servers(s)) > 0 || len(v.Servers(Settings{})) == 0 {
+func (v *View) Homeless(site string, s sites.Settings) error {
+	if len(s.Servers) == 0 || len(v.Servers(s)) > 0 || len(v.Servers(sites.Settings{})) == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: site %q is for servers = %s, and no accepted application server has such a label or name: give one the label (portico members label MEMBER %s), or change servers (portico sites set %s servers=…)",
@@ -72,11 +71,11 @@ func (v *View) HomelessSites() []string {
 // validLabels checks labels and returns them sorted, each once.
 func validLabels(labels []string) ([]string, error) {
 	out := slices.Compact(slices.Sorted(slices.Values(labels)))
-	if len(out) > maxLabels {
-		return nil, fmt.Errorf("%w: %d labels, the most is %d", ErrInvalid, len(out), maxLabels)
+	if len(out) > sites.MaxLabels {
+		return nil, fmt.Errorf("%w: %d labels, the most is %d", ErrInvalid, len(out), sites.MaxLabels)
 	}
 	for _, l := range out {
-		if err := ValidName("label", l); err != nil {
+		if err := sites.ValidName("label", l); err != nil {
 			return nil, err
 		}
 	}

@@ -3,116 +3,13 @@ package catalog
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"portico/internal/units"
+	"portico/conf/sites"
 )
-
-// shape are the settings that an instance gets at its start and keeps until its end. A site
-// that changes one of them needs other instances, so the change is a deploy of the same files.
-type shape struct {
-	Kind   Kind
-	Run    []string
-	Public string
-	Data   []string
-	User   string
-	Env    map[string]string
-	Hook   HookSettings
-	Path   string // of a Tomcat site alone, which is installed there
-
-	Memory           units.Size
-	CPU              float64
-	Files, Processes int
-}
-
-// shapedBy are the same settings by their names in what operators set.
-var shapedBy = []string{"kind", "run", "public", "data", "user", "env", "hook"}
-
-// shapedByLimits are those of the section limits.
-var shapedByLimits = []string{"memory", "cpu", "files", "processes"}
-
-// shape returns what of the settings, with or without defaults, an instance keeps.
-func (s Settings) shape() shape {
-	s = s.WithDefaults("")
-	out := shape{
-		Kind: s.Kind, Run: s.Run, Public: s.Public, Data: s.Data, User: s.User, Env: s.Env, Hook: s.Hook,
-		Memory: s.Limits.Memory, CPU: s.Limits.CPU, Files: s.Limits.Files, Processes: s.Limits.Processes,
-	}
-	if s.Kind == KindTomcat {
-		out.Path = s.Path
-	}
-	return out
-}
-
-// SameShape reports whether an instance that was started with s can go on with other.
-func (s Settings) SameShape(other Settings) bool {
-	a, errA := json.Marshal(s.shape())
-	b, errB := json.Marshal(other.shape())
-	return errA == nil && errB == nil && string(a) == string(b)
-}
-
-// withShape returns override with the settings of the process as they are in frozen.
-func withShape(override, frozen json.RawMessage) (json.RawMessage, error) {
-	into, errInto := fields(override)
-	from, errFrom := fields(frozen)
-	if err := errors.Join(errInto, errFrom); err != nil {
-		return nil, err
-	}
-	limits, errInto := fields(into["limits"])
-	fromLimits, errFrom := fields(from["limits"])
-	if err := errors.Join(errInto, errFrom); err != nil {
-		return nil, err
-	}
-	take(into, from, shapedBy)
-	take(limits, fromLimits, shapedByLimits)
-	delete(into, "limits")
-	if len(limits) > 0 {
-		data, err := json.Marshal(limits)
-		if err != nil {
-			return nil, err
-		}
-		into["limits"] = data
-	}
-	if len(into) == 0 {
-		return nil, nil
-	}
-	return json.Marshal(into)
-}
-
-// fields are the members of a JSON object, which may be missing.
-func fields(object json.RawMessage) (map[string]json.RawMessage, error) {
-	out := map[string]json.RawMessage{}
-	if len(object) == 0 {
-		return out, nil
-	}
-	if err := json.Unmarshal(object, &out); err != nil {
-		return nil, fmt.Errorf("%w: stored settings: %w", ErrInvalid, err)
-	}
-	return out, nil
-}
-
-// take replaces the named fields of into by those of from, whatever their case: the decoder
-// of settings does not mind it.
-func take(into, from map[string]json.RawMessage, names []string) {
-	named := func(key string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, key) })
-	}
-	for key := range into {
-		if named(key) {
-			delete(into, key)
-		}
-	}
-	for key, value := range from {
-		if named(key) {
-			into[key] = value
-		}
-	}
-}
 
 // overrideFor is what operators have set, for one release: of the process what they had set
 // when it was deployed, and of the rest what they have set now. A candidate may come with a change of
@@ -124,16 +21,16 @@ func (s *Site) overrideFor(r *Release) (json.RawMessage, error) {
 	case s.Candidate == r.Digest && s.Release != r.Digest:
 		return r.Override, nil
 	}
-	return withShape(s.Override, r.Override)
+	return sites.MergeShape(s.Override, r.Override)
 }
 
 // JoinedFor returns the settings with which the site runs one release, without defaults.
-func (s *Site) JoinedFor(r *Release) (Settings, error) {
+func (s *Site) JoinedFor(r *Release) (sites.Settings, error) {
 	override, err := s.overrideFor(r)
 	if err != nil {
-		return Settings{}, err
+		return sites.Settings{}, err
 	}
-	return Join(r.Manifest, override)
+	return sites.Join(r.Manifest, override)
 }
 
 // FilesOf returns the digest of the files of the release with this id. Releases of the same
@@ -187,7 +84,7 @@ func (r *Release) name(tx *Tx, site *Site, now time.Time) error {
 			}
 		}
 	}
-	mine, err := Join(r.Manifest, r.Override)
+	mine, err := sites.Join(r.Manifest, r.Override)
 	if err != nil {
 		return err
 	}
@@ -196,7 +93,7 @@ func (r *Release) name(tx *Tx, site *Site, now time.Time) error {
 		if FilesOf(old.Digest) != files {
 			continue
 		}
-		theirs, err := Join(old.Manifest, old.Override)
+		theirs, err := sites.Join(old.Manifest, old.Override)
 		if err == nil && theirs.SameShape(mine) {
 			r.Digest, r.Created = old.Digest, old.Created
 			return nil

@@ -1,55 +1,12 @@
 package catalog
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+
+	"portico/conf/sites"
 )
-
-// Every setting is of the process, and changes its shape, or is followed by what runs.
-func TestShapeIsWhatAProcessKeeps(t *testing.T) {
-	base := Settings{Run: []string{"./shop"}}
-	for patch, same := range map[string]bool{
-		`{"env":{"X":"1"}}`:                        false,
-		`{"run":["./shop","-v"]}`:                  false,
-		`{"user":"shop"}`:                          false,
-		`{"data":["uploads"]}`:                     false,
-		`{"limits":{"memory":"1GiB"}}`:             false,
-		`{"limits":{"cpu":1.5}}`:                   false,
-		`{"limits":{"files":100}}`:                 false,
-		`{"limits":{"processes":100}}`:             false,
-		`{"limits":{"files":4096}}`:                true, // the default
-		`{"limits":{"body":"1GiB","disk":"1GiB"}}`: true,
-		`{"policy":"first","path":"/shop"}`:        true,
-		`{"session":{"idle":"1h"}}`:                true,
-		`{"health":{"path":"/up"}}`:                true,
-		`{"deploy":{"timeout":"2m"}}`:              true,
-	} {
-		other, err := Join(base, json.RawMessage(patch))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if base.SameShape(other) != same {
-			t.Errorf("%s: same process is %v, want %v", patch, !same, same)
-		}
-	}
-	war := Settings{Kind: KindTomcat}
-	if moved := (Settings{Kind: KindTomcat, Path: "/shop"}); war.SameShape(moved) {
-		t.Error("a web application is installed at its path, and cannot move")
-	}
-}
-
-func TestWithShape(t *testing.T) {
-	got, err := withShape(json.RawMessage(`{"ENV":{"A":"now"},"policy":"first","limits":{"memory":1,"body":2}}`),
-		json.RawMessage(`{"env":{"A":"then"},"policy":"random","limits":{"cpu":1,"body":3}}`))
-	if err != nil || string(got) != `{"env":{"A":"then"},"limits":{"body":2,"cpu":1},"policy":"first"}` {
-		t.Errorf("got %s, %v", got, err)
-	}
-	if got, err := withShape(json.RawMessage(`{"env":{"A":"1"}}`), json.RawMessage(`{}`)); err != nil || got != nil {
-		t.Errorf("got %s, %v", got, err)
-	}
-}
 
 func TestReleaseNames(t *testing.T) {
 	digest := strings.Repeat("ab", 32)
@@ -91,7 +48,7 @@ func TestReleasesOfTheSameFilesAreKeptApart(t *testing.T) {
 		})
 		return d.Release
 	}
-	manifest := Settings{Run: []string{"./shop"}, Deploy: DeploySettings{Keep: 1}}
+	manifest := sites.Settings{Run: []string{"./shop"}, Deploy: sites.Deploy{Keep: 1}}
 	run(DeployRequest{Release: Release{Site: "shop", Digest: old, Manifest: manifest, Created: benchTime}}, "")
 	run(DeployRequest{Release: Release{Site: "shop", Digest: files, Manifest: manifest, Created: benchTime}}, "")
 	for i, change := range []string{`{"env":{"A":"1"}}`, `{"env":{"A":"2"}}`, `{"env":{"A":"3"}}`} {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"portico/conf/sites"
 )
 
 // Tx is one change of the catalog. It reads from a view and collects what it
@@ -111,7 +113,7 @@ func (tx *Tx) Sites() []Site { return all(tx, preSites, tx.view.Sites) }
 
 // PutSite writes a site.
 func (tx *Tx) PutSite(s Site) error {
-	if err := ValidName("site", s.Name); err != nil {
+	if err := sites.ValidName("site", s.Name); err != nil {
 		return err
 	}
 	set(tx, preSites+s.Name, s)
@@ -135,7 +137,7 @@ func (tx *Tx) Releases(site string) []Release {
 
 // PutRelease writes a release.
 func (tx *Tx) PutRelease(r Release) error {
-	if err := ValidName("site", r.Site); err != nil {
+	if err := sites.ValidName("site", r.Site); err != nil {
 		return err
 	}
 	if err := ValidRelease(r.Digest); err != nil {
@@ -182,7 +184,7 @@ func (tx *Tx) Members() []Member { return all(tx, preMembers, tx.view.Members) }
 
 // PutMember writes a member.
 func (tx *Tx) PutMember(m Member) error {
-	if err := ValidName("member", m.Name); err != nil {
+	if err := sites.ValidName("member", m.Name); err != nil {
 		return err
 	}
 	set(tx, preMembers+m.Name, m)
@@ -242,7 +244,7 @@ func (tx *Tx) Accounts() []Account { return all(tx, preAccounts, tx.view.Account
 
 // PutAccount writes an account.
 func (tx *Tx) PutAccount(a Account) error {
-	if err := ValidName("account", a.Name); err != nil {
+	if err := sites.ValidName("account", a.Name); err != nil {
 		return err
 	}
 	set(tx, preAccounts+a.Name, a)

@@ -3,6 +3,8 @@ package catalog
 import (
 	"slices"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // Duty is what an application server should do with a release.
@@ -30,12 +32,12 @@ type Wanted struct {
 
 // WantedRelease is one release that an application server should run.
 type WantedRelease struct {
-	Site     string   `json:"site"`
-	Release  string   `json:"release"`
-	Duty     Duty     `json:"duty"`
-	Settings Settings `json:"settings"` // joined and with defaults
-	Deploy   string   `json:"deploy,omitempty"`
-	Before   bool     `json:"before,omitempty"` // this member runs the site's before command first
+	Site     string         `json:"site"`
+	Release  string         `json:"release"`
+	Duty     Duty           `json:"duty"`
+	Settings sites.Settings `json:"settings"` // joined and with defaults
+	Deploy   string         `json:"deploy,omitempty"`
+	Before   bool           `json:"before,omitempty"` // this member runs the site's before command first
 
 	// Servers are the application servers, by name, that may have the release's files
 	// where not all may: this one gives them to no other. None: all may.

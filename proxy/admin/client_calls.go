@@ -173,7 +173,7 @@ func (c *Client) Site(ctx context.Context, name string) (SiteInfo, error) {
 	return out, c.call(ctx, "GET", "/v1/sites/"+segment(name), nil, nil, &out)
 }
 
-// SetSite merges a JSON object with any subset of catalog.Settings into what
+// SetSite merges a JSON object with any subset of sites.Settings into what
 // operators have set for a site; a field of null goes back to the archive's.
 func (c *Client) SetSite(ctx context.Context, name string, override json.RawMessage) (SiteInfo, error) {
 	var out SiteInfo

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -50,7 +51,7 @@ func (s *Server) archive(c *call) error {
 	if s.o.Archive == nil {
 		return notOffered("deploys")
 	}
-	if err := catalog.ValidName("site", c.r.PathValue("site")); err != nil {
+	if err := sites.ValidName("site", c.r.PathValue("site")); err != nil {
 		return err
 	}
 	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -108,7 +109,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 	if !env {
 		info.Settings = info.Settings.HideEnv()
 		if len(site.Override) > 0 {
-			info.Override = catalog.HideOverrideEnv(site.Override)
+			info.Override = sites.HideOverrideEnv(site.Override)
 		}
 	}
 	seen := map[string]*balancer.UpstreamSnapshot{}
@@ -162,7 +163,7 @@ func (s *Server) setSite(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.detail = bounded(string(catalog.HideOverrideEnv(c.body)), 400)
+	c.detail = bounded(string(sites.HideOverrideEnv(c.body)), 400)
 	return s.showSite(c, false, deploy.ID)
 }
 
@@ -172,8 +173,8 @@ func refuseHidden(patch []byte) *Error {
 	var in struct{ Env map[string]any }
 	_ = json.Unmarshal(patch, &in) // what it cannot read is refused later, with more words
 	for name, v := range in.Env {
-		if v == catalog.Hidden {
-			return badRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, catalog.Hidden)
+		if v == sites.Hidden {
+			return badRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, sites.Hidden)
 		}
 	}
 	return nil

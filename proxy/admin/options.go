@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -45,7 +46,7 @@ type Options struct {
 
 	// URLs are where a site with these settings answers at this proxy; here is how the caller
 	// has reached it. Nil: nobody knows.
-	URLs func(set catalog.Settings, here string) []string
+	URLs func(set sites.Settings, here string) []string
 
 	Explain      func(ExplainQuery) (any, error) // why a request would go where; the result is shown as JSON
 	Exchanges    func(ExchangeQuery) []Exchange  // the last requests, the latest first

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"strings"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // Bounds of the fields before the archive in the page's form.
@@ -30,7 +30,7 @@ func (s *Server) deployPage(c *call) error {
 	}
 	site := strings.TrimSpace(form.Get("site"))
 	c.object = bounded(site, 60)
-	if err := catalog.ValidName("site", site); err != nil {
+	if err := sites.ValidName("site", site); err != nil {
 		return err
 	}
 	t := pageTarget{Site: site}

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/deployhook"
-	"portico/membership/catalog"
 )
 
 // pageTarget is what a button of the page is about: a member, or a site and
@@ -83,7 +83,7 @@ func (s *Server) known(t pageTarget, gone bool) error {
 	if t.kind() == onNothing {
 		return nil
 	}
-	if view.Sites[t.Site] == nil && (!gone || catalog.ValidName("site", t.Site) != nil) {
+	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
 		return s.noSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {

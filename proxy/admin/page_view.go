@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -309,7 +310,7 @@ func order(last bool) int {
 	return 0
 }
 
-func hostsText(s catalog.Settings) string {
+func hostsText(s sites.Settings) string {
 	hosts := strings.Join(s.Hosts, " ")
 	if hosts == "" {
 		hosts = "any other host"

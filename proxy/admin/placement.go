@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -46,7 +47,7 @@ func (s *Server) labelMember(c *call) error {
 func (s *Server) forecastSet(c *call, name string) error {
 	view := s.o.Catalog.View()
 	site := *view.Sites[name]
-	override, err := catalog.MergeOverride(site.Override, json.RawMessage(c.body))
+	override, err := sites.MergeOverride(site.Override, json.RawMessage(c.body))
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // The page's login lasts an hour without a request and half a day at most.
 const (
-	loginCookie = catalog.AdminCookie
+	loginCookie = sites.AdminCookie
 	loginIdle   = time.Hour
 	loginLife   = 12 * time.Hour
 	loginTable  = 1024 // logouts remembered until their cookies would have ended

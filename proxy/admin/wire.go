@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -223,20 +224,20 @@ type Former struct {
 
 // SiteInfo is one line of GET /v1/sites.
 type SiteInfo struct {
-	Name         string           `json:"name"`
-	Release      string           `json:"release,omitempty"`
-	Candidate    string           `json:"candidate,omitempty"`
-	Deploy       string           `json:"deploy,omitempty"`
-	Begun        string           `json:"begun,omitempty"` // after a change of settings: the deploy by which it comes about
-	Settings     catalog.Settings `json:"settings"`        // joined, with defaults
-	Override     any              `json:"override,omitempty"`
-	Instances    []InstanceInfo   `json:"instances"`
-	Sessions     int64            `json:"sessions"`
-	Recounting   bool             `json:"recounting,omitempty"`   // there may be more sessions: see MemberInfo
-	Certificates []Certificate    `json:"certificates,omitempty"` // of its hosts, at the proxy that was asked
-	URLs         []string         `json:"urls,omitempty"`         // where it answers at the proxy that was asked
-	Created      time.Time        `json:"created"`
-	Updated      time.Time        `json:"updated"`
+	Name         string         `json:"name"`
+	Release      string         `json:"release,omitempty"`
+	Candidate    string         `json:"candidate,omitempty"`
+	Deploy       string         `json:"deploy,omitempty"`
+	Begun        string         `json:"begun,omitempty"` // after a change of settings: the deploy by which it comes about
+	Settings     sites.Settings `json:"settings"`        // joined, with defaults
+	Override     any            `json:"override,omitempty"`
+	Instances    []InstanceInfo `json:"instances"`
+	Sessions     int64          `json:"sessions"`
+	Recounting   bool           `json:"recounting,omitempty"`   // there may be more sessions: see MemberInfo
+	Certificates []Certificate  `json:"certificates,omitempty"` // of its hosts, at the proxy that was asked
+	URLs         []string       `json:"urls,omitempty"`         // where it answers at the proxy that was asked
+	Created      time.Time      `json:"created"`
+	Updated      time.Time      `json:"updated"`
 }
 
 // InstanceInfo is one instance of a site and what the proxy thinks of it.

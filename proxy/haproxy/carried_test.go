@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -35,7 +36,7 @@ var notForHAProxy = map[string]string{
 // TestExportCarriesEverySetting: what a proxy can be told is written for HAProxy, or
 // a comment says that it is not.
 func TestExportCarriesEverySetting(t *testing.T) {
-	site := haproxy.StaticSite{Name: "shop", Settings: catalog.Settings{Hosts: []string{"shop.example.com"}, Path: "/app", PolicyHeader: "X-Tenant", Policy: "header"},
+	site := haproxy.StaticSite{Name: "shop", Settings: sites.Settings{Hosts: []string{"shop.example.com"}, Path: "/app", PolicyHeader: "X-Tenant", Policy: "header"},
 		Servers: []haproxy.StaticServer{{ID: "shop/one", Name: "one", Addr: "10.1.0.1:80"}}}
 	o := options(&catalog.View{Revision: 7})
 	o.Proxy, o.Static, o.CertDir = conf.Default().Proxy, []haproxy.StaticSite{site}, "/certs"

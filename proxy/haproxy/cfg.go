@@ -11,6 +11,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -66,7 +67,7 @@ const (
 // StaticSite is a site whose servers run no agent.
 type StaticSite struct {
 	Name     string
-	Settings catalog.Settings
+	Settings sites.Settings
 	Servers  []StaticServer
 }
 
@@ -186,7 +187,7 @@ const memberSuffix = ".member.portico"
 type backend struct {
 	name     string // escaped
 	site     string
-	settings catalog.Settings
+	settings sites.Settings
 	servers  []server
 	notes    []string // what could not be written
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // backend writes one site.
@@ -47,7 +47,7 @@ func (f *file) backend(b *backend, o Options) {
 
 // algorithm names HAProxy's nearest policy. Live sessions, which portico counts
 // by default, HAProxy does not know; connections are the nearest it has.
-func algorithm(s *catalog.Settings) string {
+func algorithm(s *sites.Settings) string {
 	switch s.Policy {
 	case balancer.RoundRobin:
 		return "roundrobin"
@@ -116,12 +116,12 @@ func (f *file) notes(b *backend) {
 		}
 	}
 	s := &b.settings.Session
-	not(s.Idle.Std() != catalog.DefaultSessionIdle, "the end of a session after %s without a request", s.Idle)
+	not(s.Idle.Std() != sites.DefaultSessionIdle, "the end of a session after %s without a request", s.Idle)
 	not(s.Sticky != "none", "session.patience (%s): HAProxy moves a visitor as soon as its checks have failed", s.Patience)
 	not(s.Life > 0, "the end of a session after %s", s.Life)
 	not(s.Max > 0, "at most %d sessions for each instance", s.Max)
 	not(s.Profile != "", "the application's own token (profile %q)", s.Profile)
-	not(s.Adopt != "" && s.Adopt != catalog.AdoptNone, "the servers' names of the balancer before (%s, and its upstreams' cookies)", s.Adopt)
+	not(s.Adopt != "" && s.Adopt != sites.AdoptNone, "the servers' names of the balancer before (%s, and its upstreams' cookies)", s.Adopt)
 	not(s.Notice, "the page that tells people of a lost session")
 	not(s.Logout != "", "the end of a session at %q", s.Logout)
 	not(s.Rebalance > 0, "%d sessions a minute that may move to balance the servers", s.Rebalance)
@@ -218,7 +218,7 @@ func (f *file) check(b *backend) {
 	}
 }
 
-func firstHost(s catalog.Settings) string {
+func firstHost(s sites.Settings) string {
 	for _, h := range s.Hosts {
 		if !strings.HasPrefix(h, "*.") && hostOK(h) {
 			return h

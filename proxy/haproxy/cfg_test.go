@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -38,7 +39,7 @@ var exports = map[string]func() haproxy.Options{
 		o := options(&catalog.View{Revision: 7})
 		o.Static = []haproxy.StaticSite{{
 			Name:     "legacy",
-			Settings: catalog.Settings{Hosts: []string{"old.example.com"}, Health: catalog.HealthSettings{Type: "tcp"}, Session: catalog.SessionSettings{Connection: "private"}},
+			Settings: sites.Settings{Hosts: []string{"old.example.com"}, Health: sites.Health{Type: "tcp"}, Session: sites.Session{Connection: "private"}},
 			Servers:  []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80", Weight: 10, Backup: true}},
 		}}
 		o.Stats = "off"
@@ -58,10 +59,10 @@ var exports = map[string]func() haproxy.Options{
 		o := options(&catalog.View{Revision: 7})
 		servers := []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80"}}
 		o.Static = []haproxy.StaticSite{
-			{Name: "tenants", Servers: servers, Settings: catalog.Settings{
+			{Name: "tenants", Servers: servers, Settings: sites.Settings{
 				Hosts: []string{"t.example.com"}, Policy: "header", PolicyHeader: "X-Tenant", PolicyBound: 125, SlowStart: units.Duration(30 * time.Second),
 			}},
-			{Name: "lines", Servers: servers, Settings: catalog.Settings{Hosts: []string{"l.example.com"}, Policy: "header", PolicyHeader: "X\nbackend evil"}},
+			{Name: "lines", Servers: servers, Settings: sites.Settings{Hosts: []string{"l.example.com"}, Policy: "header", PolicyHeader: "X\nbackend evil"}},
 		}
 		return o
 	},
@@ -221,11 +222,11 @@ func FuzzExport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, site, host, path, health, body, member, addr, cookie, instance string) {
 		v := &catalog.View{
 			Members: map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: addr}},
-			Sites: map[string]*catalog.Site{site: {Name: site, Release: "r", Manifest: catalog.Settings{
+			Sites: map[string]*catalog.Site{site: {Name: site, Release: "r", Manifest: sites.Settings{
 				Hosts: []string{host, "*." + host}, Path: path, Strip: true, Policy: cookie,
-				Health:  catalog.HealthSettings{Path: health, Host: host, Status: health, Body: body},
-				Session: catalog.SessionSettings{Cookie: cookie, SameSite: member, Profile: body},
-				Limits:  catalog.LimitSettings{Rate: addr},
+				Health:  sites.Health{Path: health, Host: host, Status: health, Body: body},
+				Session: sites.Session{Cookie: cookie, SameSite: member, Profile: body},
+				Limits:  sites.Limits{Rate: addr},
 			}}},
 			Instances: map[string]*catalog.Instance{instance: {ID: instance, Site: site, Release: "r", Member: member}},
 		}
@@ -274,12 +275,12 @@ func TestHostileNamesPassCheck(t *testing.T) {
 		v := &catalog.View{
 			Members: map[string]*catalog.Member{"m": {Name: s, Admission: catalog.Accepted, Addr: s}, "n": {Name: "n" + s, Admission: catalog.Accepted, Addr: "10.0.0.1:7444"}},
 			Sites: map[string]*catalog.Site{
-				s: {Name: s, Release: "r", Manifest: catalog.Settings{
+				s: {Name: s, Release: "r", Manifest: sites.Settings{
 					Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: s,
-					Health:  catalog.HealthSettings{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
-					Session: catalog.SessionSettings{Cookie: s, Profile: s, SameSite: s}, Limits: catalog.LimitSettings{Rate: s},
+					Health:  sites.Health{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
+					Session: sites.Session{Cookie: s, Profile: s, SameSite: s}, Limits: sites.Limits{Rate: s},
 				}},
-				"plain": {Name: "plain", Release: "r", Manifest: catalog.Settings{Health: catalog.HealthSettings{Body: s}}},
+				"plain": {Name: "plain", Release: "r", Manifest: sites.Settings{Health: sites.Health{Body: s}}},
 			},
 			Instances: map[string]*catalog.Instance{
 				id("a"): {ID: s, Site: s, Release: "r", Member: "m"}, id("b"): {ID: id("b"), Site: s, Release: "r", Member: "n"}, id("c"): {ID: id("c"), Site: "plain", Release: "r", Member: "n"},

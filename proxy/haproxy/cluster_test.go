@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -39,19 +40,19 @@ func cluster() *catalog.View {
 			"gone":  {Name: "gone", Role: catalog.RoleServer, Admission: catalog.Revoked, Addr: "10.0.0.9:7444"},
 		},
 		Sites: map[string]*catalog.Site{
-			"shop": {Name: "shop", Release: now, Candidate: digest("c"), Retiring: []catalog.Retiring{{Release: old}}, Manifest: catalog.Settings{
-				Kind: catalog.KindRun, Run: []string{"./shop"}, Hosts: []string{"shop.example.com", "www.shop.example.com"},
-				Health:  catalog.HealthSettings{Path: "/healthz?full=1", Body: `say "fine" # $HOME`, Status: "200,301-302"},
-				Session: catalog.SessionSettings{Max: 50, Life: units.Duration(8 * time.Hour)},
-				Limits:  catalog.LimitSettings{Connections: 20, Rate: "100/s", Body: 1 << 20},
+			"shop": {Name: "shop", Release: now, Candidate: digest("c"), Retiring: []catalog.Retiring{{Release: old}}, Manifest: sites.Settings{
+				Kind: sites.KindRun, Run: []string{"./shop"}, Hosts: []string{"shop.example.com", "www.shop.example.com"},
+				Health:  sites.Health{Path: "/healthz?full=1", Body: `say "fine" # $HOME`, Status: "200,301-302"},
+				Session: sites.Session{Max: 50, Life: units.Duration(8 * time.Hour)},
+				Limits:  sites.Limits{Connections: 20, Rate: "100/s", Body: 1 << 20},
 			}},
-			"admin": {Name: "admin", Release: now, Manifest: catalog.Settings{
+			"admin": {Name: "admin", Release: now, Manifest: sites.Settings{
 				Hosts: []string{"shop.example.com"}, Path: "/admin", Strip: true, Policy: "round-robin",
-				Session: catalog.SessionSettings{SameSite: "none"}, TLS: catalog.TLSSettings{Redirect: "on"},
+				Session: sites.Session{SameSite: "none"}, TLS: sites.TLS{Redirect: "on"},
 			}},
-			"wild":        {Name: "wild", Release: now, Manifest: catalog.Settings{Hosts: []string{"*.example.com", "*.dev.example.com"}, Health: catalog.HealthSettings{Type: "tcp"}}},
-			"docs":        {Name: "docs", Release: now, Manifest: catalog.Settings{Session: catalog.SessionSettings{Sticky: "none"}}},
-			"noninstance": {Name: "noninstance", Manifest: catalog.Settings{Hosts: []string{"empty.example.org"}}},
+			"wild":        {Name: "wild", Release: now, Manifest: sites.Settings{Hosts: []string{"*.example.com", "*.dev.example.com"}, Health: sites.Health{Type: "tcp"}}},
+			"docs":        {Name: "docs", Release: now, Manifest: sites.Settings{Session: sites.Session{Sticky: "none"}}},
+			"noninstance": {Name: "noninstance", Manifest: sites.Settings{Hosts: []string{"empty.example.org"}}},
 		},
 		Instances: map[string]*catalog.Instance{
 			id("a"): {ID: id("a"), Site: "shop", Release: now, Member: "app-1", State: catalog.InstanceHealthy},
@@ -78,12 +79,12 @@ func hostile() *catalog.View {
 			"bad": {Name: "bad", Admission: catalog.Accepted, Addr: "10.0.0.1:7444 disabled\n"},
 		},
 		Sites: map[string]*catalog.Site{
-			evil: {Name: evil, Release: "r", Manifest: catalog.Settings{
+			evil: {Name: evil, Release: "r", Manifest: sites.Settings{
 				Hosts: []string{evil, "ok.example.com", "*." + evil}, Path: "/p", Policy: evil,
-				Health:  catalog.HealthSettings{Path: "/" + evil, Host: evil + "%[env(PATH)]", Status: evil, Body: evil},
-				Session: catalog.SessionSettings{Cookie: evil, Profile: evil}, Limits: catalog.LimitSettings{Rate: evil},
+				Health:  sites.Health{Path: "/" + evil, Host: evil + "%[env(PATH)]", Status: evil, Body: evil},
+				Session: sites.Session{Cookie: evil, Profile: evil}, Limits: sites.Limits{Rate: evil},
 			}},
-			"path": {Name: "path", Release: "r", Manifest: catalog.Settings{Path: "/a b#" + evil}},
+			"path": {Name: "path", Release: "r", Manifest: sites.Settings{Path: "/a b#" + evil}},
 		},
 		Instances: map[string]*catalog.Instance{
 			evil:    {ID: evil, Site: evil, Release: "r", Member: evil, State: catalog.InstanceHealthy},

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
@@ -154,7 +155,7 @@ func awaitChecks(t *testing.T, checked <-chan string, n int) {
 	}
 }
 
-func static(name string, s catalog.Settings, servers ...haproxy.StaticServer) haproxy.StaticSite {
+func static(name string, s sites.Settings, servers ...haproxy.StaticServer) haproxy.StaticSite {
 	s.Health.Path, s.Health.Interval, s.Health.Timeout = "/up", units.Duration(100*time.Millisecond), units.Duration(10*time.Second)
 	return haproxy.StaticSite{Name: name, Settings: s, Servers: servers}
 }
@@ -169,7 +170,7 @@ func TestSharedPins(t *testing.T) {
 	checked := make(chan string, 8)
 	one, two := upstream(t, "one", checked), upstream(t, "two", checked)
 	o := haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
-		static("shop", catalog.Settings{Hosts: []string{"shop.example.com"}}, server("one", one), server("two", two)),
+		static("shop", sites.Settings{Hosts: []string{"shop.example.com"}}, server("one", one), server("two", two)),
 	}}
 	h := start(t, o)
 	awaitChecks(t, checked, 2)
@@ -225,7 +226,7 @@ func TestRouting(t *testing.T) {
 		servers[n] = upstream(t, n, checked)
 	}
 	site := func(name, host, path string, strip bool) haproxy.StaticSite {
-		s := catalog.Settings{Path: path, Strip: strip}
+		s := sites.Settings{Path: path, Strip: strip}
 		if host != "" {
 			s.Hosts = []string{host}
 		}
@@ -305,7 +306,7 @@ func TestPostOnce(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	h := start(t, haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
-		static("shop", catalog.Settings{}, server("one", s), haproxy.StaticServer{ID: "two", Name: "two", Addr: s.Listener.Addr().String()}),
+		static("shop", sites.Settings{}, server("one", s), haproxy.StaticServer{ID: "two", Name: "two", Addr: s.Listener.Addr().String()}),
 	}})
 	awaitChecks(t, checked, 1)
 	resp, err := h.client.Post("http://"+h.http+"/buy", "text/plain", strings.NewReader("x"))
@@ -346,7 +347,7 @@ func TestAgents(t *testing.T) {
 			t.Cleanup(agent.Close)
 			v := &catalog.View{
 				Members:   map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: agent.Listener.Addr().String()}},
-				Sites:     map[string]*catalog.Site{"shop": {Name: "shop", Release: "r", Manifest: catalog.Settings{Health: catalog.HealthSettings{Interval: units.Duration(100 * time.Millisecond), Fall: 1}}}},
+				Sites:     map[string]*catalog.Site{"shop": {Name: "shop", Release: "r", Manifest: sites.Settings{Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Fall: 1}}}},
 				Instances: map[string]*catalog.Instance{id("a"): {ID: id("a"), Site: "shop", Release: "r", Member: member}},
 			}
 			h := startIn(t, dir, options(v))

@@ -4,8 +4,8 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/alias"
-	"portico/membership/catalog"
 )
 
 // On the day of a move visitors bring cookies that name their server in the words of the
@@ -60,7 +60,7 @@ func NewAdoption(names []string, claims []Claim, pool *balancer.Pool) *Adoption 
 
 // AdoptNames reads session.adopt.
 func AdoptNames(text string) []string {
-	if text == catalog.AdoptNone {
+	if text == sites.AdoptNone {
 		return nil
 	}
 	return strings.Fields(text)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // MaxValues is how many cookies of the sticky name are looked at; a client
@@ -24,10 +24,10 @@ const (
 )
 
 // Endings are all of these.
-var Endings = catalog.CookieEndings() // read only
+var Endings = sites.CookieEndings() // read only
 
 // AdminCookie is of the admin page, which shares its host name with sites.
-const AdminCookie = catalog.AdminCookie
+const AdminCookie = sites.AdminCookie
 
 // Cookie is the sticky cookie of a site, and those that are named after it.
 type Cookie struct {

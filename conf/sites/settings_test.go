@@ -1,4 +1,4 @@
-package catalog_test
+package sites_test
 
 import (
 	"encoding/json"
@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/membership/catalog"
 )
 
 func TestDefaults(t *testing.T) {
-	s := catalog.Settings{Hosts: []string{"*.example.com", "shop.example.com."}, Path: "/shop/"}.WithDefaults("shop")
-	if s.Kind != catalog.KindStatic || s.Public != "." || s.Path != "/shop" || s.Health.Path != "/shop" || s.Health.Host != "shop.example.com" ||
+	s := sites.Settings{Hosts: []string{"*.example.com", "shop.example.com."}, Path: "/shop/"}.WithDefaults("shop")
+	if s.Kind != sites.KindStatic || s.Public != "." || s.Path != "/shop" || s.Health.Path != "/shop" || s.Health.Host != "shop.example.com" ||
 		s.Session.Cookie != "portico-shop" || s.Policy != "least-sessions" || s.Limits.Body != 64<<20 || s.Deploy.Pin.Std() != 8*time.Hour ||
 		s.Health.Timeout != s.Health.Interval || s.TLS.Mode != "auto" {
 		t.Errorf("%+v", s)
@@ -25,17 +25,17 @@ func TestDefaults(t *testing.T) {
 	if errs := s.Validate(); len(errs) > 0 {
 		t.Error("the defaults are not valid:", errs)
 	}
-	for want, in := range map[catalog.Kind]catalog.Settings{
-		catalog.KindRun: {Run: []string{"./x"}}, catalog.KindHook: {Hook: catalog.HookSettings{Port: 80}}, catalog.KindTomcat: {Kind: catalog.KindTomcat},
+	for want, in := range map[sites.Kind]sites.Settings{
+		sites.KindRun: {Run: []string{"./x"}}, sites.KindHook: {Hook: sites.Hook{Port: 80}}, sites.KindTomcat: {Kind: sites.KindTomcat},
 	} {
 		if got := in.WithDefaults("x"); got.Kind != want || got.Path != "/" || got.Health.Host != "localhost" {
 			t.Errorf("%v: %+v", want, got)
 		}
 	}
-	if got := (catalog.Settings{Rewrite: []string{}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, catalog.Rewrites()) {
+	if got := (sites.Settings{Rewrite: []string{}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, sites.Rewrites()) {
 		t.Errorf("nothing to rewrite became %q, and what is not set %q", got, s.Rewrite)
 	}
-	set := catalog.Settings{Kind: catalog.KindRun, Run: []string{"x"}, Session: catalog.SessionSettings{Idle: units.Duration(time.Hour), Cookie: "c"}}
+	set := sites.Settings{Kind: sites.KindRun, Run: []string{"x"}, Session: sites.Session{Idle: units.Duration(time.Hour), Cookie: "c"}}
 	if got := set.WithDefaults("x"); got.Session.Idle.Std() != time.Hour || got.Session.Cookie != "c" {
 		t.Errorf("what was set has changed: %+v", got.Session)
 	}
@@ -85,7 +85,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{`{"underscores":"keep"}`, []string{`underscores = "keep": use one of drop, pass`}},
 		{`{"run":["","x"],"deploy":{"before":["a\u0000"]}}`, []string{"run begins", "deploy.before"}},
 	} {
-		var s catalog.Settings
+		var s sites.Settings
 		if err := json.Unmarshal([]byte(tt.settings), &s); err != nil {
 			t.Fatal(tt.settings, err)
 		}
@@ -95,7 +95,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 			continue
 		}
 		for i, err := range errs {
-			if !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), tt.want[i]) {
+			if !errors.Is(err, sites.ErrInvalid) || !strings.Contains(err.Error(), tt.want[i]) {
 				t.Errorf("%s: mistake %d is %q, want %q in it", tt.settings, i, err, tt.want[i])
 			}
 		}
@@ -103,9 +103,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 }
 
 func TestJoinAndMerge(t *testing.T) {
-	manifest := catalog.Settings{Hosts: []string{"a", "b"}, Env: map[string]string{"A": "1"}, Health: catalog.HealthSettings{Path: "/h", Rise: 5}}
-	got, err := catalog.Join(manifest, json.RawMessage(`{"hosts":["c"],"env":{"B":"2"},"health":{"rise":1}}`))
-	want := catalog.Settings{Hosts: []string{"c"}, Env: map[string]string{"A": "1", "B": "2"}, Health: catalog.HealthSettings{Path: "/h", Rise: 1}}
+	manifest := sites.Settings{Hosts: []string{"a", "b"}, Env: map[string]string{"A": "1"}, Health: sites.Health{Path: "/h", Rise: 5}}
+	got, err := sites.Join(manifest, json.RawMessage(`{"hosts":["c"],"env":{"B":"2"},"health":{"rise":1}}`))
+	want := sites.Settings{Hosts: []string{"c"}, Env: map[string]string{"A": "1", "B": "2"}, Health: sites.Health{Path: "/h", Rise: 1}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v %v", got, err)
 	}
@@ -113,7 +113,7 @@ func TestJoinAndMerge(t *testing.T) {
 		t.Errorf("the manifest has changed: %+v", manifest)
 	}
 	for _, bad := range []string{`{"hots":["c"]}`, `[]`, `{} {}`, `{"health":{"rise":"many"}}`, `{`} {
-		if _, err := catalog.Join(manifest, json.RawMessage(bad)); !errors.Is(err, catalog.ErrInvalid) {
+		if _, err := sites.Join(manifest, json.RawMessage(bad)); !errors.Is(err, sites.ErrInvalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -123,94 +123,34 @@ func TestJoinAndMerge(t *testing.T) {
 		{`{"a":{"b":1}}`, `{"a":{"b":null}}`, ``},
 		{`{"a":{"b":1}}`, `{"a":2}`, `{"a":2}`},
 	} {
-		if got, err := catalog.MergeOverride(json.RawMessage(tt.base), json.RawMessage(tt.patch)); err != nil || string(got) != tt.want {
+		if got, err := sites.MergeOverride(json.RawMessage(tt.base), json.RawMessage(tt.patch)); err != nil || string(got) != tt.want {
 			t.Errorf("%s + %s = %s, %v; want %s", tt.base, tt.patch, got, err, tt.want)
 		}
 	}
 	for _, bad := range []string{`null`, `[]`, `1`, ``} {
-		if _, err := catalog.MergeOverride(nil, json.RawMessage(bad)); !errors.Is(err, catalog.ErrInvalid) {
+		if _, err := sites.MergeOverride(nil, json.RawMessage(bad)); !errors.Is(err, sites.ErrInvalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
 }
 
-func TestCheckHosts(t *testing.T) {
-	view := &catalog.View{Sites: map[string]*catalog.Site{
-		"shop": {Name: "shop", Manifest: catalog.Settings{Hosts: []string{"shop.example.com"}}},
-		"any":  {Name: "any", Manifest: catalog.Settings{Path: "/any"}},
-	}}
-	for _, tt := range []struct {
-		site     string
-		settings catalog.Settings
-		want     string // the other site's name
-	}{
-		{"new", catalog.Settings{Hosts: []string{"SHOP.example.com."}}, "shop"},
-		{"new", catalog.Settings{Hosts: []string{"shop.example.com"}, Path: "/new"}, ""},
-		{"new", catalog.Settings{Hosts: []string{"new.example.com"}}, ""},
-		{"new", catalog.Settings{Path: "/any/"}, "any"},
-		{"new", catalog.Settings{}, ""},
-		{"shop", catalog.Settings{Hosts: []string{"shop.example.com"}}, ""},
-	} {
-		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
-		if (err == nil) != (tt.want == "") || (err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"`+tt.want+`"`))) {
-			t.Errorf("%s %+v: %v", tt.site, tt.settings.Hosts, err)
-		}
-	}
-}
-
-// Two sites on one host whose cookies a browser cannot tell apart are refused, with the
-// cookie and the remedy, unless they are that way already.
-func TestCheckCookies(t *testing.T) {
-	view := &catalog.View{Sites: map[string]*catalog.Site{
-		"x":       {Name: "x", Release: "r", Manifest: catalog.Settings{Hosts: []string{"one.test"}}},
-		"y":       {Name: "y", Release: "r", Manifest: catalog.Settings{Hosts: []string{"two.test"}, Path: "/y"}},
-		"y-place": {Name: "y-place", Release: "r", Manifest: catalog.Settings{Hosts: []string{"two.test"}, Path: "/y/place"}},
-		"z-place": {Name: "z-place", Release: "r", Manifest: catalog.Settings{Path: "/z"}},
-	}}
-	for _, tt := range []struct {
-		site     string
-		settings catalog.Settings
-		want     string // the cookie
-	}{
-		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b"}, "portico-x-place"},
-		{"x-notice", catalog.Settings{Hosts: []string{"ONE.test."}, Path: "/b"}, "portico-x-notice"},
-		{"x-notice", catalog.Settings{Hosts: []string{"three.test", "one.test"}, Path: "/b"}, "portico-x-notice"},
-		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Cookie: "b"}}, ""},
-		{"x-place", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Sticky: "none"}}, ""},
-		{"x-place", catalog.Settings{Hosts: []string{"other.test"}}, ""},
-		{"x-places", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b"}, ""},
-		{"other", catalog.Settings{Hosts: []string{"one.test"}, Path: "/b", Session: catalog.SessionSettings{Cookie: "portico-x-place"}}, "portico-x-place"},
-		{"y-notice", catalog.Settings{Hosts: []string{"two.test"}, Path: "/yes"}, ""},
-		{"y-notice", catalog.Settings{Hosts: []string{"two.test"}, Path: "/"}, "portico-y-notice"},
-		{"y", catalog.Settings{Hosts: []string{"two.test"}, Path: "/y"}, ""}, // as it is now
-		{"y-place", catalog.Settings{Hosts: []string{"two.test"}, Path: "/y/place"}, ""},
-		{"z", catalog.Settings{Path: "/"}, "portico-z-place"},
-		{"z", catalog.Settings{Hosts: []string{"one.test"}, Path: "/z"}, ""},
-	} {
-		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
-		if (err == nil) != (tt.want == "") || err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "\""+tt.want+"\"") || !strings.Contains(err.Error(), "session.cookie")) {
-			t.Errorf("%s %+v: %v", tt.site, tt.settings, err)
-		}
-	}
-}
-
 func TestParseStatusAndRate(t *testing.T) {
-	r, err := catalog.ParseStatus("200-399, 401")
+	r, err := sites.ParseStatus("200-399, 401")
 	for code, want := range map[int]bool{199: false, 200: true, 304: true, 399: true, 400: false, 401: true, 402: false, -1: false, 100000: false} {
 		if err != nil || r.Has(code) != want {
 			t.Errorf("%d: %v, %v", code, r.Has(code), err)
 		}
 	}
 	for _, bad := range []string{"", "99", "600", "300-200", "2xx", "200-", "-200", "200,,300", "200-300-400"} {
-		if _, err := catalog.ParseStatus(bad); !errors.Is(err, catalog.ErrInvalid) {
+		if _, err := sites.ParseStatus(bad); !errors.Is(err, sites.ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if n, per, err := catalog.ParseRate("600/m"); n != 600 || per != time.Minute || err != nil {
+	if n, per, err := sites.ParseRate("600/m"); n != 600 || per != time.Minute || err != nil {
 		t.Error(n, per, err)
 	}
 	for _, bad := range []string{"", "100", "/s", "-1/s", "0/s", "+1/s", "1/d", "1/s/s", "1.5/s"} {
-		if _, _, err := catalog.ParseRate(bad); !errors.Is(err, catalog.ErrInvalid) {
+		if _, _, err := sites.ParseRate(bad); !errors.Is(err, sites.ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
@@ -220,7 +160,7 @@ func FuzzSettings(f *testing.F) {
 	f.Add([]byte(`{"kind":"run","run":["x"],"hosts":["a.example.com"],"path":"/x","health":{"status":"200-399"}}`))
 	f.Add([]byte(`{"limits":{"rate":"1/s","body":"1MiB"},"session":{"cookie":"c"}}`))
 	f.Fuzz(func(t *testing.T, override []byte) {
-		s, err := catalog.Join(catalog.Settings{}, override)
+		s, err := sites.Join(sites.Settings{}, override)
 		if err != nil || len(s.Validate()) > 0 {
 			return
 		}

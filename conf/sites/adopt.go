@@ -1,4 +1,4 @@
-package catalog
+package sites
 
 // Values of session.adopt.
 const (

@@ -1,7 +1,8 @@
-package catalog
+package sites
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,15 +42,6 @@ func Rewrites() []string {
 	return []string{"location", "content-location", "refresh", "link", "cookie-path", "cookie-domain"}
 }
 
-// or returns v unless it is its type's zero value.
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
 // WithDefaults returns s with every default of the site filled in. It changes
 // nothing that is set. s should be valid.
 func (s Settings) WithDefaults(site string) Settings {
@@ -57,50 +49,50 @@ func (s Settings) WithDefaults(site string) Settings {
 	if s.Kind == "" {
 		s.Kind = s.derivedKind()
 	}
-	s.Path = cleanMount(s.Path)
-	s.Policy = or(s.Policy, DefaultPolicy)
-	s.Underscores = or(s.Underscores, "drop")
+	s.Path = CleanMount(s.Path)
+	s.Policy = cmp.Or(s.Policy, DefaultPolicy)
+	s.Underscores = cmp.Or(s.Underscores, "drop")
 	if s.Rewrite == nil {
 		s.Rewrite = Rewrites()
 	}
 	if s.Kind == KindStatic {
-		s.Public = or(s.Public, ".")
+		s.Public = cmp.Or(s.Public, ".")
 	}
 	for i, h := range s.Hosts {
 		s.Hosts[i] = strings.ToLower(strings.TrimSuffix(h, "."))
 	}
 
 	h := &s.Health
-	h.Type = or(h.Type, "http")
-	h.Path = or(h.Path, s.Path)
-	h.Host = or(h.Host, s.probeHost())
-	h.Status = or(h.Status, DefaultHealthStatus)
-	h.Interval = or(h.Interval, units.Duration(DefaultHealthInterval))
-	h.Timeout = or(h.Timeout, h.Interval)
-	h.Rise = or(h.Rise, DefaultRise)
-	h.Fall = or(h.Fall, DefaultFall)
+	h.Type = cmp.Or(h.Type, "http")
+	h.Path = cmp.Or(h.Path, s.Path)
+	h.Host = cmp.Or(h.Host, s.probeHost())
+	h.Status = cmp.Or(h.Status, DefaultHealthStatus)
+	h.Interval = cmp.Or(h.Interval, units.Duration(DefaultHealthInterval))
+	h.Timeout = cmp.Or(h.Timeout, h.Interval)
+	h.Rise = cmp.Or(h.Rise, DefaultRise)
+	h.Fall = cmp.Or(h.Fall, DefaultFall)
 
-	s.Session.Sticky = or(s.Session.Sticky, "cookie")
-	s.Session.Cookie = or(s.Session.Cookie, "portico-"+site)
-	s.Session.SameSite = or(s.Session.SameSite, "lax")
-	s.Session.Connection = or(s.Session.Connection, "shared")
-	s.Session.Idle = or(s.Session.Idle, units.Duration(DefaultSessionIdle))
-	s.Session.Patience = or(s.Session.Patience, units.Duration(DefaultPatience))
+	s.Session.Sticky = cmp.Or(s.Session.Sticky, "cookie")
+	s.Session.Cookie = cmp.Or(s.Session.Cookie, "portico-"+site)
+	s.Session.SameSite = cmp.Or(s.Session.SameSite, "lax")
+	s.Session.Connection = cmp.Or(s.Session.Connection, "shared")
+	s.Session.Idle = cmp.Or(s.Session.Idle, units.Duration(DefaultSessionIdle))
+	s.Session.Patience = cmp.Or(s.Session.Patience, units.Duration(DefaultPatience))
 
 	d := &s.Deploy
-	d.Timeout = or(d.Timeout, units.Duration(DefaultDeployTimeout))
-	d.Pin = or(d.Pin, units.Duration(DefaultPin))
-	d.Keep = or(d.Keep, DefaultKeep)
-	d.Grace = or(d.Grace, units.Duration(DefaultGrace))
+	d.Timeout = cmp.Or(d.Timeout, units.Duration(DefaultDeployTimeout))
+	d.Pin = cmp.Or(d.Pin, units.Duration(DefaultPin))
+	d.Keep = cmp.Or(d.Keep, DefaultKeep)
+	d.Grace = cmp.Or(d.Grace, units.Duration(DefaultGrace))
 
 	l := &s.Limits
-	l.Body = or(l.Body, units.Size(DefaultBody))
-	l.Queue = or(l.Queue, units.Duration(DefaultQueue))
-	l.Files = or(l.Files, DefaultFiles)
-	l.Processes = or(l.Processes, DefaultProcesses)
+	l.Body = cmp.Or(l.Body, units.Size(DefaultBody))
+	l.Queue = cmp.Or(l.Queue, units.Duration(DefaultQueue))
+	l.Files = cmp.Or(l.Files, DefaultFiles)
+	l.Processes = cmp.Or(l.Processes, DefaultProcesses)
 
-	s.TLS.Mode = or(s.TLS.Mode, "auto")
-	s.TLS.Redirect = or(s.TLS.Redirect, "auto")
+	s.TLS.Mode = cmp.Or(s.TLS.Mode, "auto")
+	s.TLS.Redirect = cmp.Or(s.TLS.Redirect, "auto")
 	return s
 }
 
@@ -127,8 +119,8 @@ func (s *Settings) probeHost() string {
 	return "localhost"
 }
 
-// cleanMount brings a mount path into its one form: "/" or "/shop".
-func cleanMount(p string) string {
+// CleanMount brings a mount path into its one form: "/" or "/shop".
+func CleanMount(p string) string {
 	return "/" + strings.Trim(p, "/")
 }
 
@@ -162,26 +154,6 @@ func misfit(err error) string {
 		return "unknown setting " + name
 	}
 	return "settings: " + text
-}
-
-// Effective returns the settings that the site runs with: the manifest's, what
-// operators set over them, and the defaults.
-func (s *Site) Effective() (Settings, error) {
-	joined, err := Join(s.Manifest, s.Override)
-	if err != nil {
-		return Settings{}, fmt.Errorf("site %q: %w", s.Name, err)
-	}
-	return joined.WithDefaults(s.Name), nil
-}
-
-// EffectiveFor returns the settings with which the site runs one release: the
-// manifest of that release, what operators set for it, and the defaults.
-func (s *Site) EffectiveFor(r *Release) (Settings, error) {
-	joined, err := s.JoinedFor(r)
-	if err != nil {
-		return Settings{}, fmt.Errorf("site %q: %w", s.Name, err)
-	}
-	return joined.WithDefaults(s.Name), nil
 }
 
 // MergeOverride applies a change to what operators have set, as RFC 7386 says: a
@@ -225,4 +197,17 @@ func mergePatch(base, change map[string]any) {
 			base[k] = v
 		}
 	}
+}
+
+// clone copies settings deeply, so that no change reaches those that they came from.
+func clone(s *Settings) Settings {
+	var out Settings
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		panic("BUG: clone settings: " + err.Error())
+	}
+	return out
 }

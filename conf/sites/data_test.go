@@ -1,11 +1,11 @@
-package catalog_test
+package sites_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
-	"portico/membership/catalog"
+	"portico/conf/sites"
 )
 
 // A data folder that is called as the folder in which the agent makes data folders was tried
@@ -15,7 +15,7 @@ func TestDataFoldersKeepOffPorticosNames(t *testing.T) {
 		".portico-seed": false, "uploads/.portico-seed": false, ".Portico-Seed/x": false, ".portico-removed-A": false,
 		".portico": true, "portico-seed": true, "up.portico-seed": true, ".cache": true,
 	} {
-		err := errors.Join(catalog.Settings{Kind: catalog.KindStatic, Data: []string{name}}.Validate()...)
+		err := errors.Join(sites.Settings{Kind: sites.KindStatic, Data: []string{name}}.Validate()...)
 		if ok != (err == nil) || !ok && !strings.Contains(err.Error(), "portico's own") {
 			t.Errorf("data = [%q]: %v", name, err)
 		}

@@ -1,4 +1,4 @@
-package catalog
+package sites
 
 import (
 	"cmp"
@@ -14,8 +14,6 @@ import (
 
 	"portico/internal/units"
 )
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // SettingError is one thing that is wrong with Settings.
 type SettingError struct {
@@ -113,8 +111,8 @@ func (s *Settings) validatePlace(m *mistakes) {
 			m.add(element("servers", i), "servers names %q: write a label or the name of an application server, in lower-case letters, digits and hyphens, such as \"zone-a\"", name)
 		}
 	}
-	if len(s.Servers) > maxLabels {
-		m.add("servers", "servers has %d names, the most is %d: give the servers one label in common", len(s.Servers), maxLabels)
+	if len(s.Servers) > MaxLabels {
+		m.add("servers", "servers has %d names, the most is %d: give the servers one label in common", len(s.Servers), MaxLabels)
 	}
 	if err := ValidMount(s.Path); s.Path != "" && err != nil {
 		m.is("path", err)
@@ -150,7 +148,7 @@ func (s *Settings) validateProcess(m *mistakes) {
 			}
 		}
 	}
-	for _, k := range sortedKeys(s.Env) {
+	for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 		switch {
 		case !validEnvName(k):
 			m.add("env."+k, "env has the name %q: use letters, digits and underscores, not a digit first", k)
@@ -242,7 +240,7 @@ func (s *Settings) validateRest(m *mistakes) {
 	}
 	m.within("slow_start", s.SlowStart, time.Second, time.Hour)
 	for i, name := range s.Rewrite {
-		m.oneOf(element("rewrite", i), or(name, " "), Rewrites()...)
+		m.oneOf(element("rewrite", i), cmp.Or(name, " "), Rewrites()...)
 	}
 	m.oneOf("underscores", s.Underscores, "drop", "pass")
 	d := s.Deploy

@@ -1,4 +1,4 @@
-package catalog
+package sites
 
 import (
 	"fmt"
@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Profiles are the products that SessionSettings.Profile may name.
+// Profiles are the products that Session.Profile may name.
 func Profiles() []string {
 	return []string{"tomcat", "servoy", "php", "aspnet", "webdev", "express"}
 }
 
-// tokenPlaces are the kinds of places that SessionSettings.Profile may list instead.
+// tokenPlaces are the kinds of places that Session.Profile may list instead.
 var tokenPlaces = []string{"cookie", "header", "query", "segment", "parameter"} // read only
 
 // CheckProfile reports what is wrong with a profile: it is the name of a product, or

@@ -1,0 +1,44 @@
+package sites
+
+import (
+	"slices"
+	"strings"
+)
+
+// CookieEndings are what the names of a site's other cookies end in, behind that of
+// its sticky cookie: the place in the waiting room, and that the page about a lost session
+// was seen.
+func CookieEndings() []string { return []string{"-place", "-notice"} }
+
+// AdminCookie is the cookie of the admin page's login. Browsers send it to every port of a
+// host: it is taken out of requests to sites, and sites can neither set it nor use its name.
+const AdminCookie = "__Host-portico-admin"
+
+// SharedCookie returns the name of a cookie that would be the sticky one of one of two
+// sites and another one of the other, in requests that bring the cookies of both, or "".
+func SharedCookie(a, b Settings) string {
+	if !sharesHost(a, b) || !Covers(a.Path, b.Path) && !Covers(b.Path, a.Path) || a.Session.Sticky == "none" || b.Session.Sticky == "none" {
+		return ""
+	}
+	for _, ending := range CookieEndings() {
+		switch {
+		case a.Session.Cookie+ending == b.Session.Cookie:
+			return b.Session.Cookie
+		case b.Session.Cookie+ending == a.Session.Cookie:
+			return a.Session.Cookie
+		}
+	}
+	return ""
+}
+
+// sharesHost reports whether two sites answer on one host: the one that names it most
+// exactly answers alone.
+func sharesHost(a, b Settings) bool {
+	theirs := HostsOf(b)
+	return slices.ContainsFunc(HostsOf(a), func(h string) bool { return slices.Contains(theirs, h) })
+}
+
+// Covers reports whether a browser sends the cookies of one mount path to another.
+func Covers(mount, path string) bool {
+	return mount == "/" || path == mount || strings.HasPrefix(path, mount+"/")
+}

@@ -1,0 +1,115 @@
+package sites
+
+import "portico/internal/units"
+
+// Kind says how the instances of a site are run.
+type Kind string
+
+// The kinds of site. An empty Kind in Settings is derived from the archive:
+// a *.war is tomcat, a run command makes it run, everything else is static.
+const (
+	KindRun    Kind = "run"    // a process that the agent supervises
+	KindStatic Kind = "static" // files that the agent serves
+	KindTomcat Kind = "tomcat" // a WAR installed through the Tomcat Manager
+	KindHook   Kind = "hook"   // commands install into a foreign application server
+)
+
+// Settings are what a site's portico.toml may say and operators may override.
+// The zero value of every field means its default, see Settings.WithDefaults.
+type Settings struct {
+	Kind    Kind              `json:"kind,omitempty" toml:"kind"`
+	Hosts   []string          `json:"hosts,omitempty" toml:"hosts"`     // lower case, "*." allowed as the first label; none: the site answers on every host that no other site names
+	Path    string            `json:"path,omitempty" toml:"path"`       // mount path, default "/"
+	Servers []string          `json:"servers,omitempty" toml:"servers"` // labels or names of the application servers that get the site; none: all
+	Strip   bool              `json:"strip,omitempty" toml:"strip"`     // remove the mount path before forwarding
+	Run     []string          `json:"run,omitempty" toml:"run"`         // command of a run site; $PORT and other settings are expanded
+	Public  string            `json:"public,omitempty" toml:"public"`   // folder of a static site, default "."
+	Data    []string          `json:"data,omitempty" toml:"data"`       // folders that live on the application server, linked into each release
+	Exclude []string          `json:"exclude,omitempty" toml:"exclude"` // patterns that are left out of the upload
+	User    string            `json:"user,omitempty" toml:"user"`       // operating system account of the process; default: the agent's site user
+	Env     map[string]string `json:"env,omitempty" toml:"env"`         // environment of the process
+	Policy  string            `json:"policy,omitempty" toml:"policy"`   // how new sessions are placed; default least-sessions
+
+	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
+	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
+	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
+
+	Rewrite     []string `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
+	Underscores string   `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
+
+	Hook    Hook    `json:"hook,omitzero" toml:"hook"`
+	Health  Health  `json:"health,omitzero" toml:"health"`
+	Session Session `json:"session,omitzero" toml:"session"`
+	Deploy  Deploy  `json:"deploy,omitzero" toml:"deploy"`
+	Limits  Limits  `json:"limits,omitzero" toml:"limits"`
+	TLS     TLS     `json:"tls,omitzero" toml:"tls"`
+}
+
+// Hook are the commands of a hook site, run with the release directory
+// as working directory and PORTICO_SITE, PORTICO_RELEASE, PORTICO_RELEASE_DIR
+// and PORTICO_DATA_DIR in the environment.
+type Hook struct {
+	Install  []string `json:"install,omitempty" toml:"install"`   // puts the release in place; may be empty
+	Activate []string `json:"activate,omitempty" toml:"activate"` // makes the foreign server use it; may be empty
+	Remove   []string `json:"remove,omitempty" toml:"remove"`     // takes the site away; may be empty
+	Port     int      `json:"port,omitempty" toml:"port"`         // where the foreign server answers on this machine; required
+}
+
+// Health say when an instance counts as healthy.
+type Health struct {
+	Type     string         `json:"type,omitempty" toml:"type"`         // "http" (default) or "tcp"
+	Path     string         `json:"path,omitempty" toml:"path"`         // default: the mount path
+	Host     string         `json:"host,omitempty" toml:"host"`         // Host field of the check; default: the site's first host, else "localhost"
+	Status   string         `json:"status,omitempty" toml:"status"`     // codes and ranges, default "200-399"
+	Body     string         `json:"body,omitempty" toml:"body"`         // text that must stand in the first 64 KiB; empty: not looked at
+	Interval units.Duration `json:"interval,omitempty" toml:"interval"` // default 2s
+	Timeout  units.Duration `json:"timeout,omitempty" toml:"timeout"`   // default: the interval
+	Rise     int            `json:"rise,omitempty" toml:"rise"`         // default 2
+	Fall     int            `json:"fall,omitempty" toml:"fall"`         // default 3
+}
+
+// Session say how visitors are kept on their instance.
+type Session struct {
+	Sticky     string         `json:"sticky,omitempty" toml:"sticky"`         // "cookie" (default) or "none"
+	Cookie     string         `json:"cookie,omitempty" toml:"cookie"`         // name, default "portico-" + site
+	SameSite   string         `json:"samesite,omitempty" toml:"samesite"`     // "lax" (default), "strict" or "none"; none is sent with Secure only
+	Idle       units.Duration `json:"idle,omitempty" toml:"idle"`             // a session ends after this time without a request; default 30m
+	Life       units.Duration `json:"life,omitempty" toml:"life"`             // a session ends this long after its start; 0: never
+	Patience   units.Duration `json:"patience,omitempty" toml:"patience"`     // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
+	Max        int            `json:"max,omitempty" toml:"max"`               // most live sessions of one instance; 0: no ceiling
+	Profile    string         `json:"profile,omitempty" toml:"profile"`       // where the application's own token is; empty: not looked for
+	Adopt      string         `json:"adopt,omitempty" toml:"adopt"`           // cookies in which the balancer before named a server; empty or "none": no such cookie
+	Notice     bool           `json:"notice,omitempty" toml:"notice"`         // show people a page when their session was lost, before the application is asked
+	Logout     string         `json:"logout,omitempty" toml:"logout"`         // path after whose answer a session is over; empty: only the application's header says so
+	Rebalance  int            `json:"rebalance,omitempty" toml:"rebalance"`   // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
+	Connection string         `json:"connection,omitempty" toml:"connection"` // "shared" (default), or "private": a client connection has connections to instances of its own
+}
+
+// Deploy say how a release replaces another.
+type Deploy struct {
+	Wave    int            `json:"wave,omitempty" toml:"wave"`       // application servers that install at the same time; 0: all
+	Timeout units.Duration `json:"timeout,omitempty" toml:"timeout"` // from start to healthy on one server; default 60s
+	Pin     units.Duration `json:"pin,omitempty" toml:"pin"`         // how long old sessions may stay on a former release; default 8h
+	Keep    int            `json:"keep,omitempty" toml:"keep"`       // former releases kept for rollback; default 4
+	Before  []string       `json:"before,omitempty" toml:"before"`   // command run once per cluster before the first instance starts
+	Grace   units.Duration `json:"grace,omitempty" toml:"grace"`     // between SIGTERM and SIGKILL of a process; default 10s
+}
+
+// Limits bound what one site may use.
+type Limits struct {
+	Body        units.Size     `json:"body,omitempty" toml:"body"`               // largest request body; default 64MiB
+	Connections int            `json:"connections,omitempty" toml:"connections"` // requests in flight at one instance; 0: no limit
+	Queue       units.Duration `json:"queue,omitempty" toml:"queue"`             // longest wait for a free instance; default 5s
+	Rate        string         `json:"rate,omitempty" toml:"rate"`               // requests of one client address, "100/s" or "600/m"; empty: no limit
+	Memory      units.Size     `json:"memory,omitempty" toml:"memory"`           // of one instance, and of each of its processes; 0: no limit
+	CPU         float64        `json:"cpu,omitempty" toml:"cpu"`                 // processors that one instance may use up, such as 1.5; 0: no limit
+	Disk        units.Size     `json:"disk,omitempty" toml:"disk"`               // of the site's own files on each server, releases and logs not counted; 0: no limit
+	Files       int            `json:"files,omitempty" toml:"files"`             // open files of one process; 0: 4096
+	Processes   int            `json:"processes,omitempty" toml:"processes"`     // processes and threads of one instance and of the site's user; 0: 512
+}
+
+// TLS say how the site's hosts get certificates.
+type TLS struct {
+	Mode     string `json:"mode,omitempty" toml:"mode"`         // "auto" (default: ACME for public names, none for others), "off", "internal" (the cluster's authority)
+	Redirect string `json:"redirect,omitempty" toml:"redirect"` // plain HTTP to HTTPS: "auto" (default: once there is a certificate), "on", "off"
+}
