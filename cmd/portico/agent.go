@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 
+	"portico/internal/exitcode"
+
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 )
@@ -75,7 +77,7 @@ func invitation(code, file string) (string, error) {
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return "", usageError{fmt.Errorf("read the code of the invitation: %w", err)}
+		return "", exitcode.Misuse(fmt.Errorf("read the code of the invitation: %w", err))
 	}
 	return strings.TrimSpace(string(data)), nil
 }

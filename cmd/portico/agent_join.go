@@ -15,6 +15,7 @@ import (
 
 	"portico/certs"
 	"portico/deployhook/agent"
+	"portico/internal/exitcode"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -76,10 +77,10 @@ func (p *agentProcess) join(ctx context.Context) error {
 		fingerprint = p.identity.AuthorityFingerprint()
 	}
 	if fingerprint == "" {
-		return usageError{errors.New("the cluster's fingerprint is missing: give --fingerprint (agent.fingerprint) as portico proxy prints it at its start")}
+		return exitcode.Misuse(errors.New("the cluster's fingerprint is missing: give --fingerprint (agent.fingerprint) as portico proxy prints it at its start"))
 	}
 	if o.Pinned, err = certs.PinnedClientTLS(fingerprint); err != nil {
-		return usageError{err}
+		return exitcode.Misuse(err)
 	}
 	accepted, err := membership.Join(ctx, o)
 	var refusal *membership.Refusal
@@ -132,7 +133,7 @@ func (p *agentProcess) rememberProxies() error {
 		}
 	}
 	if len(given) == 0 {
-		return usageError{errors.New("no proxy is named: give --join PROXY:7443 and --fingerprint, as portico proxy prints them; once accepted, this machine remembers both")}
+		return exitcode.Misuse(errors.New("no proxy is named: give --join PROXY:7443 and --fingerprint, as portico proxy prints them; once accepted, this machine remembers both"))
 	}
 	p.conf.Agent.Join = given
 	if slices.Equal(given, known.Join) {

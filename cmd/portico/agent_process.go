@@ -14,6 +14,7 @@ import (
 	"portico/certs"
 	"portico/conf"
 	"portico/deployhook/agent"
+	"portico/internal/exitcode"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -52,7 +53,7 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 		return nil, err
 	}
 	if c.Agent.Name, err = ownName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
-		return nil, usageError{err}
+		return nil, exitcode.Misuse(err)
 	}
 	return &agentProcess{conf: c, code: code, log: log, identity: id}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/deployhook/agent"
+	"portico/internal/exitcode"
 	"portico/internal/pause"
 )
 
@@ -99,7 +100,7 @@ the agent runs as.`,
 		}
 		log, _ := logger(c.Log, cmd)
 		if _, err := os.Stat(filepath.Join(c.Dir, "agent")); errors.Is(err, fs.ErrNotExist) {
-			return usageError{fmt.Errorf("%s is no agent's folder: give --dir as the agent has it", c.Dir)}
+			return exitcode.Misuse(fmt.Errorf("%s is no agent's folder: give --dir as the agent has it", c.Dir))
 		}
 		lock, err := agent.LockDir(c.Dir)
 		switch {
@@ -163,7 +164,7 @@ func stopRunning(ctx context.Context, dir string, sites bool) error {
 			return nil // another one has begun: its service manager starts it again
 		}
 		if pause.For(ctx, 50*time.Millisecond) != nil {
-			return &timeoutError{fmt.Sprintf("the agent, process %d, has not ended within %s: look at its log", pid, predecessorLimit)}
+			return exitcode.Timeout(fmt.Sprintf("the agent, process %d, has not ended within %s: look at its log", pid, predecessorLimit))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -32,7 +33,7 @@ copy that file once, to a safe place.`,
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		switch *out {
 		case "":
-			return usageError{errors.New("where to? give --out FILE, or --out -")}
+			return exitcode.Misuse(errors.New("where to? give --out FILE, or --out -"))
 		case "-":
 			return c.Backup(cmd.Context(), cmd.OutOrStdout())
 		}
@@ -64,22 +65,22 @@ the authority nor the certificates can be read.`,
 	name := cmd.Flags().String("name", "", "name of the proxy that will run here (default: the host's name)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if s.dir == "" || *key == "" {
-			return usageError{errors.New("restore needs --dir NEW and --key identity/catalog.key")}
+			return exitcode.Misuse(errors.New("restore needs --dir NEW and --key identity/catalog.key"))
 		}
 		if err := emptyOrAbsent(s.dir); err != nil {
 			return err
 		}
 		secret, err := os.ReadFile(*key)
 		if err != nil {
-			return usageError{fmt.Errorf("read the catalog's key: %w", err)}
+			return exitcode.Misuse(fmt.Errorf("read the catalog's key: %w", err))
 		}
 		if len(secret) != catalog.KeySize {
-			return usageError{fmt.Errorf("--key %s has %d bytes, a catalog.key has %d: it lies in the folder identity of the proxy that wrote the backup", *key, len(secret), catalog.KeySize)}
+			return exitcode.Misuse(fmt.Errorf("--key %s has %d bytes, a catalog.key has %d: it lies in the folder identity of the proxy that wrote the backup", *key, len(secret), catalog.KeySize))
 		}
 		self := cmp.Or(*name, membership.DefaultName())
 		file, err := os.Open(args[0])
 		if err != nil {
-			return usageError{fmt.Errorf("open backup: %w", err)}
+			return exitcode.Misuse(fmt.Errorf("open backup: %w", err))
 		}
 		defer file.Close()
 		info, err := catalog.Restore(cmd.Context(), file, catalog.Options{Dir: filepath.Join(s.dir, "catalog"), Name: self, Key: secret})
@@ -135,7 +136,7 @@ func emptyOrAbsent(dir string) error {
 		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if len(entries) > 0 {
-		return usageError{fmt.Errorf("%s is not empty: restore goes into a new folder, so that nothing can be overwritten", dir)}
+		return exitcode.Misuse(fmt.Errorf("%s is not empty: restore goes into a new folder, so that nothing can be overwritten", dir))
 	}
 	return nil
 }

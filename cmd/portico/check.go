@@ -12,6 +12,7 @@ import (
 
 	"portico/certs"
 	"portico/conf"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 )
 
@@ -45,7 +46,7 @@ state folder says which it is, if there is one.`,
 				return err
 			}
 			if err := checkFor(c, role); err != nil {
-				return usageError{err}
+				return exitcode.Misuse(err)
 			}
 			name, data, _ := st.read(s)
 			switch {
@@ -86,7 +87,7 @@ func roleOf(as, dir string) (catalog.Role, error) {
 		}
 	}
 	if as != "" {
-		return "", usageError{fmt.Errorf("--as %q: write proxy or agent", as)}
+		return "", exitcode.Misuse(fmt.Errorf("--as %q: write proxy or agent", as))
 	}
 	for part, role := range map[string]catalog.Role{"catalog": catalog.RoleProxy, "agent": catalog.RoleServer} {
 		if _, err := os.Stat(filepath.Join(dir, part)); err == nil {

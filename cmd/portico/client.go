@@ -13,6 +13,7 @@ import (
 
 	"portico/certs"
 	"portico/conf"
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 )
 
@@ -39,7 +40,7 @@ func (s *shared) access() (access, error) {
 	if addr := s.env("PORTICO_ADDR"); addr != "" {
 		a := access{Addr: addr, Fingerprint: s.env("PORTICO_FINGERPRINT"), Token: s.env("PORTICO_TOKEN")}
 		if a.Token == "" {
-			return access{}, usageError{errors.New("PORTICO_ADDR is set and PORTICO_TOKEN is not")}
+			return access{}, exitcode.Misuse(errors.New("PORTICO_ADDR is set and PORTICO_TOKEN is not"))
 		}
 		return a, nil
 	}
@@ -57,13 +58,13 @@ func (s *shared) access() (access, error) {
 			return access{}, err
 		}
 	}
-	return access{}, usageError{fmt.Errorf("no cluster is known here: give --dir (the folder of a proxy on this machine), set PORTICO_ADDR and PORTICO_TOKEN, or run portico login")}
+	return access{}, exitcode.Misuse(fmt.Errorf("no cluster is known here: give --dir (the folder of a proxy on this machine), set PORTICO_ADDR and PORTICO_TOKEN, or run portico login"))
 }
 
 func readAccess(path string) (access, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return access{}, usageError{fmt.Errorf("%s is not the folder of a proxy that has run: %w", filepath.Dir(path), err)}
+		return access{}, exitcode.Misuse(fmt.Errorf("%s is not the folder of a proxy that has run: %w", filepath.Dir(path), err))
 	}
 	if err != nil {
 		return access{}, fmt.Errorf("find the cluster: %w", err)
@@ -102,12 +103,12 @@ func newClient(a access) (*admin.Client, error) {
 	if a.Fingerprint != "" {
 		var err error
 		if trust, err = certs.PinnedClientTLS(a.Fingerprint); err != nil {
-			return nil, usageError{err}
+			return nil, exitcode.Misuse(err)
 		}
 	}
 	c, err := admin.NewClient(admin.ClientOptions{Addr: a.Addr, TLS: trust, Token: a.Token, UserAgent: "portico/" + buildVersion()})
 	if err != nil {
-		return nil, usageError{err}
+		return nil, exitcode.Misuse(err)
 	}
 	return c, nil
 }

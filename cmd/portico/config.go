@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"portico/conf"
+	"portico/internal/exitcode"
 )
 
 // shared is what every command is given: the environment and the flags of the root.
@@ -86,10 +87,10 @@ func (st *settings) load(s *shared, cmd *cobra.Command) (conf.Config, error) {
 	}
 	c, err := conf.Load(data, name, s.environ)
 	if err != nil {
-		return conf.Config{}, usageError{err}
+		return conf.Config{}, exitcode.Misuse(err)
 	}
 	if err := st.override(&c, s, cmd); err != nil {
-		return conf.Config{}, usageError{err}
+		return conf.Config{}, exitcode.Misuse(err)
 	}
 	return c, nil
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/exitcode"
+
 	"github.com/spf13/cobra"
 )
 
@@ -58,7 +60,7 @@ func newDemoCommand() *cobra.Command {
 			}
 			port := os.Getenv("PORT")
 			if port == "" {
-				return usageError{fmt.Errorf("PORT is not set: the agent sets it when it starts the site")}
+				return exitcode.Misuse(fmt.Errorf("PORT is not set: the agent sets it when it starts the site"))
 			}
 			ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 			if err != nil {

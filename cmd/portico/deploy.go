@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/deployhook/archive"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -126,7 +127,7 @@ func (src source) fill(u *admin.Upload) { u.Name, u.Size, u.Open = src.name, src
 func openSource(ctx context.Context, path string) (source, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return source{}, usageError{fmt.Errorf("%s does not exist: name a folder or an archive", path)}
+		return source{}, exitcode.Misuse(fmt.Errorf("%s does not exist: name a folder or an archive", path))
 	}
 	if err != nil {
 		return source{}, fmt.Errorf("open %s: %w", path, err)
@@ -140,7 +141,7 @@ func openSource(ctx context.Context, path string) (source, error) {
 	}
 	folder, err := archive.OpenFolder(path, exclude, archive.Limits{})
 	if err != nil {
-		return source{}, usageError{err}
+		return source{}, exitcode.Misuse(err)
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -170,7 +171,7 @@ func manifestExclude(folder string) ([]string, error) {
 	}
 	var settings sites.Settings
 	if err := deployhook.DecodeManifest(path, data, &settings); err != nil {
-		return nil, usageError{err}
+		return nil, exitcode.Misuse(err)
 	}
 	return settings.Exclude, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/deployhook"
+	"portico/internal/exitcode"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -48,11 +49,11 @@ outside its memory. With --deadline, what is left then loses its instance; with
 		}
 		switch {
 		case *move && r.Now:
-			return usageError{errors.New("--move and --now: move sessions, or cut them at once")}
+			return exitcode.Misuse(errors.New("--move and --now: move sessions, or cut them at once"))
 		case *move:
 			r.Move = quiet.String()
 		case cmd.Flags().Changed("quiet"):
-			return usageError{errors.New("--quiet says when a session moves: give --move with it")}
+			return exitcode.Misuse(errors.New("--quiet says when a session moves: give --move with it"))
 		}
 		d := drainCommand{cmd: cmd, c: c, name: args[0], target: drainTarget(args[0]), request: r, json: *asJSON}
 		if *dryRun || r.Now && !*yes {
@@ -213,7 +214,7 @@ func (d *drainCommand) wait(limit time.Duration) error {
 		case d.cmd.Context().Err() != nil:
 			return d.broken(last)
 		case errors.As(err, &away) && last.Kind != "" && away.For() < time.Second: // the time was up in the middle of a look
-			return &timeoutError{timeIsOver(d.name, limit, last)}
+			return exitcode.Timeout(timeIsOver(d.name, limit, last))
 		case errors.As(err, &away):
 			return fmt.Errorf("%s is not known to be empty after %v, it goes on draining: %w", d.name, limit, away)
 		case err != nil:
@@ -235,7 +236,7 @@ func (d *drainCommand) wait(limit time.Duration) error {
 			line.note(drainKey(x), d.name+": "+drainText(x, time.Now()), time.Now())
 		}
 		if time.Now().After(deadline) {
-			return &timeoutError{timeIsOver(d.name, limit, x)}
+			return exitcode.Timeout(timeIsOver(d.name, limit, x))
 		}
 		_ = pause.For(d.cmd.Context(), min(time.Second, time.Until(deadline)+time.Millisecond))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy"
 	"portico/proxy/admin"
 )
@@ -45,11 +46,11 @@ the access log too.`,
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		switch {
 		case *recent && len(args) > 0:
-			return usageError{errors.New("name a URL, or --recent: not both")}
+			return exitcode.Misuse(errors.New("name a URL, or --recent: not both"))
 		case *recent:
 			return recentRequests(cmd, c, q, *asJSON)
 		case len(args) == 0:
-			return usageError{errors.New("name the URL that is to be explained, or --recent")}
+			return exitcode.Misuse(errors.New("name the URL that is to be explained, or --recent"))
 		}
 		ask.URL = args[0]
 		raw, err := c.Explain(cmd.Context(), ask)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 	"portico/proxy/haproxy"
 )
@@ -67,7 +68,7 @@ after each change, again and again until it succeeds. The certificate ends after
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		if out == "" {
 			if watch {
-				return usageError{errors.New("--watch needs --out")}
+				return exitcode.Misuse(errors.New("--watch needs --out"))
 			}
 			e, err := c.ExportHAProxy(cmd.Context(), r)
 			if err != nil {

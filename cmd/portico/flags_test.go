@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"portico/internal/exitcode"
 )
 
 // A slip in a flag's name is told with the flag that was meant, as for settings.
@@ -27,7 +29,7 @@ func TestDidYouMeanFlag(t *testing.T) {
 		{[]string{"members", "--dri", "x"}, "did you mean --dir?"},
 	} {
 		var out, errs bytes.Buffer
-		if code := run(context.Background(), tt.args, nil, strings.NewReader(""), &out, &errs); code != exitUsage || !strings.Contains(errs.String(), tt.want) {
+		if code := run(context.Background(), tt.args, nil, strings.NewReader(""), &out, &errs); code != exitcode.Usage || !strings.Contains(errs.String(), tt.want) {
 			t.Errorf("%v: exit %d: %s", tt.args, code, errs.String())
 		}
 	}
@@ -45,7 +47,7 @@ func TestAddressFlagsTakeBrackets(t *testing.T) {
 	} {
 		var errs bytes.Buffer
 		code := run(context.Background(), append(args, "--config", os.DevNull, "--dir", t.TempDir()), nil, strings.NewReader(""), &errs, &errs)
-		if code != exitUsage || !strings.Contains(errs.String(), `[::1]:99999`) {
+		if code != exitcode.Usage || !strings.Contains(errs.String(), `[::1]:99999`) {
 			t.Errorf("%v: exit %d: %s", args, code, errs.String())
 		}
 	}
@@ -81,12 +83,12 @@ func TestCheckRefusesWhatTheStartRefuses(t *testing.T) {
 	}
 	for text, want := range map[string]int{
 		pair(cert, keys[0]):                      0,
-		pair(cert, keys[1]):                      exitUsage,
-		pair(keys[0], cert):                      exitUsage,
-		pair(cert, file("x.pem", "JUNK", nil)):   exitUsage,
-		"[tls]\nacme_root = '" + keys[0] + "'\n": exitUsage,
-		"[catalog]\nendpoints = ['https://127.0.0.1:2379']\nca = '" + keys[0] + "'\n":                                      exitUsage,
-		"[catalog]\nendpoints = ['https://127.0.0.1:2379']\ncert = '" + cert + "'\nkey = '" + keys[1] + "'\n":              exitUsage,
+		pair(cert, keys[1]):                      exitcode.Usage,
+		pair(keys[0], cert):                      exitcode.Usage,
+		pair(cert, file("x.pem", "JUNK", nil)):   exitcode.Usage,
+		"[tls]\nacme_root = '" + keys[0] + "'\n": exitcode.Usage,
+		"[catalog]\nendpoints = ['https://127.0.0.1:2379']\nca = '" + keys[0] + "'\n":                                      exitcode.Usage,
+		"[catalog]\nendpoints = ['https://127.0.0.1:2379']\ncert = '" + cert + "'\nkey = '" + keys[1] + "'\n":              exitcode.Usage,
 		"[catalog]\nendpoints = ['https://127.0.0.1:2379']\ncert = '" + cert + "'\nkey = '" + keys[0] + "'\n# all right\n": 0,
 	} {
 		path := filepath.Join(dir, "portico.toml")

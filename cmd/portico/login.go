@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 )
 
@@ -38,7 +39,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 		case *account != "":
 			a.Token, err = passwordLogin(cmd, a, *account, *file)
 		default:
-			err = usageError{errors.New("who is it? give --account, or --token-file")}
+			err = exitcode.Misuse(errors.New("who is it? give --account, or --token-file"))
 		}
 		if err != nil {
 			return err

@@ -19,16 +19,9 @@ import (
 
 	"portico/deployhook/agent"
 	"portico/internal/nearest"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
-)
-
-// Exit codes, the same for every command. Failed (1) and not permitted (3) are
-// told apart by admin.ExitCode.
-const (
-	exitDone    = 0
-	exitUsage   = 2
-	exitTimeout = 4
 )
 
 // shimCommand is the first argument with which the agent starts this program
@@ -56,7 +49,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		return exitDone
+		return exitcode.Done
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = interrupted(err)
@@ -108,7 +101,7 @@ func late(err error) error {
 	if text != "" {
 		text += ": "
 	}
-	return &timeoutError{text + "no answer in time: the other side is down or very busy, or a firewall is in between"}
+	return exitcode.Timeout(text + "no answer in time: the other side is down or very busy, or a firewall is in between")
 }
 
 // requestText is what net/http says of a request before its error.
@@ -144,18 +137,13 @@ func asError(err error) admin.Error {
 		e.Code = "unasked"
 	case errors.As(err, &d):
 		e.Code = "deploy_failed"
-	case code == exitUsage:
+	case code == exitcode.Usage:
 		e.Code = "usage"
-	case code == exitTimeout:
+	case code == exitcode.TimedOut:
 		e.Code = "timeout"
 	}
 	return e
 }
-
-// usageError is a command line that makes no sense.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
 
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
@@ -163,11 +151,11 @@ func exitCode(err error) int {
 	var away *admin.Away
 	switch {
 	case errors.As(err, &away):
-		return exitTimeout
+		return exitcode.TimedOut
 	case errors.As(err, &told) && told.Code == "bad_manifest": // as where the command itself has seen it
-		return exitUsage
-	case errors.As(err, &usageError{}), strings.HasPrefix(err.Error(), "unknown command"): // cobra's own, without a type
-		return exitUsage
+		return exitcode.Usage
+	case strings.HasPrefix(err.Error(), "unknown command"): // cobra's own, without a type
+		return exitcode.Usage
 	case errors.As(err, &coded):
 		return coded.ExitCode()
 	}
@@ -189,7 +177,7 @@ Install a site:    portico deploy shop ./folder`,
 		Version:       buildVersion(),
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%s (see %s --help)", flagText(cmd, err), cmd.CommandPath())}
+		return exitcode.Misuse(fmt.Errorf("%s (see %s --help)", flagText(cmd, err), cmd.CommandPath()))
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	s := &shared{environ: environ}
@@ -227,7 +215,7 @@ func checkArgs(c *cobra.Command) {
 				if !strings.HasPrefix(err.Error(), "unknown command") { // cobra counts "arg(s)"
 					err = fmt.Errorf("wrong number of arguments: %d", len(args))
 				}
-				return usageError{fmt.Errorf("%w\nusage: %s", err, cmd.UseLine()+subcommands(cmd))}
+				return exitcode.Misuse(fmt.Errorf("%w\nusage: %s", err, cmd.UseLine()+subcommands(cmd)))
 			}
 			return nil
 		}

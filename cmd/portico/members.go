@@ -366,11 +366,3 @@ func forecastVerb(cmd *cobra.Command, c *admin.Client, name, verb string) (admin
 	}
 	return c.ForecastAct(cmd.Context(), name, verb)
 }
-
-// timeoutError is a wait that ended too early.
-type timeoutError struct{ message string }
-
-func (e *timeoutError) Error() string { return e.message }
-
-// ExitCode implements the interface that run asks for.
-func (e *timeoutError) ExitCode() int { return exitTimeout }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 )
 
@@ -31,7 +32,7 @@ where they are until they end.`,
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		name, give := args[0], args[1:]
 		if len(give) == 0 && len(*remove) == 0 {
-			return usageError{fmt.Errorf("name a label to give, such as portico members label %s zone-a, or one to take with --remove", name)}
+			return exitcode.Misuse(fmt.Errorf("name a label to give, such as portico members label %s zone-a, or one to take with --remove", name))
 		}
 		labels, err := labelsAfter(cmd, c, name, give, *remove)
 		if err != nil {

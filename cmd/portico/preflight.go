@@ -17,6 +17,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/deployhook/agent/portowner"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 )
 
@@ -65,7 +66,7 @@ func checkState(c conf.Config, role catalog.Role) error {
 		}
 	}
 	if _, err := ownName(id, role, name, c.Dir); err != nil {
-		return usageError{err}
+		return exitcode.Misuse(err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 )
 
@@ -94,7 +95,7 @@ func TestLateSaysWhatItDid(t *testing.T) {
 	request := fmt.Errorf(`wait for the servers: Get "https://10.0.0.1:7443/v1/stats": %w`, context.DeadlineExceeded)
 	for _, err := range []error{request, context.DeadlineExceeded} {
 		got := late(err)
-		if strings.Contains(got.Error(), "deadline exceeded") || strings.Contains(got.Error(), "https://") || !strings.Contains(got.Error(), "no answer in time") || exitCode(got) != exitTimeout {
+		if strings.Contains(got.Error(), "deadline exceeded") || strings.Contains(got.Error(), "https://") || !strings.Contains(got.Error(), "no answer in time") || exitCode(got) != exitcode.TimedOut {
 			t.Errorf("%q ends with %d: %q", err, exitCode(got), got)
 		}
 	}

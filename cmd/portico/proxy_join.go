@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"portico/certs"
+	"portico/internal/exitcode"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -44,7 +45,7 @@ func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
 		return err
 	}
 	if _, err = ownName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
-		return usageError{err}
+		return exitcode.Misuse(err)
 	}
 	if len(f.conf.Proxy.Join) == 0 || f.joined() {
 		return nil
@@ -58,10 +59,10 @@ func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
 		Patience: refusedPause, Progress: f.progress, Logger: f.log,
 	}
 	if f.conf.Proxy.Fingerprint == "" {
-		return usageError{errors.New("the cluster's fingerprint is missing: give --fingerprint as its proxies print it")}
+		return exitcode.Misuse(errors.New("the cluster's fingerprint is missing: give --fingerprint as its proxies print it"))
 	}
 	if o.Pinned, err = certs.PinnedClientTLS(f.conf.Proxy.Fingerprint); err != nil {
-		return usageError{err}
+		return exitcode.Misuse(err)
 	}
 	if _, err = membership.Join(ctx, o); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 )
 
@@ -42,7 +43,7 @@ and "move", and with --cookie or --token for finding it.`,
 		listed := *list || q.Cookie != "" || q.Token != "" || q.Member != "" || q.Release != "" || q.Instance != "" || q.ID != "" || q.Idle != 0
 		switch {
 		case listed && len(args) == 0:
-			return usageError{fmt.Errorf("name the site: portico sessions SITE --list")}
+			return exitcode.Misuse(fmt.Errorf("name the site: portico sessions SITE --list"))
 		case listed:
 			return listSessions(cmd, c, args[0], q, *asJSON)
 		case len(args) == 1:

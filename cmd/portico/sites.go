@@ -12,6 +12,7 @@ import (
 
 	"portico/conf"
 	"portico/conf/sites"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -119,7 +120,7 @@ which keep their sessions. Where they do not get healthy, nothing is changed.`,
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
 		override, err := overrides(args[1:])
 		if err != nil {
-			return usageError{err}
+			return exitcode.Misuse(err)
 		}
 		if *dryRun {
 			f, err := c.ForecastSet(cmd.Context(), args[0], override)
@@ -343,11 +344,11 @@ deploy.before and of hooks is --instance commands.`,
 		q.Site, q.JSON = args[0], *asJSON
 		var err error
 		if q.Since, err = sinceTime(*since, time.Now()); err != nil {
-			return usageError{err}
+			return exitcode.Misuse(err)
 		}
 		said := cmd.Flags().Changed("tail") || cmd.Flags().Changed("lines")
 		if none := q.Follow && q.Lines == 0; said && !none && (q.Lines < 1 || q.Lines > admin.MaxLogLines) {
-			return usageError{fmt.Errorf("--tail %d: use 1 to %d, or --since for all from a time on", q.Lines, admin.MaxLogLines)}
+			return exitcode.Misuse(fmt.Errorf("--tail %d: use 1 to %d, or --since for all from a time on", q.Lines, admin.MaxLogLines))
 		}
 		if !q.Since.IsZero() && !said {
 			q.Lines = -1

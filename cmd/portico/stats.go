@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/internal/exitcode"
 	"portico/proxy/admin"
 )
 
@@ -62,7 +63,7 @@ func newTop(s *shared) *cobra.Command {
 	asJSON := jsonFlag(cmd)
 	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
 		if *every < 100*time.Millisecond {
-			return usageError{fmt.Errorf("--every %v is too often: 100ms at least", *every)}
+			return exitcode.Misuse(fmt.Errorf("--every %v is too often: 100ms at least", *every))
 		}
 		out := cmd.OutOrStdout()
 		for n := 1; ; n++ {

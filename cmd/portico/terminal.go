@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"portico/internal/exitcode"
+
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -56,14 +58,14 @@ func fit(text string, width, height int, end string) string {
 // names the ways out, such as "--yes, or with --dry-run".
 func consent(cmd *cobra.Command, foretold, question, ways string, asJSON bool) error {
 	if asJSON {
-		return usageError{&unasked{fmt.Sprintf("%s: with --json nobody is asked: repeat the command with %s", strings.TrimRight(foretold, "."), ways)}}
+		return exitcode.Misuse(&unasked{fmt.Sprintf("%s: with --json nobody is asked: repeat the command with %s", strings.TrimRight(foretold, "."), ways)})
 	}
 	out := cmd.OutOrStdout()
 	if foretold != "" {
 		fmt.Fprintln(out, foretold)
 	}
 	if !isTerminal(cmd.InOrStdin()) {
-		return usageError{&unasked{"nobody is there to be asked: repeat the command with " + ways}}
+		return exitcode.Misuse(&unasked{"nobody is there to be asked: repeat the command with " + ways})
 	}
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -173,7 +175,7 @@ func password(cmd *cobra.Command, file string) (string, error) {
 	}
 	in, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", usageError{errors.New("no terminal to ask for the password: give --password-file")}
+		return "", exitcode.Misuse(errors.New("no terminal to ask for the password: give --password-file"))
 	}
 	fmt.Fprint(cmd.OutOrStdout(), "Password: ")
 	data, err := term.ReadPassword(int(in.Fd()))

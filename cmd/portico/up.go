@@ -23,6 +23,7 @@ import (
 
 	"portico/conf"
 	"portico/deployhook/archive"
+	"portico/internal/exitcode"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -50,7 +51,7 @@ func newUp(s *shared) *cobra.Command {
 	servers := cmd.Flags().Int("servers", upServers, "application servers, 1 to 16")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *servers < 1 || *servers > upMost {
-			return usageError{fmt.Errorf("--servers %d: 1 to %d", *servers, upMost)}
+			return exitcode.Misuse(fmt.Errorf("--servers %d: 1 to %d", *servers, upMost))
 		}
 		c, err := st.load(&shared{environ: append(upDefaults(), s.environ...), dir: s.dir}, cmd)
 		if err != nil {
