@@ -16,6 +16,7 @@ import (
 	"portico/certs"
 	"portico/deployhook/agent"
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -139,7 +140,7 @@ func (p *agentProcess) rememberProxies() error {
 	if slices.Equal(given, known.Join) {
 		return nil
 	}
-	return writeWhole(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(joined{given}) })
+	return statedir.WriteWhole(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(joined{given}) })
 }
 
 // refusedPause is between two knocks of a machine that an operator refused: long

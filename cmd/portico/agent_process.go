@@ -15,6 +15,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -45,7 +46,7 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 	if err := preflight(c, catalog.RoleServer); err != nil {
 		return nil, err
 	}
-	if err := makeStateDir(c.Dir); err != nil {
+	if err := statedir.Make(c.Dir); err != nil {
 		return nil, err
 	}
 	id, err := certs.LoadIdentity(filepath.Join(c.Dir, "identity"))
@@ -79,7 +80,7 @@ func ownName(id *certs.Identity, role catalog.Role, name, dir string) (string, e
 // run joins the cluster and serves until ctx ends. A machine that the cluster sends away
 // ends its sites and knocks again.
 func (p *agentProcess) run(ctx context.Context) error {
-	if err := awaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
+	if err := statedir.AwaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
 		return err
 	}
 	lock, err := agent.LockDir(p.conf.Dir)
@@ -237,7 +238,7 @@ func (p *agentProcess) serve(ctx context.Context) error {
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	ended := announceEnd(p.conf.Dir, p.log)
+	ended := statedir.AnnounceEnd(p.conf.Dir, p.log)
 	defer ended()
 	if sentAway(err) || err == nil && p.endsSites() {
 		select { // sites that the agent before this one left are found first

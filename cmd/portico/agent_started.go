@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/internal/statedir"
 )
 
 // startedFile, in the agent's own folder, says how the agent there was started, so that portico agent stop --sites
@@ -63,7 +64,7 @@ func (g *startedWith) remember(dir string) error {
 	if old, err := os.ReadFile(path); err == nil && string(old) == string(data) {
 		return nil
 	}
-	return writeWhole(path, func(w io.Writer) error {
+	return statedir.WriteWhole(path, func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
 	})

@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent"
 	"portico/internal/exitcode"
 	"portico/internal/pause"
+	"portico/internal/statedir"
 )
 
 const (
@@ -68,7 +69,7 @@ func (e *ending) sites() bool {
 // asked reports whether portico agent stop --sites has left its wish for this process.
 func (e *ending) asked() bool {
 	path := filepath.Join(e.dir, "agent", endSitesFile)
-	pid, _ := readMark(path)
+	pid, _ := statedir.ReadMark(path)
 	if pid == 0 {
 		return false
 	}
@@ -142,7 +143,7 @@ func stopRunning(ctx context.Context, dir string, sites bool) error {
 	}
 	if sites {
 		name := filepath.Join(dir, "agent", endSitesFile)
-		if err := leaveMark(name, pid); err != nil {
+		if err := statedir.LeaveMark(name, pid); err != nil {
 			return fmt.Errorf("ask the agent to end its sites: %w: run this as the agent's user", err)
 		}
 	}
@@ -153,7 +154,7 @@ func stopRunning(ctx context.Context, dir string, sites bool) error {
 	if err != nil {
 		return fmt.Errorf("stop the agent, process %d: %w: stop it by its service manager", pid, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, predecessorLimit)
+	ctx, cancel := context.WithTimeout(ctx, statedir.PredecessorLimit)
 	defer cancel()
 	for {
 		lock, err := agent.LockDir(dir)
@@ -164,7 +165,7 @@ func stopRunning(ctx context.Context, dir string, sites bool) error {
 			return nil // another one has begun: its service manager starts it again
 		}
 		if pause.For(ctx, 50*time.Millisecond) != nil {
-			return exitcode.Timeout(fmt.Sprintf("the agent, process %d, has not ended within %s: look at its log", pid, predecessorLimit))
+			return exitcode.Timeout(fmt.Sprintf("the agent, process %d, has not ended within %s: look at its log", pid, statedir.PredecessorLimit))
 		}
 	}
 }

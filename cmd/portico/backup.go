@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -37,7 +38,7 @@ copy that file once, to a safe place.`,
 		case "-":
 			return c.Backup(cmd.Context(), cmd.OutOrStdout())
 		}
-		if err := writeWhole(*out, func(w io.Writer) error { return c.Backup(cmd.Context(), w) }); err != nil {
+		if err := statedir.WriteWhole(*out, func(w io.Writer) error { return c.Backup(cmd.Context(), w) }); err != nil {
 			return err
 		}
 		info, err := os.Stat(*out)
@@ -88,7 +89,7 @@ the authority nor the certificates can be read.`,
 			_ = os.Remove(filepath.Join(s.dir, "catalog")) // so that the next try finds the folder as this one did
 			return err
 		}
-		if err := writeKey(filepath.Join(s.dir, "identity", "catalog.key"), secret); err != nil {
+		if err := statedir.WriteKey(filepath.Join(s.dir, "identity", "catalog.key"), secret); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "restored cluster %s as of %s, revision %d\nnow: portico proxy --dir %s --name %s\n",
@@ -96,37 +97,6 @@ the authority nor the certificates can be read.`,
 		return nil
 	}
 	return cmd
-}
-
-func writeKey(path string, key []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write key: %w", err)
-	}
-	return writeSecret(path, string(key))
-}
-
-// writeWhole writes a file that is there whole or not at all, readable by its
-// owner alone.
-func writeWhole(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".portico-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
 }
 
 // emptyOrAbsent reports an error unless dir can take a restored catalog.

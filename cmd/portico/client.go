@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,33 +13,23 @@ import (
 	"portico/certs"
 	"portico/conf"
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/proxy/admin"
 )
 
-// clientFile is where a proxy leaves what local commands need, and where login
-// saves what it learned. Mode 0600: the token in it is an administrator's.
-const clientFile = "client.json"
-
-// access is how a client command reaches a cluster.
-type access struct {
-	Addr        string `json:"addr"`
-	Fingerprint string `json:"fingerprint,omitempty"` // of the cluster's authority; empty: the system's roots are trusted
-	Token       string `json:"token"`
-}
-
 // access finds the cluster: --dir, PORTICO_DIR, PORTICO_ADDR with
 // PORTICO_TOKEN, what login saved, then the usual folders of a proxy and of up.
-func (s *shared) access() (access, error) {
+func (s *shared) access() (statedir.Access, error) {
 	if dir := s.dir; dir != "" {
-		return readAccess(filepath.Join(dir, clientFile))
+		return statedir.ReadAccess(filepath.Join(dir, statedir.ClientFile))
 	}
 	if dir := s.env("PORTICO_DIR"); dir != "" {
-		return readAccess(filepath.Join(dir, clientFile))
+		return statedir.ReadAccess(filepath.Join(dir, statedir.ClientFile))
 	}
 	if addr := s.env("PORTICO_ADDR"); addr != "" {
-		a := access{Addr: addr, Fingerprint: s.env("PORTICO_FINGERPRINT"), Token: s.env("PORTICO_TOKEN")}
+		a := statedir.Access{Addr: addr, Fingerprint: s.env("PORTICO_FINGERPRINT"), Token: s.env("PORTICO_TOKEN")}
 		if a.Token == "" {
-			return access{}, exitcode.Misuse(errors.New("PORTICO_ADDR is set and PORTICO_TOKEN is not"))
+			return statedir.Access{}, exitcode.Misuse(errors.New("PORTICO_ADDR is set and PORTICO_TOKEN is not"))
 		}
 		return a, nil
 	}
@@ -48,32 +37,17 @@ func (s *shared) access() (access, error) {
 	if saved, err := s.loginFile(); err == nil {
 		candidates = append(candidates, saved)
 	}
-	candidates = append(candidates, filepath.Join(upDir, clientFile), filepath.Join(conf.Default().Dir, clientFile))
+	candidates = append(candidates, filepath.Join(upDir, statedir.ClientFile), filepath.Join(conf.Default().Dir, statedir.ClientFile))
 	for _, path := range candidates {
-		a, err := readAccess(path)
+		a, err := statedir.ReadAccess(path)
 		if err == nil {
 			return a, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return access{}, err
+			return statedir.Access{}, err
 		}
 	}
-	return access{}, exitcode.Misuse(fmt.Errorf("no cluster is known here: give --dir (the folder of a proxy on this machine), set PORTICO_ADDR and PORTICO_TOKEN, or run portico login"))
-}
-
-func readAccess(path string) (access, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return access{}, exitcode.Misuse(fmt.Errorf("%s is not the folder of a proxy that has run: %w", filepath.Dir(path), err))
-	}
-	if err != nil {
-		return access{}, fmt.Errorf("find the cluster: %w", err)
-	}
-	var a access
-	if err := json.Unmarshal(data, &a); err != nil || a.Addr == "" {
-		return access{}, fmt.Errorf("find the cluster: %s is damaged: restart the proxy, which writes it anew, or run portico login again", path)
-	}
-	return a, nil
+	return statedir.Access{}, exitcode.Misuse(fmt.Errorf("no cluster is known here: give --dir (the folder of a proxy on this machine), set PORTICO_ADDR and PORTICO_TOKEN, or run portico login"))
 }
 
 // loginFile is where portico login keeps its access. Without a home there is no such place: a file of that
@@ -86,7 +60,7 @@ func (s *shared) loginFile() (string, error) {
 			return "", fmt.Errorf("no place to keep a login: set HOME, or PORTICO_ADDR and PORTICO_TOKEN in place of it: %w", err)
 		}
 	}
-	return filepath.Join(dir, "portico", clientFile), nil
+	return filepath.Join(dir, "portico", statedir.ClientFile), nil
 }
 
 // client returns a client of the cluster that the environment names.
@@ -98,7 +72,7 @@ func (s *shared) client() (*admin.Client, error) {
 	return newClient(a)
 }
 
-func newClient(a access) (*admin.Client, error) {
+func newClient(a statedir.Access) (*admin.Client, error) {
 	var trust *tls.Config
 	if a.Fingerprint != "" {
 		var err error

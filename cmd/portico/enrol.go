@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"portico/certs"
@@ -13,16 +12,6 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
-
-// makeStateDir makes the folder of all state. Site processes of other accounts
-// pass through it on an application server, so it is no more than that for
-// them: everything secret lies in folders of mode 0700.
-func makeStateDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return fmt.Errorf("make the state folder: %w: give another with --dir", err)
-	}
-	return nil
-}
 
 // enrol gives this proxy the same kind of identity that it hands to others. One that
 // has it already does not wait for the catalog: what has changed since its last start is

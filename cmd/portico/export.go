@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/proxy/admin"
 	"portico/proxy/haproxy"
 )
@@ -128,7 +128,7 @@ func loadOrMakeKey(path string) (*ecdsa.PrivateKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		return key, writeSecret(path, text)
+		return key, statedir.WriteSecret(path, text)
 	}
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (x *exporter) write() (changed bool, err error) {
 	}
 	// The configuration comes last: it names the others.
 	for _, name := range slices.SortedFunc(maps.Keys(e.Files), func(a, b string) int { return rank(a) - rank(b) }) {
-		if err := writeSecret(filepath.Join(x.r.Dir, filepath.Base(name)), e.Files[name]); err != nil {
+		if err := statedir.WriteSecret(filepath.Join(x.r.Dir, filepath.Base(name)), e.Files[name]); err != nil {
 			return false, fmt.Errorf("write export: %w", err)
 		}
 	}
@@ -237,14 +237,6 @@ func rank(name string) int {
 		return 1
 	}
 	return 0
-}
-
-// writeSecret replaces a file as a whole, readable by its owner alone.
-func writeSecret(path, text string) error {
-	return writeWhole(path, func(w io.Writer) error {
-		_, err := io.WriteString(w, text)
-		return err
-	})
 }
 
 // watch writes whenever something changes, until the command is ended. A reload that failed is tried again.

@@ -20,6 +20,7 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/objects"
 	"portico/internal/pause"
+	"portico/internal/statedir"
 	"portico/internal/takeover"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -329,7 +330,7 @@ func (f *frontDoor) run(ctx context.Context) error {
 	if heir != nil {
 		return f.retire(ctx, heir)
 	}
-	defer announceEnd(f.conf.Dir, f.log)()
+	defer statedir.AnnounceEnd(f.conf.Dir, f.log)()
 	if f.claim != nil {
 		_ = f.claim.End() // what is left of the process before goes with this one; it has ended as a rule
 	}

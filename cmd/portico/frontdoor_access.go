@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/internal/pause"
+	"portico/internal/statedir"
 	"portico/membership/catalog"
 )
 
@@ -38,9 +39,9 @@ const accessWait = 2 * time.Second
 // writeClientFile brings client.json up to date. The token in it stays for as long as it
 // is good: a command that runs for hours outlives restarts and upgrades of its proxy.
 func (f *frontDoor) writeClientFile(ctx context.Context) error {
-	path := f.path(clientFile)
-	have, _ := readAccess(path) // one that cannot be read is replaced
-	want := access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: have.Token}
+	path := f.path(statedir.ClientFile)
+	have, _ := statedir.ReadAccess(path) // one that cannot be read is replaced
+	want := statedir.Access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: have.Token}
 	now := time.Now()
 	if !goodLocalToken(f.catalog.View(), f.conf.Proxy.Name, have.Token, now) {
 		if !f.catalog.HasLeader() {
@@ -55,7 +56,7 @@ func (f *frontDoor) writeClientFile(ctx context.Context) error {
 		}
 	}
 	if want != have {
-		if err := writeAccess(path, want); err != nil {
+		if err := statedir.WriteAccess(path, want); err != nil {
 			return err
 		}
 	}
@@ -89,7 +90,7 @@ func localToken(ctx context.Context, c *catalog.Catalog, proxy, have string, fre
 		}
 		for _, old := range tx.Tokens() {
 			// Once, the label did not say whose token it is: there was one proxy.
-			if old.Account == localAccount && (old.Label == fresh.token.Label || old.Label == clientFile) {
+			if old.Account == localAccount && (old.Label == fresh.token.Label || old.Label == statedir.ClientFile) {
 				if err := catalog.ReplaceToken(tx, old.ID, fresh.token.ID); err != nil {
 					return err
 				}

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/proxy/admin"
 )
 
@@ -32,7 +30,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 		if err != nil {
 			return err
 		}
-		a := access{Addr: args[0], Fingerprint: *fingerprint}
+		a := statedir.Access{Addr: args[0], Fingerprint: *fingerprint}
 		switch {
 		case *token != "":
 			a.Token, err = password(cmd, *token)
@@ -53,7 +51,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 		if err != nil {
 			return err
 		}
-		if err := writeAccess(saved, a); err != nil {
+		if err := statedir.WriteAccess(saved, a); err != nil {
 			return err
 		}
 		return printDone(cmd, *asJSON, who, "logged in to cluster %s as %s (%s)", who.Cluster, who.Account, who.Role)
@@ -61,7 +59,7 @@ proxy" printed; without it the listener needs a certificate of a public authorit
 	return cmd
 }
 
-func passwordLogin(cmd *cobra.Command, a access, account, file string) (string, error) {
+func passwordLogin(cmd *cobra.Command, a statedir.Access, account, file string) (string, error) {
 	secret, err := password(cmd, file)
 	if err != nil {
 		return "", err
@@ -74,16 +72,4 @@ func passwordLogin(cmd *cobra.Command, a access, account, file string) (string, 
 	host, _ := os.Hostname()
 	answer, err := c.Login(cmd.Context(), admin.LoginRequest{Account: account, Password: secret, Label: "portico login on " + host})
 	return answer.Token, err
-}
-
-// writeAccess replaces the file as a whole, readable by its owner alone.
-func writeAccess(path string, a access) error {
-	data, err := json.MarshalIndent(a, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return writeSecret(path, string(data)+"\n")
 }

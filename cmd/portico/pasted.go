@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"portico/internal/statedir"
 )
 
 // invocation is how this program is called in the shell that it was started from: by its name
@@ -47,7 +49,7 @@ func sameFile(a, b string) bool {
 // dirFlag is the --dir that leads a command in this shell to the cluster whose state lies in dir;
 // empty where the command finds it by itself.
 func dirFlag(environ []string, dir string) string {
-	want, err := readAccess(filepath.Join(dir, clientFile))
+	want, err := statedir.ReadAccess(filepath.Join(dir, statedir.ClientFile))
 	if found, other := (&shared{environ: environ}).access(); err == nil && other == nil && found == want {
 		return ""
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -64,6 +66,16 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 		return f.run(cmd.Context())
 	}
 	return cmd
+}
+
+// toldToStop is the error of a start, unless the signal to stop has cut that short: who stops a service while it
+// still starts has not found a fault in it.
+func toldToStop(ctx context.Context, log *slog.Logger, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("told to stop before it was ready", "during", uncaused(err))
+	return nil
 }
 
 // addr is where a frontend listens, "" where it does not.

@@ -11,6 +11,7 @@ import (
 
 	"portico/certs"
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -38,7 +39,7 @@ func (f *frontDoor) hello(ctx context.Context) (h membership.Hello, err error) {
 // joinCluster makes this proxy one of a cluster that runs already. It is for the
 // first start: from then on the catalog is on this machine's own disk.
 func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
-	if err := makeStateDir(f.conf.Dir); err != nil {
+	if err := statedir.Make(f.conf.Dir); err != nil {
 		return err
 	}
 	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
@@ -101,7 +102,7 @@ func keepKey(path string, key []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("read the catalog's key: %w", err)
 	}
-	return writeKey(path, key)
+	return statedir.WriteKey(path, key)
 }
 
 // progress tells the person in front of this machine what to do in front of another.

@@ -9,6 +9,7 @@ import (
 
 	"portico/conf"
 	"portico/internal/pause"
+	"portico/internal/statedir"
 	"portico/internal/takeover"
 )
 
@@ -37,7 +38,7 @@ func (f *frontDoor) who() takeover.Who {
 
 // awaitFormer waits for a process that has been told to stop.
 func (f *frontDoor) awaitFormer(ctx context.Context) error {
-	return awaitPredecessor(ctx, f.conf.Dir, f.log)
+	return statedir.AwaitPredecessor(ctx, f.conf.Dir, f.log)
 }
 
 // succeed takes over from the proxy that runs on the folder, if there is one. When

@@ -24,6 +24,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/archive"
 	"portico/internal/exitcode"
+	"portico/internal/statedir"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
@@ -235,7 +236,7 @@ func (u *up) load() error {
 }
 
 func (u *up) save() error {
-	return writeWhole(u.file(), func(w io.Writer) error { return json.NewEncoder(w).Encode(u.state) })
+	return statedir.WriteWhole(u.file(), func(w io.Writer) error { return json.NewEncoder(w).Encode(u.state) })
 }
 
 // server starts an application server, which joins by invitation the first time.
@@ -344,7 +345,7 @@ func (u *up) installDemo(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(dir, manifestName), []byte(demoManifest), 0o644); err != nil {
 		return fmt.Errorf("make the demonstration site: %w", err)
 	}
-	a, err := readAccess(u.front.path(clientFile))
+	a, err := statedir.ReadAccess(u.front.path(statedir.ClientFile))
 	if err != nil {
 		return err
 	}

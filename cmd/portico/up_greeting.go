@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"portico/internal/statedir"
 )
 
 // exampleName is the site that a newcomer installs first, and the folder that holds it.
@@ -29,7 +31,7 @@ func (u *up) provideExample() (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make the example: %w", err)
 	}
-	return dir, writeWhole(page, func(w io.Writer) error {
+	return dir, statedir.WriteWhole(page, func(w io.Writer) error {
 		_, err := io.WriteString(w, examplePage)
 		return err
 	})

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"portico/internal/statedir"
 )
 
 // upStateDir makes the folder in which up keeps its state. Where nobody asked for one and this folder
@@ -42,7 +44,7 @@ func upStateDir(dir string, environ []string, told io.Writer) (string, error) {
 
 // takesState makes a state folder where there is none, and looks whether it can be written to.
 func takesState(dir string) error {
-	if err := makeStateDir(dir); err != nil {
+	if err := statedir.Make(dir); err != nil {
 		return err
 	}
 	probe, err := os.CreateTemp(dir, "probe-")

@@ -1,4 +1,4 @@
-package main
+package statedir
 
 import (
 	"os"
@@ -10,8 +10,8 @@ import (
 // A mark is a process id in a file, by which one process on a state folder tells another something. It must be left
 // on a full disk too: the one time when somebody stops everything to make room.
 
-// leaveMark leaves a mark of a process. Where the disk is full it is a symbolic link: that needs no block.
-func leaveMark(path string, pid int) error {
+// LeaveMark leaves a mark of a process. Where the disk is full it is a symbolic link: that needs no block.
+func LeaveMark(path string, pid int) error {
 	id := strconv.Itoa(pid)
 	err := os.WriteFile(path, []byte(id), 0o600)
 	if err == nil {
@@ -24,8 +24,8 @@ func leaveMark(path string, pid int) error {
 	return nil
 }
 
-// readMark returns whose mark lies there and since when; 0: nobody's.
-func readMark(path string) (pid int, at time.Time) {
+// ReadMark returns whose mark lies there and since when; 0: nobody's.
+func ReadMark(path string) (pid int, at time.Time) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return 0, time.Time{}
