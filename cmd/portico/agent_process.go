@@ -15,6 +15,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/internal/exitcode"
+	"portico/internal/preflight"
 	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -43,7 +44,7 @@ type agentProcess struct {
 
 // newAgentProcess opens the identity. Everything else waits for acceptance.
 func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProcess, error) {
-	if err := preflight(c, catalog.RoleServer); err != nil {
+	if err := agentPreflight(c); err != nil {
 		return nil, err
 	}
 	if err := statedir.Make(c.Dir); err != nil {
@@ -53,28 +54,10 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 	if err != nil {
 		return nil, err
 	}
-	if c.Agent.Name, err = ownName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
+	if c.Agent.Name, err = preflight.OwnName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
 		return nil, exitcode.Misuse(err)
 	}
 	return &agentProcess{conf: c, code: code, log: log, identity: id}, nil
-}
-
-// ownName is the name of the member whose state lies in dir. What was accepted once keeps its name,
-// also where the machine has got another one since; it is neither another member's nor of the
-// other role, whose record in the cluster it would write over.
-func ownName(id *certs.Identity, role catalog.Role, name, dir string) (string, error) {
-	peer, accepted := id.Peer()
-	switch {
-	case !accepted && name == "":
-		return membership.DefaultName(), nil
-	case !accepted:
-		return name, nil
-	case peer.Role != role:
-		return "", fmt.Errorf("%s is the folder of %s %q: give another --dir", dir, peer.Role, peer.Name)
-	case name != "" && name != peer.Name:
-		return "", fmt.Errorf("%s is the folder of member %q, and this one is to be called %q: start it with that name, or give another --dir", dir, peer.Name, name)
-	}
-	return peer.Name, nil
 }
 
 // run joins the cluster and serves until ctx ends. A machine that the cluster sends away
@@ -90,7 +73,7 @@ func (p *agentProcess) run(ctx context.Context) error {
 	p.lock = lock
 	defer func() { _ = p.lock.Close() }()
 	if !p.accepted() { // it would knock, perhaps for days, and find out then
-		if err := tryAddresses(addresses(p.conf, catalog.RoleServer), p.conf.Dir); err != nil {
+		if err := preflight.TryAddresses(agentAddresses(p.conf), p.conf.Dir); err != nil {
 			return err
 		}
 	}

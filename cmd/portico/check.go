@@ -3,16 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"portico/certs"
 	"portico/conf"
 	"portico/internal/exitcode"
+	"portico/internal/preflight"
 	"portico/membership/catalog"
 )
 
@@ -99,68 +97,14 @@ func roleOf(as, dir string) (catalog.Role, error) {
 
 // checkFor looks at the files that the configuration names, and for a role at all that its start refuses.
 func checkFor(c conf.Config, role catalog.Role) error {
-	if role == "" {
-		return checkFiles(c, "")
+	switch role {
+	case catalog.RoleProxy:
+		return errors.Join(proxyPreflight(c), preflight.TryAddresses(proxyAddresses(c), c.Dir))
+	case catalog.RoleServer:
+		return errors.Join(agentPreflight(c), preflight.TryAddresses(agentAddresses(c), c.Dir))
 	}
-	return errors.Join(preflight(c, role), tryAddresses(addresses(c, role), c.Dir))
-}
-
-// namedFiles are those that the configuration names for a role; "": for either.
-func namedFiles(c conf.Config, role catalog.Role) map[string]string {
-	files := map[string]string{}
-	if role != catalog.RoleProxy {
-		files["agent.tomcat.password_file"], files["agent.invite_file"] = c.Agent.Tomcat.PasswordFile, c.Agent.InviteFile
-	}
-	if role != catalog.RoleServer {
-		files["catalog.ca"], files["catalog.cert"], files["catalog.key"] = c.Catalog.CA, c.Catalog.Cert, c.Catalog.Key
-		files["tls.acme_root"], files["proxy.invite_file"] = c.TLS.ACMERoot, c.Proxy.InviteFile
-	}
-	return files
-}
-
-// checkFiles looks whether the files that a configuration names can be read, and holds what they must.
-func checkFiles(c conf.Config, role catalog.Role) error {
-	files := namedFiles(c, role)
-	if role == catalog.RoleServer {
-		return readable(files)
-	}
-	for i, pair := range c.TLS.Certificates {
-		files[fmt.Sprintf("tls.certificate %d: cert", i+1)] = pair.Cert
-		files[fmt.Sprintf("tls.certificate %d: key", i+1)] = pair.Key
-	}
-	if err := readable(files); err != nil {
+	if err := checkAgentFiles(c); err != nil {
 		return err
 	}
-	return checkTLS(c)
-}
-
-// readable opens each file; the keys are the settings that name them.
-func readable(files map[string]string) error {
-	for _, key := range slices.Sorted(maps.Keys(files)) {
-		if files[key] == "" {
-			continue
-		}
-		f, err := os.Open(files[key])
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		_ = f.Close()
-	}
-	return nil
-}
-
-// checkTLS reads certificates and keys as the start of a proxy does, and refuses what it would refuse.
-func checkTLS(c conf.Config) error {
-	errs := []error{certs.CheckFiles(certFiles(c.TLS))}
-	if c.TLS.ACMERoot != "" {
-		pem, err := os.ReadFile(c.TLS.ACMERoot)
-		if err == nil {
-			_, err = certs.RootPool(pem)
-		}
-		errs = append(errs, err)
-	}
-	if o := outsideCatalog(c.Catalog); o != nil {
-		errs = append(errs, o.Check())
-	}
-	return errors.Join(errs...)
+	return checkProxyFiles(c)
 }

@@ -20,6 +20,7 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/objects"
 	"portico/internal/pause"
+	"portico/internal/preflight"
 	"portico/internal/statedir"
 	"portico/internal/takeover"
 	"portico/membership"
@@ -89,7 +90,7 @@ func newFrontDoor(ctx context.Context, c conf.Config, code string, log *slog.Log
 	if f.conf.Proxy.Name == "" {
 		f.conf.Proxy.Name = membership.DefaultName()
 	}
-	if err := preflight(c, catalog.RoleProxy); err != nil {
+	if err := proxyPreflight(c); err != nil {
 		return nil, err
 	}
 	if err := former(f, ctx); err != nil {
@@ -118,7 +119,7 @@ func (f *frontDoor) tryAddresses() error {
 	if f.claim != nil || f.adopted {
 		return nil
 	}
-	return tryAddresses(addresses(f.conf, catalog.RoleProxy), f.conf.Dir)
+	return preflight.TryAddresses(proxyAddresses(f.conf), f.conf.Dir)
 }
 
 // openWork opens what belongs to the catalog, all but the traffic.

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
-	"portico/membership/catalog"
 )
 
 func newProxy(s *shared) *cobra.Command {
@@ -142,7 +141,7 @@ func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *share
 func (f *frontDoor) reload(st *settings, cmd *cobra.Command, s *shared) {
 	c, err := st.load(s, cmd)
 	if err == nil {
-		err = checkFiles(c, catalog.RoleProxy)
+		err = checkProxyFiles(c)
 	}
 	if err != nil {
 		f.log.Error("configuration not reloaded: everything stays as it was", "error", err)

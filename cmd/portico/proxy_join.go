@@ -11,6 +11,7 @@ import (
 
 	"portico/certs"
 	"portico/internal/exitcode"
+	"portico/internal/preflight"
 	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -45,7 +46,7 @@ func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
 	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
 		return err
 	}
-	if _, err = ownName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
+	if _, err = preflight.OwnName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
 		return exitcode.Misuse(err)
 	}
 	if len(f.conf.Proxy.Join) == 0 || f.joined() {

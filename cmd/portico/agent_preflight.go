@@ -1,0 +1,42 @@
+package main
+
+import (
+	"portico/conf"
+	"portico/deployhook/agent"
+	"portico/internal/exitcode"
+	"portico/internal/preflight"
+	"portico/membership/catalog"
+)
+
+// agentPreflight looks at everything on this machine that an agent needs, but for its addresses.
+func agentPreflight(c conf.Config) error {
+	if err := checkAgentFiles(c); err != nil {
+		return err
+	}
+	id, err := preflight.State(c.Dir)
+	if err != nil || id == nil {
+		return err
+	}
+	if err := agent.CheckState(c.Dir); err != nil {
+		return err
+	}
+	if _, err := preflight.OwnName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
+		return exitcode.Misuse(err)
+	}
+	return nil
+}
+
+// agentAddresses are those that a start binds.
+func agentAddresses(c conf.Config) []preflight.Address {
+	return []preflight.Address{
+		{Flag: "--listen", Setting: "agent.address", Value: c.Agent.Address},
+		{Flag: "--gossip", Setting: "gossip.address", Value: c.Gossip.Address, UDP: true},
+	}
+}
+
+// checkAgentFiles looks whether the files that a configuration names for an agent can be read.
+func checkAgentFiles(c conf.Config) error {
+	return preflight.Readable(map[string]string{
+		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile, "agent.invite_file": c.Agent.InviteFile,
+	})
+}
