@@ -26,6 +26,11 @@ import (
 	"portico/membership/catalog"
 )
 
+// MemberServerName is the server name with which members connect to a proxy's admin
+// listener: they want the proxy's certificate as a member, people one for the
+// address that they typed.
+const MemberServerName = "proxy.member.portico"
+
 // How long certificates live. Members renew theirs when a third is left.
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour

@@ -1,6 +1,10 @@
 package conf
 
-import "portico/internal/units"
+import (
+	"log/slog"
+
+	"portico/internal/units"
+)
 
 // Config is everything that a portico process can be told at its start. The
 // zero Config is not usable: begin with Default.
@@ -373,4 +377,10 @@ type Log struct {
 
 	// AccessFormat is "json" (default) or "httplog", HAProxy's.
 	AccessFormat string `toml:"access_format"`
+}
+
+// MinLevel is Level as the logger takes it.
+func (l Log) MinLevel() (level slog.Level) {
+	_ = level.UnmarshalText([]byte(l.Level)) // Validate has seen to it
+	return level
 }

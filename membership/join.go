@@ -20,6 +20,10 @@ import (
 	"portico/membership/catalog"
 )
 
+// RefusedPause is between two knocks of a machine that an operator refused: long
+// enough to cost nobody anything, short enough for who has just changed her mind.
+const RefusedPause = 10 * time.Second
+
 // JoinOptions say who wants in, and where.
 type JoinOptions struct {
 	Identity Identity

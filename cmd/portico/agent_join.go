@@ -71,7 +71,7 @@ func (p *agentProcess) join(ctx context.Context) error {
 	}
 	o := membership.JoinOptions{
 		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.code,
-		Patience: refusedPause, Progress: p.progress, Logger: p.log,
+		Patience: membership.RefusedPause, Progress: p.progress, Logger: p.log,
 	}
 	fingerprint := p.conf.Agent.Fingerprint
 	if fingerprint == "" {
@@ -142,10 +142,6 @@ func (p *agentProcess) rememberProxies() error {
 	}
 	return statedir.WriteWhole(path, func(w io.Writer) error { return json.NewEncoder(w).Encode(joined{given}) })
 }
-
-// refusedPause is between two knocks of a machine that an operator refused: long
-// enough to cost nobody anything, short enough for who has just changed her mind.
-const refusedPause = 10 * time.Second
 
 // progress tells the person in front of this machine what to do in front of
 // the other.

@@ -148,7 +148,7 @@ func (p *agentProcess) proxyTLS() *tls.Config {
 func (p *agentProcess) memberTLS(role catalog.Role, name string) *tls.Config {
 	c := p.identity.ClientConfig(role, name, p.check)
 	if role == catalog.RoleProxy {
-		c.ServerName = memberServerName
+		c.ServerName = certs.MemberServerName
 	}
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/membership/catalog"
+	"portico/proxy/process"
 )
 
 func newCheck(s *shared) *cobra.Command {
@@ -99,12 +100,12 @@ func roleOf(as, dir string) (catalog.Role, error) {
 func checkFor(c conf.Config, role catalog.Role) error {
 	switch role {
 	case catalog.RoleProxy:
-		return errors.Join(proxyPreflight(c), preflight.TryAddresses(proxyAddresses(c), c.Dir))
+		return errors.Join(process.Preflight(c), preflight.TryAddresses(process.Addresses(c), c.Dir))
 	case catalog.RoleServer:
 		return errors.Join(agentPreflight(c), preflight.TryAddresses(agentAddresses(c), c.Dir))
 	}
 	if err := checkAgentFiles(c); err != nil {
 		return err
 	}
-	return checkProxyFiles(c)
+	return process.CheckFiles(c)
 }

@@ -189,17 +189,10 @@ func (st *settings) read(s *shared) (name string, data []byte, err error) {
 // logger makes the process's logger as the configuration says.
 func logger(c conf.Log, cmd *cobra.Command) (*slog.Logger, *slog.LevelVar) {
 	level := &slog.LevelVar{}
-	setLevel(level, c)
+	level.Set(c.MinLevel())
 	opts := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opts)), level
 	}
 	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opts)), level
-}
-
-func setLevel(level *slog.LevelVar, c conf.Log) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(c.Level)); err == nil {
-		level.Set(l)
-	}
 }

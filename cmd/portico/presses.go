@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/signal"
-	"time"
 )
 
 // watchPresses begins to count how often Ctrl-C is pressed.
@@ -11,23 +10,4 @@ func watchPresses() (presses chan os.Signal, stop func()) {
 	presses = make(chan os.Signal, 2)
 	signal.Notify(presses, os.Interrupt)
 	return presses, func() { signal.Stop(presses) }
-}
-
-// onPress calls f when Ctrl-C is pressed from now on. The press that made this process stop
-// is not one of them: it comes by this way too, at the same moment.
-func onPress(presses <-chan os.Signal, f func()) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		select {
-		case <-presses:
-		case <-time.After(100 * time.Millisecond):
-		}
-		select {
-		case <-presses:
-			f()
-		case <-done:
-		}
-	}()
-	return func() { close(done); <-ended }
 }

@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"reflect"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/proxy/process"
 )
 
 func newProxy(s *shared) *cobra.Command {
@@ -49,20 +49,23 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 			return err
 		}
 		log, level := logger(c.Log, cmd)
-		f, err := newFrontDoor(cmd.Context(), c, *code, log, (*frontDoor).succeed)
+		presses, unwatch := watchPresses()
+		defer unwatch()
+		p, err := process.New(cmd.Context(), process.Options{
+			Conf: c, Code: *code, Version: buildVersion(), TakeOver: true, Logger: log, Level: level,
+			Interrupts: presses, Notify: func(state string) { notify(log, state) },
+		})
 		if err != nil {
 			return toldToStop(cmd.Context(), log, err)
 		}
-		f.level = level
-		log.Info("proxy is ready", "name", f.conf.Proxy.Name, "http", f.addr("http"), "https", f.addr("https"),
-			"admin", f.listener.Addr().String(), "version", buildVersion())
-		fmt.Fprint(cmd.OutOrStdout(), f.greeting())
+		log.Info("proxy is ready", "name", p.Name(), "http", p.Addr("http"), "https", p.Addr("https"),
+			"admin", p.AdminAddr().String(), "version", buildVersion())
+		fmt.Fprint(cmd.OutOrStdout(), greeting(p, c.Dir))
 		notify(log, daemon.SdNotifyReady)
-		f.store()
-		stopReload := f.reloadOn(func() (*settings, *cobra.Command) { return st, cmd }, s)
-		defer stopReload()
-		defer f.renewOnSignal()()
-		return f.run(cmd.Context())
+		p.LeaveSockets()
+		defer reloadOnHangup(cmd.Context(), p, log, func() (conf.Config, error) { return st.load(s, cmd) })()
+		defer renewOnSignal(p, log)()
+		return p.Run(cmd.Context())
 	}
 	return cmd
 }
@@ -77,18 +80,10 @@ func toldToStop(ctx context.Context, log *slog.Logger, err error) error {
 	return nil
 }
 
-// addr is where a frontend listens, "" where it does not.
-func (f *frontDoor) addr(frontend string) string {
-	if a := f.web.Addr(frontend); a != nil {
-		return a.String()
-	}
-	return ""
-}
-
 // greeting tells an operator how to bring servers in.
-func (f *frontDoor) greeting() string {
-	self := f.catalog.View().Members[f.conf.Proxy.Name]
-	here := invocation("") + " --dir " + fromHere(f.conf.Dir)
+func greeting(p *process.Proxy, dir string) string {
+	self, fingerprint := p.Catalog().View().Members[p.Name()], p.Fingerprint()
+	here := invocation("") + " --dir " + fromHere(dir)
 	return fmt.Sprintf(`cluster fingerprint  %s
 
 On each application server:
@@ -98,7 +93,7 @@ On a further proxy:
 Here:
   %s members
   %s accept NAME
-`, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), self.Addr, f.authority.Fingerprint(), here, here)
+`, fingerprint, self.Addr, fingerprint, self.Addr, fingerprint, here, here)
 }
 
 // notify tells the service manager, if there is one.
@@ -108,9 +103,9 @@ func notify(log *slog.Logger, state string) {
 	}
 }
 
-// reloadOn reads the configuration again at each SIGHUP. The returned function
-// ends that.
-func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *shared) (stop func()) {
+// reloadOnHangup reads the configuration again at each SIGHUP; one that cannot be used changes
+// nothing. The returned function ends that.
+func reloadOnHangup(ctx context.Context, p *process.Proxy, log *slog.Logger, load func() (conf.Config, error)) (stop func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	done := make(chan struct{})
@@ -122,11 +117,16 @@ func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *share
 			case <-done:
 				return
 			case <-hup:
-				notify(f.log, daemon.SdNotifyReloading)
-				st, cmd := source()
-				f.reload(st, cmd, s)
-				notify(f.log, daemon.SdNotifyReady)
 			}
+			notify(log, daemon.SdNotifyReloading)
+			c, err := load()
+			if err == nil {
+				err = p.Reload(ctx, c)
+			}
+			if err != nil {
+				log.Error("configuration not reloaded: everything stays as it was", "error", err)
+			}
+			notify(log, daemon.SdNotifyReady)
 		}
 	}()
 	return func() {
@@ -134,58 +134,4 @@ func (f *frontDoor) reloadOn(source func() (*settings, *cobra.Command), s *share
 		close(done)
 		<-ended
 	}
-}
-
-// reload takes over what can change while traffic runs; a bad file changes
-// nothing.
-func (f *frontDoor) reload(st *settings, cmd *cobra.Command, s *shared) {
-	c, err := st.load(s, cmd)
-	if err == nil {
-		err = checkProxyFiles(c)
-	}
-	if err != nil {
-		f.log.Error("configuration not reloaded: everything stays as it was", "error", err)
-		return
-	}
-	for _, setting := range needRestart(f.loaded, c) {
-		f.log.Warn("setting needs a restart to take effect", "setting", setting)
-	}
-	if f.level != nil {
-		setLevel(f.level, c.Log)
-	}
-	if err := f.certs.SetFiles(certFiles(c.TLS)); err != nil {
-		f.log.Error("certificate files not reloaded", "error", err)
-	}
-	if f.access != nil {
-		if err := f.access.Reopen(); err != nil {
-			f.log.Error("access log not reopened", "error", err)
-		}
-	}
-	f.sites.Store(&c.Sites)
-	f.web.SetStatic(c.Sites)
-	if err := f.reserveHosts(cmd.Context()); err != nil {
-		f.log.Warn("the hosts of the configuration file are not in the catalog yet: it is tried again", "error", err)
-	}
-	f.log.Info("configuration reloaded")
-}
-
-// needRestart names the settings that differ and are read only at the start.
-func needRestart(old, now conf.Config) []string {
-	var changed []string
-	compare := func(name string, same bool) {
-		if !same {
-			changed = append(changed, name)
-		}
-	}
-	compare("dir", old.Dir == now.Dir)
-	compare("proxy", reflect.DeepEqual(old.Proxy, now.Proxy))
-	compare("admin", reflect.DeepEqual(old.Admin, now.Admin))
-	compare("catalog", reflect.DeepEqual(old.Catalog, now.Catalog))
-	compare("gossip", old.Gossip == now.Gossip)
-	compare("upload", old.Upload == now.Upload)
-	compare("tls.acme", old.TLS.ACME == now.TLS.ACME && old.TLS.Email == now.TLS.Email && old.TLS.ACMERoot == now.TLS.ACMERoot)
-	compare("tls.tickets", old.TLS.Tickets == now.TLS.Tickets)
-	compare("log.format", old.Log.Format == now.Log.Format)
-	compare("log.access", old.Log.Access == now.Log.Access && old.Log.AccessFormat == now.Log.AccessFormat)
-	return changed
 }

@@ -27,6 +27,7 @@ import (
 	"portico/internal/statedir"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/process"
 )
 
 // upDir is where up keeps its state unless told otherwise.
@@ -107,7 +108,9 @@ func (u *up) start(ctx context.Context, servers int) error {
 	}
 	u.line = newStatusLine(u.out)
 	u.line.set("starting a proxy …")
-	if u.front, err = newFrontDoor(ctx, u.conf, "", u.log, (*frontDoor).awaitFormer); err != nil {
+	presses, unwatch := watchPresses()
+	defer unwatch()
+	if u.front, err = process.New(ctx, process.Options{Conf: u.conf, Version: buildVersion(), Logger: u.log, Interrupts: presses}); err != nil {
 		u.line.done()
 		return toldToStop(ctx, u.log, err)
 	}
@@ -118,7 +121,7 @@ func (u *up) start(ctx context.Context, servers int) error {
 // goodbye to a proxy that still listens.
 func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 	var agents, fronts group
-	err := fronts.start(ctx, u.front.run)
+	err := fronts.start(ctx, u.front.Run)
 	if err == nil {
 		err = u.prepareWhile(ctx, servers, &agents, &fronts)
 	}
@@ -143,7 +146,7 @@ func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 
 // up is a cluster in one process.
 type up struct {
-	front   *frontDoor
+	front   *process.Proxy
 	conf    conf.Config
 	log     *slog.Logger
 	out     io.Writer
@@ -181,7 +184,7 @@ func (u *up) prepare(ctx context.Context, servers int, run func(*agentProcess)) 
 	if err := u.load(); err != nil {
 		return err
 	}
-	if err := setPassword(ctx, u.front.catalog, upAccount, u.state.Password); err != nil {
+	if err := setPassword(ctx, u.front.Catalog(), upAccount, u.state.Password); err != nil {
 		return err
 	}
 	u.line.set("the proxy runs; %s …", ends(servers, "application server joins", "application servers join"))
@@ -208,6 +211,29 @@ func (u *up) prepare(ctx context.Context, servers int, run func(*agentProcess)) 
 	}
 	u.line.set("the servers are in; the demonstration site starts …")
 	return u.waitDemo(ctx)
+}
+
+// setPassword makes an administrator's account with that password.
+func setPassword(ctx context.Context, c *catalog.Catalog, name, secret string) error {
+	hash, err := admin.HashPassword(secret)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
+		_, err := catalog.ChangeAccount(tx, name, func(a *catalog.Account) error {
+			a.Password, a.Role = hash, catalog.RoleAdmin
+			return nil
+		})
+		if errors.Is(err, catalog.ErrNotFound) {
+			return catalog.CreateAccount(tx, catalog.Account{Name: name, Role: catalog.RoleAdmin, Password: hash}, now)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make account %s: %w", name, err)
+	}
+	return nil
 }
 
 // ends is a number and what it counts, with its verb.
@@ -244,7 +270,7 @@ func (u *up) server(ctx context.Context, name string) (*agentProcess, error) {
 	c := u.conf
 	c.Dir = filepath.Join(u.conf.Dir, name)
 	c.Agent.Name, c.Agent.Advertise = name, ""
-	c.Agent.Join, c.Agent.Fingerprint = []string{u.front.listener.Addr().String()}, u.front.authority.Fingerprint()
+	c.Agent.Join, c.Agent.Fingerprint = []string{u.front.AdminAddr().String()}, u.front.Fingerprint()
 	var err error
 	if c.Gossip.Address, err = freeAddr(); err != nil {
 		return nil, err
@@ -253,8 +279,8 @@ func (u *up) server(ctx context.Context, name string) (*agentProcess, error) {
 		return nil, err
 	}
 	code := ""
-	if u.front.catalog.View().Members[name] == nil {
-		invited, err := u.front.admission.Invite(ctx, catalog.RoleServer, time.Minute, "portico up")
+	if u.front.Catalog().View().Members[name] == nil {
+		invited, err := u.front.Invite(ctx, catalog.RoleServer, time.Minute, "portico up")
 		if err != nil {
 			return nil, err
 		}
@@ -299,7 +325,7 @@ func (u *up) waitDemo(ctx context.Context) error {
 		}
 		why := "the demonstration site has no instance yet"
 		for _, i := range v.Instances {
-			if i.Site == demoName && u.front.web.InRotation(i.ID) {
+			if i.Site == demoName && u.front.InRotation(i.ID) {
 				return ""
 			} else if i.Site == demoName {
 				why = fmt.Sprintf("the demonstration site on %s is %s %s", i.Member, i.State, i.Detail)
@@ -314,11 +340,11 @@ const slowly = 10 * time.Second
 
 // wait waits until missing finds nothing any more. That may take long on a small machine.
 func (u *up) wait(ctx context.Context, missing func(*catalog.View) string) error {
-	changed, cancel := u.front.catalog.Subscribe()
+	changed, cancel := u.front.Catalog().Subscribe()
 	defer cancel()
 	began, told := time.Now(), time.Now()
 	for {
-		what := missing(u.front.catalog.View())
+		what := missing(u.front.Catalog().View())
 		if what == "" {
 			return nil
 		}
@@ -345,7 +371,7 @@ func (u *up) installDemo(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(dir, manifestName), []byte(demoManifest), 0o644); err != nil {
 		return fmt.Errorf("make the demonstration site: %w", err)
 	}
-	a, err := statedir.ReadAccess(u.front.path(statedir.ClientFile))
+	a, err := statedir.ReadAccess(filepath.Join(u.conf.Dir, statedir.ClientFile))
 	if err != nil {
 		return err
 	}

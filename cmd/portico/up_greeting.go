@@ -43,8 +43,8 @@ func (u *up) announce(took time.Duration, servers int) error {
 	if err != nil {
 		return err
 	}
-	http := "http://" + u.front.addr("http")
-	page := "https://" + u.front.listener.Addr().String() + "/stats"
+	http := "http://" + u.front.Addr("http")
+	page := "https://" + u.front.AdminAddr().String() + "/stats"
 	command := u.command + dirFlag(u.environ, u.conf.Dir)
 	_, err = fmt.Fprintf(u.out, `portico is up after %.1fs: a proxy and %s on this machine
 

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 
 // hello is what this proxy says about itself, to its own cluster and to one that it
 // wants to join.
-func (f *frontDoor) hello(ctx context.Context) (h membership.Hello, err error) {
-	c := f.conf
-	h = membership.Hello{Name: c.Proxy.Name, Role: catalog.RoleProxy, Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+func (p *Proxy) hello(ctx context.Context) (h membership.Hello, err error) {
+	c := p.conf
+	h = membership.Hello{Name: c.Proxy.Name, Role: catalog.RoleProxy, Version: p.options.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, a := range []struct {
 		to                       *string
 		setting, advertise, bind string
@@ -39,31 +39,31 @@ func (f *frontDoor) hello(ctx context.Context) (h membership.Hello, err error) {
 
 // joinCluster makes this proxy one of a cluster that runs already. It is for the
 // first start: from then on the catalog is on this machine's own disk.
-func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
-	if err := statedir.Make(f.conf.Dir); err != nil {
+func (p *Proxy) joinCluster(ctx context.Context) (err error) {
+	if err := statedir.Make(p.conf.Dir); err != nil {
 		return err
 	}
-	if f.identity, err = certs.LoadIdentity(f.path("identity")); err != nil {
+	if p.identity, err = certs.LoadIdentity(p.path("identity")); err != nil {
 		return err
 	}
-	if _, err = preflight.OwnName(f.identity, catalog.RoleProxy, "", f.conf.Dir); err != nil {
+	if _, err = preflight.OwnName(p.identity, catalog.RoleProxy, "", p.conf.Dir); err != nil {
 		return exitcode.Misuse(err)
 	}
-	if len(f.conf.Proxy.Join) == 0 || f.joined() {
+	if len(p.conf.Proxy.Join) == 0 || p.joined() {
 		return nil
 	}
-	hello, err := f.hello(ctx)
+	hello, err := p.hello(ctx)
 	if err != nil {
 		return err
 	}
 	o := membership.JoinOptions{
-		Identity: f.identity, Servers: f.conf.Proxy.Join, Member: f.proxyTLS(nil), Hello: hello, Code: f.code,
-		Patience: refusedPause, Progress: f.progress, Logger: f.log,
+		Identity: p.identity, Servers: p.conf.Proxy.Join, Member: p.proxyTLS(nil), Hello: hello, Code: p.options.Code,
+		Patience: membership.RefusedPause, Progress: p.progress, Logger: p.log,
 	}
-	if f.conf.Proxy.Fingerprint == "" {
+	if p.conf.Proxy.Fingerprint == "" {
 		return exitcode.Misuse(errors.New("the cluster's fingerprint is missing: give --fingerprint as its proxies print it"))
 	}
-	if o.Pinned, err = certs.PinnedClientTLS(f.conf.Proxy.Fingerprint); err != nil {
+	if o.Pinned, err = certs.PinnedClientTLS(p.conf.Proxy.Fingerprint); err != nil {
 		return exitcode.Misuse(err)
 	}
 	if _, err = membership.Join(ctx, o); err != nil {
@@ -73,20 +73,20 @@ func (f *frontDoor) joinCluster(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := keepKey(f.path("identity", "catalog.key"), part.Key); err != nil {
+	if err := keepKey(p.path("identity", "catalog.key"), part.Key); err != nil {
 		return err
 	}
-	f.joining = &part.Joining
+	p.joining = &part.Joining
 	return nil
 }
 
 // joined reports whether this proxy has the catalog of a cluster.
-func (f *frontDoor) joined() bool {
-	if len(f.conf.Catalog.Endpoints) > 0 {
-		_, err := os.Stat(f.path("identity", "catalog.key"))
+func (p *Proxy) joined() bool {
+	if len(p.conf.Catalog.Endpoints) > 0 {
+		_, err := os.Stat(p.path("identity", "catalog.key"))
 		return err == nil
 	}
-	return catalog.Exists(f.path("catalog"))
+	return catalog.Exists(p.path("catalog"))
 }
 
 // keepKey writes the key that seals the catalog's secrets. One of another cluster
@@ -107,49 +107,49 @@ func keepKey(path string, key []byte) error {
 }
 
 // progress tells the person in front of this machine what to do in front of another.
-func (f *frontDoor) progress(now membership.Progress) {
+func (p *Proxy) progress(now membership.Progress) {
 	switch now.State {
 	case membership.Waiting:
-		f.log.Info("waiting for acceptance: compare the key fingerprint, then run portico accept "+f.conf.Proxy.Name+" at that proxy",
+		p.log.Info("waiting for acceptance: compare the key fingerprint, then run portico accept "+p.conf.Proxy.Name+" at that proxy",
 			"proxy", now.Server, "key_fingerprint", now.Fingerprint)
 	case membership.TurnedAway:
-		f.log.Warn("refused, knocking again now and then: run portico accept "+f.conf.Proxy.Name+" at that proxy to let this one in, or stop this one",
+		p.log.Warn("refused, knocking again now and then: run portico accept "+p.conf.Proxy.Name+" at that proxy to let this one in, or stop this one",
 			"proxy", now.Server, "key_fingerprint", now.Fingerprint, "error", now.Err)
 	case membership.Welcome:
-		f.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
+		p.log.Info("accepted", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
 	case membership.Unreachable, membership.Offline:
-		f.log.Warn("no part in the catalog yet, trying again", "proxy", now.Server, "error", now.Err)
+		p.log.Warn("no part in the catalog yet, trying again", "proxy", now.Server, "error", now.Err)
 	default:
-		f.log.Info("knocking", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
+		p.log.Info("knocking", "proxy", now.Server, "key_fingerprint", now.Fingerprint)
 	}
 }
 
 // proxyTLS is the client's side towards the admin listener of another proxy.
-func (f *frontDoor) proxyTLS(check certs.Check) *tls.Config {
-	c := f.identity.ClientConfig(catalog.RoleProxy, "", check)
-	c.ServerName = memberServerName
+func (p *Proxy) proxyTLS(check certs.Check) *tls.Config {
+	c := p.identity.ClientConfig(catalog.RoleProxy, "", check)
+	c.ServerName = certs.MemberServerName
 	return c
 }
 
 // catalogPeers says how the other proxies reach this one's catalog.
-func (f *frontDoor) catalogPeers(ctx context.Context) (*catalog.Peers, error) {
-	hello, err := f.hello(ctx)
+func (p *Proxy) catalogPeers(ctx context.Context) (*catalog.Peers, error) {
+	hello, err := p.hello(ctx)
 	if err != nil {
 		return nil, err
 	}
-	file := func(name string) string { return f.path("identity", name) }
+	file := func(name string) string { return p.path("identity", name) }
 	return &catalog.Peers{
-		Listen: f.conf.Catalog.Address, Advertise: hello.Catalog, Join: f.joining,
+		Listen: p.conf.Catalog.Address, Advertise: hello.Catalog, Join: p.joining,
 		Cert: file("certificate.pem"), Key: file("key.pem"), CA: file("ca.pem"),
 		ServerTLS: func(check func(catalog.Role, string, string) error) *tls.Config {
-			return f.identity.CatalogConfig(check)
+			return p.identity.CatalogConfig(check)
 		},
 		ClientTLS: func(name string, check func(catalog.Role, string, string) error) *tls.Config {
-			return f.identity.ClientConfig(catalog.RoleProxy, name, check)
+			return p.identity.ClientConfig(catalog.RoleProxy, name, check)
 		},
 		Peer: func(state tls.ConnectionState) (catalog.Role, string, string) {
-			p, fingerprint, _ := certs.PeerOf(state)
-			return p.Role, p.Name, fingerprint
+			peer, fingerprint, _ := certs.PeerOf(state)
+			return peer.Role, peer.Name, fingerprint
 		},
 	}, nil
 }

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -17,14 +17,14 @@ import (
 )
 
 // haproxyOptions is what an export needs beyond the view.
-func (f *frontDoor) haproxyOptions() haproxy.Options {
-	o := haproxy.Options{Version: buildVersion(), Proxy: f.conf.Proxy, Certified: f.certs.HasCertificate}
-	if keys, err := sessionKeys(f.catalog); err == nil {
+func (p *Proxy) haproxyOptions() haproxy.Options {
+	o := haproxy.Options{Version: p.options.Version, Proxy: p.conf.Proxy, Certified: p.certs.HasCertificate}
+	if keys, err := sessionKeys(p.catalog); err == nil {
 		if sealer, err := balancer.NewSealer("", keys); err == nil { // an instance's tokens are the same for every site
 			o.Tokens = sealer.Tokens
 		}
 	}
-	for _, s := range f.web.Static() {
+	for _, s := range p.web.Static() {
 		o.Static = append(o.Static, staticSite(s))
 	}
 	return o
@@ -44,7 +44,7 @@ func staticSite(s conf.Site) haproxy.StaticSite {
 // clientCertificate makes an exported HAProxy a member like any proxy, but one
 // that nobody asks anything of: it has no address. Revoking it takes its
 // access away.
-func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []byte, by string) (client, ca []byte, err error) {
+func (p *Proxy) clientCertificate(ctx context.Context, name string, csr []byte, by string) (client, ca []byte, err error) {
 	_, fingerprint, err := certs.ParseCSR(csr)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", catalog.ErrInvalid, err)
@@ -54,7 +54,7 @@ func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []by
 	}
 	now := time.Now()
 	var leaf []byte
-	_, err = f.catalog.Update(ctx, func(tx *catalog.Tx) error {
+	_, err = p.catalog.Update(ctx, func(tx *catalog.Tx) error {
 		m, err := tx.Member(name)
 		switch {
 		case errors.Is(err, catalog.ErrNotFound):
@@ -69,8 +69,8 @@ func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []by
 				catalog.ErrConflict, name, name)
 		}
 		m.Admission, m.Admin, m.Fingerprint, m.Decided, m.By = catalog.Accepted, catalog.AdminReady, fingerprint, now, by
-		m.Version, m.Platform, m.Reason = buildVersion(), "haproxy", ""
-		if leaf, err = f.authority.SignMember(csr, m, now); err != nil {
+		m.Version, m.Platform, m.Reason = p.options.Version, "haproxy", ""
+		if leaf, err = p.authority.SignMember(csr, m, now); err != nil {
 			return err
 		}
 		return tx.PutMember(m)
@@ -78,7 +78,7 @@ func (f *frontDoor) clientCertificate(ctx context.Context, name string, csr []by
 	if err != nil {
 		return nil, nil, err
 	}
-	return certificatePEM(leaf), certificatePEM(f.authority.Certificate()), nil
+	return certificatePEM(leaf), certificatePEM(p.authority.Certificate()), nil
 }
 
 func certificatePEM(der []byte) []byte {

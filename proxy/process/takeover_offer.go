@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -18,22 +18,22 @@ type offers struct {
 
 // invite begins to listen for a successor. Where that cannot be, the next process
 // waits until this one has ended.
-func (f *frontDoor) invite() {
-	if f.offers == nil {
+func (p *Proxy) invite() {
+	if p.offers == nil {
 		return // this kind of process cannot be taken over
 	}
-	offer, err := takeover.Listen(f.path(takeoverSocket), f.who())
+	offer, err := takeover.Listen(p.path(takeoverSocket), p.who())
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		f.log.Info("take-overs by a new process do not exist on this system: a restart refuses connections for a moment")
+		p.log.Info("take-overs by a new process do not exist on this system: a restart refuses connections for a moment")
 		return
 	case err != nil:
-		f.log.Warn("no process can take over from this one: a restart refuses connections for a moment", "error", err)
+		p.log.Warn("no process can take over from this one: a restart refuses connections for a moment", "error", err)
 		return
 	}
 	o := &offers{offer: offer, heirs: make(chan *takeover.Heir), done: make(chan struct{})}
-	o.wg.Go(func() { o.listen(func(err error) { f.log.Warn("take-over refused", "error", err) }) })
-	f.offers = o
+	o.wg.Go(func() { o.listen(func(err error) { p.log.Warn("take-over refused", "error", err) }) })
+	p.offers = o
 }
 
 func (o *offers) listen(refused func(error)) {
@@ -71,9 +71,9 @@ func (o *offers) close() {
 }
 
 // withdraw ends the offer of a proxy that stops without a successor.
-func (f *frontDoor) withdraw() {
-	if f.offers != nil && f.offers.offer != nil {
-		f.offers.offer.Withdraw()
-		f.offers.close()
+func (p *Proxy) withdraw() {
+	if p.offers != nil && p.offers.offer != nil {
+		p.offers.offer.Withdraw()
+		p.offers.close()
 	}
 }

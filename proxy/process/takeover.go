@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -32,31 +32,31 @@ const (
 )
 
 // who tells the other process who this one is.
-func (f *frontDoor) who() takeover.Who {
-	return takeover.Who{Name: f.conf.Proxy.Name, Version: buildVersion()}
+func (p *Proxy) who() takeover.Who {
+	return takeover.Who{Name: p.conf.Proxy.Name, Version: p.options.Version}
 }
 
 // awaitFormer waits for a process that has been told to stop.
-func (f *frontDoor) awaitFormer(ctx context.Context) error {
-	return statedir.AwaitPredecessor(ctx, f.conf.Dir, f.log)
+func (p *Proxy) awaitFormer(ctx context.Context) error {
+	return statedir.AwaitPredecessor(ctx, p.conf.Dir, p.log)
 }
 
 // succeed takes over from the proxy that runs on the folder, if there is one. When
 // it returns, that one has closed the catalog, the admin listener and the gossip, and serves
 // visitors still.
-func (f *frontDoor) succeed(ctx context.Context) error {
-	f.offers = &offers{}
-	f.adopt()
+func (p *Proxy) succeed(ctx context.Context) error {
+	p.offers = &offers{}
+	p.adopt()
 	var gone time.Time
 	for {
-		if err := f.awaitFormer(ctx); err != nil {
+		if err := p.awaitFormer(ctx); err != nil {
 			return err
 		}
-		claim, err := takeover.Ask(ctx, f.path(takeoverSocket), f.who(), &f.sockets)
+		claim, err := takeover.Ask(ctx, p.path(takeoverSocket), p.who(), &p.sockets)
 		switch {
 		case err == nil:
-			f.claim = claim
-			f.log.Info("taking over from the running proxy", "pid", claim.PID, "version", claim.Holder.Version)
+			p.claim = claim
+			p.log.Info("taking over from the running proxy", "pid", claim.PID, "version", claim.Holder.Version)
 			return nil
 		case errors.Is(err, takeover.ErrGone) && gone.IsZero():
 			gone = time.Now()
@@ -73,80 +73,80 @@ func (f *frontDoor) succeed(ctx context.Context) error {
 
 // assume makes sure that this proxy can serve as well as the one before it, and
 // takes the traffic. Where nobody waits for it, it serves at once.
-func (f *frontDoor) assume(ctx context.Context) error {
-	if f.claim == nil && !f.adopted {
+func (p *Proxy) assume(ctx context.Context) error {
+	if p.claim == nil && !p.adopted {
 		return nil
 	}
 	wait := firstChecks
-	if f.claim == nil {
+	if p.claim == nil {
 		wait = queuedChecks
 	}
 	limit := time.Now().Add(wait)
-	for f.web.Unchecked() > 0 && time.Now().Before(limit) {
+	for p.web.Unchecked() > 0 && time.Now().Before(limit) {
 		if err := pause.For(ctx, 5*time.Millisecond); err != nil {
 			return fmt.Errorf("wait for the first checks: %w", err)
 		}
 	}
-	if n := f.web.Unchecked(); n > 0 {
-		f.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", wait.String())
+	if n := p.web.Unchecked(); n > 0 {
+		p.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", wait.String())
 	}
-	if f.claim != nil {
-		if err := f.claim.Ready(ctx); err != nil {
+	if p.claim != nil {
+		if err := p.claim.Ready(ctx); err != nil {
 			return err
 		}
-		f.log.Info("taken over", "pid", f.claim.PID, "version", f.claim.Holder.Version)
+		p.log.Info("taken over", "pid", p.claim.PID, "version", p.claim.Holder.Version)
 	}
-	for _, name := range f.sockets.Trim() {
-		f.log.Warn("a listening socket that was handed to this process is not used: the address is another one now", "listener", name)
+	for _, name := range p.sockets.Trim() {
+		p.log.Warn("a listening socket that was handed to this process is not used: the address is another one now", "listener", name)
 	}
 	return nil
 }
 
 // disclaim tells the proxy that this one should have taken over from why it does
 // not. Everything is closed by then.
-func (f *frontDoor) disclaim(why error) {
-	if f.claim == nil {
+func (p *Proxy) disclaim(why error) {
+	if p.claim == nil {
 		return
 	}
 	if !errors.Is(why, takeover.ErrRevoked) {
-		f.log.Error("not taken over: the running proxy goes on", "pid", f.claim.PID, "error", why)
-		f.claim.Fail(why)
+		p.log.Error("not taken over: the running proxy goes on", "pid", p.claim.PID, "error", why)
+		p.claim.Fail(why)
 	}
-	f.claim.Close()
+	p.claim.Close()
 }
 
 // inherit takes what the former process leaves until it has ended.
-func (f *frontDoor) inherit(ctx context.Context) {
-	defer close(f.inherited)
-	defer f.silent.Store(true)
-	defer f.claim.Close()
-	defer f.web.Balancer().SettleFormer()
+func (p *Proxy) inherit(ctx context.Context) {
+	defer close(p.inherited)
+	defer p.silent.Store(true)
+	defer p.claim.Close()
+	defer p.web.Balancer().SettleFormer()
 	for {
-		_, file, err := f.claim.Next(ctx)
+		_, file, err := p.claim.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				f.log.Info("the former process has ended", "pid", f.claim.PID)
+				p.log.Info("the former process has ended", "pid", p.claim.PID)
 			}
 			return
 		}
-		n, err := f.web.Balancer().MergeSessions(file, f.web.Now().UnixMilli())
+		n, err := p.web.Balancer().MergeSessions(file, p.web.Now().UnixMilli())
 		_ = file.Close()
 		if err != nil {
-			f.log.Warn("sessions of the former process not taken: they are counted as their visitors come back", "error", err)
+			p.log.Warn("sessions of the former process not taken: they are counted as their visitors come back", "error", err)
 			continue
 		}
-		f.log.Debug("sessions of the former process taken", "new", n)
+		p.log.Debug("sessions of the former process taken", "new", n)
 	}
 }
 
 // handOver gives the place to another process. It reports whether that has it; if
 // not, this one has closed its catalog all the same, see takeBack.
-func (f *frontDoor) handOver(ctx context.Context, h *takeover.Heir) bool {
-	log := f.log.With("pid", h.PID, "version", h.Who.Version)
+func (p *Proxy) handOver(ctx context.Context, h *takeover.Heir) bool {
+	log := p.log.With("pid", h.PID, "version", h.Who.Version)
 	log.Info("a new process takes over: the catalog, the admin listener and the gossip go to it, the traffic goes on here until it is ready")
-	err := f.letGo()
+	err := p.letGo()
 	if err == nil {
-		err = h.Give(f.who(), &f.sockets)
+		err = h.Give(p.who(), &p.sockets)
 	}
 	if err == nil {
 		err = h.Ready(context.WithoutCancel(ctx)) // also when this one is told to stop now: somebody must have the place
@@ -164,57 +164,57 @@ func (f *frontDoor) handOver(ctx context.Context, h *takeover.Heir) bool {
 }
 
 // letGo closes what only one process may have open.
-func (f *frontDoor) letGo() error {
-	f.rest()
-	f.forgetWork()
-	if err := f.saveSessions(); err != nil {
-		f.log.Warn("sessions not handed over: the new process counts them anew", "error", err)
+func (p *Proxy) letGo() error {
+	p.rest()
+	p.forgetWork()
+	if err := p.saveSessions(); err != nil {
+		p.log.Warn("sessions not handed over: the new process counts them anew", "error", err)
 	}
-	return f.catalog.Suspend()
+	return p.catalog.Suspend()
 }
 
 // takeBack opens again what letGo closed. It can be tried again.
-func (f *frontDoor) takeBack(ctx context.Context) error {
-	if err := f.catalog.Resume(ctx); err != nil {
+func (p *Proxy) takeBack(ctx context.Context) error {
+	if err := p.catalog.Resume(ctx); err != nil {
 		return err
 	}
-	_ = os.Remove(f.path(sessionsFile)) // of no use to a later start: they go on changing here
-	if err := f.openWork(ctx); err != nil {
-		f.rest()
-		f.forgetWork()
+	_ = os.Remove(p.path(sessionsFile)) // of no use to a later start: they go on changing here
+	if err := p.openWork(ctx); err != nil {
+		p.rest()
+		p.forgetWork()
 		return err
 	}
-	f.work(ctx)
-	f.log.Info("everything is taken back", "admin", f.listener.Addr().String())
+	p.work(ctx)
+	p.log.Info("everything is taken back", "admin", p.listener.Addr().String())
 	return nil
 }
 
 // serve waits for what ends the front door: ctx, an error, or a process that has
 // taken over, which it returns.
-func (f *frontDoor) serve(ctx context.Context) (*takeover.Heir, error) {
+func (p *Proxy) serve(ctx context.Context) (*takeover.Heir, error) {
 	var again <-chan time.Time
 	wait := time.Duration(0)
 	for {
 		var failed <-chan error
-		if f.working != nil {
-			failed = f.working.failed
+		if p.working != nil {
+			failed = p.working.failed
 		}
 		select {
 		case <-ctx.Done():
 			return nil, nil
-		case err := <-f.served:
+		case err := <-p.served:
 			return nil, err
 		case err := <-failed:
 			return nil, err
-		case h := <-f.offers.next():
-			if f.handOver(ctx, h) {
+		case h := <-p.offers.next():
+			if p.handOver(ctx, h) {
 				return h, nil
 			}
 			wait, again = 0, time.After(0)
 		case <-again:
 			wait, again = min(2*wait+100*time.Millisecond, 5*time.Second), nil
-			if err := f.takeBack(ctx); err != nil {
-				f.log.Warn("not everything is taken back yet: the traffic goes on with the last view", "error", err, "again", wait.String())
+			if err := p.takeBack(ctx); err != nil {
+				p.log.Warn("not everything is taken back yet: the traffic goes on with the last view", "error", err, "again", wait.String())
 				again = time.After(wait)
 			}
 		}
@@ -224,13 +224,13 @@ func (f *frontDoor) serve(ctx context.Context) (*takeover.Heir, error) {
 // retire ends a front door from which another process has taken over: it accepts
 // nothing any more, its clients are told to come again with their last answers, and what runs may
 // finish.
-func (f *frontDoor) retire(ctx context.Context, h *takeover.Heir) error {
-	limit := f.conf.Proxy.Timeouts.Drain.Std()
-	f.log.Info("handed over: running requests may finish", "pid", h.PID, "version", h.Who.Version, "limit", limit.String())
-	f.offers.close()
-	f.sockets.Close()
-	if int64(h.PID) == f.heir.Load() {
-		notify(f.log, fmt.Sprintf("MAINPID=%d", h.PID))
+func (p *Proxy) retire(ctx context.Context, h *takeover.Heir) error {
+	limit := p.conf.Proxy.Timeouts.Drain.Std()
+	p.log.Info("handed over: running requests may finish", "pid", h.PID, "version", h.Who.Version, "limit", limit.String())
+	p.offers.close()
+	p.sockets.Close()
+	if int64(h.PID) == p.heir.Load() {
+		p.notify(fmt.Sprintf("MAINPID=%d", h.PID))
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
@@ -239,31 +239,31 @@ func (f *frontDoor) retire(ctx context.Context, h *takeover.Heir) error {
 	life, over := context.WithCancel(context.WithoutCancel(ctx))
 	defer over()
 	words := make(chan string)
-	f.wg.Go(func() { f.hear(life, end, h, words) })
-	f.wg.Go(func() { f.outlive(ctx, end, h, words, cut) })
+	p.wg.Go(func() { p.hear(life, end, h, words) })
+	p.wg.Go(func() { p.outlive(ctx, end, h, words, cut) })
 	now, cancel := context.WithCancel(drain)
 	cancel()
-	f.web.Ease(now)
-	f.leaveSessions(h)
+	p.web.Ease(now)
+	p.leaveSessions(h)
 	// Who has said nothing for a third of the time is about as likely to do so in the next moment as in the
 	// two thirds to come; those are for requests and upgraded connections.
 	ease, cancel := context.WithTimeout(drain, limit/3)
 	defer cancel()
-	f.web.Ease(ease)
-	err := f.web.Shutdown(end)
-	f.leaveSessions(h)
+	p.web.Ease(ease)
+	err := p.web.Shutdown(end)
+	p.leaveSessions(h)
 	if end.Err() != nil {
 		err = nil // outlive has said so
 	}
 	cut(nil)
-	if f.inherited != nil {
-		f.relay(ctx, h)
+	if p.inherited != nil {
+		p.relay(ctx, h)
 	}
 	over()
 	for range words { // until nobody listens to h any more
 	}
 	h.Close()
-	f.close()
+	p.Close()
 	return err
 }
 
@@ -283,10 +283,10 @@ const (
 // outlive lets a process from which another has taken over live for as long as its upgraded connections and
 // event streams do, and says how many there are. It cuts what is left when that has gone on for too long, or one of
 // the two processes is told to stop. Requests that are running have the drain time, as ever.
-func (f *frontDoor) outlive(ctx, end context.Context, h *takeover.Heir, words <-chan string, cut context.CancelCauseFunc) {
-	t := f.conf.Proxy.Timeouts
+func (p *Proxy) outlive(ctx, end context.Context, h *takeover.Heir, words <-chan string, cut context.CancelCauseFunc) {
+	t := p.conf.Proxy.Timeouts
 	began := time.Now()
-	former := newFormer(f.conf.Dir, began, t.Tunnels.Std(), f.log)
+	former := newFormer(p.conf.Dir, began, t.Tunnels.Std(), p.log)
 	defer former.remove()
 	look, leave := time.NewTicker(streamsLook), time.NewTicker(streamsLeave)
 	defer look.Stop()
@@ -304,18 +304,18 @@ func (f *frontDoor) outlive(ctx, end context.Context, h *takeover.Heir, words <-
 				words = nil
 				leave.Stop()
 			case member != "":
-				f.web.Distrust(member)
+				p.web.Distrust(member)
 			default:
 				told = true
 			}
 		case <-leave.C:
-			f.leaveSessions(h)
+			p.leaveSessions(h)
 		case <-look.C:
 		}
-		n, lasted := f.web.Streams(), time.Since(began)
+		n, lasted := p.web.Streams(), time.Since(began)
 		former.tell(n)
 		if why := lastsTooLong(lasted, t, n, told); why != nil {
-			f.log.Warn("what is left of requests and streams is cut", "why", why, "streams", n)
+			p.log.Warn("what is left of requests and streams is cut", "why", why, "streams", n)
 			cut(why)
 			return
 		}
@@ -340,7 +340,7 @@ func lastsTooLong(lasted time.Duration, t conf.ProxyTimeouts, streams int, told 
 
 // hear passes on what the successor says, to the process before this one as well, until life is over or the successor has
 // ended. After end nobody else here wants to know.
-func (f *frontDoor) hear(life, end context.Context, h *takeover.Heir, words chan<- string) {
+func (p *Proxy) hear(life, end context.Context, h *takeover.Heir, words chan<- string) {
 	defer close(words)
 	for {
 		name, err := h.Word(life)
@@ -348,11 +348,11 @@ func (f *frontDoor) hear(life, end context.Context, h *takeover.Heir, words chan
 			return
 		}
 		switch {
-		case f.claim == nil:
+		case p.claim == nil:
 		case name == "":
-			_ = f.claim.End()
+			_ = p.claim.End()
 		default:
-			_ = f.claim.Cut(name)
+			_ = p.claim.Cut(name)
 		}
 		select {
 		case words <- name:
@@ -363,10 +363,10 @@ func (f *frontDoor) hear(life, end context.Context, h *takeover.Heir, words chan
 
 // relay waits for the process before this one, which may have streams yet: what it knows of their sessions finds
 // its way to the successor by way of this one.
-func (f *frontDoor) relay(ctx context.Context, h *takeover.Heir) {
-	relayUntil(ctx.Done(), f.inherited, func() { _ = f.claim.End() }, func() bool {
-		f.web.Balancer().Sessions().SweepAll(f.web.Now().UnixMilli())
-		return f.leaveSessions(h)
+func (p *Proxy) relay(ctx context.Context, h *takeover.Heir) {
+	relayUntil(ctx.Done(), p.inherited, func() { _ = p.claim.End() }, func() bool {
+		p.web.Balancer().Sessions().SweepAll(p.web.Now().UnixMilli())
+		return p.leaveSessions(h)
 	})
 }
 
@@ -394,14 +394,14 @@ func relayUntil(stop, gone <-chan struct{}, end func(), leave func() bool) {
 
 // leaveSessions hands the table of sessions to the heir, which has counted some
 // itself by now, and reports whether that went well.
-func (f *frontDoor) leaveSessions(h *takeover.Heir) bool {
-	file, err := os.CreateTemp(f.conf.Dir, sessionsFile+".*.tmp")
+func (p *Proxy) leaveSessions(h *takeover.Heir) bool {
+	file, err := os.CreateTemp(p.conf.Dir, sessionsFile+".*.tmp")
 	if err == nil {
 		defer func() { _ = file.Close() }()
-		err = errors.Join(os.Remove(file.Name()), f.web.Balancer().SaveSessions(file), h.Leave(sessionsFile, file))
+		err = errors.Join(os.Remove(file.Name()), p.web.Balancer().SaveSessions(file), h.Leave(sessionsFile, file))
 	}
 	if err != nil {
-		f.log.Warn("sessions not handed over: the new process counts them as their visitors come back", "error", err)
+		p.log.Warn("sessions not handed over: the new process counts them as their visitors come back", "error", err)
 	}
 	return err == nil
 }

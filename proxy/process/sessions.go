@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -22,20 +22,20 @@ const sessionsFile = "sessions"
 
 // saveSessions writes the table of sessions, so that the next process does not
 // have to count anew.
-func (f *frontDoor) saveSessions() error {
-	file, err := os.CreateTemp(f.conf.Dir, sessionsFile+".*.tmp") // mode 0600
+func (p *Proxy) saveSessions() error {
+	file, err := os.CreateTemp(p.conf.Dir, sessionsFile+".*.tmp") // mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // renamed by then, if all went well
-	err = errors.Join(f.web.Balancer().SaveSessions(file), file.Sync(), file.Close())
+	err = errors.Join(p.web.Balancer().SaveSessions(file), file.Sync(), file.Close())
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), f.path(sessionsFile)); err != nil {
+	if err := os.Rename(file.Name(), p.path(sessionsFile)); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(f.path(sessionsFile)))
+	dir, err := os.Open(filepath.Dir(p.path(sessionsFile)))
 	if err != nil {
 		return err
 	}
@@ -45,28 +45,28 @@ func (f *frontDoor) saveSessions() error {
 
 // restoreSessions reads the table that the last process saved. It is used once,
 // and not when every session in it would have ended since, or when it is damaged.
-func (f *frontDoor) restoreSessions(now time.Time) error {
-	file, err := os.Open(f.path(sessionsFile))
+func (p *Proxy) restoreSessions(now time.Time) error {
+	file, err := os.Open(p.path(sessionsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = file.Close(); _ = os.Remove(f.path(sessionsFile)) }()
+	defer func() { _ = file.Close(); _ = os.Remove(p.path(sessionsFile)) }()
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	if age := now.Sub(info.ModTime()); age > longestIdle(f.catalog.View()) {
-		f.log.Info("saved sessions are too old to be alive", "age", age.Round(time.Second).String())
+	if age := now.Sub(info.ModTime()); age > longestIdle(p.catalog.View()) {
+		p.log.Info("saved sessions are too old to be alive", "age", age.Round(time.Second).String())
 		return nil
 	}
-	n, err := f.web.Balancer().RestoreSessions(file, now.UnixMilli())
+	n, err := p.web.Balancer().RestoreSessions(file, now.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	f.log.Info("sessions restored", "sessions", n)
+	p.log.Info("sessions restored", "sessions", n)
 	return nil
 }
 
@@ -83,11 +83,11 @@ func longestIdle(v *catalog.View) time.Duration {
 }
 
 // upstreams are the balancer's of some instances.
-func (f *frontDoor) upstreams(instances []*catalog.Instance) []*balancer.Upstream {
+func (p *Proxy) upstreams(instances []*catalog.Instance) []*balancer.Upstream {
 	var ups []*balancer.Upstream
 	for _, in := range instances {
-		if p := f.web.Balancer().Pool(in.Site); p != nil {
-			if u := p.Upstream(in.ID); u != nil {
+		if pool := p.web.Balancer().Pool(in.Site); pool != nil {
+			if u := pool.Upstream(in.ID); u != nil {
 				ups = append(ups, u)
 			}
 		}
@@ -96,14 +96,14 @@ func (f *frontDoor) upstreams(instances []*catalog.Instance) []*balancer.Upstrea
 }
 
 // loss is what instances hold at this proxy.
-func (f *frontDoor) loss(instances []*catalog.Instance) deployhook.Loss {
-	l := f.web.Balancer().Forecast(f.upstreams(instances), f.web.Now().UnixMilli())
+func (p *Proxy) loss(instances []*catalog.Instance) deployhook.Loss {
+	l := p.web.Balancer().Forecast(p.upstreams(instances), p.web.Now().UnixMilli())
 	out := deployhook.Loss{
 		Sessions: l.Sessions, Recent: l.Recent, InFlight: l.InFlight,
 		Oldest: units.Duration(l.Oldest), Idlest: units.Duration(l.Idlest), Recounting: l.Recounting,
 	}
 	if len(instances) > 0 {
-		out.Unheard = f.unheard()
+		out.Unheard = p.unheard()
 		out.Recounting = out.Recounting || len(out.Unheard) > 0
 	}
 	if l.Ends > 0 {
@@ -117,11 +117,11 @@ const maxMoves = 1000
 
 // moveQuiet marks the sessions of instances that were not used for so long, to be
 // placed elsewhere with their next request.
-func (f *frontDoor) moveQuiet(instances []*catalog.Instance, quiet time.Duration) (moved int) {
-	latest := f.web.Now().Add(-quiet).Unix()
-	sessions := f.web.Balancer().Sessions()
+func (p *Proxy) moveQuiet(instances []*catalog.Instance, quiet time.Duration) (moved int) {
+	latest := p.web.Now().Add(-quiet).Unix()
+	sessions := p.web.Balancer().Sessions()
 	sites := map[string]map[*balancer.Upstream]bool{}
-	for _, u := range f.upstreams(instances) {
+	for _, u := range p.upstreams(instances) {
 		for _, in := range instances {
 			if in.ID == u.ID() {
 				if sites[in.Site] == nil {
@@ -132,7 +132,7 @@ func (f *frontDoor) moveQuiet(instances []*catalog.Instance, quiet time.Duration
 		}
 	}
 	for site, ups := range sites {
-		list, _ := sessions.List(f.web.Balancer().Pool(site), maxMoves, func(in *balancer.SessionInfo) bool {
+		list, _ := sessions.List(p.web.Balancer().Pool(site), maxMoves, func(in *balancer.SessionInfo) bool {
 			return ups[in.Upstream] && in.Last <= latest && !in.Moving && !in.Ended
 		})
 		for _, in := range list {

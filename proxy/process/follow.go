@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -22,8 +22,8 @@ const (
 )
 
 // follow hands each new view to the parts that act on it.
-func (f *frontDoor) follow(ctx context.Context) {
-	changed, cancel := f.catalog.Subscribe()
+func (p *Proxy) follow(ctx context.Context) {
+	changed, cancel := p.catalog.Subscribe()
 	defer cancel()
 	taken := map[string]int64{} // revisions of secrets
 	distrusted := map[string]bool{}
@@ -33,20 +33,20 @@ func (f *frontDoor) follow(ctx context.Context) {
 			return
 		}
 		if err := read(); err != nil {
-			f.log.Error(name+" keys not taken", "error", err)
+			p.log.Error(name+" keys not taken", "error", err)
 			return
 		}
 		taken[name] = r
 	}
 	for {
-		v := f.catalog.View()
-		f.web.Update(v)
-		f.tellFormer(v, distrusted)
-		f.certs.Sync(v)
-		f.gossip.Nudge(v.Revision)
-		take(v, catalog.SecretSession, f.takeSessionKeys)
-		take(v, catalog.SecretTickets, f.takeTicketKeys)
-		take(v, secretLogin, f.takeLoginKey)
+		v := p.catalog.View()
+		p.web.Update(v)
+		p.tellFormer(v, distrusted)
+		p.certs.Sync(v)
+		p.gossip.Nudge(v.Revision)
+		take(v, catalog.SecretSession, p.takeSessionKeys)
+		take(v, catalog.SecretTickets, p.takeTicketKeys)
+		take(v, secretLogin, p.takeLoginKey)
 		select {
 		case <-ctx.Done():
 			return
@@ -56,8 +56,8 @@ func (f *frontDoor) follow(ctx context.Context) {
 }
 
 // tellFormer tells the process before this one, which may have streams yet and gets no views, whom the cluster does not trust.
-func (f *frontDoor) tellFormer(v *catalog.View, told map[string]bool) {
-	if f.claim == nil {
+func (p *Proxy) tellFormer(v *catalog.View, told map[string]bool) {
+	if p.claim == nil {
 		return
 	}
 	for name, m := range v.Members {
@@ -65,26 +65,26 @@ func (f *frontDoor) tellFormer(v *catalog.View, told map[string]bool) {
 			delete(told, name)
 		} else if !told[name] {
 			told[name] = true
-			_ = f.claim.Cut(name) // it has ended as a rule
+			_ = p.claim.Cut(name) // it has ended as a rule
 		}
 	}
 }
 
-func (f *frontDoor) takeSessionKeys() error {
-	keys, err := sessionKeys(f.catalog)
+func (p *Proxy) takeSessionKeys() error {
+	keys, err := sessionKeys(p.catalog)
 	if err != nil {
 		return err
 	}
-	return f.web.SetKeys(keys)
+	return p.web.SetKeys(keys)
 }
 
 // maintain does what is due now and then: it renews this proxy's certificate
 // and replaces the keys of tickets and cookies. It also passes on what gossip notices.
-func (f *frontDoor) maintain(ctx context.Context) {
-	changed, cancel := f.gossip.Subscribe()
+func (p *Proxy) maintain(ctx context.Context) {
+	changed, cancel := p.gossip.Subscribe()
 	defer cancel()
 	last, warned := map[string]membership.Status{}, map[int]bool{}
-	f.warnUnheard(warned, time.Now())
+	p.warnUnheard(warned, time.Now())
 	chores := time.NewTicker(maintainEvery)
 	defer chores.Stop()
 	for {
@@ -95,57 +95,57 @@ func (f *frontDoor) maintain(ctx context.Context) {
 			if !open {
 				changed = nil
 			}
-			f.heed(last)
+			p.heed(last)
 		case now := <-chores.C:
-			f.warnUnheard(warned, now)
-			f.chores(ctx, now)
+			p.warnUnheard(warned, now)
+			p.chores(ctx, now)
 		}
 	}
 }
 
 // heed checks the instances of members of whom gossip says something new. Its
 // word alone takes nobody out of rotation.
-func (f *frontDoor) heed(last map[string]membership.Status) {
-	for _, n := range f.gossip.Members() {
+func (p *Proxy) heed(last map[string]membership.Status) {
+	for _, n := range p.gossip.Members() {
 		if last[n.Name] != n.Status {
 			last[n.Name] = n.Status
-			f.web.CheckNow(n.Name)
+			p.web.CheckNow(n.Name)
 		}
 	}
 }
 
-func (f *frontDoor) chores(ctx context.Context, now time.Time) {
-	if err := f.enrolProxy(ctx); err != nil {
-		f.log.Error("own certificate not renewed", "error", err)
+func (p *Proxy) chores(ctx context.Context, now time.Time) {
+	if err := p.enrolProxy(ctx); err != nil {
+		p.log.Error("own certificate not renewed", "error", err)
 	}
-	if err := f.rotateTicketKeys(ctx, now); err != nil {
-		f.log.Error("ticket keys not replaced", "error", err)
+	if err := p.rotateTicketKeys(ctx, now); err != nil {
+		p.log.Error("ticket keys not replaced", "error", err)
 	}
-	keys, err := f.catalog.SessionKeys()
+	keys, err := p.catalog.SessionKeys()
 	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {
 		return
 	}
 	// A proxy that cannot read the catalog would not know the new key when the others
 	// seal with it, and begin their visitors' sessions anew.
-	if silent := f.deployer.Silent(); len(silent) > 0 && now.Sub(keys[0].Created) < 2*sessionKeyAge {
-		f.log.Info("session key not replaced yet: some proxies do not answer", "proxies", silent)
+	if silent := p.deployer.Silent(); len(silent) > 0 && now.Sub(keys[0].Created) < 2*sessionKeyAge {
+		p.log.Info("session key not replaced yet: some proxies do not answer", "proxies", silent)
 		return
 	}
-	if err := f.rotateSessionKey(ctx, now); err != nil && !errors.Is(err, catalog.ErrConflict) {
-		f.log.Error("session key not replaced", "error", err)
+	if err := p.rotateSessionKey(ctx, now); err != nil && !errors.Is(err, catalog.ErrConflict) {
+		p.log.Error("session key not replaced", "error", err)
 	}
 }
 
-func (f *frontDoor) rotateSessionKey(ctx context.Context, now time.Time) error {
+func (p *Proxy) rotateSessionKey(ctx context.Context, now time.Time) error {
 	key := freshKey()
-	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, key, now) })
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, key, now) })
 	return err
 }
 
 // secret returns a random secret of the cluster, made at its first use.
-func (f *frontDoor) secret(name string, n int) ([]byte, error) {
+func (p *Proxy) secret(name string, n int) ([]byte, error) {
 	var value []byte
-	_, err := f.catalog.Update(context.Background(), func(tx *catalog.Tx) error {
+	_, err := p.catalog.Update(context.Background(), func(tx *catalog.Tx) error {
 		var err error
 		if value, err = tx.Secret(name); !errors.Is(err, catalog.ErrNotFound) {
 			return err

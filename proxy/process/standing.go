@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const (
 
 // belong returns an error when this proxy has no part in its cluster any more: it
 // was revoked, or the others went on without it. It returns nil when ctx ends.
-func (f *frontDoor) belong(ctx context.Context) error {
-	changed, cancel := f.catalog.Subscribe()
+func (p *Proxy) belong(ctx context.Context) error {
+	changed, cancel := p.catalog.Subscribe()
 	defer cancel()
 	ticker := time.NewTicker(standingEvery)
 	defer ticker.Stop()
@@ -32,28 +32,28 @@ func (f *frontDoor) belong(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-			if err := f.revoked(); err != nil {
+			if err := p.revoked(); err != nil {
 				return err
 			}
 			continue
 		case <-ticker.C:
 		}
-		if f.catalog.HasLeader() && !errors.Is(f.catalog.Err(), catalog.ErrRemoved) {
+		if p.catalog.HasLeader() && !errors.Is(p.catalog.Err(), catalog.ErrRemoved) {
 			looks, told = 0, 0
 			continue
 		}
 		if looks++; looks < standingLooks {
 			continue
 		}
-		cluster, replica := f.catalog.Part()
-		err := membership.Standing(ctx, f.proxyTLS(nil), f.otherProxies(), cluster, replica)
+		cluster, replica := p.catalog.Part()
+		err := membership.Standing(ctx, p.proxyTLS(nil), p.otherProxies(), cluster, replica)
 		var refusal *membership.Refusal
 		switch {
 		case err == nil:
 			told = 0
 		case errors.As(err, &refusal):
 			if told++; told >= standingTold {
-				return f.expelled(refusal, refusal.Code == membership.CodeNotMember)
+				return p.expelled(refusal, refusal.Code == membership.CodeNotMember)
 			}
 		}
 	}
@@ -61,12 +61,12 @@ func (f *frontDoor) belong(ctx context.Context) error {
 
 // revoked returns an error when the catalog, as this proxy knows it, says that it was
 // revoked.
-func (f *frontDoor) revoked() error {
-	self := f.catalog.View().Members[f.conf.Proxy.Name]
+func (p *Proxy) revoked() error {
+	self := p.catalog.View().Members[p.conf.Proxy.Name]
 	if self == nil || self.Admission != catalog.Revoked {
 		return nil
 	}
-	return f.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
+	return p.expelled(fmt.Errorf("this proxy was revoked%s", because(self.Reason)), true)
 }
 
 func because(reason string) string {
@@ -77,12 +77,12 @@ func because(reason string) string {
 }
 
 // expelled says what can be done about it.
-func (f *frontDoor) expelled(why error, record bool) error {
+func (p *Proxy) expelled(why error, record bool) error {
 	first := ""
 	if record {
-		first = "have the record removed at another proxy (portico members forget " + f.conf.Proxy.Name + "), "
+		first = "have the record removed at another proxy (portico members forget " + p.conf.Proxy.Name + "), "
 	}
-	return fmt.Errorf("%w: to join anew, %smove %s away and start with --join", why, first, f.path("catalog"))
+	return fmt.Errorf("%w: to join anew, %smove %s away and start with --join", why, first, p.path("catalog"))
 }
 
 // secretLogin is the name of the secret that seals page logins.
@@ -91,13 +91,13 @@ const secretLogin = "login"
 // revoking replaces what a revoked proxy knew and could use from outside: the keys of
 // page logins, tickets and session cookies. A session key that was replaced a short
 // time ago stays: nobody is to lose a session, and what it seals are pins.
-func (f *frontDoor) revoking(tx *catalog.Tx, m catalog.Member) error {
+func (p *Proxy) revoking(tx *catalog.Tx, m catalog.Member) error {
 	if m.Role != catalog.RoleProxy || m.Catalog == "" {
 		return nil
 	}
 	now := time.Now()
 	err := tx.PutSecret(secretLogin, freshKey())
-	if period := f.conf.TLS.Tickets.Std(); err == nil && period > 0 {
+	if period := p.conf.TLS.Tickets.Std(); err == nil && period > 0 {
 		err = catalog.ReplaceTicketKeys(tx, period, freshKey, now)
 	}
 	if err != nil {
@@ -110,39 +110,39 @@ func (f *frontDoor) revoking(tx *catalog.Tx, m catalog.Member) error {
 }
 
 // takeLoginKey takes the key of page logins that the catalog has.
-func (f *frontDoor) takeLoginKey() error {
-	key, err := f.catalog.Secret(secretLogin)
+func (p *Proxy) takeLoginKey() error {
+	key, err := p.catalog.Secret(secretLogin)
 	if err != nil {
 		return err
 	}
-	return f.admin.SetLoginKey(key)
+	return p.admin.SetLoginKey(key)
 }
 
 // otherProxies are the admin addresses of the other proxies, the configured ones last.
-func (f *frontDoor) otherProxies() []string {
+func (p *Proxy) otherProxies() []string {
 	var addrs []string
-	for name, m := range f.catalog.View().Members {
-		if m.Role == catalog.RoleProxy && m.Admission == catalog.Accepted && m.Addr != "" && name != f.conf.Proxy.Name {
+	for name, m := range p.catalog.View().Members {
+		if m.Role == catalog.RoleProxy && m.Admission == catalog.Accepted && m.Addr != "" && name != p.conf.Proxy.Name {
 			addrs = append(addrs, m.Addr)
 		}
 	}
-	return append(addrs, f.conf.Proxy.Join...)
+	return append(addrs, p.conf.Proxy.Join...)
 }
 
 // renewAlone renews the own certificate without writing it down: a proxy that was
 // away for months is let in by the others again, and then has a majority to write with.
-func (f *frontDoor) renewAlone(now time.Time) error {
-	m := f.catalog.View().Members[f.conf.Proxy.Name]
-	if m == nil || m.Fingerprint != f.identity.Fingerprint() || !f.identity.NeedsRenewal(now) {
+func (p *Proxy) renewAlone(now time.Time) error {
+	m := p.catalog.View().Members[p.conf.Proxy.Name]
+	if m == nil || m.Fingerprint != p.identity.Fingerprint() || !p.identity.NeedsRenewal(now) {
 		return nil
 	}
-	csr, err := f.identity.CSR(m.Name)
+	csr, err := p.identity.CSR(m.Name)
 	if err != nil {
 		return err
 	}
-	der, err := f.authority.SignMember(csr, *m, now)
+	der, err := p.authority.SignMember(csr, *m, now)
 	if err != nil {
 		return err
 	}
-	return f.identity.SetCertificate(der, f.authority.Certificate())
+	return p.identity.SetCertificate(der, p.authority.Certificate())
 }

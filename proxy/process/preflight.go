@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"portico/membership/catalog"
 )
 
-// proxyPreflight looks at everything on this machine that a proxy needs, but for its addresses.
-func proxyPreflight(c conf.Config) error {
-	if err := checkProxyFiles(c); err != nil {
+// Preflight looks at everything on this machine that a proxy needs, but for its addresses.
+func Preflight(c conf.Config) error {
+	if err := CheckFiles(c); err != nil {
 		return err
 	}
 	id, err := preflight.State(c.Dir)
@@ -27,8 +27,8 @@ func proxyPreflight(c conf.Config) error {
 	return nil
 }
 
-// proxyAddresses are those that a start binds. The catalog's waits until there is a second proxy.
-func proxyAddresses(c conf.Config) []preflight.Address {
+// Addresses are those that a start binds. The catalog's waits until there is a second proxy.
+func Addresses(c conf.Config) []preflight.Address {
 	list := []preflight.Address{
 		{Flag: "--http", Setting: "proxy.http", Value: c.Proxy.HTTP},
 		{Flag: "--https", Setting: "proxy.https", Value: c.Proxy.HTTPS},
@@ -41,8 +41,8 @@ func proxyAddresses(c conf.Config) []preflight.Address {
 	return list
 }
 
-// checkProxyFiles looks whether the files that a configuration names for a proxy can be read, and hold what they must.
-func checkProxyFiles(c conf.Config) error {
+// CheckFiles looks whether the files that a configuration names for a proxy can be read, and hold what they must.
+func CheckFiles(c conf.Config) error {
 	files := map[string]string{
 		"catalog.ca": c.Catalog.CA, "catalog.cert": c.Catalog.Cert, "catalog.key": c.Catalog.Key,
 		"tls.acme_root": c.TLS.ACMERoot, "proxy.invite_file": c.Proxy.InviteFile,

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/certs"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -44,7 +45,7 @@ func (p *peerClients) client(m catalog.Member) (*http.Client, string, error) {
 	c := p.clients[key]
 	if c == nil {
 		config := p.tls(m.Name)
-		config.ServerName = memberServerName
+		config.ServerName = certs.MemberServerName
 		c = &http.Client{
 			Transport: &http.Transport{
 				DialContext: (&net.Dialer{Timeout: peerDial}).DialContext, TLSClientConfig: config,
@@ -67,8 +68,8 @@ func (p *peerClients) close() {
 }
 
 // answerPeer answers what another proxy asks of the admin handler.
-func (f *frontDoor) answerPeer(what string, in json.RawMessage) (any, error) {
-	return f.admin.AnswerPeer(what, in)
+func (p *Proxy) answerPeer(what string, in json.RawMessage) (any, error) {
+	return p.admin.AnswerPeer(what, in)
 }
 
 const (
@@ -77,32 +78,32 @@ const (
 )
 
 // relocated notes that a session has moved, for tellRelocated. It never waits.
-func (f *frontDoor) relocated(session uint64, instance string) {
+func (p *Proxy) relocated(session uint64, instance string) {
 	select {
-	case f.moved <- admin.MovedSession{ID: admin.SessionID(session), Instance: instance, At: time.Now()}:
+	case p.moved <- admin.MovedSession{ID: admin.SessionID(session), Instance: instance, At: time.Now()}:
 	default:
 	}
 }
 
 // tellRelocated tells the other proxies which sessions have moved, until ctx ends.
-func (f *frontDoor) tellRelocated(ctx context.Context) {
+func (p *Proxy) tellRelocated(ctx context.Context) {
 	for {
 		var list []admin.MovedSession
 		select {
 		case <-ctx.Done():
 			return
-		case m := <-f.moved:
+		case m := <-p.moved:
 			list = append(list, m)
 		}
 		_ = pause.For(ctx, relocatedPause)
 		for more := true; more; {
 			select {
-			case m := <-f.moved:
+			case m := <-p.moved:
 				list = append(list, m)
 			default:
 				more = false
 			}
 		}
-		f.admin.MovedSessions(ctx, list)
+		p.admin.MovedSessions(ctx, list)
 	}
 }

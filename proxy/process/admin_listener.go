@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -21,11 +21,6 @@ type adminListener struct {
 	server *http.Server
 	busy   sync.RWMutex // held for reading by each request, for good once nothing may touch the parts any more
 }
-
-// memberServerName is the server name with which members connect to the admin
-// listener: they want the proxy's certificate as a member, people one for the
-// address that they typed.
-const memberServerName = "proxy.member.portico"
 
 // Timeouts of the admin listener: bodies and answers have deadlines of their own in the handlers,
 // since an upload may take hours and a stream of events lasts.
@@ -94,35 +89,35 @@ func (l *adminListener) close() {
 }
 
 // openAdmin makes the handler and binds its listener.
-func (f *frontDoor) openAdmin(context.Context) error {
-	names := append([]string{"localhost", "127.0.0.1", "::1"}, f.adminNames()...)
-	cert, err := newRenewing(f.authority, append(names, ownAddresses()...))
+func (p *Proxy) openAdmin(context.Context) error {
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, p.adminNames()...)
+	cert, err := newRenewing(p.authority, append(names, ownAddresses()...))
 	if err != nil {
 		return err
 	}
-	loginKey, err := f.secret(secretLogin, 32)
+	loginKey, err := p.secret(secretLogin, 32)
 	if err != nil {
 		return err
 	}
-	f.admin, err = admin.New(f.adminOptions(names, loginKey))
+	p.admin, err = admin.New(p.adminOptions(names, loginKey))
 	if err != nil {
 		return err
 	}
-	member := f.identity.ServerConfig(nil).GetCertificate
+	member := p.identity.ServerConfig(nil).GetCertificate
 	base := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if hello.ServerName == memberServerName {
+		if hello.ServerName == certs.MemberServerName {
 			return member(hello)
 		}
 		return cert.get(hello)
 	}}
-	f.listener, err = listenAdmin(f.sockets.Listen, f.conf.Admin.Address, f.identity.OptionalClient(base, f.check()), f.admin, f.log)
+	p.listener, err = listenAdmin(p.sockets.Listen, p.conf.Admin.Address, p.identity.OptionalClient(base, p.check()), p.admin, p.log)
 	return err
 }
 
 // adminNames are the names under which people may reach the admin page, beside localhost.
-func (f *frontDoor) adminNames() []string {
-	names := append([]string{f.conf.Proxy.Name}, f.conf.Admin.Hosts...)
-	if host, _, err := net.SplitHostPort(f.conf.Admin.Address); err == nil && host != "" {
+func (p *Proxy) adminNames() []string {
+	names := append([]string{p.conf.Proxy.Name}, p.conf.Admin.Hosts...)
+	if host, _, err := net.SplitHostPort(p.conf.Admin.Address); err == nil && host != "" {
 		names = append(names, host)
 	}
 	return names
@@ -144,9 +139,9 @@ func ownAddresses() []string {
 }
 
 // memberHandlers are the routes of members' own requests.
-func (f *frontDoor) memberHandlers() map[string]http.Handler {
-	handlers := f.deployer.Members(certs.MemberOf(f.catalog.View))
-	for pattern, h := range f.admission.Handlers() {
+func (p *Proxy) memberHandlers() map[string]http.Handler {
+	handlers := p.deployer.Members(certs.MemberOf(p.catalog.View))
+	for pattern, h := range p.admission.Handlers() {
 		handlers[pattern] = h
 	}
 	return handlers

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -17,16 +17,16 @@ import (
 
 // openCerts makes what has the certificates of the sites. It asks for none
 // before the view names hosts, and then the listeners are open.
-func (f *frontDoor) openCerts(context.Context) error {
+func (p *Proxy) openCerts(context.Context) error {
 	o := certs.Options{
-		Catalog: f.catalog, Authority: f.authority, Logger: f.log.With("part", "certs"),
-		Directory: f.conf.TLS.ACME, Email: f.conf.TLS.Email,
-		HTTPPort: portOf(f.conf.Proxy.HTTP), TLSPort: portOf(f.conf.Proxy.HTTPS),
-		Files: certFiles(f.conf.TLS), NoTickets: f.conf.TLS.Tickets == 0,
+		Catalog: p.catalog, Authority: p.authority, Logger: p.log.With("part", "certs"),
+		Directory: p.conf.TLS.ACME, Email: p.conf.TLS.Email,
+		HTTPPort: portOf(p.conf.Proxy.HTTP), TLSPort: portOf(p.conf.Proxy.HTTPS),
+		Files: certFiles(p.conf.TLS), NoTickets: p.conf.TLS.Tickets == 0,
 	}
-	if f.conf.TLS.ACMERoot != "" {
+	if p.conf.TLS.ACMERoot != "" {
 		var err error
-		if o.Root, err = os.ReadFile(f.conf.TLS.ACMERoot); err != nil {
+		if o.Root, err = os.ReadFile(p.conf.TLS.ACMERoot); err != nil {
 			return fmt.Errorf("read tls.acme_root: %w", err)
 		}
 	}
@@ -34,42 +34,42 @@ func (f *frontDoor) openCerts(context.Context) error {
 		o.Directory = "" // nothing could answer its challenges
 	}
 	var err error
-	if f.certs, err = certs.New(o); err != nil {
+	if p.certs, err = certs.New(o); err != nil {
 		return err
 	}
-	if err := f.takeTicketKeys(); err != nil {
+	if err := p.takeTicketKeys(); err != nil {
 		return fmt.Errorf("read ticket keys: %w", err)
 	}
 	return nil
 }
 
 // takeTicketKeys reads the keys of TLS session tickets.
-func (f *frontDoor) takeTicketKeys() error {
-	keys, err := f.catalog.TicketKeys()
+func (p *Proxy) takeTicketKeys() error {
+	keys, err := p.catalog.TicketKeys()
 	if err != nil {
 		return err
 	}
-	f.certs.SetTicketKeys(keys)
+	p.certs.SetTicketKeys(keys)
 	return nil
 }
 
 // rotateTicketKeys makes the next ticket key when it is due.
-func (f *frontDoor) rotateTicketKeys(ctx context.Context, now time.Time) error {
-	period := f.conf.TLS.Tickets.Std()
+func (p *Proxy) rotateTicketKeys(ctx context.Context, now time.Time) error {
+	period := p.conf.TLS.Tickets.Std()
 	if period == 0 {
 		return nil
 	}
-	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, period, freshKey, now) })
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, period, freshKey, now) })
 	return err
 }
 
 // replaceTicketKeys makes every ticket worthless that was handed out before.
-func (f *frontDoor) replaceTicketKeys(ctx context.Context) error {
-	period := f.conf.TLS.Tickets.Std()
+func (p *Proxy) replaceTicketKeys(ctx context.Context) error {
+	period := p.conf.TLS.Tickets.Std()
 	if period == 0 {
 		return fmt.Errorf("%w: tls.tickets is 0: this proxy hands no session tickets out", catalog.ErrConflict)
 	}
-	_, err := f.catalog.Update(ctx, func(tx *catalog.Tx) error {
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error {
 		return catalog.ReplaceTicketKeys(tx, period, freshKey, time.Now())
 	})
 	return err
@@ -100,11 +100,11 @@ func certFiles(c conf.TLS) []certs.File {
 }
 
 // certificates is how the hosts stand.
-func (f *frontDoor) certificates() []admin.Certificate {
-	f.certs.Refresh(f.catalog.View()) // a deploy that has just ended is to find its hosts
+func (p *Proxy) certificates() []admin.Certificate {
+	p.certs.Refresh(p.catalog.View()) // a deploy that has just ended is to find its hosts
 	var list []admin.Certificate
 	now := time.Now()
-	for _, s := range f.certs.Status() {
+	for _, s := range p.certs.Status() {
 		list = append(list, admin.Certificate{
 			Names: []string{s.Host}, Issuer: s.Issuer, Source: s.Source, State: certState(&s, now), Expiry: s.NotAfter, Error: s.Error, Next: s.Next,
 		})

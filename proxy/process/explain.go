@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 )
 
 // explain hands a question to the data path.
-func (f *frontDoor) explain(q admin.ExplainQuery) (any, error) {
+func (p *Proxy) explain(q admin.ExplainQuery) (any, error) {
 	ask := proxy.Ask{URL: q.URL, Method: q.Method, Cookie: q.Cookie, Header: http.Header{}}
 	for _, line := range q.Header {
 		name, value, ok := strings.Cut(line, ":")
@@ -28,20 +28,20 @@ func (f *frontDoor) explain(q admin.ExplainQuery) (any, error) {
 			return nil, fmt.Errorf("from %q: write an address without port, such as 192.0.2.7", q.From)
 		}
 	}
-	steps, err := f.web.Explain(ask)
-	if err == nil && f.deployer.Others() > 0 {
+	steps, err := p.web.Explain(ask)
+	if err == nil && p.deployer.Others() > 0 {
 		steps = slices.Insert(steps, 0, proxy.Step{
-			Step: "proxy", Result: f.conf.Proxy.Name, Detail: "as this proxy sees it: checks, load, queues and limits are each proxy's own",
+			Step: "proxy", Result: p.conf.Proxy.Name, Detail: "as this proxy sees it: checks, load, queues and limits are each proxy's own",
 		})
 	}
 	if i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "site" }); i >= 0 {
-		steps = slices.Insert(steps, i+1, append(f.placement(steps[i].Result), f.certificateStep(steps)...)...)
+		steps = slices.Insert(steps, i+1, append(p.placement(steps[i].Result), p.certificateStep(steps)...)...)
 	}
 	return steps, err
 }
 
 // certificateStep explains how the certificate of the host that is asked for stands.
-func (f *frontDoor) certificateStep(steps []proxy.Step) []proxy.Step {
+func (p *Proxy) certificateStep(steps []proxy.Step) []proxy.Step {
 	i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "host" })
 	if i < 0 {
 		return nil
@@ -49,7 +49,7 @@ func (f *frontDoor) certificateStep(steps []proxy.Step) []proxy.Step {
 	host := steps[i].Result
 	_, parent, _ := strings.Cut(host, ".")
 	for _, name := range []string{host, "*." + parent} {
-		for _, c := range f.certificates() {
+		for _, c := range p.certificates() {
 			if c.Names[0] == name {
 				return []proxy.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
 			}
@@ -59,8 +59,8 @@ func (f *frontDoor) certificateStep(steps []proxy.Step) []proxy.Step {
 }
 
 // placement explains on which application servers a site is, where not on all.
-func (f *frontDoor) placement(name string) []proxy.Step {
-	v := f.catalog.View()
+func (p *Proxy) placement(name string) []proxy.Step {
+	v := p.catalog.View()
 	site := v.Sites[name]
 	if site == nil {
 		return nil
@@ -82,10 +82,10 @@ func (f *frontDoor) placement(name string) []proxy.Step {
 }
 
 // exchanges returns what the data path remembers of requests.
-func (f *frontDoor) exchanges(q admin.ExchangeQuery) []admin.Exchange {
+func (p *Proxy) exchanges(q admin.ExchangeQuery) []admin.Exchange {
 	in := proxy.RecentQuery{Site: q.Site, Failed: q.Failed, ID: q.ID, Limit: q.Limit}
 	in.Client, _ = netip.ParseAddr(q.Client) // zero: of all
-	list := f.web.Recent(in)
+	list := p.web.Recent(in)
 	out := make([]admin.Exchange, len(list))
 	for i, e := range list {
 		out[i] = admin.Exchange{

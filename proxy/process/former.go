@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"encoding/json"
@@ -51,25 +51,25 @@ func (f *former) tell(streams int) {
 func (f *former) remove() { _ = os.Remove(f.file) }
 
 // formers are the processes that this one or one before it has taken over from, and that have streams yet.
-func (f *frontDoor) formers() (list []admin.Former) {
-	names, _ := filepath.Glob(filepath.Join(f.conf.Dir, "former-*.json"))
+func (p *Proxy) formers() (list []admin.Former) {
+	names, _ := filepath.Glob(filepath.Join(p.conf.Dir, "former-*.json"))
 	for _, name := range names {
 		var one admin.Former
 		text, err := os.ReadFile(name)
 		if err != nil || json.Unmarshal(text, &one) != nil || one.PID <= 0 || one.PID == os.Getpid() {
 			continue
 		}
-		p, err := os.FindProcess(one.PID)
+		running, err := os.FindProcess(one.PID)
 		if err == nil {
-			err = p.Signal(syscall.Signal(0))
+			err = running.Signal(syscall.Signal(0))
 		}
 		switch {
 		case err != nil && !errors.Is(err, os.ErrPermission):
 			_ = os.Remove(name)
 		case one.Streams > 0:
-			one.Unheard = f.claim == nil || f.silent.Load()
+			one.Unheard = p.claim == nil || p.silent.Load()
 			if one.Until.IsZero() { // of a version that did not say
-				one.Until = one.Since.Add(f.conf.Proxy.Timeouts.Tunnels.Std())
+				one.Until = one.Since.Add(p.conf.Proxy.Timeouts.Tunnels.Std())
 			}
 			list = append(list, one)
 		}
@@ -79,27 +79,27 @@ func (f *frontDoor) formers() (list []admin.Former) {
 
 // load is what is held for an instance. Nobody may stop one on this process's word while a former one has streams
 // of whose sessions it does not hear: their line has broken, as the process that they were left to was killed.
-func (f *frontDoor) load(instance string) (sessions, inflight int, known bool) {
-	sessions, inflight, known = f.web.Load(instance)
-	return sessions, inflight, known && len(f.unheard()) == 0
+func (p *Proxy) load(instance string) (sessions, inflight int, known bool) {
+	sessions, inflight, known = p.web.Load(instance)
+	return sessions, inflight, known && len(p.unheard()) == 0
 }
 
 // unheard are the former processes that have streams and no line to this one.
-func (f *frontDoor) unheard() (list []deployhook.Unheard) {
-	for _, x := range f.formers() {
+func (p *Proxy) unheard() (list []deployhook.Unheard) {
+	for _, x := range p.formers() {
 		if x.Unheard {
-			list = append(list, deployhook.Unheard{Proxy: f.conf.Proxy.Name, PID: x.PID, Streams: x.Streams, Until: x.Until})
+			list = append(list, deployhook.Unheard{Proxy: p.conf.Proxy.Name, PID: x.PID, Streams: x.Streams, Until: x.Until})
 		}
 	}
 	return list
 }
 
 // warnUnheard says once of each such process what will wait for it.
-func (f *frontDoor) warnUnheard(warned map[int]bool, now time.Time) {
-	for _, u := range f.unheard() {
+func (p *Proxy) warnUnheard(warned map[int]bool, now time.Time) {
+	for _, u := range p.unheard() {
 		if !warned[u.PID] {
 			warned[u.PID] = true
-			f.log.Warn("an old process has streams and no line to this one: drains wait until it has ended, and so do the instances of former releases",
+			p.log.Warn("an old process has streams and no line to this one: drains wait until it has ended, and so do the instances of former releases",
 				"pid", u.PID, "streams", u.Streams, "ends_within", u.Until.Sub(now).Round(time.Minute).String(), "remedy", fmt.Sprintf("kill %d cuts its streams", u.PID))
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -24,11 +24,11 @@ type minted struct {
 
 // leaveAccess leaves the local administrator's access in the state folder. What keeps it
 // from there keeps nobody from serving: it is tried again, see settle.
-func (f *frontDoor) leaveAccess(ctx context.Context) error {
+func (p *Proxy) leaveAccess(ctx context.Context) error {
 	brief, cancel := context.WithTimeout(ctx, accessWait)
 	defer cancel()
-	if err := f.writeClientFile(brief); err != nil {
-		f.log.Warn("access for local commands not written: it is tried again", "error", err)
+	if err := p.writeClientFile(brief); err != nil {
+		p.log.Warn("access for local commands not written: it is tried again", "error", err)
 	}
 	return nil
 }
@@ -38,20 +38,20 @@ const accessWait = 2 * time.Second
 
 // writeClientFile brings client.json up to date. The token in it stays for as long as it
 // is good: a command that runs for hours outlives restarts and upgrades of its proxy.
-func (f *frontDoor) writeClientFile(ctx context.Context) error {
-	path := f.path(statedir.ClientFile)
+func (p *Proxy) writeClientFile(ctx context.Context) error {
+	path := p.path(statedir.ClientFile)
 	have, _ := statedir.ReadAccess(path) // one that cannot be read is replaced
-	want := statedir.Access{Addr: reachable(f.listener.Addr()), Fingerprint: f.authority.Fingerprint(), Token: have.Token}
+	want := statedir.Access{Addr: reachable(p.listener.Addr()), Fingerprint: p.authority.Fingerprint(), Token: have.Token}
 	now := time.Now()
-	if !goodLocalToken(f.catalog.View(), f.conf.Proxy.Name, have.Token, now) {
-		if !f.catalog.HasLeader() {
+	if !goodLocalToken(p.catalog.View(), p.conf.Proxy.Name, have.Token, now) {
+		if !p.catalog.HasLeader() {
 			return catalog.ErrNoMajority
 		}
-		if f.local.plain == "" {
-			f.local.token, f.local.plain = catalog.NewToken(localAccount, catalog.LocalTokenLabel(f.conf.Proxy.Name), 0, now)
+		if p.local.plain == "" {
+			p.local.token, p.local.plain = catalog.NewToken(localAccount, catalog.LocalTokenLabel(p.conf.Proxy.Name), 0, now)
 		}
 		var err error
-		if want.Token, err = localToken(ctx, f.catalog, f.conf.Proxy.Name, have.Token, f.local, now); err != nil {
+		if want.Token, err = localToken(ctx, p.catalog, p.conf.Proxy.Name, have.Token, p.local, now); err != nil {
 			return err
 		}
 	}
@@ -60,7 +60,7 @@ func (f *frontDoor) writeClientFile(ctx context.Context) error {
 			return err
 		}
 	}
-	f.local = minted{}
+	p.local = minted{}
 	return nil
 }
 
@@ -112,16 +112,16 @@ const (
 
 // settle does what a start left undone because the catalog or the disk took no changes,
 // until both have.
-func (f *frontDoor) settle(ctx context.Context) {
+func (p *Proxy) settle(ctx context.Context) {
 	said := ""
 	for wait := settleFirst; ; wait = min(2*wait, settleMost) {
-		err := f.settleIn(ctx)
+		err := p.settleIn(ctx)
 		if err == nil {
-			err = f.writeClientFile(ctx)
+			err = p.writeClientFile(ctx)
 		}
 		switch {
 		case err == nil && said != "":
-			f.log.Info("what the start left undone is done")
+			p.log.Info("what the start left undone is done")
 			fallthrough
 		case err == nil:
 			return
@@ -129,7 +129,7 @@ func (f *frontDoor) settle(ctx context.Context) {
 			return
 		case err.Error() != said:
 			said = err.Error()
-			f.log.Warn("the start left something undone: it is tried again", "error", err)
+			p.log.Warn("the start left something undone: it is tried again", "error", err)
 		}
 		if pause.For(ctx, wait) != nil {
 			return

@@ -1,9 +1,8 @@
-package main
+package process
 
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"portico/conf"
-	"portico/deployhook"
 	"portico/internal/takeover"
 )
 
@@ -41,46 +39,37 @@ func TestFormerProcessLivesAsLongAsItsStreams(t *testing.T) {
 // TestStreamsOfALostLineHoldTheirInstances holds that a proxy which was killed after an upgrade does not take away,
 // a while later, what the streams of the process before it lead to.
 func TestStreamsOfALostLineHoldTheirInstances(t *testing.T) {
-	f := &frontDoor{conf: conf.Default()}
-	f.conf.Dir = t.TempDir()
-	if len(f.unheard()) > 0 {
+	p := &Proxy{conf: conf.Default()}
+	p.conf.Dir = t.TempDir()
+	if len(p.unheard()) > 0 {
 		t.Error("there is no former process")
 	}
-	old := newFormer(f.conf.Dir, time.Now(), time.Hour, slog.Default())
+	old := newFormer(p.conf.Dir, time.Now(), time.Hour, slog.Default())
 	old.PID = os.Getppid() // one that lives
 	old.tell(2)
 	var log bytes.Buffer
-	f.log = slog.New(slog.NewTextHandler(&log, nil))
-	f.conf.Proxy.Name = "proxy-1"
+	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	p.conf.Proxy.Name = "proxy-1"
 	warned := map[int]bool{}
 	for range 2 {
-		f.warnUnheard(warned, time.Now())
+		p.warnUnheard(warned, time.Now())
 	}
 	if n := strings.Count(log.String(), "an old process has streams"); n != 1 || !strings.Contains(log.String(), "ends_within=1h0m0s") {
 		t.Errorf("the log says it %d times: %s", n, log.String())
 	}
-	told := drainText(deployhook.Drain{Loss: deployhook.Loss{Recounting: true, Unheard: f.unheard()}}, time.Now())
-	for _, want := range []string{"no session left; 2 streams of an old process of proxy-1 (pid ", "ends in 1h0m0s at most (proxy.timeouts.tunnels)", fmt.Sprintf("kill %d there", old.PID)} {
-		if !strings.Contains(told, want) {
-			t.Errorf("a drain that waits for the streams does not say %q: %s", want, told)
-		}
-	}
-	if text := unheardText(f.formers()[0]); !strings.Contains(text, "drains wait") {
-		t.Errorf("portico members says %q", text)
-	}
-	if len(f.unheard()) == 0 {
+	if len(p.unheard()) == 0 {
 		t.Error("what two streams lead to may be stopped")
 	}
-	f.claim = &takeover.Claim{}
-	if len(f.unheard()) > 0 {
+	p.claim = &takeover.Claim{}
+	if len(p.unheard()) > 0 {
 		t.Error("a former process with a line tells of its sessions itself")
 	}
-	f.silent.Store(true)
-	if len(f.unheard()) == 0 {
+	p.silent.Store(true)
+	if len(p.unheard()) == 0 {
 		t.Error("the line has ended, and the streams have not")
 	}
 	old.tell(0)
-	if len(f.unheard()) > 0 {
+	if len(p.unheard()) > 0 {
 		t.Error("no stream is left")
 	}
 }

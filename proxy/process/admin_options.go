@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"context"
@@ -18,38 +18,38 @@ import (
 )
 
 // adminOptions hands the admin handler what it shows and does.
-func (f *frontDoor) adminOptions(hosts []string, loginKey []byte) admin.Options {
+func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 	return admin.Options{
-		Catalog: f.catalog, Logger: f.log.With("part", "admin"), Name: f.conf.Proxy.Name, Version: buildVersion(), Started: f.started,
+		Catalog: p.catalog, Logger: p.log.With("part", "admin"), Name: p.conf.Proxy.Name, Version: p.options.Version, Started: p.started,
 		Hosts: hosts, LoginKey: loginKey,
-		Snapshot: f.snapshot, Recent: f.recent,
-		URLs:         f.web.URLs,
-		Explain:      f.explain,
-		Exchanges:    f.exchanges,
-		Backup:       f.catalog.Backup,
-		Nodes:        f.nodes,
-		Formers:      f.formers,
-		Certificates: f.certificates,
-		Ready:        f.notReady,
-		Balancer:     f.web.Balancer(),
-		Now:          f.web.Now,
-		Drains:       f.deployer,
-		AskOthers:    f.deployer.AskOthers,
-		TurnedAway:   f.admission.TurnedAway,
+		Snapshot: p.snapshot, Recent: p.recent,
+		URLs:         p.web.URLs,
+		Explain:      p.explain,
+		Exchanges:    p.exchanges,
+		Backup:       p.catalog.Backup,
+		Nodes:        p.nodes,
+		Formers:      p.formers,
+		Certificates: p.certificates,
+		Ready:        p.notReady,
+		Balancer:     p.web.Balancer(),
+		Now:          p.web.Now,
+		Drains:       p.deployer,
+		AskOthers:    p.deployer.AskOthers,
+		TurnedAway:   p.admission.TurnedAway,
 		RotateKeys: map[string]func(context.Context) error{
-			admin.KeySession: func(ctx context.Context) error { return f.rotateSessionKey(ctx, time.Now()) },
-			admin.KeyGossip:  f.admission.RotateKeys,
-			admin.KeyTickets: f.replaceTicketKeys,
+			admin.KeySession: func(ctx context.Context) error { return p.rotateSessionKey(ctx, time.Now()) },
+			admin.KeyGossip:  p.admission.RotateKeys,
+			admin.KeyTickets: p.replaceTicketKeys,
 		},
-		Admission: admission{f.admission},
-		Deploys:   f.deployer,
-		Archive:   f.deployer.Archive(),
+		Admission: admission{p.admission},
+		Deploys:   p.deployer,
+		Archive:   p.deployer.Archive(),
 		Logs: func(ctx context.Context, w io.Writer, q admin.LogQuery) error {
-			return f.deployer.Logs(ctx, w, deployhook.LogQuery(q))
+			return p.deployer.Logs(ctx, w, deployhook.LogQuery(q))
 		},
-		Members: f.memberHandlers(),
-		Metrics: []func(io.Writer){f.web.WriteMetrics},
-		HAProxy: f.haproxyOptions, ClientCertificate: f.clientCertificate,
+		Members: p.memberHandlers(),
+		Metrics: []func(io.Writer){p.web.WriteMetrics},
+		HAProxy: p.haproxyOptions, ClientCertificate: p.clientCertificate,
 	}
 }
 
@@ -63,8 +63,8 @@ func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Durat
 }
 
 // snapshot translates the proxy's counters into what page, CSV and JSON read.
-func (f *frontDoor) snapshot() haproxy.Snapshot {
-	s := f.web.Snapshot()
+func (p *Proxy) snapshot() haproxy.Snapshot {
+	s := p.web.Snapshot()
 	out := haproxy.Snapshot{At: s.At, Started: s.Started, Pools: s.Pools}
 	for _, front := range s.Frontends {
 		out.Frontends = append(out.Frontends, haproxy.Frontend(front))
@@ -73,32 +73,32 @@ func (f *frontDoor) snapshot() haproxy.Snapshot {
 }
 
 // recent counts the sessions of an instance that were used a short time ago.
-func (f *frontDoor) recent(instanceID string, _ time.Duration) int {
-	b := f.web.Balancer()
-	for _, pool := range f.web.Snapshot().Pools {
-		p := b.Pool(pool.Name)
-		if p == nil {
+func (p *Proxy) recent(instanceID string, _ time.Duration) int {
+	b := p.web.Balancer()
+	for _, pool := range p.web.Snapshot().Pools {
+		own := b.Pool(pool.Name)
+		if own == nil {
 			continue
 		}
-		if u := p.Upstream(instanceID); u != nil {
-			return b.Forecast([]*balancer.Upstream{u}, f.web.Now().UnixMilli()).Recent
+		if u := own.Upstream(instanceID); u != nil {
+			return b.Forecast([]*balancer.Upstream{u}, p.web.Now().UnixMilli()).Recent
 		}
 	}
 	return 0
 }
 
-func (f *frontDoor) nodes() []admin.Node {
+func (p *Proxy) nodes() []admin.Node {
 	var nodes []admin.Node
-	for _, n := range f.gossip.Members() {
+	for _, n := range p.gossip.Members() {
 		nodes = append(nodes, admin.Node{Name: n.Name, Status: string(n.Status), Addr: n.Addr})
 	}
 	return nodes
 }
 
 // notReady says why this proxy should not get traffic yet, or any more.
-func (f *frontDoor) notReady() []string {
+func (p *Proxy) notReady() []string {
 	var reasons []string
-	if !f.web.Ready() {
+	if !p.web.Ready() {
 		reasons = append(reasons, "the proxy does not take connections")
 	}
 	return reasons
