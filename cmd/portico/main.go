@@ -18,8 +18,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"portico/deployhook/agent"
-	"portico/internal/nearest"
 	"portico/internal/exitcode"
+	"portico/internal/nearest"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 )
