@@ -12,7 +12,7 @@ import (
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/membership/catalog"
-	"portico/proxy/process"
+	"portico/proxy/frontdoor"
 )
 
 func newCheck(s *shared) *cobra.Command {
@@ -100,12 +100,12 @@ func roleOf(as, dir string) (catalog.Role, error) {
 func checkFor(c conf.Config, role catalog.Role) error {
 	switch role {
 	case catalog.RoleProxy:
-		return errors.Join(process.Preflight(c), preflight.TryAddresses(process.Addresses(c), c.Dir))
+		return errors.Join(frontdoor.Preflight(c), preflight.TryAddresses(frontdoor.Addresses(c), c.Dir))
 	case catalog.RoleServer:
 		return errors.Join(agentPreflight(c), preflight.TryAddresses(agentAddresses(c), c.Dir))
 	}
 	if err := checkAgentFiles(c); err != nil {
 		return err
 	}
-	return process.CheckFiles(c)
+	return frontdoor.CheckFiles(c)
 }

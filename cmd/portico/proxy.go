@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
-	"portico/proxy/process"
+	"portico/proxy/frontdoor"
 )
 
 func newProxy(s *shared) *cobra.Command {
@@ -51,7 +51,7 @@ five proxies go on without any one of them; the second keeps a copy only.`,
 		log, level := logger(c.Log, cmd)
 		presses, unwatch := watchPresses()
 		defer unwatch()
-		p, err := process.New(cmd.Context(), process.Options{
+		p, err := frontdoor.New(cmd.Context(), frontdoor.Options{
 			Conf: c, Code: *code, Version: buildVersion(), TakeOver: true, Logger: log, Level: level,
 			Interrupts: presses, Notify: func(state string) { notify(log, state) },
 		})
@@ -81,7 +81,7 @@ func toldToStop(ctx context.Context, log *slog.Logger, err error) error {
 }
 
 // greeting tells an operator how to bring servers in.
-func greeting(p *process.Proxy, dir string) string {
+func greeting(p *frontdoor.Proxy, dir string) string {
 	self, fingerprint := p.Catalog().View().Members[p.Name()], p.Fingerprint()
 	here := invocation("") + " --dir " + fromHere(dir)
 	return fmt.Sprintf(`cluster fingerprint  %s
@@ -105,7 +105,7 @@ func notify(log *slog.Logger, state string) {
 
 // reloadOnHangup reads the configuration again at each SIGHUP; one that cannot be used changes
 // nothing. The returned function ends that.
-func reloadOnHangup(ctx context.Context, p *process.Proxy, log *slog.Logger, load func() (conf.Config, error)) (stop func()) {
+func reloadOnHangup(ctx context.Context, p *frontdoor.Proxy, log *slog.Logger, load func() (conf.Config, error)) (stop func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	done := make(chan struct{})

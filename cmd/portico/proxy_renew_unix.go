@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"portico/proxy/process"
+	"portico/proxy/frontdoor"
 )
 
 // renewOnSignal starts the program on disk anew at SIGUSR2, with the same arguments.
 // The returned function ends that.
-func renewOnSignal(p *process.Proxy, log *slog.Logger) (stop func()) {
+func renewOnSignal(p *frontdoor.Proxy, log *slog.Logger) (stop func()) {
 	program, err := programFile() // now: later it may have been moved away
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR2)

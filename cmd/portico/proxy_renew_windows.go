@@ -3,8 +3,8 @@ package main
 import (
 	"log/slog"
 
-	"portico/proxy/process"
+	"portico/proxy/frontdoor"
 )
 
 // renewOnSignal does nothing: Windows has no signal for it, and no take-over.
-func renewOnSignal(*process.Proxy, *slog.Logger) (stop func()) { return func() {} }
+func renewOnSignal(*frontdoor.Proxy, *slog.Logger) (stop func()) { return func() {} }

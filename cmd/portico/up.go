@@ -27,7 +27,7 @@ import (
 	"portico/internal/statedir"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
-	"portico/proxy/process"
+	"portico/proxy/frontdoor"
 )
 
 // upDir is where up keeps its state unless told otherwise.
@@ -110,7 +110,7 @@ func (u *up) start(ctx context.Context, servers int) error {
 	u.line.set("starting a proxy …")
 	presses, unwatch := watchPresses()
 	defer unwatch()
-	if u.front, err = process.New(ctx, process.Options{Conf: u.conf, Version: buildVersion(), Logger: u.log, Interrupts: presses}); err != nil {
+	if u.front, err = frontdoor.New(ctx, frontdoor.Options{Conf: u.conf, Version: buildVersion(), Logger: u.log, Interrupts: presses}); err != nil {
 		u.line.done()
 		return toldToStop(ctx, u.log, err)
 	}
@@ -146,7 +146,7 @@ func (u *up) run(ctx context.Context, servers int, started time.Time) error {
 
 // up is a cluster in one process.
 type up struct {
-	front   *process.Proxy
+	front   *frontdoor.Proxy
 	conf    conf.Config
 	log     *slog.Logger
 	out     io.Writer

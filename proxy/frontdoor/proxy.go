@@ -1,6 +1,6 @@
-// Package process runs a proxy: its parts in the order in which they start, the loop that waits for what ends them, and the
+// Package frontdoor runs a proxy: its parts in the order in which they start, the loop that waits for what ends them, and the
 // take-over by the next process on the same folder. It needs no process of its own: whoever has the options can run one.
-package process
+package frontdoor
 
 import (
 	"context"

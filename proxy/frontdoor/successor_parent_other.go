@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package process
+package frontdoor
 
 import "os/exec"
 
