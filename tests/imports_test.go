@@ -71,10 +71,11 @@ var imports = map[string][]string{
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
-	"internal/exitcode":  {},
-	"internal/statedir":  {"internal/exitcode"},
-	"internal/preflight": {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":    {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units"},
+	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir"},
+	"internal/exitcode":          {},
+	"internal/statedir":          {"internal/exitcode"},
+	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units"},
 }
 
 // owners may import a module that nothing else in the project imports.

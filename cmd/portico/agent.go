@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 
+	"portico/deployhook/agent/appserver"
 	"portico/internal/exitcode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -37,20 +38,20 @@ or a second Ctrl-C, ends them.`,
 		}
 		log, _ := logger(c.Log, cmd)
 		defer hearHangups(log)()
-		a, err := newAgentProcess(c, *code, log)
+		started, err := st.given(s, cmd)
 		if err != nil {
 			return err
 		}
 		end, unwatch := watchEnding(c.Dir, cmd.ErrOrStderr())
 		defer unwatch()
-		a.ends = end.sites
-		started, err := st.given(s, cmd)
+		a, err := appserver.New(appserver.Options{
+			Conf: c, Code: *code, Version: buildVersion(), Logger: log, Started: &started, EndsSites: end.sites,
+		})
 		if err != nil {
 			return err
 		}
-		a.started = &started
 		notify(log, daemon.SdNotifyReady)
-		return a.run(cmd.Context())
+		return a.Run(cmd.Context())
 	}
 	cmd.AddCommand(newAgentStop(s))
 	return cmd

@@ -41,7 +41,7 @@ func TestStopRemembersHowTheAgentWasStarted(t *testing.T) {
 	}
 	given, err := st.given(s, first)
 	if err == nil {
-		err = given.remember(dir)
+		err = given.Remember(dir)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -1,32 +1,23 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/appserver"
 	"portico/internal/exitcode"
-	"portico/internal/pause"
-	"portico/internal/statedir"
 )
 
-const (
-	// againTime is how long a person has to say that sites are to end, too.
-	againTime = 5 * time.Second
-
-	// endSitesFile, in the agent's own folder, tells the agent whose process id it holds
-	// to end its sites when it is told to stop.
-	endSitesFile = "end-sites"
-)
+// againTime is how long a person has to say that sites are to end, too.
+const againTime = 5 * time.Second
 
 // ending finds out whether an agent that is told to stop ends its sites. They run on, unless
 // somebody says so.
@@ -45,7 +36,7 @@ func watchEnding(dir string, out io.Writer) (e *ending, stop func()) {
 
 // sites reports whether sites are to end with the agent, which was just told to stop.
 func (e *ending) sites() bool {
-	if e.asked() {
+	if appserver.AskedToEndSites(e.dir) {
 		return true
 	}
 	select {
@@ -64,17 +55,6 @@ func (e *ending) sites() bool {
 	case <-time.After(againTime):
 		return false
 	}
-}
-
-// asked reports whether portico agent stop --sites has left its wish for this process.
-func (e *ending) asked() bool {
-	path := filepath.Join(e.dir, "agent", endSitesFile)
-	pid, _ := statedir.ReadMark(path)
-	if pid == 0 {
-		return false
-	}
-	_ = os.Remove(path)
-	return pid == os.Getpid()
 }
 
 func newAgentStop(s *shared) *cobra.Command {
@@ -106,7 +86,7 @@ the agent runs as.`,
 		lock, err := agent.LockDir(c.Dir)
 		switch {
 		case errors.Is(err, agent.ErrLocked):
-			err = stopRunning(cmd.Context(), c.Dir, *sites)
+			err = appserver.Stop(cmd.Context(), c.Dir, *sites)
 		case err != nil:
 			return err
 		default:
@@ -114,9 +94,9 @@ the agent runs as.`,
 			if !*sites {
 				return fmt.Errorf("no agent runs on %s; --sites ends the sites that one has left", c.Dir)
 			}
-			var p *agentProcess
-			if p, err = newAgentProcess(c, "", log); err == nil {
-				err = p.endLeft(cmd.Context())
+			var p *appserver.Agent
+			if p, err = appserver.New(appserver.Options{Conf: c, Version: buildVersion(), Logger: log}); err == nil {
+				err = p.EndLeft(cmd.Context())
 			}
 		}
 		if err != nil {
@@ -134,50 +114,3 @@ func stopped(sites bool) string {
 	}
 	return "the agent has ended; its sites run on"
 }
-
-// stopRunning tells the agent that runs on dir to end, and waits for that.
-func stopRunning(ctx context.Context, dir string, sites bool) error {
-	pid := agent.Holder(dir)
-	if pid <= 0 {
-		return fmt.Errorf("the agent on %s does not say its process id: stop it by its service manager", dir)
-	}
-	if sites {
-		name := filepath.Join(dir, "agent", endSitesFile)
-		if err := statedir.LeaveMark(name, pid); err != nil {
-			return fmt.Errorf("ask the agent to end its sites: %w: run this as the agent's user", err)
-		}
-	}
-	process, err := os.FindProcess(pid)
-	if err == nil {
-		err = process.Signal(syscall.SIGTERM)
-	}
-	if err != nil {
-		return fmt.Errorf("stop the agent, process %d: %w: stop it by its service manager", pid, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, statedir.PredecessorLimit)
-	defer cancel()
-	for {
-		lock, err := agent.LockDir(dir)
-		if err == nil {
-			return lock.Close()
-		}
-		if now := agent.Holder(dir); now != pid {
-			return nil // another one has begun: its service manager starts it again
-		}
-		if pause.For(ctx, 50*time.Millisecond) != nil {
-			return exitcode.Timeout(fmt.Sprintf("the agent, process %d, has not ended within %s: look at its log", pid, statedir.PredecessorLimit))
-		}
-	}
-}
-
-// endLeft takes over the sites that an agent has left and ends them as that one would have.
-func (p *agentProcess) endLeft(ctx context.Context) error {
-	if !p.accepted() {
-		return fmt.Errorf("%s is no accepted member's folder: there are no sites", p.conf.Dir)
-	}
-	p.brief = true
-	return p.run(ctx)
-}
-
-// endsSites reports whether sites end with this process.
-func (p *agentProcess) endsSites() bool { return p.ends == nil || p.ends() }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/deployhook/agent/appserver"
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/membership/catalog"
@@ -102,9 +103,9 @@ func checkFor(c conf.Config, role catalog.Role) error {
 	case catalog.RoleProxy:
 		return errors.Join(frontdoor.Preflight(c), preflight.TryAddresses(frontdoor.Addresses(c), c.Dir))
 	case catalog.RoleServer:
-		return errors.Join(agentPreflight(c), preflight.TryAddresses(agentAddresses(c), c.Dir))
+		return errors.Join(appserver.Preflight(c), preflight.TryAddresses(appserver.Addresses(c), c.Dir))
 	}
-	if err := checkAgentFiles(c); err != nil {
+	if err := appserver.CheckFiles(c); err != nil {
 		return err
 	}
 	return frontdoor.CheckFiles(c)

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/conf"
+	"portico/deployhook/agent/appserver"
 	"portico/deployhook/archive"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
@@ -169,7 +170,7 @@ func (u *up) prepareWhile(ctx context.Context, servers int, agents, fronts *grou
 		case <-working.Done():
 		}
 	})
-	err := u.prepare(working, servers, func(a *agentProcess) { _ = agents.start(ctx, a.run) })
+	err := u.prepare(working, servers, func(a *appserver.Agent) { _ = agents.start(ctx, a.Run) })
 	if cause := context.Cause(working); err != nil && cause != nil && ctx.Err() == nil {
 		err = cause // which the parts tell as well, when they are stopped
 	}
@@ -180,7 +181,7 @@ func (u *up) prepareWhile(ctx context.Context, servers int, agents, fronts *grou
 
 // prepare brings in the application servers and, at the first start, installs
 // the demonstration site. Everything goes the way it goes in a real cluster.
-func (u *up) prepare(ctx context.Context, servers int, run func(*agentProcess)) error {
+func (u *up) prepare(ctx context.Context, servers int, run func(*appserver.Agent)) error {
 	if err := u.load(); err != nil {
 		return err
 	}
@@ -266,7 +267,7 @@ func (u *up) save() error {
 }
 
 // server starts an application server, which joins by invitation the first time.
-func (u *up) server(ctx context.Context, name string) (*agentProcess, error) {
+func (u *up) server(ctx context.Context, name string) (*appserver.Agent, error) {
 	c := u.conf
 	c.Dir = filepath.Join(u.conf.Dir, name)
 	c.Agent.Name, c.Agent.Advertise = name, ""
@@ -286,7 +287,7 @@ func (u *up) server(ctx context.Context, name string) (*agentProcess, error) {
 		}
 		code = invited.Code
 	}
-	return newAgentProcess(c, code, u.log.With("member", name))
+	return appserver.New(appserver.Options{Conf: c, Code: code, Version: buildVersion(), Logger: u.log.With("member", name)})
 }
 
 // freeAddr asks the system for a loopback port. Somebody could take it before

@@ -1,4 +1,6 @@
-package main
+// Package appserver runs an application server: it joins a cluster and serves as its member, until it is told to stop or sent away.
+// It needs no process of its own: whoever has the options can run one.
+package appserver
 
 import (
 	"context"
@@ -25,26 +27,36 @@ import (
 // grace below that.
 const stopLimit = 60 * time.Second
 
-// agentProcess is a running application server.
-type agentProcess struct {
+// Options are what an application server is started with.
+type Options struct {
+	Conf    conf.Config
+	Code    string // of an invitation, "" without one
+	Version string // of the program
+	Logger  *slog.Logger
+
+	Started   *Started    // what the command was given, written down for portico agent stop; nil: no command began this
+	EndsSites func() bool // whether sites end with Run, asked when its context has ended; nil: they do
+}
+
+// Agent is a running application server. Between New and Run it holds nothing that would have to be closed.
+type Agent struct {
 	conf     conf.Config
-	code     string // of an invitation, "" without one
+	options  Options
 	log      *slog.Logger
 	identity *certs.Identity
 	lock     *agent.Lock // on the state folder, while it runs
 	agent    atomic.Pointer[agent.Agent]
 	seeds    atomic.Pointer[[]string] // gossip addresses that a proxy told
 	found    atomic.Pointer[map[string]string]
-	asking   sync.Mutex   // held while runtimes asks
-	started  *startedWith // what the command was given; nil: no command began this process
-	gone     bool         // the cluster has sent this machine away
-	brief    bool         // it only takes over what is left, and ends
-	ends     func() bool  // whether sites end with this process, asked when it is told to stop; nil: they do
+	asking   sync.Mutex // held while runtimes asks
+	gone     bool       // the cluster has sent this machine away
+	brief    bool       // it only takes over what is left, and ends
 }
 
-// newAgentProcess opens the identity. Everything else waits for acceptance.
-func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProcess, error) {
-	if err := agentPreflight(c); err != nil {
+// New opens the identity. Everything else waits for acceptance.
+func New(o Options) (*Agent, error) {
+	c := o.Conf
+	if err := Preflight(c); err != nil {
 		return nil, err
 	}
 	if err := statedir.Make(c.Dir); err != nil {
@@ -57,12 +69,12 @@ func newAgentProcess(c conf.Config, code string, log *slog.Logger) (*agentProces
 	if c.Agent.Name, err = preflight.OwnName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {
 		return nil, exitcode.Misuse(err)
 	}
-	return &agentProcess{conf: c, code: code, log: log, identity: id}, nil
+	return &Agent{conf: c, options: o, log: o.Logger, identity: id}, nil
 }
 
-// run joins the cluster and serves until ctx ends. A machine that the cluster sends away
+// Run joins the cluster and serves until ctx ends. A machine that the cluster sends away
 // ends its sites and knocks again.
-func (p *agentProcess) run(ctx context.Context) error {
+func (p *Agent) Run(ctx context.Context) error {
 	if err := statedir.AwaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
 		return err
 	}
@@ -73,15 +85,15 @@ func (p *agentProcess) run(ctx context.Context) error {
 	p.lock = lock
 	defer func() { _ = p.lock.Close() }()
 	if !p.accepted() { // it would knock, perhaps for days, and find out then
-		if err := preflight.TryAddresses(agentAddresses(p.conf), p.conf.Dir); err != nil {
+		if err := preflight.TryAddresses(Addresses(p.conf), p.conf.Dir); err != nil {
 			return err
 		}
 	}
 	if err := p.rememberProxies(); err != nil {
 		return err
 	}
-	if p.started != nil {
-		if err := p.started.remember(p.conf.Dir); err != nil {
+	if p.options.Started != nil {
+		if err := p.options.Started.Remember(p.conf.Dir); err != nil {
 			p.log.Warn("cannot write down how this agent was started: portico agent stop --sites needs its flags when no agent runs", "error", err)
 		}
 	}
@@ -118,7 +130,7 @@ func sentAway(err error) bool {
 }
 
 // siteOptions are those that say whom sites run as, and where Tomcat is.
-func (p *agentProcess) siteOptions() agent.Options {
+func (p *Agent) siteOptions() agent.Options {
 	return agent.Options{
 		SiteUser: p.conf.Agent.SiteUser, AllowUsers: p.conf.Agent.AllowUsers,
 		HookUsers: p.conf.Agent.HookUsers, Tomcat: p.tomcat(),
@@ -133,19 +145,19 @@ func sitePorts(c conf.Agent) agent.IDRange {
 	return agent.IDRange{First: first, Count: last - first + 1}
 }
 
-func (p *agentProcess) tomcat() agent.TomcatOptions {
+func (p *Agent) tomcat() agent.TomcatOptions {
 	t := p.conf.Agent.Tomcat
 	return agent.TomcatOptions{Home: t.Home, ManagerURL: t.URL, User: t.User, PasswordFile: t.PasswordFile}
 }
 
 // proxyTLS is the client side towards any proxy of the cluster.
-func (p *agentProcess) proxyTLS() *tls.Config {
+func (p *Agent) proxyTLS() *tls.Config {
 	return p.memberTLS(catalog.RoleProxy, "")
 }
 
 // memberTLS is the client side towards one member. A proxy is asked for its
 // member's certificate by name, because its listener has another for people.
-func (p *agentProcess) memberTLS(role catalog.Role, name string) *tls.Config {
+func (p *Agent) memberTLS(role catalog.Role, name string) *tls.Config {
 	c := p.identity.ClientConfig(role, name, p.check)
 	if role == catalog.RoleProxy {
 		c.ServerName = certs.MemberServerName
@@ -155,7 +167,7 @@ func (p *agentProcess) memberTLS(role catalog.Role, name string) *tls.Config {
 
 // check accepts who stands in the wanted state that came last. Before the
 // first one that names the proxies, a genuine certificate of the cluster has to do.
-func (p *agentProcess) check(role catalog.Role, name, fingerprint string) error {
+func (p *Agent) check(role catalog.Role, name, fingerprint string) error {
 	a := p.agent.Load()
 	if a == nil {
 		return nil
@@ -175,7 +187,7 @@ func (p *agentProcess) check(role catalog.Role, name, fingerprint string) error 
 }
 
 // identify names the peer of a finished handshake, for the agent's listener.
-func (p *agentProcess) identify(state tls.ConnectionState) (catalog.Role, string, error) {
+func (p *Agent) identify(state tls.ConnectionState) (catalog.Role, string, error) {
 	peer, fingerprint, ok := certs.PeerOf(state)
 	if !ok {
 		return "", "", certs.ErrNotMember
@@ -186,7 +198,7 @@ func (p *agentProcess) identify(state tls.ConnectionState) (catalog.Role, string
 // serve runs the three parts of an accepted member: the agent, gossip, and the keeper of its
 // certificate and keys. The first that ends ends the others. The agent comes first: what the
 // others ask for is not what visitors wait for.
-func (p *agentProcess) serve(ctx context.Context) error {
+func (p *Agent) serve(ctx context.Context) error {
 	nudges := make(chan int64, 1)
 	a, err := agent.New(p.agentOptions(nudges))
 	if err != nil {
@@ -197,7 +209,7 @@ func (p *agentProcess) serve(ctx context.Context) error {
 	if err := a.Listen(); err != nil {
 		return errors.Join(err, p.end(ctx, a.Leave))
 	}
-	p.log.Info("agent is ready", "name", p.conf.Agent.Name, "address", a.Addr().String(), "version", buildVersion())
+	p.log.Info("agent is ready", "name", p.conf.Agent.Name, "address", a.Addr().String(), "version", p.options.Version)
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
 	var wg sync.WaitGroup
@@ -240,7 +252,7 @@ func (p *agentProcess) serve(ctx context.Context) error {
 }
 
 // end is how the agent ends, with a limit.
-func (p *agentProcess) end(ctx context.Context, how func(context.Context) error) error {
+func (p *Agent) end(ctx context.Context, how func(context.Context) error) error {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
 	return how(end)
@@ -248,7 +260,7 @@ func (p *agentProcess) end(ctx context.Context, how func(context.Context) error)
 
 // belong gossips, and keeps the certificate and the keys current, until ctx ends or the proxies
 // do not know this machine any more.
-func (p *agentProcess) belong(ctx context.Context, nudges chan<- int64) error {
+func (p *Agent) belong(ctx context.Context, nudges chan<- int64) error {
 	gossip, err := p.startGossip(ctx)
 	if err != nil {
 		return err
@@ -293,7 +305,7 @@ func pass(ctx context.Context, from <-chan int64, to chan<- int64) {
 }
 
 // servers are the admin addresses of the proxies known now, the configured ones last.
-func (p *agentProcess) servers() []string {
+func (p *Agent) servers() []string {
 	var addrs []string
 	if a := p.agent.Load(); a != nil {
 		for _, peer := range a.Wanted().Proxies {
@@ -305,29 +317,29 @@ func (p *agentProcess) servers() []string {
 	return append(addrs, p.conf.Agent.Join...)
 }
 
-func (p *agentProcess) startGossip(ctx context.Context) (*membership.Cluster, error) {
+func (p *Agent) startGossip(ctx context.Context) (*membership.Cluster, error) {
 	keys, err := p.identity.GossipKeys()
 	if err != nil {
 		return nil, err
 	}
 	return membership.New(ctx, membership.Options{
-		Name: p.conf.Agent.Name, Role: catalog.RoleServer, ID: p.identity.ID(), Fingerprint: p.identity.Fingerprint(), Version: buildVersion(),
+		Name: p.conf.Agent.Name, Role: catalog.RoleServer, ID: p.identity.ID(), Fingerprint: p.identity.Fingerprint(), Version: p.options.Version,
 		Bind: p.conf.Gossip.Address, Advertise: p.conf.Gossip.Advertise, Keys: keys, Dir: filepath.Join(p.conf.Dir, "gossip"),
 		Seeds: p.knownSeeds, Logger: p.log.With("part", "gossip"),
 	})
 }
 
 // knownSeeds are the gossip addresses that a proxy told last.
-func (p *agentProcess) knownSeeds() []string {
+func (p *Agent) knownSeeds() []string {
 	if s := p.seeds.Load(); s != nil {
 		return *s
 	}
 	return nil
 }
 
-func (p *agentProcess) agentOptions(nudges <-chan int64) agent.Options {
+func (p *Agent) agentOptions(nudges <-chan int64) agent.Options {
 	o := p.siteOptions()
-	o.Dir, o.Name, o.Version, o.Logger, o.Lock = p.conf.Dir, p.conf.Agent.Name, buildVersion(), p.log, p.lock
+	o.Dir, o.Name, o.Version, o.Logger, o.Lock = p.conf.Dir, p.conf.Agent.Name, p.options.Version, p.log, p.lock
 	o.Listen, o.ServerTLS, o.Identify = p.conf.Agent.Address, p.identity.ServerConfig(p.check), p.identify
 	o.ClientTLS, o.Nudge = p.memberTLS, nudges
 	if peer, ok := p.identity.Peer(); ok {

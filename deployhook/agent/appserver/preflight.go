@@ -1,4 +1,4 @@
-package main
+package appserver
 
 import (
 	"portico/conf"
@@ -8,9 +8,9 @@ import (
 	"portico/membership/catalog"
 )
 
-// agentPreflight looks at everything on this machine that an agent needs, but for its addresses.
-func agentPreflight(c conf.Config) error {
-	if err := checkAgentFiles(c); err != nil {
+// Preflight looks at everything on this machine that an agent needs, but for its addresses.
+func Preflight(c conf.Config) error {
+	if err := CheckFiles(c); err != nil {
 		return err
 	}
 	id, err := preflight.State(c.Dir)
@@ -26,16 +26,16 @@ func agentPreflight(c conf.Config) error {
 	return nil
 }
 
-// agentAddresses are those that a start binds.
-func agentAddresses(c conf.Config) []preflight.Address {
+// Addresses are those that a start binds.
+func Addresses(c conf.Config) []preflight.Address {
 	return []preflight.Address{
 		{Flag: "--listen", Setting: "agent.address", Value: c.Agent.Address},
 		{Flag: "--gossip", Setting: "gossip.address", Value: c.Gossip.Address, UDP: true},
 	}
 }
 
-// checkAgentFiles looks whether the files that a configuration names for an agent can be read.
-func checkAgentFiles(c conf.Config) error {
+// CheckFiles looks whether the files that a configuration names for an agent can be read.
+func CheckFiles(c conf.Config) error {
 	return preflight.Readable(map[string]string{
 		"agent.tomcat.password_file": c.Agent.Tomcat.PasswordFile, "agent.invite_file": c.Agent.InviteFile,
 	})

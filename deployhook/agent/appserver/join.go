@@ -1,4 +1,4 @@
-package main
+package appserver
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 )
 
 // hello is what this machine tells about itself. It asks for the runtimes, which takes seconds.
-func (p *agentProcess) hello(ctx context.Context) (membership.Hello, error) {
+func (p *Agent) hello(ctx context.Context) (membership.Hello, error) {
 	addr, why, err := membership.Advertised(ctx, p.conf.Agent.Advertise, p.conf.Agent.Address, p.conf.Agent.Join)
 	if err != nil {
 		return membership.Hello{}, fmt.Errorf("find the address that proxies reach this machine at: %w: set agent.advertise", err)
@@ -34,14 +34,14 @@ func (p *agentProcess) hello(ctx context.Context) (membership.Hello, error) {
 	p.log.Info("address found", "address", addr, "how", why)
 	return membership.Hello{
 		Name: p.conf.Agent.Name, Role: catalog.RoleServer, Addr: addr, Gossip: gossip,
-		Version: buildVersion(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
+		Version: p.options.Version, Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Runtimes: p.runtimes(ctx), Zone: p.conf.Agent.Zone, Weight: p.conf.Agent.Weight,
 	}, nil
 }
 
 // runtimes are those found here, and those that the configuration adds. The machine is asked
 // once in the life of the process.
-func (p *agentProcess) runtimes(ctx context.Context) map[string]string {
+func (p *Agent) runtimes(ctx context.Context) map[string]string {
 	p.asking.Lock()
 	defer p.asking.Unlock()
 	if found := p.found.Load(); found != nil {
@@ -58,19 +58,19 @@ func (p *agentProcess) runtimes(ctx context.Context) map[string]string {
 }
 
 // accepted reports whether this machine can serve as a member without asking anybody first.
-func (p *agentProcess) accepted() bool {
+func (p *Agent) accepted() bool {
 	keys, err := p.identity.GossipKeys()
 	return err == nil && len(keys) > 0 && time.Now().Before(p.identity.NotAfter())
 }
 
 // join knocks until this machine is accepted, and remembers where.
-func (p *agentProcess) join(ctx context.Context) error {
+func (p *Agent) join(ctx context.Context) error {
 	hello, err := p.hello(ctx)
 	if err != nil {
 		return err
 	}
 	o := membership.JoinOptions{
-		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.code,
+		Identity: p.identity, Servers: p.conf.Agent.Join, Member: p.proxyTLS(), Hello: hello, Code: p.options.Code,
 		Patience: membership.RefusedPause, Progress: p.progress, Logger: p.log,
 	}
 	fingerprint := p.conf.Agent.Fingerprint
@@ -108,7 +108,7 @@ type joined struct {
 }
 
 // rememberProxies writes down where the proxies are, or reads it where nothing was given.
-func (p *agentProcess) rememberProxies() error {
+func (p *Agent) rememberProxies() error {
 	path := filepath.Join(p.conf.Dir, "agent", joinedFile)
 	var known joined
 	data, err := os.ReadFile(path)
@@ -145,7 +145,7 @@ func (p *agentProcess) rememberProxies() error {
 
 // progress tells the person in front of this machine what to do in front of
 // the other.
-func (p *agentProcess) progress(now membership.Progress) {
+func (p *Agent) progress(now membership.Progress) {
 	accept := "portico accept " + p.conf.Agent.Name + " --fingerprint " + now.Fingerprint
 	switch now.State {
 	case membership.Waiting:
