@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/origin"
 	"portico/proxy/route"
 )
@@ -23,7 +24,7 @@ func (f *flight) requireHTTP1(d *exchange.Decision) {
 	if f.site.private {
 		why = errHTTP1Private
 	}
-	f.fault = &fault{status: 421, cause: 'P', phase: 'R', err: why, silent: true}
+	f.fault = &fault.Fault{Status: 421, Cause: 'P', Phase: 'R', Err: why, Silent: true}
 	f.rec.Error = why.Error()
 	f.front.own.Add(1)
 	f.front.denied.Add(1)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/http1"
 )
 
@@ -75,14 +76,14 @@ func (f *flight) prove(r *http1.Request, p *exchange.Peer, d *exchange.Decision)
 }
 
 // proved gives the answer of the handler once it is there.
-func (f *flight) proved(d *exchange.Decision) *fault {
+func (f *flight) proved(d *exchange.Decision) *fault.Fault {
 	p := f.proof
 	switch {
 	case !p.done.Load() && time.Since(f.waited) < f.limit:
 		f.park(d)
 		return nil
 	case !p.done.Load(), p.status == 0:
-		return faultInternal
+		return fault.Internal
 	}
 	b := f.date(f.back[:0])
 	for _, name := range slices.Sorted(maps.Keys(p.header)) {

@@ -9,6 +9,7 @@ import (
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/http1"
 )
 
@@ -109,8 +110,8 @@ func (f *flight) result(rec *exchange.Record) balancer.Result {
 
 // ending is HAProxy's two letters for how it ended.
 func (f *flight) ending(rec *exchange.Record) {
-	if f.fault != nil && f.fault.cause != 0 {
-		f.rec.End[0], f.rec.End[1] = f.fault.cause, f.fault.phase
+	if f.fault != nil && f.fault.Cause != 0 {
+		f.rec.End[0], f.rec.End[1] = f.fault.Cause, f.fault.Phase
 		return
 	}
 	switch rec.Cause {
@@ -118,7 +119,7 @@ func (f *flight) ending(rec *exchange.Record) {
 		f.rec.End[0], f.rec.End[1] = 'C', 'D'
 		if rec.FirstByte == 0 {
 			f.rec.End[1] = 'H'
-			f.rec.Status = statusClientClosed
+			f.rec.Status = fault.StatusClientClosed
 		}
 	case exchange.CauseUpstream, exchange.CauseResponse:
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'

@@ -11,6 +11,7 @@ import (
 	"portico/balancer"
 	"portico/internal/alias"
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/sticky"
@@ -165,7 +166,7 @@ func (e *engine) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision
 		}
 		return
 	}
-	f.refuse(faultFor(err), r, d)
+	f.refuse(fault.For(err), r, d)
 }
 
 // errorOf words what the engine says as the errors of the data path.
@@ -174,76 +175,74 @@ func errorOf(why exchange.Why) error {
 	case exchange.CauseRequest:
 		switch why.Fault {
 		case http1.FaultBodyLarge:
-			return errBodyTooBig
+			return fault.ErrBodyTooBig
 		case http1.FaultBodyTimeout:
-			return errSlowClient
+			return fault.ErrSlowClient
 		case http1.FaultHeaderTimeout:
-			return faultHeaderTimeout
+			return fault.HeaderTimeout
 		}
-		return refusal(why.Fault.Status(), "The request is not valid HTTP.")
+		return fault.Refusal(why.Fault.Status(), "The request is not valid HTTP.")
 	case exchange.CauseConnect, exchange.CauseConnectTime, exchange.CauseBusy:
 		return origin.ErrDial
 	case exchange.CauseTimeout:
-		return errSlowOrigin
+		return fault.ErrSlowOrigin
 	case exchange.CauseResponse:
 		return errors.Join(origin.ErrBadResponse, why.Fault)
 	case exchange.CauseClient:
-		return errClientGone
+		return fault.ErrClientGone
 	}
-	return errBrokeOff
+	return fault.ErrBrokeOff
 }
 
 // resultOf words an error for the balancer.
 func resultOf(err error) balancer.Result {
-	var f *fault
+	var f *fault.Fault
 	switch {
-	case errors.Is(err, errClientGone), errors.Is(err, errSlowClient):
+	case errors.Is(err, fault.ErrClientGone), errors.Is(err, fault.ErrSlowClient):
 		return balancer.ClientAborted
-	case errors.As(err, &f), errors.Is(err, errBodyTooBig):
+	case errors.As(err, &f), errors.Is(err, fault.ErrBodyTooBig):
 		return balancer.Refused
 	case errors.Is(err, origin.ErrDial):
 		return balancer.ConnectFailed
-	case errors.Is(err, errSlowOrigin):
+	case errors.Is(err, fault.ErrSlowOrigin):
 		return balancer.TimedOut
 	}
 	return balancer.ResponseFailed
 }
 
-var errBrokeOff = errors.New("instance closed the connection before it had answered")
-
 // refuse makes the decision a fault's page.
-func (f *flight) refuse(flt *fault, r *http1.Request, d *exchange.Decision) {
+func (f *flight) refuse(flt *fault.Fault, r *http1.Request, d *exchange.Decision) {
 	f.fault = flt
 	f.rec.Session = "" // nobody was told of a loss
 	f.front.own.Add(1)
 	switch {
-	case flt.status == http.StatusTooManyRequests || flt.status == 421 || flt.status == 405:
+	case flt.Status == http.StatusTooManyRequests || flt.Status == 421 || flt.Status == 405:
 		f.front.denied.Add(1)
-	case flt.cause == 'P' && f.site == nil && flt != faultUnknownHost:
+	case flt.Cause == 'P' && f.site == nil && flt != fault.UnknownHost:
 		f.front.bad.Add(1)
 	}
-	if f.rec.Error == "" && flt.err != nil {
-		f.rec.Error = flt.err.Error()
+	if f.rec.Error == "" && flt.Err != nil {
+		f.rec.Error = flt.Err.Error()
 	}
-	body, contentType := errorPage(flt, alias.String(r.Get("accept")))
+	body, contentType := fault.Answer(flt, alias.String(r.Get("accept")))
 	b := append(f.back[:0], "Content-Type: "...)
 	b = append(b, contentType...)
 	b = append(b, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"+
 		"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"...)
-	if flt.retry > 0 {
-		b = append(appendInt(append(b, "Retry-After: "...), int(flt.retry/time.Second)), "\r\n"...)
+	if flt.Retry > 0 {
+		b = append(appendInt(append(b, "Retry-After: "...), int(flt.Retry/time.Second)), "\r\n"...)
 	}
-	if flt.cookie != "" {
-		b = append(append(append(b, "Set-Cookie: "...), flt.cookie...), "\r\n"...)
+	if flt.Cookie != "" {
+		b = append(append(append(b, "Set-Cookie: "...), flt.Cookie...), "\r\n"...)
 	}
-	if flt.status == http.StatusMethodNotAllowed {
+	if flt.Status == http.StatusMethodNotAllowed {
 		b = append(b, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"...)
 	}
 	b = f.date(b)
 	f.back = b
-	d.Verdict, d.Status, d.Header, d.Body = exchange.Answer, flt.status, b, body
+	d.Verdict, d.Status, d.Header, d.Body = exchange.Answer, flt.Status, b, body
 	d.AnswerFields = nil
-	d.Close = d.Close || flt.closed
+	d.Close = d.Close || flt.Closed
 }
 
 func (f *flight) date(b []byte) []byte {
@@ -252,7 +251,7 @@ func (f *flight) date(b []byte) []byte {
 
 // redirect sends the client to TLS. The method stays what it was.
 func (f *flight) redirect(to string, d *exchange.Decision) {
-	f.fault = &fault{cause: 'L', phase: 'R'}
+	f.fault = &fault.Fault{Cause: 'L', Phase: 'R'}
 	f.front.own.Add(1)
 	f.back = f.date(append(append(append(f.back[:0], "Location: "...), to...), "\r\n"...))
 	d.Verdict, d.Status, d.Header = exchange.Answer, http.StatusPermanentRedirect, f.back

@@ -11,6 +11,7 @@ import (
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/route"
@@ -53,7 +54,7 @@ type flight struct {
 
 	retries int
 	last    error // of the attempt that failed before
-	fault   *fault
+	fault   *fault.Fault
 	rec     accesslog.Record
 	out     []byte // fields for the instance
 	back    []byte // fields for the client
@@ -111,11 +112,11 @@ func (f *flight) recovered(e *engine, r *http1.Request, d *exchange.Decision) {
 		return
 	}
 	f.rec.Error = "panic"
-	f.refuse(faultInternal, r, d)
+	f.refuse(fault.Internal, r, d)
 }
 
 // route finds the site, and an instance for the request; a fault is what it is answered with instead.
-func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault {
+func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault.Fault {
 	s := f.s
 	f.target, f.raw = originForm(r), alias.String(r.Path)
 	if f.raw == "*" || f.raw == "" {
@@ -145,7 +146,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 	}
 	if !f.site.limiter.allow(f.site.rate, f.client.Addr, f.began) {
 		f.site.limited.Inc()
-		return faultRateLimited
+		return fault.RateLimited
 	}
 	f.prepare(r, d)
 	if len(p.Own) > 0 {
@@ -253,7 +254,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 }
 
 // choose asks the balancer for an instance.
-func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault {
+func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool := f.site.siteState.pool
 	if f.last == nil && !f.asked {
 		f.pick.Now = f.s.millis(f.began)
@@ -273,9 +274,9 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault {
 			f.rec.Error = f.last.Error()
 		}
 		if f.last == nil && f.choice.None == balancer.NoneFull {
-			return faultFor(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.millis(time.Now())))
+			return fault.For(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.millis(time.Now())))
 		}
-		return noInstance(&f.choice, alias.String(r.Method), f.last)
+		return fault.NoInstance(&f.choice, alias.String(r.Method), f.last)
 	}
 	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
 		seen, _ := r.Cookie(f.site.cookie.Notice)
@@ -293,7 +294,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault {
 }
 
 // queue lets the request wait for a place at its instance.
-func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault {
+func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 	f.waited, f.limit = time.Now(), pool.Config().Queue
 	free, wake := new(atomic.Bool), d.Wake
 	w := &balancer.Waiter{Choice: f.choice, Go: func(*balancer.Waiter) {
@@ -301,8 +302,8 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault {
 		wake()
 	}}
 	if !pool.Enqueue(w, f.s.millis(f.waited)) {
-		f.done(balancer.Refused, 0, errQueueFull, false)
-		return faultFor(errQueueFull)
+		f.done(balancer.Refused, 0, fault.ErrQueueFull, false)
+		return fault.For(fault.ErrQueueFull)
 	}
 	f.waiter, f.freed = w, free
 	f.park(d)
@@ -343,7 +344,7 @@ func (f *flight) park(d *exchange.Decision) {
 }
 
 // resume looks whether what the request waits for has happened.
-func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault {
+func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	if f.proof != nil {
 		return f.proved(d)
 	}
@@ -353,7 +354,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault {
 		return f.judged(late, r, d)
 	}
 	if f.waiter == nil {
-		return faultInternal
+		return fault.Internal
 	}
 	if !f.freed.Load() {
 		if !late {
@@ -363,7 +364,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault {
 		if f.site.siteState.pool.Cancel(f.waiter) {
 			f.waiter, f.held = nil, false
 			f.rec.Queue = time.Since(f.waited)
-			return faultFor(errQueueFull)
+			return fault.For(fault.ErrQueueFull)
 		}
 	}
 	f.choice, f.waiter = f.waiter.Choice, nil
@@ -379,7 +380,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault {
 
 // judged picks anew once the visitor's own instance is known to be up or down,
 // or when the wait was long enough.
-func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *fault {
+func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *fault.Fault {
 	own := f.choice.Upstream
 	if own.Undecided() && !late {
 		f.listen(d)

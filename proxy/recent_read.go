@@ -10,6 +10,7 @@ import (
 
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
+	"portico/proxy/fault"
 	"portico/proxy/http1"
 )
 
@@ -278,13 +279,13 @@ func stepText(s *exchange.Step) string {
 // outcome says how it ended.
 func (t *trace) outcome() string {
 	text := fmt.Sprintf("answered with status %d", t.status)
-	if t.status == statusClientClosed {
+	if t.status == fault.StatusClientClosed {
 		text = "the client went away before it had its answer"
 	}
 	switch t.cause {
 	case exchange.CauseNone, exchange.CauseRequest:
 	case exchange.CauseClient:
-		if t.status != statusClientClosed {
+		if t.status != fault.StatusClientClosed {
 			text += ", which the client did not take to its end"
 		}
 	default:

@@ -52,6 +52,17 @@ type site struct {
 	*siteState
 }
 
+const (
+	// agentGrace is how long an instance that takes no connections may be behind an
+	// agent that is only restarting, before it counts as down. It takes an agent a second or two to be back.
+	agentGrace = 3 * time.Second
+
+	// slowGrace is how long an instance may let its checks wait before it counts as down,
+	// while its agent says that the process lives: a pause for garbage, a burst
+	// of visitors or a deploy beside it takes seconds.
+	slowGrace = 10 * time.Second
+)
+
 // rateSpec is a limit of requests for each client address. Zero: none.
 type rateSpec struct {
 	perSecond float64

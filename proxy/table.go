@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/proxy/fault"
 	"portico/proxy/route"
 )
 
@@ -139,26 +140,26 @@ type routed struct {
 
 // route finds the site for a request. authority and rawPath are as they came;
 // secure says whether the connection is TLS, sni what it was opened for.
-func (t *table) route(authority, rawPath string, secure bool, sni string) (routed, *fault) {
+func (t *table) route(authority, rawPath string, secure bool, sni string) (routed, *fault.Fault) {
 	host, of := authority, t.exact[authority]
 	if of == nil || strings.IndexByte(host, ':') >= 0 { // else it is in its one form already, as nearly always
 		var ok bool
 		if host, ok = route.ParseHost(authority); !ok {
-			return routed{}, faultBadRequest
+			return routed{}, fault.BadRequest
 		}
 		of = t.host(host)
 	}
 	path, ok := route.NormalizePath(rawPath)
 	if !ok {
-		return routed{host: host}, faultBadRequest
+		return routed{host: host}, fault.BadRequest
 	}
 	r := routed{host: host, path: path}
 	st := of.match(path)
 	if st == nil {
-		return r, faultUnknownHost
+		return r, fault.UnknownHost
 	}
 	if secure && (st.tlsMode == "off" || !t.sameTLSPolicy(sni, host)) {
-		return r, faultMisdirected
+		return r, fault.Misdirected
 	}
 	r.site = st
 	return r, nil

@@ -77,7 +77,7 @@ func TestRoute(t *testing.T) {
 		}
 	}
 	for _, host := range []string{"", "a b", "a/b", "a@b", "a:b", "2001:db8::1", "a:1:2", "a..b", ".a", "[::1", "[::1]x", "[::1%25eth0]", "a:99999", "a\x00b", strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 130) + "b"} {
-		if _, f := tab.route(host, "/", false, ""); f == nil || f.status != 400 {
+		if _, f := tab.route(host, "/", false, ""); f == nil || f.Status != 400 {
 			t.Errorf("host %q: %v, want 400", host, f)
 		}
 	}
