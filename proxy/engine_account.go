@@ -11,6 +11,7 @@ import (
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
+	"portico/proxy/recent"
 )
 
 // done accounts for the present choice, once.
@@ -158,7 +159,7 @@ func (f *flight) count(r *http1.Request, total time.Duration) {
 // describe says who asked, and gives the exchange its number.
 func (f *flight) describe(p *exchange.Peer) {
 	l := &f.rec
-	l.ID = f.s.recent.id(p.Lane)
+	l.ID = f.s.recent.ID(p.Lane)
 	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
 	l.Client = p.Addr
 	if p.Addr.Addr().Is4() {
@@ -184,17 +185,14 @@ func (f *flight) log(r *http1.Request) {
 
 // remember files the exchange among the recent ones.
 func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *exchange.Record) {
-	s := f.s.recent.begin(p.Lane)
-	if s == nil {
-		return
+	e := recent.Ending{
+		Method: alias.String(r.Method), Host: alias.String(r.Host), Target: f.target, Proto: protoOf(r),
+		Cause: rec.Cause, Fault: rec.Fault, Steps: rec.Steps,
 	}
-	sent := time.Duration(0)
 	if rec.Sent > 0 {
-		sent = time.Duration(rec.Sent - rec.Start)
+		e.Sent = time.Duration(rec.Sent - rec.Start)
 	}
-	s.t.fill(&f.rec, &f.choice, alias.String(r.Method), alias.String(r.Host), f.target)
-	s.t.note(protoOf(r), rec.Cause, rec.Fault, sent, rec.Steps)
-	f.s.recent.end(p.Lane, s)
+	f.s.recent.Keep(p.Lane, &f.rec, &f.choice, &e)
 }
 
 func protoOf(r *http1.Request) string {

@@ -33,6 +33,7 @@ import (
 	"portico/proxy/http1"
 	"portico/proxy/origin"
 	"portico/proxy/probe"
+	"portico/proxy/recent"
 )
 
 // Options are what a Server is made of.
@@ -86,7 +87,7 @@ type Server struct {
 	spoken  []netip.Prefix // who speaks the PROXY protocol
 	bal     *balancer.Balancer
 	table   atomic.Pointer[table]
-	recent  *recent
+	recent  *recent.Exchanges
 	origins sync.Map    // instance id to *origin
 	ways    origin.Ways // those, and what is left of former ones
 	probes  *probe.Prober
@@ -139,7 +140,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
-	s := &Server{o: o, log: o.Logger, bal: bal, recent: newRecent(o.Conf.Recent), started: time.Now(), clocks: newClockWatch()}
+	s := &Server{o: o, log: o.Logger, bal: bal, recent: recent.New(o.Conf.Recent), started: time.Now(), clocks: newClockWatch()}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}

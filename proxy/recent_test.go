@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"portico/proxy"
+	"portico/proxy/recent"
 )
 
 // everyEngine runs a test with each way of moving HTTP/1.
@@ -27,9 +28,9 @@ func everyEngine(t *testing.T, test func(t *testing.T, o proxy.Options)) {
 
 // ended waits for the only exchange that q finds: it is filed a moment after the
 // client has its answer.
-func (f *front) ended(q proxy.RecentQuery) proxy.Exchange {
+func (f *front) ended(q recent.Query) recent.Exchange {
 	f.t.Helper()
-	var list []proxy.Exchange
+	var list []recent.Exchange
 	f.eventually("the exchange is filed", func() bool { list = f.Recent(q); return len(list) > 0 })
 	if len(list) != 1 {
 		f.t.Fatalf("%d exchanges, want one: %+v", len(list), list)
@@ -37,7 +38,7 @@ func (f *front) ended(q proxy.RecentQuery) proxy.Exchange {
 	return list[0]
 }
 
-func steps(e proxy.Exchange) (names []string) {
+func steps(e recent.Exchange) (names []string) {
 	for _, s := range e.Steps {
 		names = append(names, s.Step)
 	}
@@ -50,7 +51,7 @@ func TestRecentTellsTheSteps(t *testing.T) {
 		addr, _ := origin(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 		f := start(t, o, site(addr))
 		get(t, f.client(), "http://shop.test/basket?secret=1234")
-		e := f.ended(proxy.RecentQuery{Site: "shop"})
+		e := f.ended(recent.Query{Site: "shop"})
 		if e.Method != "GET" || e.Host != "shop.test" || e.Path != "/basket?…" || e.Status != 200 || e.BytesOut < 5 || e.Failed || e.Instance == "" || e.Proto != "HTTP/1.1" || !strings.HasPrefix(e.Client, "127.0.0.1:") {
 			t.Errorf("%+v", e)
 		}
@@ -74,10 +75,10 @@ func TestRecentTellsTheSteps(t *testing.T) {
 		if !strings.Contains(f.log.String(), `"id":"`+e.ID+`"`) {
 			t.Errorf("the access log has no %s: %s", e.ID, f.log)
 		}
-		if got := f.Recent(proxy.RecentQuery{ID: e.ID[:6]}); len(got) != 1 || got[0].ID != e.ID {
+		if got := f.Recent(recent.Query{ID: e.ID[:6]}); len(got) != 1 || got[0].ID != e.ID {
 			t.Errorf("by id: %+v", got)
 		}
-		if got := f.Recent(proxy.RecentQuery{Site: "other"}); len(got) != 0 {
+		if got := f.Recent(recent.Query{Site: "other"}); len(got) != 0 {
 			t.Errorf("of another site: %+v", got)
 		}
 	})
@@ -104,11 +105,11 @@ func TestRecentKeepsFailures(t *testing.T) {
 		for range 1000 {
 			get(t, c, "http://shop.test/fine")
 		}
-		e := f.ended(proxy.RecentQuery{Failed: true})
+		e := f.ended(recent.Query{Failed: true})
 		if e.Path != "/broken" || e.Status != 502 || !e.Failed || e.Error == "" {
 			t.Errorf("%+v", e)
 		}
-		if n := len(f.Recent(proxy.RecentQuery{})); n < 32 || n > 200 {
+		if n := len(f.Recent(recent.Query{})); n < 32 || n > 200 {
 			t.Errorf("%d exchanges are kept of 64", n)
 		}
 	})
@@ -129,10 +130,10 @@ func TestRecentTellsRetries(t *testing.T) {
 			})
 		}
 		f := start(t, o, site(serve("a"), serve("b")))
-		var list []proxy.Exchange
+		var list []recent.Exchange
 		f.eventually("a retry is filed", func() bool {
 			get(t, f.client(), "http://shop.test/a") // goes to the instance that drops it sooner or later
-			list = f.Recent(proxy.RecentQuery{Failed: true})
+			list = f.Recent(recent.Query{Failed: true})
 			return len(list) > 0
 		})
 		e := list[len(list)-1]
@@ -165,8 +166,8 @@ func TestRecentHidesSecrets(t *testing.T) {
 		for _, path := range []string{"/web/CTX_topsecret/page", "/page;jsessionid=topsecret", "/p?token=topsecret&x=topsecret"} {
 			get(t, f.client(), "http://shop.test"+path)
 		}
-		f.eventually("three are filed", func() bool { return len(f.Recent(proxy.RecentQuery{})) == 3 })
-		for _, e := range f.Recent(proxy.RecentQuery{}) {
+		f.eventually("three are filed", func() bool { return len(f.Recent(recent.Query{})) == 3 })
+		for _, e := range f.Recent(recent.Query{}) {
 			if strings.Contains(fmt.Sprintf("%+v", e), "topsecret") {
 				t.Errorf("%+v", e)
 			}
@@ -180,7 +181,7 @@ func TestRecentTakesNonsense(t *testing.T) {
 		addr, _ := origin(t, func(http.ResponseWriter, *http.Request) {})
 		f := start(t, o, site(addr))
 		f.raw("GET / HTTP/1.1\r\nHost : \x1b[31mshop.test\r\n\r\n")
-		e := f.ended(proxy.RecentQuery{})
+		e := f.ended(recent.Query{})
 		if e.Status != 400 || e.Failed || e.Site != "" || strings.Contains(fmt.Sprintf("%+v", e), "\x1b") {
 			t.Errorf("%+v", e)
 		}
@@ -195,7 +196,7 @@ func TestRecentOff(t *testing.T) {
 		f := start(t, o, site(addr))
 		get(t, f.client(), "http://shop.test/x")
 		f.eventually("the line is written", func() bool { return strings.Contains(f.log.String(), `"id":"`) })
-		if got := f.Recent(proxy.RecentQuery{}); len(got) != 0 {
+		if got := f.Recent(recent.Query{}); len(got) != 0 {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -225,7 +226,7 @@ func TestRecentWhileServing(t *testing.T) {
 		done := make(chan struct{})
 		go func() { visitors.Wait(); close(done) }()
 		for read := 0; ; {
-			for _, e := range f.Recent(proxy.RecentQuery{}) {
+			for _, e := range f.Recent(recent.Query{}) {
 				read++
 				if e.Status != 200 || e.Site != "shop" || int(e.BytesOut) < len(e.Path) || e.Steps[len(e.Steps)-1].Step != "done" {
 					t.Errorf("a torn entry: %+v", e)

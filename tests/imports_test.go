@@ -59,7 +59,8 @@ var imports = map[string][]string{
 	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "conf/sites", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault"},
+	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	"proxy/exchange/exchangetest": {"proxy/http1", "proxy/wire", "proxy/exchange", "internal/records"}, // the table that every driver's tests run

@@ -10,6 +10,7 @@ import (
 
 	"portico/proxy"
 	"portico/proxy/admin"
+	"portico/proxy/recent"
 )
 
 // explain hands a question to the data path.
@@ -83,7 +84,7 @@ func (p *Proxy) placement(name string) []proxy.Step {
 
 // exchanges returns what the data path remembers of requests.
 func (p *Proxy) exchanges(q admin.ExchangeQuery) []admin.Exchange {
-	in := proxy.RecentQuery{Site: q.Site, Failed: q.Failed, ID: q.ID, Limit: q.Limit}
+	in := recent.Query{Site: q.Site, Failed: q.Failed, ID: q.ID, Limit: q.Limit}
 	in.Client, _ = netip.ParseAddr(q.Client) // zero: of all
 	list := p.web.Recent(in)
 	out := make([]admin.Exchange, len(list))

@@ -1,4 +1,6 @@
-package proxy
+// Package recent keeps the last exchanges of the process in memory, so that a request can be told
+// of, step by step, after it has ended.
+package recent
 
 import (
 	"math/rand/v2"
@@ -18,13 +20,13 @@ import (
 	"portico/proxy/http1"
 )
 
-// recent keeps the last exchanges, so that a request can be explained after it
+// Exchanges keeps the last exchanges, so that a request can be explained after it
 // has ended. There is a lane for each loop of the engine, and a lane is two rings
 // of fixed size: of all exchanges, and of those that went wrong, which a busy site
 // would push out of the first within a second. Writing copies a few hundred bytes
 // and takes a lock that only a reader of the same slot holds; when one does, the
 // exchange is left out rather than waited for.
-type recent struct {
+type Exchanges struct {
 	boot  uint64 // makes the ids of two processes differ
 	lanes []lane
 }
@@ -101,10 +103,10 @@ type verdict struct {
 	none                         balancer.None
 }
 
-// newRecent returns rings for about keep exchanges and a quarter as many that
+// New returns rings for about keep exchanges and a quarter as many that
 // failed; 0: only ids are given out.
-func newRecent(keep int) *recent {
-	r := &recent{boot: rand.Uint64(), lanes: make([]lane, runtime.GOMAXPROCS(0))}
+func New(keep int) *Exchanges {
+	r := &Exchanges{boot: rand.Uint64(), lanes: make([]lane, runtime.GOMAXPROCS(0))}
 	if keep > 0 {
 		each := max(8, (keep+len(r.lanes)-1)/len(r.lanes))
 		for i := range r.lanes {
@@ -115,9 +117,9 @@ func newRecent(keep int) *recent {
 	return r
 }
 
-// id returns a number for an exchange that no other of this process has, and
+// ID returns a number for an exchange that no other of this process has, and
 // hardly one of another.
-func (r *recent) id(index int) uint64 {
+func (r *Exchanges) ID(index int) uint64 {
 	n := uint64(index) % uint64(len(r.lanes))
 	x := r.boot + r.lanes[n].seq.Add(1)*uint64(len(r.lanes)) + n
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9 // the finisher of splitmix64, which maps no two numbers to one
@@ -126,11 +128,11 @@ func (r *recent) id(index int) uint64 {
 }
 
 // on reports whether exchanges are kept.
-func (r *recent) on() bool { return len(r.lanes[0].last.slots) > 0 }
+func (r *Exchanges) on() bool { return len(r.lanes[0].last.slots) > 0 }
 
 // begin returns the place for the next exchange, locked, or nil when none is kept.
 // The caller fills it whole and hands it to end.
-func (r *recent) begin(index int) *slot {
+func (r *Exchanges) begin(index int) *slot {
 	if !r.on() {
 		return nil
 	}
@@ -139,7 +141,7 @@ func (r *recent) begin(index int) *slot {
 
 // end files a place that begin gave, and has the processor fetch the next one: it was
 // written last a whole ring ago, and waiting for it took longer than filling it.
-func (r *recent) end(index int, s *slot) {
+func (r *Exchanges) end(index int, s *slot) {
 	l := r.lane(index)
 	if s.t.wrong() {
 		if f := l.failed.claim(); f != nil {
@@ -152,7 +154,7 @@ func (r *recent) end(index int, s *slot) {
 	prefetch.Lines(uintptr(unsafe.Pointer(next)), tracedLines)
 }
 
-func (r *recent) lane(index int) *lane { return &r.lanes[uint64(index)%uint64(len(r.lanes))] }
+func (r *Exchanges) lane(index int) *lane { return &r.lanes[uint64(index)%uint64(len(r.lanes))] }
 
 // claim returns the oldest slot, locked. One that is being read is left out.
 func (r *ring) claim() *slot {
@@ -184,9 +186,27 @@ func (t *trace) failed() bool {
 	return true
 }
 
-// fill sets all that both servers know in the same way. The texts are
+// Ending is what is kept of an exchange beside its line in the access log. The texts are
 // empty for a request that could not be read.
-func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, method, host, target string) {
+type Ending struct {
+	Method, Host, Target, Proto string
+	Cause                       exchange.Cause
+	Fault                       http1.Fault
+	Sent                        time.Duration // when the request was complete at the instance; 0: never
+	Steps                       []exchange.Step
+}
+
+// Keep keeps an exchange that has ended.
+func (r *Exchanges) Keep(index int, rec *accesslog.Record, c *balancer.Choice, e *Ending) {
+	s := r.begin(index)
+	if s == nil {
+		return
+	}
+	s.t.fill(rec, c, e)
+	r.end(index, s)
+}
+
+func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, e *Ending) {
 	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
 	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
 	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
@@ -199,8 +219,11 @@ func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, method, host, ta
 	if rec.Session != "" || rec.Error != "" || len(rec.Tries) > 0 {
 		t.trouble = newTrouble(rec, c)
 	}
-	path, _, query := strings.Cut(target, "?")
+	t.proto, t.cause, t.fault, t.sent = e.Proto, e.Cause, e.Fault, e.Sent
+	t.steps = uint8(copy(t.step[:], e.Steps))
+	path, _, query := strings.Cut(e.Target, "?")
 	t.query = query
+	method, host := e.Method, e.Host
 	method, host, path = method[:min(len(method), tracedMethod)], host[:min(len(host), tracedHost)], path[:min(len(path), tracedPath)]
 	t.methodLen, t.hostLen, t.pathLen = uint8(len(method)), uint8(len(host)), uint8(len(path))
 	n := copy(t.text[:], method)
@@ -238,15 +261,9 @@ func (t *trace) texts() (method, host, path []byte) {
 	return t.text[:m], t.text[m:h], t.text[h : h+int(t.pathLen)]
 }
 
-// note sets what happened when, and why it ended.
-func (t *trace) note(proto string, cause exchange.Cause, fault http1.Fault, sent time.Duration, steps []exchange.Step) {
-	t.proto, t.cause, t.fault, t.sent = proto, cause, fault, sent
-	t.steps = uint8(copy(t.step[:], steps))
-}
-
 // all returns copies of what is kept and wanted, the latest first. The loops go on
 // meanwhile.
-func (r *recent) all(want func(*trace) bool) []trace {
+func (r *Exchanges) all(want func(*trace) bool) []trace {
 	var out []trace
 	seen := map[uint64]bool{}
 	for i := range r.lanes {

@@ -1,0 +1,126 @@
+package recent
+
+import (
+	"cmp"
+	"net/netip"
+	"strings"
+	"time"
+
+	"portico/proxy/accesslog"
+	"portico/proxy/sticky"
+)
+
+// Exchange is one request and its answer as they are remembered for a while; package
+// admin says how it is written as JSON.
+// Times are milliseconds since the first byte of the request.
+type Exchange struct {
+	ID       string // stands in the access log as well (JSON)
+	Time     time.Time
+	Client   string
+	Frontend string
+	TLS      bool
+	Proto    string
+	Site     string
+	Instance string // "server-1-4f2a11": the last that was tried
+	Method   string
+	Host     string
+	Path     string // without its query; long ones and session tokens are cut
+	Status   int
+	Retries  int
+	BytesIn  int64
+	BytesOut int64
+	Total    float64
+	Lost     string
+	Error    string // of the last try
+	End      string // HAProxy's termination state
+	Failed   bool   // it ended badly, not by the client's own doing
+	Steps    []Step
+}
+
+// Step is one thing that happened on the way.
+type Step struct {
+	At   float64
+	Step string
+	Text string
+}
+
+// Query says which exchanges are asked for. The zero value means all.
+type Query struct {
+	Site   string     // empty: all, also those that met no site
+	Failed bool       // that failed, were retried or lost a session
+	ID     string     // begins so
+	Client netip.Addr // zero: all
+	Limit  int        // at most so many; 0: all
+}
+
+// Find returns exchanges that ended lately, the latest first. It reads what the
+// loops wrote and stops nothing. profile says where a site's applications keep their tokens,
+// nil for a site that is gone.
+func (r *Exchanges) Find(q Query, profile func(site string) *sticky.Profile) []Exchange {
+	list := r.all(func(t *trace) bool {
+		return (q.Site == "" || t.site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.client.Addr().Unmap() == q.Client.Unmap()) &&
+			(q.ID == "" || strings.HasPrefix(string(accesslog.AppendID(nil, t.id)), q.ID))
+	})
+	if q.Limit > 0 && len(list) > q.Limit {
+		list = list[:q.Limit]
+	}
+	out := make([]Exchange, len(list))
+	for i := range list {
+		out[i] = list[i].exchange(profile(list[i].site))
+	}
+	return out
+}
+
+// exchange words a trace. p is the profile of its site as it is now, nil when it is gone.
+func (t *trace) exchange(p *sticky.Profile) Exchange {
+	method, host, _ := t.texts()
+	e := Exchange{
+		ID: string(accesslog.AppendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
+		Site: t.site, Method: printable(method), Host: printable(host), Status: int(t.status), Retries: int(t.retries),
+		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.failed(),
+	}
+	if t.trouble != nil {
+		e.Error = t.trouble.err
+	}
+	if t.instance != "" {
+		e.Instance = accesslog.ServerName(t.member, t.instance)
+	}
+	e.Path = t.shownPath(p)
+	for _, c := range t.end {
+		e.End += string(rune(cmp.Or(c, '-')))
+	}
+	e.Steps = t.story(e.Instance)
+	return e
+}
+
+// shownPath is the path without what opens somebody's session. Where the site is gone,
+// nobody knows any more which parts of its paths do.
+func (t *trace) shownPath(p *sticky.Profile) string {
+	if p == nil && t.site != "" {
+		return "/…"
+	}
+	_, _, kept := t.texts()
+	path := accesslog.Redact(printable(kept))
+	if p != nil {
+		path = p.Hide(path)
+	}
+	if int(t.pathLen) == tracedPath {
+		path += "…"
+	}
+	if t.query {
+		path += "?…"
+	}
+	return path
+}
+
+// printable writes what a client sent so that it can stand in a terminal.
+func printable(b []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f {
+			return '?'
+		}
+		return r
+	}, string(b))
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

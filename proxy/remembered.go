@@ -1,0 +1,18 @@
+package proxy
+
+import (
+	"portico/proxy/recent"
+	"portico/proxy/sticky"
+)
+
+// Recent returns exchanges that ended lately, the latest first. It reads what the
+// loops wrote and stops nothing.
+func (s *Server) Recent(q recent.Query) []recent.Exchange {
+	sites := s.table.Load().sites
+	return s.recent.Find(q, func(site string) *sticky.Profile {
+		if st := sites[site]; st != nil {
+			return &st.profile
+		}
+		return nil
+	})
+}
