@@ -12,16 +12,16 @@ import (
 
 	"portico/conf"
 	"portico/membership/catalog"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 // boundSite is a site with two instances that authenticate connections.
-func boundSite(t *testing.T) (conf.Site, []*exchangetest.Identity) {
+func boundSite(t *testing.T) (conf.Site, []*rig.Identity) {
 	t.Helper()
-	a, b := exchangetest.NewIdentity(t), exchangetest.NewIdentity(t)
+	a, b := rig.NewIdentity(t), rig.NewIdentity(t)
 	st := site(a.Addr(), b.Addr())
 	st.Health.Path, st.TLS.Redirect = "/health", "off"
-	return st, []*exchangetest.Identity{a, b}
+	return st, []*rig.Identity{a, b}
 }
 
 // TestBoundConnections: who has signed in with a scheme that authenticates the connection (RFC 4559) is served as that person, without
@@ -34,15 +34,15 @@ func TestBoundConnections(t *testing.T) {
 				o, pool := tlsOptions(t, "shop.test")
 				o.Conf.Engine = engine
 				f := start(t, o, st)
-				dial := func() *exchangetest.Asker {
+				dial := func() *rig.Asker {
 					if !secure {
-						return exchangetest.NewAsker(t, exchangetest.Dial(t, f.http))
+						return rig.NewAsker(t, rig.Dial(t, f.http))
 					}
 					c, err := tls.Dial("tcp", f.tls, &tls.Config{RootCAs: pool, ServerName: "shop.test", NextProtos: []string{"http/1.1"}})
 					if err != nil {
 						t.Fatal(err)
 					}
-					return exchangetest.NewAsker(t, c)
+					return rig.NewAsker(t, c)
 				}
 				for range 4 { // the policy would go to the other instance each time
 					alice := dial()
@@ -58,7 +58,7 @@ func TestBoundConnections(t *testing.T) {
 					}
 				}
 				bob := dial()
-				if got := bob.Ask("shop.test", "/", "Negotiate "+exchangetest.Ticket("bob")); got != "200 you are bob" {
+				if got := bob.Ask("shop.test", "/", "Negotiate "+rig.Ticket("bob")); got != "200 you are bob" {
 					t.Errorf("with a ticket: %q", got)
 				}
 				for range 4 {
@@ -94,7 +94,7 @@ func TestBoundOverHTTP2(t *testing.T) {
 		}
 		for _, scheme := range []string{"NTLM ", "negotiate ", "Basic YTpi, NTLM ", "Basic YTpi"} {
 			want := http2.ErrCodeHTTP11Required.String()
-			credentials := scheme + exchangetest.Ticket("alice")
+			credentials := scheme + rig.Ticket("alice")
 			if scheme == "Basic YTpi" {
 				want, credentials = "401", scheme
 			}
@@ -105,7 +105,7 @@ func TestBoundOverHTTP2(t *testing.T) {
 	}
 	for _, o := range origins {
 		for _, r := range o.Requests() {
-			if strings.Contains(r, exchangetest.Ticket("alice")) {
+			if strings.Contains(r, rig.Ticket("alice")) {
 				t.Errorf("reached an instance: %q", r)
 			}
 		}
@@ -115,7 +115,7 @@ func TestBoundOverHTTP2(t *testing.T) {
 		t.Errorf("after resets: %q", got)
 	}
 	if c, err := net.Dial("tcp", f.http); err == nil {
-		if got := exchangetest.NewAsker(t, c).Ask("shop.test", "/", ""); got != "401 " {
+		if got := rig.NewAsker(t, c).Ask("shop.test", "/", ""); got != "401 " {
 			t.Errorf("over HTTP/1.1: %q", got)
 		}
 	}
@@ -125,12 +125,12 @@ func TestBoundOverHTTP2(t *testing.T) {
 // request: when the instance ends it, when the instance is retired, and when its member is revoked.
 func TestBoundUntilEither(t *testing.T) {
 	for _, engine := range engines() {
-		for name, end := range map[string]func(*world, *exchangetest.Identity){
-			"ended": func(_ *world, o *exchangetest.Identity) { o.Close() },
-			"retired": func(w *world, _ *exchangetest.Identity) {
+		for name, end := range map[string]func(*world, *rig.Identity){
+			"ended": func(_ *world, o *rig.Identity) { o.Close() },
+			"retired": func(w *world, _ *rig.Identity) {
 				w.update(func(v *catalog.View) { v.Instances = nil })
 			},
-			"revoked": func(w *world, _ *exchangetest.Identity) {
+			"revoked": func(w *world, _ *rig.Identity) {
 				w.update(func(v *catalog.View) {
 					m := *v.Members["m1"]
 					m.Admission = catalog.Revoked
@@ -140,7 +140,7 @@ func TestBoundUntilEither(t *testing.T) {
 		} {
 			t.Run(engine+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				app := exchangetest.NewIdentity(t)
+				app := rig.NewIdentity(t)
 				o := options()
 				o.Conf.Engine = engine
 				w, agents := newWorldWith(t, o, "m1")
@@ -151,7 +151,7 @@ func TestBoundUntilEither(t *testing.T) {
 					v.Instances["one"] = instance("one", "m1", "r1")
 				})
 				w.rotation("one", true)
-				alice := exchangetest.NewAsker(t, exchangetest.Dial(t, w.f.http))
+				alice := rig.NewAsker(t, rig.Dial(t, w.f.http))
 				alice.SignIn("shop.test", "NTLM", "alice")
 				time.Sleep(1200 * time.Millisecond) // whatever looks after connections has looked
 				if got := alice.Ask("shop.test", "/", ""); got != "200 you are alice" {

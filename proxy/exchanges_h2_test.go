@@ -17,25 +17,26 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
 
 // TestExchangesHTTP2 runs the rows of the table that can be said in HTTP/2, one stream for each request, with every engine.
 func TestExchangesHTTP2(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
-			for _, c := range exchangetest.Cases {
+			for _, c := range table.Cases {
 				if c.NoH2 != "" { // why it has no form in HTTP/2, which the table says
 					continue
 				}
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					o := exchangetest.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return exchangetest.Script(c.Answer, n, conn) })
+					o := rig.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return rig.Script(c.Answer, n, conn) })
 					opt, pool := tlsOptions(t, "a", "early", "shop")
 					opt.Conf.Engine = engine
 					f := start(t, opt, exchangeSites(o.Addr())...)
-					got, reset := h2Exchange(t, f.tls, pool, exchangetest.Requests(strings.Join(c.Send, "")))
-					holds(t, withoutConnection(c), c.H2, func(c exchangetest.Case) []string {
+					got, reset := h2Exchange(t, f.tls, pool, table.Requests(strings.Join(c.Send, "")))
+					holds(t, withoutConnection(c), c.H2, func(c table.Case) []string {
 						return c.Differ(slices.Clone(got), reset, o.Requests())
 					})
 				})
@@ -45,7 +46,7 @@ func TestExchangesHTTP2(t *testing.T) {
 }
 
 // h2Exchange sends the requests one after the other and returns their answers, until a stream or the connection is reset.
-func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []exchangetest.Message) (got []exchangetest.Message, reset bool) {
+func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []table.Message) (got []table.Message, reset bool) {
 	t.Helper()
 	name, _, _ := strings.Cut(authority(requests[0]), ":")
 	if name != "early" && name != "shop" {
@@ -62,7 +63,7 @@ func h2Exchange(t *testing.T, addr string, pool *x509.CertPool, requests []excha
 	return got, false
 }
 
-func authority(r exchangetest.Message) string {
+func authority(r table.Message) string {
 	for _, f := range r.Fields {
 		if v, ok := strings.CutPrefix(f, "Host: "); ok {
 			return v
@@ -119,7 +120,7 @@ func (c *h2) ask(fields ...string) string {
 }
 
 // do sends one request and reads until its stream ends.
-func (c *h2) do(r exchangetest.Message) (got []exchangetest.Message, reset bool) {
+func (c *h2) do(r table.Message) (got []table.Message, reset bool) {
 	id := c.next
 	c.next += 2
 	method, _, _ := strings.Cut(r.Start, " ")
@@ -127,7 +128,7 @@ func (c *h2) do(r exchangetest.Message) (got []exchangetest.Message, reset bool)
 	plain := len(body) == 0 && len(r.Trailers) == 0 && !r.Cut()
 	c.headers(id, h2Fields(r), plain)
 	sent := plain
-	var m exchangetest.Message
+	var m table.Message
 	for {
 		for !sent && (len(body) == 0 || room > 0 && c.room > 0) {
 			n := min(len(body), room, c.room, 16<<10)
@@ -162,12 +163,12 @@ func (c *h2) do(r exchangetest.Message) (got []exchangetest.Message, reset bool)
 			} else {
 				status, _ := strconv.Atoi(f.PseudoValue("status"))
 				m.Start, m.Fields = fmt.Sprint("HTTP/1.1 ", status), regular(f)
-				if !exchangetest.Bodiless(method, status) { // as the table's messages: framing does not count
+				if !table.Bodiless(method, status) { // as the table's messages: framing does not count
 					m.Fields = slices.DeleteFunc(m.Fields, func(f string) bool { return strings.HasPrefix(f, "Content-Length: ") })
 				}
 			}
 			if m.Start < "HTTP/1.1 2" {
-				got, m = append(got, m), exchangetest.Message{}
+				got, m = append(got, m), table.Message{}
 			}
 		case *http2.DataFrame:
 			m.Body += string(f.Data())
@@ -202,7 +203,7 @@ func (c *h2) headers(id uint32, fields []string, end bool) {
 }
 
 // h2Fields are a request's fields in HTTP/2. The target is all between the method and the version, whatever is in it.
-func h2Fields(r exchangetest.Message) []string {
+func h2Fields(r table.Message) []string {
 	method, target, _ := strings.Cut(r.Start, " ")
 	target = target[:strings.LastIndexByte(target, ' ')]
 	out := []string{":method: " + method}
@@ -232,7 +233,7 @@ func regular(f *http2.MetaHeadersFrame) (out []string) {
 }
 
 // withoutConnection is the row without what HTTP/2 never says.
-func withoutConnection(c exchangetest.Case) exchangetest.Case {
+func withoutConnection(c table.Case) table.Case {
 	for _, f := range []string{"Connection: close\r\n", "Connection: keep-alive\r\n"} {
 		c.Client = strings.ReplaceAll(c.Client, f, "")
 	}

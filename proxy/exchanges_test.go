@@ -5,21 +5,22 @@ import (
 	"testing"
 
 	"portico/conf"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
 
 // TestExchanges runs the table of raw exchanges through the whole proxy, with every engine.
 func TestExchanges(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {
-			for _, c := range exchangetest.Cases {
+			for _, c := range table.Cases {
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					o := exchangetest.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return exchangetest.Script(c.Answer, n, conn) })
+					o := rig.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return rig.Script(c.Answer, n, conn) })
 					opt := options()
 					opt.Conf.Engine = engine
 					f := start(t, opt, exchangeSites(o.Addr())...)
-					for _, d := range c.Differences(exchangetest.Exchange(t, f.http, c.Send...), o.Requests()) {
+					for _, d := range c.Differences(rig.Exchange(t, f.http, c.Send...), o.Requests()) {
 						t.Error(d)
 					}
 				})
@@ -30,7 +31,7 @@ func TestExchanges(t *testing.T) {
 
 // holds fails unless the row came out as it says, or as the deviation says, in which case it must not come out as the row says: a mark
 // that is no longer true must go.
-func holds(t *testing.T, c exchangetest.Case, d *exchangetest.Deviation, differences func(exchangetest.Case) []string) {
+func holds(t *testing.T, c table.Case, d *table.Deviation, differences func(table.Case) []string) {
 	t.Helper()
 	for _, text := range differences(c.With(d)) {
 		t.Error(text)

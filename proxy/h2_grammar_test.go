@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 )
 
@@ -31,7 +31,7 @@ func newCaseOrigin(t *testing.T) *caseOrigin {
 	o := &caseOrigin{seen: map[string]string{}}
 	o.addr = rawOrigin(t, func(c net.Conn, r *bufio.Reader) {
 		for {
-			text, err := exchangetest.ReadRequest(r, c)
+			text, err := rig.ReadRequest(r, c)
 			if err != nil {
 				return
 			}
@@ -124,7 +124,7 @@ func (p parts) overHTTP1(t *testing.T, addr, id string) {
 			text += f + "\r\n"
 		}
 	}
-	exchangetest.ExchangeOpen(t, addr, func(got string) bool { return strings.Contains(got, "\r\n\r\n") }, text+"Connection: close\r\n\r\n"+p.body)
+	rig.ExchangeOpen(t, addr, func(got string) bool { return strings.Contains(got, "\r\n\r\n") }, text+"Connection: close\r\n\r\n"+p.body)
 }
 
 // overHTTP2 sends p in frames and waits for an answer, or a refusal.

@@ -13,12 +13,12 @@ import (
 	"time"
 
 	"portico/internal/units"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 // keeper is an origin that remembers which requests came on which of its connections.
 type keeper struct {
-	*exchangetest.Origin
+	*rig.Origin
 	mu    sync.Mutex
 	conns map[net.Conn]int
 	seen  []int // the number of the connection of each request that is no check, guarded by mu
@@ -27,7 +27,7 @@ type keeper struct {
 // keepsConnections answers every request, with the further fields.
 func keepsConnections(t *testing.T, fields string) *keeper {
 	k := &keeper{conns: map[net.Conn]int{}}
-	k.Origin = exchangetest.NewOrigin(t, func(_ int, r string, c net.Conn) bool {
+	k.Origin = rig.NewOrigin(t, func(_ int, r string, c net.Conn) bool {
 		if !strings.Contains(r, "portico-check") {
 			k.mu.Lock()
 			if k.conns[c] == 0 {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"portico/proxy"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 // TestPrivateConnections: with session.connection = "private", what an instance keeps with its connection belongs to one client
@@ -19,7 +19,7 @@ func TestPrivateConnections(t *testing.T) {
 	for _, engine := range engines() {
 		for _, connection := range []string{"private", "shared"} {
 			t.Run(engine+"/"+connection, func(t *testing.T) {
-				k := exchangetest.NewKeeper(t)
+				k := rig.NewKeeper(t)
 				st := site(k.Addr())
 				st.Session.Connection, st.TLS.Redirect, st.Health.Type = connection, "off", "tcp"
 				o, pool := tlsOptions(t, "shop.test")
@@ -30,9 +30,9 @@ func TestPrivateConnections(t *testing.T) {
 				} else if _, ok := told(steps, "connection", "private"); ok != (connection == "private") {
 					t.Errorf("the explanation is %v", steps)
 				}
-				var clients []*exchangetest.Asker
+				var clients []*rig.Asker
 				for range 4 {
-					clients = append(clients, exchangetest.NewAsker(t, exchangetest.Dial(t, f.http)))
+					clients = append(clients, rig.NewAsker(t, rig.Dial(t, f.http)))
 					c, err := tls.Dial("tcp", f.tls, &tls.Config{RootCAs: pool, ServerName: "shop.test", NextProtos: []string{"h2", "http/1.1"}})
 					if err != nil {
 						t.Fatal(err)
@@ -41,7 +41,7 @@ func TestPrivateConnections(t *testing.T) {
 						t.Errorf("the protocol is %q", got)
 					}
 					if connection == "private" {
-						clients = append(clients, exchangetest.NewAsker(t, c))
+						clients = append(clients, rig.NewAsker(t, c))
 					}
 				}
 				mixed := false
@@ -61,7 +61,7 @@ func TestPrivateConnections(t *testing.T) {
 // TestPrivateOverHTTP2: a client that comes over HTTP/2 all the same, as by a connection that was opened for another host, is told to use
 // HTTP/1.1, and its requests reach no instance. The other host's go on.
 func TestPrivateOverHTTP2(t *testing.T) {
-	k, other := exchangetest.NewKeeper(t), exchangetest.NewKeeper(t)
+	k, other := rig.NewKeeper(t), rig.NewKeeper(t)
 	mine, shared := site(k.Addr()), site(other.Addr())
 	mine.Session.Connection, mine.Health.Type = "private", "tcp"
 	shared.Name, shared.Hosts, shared.Health.Type = "blog", []string{"blog.test"}, "tcp"

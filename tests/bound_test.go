@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/tests/harness"
 )
 
@@ -45,12 +45,12 @@ func TestSignedInConnections(t *testing.T) {
 	write(t, app, "server.js", signingApp)
 	write(t, app, "portico.toml", "run = [\"node\", \"server.js\"]\n[health]\npath = \"/healthz\"\nstatus = \"200\"\ninterval = \"500ms\"\ntimeout = \"3s\"\n")
 	p.Must("deploy", "intra", app, "--host", "intra.test")
-	dial := func() *exchangetest.Asker {
+	dial := func() *rig.Asker {
 		c, err := net.DialTimeout("tcp", p.HTTP, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return exchangetest.NewAsker(t, c)
+		return rig.NewAsker(t, c)
 	}
 	for range 4 {
 		alice := dial()
@@ -65,7 +65,7 @@ func TestSignedInConnections(t *testing.T) {
 		}
 	}
 	bob := dial()
-	ticket := exchangetest.Ticket("bob")
+	ticket := rig.Ticket("bob")
 	if got := bob.Ask("intra.test", "/", "Negotiate "+ticket); got != "200 you are bob" {
 		t.Errorf("with a ticket: %q", got)
 	}
@@ -96,12 +96,12 @@ func TestPrivateSite(t *testing.T) {
 	write(t, app, "server.js", keepingApp)
 	write(t, app, "portico.toml", "run = [\"node\", \"server.js\"]\n[session]\nconnection = \"private\"\n")
 	p.Must("deploy", "keep", app, "--host", "keep.test")
-	dial := func() *exchangetest.Asker {
+	dial := func() *rig.Asker {
 		c, err := net.DialTimeout("tcp", p.HTTP, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return exchangetest.NewAsker(t, c)
+		return rig.NewAsker(t, c)
 	}
 	for range 5 {
 		alice := dial()

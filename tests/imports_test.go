@@ -63,7 +63,11 @@ var imports = map[string][]string{
 	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
-	"proxy/exchange/exchangetest": {"proxy/http1", "proxy/wire", "proxy/exchange", "internal/records"}, // the table that every driver's tests run
+	// what every driver's tests run
+	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
+	"proxy/exchange/exchangetest/streams": {"proxy/http1", "proxy/exchange", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
+	"proxy/exchange/exchangetest/rig":     {"proxy/http1", "proxy/exchange"},
+	"proxy/exchange/exchangetest/table":   {"proxy/http1"},
 
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},

@@ -75,9 +75,9 @@ func documents(t *testing.T) []string {
 func declaredTests(t *testing.T) (tests, cases map[string]bool) {
 	t.Helper()
 	tests, cases = map[string]bool{}, map[string]bool{}
-	table := filepath.Join("proxy", "exchange", "exchangetest")
+	shared := filepath.Join("proxy", "exchange", "exchangetest")
 	err := filepath.WalkDir(harness.Root(), func(path string, d fs.DirEntry, err error) error {
-		inTable := filepath.Base(filepath.Dir(path)) == filepath.Base(table)
+		inTable := strings.Contains(path, shared+string(filepath.Separator))
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") && !(inTable && strings.HasSuffix(path, ".go")) {
 			return err
 		}

@@ -7,10 +7,11 @@ import (
 
 	"portico/proxy/conn"
 	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/streams"
 )
 
 func TestMain(m *testing.M) {
-	if !exchangetest.IdleClient() {
+	if !streams.IdleClient() {
 		goleak.VerifyTestMain(m)
 	}
 }

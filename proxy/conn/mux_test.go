@@ -5,23 +5,23 @@ import (
 
 	"portico/internal/race"
 	"portico/proxy/conn"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/streams"
 )
 
-func TestH2(t *testing.T) { exchangetest.RunH2(t, conn.New) }
+func TestH2(t *testing.T) { streams.Run(t, conn.New) }
 
-func TestH2Plain(t *testing.T) { exchangetest.RunH2(t, conn.NewPlain) }
+func TestH2Plain(t *testing.T) { streams.Run(t, conn.NewPlain) }
 
 func TestH2AllocatesNothing(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector allocates; make test runs this without it")
 	}
-	exchangetest.RunH2Quiet(t, conn.New)
+	streams.RunQuiet(t, conn.New)
 }
 
 func TestH2Idle(t *testing.T) {
 	if race.Enabled {
 		t.Skip("the race detector has memory of its own; make test runs this without it")
 	}
-	exchangetest.RunH2Idle(t, conn.New, 16<<10)
+	streams.RunIdle(t, conn.New, 16<<10)
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -174,8 +174,8 @@ func FuzzExchange(f *testing.F) {
 	f.Add([]byte("HEAD / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nCookie: portico=1\r\n\r\n"), []byte("HTTP/1.0 200 OK\r\n\r\nbody"), 1)
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\nabc"), []byte("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\ndef"), 50)
 	f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello"), []byte("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"), 500)
-	for i, c := range exchangetest.Cases {
-		if client, upstream := strings.Join(c.Send, ""), strings.Join(c.Answer, ""); len(client)+len(upstream) < exchangetest.SeedMost {
+	for i, c := range table.Cases {
+		if client, upstream := strings.Join(c.Send, ""), strings.Join(c.Answer, ""); len(client)+len(upstream) < table.SeedMost {
 			f.Add([]byte(client), []byte(upstream), 7*i)
 		}
 	}

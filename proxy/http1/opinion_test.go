@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
@@ -22,7 +22,7 @@ type opinion struct {
 // TestSecondOpinion holds the parser beside the standard library's, for every request and answer of the table. What we take, it must take
 // and understand alike. Where it takes what we refuse, the row says why we are stricter.
 func TestSecondOpinion(t *testing.T) {
-	for _, c := range exchangetest.Cases {
+	for _, c := range table.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			if c.Laxer != "" {
 				laxer(t, c)
@@ -46,7 +46,7 @@ func TestSecondOpinion(t *testing.T) {
 }
 
 // laxer holds a row to what it says: net/http refuses the request or an answer.
-func laxer(t *testing.T, c exchangetest.Case) {
+func laxer(t *testing.T, c table.Case) {
 	t.Helper()
 	if theirRequests(strings.Join(c.Send, "")).refused != "" {
 		return

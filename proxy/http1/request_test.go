@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
@@ -37,7 +37,7 @@ func parseRequest(t testing.TB, raw string) (*http1.Request, http1.Fault) {
 }
 
 func TestParseRequestRefuses(t *testing.T) {
-	for _, c := range exchangetest.Cases {
+	for _, c := range table.Cases {
 		if c.Fault == http1.NoFault || len(c.Answer) > 0 {
 			continue
 		}
@@ -176,8 +176,8 @@ func FuzzRequest(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	for _, c := range exchangetest.Cases {
-		if s := strings.Join(c.Send, ""); len(s) < exchangetest.SeedMost {
+	for _, c := range table.Cases {
+		if s := strings.Join(c.Send, ""); len(s) < table.SeedMost {
 			f.Add([]byte(s))
 		}
 	}

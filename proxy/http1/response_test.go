@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"testing"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
 func TestParseResponseRefuses(t *testing.T) {
-	for _, c := range exchangetest.Cases {
+	for _, c := range table.Cases {
 		if c.Fault == http1.NoFault || len(c.Answer) == 0 {
 			continue
 		}
@@ -45,9 +45,9 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\nhello"))
 	f.Add([]byte("HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.0 304 Not Modified\r\nContent-Length: 7\r\n\r\n"))
-	for _, c := range exchangetest.Cases {
+	for _, c := range table.Cases {
 		for _, s := range c.Answer {
-			if len(s) < exchangetest.SeedMost {
+			if len(s) < table.SeedMost {
 				f.Add([]byte(s))
 			}
 		}

@@ -17,7 +17,7 @@ import (
 
 	"portico/internal/race"
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 // TestStreamsAllocateNothing: a request on a connection that has served some allocates nothing, with and without a body, alone and several
@@ -33,8 +33,8 @@ func TestStreamsAllocateNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			up := &exchange.Upstream{Addr: quiet(t, tt.body)}
-			ln, pool := exchangetest.H2Listener(t)
-			addr, _ := exchangetest.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: &mixer{up: up}}, Listeners: []exchange.Listener{ln}})
+			ln, pool := rig.H2Listener(t)
+			addr, _ := rig.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: &mixer{up: up}}, Listeners: []exchange.Listener{ln}})
 			c := newSparse(t, addr, pool, tt.body)
 			for range 50 {
 				c.round(tt.streams)

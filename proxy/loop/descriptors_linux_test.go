@@ -11,23 +11,24 @@ import (
 
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/loop"
 )
 
 // TestDescriptorLimit: without descriptors, who comes gets 503 and the loop does not spin; with them, all is as before (Z2).
 func TestDescriptorLimit(t *testing.T) {
 	const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-	o := exchangetest.NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
+	o := rig.NewOrigin(t, func(_ int, _ string, c net.Conn) bool {
 		_, err := io.WriteString(c, hello)
 		return err == nil
 	})
-	h := &exchangetest.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr()}}}
-	addr, d := exchangetest.Start(t, func(opt exchange.Options) (exchange.Driver, error) {
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr()}}}
+	addr, d := rig.Start(t, func(opt exchange.Options) (exchange.Driver, error) {
 		opt.Loops = 1
 		return loop.New(opt)
 	}, exchange.Options{Config: exchange.Config{Handler: h}})
 	const get = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-	if got := exchangetest.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
+	if got := rig.Exchange(t, addr, get); !strings.HasSuffix(got, "hello") {
 		t.Fatalf("got %q", got)
 	}
 
@@ -84,7 +85,7 @@ func TestDescriptorLimit(t *testing.T) {
 	fill = nil
 	restore()
 	// The loop may still be refusing those who wait, so the next one may be among them.
-	exchangetest.Eventually(t, "afterwards all is as before", func() bool { return strings.HasSuffix(exchangetest.Exchange(t, addr, get), "hello") })
+	rig.Eventually(t, "afterwards all is as before", func() bool { return strings.HasSuffix(rig.Exchange(t, addr, get), "hello") })
 	if s := d.Stats(); s.Refused == 0 {
 		t.Error("none refused")
 	}
@@ -102,5 +103,5 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 	}
 	before := count()
 	t.Run("work", func(t *testing.T) { exchangetest.RunTable(t, loops(2)) })
-	exchangetest.Eventually(t, "all descriptors are closed", func() bool { return count() <= before })
+	rig.Eventually(t, "all descriptors are closed", func() bool { return count() <= before })
 }

@@ -14,7 +14,7 @@ import (
 
 	"portico/internal/race"
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 	"portico/proxy/loop"
 	"portico/proxy/wire"
@@ -196,14 +196,14 @@ func hardMix(t *testing.T, streams bool, most int, evil func(), enough func(sums
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	big := strings.Repeat("0123456789abcdef", bodySize/16)
 	m := &mixer{up: &exchange.Upstream{Addr: mixedOrigin(t, big)}, parked: make(chan func(), waiting), evil: evil}
-	cert, pool := exchangetest.Certificate(t)
+	cert, pool := rig.Certificate(t)
 	plain, err1 := net.Listen("tcp", "127.0.0.1:0")
 	secure, err2 := net.Listen("tcp", "127.0.0.1:0")
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
 	j := &judge{}
-	addr, d := exchangetest.Start(t, func(o exchange.Options) (exchange.Driver, error) { return loop.NewWatched(o, j.begin, j.end) }, exchange.Options{
+	addr, d := rig.Start(t, func(o exchange.Options) (exchange.Driver, error) { return loop.NewWatched(o, j.begin, j.end) }, exchange.Options{
 		Config: exchange.Config{Handler: m, Timeouts: wire.Timeouts{Idle: silence, Connect: time.Minute}},
 		Listeners: []exchange.Listener{
 			{Listener: plain}, {Listener: secure, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS13}},
@@ -214,7 +214,7 @@ func hardMix(t *testing.T, streams bool, most int, evil func(), enough func(sums
 	x.run(m, false) // memory that the first time needs
 	var list []sums
 	for tries := 0; len(list) < most; tries++ {
-		exchangetest.Eventually(t, "all are gone", func() bool { return d.Stats().Clients == 0 })
+		rig.Eventually(t, "all are gone", func() bool { return d.Stats().Clients == 0 })
 		runtime.GC()
 		j.reset()
 		if !x.run(m, evil != nil) && !t.Failed() {

@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/streams"
 	"portico/proxy/loop"
 )
 
 // TestStreams: what a driver does with streams, whichever way the loop's sends go.
 func TestStreams(t *testing.T) {
-	for name, mk := range map[string]exchangetest.New{
+	for name, mk := range map[string]rig.Maker{
 		"one loop":    loops(1),
 		"three loops": loops(3),
 		"without ring": func(o exchange.Options) (exchange.Driver, error) {
@@ -26,6 +27,6 @@ func TestStreams(t *testing.T) {
 			return loop.NewEager(o)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { exchangetest.RunH2(t, mk) })
+		t.Run(name, func(t *testing.T) { streams.Run(t, mk) })
 	}
 }

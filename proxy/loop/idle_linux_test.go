@@ -20,7 +20,7 @@ import (
 
 	"portico/internal/race"
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 )
 
@@ -32,8 +32,8 @@ func TestIdleServer(t *testing.T) {
 	if os.Getenv(idleServer) == "" {
 		return // not asked for
 	}
-	ln, _ := exchangetest.H2Listener(t)
-	addr, _ := exchangetest.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: measurer{}}, Listeners: []exchange.Listener{ln}})
+	ln, _ := rig.H2Listener(t)
+	addr, _ := rig.Start(t, loops(1), exchange.Options{Config: exchange.Config{Handler: measurer{}}, Listeners: []exchange.Listener{ln}})
 	cert := ln.TLS.Certificates[0].Certificate[0]
 	fmt.Printf("serving %s %x\n", addr, cert)
 	_, _ = io.Copy(io.Discard, os.Stdin)

@@ -6,7 +6,7 @@ import (
 
 	"portico/internal/race"
 	"portico/proxy/exchange"
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 	"portico/proxy/loop"
 	"portico/proxy/wire"
@@ -22,7 +22,7 @@ func TestIsolation(t *testing.T) {
 		usual = 30
 	}
 	w := isolation.NewWorld(t)
-	h := &exchangetest.Handler{}
+	h := &rig.Handler{}
 	ways := map[string]*exchange.Upstream{}
 	for _, s := range w.Sites() {
 		up := &exchange.Upstream{Addr: s.Upstreams[0]}
@@ -44,7 +44,7 @@ func TestIsolation(t *testing.T) {
 		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln})
 	}
 	o.Listeners[1].TLS = w.ServerTLS()
-	exchangetest.Start(t, func(o exchange.Options) (exchange.Driver, error) {
+	rig.Start(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = 1
 		return loop.NewEager(o)
 	}, o)

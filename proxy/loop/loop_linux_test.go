@@ -7,12 +7,13 @@ import (
 
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/loop"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func loops(n int) exchangetest.New {
+func loops(n int) rig.Maker {
 	return func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = n
 		return loop.New(o)

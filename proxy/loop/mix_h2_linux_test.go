@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 const (
@@ -100,7 +100,7 @@ func (x *mix) wide(method, path, body string, want int) {
 func (x *mix) dialH2(window uint32) (net.Conn, *http2.Framer) {
 	cfg := x.cfg.Clone()
 	cfg.NextProtos = []string{"h2"}
-	c := tls.Client(exchangetest.Dial(x.t, x.secure), cfg)
+	c := tls.Client(rig.Dial(x.t, x.secure), cfg)
 	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
 	_, _ = io.WriteString(c, http2.ClientPreface)
 	f := http2.NewFramer(c, c)

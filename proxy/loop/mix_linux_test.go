@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 // mixedOrigin answers small and large, with a length and in chunks, takes bodies and echoes tunnels.
@@ -113,7 +113,7 @@ func (x *mix) dialTLS() net.Conn { return tls.Client(x.watched(x.secure), x.cfg)
 
 func (x *mix) watched(addr string) net.Conn {
 	c := &watched{x: x, began: time.Now()} // before the loop can have it
-	c.Conn = exchangetest.Dial(x.t, addr)
+	c.Conn = rig.Dial(x.t, addr)
 	return c
 }
 

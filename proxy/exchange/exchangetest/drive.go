@@ -2,12 +2,13 @@ package exchangetest
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"testing"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
@@ -15,8 +16,8 @@ import (
 const added = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: "
 
 // RunTable runs the table against a driver.
-func RunTable(t *testing.T, mk New) {
-	for _, c := range Cases {
+func RunTable(t *testing.T, mk rig.Maker) {
+	for _, c := range table.Cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			runCase(t, mk, c)
@@ -24,21 +25,21 @@ func RunTable(t *testing.T, mk New) {
 	}
 }
 
-func runCase(t *testing.T, mk New, c Case) {
-	o := NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return Script(c.Answer, n, conn) })
-	h := &Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr()}}}
+func runCase(t *testing.T, mk rig.Maker, c table.Case) {
+	o := rig.NewOrigin(t, func(n int, _ string, conn net.Conn) bool { return rig.Script(c.Answer, n, conn) })
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr()}}}
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		if string(r.Host) == "early" {
 			d.MaxBody = 1000
 		}
 	}
-	addr, _ := Start(t, mk, options(h))
-	got := Exchange(t, addr, c.Send...)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	got := rig.Exchange(t, addr, c.Send...)
 	if c.Name == "R2 bytes behind an answer" || strings.HasSuffix(c.Client, "<*>") && strings.HasSuffix(got, "<reset>") {
 		got = strings.TrimSuffix(got, "<reset>")
 	}
-	if !wild(got, c.Client) {
-		t.Errorf("client got  %s\nclient want %s", clip(got), clip(c.Client))
+	if !table.Matches(got, c.Client) {
+		t.Errorf("client got  %s\nclient want %s", table.Clip(got), table.Clip(c.Client))
 	}
 	var seen []string
 	for _, r := range o.Requests() {
@@ -48,8 +49,8 @@ func runCase(t *testing.T, mk New, c Case) {
 		t.Fatalf("origin got %d requests %.300q, want %d", len(seen), seen, len(c.Origin))
 	}
 	for i := range seen {
-		if !wild(moveFraming(seen[i]), moveFraming(c.Origin[i])) {
-			t.Errorf("origin got  %s\norigin want %s", clip(seen[i]), clip(c.Origin[i]))
+		if !table.Matches(moveFraming(seen[i]), moveFraming(c.Origin[i])) {
+			t.Errorf("origin got  %s\norigin want %s", table.Clip(seen[i]), table.Clip(c.Origin[i]))
 		}
 	}
 }
@@ -69,7 +70,7 @@ func oneChunk(r string) string {
 	if !ok || !strings.Contains(head, "\r\nTransfer-Encoding: chunked") {
 		return r
 	}
-	m := Request(r)
+	m := table.Request(r)
 	r = fmt.Sprintf("%s\r\n\r\n%x\r\n%s\r\n0\r\n", head, len(m.Body), m.Body)
 	for _, t := range m.Trailers {
 		r += t + "\r\n"
@@ -93,28 +94,4 @@ func moveFraming(s string) string {
 		}
 	}
 	return strings.Join(append(first, last...), "\r\n") + "\r\n\r\n" + body
-}
-
-// Script writes what a row's origin answers to its nth request, and reports whether the connection goes on.
-func Script(answers []string, n int, conn net.Conn) bool {
-	if n > len(answers) {
-		return false
-	}
-	a := answers[n-1]
-	text, closes := strings.CutSuffix(a, "<close>")
-	text, resets := strings.CutSuffix(text, "<reset>")
-	if _, err := io.WriteString(conn, text); err != nil {
-		return false
-	}
-	if resets {
-		_ = conn.(*net.TCPConn).SetLinger(0)
-	}
-	return !closes && !resets
-}
-
-func clip(s string) string {
-	if len(s) > 600 {
-		s = s[:300] + "…" + s[len(s)-200:]
-	}
-	return string(lines(s))
 }

@@ -13,40 +13,12 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
-
-// How a faint side is slow: in the time after which a side that does nothing is given up it takes less than the system waits for before it
-// says that there is room again. After three such times it takes what is left at once.
-const (
-	faintPiece = 1 << 10
-	faintPause = 120 * time.Millisecond // 8 KiB a second
-	faintSize  = 5 << 20                // more than the system holds
-	faintTail  = 256 << 10              // less, so that a sender has done with it long before it is taken
-)
-
-// faintly reads faintly from its first read on.
-type faintly struct {
-	*net.TCPConn
-	*slow
-	until time.Time
-}
-
-// Read implements net.Conn.
-func (f *faintly) Read(b []byte) (int, error) {
-	now := time.Now()
-	switch {
-	case f.until.IsZero():
-		f.until = now.Add(3 * f.limit)
-	case now.After(f.until):
-		_ = f.SetReadBuffer(1 << 20)
-		return f.TCPConn.Read(b)
-	}
-	f.piece()
-	return f.TCPConn.Read(b[:min(len(b), faintPiece)])
-}
 
 // faintSides: a side is not given up while it takes what the system holds for it, however little, whatever moves the bytes.
-func faintSides(t *testing.T, mk New) {
+func faintSides(t *testing.T, mk rig.Maker) {
 	list := make([]int, 16)
 	for i := range list {
 		list[i] = i
@@ -57,16 +29,16 @@ func faintSides(t *testing.T, mk New) {
 }
 
 // faintSidesAt tries those of list at a pace, and returns those that have to be tried again, see slowSides.
-func faintSidesAt(t *testing.T, mk New, slower time.Duration, list []int) (again []int) {
-	cert, pool := Certificate(t)
+func faintSidesAt(t *testing.T, mk rig.Maker, slower time.Duration, list []int) (again []int) {
+	cert, pool := rig.Certificate(t)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, i := range list {
-		upload, chunked, secure, size := i&1 != 0, i&2 != 0, i&4 != 0, faintSize
+		upload, chunked, secure, size := i&1 != 0, i&2 != 0, i&4 != 0, rig.FaintSize
 		if i&8 != 0 {
-			size = faintTail
+			size = rig.FaintTail
 		}
-		p := newPace(faintPause, slower)
+		p := rig.NewPace(rig.FaintPause, slower)
 		run := faintSide(t, mk, cert, pool, p, upload, chunked, secure, size)
 		wg.Go(func() {
 			err := run()
@@ -74,7 +46,7 @@ func faintSidesAt(t *testing.T, mk New, slower time.Duration, list []int) (again
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-			case p.late.Load() && slower < 16:
+			case p.Late.Load() && slower < 16:
 				again = append(again, i)
 			default:
 				t.Errorf("upload %v, chunked %v, TLS %v, %d bytes: %v", upload, chunked, secure, size, err)
@@ -86,7 +58,7 @@ func faintSidesAt(t *testing.T, mk New, slower time.Duration, list []int) (again
 }
 
 // faintSide returns what moves one message to a faint side.
-func faintSide(t *testing.T, mk New, cert tls.Certificate, pool *x509.CertPool, p *pace, upload, chunked, secure bool, size int) func() error {
+func faintSide(t *testing.T, mk rig.Maker, cert tls.Certificate, pool *x509.CertPool, p *rig.Pace, upload, chunked, secure bool, size int) func() error {
 	server := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	visitor := &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}
 	message := fmt.Appendf(nil, "Content-Length: %d\r\n\r\n", size)
@@ -98,18 +70,18 @@ func faintSide(t *testing.T, mk New, cert tls.Certificate, pool *x509.CertPool, 
 		message = append(message, "\r\n0\r\n\r\n"...)
 	}
 	took := make(chan int, 1)
-	o := rawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		if upload {
-			c = &faintly{TCPConn: c.(*net.TCPConn), slow: &slow{pace: p, pauses: true}}
+			c = &rig.Faintly{TCPConn: c.(*net.TCPConn), Slow: &rig.Slow{Pace: p, Pauses: true}}
 		}
 		if secure {
 			c = tls.Server(c, server)
 		}
 		br := bufio.NewReader(c)
-		readHead(br)
+		rig.ReadHead(br)
 		if upload {
 			took <- takeAll(br, chunked, size)
-			_, _ = io.WriteString(c, hello)
+			_, _ = io.WriteString(c, table.Hello)
 			return
 		}
 		if _, err := c.Write(append([]byte("HTTP/1.1 200 OK\r\n"), message...)); err == nil {
@@ -117,22 +89,22 @@ func faintSide(t *testing.T, mk New, cert tls.Certificate, pool *x509.CertPool, 
 		}
 	})
 	if upload {
-		taper(t, o.ln)
+		rig.Taper(t, o.Listener())
 	}
-	opt := options(with(o))
-	opt.Timeouts.Body, opt.Timeouts.Response, opt.Timeouts.Write = p.limit, p.limit, p.limit
+	opt := rig.Options(rig.With(o))
+	opt.Timeouts.Body, opt.Timeouts.Response, opt.Timeouts.Write = p.Limit, p.Limit, p.Limit
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	opt.Listeners = []exchange.Listener{{Listener: ln}}
 	if secure {
-		opt.Listeners[0].TLS, opt.Handler.(*Handler).Upstreams[0].TLS = server, visitor
+		opt.Listeners[0].TLS, opt.Handler.(*rig.Handler).Upstreams[0].TLS = server, visitor
 	}
-	addr, _ := Start(t, mk, opt)
+	addr, _ := rig.Start(t, mk, opt)
 	dialer := net.Dialer{}
 	if !upload {
-		dialer.Control = narrow
+		dialer.Control = rig.Narrow
 	}
 	c, err := dialer.Dial("tcp", addr)
 	if err != nil {
@@ -141,7 +113,7 @@ func faintSide(t *testing.T, mk New, cert tls.Certificate, pool *x509.CertPool, 
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 	if !upload {
-		c = &faintly{TCPConn: c.(*net.TCPConn), slow: &slow{pace: p, pauses: true}}
+		c = &rig.Faintly{TCPConn: c.(*net.TCPConn), Slow: &rig.Slow{Pace: p, Pauses: true}}
 	}
 	if secure {
 		c = tls.Client(c, visitor)
@@ -150,18 +122,18 @@ func faintSide(t *testing.T, mk New, cert tls.Certificate, pool *x509.CertPool, 
 		br := bufio.NewReader(c)
 		if upload {
 			_, err := c.Write(append([]byte("POST / HTTP/1.1\r\nHost: a\r\n"), message...))
-			if got := readHead(br); got[:min(len(got), 15)] != hello[:15] || err != nil {
-				return fmt.Errorf("the client got %q, %v; %+v", got, err, opt.Handler.(*Handler).Records())
+			if got := rig.ReadHead(br); got[:min(len(got), 15)] != table.Hello[:15] || err != nil {
+				return fmt.Errorf("the client got %q, %v; %+v", got, err, opt.Handler.(*rig.Handler).Records())
 			}
 			if n := <-took; n != size {
 				return fmt.Errorf("the origin took %d bytes", n)
 			}
 			return nil
 		}
-		_, _ = io.WriteString(c, get)
-		head := readHead(br)
+		_, _ = io.WriteString(c, table.Get)
+		head := rig.ReadHead(br)
 		if n := takeAll(br, chunked, size); n != size {
-			return fmt.Errorf("the client took %d bytes after %q: %+v", n, head, opt.Handler.(*Handler).Records())
+			return fmt.Errorf("the client took %d bytes after %q: %+v", n, head, opt.Handler.(*rig.Handler).Records())
 		}
 		return nil
 	}

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
 // RunLate is about answers to questions that nobody waits for any more. It replaces the process's resolver, so nothing may run beside it.
-func RunLate(t *testing.T, mk New) {
-	for name, f := range map[string]func(*testing.T, New){
+func RunLate(t *testing.T, mk rig.Maker) {
+	for name, f := range map[string]func(*testing.T, rig.Maker){
 		"address": lateAddress, "error": lateError, "next request": lateForNext, "client gone": lateForNobody,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, mk) })
@@ -27,7 +29,7 @@ func RunLate(t *testing.T, mk New) {
 const soon = 200 * time.Millisecond
 
 // named is an upstream by name.
-func named(t *testing.T, name string, o *Origin) *exchange.Upstream {
+func named(t *testing.T, name string, o *rig.Origin) *exchange.Upstream {
 	t.Helper()
 	_, port, err := net.SplitHostPort(o.Addr())
 	if err != nil {
@@ -41,16 +43,16 @@ func saying(who string) string { return "HTTP/1.1 200 OK\r\nContent-Length: 6\r\
 
 // lateAddress: the address of A comes when the request is on its way to B. The rest of its body goes to B, nothing goes to A, and those
 // who come later have their answers from B.
-func lateAddress(t *testing.T, mk New) {
+func lateAddress(t *testing.T, mk rig.Maker) {
 	dns := resolve(t, "a.test.")
-	a := NewOrigin(t, always(saying("a")))
+	a := rig.NewOrigin(t, rig.Always(saying("a")))
 	head := make(chan string, 1)
-	b := rawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
-		got := readHead(br)
+	b := rig.NewRawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
+		got := rig.ReadHead(br)
 		if n == 1 {
 			head <- got
 		}
-		for ; got != ""; got = readHead(br) {
+		for ; got != ""; got = rig.ReadHead(br) {
 			if strings.HasPrefix(got, "POST ") {
 				_, _ = io.CopyN(io.Discard, br, 10)
 			}
@@ -58,20 +60,20 @@ func lateAddress(t *testing.T, mk New) {
 		}
 	})
 	h := either(named(t, "a.test", a), &exchange.Upstream{Addr: b.Addr()})
-	addr, _ := Start(t, mk, options(h))
+	addr, _ := rig.Start(t, mk, rig.Options(h))
 	release := dns.hold("a.test.")
-	c := Dial(t, addr)
+	c := rig.Dial(t, addr)
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n01234")
 	<-head
 	release()
 	time.Sleep(soon)
 	_, _ = io.WriteString(c, "56789")
-	Expect(t, c, saying("b"))
+	rig.Expect(t, c, saying("b"))
 	_ = c.Close()
 	for range 3 {
-		c := Dial(t, addr)
+		c := rig.Dial(t, addr)
 		_, _ = io.WriteString(c, getB)
-		Expect(t, c, saying("b"))
+		rig.Expect(t, c, saying("b"))
 		_ = c.Close()
 	}
 	if n := a.Accepted(); n != 0 {
@@ -80,29 +82,29 @@ func lateAddress(t *testing.T, mk New) {
 }
 
 // lateError: the look-up for A fails when B's connection is being made. B has nothing to do with that.
-func lateError(t *testing.T, mk New) {
+func lateError(t *testing.T, mk rig.Maker) {
 	dns := resolve(t)
-	a := NewOrigin(t, always(saying("a")))
+	a := rig.NewOrigin(t, rig.Always(saying("a")))
 	b, u, greeted, shake := slowTLS(t)
 	h := either(named(t, "a.test", a), u)
-	addr, _ := Start(t, mk, options(h))
+	addr, _ := rig.Start(t, mk, rig.Options(h))
 	release := dns.hold("a.test.")
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, get)
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, table.Get)
 	<-greeted
 	release()
 	time.Sleep(soon)
 	shake()
-	Expect(t, c, saying("b"))
+	rig.Expect(t, c, saying("b"))
 	if n := b.Accepted(); n != 1 {
 		t.Errorf("%d connections to B", n)
 	}
 }
 
 // lateForNext: the address comes when the same connection's next request waits for another upstream.
-func lateForNext(t *testing.T, mk New) {
+func lateForNext(t *testing.T, mk rig.Maker) {
 	dns := resolve(t, "a.test.")
-	a := NewOrigin(t, always(saying("a")))
+	a := rig.NewOrigin(t, rig.Always(saying("a")))
 	_, u, greeted, shake := slowTLS(t)
 	h := either(named(t, "a.test", a), u)
 	first := h.Decide
@@ -110,29 +112,29 @@ func lateForNext(t *testing.T, mk New) {
 		d.Attempts = 1
 		first(r, p, d)
 	}
-	addr, _ := Start(t, mk, options(h))
+	addr, _ := rig.Start(t, mk, rig.Options(h))
 	release := dns.hold("a.test.")
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, get+getB) // without a rest between them
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, table.Get+getB) // without a rest between them
 	br := bufio.NewReader(c)
-	if got := readHead(br); !strings.HasPrefix(got, "HTTP/1.1 504 ") {
+	if got := rig.ReadHead(br); !strings.HasPrefix(got, "HTTP/1.1 504 ") {
 		t.Fatalf("got %q", got)
 	}
-	Expect(t, br, "504 Gateway Timeout\n")
+	rig.Expect(t, br, "504 Gateway Timeout\n")
 	<-greeted
 	release()
 	time.Sleep(soon)
 	shake()
-	Expect(t, br, saying("b"))
+	rig.Expect(t, br, saying("b"))
 	if n := a.Accepted(); n != 0 {
 		t.Errorf("%d connections to A", n)
 	}
 }
 
 // lateForNobody: the client is gone, and its place is another's, when the address comes.
-func lateForNobody(t *testing.T, mk New) {
+func lateForNobody(t *testing.T, mk rig.Maker) {
 	dns := resolve(t, "a.test.")
-	a := NewOrigin(t, always(saying("a")))
+	a := rig.NewOrigin(t, rig.Always(saying("a")))
 	_, u, greeted, shake := slowTLS(t)
 	h := either(named(t, "a.test", a), u)
 	decide := h.Decide
@@ -141,24 +143,24 @@ func lateForNobody(t *testing.T, mk New) {
 			d.Attempts, d.Connect = 1, 5*time.Second // the clients go before, where the machine is not busy
 		}
 	}
-	addr, d := Start(t, mk, options(h))
+	addr, d := rig.Start(t, mk, rig.Options(h))
 	release := dns.hold("a.test.")
 	var gone []net.Conn
 	for range 8 {
-		c := Dial(t, addr)
-		_, _ = io.WriteString(c, get)
+		c := rig.Dial(t, addr)
+		_, _ = io.WriteString(c, table.Get)
 		_ = c.(*net.TCPConn).SetLinger(0)
 		gone = append(gone, c)
 	}
-	Eventually(t, "the name is asked for", func() bool { return dns.count("a.test.") > 0 }) // once for all of them
-	Eventually(t, "all are served", func() bool { return d.Stats().Clients == 8 })
+	rig.Eventually(t, "the name is asked for", func() bool { return dns.count("a.test.") > 0 }) // once for all of them
+	rig.Eventually(t, "all are served", func() bool { return d.Stats().Clients == 8 })
 	for _, c := range gone {
 		_ = c.Close()
 	}
-	Eventually(t, "they are gone", func() bool { return d.Stats().Clients == 0 })
+	rig.Eventually(t, "they are gone", func() bool { return d.Stats().Clients == 0 })
 	var list []net.Conn
 	for range 8 {
-		c := Dial(t, addr)
+		c := rig.Dial(t, addr)
 		_, _ = io.WriteString(c, getB)
 		<-greeted
 		list = append(list, c)
@@ -167,7 +169,7 @@ func lateForNobody(t *testing.T, mk New) {
 	time.Sleep(soon)
 	shake()
 	for _, c := range list {
-		Expect(t, c, saying("b"))
+		rig.Expect(t, c, saying("b"))
 	}
 	if n := a.Accepted(); n != 0 {
 		t.Errorf("%d connections to A", n)
@@ -177,8 +179,8 @@ func lateForNobody(t *testing.T, mk New) {
 // getB goes to the second upstream of either at once; other requests try the first one before, for a short time.
 const getB = "GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
 
-func either(a, b *exchange.Upstream) *Handler {
-	h := &Handler{Upstreams: []*exchange.Upstream{a, b}}
+func either(a, b *exchange.Upstream) *rig.Handler {
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{a, b}}
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		if d.Connect = 300 * time.Millisecond; string(r.Path) == "/b" {
 			d.Upstream, d.Connect = b, 0
@@ -188,16 +190,16 @@ func either(a, b *exchange.Upstream) *Handler {
 }
 
 // slowTLS is an origin that says when a handshake has begun, and goes on with it after shake.
-func slowTLS(t *testing.T) (o *Origin, u *exchange.Upstream, greeted <-chan struct{}, shake func()) {
-	cert, pool := Certificate(t)
+func slowTLS(t *testing.T) (o *rig.Origin, u *exchange.Upstream, greeted <-chan struct{}, shake func()) {
+	cert, pool := rig.Certificate(t)
 	begun, may := make(chan struct{}, 64), make(chan struct{})
-	o = rawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+	o = rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			begun <- struct{}{}
 			<-may
 			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
 		}})
-		if br := bufio.NewReader(s); readHead(br) != "" {
+		if br := bufio.NewReader(s); rig.ReadHead(br) != "" {
 			_, _ = io.WriteString(s, saying("b"))
 			_, _ = io.Copy(io.Discard, br)
 		}

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
 // leftovers: what is left of an upload that its origin gave up in the middle reaches nobody, neither in a download nor in an upload, and
 // is not in anybody's way. The sizes are such that the origin's end finds the upload in every place between the client and the origin.
-func leftovers(t *testing.T, mk New) {
+func leftovers(t *testing.T, mk rig.Maker) {
 	for name, end := range map[string]func(*testing.T, net.Conn){
 		"reset":     func(_ *testing.T, c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) },
 		"end":       func(*testing.T, net.Conn) {},
@@ -41,42 +43,42 @@ const leftoverSize = 1 << 20
 
 // leftover has uploads given up that way. Where an origin says nothing, the proxy waits for a short time only, and may find the others late
 // as well on a busy machine: they are asked again.
-func leftover(t *testing.T, mk New, end func(*testing.T, net.Conn), silent bool) {
-	deaf := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+func leftover(t *testing.T, mk rig.Maker, end func(*testing.T, net.Conn), silent bool) {
+	deaf := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
-		readHead(br)
+		rig.ReadHead(br)
 		time.Sleep(200 * time.Millisecond) // until nothing moves any more
 		end(t, c)
 	})
-	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) { serveLeftover(t, c, br) })
-	h := with(o, deaf)
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) { serveLeftover(t, c, br) })
+	h := rig.With(o, deaf)
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		if string(r.Target) == "/alice" {
 			d.Upstream = h.Upstreams[1]
 		}
 	}
-	opt := options(h)
+	opt := rig.Options(h)
 	if silent {
 		opt.Timeouts.Response = 4 * time.Second
 	}
-	addr, d := Start(t, mk, opt)
+	addr, d := rig.Start(t, mk, opt)
 	var wg sync.WaitGroup
 	for size := 192 << 10; size < 8<<20; size += size / 6 {
 		wg.Go(func() { abandoned(t, addr, size, silent) })
 	}
 	wg.Wait()
 	for range 4 {
-		Eventually(t, "the next download is answered", func() bool { return download(t, addr, silent) })
+		rig.Eventually(t, "the next download is answered", func() bool { return download(t, addr, silent) })
 	}
 	for range 4 {
-		Eventually(t, "the next upload is answered", func() bool { return upload(t, Dial(t, addr), leftoverSize, silent) })
+		rig.Eventually(t, "the next upload is answered", func() bool { return upload(t, rig.Dial(t, addr), leftoverSize, silent) })
 	}
-	Eventually(t, "all clients are gone", func() bool { return d.Stats().Clients == 0 })
+	rig.Eventually(t, "all clients are gone", func() bool { return d.Stats().Clients == 0 })
 }
 
 // abandoned uploads what the origin will not take, and goes on with the same connection where it can.
 func abandoned(t *testing.T, addr string, size int, silent bool) {
-	c := Dial(t, addr)
+	c := rig.Dial(t, addr)
 	br := bufio.NewReader(c)
 	go func() {
 		_, _ = io.WriteString(c, fmt.Sprintf("POST /alice HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", size))
@@ -94,7 +96,7 @@ func abandoned(t *testing.T, addr string, size int, silent bool) {
 
 // download gets the letter C and nothing else. It reports false where the proxy found the origin late, and may: before the answer or in it.
 func download(t *testing.T, addr string, mayBeLate bool) bool {
-	b := Exchange(t, addr, "GET /carol HTTP/1.1\r\nHost: a\r\n\r\n")
+	b := rig.Exchange(t, addr, "GET /carol HTTP/1.1\r\nHost: a\r\n\r\n")
 	_, body, _ := strings.Cut(b, "\r\n\r\n")
 	whole := body == strings.Repeat("C", leftoverSize)
 	late := mayBeLate && !whole && (strings.HasPrefix(b, "HTTP/1.1 504 ") || strings.Trim(strings.TrimSuffix(body, "<reset>"), "C") == "")
@@ -136,7 +138,7 @@ func serveLeftover(t *testing.T, c net.Conn, br *bufio.Reader) {
 			if b, err = io.ReadAll(r.Body); err == nil && string(b) != strings.Repeat("B", len(b)) {
 				t.Errorf("the next upload arrived as %s", letters(string(b)))
 			}
-			_, _ = io.WriteString(c, hello)
+			_, _ = io.WriteString(c, table.Hello)
 		}
 		if err != nil {
 			return

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
 
 // revoke is what happens when an instance is retired, and its member is revoked when nobody has thought of the instance for a while: at
@@ -17,16 +19,6 @@ func revoke(u *exchange.Upstream) {
 	u.Retire()
 	time.Sleep(2200 * time.Millisecond)
 	u.Kill()
-}
-
-// gone fails the test if a connection does not end.
-func gone(t *testing.T, what string, ended <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		t.Errorf("%s goes on", what)
-	}
 }
 
 // untilEnd closes what it returns when c ends, however.
@@ -40,11 +32,11 @@ func untilEnd(c io.Reader) <-chan struct{} {
 }
 
 // revokedAnswer: an answer that flows is cut, and the cut shows.
-func revokedAnswer(t *testing.T, mk New) {
+func revokedAnswer(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{})
-	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		defer close(ended)
-		readHead(br)
+		rig.ReadHead(br)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
 		for {
 			if _, err := io.WriteString(c, "x"); err != nil {
@@ -53,28 +45,28 @@ func revokedAnswer(t *testing.T, mk New) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
-	h := with(o)
-	addr, _ := Start(t, mk, options(h))
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, get)
-	Expect(t, c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nx")
+	h := rig.With(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, table.Get)
+	rig.Expect(t, c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nx")
 	client := untilEnd(c)
 	revoke(h.Upstreams[0])
-	gone(t, "the origin's answer", ended)
-	gone(t, "the client's connection", client)
-	Eventually(t, "the loss is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseUpstream })
+	rig.Gone(t, "the origin's answer", ended)
+	rig.Gone(t, "the client's connection", client)
+	rig.Eventually(t, "the loss is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseUpstream })
 }
 
 // revokedUpload: a request on its way is not sent to its end, and its client is told.
-func revokedUpload(t *testing.T, mk New) {
+func revokedUpload(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{})
-	o := rawOrigin(t, func(_ int, _ net.Conn, br *bufio.Reader) {
+	o := rig.NewRawOrigin(t, func(_ int, _ net.Conn, br *bufio.Reader) {
 		defer close(ended)
 		_, _ = io.Copy(io.Discard, br)
 	})
-	h := with(o)
-	addr, _ := Start(t, mk, options(h))
-	c := Dial(t, addr)
+	h := rig.With(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
 	go func() {
 		for {
@@ -85,7 +77,7 @@ func revokedUpload(t *testing.T, mk New) {
 		}
 	}()
 	revoke(h.Upstreams[0])
-	gone(t, "the upload", ended)
+	rig.Gone(t, "the upload", ended)
 	b := make([]byte, 12)
 	if _, err := io.ReadFull(c, b); string(b) != "HTTP/1.1 502" {
 		t.Errorf("got %q, %v", b, err)
@@ -93,23 +85,23 @@ func revokedUpload(t *testing.T, mk New) {
 }
 
 // revokedTunnel: a tunnel is cut when nothing moves in it, and when its origin has ended its side and the client goes on sending.
-func revokedTunnel(t *testing.T, mk New) {
+func revokedTunnel(t *testing.T, mk rig.Maker) {
 	for _, half := range []bool{false, true} {
 		ended := make(chan struct{})
-		o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 			defer close(ended)
-			readHead(br)
-			_, _ = io.WriteString(c, switched)
+			rig.ReadHead(br)
+			_, _ = io.WriteString(c, rig.Switched)
 			if half {
 				_ = c.(*net.TCPConn).CloseWrite()
 			}
 			_, _ = io.Copy(io.Discard, br)
 		})
-		h := with(o)
-		addr, _ := Start(t, mk, options(h))
-		c := Dial(t, addr)
-		_, _ = io.WriteString(c, upgrade)
-		Expect(t, c, switched)
+		h := rig.With(o)
+		addr, _ := rig.Start(t, mk, rig.Options(h))
+		c := rig.Dial(t, addr)
+		_, _ = io.WriteString(c, rig.Upgrade)
+		rig.Expect(t, c, rig.Switched)
 		if half {
 			go func() {
 				for {
@@ -121,26 +113,26 @@ func revokedTunnel(t *testing.T, mk New) {
 			}()
 		}
 		revoke(h.Upstreams[0])
-		gone(t, "the tunnel", ended)
-		gone(t, "the client's connection", untilEnd(c))
+		rig.Gone(t, "the tunnel", ended)
+		rig.Gone(t, "the client's connection", untilEnd(c))
 	}
 }
 
 // revokedConnect: an upstream that is revoked while a connection to it is made gets no request.
-func revokedConnect(t *testing.T, mk New) {
+func revokedConnect(t *testing.T, mk rig.Maker) {
 	o, u, greeted, shake := slowTLS(t)
-	other := NewOrigin(t, always(hello))
-	h := &Handler{Upstreams: []*exchange.Upstream{u, {Addr: other.Addr()}}}
-	addr, _ := Start(t, mk, options(h))
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, post+"\r\nhello")
+	other := rig.NewOrigin(t, rig.Always(table.Hello))
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{u, {Addr: other.Addr()}}}
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, rig.Post+"\r\nhello")
 	<-greeted
 	u.Kill()
 	time.Sleep(1500 * time.Millisecond)
 	shake()
-	Expect(t, c, hello)
-	_, _ = io.WriteString(c, get)
-	Expect(t, c, hello)
+	rig.Expect(t, c, table.Hello)
+	_, _ = io.WriteString(c, table.Get)
+	rig.Expect(t, c, table.Hello)
 	if n := o.Accepted(); n != 1 {
 		t.Errorf("%d connections to the revoked one", n)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
@@ -18,7 +20,7 @@ const foreign = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nFOREIGN"
 
 // surplus: what an origin sends behind an answer is an answer to nobody, wherever it lies when the next client comes: in the socket, in
 // a TLS connection that has read it, half of it in either. It is enough that an application counts characters for bytes.
-func surplus(t *testing.T, mk New) {
+func surplus(t *testing.T, mk rig.Maker) {
 	for name, k := range map[string]*excess{
 		"small":       {size: 100},
 		"full read":   {size: 32 << 10},
@@ -51,9 +53,9 @@ type excess struct {
 	last net.Conn // of the latest answer, guarded by mu
 }
 
-func (k *excess) run(t *testing.T, mk New, secure bool) {
-	cert, pool := Certificate(t)
-	o := rawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+func (k *excess) run(t *testing.T, mk rig.Maker, secure bool) {
+	cert, pool := rig.Certificate(t)
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		p := &pieces{Conn: c}
 		if !secure {
 			k.serve(p, p)
@@ -61,7 +63,7 @@ func (k *excess) run(t *testing.T, mk New, secure bool) {
 		}
 		k.serve(p, tls.Server(p, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}))
 	})
-	h := with(o)
+	h := rig.With(o)
 	if secure {
 		h.Upstreams[0].TLS = &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}
 	}
@@ -73,13 +75,13 @@ func (k *excess) run(t *testing.T, mk New, secure bool) {
 			k.last = nil
 		}
 	}
-	addr, _ := Start(t, mk, options(h))
+	addr, _ := rig.Start(t, mk, rig.Options(h))
 	for i := range 30 {
 		target := fmt.Sprintf("/%d", i)
 		want := k.answer(target)
-		got := Exchange(t, addr, "GET "+target+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		got := rig.Exchange(t, addr, "GET "+target+" HTTP/1.1\r\nHost: a\r\n\r\n")
 		if got != want {
-			t.Fatalf("the answer to request %d: %s", i, clip(got))
+			t.Fatalf("the answer to request %d: %s", i, table.Clip(got))
 		}
 	}
 }
@@ -98,7 +100,7 @@ func (k *excess) answer(target string) string {
 func (k *excess) serve(p *pieces, c net.Conn) {
 	br := bufio.NewReader(c)
 	for {
-		head := readHead(br)
+		head := rig.ReadHead(br)
 		_, rest, _ := strings.Cut(head, " ")
 		target, _, ok := strings.Cut(rest, " ")
 		if !ok {

@@ -2,14 +2,9 @@ package exchangetest
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -17,29 +12,10 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
-
-// Certificate makes a certificate for the name "a" and the pool that trusts it.
-func Certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
 
 // dribble writes a byte at a time, so that every record comes in pieces and reading it would block again and again.
 type dribble struct{ net.Conn }
@@ -53,47 +29,47 @@ func (d dribble) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func overTLS(t *testing.T, mk New) {
-	cert, pool := Certificate(t)
+func overTLS(t *testing.T, mk rig.Maker) {
+	cert, pool := rig.Certificate(t)
 	big := "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n" + strings.Repeat("0123456789abcdef", 65536)
-	o := NewOrigin(t, func(_ int, r string, c net.Conn) bool {
-		text := hello
+	o := rig.NewOrigin(t, func(_ int, r string, c net.Conn) bool {
+		text := table.Hello
 		if strings.HasPrefix(r, "GET /big ") {
 			text = big
 		}
 		_, err := io.WriteString(c, text)
 		return err == nil
 	})
-	opt := options(with(o))
+	opt := rig.Options(rig.With(o))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	opt.Listeners = []exchange.Listener{{Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}}}
-	addr, d := Start(t, mk, opt)
+	addr, d := rig.Start(t, mk, opt)
 	body := strings.Repeat("x", 300_000)
 	upload := fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cfg := &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: version, MaxVersion: version}
-		c := tls.Client(dribble{Dial(t, addr)}, cfg)
+		c := tls.Client(dribble{rig.Dial(t, addr)}, cfg)
 		for range 3 {
-			_, _ = io.WriteString(c, get+"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-			Expect(t, c, hello+big)
+			_, _ = io.WriteString(c, table.Get+"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
+			rig.Expect(t, c, table.Hello+big)
 		}
 		_ = c.Close()
-		c = tls.Client(Dial(t, addr), cfg)
-		_, _ = io.WriteString(c, upload+get)
-		Expect(t, c, hello+hello)
+		c = tls.Client(rig.Dial(t, addr), cfg)
+		_, _ = io.WriteString(c, upload+table.Get)
+		rig.Expect(t, c, table.Hello+table.Hello)
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 		if b, err := io.ReadAll(c); err != nil || string(b) != "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello" {
 			t.Errorf("closing: %q %v", b, err)
 		}
 		_ = c.Close()
 	}
-	raw := Dial(t, addr)
-	_, _ = io.WriteString(raw, get)
+	raw := rig.Dial(t, addr)
+	_, _ = io.WriteString(raw, table.Get)
 	_, _ = io.Copy(io.Discard, raw)
-	Eventually(t, "all clients are gone", func() bool { s := d.Stats(); return s.Clients == 0 && s.Handshakes == 5 && s.BadTLS == 1 })
+	rig.Eventually(t, "all clients are gone", func() bool { s := d.Stats(); return s.Clients == 0 && s.Handshakes == 5 && s.BadTLS == 1 })
 	for _, r := range o.Requests() {
 		if !strings.Contains(r, "X-Forwarded-Proto: https\r\n") {
 			t.Fatalf("origin got %.300q", r)
@@ -101,54 +77,52 @@ func overTLS(t *testing.T, mk New) {
 	}
 }
 
-func toTLS(t *testing.T, mk New) {
-	cert, pool := Certificate(t)
+func toTLS(t *testing.T, mk rig.Maker) {
+	cert, pool := rig.Certificate(t)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &Origin{ln: ln, answer: always(hello), conns: make(map[net.Conn]bool)}
-	o.wg.Go(o.accept)
-	t.Cleanup(o.Close)
-	h := with(o)
+	o := rig.NewOriginOn(t, ln, rig.Always(table.Hello))
+	h := rig.With(o)
 	h.Upstreams[0].TLS = &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}
-	addr, _ := Start(t, mk, options(h))
-	c := Dial(t, addr)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
 	for range 5 {
-		_, _ = io.WriteString(c, get+post+"\r\nhello")
-		Expect(t, c, hello+hello)
+		_, _ = io.WriteString(c, table.Get+rig.Post+"\r\nhello")
+		rig.Expect(t, c, table.Hello+table.Hello)
 	}
-	h = &Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), TLS: &tls.Config{RootCAs: pool, ServerName: "b", MinVersion: tls.VersionTLS13}}}}
-	addr, _ = Start(t, mk, options(h))
-	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+	h = &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), TLS: &tls.Config{RootCAs: pool, ServerName: "b", MinVersion: tls.VersionTLS13}}}}
+	addr, _ = rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("an upstream with another name: %q", got)
 	}
 }
 
 // pauseTLS: a peer that takes nothing for a while, and much later than a driver looks at its timers, gets all the rest over TLS, too: a
 // client its answer, a tunnel's client its messages, an origin its upload.
-func pauseTLS(t *testing.T, mk New) {
+func pauseTLS(t *testing.T, mk rig.Maker) {
 	const size = 16 << 20
 	pause := func() { time.Sleep(1500 * time.Millisecond) } // a client that pauses for longer than the second after which the goroutine driver looks at its timers: the fault under test
-	cert, pool := Certificate(t)
+	cert, pool := rig.Certificate(t)
 	body := strings.Repeat("0123456789abcdef", size/16)
-	answers := NewOrigin(t, always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body)))
-	tunnels := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
-		readHead(br)
-		_, _ = io.WriteString(c, switched+body)
+	answers := rig.NewOrigin(t, rig.Always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, body)))
+	tunnels := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		rig.ReadHead(br)
+		_, _ = io.WriteString(c, rig.Switched+body)
 		_, _ = io.Copy(io.Discard, br)
 	})
-	uploads := rawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+	uploads := rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) {
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 		br := bufio.NewReader(s)
-		readHead(br)
+		rig.ReadHead(br)
 		pause()
 		if n, err := io.CopyN(io.Discard, br, size); err != nil {
 			t.Errorf("the origin got %d bytes: %v", n, err)
 		}
-		_, _ = io.WriteString(s, hello)
+		_, _ = io.WriteString(s, table.Hello)
 	})
-	h := with(answers, tunnels, uploads)
+	h := rig.With(answers, tunnels, uploads)
 	h.Upstreams[2].TLS = &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		switch string(r.Path) {
@@ -158,20 +132,20 @@ func pauseTLS(t *testing.T, mk New) {
 			d.Upstream = h.Upstreams[2]
 		}
 	}
-	opt := options(h)
+	opt := rig.Options(h)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	opt.Listeners = []exchange.Listener{{Listener: ln, TLS: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}}}
-	addr, _ := Start(t, mk, opt)
+	addr, _ := rig.Start(t, mk, opt)
 	upload := fmt.Sprintf("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, body)
 	var wg sync.WaitGroup
 	for _, row := range []struct{ send, head, body string }{
-		{get, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size), body}, {upgrade, switched, body}, {upload, hello, ""},
+		{table.Get, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size), body}, {rig.Upgrade, rig.Switched, body}, {upload, table.Hello, ""},
 	} {
 		wg.Go(func() {
-			c := tls.Client(Dial(t, addr), &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13})
+			c := tls.Client(rig.Dial(t, addr), &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13})
 			defer func() { _ = c.Close() }()
 			_, _ = io.WriteString(c, row.send)
 			pause()

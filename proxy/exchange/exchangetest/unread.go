@@ -10,12 +10,14 @@ import (
 
 	"portico/internal/records"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
 
 // unread: a kept connection that a relay ends while a POST is on its way, with the proof that nothing of it was read, costs the client
 // nothing: the POST goes on a new one to the same upstream. Without that proof, or with a wrong one, it goes once only.
-func unread(t *testing.T, mk New) {
-	cert, pool := Certificate(t)
+func unread(t *testing.T, mk rig.Maker) {
+	cert, pool := rig.Certificate(t)
 	for name, row := range map[string]struct {
 		end  func(e *records.Ending, tc *tls.Conn, n *spoiler)
 		good bool
@@ -29,14 +31,14 @@ func unread(t *testing.T, mk New) {
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := rawOrigin(t, func(n int, c net.Conn, _ *bufio.Reader) {
+			o := rig.NewRawOrigin(t, func(n int, c net.Conn, _ *bufio.Reader) {
 				below := &spoiler{Conn: c}
 				e := &records.Ending{Conn: below}
 				tc := tls.Server(e, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13})
 				br := bufio.NewReader(tc)
 				var body [5]byte
 				for i := 1; ; i++ {
-					head := readHead(br)
+					head := rig.ReadHead(br)
 					if !strings.HasSuffix(head, "\r\n\r\n") {
 						return
 					}
@@ -50,26 +52,26 @@ func unread(t *testing.T, mk New) {
 							t.Errorf("the body is %q, %v", body, err)
 						}
 					}
-					_, _ = io.WriteString(tc, hello)
+					_, _ = io.WriteString(tc, table.Hello)
 				}
 			})
-			h := &Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), TLS: &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}}}}
-			addr, _ := Start(t, mk, options(h))
-			c := Dial(t, addr)
-			_, _ = io.WriteString(c, get)
-			Expect(t, c, hello)
-			_, _ = io.WriteString(c, post+"\r\nhello")
+			h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), TLS: &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS13}}}}
+			addr, _ := rig.Start(t, mk, rig.Options(h))
+			c := rig.Dial(t, addr)
+			_, _ = io.WriteString(c, table.Get)
+			rig.Expect(t, c, table.Hello)
+			_, _ = io.WriteString(c, rig.Post+"\r\nhello")
 			connections := 1
 			if row.good {
-				Expect(t, c, hello)
+				rig.Expect(t, c, table.Hello)
 				connections = 2
 			} else {
-				Expect(t, c, "HTTP/1.1 502 ")
+				rig.Expect(t, c, "HTTP/1.1 502 ")
 			}
 			if n := o.Accepted(); n != connections {
 				t.Errorf("%d connections, want %d", n, connections)
 			}
-			Eventually(t, "both are recorded as one attempt", func() bool { r := h.Records(); return len(r) == 2 && r[1].Attempts == 1 })
+			rig.Eventually(t, "both are recorded as one attempt", func() bool { r := h.Records(); return len(r) == 2 && r[1].Attempts == 1 })
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 )
 
 func closedPort(t *testing.T) *exchange.Upstream {
@@ -19,16 +21,16 @@ func closedPort(t *testing.T) *exchange.Upstream {
 	return &exchange.Upstream{Addr: ln.Addr().String()}
 }
 
-func retry(t *testing.T, mk New) {
-	closing := NewOrigin(t, func(int, string, net.Conn) bool { return false })
-	good := NewOrigin(t, always(hello))
-	h := with(closing, good)
+func retry(t *testing.T, mk rig.Maker) {
+	closing := rig.NewOrigin(t, func(int, string, net.Conn) bool { return false })
+	good := rig.NewOrigin(t, rig.Always(table.Hello))
+	h := rig.With(closing, good)
 	h.Upstreams = append([]*exchange.Upstream{closedPort(t)}, h.Upstreams...)
-	addr, _ := Start(t, mk, options(h))
-	if got := Exchange(t, addr, get+"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); got != hello+hello {
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get+"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); got != table.Hello+table.Hello {
 		t.Errorf("got %q", got)
 	}
-	Eventually(t, "both are recorded", func() bool { return len(h.Records()) == 2 })
+	rig.Eventually(t, "both are recorded", func() bool { return len(h.Records()) == 2 })
 	for _, r := range h.Records() {
 		if r.Attempts != 3 || r.Status != 200 || r.Cause != exchange.CauseNone {
 			t.Errorf("record %+v", r)
@@ -36,23 +38,23 @@ func retry(t *testing.T, mk New) {
 	}
 }
 
-func allDown(t *testing.T, mk New) {
-	h := &Handler{Upstreams: []*exchange.Upstream{closedPort(t), closedPort(t), closedPort(t), closedPort(t)}}
-	addr, _ := Start(t, mk, options(h))
-	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+func allDown(t *testing.T, mk rig.Maker) {
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{closedPort(t), closedPort(t), closedPort(t), closedPort(t)}}
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("got %q", got)
 	}
-	Eventually(t, "three attempts are recorded", func() bool {
+	rig.Eventually(t, "three attempts are recorded", func() bool {
 		r := h.Records()
 		return len(r) == 1 && r[0].Attempts == 3 && r[0].Cause == exchange.CauseConnect
 	})
 }
 
-func postOnce(t *testing.T, mk New) {
-	closing := NewOrigin(t, func(int, string, net.Conn) bool { return false })
-	other := NewOrigin(t, always(hello))
-	addr, _ := Start(t, mk, options(with(closing, other)))
-	if got := Exchange(t, addr, post+"\r\nhello"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+func postOnce(t *testing.T, mk rig.Maker) {
+	closing := rig.NewOrigin(t, func(int, string, net.Conn) bool { return false })
+	other := rig.NewOrigin(t, rig.Always(table.Hello))
+	addr, _ := rig.Start(t, mk, rig.Options(rig.With(closing, other)))
+	if got := rig.Exchange(t, addr, rig.Post+"\r\nhello"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("got %q", got)
 	}
 	if len(other.Requests()) != 0 || len(closing.Requests()) != 1 {
@@ -61,68 +63,66 @@ func postOnce(t *testing.T, mk New) {
 }
 
 // stale: the origin closes a kept connection just when the next request comes.
-func stale(t *testing.T, mk New) {
-	o := rawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
-		readHead(br)
-		_, _ = io.WriteString(c, hello)
+func stale(t *testing.T, mk rig.Maker) {
+	o := rig.NewRawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
+		rig.ReadHead(br)
+		_, _ = io.WriteString(c, table.Hello)
 		if n == 1 {
-			readHead(br) // takes the second request and closes
+			rig.ReadHead(br) // takes the second request and closes
 			return
 		}
 		_, _ = io.Copy(io.Discard, br)
 	})
-	h := with(o)
-	addr, _ := Start(t, mk, options(h))
-	c := Dial(t, addr)
-	_, _ = io.WriteString(c, get)
-	Expect(t, c, hello)
-	_, _ = io.WriteString(c, get)
-	Expect(t, c, hello)
-	Eventually(t, "both are recorded as one attempt", func() bool { r := h.Records(); return len(r) == 2 && r[1].Attempts == 1 })
+	h := rig.With(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, table.Get)
+	rig.Expect(t, c, table.Hello)
+	_, _ = io.WriteString(c, table.Get)
+	rig.Expect(t, c, table.Hello)
+	rig.Eventually(t, "both are recorded as one attempt", func() bool { r := h.Records(); return len(r) == 2 && r[1].Attempts == 1 })
 }
 
-func reuse(t *testing.T, mk New) {
-	o := NewOrigin(t, always(hello))
-	addr, d := Start(t, mk, options(with(o)))
+func reuse(t *testing.T, mk rig.Maker) {
+	o := rig.NewOrigin(t, rig.Always(table.Hello))
+	addr, d := rig.Start(t, mk, rig.Options(rig.With(o)))
 	for range 20 {
-		c := Dial(t, addr)
+		c := rig.Dial(t, addr)
 		for range 5 {
-			_, _ = io.WriteString(c, get)
-			Expect(t, c, hello)
+			_, _ = io.WriteString(c, table.Get)
+			rig.Expect(t, c, table.Hello)
 		}
 		_ = c.Close()
-		Eventually(t, "the client is gone, and its last connection waits for the next one", func() bool { return d.Stats().Clients == 0 })
+		rig.Eventually(t, "the client is gone, and its last connection waits for the next one", func() bool { return d.Stats().Clients == 0 })
 	}
 	if n := o.Accepted(); n > 4 { // a loop's own
 		t.Errorf("%d connections for requests one after the other", n)
 	}
 }
 
-func retired(t *testing.T, mk New) {
-	o := NewOrigin(t, always(hello))
-	h := with(o)
-	addr, _ := Start(t, mk, options(h))
-	Exchange(t, addr, get)
+func retired(t *testing.T, mk rig.Maker) {
+	o := rig.NewOrigin(t, rig.Always(table.Hello))
+	h := rig.With(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	rig.Exchange(t, addr, table.Get)
 	h.Upstreams[0].Retire()
-	Eventually(t, "idle connections of a retired upstream are closed", func() bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		return len(o.conns) == 0 && h.Upstreams[0].Conns() == 0
+	rig.Eventually(t, "idle connections of a retired upstream are closed", func() bool {
+		return o.Open() == 0 && h.Upstreams[0].Conns() == 0
 	})
 }
 
-func proxyOut(t *testing.T, mk New) {
+func proxyOut(t *testing.T, mk rig.Maker) {
 	first := make(chan string, 1)
-	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		line, _ := br.ReadString('\n')
 		first <- line
-		readHead(br)
-		_, _ = io.WriteString(c, hello)
+		rig.ReadHead(br)
+		_, _ = io.WriteString(c, table.Hello)
 	})
-	h := with(o)
+	h := rig.With(o)
 	h.Upstreams[0].SendProxy = 1
-	addr, _ := Start(t, mk, options(h))
-	if got := Exchange(t, addr, get); got != hello {
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get); got != table.Hello {
 		t.Errorf("got %q", got)
 	}
 	if line := <-first; !strings.HasPrefix(line, "PROXY TCP4 127.0.0.1 127.0.0.1 ") {
@@ -130,17 +130,17 @@ func proxyOut(t *testing.T, mk New) {
 	}
 }
 
-func names(t *testing.T, mk New) {
-	o := NewOrigin(t, always(hello))
+func names(t *testing.T, mk rig.Maker) {
+	o := rig.NewOrigin(t, rig.Always(table.Hello))
 	_, port, _ := net.SplitHostPort(o.Addr())
-	h := &Handler{Upstreams: []*exchange.Upstream{{Addr: "localhost:" + port}}}
-	addr, _ := Start(t, mk, options(h))
-	if got := Exchange(t, addr, get); got != hello {
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: "localhost:" + port}}}
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get); got != table.Hello {
 		t.Errorf("got %q", got)
 	}
-	h = &Handler{Upstreams: []*exchange.Upstream{{Addr: "does-not-exist.invalid:80"}}}
-	addr, _ = Start(t, mk, options(h))
-	if got := Exchange(t, addr, get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+	h = &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: "does-not-exist.invalid:80"}}}
+	addr, _ = rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, table.Get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("got %q", got)
 	}
 }

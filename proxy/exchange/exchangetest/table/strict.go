@@ -1,4 +1,4 @@
-package exchangetest
+package table
 
 import (
 	"net/http"
@@ -18,7 +18,7 @@ func bad(name, raw string, fault http1.Fault, stricter string) Case {
 		text = "URI Too Long" // as RFC 9110 has it
 	}
 	return Case{
-		Name: name, Send: []string{raw}, Fault: fault, Client: refused(strconv.Itoa(status) + " " + text), Stricter: stricter, NoH2: onlySyntax,
+		Name: name, Send: []string{raw}, Fault: fault, Client: Refused(strconv.Itoa(status) + " " + text), Stricter: stricter, NoH2: onlySyntax,
 	}
 }
 

@@ -1,4 +1,4 @@
-package exchangetest
+package streams
 
 import (
 	"bufio"
@@ -11,14 +11,15 @@ import (
 	"testing"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
 var connectFields = []string{":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: a", ":path: /ws", "sec-websocket-version: 13"}
 
 // echoAny is echo for the key that the proxy makes.
-func echoAny(t *testing.T, proof func(string) string) *Origin {
-	return rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
-		head := readHead(br)
+func echoAny(t *testing.T, proof func(string) string) *rig.Origin {
+	return rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		head := rig.ReadHead(br)
 		_, key, _ := strings.Cut(strings.ToLower(head), "sec-websocket-key: ")
 		key, _, _ = strings.Cut(head[len(head)-len(key):], "\r\n")
 		if !strings.HasPrefix(head, "GET /ws HTTP/1.1\r\n") || key == "" {
@@ -30,11 +31,11 @@ func echoAny(t *testing.T, proof func(string) string) *Origin {
 	})
 }
 
-func h2Tunnel(t *testing.T, mk New) {
-	h := with(echoAny(t, acceptKey))
-	c, _ := startH2(t, mk, options(h), H2Settings{})
+func tunnel(t *testing.T, mk rig.Maker) {
+	h := rig.With(echoAny(t, acceptKey))
+	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(false, connectFields...)
-	got := s.Until("the first bytes", func(a *H2Answer) bool { return a.Body == "first" })
+	got := s.Until("the first bytes", func(a *rig.H2Answer) bool { return a.Body == "first" })
 	if got.Head != ":status: 200\nsec-websocket-protocol: chat\n" {
 		t.Errorf("head %q", got.Head)
 	}
@@ -43,7 +44,7 @@ func h2Tunnel(t *testing.T, mk New) {
 		m := fmt.Sprintf("message %d", i)
 		want += m
 		s.Send([]byte(m), false)
-		s.Until(m, func(a *H2Answer) bool { return a.Body == want })
+		s.Until(m, func(a *rig.H2Answer) bool { return a.Body == want })
 	}
 	big := strings.Repeat("x", 1<<20)
 	want += big
@@ -51,7 +52,7 @@ func h2Tunnel(t *testing.T, mk New) {
 	if got := s.Over(); got.Body != want+"last" || !got.Ended || got.Reset != "" {
 		t.Errorf("got %d bytes, %v %q", len(got.Body), got.Ended, got.Reset)
 	}
-	Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
+	rig.Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
 	if r := h.Records()[0]; r.Cause != exchange.CauseNone {
 		t.Errorf("recorded: %+v", r)
 	}
@@ -63,16 +64,16 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func h2TunnelRefused(t *testing.T, mk New) {
-	c, _ := startH2(t, mk, options(with(NewOrigin(t, always("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever")))), H2Settings{})
+func tunnelRefused(t *testing.T, mk rig.Maker) {
+	c, _ := startH2(t, mk, rig.Options(rig.With(rig.NewOrigin(t, rig.Always("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever")))), rig.H2Settings{})
 	got := c.Open(false, connectFields...).Over()
 	if got.Status() != "403" || got.Body != "never" || !got.Ended {
 		t.Errorf("got %+v", got)
 	}
 }
 
-func h2TunnelFalsely(t *testing.T, mk New) {
-	c, _ := startH2(t, mk, options(with(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), H2Settings{})
+func tunnelFalsely(t *testing.T, mk rig.Maker) {
+	c, _ := startH2(t, mk, rig.Options(rig.With(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), rig.H2Settings{})
 	if got := c.Open(false, connectFields...).Over(); got.Status() != "502" {
 		t.Errorf("got %+v", got)
 	}

@@ -1,4 +1,4 @@
-package exchangetest
+package streams
 
 import (
 	"bufio"
@@ -14,14 +14,16 @@ import (
 	"golang.org/x/net/http2"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
-// h2Retry: a request whose instance refuses goes to another one, with its body.
-func h2Retry(t *testing.T, mk New) {
-	down, up := NewOrigin(t, always("")), NewOrigin(t, always(hello))
+// retry: a request whose instance refuses goes to another one, with its body.
+func retry(t *testing.T, mk rig.Maker) {
+	down, up := rig.NewOrigin(t, rig.Always("")), rig.NewOrigin(t, rig.Always(table.Hello))
 	down.Close()
-	c, _ := startH2(t, mk, options(with(down, up)), H2Settings{})
+	c, _ := startH2(t, mk, rig.Options(rig.With(down, up)), rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-length: 5")
 	s.Send([]byte("hello"), true)
 	if got := s.Over(); !isHello(got) {
@@ -32,9 +34,9 @@ func h2Retry(t *testing.T, mk New) {
 	}
 }
 
-// h2Park: requests wait each for itself, and go on when they are woken.
-func h2Park(t *testing.T, mk New) {
-	h := with(NewOrigin(t, always(hello)))
+// park: requests wait each for itself, and go on when they are woken.
+func park(t *testing.T, mk rig.Maker) {
+	h := rig.With(rig.NewOrigin(t, rig.Always(table.Hello)))
 	wakes := make(chan func(), 10)
 	var mu sync.Mutex
 	free := false
@@ -48,8 +50,8 @@ func h2Park(t *testing.T, mk New) {
 			}
 		}
 	}
-	c, _ := startH2(t, mk, options(h), H2Settings{})
-	var parked []*H2Stream
+	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	var parked []*rig.H2Stream
 	for range 3 {
 		parked = append(parked, c.Open(true, "GET /wait"))
 	}
@@ -70,22 +72,22 @@ func h2Park(t *testing.T, mk New) {
 	}
 }
 
-func h2SilentOrigin(t *testing.T, mk New) {
-	opt := options(with(slowOrigin(t, make(chan struct{}, 10))))
+func silentOrigin(t *testing.T, mk rig.Maker) {
+	opt := rig.Options(rig.With(slowOrigin(t, make(chan struct{}, 10))))
 	opt.Timeouts.Response = 300 * time.Millisecond
-	c, _ := startH2(t, mk, opt, H2Settings{})
+	c, _ := startH2(t, mk, opt, rig.H2Settings{})
 	if got := c.Open(true, "GET /slow").Over(); got.Status() != "504" || !got.Ended {
 		t.Errorf("got %+v", got)
 	}
 }
 
-// h2Revoked: nothing goes to an instance that is not trusted any more, nor comes from it; the connection goes on.
-func h2Revoked(t *testing.T, mk New) {
+// revoked: nothing goes to an instance that is not trusted any more, nor comes from it; the connection goes on.
+func revoked(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{})
 	var once sync.Once
-	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		defer once.Do(func() { close(ended) })
-		readHead(br)
+		rig.ReadHead(br)
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
 		for {
 			if _, err := io.WriteString(c, "x"); err != nil {
@@ -94,12 +96,12 @@ func h2Revoked(t *testing.T, mk New) {
 			time.Sleep(5 * time.Millisecond) // an answer that flows and does not end
 		}
 	})
-	h := with(o)
-	c, _ := startH2(t, mk, options(h), H2Settings{})
+	h := rig.With(o)
+	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(true, "GET /")
-	s.Until("it flows", func(a *H2Answer) bool { return a.Body != "" })
+	s.Until("it flows", func(a *rig.H2Answer) bool { return a.Body != "" })
 	h.Upstreams[0].Kill()
-	gone(t, "the origin's answer", ended)
+	rig.Gone(t, "the origin's answer", ended)
 	if got := s.Over(); got.Reset == "" || got.Ended {
 		t.Errorf("the answer looks complete: reset %q", got.Reset)
 	}
@@ -108,19 +110,19 @@ func h2Revoked(t *testing.T, mk New) {
 	}
 }
 
-// h2Drain: open streams finish, new ones go elsewhere, and the client is told which is which.
-func h2Drain(t *testing.T, mk New) {
+// drain: open streams finish, new ones go elsewhere, and the client is told which is which.
+func drain(t *testing.T, mk rig.Maker) {
 	hold := make(chan struct{})
-	o := rawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
-		for readHead(br) != "" {
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for rig.ReadHead(br) != "" {
 			<-hold
-			_, _ = io.WriteString(c, hello)
+			_, _ = io.WriteString(c, table.Hello)
 		}
 	})
-	h := with(o)
-	c, d := startH2(t, mk, options(h), H2Settings{})
+	h := rig.With(o)
+	c, d := startH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(true, "GET /")
-	Eventually(t, "it is on its way", func() bool { return o.Accepted() == 1 })
+	rig.Eventually(t, "it is on its way", func() bool { return o.Accepted() == 1 })
 	done := make(chan error, 1)
 	go func() { done <- d.Shutdown(context.Background()) }()
 	c.Until("GOAWAY comes", func(away *http2.GoAwayFrame, err error) bool { return away != nil })
@@ -129,58 +131,54 @@ func h2Drain(t *testing.T, mk New) {
 		t.Errorf("got %+v", got)
 	}
 	c.Until("the connection ends", func(_ *http2.GoAwayFrame, err error) bool { return err != nil })
-	c.mu.Lock()
-	if c.away.ErrCode != http2.ErrCodeNo || !errors.Is(c.err, io.EOF) {
-		t.Errorf("GOAWAY with %s, then %v", c.away.ErrCode, c.err)
+	if away, err := c.Away(); away.ErrCode != http2.ErrCodeNo || !errors.Is(err, io.EOF) {
+		t.Errorf("GOAWAY with %s, then %v", away.ErrCode, err)
 	}
-	c.mu.Unlock()
 	c.Close() // a driver may wait for that, as long as it lingers
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
 
-// h2Stop: what is left at the end of a shutdown is cut, and recorded.
-func h2Stop(t *testing.T, mk New) {
+// stop: what is left at the end of a shutdown is cut, and recorded.
+func stop(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{}, 1)
 	o := slowOrigin(t, ended)
-	h := with(o)
-	c, d := startH2(t, mk, options(h), H2Settings{})
+	h := rig.With(o)
+	c, d := startH2(t, mk, rig.Options(h), rig.H2Settings{})
 	c.Open(true, "GET /slow").Until("it is asked", asked)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = d.Shutdown(ctx)
-	gone(t, "the request at the origin", ended)
+	rig.Gone(t, "the request at the origin", ended)
 	c.Until("the connection ends", func(_ *http2.GoAwayFrame, err error) bool { return err != nil })
 	if r := h.Records(); len(r) != 1 || r[0].Cause != exchange.CauseShutdown {
 		t.Errorf("records %+v", r)
 	}
 }
 
-// h2Idle: a connection without streams ends after its time, with a word.
-func h2Idle(t *testing.T, mk New) {
-	opt := options(with(NewOrigin(t, always(hello))))
+// idle: a connection without streams ends after its time, with a word.
+func idle(t *testing.T, mk rig.Maker) {
+	opt := rig.Options(rig.With(rig.NewOrigin(t, rig.Always(table.Hello))))
 	opt.Timeouts.Idle = 300 * time.Millisecond
-	c, _ := startH2(t, mk, opt, H2Settings{})
+	c, _ := startH2(t, mk, opt, rig.H2Settings{})
 	if got := c.Open(true, "GET /").Over(); !isHello(got) {
 		t.Errorf("got %+v", got)
 	}
 	c.Until("the connection ends", func(_ *http2.GoAwayFrame, err error) bool { return err != nil })
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.away == nil || c.away.ErrCode != http2.ErrCodeNo {
-		t.Errorf("GOAWAY %v, then %v", c.away, c.err)
+	if away, err := c.Away(); away == nil || away.ErrCode != http2.ErrCodeNo {
+		t.Errorf("GOAWAY %v, then %v", away, err)
 	}
 }
 
-// h2Private: what belongs to a connection needs HTTP/1.1 (RFC 9113, 7).
-func h2Private(t *testing.T, mk New) {
-	o := NewOrigin(t, always(hello))
-	h := with(o)
+// private: what belongs to a connection needs HTTP/1.1 (RFC 9113, 7).
+func private(t *testing.T, mk rig.Maker) {
+	o := rig.NewOrigin(t, rig.Always(table.Hello))
+	h := rig.With(o)
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		d.Private = string(r.Path) == "/private"
 	}
-	c, _ := startH2(t, mk, options(h), H2Settings{})
+	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
 	for _, fields := range [][]string{{"GET /private"}, {"GET /", "authorization: NTLM TlRMTVNTUAABAAAA"}} {
 		if got := c.Open(true, fields...).Over(); got.Reset != "HTTP_1_1_REQUIRED" || got.Head != "" {
 			t.Errorf("%v: got %+v", fields, got)

@@ -1,4 +1,4 @@
-package exchangetest
+package streams
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 )
 
@@ -44,7 +46,7 @@ func quietOrigin(t *testing.T, body int) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	answer := []byte(hello)
+	answer := []byte(table.Hello)
 	go func() {
 		for {
 			c, err := ln.Accept()
@@ -179,9 +181,9 @@ func (c *quietH2) need(n int) {
 //nolint:gochecknoglobals // a constant
 var quietGet = [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/"}, {"user-agent", "test"}, {"accept", "*/*"}}
 
-// RunH2Quiet holds that a request over HTTP/2 allocates nothing once its connection is warm, with and without a body, alone and beside
+// RunQuiet holds that a request over HTTP/2 allocates nothing once its connection is warm, with and without a body, alone and beside
 // others.
-func RunH2Quiet(t *testing.T, mk New) {
+func RunQuiet(t *testing.T, mk rig.Maker) {
 	body := []byte(strings.Repeat("b", 1000))
 	get := quietGet
 	post := [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/"}, {"user-agent", "test"}}
@@ -198,9 +200,9 @@ func RunH2Quiet(t *testing.T, mk New) {
 		"ten streams": {get, nil, 0, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ln, pool := H2Listener(t)
+			ln, pool := rig.H2Listener(t)
 			q := &quiet{up: &exchange.Upstream{Addr: quietOrigin(t, test.origin)}}
-			addr, _ := Start(t, mk, exchange.Options{Config: exchange.Config{Handler: q}, Listeners: []exchange.Listener{ln}})
+			addr, _ := rig.Start(t, mk, exchange.Options{Config: exchange.Config{Handler: q}, Listeners: []exchange.Listener{ln}})
 			c := dialQuiet(t, addr, pool, test.fields, test.body)
 			for range 200 {
 				c.round(test.streams)

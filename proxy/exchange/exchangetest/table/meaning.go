@@ -1,4 +1,4 @@
-package exchangetest
+package table
 
 import (
 	"fmt"
@@ -167,7 +167,7 @@ func (m *Message) Differs(want *Message) string {
 	}
 	have := m.Fields
 	for _, f := range want.Fields {
-		i := slices.IndexFunc(have, func(h string) bool { return wild(h, f) })
+		i := slices.IndexFunc(have, func(h string) bool { return Matches(h, f) })
 		if i < 0 {
 			return fmt.Sprintf("no %q in %q", f, m.Fields)
 		}
@@ -180,7 +180,7 @@ func (m *Message) Differs(want *Message) string {
 		return fmt.Sprintf("fields that were not expected: %q", have)
 	}
 	if m.Body != want.Body || m.part != want.part {
-		return fmt.Sprintf("body of %d bytes %s (cut: %v), want %d %s (cut: %v)", len(m.Body), clip(m.Body), m.part, len(want.Body), clip(want.Body), want.part)
+		return fmt.Sprintf("body of %d bytes %s (cut: %v), want %d %s (cut: %v)", len(m.Body), Clip(m.Body), m.part, len(want.Body), Clip(want.Body), want.part)
 	}
 	if !slices.Equal(m.Trailers, want.Trailers) {
 		return fmt.Sprintf("trailers %q, want %q", m.Trailers, want.Trailers)

@@ -1,4 +1,4 @@
-package exchangetest
+package table
 
 import (
 	"slices"
@@ -47,14 +47,16 @@ const (
 	aLimit       = "beyond a limit of ours"
 )
 
+// A request, and an answer.
 const (
-	get   = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-	hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+	Get   = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+	Hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 )
 
 const wildcard = "<*>"
 
-func refused(status string) string {
+// Refused is an answer that refuses a request and closes.
+func Refused(status string) string {
 	return "HTTP/1.1 " + status + "\r\n<*>Connection: close\r\n\r\n<*>"
 }
 

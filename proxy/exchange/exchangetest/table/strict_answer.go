@@ -1,4 +1,4 @@
-package exchangetest
+package table
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 // badAnswer is a row for an answer that must be refused. stricter says why, where the standard library takes it.
 func badAnswer(name, raw string, fault http1.Fault, stricter string) Case {
 	return Case{
-		Name: name, Send: []string{get}, Answer: []string{raw}, Origin: []string{get}, Fault: fault, Client: "HTTP/1.1 502 Bad Gateway\r\n<*>", Stricter: stricter,
+		Name: name, Send: []string{Get}, Answer: []string{raw}, Origin: []string{Get}, Fault: fault, Client: "HTTP/1.1 502 Bad Gateway\r\n<*>", Stricter: stricter,
 	}
 }
 

@@ -1,4 +1,4 @@
-package exchangetest
+package table
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ func (c Case) Differences(client string, origin []string) []string {
 	got, rest := Answers(strings.TrimSuffix(client, "<reset>"), c.Methods())
 	out := c.Differ(got, strings.HasSuffix(client, "<reset>"), origin)
 	if want, ok := c.Answers(); rest != "" && ok && len(want) == len(got) {
-		out = append(out, "behind the answers: "+clip(rest))
+		out = append(out, "behind the answers: "+Clip(rest))
 	}
 	return out
 }
@@ -68,7 +68,7 @@ func (c Case) differAnswers(got []Message, cut bool) (out []string) {
 		got = got[len(got)-1:]
 	}
 	if len(got) != len(want) {
-		return []string{fmt.Sprintf("client got %d answers %s, want %d", len(got), clip(fmt.Sprint(got)), len(want))}
+		return []string{fmt.Sprintf("client got %d answers %s, want %d", len(got), Clip(fmt.Sprint(got)), len(want))}
 	}
 	for i := range got {
 		got[i].Fields = slices.DeleteFunc(got[i].Fields, ours)

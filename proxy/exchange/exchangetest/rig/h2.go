@@ -1,4 +1,4 @@
-package exchangetest
+package rig
 
 import (
 	"bytes"
@@ -75,14 +75,15 @@ type H2Settings struct {
 // DialH2 opens a connection to a driver that Start has started with H2Listener.
 func DialH2(t testing.TB, addr string, pool *x509.CertPool, set H2Settings) *H2 {
 	t.Helper()
-	conn, err := tls.Dial("tcp", addr, h2Config(pool))
+	conn, err := tls.Dial("tcp", addr, H2Config(pool))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return NewH2(t, conn, set)
 }
 
-func h2Config(pool *x509.CertPool) *tls.Config {
+// H2Config is for a client that speaks HTTP/2 over TLS.
+func H2Config(pool *x509.CertPool) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "a", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12}
 }
 
@@ -159,6 +160,13 @@ func (c *H2) Write(f func(*http2.Framer) error) {
 
 // Close ends the connection without a word.
 func (c *H2) Close() { _ = c.conn.Close() }
+
+// Away is the GOAWAY that has come, nil without one, and why nothing more comes.
+func (c *H2) Away() (*http2.GoAwayFrame, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away, c.err
+}
 
 // Until waits for something to be so of what has come on the connection.
 func (c *H2) Until(what string, cond func(away *http2.GoAwayFrame, err error) bool) {
@@ -252,8 +260,8 @@ func (s *H2Stream) Over() H2Answer {
 	return s.Until("the stream ends", func(a *H2Answer) bool { return a.Ended || a.Reset != "" })
 }
 
-// after waits for the end of the stream or of the connection, and says what had come by then.
-func (s *H2Stream) after() H2Answer {
+// After waits for the end of the stream or of the connection, and says what had come by then.
+func (s *H2Stream) After() H2Answer {
 	s.c.mu.Lock()
 	for !s.got.Ended && s.got.Reset == "" && s.c.err == nil {
 		s.c.turn.Wait()

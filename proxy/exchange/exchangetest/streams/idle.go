@@ -1,4 +1,4 @@
-package exchangetest
+package streams
 
 import (
 	"bufio"
@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
 )
 
-// idleVar tells a test binary to be the client of RunH2Idle: an address.
+// idleVar tells a test binary to be the client of RunIdle: an address.
 const idleVar = "PORTICO_TEST_IDLE"
 
 const idleConns = 1000
 
-// IdleClient makes the process the client of RunH2Idle, if it was started for that. TestMain asks it first: what the clients hold must not
+// IdleClient makes the process the client of RunIdle, if it was started for that. TestMain asks it first: what the clients hold must not
 // be taken for the driver's.
 func IdleClient() bool {
 	addr := os.Getenv(idleVar)
@@ -42,11 +43,11 @@ func IdleClient() bool {
 	return true
 }
 
-// RunH2Idle holds what a connection over TLS costs that has had its requests and waits for more: limit bytes, its goroutine included.
-func RunH2Idle(t *testing.T, mk New, limit int) {
-	ln, _ := H2Listener(t)
+// RunIdle holds what a connection over TLS costs that has had its requests and waits for more: limit bytes, its goroutine included.
+func RunIdle(t *testing.T, mk rig.Maker, limit int) {
+	ln, _ := rig.H2Listener(t)
 	q := &quiet{up: &exchange.Upstream{Addr: quietOrigin(t, 0)}}
-	addr, d := Start(t, mk, exchange.Options{Config: exchange.Config{Handler: q}, Listeners: []exchange.Listener{ln}})
+	addr, d := rig.Start(t, mk, exchange.Options{Config: exchange.Config{Handler: q}, Listeners: []exchange.Listener{ln}})
 	before := held()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), idleVar+"="+addr)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package exchangetest
+package rig
 
 import (
 	"net"
@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// shrink gives the connections of a listener small buffers for what they send.
-func shrink(t *testing.T, ln net.Listener, size int) {
+// Shrink gives the connections of a listener small buffers for what they send.
+func Shrink(t *testing.T, ln net.Listener, size int) {
 	raw, err := ln.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
@@ -20,24 +20,24 @@ func shrink(t *testing.T, ln net.Listener, size int) {
 	}
 }
 
-// taper makes the connections of a listener take little at a time.
-func taper(t *testing.T, ln net.Listener) {
+// Taper makes the connections of a listener take little at a time.
+func Taper(t *testing.T, ln net.Listener) {
 	raw, err := ln.(syscall.Conn).SyscallConn()
 	if err == nil {
-		err = narrow("", "", raw)
+		err = Narrow("", "", raw)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// narrow is for a dialer whose connections take little at a time.
-func narrow(_, _ string, c syscall.RawConn) error {
+// Narrow is for a dialer whose connections take little at a time.
+func Narrow(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
 }
 
-// sendUrgent sends a byte out of band.
-func sendUrgent(t *testing.T, c net.Conn) {
+// SendUrgent sends a byte out of band.
+func SendUrgent(t *testing.T, c net.Conn) {
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Error(err)
