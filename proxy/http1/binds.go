@@ -5,9 +5,9 @@ import "bytes"
 // Some authentication schemes give the connection an identity, not the request (RFC 4559, 6); package exchange keeps such a connection for
 // one client. These are the fields in which they show.
 
-// BindsChallenge reports whether the value of a WWW-Authenticate or Proxy-Authenticate field offers a scheme that authenticates the
+// bindsChallenge reports whether the value of a WWW-Authenticate or Proxy-Authenticate field offers a scheme that authenticates the
 // connection. A word that only looks like one, inside a quoted realm, counts as well: that costs a connection, no more.
-func BindsChallenge(value []byte) bool {
+func bindsChallenge(value []byte) bool {
 	for len(value) > 0 {
 		var word []byte
 		if word, value = nextWord(value); bindsConnection(word) {
@@ -17,9 +17,9 @@ func BindsChallenge(value []byte) bool {
 	return false
 }
 
-// BindsCredentials is BindsChallenge for the value of an Authorization field. That holds one scheme, but an application may take several
+// bindsCredentials is bindsChallenge for the value of an Authorization field. That holds one scheme, but an application may take several
 // fields that somebody has joined for a list: any of it counts.
-func BindsCredentials(value []byte) bool {
+func bindsCredentials(value []byte) bool {
 	for {
 		if word, _ := nextWord(value); bindsConnection(word) {
 			return true
@@ -65,7 +65,7 @@ func (r *Request) Binds() bool {
 		return false
 	}
 	for i := range r.Fields {
-		if f := &r.Fields[i]; f.Kind == KindAuthorization && BindsCredentials(r.Value(f)) {
+		if f := &r.Fields[i]; f.Kind == KindAuthorization && bindsCredentials(r.Value(f)) {
 			return true
 		}
 	}
@@ -79,7 +79,7 @@ func (r *Response) Binds() bool {
 	}
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		if name := r.Name(f); (FoldsTo(name, "www-authenticate") || FoldsTo(name, "proxy-authenticate")) && BindsChallenge(r.Value(f)) {
+		if name := r.Name(f); (FoldsTo(name, "www-authenticate") || FoldsTo(name, "proxy-authenticate")) && bindsChallenge(r.Value(f)) {
 			return true
 		}
 	}

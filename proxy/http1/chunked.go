@@ -203,12 +203,6 @@ func AppendTrailers(dst []byte, h *Head, section []byte, lim *Limits) ([]byte, F
 	return append(dst, "\r\n"...), NoFault
 }
 
-// TrailerAllowed reports whether a field of that name, in whatever spelling, may travel in a trailer section.
-func TrailerAllowed(name string) bool {
-	b := []byte(name)
-	return len(b) > 0 && kindOf(b) == KindOther && !forbiddenTrailer(b)
-}
-
 func forbiddenTrailer(name []byte) bool {
 	if foldPrefix(name, "sec-") || foldPrefix(name, "access-control-") {
 		return true

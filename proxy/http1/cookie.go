@@ -108,22 +108,6 @@ func appendPair(dst, pair []byte, trim func(name, value []byte) int) []byte {
 	return append(append(dst, pair[:eq+1]...), pair[eq+1+n:]...)
 }
 
-// TrimCookies is Edits.TrimCookie for the value of a Cookie field of another protocol.
-func TrimCookies(value string, trim func(name, value []byte) int) string {
-	var dst []byte
-	for rest := []byte(value); len(rest) > 0; {
-		var pair []byte
-		if pair, rest = nextPair(rest); len(pair) == 0 {
-			continue
-		}
-		if len(dst) > 0 {
-			dst = append(dst, "; "...)
-		}
-		dst = appendPair(dst, pair, trim)
-	}
-	return string(dst)
-}
-
 // SetsCookie reports whether a browser could take a Set-Cookie field's value for one that sets the cookie: blanks around the name
 // do not count (RFC 6265, section 5.2), and a nameless cookie whose value begins with the name is sent back as if it had that name.
 func SetsCookie(value []byte, name string) bool {

@@ -3,7 +3,8 @@ package http1
 // Fault is a reason to refuse a message. The zero value is no fault.
 type Fault uint8
 
-// What can be wrong with a message. The status that answers it is Status; in a response, every fault is a 502.
+// What can be wrong with a message, be it seen by a parser or by who serves it: a body that is too large or too slow, a switch that nobody
+// asked for. The status that answers it is Status; in a response, every fault is a 502.
 const (
 	NoFault            Fault = iota
 	FaultLine                // request or status line is not "METHOD SP target SP HTTP/1.x" or "HTTP/1.x SP code SP reason" (RFC 9112, 3 and 4)

@@ -45,7 +45,6 @@ type Head struct {
 	Length    int64 // Content-Length; -1 without
 	Chunked   bool
 	KeepAlive bool // what version and Connection say
-	Trailer   bool // a Trailer field stands in the head
 
 	hasConnection bool
 	upgrade       bool // Connection names upgrade
@@ -63,9 +62,6 @@ type Head struct {
 	authorized    bool            // an Authorization field does
 	common        [commons]uint16 // index and one of the first of each
 }
-
-// Raw is the head as received. It is valid until the exchange ends.
-func (h *Head) Raw() []byte { return h.raw }
 
 // Name and Value of a field of this head; they alias the input.
 func (h *Head) Name(f *Field) []byte { return h.raw[f.line:f.nameEnd] }
@@ -326,8 +322,6 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.hasConnection = true
 	case KindUpgrade:
 		h.upgradeTo = value
-	case KindTrailer:
-		h.Trailer = true
 	case KindCookie:
 		h.cookies++
 	case KindSetCookie:
@@ -342,7 +336,7 @@ func (h *Head) note(kind Kind, value []byte, index int) Fault {
 		h.expects = true
 	case KindAuthorization:
 		h.authorized = true
-	case KindOther, KindHop, KindForwardedOther, KindUnderscore, KindAlias, KindSetup:
+	case KindOther, KindHop, KindTrailer, KindForwardedOther, KindUnderscore, KindAlias, KindSetup:
 	}
 	return NoFault
 }

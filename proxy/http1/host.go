@@ -2,10 +2,10 @@ package http1
 
 import "bytes"
 
-// ValidHost reports whether b is a name, an IPv4 address or a bracketed IPv6 address with an optional port, and nothing more: no
+// validHost reports whether b is a name, an IPv4 address or a bracketed IPv6 address with an optional port, and nothing more: no
 // user information, no path, no percent-encoding, no second port.
-func ValidHost(b []byte) bool {
-	name, port, ok := SplitHost(b)
+func validHost(b []byte) bool {
+	name, port, ok := splitHost(b)
 	if !ok || len(name) == 0 || len(name) > 255 {
 		return false
 	}
@@ -42,9 +42,9 @@ func validPort(port []byte) bool {
 	return n <= 65535
 }
 
-// SplitHost splits a Host value in name (with brackets, if it has them) and port (nil without). It fails on a colon without a port,
+// splitHost splits a Host value in name (with brackets, if it has them) and port (nil without). It fails on a colon without a port,
 // on two colons outside brackets and on anything but a port behind a bracket.
-func SplitHost(b []byte) (name, port []byte, ok bool) {
+func splitHost(b []byte) (name, port []byte, ok bool) {
 	if len(b) > 0 && b[0] == '[' {
 		i := bytes.IndexByte(b, ']')
 		if i < 0 {
@@ -71,8 +71,8 @@ func SplitHost(b []byte) (name, port []byte, ok bool) {
 
 // SameHost reports whether two Host values name the same authority: case and the default port of http and https do not matter.
 func SameHost(a, b []byte) bool {
-	an, ap, aok := SplitHost(a)
-	bn, bp, bok := SplitHost(b)
+	an, ap, aok := splitHost(a)
+	bn, bp, bok := splitHost(b)
 	if !aok || !bok || !EqualFold(an, bn) {
 		return false
 	}

@@ -2,7 +2,7 @@ package http1
 
 import "bytes"
 
-// Request is a parsed request head. Its slices alias the input and live as long as the exchange.
+// Request is a parsed request head. Its slices alias the input and live as long as that.
 type Request struct {
 	Head
 	Major  int // HTTP version of the client: 1, or 2 for a stream, whose text says HTTP/1.1
@@ -10,7 +10,7 @@ type Request struct {
 	Target []byte // as received
 	Path   []byte // without query; "*" for OPTIONS *
 	Query  []byte // without "?"
-	Host   []byte // as received, proven by ValidHost
+	Host   []byte // as received, proven by validHost
 
 	hasQuery bool
 	expect   bool // 100-continue
@@ -184,7 +184,7 @@ func (r *Request) absolute(t []byte) ([]byte, bool) {
 		i = len(t)
 	}
 	r.Host = t[:i]
-	return t[i:], ValidHost(r.Host)
+	return t[i:], validHost(r.Host)
 }
 
 // authority demands exactly one valid Host, and the same one in an absolute target. HTTP/1.0 needs one, too: nothing else says
@@ -197,7 +197,7 @@ func (r *Request) authority() Fault {
 		return FaultTwoHosts
 	}
 	host := r.Value(&r.Fields[r.host])
-	if !ValidHost(host) {
+	if !validHost(host) {
 		return FaultHost
 	}
 	if r.Host != nil && !SameHost(r.Host, host) {

@@ -65,9 +65,9 @@ func (r *Response) parseLine(head []byte) (int, Fault) {
 	return lf + 1, NoFault
 }
 
-// KeepTimeout is how long the sender keeps the connection open without a request, as its Keep-Alive field says (RFC 2068, 19.7.1.1);
+// keepTimeout is how long the sender keeps the connection open without a request, as its Keep-Alive field says (RFC 2068, 19.7.1.1);
 // false: it does not say.
-func (r *Response) KeepTimeout() (time.Duration, bool) {
+func (r *Response) keepTimeout() (time.Duration, bool) {
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		if f.Kind != KindHop || !FoldsTo(r.Name(f), "keep-alive") {
@@ -103,7 +103,7 @@ const keepMargin = time.Second
 // KeepFor is how long the connection may wait for its next request, at most as long as most: a second less than its origin says. Zero
 // and less: not at all.
 func (r *Response) KeepFor(most time.Duration) time.Duration {
-	if told, ok := r.KeepTimeout(); ok {
+	if told, ok := r.keepTimeout(); ok {
 		return min(most, told-keepMargin)
 	}
 	return most

@@ -1,7 +1,7 @@
 package http1
 
 // Edits are the changes to a request on its way to an upstream. The zero value forwards it as received, less what is only this
-// hop's business. All slices must stay as they are until the exchange has finished.
+// hop's business. All slices must stay as they are until the answer was sent.
 type Edits struct {
 	Path        []byte   // path to forward, nil: as received; the query follows unchanged
 	Host        []byte   // Host to forward, nil: as received
