@@ -56,7 +56,7 @@ type addressing struct {
 func (s *Server) addressing(st *site, c *Client, instance *balancer.Upstream) addressing {
 	m := addressing{s: s, site: st, proto: c.Proto, host: c.Host, instance: instance.Spec()}
 	if st.strip {
-		m.mount = st.mount
+		m.mount = st.Mount
 	}
 	return m
 }
@@ -166,7 +166,7 @@ func (m *addressing) secures(scheme string) bool {
 	}
 	_, port, _ := net.SplitHostPort(m.host)
 	host, ok := route.ParseHost(m.host)
-	return ok && (port != "" || m.s.redirectTarget(m.site, host, "/") != "")
+	return ok && (port != "" || m.s.front.Redirect(&m.site.Rule, host, "/") != "")
 }
 
 // isInstance reports whether an authority is the instance's, the port of the scheme left out or not. Behind an agent the port is that of

@@ -9,7 +9,6 @@ import (
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/origin"
-	"portico/proxy/route"
 )
 
 var (
@@ -21,7 +20,7 @@ var (
 // HTTP_1_1_REQUIRED makes clients ask again over HTTP/1.1 (RFC 9113, 7), where the connection is theirs alone.
 func (f *flight) requireHTTP1(d *exchange.Decision) {
 	why := errHTTP1Required
-	if f.site.private {
+	if f.site.Private {
 		why = errHTTP1Private
 	}
 	f.fault = &fault.Fault{Status: 421, Cause: 'P', Phase: 'R', Err: why, Silent: true}
@@ -37,13 +36,8 @@ func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config
 	old := base.Clone()
 	old.NextProtos = slices.DeleteFunc(slices.Clone(base.NextProtos), func(p string) bool { return p == "h2" })
 	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		t := s.table.Load()
-		if t == nil || !t.private {
+		if !s.table.Load().Private(hello.ServerName) {
 			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
-		}
-		host, ok := route.ParseHost(hello.ServerName)
-		if sites := t.host(host); !ok || len(sites) == 0 || slices.ContainsFunc(sites, func(st *site) bool { return !st.private }) {
-			return nil, nil //nolint:nilnil // as above
 		}
 		return old, nil
 	}

@@ -127,19 +127,19 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 		return nil
 	}
 	t := s.table.Load()
-	rt, flt := t.route(alias.String(r.Host), f.raw, p.HTTPS, p.ServerName)
+	rt, flt := t.Route(alias.String(r.Host), f.raw, p.HTTPS, p.ServerName)
 	if flt != nil {
 		return flt
 	}
-	f.site, f.path = rt.site, rt.path
+	f.site, f.path = rt.Site, rt.Path
 	f.site.running.Add(1)
 	f.identify(e, r, p)
-	if r.Major == 2 && (f.site.private || r.Binds()) {
+	if r.Major == 2 && (f.site.Private || r.Binds()) {
 		f.requireHTTP1(d)
 		return nil
 	}
 	if f.client.Proto == "http" {
-		if to := s.redirectTarget(f.site, rt.host, f.target); to != "" {
+		if to := s.front.Redirect(&f.site.Rule, rt.Host, f.target); to != "" {
 			f.redirect(to, d)
 			return nil
 		}
@@ -202,15 +202,15 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 		f.pick.Expected = true
 	}
 	d.MaxBody = st.body
-	d.Private = st.private
+	d.Private = st.Private
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
 	d.Underscores = st.underscores
 	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie.Name, sticky.Endings, sticky.AdminCookie, nil
 	prefix := ""
 	if st.strip && string(r.Path) != "*" {
-		d.Path = []byte(route.StripMount(f.raw, f.path, st.mount))
-		prefix = st.mount
+		d.Path = []byte(route.StripMount(f.raw, f.path, st.Mount))
+		prefix = st.Mount
 	}
 	c := &f.client
 	b := append(append(f.out[:0], "X-Forwarded-For: "...), c.Chain...)

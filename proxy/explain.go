@@ -86,24 +86,25 @@ func (e *explanation) route(u *url.URL) bool {
 		return false
 	}
 	e.host = host
-	e.say("host", host, "%s", t.explainHost(host))
+	e.say("host", host, "%s", t.Why(host))
 	if e.path, ok = route.NormalizePath(e.raw); !ok {
 		e.say("path", "refused", "%q is not a valid path: 400", e.raw)
 		return false
 	}
 	e.say("path", e.path, "matched in this form, forwarded as it came")
-	e.st = t.lookup(host, e.path)
-	if e.st == nil {
+	entry := t.Lookup(host, e.path)
+	if entry == nil {
 		e.say("site", "none", "no site answers for this host and path: 404")
 		return false
 	}
-	e.say("site", e.st.name, "mount path %s, catalog revision %d", e.st.mount, t.revision)
-	if u.Scheme == "https" && e.st.tlsMode == "off" {
+	e.st = entry.Site
+	e.say("site", e.st.name, "mount path %s, catalog revision %d", e.st.Mount, t.revision)
+	if u.Scheme == "https" && e.st.TLSMode == "off" {
 		e.say("tls", "refused", "the site is not served over TLS (tls.mode = \"off\"): 421")
 		return false
 	}
 	if e.st.strip {
-		e.say("rewrite", route.StripMount(e.raw, e.path, e.st.mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
+		e.say("rewrite", route.StripMount(e.raw, e.path, e.st.Mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
 	}
 	return true
 }
@@ -128,12 +129,12 @@ func (e *explanation) admit(u *url.URL) bool {
 		e.say("client", e.client.Addr.String(), "%s", why)
 	}
 	if e.client.Proto == "http" {
-		if to := e.s.redirectTarget(st, e.host, e.target); to != "" {
-			e.say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.redirect)
+		if to := e.s.front.Redirect(&st.Rule, e.host, e.target); to != "" {
+			e.say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.Redirect)
 			return false
 		}
 	}
-	if st.private {
+	if st.Private {
 		e.say("connection", "private", "the client's connection has connections to instances for itself, HTTP/2 is refused with HTTP_1_1_REQUIRED (session.connection = \"private\")")
 	}
 	e.fields()
@@ -213,19 +214,4 @@ func (e *explanation) token() {
 		where[i] = place.Kind + " " + place.Name
 	}
 	e.say("token", "none", "no session token of the application in %s (session.profile)", strings.Join(where, ", "))
-}
-
-// explainHost says by which rule a host is served.
-func (t *table) explainHost(host string) string {
-	r := t.host(host)
-	if len(r) == 0 {
-		return "no site names it, and none answers for all hosts"
-	}
-	if _, ok := t.exact[host]; ok {
-		return "named by a site"
-	}
-	if len(r[0].hosts) == 0 {
-		return "named by no site, so those without hosts answer"
-	}
-	return "covered by a wildcard"
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"portico/conf/sites"
+	"portico/proxy/route"
 )
 
 // listener is one bound address.
@@ -56,8 +59,17 @@ func (s *Server) Listen() error {
 		s.listeners = nil
 		return fmt.Errorf("listen: %w", err)
 	}
+	s.front.Plain, s.front.Secure = s.plain.addr, s.secure.addr
 	s.bound.Store(true)
 	return nil
+}
+
+// URLs are where a site with these settings, defaults filled in, answers at this proxy now, see [route.Front.URLs].
+func (s *Server) URLs(set sites.Settings, here string) []string {
+	if !s.bound.Load() {
+		return nil
+	}
+	return s.front.URLs(&route.Rule{TLSMode: set.TLS.Mode, Redirect: set.TLS.Redirect}, set.Hosts, set.Path, here)
 }
 
 // listenError names the address and what to do about it.

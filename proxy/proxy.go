@@ -34,6 +34,7 @@ import (
 	"portico/proxy/origin"
 	"portico/proxy/probe"
 	"portico/proxy/recent"
+	"portico/proxy/route"
 )
 
 // Options are what a Server is made of.
@@ -100,6 +101,7 @@ type Server struct {
 	engine    *engine
 	plain     frontend
 	secure    frontend
+	front     route.Front // complete once Listen has succeeded
 	perAddr   addrCount
 	// engineTunnels are the upgraded connections that the engine relays.
 	engineTunnels atomic.Int64
@@ -154,6 +156,7 @@ func New(o Options) (*Server, error) {
 		s.tls = serverTLS(o.TLS)
 		s.tls.GetConfigForClient = s.offer(s.tls)
 	}
+	s.front = route.Front{TLS: s.tls != nil, HasCertificate: o.HasCertificate}
 	l := o.Conf.Limits
 	s.limits = http1.Limits{
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),

@@ -17,17 +17,15 @@ import (
 // site is what the data path knows of one site: its settings with every default
 // filled in, immutable, and a pointer to what outlives a change of settings.
 type site struct {
-	name  string
-	hosts []string // as in the settings; none: the site of all other hosts
-	mount string   // "/" or a normalized path without a final "/"
-	strip bool
+	name string
+	route.Rule
+	strip bool // take the mount path off before an instance sees it
 
 	underscores bool // fields of requests with "_" in their names reach the instances
 	rewrites    rewrites
 
-	sticky  bool
-	cookie  sticky.Cookie
-	private bool // connections to instances serve one client connection each
+	sticky bool
+	cookie sticky.Cookie
 
 	wantsNotice bool   // a page for people whose session was lost
 	logout      string // normalized path after whose answer a session is over; "": none
@@ -44,9 +42,6 @@ type site struct {
 	maxConns int           // requests in flight at one instance, 0: no limit
 	maxSess  int           // live sessions of one instance, 0: no ceiling
 	idle     time.Duration // how long connections to upstreams of the configuration file wait, 0: as usual
-
-	tlsMode  string // "auto", "off", "internal"
-	redirect string // "auto", "on", "off"
 
 	source *catalog.Site // the record this was compiled from; nil for a static site
 	*siteState
@@ -86,24 +81,21 @@ func compileSite(rec *catalog.Site) (*site, error) {
 
 // compileSettings takes settings whose defaults are filled in.
 func compileSettings(name string, set sites.Settings) (*site, error) {
-	mount, ok := route.NormalizePath(set.Path)
-	if !ok {
-		return nil, fmt.Errorf("compile site %q: path %q must begin with \"/\"", name, set.Path)
+	rule, err := route.NewRule(set.Hosts, set.Path)
+	if err != nil {
+		return nil, fmt.Errorf("compile site %q: %w", name, err)
 	}
-	if mount != "/" {
-		mount = strings.TrimSuffix(mount, "/")
-	}
+	rule.TLSMode, rule.Redirect, rule.Private = set.TLS.Mode, set.TLS.Redirect, set.Session.Connection == "private"
 	if set.Session.Sticky == "none" {
 		set.Session.Patience = 0 // there is nothing to wait for
 	}
 	st := &site{
-		name: name, mount: mount, strip: set.Strip && mount != "/",
+		name: name, Rule: rule, strip: set.Strip && rule.Mount != "/",
 		sticky: set.Session.Sticky != "none",
-		cookie: sticky.NewCookie(set.Session.Cookie, mount, set.Session.SameSite),
+		cookie: sticky.NewCookie(set.Session.Cookie, rule.Mount, set.Session.SameSite),
 
 		underscores: set.Underscores == "pass",
 		rewrites:    rewritesOf(set.Rewrite),
-		private:     set.Session.Connection == "private",
 
 		wantsNotice: set.Session.Notice,
 		body:        set.Limits.Body.Bytes(),
@@ -121,23 +113,10 @@ func compileSettings(name string, set sites.Settings) (*site, error) {
 		hashBy:   strings.ToLower(set.PolicyHeader),
 		maxConns: set.Limits.Connections,
 		maxSess:  set.Session.Max,
-		tlsMode:  set.TLS.Mode,
-		redirect: set.TLS.Redirect,
 	}
 	switch set.Policy {
 	case balancer.Source, balancer.URI, balancer.Header:
 		st.hash = set.Policy
-	}
-	for _, h := range set.Hosts {
-		bare, wild := strings.CutPrefix(h, "*.")
-		norm, ok := route.ParseHost(bare)
-		if !ok {
-			return nil, fmt.Errorf("compile site %q: host %q is not a host name", name, h)
-		}
-		if wild {
-			norm = "*." + norm
-		}
-		st.hosts = append(st.hosts, norm)
 	}
 	if set.Limits.Rate != "" {
 		n, per, err := sites.ParseRate(set.Limits.Rate)
@@ -148,11 +127,11 @@ func compileSettings(name string, set sites.Settings) (*site, error) {
 		st.rate.burst = max(int(st.rate.perSecond), min(n, 10))
 	}
 	if set.Session.Logout != "" {
+		var ok bool
 		if st.logout, ok = route.NormalizePath(set.Session.Logout); !ok {
 			return nil, fmt.Errorf("compile site %q: session.logout %q must begin with \"/\"", name, set.Session.Logout)
 		}
 	}
-	var err error
 	if st.profile, err = sticky.ParseProfile(set.Session.Profile); err != nil {
 		return nil, fmt.Errorf("compile site %q: %w", name, err)
 	}

@@ -53,7 +53,7 @@ var imports = map[string][]string{
 	"deployhook/agent":   {"deployhook/agent/tomcat", "conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "internal/units"},
-	"proxy/route":        {},
+	"proxy/route":        {"proxy/fault"},
 	"proxy/origin":       {"membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
 	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},

@@ -1,5 +1,6 @@
-// Package route knows the one form of a host and of a path under which sites are looked
-// up, so that no two rules can read an address differently.
+// Package route decides which site a request is for, and whether it is sent to TLS first. There is
+// one form of a host and of a path for every use, so that no two rules can read an address
+// differently. It knows the rule of a site and nothing else of it.
 package route
 
 import (

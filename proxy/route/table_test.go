@@ -1,38 +1,34 @@
-package proxy
+package route_test
 
 import (
 	"strconv"
 	"strings"
 	"testing"
 
-	"portico/conf/sites"
+	"portico/proxy/route"
 )
 
-func compiled(t testing.TB, name, path string, hosts ...string) *site {
+func entry(t testing.TB, name, path string, hosts ...string) route.Entry[*string] {
 	t.Helper()
-	st, err := compileSettings(name, sites.Settings{Hosts: hosts, Path: path}.WithDefaults(name))
+	r, err := route.NewRule(hosts, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return st
+	return route.Entry[*string]{Rule: &r, Site: &name}
 }
 
-func testTable(t testing.TB) *table {
-	sites := map[string]*site{}
-	for _, s := range []*site{
-		compiled(t, "shop", "/", "shop.test", "www.shop.test"),
-		compiled(t, "admin", "/admin", "shop.test"),
-		compiled(t, "deep", "/admin/deep", "shop.test"),
-		compiled(t, "wild", "/", "*.shop.test"),
-		compiled(t, "wilder", "/", "*.a.shop.test"),
-		compiled(t, "part", "/only", "part.test"),
-		compiled(t, "idn", "/", "xn--bcher-kva.test"),
-		compiled(t, "six", "/", "[2001:db8::1]"),
-		compiled(t, "rest", "/"),
-	} {
-		sites[s.name] = s
-	}
-	return newTable(1, sites)
+func testTable(t testing.TB) *route.Table[*string] {
+	return route.New([]route.Entry[*string]{
+		entry(t, "shop", "/", "shop.test", "www.shop.test"),
+		entry(t, "admin", "/admin", "shop.test"),
+		entry(t, "deep", "/admin/deep/", "shop.test"),
+		entry(t, "wild", "/", "*.shop.test"),
+		entry(t, "wilder", "/", "*.a.shop.test"),
+		entry(t, "part", "/only", "part.test"),
+		entry(t, "idn", "/", "xn--bcher-kva.test"),
+		entry(t, "six", "/", "[2001:db8::1]"),
+		entry(t, "rest", "/"),
+	})
 }
 
 // TestRoute: lines H1 to H4.
@@ -67,32 +63,41 @@ func TestRoute(t *testing.T) {
 		{"[2001:DB8:0::1]:80", "/", "six"},
 		{"unknown.test", "/", "rest"},
 	} {
-		r, f := tab.route(tt.host, tt.path, false, "")
+		r, f := tab.Route(tt.host, tt.path, false, "")
 		got := ""
-		if r.site != nil {
-			got = r.site.name
+		if r.Site != nil {
+			got = *r.Site
 		}
 		if got != tt.want || (f != nil) != (tt.want == "") {
 			t.Errorf("%s %s: got %q (%v), want %q", tt.host, tt.path, got, f, tt.want)
 		}
 	}
 	for _, host := range []string{"", "a b", "a/b", "a@b", "a:b", "2001:db8::1", "a:1:2", "a..b", ".a", "[::1", "[::1]x", "[::1%25eth0]", "a:99999", "a\x00b", strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 130) + "b"} {
-		if _, f := tab.route(host, "/", false, ""); f == nil || f.Status != 400 {
+		if _, f := tab.Route(host, "/", false, ""); f == nil || f.Status != 400 {
 			t.Errorf("host %q: %v, want 400", host, f)
 		}
 	}
 }
 
+// A rule that cannot be compared is refused.
+func TestNewRule(t *testing.T) {
+	for _, tt := range []struct{ host, path string }{{"shop.test", "app"}, {"a b", "/"}, {"*.", "/"}, {"*.*.a", "/"}} {
+		if r, err := route.NewRule([]string{tt.host}, tt.path); err == nil {
+			t.Errorf("%v became %v", tt, r)
+		}
+	}
+}
+
 func BenchmarkRoute(b *testing.B) {
-	sites := map[string]*site{}
+	var sites []route.Entry[*string]
 	for i := range 1000 {
 		name := "site" + strconv.Itoa(i)
-		sites[name] = compiled(b, name, "/", name+".example.com", "www."+name+".example.com")
+		sites = append(sites, entry(b, name, "/", name+".example.com", "www."+name+".example.com"))
 	}
-	t := newTable(1, sites)
+	t := route.New(sites)
 	b.ReportAllocs()
 	for b.Loop() {
-		if r, _ := t.route("www.site500.example.com:443", "/some/path/index.html", true, "www.site500.example.com"); r.site == nil {
+		if r, _ := t.Route("www.site500.example.com:443", "/some/path/index.html", true, "www.site500.example.com"); r.Site == nil {
 			b.Fatal("no site")
 		}
 	}

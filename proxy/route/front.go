@@ -1,0 +1,104 @@
+package route
+
+import (
+	"net"
+	"strings"
+)
+
+// Front says where visitors reach this proxy.
+type Front struct {
+	Plain  string // address that is listened on for plain HTTP; "": none
+	Secure string // the same over TLS
+	TLS    bool   // there are certificates to be served
+
+	// HasCertificate reports whether TLS could serve a host. Nil: never.
+	HasCertificate func(host string) bool
+}
+
+// Redirect returns where a plain HTTP request should go instead, or "" when
+// it should be served as it is. The target begins with the scheme and the
+// validated host, so a path such as "//evil.test/" stays a path.
+func (f *Front) Redirect(r *Rule, host, target string) string {
+	switch r.Redirect {
+	case "off":
+		return ""
+	case "on":
+	default:
+		if f.HasCertificate == nil || !f.HasCertificate(host) {
+			return ""
+		}
+	}
+	if !f.TLS || r.TLSMode == "off" {
+		return ""
+	}
+	if target == "" || target[0] != '/' {
+		target = "/"
+	}
+	return "https://" + hostWithPort(host, f.securePort()) + target
+}
+
+// securePort is the port that visitors reach TLS on, as far as portico knows.
+func (f *Front) securePort() string {
+	_, port, _ := net.SplitHostPort(f.Secure)
+	return port
+}
+
+func hostWithPort(host, port string) string {
+	if port == "443" || port == "" {
+		if strings.IndexByte(host, ':') >= 0 { // IPv6
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// URLs are where a site answers: one for each of its hosts, as its settings name them, with the port where it is not the scheme's
+// own. It is the one that a visitor ends up at: TLS where plain requests are sent there, or where there is no other.
+// A site of all hosts is told by the address that is listened on, or by here where that is every
+// address. Of a wildcard, the name "www" below it is told.
+func (f *Front) URLs(r *Rule, hosts []string, path, here string) (urls []string) {
+	path = strings.TrimSuffix(path, "/") + "/"
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	for _, host := range hosts {
+		if name, wild := strings.CutPrefix(host, "*."); wild {
+			host = "www." + name
+		}
+		switch {
+		case f.Plain != "":
+			host = hostAt(f.Plain, host, here)
+			if to := f.Redirect(r, host, path); to != "" {
+				urls = append(urls, to)
+				continue
+			}
+			_, port, _ := net.SplitHostPort(f.Plain)
+			urls = append(urls, "http://"+plainHost(host, port)+path)
+		case f.Secure != "" && r.TLSMode != "off":
+			host = hostAt(f.Secure, host, here)
+			urls = append(urls, "https://"+hostWithPort(host, f.securePort())+path)
+		}
+	}
+	return urls
+}
+
+// hostAt is host, or where none is named the one that leads to a listener at addr.
+func hostAt(addr, host, here string) string {
+	if host != "" {
+		return host
+	}
+	ip, _, _ := net.SplitHostPort(addr)
+	if parsed := net.ParseIP(ip); parsed == nil || parsed.IsUnspecified() {
+		return here
+	}
+	return ip
+}
+
+// plainHost is host with the port of a plain listener, which is not said where it is 80.
+func plainHost(host, port string) string {
+	if port == "80" {
+		return hostWithPort(host, "")
+	}
+	return net.JoinHostPort(host, port)
+}
