@@ -171,9 +171,11 @@ func (l *loop) keep() {
 
 // lay moves an arrival to a place of its own, with its buffer.
 func (e *early) lay(a *arrival) *arrival {
-	k := new(arrival)
+	var k *arrival
 	if n := len(e.spare); n > 0 {
 		k, e.spare = e.spare[n-1], e.spare[:n-1]
+	} else {
+		k = new(arrival)
 	}
 	buf := k.buf
 	*k = *a
