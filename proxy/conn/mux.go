@@ -238,7 +238,7 @@ func (m *mux) send(often int) {
 			return
 		}
 		m.mu.Unlock()
-		n, res := m.write(b[:min(len(b), sendMost)])
+		n, res := m.write(http2.Whole(b, sendMost))
 		m.lock()
 		m.h2.Wrote(n, res)
 		m.moves++

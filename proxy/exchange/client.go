@@ -20,6 +20,8 @@ type client interface {
 	interim(x *Exchange, add []byte)
 	// switched renders the head that makes a tunnel.
 	switched(x *Exchange)
+	// portion is how much of an answer is read at a time, if there is room.
+	portion() int
 	// unbounded is how a body is sent of which nobody knows the length.
 	unbounded(x *Exchange) http1.Framing
 	// final renders the head of the final answer, and settles whether another request may follow.

@@ -31,6 +31,9 @@ func (http1Client) switched(x *Exchange) {
 	x.down.out = append(x.down.out, "\r\n\r\n"...)
 }
 
+// portion: as much as a buffer of the memory's holds.
+func (http1Client) portion() int { return chunkBuffer }
+
 // unbounded: HTTP/1.0 clients only understand the connection's end.
 func (http1Client) unbounded(x *Exchange) http1.Framing {
 	if x.req.Minor == 0 {

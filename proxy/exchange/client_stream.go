@@ -94,6 +94,11 @@ func (c *streamClient) switched(x *Exchange) {
 	c.sink.EndHead(false)
 }
 
+// streamPortion fills two frames of 16 KiB with their heads, and so two TLS records; for the rest of a full buffer a third would be made.
+const streamPortion = 2 * (16<<10 - 9)
+
+func (*streamClient) portion() int { return streamPortion }
+
 func (*streamClient) unbounded(*Exchange) http1.Framing { return http1.FrameStream }
 
 func (c *streamClient) final(x *Exchange, frame http1.Framing, length int64) {

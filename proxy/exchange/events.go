@@ -11,7 +11,8 @@ func (x *Exchange) Space(s Side) []byte {
 		if !x.headDone && x.down.in != nil && x.down.w == len(x.down.in) && x.down.r == 0 {
 			x.down.grow(2 * len(x.down.in))
 		}
-		return x.down.space(bodyBuffer)
+		b := x.down.space(bodyBuffer)
+		return b[:min(len(b), x.client.portion())]
 	}
 	f := &x.up
 	switch {

@@ -2,11 +2,12 @@ package http2
 
 const (
 	levels = 8
-	// What a stream may send before others that share the line with it.
-	quotaTurn = 16 << 10
+	// What a stream may send before others that share the line with it: what an exchange reads at a time.
+	quotaTurn = 2 * dataMost
 	// A stream that others keep from the line for so long may send a little: clients and instances must see that it lives.
 	starved      = 5_000_000_000
 	quotaStarved = 1 << 10
+	quotaLeast   = 512 // no frame of its own for less that is left of it
 )
 
 // sending is the state of what goes to the client.

@@ -2,6 +2,23 @@ package http2
 
 import "portico/proxy/wire"
 
+const (
+	// recordMost is how much a driver puts into one TLS record.
+	recordMost = 16 << 10
+	// dataMost is how much of a body goes into one frame, so that the frame fills a record: one more record for the few bytes that its head
+	// takes costs us a system call, and the client as much.
+	dataMost = recordMost - frameHead
+)
+
+// Whole cuts output that is Pending, at most so many bytes of it, to whole TLS records where it is more than one. What is left begins the
+// next one, together with what comes.
+func Whole(out []byte, most int) []byte {
+	if out = out[:min(len(out), most)]; len(out) > recordMost {
+		out = out[:len(out)-len(out)%recordMost]
+	}
+	return out
+}
+
 // Write sends bytes of the answer's body, a and then b, as far as the client's windows and the room of the output let it, and the end of
 // the stream with the last byte if end is set; without bytes the end goes alone. Blocked: EventWritable follows. Failed: the stream is
 // over.
@@ -47,7 +64,9 @@ func (c *Conn) addData(s *Stream, a, b []byte, n int, last bool) {
 	c.sending.window -= n
 	s.window -= n
 	if c.turning == s {
-		c.quota -= n
+		if c.quota -= n; c.quota < quotaLeast {
+			c.quota = 0
+		}
 	}
 	s.waits = c.now
 	c.frames.earn(framesWorth)
@@ -63,7 +82,7 @@ func (c *Conn) allows(s *Stream, n int) int {
 		return 0 // others wait
 	}
 	room := dataRoom - c.pending() - frameHead
-	if n = min(n, s.window, c.sending.window, frameMost); n > room && room < pieceMin {
+	if n = min(n, s.window, c.sending.window, dataMost); n > room && room < pieceMin {
 		return 0
 	}
 	if c.turning == s {

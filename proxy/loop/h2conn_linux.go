@@ -11,7 +11,7 @@ import (
 
 const (
 	streamWork  = 1 << 10  // what an operation costs of the budget that does not enter the kernel
-	streamShare = 32 << 10 // of its connection's budget, before other streams have their turn
+	streamShare = 72 << 10 // of its connection's budget, before other streams have their turn: what is read at a time is written at once
 	frameWork   = 256      // what a frame costs of the budget besides its bytes
 	readMost    = 16 << 10 // bytes that are read at a time: how many frames they hold is known when all were looked at
 	lingerMost  = 256 << 10
@@ -211,7 +211,7 @@ func (l *loop) writeH2(h *h2Conn) {
 	if len(out) == 0 {
 		return
 	}
-	out = out[:min(len(out), maxCipher)]
+	out = http2.Whole(out, writeMost)
 	l.spend(h, len(out)+streamWork)
 	if l.gatherH2(h, out) {
 		return
@@ -379,7 +379,7 @@ func (l *loop) abandonH2(h *h2Conn) {
 		l.perform(s, byteBudget, 1, streamWork)
 	}
 	h.x.Drain()
-	for range byteBudget / maxCipher {
+	for range byteBudget / pieceSize {
 		l.writeH2(h)
 	}
 	l.closeClient(h.c)

@@ -25,7 +25,8 @@ type memConn struct {
 	eof    bool
 	broken bool   // the kernel has told of an error, which it does once
 	strict bool   // an end without TLS's alert is an error
-	alone  bool   // the next Write may go to the socket at once
+	direct int    // a Write of so many bytes and more may go to the socket at once; 0: none
+	more   bool   // it is not the last
 	out    []byte // ciphertext to write
 	sent   int
 	remote net.Addr
@@ -81,10 +82,8 @@ func (m *memConn) took(n int, res wire.Result) {
 //nolint:gochecknoglobals // a pool
 var outs outPool
 
-const (
-	maxCipher = 32 << 10          // of plaintext, made into records at once
-	outSize   = maxCipher + 4<<10 // with their heads and tails, and a few bytes behind another record
-)
+// outSize holds the records of a piece with their heads and tails, and a few bytes behind another record.
+const outSize = pieceSize + 4<<10
 
 type outPool struct{ p sync.Pool }
 
@@ -135,9 +134,14 @@ func (m *memConn) Write(b []byte) (int, error) {
 		return n, nil
 	}
 	sent := 0
-	if m.alone && m.out == nil { // the only record: no copy of it is needed, unless the socket is full
-		m.alone = false
-		k, e := rawWrite(m.fd, b)
+	if m.direct != 0 && len(b) >= m.direct && m.out == nil { // no copy of it is needed, unless the socket is full
+		var k uintptr
+		var e syscall.Errno
+		if m.more {
+			k, e = rawWriteMore(m.fd, b)
+		} else {
+			k, e = rawWrite(m.fd, b)
+		}
 		if e != 0 && e != syscall.EAGAIN {
 			return 0, e
 		}

@@ -32,6 +32,14 @@ func rawWrite(fd int32, b []byte) (n uintptr, e syscall.Errno) {
 	return
 }
 
+// rawWriteMore is rawWrite where more follows at once: the kernel waits for that before it sends the end.
+func rawWriteMore(fd int32, b []byte) (n uintptr, e syscall.Errno) {
+	n, _, e = syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), msgMore, 0, 0)
+	return
+}
+
+const msgMore = 0x8000 // MSG_MORE, which syscall does not name
+
 func rawWritev(fd int32, a, b []byte) (n uintptr, e syscall.Errno) {
 	iov := [2]syscall.Iovec{{Base: unsafe.SliceData(a), Len: uint64(len(a))}, {Base: unsafe.SliceData(b), Len: uint64(len(b))}}
 	n, _, e = syscall.RawSyscall6(syscall.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2, 0, 0, 0)

@@ -274,10 +274,19 @@ func endTLS(total int, err error) (int, wire.Result) {
 	return 0, wire.Failed
 }
 
-// oneRecord is how much plaintext always makes one record: crypto/tls begins with records that fit a segment.
-const oneRecord = 1 << 10
+const (
+	// oneRecord is how much plaintext always makes one record: crypto/tls begins with records that fit a segment.
+	oneRecord = 1 << 10
+	// pieceSize is how much plaintext is encrypted before the socket is asked whether it takes it. It makes one record once crypto/tls
+	// makes large ones; as much may be owed to a client that takes nothing.
+	pieceSize = 16 << 10
+	// writeMost is how much plaintext one call encrypts.
+	writeMost = 64 << 10
+	// bulkRecord is a record that is written by itself: to copy it behind another one costs more than to enter the kernel again.
+	bulkRecord = 8 << 10
+)
 
-// writeTLS makes one record or more of what waits, as far as the socket takes the ones before.
+// writeTLS makes records of what waits, as far as the socket takes the ones before.
 func (l *loop) writeTLS(s *sock, a, b []byte) (int, wire.Result) {
 	t := s.tls
 	if t.mem.owes() {
@@ -285,33 +294,43 @@ func (l *loop) writeTLS(s *sock, a, b []byte) (int, wire.Result) {
 			return 0, res
 		}
 	}
-	n := 0
-	t.mem.alone = len(a)+len(b) <= oneRecord
 	if len(a) > 0 && len(b) > 0 {
-		l.plain = append(l.plain[:0], a...)
-		k := min(len(b), cap(l.plain)-len(l.plain))
-		if k > 0 {
-			l.plain = append(l.plain, b[:k]...)
-			b = b[k:]
-		}
-		a = l.plain
+		a, b = l.join(a, b)
 	}
-	for _, p := range [2][]byte{a, b} {
-		p = p[:min(len(p), maxCipher)]
-		if len(p) == 0 {
-			continue
-		}
-		m, err := t.conn.Write(p)
-		n += m
-		if err != nil {
-			return n, wire.Failed
-		}
+	t.mem.direct = bulkRecord
+	if len(a)+len(b) <= oneRecord {
+		t.mem.direct = 1
 	}
-	t.mem.alone = false
-	if !t.mem.owes() {
-		return n, wire.More
+	n, err := 0, error(nil)
+	for n < writeMost && err == nil && !t.mem.owes() {
+		if len(a) == 0 {
+			a, b = b, nil
+		}
+		if len(a) == 0 {
+			break
+		}
+		piece := a[:min(len(a), pieceSize)]
+		a = a[len(piece):]
+		n += len(piece)
+		t.mem.more = len(a)+len(b) > 0 && n < writeMost
+		_, err = t.conn.Write(piece)
 	}
-	return n, t.mem.flush()
+	t.mem.direct = 0
+	switch {
+	case err != nil:
+		return 0, wire.Failed
+	case t.mem.owes():
+		return n, t.mem.flush()
+	}
+	return n, wire.More
+}
+
+// join copies b behind a, as far as there is room, so that both can be in one record; the rest of b follows.
+func (l *loop) join(a, b []byte) (joined, rest []byte) {
+	l.plain = append(l.plain[:0], a...)
+	k := min(len(b), cap(l.plain)-len(l.plain))
+	l.plain = append(l.plain, b[:k]...)
+	return l.plain, b[k:]
 }
 
 // records makes records of a and returns them for the loop to send; nil: this is not the time for it, or there is more than most. They
@@ -320,7 +339,6 @@ func (t *tlsSide) records(a []byte, most int) []byte {
 	if t.state != tlsOpen || t.closing || t.mem.owes() || len(a) > most {
 		return nil
 	}
-	t.mem.alone = false
 	if _, err := t.conn.Write(a); err != nil {
 		return nil // the next Write fails as well, and says why
 	}
