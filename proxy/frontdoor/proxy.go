@@ -79,15 +79,15 @@ type Proxy struct {
 	local     minted     // what client.json is to hold
 	served    chan error // gets what ended the traffic; nil: it has not begun
 
-	sockets takeover.Sockets   // of the web and admin listeners
-	adopted bool               // some of them came from the service manager
-	claim   *takeover.Claim    // on the process that had the folder before; nil: none
-	alone   context.CancelFunc // ends waiting for what that leaves; nil: nobody waits
+	sockets     takeover.Sockets      // of the web and admin listeners
+	adopted     bool                  // some of them came from the service manager
+	predecessor *takeover.Predecessor // on the process that had the folder before; nil: none
+	alone       context.CancelFunc    // ends waiting for what that leaves; nil: nobody waits
 
-	inherited chan struct{} // closed when it has left all; nil: there was none
-	silent    atomic.Bool   // it has left all: nothing of it or of one before it comes any more
-	offers    *offers       // to the process that will have it next; nil: it waits until this one has ended
-	heir      atomic.Int64  // process id of one that this process has started; 0: none
+	inherited    chan struct{} // closed when it has left all; nil: there was none
+	silent       atomic.Bool   // it has left all: nothing of it or of one before it comes any more
+	offers       *offers       // to the process that will have it next; nil: it waits until this one has ended
+	successorPID atomic.Int64  // process id of one that this process has started; 0: none
 
 	working *working // what belongs to the catalog; nil: it is another process's
 	wg      sync.WaitGroup
@@ -124,7 +124,7 @@ func New(ctx context.Context, o Options) (_ *Proxy, err error) {
 	if err := p.open(ctx, p.joinCluster, p.openCatalog, p.enrol, p.openCerts, p.openWeb); err != nil {
 		return nil, err
 	}
-	if p.claim == nil && !p.adopted {
+	if p.predecessor == nil && !p.adopted {
 		p.beginTraffic(ctx) // who connects is served, with the last view if need be
 	}
 	if err := p.openWorkBesideTraffic(ctx); err != nil {
@@ -138,7 +138,7 @@ func New(ctx context.Context, o Options) (_ *Proxy, err error) {
 
 // tryAddresses refuses addresses that others have. Those of who is taken over come from that process.
 func (p *Proxy) tryAddresses() error {
-	if p.claim != nil || p.adopted {
+	if p.predecessor != nil || p.adopted {
 		return nil
 	}
 	return preflight.TryAddresses(Addresses(p.conf), p.conf.Dir)
@@ -238,7 +238,7 @@ func (p *Proxy) openWeb(context.Context) error {
 	if err := p.restoreSessions(time.Now()); err != nil {
 		p.log.Warn("saved sessions not restored: they are counted anew", "error", err)
 	}
-	if p.claim == nil { // nobody is left who could tell what became of a move
+	if p.predecessor == nil { // nobody is left who could tell what became of a move
 		p.web.Balancer().SettleFormer()
 	}
 	return p.web.Listen()
@@ -340,20 +340,20 @@ const goodbye = 2 * time.Second
 func (p *Proxy) Run(ctx context.Context) error {
 	p.beginTraffic(ctx)
 	p.work(ctx)
-	if p.claim != nil {
+	if p.predecessor != nil {
 		var left context.Context
 		left, p.alone = context.WithCancel(context.WithoutCancel(ctx))
 		p.inherited = make(chan struct{})
 		p.wg.Go(func() { p.inherit(left) })
 	}
 	p.invite()
-	heir, err := p.serve(ctx)
-	if heir != nil {
-		return p.retire(ctx, heir)
+	successor, err := p.serve(ctx)
+	if successor != nil {
+		return p.retire(ctx, successor)
 	}
 	defer statedir.AnnounceEnd(p.conf.Dir, p.log)()
-	if p.claim != nil {
-		_ = p.claim.End() // what is left of the process before goes with this one; it has ended as a rule
+	if p.predecessor != nil {
+		_ = p.predecessor.End() // what is left of the process before goes with this one; it has ended as a rule
 	}
 	p.withdraw()
 	p.log.Info("stopping: running requests may finish, a second Ctrl-C cuts them", "limit", p.conf.Proxy.Timeouts.Drain.String())

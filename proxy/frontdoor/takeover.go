@@ -52,11 +52,11 @@ func (p *Proxy) succeed(ctx context.Context) error {
 		if err := p.awaitFormer(ctx); err != nil {
 			return err
 		}
-		claim, err := takeover.Ask(ctx, p.path(takeoverSocket), p.who(), &p.sockets)
+		predecessor, err := takeover.Ask(ctx, p.path(takeoverSocket), p.who(), &p.sockets)
 		switch {
 		case err == nil:
-			p.claim = claim
-			p.log.Info("taking over from the running proxy", "pid", claim.PID, "version", claim.Holder.Version)
+			p.predecessor = predecessor
+			p.log.Info("taking over from the running proxy", "pid", predecessor.PID, "version", predecessor.Holder.Version)
 			return nil
 		case errors.Is(err, takeover.ErrGone) && gone.IsZero():
 			gone = time.Now()
@@ -74,11 +74,11 @@ func (p *Proxy) succeed(ctx context.Context) error {
 // assume makes sure that this proxy can serve as well as the one before it, and
 // takes the traffic. Where nobody waits for it, it serves at once.
 func (p *Proxy) assume(ctx context.Context) error {
-	if p.claim == nil && !p.adopted {
+	if p.predecessor == nil && !p.adopted {
 		return nil
 	}
 	wait := firstChecks
-	if p.claim == nil {
+	if p.predecessor == nil {
 		wait = queuedChecks
 	}
 	limit := time.Now().Add(wait)
@@ -90,11 +90,11 @@ func (p *Proxy) assume(ctx context.Context) error {
 	if n := p.web.Unchecked(); n > 0 {
 		p.log.Warn("taking over before all instances are checked", "unchecked", n, "waited", wait.String())
 	}
-	if p.claim != nil {
-		if err := p.claim.Ready(ctx); err != nil {
+	if p.predecessor != nil {
+		if err := p.predecessor.Ready(ctx); err != nil {
 			return err
 		}
-		p.log.Info("taken over", "pid", p.claim.PID, "version", p.claim.Holder.Version)
+		p.log.Info("taken over", "pid", p.predecessor.PID, "version", p.predecessor.Holder.Version)
 	}
 	for _, name := range p.sockets.Trim() {
 		p.log.Warn("a listening socket that was handed to this process is not used: the address is another one now", "listener", name)
@@ -105,27 +105,27 @@ func (p *Proxy) assume(ctx context.Context) error {
 // disclaim tells the proxy that this one should have taken over from why it does
 // not. Everything is closed by then.
 func (p *Proxy) disclaim(why error) {
-	if p.claim == nil {
+	if p.predecessor == nil {
 		return
 	}
 	if !errors.Is(why, takeover.ErrRevoked) {
-		p.log.Error("not taken over: the running proxy goes on", "pid", p.claim.PID, "error", why)
-		p.claim.Fail(why)
+		p.log.Error("not taken over: the running proxy goes on", "pid", p.predecessor.PID, "error", why)
+		p.predecessor.Fail(why)
 	}
-	p.claim.Close()
+	p.predecessor.Close()
 }
 
 // inherit takes what the former process leaves until it has ended.
 func (p *Proxy) inherit(ctx context.Context) {
 	defer close(p.inherited)
 	defer p.silent.Store(true)
-	defer p.claim.Close()
+	defer p.predecessor.Close()
 	defer p.web.Balancer().SettleFormer()
 	for {
-		_, file, err := p.claim.Next(ctx)
+		_, file, err := p.predecessor.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				p.log.Info("the former process has ended", "pid", p.claim.PID)
+				p.log.Info("the former process has ended", "pid", p.predecessor.PID)
 			}
 			return
 		}
@@ -141,7 +141,7 @@ func (p *Proxy) inherit(ctx context.Context) {
 
 // handOver gives the place to another process. It reports whether that has it; if
 // not, this one has closed its catalog all the same, see takeBack.
-func (p *Proxy) handOver(ctx context.Context, h *takeover.Heir) bool {
+func (p *Proxy) handOver(ctx context.Context, h *takeover.Successor) bool {
 	log := p.log.With("pid", h.PID, "version", h.Who.Version)
 	log.Info("a new process takes over: the catalog, the admin listener and the gossip go to it, the traffic goes on here until it is ready")
 	err := p.letGo()
@@ -191,7 +191,7 @@ func (p *Proxy) takeBack(ctx context.Context) error {
 
 // serve waits for what ends the front door: ctx, an error, or a process that has
 // taken over, which it returns.
-func (p *Proxy) serve(ctx context.Context) (*takeover.Heir, error) {
+func (p *Proxy) serve(ctx context.Context) (*takeover.Successor, error) {
 	var again <-chan time.Time
 	wait := time.Duration(0)
 	for {
@@ -224,12 +224,12 @@ func (p *Proxy) serve(ctx context.Context) (*takeover.Heir, error) {
 // retire ends a front door from which another process has taken over: it accepts
 // nothing any more, its clients are told to come again with their last answers, and what runs may
 // finish.
-func (p *Proxy) retire(ctx context.Context, h *takeover.Heir) error {
+func (p *Proxy) retire(ctx context.Context, h *takeover.Successor) error {
 	limit := p.conf.Proxy.Timeouts.Drain.Std()
 	p.log.Info("handed over: running requests may finish", "pid", h.PID, "version", h.Who.Version, "limit", limit.String())
 	p.offers.close()
 	p.sockets.Close()
-	if int64(h.PID) == p.heir.Load() {
+	if int64(h.PID) == p.successorPID.Load() {
 		p.notify(fmt.Sprintf("MAINPID=%d", h.PID))
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
@@ -283,7 +283,7 @@ const (
 // outlive lets a process from which another has taken over live for as long as its upgraded connections and
 // event streams do, and says how many there are. It cuts what is left when that has gone on for too long, or one of
 // the two processes is told to stop. Requests that are running have the drain time, as ever.
-func (p *Proxy) outlive(ctx, end context.Context, h *takeover.Heir, words <-chan string, cut context.CancelCauseFunc) {
+func (p *Proxy) outlive(ctx, end context.Context, h *takeover.Successor, words <-chan string, cut context.CancelCauseFunc) {
 	t := p.conf.Proxy.Timeouts
 	began := time.Now()
 	former := newFormer(p.conf.Dir, began, t.Tunnels.Std(), p.log)
@@ -340,7 +340,7 @@ func lastsTooLong(lasted time.Duration, t conf.ProxyTimeouts, streams int, told 
 
 // hear passes on what the successor says, to the process before this one as well, until life is over or the successor has
 // ended. After end nobody else here wants to know.
-func (p *Proxy) hear(life, end context.Context, h *takeover.Heir, words chan<- string) {
+func (p *Proxy) hear(life, end context.Context, h *takeover.Successor, words chan<- string) {
 	defer close(words)
 	for {
 		name, err := h.Word(life)
@@ -348,11 +348,11 @@ func (p *Proxy) hear(life, end context.Context, h *takeover.Heir, words chan<- s
 			return
 		}
 		switch {
-		case p.claim == nil:
+		case p.predecessor == nil:
 		case name == "":
-			_ = p.claim.End()
+			_ = p.predecessor.End()
 		default:
-			_ = p.claim.Cut(name)
+			_ = p.predecessor.Cut(name)
 		}
 		select {
 		case words <- name:
@@ -363,8 +363,8 @@ func (p *Proxy) hear(life, end context.Context, h *takeover.Heir, words chan<- s
 
 // relay waits for the process before this one, which may have streams yet: what it knows of their sessions finds
 // its way to the successor by way of this one.
-func (p *Proxy) relay(ctx context.Context, h *takeover.Heir) {
-	relayUntil(ctx.Done(), p.inherited, func() { _ = p.claim.End() }, func() bool {
+func (p *Proxy) relay(ctx context.Context, h *takeover.Successor) {
+	relayUntil(ctx.Done(), p.inherited, func() { _ = p.predecessor.End() }, func() bool {
 		p.web.Balancer().Sessions().SweepAll(p.web.Now().UnixMilli())
 		return p.leaveSessions(h)
 	})
@@ -392,9 +392,9 @@ func relayUntil(stop, gone <-chan struct{}, end func(), leave func() bool) {
 	}
 }
 
-// leaveSessions hands the table of sessions to the heir, which has counted some
+// leaveSessions hands the table of sessions to the successor, which has counted some
 // itself by now, and reports whether that went well.
-func (p *Proxy) leaveSessions(h *takeover.Heir) bool {
+func (p *Proxy) leaveSessions(h *takeover.Successor) bool {
 	file, err := os.CreateTemp(p.conf.Dir, sessionsFile+".*.tmp")
 	if err == nil {
 		defer func() { _ = file.Close() }()

@@ -10,10 +10,10 @@ import (
 // offers are a proxy's open ear for a process that wants to take over. Nil and the
 // zero value hear nothing.
 type offers struct {
-	offer *takeover.Offer
-	heirs chan *takeover.Heir
-	done  chan struct{}
-	wg    sync.WaitGroup
+	offer      *takeover.Listener
+	successors chan *takeover.Successor
+	done       chan struct{}
+	wg         sync.WaitGroup
 }
 
 // invite begins to listen for a successor. Where that cannot be, the next process
@@ -31,7 +31,7 @@ func (p *Proxy) invite() {
 		p.log.Warn("no process can take over from this one: a restart refuses connections for a moment", "error", err)
 		return
 	}
-	o := &offers{offer: offer, heirs: make(chan *takeover.Heir), done: make(chan struct{})}
+	o := &offers{offer: offer, successors: make(chan *takeover.Successor), done: make(chan struct{})}
 	o.wg.Go(func() { o.listen(func(err error) { p.log.Warn("take-over refused", "error", err) }) })
 	p.offers = o
 }
@@ -43,7 +43,7 @@ func (o *offers) listen(refused func(error)) {
 			return
 		}
 		select {
-		case o.heirs <- h:
+		case o.successors <- h:
 		case <-o.done:
 			h.Close()
 			return
@@ -52,11 +52,11 @@ func (o *offers) listen(refused func(error)) {
 }
 
 // next is where those come who want to take over.
-func (o *offers) next() <-chan *takeover.Heir {
+func (o *offers) next() <-chan *takeover.Successor {
 	if o == nil {
 		return nil
 	}
-	return o.heirs
+	return o.successors
 }
 
 // close ends the offer; the socket in the folder is the successor's.
