@@ -79,6 +79,7 @@ type Proxy struct {
 	local     minted     // what client.json is to hold
 	served    chan error // gets what ended the traffic; nil: it has not begun
 
+	succession  succession            // between the process before this one and the next
 	sockets     takeover.Sockets      // of the web and admin listeners
 	adopted     bool                  // some of them came from the service manager
 	predecessor *takeover.Predecessor // on the process that had the folder before; nil: none
@@ -86,7 +87,7 @@ type Proxy struct {
 
 	inherited    chan struct{} // closed when it has left all; nil: there was none
 	silent       atomic.Bool   // it has left all: nothing of it or of one before it comes any more
-	offers       *offers       // to the process that will have it next; nil: it waits until this one has ended
+	successors   *successors   // who wants the place next; nil: this kind of process is not taken over
 	successorPID atomic.Int64  // process id of one that this process has started; 0: none
 
 	working *working // what belongs to the catalog; nil: it is another process's
@@ -97,12 +98,13 @@ type Proxy struct {
 // New opens everything and binds every port, once nobody else has the folder. A proxy that is to share the cluster of others
 // waits until they let it, with the code if it has one. On an error nothing is left running.
 func New(ctx context.Context, o Options) (_ *Proxy, err error) {
-	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), moved: make(chan admin.MovedSession, maxRelocated)}
+	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), succession: succession{log: o.Logger}, moved: make(chan admin.MovedSession, maxRelocated)}
 	p.sites.Store(&o.Conf.Sites)
 	defer func() {
 		if err != nil {
 			p.Close()
-			p.disclaim(err)
+			p.reportFailure(err)
+			p.succession.enter(ended)
 		}
 	}()
 	if p.conf.Proxy.Name == "" {
@@ -111,7 +113,7 @@ func New(ctx context.Context, o Options) (_ *Proxy, err error) {
 	if err := Preflight(o.Conf); err != nil {
 		return nil, err
 	}
-	former := p.awaitFormer
+	former := p.awaitPredecessor
 	if o.TakeOver {
 		former = p.succeed
 	}
@@ -162,7 +164,7 @@ func (p *Proxy) openWorkBesideTraffic(ctx context.Context) error {
 		}
 		p.log.Error("out of descriptors: visitors are served, everything else waits until some are free",
 			"remedy", "raise LimitNOFILE of the unit (ulimit -n)", "error", err)
-		p.rest()
+		p.stopWork()
 		p.forgetWork()
 		if err := pause.For(ctx, descriptorsWait); err != nil {
 			return err
@@ -175,7 +177,7 @@ func outOfDescriptors(err error) bool {
 	return err != nil && (errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || strings.Contains(err.Error(), syscall.EMFILE.Error()))
 }
 
-// forgetWork forgets what rest has closed.
+// forgetWork forgets what stopWork has closed.
 func (p *Proxy) forgetWork() {
 	p.listener, p.deployer, p.admission, p.gossip, p.working = nil, nil, nil, nil, nil
 }
@@ -339,18 +341,24 @@ const goodbye = 2 * time.Second
 // Run serves until ctx ends or another process has taken over, then stops outside in.
 func (p *Proxy) Run(ctx context.Context) error {
 	p.beginTraffic(ctx)
-	p.work(ctx)
-	if p.predecessor != nil {
-		var left context.Context
-		left, p.alone = context.WithCancel(context.WithoutCancel(ctx))
-		p.inherited = make(chan struct{})
-		p.wg.Go(func() { p.inherit(left) })
-	}
+	p.startWork(ctx)
+	p.awaitInheritance(ctx)
 	p.invite()
-	successor, err := p.serve(ctx)
+	successor, err := p.succession.serve(ctx, steps{
+		trafficEnded: p.served, workFailed: p.workFailed, asked: p.successors.next(),
+		handOver: p.handOver, reopenCatalog: p.reopenCatalog,
+	})
 	if successor != nil {
-		return p.retire(ctx, successor)
+		err = p.beLameDuck(ctx, successor)
+	} else {
+		err = p.stop(ctx, err)
 	}
+	p.succession.enter(ended)
+	return err
+}
+
+// stop lets running requests finish and ends everything. err is why, nil where somebody has said so.
+func (p *Proxy) stop(ctx context.Context, err error) error {
 	defer statedir.AnnounceEnd(p.conf.Dir, p.log)()
 	if p.predecessor != nil {
 		_ = p.predecessor.End() // what is left of the process before goes with this one; it has ended as a rule
@@ -383,7 +391,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 // Close ends what is open, in the opposite order of its start. It may be called twice, and after Run it has nothing to do.
 func (p *Proxy) Close() {
 	p.once.Do(func() {
-		p.rest()
+		p.stopWork()
 		if p.web != nil {
 			ended, cancel := context.WithCancel(context.Background())
 			cancel()
