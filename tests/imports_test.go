@@ -82,6 +82,12 @@ var imports = map[string][]string{
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
 	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent"},
+
+	// The command.
+	"cmd/portico/screen": {"membership/catalog", "proxy/admin", "internal/exitcode"},
+	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/statedir"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir"},
 }
 
 // owners may import a module that nothing else in the project imports.
@@ -91,7 +97,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},
 	"github.com/pelletier/go-toml":       {"conf"},
-	"github.com/spf13/":                  {"cmd/portico"},
+	"github.com/spf13/":                  {"cmd/portico", "cmd/portico/client", "cmd/portico/screen", "cmd/portico/start"},
 	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog"},
 	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
 	"github.com/VictoriaMetrics/metrics": {"proxy", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
