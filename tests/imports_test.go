@@ -54,13 +54,14 @@ var imports = map[string][]string{
 	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "internal/units"},
 	"proxy/route":        {"proxy/fault"},
-	"proxy/origin":       {"membership/catalog", "proxy/exchange"},
+	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
 	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "conf/sites", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent"},
+	"proxy/clock":        {"balancer"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	// what every driver's tests run
