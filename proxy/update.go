@@ -131,7 +131,7 @@ func (s *Server) rebuildLocked() {
 func (s *Server) wantedSites(old *table) map[string]*wanted {
 	all := map[string]*wanted{}
 	for _, c := range s.statics {
-		st, err := compileSettings(c.Name, StaticSettings(c))
+		st, err := compileSettings(c.Name, c.Settings())
 		if err != nil {
 			s.log.Error("update static site", "site", c.Name, "error", err)
 			continue

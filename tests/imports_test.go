@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"internal/alias":     {},
 	"internal/records":   {},
 	"internal/unsent":    {},
-	"conf/sites":         {"internal/units"},
+	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
 	"balancer":           {"internal/units", "internal/hugepage", "internal/prefetch"},
 	"membership/catalog": {"conf/sites", "internal/units", "internal/zapslog", "internal/pause"},
