@@ -10,23 +10,19 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"portico/cmd/portico/client"
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/conf"
 	"portico/deployhook/agent/appserver"
-	"portico/deployhook/archive"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
 	"portico/membership/catalog"
@@ -302,123 +298,3 @@ func freeAddr() (string, error) {
 	defer ln.Close()
 	return ln.Addr().String(), nil
 }
-
-// waitServers waits until n application servers have been accepted.
-func (u *up) waitServers(ctx context.Context, n int) error {
-	return u.wait(ctx, func(v *catalog.View) string {
-		accepted := 0
-		for _, m := range v.Members {
-			if m.Role == catalog.RoleServer && m.Admission == catalog.Accepted {
-				accepted++
-			}
-		}
-		if accepted >= n {
-			return ""
-		}
-		return fmt.Sprintf("%d of %s have joined", accepted, screen.Plural(n, "application server"))
-	})
-}
-
-// waitDemo waits until an instance of the demonstration site answers again; a
-// newcomer may have removed it.
-func (u *up) waitDemo(ctx context.Context) error {
-	return u.wait(ctx, func(v *catalog.View) string {
-		if v.Sites[demoName] == nil {
-			return ""
-		}
-		why := "the demonstration site has no instance yet"
-		for _, i := range v.Instances {
-			if i.Site == demoName && u.front.InRotation(i.ID) {
-				return ""
-			} else if i.Site == demoName {
-				why = fmt.Sprintf("the demonstration site on %s is %s %s", i.Member, i.State, i.Detail)
-			}
-		}
-		return strings.TrimSpace(why)
-	})
-}
-
-// slowly is after how long a wait says what it is waiting for, and again so long afterwards.
-const slowly = 10 * time.Second
-
-// wait waits until missing finds nothing any more. That may take long on a small machine.
-func (u *up) wait(ctx context.Context, missing func(*catalog.View) string) error {
-	changed, cancel := u.front.Catalog().Subscribe()
-	defer cancel()
-	began, told := time.Now(), time.Now()
-	for {
-		what := missing(u.front.Catalog().View())
-		if what == "" {
-			return nil
-		}
-		if now := time.Now(); now.Sub(told) > slowly {
-			told = now
-			u.line.Set("%s after %s; --log-level info tells more …", what, screen.Span(now.Sub(began)))
-		}
-		select {
-		case <-changed:
-		case <-time.After(20 * time.Millisecond): // health is not in the catalog
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, context.Cause(ctx))
-		}
-	}
-}
-
-// installDemo deploys the demonstration site through the API, as anybody would.
-func (u *up) installDemo(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "portico-demo-")
-	if err != nil {
-		return fmt.Errorf("make the demonstration site: %w", err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.WriteFile(filepath.Join(dir, client.ManifestName), []byte(demoManifest), 0o644); err != nil {
-		return fmt.Errorf("make the demonstration site: %w", err)
-	}
-	a, err := statedir.ReadAccess(filepath.Join(u.conf.Dir, statedir.ClientFile))
-	if err != nil {
-		return err
-	}
-	c, err := client.New(a, u.version)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	folder, err := archive.OpenFolder(dir, nil, archive.Limits{})
-	if err != nil {
-		return fmt.Errorf("make the demonstration site: %w", err)
-	}
-	answer, err := c.Upload(ctx, admin.Upload{Site: demoName, Name: "demo.tar.zst", Size: -1,
-		Open: func() (io.ReadCloser, error) { return client.PackFolder(ctx, folder), nil }})
-	if err != nil {
-		return fmt.Errorf("install the demonstration site: %w", err)
-	}
-	steps := map[string]string{}
-	if err := c.DeployEvents(ctx, answer.Deploy.ID, func(e catalog.Event) error {
-		if e.Progress != nil {
-			steps[e.Member] = e.Member + " is " + screen.StepText(*e.Progress)
-			text := "installing the demonstration site: " + strings.Join(slices.Sorted(maps.Values(steps)), ", ") + " …"
-			u.line.Note(text, text, time.Now())
-		}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("install the demonstration site: %w", err)
-	}
-	d, err := c.Deploy(ctx, answer.Deploy.ID)
-	if err != nil {
-		return fmt.Errorf("install the demonstration site: %w", err)
-	}
-	return client.DeployOutcome(io.Discard, d, 0, true)
-}
-
-const demoManifest = `# The demonstration site: the program itself, counting visits in memory.
-run = ["portico", "demo-site"]
-
-[health]
-path = "/healthz"
-status = "200"
-interval = "500ms"
-rise = 1
-
-[deploy]
-timeout = "30m" # as long as a small machine needs; what fails at once is told at once
-`
