@@ -83,6 +83,8 @@ func Unavailable(err error) *Error {
 		e.Hint = "look whether it was made, then try again"
 	case errors.Is(err, catalog.ErrNoMajority):
 		e.Hint = "nothing was changed"
+	case errors.Is(err, catalog.ErrPassing):
+		e.Hint = "nothing was changed; make room or raise LimitNOFILE, then try again, or ask another proxy"
 	case errors.Is(err, catalog.ErrBroken):
 		e.Hint = "nothing was changed; make room or repair the disk, then restart this proxy, or ask another one"
 	case errors.Is(err, catalog.ErrNoAnswer), errors.Is(err, catalog.ErrClosed):

@@ -210,7 +210,7 @@ func unpackSnapshot(o Options, from, to string) error {
 type endGoroutine struct{ why *atomic.Pointer[string] }
 
 func (e endGoroutine) OnWrite(c *zapcore.CheckedEntry, fields []zapcore.Field) {
-	why := faultText(c.Message, fields)
+	why, _ := faultText(c.Message, fields)
 	e.why.Store(&why)
 	runtime.Goexit()
 }

@@ -23,8 +23,11 @@ var (
 	// ErrCorrupt reports that the catalog's files are damaged.
 	ErrCorrupt = errors.New("catalog is damaged")
 	// ErrBroken reports that the store met a fault, such as a failed fsync,
-	// after which it acknowledges nothing until the process starts again.
+	// after which it acknowledges nothing until the process starts again; with ErrPassing,
+	// until it has opened again by itself.
 	ErrBroken = errors.New("catalog store has stopped")
+	// ErrPassing reports that the fault is a want that passes.
+	ErrPassing = errors.New("changes are refused until there are descriptors, memory and room on the disk again, then it opens by itself")
 	// ErrNoMajority reports that too few of the proxies that share the catalog reach
 	// one another for a change to be made.
 	ErrNoMajority = errors.New("too few of the proxies that share the catalog reach one another: changes wait until more are there, traffic goes on (portico members names them)")

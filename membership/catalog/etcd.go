@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,6 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc/codes"
 
 	"portico/internal/pause"
@@ -83,6 +81,8 @@ type store struct {
 	broken  context.Context // ends with the first fault, or with close
 	brake   context.CancelFunc
 	fault   atomic.Pointer[string]
+	stays   atomic.Bool // the fault is none that passes, see revive
+	unsaved atomic.Bool // the fault is faultUnsaved
 	removed atomic.Bool // the fault is that the other proxies removed this one
 
 	sessionMu sync.Mutex
@@ -217,12 +217,12 @@ func (s *store) awaitStart(done <-chan outcome, data string) (outcome, error) {
 			case broken.IsZero():
 				broken = time.Now()
 			case time.Since(broken) > brokenTimeout:
-				return outcome{}, errors.New(*why)
+				return outcome{}, fmt.Errorf("%s: %w", *why, errStuck)
 			}
 		case <-word.C:
 			took := time.Since(began).Round(time.Second)
 			if took >= startTimeout {
-				return outcome{}, fmt.Errorf("reading took longer than %s", startTimeout)
+				return outcome{}, fmt.Errorf("reading took longer than %s: %w", startTimeout, errStuck)
 			}
 			s.logger.Warn("the catalog is still being read: the disk or the machine is slow", "folder", data, "after", took.String())
 		}
@@ -274,49 +274,6 @@ func (s *store) config(o Options, data string, shared bool) *embed.Config {
 		slog.New(newQuiet(s.logger.Handler())),
 		zap.WithFatalHook(faultHook{s}), zap.WithPanicHook(faultHook{s})))
 	return cfg
-}
-
-// faultHook ends the goroutine that met a fault, where etcd would end the
-// process: the store then acknowledges nothing any more, and the traffic goes on
-// with the last view.
-type faultHook struct{ s *store }
-
-func (h faultHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
-	h.s.fail(faultText(e.Message, fields))
-	runtime.Goexit()
-}
-
-// faultText is a log entry with the error that it names.
-func faultText(message string, fields []zapcore.Field) string {
-	for _, f := range fields {
-		if err, ok := f.Interface.(error); ok && f.Type == zapcore.ErrorType {
-			message += ": " + err.Error()
-		}
-	}
-	return message
-}
-
-// fail marks the store as broken, for good.
-func (s *store) fail(why string) {
-	if s.fault.CompareAndSwap(nil, &why) {
-		s.brake()
-	}
-}
-
-// lostLog is in what raft says when the others count on entries that this proxy has not.
-const lostLog = "Was the raft log corrupted, truncated, or lost?"
-
-// err returns the fault that broke the store, or nil.
-func (s *store) err() error {
-	if s.removed.Load() {
-		return fmt.Errorf("%w: %w by the other proxies: to join anew, move %s away and start with --join", ErrBroken, ErrRemoved, s.o.Dir)
-	}
-	if why := s.fault.Load(); why != nil && strings.Contains(*why, lostLog) {
-		return fmt.Errorf("%w: the files under %s are older than what the other proxies have had from this one, as after a snapshot of the machine was put back: to join anew, move %s away and start with --join", ErrBroken, s.o.Dir, s.o.Dir)
-	} else if why != nil {
-		return fmt.Errorf("%w: %s; changes are refused until portico starts again on a healthy disk", ErrBroken, *why)
-	}
-	return nil
 }
 
 // do runs one operation with a deadline, and gives up at once when the store
@@ -481,7 +438,7 @@ func (s *store) close() error {
 		s.sessionMu.Unlock()
 		s.brake()
 		wait := closeTimeout
-		if s.fault.Load() != nil {
+		if s.fault.Load() != nil && !s.passing() {
 			wait = brokenTimeout
 		}
 		done := make(chan struct{})
@@ -494,10 +451,14 @@ func (s *store) close() error {
 		case <-done:
 			s.closeErr = s.lock.Close()
 		case <-time.After(wait):
-			// Only a store that met a fault hangs here. Its lock stays until the
-			// process ends, because its files may still be open.
+			// Only a store that met a fault hangs here. Unless its files can be closed, its
+			// lock stays until the process ends.
 			s.run.Load().peers.close()
-			s.closeErr = errors.Join(s.err(), fmt.Errorf("the store did not stop within %s", wait))
+			if s.passing() && s.abandon() {
+				s.closeErr = s.lock.Close()
+				return
+			}
+			s.closeErr = errors.Join(s.err(), fmt.Errorf("the store did not stop within %s: %w", wait, errStuck))
 		}
 	})
 	return s.closeErr

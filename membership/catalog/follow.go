@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -9,15 +10,14 @@ import (
 	"portico/internal/pause"
 )
 
-// startFollowing begins to keep the view in step with the store.
+// startFollowing begins to keep the view in step with the store, and the store open.
 func (c *Catalog) startFollowing() {
 	ctx, cancel := context.WithCancel(c.ctx)
-	ended := make(chan struct{})
-	c.stopFollowing = func() { cancel(); <-ended }
-	c.wg.Go(func() {
-		defer close(ended)
-		c.follow(ctx)
-	})
+	var both sync.WaitGroup
+	both.Go(func() { c.follow(ctx) })
+	both.Go(func() { c.revive(ctx) })
+	c.stopFollowing = func() { cancel(); both.Wait() }
+	c.wg.Go(both.Wait)
 }
 
 // follow keeps the view in step with the store until ctx ends.

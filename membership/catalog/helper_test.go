@@ -34,6 +34,8 @@ func help(job, dir string) int {
 	switch job {
 	case "fill":
 		limitFileSize(20 << 20) // a new database fits, and it cannot grow
+	case "starve":
+		limitFiles(200)
 	case "tiny":
 		limitFileSize(8 << 20) // the log fits, a new database does not
 	}
@@ -46,6 +48,8 @@ func help(job, dir string) int {
 	switch job {
 	case "write", "fill":
 		return helpWrite(c, job == "fill")
+	case "starve":
+		return helpStarve(c)
 	case "lock":
 		if _, err := c.Lock(context.Background(), "job"); err != nil {
 			fmt.Println("error", err)
@@ -79,6 +83,60 @@ func helpWrite(c *catalog.Catalog, untilFull bool) int {
 			return 0
 		}
 		fmt.Println("wrote", name)
+	}
+}
+
+// helpStarve writes until the catalog stops because there are no descriptors, tells what it is told then, and whether it can write once
+// there are some again; twice.
+func helpStarve(c *catalog.Catalog) int {
+	put := func(i int) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_, err := c.Update(ctx, func(tx *catalog.Tx) error {
+			return tx.PutSite(catalog.Site{Name: fmt.Sprintf("site-%d", i), Deploy: strings.Repeat("x", 30000)})
+		})
+		return err
+	}
+	n := 0
+	for range 2 {
+		more := takeFiles()
+		err := put(n)
+		for err == nil {
+			n++
+			err = put(n)
+		}
+		fmt.Println("refused", n, errors.Is(err, catalog.ErrPassing), err)
+		time.Sleep(2 * time.Second) // it looks more than once
+		fmt.Println("still", put(n))
+		more()
+		for err = put(n); errors.Is(err, catalog.ErrPassing); err = put(n) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Println("wrote", n, err, c.View().Sites[fmt.Sprintf("site-%d", n)] != nil)
+		n++
+		unlock, err := c.Lock(context.Background(), "job")
+		if err == nil {
+			unlock()
+		}
+		fmt.Println("locked", err)
+	}
+	return 0
+}
+
+// takeFiles opens what there is of descriptors, until more is called.
+func takeFiles() (more func()) {
+	var files []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		files = append(files, f)
+	}
+	return func() {
+		for _, f := range files {
+			_ = f.Close()
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package catalog_test
 
-const canLimitFileSize = false
+const canLimitFileSize, canLimitFiles = false, false
 
 func limitFileSize(uint64) {}
+
+func limitFiles(uint64) {}

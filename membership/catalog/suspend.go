@@ -27,19 +27,8 @@ func (c *Catalog) Resume(ctx context.Context) error {
 	if !c.suspended.Load() {
 		return nil
 	}
-	s, err := openAny(c.o, c.view.Load)
-	if err != nil {
+	if err := c.reopen(ctx); err != nil {
 		return fmt.Errorf("resume catalog: %w", err)
-	}
-	before := c.store.Swap(s)
-	view, err := c.first(ctx)
-	if err != nil {
-		c.store.Store(before)
-		_ = s.close()
-		return fmt.Errorf("resume catalog: %w", err)
-	}
-	if view.Revision >= c.View().Revision { // without a quorum it may be older
-		c.publish(view, true)
 	}
 	c.suspended.Store(false)
 	c.startFollowing()
