@@ -26,7 +26,8 @@ func Keys() []Key { return keysOf(reflect.TypeFor[Config](), "") }
 
 func keysOf(t reflect.Type, path string) []Key {
 	var keys []Key
-	for _, f := range settingsOf(t) {
+	for i := range t.NumField() {
+		f := t.Field(i)
 		here := join(path, keyOf(f))
 		_, text := reflect.New(f.Type).Interface().(encoding.TextUnmarshaler)
 		switch {
@@ -63,7 +64,7 @@ func SetPath(into any, path, text string) (any, error) {
 		if !known {
 			return nil, unknownSetting(root.Type(), path)
 		}
-		v = v.FieldByIndex(i)
+		v = v.Field(i)
 	}
 	switch {
 	case !more:

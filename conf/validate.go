@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"portico/conf/sites"
 	"portico/internal/nearest"
 	"portico/internal/units"
 )
@@ -313,7 +312,7 @@ func (k *checker) networks(path string, list []string) {
 }
 
 func (k *checker) memberName(path, name string) {
-	if name != "" && sites.ValidName("member", name) != nil {
+	if name != "" && (!validLabel(name) || len(name) > 40 || name != strings.ToLower(name)) {
 		k.wrong(path, "%q is not a member name: lower-case letters, digits and hyphens, at most 40, no hyphen at either end", clip(name))
 	}
 }

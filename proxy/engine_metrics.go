@@ -20,6 +20,7 @@ func (e *engine) writeMetrics(w io.Writer) {
 		{"portico_engine_upstream_connections", st.Upstreams},
 		{"portico_engine_accepted_connections_total", st.Accepted},
 		{"portico_engine_refused_connections_total", st.Refused},
+		{"portico_engine_descriptors_short_total", st.Short},
 		{"portico_engine_tls_handshakes_total", st.Handshakes},
 		{"portico_engine_tls_handshakes_failed_total", st.BadTLS},
 		{"portico_engine_tls_handshakes_running", st.Shaking},

@@ -19,7 +19,6 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
-	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/proxy"
@@ -142,10 +141,10 @@ func (f *front) eventually(what string, ok func() bool) {
 
 // site describes a static site named "shop" on host shop.test.
 func site(upstreams ...string) conf.Site {
-	c := conf.Site{Name: "shop", Front: sites.Front{Hosts: []string{"shop.test"}, Health: sites.Health{
+	c := conf.Site{Name: "shop", Hosts: []string{"shop.test"}, Health: conf.Health{
 		Interval: units.Duration(100 * time.Millisecond),
 		Timeout:  units.Duration(5 * time.Second), // a busy machine is no reason to move visitors
-	}}}
+	}}
 	for i, addr := range upstreams {
 		c.Upstreams = append(c.Upstreams, conf.Upstream{Name: fmt.Sprintf("u%d", i), Addr: addr})
 	}

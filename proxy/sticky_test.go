@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"portico/conf"
-	"portico/conf/sites"
 	"portico/internal/units"
 )
 
@@ -321,12 +320,12 @@ func TestUpdateUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range 50 {
-		list := []conf.Site{c}
+		sites := []conf.Site{c}
 		for k := range i % 5 {
-			list = append(list, conf.Site{Name: fmt.Sprint("other", k), Front: sites.Front{Hosts: []string{fmt.Sprintf("o%d.test", k)}}, Upstreams: c.Upstreams})
+			sites = append(sites, conf.Site{Name: fmt.Sprint("other", k), Hosts: []string{fmt.Sprintf("o%d.test", k)}, Upstreams: c.Upstreams})
 		}
-		list[0].Limits.Body = units.Size(1<<20 + i)
-		f.SetStatic(list)
+		sites[0].Limits.Body = units.Size(1<<20 + i)
+		f.SetStatic(sites)
 		from := total.Load()
 		f.eventually("requests on this table", func() bool { return total.Load() > from+8 || t.Failed() })
 	}

@@ -14,12 +14,17 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"portico/tests/harness"
 )
 
-// A proxy that may open 200 descriptors meets 300 clients: who comes too late is told
-// 503, who was there is served or told, the process does not spin, and when clients
-// go everything is as before (Z2).
+// purges is longer than etcd waits between two looks at old files, for which it needs a descriptor.
+const purges = 40 * time.Second
+
+// A proxy that may open 200 descriptors meets 300 clients, who stay: who comes too late is told
+// 503, who was there is served or told, the process does not spin, the cluster is changed as ever, for
+// as long as they stay, and when they go everything is as before (Z2).
 func TestDescriptorsRunOut(t *testing.T) {
 	t.Parallel()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") }))
@@ -36,9 +41,9 @@ addr = %q
 `, origin.Listener.Addr().String()))
 	for _, engine := range []string{"loop", "conn"} {
 		t.Run(engine, func(t *testing.T) {
-			addr := harness.Addr(t)
+			addr, dir := harness.Addr(t), harness.TempDir(t)
 			p := harness.StartIn(t, []string{"sh", "-c", `ulimit -n 200 && exec "$0" "$@"`}, "proxy", nil,
-				"proxy", "--config", config, "--dir", harness.TempDir(t), "--name", "proxy-1", "--http", addr, "--https", "", "--engine", engine,
+				"proxy", "--config", config, "--dir", dir, "--name", "proxy-1", "--http", addr, "--https", "", "--engine", engine,
 				"--admin", harness.Addr(t), "--catalog", harness.Addr(t), "--gossip", harness.Addr(t))
 			served := func() error {
 				c := newShort(addr)
@@ -70,6 +75,23 @@ addr = %q
 			if used := cpuTicks(t, p.Pid()) - before; used > 100 {
 				t.Errorf("the process used %d hundredths of a second of 200 while nothing could happen", used)
 			}
+			change := func(when string) {
+				name := "viewer-" + when
+				if r := harness.Run(t, nil, "account", "add", name, "--role", "viewer", "--dir", dir); r.Code != 0 {
+					t.Errorf("%s: a change is refused: exit %d\n%s", when, r.Code, r.Stderr)
+				}
+			}
+			change("during")
+			for end := time.Now().Add(purges); time.Now().Before(end); {
+				<-time.After(time.Second) // clients go on coming
+				c := newShort(addr)
+				all = append(all, c)
+				_ = c.get()
+			}
+			change("later")
+			if log := p.Log(); strings.Contains(log, "catalog takes no changes") || !strings.Contains(log, "descriptors are short") {
+				t.Error("the catalog has stopped, or nothing is said of the descriptors: see the log")
+			}
 			for _, c := range all {
 				if !c.open {
 					continue
@@ -83,8 +105,43 @@ addr = %q
 				c.close()
 			}
 			harness.Eventually(t, 60*time.Second, served)
+			change("after")
 		})
 	}
+}
+
+// TestCatalogOpensAgain: etcd finds no descriptor for its look at old files, and stops. Traffic goes on, and the catalog opens again by
+// itself when there are descriptors.
+func TestCatalogOpensAgain(t *testing.T) {
+	t.Parallel()
+	dir := harness.TempDir(t)
+	p := harness.Start(t, "proxy", nil, "proxy", "--dir", dir, "--name", "proxy-1", "--http", harness.Addr(t), "--https", "",
+		"--admin", harness.Addr(t), "--catalog", harness.Addr(t), "--gossip", harness.Addr(t))
+	change := func(name string) error {
+		if r := harness.Run(t, nil, "account", "add", name, "--role", "viewer", "--dir", dir); r.Code != 0 {
+			return errf("exit %d\n%s", r.Code, r.Stderr)
+		}
+		return nil
+	}
+	harness.Eventually(t, 60*time.Second, func() error { return change("before") })
+	var had unix.Rlimit
+	if err := unix.Prlimit(p.Pid(), unix.RLIMIT_NOFILE, nil, &had); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: 1, Max: had.Max}
+	if err := unix.Prlimit(p.Pid(), unix.RLIMIT_NOFILE, &none, nil); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, 120*time.Second, func() error {
+		if !strings.Contains(p.Log(), "the catalog takes no changes until it has been opened again") {
+			return errf("the catalog has not stopped: this test tests nothing")
+		}
+		return nil
+	})
+	if err := unix.Prlimit(p.Pid(), unix.RLIMIT_NOFILE, &had, nil); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, 120*time.Second, func() error { return change("after") })
 }
 
 // short is a client on a connection of its own.

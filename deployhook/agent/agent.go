@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/objects"
+	"portico/internal/descriptors"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 )
@@ -38,6 +39,7 @@ type Agent struct {
 
 	listener net.Listener
 	web      *webServer
+	traffic  *descriptors.Traffic
 	peers    *peers
 
 	statePath string
@@ -119,6 +121,7 @@ func New(o Options) (*Agent, error) {
 	a.users.kill = a.killUser
 	a.openGroups()
 	a.peers = newPeers(o)
+	a.traffic = descriptors.New(a.log)
 	a.web = newWebServer(a)
 	if o.Tomcat.ManagerURL != "" {
 		d := a.dialer(a.sites.none)

@@ -41,7 +41,7 @@ func TestRelayMovesFaintly(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, time.Minute) })
+	wg.Go(func() { agent.Relay(k, instSide, time.Minute, true) })
 	end := make(chan struct{})
 	defer close(end)
 	var taken atomic.Int64
@@ -100,7 +100,7 @@ func lingersForATaker(t *testing.T, p *pace) error {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger) })
+	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger, true) })
 	_, _ = c.Write(make([]byte, size))
 	_ = c.CloseWrite()
 	wg.Go(func() {

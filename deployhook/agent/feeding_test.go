@@ -42,7 +42,7 @@ func TestRelayTellsUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 			wg.Wait()
-			wg.Go(func() { agent.Relay(k, instSide, time.Minute) })
+			wg.Go(func() { agent.Relay(k, instSide, time.Minute, true) })
 			wg.Go(func() {
 				for i := range row.requests {
 					take(instFar)

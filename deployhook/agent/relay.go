@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/portowner"
+	"portico/internal/descriptors"
 	"portico/internal/records"
 	"portico/internal/unsent"
 )
@@ -34,7 +35,8 @@ var errDialsHang = errors.New("connections to it hang")
 // dials connects to instances. One that hangs must not take the room that the
 // handshakes of all share.
 type dials struct {
-	dialer func(allowed) *portowner.Dialer
+	dialer  func(allowed) *portowner.Dialer
+	traffic *descriptors.Traffic
 
 	mu  sync.Mutex
 	now map[string]*dialing // by instance, guarded by mu
@@ -51,7 +53,7 @@ func (d *dials) dial(ctx context.Context, instance, addr string, ok allowed) (ne
 		return nil, errDialsHang
 	}
 	dialer := d.dialer(ok)
-	dialer.Timeout = relayDial
+	dialer.Timeout, dialer.Control = relayDial, d.traffic.Control
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	d.end(instance, err == nil || !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil, time.Now())
 	return conn, err
@@ -91,8 +93,10 @@ var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); r
 
 // relay joins a proxy's connection with one to an instance and copies bytes both
 // ways until both ends are done: requests, answers, upgrades and streams pass as
-// they are. When the instance goes away, the proxy's side ends at once.
-func relay(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration) {
+// they are. When the instance goes away, the proxy's side ends at once, and the other
+// way round. Within: the proxy ends its half within TLS only, as ours do, so that an end
+// of the connection below is one of both directions; HAProxy's is not.
+func relay(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration, within bool) {
 	defer inst.Close()
 	fed := newFeeding(inst)
 	answer := &lingering{TCPConn: inst, silence: linger, fed: fed}
@@ -105,6 +109,11 @@ func relay(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration) {
 		}
 		_ = inst.CloseWrite()
 		answer.begin()
+		if within {
+			_, _ = proxy.NetConn().Read(make([]byte, 1)) // nothing comes any more but an end
+			_ = inst.Close()
+			_ = proxy.NetConn().Close()
+		}
 	})
 	wg.Go(func() {
 		if err := pass(proxy, answer); err != nil {

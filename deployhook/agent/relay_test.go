@@ -67,7 +67,7 @@ func relayLingers(t *testing.T, p *pace) error {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger) })
+	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger, true) })
 	_ = c.CloseWrite()
 	want := bytes.Repeat([]byte("x"), 30)
 	wg.Go(func() {
@@ -104,4 +104,40 @@ func tcpPair(t *testing.T) (a, b *net.TCPConn) {
 	}
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	return near.(*net.TCPConn), far.(*net.TCPConn)
+}
+
+// TestRelayEndsWithTheProxy: a tunnel of which the proxy has ended its half, and then the rest because its visitor has gone, does not stay
+// until the instance says something.
+func TestRelayEndsWithTheProxy(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	defer server.Close()
+	proxySide, proxyFar := tcpPair(t)
+	instSide, instFar := tcpPair(t)
+	k := tls.Server(proxySide, server.TLS)
+	c := tls.Client(proxyFar, &tls.Config{InsecureSkipVerify: true})
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = k.Handshake() })
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	ended := make(chan struct{})
+	go func() { defer close(ended); agent.Relay(k, instSide, time.Hour, true) }()
+	_ = c.CloseWrite()
+	if _, err := io.Copy(io.Discard, instFar); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := instFar.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	if got := make([]byte, 4); func() error { _, err := io.ReadFull(c, got); return err }() != nil || string(got) != "late" {
+		t.Fatalf("behind the half-close comes %q", got)
+	}
+	_ = proxyFar.Close()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Error("the relay goes on for nobody")
+	}
 }

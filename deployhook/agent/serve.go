@@ -79,7 +79,7 @@ func newWebServer(a *Agent) *webServer {
 	s := &webServer{
 		a: a, feed: newFeed(), slots: make(chan struct{}, handshakes), deaf: make(chan struct{}),
 		open:  make(map[*link]struct{}),
-		dials: dials{dialer: a.dialer},
+		dials: dials{dialer: a.dialer, traffic: a.traffic},
 	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
@@ -103,8 +103,14 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			a.log.Warn("connection not accepted", "error", err)
+			if !a.traffic.Out(err) {
+				a.log.Warn("connection not accepted", "error", err)
+			}
 			_ = pause.For(ctx, acceptRest)
+			continue
+		}
+		if !a.traffic.KeepOpen(conn) && !a.awaitDescriptors(ctx) {
+			_ = conn.Close()
 			continue
 		}
 		select {
@@ -115,6 +121,17 @@ func (a *Agent) accept(ctx context.Context, l net.Listener) {
 		}
 		a.web.wg.Go(func() { a.web.handle(ctx, conn, config) })
 	}
+}
+
+// awaitDescriptors waits until traffic may have two descriptors again: the second one is for the connection to an instance. Proxies wait
+// meanwhile, this one's and those behind it, as they do while this machine is busy. It reports false where that takes too long for them.
+func (a *Agent) awaitDescriptors(ctx context.Context) bool {
+	for end := time.Now().Add(relayDial); time.Now().Before(end) && pause.For(ctx, acceptRest) == nil; {
+		if a.traffic.Room(2) {
+			return true
+		}
+	}
+	return false
 }
 
 // tlsConfig refuses unknown server names, and instances that take no connection,
@@ -261,7 +278,7 @@ func (s *webServer) dispatch(k *link, inst net.Conn) {
 		s.drop(k)
 	case inst != nil:
 		defer s.drop(k)
-		relay(k.conn, inst.(*net.TCPConn), relayLinger)
+		relay(k.conn, inst.(*net.TCPConn), relayLinger, strings.HasSuffix(k.name, sniSuffix))
 	default:
 		s.feed.put(&served{Conn: k.conn, s: s, k: k})
 	}

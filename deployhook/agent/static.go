@@ -20,6 +20,7 @@ import (
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
+	"portico/internal/descriptors"
 	"portico/membership/catalog"
 )
 
@@ -34,6 +35,7 @@ type staticSite struct {
 	folders  map[string]bool // by path without slash; "" is the root
 	data     map[string]*beneath.Dir
 	readable func(fs.FileInfo) bool // by the site itself; in data
+	traffic  *descriptors.Traffic
 
 	// others returns the site's other releases that are served here, the present one
 	// first. Nil until the instance is attached.
@@ -69,7 +71,7 @@ func (a *Agent) openStatic(site, id string, s sites.Settings) (*staticSite, erro
 func (a *Agent) newStatic(set sites.Settings, rel release) (*staticSite, error) {
 	s := &staticSite{
 		files: make(map[string]objects.File), folders: map[string]bool{"": true},
-		data: make(map[string]*beneath.Dir), readable: a.readable(rel.account),
+		data: make(map[string]*beneath.Dir), readable: a.readable(rel.account), traffic: a.traffic,
 	}
 	if p := path.Clean("/" + filepath.ToSlash(set.Public))[1:]; p != "" {
 		s.public = p + "/"
@@ -311,6 +313,9 @@ func (s *staticSite) serveFile(w http.ResponseWriter, r *http.Request, name stri
 	if errors.Is(err, fs.ErrClosed) {
 		return false // the release has ended in this moment
 	}
+	if s.short(w, file, err) {
+		return true
+	}
 	if err != nil {
 		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
 		return true
@@ -355,6 +360,9 @@ func (s *staticSite) serveData(w http.ResponseWriter, r *http.Request, clean str
 			continue
 		}
 		file, fi, err := root.File(filepath.FromSlash(rest))
+		if s.short(w, file, err) {
+			return true
+		}
 		if err != nil {
 			return false
 		}
@@ -371,6 +379,22 @@ func (s *staticSite) serveData(w http.ResponseWriter, r *http.Request, clean str
 		return true
 	}
 	return false
+}
+
+// short answers a visitor for whose file there was no descriptor, or only one that is not for traffic. It reports false for any other.
+func (s *staticSite) short(w http.ResponseWriter, file *os.File, err error) bool {
+	if _, check := w.(*recorder); check { // the agent's own, which is no traffic
+		return false
+	}
+	if err != nil && !s.traffic.Out(err) || err == nil && s.traffic.KeepOpen(file) {
+		return false
+	}
+	if err == nil {
+		_ = file.Close()
+	}
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "this server has too much to do, please try again", http.StatusServiceUnavailable)
+	return true
 }
 
 // notFound sends the site's own page if it has one.

@@ -15,9 +15,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"portico/internal/descriptors"
 	"portico/internal/unsent"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
@@ -34,6 +34,7 @@ type server struct {
 	streams  sync.Pool // *streamed
 	h2conf   http2.Config
 	pools    pools
+	files    *descriptors.Traffic
 
 	mu       sync.Mutex
 	conns    map[*client]struct{}
@@ -65,6 +66,7 @@ func newServer(o exchange.Options, raw bool) *server {
 	srv.shakes = make(chan struct{}, srv.opt.Handshakes)
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	srv.pools.srv = srv
+	srv.files = descriptors.New(srv.opt.Logger)
 	srv.h2conf = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
 	srv.pools.byUp = make(map[*exchange.Upstream]*pool)
 	return srv
@@ -104,12 +106,17 @@ func (srv *server) accept(index int) {
 	defer last.close()
 	for {
 		c, err := ln.Accept()
+		if err == nil && !srv.files.KeepOpen(c) {
+			srv.accepted.Add(1)
+			srv.refuseNow(c, ln.TLS != nil)
+			err = descriptors.ErrKept
+		}
 		if err != nil {
 			if srv.draining.Load() || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			srv.pools.shed()
-			if outOfDescriptors(err) {
+			if srv.files.Out(err) {
 				srv.refuseWaiting(ln.Listener, ln.TLS != nil, &last)
 			}
 			select {
@@ -231,7 +238,7 @@ func (srv *server) each(f func(*client)) {
 // Stats sums up.
 func (srv *server) Stats() exchange.Stats {
 	return exchange.Stats{
-		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
+		Accepted: srv.accepted.Load(), Refused: srv.refused.Load(), Short: srv.files.Short(), Clients: srv.clients.Load(), Upstreams: srv.upstreams.Load(),
 		HTTP2: srv.h2.Load(), Denied: srv.denied.Load(), Handshakes: srv.shaken.Load(), BadTLS: srv.badTLS.Load(), Shaking: int64(len(srv.shakes)), Waiting: srv.waiting.Load(),
 	}
 }
@@ -503,10 +510,6 @@ func (g *greeting) CloseWrite() error {
 		return h.CloseWrite()
 	}
 	return nil
-}
-
-func outOfDescriptors(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"portico/internal/records"
@@ -184,10 +185,10 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 	}
 	ctx, cancel := context.WithTimeout(base, timeout)
 	defer cancel()
-	d := net.Dialer{Control: unsent.ControlSilent}
+	d := net.Dialer{Control: srv.control}
 	c, err := d.DialContext(ctx, "tcp", up.Addr)
 	if err != nil {
-		return nil, cause(err)
+		return nil, srv.cause(err)
 	}
 	u := &upstream{srv: srv, up: up, conn: c}
 	if up.SendProxy != 0 {
@@ -209,7 +210,7 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 		t := tls.Client(&steady{Conn: u.below, base: c, halted: &u.io.halted, patience: srv.opt.Timeouts.Response}, up.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
-			return nil, cause(err)
+			return nil, srv.cause(err)
 		}
 		u.conn = t
 	}
@@ -219,9 +220,18 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 	return u, exchange.CauseNone
 }
 
-func cause(err error) exchange.Cause {
+// control looks at a socket before it connects.
+func (srv *server) control(network, address string, c syscall.RawConn) error {
+	if err := srv.files.Control(network, address, c); err != nil {
+		return err
+	}
+	return unsent.ControlSilent(network, address, c)
+}
+
+func (srv *server) cause(err error) exchange.Cause {
 	switch {
-	case outOfDescriptors(err):
+	case srv.files.Out(err):
+		srv.pools.shed()
 		return exchange.CauseBusy
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return exchange.CauseConnectTime

@@ -65,6 +65,7 @@ func (o Options) WithDefaults() Options {
 type Stats struct {
 	Accepted    uint64 // client connections
 	Refused     uint64 // with 503, for MaxConns or for want of descriptors
+	Short       uint64 // times that traffic got no descriptor: none was free, or only those that are kept for everything else
 	Clients     int64  // open now
 	HTTP2       uint64 // client connections that have negotiated HTTP/2
 	Denied      uint64 // of those, ended because the client had used up a budget of frames or resets

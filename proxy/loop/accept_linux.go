@@ -64,8 +64,14 @@ func (l *loop) accept(ln *sock) {
 		switch err {
 		case 0:
 			l.accepted.Add(1)
+			if !l.srv.files.Keep(uintptr(fd)) {
+				l.refuse(fd, ln.index)
+				l.outOfDescriptors(ln)
+				return
+			}
 			l.admit(fd, ln.index, addr)
 		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+			l.srv.files.Out(err)
 			l.outOfDescriptors(ln)
 			return
 		case syscall.EINTR, syscall.ECONNABORTED:
@@ -105,7 +111,7 @@ func (l *loop) refuse(fd int32, index int) {
 }
 
 // outOfDescriptors answers those who wait with 503, one at a time on a descriptor kept for this, then leaves the listener alone for
-// a moment: a turn that can accept nothing must not be followed by another at once.
+// a moment: a turn that can keep nobody must not be followed by another at once.
 func (l *loop) outOfDescriptors(ln *sock) {
 	for range acceptBudget {
 		if l.reserve >= 0 {
@@ -121,8 +127,11 @@ func (l *loop) outOfDescriptors(ln *sock) {
 	}
 	l.openReserve()
 	l.pauseAccept(true)
-	l.shedding, l.sweep, l.overdue = true, 0, true
+	l.shed()
 }
+
+// shed has idle connections to upstreams closed soon, because descriptors are short.
+func (l *loop) shed() { l.shedding, l.sweep, l.overdue = true, 0, true }
 
 func (l *loop) pauseAccept(on bool) {
 	l.paused = on

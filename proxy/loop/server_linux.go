@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/internal/descriptors"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
 )
@@ -26,6 +27,7 @@ type server struct {
 	locals                       []netip.AddrPort // of the listeners
 	clientShakes, upstreamShakes shakes
 	h2                           http2.Config
+	files                        *descriptors.Traffic
 
 	helpers  sync.WaitGroup // handshakes and name look-ups
 	draining atomic.Bool    // since Shutdown
@@ -42,7 +44,7 @@ func New(o exchange.Options) (exchange.Driver, error) {
 	if o.Loops <= 0 {
 		o.Loops = runtime.GOMAXPROCS(0)
 	}
-	srv := &server{opt: o, start: time.Now(), done: make(chan struct{})}
+	srv := &server{opt: o, start: time.Now(), done: make(chan struct{}), files: descriptors.New(o.Logger)}
 	srv.h2 = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
 	srv.clientShakes.most, srv.upstreamShakes.most = o.Handshakes, o.Handshakes
 	reserveTable()
@@ -188,6 +190,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 func (srv *server) Stats() exchange.Stats {
 	var s exchange.Stats
 	s.Shaking, s.Waiting = srv.clientShakes.count()
+	s.Short = srv.files.Short()
 	for _, l := range srv.loops {
 		s.Accepted += l.accepted.Load()
 		s.Refused += l.refused.Load()

@@ -118,6 +118,12 @@ func (l *loop) pipeOf(s *session, i int) *pipe {
 	}
 	var fds [2]int
 	if err := syscall.Pipe2(fds[:], syscall.O_NONBLOCK|syscall.O_CLOEXEC); err != nil {
+		l.srv.files.Out(err)
+		return nil
+	}
+	if !l.srv.files.Keep(uintptr(fds[1])) { // the higher one
+		closeFD(int32(fds[0]))
+		closeFD(int32(fds[1]))
 		return nil
 	}
 	const setPipeSize = 1031

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"unsafe"
 
+	"portico/internal/descriptors"
 	"portico/proxy/wire"
 )
 
@@ -74,10 +75,14 @@ func (s *sock) failed(e syscall.Errno) wire.Result {
 }
 
 // dial begins a connection and returns its descriptor.
-func dial(a netip.AddrPort) (int32, error) {
+func (srv *server) dial(a netip.AddrPort) (int32, error) {
 	fd, err := syscall.Socket(family(a), syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
+	}
+	if !srv.files.Keep(uintptr(fd)) {
+		closeFD(int32(fd))
+		return -1, descriptors.ErrKept
 	}
 	setOption(int32(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
 	for {

@@ -2,7 +2,6 @@ package loop
 
 import (
 	"net/netip"
-	"syscall"
 
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
@@ -41,12 +40,14 @@ func (l *loop) connect(s *session) {
 
 func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
 	l.work += connectWork
-	fd, err := dial(addr)
-	if err != nil {
-		if err == syscall.EMFILE || err == syscall.ENFILE {
-			s.x.ConnectFailed(exchange.CauseBusy)
-			return
-		}
+	fd, err := l.srv.dial(addr)
+	switch {
+	case err == nil:
+	case l.srv.files.Out(err):
+		l.shed()
+		s.x.ConnectFailed(exchange.CauseBusy)
+		return
+	default:
 		s.x.ConnectFailed(exchange.CauseConnect)
 		return
 	}

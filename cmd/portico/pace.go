@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// pace tells how fast bytes move and when they will have: from what moved in the last while, so
+// that a line that has become slow shows at once.
+type pace struct {
+	seen []paced // the oldest first, within paceWindow
+}
+
+type paced struct {
+	at   time.Time
+	done int64
+}
+
+// paceWindow is long enough to even out single packets.
+const paceWindow = 10 * time.Second
+
+// take notes how many bytes have moved so far.
+func (p *pace) take(done int64, at time.Time) {
+	if n := len(p.seen); n > 0 && done < p.seen[n-1].done {
+		p.seen = p.seen[:0] // it began anew
+	}
+	p.seen = append(p.seen, paced{at, done})
+	for len(p.seen) > 2 && at.Sub(p.seen[1].at) >= paceWindow {
+		p.seen = p.seen[1:]
+	}
+}
+
+// text says the rate, and of a known total the time that is left; nothing while that is not known.
+func (p *pace) text(total int64) string {
+	if len(p.seen) < 2 {
+		return ""
+	}
+	first, last := p.seen[0], p.seen[len(p.seen)-1]
+	took := last.at.Sub(first.at)
+	if took < time.Second || last.done <= first.done {
+		return ""
+	}
+	rate := float64(last.done-first.done) / took.Seconds()
+	text := fmt.Sprintf(", %s/s", size(int64(rate)))
+	if left := total - last.done; total > 0 && left > 0 {
+		text += fmt.Sprintf(", %s left", span(time.Duration(float64(left)/rate*float64(time.Second))+time.Second))
+	}
+	return text
+}
