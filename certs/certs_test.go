@@ -29,7 +29,7 @@ func logger(t *testing.T) *slog.Logger {
 
 // site returns a view with one installed site.
 func site(name string, tls sites.TLS, hosts ...string) *catalog.View {
-	s := &catalog.Site{Name: name, Release: strings.Repeat("0", 64), Manifest: sites.Settings{Hosts: hosts, TLS: tls}}
+	s := &catalog.Site{Name: name, Release: strings.Repeat("0", 64), Manifest: sites.Settings{Front: sites.Front{Hosts: hosts, TLS: tls}}}
 	return &catalog.View{Sites: map[string]*catalog.Site{name: s}}
 }
 

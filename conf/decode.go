@@ -57,13 +57,13 @@ func (d *decoder) table(path string, values map[string]any, into reflect.Value) 
 			d.mistakes = append(d.mistakes, d.doc.keyMistake(join(path, key), d.unknown(path, key, fields)))
 			continue
 		}
-		d.value(join(path, key), values[key], into.Field(i))
+		d.value(join(path, key), values[key], into.FieldByIndex(i))
 	}
 }
 
 // unknown words the refusal of a key: with the nearest name in the same table,
 // else with the table that has it.
-func (d *decoder) unknown(path, key string, fields map[string]int) string {
+func (d *decoder) unknown(path, key string, fields map[string][]int) string {
 	where := "at the top"
 	if path != "" {
 		where = "in " + header(path)
@@ -186,13 +186,17 @@ func (d *decoder) scalar(path string, v any, into reflect.Value) {
 	}
 }
 
+// settingsOf returns the fields of a struct that have keys, in their order, those of an embedded
+// struct among them.
+func settingsOf(t reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return keyOf(f) == "" })
+}
+
 // fieldsOf returns the keys of a struct and the fields they lead to.
-func fieldsOf(t reflect.Type) map[string]int {
-	fields := make(map[string]int, t.NumField())
-	for i := range t.NumField() {
-		if name := keyOf(t.Field(i)); name != "" {
-			fields[name] = i
-		}
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := make(map[string][]int, t.NumField())
+	for _, f := range settingsOf(t) {
+		fields[keyOf(f)] = f.Index
 	}
 	return fields
 }
@@ -201,7 +205,7 @@ func fieldsOf(t reflect.Type) map[string]int {
 func keyOf(f reflect.StructField) string {
 	name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
 	switch {
-	case !f.IsExported() || name == "-":
+	case !f.IsExported() || name == "-", name == "" && f.Anonymous:
 		return ""
 	case name == "":
 		return strings.ToLower(f.Name)
@@ -212,12 +216,8 @@ func keyOf(f reflect.StructField) string {
 // tablesWith returns the tables of t, as headers, that have key.
 func tablesWith(t reflect.Type, path, key string) []string {
 	var found []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range settingsOf(t) {
 		name := keyOf(f)
-		if name == "" {
-			continue
-		}
 		ft, header := f.Type, "[%s]"
 		if ft.Kind() == reflect.Slice {
 			ft, header = ft.Elem(), "[[%s]]"

@@ -29,6 +29,10 @@ func typePaths(t reflect.Type, prefix string) []string {
 		f := t.Field(i)
 		here := prefix + f.Tag.Get("toml")
 		ft := f.Type
+		if f.Anonymous {
+			paths = append(paths, typePaths(ft, prefix)...)
+			continue
+		}
 		if ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
 		}

@@ -26,8 +26,7 @@ func Keys() []Key { return keysOf(reflect.TypeFor[Config](), "") }
 
 func keysOf(t reflect.Type, path string) []Key {
 	var keys []Key
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range settingsOf(t) {
 		here := join(path, keyOf(f))
 		_, text := reflect.New(f.Type).Interface().(encoding.TextUnmarshaler)
 		switch {
@@ -64,7 +63,7 @@ func SetPath(into any, path, text string) (any, error) {
 		if !known {
 			return nil, unknownSetting(root.Type(), path)
 		}
-		v = v.Field(i)
+		v = v.FieldByIndex(i)
 	}
 	switch {
 	case !more:

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"portico/conf/sites"
 	"portico/internal/nearest"
 	"portico/internal/units"
 )
@@ -312,7 +313,7 @@ func (k *checker) networks(path string, list []string) {
 }
 
 func (k *checker) memberName(path, name string) {
-	if name != "" && (!validLabel(name) || len(name) > 40 || name != strings.ToLower(name)) {
+	if name != "" && sites.ValidName("member", name) != nil {
 		k.wrong(path, "%q is not a member name: lower-case letters, digits and hyphens, at most 40, no hyphen at either end", clip(name))
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"portico/conf"
 	"portico/conf/sites"
-	"portico/membership/catalog"
 )
 
 // DecodeManifest reads a site's portico.toml into settings. Where it cannot be read as
@@ -25,37 +24,28 @@ func DecodeManifest(name string, data []byte, settings *sites.Settings) error {
 }
 
 // mistakesOf turns what is wrong with settings into mistakes that can be given a place.
-func mistakesOf(errs []error) conf.Mistakes {
+func mistakesOf(found sites.Mistakes) conf.Mistakes {
 	var list conf.Mistakes
-	for _, err := range errs {
-		m := conf.Mistake{Message: catalog.Text(err)}
-		var setting *sites.SettingError
-		if errors.As(err, &setting) {
-			m.Key = setting.Key
-		}
-		list = append(list, m)
+	for _, m := range found {
+		list = append(list, conf.Mistake{Key: m.Key, Message: m.Error()})
 	}
 	return list
 }
 
 // about returns whether a mistake is one of the setting at key, or of an element of that list.
-func about(key string) func(error) bool {
-	return func(err error) bool {
-		var setting *sites.SettingError
-		if !errors.As(err, &setting) {
-			return false
-		}
-		name, _, _ := strings.Cut(setting.Key, "[")
+func about(key string) func(sites.Mistake) bool {
+	return func(m sites.Mistake) bool {
+		name, _, _ := strings.Cut(m.Key, "[")
 		return name == key
 	}
 }
 
 // sourced tells of everything that is wrong with a site's settings where it stands: the line of
 // the manifest, the flag, or what operators have set over it.
-func (u *unpacked) sourced(errs []error, q *request, override json.RawMessage) conf.Mistakes {
+func (u *unpacked) sourced(found sites.Mistakes, q *request, override json.RawMessage) conf.Mistakes {
 	var set map[string]any
 	_ = json.Unmarshal(override, &set) // it could be joined, so it can be read
-	list := mistakesOf(errs)
+	list := mistakesOf(found)
 	for i, m := range list {
 		key, _, _ := strings.Cut(m.Key, "[")
 		switch {

@@ -291,17 +291,17 @@ func (d *Deployer) settle(u *unpacked, q *request) (sites.Settings, error) {
 			return joined, err
 		}
 	}
-	errs := joined.Validate()
-	if err := u.drop(joined); err != nil && !slices.ContainsFunc(errs, about("exclude")) {
-		errs = append(errs, err)
+	found := joined.Validate()
+	if unread := u.drop(joined); !slices.ContainsFunc(found, about("exclude")) {
+		found = append(found, unread...)
 	}
-	errs = append(errs, u.fit(joined)...)
-	if len(errs) > 0 {
+	found = append(found, u.fit(joined)...)
+	if len(found) > 0 {
 		var override json.RawMessage
 		if site != nil {
 			override = site.Override
 		}
-		return joined, u.sourced(errs, q, override)
+		return joined, u.sourced(found, q, override)
 	}
 	full := joined.WithDefaults(q.site)
 	return full, catalog.CheckHosts(v, catalog.Claim{Site: q.site, Settings: full, By: q.by})

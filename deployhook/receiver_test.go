@@ -71,7 +71,7 @@ func TestUploadRefusals(t *testing.T) {
 		{"host of another site", "shop", "host=taken.example.com", good, nil, 409, []string{"taken.example.com", "other"}},
 		{"two mistakes at once", "shop", "", zipped(t, manifest("runn = [\"x\"]\n[health]\nrise = \"two\"\n")), nil, 422, []string{"runn", "rise", "portico.toml:1"}},
 		{"settings and files at once", "shop", "", zipped(t, manifest("run = [\"./serverr\"]\n[deploy]\nbefore = [\"bin/migrate\"]\n[session]\nsticky = \"glue\"\n")), nil, 422, []string{"./serverr", "bin/migrate", "portico.toml:1:1: run", "portico.toml:3:1: deploy.before", "portico.toml:5:10: session.sticky"}},
-		{"values that cannot be", "shop", "", zipped(t, manifest("data = [\"up\",\n  \"../x\"]\n[health]\npath = \"healthz\"\n")), nil, 422, []string{"portico.toml:2:3: data names", "portico.toml:4:8: health.path"}},
+		{"values that cannot be", "shop", "", zipped(t, manifest("data = [\"up\",\n  \"../x\"]\n[health]\npath = \"healthz\"\n")), nil, 422, []string{"portico.toml:2:3: data[1] = ", "portico.toml:4:8: health.path"}},
 		{"a bad flag beside a bad line", "shop", "host=a_b!", zipped(t, manifest("policy = \"best\"\n")), nil, 422, []string{"--host: ", "portico.toml:1:10: policy"}},
 		{"hook without port", "shop", "", zipped(t, manifest("kind = \"hook\"\n")), nil, 422, []string{"port"}},
 		{"tomcat without war", "shop", "kind=tomcat", good, nil, 422, []string{".war"}},

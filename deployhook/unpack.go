@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"portico/conf/sites"
@@ -127,10 +128,10 @@ func (u *unpacked) readManifest(place string, b []byte) error {
 
 // drop takes out what exclude and data name: neither is part of a release,
 // whatever the client packed.
-func (u *unpacked) drop(settings sites.Settings) error {
+func (u *unpacked) drop(settings sites.Settings) sites.Mistakes {
 	x, err := archive.NewExclude(slices.Concat(archive.AlwaysExcluded(), settings.Exclude))
 	if err != nil {
-		return wrong("exclude", "%w", err)
+		return sites.Mistakes{{Key: "exclude", Text: "cannot be read: " + err.Error()}}
 	}
 	before := len(u.files)
 	u.files = slices.DeleteFunc(u.files, func(f objects.File) bool {
@@ -173,36 +174,31 @@ func (u *unpacked) forTomcat() bool {
 
 // fit compares the settings with the files: what must be there for this kind.
 // Every mistake is returned.
-func (u *unpacked) fit(settings sites.Settings) []error {
-	var errs []error
+func (u *unpacked) fit(settings sites.Settings) sites.Mistakes {
+	var found sites.Mistakes
 	switch settings.Kind {
 	case sites.KindRun:
-		errs = append(errs, u.command("run", settings.Run)...)
+		found = append(found, u.command("run", settings.Run)...)
 	case sites.KindTomcat:
 		if _, err := objects.WebApplication(u.files); err != nil {
-			errs = append(errs, wrong("kind", "a site of kind tomcat: %w", err))
+			found = append(found, sites.Mistake{Key: "kind", Value: `"tomcat"`, Text: "does not fit: " + err.Error()})
 		}
 	case sites.KindHook:
-		errs = append(errs, u.command("hook.install", settings.Hook.Install)...)
-		errs = append(errs, u.command("hook.activate", settings.Hook.Activate)...)
-		errs = append(errs, u.command("hook.remove", settings.Hook.Remove)...)
+		found = append(found, u.command("hook.install", settings.Hook.Install)...)
+		found = append(found, u.command("hook.activate", settings.Hook.Activate)...)
+		found = append(found, u.command("hook.remove", settings.Hook.Remove)...)
 	case sites.KindStatic:
 		if dir := strings.Trim(settings.Public, "/"); dir != "" && dir != "." && !slices.ContainsFunc(u.files, func(f objects.File) bool { return strings.HasPrefix(f.Path, dir+"/") }) {
-			errs = append(errs, wrong("public", "public = %q names a folder that the archive does not have", settings.Public))
+			found = append(found, sites.Mistake{Key: "public", Value: strconv.Quote(settings.Public), Text: "names a folder that the archive does not have"})
 		}
 	}
-	errs = append(errs, u.command("deploy.before", settings.Deploy.Before)...)
-	return errs
-}
-
-// wrong is a setting that does not fit the archive.
-func wrong(key, format string, args ...any) error {
-	return &sites.SettingError{Key: key, Err: fmt.Errorf(format, args...)}
+	found = append(found, u.command("deploy.before", settings.Deploy.Before)...)
+	return found
 }
 
 // command checks that a command which lies in the release is there, and makes it
 // executable: archives packed on Windows do not know that bit.
-func (u *unpacked) command(setting string, args []string) []error {
+func (u *unpacked) command(setting string, args []string) sites.Mistakes {
 	if len(args) == 0 || !strings.Contains(args[0], "/") || strings.HasPrefix(args[0], "/") || strings.Contains(args[0], "$") {
 		return nil // from the search path or the machine itself
 	}
@@ -219,7 +215,7 @@ func (u *unpacked) command(setting string, args []string) []error {
 			return nil
 		}
 	}
-	return []error{wrong(setting, "%s begins with %q, which the archive does not have", setting, args[0])}
+	return sites.Mistakes{{Key: setting, Text: fmt.Sprintf("begins with %q, which the archive does not have", args[0])}}
 }
 
 // tree builds the release.

@@ -30,7 +30,7 @@ func TestWanted(t *testing.T) {
 			}
 		}
 		for _, r := range []string{"a", "b", "c", "d"} {
-			if err := tx.PutRelease(catalog.Release{Site: "shop", Digest: digest(r), Manifest: sites.Settings{Path: "/" + r, Deploy: sites.Deploy{Before: []string{"x"}}}}); err != nil {
+			if err := tx.PutRelease(catalog.Release{Site: "shop", Digest: digest(r), Manifest: sites.Settings{Front: sites.Front{Path: "/" + r}, Deploy: sites.Deploy{Before: []string{"x"}}}}); err != nil {
 				return err
 			}
 		}

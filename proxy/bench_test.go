@@ -23,7 +23,7 @@ func manySites(n int) *catalog.View {
 	}
 	for i := range n {
 		name := fmt.Sprint("site", i)
-		v.Sites[name] = &catalog.Site{Name: name, Release: "r", Manifest: sites.Settings{Hosts: []string{name + ".test", "www." + name + ".test"}}}
+		v.Sites[name] = &catalog.Site{Name: name, Release: "r", Manifest: sites.Settings{Front: sites.Front{Hosts: []string{name + ".test", "www." + name + ".test"}}}}
 		for k := range 4 {
 			id := fmt.Sprintf("%s-%d", name, k)
 			v.Instances[id] = &catalog.Instance{ID: id, Site: name, Release: "r", Member: fmt.Sprint("m", k), State: catalog.InstanceHealthy}

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"slices"
 
-	"portico/balancer"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
-	"portico/proxy/origin"
 )
 
 var (
@@ -41,14 +39,4 @@ func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config
 		}
 		return old, nil
 	}
-}
-
-// near finds the first instance of a site whose way is one of the client's own.
-func (s *Server) near(st *site, own []*exchange.Upstream) *balancer.Upstream {
-	for _, u := range st.siteState.pool.Upstreams() {
-		if o, ok := s.origins.Load(u.ID()); ok && o.(*origin.Origin).Among(own) {
-			return u
-		}
-	}
-	return nil
 }

@@ -186,7 +186,7 @@ func newWorldWith(t testing.TB, o proxy.Options, members ...string) (*world, map
 
 func shop(release string) *catalog.Site {
 	return &catalog.Site{Name: "shop", Release: release, Manifest: sites.Settings{
-		Hosts: []string{"shop.test"}, Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Timeout: units.Duration(5 * time.Second)},
+		Front: sites.Front{Hosts: []string{"shop.test"}, Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Timeout: units.Duration(5 * time.Second)}},
 	}}
 }
 

@@ -21,7 +21,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	}
 	f.held = false
 	o := balancer.Outcome{
-		Now: f.s.after(f.chosen, f.rec.Total), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
+		Now: f.s.clock.After(f.chosen, f.rec.Total), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
 		Queue: max(f.rec.Queue, 0), Connect: max(f.rec.Connect, 0), Response: max(f.rec.Response, 0), Total: f.rec.Total,
 		Reused: f.rec.Connect == 0, Retried: again,
 	}

@@ -42,7 +42,7 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decis
 	f.s.noteLost(f.site, &f.choice)
 	over := ""
 	if end := endOf(a); end != nil || f.site.logout != "" {
-		over = f.site.over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.millis(time.Now()))
+		over = f.site.over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.clock.Millis(time.Now()))
 		a.Drop(endField)
 	}
 	switch {
@@ -152,7 +152,7 @@ func (e *engine) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision
 	if f.held {
 		f.rec.Error = err.Error()
 	}
-	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(f.s.millis(time.Now()))
+	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(f.s.clock.Millis(time.Now()))
 	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/proxy/clock"
+
 	"portico/balancer"
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
@@ -26,9 +28,9 @@ type flight struct {
 	s     *Server
 	front *frontend
 	began time.Time
-	clock clock
+	clock clock.Driver
 
-	chosen moment // when an instance was chosen first
+	chosen clock.Moment // when an instance was chosen first
 
 	site   *site
 	path   string // normalized
@@ -71,7 +73,7 @@ func flightOf(d *exchange.Decision) *flight {
 
 // reset forgets the request before.
 func (f *flight) reset(s *Server, front *frontend, now int64) {
-	f.s, f.front, f.began = s, front, f.clock.at(now)
+	f.s, f.front, f.began = s, front, f.clock.At(now)
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}
@@ -150,7 +152,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 	}
 	f.prepare(r, d)
 	if len(p.Own) > 0 {
-		f.pick.Near = s.near(f.site, p.Own)
+		f.pick.Near = s.origins.Near(f.site.siteState.pool.Upstreams(), p.Own)
 	}
 	return f.choose(r, d)
 }
@@ -257,10 +259,10 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool := f.site.siteState.pool
 	if f.last == nil && !f.asked {
-		f.pick.Now = f.s.millis(f.began)
-		f.chosen = f.s.momentOf(f.pick.Now)
+		f.pick.Now = f.s.clock.Millis(f.began)
+		f.chosen = f.s.clock.Moment(f.pick.Now)
 	} else {
-		f.pick.Now = f.s.millis(time.Now())
+		f.pick.Now = f.s.clock.Millis(time.Now())
 	}
 	pool.PickInto(&f.choice, &f.pick)
 	f.held = true
@@ -274,7 +276,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 			f.rec.Error = f.last.Error()
 		}
 		if f.last == nil && f.choice.None == balancer.NoneFull {
-			return fault.For(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.millis(time.Now())))
+			return fault.For(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.clock.Millis(time.Now())))
 		}
 		return fault.NoInstance(&f.choice, alias.String(r.Method), f.last)
 	}
@@ -301,7 +303,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 		free.Store(true)
 		wake()
 	}}
-	if !pool.Enqueue(w, f.s.millis(f.waited)) {
+	if !pool.Enqueue(w, f.s.clock.Millis(f.waited)) {
 		f.done(balancer.Refused, 0, fault.ErrQueueFull, false)
 		return fault.For(fault.ErrQueueFull)
 	}
@@ -315,7 +317,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 // and a move costs the session.
 func (f *flight) await(d *exchange.Decision) {
 	f.verdict, f.waited = true, time.Now()
-	f.limit = heldLimit(f.choice.Upstream, f.s.millis(f.waited))
+	f.limit = heldLimit(f.choice.Upstream, f.s.clock.Millis(f.waited))
 	f.listen(d)
 }
 
@@ -409,5 +411,5 @@ func (f *flight) send(d *exchange.Decision) {
 	if f.choice.Trial {
 		d.Connect = origin.TrialConnect
 	}
-	d.Upstream = f.s.originFor(u).Way()
+	d.Upstream = f.s.origins.For(u).Way()
 }

@@ -7,7 +7,5 @@ func (s *Server) KeepLasting(now time.Time) { s.lasting.keep(now, now.UnixMilli(
 
 // PretendClockSet lets it look as if the system's clock had just been set by so much.
 func (s *Server) PretendClockSet(by time.Duration) {
-	r := *s.clocks.last.Load()
-	r.wall -= by.Milliseconds()
-	s.clocks.last.Store(&r)
+	s.clock.PretendSet(by)
 }

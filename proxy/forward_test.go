@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/race"
 	"portico/internal/units"
 )
@@ -331,7 +331,7 @@ func TestLargeBodies(t *testing.T) {
 		}
 	})
 	c := site(addr)
-	c.Limits = conf.Limits{Body: units.Size(2 * size)}
+	c.Limits = sites.FrontLimits{Body: units.Size(2 * size)}
 	f := start(t, options(), c)
 	runtime.GC()
 	var base runtime.MemStats

@@ -19,6 +19,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/proxy"
@@ -141,10 +142,10 @@ func (f *front) eventually(what string, ok func() bool) {
 
 // site describes a static site named "shop" on host shop.test.
 func site(upstreams ...string) conf.Site {
-	c := conf.Site{Name: "shop", Hosts: []string{"shop.test"}, Health: conf.Health{
+	c := conf.Site{Name: "shop", Front: sites.Front{Hosts: []string{"shop.test"}, Health: sites.Health{
 		Interval: units.Duration(100 * time.Millisecond),
 		Timeout:  units.Duration(5 * time.Second), // a busy machine is no reason to move visitors
-	}}
+	}}}
 	for i, addr := range upstreams {
 		c.Upstreams = append(c.Upstreams, conf.Upstream{Name: fmt.Sprintf("u%d", i), Addr: addr})
 	}

@@ -61,13 +61,13 @@ func isolated(t *testing.T, w *isolation.World, c conf.Proxy) isolation.Front {
 		if !s.Secure {
 			c := site(s.Upstreams...)
 			c.Name, c.Hosts, c.Session.Sticky = s.Name, []string{s.Host}, "none"
-			c.Health = conf.Health{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100}
+			c.Health = sites.Health{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100}
 			static = append(static, c)
 			continue
 		}
 		view.Sites[s.Name] = &catalog.Site{Name: s.Name, Release: "r", Manifest: sites.Settings{
-			Hosts: []string{s.Host}, Session: sites.Session{Sticky: "none"},
-			Health: sites.Health{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100},
+			Front: sites.Front{Hosts: []string{s.Host}, Session: sites.Session{Sticky: "none"},
+				Health: sites.Health{Path: "/up", Interval: interval, Timeout: units.Duration(5 * time.Second), Rise: 1, Fall: 100}},
 		}}
 		for i, addr := range s.Upstreams {
 			id := s.Name + "-" + string(rune('a'+i))

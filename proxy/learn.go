@@ -24,7 +24,7 @@ func (s *Server) learn(st *site, c *balancer.Choice, bore uint64, setCookies []s
 	if len(st.profile.Places) == 0 || c.Upstream == nil {
 		return
 	}
-	pool, now := st.siteState.pool, s.millis(time.Now())
+	pool, now := st.siteState.pool, s.clock.Millis(time.Now())
 	if v := st.profile.Announced(setCookies, field); v != "" {
 		pool.Learn(c, s.bal.HashApp([]byte(v)), now)
 		return

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/proxy"
 )
@@ -371,20 +372,20 @@ func TestProbes(t *testing.T) {
 			w.WriteHeader(500)
 		}
 	})
-	var sites []conf.Site
+	var list []conf.Site
 	want := map[string]string{}
 	for name, tt := range map[string]struct {
-		h    conf.Health
+		h    sites.Health
 		code string
 	}{
-		"redirect":   {conf.Health{Path: "/redirect", Status: "200"}, "L7STS"},
-		"redirectok": {conf.Health{Path: "/redirect"}, "L7OK"},
-		"hang":       {conf.Health{Path: "/hang", Timeout: units.Duration(2 * time.Second)}, "L7TOUT"},
-		"endless":    {conf.Health{Path: "/endless", Body: "needle", Timeout: units.Duration(20 * time.Second)}, "L7RSP"},
-		"text":       {conf.Health{Path: "/text", Body: "is well"}, "L7OK"},
-		"notext":     {conf.Health{Path: "/text", Body: "unwell"}, "L7RSP"},
-		"status":     {conf.Health{Path: "/status"}, "L7STS"},
-		"tcp":        {conf.Health{Type: "tcp"}, "L4OK"},
+		"redirect":   {sites.Health{Path: "/redirect", Status: "200"}, "L7STS"},
+		"redirectok": {sites.Health{Path: "/redirect"}, "L7OK"},
+		"hang":       {sites.Health{Path: "/hang", Timeout: units.Duration(2 * time.Second)}, "L7TOUT"},
+		"endless":    {sites.Health{Path: "/endless", Body: "needle", Timeout: units.Duration(20 * time.Second)}, "L7RSP"},
+		"text":       {sites.Health{Path: "/text", Body: "is well"}, "L7OK"},
+		"notext":     {sites.Health{Path: "/text", Body: "unwell"}, "L7RSP"},
+		"status":     {sites.Health{Path: "/status"}, "L7STS"},
+		"tcp":        {sites.Health{Type: "tcp"}, "L4OK"},
 	} {
 		c := site(addr)
 		c.Name, c.Hosts = name, []string{name + ".test"}
@@ -392,10 +393,10 @@ func TestProbes(t *testing.T) {
 			tt.h.Timeout = units.Duration(time.Minute)
 		}
 		c.Health = tt.h
-		sites = append(sites, c)
+		list = append(list, c)
 		want[name] = tt.code
 	}
-	f := start(t, options(), sites...)
+	f := start(t, options(), list...)
 	for _, p := range f.Snapshot().Pools {
 		u := p.Upstreams[0]
 		if u.CheckCode != want[p.Name] {

@@ -26,6 +26,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/proxy/clock"
+
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
@@ -89,11 +91,10 @@ type Server struct {
 	bal     *balancer.Balancer
 	table   atomic.Pointer[table]
 	recent  *recent.Exchanges
-	origins sync.Map    // instance id to *origin
-	ways    origin.Ways // those, and what is left of former ones
+	origins origin.Set
 	probes  *probe.Prober
 	started time.Time
-	clocks  *clockWatch
+	clock   *clock.Watch
 
 	challenge http.Handler
 	tls       *tls.Config
@@ -142,7 +143,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
-	s := &Server{o: o, log: o.Logger, bal: bal, recent: recent.New(o.Conf.Recent), started: time.Now(), clocks: newClockWatch()}
+	s := &Server{o: o, log: o.Logger, bal: bal, recent: recent.New(o.Conf.Recent), started: time.Now()}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}
@@ -156,6 +157,8 @@ func New(o Options) (*Server, error) {
 		s.tls = serverTLS(o.TLS)
 		s.tls.GetConfigForClient = s.offer(s.tls)
 	}
+	s.clock = clock.New(bal, o.Logger)
+	s.origins.Connect, s.origins.MaxIdle, s.origins.AgentTLS = o.Conf.Timeouts.Connect.Std(), o.Conf.Connections.Idle, o.AgentTLS
 	s.front = route.Front{TLS: s.tls != nil, HasCertificate: o.HasCertificate}
 	l := o.Conf.Limits
 	s.limits = http1.Limits{
@@ -164,7 +167,7 @@ func New(o Options) (*Server, error) {
 	s.plain.name, s.secure.name = "http", "https"
 	s.table.Store(newTable(0, map[string]*site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
-	s.probes = probe.New(s.bg, s.log, func() int64 { return s.millis(time.Now()) })
+	s.probes = probe.New(s.bg, s.log, func() int64 { return s.clock.Millis(time.Now()) })
 	if o.Challenge != nil {
 		s.challenge = o.Challenge(http.HandlerFunc(http.NotFound))
 	}
@@ -210,7 +213,7 @@ func (s *Server) tick() {
 		case <-s.bg.Done():
 			return
 		case now := <-t.C:
-			ms := s.millis(now)
+			ms := s.clock.Millis(now)
 			s.lasting.keep(now, ms)
 			s.bal.Tick(ms)
 			for _, st := range s.table.Load().sites {
@@ -222,8 +225,11 @@ func (s *Server) tick() {
 
 // SetKeys replaces the session keys, newest first. Each begins and ends at its time.
 func (s *Server) SetKeys(keys []balancer.Key) error {
-	return s.bal.SetKeys(keys, s.millis(time.Now()))
+	return s.bal.SetKeys(keys, s.clock.Millis(time.Now()))
 }
+
+// Now is the time of day, which the balancer may be asked by: it has been told if the clock was set.
+func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Balancer returns the pools, for whoever lists, moves or ends sessions.
 func (s *Server) Balancer() *balancer.Balancer { return s.bal }
@@ -287,10 +293,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.stop()
 		s.probes.Close()
 		s.wg.Wait()
-		s.origins.Range(func(_, v any) bool {
-			v.(*origin.Origin).Close()
-			return true
-		})
+		s.origins.Close()
 		for _, st := range s.table.Load().sites {
 			st.unregister()
 		}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/conf"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/probe"
@@ -144,22 +143,6 @@ func compileSettings(name string, set sites.Settings) (*site, error) {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
 	}
 	return st, nil
-}
-
-// StaticSettings are the settings of a site of the configuration file in the catalog's words.
-func StaticSettings(c conf.Site) sites.Settings {
-	c.Session.Adopt = or(c.Session.Adopt, sites.AdoptUsual)
-	return sites.Settings{
-		Hosts: c.Hosts, Path: c.Path, Strip: c.Strip, Policy: c.Policy,
-		PolicyHeader: c.PolicyHeader, PolicyBound: c.PolicyBound, SlowStart: c.SlowStart,
-		Underscores: c.Underscores, Rewrite: c.Rewrite,
-		Health:  sites.Health(c.Health),
-		Session: sites.Session(c.Session),
-		Limits: sites.Limits{
-			Body: c.Limits.Body, Connections: c.Limits.Connections, Queue: c.Limits.Queue, Rate: c.Limits.Rate,
-		},
-		TLS: sites.TLS(c.TLS),
-	}.WithDefaults(c.Name)
 }
 
 // UpstreamID is the id of an upstream of the configuration file, which has no agent to

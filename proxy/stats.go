@@ -106,7 +106,7 @@ type Snapshot struct {
 // Snapshot returns what pages, CSV, JSON and metrics show.
 func (s *Server) Snapshot() Snapshot {
 	now := time.Now()
-	ms := s.millis(now)
+	ms := s.clock.Millis(now)
 	t := s.table.Load()
 	out := Snapshot{
 		At: now, Started: s.started, Revision: t.revision, Tunnels: int(s.engineTunnels.Load()),
@@ -137,7 +137,7 @@ func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 	if !ok {
 		return 0, 0, t.revision > 0
 	}
-	return p.site.siteState.pool.Load(instanceID, s.millis(time.Now()))
+	return p.site.siteState.pool.Load(instanceID, s.clock.Millis(time.Now()))
 }
 
 // Failed returns why visitors lose their sessions at an instance because it does not

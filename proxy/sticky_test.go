@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 )
 
@@ -320,12 +321,12 @@ func TestUpdateUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range 50 {
-		sites := []conf.Site{c}
+		list := []conf.Site{c}
 		for k := range i % 5 {
-			sites = append(sites, conf.Site{Name: fmt.Sprint("other", k), Hosts: []string{fmt.Sprintf("o%d.test", k)}, Upstreams: c.Upstreams})
+			list = append(list, conf.Site{Name: fmt.Sprint("other", k), Front: sites.Front{Hosts: []string{fmt.Sprintf("o%d.test", k)}}, Upstreams: c.Upstreams})
 		}
-		sites[0].Limits.Body = units.Size(1<<20 + i)
-		f.SetStatic(sites)
+		list[0].Limits.Body = units.Size(1<<20 + i)
+		f.SetStatic(list)
 		from := total.Load()
 		f.eventually("requests on this table", func() bool { return total.Load() > from+8 || t.Failed() })
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 )
 
@@ -225,7 +225,7 @@ func TestBodyLimit(t *testing.T) {
 	w := &witness{}
 	addr, _ := origin(t, w.ServeHTTP)
 	c := site(addr)
-	c.Limits = conf.Limits{Body: 100 << 10}
+	c.Limits = sites.FrontLimits{Body: 100 << 10}
 	f := start(t, options(), c)
 	declared := f.raw("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 200000\r\n\r\n")
 	if !strings.HasPrefix(declared, "HTTP/1.1 413 ") {

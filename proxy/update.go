@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"reflect"
 	"slices"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"portico/conf"
 	"portico/membership/catalog"
 	"portico/proxy/accesslog"
-	"portico/proxy/origin"
 	"portico/proxy/probe"
 	"portico/proxy/sticky"
 )
@@ -44,7 +42,7 @@ func (s *Server) noteSinceLocked(first bool) {
 	for id := range s.view.Instances {
 		at, ok := s.since[id]
 		if !ok && !first {
-			at = s.millis(time.Now())
+			at = s.clock.Millis(time.Now())
 		}
 		seen[id] = at
 	}
@@ -90,7 +88,7 @@ type wanted struct {
 // leaves a request without a way: connections exist before an upstream is picked,
 // pools before the table names them, and what has left goes last.
 func (s *Server) rebuildLocked() {
-	now := s.millis(time.Now())
+	now := s.clock.Millis(time.Now())
 	old := s.table.Load()
 	all := s.wantedSites(old)
 	sites := make(map[string]*site, len(all))
@@ -133,7 +131,7 @@ func (s *Server) rebuildLocked() {
 func (s *Server) wantedSites(old *table) map[string]*wanted {
 	all := map[string]*wanted{}
 	for _, c := range s.statics {
-		st, err := compileSettings(c.Name, StaticSettings(c))
+		st, err := compileSettings(c.Name, c.Settings())
 		if err != nil {
 			s.log.Error("update static site", "site", c.Name, "error", err)
 			continue
@@ -230,28 +228,12 @@ func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site {
 
 // connectLocked makes the way to each upstream.
 func (s *Server) connectLocked(w *wanted) {
-	for i, spec := range w.specs {
-		var cfg *tls.Config
+	for i := range w.specs {
 		key := ""
 		if m := w.members[i]; m != nil {
 			key = m.Fingerprint
-			if s.o.AgentTLS == nil {
-				continue
-			}
-			if cfg = s.o.AgentTLS(m.Name); cfg == nil {
-				continue
-			}
-			cfg = cfg.Clone()
-			cfg.ServerName = spec.ID + ".instance"
 		}
-		a := s.address(spec.Addr, spec.Member, key, cfg, s.idleTime(w.site, spec.Member))
-		if v, ok := s.origins.Load(spec.ID); ok {
-			if v.(*origin.Origin).Same(a) {
-				continue
-			}
-			v.(*origin.Origin).Close()
-		}
-		s.origins.Store(spec.ID, s.newOrigin(a))
+		s.origins.Lead(&w.specs[i], key, s.idleTime(w.site, w.specs[i].Member))
 	}
 }
 
@@ -271,41 +253,6 @@ func (s *Server) idleTime(st *site, member string) time.Duration {
 		return min(idle, staticIdle)
 	}
 	return staticIdle
-}
-
-// originFor returns the way to an upstream. One that left the pool in this
-// moment gets a way of its own, without kept connections.
-func (s *Server) originFor(u *balancer.Upstream) *origin.Origin {
-	if v, ok := s.origins.Load(u.ID()); ok {
-		return v.(*origin.Origin)
-	}
-	spec := u.Spec()
-	a := s.address(spec.Addr, spec.Member, "", nil, 0)
-	if spec.Member != "" {
-		a.Addr = "127.0.0.1:0" // never plain to a member: refused at once
-		if s.o.AgentTLS != nil {
-			if cfg := s.o.AgentTLS(spec.Member); cfg != nil {
-				a.Addr, a.TLS = spec.Addr, cfg.Clone()
-				a.TLS.ServerName = spec.ID + ".instance"
-			}
-		}
-	}
-	o := s.newOrigin(a)
-	o.Close()
-	return o
-}
-
-func (s *Server) newOrigin(a origin.Address) *origin.Origin {
-	o := origin.New(a)
-	s.ways.Add(o)
-	return o
-}
-
-// address is where an instance is, with what the configuration says of connections.
-func (s *Server) address(addr, member, key string, cfg *tls.Config, idle time.Duration) origin.Address {
-	return origin.Address{
-		Addr: addr, Member: member, Key: key, TLS: cfg, Connect: s.o.Conf.Timeouts.Connect.Std(), MaxIdle: s.o.Conf.Connections.Idle, IdleTime: idle,
-	}
 }
 
 // poolLocked brings the site's pool up to date, or makes it.
@@ -458,8 +405,8 @@ func (s *Server) probeLocked(t *table, all map[string]*wanted) {
 			if w.states[i] == catalog.InstanceStarting || w.states[i] == catalog.InstanceExited {
 				continue // nothing to check yet, or any more
 			}
-			v, ok := s.origins.Load(spec.ID)
-			if !ok {
+			way := s.origins.Get(spec.ID)
+			if way == nil {
 				continue
 			}
 			check := p.site.check
@@ -467,7 +414,7 @@ func (s *Server) probeLocked(t *table, all map[string]*wanted) {
 				check = c.check
 			}
 			keep[spec.ID] = true
-			s.probes.Set(spec.ID, probe.Target{Upstream: p.upstream, Origin: v.(*origin.Origin), Check: check, Member: spec.Member, Site: w.site.name})
+			s.probes.Set(spec.ID, probe.Target{Upstream: p.upstream, Origin: way, Check: check, Member: spec.Member, Site: w.site.name})
 		}
 	}
 	s.probes.Only(keep)
@@ -485,11 +432,9 @@ func (s *Server) retireLocked(old, t *table, now int64) {
 		if _, ok := t.byID[id]; ok {
 			continue
 		}
-		if v, ok := s.origins.LoadAndDelete(id); ok {
-			v.(*origin.Origin).Close()
-		}
+		s.origins.Retire(id)
 	}
 	if s.view != nil {
-		s.ways.Judge(s.view.Members)
+		s.origins.Judge(s.view.Members)
 	}
 }

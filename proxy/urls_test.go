@@ -49,10 +49,10 @@ func TestURLs(t *testing.T) {
 		want []string
 	}{
 		{"no host", sites.Settings{}, []string{"http://127.0.0.1" + plain + "/"}},
-		{"a host with a path", sites.Settings{Hosts: []string{"hello.localhost"}, Path: "/shop"}, []string{"http://hello.localhost" + plain + "/shop/"}},
-		{"TLS", sites.Settings{Hosts: []string{"safe.test", "*.safe.test", "other.test"}}, []string{
+		{"a host with a path", sites.Settings{Front: sites.Front{Hosts: []string{"hello.localhost"}, Path: "/shop"}}, []string{"http://hello.localhost" + plain + "/shop/"}},
+		{"TLS", sites.Settings{Front: sites.Front{Hosts: []string{"safe.test", "*.safe.test", "other.test"}}}, []string{
 			"https://safe.test" + secure + "/", "https://www.safe.test" + secure + "/", "http://other.test" + plain + "/"}},
-		{"TLS off", sites.Settings{Hosts: []string{"safe.test"}, TLS: sites.TLS{Mode: "off"}}, []string{"http://safe.test" + plain + "/"}},
+		{"TLS off", sites.Settings{Front: sites.Front{Hosts: []string{"safe.test"}, TLS: sites.TLS{Mode: "off"}}}, []string{"http://safe.test" + plain + "/"}},
 	} {
 		if got := s.URLs(tt.set.WithDefaults("shop"), "here"); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.what, got, tt.want)

@@ -42,7 +42,9 @@ func TestSiteSettingsAreDocumented(t *testing.T) {
 		for i := range typ.NumField() {
 			f := typ.Field(i)
 			key := f.Tag.Get("toml")
-			if f.Type.Kind() == reflect.Struct {
+			if f.Anonymous {
+				check(section, f.Type)
+			} else if f.Type.Kind() == reflect.Struct {
 				check(key, f.Type)
 			} else if !strings.Contains(part, "| `"+key+"` |") {
 				t.Errorf("%s.%s is not documented", section, key)

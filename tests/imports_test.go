@@ -36,7 +36,7 @@ var imports = map[string][]string{
 	"internal/alias":     {},
 	"internal/records":   {},
 	"internal/unsent":    {},
-	"conf/sites":         {"internal/units"},
+	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
 	"balancer":           {"internal/units", "internal/hugepage", "internal/prefetch"},
 	"membership/catalog": {"conf/sites", "internal/units", "internal/zapslog", "internal/pause"},
@@ -54,13 +54,14 @@ var imports = map[string][]string{
 	"deployhook":         {"conf", "membership", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "internal/units"},
 	"proxy/route":        {"proxy/fault"},
-	"proxy/origin":       {"membership/catalog", "proxy/exchange"},
+	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
 	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "conf/sites", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent"},
+	"proxy/clock":        {"balancer"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	// what every driver's tests run
@@ -83,6 +84,12 @@ var imports = map[string][]string{
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
 	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent"},
+
+	// The command.
+	"cmd/portico/screen": {"membership/catalog", "proxy/admin", "internal/exitcode"},
+	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/statedir"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir"},
 }
 
 // owners may import a module that nothing else in the project imports.
@@ -92,7 +99,7 @@ var owners = map[string][]string{
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},
 	"github.com/pelletier/go-toml":       {"conf"},
-	"github.com/spf13/":                  {"cmd/portico"},
+	"github.com/spf13/":                  {"cmd/portico", "cmd/portico/client", "cmd/portico/screen", "cmd/portico/start"},
 	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog"},
 	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
 	"github.com/VictoriaMetrics/metrics": {"proxy", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},

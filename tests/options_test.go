@@ -245,7 +245,13 @@ func (m *module) structs() []structType {
 func (m *module) deadFlags() []string {
 	made := map[types.Object]string{}
 	uses := map[types.Object]int{}
-	for _, f := range m.files["portico/cmd/portico"] {
+	var command []*ast.File
+	for name, files := range m.files {
+		if strings.HasPrefix(name, "portico/cmd/portico") {
+			command = append(command, files...)
+		}
+	}
+	for _, f := range command {
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.Ident:
@@ -266,7 +272,7 @@ func (m *module) deadFlags() []string {
 				case *ast.Ident:
 					made[m.info.Uses[x]] = strings.Trim(name.Value, `"`)
 				case *ast.SelectorExpr:
-					if o := m.info.Uses[x.Sel]; o != nil && o.Pkg() == m.packages["portico/cmd/portico"] {
+					if o := m.info.Uses[x.Sel]; o != nil && o.Pkg() != nil && strings.HasPrefix(o.Pkg().Path(), "portico/cmd/portico") {
 						made[o] = strings.Trim(name.Value, `"`)
 					}
 				}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,6 +16,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"portico/cmd/portico/client"
+	"portico/cmd/portico/screen"
+	"portico/cmd/portico/shell"
+	"portico/cmd/portico/start"
 	"portico/deployhook/agent"
 	"portico/internal/exitcode"
 	"portico/internal/nearest"
@@ -52,13 +55,13 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return exitcode.Done
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = interrupted(err)
+		err = screen.Interrupted(err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = late(err)
+		err = screen.Late(err)
 	}
 	if wantsJSON(cmd, args) {
-		_ = printJSON(stderr, map[string]admin.Error{"error": asError(err)})
+		_ = screen.PrintJSON(stderr, map[string]admin.Error{"error": asError(err)})
 		return exitCode(err)
 	}
 	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
@@ -71,41 +74,6 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	return exitCode(err)
 }
-
-// interrupted words what a command says that was ended from outside, by Ctrl-C mostly: what it
-// left going on, without the request that was cut short.
-func interrupted(err error) error {
-	text := uncaused(err)
-	if text == "" {
-		return errors.New("interrupted")
-	}
-	return fmt.Errorf("interrupted: %s", text)
-}
-
-// uncaused is what was going on when a signal ended it, without the words for that.
-func uncaused(err error) string {
-	text := canceledText.ReplaceAllString(err.Error(), "")
-	return strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
-}
-
-// canceledText is what Go says of a context that a signal has ended.
-var canceledText = regexp.MustCompile(`(context canceled|\w+ signal received)$`)
-
-// late words what a command says whose time was up: what it was doing, not the library's word for it.
-func late(err error) error {
-	text, found := strings.CutSuffix(err.Error(), context.DeadlineExceeded.Error())
-	if !found {
-		return err // somebody has found words for it
-	}
-	text = strings.TrimSuffix(requestText.ReplaceAllString(text, ""), ": ")
-	if text != "" {
-		text += ": "
-	}
-	return exitcode.Timeout(text + "no answer in time: the other side is down or very busy, or a firewall is in between")
-}
-
-// requestText is what net/http says of a request before its error.
-var requestText = regexp.MustCompile(`[A-Z][a-z]+ "https?://[^"]*": $`)
 
 // wantsJSON reports whether the command was asked for JSON, also where its flags could not be read.
 func wantsJSON(cmd *cobra.Command, args []string) bool {
@@ -130,8 +98,8 @@ func asError(err error) admin.Error {
 	if errors.As(err, &h) {
 		e.Hint = h.Hint()
 	}
-	var d *deployError
-	var u *unasked
+	var d *client.DeployError
+	var u *screen.Unasked
 	switch code := exitCode(err); {
 	case errors.As(err, &u):
 		e.Code = "unasked"
@@ -180,8 +148,8 @@ Install a site:    portico deploy shop ./folder`,
 		return exitcode.Misuse(fmt.Errorf("%s (see %s --help)", flagText(cmd, err), cmd.CommandPath()))
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
-	s := &shared{environ: environ}
-	root.PersistentFlags().StringVar(&s.dir, "dir", "", "state folder (default /var/lib/portico, ./portico-data for up; PORTICO_DIR)")
+	s := &shell.Call{Version: buildVersion(), Environ: environ}
+	root.PersistentFlags().StringVar(&s.Dir, "dir", "", "state folder (default /var/lib/portico, ./portico-data for up; PORTICO_DIR)")
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "site", Title: "Sites:"},
@@ -196,12 +164,12 @@ Install a site:    portico deploy shop ./folder`,
 			root.AddCommand(c)
 		}
 	}
-	add("run", newUp(s), newProxy(s), newAgent(s), newCheck(s))
-	add("site", newDeploy(s), newSites(s), newReleases(s), newRollback(s), newRemove(s), newLogs(s), newDeploys(s), newHosts(s))
-	add("member", newMembers(s), newInvite(s), newAccept(s), newRefuse(s), newRevoke(s), newDrain(s), newReady(s), newMaint(s))
-	add("look", newStats(s), newTop(s), newSessions(s), newExplain(s), newExport(s), newAudit(s))
-	add("keep", newLogin(s), newAccount(s), newToken(s), newKeys(s), newBackup(s), newRestore(s))
-	add("", newDemoCommand(), newVersion())
+	add("run", start.NewUp(s), start.NewProxy(s), start.NewAgent(s), start.NewCheck(s))
+	add("site", client.NewDeploy(s), client.NewSites(s), client.NewReleases(s), client.NewRollback(s), client.NewRemove(s), client.NewLogs(s), client.NewDeploys(s), client.NewHosts(s))
+	add("member", client.NewMembers(s), client.NewInvite(s), client.NewAccept(s), client.NewRefuse(s), client.NewRevoke(s), client.NewDrain(s), client.NewReady(s), client.NewMaint(s))
+	add("look", client.NewStats(s), client.NewTop(s), client.NewSessions(s), client.NewExplain(s), client.NewExport(s), client.NewAudit(s))
+	add("keep", client.NewLogin(s), client.NewAccount(s), client.NewToken(s), client.NewKeys(s), client.NewBackup(s), client.NewRestore(s))
+	add("", start.NewDemoSite(), newVersion())
 	addExamples(root)
 	return root
 }

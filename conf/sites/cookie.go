@@ -17,15 +17,24 @@ const AdminCookie = "__Host-portico-admin"
 // SharedCookie returns the name of a cookie that would be the sticky one of one of two
 // sites and another one of the other, in requests that bring the cookies of both, or "".
 func SharedCookie(a, b Settings) string {
-	if !sharesHost(a, b) || !Covers(a.Path, b.Path) && !Covers(b.Path, a.Path) || a.Session.Sticky == "none" || b.Session.Sticky == "none" {
+	if a.Session.Sticky == "none" || b.Session.Sticky == "none" {
 		return ""
 	}
+	name := alike(a.Session.Cookie, b.Session.Cookie)
+	if name == "" || !sharesHost(a, b) || !Covers(a.Path, b.Path) && !Covers(b.Path, a.Path) {
+		return ""
+	}
+	return name
+}
+
+// alike returns the one of two names of sticky cookies that is named after the other, or "".
+func alike(a, b string) string {
 	for _, ending := range CookieEndings() {
 		switch {
-		case a.Session.Cookie+ending == b.Session.Cookie:
-			return b.Session.Cookie
-		case b.Session.Cookie+ending == a.Session.Cookie:
-			return a.Session.Cookie
+		case strings.TrimSuffix(b, ending) == a && b != a:
+			return b
+		case strings.TrimSuffix(a, ending) == b && a != b:
+			return a
 		}
 	}
 	return ""

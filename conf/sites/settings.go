@@ -143,11 +143,14 @@ func Join(manifest Settings, override json.RawMessage) (Settings, error) {
 	return out, nil
 }
 
+// embedded takes out of a path what the decoder puts there: the names of embedded structs, which are no keys.
+var embedded = strings.NewReplacer("Front.", "", "FrontLimits.", "")
+
 // misfit says what a decoder of settings found in words without Go in them.
 func misfit(err error) string {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Sprintf("setting %q cannot be a %s", wrong.Field, wrong.Value)
+		return fmt.Sprintf("setting %q cannot be a %s", embedded.Replace(wrong.Field), wrong.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
@@ -197,17 +200,4 @@ func mergePatch(base, change map[string]any) {
 			base[k] = v
 		}
 	}
-}
-
-// clone copies settings deeply, so that no change reaches those that they came from.
-func clone(s *Settings) Settings {
-	var out Settings
-	data, err := json.Marshal(s)
-	if err == nil {
-		err = json.Unmarshal(data, &out)
-	}
-	if err != nil {
-		panic("BUG: clone settings: " + err.Error())
-	}
-	return out
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	s := sites.Settings{Hosts: []string{"*.example.com", "shop.example.com."}, Path: "/shop/"}.WithDefaults("shop")
+	s := sites.Settings{Front: sites.Front{Hosts: []string{"*.example.com", "shop.example.com."}, Path: "/shop/"}}.WithDefaults("shop")
 	if s.Kind != sites.KindStatic || s.Public != "." || s.Path != "/shop" || s.Health.Path != "/shop" || s.Health.Host != "shop.example.com" ||
 		s.Session.Cookie != "portico-shop" || s.Policy != "least-sessions" || s.Limits.Body != 64<<20 || s.Deploy.Pin.Std() != 8*time.Hour ||
 		s.Health.Timeout != s.Health.Interval || s.TLS.Mode != "auto" {
@@ -32,10 +32,10 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%v: %+v", want, got)
 		}
 	}
-	if got := (sites.Settings{Rewrite: []string{}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, sites.Rewrites()) {
+	if got := (sites.Settings{Front: sites.Front{Rewrite: []string{}}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, sites.Rewrites()) {
 		t.Errorf("nothing to rewrite became %q, and what is not set %q", got, s.Rewrite)
 	}
-	set := sites.Settings{Kind: sites.KindRun, Run: []string{"x"}, Session: sites.Session{Idle: units.Duration(time.Hour), Cookie: "c"}}
+	set := sites.Settings{Kind: sites.KindRun, Run: []string{"x"}, Front: sites.Front{Session: sites.Session{Idle: units.Duration(time.Hour), Cookie: "c"}}}
 	if got := set.WithDefaults("x"); got.Session.Idle.Std() != time.Hour || got.Session.Cookie != "c" {
 		t.Errorf("what was set has changed: %+v", got.Session)
 	}
@@ -67,7 +67,7 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{`{"session":{"sticky":"ip","samesite":"maybe","cookie":"a b;","idle":"1ms","max":-1,"profile":"a/b"}}`, []string{`"ip"`, "maybe", "a b;", "idle", "max", "a/b"}},
 		{`{"session":{"cookie":"__Host-portico-admin"}}`, []string{"admin page"}},
 		{`{"deploy":{"keep":-1,"timeout":"1ms","wave":-2},"limits":{"rate":"lots","memory":"1KiB","connections":-1},"policy":"best","tls":{"mode":"x","redirect":"y"}}`,
-			[]string{"best", "wave", "keep", "timeout", "memory", "connections", "lots", "tls.mode", "tls.redirect"}},
+			[]string{"best", "tls.mode", "tls.redirect", "wave", "keep", "timeout", "connections", "lots", "memory"}},
 		{`{"limits":{"disk":"1MiB","cpu":0.01,"memory":"4MiB"}}`, nil},
 		{`{"limits":{"disk":"1048575","cpu":0.009}}`, []string{"limits.disk", "limits.cpu = 0.009"}},
 		{`{"limits":{"cpu":0}}`, nil},
@@ -81,8 +81,8 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 		{`{"underscores":"pass"}`, nil},
 		{`{"rewrite":["link","cookie-path"]}`, nil},
 		{`{"rewrite":[]}`, nil},
-		{`{"rewrite":["link","links",""]}`, []string{`rewrite[1] = "links": use one of location,`, "rewrite[2]"}},
-		{`{"underscores":"keep"}`, []string{`underscores = "keep": use one of drop, pass`}},
+		{`{"rewrite":["link","links",""]}`, []string{`rewrite[1] = "links" is not known: did you mean "link"? Allowed: "location",`, "rewrite[2]"}},
+		{`{"underscores":"keep"}`, []string{`underscores = "keep" is not known: write one of "drop", "pass"`}},
 		{`{"run":["","x"],"deploy":{"before":["a\u0000"]}}`, []string{"run begins", "deploy.before"}},
 	} {
 		var s sites.Settings
@@ -103,9 +103,9 @@ func TestValidateNamesEveryMistake(t *testing.T) {
 }
 
 func TestJoinAndMerge(t *testing.T) {
-	manifest := sites.Settings{Hosts: []string{"a", "b"}, Env: map[string]string{"A": "1"}, Health: sites.Health{Path: "/h", Rise: 5}}
+	manifest := sites.Settings{Front: sites.Front{Hosts: []string{"a", "b"}, Health: sites.Health{Path: "/h", Rise: 5}}, Env: map[string]string{"A": "1"}}
 	got, err := sites.Join(manifest, json.RawMessage(`{"hosts":["c"],"env":{"B":"2"},"health":{"rise":1}}`))
-	want := sites.Settings{Hosts: []string{"c"}, Env: map[string]string{"A": "1", "B": "2"}, Health: sites.Health{Path: "/h", Rise: 1}}
+	want := sites.Settings{Front: sites.Front{Hosts: []string{"c"}, Health: sites.Health{Path: "/h", Rise: 1}}, Env: map[string]string{"A": "1", "B": "2"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v %v", got, err)
 	}

@@ -35,7 +35,7 @@ func TestShapeIsWhatAProcessKeeps(t *testing.T) {
 		}
 	}
 	war := sites.Settings{Kind: sites.KindTomcat}
-	if moved := (sites.Settings{Kind: sites.KindTomcat, Path: "/shop"}); war.SameShape(moved) {
+	if moved := (sites.Settings{Kind: sites.KindTomcat, Front: sites.Front{Path: "/shop"}}); war.SameShape(moved) {
 		t.Error("a web application is installed at its path, and cannot move")
 	}
 }

@@ -14,35 +14,44 @@ const (
 	KindHook   Kind = "hook"   // commands install into a foreign application server
 )
 
-// Settings are what a site's portico.toml may say and operators may override.
-// The zero value of every field means its default, see Settings.WithDefaults.
+// Front is what the proxies need to know of a site, whoever runs its application servers: a site
+// that is installed has it, and so has one of the proxy's file. The zero value of every field
+// means its default.
+type Front struct {
+	Hosts []string `json:"hosts,omitempty" toml:"hosts"` // lower case, "*." allowed as the first label; none: the site answers on every host that no other site names
+	Path  string   `json:"path,omitempty" toml:"path"`   // mount path, default "/"
+	Strip bool     `json:"strip,omitempty" toml:"strip"` // remove the mount path before forwarding
+
+	Policy       string         `json:"policy,omitempty" toml:"policy"`               // how new sessions are placed; default least-sessions
+	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
+	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
+	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; at most 1h, 0: at once
+
+	Rewrite     []string `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
+	Underscores string   `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
+
+	Health  Health  `json:"health,omitzero" toml:"health"`
+	Session Session `json:"session,omitzero" toml:"session"`
+	TLS     TLS     `json:"tls,omitzero" toml:"tls"`
+}
+
+// Settings are all that can be set of an installed site: what its portico.toml may say and
+// operators may override. The zero value of every field means its default, see
+// Settings.WithDefaults.
 type Settings struct {
+	Front
 	Kind    Kind              `json:"kind,omitempty" toml:"kind"`
-	Hosts   []string          `json:"hosts,omitempty" toml:"hosts"`     // lower case, "*." allowed as the first label; none: the site answers on every host that no other site names
-	Path    string            `json:"path,omitempty" toml:"path"`       // mount path, default "/"
 	Servers []string          `json:"servers,omitempty" toml:"servers"` // labels or names of the application servers that get the site; none: all
-	Strip   bool              `json:"strip,omitempty" toml:"strip"`     // remove the mount path before forwarding
 	Run     []string          `json:"run,omitempty" toml:"run"`         // command of a run site; $PORT and other settings are expanded
 	Public  string            `json:"public,omitempty" toml:"public"`   // folder of a static site, default "."
 	Data    []string          `json:"data,omitempty" toml:"data"`       // folders that live on the application server, linked into each release
 	Exclude []string          `json:"exclude,omitempty" toml:"exclude"` // patterns that are left out of the upload
 	User    string            `json:"user,omitempty" toml:"user"`       // operating system account of the process; default: the agent's site user
 	Env     map[string]string `json:"env,omitempty" toml:"env"`         // environment of the process
-	Policy  string            `json:"policy,omitempty" toml:"policy"`   // how new sessions are placed; default least-sessions
 
-	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
-	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
-	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; 0: at once
-
-	Rewrite     []string `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
-	Underscores string   `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
-
-	Hook    Hook    `json:"hook,omitzero" toml:"hook"`
-	Health  Health  `json:"health,omitzero" toml:"health"`
-	Session Session `json:"session,omitzero" toml:"session"`
-	Deploy  Deploy  `json:"deploy,omitzero" toml:"deploy"`
-	Limits  Limits  `json:"limits,omitzero" toml:"limits"`
-	TLS     TLS     `json:"tls,omitzero" toml:"tls"`
+	Hook   Hook   `json:"hook,omitzero" toml:"hook"`
+	Deploy Deploy `json:"deploy,omitzero" toml:"deploy"`
+	Limits Limits `json:"limits,omitzero" toml:"limits"`
 }
 
 // Hook are the commands of a hook site, run with the release directory
@@ -95,17 +104,22 @@ type Deploy struct {
 	Grace   units.Duration `json:"grace,omitempty" toml:"grace"`     // between SIGTERM and SIGKILL of a process; default 10s
 }
 
-// Limits bound what one site may use.
-type Limits struct {
+// FrontLimits bound what the proxies let through to a site.
+type FrontLimits struct {
 	Body        units.Size     `json:"body,omitempty" toml:"body"`               // largest request body; default 64MiB
 	Connections int            `json:"connections,omitempty" toml:"connections"` // requests in flight at one instance; 0: no limit
 	Queue       units.Duration `json:"queue,omitempty" toml:"queue"`             // longest wait for a free instance; default 5s
 	Rate        string         `json:"rate,omitempty" toml:"rate"`               // requests of one client address, "100/s" or "600/m"; empty: no limit
-	Memory      units.Size     `json:"memory,omitempty" toml:"memory"`           // of one instance, and of each of its processes; 0: no limit
-	CPU         float64        `json:"cpu,omitempty" toml:"cpu"`                 // processors that one instance may use up, such as 1.5; 0: no limit
-	Disk        units.Size     `json:"disk,omitempty" toml:"disk"`               // of the site's own files on each server, releases and logs not counted; 0: no limit
-	Files       int            `json:"files,omitempty" toml:"files"`             // open files of one process; 0: 4096
-	Processes   int            `json:"processes,omitempty" toml:"processes"`     // processes and threads of one instance and of the site's user; 0: 512
+}
+
+// Limits bound what an installed site may use, at the proxies and on its application servers.
+type Limits struct {
+	FrontLimits
+	Memory    units.Size `json:"memory,omitempty" toml:"memory"`       // of one instance, and of each of its processes; 0: no limit
+	CPU       float64    `json:"cpu,omitempty" toml:"cpu"`             // processors that one instance may use up, such as 1.5; 0: no limit
+	Disk      units.Size `json:"disk,omitempty" toml:"disk"`           // of the site's own files on each server, releases and logs not counted; 0: no limit
+	Files     int        `json:"files,omitempty" toml:"files"`         // open files of one process; 0: 4096
+	Processes int        `json:"processes,omitempty" toml:"processes"` // processes and threads of one instance and of the site's user; 0: 512
 }
 
 // TLS say how the site's hosts get certificates.

@@ -255,7 +255,7 @@ func (c *cluster) serverRelease(version string) string {
 // runSettings are those of a site that runs the test's server, fast to check.
 func runSettings(args ...string) sites.Settings {
 	s := sites.Settings{
-		Kind: sites.KindRun, Path: "/", Run: append([]string{"./server"}, args...),
+		Kind: sites.KindRun, Front: sites.Front{Path: "/"}, Run: append([]string{"./server"}, args...),
 		Env: map[string]string{"VERSION": "1"},
 	}.WithDefaults("shop")
 	s.Health.Interval = units.Duration(100 * time.Millisecond)

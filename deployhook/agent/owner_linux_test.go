@@ -265,7 +265,7 @@ func TestManagerIsNotASite(t *testing.T) {
 	o.Proxies = []catalog.Peer{c2.peer()}
 	c2.start(o)
 	war := c2.release(map[string]string{"WEB-INF/web.xml": "<web-app/>"})
-	c2.want(current("java", war, sites.Settings{Kind: sites.KindTomcat, Path: "/"}.WithDefaults("java")))
+	c2.want(current("java", war, sites.Settings{Kind: sites.KindTomcat, Front: sites.Front{Path: "/"}}.WithDefaults("java")))
 	c2.awaitInstance("refused", war, func(i catalog.InstanceReport) bool { return strings.Contains(i.Detail, "not by Tomcat") })
 	if n := get(t, evil, "/squatted"); n != "0" {
 		t.Errorf("the other site got %s bytes, a password in them", n)

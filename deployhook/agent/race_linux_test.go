@@ -211,7 +211,7 @@ func (w *race) serve(t *testing.T, data []string) {
 	t.Helper()
 	done := make(chan *staticSite, 1)
 	go func() {
-		s, err := w.a.openStatic("shop", w.release, sites.Settings{Kind: sites.KindStatic, Path: "/", Data: data})
+		s, err := w.a.openStatic("shop", w.release, sites.Settings{Kind: sites.KindStatic, Front: sites.Front{Path: "/"}, Data: data})
 		if err != nil {
 			s = nil
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 func staticSettings(change func(*sites.Settings)) sites.Settings {
-	s := sites.Settings{Kind: sites.KindStatic, Path: "/"}
+	s := sites.Settings{Kind: sites.KindStatic, Front: sites.Front{Path: "/"}}
 	if change != nil {
 		change(&s)
 	}

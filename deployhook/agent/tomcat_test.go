@@ -142,7 +142,7 @@ func passwordFile(t *testing.T, password string) string {
 }
 
 func tomcatSettings(path string) sites.Settings {
-	s := sites.Settings{Kind: sites.KindTomcat, Path: path}.WithDefaults("erp")
+	s := sites.Settings{Kind: sites.KindTomcat, Front: sites.Front{Path: path}}.WithDefaults("erp")
 	s.Health.Interval = units.Duration(200 * time.Millisecond)
 	s.Health.Timeout = units.Duration(5 * time.Second)
 	return s

@@ -5,17 +5,17 @@
 // They speak over a unix socket that the holder has in a folder of its own. Each makes sure that
 // the other runs under its own account. The course of it, holder on the left:
 //
-//	Listen, Accept   <- hello      Claim
+//	Listen, Accept   <- hello      Ask
 //	Give             -> sockets    (the holder has let go of what only one may have)
-//	Ready            <- ready      Claim.Ready (it has everything, and does not serve yet)
+//	Ready            <- ready      Predecessor.Ready (it has everything, and does not serve yet)
 //	Go               -> go         both serve for a moment; the holder stops accepting
-//	Leave            -> file       Claim.Next (what is known only at the end)
+//	Leave            -> file       Predecessor.Next (what is known only at the end)
 //
 // Until Go, whatever happens to the successor leaves the holder as the owner: a word of
 // failure, and the end of its process, are the same. After Go there is no way back. A holder that
 // dies meanwhile leaves everything to the successor.
 //
-// Linux and macOS can do it. Elsewhere Listen fails with errors.ErrUnsupported, and Claim finds nobody.
+// Linux and macOS can do it. Elsewhere Listen fails with errors.ErrUnsupported, and Ask finds nobody.
 package takeover
 
 import (
@@ -58,8 +58,8 @@ type Who struct {
 	Version string `json:"version"` // of the program
 }
 
-// Offer is a holder's open ear.
-type Offer struct {
+// Listener is where a holder hears those who want to succeed it.
+type Listener struct {
 	ln   *net.UnixListener
 	path string
 	who  Who
@@ -68,7 +68,7 @@ type Offer struct {
 // Listen makes the socket, in place of one that an earlier process has left.
 // Its path has at most about 100 bytes on most systems; the folder is the caller's, and nobody else
 // may write to it.
-func Listen(path string, who Who) (*Offer, error) {
+func Listen(path string, who Who) (*Listener, error) {
 	if !supported {
 		return nil, fmt.Errorf("offer to be succeeded: %w", errors.ErrUnsupported)
 	}
@@ -90,14 +90,14 @@ func Listen(path string, who Who) (*Offer, error) {
 		_ = os.Remove(temp)
 		return nil, fmt.Errorf("offer to be succeeded: %w", err)
 	}
-	return &Offer{ln: ln, path: path, who: who}, nil
+	return &Listener{ln: ln, path: path, who: who}, nil
 }
 
 // Accept returns the next process that wants to take over. Those that may not, or make no sense, are
 // turned away, with the reason in refused, which may be nil. It fails after Close.
-func (o *Offer) Accept(refused func(error)) (*Heir, error) {
+func (l *Listener) Accept(refused func(error)) (*Successor, error) {
 	for {
-		c, err := o.ln.AcceptUnix()
+		c, err := l.ln.AcceptUnix()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil, err
@@ -105,7 +105,7 @@ func (o *Offer) Accept(refused func(error)) (*Heir, error) {
 			time.Sleep(50 * time.Millisecond) // no descriptors: some will be free again
 			continue
 		}
-		h, err := greet(&line{c: c}, o.who)
+		h, err := greet(&line{c: c}, l.who)
 		if err == nil {
 			return h, nil
 		}
@@ -116,7 +116,7 @@ func (o *Offer) Accept(refused func(error)) (*Heir, error) {
 }
 
 // greet reads who has come.
-func greet(l *line, self Who) (*Heir, error) {
+func greet(l *line, self Who) (*Successor, error) {
 	pid, err := l.verify()
 	if err != nil {
 		l.close()
@@ -135,7 +135,7 @@ func greet(l *line, self Who) (*Heir, error) {
 	case m.Who.Name != self.Name:
 		err = fmt.Errorf("this folder is that of %q, and process %d calls itself %q: give it that name, or another folder", self.Name, pid, m.Who.Name)
 	default:
-		return &Heir{Who: m.Who, PID: pid, line: l}, nil
+		return &Successor{Who: m.Who, PID: pid, line: l}, nil
 	}
 	_ = l.send(message{What: sayRefused, Text: err.Error()})
 	l.close()
@@ -144,72 +144,72 @@ func greet(l *line, self Who) (*Heir, error) {
 
 // Withdraw takes the socket out of the folder: whoever looks for it finds nobody.
 // It is for a holder that ends without a successor; Close must follow.
-func (o *Offer) Withdraw() { _ = os.Remove(o.path) }
+func (l *Listener) Withdraw() { _ = os.Remove(l.path) }
 
 // Close ends the offer. Those who have not been accepted find that the holder is
 // gone. The socket in the folder stays: it may be another's by now.
-func (o *Offer) Close() error { return o.ln.Close() }
+func (l *Listener) Close() error { return l.ln.Close() }
 
-// Heir is a process that takes over, as the holder sees it.
-type Heir struct {
+// Successor is a process that takes over, as the holder sees it.
+type Successor struct {
 	Who  Who
 	PID  int
 	line *line
 }
 
 // Give hands the sockets over. The holder keeps them as well.
-func (h *Heir) Give(self Who, s *Sockets) error {
+func (s *Successor) Give(self Who, sockets *Sockets) error {
 	m := message{What: saySockets, Who: self, Protocol: Protocol}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	sockets.mu.Lock()
+	defer sockets.mu.Unlock()
 	var fds []int
-	for name, k := range s.kept {
+	for name, k := range sockets.kept {
 		m.Sockets = append(m.Sockets, socket{Name: name, Address: k.address})
 		fds = append(fds, k.fd)
 	}
-	if err := h.line.send(m, fds...); err != nil {
-		return fmt.Errorf("hand sockets to process %d: %w", h.PID, err)
+	if err := s.line.send(m, fds...); err != nil {
+		return fmt.Errorf("hand sockets to process %d: %w", s.PID, err)
 	}
 	return nil
 }
 
-// Ready waits until the heir has everything that it needs to serve. An error is its own
+// Ready waits until the successor has everything that it needs to serve. An error is its own
 // word for what went wrong, or that it has ended.
-func (h *Heir) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("process %d was not ready within %s", h.PID, answerTime))
+func (s *Successor) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("process %d was not ready within %s", s.PID, answerTime))
 	defer cancel()
-	m, err := h.line.receive(ctx)
+	m, err := s.line.receive(ctx)
 	switch {
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("process %d has ended", h.PID)
+		return fmt.Errorf("process %d has ended", s.PID)
 	case err != nil:
-		return fmt.Errorf("wait for process %d: %w", h.PID, err)
+		return fmt.Errorf("wait for process %d: %w", s.PID, err)
 	case m.What == sayFailed:
-		return fmt.Errorf("process %d: %s", h.PID, m.Text)
+		return fmt.Errorf("process %d: %s", s.PID, m.Text)
 	case m.What != sayReady:
-		return fmt.Errorf("process %d says %q where it should be ready", h.PID, m.What)
+		return fmt.Errorf("process %d says %q where it should be ready", s.PID, m.What)
 	}
 	return nil
 }
 
-// Go tells the heir to serve. When it returns nil, the holder must let go.
-func (h *Heir) Go() error { return h.line.send(message{What: sayGo}) }
+// Go tells the successor to serve. When it returns nil, the holder must let go.
+func (s *Successor) Go() error { return s.line.send(message{What: sayGo}) }
 
 // Leave hands over a file that is known only now, such as what was counted since.
-func (h *Heir) Leave(name string, f *os.File) error {
+func (s *Successor) Leave(name string, f *os.File) error {
 	c, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
-	err = c.Control(func(fd uintptr) { sent = h.line.send(message{What: sayFile, Text: name}, int(fd)) })
+	err = c.Control(func(fd uintptr) { sent = s.line.send(message{What: sayFile, Text: name}, int(fd)) })
 	return errors.Join(err, sent)
 }
 
-// Word waits for what the heir has to say once it serves: to cut what leads to somebody who is not trusted any more,
-// or, with the empty name, to end. It fails when the heir has ended.
-func (h *Heir) Word(ctx context.Context) (cut string, err error) {
-	m, err := h.line.receive(ctx)
+// Word waits for what the successor has to say once it serves: to cut what leads to somebody who is not trusted any more,
+// or, with the empty name, to end. It fails when the successor has ended.
+func (s *Successor) Word(ctx context.Context) (cut string, err error) {
+	m, err := s.line.receive(ctx)
 	switch {
 	case err != nil:
 		return "", err
@@ -218,17 +218,17 @@ func (h *Heir) Word(ctx context.Context) (cut string, err error) {
 	case m.What == sayEnd:
 		return "", nil
 	}
-	return "", fmt.Errorf("process %d says %q", h.PID, m.What)
+	return "", fmt.Errorf("process %d says %q", s.PID, m.What)
 }
 
-// Revoke takes everything back from an heir that did not become ready.
-func (h *Heir) Revoke() { _ = h.line.send(message{What: sayRevoked}) }
+// Revoke takes everything back from a successor that did not become ready.
+func (s *Successor) Revoke() { _ = s.line.send(message{What: sayRevoked}) }
 
 // Close ends the conversation.
-func (h *Heir) Close() { h.line.close() }
+func (s *Successor) Close() { s.line.close() }
 
-// Claim is a take-over as the successor sees it.
-type Claim struct {
+// Predecessor is the holder, as its successor sees it.
+type Predecessor struct {
 	Holder Who
 	PID    int
 	line   *line
@@ -237,7 +237,7 @@ type Claim struct {
 
 // Ask asks the process that listens at path for its work, and waits until that
 // has let go of what only one may have. The sockets go into s.
-func Ask(ctx context.Context, path string, self Who, s *Sockets) (*Claim, error) {
+func Ask(ctx context.Context, path string, self Who, s *Sockets) (*Predecessor, error) {
 	if !supported {
 		return nil, ErrNobody
 	}
@@ -249,7 +249,7 @@ func Ask(ctx context.Context, path string, self Who, s *Sockets) (*Claim, error)
 	case err != nil:
 		return nil, fmt.Errorf("ask the running process at %s: %w", path, err)
 	}
-	c := &Claim{line: &line{c: conn.(*net.UnixConn)}}
+	c := &Predecessor{line: &line{c: conn.(*net.UnixConn)}}
 	if err := c.ask(ctx, self, s); err != nil {
 		c.Close()
 		return nil, err
@@ -257,19 +257,19 @@ func Ask(ctx context.Context, path string, self Who, s *Sockets) (*Claim, error)
 	return c, nil
 }
 
-func (c *Claim) ask(ctx context.Context, self Who, s *Sockets) error {
-	pid, err := c.line.verify()
+func (p *Predecessor) ask(ctx context.Context, self Who, s *Sockets) error {
+	pid, err := p.line.verify()
 	if err != nil {
 		return err
 	}
-	c.PID = pid
-	if err := c.line.send(message{What: sayHello, Protocol: Protocol, Who: self}); err != nil {
+	p.PID = pid
+	if err := p.line.send(message{What: sayHello, Protocol: Protocol, Who: self}); err != nil {
 		return ErrGone
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime,
 		fmt.Errorf("it did not answer within %s: end it", answerTime))
 	defer cancel()
-	m, err := c.line.receive(ctx)
+	m, err := p.line.receive(ctx)
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return ErrGone
@@ -281,7 +281,7 @@ func (c *Claim) ask(ctx context.Context, self Who, s *Sockets) error {
 		closeAll(m.fds)
 		return fmt.Errorf("take over from process %d: it says %q with %d sockets where %d were announced", pid, m.What, len(m.fds), len(m.Sockets))
 	}
-	c.Holder = m.Who
+	p.Holder = m.Who
 	for i, sock := range m.Sockets {
 		s.keep(sock.Name, sock.Address, m.fds[i])
 	}
@@ -290,16 +290,16 @@ func (c *Claim) ask(ctx context.Context, self Who, s *Sockets) error {
 
 // Ready tells the holder that this process can serve, and waits for its word to do
 // so. Nil is also the answer of a holder that has died.
-func (c *Claim) Ready(ctx context.Context) error {
-	said := c.line.send(message{What: sayReady})
+func (p *Predecessor) Ready(ctx context.Context) error {
+	said := p.line.send(message{What: sayReady})
 	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, errors.New("the former process does not answer any more: end it"))
 	defer cancel()
-	m, err := c.line.receive(ctx) // also if it listens no more: its last word may be that it goes on
+	m, err := p.line.receive(ctx) // also if it listens no more: its last word may be that it goes on
 	switch {
 	case err != nil && said != nil:
-		return c.without(said)
+		return p.without(said)
 	case err != nil:
-		return c.without(err)
+		return p.without(err)
 	case m.What != sayGo:
 		return ErrRevoked
 	}
@@ -307,44 +307,44 @@ func (c *Claim) Ready(ctx context.Context) error {
 }
 
 // without tells a holder that has died from other trouble.
-func (c *Claim) without(err error) error {
+func (p *Predecessor) without(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
-	return fmt.Errorf("take over from process %d: %w", c.PID, err)
+	return fmt.Errorf("take over from process %d: %w", p.PID, err)
 }
 
 // Fail tells the holder why this process does not take over. It must have let go of
 // everything by then.
-func (c *Claim) Fail(why error) { _ = c.line.send(message{What: sayFailed, Text: why.Error()}) }
+func (p *Predecessor) Fail(why error) { _ = p.line.send(message{What: sayFailed, Text: why.Error()}) }
 
 // Next waits for what the former process leaves: a file with its name. It fails with
 // io.EOF when that has ended.
-func (c *Claim) Next(ctx context.Context) (name string, f *os.File, err error) {
-	m, err := c.line.receive(ctx)
+func (p *Predecessor) Next(ctx context.Context) (name string, f *os.File, err error) {
+	m, err := p.line.receive(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 	if m.What != sayFile || len(m.fds) != 1 {
 		closeAll(m.fds)
-		return "", nil, fmt.Errorf("process %d says %q with %d files at its end", c.PID, m.What, len(m.fds))
+		return "", nil, fmt.Errorf("process %d says %q with %d files at its end", p.PID, m.What, len(m.fds))
 	}
 	return m.Text, os.NewFile(uintptr(m.fds[0]), m.Text), nil
 }
 
 // Cut tells the former process, which may serve what lasts for hours yet, that somebody is not trusted any more.
-func (c *Claim) Cut(name string) error {
-	c.saying.Lock()
-	defer c.saying.Unlock()
-	return c.line.send(message{What: sayCut, Text: name})
+func (p *Predecessor) Cut(name string) error {
+	p.saying.Lock()
+	defer p.saying.Unlock()
+	return p.line.send(message{What: sayCut, Text: name})
 }
 
 // End tells the former process to end with this one.
-func (c *Claim) End() error {
-	c.saying.Lock()
-	defer c.saying.Unlock()
-	return c.line.send(message{What: sayEnd})
+func (p *Predecessor) End() error {
+	p.saying.Lock()
+	defer p.saying.Unlock()
+	return p.line.send(message{What: sayEnd})
 }
 
 // Close ends the conversation.
-func (c *Claim) Close() { c.line.close() }
+func (p *Predecessor) Close() { p.line.close() }

@@ -36,7 +36,7 @@ func socketPath(t *testing.T) string {
 	return filepath.Join(dir, "socket")
 }
 
-func offer(t *testing.T, path string) *takeover.Offer {
+func offer(t *testing.T, path string) *takeover.Listener {
 	t.Helper()
 	o, err := takeover.Listen(path, one)
 	if err != nil {
@@ -48,12 +48,12 @@ func offer(t *testing.T, path string) *takeover.Offer {
 
 // asked is what came of asking.
 type asked struct {
-	claim *takeover.Claim
-	err   error
+	predecessor *takeover.Predecessor
+	err         error
 }
 
-// pair brings a holder and an heir together; the heir asks in the background.
-func pair(t *testing.T, o *takeover.Offer, path string, s *takeover.Sockets) (*takeover.Heir, chan asked) {
+// pair brings a holder and a successor together; the successor asks in the background.
+func pair(t *testing.T, o *takeover.Listener, path string, s *takeover.Sockets) (*takeover.Successor, chan asked) {
 	t.Helper()
 	done := make(chan asked, 1)
 	go func() {
@@ -66,7 +66,7 @@ func pair(t *testing.T, o *takeover.Offer, path string, s *takeover.Sockets) (*t
 	}
 	t.Cleanup(h.Close)
 	if h.Who != two || h.PID != os.Getpid() {
-		t.Errorf("the heir is %+v", h)
+		t.Errorf("the successor is %+v", h)
 	}
 	return h, done
 }
@@ -99,7 +99,7 @@ func talks(t *testing.T, l net.Listener, c net.Conn) {
 	}
 }
 
-// The whole course: the heir accepts what came before the take-over, during it and after the holder
+// The whole course: the successor accepts what came before the take-over, during it and after the holder
 // has let go, and gets the file that is left at the end.
 func TestTakeOver(t *testing.T) {
 	path := socketPath(t)
@@ -125,20 +125,20 @@ func TestTakeOver(t *testing.T) {
 	if a.err != nil {
 		t.Fatal(a.err)
 	}
-	defer a.claim.Close()
-	if a.claim.Holder != one {
-		t.Errorf("the holder is %+v", a.claim.Holder)
+	defer a.predecessor.Close()
+	if a.predecessor.Holder != one {
+		t.Errorf("the holder is %+v", a.predecessor.Holder)
 	}
-	heir, err := theirs.Listen("http", "127.0.0.1:0")
+	successor, err := theirs.Listen("http", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer heir.Close()
-	if heir.Addr().String() != addr {
-		t.Fatalf("the heir listens on %s, want %s", heir.Addr(), addr)
+	defer successor.Close()
+	if successor.Addr().String() != addr {
+		t.Fatalf("the successor listens on %s, want %s", successor.Addr(), addr)
 	}
 	ready := make(chan error, 1)
-	go func() { ready <- a.claim.Ready(t.Context()) }()
+	go func() { ready <- a.predecessor.Ready(t.Context()) }()
 	if err := h.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestTakeOver(t *testing.T) {
 	_ = l.Close()
 	mine.Close()
 	for _, c := range []net.Conn{before, during, dial(t, addr)} {
-		talks(t, heir, c)
+		talks(t, successor, c)
 	}
 
 	f, err := os.CreateTemp(t.TempDir(), "")
@@ -167,7 +167,7 @@ func TestTakeOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Close()
-	name, got, err := a.claim.Next(t.Context())
+	name, got, err := a.predecessor.Next(t.Context())
 	if err != nil || name != "sessions" {
 		t.Fatal(name, err)
 	}
@@ -176,19 +176,19 @@ func TestTakeOver(t *testing.T) {
 	if _, err := got.ReadAt(b, 0); err != nil || string(b) != "counted" {
 		t.Errorf("the file holds %q (%v)", b, err)
 	}
-	if _, _, err := a.claim.Next(t.Context()); err != io.EOF {
+	if _, _, err := a.predecessor.Next(t.Context()); err != io.EOF {
 		t.Errorf("after the end: %v", err)
 	}
 }
 
-// Whatever becomes of the heir before the word to go, the holder hears of it.
+// Whatever becomes of the successor before the word to go, the holder hears of it.
 func TestHeirFails(t *testing.T) {
 	for name, tt := range map[string]struct {
-		heir func(*takeover.Claim)
-		want string
+		successor func(*takeover.Predecessor)
+		want      string
 	}{
-		"says so": {func(c *takeover.Claim) { c.Fail(errors.New("no catalog")) }, "no catalog"},
-		"ends":    {func(c *takeover.Claim) { c.Close() }, "has ended"},
+		"says so": {func(c *takeover.Predecessor) { c.Fail(errors.New("no catalog")) }, "no catalog"},
+		"ends":    {func(c *takeover.Predecessor) { c.Close() }, "has ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := socketPath(t)
@@ -201,8 +201,8 @@ func TestHeirFails(t *testing.T) {
 			if a.err != nil {
 				t.Fatal(a.err)
 			}
-			defer a.claim.Close()
-			tt.heir(a.claim)
+			defer a.predecessor.Close()
+			tt.successor(a.predecessor)
 			if err := h.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -213,12 +213,12 @@ func TestHeirFails(t *testing.T) {
 // A holder that does not want to wait any longer says so; one that has died leaves everything.
 func TestHolderChangesItsMind(t *testing.T) {
 	for name, tt := range map[string]struct {
-		holder func(*takeover.Heir)
+		holder func(*takeover.Successor)
 		want   error
 	}{
-		"revokes":             {(*takeover.Heir).Revoke, takeover.ErrRevoked},
-		"dies":                {(*takeover.Heir).Close, nil},
-		"revokes and goes on": {func(h *takeover.Heir) { h.Revoke(); h.Close() }, takeover.ErrRevoked},
+		"revokes":             {(*takeover.Successor).Revoke, takeover.ErrRevoked},
+		"dies":                {(*takeover.Successor).Close, nil},
+		"revokes and goes on": {func(h *takeover.Successor) { h.Revoke(); h.Close() }, takeover.ErrRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := socketPath(t)
@@ -231,16 +231,16 @@ func TestHolderChangesItsMind(t *testing.T) {
 			if a.err != nil {
 				t.Fatal(a.err)
 			}
-			defer a.claim.Close()
+			defer a.predecessor.Close()
 			tt.holder(h)
-			if err := a.claim.Ready(t.Context()); !errors.Is(err, tt.want) {
+			if err := a.predecessor.Ready(t.Context()); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
 		})
 	}
 }
 
-// The heir that waits too long ends with its context, and the holder as well.
+// The successor that waits too long ends with its context, and the holder as well.
 func TestImpatience(t *testing.T) {
 	path := socketPath(t)
 	var none takeover.Sockets
@@ -253,7 +253,7 @@ func TestImpatience(t *testing.T) {
 	}
 	h.Close()
 	if a := <-done; !errors.Is(a.err, takeover.ErrGone) {
-		t.Errorf("the heir got %v, want %v", a.err, takeover.ErrGone)
+		t.Errorf("the successor got %v, want %v", a.err, takeover.ErrGone)
 	}
 }
 
@@ -383,7 +383,7 @@ func TestSockets(t *testing.T) {
 	}
 }
 
-// Once it serves, the heir says whom to cut off and when to end; its own end is told from that.
+// Once it serves, the successor says whom to cut off and when to end; its own end is told from that.
 func TestTheHeirSpeaksToTheFormer(t *testing.T) {
 	path := socketPath(t)
 	var mine, theirs takeover.Sockets
@@ -401,14 +401,14 @@ func TestTheHeirSpeaksToTheFormer(t *testing.T) {
 			t.Errorf("heard %q %v, want %q", name, err, want)
 		}
 	}
-	if err := errors.Join(got.claim.Cut("server-2"), got.claim.Cut("server-3"), got.claim.End()); err != nil {
+	if err := errors.Join(got.predecessor.Cut("server-2"), got.predecessor.Cut("server-3"), got.predecessor.End()); err != nil {
 		t.Fatal(err)
 	}
 	hear("server-2")
 	hear("server-3")
 	hear("")
-	got.claim.Close()
+	got.predecessor.Close()
 	if name, err := h.Word(t.Context()); err == nil {
-		t.Errorf("heard %q of an heir that has ended", name)
+		t.Errorf("heard %q of a successor that has ended", name)
 	}
 }

@@ -115,7 +115,7 @@ func TestNothingIsWrittenInVain(t *testing.T) {
 // What a change does to the records that it was handed must not reach the view.
 func TestRecordsAreCopies(t *testing.T) {
 	c := open(t, t.TempDir())
-	site := catalog.Site{Name: "a", Retiring: []catalog.Retiring{{Release: "1"}}, Manifest: sites.Settings{Hosts: []string{"a.example.com"}, Env: map[string]string{"A": "1"}}}
+	site := catalog.Site{Name: "a", Retiring: []catalog.Retiring{{Release: "1"}}, Manifest: sites.Settings{Front: sites.Front{Hosts: []string{"a.example.com"}}, Env: map[string]string{"A": "1"}}}
 	update(t, c, func(tx *catalog.Tx) error { return tx.PutSite(site) })
 	_, _ = c.Update(t.Context(), func(tx *catalog.Tx) error {
 		for _, s := range tx.Sites() {

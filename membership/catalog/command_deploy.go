@@ -92,7 +92,7 @@ func checkSettings(tx *Tx, site string, manifest sites.Settings, override []byte
 		return s, err
 	}
 	if errs := s.Validate(); len(errs) > 0 {
-		return s, errors.Join(errs...)
+		return s, fmt.Errorf("%w: %w", ErrInvalid, errs)
 	}
 	if err := tx.checkHosts(Claim{Site: site, Settings: s.WithDefaults(site), By: by}); err != nil {
 		return s, err

@@ -148,7 +148,7 @@ func TestDeployLife(t *testing.T) {
 		return errors.Join(tx.PutMember(catalog.Member{Name: "web-1", Role: catalog.RoleServer, Admission: catalog.Accepted}),
 			tx.PutMember(catalog.Member{Name: "web-2", Role: catalog.RoleServer, Admission: catalog.Pending}))
 	})
-	hosts := sites.Settings{Hosts: []string{"shop.example.com"}, Deploy: sites.Deploy{Keep: 1}}
+	hosts := sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}}, Deploy: sites.Deploy{Keep: 1}}
 	first := deployTo(t, c, "shop", digest("1"), clock, hosts)
 	if len(first.Members) != 1 || first.Members["web-1"].Step != catalog.StepWaiting || first.State != catalog.DeploySucceeded {
 		t.Errorf("%+v", first)
@@ -174,7 +174,7 @@ func TestDeployLife(t *testing.T) {
 	if err := begin(catalog.NewID(clock), "other", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"shop"`) {
 		t.Error("a host was taken twice:", err)
 	}
-	if err := begin(catalog.NewID(clock), "other", digest("3"), sites.Settings{Path: "x", Policy: "y"}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
+	if err := begin(catalog.NewID(clock), "other", digest("3"), sites.Settings{Front: sites.Front{Path: "x", Policy: "y"}}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
 		t.Error("not all mistakes are named:", err)
 	}
 	if c.View().Sites["other"] != nil {

@@ -25,7 +25,7 @@ func TestEnvironmentsAreSealedAtRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	site := Site{
-		Name: "shop", Release: digestOf("1"), Manifest: sites.Settings{Policy: "random", Env: map[string]string{"PASSWORD": "manifest-secret-1"}},
+		Name: "shop", Release: digestOf("1"), Manifest: sites.Settings{Front: sites.Front{Policy: "random"}, Env: map[string]string{"PASSWORD": "manifest-secret-1"}},
 		Override: json.RawMessage(`{"env":{"KEY":"override-secret-2"},"policy":"first"}`),
 	}
 	release := Release{Site: "shop", Digest: digestOf("1"), Manifest: site.Manifest}

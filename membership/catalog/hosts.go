@@ -113,7 +113,7 @@ func checkReserved(v *View, c Claim, now routes) error {
 			}
 		}
 		for _, s := range r.Sites {
-			has := sites.Settings{Hosts: s.Hosts, Path: sites.CleanMount(s.Path)}
+			has := sites.Settings{Front: sites.Front{Hosts: s.Hosts, Path: sites.CleanMount(s.Path)}}
 			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: FileOwner, file: proxy, settings: &has}))
 		}
 	}

@@ -104,7 +104,7 @@ func (b *bench) unshare(host, site string) error {
 }
 
 func hosts(path string, names ...string) sites.Settings {
-	return sites.Settings{Hosts: names, Path: path}
+	return sites.Settings{Front: sites.Front{Hosts: names, Path: path}}
 }
 
 // A deployer of one team took a path of another team's host, a name under its wildcard, or
@@ -318,7 +318,7 @@ func playHosts(t *testing.T, seed uint64) {
 	for step := range 120 {
 		account := pick(sortedKeys(teams))
 		site := pick(teams[account])
-		set := sites.Settings{Path: pick(playPaths)}
+		set := sites.Settings{Front: sites.Front{Path: pick(playPaths)}}
 		for range r.IntN(3) {
 			if h := pick(playNames); !slices.Contains(set.Hosts, h) {
 				set.Hosts = append(set.Hosts, h)

@@ -160,7 +160,7 @@ func (v *View) HostLines() []HostLine {
 			out = append(out, HostLine{Host: h, Path: "/", Proxy: proxy})
 		}
 		for _, s := range v.Reserved[proxy].Sites {
-			for _, h := range sites.HostsOf(sites.Settings{Hosts: s.Hosts}) {
+			for _, h := range sites.HostsOf(sites.Settings{Front: sites.Front{Hosts: s.Hosts}}) {
 				out = append(out, HostLine{Host: h, Path: sites.CleanMount(s.Path), Site: s.Name, Owner: FileOwner, Proxy: proxy})
 			}
 		}

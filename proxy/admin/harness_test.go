@@ -166,7 +166,7 @@ func records(tx *catalog.Tx) error {
 		}
 	}
 	for _, name := range []string{"shop", "blog"} {
-		if err := tx.PutSite(catalog.Site{Name: name, Release: digest("b"), Manifest: sites.Settings{Kind: sites.KindStatic, Hosts: []string{name + ".example.com"}}, Created: now, Updated: now}); err != nil {
+		if err := tx.PutSite(catalog.Site{Name: name, Release: digest("b"), Manifest: sites.Settings{Kind: sites.KindStatic, Front: sites.Front{Hosts: []string{name + ".example.com"}}}, Created: now, Updated: now}); err != nil {
 			return err
 		}
 		if err := tx.PutRelease(catalog.Release{Site: name, Digest: digest("b"), Archive: name + ".zip", Created: now}); err != nil {

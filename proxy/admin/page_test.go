@@ -122,7 +122,7 @@ func TestPageNotInstalled(t *testing.T) {
 	b := e.login("admin")
 	for candidate, want := range map[string]string{"": "not installed", digest("c"): "being installed"} {
 		e.update(func(tx *catalog.Tx) error {
-			return tx.PutSite(catalog.Site{Name: "newcomer", Candidate: candidate, Deploy: "d", Manifest: sites.Settings{Kind: sites.KindStatic, Hosts: []string{"newcomer.example.com"}}})
+			return tx.PutSite(catalog.Site{Name: "newcomer", Candidate: candidate, Deploy: "d", Manifest: sites.Settings{Kind: sites.KindStatic, Front: sites.Front{Hosts: []string{"newcomer.example.com"}}}})
 		})
 		for _, path := range []string{"/stats?scope=newcomer", "/stats/sites/newcomer"} {
 			if _, page := b.get(path); !strings.Contains(page, want) || strings.Contains(page, "DOWN") {

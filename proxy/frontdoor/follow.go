@@ -57,7 +57,7 @@ func (p *Proxy) follow(ctx context.Context) {
 
 // tellFormer tells the process before this one, which may have streams yet and gets no views, whom the cluster does not trust.
 func (p *Proxy) tellFormer(v *catalog.View, told map[string]bool) {
-	if p.claim == nil {
+	if p.predecessor == nil {
 		return
 	}
 	for name, m := range v.Members {
@@ -65,7 +65,7 @@ func (p *Proxy) tellFormer(v *catalog.View, told map[string]bool) {
 			delete(told, name)
 		} else if !told[name] {
 			told[name] = true
-			_ = p.claim.Cut(name) // it has ended as a rule
+			_ = p.predecessor.Cut(name) // it has ended as a rule
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *Proxy) formers() (list []admin.Former) {
 		case err != nil && !errors.Is(err, os.ErrPermission):
 			_ = os.Remove(name)
 		case one.Streams > 0:
-			one.Unheard = p.claim == nil || p.silent.Load()
+			one.Unheard = p.predecessor == nil || p.silent.Load()
 			if one.Until.IsZero() { // of a version that did not say
 				one.Until = one.Since.Add(p.conf.Proxy.Timeouts.Tunnels.Std())
 			}

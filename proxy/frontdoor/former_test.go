@@ -60,7 +60,7 @@ func TestStreamsOfALostLineHoldTheirInstances(t *testing.T) {
 	if len(p.unheard()) == 0 {
 		t.Error("what two streams lead to may be stopped")
 	}
-	p.claim = &takeover.Claim{}
+	p.predecessor = &takeover.Predecessor{}
 	if len(p.unheard()) > 0 {
 		t.Error("a former process with a line tells of its sessions itself")
 	}

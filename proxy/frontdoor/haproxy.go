@@ -32,7 +32,7 @@ func (p *Proxy) haproxyOptions() haproxy.Options {
 
 // staticSite is a site of the configuration in the words of the export.
 func staticSite(s conf.Site) haproxy.StaticSite {
-	out := haproxy.StaticSite{Name: s.Name, Settings: proxy.StaticSettings(s)}
+	out := haproxy.StaticSite{Name: s.Name, Settings: s.Settings()}
 	for _, u := range s.Upstreams {
 		out.Servers = append(out.Servers, haproxy.StaticServer{
 			ID: proxy.UpstreamID(s.Name, u.Name), Name: u.Name, Addr: u.Addr, Weight: u.Weight, Backup: u.Backup, Drain: u.Drain, Connections: u.Connections, Zone: u.Zone,

@@ -13,8 +13,8 @@ import (
 // StartSuccessor starts a program with this one's arguments. It asks this process for its place like any other. Nobody
 // waits for the end of what is told about it: it outlives this process when all goes well.
 func (p *Proxy) StartSuccessor(program string) {
-	if p.heir.Load() != 0 {
-		p.log.Warn("no new process started: the last one has not decided yet", "pid", p.heir.Load())
+	if p.successorPID.Load() != 0 {
+		p.log.Warn("no new process started: the last one has not decided yet", "pid", p.successorPID.Load())
 		return
 	}
 	cmd := exec.Command(program, os.Args[1:]...)
@@ -30,7 +30,7 @@ func (p *Proxy) StartSuccessor(program string) {
 		return
 	}
 	pid := int64(cmd.Process.Pid)
-	p.heir.Store(pid)
+	p.successorPID.Store(pid)
 	p.log.Info("new process started", "program", program, "pid", pid)
 	go func() {
 		var err error
@@ -39,7 +39,7 @@ func (p *Proxy) StartSuccessor(program string) {
 		} else {
 			err = cmd.Wait()
 		}
-		p.heir.CompareAndSwap(pid, 0)
+		p.successorPID.CompareAndSwap(pid, 0)
 		p.log.Error("the new process has ended", "pid", pid, "state", cmd.ProcessState.String(), "error", err)
 	}()
 }

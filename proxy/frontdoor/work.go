@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// working is what a front door does beside the traffic: all that belongs to the
+// working is what a proxy does beside the traffic: all that belongs to the
 // catalog. It can end while the traffic goes on, and begin anew.
 type working struct {
 	wg     sync.WaitGroup
 	stop   context.CancelFunc
-	failed chan error // gets what ends the front door: the admin listener's error, or that this proxy belongs to the cluster no more
+	failed chan error // gets what ends the proxy: the admin listener's error, or that this proxy belongs to the cluster no more
 }
 
-// work begins it; openWork has opened the parts.
-func (p *Proxy) work(ctx context.Context) {
+// startWork begins it; openWork has opened the parts.
+func (p *Proxy) startWork(ctx context.Context) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &working{stop: stop, failed: make(chan error, 2)}
 	p.deployer.Start()
@@ -33,9 +33,17 @@ func (p *Proxy) work(ctx context.Context) {
 	p.working = w
 }
 
-// rest ends it, also what was opened by halves. The traffic and the catalog are
+// workFailed gets what ends the proxy; nil while nobody works.
+func (p *Proxy) workFailed() <-chan error {
+	if p.working == nil {
+		return nil
+	}
+	return p.working.failed
+}
+
+// stopWork ends it, also what was opened by halves. The traffic and the catalog are
 // not touched; the socket of the admin listener stays with p.sockets.
-func (p *Proxy) rest() {
+func (p *Proxy) stopWork() {
 	var closed sync.WaitGroup
 	if l := p.listener; l != nil {
 		closed.Go(l.close)

@@ -36,7 +36,7 @@ var notForHAProxy = map[string]string{
 // TestExportCarriesEverySetting: what a proxy can be told is written for HAProxy, or
 // a comment says that it is not.
 func TestExportCarriesEverySetting(t *testing.T) {
-	site := haproxy.StaticSite{Name: "shop", Settings: sites.Settings{Hosts: []string{"shop.example.com"}, Path: "/app", PolicyHeader: "X-Tenant", Policy: "header"},
+	site := haproxy.StaticSite{Name: "shop", Settings: sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}, Path: "/app", PolicyHeader: "X-Tenant", Policy: "header"}},
 		Servers: []haproxy.StaticServer{{ID: "shop/one", Name: "one", Addr: "10.1.0.1:80"}}}
 	o := options(&catalog.View{Revision: 7})
 	o.Proxy, o.Static, o.CertDir = conf.Default().Proxy, []haproxy.StaticSite{site}, "/certs"
@@ -67,6 +67,10 @@ func eachSetting(section string, v reflect.Value, look func(name string)) {
 		f := v.Field(i)
 		name := strings.TrimPrefix(section+"."+v.Type().Field(i).Tag.Get("toml"), ".")
 		if notForHAProxy[name] != "" {
+			continue
+		}
+		if v.Type().Field(i).Anonymous {
+			eachSetting(section, f, look)
 			continue
 		}
 		if f.Kind() == reflect.Struct {

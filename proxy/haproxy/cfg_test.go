@@ -39,7 +39,7 @@ var exports = map[string]func() haproxy.Options{
 		o := options(&catalog.View{Revision: 7})
 		o.Static = []haproxy.StaticSite{{
 			Name:     "legacy",
-			Settings: sites.Settings{Hosts: []string{"old.example.com"}, Health: sites.Health{Type: "tcp"}, Session: sites.Session{Connection: "private"}},
+			Settings: sites.Settings{Front: sites.Front{Hosts: []string{"old.example.com"}, Health: sites.Health{Type: "tcp"}, Session: sites.Session{Connection: "private"}}},
 			Servers:  []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80", Weight: 10, Backup: true}},
 		}}
 		o.Stats = "off"
@@ -60,9 +60,9 @@ var exports = map[string]func() haproxy.Options{
 		servers := []haproxy.StaticServer{{ID: "s1", Name: "one", Addr: "10.1.0.1:80"}, {ID: "s2", Name: "two", Addr: "10.1.0.2:80"}}
 		o.Static = []haproxy.StaticSite{
 			{Name: "tenants", Servers: servers, Settings: sites.Settings{
-				Hosts: []string{"t.example.com"}, Policy: "header", PolicyHeader: "X-Tenant", PolicyBound: 125, SlowStart: units.Duration(30 * time.Second),
+				Front: sites.Front{Hosts: []string{"t.example.com"}, Policy: "header", PolicyHeader: "X-Tenant", PolicyBound: 125, SlowStart: units.Duration(30 * time.Second)},
 			}},
-			{Name: "lines", Servers: servers, Settings: sites.Settings{Hosts: []string{"l.example.com"}, Policy: "header", PolicyHeader: "X\nbackend evil"}},
+			{Name: "lines", Servers: servers, Settings: sites.Settings{Front: sites.Front{Hosts: []string{"l.example.com"}, Policy: "header", PolicyHeader: "X\nbackend evil"}}},
 		}
 		return o
 	},
@@ -223,10 +223,10 @@ func FuzzExport(f *testing.F) {
 		v := &catalog.View{
 			Members: map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: addr}},
 			Sites: map[string]*catalog.Site{site: {Name: site, Release: "r", Manifest: sites.Settings{
-				Hosts: []string{host, "*." + host}, Path: path, Strip: true, Policy: cookie,
-				Health:  sites.Health{Path: health, Host: host, Status: health, Body: body},
-				Session: sites.Session{Cookie: cookie, SameSite: member, Profile: body},
-				Limits:  sites.Limits{Rate: addr},
+				Front: sites.Front{Hosts: []string{host, "*." + host}, Path: path, Strip: true, Policy: cookie,
+					Health:  sites.Health{Path: health, Host: host, Status: health, Body: body},
+					Session: sites.Session{Cookie: cookie, SameSite: member, Profile: body}},
+				Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: addr}},
 			}}},
 			Instances: map[string]*catalog.Instance{instance: {ID: instance, Site: site, Release: "r", Member: member}},
 		}
@@ -276,11 +276,11 @@ func TestHostileNamesPassCheck(t *testing.T) {
 			Members: map[string]*catalog.Member{"m": {Name: s, Admission: catalog.Accepted, Addr: s}, "n": {Name: "n" + s, Admission: catalog.Accepted, Addr: "10.0.0.1:7444"}},
 			Sites: map[string]*catalog.Site{
 				s: {Name: s, Release: "r", Manifest: sites.Settings{
-					Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: s,
-					Health:  sites.Health{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
-					Session: sites.Session{Cookie: s, Profile: s, SameSite: s}, Limits: sites.Limits{Rate: s},
+					Front: sites.Front{Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: s,
+						Health:  sites.Health{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
+						Session: sites.Session{Cookie: s, Profile: s, SameSite: s}}, Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: s}},
 				}},
-				"plain": {Name: "plain", Release: "r", Manifest: sites.Settings{Health: sites.Health{Body: s}}},
+				"plain": {Name: "plain", Release: "r", Manifest: sites.Settings{Front: sites.Front{Health: sites.Health{Body: s}}}},
 			},
 			Instances: map[string]*catalog.Instance{
 				id("a"): {ID: s, Site: s, Release: "r", Member: "m"}, id("b"): {ID: id("b"), Site: s, Release: "r", Member: "n"}, id("c"): {ID: id("c"), Site: "plain", Release: "r", Member: "n"},

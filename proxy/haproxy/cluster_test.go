@@ -41,18 +41,18 @@ func cluster() *catalog.View {
 		},
 		Sites: map[string]*catalog.Site{
 			"shop": {Name: "shop", Release: now, Candidate: digest("c"), Retiring: []catalog.Retiring{{Release: old}}, Manifest: sites.Settings{
-				Kind: sites.KindRun, Run: []string{"./shop"}, Hosts: []string{"shop.example.com", "www.shop.example.com"},
-				Health:  sites.Health{Path: "/healthz?full=1", Body: `say "fine" # $HOME`, Status: "200,301-302"},
-				Session: sites.Session{Max: 50, Life: units.Duration(8 * time.Hour)},
-				Limits:  sites.Limits{Connections: 20, Rate: "100/s", Body: 1 << 20},
+				Kind: sites.KindRun, Run: []string{"./shop"}, Front: sites.Front{Hosts: []string{"shop.example.com", "www.shop.example.com"},
+					Health:  sites.Health{Path: "/healthz?full=1", Body: `say "fine" # $HOME`, Status: "200,301-302"},
+					Session: sites.Session{Max: 50, Life: units.Duration(8 * time.Hour)}},
+				Limits: sites.Limits{FrontLimits: sites.FrontLimits{Connections: 20, Rate: "100/s", Body: 1 << 20}},
 			}},
 			"admin": {Name: "admin", Release: now, Manifest: sites.Settings{
-				Hosts: []string{"shop.example.com"}, Path: "/admin", Strip: true, Policy: "round-robin",
-				Session: sites.Session{SameSite: "none"}, TLS: sites.TLS{Redirect: "on"},
+				Front: sites.Front{Hosts: []string{"shop.example.com"}, Path: "/admin", Strip: true, Policy: "round-robin",
+					Session: sites.Session{SameSite: "none"}, TLS: sites.TLS{Redirect: "on"}},
 			}},
-			"wild":        {Name: "wild", Release: now, Manifest: sites.Settings{Hosts: []string{"*.example.com", "*.dev.example.com"}, Health: sites.Health{Type: "tcp"}}},
-			"docs":        {Name: "docs", Release: now, Manifest: sites.Settings{Session: sites.Session{Sticky: "none"}}},
-			"noninstance": {Name: "noninstance", Manifest: sites.Settings{Hosts: []string{"empty.example.org"}}},
+			"wild":        {Name: "wild", Release: now, Manifest: sites.Settings{Front: sites.Front{Hosts: []string{"*.example.com", "*.dev.example.com"}, Health: sites.Health{Type: "tcp"}}}},
+			"docs":        {Name: "docs", Release: now, Manifest: sites.Settings{Front: sites.Front{Session: sites.Session{Sticky: "none"}}}},
+			"noninstance": {Name: "noninstance", Manifest: sites.Settings{Front: sites.Front{Hosts: []string{"empty.example.org"}}}},
 		},
 		Instances: map[string]*catalog.Instance{
 			id("a"): {ID: id("a"), Site: "shop", Release: now, Member: "app-1", State: catalog.InstanceHealthy},
@@ -80,11 +80,11 @@ func hostile() *catalog.View {
 		},
 		Sites: map[string]*catalog.Site{
 			evil: {Name: evil, Release: "r", Manifest: sites.Settings{
-				Hosts: []string{evil, "ok.example.com", "*." + evil}, Path: "/p", Policy: evil,
-				Health:  sites.Health{Path: "/" + evil, Host: evil + "%[env(PATH)]", Status: evil, Body: evil},
-				Session: sites.Session{Cookie: evil, Profile: evil}, Limits: sites.Limits{Rate: evil},
+				Front: sites.Front{Hosts: []string{evil, "ok.example.com", "*." + evil}, Path: "/p", Policy: evil,
+					Health:  sites.Health{Path: "/" + evil, Host: evil + "%[env(PATH)]", Status: evil, Body: evil},
+					Session: sites.Session{Cookie: evil, Profile: evil}}, Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: evil}},
 			}},
-			"path": {Name: "path", Release: "r", Manifest: sites.Settings{Path: "/a b#" + evil}},
+			"path": {Name: "path", Release: "r", Manifest: sites.Settings{Front: sites.Front{Path: "/a b#" + evil}}},
 		},
 		Instances: map[string]*catalog.Instance{
 			evil:    {ID: evil, Site: evil, Release: "r", Member: evil, State: catalog.InstanceHealthy},

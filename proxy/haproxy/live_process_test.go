@@ -20,7 +20,7 @@ func oneSite(t *testing.T, proxy conf.Proxy) *haproxyRun {
 	t.Helper()
 	checked := make(chan string, 8)
 	h := start(t, haproxy.Options{View: &catalog.View{}, Tokens: tokens, Proxy: proxy, Static: []haproxy.StaticSite{
-		static("shop", sites.Settings{Hosts: []string{"shop.example.com"}}, server("one", upstream(t, "one", checked))),
+		static("shop", sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}}}, server("one", upstream(t, "one", checked))),
 	}})
 	awaitChecks(t, checked, 1)
 	return h
@@ -30,7 +30,7 @@ func oneSite(t *testing.T, proxy conf.Proxy) *haproxyRun {
 func TestFormerTokensLeadHome(t *testing.T) {
 	checked := make(chan string, 8)
 	h := start(t, haproxy.Options{View: &catalog.View{}, Tokens: rotated, Static: []haproxy.StaticSite{
-		static("shop", sites.Settings{Hosts: []string{"shop.example.com"}}, server("one", upstream(t, "one", checked)), server("two", upstream(t, "two", checked))),
+		static("shop", sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}}}, server("one", upstream(t, "one", checked)), server("two", upstream(t, "two", checked))),
 	}})
 	awaitChecks(t, checked, 2)
 	for _, name := range []string{"one", "two"} {

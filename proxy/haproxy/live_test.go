@@ -170,7 +170,7 @@ func TestSharedPins(t *testing.T) {
 	checked := make(chan string, 8)
 	one, two := upstream(t, "one", checked), upstream(t, "two", checked)
 	o := haproxy.Options{View: &catalog.View{}, Tokens: tokens, Static: []haproxy.StaticSite{
-		static("shop", sites.Settings{Hosts: []string{"shop.example.com"}}, server("one", one), server("two", two)),
+		static("shop", sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}}}, server("one", one), server("two", two)),
 	}}
 	h := start(t, o)
 	awaitChecks(t, checked, 2)
@@ -226,7 +226,7 @@ func TestRouting(t *testing.T) {
 		servers[n] = upstream(t, n, checked)
 	}
 	site := func(name, host, path string, strip bool) haproxy.StaticSite {
-		s := sites.Settings{Path: path, Strip: strip}
+		s := sites.Settings{Front: sites.Front{Path: path, Strip: strip}}
 		if host != "" {
 			s.Hosts = []string{host}
 		}
@@ -347,7 +347,7 @@ func TestAgents(t *testing.T) {
 			t.Cleanup(agent.Close)
 			v := &catalog.View{
 				Members:   map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: agent.Listener.Addr().String()}},
-				Sites:     map[string]*catalog.Site{"shop": {Name: "shop", Release: "r", Manifest: sites.Settings{Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Fall: 1}}}},
+				Sites:     map[string]*catalog.Site{"shop": {Name: "shop", Release: "r", Manifest: sites.Settings{Front: sites.Front{Health: sites.Health{Interval: units.Duration(100 * time.Millisecond), Fall: 1}}}}},
 				Instances: map[string]*catalog.Instance{id("a"): {ID: id("a"), Site: "shop", Release: "r", Member: member}},
 			}
 			h := startIn(t, dir, options(v))

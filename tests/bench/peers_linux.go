@@ -20,6 +20,7 @@ import (
 	"portico/balancer"
 	"portico/certs"
 	"portico/conf"
+	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/proxy"
 	"portico/proxy/accesslog"
@@ -270,7 +271,7 @@ func (b *bench) tree(name, version, binary, engine string) func() (*peer, error)
 
 func runPortico(args []string) error {
 	engine, plain, secure, origin, cert, key, logPath := args[0], args[1], args[2], args[3], args[4], args[5], args[6]
-	sites, _ := strconv.Atoi(args[7])
+	count, _ := strconv.Atoi(args[7])
 	manager, err := certs.New(certs.Options{Files: []certs.File{{Cert: cert, Key: key}}})
 	if err != nil {
 		return err
@@ -296,13 +297,13 @@ func runPortico(args []string) error {
 		return err
 	}
 	up := []conf.Upstream{{Name: "a", Addr: origin}}
-	health := conf.Health{Type: "tcp", Interval: units.Duration(2 * time.Second)}
+	health := sites.Health{Type: "tcp", Interval: units.Duration(2 * time.Second)}
 	list := []conf.Site{
-		{Name: "small", Hosts: []string{"small.test"}, Upstreams: up, Health: health, Session: conf.Session{Sticky: "none"}, TLS: conf.SiteTLS{Redirect: "off"}},
-		{Name: "sticky", Hosts: []string{"sticky.test"}, Upstreams: up, Health: health, TLS: conf.SiteTLS{Redirect: "off"}},
+		{Name: "small", Upstreams: up, Front: sites.Front{Hosts: []string{"small.test"}, Health: health, Session: sites.Session{Sticky: "none"}, TLS: sites.TLS{Redirect: "off"}}},
+		{Name: "sticky", Upstreams: up, Front: sites.Front{Hosts: []string{"sticky.test"}, Health: health, TLS: sites.TLS{Redirect: "off"}}},
 	}
-	for i := range sites {
-		site := conf.Site{Name: fmt.Sprintf("site%d", i), Hosts: []string{fmt.Sprintf("site%d.test", i)}, Health: conf.Health{Type: "tcp", Interval: units.Duration(time.Minute)}, TLS: conf.SiteTLS{Redirect: "off"}}
+	for i := range count {
+		site := conf.Site{Name: fmt.Sprintf("site%d", i), Front: sites.Front{Hosts: []string{fmt.Sprintf("site%d.test", i)}, Health: sites.Health{Type: "tcp", Interval: units.Duration(time.Minute)}, TLS: sites.TLS{Redirect: "off"}}}
 		for j := range 4 {
 			site.Upstreams = append(site.Upstreams, conf.Upstream{Name: strconv.Itoa(j), Addr: origin})
 		}

@@ -1,0 +1,404 @@
+package client
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"portico/cmd/portico/screen"
+	"portico/cmd/portico/shell"
+	"portico/deployhook"
+	"portico/internal/exitcode"
+	"portico/internal/pause"
+	"portico/membership/catalog"
+	"portico/proxy/admin"
+)
+
+// NewDrain makes the command portico drain.
+func NewDrain(s *shell.Call) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "drain [MEMBER | SITE/INSTANCE | SITE@RELEASE]",
+		Short: "Send no new sessions to a server, an instance or a former release; it keeps those that it has",
+		Long: `Empty an application server, one instance or a former release of its sessions.
+Without a name, list what drains.
+
+They stay until they end. With --move, those that were not used for a while are
+moved with their next request; their visitors keep what the application stored
+outside its memory. With --deadline, what is left then loses its instance; with
+--now, at once. "portico ready" takes a server or an instance back.
+
+--wait shows a live line and ends with the drain, or with exit code 4.`,
+		Example: `  portico drain server-1 --wait 8h
+  portico drain server-1 --move --quiet 10m --deadline 2h
+  portico drain shop@9f2c41d07b3e --now`,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, memberNames),
+	}
+	var r admin.DrainRequest
+	move := cmd.Flags().Bool("move", false, "move quiet sessions to another instance with their next request")
+	quiet := cmd.Flags().Duration("quiet", 5*time.Minute, "with --move: a session is quiet when it was not used for so long")
+	cmd.Flags().StringVar(&r.Deadline, "deadline", "", "sessions that are left after this time lose their instance")
+	cmd.Flags().BoolVar(&r.Now, "now", false, "cut all sessions at once; says first how many, then asks")
+	wait := cmd.Flags().Duration("wait", 0, "wait until no session is left, at most this long")
+	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
+	yes := cmd.Flags().Bool("yes", false, "with --now: do not ask")
+	asJSON := screen.JsonFlag(cmd)
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		if len(args) == 0 {
+			return listDrains(cmd, c, *asJSON)
+		}
+		switch {
+		case *move && r.Now:
+			return exitcode.Misuse(errors.New("--move and --now: move sessions, or cut them at once"))
+		case *move:
+			r.Move = quiet.String()
+		case cmd.Flags().Changed("quiet"):
+			return exitcode.Misuse(errors.New("--quiet says when a session moves: give --move with it"))
+		}
+		d := drainCommand{cmd: cmd, c: c, name: args[0], target: drainTarget(args[0]), request: r, json: *asJSON}
+		if *dryRun || r.Now && !*yes {
+			f, err := d.forecast()
+			if err != nil || *dryRun {
+				return printForecast(cmd, f, err, *asJSON)
+			}
+			if err := screen.Consent(cmd, forecastText(f), "cut the sessions of "+d.name+" now?", screen.WayDryRun, *asJSON); err != nil {
+				return err
+			}
+		}
+		if err := d.begin(); err != nil {
+			return err
+		}
+		if *wait > 0 {
+			return d.wait(*wait)
+		}
+		return d.show()
+	})
+	return cmd
+}
+
+// listDrains lists what drains, with what it still holds.
+func listDrains(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
+	list, err := c.Drains(cmd.Context())
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	switch {
+	case asJSON:
+		return screen.PrintJSON(out, list)
+	case len(list) == 0:
+		_, err := fmt.Fprintln(out, "nothing drains")
+		return err
+	}
+	t := screen.NewTable(out, "WHAT\tKIND\tSINCE\tBY\tHOW IT STANDS")
+	for _, x := range list {
+		t.Row("%s\t%s\t%s\t%s\t%s", x.Object, x.Kind, screen.Age(x.Since), cmp.Or(x.By, "-"), drainText(x, time.Now()))
+	}
+	return t.Flush()
+}
+
+// drainTarget reads MEMBER, SITE/INSTANCE or SITE@RELEASE.
+func drainTarget(name string) deployhook.Target {
+	if site, instance, ok := strings.Cut(name, "/"); ok {
+		return deployhook.Target{Site: site, Instance: instance}
+	}
+	if site, release, ok := strings.Cut(name, "@"); ok {
+		return deployhook.Target{Site: site, Release: release}
+	}
+	return deployhook.Target{Member: name}
+}
+
+// drainCommand is one call of portico drain.
+type drainCommand struct {
+	cmd     *cobra.Command
+	c       *admin.Client
+	name    string
+	target  deployhook.Target
+	request admin.DrainRequest
+	json    bool
+}
+
+// atOnce reports whether the drain is none: a server or an instance whose sessions
+// are cut at once is in maintenance.
+func (d *drainCommand) atOnce() bool { return d.request.Now && d.target.Release == "" }
+
+func (d *drainCommand) forecast() (admin.Forecast, error) {
+	if d.atOnce() {
+		return forecastVerb(d.cmd, d.c, d.name, admin.VerbMaint)
+	}
+	return d.c.ForecastDrain(d.cmd.Context(), d.target, d.request)
+}
+
+func (d *drainCommand) begin() error {
+	switch ctx := d.cmd.Context(); {
+	case !d.atOnce():
+		return d.c.Drain(ctx, d.target, d.request)
+	case d.target.Member != "":
+		_, err := d.c.Act(ctx, d.target.Member, admin.VerbMaint, "")
+		return err
+	default:
+		return d.c.ActInstance(ctx, d.target.Site, d.target.Instance, admin.VerbMaint)
+	}
+}
+
+// find returns the drain as it stands; ok is false when there is none any more.
+func (d *drainCommand) find() (deployhook.Drain, bool, error) {
+	list, err := d.c.Drains(d.cmd.Context())
+	if err != nil {
+		return deployhook.Drain{}, false, err
+	}
+	for _, x := range list {
+		t := d.target
+		same := x.Kind == deployhook.DrainMember && x.Member == t.Member ||
+			x.Kind == deployhook.DrainInstance && x.Site == t.Site && t.Instance != "" && strings.HasPrefix(x.Instance, t.Instance) ||
+			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && catalog.NamesRelease(t.Release, x.Release)
+		if same {
+			return x, true, nil
+		}
+	}
+	return deployhook.Drain{}, false, nil
+}
+
+// show says how the drain stands after it has begun.
+func (d *drainCommand) show() error {
+	x, ok, err := d.find()
+	out := d.cmd.OutOrStdout()
+	switch {
+	case err != nil:
+		return err
+	case d.json && !ok: // nothing was there that could drain, or it is over
+		return d.printEnded()
+	case d.json:
+		return screen.PrintJSON(out, x)
+	case d.request.Now && d.target.Release != "":
+		line := screen.NewStatusLine(out)
+		defer line.Done()
+		return d.over(line, outcomeSince(justNow()))
+	case d.request.Now || !ok:
+		fmt.Fprintf(out, "%s takes nothing any more: portico ready %s takes it back\n", d.name, d.name)
+	default:
+		fmt.Fprintf(out, "%s drains: %s\n", d.name, drainText(x, time.Now()))
+	}
+	return nil
+}
+
+// printEnded prints how the drain has ended, or what was asked for where nothing tells.
+func (d *drainCommand) printEnded() error {
+	o, err := d.outcome(outcomeSince(justNow()))
+	if err != nil {
+		return err
+	}
+	if o != nil {
+		return screen.PrintJSON(d.cmd.OutOrStdout(), o)
+	}
+	return screen.PrintJSON(d.cmd.OutOrStdout(), d.nothingTold())
+}
+
+// nothingTold stands for the outcome of a drain that has left none.
+func (d *drainCommand) nothingTold() map[string]any {
+	return map[string]any{"object": d.name, "now": d.request.Now, "sessions": 0}
+}
+
+// wait shows the drain in one live line until it has ended.
+func (d *drainCommand) wait(limit time.Duration) error {
+	line := screen.NewStatusLine(d.cmd.OutOrStdout())
+	defer line.Done()
+	deadline := time.Now().Add(limit)
+	d.c = d.c.Patient(waitUntil(deadline, d.tellAway(line, deadline)))
+	wanted := outcomeSince(justNow()) // of the drain itself, once it is seen
+	var last deployhook.Drain
+	for {
+		x, ok, err := d.find()
+		var away *admin.Away
+		switch {
+		case d.cmd.Context().Err() != nil:
+			return d.broken(last)
+		case errors.As(err, &away) && last.Kind != "" && away.For() < time.Second: // the time was up in the middle of a look
+			return exitcode.Timeout(timeIsOver(d.name, limit, last))
+		case errors.As(err, &away):
+			return fmt.Errorf("%s is not known to be empty after %v, it goes on draining: %w", d.name, limit, away)
+		case err != nil:
+			return err
+		case !ok:
+			return d.over(line, wanted)
+		case x.Sessions == 0 && x.InFlight == 0 && !x.Ended.IsZero():
+			if x.Lost > 0 {
+				return d.over(line, outcomeOf(x))
+			}
+			if d.json {
+				return screen.PrintJSON(d.cmd.OutOrStdout(), x)
+			}
+			line.Set("%s is empty: no session and no request is left there, and no new ones come", d.name)
+			return nil
+		}
+		wanted, last = outcomeOf(x), x
+		if !d.json {
+			line.Note(drainKey(x), d.name+": "+drainText(x, time.Now()), time.Now())
+		}
+		if time.Now().After(deadline) {
+			return exitcode.Timeout(timeIsOver(d.name, limit, x))
+		}
+		_ = pause.For(d.cmd.Context(), min(time.Second, time.Until(deadline)+time.Millisecond))
+	}
+}
+
+// tellAway tells that the proxy is away, and until when it is waited for.
+func (d *drainCommand) tellAway(line *screen.StatusLine, until time.Time) func(*admin.Away) {
+	meanwhile := "the drain goes on, and so does this wait until " + until.Format(time.DateTime)
+	if d.json {
+		return screen.TellAwayJSON(d.cmd, meanwhile)
+	}
+	return screen.TellAway(line, meanwhile)
+}
+
+// broken says what goes on after Ctrl-C; x is what the drain was last seen to hold, if at all.
+func (d *drainCommand) broken(x deployhook.Drain) error {
+	back, with := "", ""
+	if d.target.Release == "" {
+		back = ", portico ready " + d.name + " takes it back"
+	}
+	if x.Kind != "" {
+		with = " with " + drainText(x, time.Now())
+	}
+	return fmt.Errorf("%s goes on draining%s: portico drain %s --wait 8h waits again%s: %w", d.name, with, d.name, back, d.cmd.Context().Err())
+}
+
+// timeIsOver tells what a wait leaves behind. After a restart of the proxy nobody knows how much that is.
+func timeIsOver(name string, limit time.Duration, x deployhook.Drain) string {
+	return fmt.Sprintf("%s is not known to be empty after %v, it goes on draining: %s", name, limit, drainText(x, time.Now()))
+}
+
+// justNow is before anything that this command did, by the proxy's clock too.
+func justNow() time.Time { return time.Now().Add(-10 * time.Second) }
+
+// over tells how a drain ended that is there no more: well, or with an error.
+func (d *drainCommand) over(line *screen.StatusLine, wanted outcomeFilter) error {
+	o, err := d.outcome(wanted)
+	switch {
+	case err != nil:
+		return err
+	case o == nil && d.json && (d.request.Now || d.target.Release != ""):
+		return screen.PrintJSON(d.cmd.OutOrStdout(), d.nothingTold())
+	case o == nil && d.request.Now:
+		line.Set("%s takes nothing any more", d.name)
+		return nil
+	case o == nil && d.target.Release != "":
+		line.Set("%s has ended before: no instance of it is left", d.name)
+		return nil
+	case o == nil:
+		return fmt.Errorf("%s does not drain any more: somebody took it back or put it into maintenance", d.name)
+	case d.json:
+		if err := screen.PrintJSON(d.cmd.OutOrStdout(), o); err != nil {
+			return err
+		}
+	}
+	if !o.Empty && !d.request.Now {
+		return fmt.Errorf("the drain of %s has ended: %s", d.name, o.Outcome)
+	}
+	if !d.json {
+		line.Set("%s: %s", d.name, o.Outcome)
+	}
+	return nil
+}
+
+// outcomeFilter tells the outcome that is looked for from others of the same object.
+type outcomeFilter func(*admin.DrainOutcome) bool
+
+// outcomeOf wants that of a drain which was seen. Its times are of the proxy's clock, which may have been set meanwhile.
+func outcomeOf(x deployhook.Drain) outcomeFilter {
+	return func(o *admin.DrainOutcome) bool {
+		return o.Since.Equal(x.Since) || o.Since.IsZero() && !o.At.Before(x.Since)
+	}
+}
+
+// outcomeSince wants one that was told since then.
+func outcomeSince(at time.Time) outcomeFilter {
+	return func(o *admin.DrainOutcome) bool { return !o.At.Before(at) }
+}
+
+// outcome returns how the drain has ended, or nil: nothing tells.
+// What vanished by itself is told a moment later, so it asks more than once.
+func (d *drainCommand) outcome(wanted outcomeFilter) (*admin.DrainOutcome, error) {
+	for tries := 0; ; tries++ {
+		list, err := d.c.EndedDrains(d.cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range list {
+			if d.names(o.Object) && wanted(&o) {
+				return &o, nil
+			}
+		}
+		if d.request.Now || tries == 4 {
+			return nil, nil
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-d.cmd.Context().Done():
+			return nil, d.cmd.Context().Err()
+		}
+	}
+}
+
+// names reports whether object, as the cluster writes it, is what was drained.
+func (d *drainCommand) names(object string) bool {
+	t := d.target
+	switch {
+	case t.Member != "":
+		return object == t.Member
+	case t.Instance != "":
+		return strings.HasPrefix(object, t.Site+"/"+t.Instance)
+	}
+	site, release, _ := strings.Cut(object, "@")
+	return site == t.Site && release != "" && (catalog.NamesRelease(t.Release, release) || strings.HasPrefix(t.Release, release))
+}
+
+// drainKey is what of a drain is a change: not that time passes.
+func drainKey(x deployhook.Drain) string {
+	return fmt.Sprint(x.Sessions, x.InFlight, x.Lost, x.Moved, x.Recounting, x.Silent, len(x.Unheard), x.Deadline)
+}
+
+// drainText says what is left of a drain.
+func drainText(x deployhook.Drain, now time.Time) string {
+	lost := ""
+	if x.Lost > 0 {
+		lost = fmt.Sprintf("; %s: %s lost", deployhook.FailureText(x.Cause), screen.Plural(x.Lost, "session"))
+	}
+	if len(x.Silent) > 0 {
+		lost += "; no answer from " + strings.Join(x.Silent, ", ") + ", which may have more"
+	}
+	recounting := x.Recounting && len(x.Silent) == 0 && len(x.Unheard) == 0 // by this proxy's own start
+	for _, u := range x.Unheard {
+		lost += "; " + u.Text(now)
+	}
+	if x.Sessions == 0 && x.InFlight == 0 {
+		if recounting {
+			return "no session seen since the proxy started, which is too short ago to be sure" + lost
+		}
+		return "no session left" + lost
+	}
+	text := fmt.Sprintf("%s left, %d used in the last 5 minutes", screen.Plural(x.Sessions, "session"), x.Recent)
+	if recounting {
+		text += ", and maybe more: the proxy started a short while ago"
+	}
+	if x.InFlight > 0 {
+		text += fmt.Sprintf(", %s running", screen.Plural(x.InFlight, "request"))
+	}
+	if x.Sessions > 0 {
+		text += fmt.Sprintf("; oldest idle for %s", screen.Span(x.Idlest.Std()))
+	}
+	text += lost
+	if x.Moved > 0 {
+		text += fmt.Sprintf("; %d were marked to move", x.Moved)
+	}
+	if x.Ends.After(now) {
+		text += fmt.Sprintf("; the last one ends in %s if nobody comes back", screen.Span(x.Ends.Sub(now)))
+	}
+	if !x.Deadline.IsZero() {
+		text += fmt.Sprintf("; deadline in %s", screen.Span(x.Remaining(now)))
+	}
+	return text
+}
