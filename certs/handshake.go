@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
@@ -84,6 +86,9 @@ func (m *Manager) cached(name string) *tls.Certificate {
 	return &best.Certificate
 }
 
+// loadPatience is how long a visitor waits for a certificate to come from the catalog. His connection's deadline does not end that.
+const loadPatience = 10 * time.Second
+
 // load brings a certificate from the catalog, for a visitor who came before run got
 // to it after a start. One that does not exist yet is not waited for.
 func (m *Manager) load(hello *tls.ClientHelloInfo, h *host) (*tls.Certificate, error) {
@@ -92,7 +97,9 @@ func (m *Manager) load(hello *tls.ClientHelloInfo, h *host) (*tls.Certificate, e
 	m.mu.RUnlock()
 	if !loaded {
 		if done, ok := m.lookup(h.name); ok {
-			_, _ = m.obtain.CacheManagedCertificate(hello.Context(), h.name)
+			ctx, cancel := context.WithTimeout(hello.Context(), loadPatience)
+			_, _ = m.obtain.CacheManagedCertificate(ctx, h.name)
+			cancel()
 			done()
 		}
 	}

@@ -39,7 +39,7 @@ func (l *loop) post(m message) {
 		return
 	}
 	l.inbox = append(l.inbox, m)
-	if !l.signaled.Swap(true) {
+	if !l.signaled.Swap(true) && l.asleep.Load() {
 		one := [8]byte{1}
 		rawWrite(l.wake.fd, one[:])
 	}
@@ -51,8 +51,6 @@ func (l *loop) read() {
 		return
 	}
 	l.mail = false
-	var b [8]byte
-	rawRead(l.wake.fd, b[:])
 	l.signaled.Store(false)
 	if !l.inMu.TryLock() {
 		l.mail = true

@@ -101,10 +101,11 @@ type loop struct {
 	inMu     sync.Mutex
 	inbox    []message
 	inOther  []message
-	inDone   int  // of inOther
-	mail     bool // there may be messages
-	closed   bool // guarded by inMu: nobody reads the inbox any more, and the descriptor that wakes is closed
-	signaled atomic.Bool
+	inDone   int         // of inOther
+	mail     bool        // there may be messages
+	closed   bool        // guarded by inMu: nobody reads the inbox any more, and the descriptor that wakes is closed
+	signaled atomic.Bool // there are messages
+	asleep   atomic.Bool // the loop waits for events, or is about to: a message has to wake it
 
 	clients    atomic.Int64
 	upstreams  atomic.Int64

@@ -1,11 +1,12 @@
 package loop
 
 import (
-	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,11 +17,11 @@ import (
 // memConn is the net.Conn under a tls.Conn.
 type memConn struct {
 	fd     int32
-	shake  bool // handshake: block, with wake and ctx
+	shake  bool // handshake: block until wake
 	wake   chan struct{}
-	ctx    context.Context
-	in     []byte // ciphertext that the loop has read
-	store  []byte // borrowed, where in must outlive the loop's buffer
+	quit   atomic.Bool // the handshake is given up
+	in     []byte      // ciphertext that the loop has read
+	store  []byte      // borrowed, where in must outlive the loop's buffer
 	cut    records.Cutter
 	eof    bool
 	broken bool   // the kernel has told of an error, which it does once
@@ -45,6 +46,8 @@ func (wouldBlock) Temporary() bool { return true }
 
 //nolint:gochecknoglobals // a constant
 var errWouldBlock net.Error = wouldBlock{}
+
+var errGivenUp = errors.New("handshake given up")
 
 // owes reports whether ciphertext waits to be written.
 func (m *memConn) owes() bool { return m.sent < len(m.out) }
@@ -162,6 +165,9 @@ func (m *memConn) Write(b []byte) (int, error) {
 // block does one read or write of a handshake, sleeping until the loop has seen an event when it has to.
 func (m *memConn) block(b []byte, call func(int32, []byte) (uintptr, syscall.Errno)) (int, error) {
 	for {
+		if m.quit.Load() {
+			return 0, errGivenUp
+		}
 		n, e := call(m.fd, b)
 		switch {
 		case e == syscall.EAGAIN:
@@ -172,11 +178,7 @@ func (m *memConn) block(b []byte, call func(int32, []byte) (uintptr, syscall.Err
 		default:
 			return int(n), nil
 		}
-		select {
-		case <-m.wake:
-		case <-m.ctx.Done():
-			return 0, m.ctx.Err()
-		}
+		<-m.wake
 	}
 }
 

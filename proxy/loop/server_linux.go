@@ -29,7 +29,8 @@ type server struct {
 	h2                           http2.Config
 	files                        *descriptors.Traffic
 
-	helpers  sync.WaitGroup // handshakes and name look-ups
+	shakers  shakers
+	helpers  sync.WaitGroup // name look-ups
 	draining atomic.Bool    // since Shutdown
 	deaf     atomic.Int32   // loops that accept nothing any more
 	done     chan struct{}
@@ -129,6 +130,7 @@ func (srv *server) Serve(ctx context.Context) error {
 	for _, ln := range srv.opt.Listeners {
 		_ = ln.Close()
 	}
+	srv.shakers.close()
 	srv.helpers.Wait()
 	close(srv.done)
 	return nil

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -25,7 +24,6 @@ type tlsSide struct {
 	last       int64         // while closing: when to give up what is owed
 	owed       exchange.Owed // while closing
 	settled    bool          // conn has nothing for us before more ciphertext comes
-	cancel     context.CancelFunc
 	place      place
 }
 
@@ -69,10 +67,7 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 		}
 		return false
 	case tlsShaking:
-		select {
-		case t.mem.wake <- struct{}{}:
-		default:
-		}
+		t.ping()
 		return false
 	case tlsOpen:
 	}
@@ -110,20 +105,16 @@ func (l *loop) shake(s *sock) {
 	l.shakeNow(s)
 }
 
-// shakeNow begins the handshake. A client's must end by the deadline that was set when it was accepted.
+// shakeNow begins the handshake. It is given up when the socket is closed: a client's at the deadline that was set when it was accepted, an
+// upstream's when the exchange has waited long enough for its connection.
 func (l *loop) shakeNow(s *sock) {
-	t, limit := s.tls, int64(l.srv.opt.Handshake)
-	if s.kind == kindClient {
-		limit = max(s.deadline-l.now, 1)
-	}
-	line := l.shakes(s)
+	t, line := s.tls, l.shakes(s)
 	l.handshakes++
 	t.state = tlsShaking
 	t.mem.shake, t.mem.wake = true, make(chan struct{}, 1)
-	t.mem.ctx, t.cancel = context.WithTimeout(l.srv.ctx, time.Duration(limit))
 	gen := s.gen
-	l.srv.helpers.Go(func() {
-		err := t.conn.HandshakeContext(t.mem.ctx)
+	l.srv.shakers.do(func() {
+		err := t.conn.Handshake()
 		line.leave()
 		l.post(message{what: whatShaken, s: s, gen: gen, err: err})
 	})
@@ -134,12 +125,10 @@ func (l *loop) shook(s *sock, err error) {
 	t := s.tls
 	l.handshakes--
 	t.state = tlsOpen
-	if err == nil {
-		err = t.mem.ctx.Err()
+	if err == nil && t.mem.quit.Load() {
+		err = errGivenUp
 	}
-	t.cancel()
-	t.mem.shake = false
-	t.mem.ctx, t.mem.wake, t.cancel = nil, nil, nil // a connection may wait for long, and holds no more than it must
+	t.mem.shake, t.mem.wake = false, nil
 	if s.kind == kindUpstream {
 		l.shookUpstream(s, err)
 		return
@@ -191,7 +180,18 @@ func (l *loop) shookUpstream(u *sock, err error) {
 }
 
 // abort ends a handshake early; shook then finds the socket without an owner.
-func (t *tlsSide) abort() { t.cancel() }
+func (t *tlsSide) abort() {
+	t.mem.quit.Store(true)
+	t.ping()
+}
+
+// ping wakes a handshake that waits for its socket.
+func (t *tlsSide) ping() {
+	select {
+	case t.mem.wake <- struct{}{}:
+	default:
+	}
+}
 
 // readTLS fills b with plaintext. A Read of tls.Conn that finds nothing costs as much as one that finds a record, so none is made
 // where the records' lengths say that there is nothing: a request that comes in one record takes one Read.

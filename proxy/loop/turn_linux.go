@@ -60,27 +60,33 @@ func (l *loop) poll() {
 	if l.done < l.got {
 		return
 	}
-	n, err := epollWait(l.ep, l.buf[:], l.waits())
+	n, err := l.wait()
 	if err != nil {
 		n = 0 // EINTR; anything else cannot happen to a descriptor that we own
 	}
 	l.done, l.got, l.early.until = 0, n, 0
 }
 
-// waits is how long the loop waits for events, in milliseconds. A wait that blocks takes the processor along until the scheduler's watch
-// notices, twenty microseconds later at the best, and keeps that watch awake: an eighth of what new TLS connections cost. So handshakes
-// that could go on do so before it.
-func (l *loop) waits() int {
-	wait := l.patience()
-	if wait == 0 || l.handshakes == 0 {
-		return wait
+// wait asks the kernel for events, and waits for some where there is nothing else to do. Who posts a message then has to wake the loop.
+//
+// A wait that blocks takes the processor along until the scheduler's watch notices, twenty microseconds later at the best, and keeps that
+// watch awake: an eighth of what new TLS connections cost. So handshakes that could go on do so before it.
+func (l *loop) wait() (n int, err error) {
+	patience := l.patience()
+	if patience == 0 {
+		n, err = epollWait(l.ep, l.buf[:], 0)
+	} else {
+		if l.handshakes > 0 {
+			runtime.Gosched()
+		}
+		if l.asleep.Store(true); l.signaled.Load() {
+			patience = 0
+		}
+		n, err = epollWait(l.ep, l.buf[:], patience)
+		l.asleep.Store(false)
 	}
-	runtime.Gosched()
-	if l.signaled.Load() {
-		l.mail = true
-		return 0
-	}
-	return wait
+	l.mail = l.mail || l.signaled.Load()
+	return n, err
 }
 
 // turn does what there is to do.

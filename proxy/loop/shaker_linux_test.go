@@ -1,0 +1,56 @@
+package loop
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// TestShakersAreKept: a goroutine that has made a handshake makes the next one, some wait for more, and none is left in the end.
+func TestShakersAreKept(t *testing.T) {
+	var k shakers
+	const many = 4 * keptShakers
+	idle := func() int {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return len(k.idle)
+	}
+	var begun, all sync.WaitGroup
+	let := make(chan struct{})
+	begun.Add(many)
+	for range many {
+		all.Add(1)
+		k.do(func() { begun.Done(); <-let; all.Done() })
+	}
+	begun.Wait() // none has waited for another one
+	close(let)
+	all.Wait()
+	for idle() < keptShakers {
+		runtime.Gosched() // they are on their way
+	}
+	before := make(map[chan func()]bool)
+	for _, next := range k.idle {
+		before[next] = true
+	}
+	for range 10 * many {
+		done := make(chan struct{})
+		k.do(func() { close(done) })
+		<-done
+		for idle() < keptShakers {
+			runtime.Gosched()
+		}
+	}
+	for _, next := range k.idle {
+		if !before[next] {
+			t.Error("a goroutine was made while others waited")
+		}
+	}
+	k.close()
+	if n := idle(); n != 0 {
+		t.Errorf("%d goroutines still wait", n)
+	}
+	ran := make(chan struct{})
+	k.do(func() { close(ran) }) // one that comes late is made all the same
+	<-ran
+	k.wg.Wait()
+}
