@@ -84,7 +84,8 @@ type loop struct {
 	early   early
 	wheel   wheel
 	pools   map[*exchange.Upstream]*pool
-	free    []*session
+	free    spares[*session]
+	trimAt  int64      // when to look what of mem and free nobody needs
 	queue   []*session // have used up their budget and go on in the next turn
 	h2s     []*h2Conn  // have something to do or to send
 	turns   uint32
@@ -218,8 +219,8 @@ func (l *loop) patience() int {
 	if l.paused && (w < 0 || w > 100) {
 		return 100
 	}
-	if l.upstreams.Load() > 0 && (w < 0 || w > 1000) {
-		return 1000 // idle upstream connections age, and those of a killed upstream are cut however quiet they are
+	if (l.upstreams.Load() > 0 || l.mem.rich() || l.free.rich()) && (w < 0 || w > 1000) {
+		return 1000 // idle upstream connections age, those of a killed upstream are cut, spare buffers given back, however quiet it is
 	}
 	return w
 }

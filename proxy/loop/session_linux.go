@@ -22,9 +22,7 @@ type session struct {
 
 // spare returns a session that serves nobody.
 func (l *loop) spare() *session {
-	if n := len(l.free); n > 0 {
-		s := l.free[n-1]
-		l.free = l.free[:n-1]
+	if s, ok := l.free.take(); ok {
 		return s
 	}
 	s := new(session)
@@ -77,9 +75,7 @@ func (l *loop) end(s *session) {
 		s.c.s = nil
 		s.c = nil
 	}
-	if len(l.free) < keptBuffers[0] {
-		l.free = append(l.free, s)
-	}
+	l.free.keep(s, keptBuffers[0])
 }
 
 // woken lets a parked request look again; one that went on meanwhile does not care.

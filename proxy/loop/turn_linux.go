@@ -129,6 +129,14 @@ func (l *loop) turn() {
 	l.measure(l.begun)
 }
 
+// trim gives back buffers and sessions that nobody has needed for a second.
+func (l *loop) trim() {
+	l.mem.trim()
+	l.free.trim()
+	l.trimAt = l.now + int64(time.Second)
+	l.work += closeWork
+}
+
 // turnQueue goes on with those who used up their budget, each once at most.
 func (l *loop) turnQueue() {
 	l.stage(queueShare)
@@ -156,6 +164,9 @@ func (l *loop) timers() {
 	l.overdue = !l.wheel.run(l.now, l.fire, l.late)
 	if l.paused && l.now >= l.resume {
 		l.pauseAccept(false)
+	}
+	if l.now >= l.trimAt {
+		l.trim()
 	}
 	if l.now >= l.sweep {
 		l.sweep = l.now + int64(time.Second)
