@@ -8,9 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
+	"strconv"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -30,12 +29,17 @@ type h2Load struct {
 	streams map[uint32]*h2Stream
 	free    []*h2Stream
 	done    func(began int64)
+	single  bool // there is one request
+	upload
 }
 
 type h2Stream struct {
 	began int64
 	bytes int
 	ok    bool // status 200
+	id    uint32
+	left  int // of its body
+	room  int // that the proxy takes of it
 }
 
 var errH2 = errors.New("not the answer that was expected")
@@ -43,13 +47,13 @@ var errH2 = errors.New("not the answer that was expected")
 // window is what we offer: nothing ever waits for it.
 const window = 1<<31 - 1
 
-func newH2Load(addr, host, path string, wants int) (*h2Load, error) {
+func newH2Load(addr, host, path string, wants, body int) (*h2Load, error) {
 	raw, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	l := &h2Load{next: 1, wants: wants, buf: make([]byte, 64<<10), streams: map[uint32]*h2Stream{}}
-	l.conn = tls.Client(raw, &tls.Config{InsecureSkipVerify: true, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}}) //nolint:gosec // a benchmark's own server
+	l := &h2Load{next: 1, wants: wants, buf: make([]byte, 64<<10), streams: map[uint32]*h2Stream{}, upload: upload{size: body, room: firstWindow, first: firstWindow}}
+	l.conn = tls.Client(raw, &tls.Config{InsecureSkipVerify: true, ServerName: host, MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, CurvePreferences: []tls.CurveID{tls.X25519}}) //nolint:gosec // a benchmark's own server
 	if err := l.conn.Handshake(); err != nil {
 		_ = raw.Close()
 		return nil, err
@@ -66,23 +70,31 @@ func newH2Load(addr, host, path string, wants int) (*h2Load, error) {
 	if err == nil {
 		_, err = l.conn.Write(b.Bytes())
 	}
-	l.frame = h2Request(host, path)
+	l.frame = h2Request(host, path, body)
 	return l, err
 }
 
 // h2Request encodes a request like the one of the other cases, without the dynamic table, so that it can be sent again and again.
-func h2Request(host, path string) []byte {
+func h2Request(host, path string, body int) []byte {
 	var block, b bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	enc.SetMaxDynamicTableSize(0)
-	for _, f := range [][2]string{
-		{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", path}, {"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101"},
+	method := "GET"
+	if body > 0 {
+		method = "POST"
+	}
+	fields := [][2]string{
+		{":method", method}, {":scheme", "https"}, {":authority", host}, {":path", path}, {"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101"},
 		{"accept", "text/html,*/*;q=0.8"}, {"accept-language", "en"}, {"accept-encoding", "gzip, deflate, br"},
-	} {
+	}
+	if body > 0 {
+		fields = append(fields, [2]string{"content-length", strconv.Itoa(body)})
+	}
+	for _, f := range fields {
 		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
 	f := http2.NewFramer(&b, nil)
-	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: body == 0, EndHeaders: true})
 	return b.Bytes()
 }
 
@@ -95,7 +107,8 @@ func (l *h2Load) send(now int64) {
 	} else {
 		s = &h2Stream{}
 	}
-	s.began = now
+	s.began, s.id = now, l.next
+	l.begin(s)
 	l.streams[l.next] = s
 	at := len(l.out)
 	l.out = append(l.out, l.frame...)
@@ -109,7 +122,7 @@ func (l *h2Load) run(n int, stop *atomic.Bool) error {
 		l.send(nano())
 	}
 	for !stop.Load() {
-		if len(l.out) > 0 {
+		if l.out = l.fill(l.out); len(l.out) > 0 {
 			if _, err := l.conn.Write(l.out); err != nil {
 				return err
 			}
@@ -151,12 +164,15 @@ func (l *h2Load) frameIn(typ http2.FrameType, flags http2.Flags, id uint32, payl
 	switch typ {
 	case http2.FrameSettings:
 		if !flags.Has(http2.FlagSettingsAck) {
+			l.settings(payload, l.streams)
 			l.out = append(l.out, 0, 0, 0, byte(http2.FrameSettings), byte(http2.FlagSettingsAck), 0, 0, 0, 0)
 		}
 	case http2.FramePing:
 		if !flags.Has(http2.FlagPingAck) {
 			l.out = append(append(l.out, 0, 0, 8, byte(http2.FramePing), byte(http2.FlagPingAck), 0, 0, 0, 0), payload...)
 		}
+	case http2.FrameWindowUpdate:
+		l.update(l.streams[id], id, int(binary.BigEndian.Uint32(payload)))
 	case http2.FrameRSTStream, http2.FrameGoAway:
 		return fmt.Errorf("%w: %v %x", errH2, typ, payload)
 	case http2.FrameHeaders:
@@ -188,55 +204,14 @@ func is200(block []byte) bool {
 
 func (l *h2Load) ended(id uint32) error {
 	s := l.streams[id]
-	if s == nil || !s.ok || s.bytes != l.wants {
+	if s == nil || !s.ok || s.bytes != l.wants || s.left > 0 {
 		return fmt.Errorf("%w on stream %d: %+v", errH2, id, s)
 	}
 	delete(l.streams, id)
 	l.done(s.began)
 	l.free = append(l.free, s)
-	l.send(nano())
-	return nil
-}
-
-// runH2 is the load generator of the case: connections with several streams each.
-func (l *load) runH2() error {
-	var on, stop atomic.Bool
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	var errs atomic.Int64
-	var first string
-	answer := answers[l.path[1:]]
-	for range l.conns {
-		wg.Go(func() {
-			var h histogram
-			count := 0
-			for !stop.Load() {
-				c, err := newH2Load(l.addr, l.host, l.path, len(answer)-bytes.Index(answer, []byte("\r\n\r\n"))-4)
-				if err == nil {
-					c.done = func(began int64) {
-						if on.Load() {
-							h.add(nano() - began)
-							count++
-						}
-					}
-					err = c.run(l.streams, &stop)
-					_ = c.conn.NetConn().Close()
-				}
-				if err != nil && !stop.Load() {
-					errs.Add(1)
-					mu.Lock()
-					first = err.Error()
-					mu.Unlock()
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			l.count += count
-			for i, n := range h {
-				l.h[i] += n
-			}
-		})
+	if !l.single {
+		l.send(nano())
 	}
-	return l.timed(&on, &stop, func() { wg.Wait(); l.errors, l.first = int(errs.Load()), first })
+	return nil
 }

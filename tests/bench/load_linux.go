@@ -113,6 +113,10 @@ func runLoad(args []string) error {
 		return l.runTLS()
 	case "h2":
 		return l.runH2()
+	case "h2new":
+		return l.runH2New()
+	case "h2idle":
+		return l.runH2Idle()
 	case "idle":
 		return l.runIdle()
 	}

@@ -42,6 +42,7 @@ var cases = []kase{
 	{name: "k16", what: "GET, 16 KiB", args: []string{"-path", "/k"}, quick: true},
 	{name: "m1", what: "GET, 1 MiB", args: []string{"-path", "/m", "-conns", "16"}, quick: true},
 	{name: "post4k", what: "POST of 4 KiB", args: []string{"-path", "/s", "-body", "4096"}},
+	{name: "post10m", what: "POST of 10 MiB, 16 connections", args: []string{"-path", "/s", "-body", "10485760", "-conns", "16"}},
 	{name: "tls", what: "TLS 1.3, keep-alive", args: []string{"-path", "/s", "-mode", "tls"}, tls: true, quick: true},
 	{name: "tlsnew", what: "TLS 1.3, a connection each", args: []string{"-path", "/s", "-mode", "tlsnew"}, tls: true},
 	{name: "tlsresume", what: "the same, resumed", args: []string{"-path", "/s", "-mode", "tlsresume"}, tls: true},
@@ -50,10 +51,14 @@ var cases = []kase{
 	{name: "h2many", what: "the same, 1 connection of 100 streams", args: []string{"-path", "/s", "-mode", "h2", "-conns", "1", "-streams", "100"}, tls: true},
 	{name: "h2k16", what: "the same as h2, 16 KiB", args: []string{"-path", "/k", "-mode", "h2", "-conns", "8", "-streams", "8"}, tls: true},
 	{name: "h2m1", what: "HTTP/2, 1 MiB, 4 connections of 4 streams", args: []string{"-path", "/m", "-mode", "h2", "-conns", "4", "-streams", "4"}, tls: true},
+	{name: "h2post4k", what: "the same as h2, POST of 4 KiB", args: []string{"-path", "/s", "-mode", "h2", "-conns", "8", "-streams", "8", "-body", "4096"}, tls: true},
+	{name: "h2post10m", what: "HTTP/2, POST of 10 MiB, 4 connections of 4 streams", args: []string{"-path", "/s", "-mode", "h2", "-conns", "4", "-streams", "4", "-body", "10485760"}, tls: true},
+	{name: "h2new", what: "HTTP/2, a connection each", args: []string{"-path", "/s", "-mode", "h2new"}, tls: true},
 	{name: "ws", what: "WebSocket messages of 64 bytes, echoed", args: []string{"-path", "/ws", "-mode", "ws"}, quick: true},
 	{name: "sites", what: "sticky, one of 1,000 sites with 4 instances each", args: []string{"-path", "/s", "-host", "site777.test"}},
 	{name: "half", what: "25,000 requests a second, about half of what HAProxy can do: latency", args: []string{"-path", "/s", "-rate", strconv.Itoa(halfRate)}},
 	{name: "idle", what: "memory of an idle keep-alive connection", args: []string{"-path", "/s", "-mode", "idle", "-conns", "10000"}, memory: true, conns: 10000},
+	{name: "h2idle", what: "memory of an idle connection of HTTP/2 over TLS", args: []string{"-path", "/s", "-mode", "h2idle", "-conns", "2000"}, tls: true, memory: true, conns: 2000},
 }
 
 // halfRate is about half of what HAProxy can do on the machines that this was written on, requests a second.

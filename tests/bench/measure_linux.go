@@ -109,7 +109,11 @@ func (b *bench) fresh(p *peer) error {
 func (b *bench) memory(k kase, peers []*peer) []result {
 	var out []result
 	for _, p := range peers {
-		if p.name == "relay" {
+		addr := p.http
+		if k.tls {
+			addr = p.https
+		}
+		if p.name == "relay" || addr == "" {
 			continue
 		}
 		if err := b.fresh(p); err != nil {
@@ -117,7 +121,7 @@ func (b *bench) memory(k kase, peers []*peer) []result {
 			continue
 		}
 		before := pssOf(p.cmd.Process.Pid)
-		c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", p.http}, k.args...)...)
+		c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", addr}, k.args...)...)
 		stdin, err1 := c.StdinPipe()
 		stdout, err2 := c.StdoutPipe()
 		if errors.Join(err1, err2, c.Start()) != nil {

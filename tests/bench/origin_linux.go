@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"strconv"
 	"syscall"
 )
 
@@ -146,12 +145,8 @@ func (o *origin) request(fd int, c *originConn, head []byte) {
 		return
 	}
 	if head[0] == 'P' {
-		if j := bytes.Index(head, []byte("Content-Length: ")); j >= 0 {
-			rest := head[j+16:]
-			c.left, _ = strconv.Atoi(string(rest[:bytes.IndexByte(rest, '\r')]))
-			if c.left > 0 {
-				return
-			}
+		if c.left = lengthIn(head); c.left > 0 {
+			return
 		}
 	}
 	a, ok := answers[string(head[slash+1:slash+2])]

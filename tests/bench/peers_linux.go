@@ -141,6 +141,7 @@ func (b *bench) nginx() (*peer, error) {
 events { worker_connections 30000; }
 http {
   access_log %[1]s/nginx.log combined buffer=64k flush=1s; sendfile on; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 300s;
+  client_max_body_size 0; proxy_request_buffering off;
   client_body_temp_path %[1]s/nb; proxy_temp_path %[1]s/np; fastcgi_temp_path %[1]s/nf; uwsgi_temp_path %[1]s/nu; scgi_temp_path %[1]s/ns;
   ssl_protocols TLSv1.3; ssl_session_cache shared:s:10m; ssl_session_tickets on;
   map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
