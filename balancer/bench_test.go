@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/race"
 )
 
@@ -165,8 +166,8 @@ func BenchmarkPickNewVisitor(b *testing.B) {
 
 // BenchmarkPickUnpinned is a choice on a site without stickiness.
 func BenchmarkPickUnpinned(b *testing.B) {
-	for _, policy := range balancer.Policies() {
-		b.Run(policy, func(b *testing.B) {
+	for _, policy := range sites.Policies() {
+		b.Run(string(policy), func(b *testing.B) {
 			w := newWorld(b, balancer.Config{Policy: policy, NotSticky: true}, upstreamIDs...)
 			for _, u := range w.p.Upstreams() {
 				u.Max.Store(1 << 40) // see newCrowd

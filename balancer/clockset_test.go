@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // The clock of one of two proxies is set while visitors have sessions, some of which idle. It may have been wrong before
@@ -110,7 +111,7 @@ func TestCookiesFromTheFuture(t *testing.T) {
 // earned on.
 func TestWeightsGrowWhileTheClockIsSet(t *testing.T) {
 	for _, by := range []time.Duration{26 * time.Hour, -26 * time.Hour} {
-		w := newWorld(t, balancer.Config{SlowStart: time.Minute, Policy: balancer.RoundRobin}, "a", "b")
+		w := newWorld(t, balancer.Config{SlowStart: time.Minute, Policy: sites.PolicyRoundRobin}, "a", "b")
 		w.now += 2 * time.Minute.Milliseconds()
 		w.b.Tick(w.now)
 		w.failCheck("b", 3)

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // group is a set of upstreams that a policy chooses among, with what the policies
@@ -37,7 +39,7 @@ func newGroup(up []*Upstream, c *Config, turn *atomic.Uint64, now int64) *group 
 		}
 	}
 	g.even = len(up) == 0 || slices.Min(g.weight) == slices.Max(g.weight)
-	if c.Policy == RoundRobin || isHash(c.Policy) {
+	if c.Policy == sites.PolicyRoundRobin || c.Policy.Hashes() {
 		g.schedule = schedule(g.weight)
 	}
 	return g

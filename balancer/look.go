@@ -207,7 +207,7 @@ func (p *Pool) lookPlace(t *table, r *Request, l *Look) {
 		}
 	case l.Seats == 0 && !t.config.NotSticky && !r.Fleeting:
 		l.None = NoneFull
-	case isHash(t.config.Policy) && r.Hash != 0:
+	case t.config.Policy.Hashes() && r.Hash != 0:
 		l.Upstream = t.policy(t.ready, query{hash: r.Hash, seats: !t.config.NotSticky && !r.Fleeting, free: t.ready.limited})
 	case len(t.ready.up) == 1:
 		l.Upstream = t.ready.up[0]

@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // TestNear: a visitor without a session whose client has a connection of its own to an instance goes there, unless it takes nobody.
 func TestNear(t *testing.T) {
 	for _, sticky := range []bool{true, false} {
-		w := newWorldOf(t, balancer.Config{Policy: balancer.RoundRobin, NotSticky: !sticky}, balancer.Spec{ID: "a"}, balancer.Spec{ID: "b", MaxConns: 1}, balancer.Spec{ID: "c"})
+		w := newWorldOf(t, balancer.Config{Policy: sites.PolicyRoundRobin, NotSticky: !sticky}, balancer.Spec{ID: "a"}, balancer.Spec{ID: "b", MaxConns: 1}, balancer.Spec{ID: "c"})
 		b := w.up("b")
 		for range 7 {
 			c := w.pick(balancer.Request{Near: b, Visitor: 7})

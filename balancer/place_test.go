@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // TestPlaceIsGivenBack: a visitor has his place before the table has said where his session is. When it
@@ -23,7 +24,7 @@ func TestPlaceIsGivenBack(t *testing.T) {
 		"to be moved": func(w *world, id uint64, _ *balancer.Upstream, _ []byte) { w.b.Sessions().Move(id) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorldOf(t, balancer.Config{Policy: balancer.RoundRobin}, specs...)
+			w := newWorldOf(t, balancer.Config{Policy: sites.PolicyRoundRobin}, specs...)
 			first, cookie := w.get(nil)
 			own := first.Upstream
 			elsewhere(w, first.Session, own, cookie)

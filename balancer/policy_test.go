@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // shares plays n requests without sessions and returns what each upstream got,
@@ -29,7 +30,7 @@ func numbered(i int) balancer.Request {
 func TestSharesFollowWeights(t *testing.T) {
 	specs := []balancer.Spec{{ID: "a", Weight: 50}, {ID: "b", Weight: 100}, {ID: "c", Weight: 250}}
 	want := map[string]int{"a": 125, "b": 250, "c": 625}
-	for policy, slack := range map[string]float64{balancer.RoundRobin: 1, balancer.Random: 300, balancer.Source: 25, balancer.Header: 25, balancer.URI: 25} {
+	for policy, slack := range map[sites.Policy]float64{sites.PolicyRoundRobin: 1, sites.PolicyRandom: 300, sites.PolicySource: 25, sites.PolicyHeader: 25, sites.PolicyURI: 25} {
 		w := newWorldOf(t, balancer.Config{Policy: policy, NotSticky: true}, specs...)
 		got := shares(w, 40_000, numbered)
 		for id, n := range want {
@@ -50,7 +51,7 @@ func TestSharesFollowWeights(t *testing.T) {
 }
 
 func TestRoundRobinIsSmooth(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{Policy: balancer.RoundRobin, NotSticky: true},
+	w := newWorldOf(t, balancer.Config{Policy: sites.PolicyRoundRobin, NotSticky: true},
 		balancer.Spec{ID: "a", Weight: 5}, balancer.Spec{ID: "b", Weight: 1}, balancer.Spec{ID: "c", Weight: 1})
 	order := ""
 	for range 14 {
@@ -64,7 +65,7 @@ func TestRoundRobinIsSmooth(t *testing.T) {
 }
 
 func TestLeastConnections(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{Policy: balancer.LeastConnections, NotSticky: true},
+	w := newWorldOf(t, balancer.Config{Policy: sites.PolicyLeastConnections, NotSticky: true},
 		balancer.Spec{ID: "a", Weight: 100}, balancer.Spec{ID: "b", Weight: 200})
 	for range 300 {
 		w.pick(balancer.Request{}) // never done
@@ -75,7 +76,7 @@ func TestLeastConnections(t *testing.T) {
 }
 
 func TestTwoChoicesEvenOut(t *testing.T) {
-	w := newWorld(t, balancer.Config{Policy: balancer.Random, NotSticky: true}, "a", "b", "c", "d", "e", "f", "g", "h")
+	w := newWorld(t, balancer.Config{Policy: sites.PolicyRandom, NotSticky: true}, "a", "b", "c", "d", "e", "f", "g", "h")
 	for range 8000 {
 		w.pick(balancer.Request{})
 	}
@@ -88,7 +89,7 @@ func TestTwoChoicesEvenOut(t *testing.T) {
 
 func TestHashIsStable(t *testing.T) {
 	specs := []balancer.Spec{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"}}
-	c := balancer.Config{Policy: balancer.Source, NotSticky: true}
+	c := balancer.Config{Policy: sites.PolicySource, NotSticky: true}
 	w, other := newWorldOf(t, c, specs...), newWorldOf(t, c, specs[2], specs[0], specs[3], specs[1])
 	const n = 4000
 	before := make([]string, n)
@@ -111,7 +112,7 @@ func TestHashIsStable(t *testing.T) {
 }
 
 func TestBoundedLoad(t *testing.T) {
-	w := newWorld(t, balancer.Config{Policy: balancer.URI, NotSticky: true, HashBound: 125}, "a", "b", "c", "d")
+	w := newWorld(t, balancer.Config{Policy: sites.PolicyURI, NotSticky: true, HashBound: 125}, "a", "b", "c", "d")
 	for range 400 {
 		w.pick(balancer.Request{Hash: 77}) // everybody wants the same page
 	}
@@ -123,7 +124,7 @@ func TestBoundedLoad(t *testing.T) {
 }
 
 func TestFirst(t *testing.T) {
-	w := newWorldOf(t, balancer.Config{Policy: balancer.First, NotSticky: true},
+	w := newWorldOf(t, balancer.Config{Policy: sites.PolicyFirst, NotSticky: true},
 		balancer.Spec{ID: "a", MaxConns: 2}, balancer.Spec{ID: "b", MaxConns: 2}, balancer.Spec{ID: "c"})
 	order := ""
 	for range 6 {
@@ -136,7 +137,7 @@ func TestFirst(t *testing.T) {
 }
 
 func TestPoliciesPassOverTheTried(t *testing.T) {
-	for _, policy := range balancer.Policies() {
+	for _, policy := range sites.Policies() {
 		w := newWorld(t, balancer.Config{Policy: policy}, "a", "b", "c")
 		r := balancer.Request{Hash: 5}
 		for range 3 {

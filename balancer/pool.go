@@ -6,13 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portico/conf/sites"
 )
 
 func runtimeRand() uint64 { return rand.Uint64() }
 
 // Config is how a pool behaves. The zero value of each field is its default.
 type Config struct {
-	Policy    string        // see Policies; "": least-sessions
+	Policy    sites.Policy  // "": least-sessions
 	NotSticky bool          // no cookie: every request is placed anew
 	Idle      time.Duration // a session ends after this time without a request; 0: 30m
 	Life      time.Duration // a session ends this long after its start; 0: never
@@ -30,7 +32,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.Policy == "" {
-		c.Policy = LeastSessions
+		c.Policy = sites.PolicyLeastSessions
 	}
 	if c.Idle == 0 {
 		c.Idle = 30 * time.Minute

@@ -1,6 +1,10 @@
 package balancer
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"portico/conf/sites"
+)
 
 // moveBudget bounds how many sessions leave upstreams that have more than their
 // share. It is the time at which the next may go: the generic cell rate algorithm.
@@ -37,7 +41,7 @@ func (p *Pool) wantsAway(t *table, u *Upstream, now int64) bool {
 		return true
 	}
 	n := int64(len(t.ready.up))
-	return n > 1 && t.config.Policy == LeastSessions && u.sessions.Load()*n*4 > t.ready.sessions()*5+8*n &&
+	return n > 1 && t.config.Policy == sites.PolicyLeastSessions && u.sessions.Load()*n*4 > t.ready.sessions()*5+8*n &&
 		p.moves.take(t.config.Rebalance, now)
 }
 

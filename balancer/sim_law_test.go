@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // mayLose returns the causes for which a proxy may move the visitor of an instance, by
@@ -126,7 +127,7 @@ func (s *sim) checkPlacement(px *simProxy, in *simInstance, c *balancer.Choice, 
 		s.fail("law 5: %s got a visitor by fail open while %d were up", in.spec.ID, ready)
 	}
 	s.checkTier(px, in, c)
-	if !c.New || c.FailOpen || s.config.Policy != balancer.LeastSessions {
+	if !c.New || c.FailOpen || s.config.Policy != sites.PolicyLeastSessions {
 		return
 	}
 	_, most := s.weights(px, c.Upstream)

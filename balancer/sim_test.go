@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/race"
 )
 
@@ -221,22 +222,22 @@ func TestSimulation(t *testing.T) {
 			}
 		})
 	}
-	base := balancer.Config{Idle: 10 * time.Minute, Policy: balancer.LeastSessions}
+	base := balancer.Config{Idle: 10 * time.Minute, Policy: sites.PolicyLeastSessions}
 	run("one proxy", simWorld{proxies: 1}, base)
 	life := base
 	life.Life = 30 * time.Minute
 	run("one proxy, sessions of half an hour", simWorld{proxies: 1}, life)
-	for _, policy := range balancer.Policies() {
+	for _, policy := range sites.Policies() {
 		c := base
 		c.Policy = policy
-		run("three proxies, "+policy, simWorld{proxies: 3}, c)
+		run("three proxies, "+string(policy), simWorld{proxies: 3}, c)
 	}
 	run("two proxies with views of their own", simWorld{proxies: 2, apart: true, part: 2}, base)
 	run("three proxies with views of their own", simWorld{proxies: 3, apart: true, part: 2}, life)
-	for _, policy := range []string{balancer.LeastSessions, balancer.Source} {
+	for _, policy := range []sites.Policy{sites.PolicyLeastSessions, sites.PolicySource} {
 		c := base
 		c.Policy, c.SlowStart = policy, 30*time.Second
-		run("five proxies with views of their own, zones, slow start, "+policy, simWorld{proxies: 5, apart: true, zones: true, part: 4}, c)
+		run("five proxies with views of their own, zones, slow start, "+string(policy), simWorld{proxies: 5, apart: true, zones: true, part: 4}, c)
 	}
 	run("one proxy whose clock is set", simWorld{proxies: 1, apart: true, clocks: true, part: 4}, base)
 	run("three proxies with clocks a minute apart", simWorld{proxies: 3, apart: true, clocks: true, part: 4}, life)

@@ -3,6 +3,8 @@ package balancer
 import (
 	"strconv"
 	"time"
+
+	"portico/conf/sites"
 )
 
 // Totals are the counters of an upstream, or the sum of those of a pool.
@@ -64,12 +66,13 @@ type UpstreamSnapshot struct {
 
 // PoolSnapshot is a pool at one moment.
 type PoolSnapshot struct {
-	Name, Policy, Zone string
-	Upstreams          []UpstreamSnapshot
-	Status             string // UP or DOWN: whether new visitors find an upstream
-	LastChange         time.Duration
-	DownTime           time.Duration
-	Downs              uint64
+	Name, Zone string
+	Policy     sites.Policy
+	Upstreams  []UpstreamSnapshot
+	Status     string // UP or DOWN: whether new visitors find an upstream
+	LastChange time.Duration
+	DownTime   time.Duration
+	Downs      uint64
 
 	Active, Backup int     // usable upstreams of each kind
 	Weight         int     // effective, of all usable ones

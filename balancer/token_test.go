@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/race"
 )
 
@@ -199,10 +200,10 @@ func TestAllocs(t *testing.T) {
 		c := w.p.Pick(&r)
 		w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
 	})
-	for _, policy := range balancer.Policies() {
+	for _, policy := range sites.Policies() {
 		w := newWorld(t, balancer.Config{Policy: policy, NotSticky: true}, "a", "b", "c")
 		r := balancer.Request{Now: t0, Hash: 99}
-		check("Pick by "+policy, func() {
+		check("Pick by "+string(policy), func() {
 			c := w.p.Pick(&r)
 			w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
 		})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/proxy/route"
 )
 
@@ -22,20 +23,20 @@ const (
 	rewriteCookieDomain
 )
 
-func rewritesOf(names []string) (r rewrites) {
+func rewritesOf(names []sites.Rewrite) (r rewrites) {
 	for _, name := range names {
 		switch name {
-		case "location":
+		case sites.RewriteLocation:
 			r |= rewriteLocation
-		case "content-location":
+		case sites.RewriteContentLocation:
 			r |= rewriteContentLocation
-		case "refresh":
+		case sites.RewriteRefresh:
 			r |= rewriteRefresh
-		case "link":
+		case sites.RewriteLink:
 			r |= rewriteLink
-		case "cookie-path":
+		case sites.RewriteCookiePath:
 			r |= rewriteCookiePath
-		case "cookie-domain":
+		case sites.RewriteCookieDomain:
 			r |= rewriteCookieDomain
 		}
 	}

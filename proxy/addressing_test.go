@@ -100,8 +100,8 @@ func TestLinksAndCookiesAreAddressed(t *testing.T) {
 			_, port, _ = strings.Cut(addr, ":")
 			root, crm, bare, some := site(addr), site(addr), site(addr), site(addr)
 			crm.Name, crm.Path, crm.Strip = "crm", "/crm", true
-			bare.Name, bare.Path, bare.Strip, bare.Rewrite = "bare", "/bare", true, []string{}
-			some.Name, some.Path, some.Strip, some.Rewrite = "some", "/some", true, []string{"link", "cookie-domain"}
+			bare.Name, bare.Path, bare.Strip, bare.Rewrite = "bare", "/bare", true, []sites.Rewrite{}
+			some.Name, some.Path, some.Strip, some.Rewrite = "some", "/some", true, []sites.Rewrite{"link", "cookie-domain"}
 			o := options()
 			o.Conf.Engine = engine
 			f := start(t, o, root, crm, bare, some)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/proxy/http1"
 	"portico/proxy/route"
 	"portico/proxy/sticky"
@@ -173,7 +174,7 @@ func (e *explanation) visitor() {
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
 		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
-	} else if st.hash == balancer.Source {
+	} else if st.hash == sites.PolicySource {
 		e.pick.Hash = 0
 	}
 	if !st.sticky {

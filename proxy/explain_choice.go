@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/sticky"
 )
@@ -134,7 +135,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 }
 
 // choice tells which instance gets the request.
-func (e *explanation) choice(l *balancer.Look, policy string) {
+func (e *explanation) choice(l *balancer.Look, policy sites.Policy) {
 	if !l.Ended && l.By != "" && l.Cause != balancer.CauseNone && !l.Free {
 		e.say("session", "lost", "it cannot go on on %s, cause %s: the visitor moves once, stays there, and the application reads %s: cause=%s",
 			or(l.From, "its instance"), l.Cause, SessionLostHeader, l.Cause)
@@ -162,11 +163,11 @@ func (e *explanation) choice(l *balancer.Look, policy string) {
 	case l.Guess:
 		e.say("choice", "a guess", "no instance is known to be up: a new visitor gets one that may still answer, or 503")
 	case l.Upstream != nil && l.Rotation > 1:
-		e.to(l.Upstream, "by policy "+policy+", which looks at the request")
+		e.to(l.Upstream, "by policy "+string(policy)+", which looks at the request")
 	case l.Upstream != nil:
 		e.to(l.Upstream, "the only one in rotation")
 	default:
-		e.say("choice", "by policy "+policy, "one of %d instances in rotation", l.Rotation)
+		e.say("choice", "by policy "+string(policy), "one of %d instances in rotation", l.Rotation)
 	}
 }
 

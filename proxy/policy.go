@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/internal/alias"
 	"portico/proxy/sticky"
 )
@@ -19,12 +20,12 @@ func (st *site) fleeting(method string) bool {
 // missing. It is the same on every proxy, so that they agree.
 func (st *site) policyHash(c *Client, path string, field func(name string) string) uint64 {
 	switch st.hash {
-	case balancer.Source:
+	case sites.PolicySource:
 		a := c.Addr.As16()
 		return balancer.Hash(a[:])
-	case balancer.URI:
+	case sites.PolicyURI:
 		return balancer.Hash(alias.Bytes(path))
-	case balancer.Header:
+	case sites.PolicyHeader:
 		if v := field(st.hashBy); v != "" {
 			return balancer.Hash(alias.Bytes(v))
 		}

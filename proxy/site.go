@@ -34,8 +34,8 @@ type site struct {
 
 	body     int64 // bytes of the largest request body
 	rate     rateSpec
-	hash     string // what Request.Hash is made of: "source", "header", "uri" or ""
-	hashBy   string // the header field, with the policy "header"
+	hash     sites.Policy // what Request.Hash is made of: "source", "header", "uri" or ""
+	hashBy   string       // the header field, with the policy "header"
 	check    probe.Check
 	pool     balancer.Config
 	maxConns int           // requests in flight at one instance, 0: no limit
@@ -113,8 +113,7 @@ func compileSettings(name string, set sites.Settings) (*site, error) {
 		maxConns: set.Limits.Connections,
 		maxSess:  set.Session.Max,
 	}
-	switch set.Policy {
-	case balancer.Source, balancer.URI, balancer.Header:
+	if set.Policy.Hashes() {
 		st.hash = set.Policy
 	}
 	if set.Limits.Rate != "" {

@@ -76,7 +76,7 @@ func visitor(t testing.TB, f *front) *http.Client {
 // the policy; the cookie says nothing of addresses and hides from the instance
 // (K1, K2, K5).
 func TestVisitorStays(t *testing.T) {
-	for _, policy := range []string{"", "round-robin", "random", "least-connections"} {
+	for _, policy := range []sites.Policy{"", "round-robin", "random", "least-connections"} {
 		a, b := newApp(t, "a"), newApp(t, "b")
 		c := site(a.addr, b.addr)
 		c.Policy = policy

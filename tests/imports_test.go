@@ -38,7 +38,7 @@ var imports = map[string][]string{
 	"internal/unsent":    {},
 	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
-	"balancer":           {"internal/units", "internal/hugepage", "internal/prefetch"},
+	"balancer":           {"conf/sites", "internal/units", "internal/hugepage", "internal/prefetch"},
 	"membership/catalog": {"conf/sites", "internal/units", "internal/zapslog", "internal/pause"},
 	"deployhook/archive": {"internal/units"},
 	"deployhook/objects": {"internal/units", "deployhook/archive", "internal/pause"},

@@ -85,6 +85,16 @@ func TestNamesAreTaken(t *testing.T) {
 	}
 }
 
+// Whoever writes another program's word for a policy is told ours.
+func TestPoliciesOfOtherPrograms(t *testing.T) {
+	for word, ours := range map[sites.Policy]sites.Policy{"leastconn": sites.PolicyLeastConnections, "RoundRobin": sites.PolicyRoundRobin, "ip_hash": sites.PolicySource} {
+		found := sites.Front{Policy: word}.Validate()
+		if len(found) != 1 || !strings.Contains(found[0].Error(), `did you mean "`+string(ours)+`"?`) {
+			t.Errorf("%s: %v", word, found)
+		}
+	}
+}
+
 // A mistake tells the whole key where it stands alone, and the last word of it below the line of a file.
 func TestMistakeAtItsPlace(t *testing.T) {
 	found := sites.Front{Session: sites.Session{Sticky: "cooky"}}.Validate()

@@ -13,7 +13,7 @@ func clone(s *Settings) Settings {
 		*list = append([]string(nil), *list...)
 	}
 	if out.Rewrite != nil {
-		out.Rewrite = append([]string{}, out.Rewrite...)
+		out.Rewrite = append([]Rewrite{}, out.Rewrite...)
 	}
 	out.Env = nil
 	if len(s.Env) > 0 {

@@ -22,7 +22,7 @@ func TestClonesShareNothing(t *testing.T) {
 	if after, err := json.Marshal(s); err != nil || string(after) != string(before) {
 		t.Errorf("a change of the clone made of %s\n%s (%v)", before, after, err)
 	}
-	if c := clone(&Settings{Front: Front{Hosts: []string{}, Rewrite: []string{}}}); c.Hosts != nil || c.Rewrite == nil {
+	if c := clone(&Settings{Front: Front{Hosts: []string{}, Rewrite: []Rewrite{}}}); c.Hosts != nil || c.Rewrite == nil {
 		t.Errorf("empty lists became %#v and %#v", c.Hosts, c.Rewrite)
 	}
 }

@@ -2,6 +2,7 @@ package sites
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,18 +70,18 @@ func (m *Mistakes) bare(key, format string, args ...any) {
 
 // oneOf takes the empty text too, which stands for the default.
 func (m *Mistakes) oneOf(key, value string, allowed ...string) {
-	if value != "" {
-		m.exactly(key, value, allowed...)
+	if value != "" && !slices.Contains(allowed, value) {
+		m.text(key, value, "%s", remedy(value, allowed))
 	}
 }
 
-func (m *Mistakes) exactly(key, value string, allowed ...string) {
-	for _, a := range allowed {
-		if a == value {
-			return
-		}
+// remedy says what to write in place of a value that is none of the names.
+func remedy[T ~string](value string, names []T) string {
+	allowed := make([]string, len(names))
+	for i, name := range names {
+		allowed[i] = string(name)
 	}
-	m.text(key, value, "%s", nearest.Remedy(value, allowed))
+	return nearest.Remedy(value, allowed)
 }
 
 func (m *Mistakes) between(key string, n, least, most int) {

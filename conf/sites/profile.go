@@ -8,13 +8,31 @@ import (
 	"portico/internal/nearest"
 )
 
-// Profiles are the products that Session.Profile may name.
+// The products that Session.Profile may name.
+const (
+	ProfileTomcat  = "tomcat"
+	ProfileServoy  = "servoy"
+	ProfilePHP     = "php"
+	ProfileASPNET  = "aspnet"
+	ProfileWebdev  = "webdev"
+	ProfileExpress = "express"
+)
+
+// Profiles are all of these.
 func Profiles() []string {
-	return []string{"tomcat", "servoy", "php", "aspnet", "webdev", "express"}
+	return []string{ProfileTomcat, ProfileServoy, ProfilePHP, ProfileASPNET, ProfileWebdev, ProfileExpress}
 }
 
-// tokenPlaces are the kinds of places that Session.Profile may list instead.
-var tokenPlaces = []string{"cookie", "header", "query", "segment", "parameter"} // read only
+// The kinds of places that Session.Profile may list instead.
+const (
+	PlaceCookie    = "cookie"
+	PlaceHeader    = "header"
+	PlaceQuery     = "query"
+	PlaceSegment   = "segment"   // of the path; its name is how it begins
+	PlaceParameter = "parameter" // of a segment of the path
+)
+
+var places = []string{PlaceCookie, PlaceHeader, PlaceQuery, PlaceSegment, PlaceParameter} // read only
 
 // profileFault says what is wrong with a profile, to be read behind it; nothing if it is right.
 // It is the name of a product, or places divided by blanks, such as "cookie:SID
@@ -32,8 +50,8 @@ func profileFault(text string) string {
 	}
 	for _, word := range words {
 		kind, name, _ := strings.Cut(word, ":")
-		if !slices.Contains(tokenPlaces, kind) || !Token(strings.Trim(name, "()")) {
-			return fmt.Sprintf("has %q, which is no place of a token: write %s, a colon and a name", clip(word), strings.Join(tokenPlaces, ", "))
+		if !slices.Contains(places, kind) || !Token(strings.Trim(name, "()")) {
+			return fmt.Sprintf("has %q, which is no place of a token: write %s, a colon and a name", clip(word), strings.Join(places, ", "))
 		}
 	}
 	return ""

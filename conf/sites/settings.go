@@ -29,18 +29,7 @@ const (
 	DefaultFiles          = 4096             // open files of one process
 	MinDisk               = 1 << 20          // bytes that limits.disk has at least
 	DefaultProcesses      = 512              // processes and threads of one site
-	DefaultPolicy         = "least-sessions" // sessions live in memory, so they are what fills a server
 )
-
-// Policies are the names that Settings.Policy may have.
-func Policies() []string {
-	return []string{"round-robin", "least-connections", "least-sessions", "random", "source", "header", "uri", "first"}
-}
-
-// Rewrites are the names that Settings.Rewrite may hold.
-func Rewrites() []string {
-	return []string{"location", "content-location", "refresh", "link", "cookie-path", "cookie-domain"}
-}
 
 // WithDefaults returns s with every default of the site filled in. It changes
 // nothing that is set. s should be valid.
@@ -50,7 +39,7 @@ func (s Settings) WithDefaults(site string) Settings {
 		s.Kind = s.derivedKind()
 	}
 	s.Path = CleanMount(s.Path)
-	s.Policy = cmp.Or(s.Policy, DefaultPolicy)
+	s.Policy = cmp.Or(s.Policy, PolicyLeastSessions)
 	s.Underscores = cmp.Or(s.Underscores, "drop")
 	if s.Rewrite == nil {
 		s.Rewrite = Rewrites()

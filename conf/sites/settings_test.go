@@ -32,7 +32,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%v: %+v", want, got)
 		}
 	}
-	if got := (sites.Settings{Front: sites.Front{Rewrite: []string{}}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, sites.Rewrites()) {
+	if got := (sites.Settings{Front: sites.Front{Rewrite: []sites.Rewrite{}}}).WithDefaults("x").Rewrite; got == nil || len(got) > 0 || !reflect.DeepEqual(s.Rewrite, sites.Rewrites()) {
 		t.Errorf("nothing to rewrite became %q, and what is not set %q", got, s.Rewrite)
 	}
 	set := sites.Settings{Kind: sites.KindRun, Run: []string{"x"}, Front: sites.Front{Session: sites.Session{Idle: units.Duration(time.Hour), Cookie: "c"}}}

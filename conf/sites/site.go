@@ -22,13 +22,13 @@ type Front struct {
 	Path  string   `json:"path,omitempty" toml:"path"`   // mount path, default "/"
 	Strip bool     `json:"strip,omitempty" toml:"strip"` // remove the mount path before forwarding
 
-	Policy       string         `json:"policy,omitempty" toml:"policy"`               // how new sessions are placed; default least-sessions
+	Policy       Policy         `json:"policy,omitempty" toml:"policy"`               // how new sessions are placed; default least-sessions
 	PolicyHeader string         `json:"policy_header,omitempty" toml:"policy_header"` // header field that policy "header" goes by; required with it
 	PolicyBound  int            `json:"policy_bound,omitempty" toml:"policy_bound"`   // policies source, header and uri: most requests in flight at one instance, in percent of its fair share, 101 to 1000; 0: no bound
 	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; at most 1h, 0: at once
 
-	Rewrite     []string `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
-	Underscores string   `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
+	Rewrite     []Rewrite `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
+	Underscores string    `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
 
 	Health  Health  `json:"health,omitzero" toml:"health"`
 	Session Session `json:"session,omitzero" toml:"session"`

@@ -35,16 +35,20 @@ func (f *Front) validatePlace(m *Mistakes) {
 		m.text("path", f.Path, "is not a mount path: %s", mountRemedy)
 	}
 	for i, name := range f.Rewrite {
-		m.exactly(element("rewrite", i), name, Rewrites()...)
+		if !slices.Contains(Rewrites(), name) {
+			m.text(element("rewrite", i), string(name), "%s", remedy(string(name), Rewrites()))
+		}
 	}
 	m.oneOf("underscores", f.Underscores, "drop", "pass")
 }
 
 func (f *Front) validatePlacement(m *Mistakes) {
-	m.oneOf("policy", f.Policy, Policies()...)
+	if f.Policy != "" && !slices.Contains(Policies(), f.Policy) {
+		m.text("policy", string(f.Policy), "%s", f.Policy.Remedy())
+	}
 	switch {
-	case f.Policy == "header" && f.PolicyHeader == "":
-		m.text("policy", f.Policy, "goes by a header field, and policy_header is missing: write one, such as policy_header = \"X-Tenant\"")
+	case f.Policy == PolicyHeader && f.PolicyHeader == "":
+		m.text("policy", string(f.Policy), "goes by a header field, and policy_header is missing: write one, such as policy_header = \"X-Tenant\"")
 	case f.PolicyHeader != "" && !Token(f.PolicyHeader):
 		m.text("policy_header", f.PolicyHeader, "is not the name of a header field: letters, digits, hyphen and underscore")
 	}

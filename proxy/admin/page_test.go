@@ -77,7 +77,7 @@ func TestPageEscapes(t *testing.T) {
 	evil := `"><script>alert(1)</script><img src=x onerror=alert(2)>` + "\x1b[31m\r\n"
 	e := start(t, nil)
 	e.snap.Pools = append(e.snap.Pools, balancer.PoolSnapshot{
-		Name: evil, Status: evil, Policy: evil, Lost: map[string]uint64{evil: 1},
+		Name: evil, Status: evil, Policy: sites.Policy(evil), Lost: map[string]uint64{evil: 1},
 		Upstreams: []balancer.UpstreamSnapshot{{ID: evil, Name: evil, Member: evil, Addr: evil, Release: evil, Status: evil, Reason: evil, AdminReason: evil, CheckCode: evil, CheckDetail: evil}},
 	})
 	e.update(func(tx *catalog.Tx) error {

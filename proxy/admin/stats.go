@@ -21,7 +21,7 @@ func frontendStats(f *haproxy.Frontend) FrontendStats {
 
 func poolStats(p *balancer.PoolSnapshot) PoolStats {
 	out := PoolStats{
-		Name: p.Name, Policy: p.Policy, Status: p.Status, LastChange: p.LastChange.Milliseconds(),
+		Name: p.Name, Policy: string(p.Policy), Status: p.Status, LastChange: p.LastChange.Milliseconds(),
 		Active: p.Active, Backup: p.Backup, Sessions: p.Sessions, Recounting: p.Recounting,
 		InFlight: p.InFlight, Total: p.Sum.Total, Rate: p.Rate, RateMax: p.RateMax, BytesIn: p.Sum.BytesIn, BytesOut: p.Sum.BytesOut,
 		Waiting: p.Waiting, Queued: p.Queued, NewSessions: p.NewSessions, NewSessionRate: p.NewSessionRate,

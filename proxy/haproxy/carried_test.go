@@ -91,7 +91,8 @@ func eachSetting(section string, v reflect.Value, look func(name string)) {
 		case f.CanInt():
 			f.SetInt(f.Int() + 7)
 		case f.Kind() == reflect.Slice && f.Type().Elem().Kind() == reflect.String:
-			f.Set(reflect.ValueOf([]string{"changed.example.com"}).Convert(f.Type()))
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+			f.Index(0).SetString("changed.example.com")
 		default:
 			panic(name + " is of a type that the test cannot change")
 		}

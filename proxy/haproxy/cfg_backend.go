@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
 	"portico/conf/sites"
 )
 
@@ -24,7 +23,7 @@ func (f *file) backend(b *backend, o Options) {
 		f.comment("%s", n)
 	}
 	f.line("balance", algorithm(&b.settings))
-	if p := b.settings.Policy; b.settings.PolicyBound > 0 && (p == balancer.Source || p == balancer.URI || p == balancer.Header) {
+	if p := b.settings.Policy; b.settings.PolicyBound > 0 && p.Hashes() {
 		f.line("hash-type consistent")
 		f.line("hash-balance-factor", strconv.Itoa(b.settings.PolicyBound))
 	}
@@ -49,13 +48,13 @@ func (f *file) backend(b *backend, o Options) {
 // by default, HAProxy does not know; connections are the nearest it has.
 func algorithm(s *sites.Settings) string {
 	switch s.Policy {
-	case balancer.RoundRobin:
+	case sites.PolicyRoundRobin:
 		return "roundrobin"
-	case balancer.Random:
+	case sites.PolicyRandom:
 		return "random(2)"
-	case balancer.Source, balancer.First, balancer.URI:
-		return s.Policy
-	case balancer.Header:
+	case sites.PolicySource, sites.PolicyFirst, sites.PolicyURI:
+		return string(s.Policy)
+	case sites.PolicyHeader:
 		if cookieName.MatchString(s.PolicyHeader) {
 			return "hdr(" + s.PolicyHeader + ")"
 		}
@@ -125,7 +124,7 @@ func (f *file) notes(b *backend) {
 	not(s.Notice, "the page that tells people of a lost session")
 	not(s.Logout != "", "the end of a session at %q", s.Logout)
 	not(s.Rebalance > 0, "%d sessions a minute that may move to balance the servers", s.Rebalance)
-	not(len(b.settings.Rewrite) > 0, "the application's addresses in answers (%s) go out as they come", strings.Join(b.settings.Rewrite, ", "))
+	not(len(b.settings.Rewrite) > 0, "the application's addresses in answers (%s) go out as they come", joined(b.settings.Rewrite))
 	not(slices.ContainsFunc(b.servers, func(v server) bool { return v.zone != "" }), "the zones of the servers")
 }
 
@@ -287,4 +286,12 @@ func addrOK(addr string) bool {
 		return err == nil && ip.Zone() == ""
 	}
 	return hostForm.MatchString(host)
+}
+
+func joined(names []sites.Rewrite) string {
+	list := make([]string, len(names))
+	for i, name := range names {
+		list[i] = string(name)
+	}
+	return strings.Join(list, ", ")
 }

@@ -223,7 +223,7 @@ func FuzzExport(f *testing.F) {
 		v := &catalog.View{
 			Members: map[string]*catalog.Member{member: {Name: member, Admission: catalog.Accepted, Addr: addr}},
 			Sites: map[string]*catalog.Site{site: {Name: site, Release: "r", Manifest: sites.Settings{
-				Front: sites.Front{Hosts: []string{host, "*." + host}, Path: path, Strip: true, Policy: cookie,
+				Front: sites.Front{Hosts: []string{host, "*." + host}, Path: path, Strip: true, Policy: sites.Policy(cookie),
 					Health:  sites.Health{Path: health, Host: host, Status: health, Body: body},
 					Session: sites.Session{Cookie: cookie, SameSite: member, Profile: body}},
 				Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: addr}},
@@ -276,7 +276,7 @@ func TestHostileNamesPassCheck(t *testing.T) {
 			Members: map[string]*catalog.Member{"m": {Name: s, Admission: catalog.Accepted, Addr: s}, "n": {Name: "n" + s, Admission: catalog.Accepted, Addr: "10.0.0.1:7444"}},
 			Sites: map[string]*catalog.Site{
 				s: {Name: s, Release: "r", Manifest: sites.Settings{
-					Front: sites.Front{Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: s,
+					Front: sites.Front{Hosts: []string{s, "*." + s, "a" + s + ".example.com"}, Path: "/" + s, Strip: true, Policy: sites.Policy(s),
 						Health:  sites.Health{Path: "/" + s, Host: s, Status: s, Body: s, Type: "http"},
 						Session: sites.Session{Cookie: s, Profile: s, SameSite: s}}, Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: s}},
 				}},

@@ -80,7 +80,7 @@ func hostile() *catalog.View {
 		},
 		Sites: map[string]*catalog.Site{
 			evil: {Name: evil, Release: "r", Manifest: sites.Settings{
-				Front: sites.Front{Hosts: []string{evil, "ok.example.com", "*." + evil}, Path: "/p", Policy: evil,
+				Front: sites.Front{Hosts: []string{evil, "ok.example.com", "*." + evil}, Path: "/p", Policy: sites.Policy(evil),
 					Health:  sites.Health{Path: "/" + evil, Host: evil + "%[env(PATH)]", Status: evil, Body: evil},
 					Session: sites.Session{Cookie: evil, Profile: evil}}, Limits: sites.Limits{FrontLimits: sites.FrontLimits{Rate: evil}},
 			}},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 )
 
 // Columns are the names of HAProxy 3.4's statistics, in its order, which never
@@ -233,14 +234,14 @@ func bit(b bool) int {
 
 // algorithmName is the balance algorithm as HAProxy's tools know it; portico's
 // own policies keep their name.
-func algorithmName(policy string) string {
+func algorithmName(policy sites.Policy) string {
 	switch policy {
-	case balancer.RoundRobin:
+	case sites.PolicyRoundRobin:
 		return "roundrobin"
-	case balancer.LeastConnections:
+	case sites.PolicyLeastConnections:
 		return "leastconn"
 	}
-	return policy
+	return string(policy)
 }
 
 // checkText is HAProxy's sentence for a check's outcome.

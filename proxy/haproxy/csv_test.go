@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/conf/sites"
 	"portico/proxy/haproxy"
 )
 
@@ -32,7 +33,7 @@ func stats() haproxy.Snapshot {
 		ID: id("b"), Name: `odd "name", with`, Backup: true, State: balancer.Down, Status: "DOWN 1/2", CheckCode: "L7STS", CheckStatus: 500,
 		CheckDetail: "wrong\nstatus", Rise: 2, Fall: 3, Level: 1, AgentDetail: "exit status 1",
 	}
-	p := balancer.PoolSnapshot{Name: "shop", Policy: balancer.RoundRobin, Status: "UP", Upstreams: []balancer.UpstreamSnapshot{one, two},
+	p := balancer.PoolSnapshot{Name: "shop", Policy: sites.PolicyRoundRobin, Status: "UP", Upstreams: []balancer.UpstreamSnapshot{one, two},
 		LastChange: time.Hour, Active: 1, Weight: 100, InFlight: 5, Queued: 2, QueuedMax: 7, Rate: 12.4, RateMax: 80}
 	p.Sum.Totals = totals
 	return haproxy.Snapshot{At: at, Frontends: []haproxy.Frontend{{

@@ -83,7 +83,7 @@ func (a *Adoption) Find(p *Profile, f Fields, target string) (up *balancer.Upstr
 		return nil, ""
 	}
 	for i := range p.Places {
-		if place := &p.Places[i]; place.route && place.Kind == "parameter" {
+		if place := &p.Places[i]; place.route && place.Kind == sites.PlaceParameter {
 			if u := a.named(place.inTarget(target)); u != nil {
 				return u, place.Name
 			}

@@ -3,11 +3,13 @@ package sticky
 import (
 	"fmt"
 	"strings"
+
+	"portico/conf/sites"
 )
 
 // Place is one place where an application's own session token can be.
 type Place struct {
-	Kind string // "cookie", "header", "query", "segment" or "parameter"
+	Kind string // of sites.PlaceCookie and so on
 	Name string // of a segment: how it begins
 
 	// route says that the part behind the first dot is the route of a server, not of
@@ -28,21 +30,21 @@ type Profile struct {
 var profiles = map[string]Profile{ // read only
 	// Servlet 6.0 section 7.1: the cookie JSESSIONID, the path parameter jsessionid. Tomcat's Engine
 	// appends "." and its jvmRoute (Tomcat documentation, config/engine).
-	"tomcat": {Places: []Place{{Kind: "cookie", Name: "JSESSIONID", route: true}, {Kind: "parameter", Name: "jsessionid", route: true}}},
+	sites.ProfileTomcat: {Places: []Place{{Kind: sites.PlaceCookie, Name: "JSESSIONID", route: true}, {Kind: sites.PlaceParameter, Name: "jsessionid", route: true}}},
 	// A Servoy application is a WAR on Tomcat with a jvmRoute for each worker (Servoy wiki, Servoy
 	// Application Server Configuration for Load Balancing).
-	"servoy": {Places: []Place{{Kind: "cookie", Name: "JSESSIONID", route: true}, {Kind: "parameter", Name: "jsessionid", route: true}}},
+	sites.ProfileServoy: {Places: []Place{{Kind: sites.PlaceCookie, Name: "JSESSIONID", route: true}, {Kind: sites.PlaceParameter, Name: "jsessionid", route: true}}},
 	// session.name is PHPSESSID unless php.ini says otherwise; with session.use_trans_sid it is in the
 	// query (PHP manual, Session: Runtime Configuration).
-	"php": {Places: []Place{{Kind: "cookie", Name: "PHPSESSID"}, {Kind: "query", Name: "PHPSESSID"}}},
+	sites.ProfilePHP: {Places: []Place{{Kind: sites.PlaceCookie, Name: "PHPSESSID"}, {Kind: sites.PlaceQuery, Name: "PHPSESSID"}}},
 	// sessionState cookieName is ASP.NET_SessionId, cookieless puts (S(token)) into the path (.NET Framework,
 	// sessionState element); ASP.NET Core's SessionDefaults.CookieName is .AspNetCore.Session.
-	"aspnet": {Places: []Place{{Kind: "cookie", Name: "ASP.NET_SessionId"}, {Kind: "cookie", Name: ".AspNetCore.Session"}, {Kind: "segment", Name: "(S("}}},
+	sites.ProfileASPNET: {Places: []Place{{Kind: sites.PlaceCookie, Name: "ASP.NET_SessionId"}, {Kind: sites.PlaceCookie, Name: ".AspNetCore.Session"}, {Kind: sites.PlaceSegment, Name: "(S("}}},
 	// The context of a dynamic WEBDEV site is a path segment that begins with CTX_, as the addresses of public
 	// sites show. The pages' forms bear it, which no header tells.
-	"webdev": {Places: []Place{{Kind: "segment", Name: "CTX_"}}, Silent: true},
+	sites.ProfileWebdev: {Places: []Place{{Kind: sites.PlaceSegment, Name: "CTX_"}}, Silent: true},
 	// The option name of express-session is connect.sid by default (its README).
-	"express": {Places: []Place{{Kind: "cookie", Name: "connect.sid"}}},
+	sites.ProfileExpress: {Places: []Place{{Kind: sites.PlaceCookie, Name: "connect.sid"}}},
 }
 
 // ParseProfile reads session.profile: the name of a product, or places such as
@@ -55,8 +57,8 @@ func ParseProfile(text string) (Profile, error) {
 	for _, word := range strings.Fields(text) {
 		kind, name, _ := strings.Cut(word, ":")
 		switch kind {
-		case "cookie", "header", "query":
-		case "segment", "parameter": // the body's links may be the first to bear them
+		case sites.PlaceCookie, sites.PlaceHeader, sites.PlaceQuery:
+		case sites.PlaceSegment, sites.PlaceParameter: // the body's links may be the first to bear them
 			p.Silent = true
 		default:
 			return p, fmt.Errorf("session.profile: %q is no product and no place", word)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/internal/alias"
 	"portico/proxy/http1"
 )
@@ -45,9 +46,9 @@ func (p *Profile) Borne(f Fields, target string) string {
 	for _, place := range p.Places {
 		v := ""
 		switch place.Kind {
-		case "cookie":
+		case sites.PlaceCookie:
 			v = strings.Trim(f.CookieValue(place.Name), `"`)
-		case "header":
+		case sites.PlaceHeader:
 			v = f.FieldValue(place.Name)
 		default:
 			v = place.inTarget(target)
@@ -65,9 +66,9 @@ func (p *Profile) Announced(setCookies []string, field func(name string) string)
 	for _, place := range p.Places {
 		v := ""
 		switch place.Kind {
-		case "cookie":
+		case sites.PlaceCookie:
 			v = setCookieValue(setCookies, place.Name)
-		case "header":
+		case sites.PlaceHeader:
 			v = field(place.Name)
 		default:
 			if to := field("Location"); to != "" {
@@ -101,19 +102,19 @@ func (p *Place) inTarget(target string) string {
 	target, _, _ = strings.Cut(target, "#")
 	path, query, _ := strings.Cut(target, "?")
 	switch p.Kind {
-	case "query":
+	case sites.PlaceQuery:
 		for pair := range strings.SplitSeq(query, "&") {
 			if n, v, ok := strings.Cut(pair, "="); ok && n == p.Name {
 				return v
 			}
 		}
-	case "segment":
+	case sites.PlaceSegment:
 		for s := range strings.SplitSeq(path, "/") {
 			if strings.HasPrefix(s, p.Name) && len(s) > len(p.Name) {
 				return s
 			}
 		}
-	case "parameter":
+	case sites.PlaceParameter:
 		for s := range strings.SplitSeq(path, "/") {
 			_, parameters, _ := strings.Cut(s, ";")
 			for pair := range strings.SplitSeq(parameters, ";") {
@@ -149,11 +150,11 @@ func setCookieValue(setCookies []string, name string) string {
 // Hide takes the tokens out of a path that people see.
 func (p *Profile) Hide(path string) string {
 	for _, place := range p.Places {
-		if place.Kind != "segment" && place.Kind != "parameter" {
+		if place.Kind != sites.PlaceSegment && place.Kind != sites.PlaceParameter {
 			continue
 		}
 		v := place.inTarget(path)
-		if v != "" && place.Kind == "segment" {
+		if v != "" && place.Kind == sites.PlaceSegment {
 			v = v[len(place.Name):]
 		}
 		if v != "" {
