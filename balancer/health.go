@@ -39,6 +39,7 @@ const (
 	FromTraffic                // a request: connection refused, reset before an answer
 	FromAgent                  // the agent that runs the process
 	FromGossip                 // the cluster's failure detector: a hint, never a verdict
+	FromStream                 // a check that the agent made and told: it confirms who is up beyond doubt, and decides nothing
 )
 
 // Evidence is one observation of an upstream.
@@ -46,9 +47,9 @@ type Evidence struct {
 	From    Witness
 	OK      bool
 	Exited  bool          // FromAgent: the process has ended
-	Code    string        // FromCheck: HAProxy's word, such as L4OK, L4CON, L7OK, L7STS, L7TOUT
-	Status  int           // FromCheck: HTTP status, 0 without one
-	Latency time.Duration // FromCheck: how long the check took
+	Code    string        // FromCheck and FromStream: HAProxy's word, such as L4OK, L4CON, L7OK, L7STS, L7TOUT
+	Status  int           // FromCheck and FromStream: HTTP status, 0 without one
+	Latency time.Duration // FromCheck and FromStream: how long the check took
 	Lag     time.Duration // FromCheck: of the time since the check before, how much the proxy itself stood still; it counts for no verdict
 	Detail  string        // one line for people
 }
@@ -159,6 +160,8 @@ func (h *Health) Observe(e Evidence, rules HealthRules, now int64) Effect {
 		checkNow = h.agent(e, r, now)
 	case FromGossip:
 		checkNow = !e.OK
+	case FromStream:
+		checkNow = !h.confirm(e, r, now)
 	}
 	givenUp := h.State == Down && !h.Kept && (from != Down || kept)
 	return Effect{Changed: h.State != from, CheckNow: checkNow, GivenUp: givenUp, From: from, To: h.State}
@@ -212,6 +215,16 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 			h.Reason = e.summary()
 		}
 	}
+}
+
+// confirm takes a passed check of the agent's for one of this proxy's own, and reports whether it could: where there is any doubt
+// only a connection through the whole line counts.
+func (h *Health) confirm(e Evidence, r HealthRules, now int64) bool {
+	if !e.OK || h.State != Up || !h.Steady(r) || h.doubt != 0 {
+		return false
+	}
+	h.Last, h.LastAt = e, now
+	return true
 }
 
 // spares reports whether checks with this outcome, for so many milliseconds, are no

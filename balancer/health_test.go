@@ -18,6 +18,8 @@ func TestRiseAndFall(t *testing.T) {
 		'a': {From: balancer.FromAgent},
 		'E': {From: balancer.FromAgent, Exited: true},
 		'g': {From: balancer.FromGossip},
+		's': {From: balancer.FromStream, OK: true, Code: "L7OK"}, // a check of the agent's
+		'S': {From: balancer.FromStream, Code: "L7STS"},
 	}
 	f := func(story, want string) {
 		t.Helper()
@@ -51,6 +53,13 @@ func TestRiseAndFall(t *testing.T) {
 	f("+x-", "NOLB 2/3")
 	f("+x---", "DOWN")
 	f("+-x+", "UP")
+	f("ssss", "DOWN")
+	f("+ssss", "UP")
+	f("+SSSSSS", "UP")
+	f("+-ssss", "UP 2/3")
+	f("+xssss", "NOLB")
+	f("+---ssss", "DOWN")
+	f("+s---", "DOWN")
 	f("A", "DOWN")
 	f("A+", "UP")
 	f("-AAAA", "DOWN 1/2")
@@ -254,4 +263,28 @@ func TestAnswersSpeakForAnInstanceWhoseChecksFail(t *testing.T) {
 	}
 	f("nobody is answered", "down", 0)
 	f("somebody is", "suspect", 100)
+}
+
+// TestAgentsCheckIsTakenForOne: where nothing speaks against it, a check that an agent tells of is what was found last; else the
+// proxy is to look for itself.
+func TestAgentsCheckIsTakenForOne(t *testing.T) {
+	w := newWorldOf(t, balancer.Config{})
+	w.update(balancer.Spec{ID: "a"})
+	u := w.up("a")
+	told := balancer.Evidence{From: balancer.FromStream, OK: true, Code: "L7OK", Status: 204}
+	if !u.Observe(told, w.now).CheckNow {
+		t.Error("an instance that was never checked was taken to be well")
+	}
+	u.Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}, w.now)
+	if e := u.Observe(told, w.now+500); e.CheckNow || u.Health().Last.Status != 204 || u.Health().LastAt != w.now+500 {
+		t.Errorf("%+v, last %+v", e, u.Health().Last)
+	}
+	u.Observe(balancer.Evidence{From: balancer.FromTraffic}, w.now+600)
+	if !u.Observe(told, w.now+700).CheckNow || u.Health().Last.Status != 204 || u.Health().LastAt != w.now+500 {
+		t.Error("an instance that a visitor could not reach was taken to be well")
+	}
+	told.OK = false
+	if !u.Observe(told, w.now+800).CheckNow {
+		t.Error("the proxy does not look for itself where the agent's check failed")
+	}
 }

@@ -124,10 +124,11 @@ func proxyOn(t *testing.T, h *harness.Host) *harness.Proxy {
 	return p
 }
 
-func agentOn(t *testing.T, p *harness.Proxy, h *harness.Host, name string) {
+func agentOn(t *testing.T, p *harness.Proxy, h *harness.Host, name string) *harness.Process {
 	t.Helper()
 	code := strings.TrimSpace(p.Must("invite", "--quiet"))
-	harness.StartIn(t, h.Command(), name, nil, "agent", "--dir", harness.TempDir(t), "--name", name,
+	a := harness.StartIn(t, h.Command(), name, nil, "agent", "--dir", harness.TempDir(t), "--name", name,
 		"--listen", h.IP+":7444", "--gossip", h.IP+":7946", "--join", p.Admin, "--fingerprint", p.Fingerprint(), "--code", code)
 	p.WaitMember(name, catalog.Accepted)
+	return a
 }

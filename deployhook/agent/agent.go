@@ -63,6 +63,7 @@ type Agent struct {
 
 	dirty    chan struct{} // capacity 1: there is something to report
 	incoming chan catalog.Wanted
+	checks   *checkNews
 
 	logOpened chan struct{}  // an instance has a new log
 	tidy      chan struct{}  // capacity 1: files may have become superfluous
@@ -100,6 +101,7 @@ func New(o Options) (*Agent, error) {
 		tidy:      make(chan struct{}, 1),
 		incoming:  make(chan catalog.Wanted),
 		logOpened: make(chan struct{}, 1),
+		checks:    newCheckNews(),
 		resumed:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}

@@ -134,11 +134,25 @@ func (a *Agent) wantsLocked(k unitKey) bool {
 	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool { return r.Site == k.site && r.Release == k.release })
 }
 
+// freeNumberLocked is the least number that no unit has.
+func (a *Agent) freeNumberLocked() int {
+	taken := make(map[int]bool, len(a.units))
+	for _, u := range a.units {
+		taken[u.number] = true
+	}
+	n := 0
+	for taken[n] {
+		n++
+	}
+	return n
+}
+
 func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instance) {
 	if inst == nil && retiresOnly(r) {
 		return
 	}
 	u := newUnit(a, k, r, inst)
+	u.number = a.freeNumberLocked()
 	a.units[k] = u
 	a.working.Go(func() {
 		u.run()

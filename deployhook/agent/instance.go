@@ -74,6 +74,7 @@ func (a *Agent) unlink(i *instance) {
 	delete(a.instances, i.rec.ID)
 	a.mu.Unlock()
 	a.web.cut(i.rec.ID)
+	a.checks.gone(i.rec.ID)
 }
 
 // forget removes an instance from the state.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -12,7 +13,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -131,41 +131,48 @@ func probe(ctx context.Context, d *portowner.Dialer, addr string, c checker) cat
 // points.
 func probeHTTP(ctx context.Context, d *portowner.Dialer, addr string, c checker) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
-	var connected atomic.Bool // the transport may still dial when the check's time is over
-	t := &http.Transport{
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: probeHeader,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			conn, err := d.DialContext(ctx, network, addr)
-			connected.Store(err == nil)
-			return conn, err
-		},
-	}
-	defer t.CloseIdleConnections()
 	req, err := checkRequest(ctx, c)
 	if err != nil {
 		p.Code, p.Error = "L7RSP", err.Error()
 		return p
 	}
-	res, err := t.RoundTrip(req)
+	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		p.Latency = units.Duration(time.Since(p.At))
-		p.Error = plain(err)
-		switch {
-		case !connected.Load():
-			p.Code = connectCode(err)
-		case timedOut(err):
+		p.Code, p.Error = connectCode(err), plain(err)
+		return p
+	}
+	defer conn.Close()
+	if at, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(at)
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	res, err := ask(conn, req)
+	if err != nil {
+		p.Latency = units.Duration(time.Since(p.At))
+		if p.Code, p.Error = "L7RSP", plain(err); timedOut(err) {
 			p.Code, p.Error = "L7TOUT", fmt.Sprintf("no answer within %v", c.timeout)
-		default:
-			p.Code = "L7RSP"
 		}
 		return p
 	}
-	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, probeRead))
 	c.judge(&p, res.StatusCode, body, err)
 	return p
+}
+
+// ask makes a request on a connection that is closed after it. An http.Transport would start a goroutine for the dial and one for each
+// direction, and a machine at rest does little but check.
+func ask(conn net.Conn, req *http.Request) (*http.Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	in := bufio.NewReader(io.LimitReader(conn, probeHeader+probeRead))
+	for {
+		res, err := http.ReadResponse(in, req)
+		if err != nil || res.StatusCode >= http.StatusOK || res.StatusCode == http.StatusSwitchingProtocols {
+			return res, err
+		}
+	}
 }
 
 func checkRequest(ctx context.Context, c checker) (*http.Request, error) {
@@ -173,7 +180,7 @@ func checkRequest(ctx context.Context, c checker) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("health.path %q: %w", c.path, err)
 	}
-	req.Host = c.host
+	req.Host, req.Close = c.host, true
 	req.Header.Set("User-Agent", "portico-check")
 	return req, nil
 }
@@ -281,13 +288,13 @@ func (h *health) observe(ok bool, s sites.Health) bool {
 	return true
 }
 
-// interval returns how long to wait for the next check: little while an
-// instance starts, so that a deploy does not wait for a timer, then the setting.
+// full is how long to wait between the checks of an instance that has been healthy.
+func full(s sites.Health) time.Duration { return cmp.Or(s.Interval.Std(), defaultCheck) }
+
+// interval returns how long to wait for the next check of an instance that has not been healthy: little while it
+// starts, so that a deploy does not wait for a timer, then up to the setting.
 func (h *health) interval(s sites.Health) time.Duration {
-	full := cmp.Or(s.Interval.Std(), defaultCheck)
-	if h.ever {
-		return jitter(full)
-	}
+	full := full(s)
 	d := fastProbe
 	for range max(0, h.checks-fastProbes) {
 		if d *= 2; d > full {

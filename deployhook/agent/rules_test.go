@@ -91,8 +91,10 @@ func TestProbeInterval(t *testing.T) {
 		t.Errorf("the second check of a start comes after %v", d)
 	}
 	h.observe(true, s)
-	if d := h.interval(s); d < 9*time.Second {
-		t.Errorf("a healthy instance is checked every %v", d)
+	for number := range 200 {
+		if d := beat(10*time.Second, number); d < 2*time.Second || d > 13*time.Second {
+			t.Errorf("a healthy instance with the number %d is checked in %v", number, d)
+		}
 	}
 }
 

@@ -176,6 +176,8 @@ func TestDoors(t *testing.T) {
 		{"proxy1", inst.ID + ".instance", "/", true},
 		{"proxy1", "agent", "/v1/healthz", true},
 		{"proxy1", "agent", "/v1/logs/shop", true},
+		{"proxy1", "agent", catalog.ChecksPath, true},
+		{"app2", "agent", catalog.ChecksPath, false},
 		{"proxy1", "objects", object, true},
 		{"app2", "objects", object + "?release=" + inst.Release, true},
 		{"app2", "agent", "/v1/logs/shop", false},

@@ -70,12 +70,7 @@ func (u *unit) watch(inst *instance) ending {
 		case <-u.wake:
 			signal(u.a.dirty)
 		case <-next.C:
-			c := newChecker(u.key.site, want.Settings)
-			probing.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, c.timeout)
-				defer cancel()
-				results <- inst.check(ctx, c)
-			})
+			probing.Go(func() { results <- u.check(ctx, inst, want.Settings) })
 		case p := <-results:
 			if u.ctx.Err() != nil {
 				continue // the end cut the probe short: it says nothing
@@ -84,9 +79,34 @@ func (u *unit) watch(inst *instance) ending {
 			if late := u.late(h, p, want); late != "" {
 				return ending{late: true, detail: late}
 			}
-			next.Reset(h.interval(want.Settings.Health))
+			next.Reset(u.pause(h, want.Settings.Health))
 		}
 	}
+}
+
+// check makes one check of an instance, and tells proxies of it.
+func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) catalog.Probe {
+	c := newChecker(u.key.site, s)
+	u.a.checks.began()
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	p := inst.check(limited, c)
+	if ctx.Err() != nil {
+		u.a.checks.dropped() // the end cut it short: it says nothing
+		return p
+	}
+	u.a.checks.over(catalog.CheckResult{
+		ID: inst.rec.ID, Asked: s.Health.Question(), OK: p.OK, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
+	})
+	return p
+}
+
+// pause is how long to wait for the next check: once the instance has been healthy, until the agent checks others as well.
+func (u *unit) pause(h *health, s sites.Health) time.Duration {
+	if !h.ever {
+		return h.interval(s)
+	}
+	return beat(full(s), u.number)
 }
 
 // probed feeds the outcome of a check to the rule and reports what changed.

@@ -27,9 +27,10 @@ const candidateTries = 2
 // unit brings one release up on this machine and keeps it up. All its work is
 // done by one goroutine, in order.
 type unit struct {
-	a   *Agent
-	key unitKey
-	log *slog.Logger
+	a      *Agent
+	key    unitKey
+	log    *slog.Logger
+	number int // of this unit, see beat
 
 	ctx    context.Context // ends with the cause for which the unit ends; keepsOn makes it anew
 	cancel context.CancelCauseFunc

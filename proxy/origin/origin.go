@@ -97,6 +97,13 @@ func (o *Origin) Among(ways []*exchange.Upstream) bool {
 	return slices.Contains(ways, o.present.Load())
 }
 
+// Leaves reports whether the agent has said that it goes for a moment.
+func (o *Origin) Leaves() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.leaving
+}
+
 // Distrusted reports whether Kill was called.
 func (o *Origin) Distrusted() bool {
 	o.mu.Lock()

@@ -15,6 +15,7 @@ type Check struct {
 	body     string
 	interval time.Duration
 	timeout  time.Duration
+	question string // what it asks and expects, for agents that check as well
 }
 
 // CompileCheck turns the settings of a site, defaults filled in, into what a check goes by.
@@ -24,5 +25,6 @@ func CompileCheck(h sites.Health) (Check, error) {
 		tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body,
 		interval: max(h.Interval.Std(), 100*time.Millisecond),
 		timeout:  h.Timeout.Std(),
+		question: h.Question(),
 	}, err
 }

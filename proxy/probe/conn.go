@@ -31,17 +31,22 @@ func dial(ctx context.Context, o *origin.Origin) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Connect)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", o.Addr)
+	return connect(ctx, o.Addr, o.CheckTLS)
+}
+
+// connect makes a connection that is nobody else's. Nil config: without TLS.
+func connect(ctx context.Context, addr string, config *tls.Config) (*conn, error) {
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil && exhausted(err) {
 		return nil, fmt.Errorf("%w: %w", errExhausted, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", origin.ErrDial, err)
 	}
-	if o.CheckTLS == nil {
+	if config == nil {
 		return &conn{raw, raw}, nil
 	}
-	t := tls.Client(raw, o.CheckTLS)
+	t := tls.Client(raw, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: TLS: %w", origin.ErrDial, err)
@@ -52,8 +57,8 @@ func dial(ctx context.Context, o *origin.Origin) (*conn, error) {
 // discard closes the connection. It says nothing over TLS: the alert could block on a dead peer.
 func (c *conn) discard() { _ = c.raw.Close() }
 
-// get asks for a path and returns the answer, whose body is read no further than a check looks.
-func (c *conn) get(ctx context.Context, host, target string) (*http.Response, error) {
+// get asks for a path and returns the answer. No more than limit bytes are read of it; less than 0: as many as come.
+func (c *conn) get(ctx context.Context, host, target string, limit int64) (*http.Response, error) {
 	if at, ok := ctx.Deadline(); ok {
 		_ = c.SetDeadline(at)
 	}
@@ -66,7 +71,11 @@ func (c *conn) get(ctx context.Context, host, target string) (*http.Response, er
 	if err := r.Write(c); err != nil {
 		return nil, err
 	}
-	in := bufio.NewReader(io.LimitReader(c, maxHead+maxBody))
+	from := io.Reader(c)
+	if limit >= 0 {
+		from = io.LimitReader(c, limit)
+	}
+	in := bufio.NewReader(from)
 	for {
 		a, err := http.ReadResponse(in, r)
 		if err != nil || a.StatusCode >= http.StatusOK || a.StatusCode == http.StatusSwitchingProtocols {

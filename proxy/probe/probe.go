@@ -52,28 +52,35 @@ func (t *Target) same(o *Target) bool {
 // Prober checks upstreams, each at its own pace, over the same connections'
 // path as traffic. Rise and fall are the balancer's; this is the I/O around them.
 type Prober struct {
-	ctx  context.Context
-	log  *slog.Logger
-	room chan struct{}
-	lag  *lag
-	time func() int64 // Unix milliseconds, for the balancer
+	ctx   context.Context
+	log   *slog.Logger
+	room  chan struct{}
+	lag   *lag
+	time  func() int64 // Unix milliseconds, for the balancer
+	began time.Time
 
-	mu   sync.Mutex
-	runs map[string]*run // guarded by mu, by instance id
-	wg   sync.WaitGroup
-	done bool // guarded by mu
+	mu      sync.Mutex
+	runs    map[string]*run    // guarded by mu, by instance id
+	streams map[string]*stream // guarded by mu, by member
+	wg      sync.WaitGroup
+	done    bool // guarded by mu
 }
 
 type run struct {
 	target  Target
 	cancel  context.CancelFunc
 	wake    chan struct{}
-	checked atomic.Bool // at least once, whatever came of it
+	timer   *time.Timer  // of the next check
+	checked atomic.Bool  // at least once, whatever came of it
+	whole   atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
 }
 
 // New returns a Prober that checks nothing yet. It works until ctx ends; now is the time for the balancer, in Unix milliseconds.
 func New(ctx context.Context, log *slog.Logger, now func() int64) *Prober {
-	p := &Prober{ctx: ctx, log: log, room: make(chan struct{}, maxRunning), runs: map[string]*run{}, lag: newLag(), time: now}
+	p := &Prober{
+		ctx: ctx, log: log, room: make(chan struct{}, maxRunning), lag: newLag(), time: now, began: time.Now(),
+		runs: map[string]*run{}, streams: map[string]*stream{},
+	}
 	p.wg.Go(func() { p.lag.run(ctx) })
 	return p
 }
@@ -92,8 +99,9 @@ func (p *Prober) Set(id string, t Target) {
 		r.cancel()
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	r := &run{target: t, cancel: cancel, wake: make(chan struct{}, 1)}
+	r := &run{target: t, cancel: cancel, wake: make(chan struct{}, 1), timer: time.NewTimer(0)}
 	p.runs[id] = r
+	p.listenLocked(t)
 	p.wg.Go(func() { p.run(ctx, r) })
 }
 
@@ -107,6 +115,7 @@ func (p *Prober) Only(keep map[string]bool) {
 			delete(p.runs, id)
 		}
 	}
+	p.onlyStreamsLocked()
 }
 
 // Now has one upstream checked without delay.
@@ -119,11 +128,14 @@ func (p *Prober) Now(id string) {
 }
 
 // Member has all upstreams of a member checked without delay.
-func (p *Prober) Member(name string) {
+func (p *Prober) Member(name string) { p.others(name, nil) }
+
+// others has all upstreams of a member checked without delay but one.
+func (p *Prober) others(member string, but *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.runs {
-		if r.target.Member == name {
+		if r.target.Member == member && r != but {
 			r.poke()
 		}
 	}
@@ -151,7 +163,7 @@ func (p *Prober) Close() {
 func (p *Prober) run(ctx context.Context, r *run) {
 	defer r.cancel()
 	u := r.target.Upstream
-	timer := time.NewTimer(0)
+	timer := r.timer
 	defer timer.Stop()
 	var seen watch
 	for {
@@ -183,6 +195,7 @@ func (p *Prober) run(ctx context.Context, r *run) {
 		}
 		now := p.time()
 		e.Lag, seen = p.lag.since(seen)
+		first := u.Doubted() == 0
 		effect := u.Observe(e, now)
 		if effect.GivenUp && u.Sessions() > 0 {
 			p.log.Warn("sessions given up", "site", r.target.Site, "instance", u.Spec().Name, "sessions", u.Sessions(), "check", e.Code, "detail", e.Detail)
@@ -194,6 +207,13 @@ func (p *Prober) run(ctx context.Context, r *run) {
 			r.target.Origin.Forsake()
 		case e.OK && effect.Changed:
 			r.target.Origin.Returned()
+		}
+		switch {
+		case e.OK:
+			r.whole.Store(int64(time.Since(p.began)))
+			p.went(r.target.Member)
+		case first && e.Code == "L4TOUT" && r.target.Member != "":
+			p.others(r.target.Member, r) // whom its agent spoke for is to be looked at as well
 		}
 		r.checked.Store(true)
 		timer.Reset(u.NextCheck(r.target.Check.interval, rand.Uint64()))
@@ -255,7 +275,7 @@ func (t *Target) ask(ctx context.Context) balancer.Evidence {
 		return c.stays()
 	}
 	defer c.discard()
-	a, err := c.get(ctx, t.Check.host, requestTarget(t.Check.path))
+	a, err := c.get(ctx, t.Check.host, requestTarget(t.Check.path), maxHead+maxBody)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil || isTimeout(err):
