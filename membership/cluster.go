@@ -152,6 +152,9 @@ func (c *Cluster) config() (*serf.Config, error) {
 	if c.transport.advertise.Addr().IsLoopback() {
 		m = memberlist.DefaultLocalConfig() // the same protocol, less patient
 	}
+	// Agents hold a question to a proxy open that is answered with each change, and whoever falls silent is probed; gossip is the second way for
+	// both. So it may rest for as long as memberlist's own settings for wide networks do, and then tells as many.
+	m.GossipInterval, m.GossipNodes = 500*time.Millisecond, 4
 	m.Logger, m.LogOutput = logger, nil
 	m.Transport = c.transport
 	m.Keyring = c.ring.ring

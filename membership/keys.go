@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"portico/internal/pause"
 )
 
 // KeyLen is the length of a gossip key in bytes: AES-256.
@@ -126,13 +128,14 @@ func (c *Cluster) SetKeys(keys [][]byte) error {
 
 // guardKeys undoes changes of the ring that came by gossip.
 func (c *Cluster) guardKeys() {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	look := pause.NewStrokes(time.Second)
+	defer look.Stop()
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
-		case <-tick.C:
+		case <-look.C:
+			look.Next()
 		}
 		if changed, err := c.ring.restore(); changed {
 			c.log.Warn("a member tried to change the gossip keys by gossip: undone", "error", err)

@@ -30,6 +30,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf"
+	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/accesslog"
 	"portico/proxy/http1"
@@ -206,13 +207,14 @@ func serverTLS(base *tls.Config) *tls.Config {
 
 // tick does what time asks for, until the Server stops.
 func (s *Server) tick() {
-	t := time.NewTicker(time.Second)
+	t := pause.NewStrokes(time.Second)
 	defer t.Stop()
 	for {
 		select {
 		case <-s.bg.Done():
 			return
 		case now := <-t.C:
+			t.Next()
 			ms := s.clock.Millis(now)
 			s.lasting.keep(now, ms)
 			s.bal.Tick(ms)

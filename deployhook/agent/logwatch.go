@@ -4,6 +4,8 @@ import (
 	"context"
 	"path/filepath"
 	"time"
+
+	"portico/internal/pause"
 )
 
 const (
@@ -31,7 +33,7 @@ func (a *Agent) capLogs(ctx context.Context) {
 		defer func() { <-done }()
 		go func() { defer close(done); watch.run(ctx) }()
 	}
-	look := time.NewTicker(every)
+	look := pause.NewStrokes(every)
 	defer look.Stop()
 	for {
 		select {
@@ -42,6 +44,7 @@ func (a *Agent) capLogs(ctx context.Context) {
 			continue
 		case <-a.logOpened:
 		case <-look.C:
+			look.Next()
 		case <-ctx.Done():
 			return
 		}

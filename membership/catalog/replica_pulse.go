@@ -48,7 +48,7 @@ func (p *pulses) beat(ctx context.Context) {
 	defer p.wg.Wait()
 	wait := pulseAgain
 	for pause.For(ctx, wait) == nil {
-		wait = pulseEvery // who is alone asks nobody
+		wait = pause.Stroke(pulseEvery) // who is alone asks nobody
 		if run := p.c.store.Load().run.Load(); run.peers != nil && !p.c.suspended.Load() {
 			p.look(ctx, run, time.Now())
 			wait = pulseAgain

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/types"
+
+	"portico/internal/pause"
 )
 
 const (
@@ -20,15 +22,16 @@ const (
 func (c *Catalog) tend() {
 	changed, cancel := c.Subscribe()
 	defer cancel()
-	ticker := time.NewTicker(tendEvery)
-	defer ticker.Stop()
+	look := pause.NewStrokes(tendEvery)
+	defer look.Stop()
 	t := tending{c: c, strangers: map[types.ID]time.Time{}, led: time.Now()}
 	for {
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-changed:
-		case <-ticker.C:
+		case <-look.C:
+			look.Next()
 		}
 		switch err := c.store.Load().err(); {
 		case c.suspended.Load():

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"portico/internal/pause"
 	"portico/membership"
 	"portico/membership/catalog"
 )
@@ -24,8 +25,8 @@ const (
 func (p *Proxy) belong(ctx context.Context) error {
 	changed, cancel := p.catalog.Subscribe()
 	defer cancel()
-	ticker := time.NewTicker(standingEvery)
-	defer ticker.Stop()
+	look := pause.NewStrokes(standingEvery)
+	defer look.Stop()
 	looks, told := standingLooks, 0 // the first look counts: it may come back after a long time
 	for {
 		select {
@@ -36,7 +37,8 @@ func (p *Proxy) belong(ctx context.Context) error {
 				return err
 			}
 			continue
-		case <-ticker.C:
+		case <-look.C:
+			look.Next()
 		}
 		if p.catalog.HasLeader() && !errors.Is(p.catalog.Err(), catalog.ErrRemoved) {
 			looks, told = 0, 0

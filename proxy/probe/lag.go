@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"portico/internal/pause"
 )
 
 const (
@@ -53,8 +55,10 @@ func (l *lag) look() time.Duration {
 func (l *lag) lookLocked() {
 	now := time.Since(l.began)
 	l.total += l.lateLocked(now)
-	if l.due = now + lagRest; l.wants > 0 {
+	if l.wants > 0 {
 		l.due = now + lagEvery
+	} else {
+		l.due = now + pause.Stroke(lagRest)
 	}
 }
 

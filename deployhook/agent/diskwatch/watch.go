@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/beneath"
+	"portico/internal/pause"
 )
 
 // Site is one whose files are counted.
@@ -77,14 +78,8 @@ func (w *Watch) Run(ctx context.Context) {
 
 // each calls do at once and then again and again.
 func each(ctx context.Context, gap time.Duration, do func(context.Context)) {
-	t := time.NewTicker(gap)
-	defer t.Stop()
-	for ctx.Err() == nil {
+	for do(ctx); pause.ForStroke(ctx, gap) == nil; {
 		do(ctx)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
 	}
 }
 
