@@ -57,7 +57,7 @@ var imports = map[string][]string{
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
 	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
-	"proxy/probe":        {"balancer", "conf/sites", "proxy/origin", "proxy/route", "internal/pause"},
+	"proxy/probe":        {"balancer", "conf/sites", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
 	"proxy/clock":        {"balancer"},
@@ -72,7 +72,7 @@ var imports = map[string][]string{
 
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},
-	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units"},
+	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},
 	"deployhook/agent/portowner": {},
 	"internal/descriptors":       {},
 	"internal/confine":           {}, // for tests
