@@ -32,7 +32,7 @@ const (
 	// A single proxy has nobody to hear from, and is elected at its start without waiting for a tick: see
 	// stand. Each tick wakes the process, so they are rare. Proxies that share a catalog notice a silent leader by
 	// them; they are long enough that a slow disk or network does not look like one.
-	tick           = time.Second
+	tick           = 500 * time.Millisecond
 	election       = 5 * tick // the least that etcd takes
 	sharedTick     = 50 * time.Millisecond
 	sharedElection = 500 * time.Millisecond
@@ -43,7 +43,7 @@ const (
 	quota      = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
 	// Writes are safe once they are in the log; the file of records follows by so much. Less wakes the process more
 	// often, more makes a start after a crash read more of the log again.
-	batchEvery = 2 * time.Second
+	batchEvery = 500 * time.Millisecond
 
 	defragAfter = 64      // MB that a start must be able to win back before it rewrites the file
 	keepRevs    = "1000"  // revisions kept for watchers that fell behind
@@ -175,6 +175,7 @@ func (s *store) start(peers *peerServer) (_ *running, err error) {
 			}
 			done <- out
 		}()
+		resyncSeldom()
 		e, err := embed.StartEtcd(cfg)
 		out = outcome{etcd: e, err: err}
 	}()
