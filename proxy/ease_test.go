@@ -57,7 +57,7 @@ func TestEase(t *testing.T) {
 
 	left, eased := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); f.Ease(left) }()
+	go func() { defer close(done); f.LameDuck(left) }()
 	defer func() { eased(); <-done }()
 	go heir(shared)
 	f.eventually("the other owner of the socket accepts", func() bool {

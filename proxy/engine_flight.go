@@ -95,7 +95,7 @@ func (e *engine) Route(r *http1.Request, p *exchange.Peer, d *exchange.Decision)
 		return
 	}
 	f.reset(e.s, e.fronts[p.Listener], p.Now)
-	d.Close = e.s.easing.Load()
+	d.Close = e.s.lameDuck.Load()
 	if flt := f.route(e, r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}

@@ -120,7 +120,7 @@ type Server struct {
 	// of other machines have no say in that.
 	since map[string]int64
 
-	easing    atomic.Bool // every answer is the last one of its connection
+	lameDuck  atomic.Bool // every answer is the last one of its connection
 	stopping  atomic.Bool
 	beginning sync.Mutex         // held while Serve begins, and while stopping changes
 	bound     atomic.Bool        // Listen has succeeded; listeners do not change after it

@@ -52,8 +52,8 @@ type Agent struct {
 	units     map[unitKey]*unit
 	instances map[string]*instance // the live ones, by id
 	ended     []catalog.InstanceReport
-	stopOK    map[string]*letGo    // instances that wait for the proxies' word
-	heard     map[string]time.Time // proxy to when it last answered or connected
+	stopOK    map[string]*stopWaiter // instances that wait for the proxies' word
+	heard     map[string]time.Time   // proxy to when it last answered or connected
 	closing   bool
 	leaving   bool                         // with closing: the instances stay
 	runtimes  map[string]string            // what is installed here; nil: not known yet
@@ -92,7 +92,7 @@ func New(o Options) (*Agent, error) {
 		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),
 		instances: make(map[string]*instance),
-		stopOK:    make(map[string]*letGo),
+		stopOK:    make(map[string]*stopWaiter),
 		heard:     make(map[string]time.Time),
 		hooks:     make(map[string]*hookSite),
 		held:      make(map[string]map[string]string),

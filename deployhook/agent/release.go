@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// letGo is an instance that wants to stop and waits for the word of every proxy.
-type letGo struct {
+// stopWaiter is an instance that wants to stop and waits for the word of every proxy.
+type stopWaiter struct {
 	free chan struct{}   // closed once nobody needs it
 	said map[string]bool // the proxies that do not need it any more
 }
@@ -40,7 +40,7 @@ func (a *Agent) answered(answer reportAnswer) {
 }
 
 // waiting returns the proxies whose word is missing.
-func (l *letGo) waiting(names []string) (missing []string) {
+func (l *stopWaiter) waiting(names []string) (missing []string) {
 	for _, name := range names {
 		if !l.said[name] {
 			missing = append(missing, name)
@@ -52,7 +52,7 @@ func (l *letGo) waiting(names []string) (missing []string) {
 // patience is how much longer to wait at now for the word of the proxies, which were asked
 // at begun: wait after each of those whose word is missing was last heard, or was asked if that
 // was later. With it comes who is waited for.
-func (a *Agent) patience(l *letGo, begun, now time.Time) (left time.Duration, missing []string) {
+func (a *Agent) patience(l *stopWaiter, begun, now time.Time) (left time.Duration, missing []string) {
 	names := a.peers.counted()
 	a.mu.Lock()
 	defer a.mu.Unlock()

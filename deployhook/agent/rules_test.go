@@ -297,7 +297,7 @@ func TestPatienceWithSeveralProxies(t *testing.T) {
 		for _, name := range c.proxies {
 			a.peers.proxies = append(a.peers.proxies, catalog.Peer{Name: name, Addr: name})
 		}
-		left, missing := a.patience(&letGo{said: c.said}, begun, at(c.now))
+		left, missing := a.patience(&stopWaiter{said: c.said}, begun, at(c.now))
 		if max(left, 0) != time.Duration(c.left)*time.Second || strings.Join(missing, " ") != c.missing {
 			t.Errorf("%s: %v for %q", c.what, left, missing)
 		}

@@ -282,7 +282,7 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	if !u.a.peers.any() {
 		return false
 	}
-	l := &letGo{free: make(chan struct{}), said: map[string]bool{}}
+	l := &stopWaiter{free: make(chan struct{}), said: map[string]bool{}}
 	u.a.mu.Lock()
 	u.a.stopOK[inst.rec.ID] = l
 	u.a.mu.Unlock()

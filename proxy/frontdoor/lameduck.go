@@ -31,15 +31,7 @@ func (p *Proxy) beLameDuck(ctx context.Context, s *takeover.Successor) error {
 	words := make(chan string)
 	p.wg.Go(func() { p.hear(life, end, s, words) })
 	p.wg.Go(func() { p.outlive(ctx, end, s, words, cut) })
-	now, cancel := context.WithCancel(drain)
-	cancel()
-	p.web.Ease(now)
-	p.leaveSessions(s)
-	// Who has said nothing for a third of the time is about as likely to do so in the next moment as in the
-	// two thirds to come; those are for requests and upgraded connections.
-	ease, cancel := context.WithTimeout(drain, limit/3)
-	defer cancel()
-	p.web.Ease(ease)
+	p.sendClientsAway(drain, limit/3, s)
 	err := p.web.Shutdown(end)
 	p.leaveSessions(s)
 	if end.Err() != nil {
@@ -55,6 +47,19 @@ func (p *Proxy) beLameDuck(ctx context.Context, s *takeover.Successor) error {
 	s.Close()
 	p.Close()
 	return err
+}
+
+// sendClientsAway accepts nobody any more, tells each client with its next answer to come again, and waits for those who say
+// something. Who has said nothing for a third of the time is about as likely to do so in the next moment as in the
+// two thirds to come; those are for requests and upgraded connections.
+func (p *Proxy) sendClientsAway(ctx context.Context, third time.Duration, s *takeover.Successor) {
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	p.web.LameDuck(now)
+	p.leaveSessions(s)
+	quiet, cancel := context.WithTimeout(ctx, third)
+	defer cancel()
+	p.web.LameDuck(quiet)
 }
 
 var (

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Ease takes leave of the clients of a server whose listening sockets another
+// LameDuck takes leave of the clients of a server whose listening sockets another
 // process has as well: it accepts no more, and each answer is the last one of its
 // connection, which its client is told. Nothing is closed that waits for its next
-// request, since that may be on its way. Ease returns when no connection is left, or
+// request, since that may be on its way. It returns when no connection is left, or
 // when ctx ends; Shutdown must follow. Serve must have been called.
-func (s *Server) Ease(ctx context.Context) {
-	s.easing.Store(true)
+func (s *Server) LameDuck(ctx context.Context) {
+	s.lameDuck.Store(true)
 	s.engine.driver.StopAccepting()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
