@@ -91,7 +91,7 @@ func compileSettings(name string, set sites.Settings) (*site, error) {
 	st := &site{
 		name: name, Rule: rule, strip: set.Strip && rule.Mount != "/",
 		sticky: set.Session.Sticky != "none",
-		cookie: sticky.NewCookie(set.Session.Cookie, rule.Mount, set.Session.SameSite),
+		cookie: sticky.NewCookie(rule.Mount, set.Session),
 
 		underscores: set.Underscores == "pass",
 		rewrites:    rewritesOf(set.Rewrite),

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/balancer"
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/internal/units"
@@ -163,6 +164,37 @@ func TestCookieAndCaches(t *testing.T) {
 	resp, _ = get(t, v, "http://shop.test/")
 	if cc := resp.Header.Get("Cache-Control"); cc != "public, max-age=60, s-maxage=600" {
 		t.Errorf("without: %q", cc)
+	}
+}
+
+// TestPartitionedCookie: over TLS the cookie is of the site in whose frame it was set, and so is the answer that takes it
+// back, over HTTP/1.1 and HTTP/2. Browsers refuse the attribute without Secure, so plain HTTP has none.
+func TestPartitionedCookie(t *testing.T) {
+	app, _ := origin(t, func(http.ResponseWriter, *http.Request) {})
+	s := site(app)
+	s.Session.SameSite, s.Session.Partitioned, s.Session.Logout = "none", true, "/logout"
+	o, pool := tlsOptions(t, "shop.test")
+	f := start(t, o, s)
+	u := f.Balancer().Pool("shop").Upstreams()[0]
+	for _, two := range []bool{true, false} {
+		v, name := f.h2(pool), fmt.Sprintf("HTTP/2 %v", two)
+		v.Transport.(*http.Transport).Protocols.SetHTTP1(!two)
+		v.Transport.(*http.Transport).Protocols.SetHTTP2(two)
+		v.Jar = visitor(t, f).Jar
+		u.SetAdmin(balancer.AdminReady, "", 0)
+		resp, _ := get(t, v, "https://shop.test/")
+		if set := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(set, "portico-shop=") || !strings.HasSuffix(set, "; Secure; SameSite=None; Partitioned") {
+			t.Errorf("%s: %q", name, set)
+		}
+		u.SetAdmin(balancer.AdminDrain, "", 0)
+		resp, _ = get(t, v, "https://shop.test/logout")
+		if over := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(over, "portico-shop=;") || !strings.HasSuffix(over, "; SameSite=None; Secure; Partitioned") {
+			t.Errorf("%s, taken back: %q", name, over)
+		}
+	}
+	resp, _ := get(t, start(t, options(), s).client(), "http://shop.test/")
+	if set := resp.Header.Get("Set-Cookie"); !strings.HasSuffix(set, "; HttpOnly; SameSite=Lax") {
+		t.Errorf("plain HTTP: %q", set)
 	}
 }
 

@@ -53,6 +53,9 @@ func TestFrontBounds(t *testing.T) {
 		f("policy_header", sites.Front{Policy: "header", PolicyHeader: header}, right)
 	}
 	f("policy", sites.Front{Policy: "header"}, false)
+	for sameSite, right := range map[string]bool{"none": true, "lax": false, "": false} {
+		f("session.partitioned", sites.Front{Session: sites.Session{SameSite: sameSite, Partitioned: true}}, right)
+	}
 	f("health.host", sites.Front{Health: sites.Health{Host: "Shop.example.com"}}, true)
 	f("health.host", sites.Front{Health: sites.Health{Host: "*.example.com"}}, false)
 

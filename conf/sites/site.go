@@ -79,19 +79,20 @@ type Health struct {
 
 // Session say how visitors are kept on their instance.
 type Session struct {
-	Sticky     string         `json:"sticky,omitempty" toml:"sticky"`         // "cookie" (default) or "none"
-	Cookie     string         `json:"cookie,omitempty" toml:"cookie"`         // name, default "portico-" + site
-	SameSite   string         `json:"samesite,omitempty" toml:"samesite"`     // "lax" (default), "strict" or "none"; none is sent with Secure only
-	Idle       units.Duration `json:"idle,omitempty" toml:"idle"`             // a session ends after this time without a request; default 30m
-	Life       units.Duration `json:"life,omitempty" toml:"life"`             // a session ends this long after its start; 0: never
-	Patience   units.Duration `json:"patience,omitempty" toml:"patience"`     // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
-	Max        int            `json:"max,omitempty" toml:"max"`               // most live sessions of one instance; 0: no ceiling
-	Profile    string         `json:"profile,omitempty" toml:"profile"`       // where the application's own token is; empty: not looked for
-	Adopt      string         `json:"adopt,omitempty" toml:"adopt"`           // cookies in which the balancer before named a server; empty or "none": no such cookie
-	Notice     bool           `json:"notice,omitempty" toml:"notice"`         // show people a page when their session was lost, before the application is asked
-	Logout     string         `json:"logout,omitempty" toml:"logout"`         // path after whose answer a session is over; empty: only the application's header says so
-	Rebalance  int            `json:"rebalance,omitempty" toml:"rebalance"`   // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
-	Connection string         `json:"connection,omitempty" toml:"connection"` // "shared" (default), or "private": a client connection has connections to instances of its own
+	Sticky      string         `json:"sticky,omitempty" toml:"sticky"`           // "cookie" (default) or "none"
+	Cookie      string         `json:"cookie,omitempty" toml:"cookie"`           // name, default "portico-" + site
+	SameSite    string         `json:"samesite,omitempty" toml:"samesite"`       // "lax" (default), "strict" or "none"; none is sent with Secure only
+	Partitioned bool           `json:"partitioned,omitempty" toml:"partitioned"` // over TLS, portico's cookies are of the site in whose frame they were set (CHIPS), so that browsers without third-party cookies keep them there; needs samesite "none"
+	Idle        units.Duration `json:"idle,omitempty" toml:"idle"`               // a session ends after this time without a request; default 30m
+	Life        units.Duration `json:"life,omitempty" toml:"life"`               // a session ends this long after its start; 0: never
+	Patience    units.Duration `json:"patience,omitempty" toml:"patience"`       // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
+	Max         int            `json:"max,omitempty" toml:"max"`                 // most live sessions of one instance; 0: no ceiling
+	Profile     string         `json:"profile,omitempty" toml:"profile"`         // where the application's own token is; empty: not looked for
+	Adopt       string         `json:"adopt,omitempty" toml:"adopt"`             // cookies in which the balancer before named a server; empty or "none": no such cookie
+	Notice      bool           `json:"notice,omitempty" toml:"notice"`           // show people a page when their session was lost, before the application is asked
+	Logout      string         `json:"logout,omitempty" toml:"logout"`           // path after whose answer a session is over; empty: only the application's header says so
+	Rebalance   int            `json:"rebalance,omitempty" toml:"rebalance"`     // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
+	Connection  string         `json:"connection,omitempty" toml:"connection"`   // "shared" (default), or "private": a client connection has connections to instances of its own
 }
 
 // Deploy say how a release replaces another.

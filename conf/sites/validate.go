@@ -90,6 +90,9 @@ func (s *Session) validate(m *Mistakes) {
 	if s.Cookie == AdminCookie {
 		m.text("session.cookie", s.Cookie, "is the cookie of the admin page's login: choose another name")
 	}
+	if s.Partitioned && s.SameSite != "none" {
+		m.value("session.partitioned", s.Partitioned, "has no effect without samesite = \"none\": other cookies do not reach frames of other sites")
+	}
 	m.within("session.idle", s.Idle, time.Second, 365*24*time.Hour)
 	m.within("session.life", s.Life, time.Second, 365*24*time.Hour)
 	m.within("session.patience", s.Patience, 100*time.Millisecond, 24*time.Hour)

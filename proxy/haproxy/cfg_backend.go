@@ -104,6 +104,9 @@ func (f *file) cookie(b *backend, o Options) {
 	if s.SameSite == "none" {
 		secure += "; SameSite=None"
 	}
+	if s.Partitioned {
+		secure += "; Partitioned"
+	}
 	f.line("http-after-response replace-header Set-Cookie", quote("^("+regexp.QuoteMeta(name)+"=.*)$"), quote(secure), f.ifSecure(o))
 }
 

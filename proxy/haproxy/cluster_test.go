@@ -48,7 +48,7 @@ func cluster() *catalog.View {
 			}},
 			"admin": {Name: "admin", Release: now, Manifest: sites.Settings{
 				Front: sites.Front{Hosts: []string{"shop.example.com"}, Path: "/admin", Strip: true, Policy: "round-robin",
-					Session: sites.Session{SameSite: "none"}, TLS: sites.TLS{Redirect: "on"}},
+					Session: sites.Session{SameSite: "none", Partitioned: true}, TLS: sites.TLS{Redirect: "on"}},
 			}},
 			"wild":        {Name: "wild", Release: now, Manifest: sites.Settings{Front: sites.Front{Hosts: []string{"*.example.com", "*.dev.example.com"}, Health: sites.Health{Type: "tcp"}}}},
 			"docs":        {Name: "docs", Release: now, Manifest: sites.Settings{Front: sites.Front{Session: sites.Session{Sticky: "none"}}}},

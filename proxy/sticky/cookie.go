@@ -36,12 +36,14 @@ type Cookie struct {
 	Notice   string // name of the one that says that the page about a lost session was seen
 	path     string // the site's mount path
 	sameSite string // as it is sent: "Lax", "Strict" or "None"
+
+	partitioned bool // they belong to the site in whose frame they were set (CHIPS)
 }
 
-// NewCookie returns the cookies of a site at a path. sameSite is "lax", "strict" or "none".
-func NewCookie(name, path, sameSite string) Cookie {
-	c := Cookie{Name: name, Place: name + placeEnding, Notice: name + noticeEnding, path: path, sameSite: "Lax"}
-	switch sameSite {
+// NewCookie returns the cookies of a site at a path.
+func NewCookie(path string, s sites.Session) Cookie {
+	c := Cookie{Name: s.Cookie, Place: s.Cookie + placeEnding, Notice: s.Cookie + noticeEnding, path: path, sameSite: "Lax", partitioned: s.Partitioned}
+	switch s.SameSite {
 	case "strict":
 		c.sameSite = "Strict"
 	case "none":
@@ -65,6 +67,9 @@ func (c *Cookie) Set(value []byte, secure bool) string {
 	}
 	b.WriteString("; SameSite=")
 	b.WriteString(c.sameSiteOn(secure))
+	if c.partitioned && secure {
+		b.WriteString("; Partitioned")
+	}
 	return b.String()
 }
 
@@ -78,21 +83,35 @@ func (c *Cookie) sameSiteOn(secure bool) string {
 
 // TakeBack returns the Set-Cookie field that takes the sticky cookie back.
 func (c *Cookie) TakeBack(secure bool) string {
-	return c.Name + "=; Path=" + c.path + "; Max-Age=0; HttpOnly; SameSite=" + c.sameSiteOn(secure) + secureAttribute(secure)
+	return c.Name + "=; Path=" + c.path + "; Max-Age=0; HttpOnly; SameSite=" + c.sameSiteOn(secure) + c.tail(secure)
 }
 
 // KeepPlace returns the Set-Cookie field that keeps a place in the waiting room, or takes it back.
 func (c *Cookie) KeepPlace(ticket string, age time.Duration, secure bool) string {
-	return fmt.Sprintf("%s=%s; Path=%s; Max-Age=%d; HttpOnly; SameSite=Lax", c.Place, ticket, c.path, int(age/time.Second)) + secureAttribute(secure)
+	return fmt.Sprintf("%s=%s; Path=%s; Max-Age=%d; HttpOnly; SameSite=%s", c.Place, ticket, c.path, int(age/time.Second), c.besideOn(secure)) + c.tail(secure)
 }
 
 // Noticed returns the Set-Cookie field that says that the page about the loss of token's session was seen.
 func (c *Cookie) Noticed(token string, secure bool) string {
-	return c.Notice + "=" + token + "; Path=" + c.path + "; Max-Age=300; HttpOnly; SameSite=Lax" + secureAttribute(secure)
+	return c.Notice + "=" + token + "; Path=" + c.path + "; Max-Age=300; HttpOnly; SameSite=" + c.besideOn(secure) + c.tail(secure)
 }
 
-func secureAttribute(secure bool) string {
-	if secure {
+// besideOn is SameSite of the cookies beside the sticky one: Lax, but in frames of other sites, which partitioned
+// cookies are for, browsers would not send them.
+func (c *Cookie) besideOn(secure bool) string {
+	if c.partitioned {
+		return c.sameSiteOn(secure)
+	}
+	return "Lax"
+}
+
+// tail are the attributes that only TLS has. A partitioned cookie is another one than that of the same name
+// without the attribute, so taking it back needs it too.
+func (c *Cookie) tail(secure bool) string {
+	switch {
+	case secure && c.partitioned:
+		return "; Secure; Partitioned"
+	case secure:
 		return "; Secure"
 	}
 	return ""
