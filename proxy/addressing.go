@@ -7,56 +7,24 @@ import (
 	"strings"
 
 	"portico/balancer"
-	"portico/conf/sites"
 	"portico/proxy/route"
+	"portico/proxy/site"
 )
-
-// rewrites is a set of what an application says of its addresses and is turned into the visitor's.
-type rewrites uint8
-
-const (
-	rewriteLocation rewrites = 1 << iota
-	rewriteContentLocation
-	rewriteRefresh
-	rewriteLink
-	rewriteCookiePath
-	rewriteCookieDomain
-)
-
-func rewritesOf(names []sites.Rewrite) (r rewrites) {
-	for _, name := range names {
-		switch name {
-		case sites.RewriteLocation:
-			r |= rewriteLocation
-		case sites.RewriteContentLocation:
-			r |= rewriteContentLocation
-		case sites.RewriteRefresh:
-			r |= rewriteRefresh
-		case sites.RewriteLink:
-			r |= rewriteLink
-		case sites.RewriteCookiePath:
-			r |= rewriteCookiePath
-		case sites.RewriteCookieDomain:
-			r |= rewriteCookieDomain
-		}
-	}
-	return r
-}
 
 // addressing turns the addresses in an answer into those that the visitor knows: of a site whose mount path is taken off before the
 // application sees it, and of an application that tells its own address. It is what nginx's proxy_redirect and Apache's
 // ProxyPassReverse do.
 type addressing struct {
 	s           *Server
-	site        *site
+	site        *site.Site
 	mount       string // "": the application sees it
 	proto, host string // the visitor's
 	instance    *balancer.Spec
 }
 
-func (s *Server) addressing(st *site, c *Client, instance *balancer.Upstream) addressing {
+func (s *Server) addressing(st *site.Site, c *Client, instance *balancer.Upstream) addressing {
 	m := addressing{s: s, site: st, proto: c.Proto, host: c.Host, instance: instance.Spec()}
-	if st.strip {
+	if st.Strip {
 		m.mount = st.Mount
 	}
 	return m
@@ -75,11 +43,11 @@ func (m *addressing) field(name, v string) (string, bool) {
 	case "Refresh":
 		return m.refresh(v)
 	case "Location":
-		if m.site.rewrites&rewriteLocation != 0 {
+		if m.site.Rewrites&site.RewriteLocation != 0 {
 			return m.url(v)
 		}
 	case "Content-Location":
-		if m.site.rewrites&rewriteContentLocation != 0 {
+		if m.site.Rewrites&site.RewriteContentLocation != 0 {
 			return m.url(v)
 		}
 	}
@@ -89,7 +57,7 @@ func (m *addressing) field(name, v string) (string, bool) {
 // refresh maps the address of "5; url=/next", as browsers read it.
 func (m *addressing) refresh(v string) (string, bool) {
 	at := strings.Index(strings.ToLower(v), "url=")
-	if at < 0 || m.site.rewrites&rewriteRefresh == 0 {
+	if at < 0 || m.site.Rewrites&site.RewriteRefresh == 0 {
 		return v, false
 	}
 	at += len("url=")
@@ -102,7 +70,7 @@ func (m *addressing) refresh(v string) (string, bool) {
 
 // link maps the targets of links (RFC 8288, 3), which stand in angle brackets. What looks like one in a quoted parameter is none.
 func (m *addressing) link(v string) (string, bool) {
-	if m.site.rewrites&rewriteLink == 0 {
+	if m.site.Rewrites&site.RewriteLink == 0 {
 		return v, false
 	}
 	out, from, quoted := "", 0, false
@@ -233,13 +201,13 @@ func (m *addressing) attribute(part string) (string, bool) {
 	value = strings.TrimSpace(value)
 	switch word := strings.TrimSpace(name[1:]); {
 	case strings.EqualFold(word, "path"):
-		if m.site.rewrites&rewriteCookiePath != 0 && m.mount != "" && strings.HasPrefix(value, "/") && !route.UnderMount(value, m.mount) {
+		if m.site.Rewrites&site.RewriteCookiePath != 0 && m.mount != "" && strings.HasPrefix(value, "/") && !route.UnderMount(value, m.mount) {
 			return name + "=" + m.mount + strings.TrimSuffix(value, "/"), true
 		}
 	case strings.EqualFold(word, "domain"):
 		visited, _ := route.ParseHost(m.host)
 		domain := strings.TrimPrefix(value, ".")
-		if m.site.rewrites&rewriteCookieDomain != 0 && m.isInstanceHost(domain) && !strings.EqualFold(domain, visited) {
+		if m.site.Rewrites&site.RewriteCookieDomain != 0 && m.isInstanceHost(domain) && !strings.EqualFold(domain, visited) {
 			return "", true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"portico/membership/catalog"
 	"portico/proxy"
+	"portico/proxy/sticky"
 )
 
 // TestAdoptedSessions: a visitor of the balancer before stays on the server that has the session, whatever
@@ -16,7 +17,7 @@ func TestAdoptedSessions(t *testing.T) {
 	shop := site()
 	for i, route := range []string{"node1", "dc1.node2"} {
 		addr, _ := origin(t, func(w http.ResponseWriter, r *http.Request) {
-			_, _ = fmt.Fprintf(w, "%d %s %s", i, r.Header.Get("Cookie"), r.Header.Get(proxy.SessionLostHeader))
+			_, _ = fmt.Fprintf(w, "%d %s %s", i, r.Header.Get("Cookie"), r.Header.Get(sticky.SessionLostHeader))
 		})
 		u := site(addr).Upstreams[0]
 		u.Name, u.Route, u.Cookie = fmt.Sprintf("u%d", i), route, fmt.Sprintf("ARRAffinity:a%d", i)

@@ -78,7 +78,7 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	defer c.Close()
 	br := bufio.NewReader(c)
-	request := fmt.Sprintf("GET / HTTP/1.1\r\nHost: shop.test\r\nCookie: %.69s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", sticky(resp))
+	request := fmt.Sprintf("GET / HTTP/1.1\r\nHost: shop.test\r\nCookie: %.69s\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n", pinned(resp))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := io.WriteString(c, request); err != nil {

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"strings"
 
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 
@@ -12,8 +14,8 @@ import (
 func staticClaims(c conf.Site) []sticky.Claim {
 	var list []sticky.Claim
 	for _, u := range c.Upstreams {
-		id := UpstreamID(c.Name, u.Name)
-		list = append(list, sticky.Claim{Value: or(u.Route, u.Name), Id: id})
+		id := site.UpstreamID(c.Name, u.Name)
+		list = append(list, sticky.Claim{Value: cmp.Or(u.Route, u.Name), Id: id})
 		if name, value, ok := strings.Cut(u.Cookie, ":"); ok {
 			list = append(list, sticky.Claim{Cookie: name, Value: value, Id: id})
 		}

@@ -31,7 +31,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	if f.choice.Upstream != nil {
 		f.rec.Inflight = f.choice.Upstream.InFlight()
 	}
-	if f.site.siteState.pool.Done(&f.choice, o).CheckNow {
+	if f.site.State.Pool.Done(&f.choice, o).CheckNow {
 		f.s.probes.Now(f.choice.Upstream.ID())
 	}
 }
@@ -60,7 +60,7 @@ func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decisi
 	f.times(rec)
 	f.done(f.result(rec), rec.Status, nil, false)
 	f.ending(rec)
-	f.count(r, total)
+	f.count(r)
 	f.describe(p)
 	if f.s.o.AccessLog != nil {
 		f.log(r)
@@ -73,7 +73,7 @@ func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decisi
 func (f *flight) leaveQueue() {
 	w := f.waiter
 	f.waiter = nil
-	if f.site.siteState.pool.Cancel(w) {
+	if f.site.State.Pool.Cancel(w) {
 		f.held = false
 		return
 	}
@@ -132,7 +132,7 @@ func (f *flight) ending(rec *exchange.Record) {
 }
 
 // count adds to the counters of the listener and the site.
-func (f *flight) count(r *http1.Request, total time.Duration) {
+func (f *flight) count(r *http1.Request) {
 	l, front := &f.rec, f.front
 	front.requests.Add(1)
 	front.reqRate.Add(f.began.UnixMilli())
@@ -141,18 +141,13 @@ func (f *flight) count(r *http1.Request, total time.Duration) {
 	} else {
 		front.h1req.Add(1)
 	}
-	front.status[class(l.Status)].Add(1)
+	front.status[l.Class()].Add(1)
 	front.bytesOut.Add(uint64(l.BytesOut))
 	if l.BytesIn > 0 {
 		front.bytesIn.Add(uint64(l.BytesIn))
 	}
 	if st := f.site; st != nil {
-		l.SiteReqs = int(st.running.Add(-1)) + 1
-		st.requests[class(l.Status)].Inc()
-		st.duration.Update(total.Seconds())
-		st.bytesIn.AddInt64(l.BytesIn)
-		st.bytesOut.AddInt64(l.BytesOut)
-		l.Site = st.name
+		l.Site, l.SiteReqs = st.Name, st.End(l)
 	}
 }
 
@@ -207,7 +202,7 @@ func protoOf(r *http1.Request) string {
 
 // cookieState fills in the last two letters of the termination state.
 func (f *flight) cookieState() {
-	if f.site == nil || !f.site.sticky || f.choice.Upstream == nil {
+	if f.site == nil || !f.site.Sticky || f.choice.Upstream == nil {
 		return
 	}
 	f.rec.End[2], f.rec.End[3] = cookieLetters(&f.choice)

@@ -41,28 +41,28 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decis
 	b = f.remap(b, a)
 	f.s.noteLost(f.site, &f.choice)
 	over := ""
-	if end := endOf(a); end != nil || f.site.logout != "" {
-		over = f.site.over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.clock.Millis(time.Now()))
-		a.Drop(endField)
+	if end := endOf(a); end != nil || f.site.Logout != "" {
+		over = f.site.Over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.clock.Millis(time.Now()))
+		a.Drop(sticky.SessionEndField)
 	}
 	switch {
 	case over != "":
 		b = append(append(append(b, "Set-Cookie: "...), over...), "\r\n"...)
-	case len(f.site.profile.Places) > 0:
+	case len(f.site.Profile.Places) > 0:
 		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return alias.String(a.Get(strings.ToLower(name))) })
 	}
-	if f.choice.Issue && f.site.sticky {
+	if f.choice.Issue && f.site.Sticky {
 		var value [balancer.MaxCookieLen]byte
-		b = append(append(append(b, "Set-Cookie: "...), f.site.cookie.Set(f.site.siteState.pool.AppendCookie(value[:0], &f.choice), f.client.Proto == "https")...), "\r\n"...)
+		b = append(append(append(b, "Set-Cookie: "...), f.site.Cookie.Set(f.site.State.Pool.AppendCookie(value[:0], &f.choice), f.client.Proto == "https")...), "\r\n"...)
 		if f.choice.New && len(f.pick.Ticket) > 0 {
-			b = append(append(append(b, "Set-Cookie: "...), f.site.cookie.KeepPlace("", 0, f.client.Proto == "https")...), "\r\n"...)
+			b = append(append(append(b, "Set-Cookie: "...), f.site.Cookie.KeepPlace("", 0, f.client.Proto == "https")...), "\r\n"...)
 		}
 		if a.Status != http.StatusSwitchingProtocols {
 			b = append(append(append(b, "Cache-Control: "...), sticky.PrivateCache(valuesOf(a, "cache-control"))...), "\r\n"...)
 			a.Drop("cache-control")
 		}
 	}
-	f.site.siteState.pool.Answering(&f.choice)
+	f.site.State.Pool.Answering(&f.choice)
 	if f.tunnel || events {
 		f.s.lasting.begin(f)
 	}
@@ -75,7 +75,7 @@ func endOf(a *http1.Response) []byte {
 	if !a.Private() {
 		return nil
 	}
-	return a.Get(endField)
+	return a.Get(sticky.SessionEndField)
 }
 
 func valuesOf(a *http1.Response, name string) (values []string) {
@@ -152,7 +152,7 @@ func (e *engine) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision
 	if f.held {
 		f.rec.Error = err.Error()
 	}
-	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.siteState.pool.AllowRetry(f.s.clock.Millis(time.Now()))
+	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.State.Pool.AllowRetry(f.s.clock.Millis(time.Now()))
 	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/proxy/clock"
+	"portico/proxy/site"
 
 	"portico/balancer"
 	"portico/internal/alias"
@@ -32,7 +33,7 @@ type flight struct {
 
 	chosen clock.Moment // when an instance was chosen first
 
-	site   *site
+	site   *site.Site
 	path   string // normalized
 	target string // as received
 	raw    string // its path
@@ -134,7 +135,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 		return flt
 	}
 	f.site, f.path = rt.Site, rt.Path
-	f.site.running.Add(1)
+	f.site.Begin()
 	f.identify(e, r, p)
 	if r.Major == 2 && (f.site.Private || r.Binds()) {
 		f.requireHTTP1(d)
@@ -146,13 +147,12 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 			return nil
 		}
 	}
-	if !f.site.limiter.allow(f.site.rate, f.client.Addr, f.began) {
-		f.site.limited.Inc()
+	if !f.site.Allow(f.client.Addr, f.began) {
 		return fault.RateLimited
 	}
 	f.prepare(r, d)
 	if len(p.Own) > 0 {
-		f.pick.Near = s.origins.Near(f.site.siteState.pool.Upstreams(), p.Own)
+		f.pick.Near = s.origins.Near(f.site.State.Pool.Upstreams(), p.Own)
 	}
 	return f.choose(r, d)
 }
@@ -198,19 +198,19 @@ func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
 // prepare settles what goes to the instance, but for the choice of one.
 func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	st := f.site
-	if values := r.Cookies(f.values[:0], st.cookie.Name, sticky.MaxValues); len(values) > 0 {
+	if values := r.Cookies(f.values[:0], st.Cookie.Name, sticky.MaxValues); len(values) > 0 {
 		f.pick.Cookie, f.pick.Others = values[0], values[1:]
-		st.siteState.pool.Expect(f.pick.Cookie)
+		st.State.Pool.Expect(f.pick.Cookie)
 		f.pick.Expected = true
 	}
-	d.MaxBody = st.body
+	d.MaxBody = st.Body
 	d.Private = st.Private
 	d.Attempts = f.s.o.Conf.Retries + 1
 	d.Client = nil // our own fields say it
-	d.Underscores = st.underscores
-	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.cookie.Name, sticky.Endings, sticky.AdminCookie, nil
+	d.Underscores = st.Underscores
+	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.Cookie.Name, sticky.Endings, sticky.AdminCookie, nil
 	prefix := ""
-	if st.strip && string(r.Path) != "*" {
+	if st.Strip && string(r.Path) != "*" {
 		d.Path = []byte(route.StripMount(f.raw, f.path, st.Mount))
 		prefix = st.Mount
 	}
@@ -236,20 +236,20 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	d.Fields = b
 
 	f.pick.App = f.s.bears(st, sticky.RequestFields{Request: r}, f.target)
-	if a := st.siteState.adoption.Load(); a != nil {
+	if a := st.State.Adoption.Load(); a != nil {
 		d.TrimCookie = a.Trim
 		if len(f.pick.Cookie) == 0 {
-			f.pick.Cookie, _ = st.adopt(f.pick.App, sticky.RequestFields{Request: r}, f.target)
+			f.pick.Cookie, _ = st.Adopt(f.pick.App, sticky.RequestFields{Request: r}, f.target)
 		}
 	}
-	if st.asksTicket() {
-		f.pick.Ticket, _ = r.Cookie(st.cookie.Place)
+	if st.AsksTicket() {
+		f.pick.Ticket, _ = r.Cookie(st.Cookie.Place)
 	}
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
-	f.pick.Fleeting = st.fleeting(alias.String(r.Method))
-	f.pick.Hash = st.policyHash(c, f.path, sticky.RequestFields{Request: r}.FieldValue)
+	f.pick.Fleeting = st.Fleeting(alias.String(r.Method))
+	f.pick.Hash = st.PolicyHash(c.Addr, f.path, sticky.RequestFields{Request: r}.FieldValue)
 	if f.pick.Exclude == nil {
 		f.pick.Exclude = f.exclude[:0]
 	}
@@ -257,7 +257,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 
 // choose asks the balancer for an instance.
 func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
-	pool := f.site.siteState.pool
+	pool := f.site.State.Pool
 	if f.last == nil && !f.asked {
 		f.pick.Now = f.s.clock.Millis(f.began)
 		f.chosen = f.s.clock.Moment(f.pick.Now)
@@ -276,14 +276,14 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 			f.rec.Error = f.last.Error()
 		}
 		if f.last == nil && f.choice.None == balancer.NoneFull {
-			return fault.For(f.site.attend(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.clock.Millis(time.Now())))
+			return fault.For(f.site.Wait(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.clock.Millis(time.Now())))
 		}
 		return fault.NoInstance(&f.choice, alias.String(r.Method), f.last)
 	}
-	if f.site.wantsNotice && f.choice.Lost != balancer.CauseNone {
-		seen, _ := r.Cookie(f.site.cookie.Notice)
-		navigates := navigation(alias.String(r.Method), alias.String(r.Get("sec-fetch-mode")), alias.String(r.Get("accept")))
-		if flt := f.site.notice(&f.choice, f.pick.Cookie, alias.String(seen), navigates, f.client.Proto == "https"); flt != nil {
+	if f.site.WantsNotice && f.choice.Lost != balancer.CauseNone {
+		seen, _ := r.Cookie(f.site.Cookie.Notice)
+		navigates := site.Navigates(alias.String(r.Method), alias.String(r.Get("sec-fetch-mode")), alias.String(r.Get("accept")))
+		if flt := f.site.Notice(&f.choice, f.pick.Cookie, alias.String(seen), navigates, f.client.Proto == "https"); flt != nil {
 			f.done(balancer.Refused, 0, nil, false)
 			return flt
 		}
@@ -363,7 +363,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 			f.park(d)
 			return nil
 		}
-		if f.site.siteState.pool.Cancel(f.waiter) {
+		if f.site.State.Pool.Cancel(f.waiter) {
 			f.waiter, f.held = nil, false
 			f.rec.Queue = time.Since(f.waited)
 			return fault.For(fault.ErrQueueFull)
@@ -404,7 +404,7 @@ func (f *flight) send(d *exchange.Decision) {
 	f.rec.Instance, f.rec.Member, f.rec.Session = u.ID(), u.Spec().Member, ""
 	if f.choice.Lost != balancer.CauseNone {
 		f.rec.Session = f.choice.Lost.String()
-		f.out = append(append(append(f.out, SessionLostHeader+": cause="...), f.rec.Session...), "\r\n"...)
+		f.out = append(append(append(f.out, sticky.SessionLostHeader+": cause="...), f.rec.Session...), "\r\n"...)
 		d.Fields = f.out
 	}
 	d.Verdict, d.Connect, d.Stays = exchange.Forward, 0, f.choice.Pinned

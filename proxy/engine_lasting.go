@@ -31,7 +31,7 @@ func (l *lasting) begin(f *flight) {
 	if l.open == nil {
 		l.open = map[*flight]stream{}
 	}
-	l.open[f] = stream{f.site.siteState.pool, f.choice}
+	l.open[f] = stream{f.site.State.Pool, f.choice}
 }
 
 func (l *lasting) end(f *flight) {

@@ -15,6 +15,7 @@ import (
 	"portico/conf/sites"
 	"portico/proxy/http1"
 	"portico/proxy/route"
+	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 
@@ -38,7 +39,7 @@ type Ask struct {
 type explanation struct {
 	s      *Server
 	a      Ask
-	st     *site
+	st     *site.Site
 	host   string
 	raw    string // path as it came
 	path   string // normalized
@@ -66,7 +67,7 @@ func (s *Server) Explain(a Ask) ([]Step, error) {
 	if a.Header == nil {
 		a.Header = http.Header{}
 	}
-	e := &explanation{s: s, a: a, now: s.Now(), raw: or(u.EscapedPath(), "/")}
+	e := &explanation{s: s, a: a, now: s.Now(), raw: cmp.Or(u.EscapedPath(), "/")}
 	e.target = e.raw
 	if u.RawQuery != "" {
 		e.target += "?" + u.RawQuery
@@ -99,12 +100,12 @@ func (e *explanation) route(u *url.URL) bool {
 		return false
 	}
 	e.st = entry.Site
-	e.say("site", e.st.name, "mount path %s, catalog revision %d", e.st.Mount, t.revision)
+	e.say("site", e.st.Name, "mount path %s, catalog revision %d", e.st.Mount, t.Revision)
 	if u.Scheme == "https" && e.st.TLSMode == "off" {
 		e.say("tls", "refused", "the site is not served over TLS (tls.mode = \"off\"): 421")
 		return false
 	}
-	if e.st.strip {
+	if e.st.Strip {
 		e.say("rewrite", route.StripMount(e.raw, e.path, e.st.Mount), "the mount path is taken off; X-Forwarded-Prefix says so (strip = true)")
 	}
 	return true
@@ -139,8 +140,8 @@ func (e *explanation) admit(u *url.URL) bool {
 		e.say("connection", "private", "the client's connection has connections to instances for itself, HTTP/2 is refused with HTTP_1_1_REQUIRED (session.connection = \"private\")")
 	}
 	e.fields()
-	if st.rate.perSecond > 0 {
-		e.say("rate", "limited", "%g requests a second for each client address, up to %d at once; beyond it 429", st.rate.perSecond, st.rate.burst)
+	if st.Rate.PerSecond > 0 {
+		e.say("rate", "limited", "%g requests a second for each client address, up to %d at once; beyond it 429", st.Rate.PerSecond, st.Rate.Burst)
 	}
 	return true
 }
@@ -152,7 +153,7 @@ func (e *explanation) fields() {
 		case !aliasable(name):
 		case http1.Aliases(name):
 			e.say("field", name, "dropped: to a program behind CGI it is another name of a field that only a proxy sets or acts on")
-		case !e.st.underscores:
+		case !e.st.Underscores:
 			e.say("field", name, "dropped: its name has an underscore (underscores = \"drop\")")
 		}
 	}
@@ -165,44 +166,44 @@ func (e *explanation) visitor() {
 	if c := e.a.Cookie; strings.Contains(c, "=") {
 		fields = append(fields, c)
 	} else if c != "" {
-		fields = append(fields, st.cookie.Name+"="+c)
+		fields = append(fields, st.Cookie.Name+"="+c)
 	}
 	e.a.Header = e.a.Header.Clone()
 	e.a.Header["Cookie"] = fields
-	values := sticky.Values(fields, st.cookie.Name)
-	e.pick = balancer.Request{Now: e.now.UnixMilli(), Patient: true, Fleeting: st.fleeting(e.a.Method), Hash: st.policyHash(&e.client, e.path, e.a.Header.Get)}
+	values := sticky.Values(fields, st.Cookie.Name)
+	e.pick = balancer.Request{Now: e.now.UnixMilli(), Patient: true, Fleeting: st.Fleeting(e.a.Method), Hash: st.PolicyHash(e.client.Addr, e.path, e.a.Header.Get)}
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
 		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
-	} else if st.hash == sites.PolicySource {
+	} else if st.Hash == sites.PolicySource {
 		e.pick.Hash = 0
 	}
-	if !st.sticky {
+	if !st.Sticky {
 		e.say("session", "none", "the site is not sticky (session.sticky = \"none\")")
 		return
 	}
 	if len(values) > 0 {
 		e.pick.Cookie, e.pick.Others = values[0], values[1:]
 	} else {
-		e.say("cookie", "none", "no cookie %s in the request", st.cookie.Name)
+		e.say("cookie", "none", "no cookie %s in the request", st.Cookie.Name)
 	}
 	e.token()
 	if len(values) == 0 {
-		if e.pick.Cookie, e.adopted = st.adopt(e.pick.App, sticky.HeaderFields(e.a.Header), e.target); e.adopted != "" {
+		if e.pick.Cookie, e.adopted = st.Adopt(e.pick.App, sticky.HeaderFields(e.a.Header), e.target); e.adopted != "" {
 			e.say("adopt", "found", "%s names an instance as the balancer before did", e.adopted)
 		}
 	}
-	if st.asksTicket() {
-		e.pick.Ticket = []byte(sticky.Value(fields, st.cookie.Place))
+	if st.AsksTicket() {
+		e.pick.Ticket = []byte(sticky.Value(fields, st.Cookie.Place))
 	}
 }
 
 // token looks for the application's own session token.
 func (e *explanation) token() {
-	if len(e.st.profile.Places) == 0 {
+	if len(e.st.Profile.Places) == 0 {
 		return
 	}
-	for _, place := range e.st.profile.Places {
+	for _, place := range e.st.Profile.Places {
 		one := sticky.Profile{Places: []sticky.Place{place}}
 		if v := one.Borne(sticky.HeaderFields(e.a.Header), e.target); v != "" {
 			e.pick.App = e.s.bal.HashApp([]byte(v))
@@ -210,8 +211,8 @@ func (e *explanation) token() {
 			return
 		}
 	}
-	where := make([]string, len(e.st.profile.Places))
-	for i, place := range e.st.profile.Places {
+	where := make([]string, len(e.st.Profile.Places))
+	for i, place := range e.st.Profile.Places {
 		where[i] = place.Kind + " " + place.Name
 	}
 	e.say("token", "none", "no session token of the application in %s (session.profile)", strings.Join(where, ", "))

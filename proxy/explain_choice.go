@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -8,32 +9,33 @@ import (
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 
 // choose tells of the instances, the session and the choice among them.
 func (e *explanation) choose() {
 	st := e.st
-	pool := st.siteState.pool
+	pool := st.State.Pool
 	snap := pool.Snapshot(e.now.UnixMilli())
 	for i := range snap.Upstreams {
 		u := &snap.Upstreams[i]
-		why := or(u.AdminReason, u.Reason)
+		why := cmp.Or(u.AdminReason, u.Reason)
 		if why != "" {
 			why = ": " + why
 		}
 		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
-			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, or(catalog.ShortRelease(u.Release), "-"), why)
+			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, cmp.Or(catalog.ShortRelease(u.Release), "-"), why)
 	}
 	l := pool.Look(&e.pick)
-	if st.sticky {
+	if st.Sticky {
 		e.session(&l)
 		if e.noticed(&l) {
 			return
 		}
 	}
 	e.choice(&l, snap.Policy)
-	if st.logout != "" && e.path == st.logout {
+	if st.Logout != "" && e.path == st.Logout {
 		e.say("logout", "ends the session", "after the answer, because of session.logout")
 	}
 }
@@ -60,19 +62,19 @@ func (e *explanation) session(l *balancer.Look) {
 	switch {
 	case l.By == "" || l.Ended:
 		if l.Cause == balancer.CauseKey {
-			e.say("session", "lost", "the cookie was sealed with a key that is no longer valid; %s says %s", SessionLostHeader, l.Cause)
+			e.say("session", "lost", "the cookie was sealed with a key that is no longer valid; %s says %s", sticky.SessionLostHeader, l.Cause)
 			return
 		}
 		e.say("session", "new", "nothing in the request names a session that is alive")
 		return
 	case e.adopted != "" && l.By == "bare cookie":
-		e.say("session", "adopted", "%s leads to %s; the visitor gets a sealed cookie", e.adopted, or(l.From, "an instance that is gone"))
+		e.say("session", "adopted", "%s leads to %s; the visitor gets a sealed cookie", e.adopted, cmp.Or(l.From, "an instance that is gone"))
 	case l.By == "bare cookie":
-		e.say("session", "adopted", "a token as HAProxy sets it names %s; it is replaced by a sealed cookie", or(l.From, "an instance that is gone"))
+		e.say("session", "adopted", "a token as HAProxy sets it names %s; it is replaced by a sealed cookie", cmp.Or(l.From, "an instance that is gone"))
 	case l.By == "token":
-		e.say("session", "by token", "the application's token leads to %s", or(l.From, "an instance that is gone"))
+		e.say("session", "by token", "the application's token leads to %s", cmp.Or(l.From, "an instance that is gone"))
 	default:
-		e.say("session", sticky.SessionName(l.Session), "%s, on %s", e.life(l), or(l.From, "an instance that nobody knows any more"))
+		e.say("session", sticky.SessionName(l.Session), "%s, on %s", e.life(l), cmp.Or(l.From, "an instance that nobody knows any more"))
 	}
 	if l.Moved {
 		e.say("session", "has moved", "since this cookie was issued; it is replaced")
@@ -118,15 +120,15 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 	}
 	h := e.a.Header
 	c := &balancer.Choice{Lost: l.Cause}
-	f := e.st.notice(c, e.pick.Cookie, sticky.Value(h["Cookie"], e.st.cookie.Notice),
-		navigation(e.a.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), e.client.Proto == "https")
+	f := e.st.Notice(c, e.pick.Cookie, sticky.Value(h["Cookie"], e.st.Cookie.Notice),
+		site.Navigates(e.a.Method, h.Get("Sec-Fetch-Mode"), h.Get("Accept")), e.client.Proto == "https")
 	switch {
 	case f != nil:
 		e.say("notice", "shown", "the visitor is told of the lost session by a page (session.notice), and comes again; nothing moves before that")
 		return true
-	case !e.st.wantsNotice:
+	case !e.st.WantsNotice:
 		e.say("notice", "off", "people are not told by a page (session.notice = false)")
-	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.cookie.Notice+"="):
+	case strings.Contains(strings.Join(h["Cookie"], ";"), e.st.Cookie.Notice+"="):
 		e.say("notice", "seen", "the page about the lost session was shown before")
 	default:
 		e.say("notice", "none", "this request does not open a page (Sec-Fetch-Mode, Accept), so it goes on")
@@ -138,14 +140,14 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 func (e *explanation) choice(l *balancer.Look, policy sites.Policy) {
 	if !l.Ended && l.By != "" && l.Cause != balancer.CauseNone && !l.Free {
 		e.say("session", "lost", "it cannot go on on %s, cause %s: the visitor moves once, stays there, and the application reads %s: cause=%s",
-			or(l.From, "its instance"), l.Cause, SessionLostHeader, l.Cause)
+			cmp.Or(l.From, "its instance"), l.Cause, sticky.SessionLostHeader, l.Cause)
 	}
 	switch {
-	case l.None == balancer.NoneFull && e.st.asksTicket() && l.Session == 0:
+	case l.None == balancer.NoneFull && e.st.AsksTicket() && l.Session == 0:
 		e.room(l)
 	case l.None == balancer.NoneAway:
 		e.say("choice", "none", "%s cannot be reached and keeps the session, until its process is known to have ended or session.patience (%s) is over: 503, with a page that tries again by itself",
-			l.From, e.st.pool.Health.Patience)
+			l.From, e.st.PoolConfig.Health.Patience)
 	case l.Trial:
 		e.to(l.Upstream, "session.patience is over: it is asked once more, before the session is given up")
 	case l.None == balancer.NoneFull:
@@ -176,7 +178,7 @@ func (e *explanation) to(u *balancer.Upstream, why string) {
 	spec := u.Spec()
 	e.say("choice", spec.Name, "%s", why)
 	if n := spec.MaxConns; n > 0 && int(u.InFlight()) >= n {
-		e.say("queue", "waits", "%s has its limit of %s: up to %s, then 503; visitors with a session go first", spec.Name, counted(n, "request"), e.st.pool.Queue)
+		e.say("queue", "waits", "%s has its limit of %s: up to %s, then 503; visitors with a session go first", spec.Name, counted(n, "request"), e.st.PoolConfig.Queue)
 	}
 }
 
@@ -186,5 +188,5 @@ func (e *explanation) room(l *balancer.Look) {
 	if l.Ticket {
 		place = fmt.Sprintf("its ticket keeps place %d of %d", l.Before+1, l.Waiting)
 	}
-	e.say("room", "waits", "every instance has as many sessions as session.max allows (%d each): 503 with the waiting room, %s", e.st.maxSess, place)
+	e.say("room", "waits", "every instance has as many sessions as session.max allows (%d each): 503 with the waiting room, %s", e.st.MaxSessions, place)
 }

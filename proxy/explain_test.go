@@ -42,7 +42,7 @@ func TestExplain(t *testing.T) {
 	a := newApp(t, "a")
 	f := start(t, options(), site(a.addr, newApp(t, "b").addr))
 	resp, _ := get(t, f.client(), "http://shop.test/")
-	value, _, _ := strings.Cut(strings.TrimPrefix(sticky(resp), "portico-shop="), ";")
+	value, _, _ := strings.Cut(strings.TrimPrefix(pinned(resp), "portico-shop="), ";")
 	f.expect(proxy.Ask{URL: "http://shop.test/x"}, "host: shop.test", "site: shop", "cookie: none", "session: new", "choice: by policy least-sessions")
 	f.expect(proxy.Ask{URL: "http://shop.test/x", Cookie: value}, "session:  | begun ", "choice: u | its session is there")
 	f.expect(proxy.Ask{URL: "http://shop.test/x", Cookie: "a=b; portico-shop=" + value + "; c=d"}, "choice: u | its session is there")
@@ -73,7 +73,7 @@ func TestExplainLostSessionAndNotice(t *testing.T) {
 	f := start(t, options(), c)
 	v := visitor(t, f)
 	resp, _ := get(t, v, "http://shop.test/")
-	value, _, _ := strings.Cut(strings.TrimPrefix(sticky(resp), "portico-shop="), ";")
+	value, _, _ := strings.Cut(strings.TrimPrefix(pinned(resp), "portico-shop="), ";")
 	_, body := get(t, v, "http://shop.test/")
 	home := map[string]string{"a": "u0", "b": "u1", "c": "u2"}[body[:1]]
 	f.Balancer().Pool("shop").Upstream("shop/"+home).SetAdmin(balancer.AdminMaint, "", 0)

@@ -8,14 +8,6 @@ import (
 	"portico/proxy/route"
 )
 
-// Names of fields that carry meaning between portico and a site's processes.
-const (
-	// SessionLostHeader is on the first request that reaches an instance after
-	// a visitor had to leave the one that held the session:
-	// "cause=instance-down". It is always removed from what clients send.
-	SessionLostHeader = "Portico-Session-Lost"
-)
-
 // aliasable reports whether an application behind CGI rules could mistake the
 // name for another one: "X_Forwarded_For" and "X-Forwarded-For" are both
 // HTTP_X_FORWARDED_FOR there (CVE-2025-64484).

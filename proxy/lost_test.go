@@ -10,7 +10,7 @@ import (
 	"portico/balancer"
 	"portico/internal/units"
 	"portico/internal/written"
-	"portico/proxy"
+	"portico/proxy/sticky"
 )
 
 // TestNoticeOfALostSession: people are told by a page before the application is asked, once; programs
@@ -69,7 +69,7 @@ func TestNoticeOfALostSession(t *testing.T) {
 func TestLogout(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/bye" {
-			w.Header().Set(proxy.SessionEndHeader, "1")
+			w.Header().Set(sticky.SessionEndHeader, "1")
 		}
 	}
 	one, _ := origin(t, handler)
@@ -97,7 +97,7 @@ func TestLogout(t *testing.T) {
 		if set := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(set, "portico-shop=;") || !strings.Contains(set, "Max-Age=0") {
 			t.Errorf("%s: the answer sets %q", path, set)
 		}
-		if resp.Header.Get(proxy.SessionEndHeader) != "" {
+		if resp.Header.Get(sticky.SessionEndHeader) != "" {
 			t.Errorf("%s: the header got out", path)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy"
+	"portico/proxy/sticky"
 )
 
 // onEngines runs a test with each of the engines that this system has.
@@ -92,11 +93,11 @@ func TestSafeMoments(t *testing.T) {
 		var lost []string
 		handler := func(name string) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
-				if v := r.Header.Get(proxy.SessionLostHeader); v != "" {
+				if v := r.Header.Get(sticky.SessionLostHeader); v != "" {
 					lost = append(lost, v)
 				}
 				if r.URL.Path == "/bye" {
-					w.Header().Set(proxy.SessionEndHeader, "1")
+					w.Header().Set(sticky.SessionEndHeader, "1")
 				}
 				fmt.Fprint(w, name)
 			}

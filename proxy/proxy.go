@@ -14,6 +14,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,6 +28,7 @@ import (
 	"time"
 
 	"portico/proxy/clock"
+	"portico/proxy/site"
 
 	"portico/balancer"
 	"portico/conf"
@@ -90,7 +92,7 @@ type Server struct {
 	trusted []netip.Prefix
 	spoken  []netip.Prefix // who speaks the PROXY protocol
 	bal     *balancer.Balancer
-	table   atomic.Pointer[table]
+	table   atomic.Pointer[site.Table]
 	recent  *recent.Exchanges
 	origins origin.Set
 	probes  *probe.Prober
@@ -166,7 +168,7 @@ func New(o Options) (*Server, error) {
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
 	}.WithDefaults()
 	s.plain.name, s.secure.name = "http", "https"
-	s.table.Store(newTable(0, map[string]*site{}))
+	s.table.Store(site.NewTable(0, map[string]*site.Site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
 	s.probes = probe.New(s.bg, s.log, func() int64 { return s.clock.Millis(time.Now()) })
 	if o.Challenge != nil {
@@ -180,11 +182,11 @@ func New(o Options) (*Server, error) {
 func withDefaults(c conf.Proxy) conf.Proxy {
 	d := conf.Default().Proxy
 	t, l := &c.Timeouts, &c.Limits
-	t.Header, t.Idle, t.Body = or(t.Header, d.Timeouts.Header), or(t.Idle, d.Timeouts.Idle), or(t.Body, d.Timeouts.Body)
-	t.Connect, t.Response = or(t.Connect, d.Timeouts.Connect), or(t.Response, d.Timeouts.Response)
-	t.Tunnel, t.Tunnels, t.Drain = or(t.Tunnel, d.Timeouts.Tunnel), or(t.Tunnels, d.Timeouts.Tunnels), or(t.Drain, d.Timeouts.Drain)
-	l.Header, l.Line, l.Fields = or(l.Header, d.Limits.Header), or(l.Line, d.Limits.Line), or(l.Fields, d.Limits.Fields)
-	l.ResponseHeader = or(l.ResponseHeader, d.Limits.ResponseHeader)
+	t.Header, t.Idle, t.Body = cmp.Or(t.Header, d.Timeouts.Header), cmp.Or(t.Idle, d.Timeouts.Idle), cmp.Or(t.Body, d.Timeouts.Body)
+	t.Connect, t.Response = cmp.Or(t.Connect, d.Timeouts.Connect), cmp.Or(t.Response, d.Timeouts.Response)
+	t.Tunnel, t.Tunnels, t.Drain = cmp.Or(t.Tunnel, d.Timeouts.Tunnel), cmp.Or(t.Tunnels, d.Timeouts.Tunnels), cmp.Or(t.Drain, d.Timeouts.Drain)
+	l.Header, l.Line, l.Fields = cmp.Or(l.Header, d.Limits.Header), cmp.Or(l.Line, d.Limits.Line), cmp.Or(l.Fields, d.Limits.Fields)
+	l.ResponseHeader = cmp.Or(l.ResponseHeader, d.Limits.ResponseHeader)
 	if c.Connections == (conf.ProxyConnections{}) {
 		c.Connections = d.Connections
 	}
@@ -218,8 +220,8 @@ func (s *Server) tick() {
 			ms := s.clock.Millis(now)
 			s.lasting.keep(now, ms)
 			s.bal.Tick(ms)
-			for _, st := range s.table.Load().sites {
-				st.limiter.sweep(now)
+			for _, st := range s.table.Load().Sites {
+				st.Sweep(now)
 			}
 		}
 	}
@@ -296,8 +298,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.probes.Close()
 		s.wg.Wait()
 		s.origins.Close()
-		for _, st := range s.table.Load().sites {
-			st.unregister()
+		for _, st := range s.table.Load().Sites {
+			st.Unregister()
 		}
 		if err != nil {
 			err = fmt.Errorf("shut down proxy: requests were still running: %w", err)

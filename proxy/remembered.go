@@ -8,10 +8,10 @@ import (
 // Recent returns exchanges that ended lately, the latest first. It reads what the
 // loops wrote and stops nothing.
 func (s *Server) Recent(q recent.Query) []recent.Exchange {
-	sites := s.table.Load().sites
+	sites := s.table.Load().Sites
 	return s.recent.Find(q, func(site string) *sticky.Profile {
 		if st := sites[site]; st != nil {
-			return &st.profile
+			return &st.Profile
 		}
 		return nil
 	})

@@ -1,17 +1,11 @@
 package proxy
 
 import (
-	"fmt"
 	"io"
-	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"portico/balancer"
-	"portico/proxy/sticky"
 )
 
 // frontend counts the traffic of one listener.
@@ -37,14 +31,6 @@ func (f *frontend) open(now time.Time) int64 {
 	for m := f.connsMax.Load(); n > m && !f.connsMax.CompareAndSwap(m, n); m = f.connsMax.Load() {
 	}
 	return n
-}
-
-// class is the index of a status in counters by class; 0 is everything else.
-func class(status int) int {
-	if status >= 100 && status < 600 {
-		return status / 100
-	}
-	return 0
 }
 
 // FrontendSnapshot is the traffic of one listener at one moment.
@@ -109,11 +95,11 @@ func (s *Server) Snapshot() Snapshot {
 	ms := s.clock.Millis(now)
 	t := s.table.Load()
 	out := Snapshot{
-		At: now, Started: s.started, Revision: t.revision, Tunnels: int(s.engineTunnels.Load()),
+		At: now, Started: s.started, Revision: t.Revision, Tunnels: int(s.engineTunnels.Load()),
 		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
 	}
-	for _, name := range t.names {
-		out.Pools = append(out.Pools, t.sites[name].siteState.pool.Snapshot(ms))
+	for _, name := range t.Names {
+		out.Pools = append(out.Pools, t.Sites[name].State.Pool.Snapshot(ms))
 	}
 	if !s.bound.Load() {
 		return out
@@ -133,18 +119,18 @@ func (s *Server) Snapshot() Snapshot {
 // sites at all yet. Nobody may stop an instance on its word then.
 func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 	t := s.table.Load()
-	p, ok := t.byID[instanceID]
+	p, ok := t.ByID[instanceID]
 	if !ok {
-		return 0, 0, t.revision > 0
+		return 0, 0, t.Revision > 0
 	}
-	return p.site.siteState.pool.Load(instanceID, s.clock.Millis(time.Now()))
+	return p.Site.State.Pool.Load(instanceID, s.clock.Millis(time.Now()))
 }
 
 // Failed returns why visitors lose their sessions at an instance because it does not
 // work here any more, as SessionLostHeader tells them, or "".
 func (s *Server) Failed(instanceID string) string {
-	if p, ok := s.table.Load().byID[instanceID]; ok {
-		return p.upstream.Failed().String()
+	if p, ok := s.table.Load().ByID[instanceID]; ok {
+		return p.Upstream.Failed().String()
 	}
 	return ""
 }
@@ -153,52 +139,9 @@ func (s *Server) Failed(instanceID string) string {
 // visitors are, or could be, sent there: true also for an instance of a release
 // that is being installed and gets its visitors once the deploy has succeeded.
 func (s *Server) InRotation(instanceID string) bool {
-	p, ok := s.table.Load().byID[instanceID]
-	return ok && (p.upstream.InRotation() || p.next && p.upstream.State() == balancer.Up)
+	p, ok := s.table.Load().ByID[instanceID]
+	return ok && (p.Upstream.InRotation() || p.Next && p.Upstream.State() == balancer.Up)
 }
-
-// siteState outlives changes of a site's settings.
-type siteState struct {
-	pool    *balancer.Pool
-	limiter limiter
-
-	adoption atomic.Pointer[sticky.Adoption] // of sessions of the balancer before; nil: of none
-
-	running atomic.Int64 // requests
-
-	// What the pool was last updated with. Guarded by Server.updates.
-	specs  []balancer.Spec
-	config balancer.Config
-
-	set      *metrics.Set
-	requests [6]*metrics.Counter
-	duration *metrics.PrometheusHistogram
-	bytesIn  *metrics.Counter
-	bytesOut *metrics.Counter
-	limited  *metrics.Counter
-	once     sync.Once
-}
-
-func newSiteState(name string, pool *balancer.Pool) *siteState {
-	st := &siteState{pool: pool, set: metrics.NewSet()}
-	label := `{site=` + strconv.Quote(name) + `}`
-	for i := range st.requests {
-		code := strconv.Itoa(i) + "xx"
-		if i == 0 {
-			code = "other"
-		}
-		st.requests[i] = st.set.NewCounter(fmt.Sprintf(`portico_site_requests_total{site=%q,code=%q}`, name, code))
-	}
-	st.duration = st.set.NewPrometheusHistogram("portico_site_request_duration_seconds" + label)
-	st.bytesIn = st.set.NewCounter("portico_site_received_bytes_total" + label)
-	st.bytesOut = st.set.NewCounter("portico_site_sent_bytes_total" + label)
-	st.limited = st.set.NewCounter("portico_site_rate_limited_requests_total" + label)
-	st.set.NewGauge("portico_site_running_requests"+label, func() float64 { return float64(st.running.Load()) })
-	return st
-}
-
-// unregister takes the site's series away; they die with the site.
-func (st *siteState) unregister() { st.once.Do(st.set.UnregisterAllMetrics) }
 
 // WriteMetrics writes the series of the engine and of all sites in Prometheus
 // text form.
@@ -207,7 +150,7 @@ func (s *Server) WriteMetrics(w io.Writer) {
 		s.engine.writeMetrics(w)
 	}
 	t := s.table.Load()
-	for _, name := range t.names {
-		t.sites[name].set.WritePrometheus(w)
+	for _, name := range t.Names {
+		t.Sites[name].WriteMetrics(w)
 	}
 }

@@ -102,8 +102,8 @@ func TestVisitorStays(t *testing.T) {
 	}
 }
 
-// sticky returns the Set-Cookie field that pins, or "".
-func sticky(resp *http.Response) string {
+// pinned returns the Set-Cookie field that pins, or "".
+func pinned(resp *http.Response) string {
 	for _, v := range resp.Header["Set-Cookie"] {
 		if strings.HasPrefix(v, "portico-") {
 			return v
@@ -118,7 +118,7 @@ func TestOddCookies(t *testing.T) {
 	a := newApp(t, "a")
 	f := start(t, options(), site(a.addr))
 	resp, _ := get(t, f.client(), "http://shop.test/")
-	good, _, _ := strings.Cut(strings.TrimPrefix(sticky(resp), "portico-shop="), ";")
+	good, _, _ := strings.Cut(strings.TrimPrefix(pinned(resp), "portico-shop="), ";")
 	flipped := good[:len(good)-1] + string('A'+(good[len(good)-1]-'A'+1)%26)
 	for name, cookie := range map[string]string{
 		"forged":     "portico-shop=" + flipped,
@@ -135,17 +135,17 @@ func TestOddCookies(t *testing.T) {
 		if resp.StatusCode != 200 {
 			t.Errorf("%s: status %d", name, resp.StatusCode)
 		}
-		if set := sticky(resp); name != "quoted" && !strings.HasPrefix(set, "portico-shop=") {
+		if set := pinned(resp); name != "quoted" && !strings.HasPrefix(set, "portico-shop=") {
 			t.Errorf("%s: no new cookie, got %q", name, set)
 		}
 	}
 	resp, _ = get(t, f.client(), "http://shop.test/", "Cookie", "portico-shop="+good)
-	if set := sticky(resp); set != "" {
+	if set := pinned(resp); set != "" {
 		t.Errorf("a fresh cookie was issued anew: %q", set)
 	}
 	token := good[:10]
 	resp, _ = get(t, f.client(), "http://shop.test/", "Cookie", "portico-shop="+token)
-	if set := sticky(resp); !strings.HasPrefix(set, "portico-shop="+token+"|") {
+	if set := pinned(resp); !strings.HasPrefix(set, "portico-shop="+token+"|") {
 		t.Errorf("a bare token became %q, want a sealed cookie of the same", set)
 	}
 }

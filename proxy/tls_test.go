@@ -92,7 +92,7 @@ func TestHTTP2(t *testing.T) {
 	if resp.ProtoMajor != 2 || resp.StatusCode != 200 {
 		t.Fatalf("HTTP/%d %d", resp.ProtoMajor, resp.StatusCode)
 	}
-	cookie := sticky(resp)
+	cookie := pinned(resp)
 	for _, want := range []string{"; Secure", "; HttpOnly", "; Path=/", "; SameSite=Lax"} {
 		if !strings.Contains(cookie, want) {
 			t.Errorf("cookie %q lacks %s", cookie, want)

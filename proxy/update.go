@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/accesslog"
 	"portico/proxy/probe"
+	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 
@@ -29,7 +31,7 @@ func (s *Server) Update(view *catalog.View) {
 	if last != nil && sameMap(last.Sites, view.Sites) && sameMap(last.Members, view.Members) &&
 		sameMap(last.Instances, view.Instances) && sameMap(last.Releases, view.Releases) {
 		t := *s.table.Load()
-		t.revision = view.Revision
+		t.Revision = view.Revision
 		s.table.Store(&t)
 		return
 	}
@@ -73,7 +75,7 @@ func (s *Server) Static() []conf.Site {
 
 // wanted is a site as it should be served next.
 type wanted struct {
-	site    *site
+	site    *site.Site
 	specs   []balancer.Spec
 	members []*catalog.Member       // by index of specs; nil for static upstreams
 	states  []catalog.InstanceState // by index of specs; empty for static upstreams
@@ -81,7 +83,7 @@ type wanted struct {
 	next    map[string]bool         // instances of a release that is being installed
 	drains  map[string]bool         // static upstreams that the file drains, by id
 	claims  []sticky.Claim          // what the balancer before may have called the instances
-	checks  map[string]*site        // settings to check an instance by, where they are not the site's
+	checks  map[string]*site.Site   // settings to check an instance by, where they are not the site's
 }
 
 // rebuildLocked compiles everything and publishes it in an order that never
@@ -91,7 +93,7 @@ func (s *Server) rebuildLocked() {
 	now := s.clock.Millis(time.Now())
 	old := s.table.Load()
 	all := s.wantedSites(old)
-	sites := make(map[string]*site, len(all))
+	sites := make(map[string]*site.Site, len(all))
 	revision := int64(0)
 	if s.view != nil {
 		revision = s.view.Revision
@@ -100,7 +102,7 @@ func (s *Server) rebuildLocked() {
 		s.connectLocked(w)
 		if err := s.poolLocked(w, now); err != nil {
 			s.log.Error("update site", "site", name, "error", err)
-			if prev := old.sites[name]; prev != nil {
+			if prev := old.Sites[name]; prev != nil {
 				w.site = prev
 			} else {
 				continue
@@ -108,17 +110,17 @@ func (s *Server) rebuildLocked() {
 		}
 		sites[name] = w.site
 	}
-	t := newTable(revision, sites)
+	t := site.NewTable(revision, sites)
 	for name, w := range all {
 		st := sites[name]
 		if st == nil {
 			continue
 		}
-		for _, u := range st.siteState.pool.Upstreams() {
-			t.byID[u.ID()] = placed{site: st, upstream: u, next: w.next[u.ID()]}
+		for _, u := range st.State.Pool.Upstreams() {
+			t.ByID[u.ID()] = site.Placed{Site: st, Upstream: u, Next: w.next[u.ID()]}
 		}
-		if st.sticky {
-			st.siteState.adoption.Store(sticky.NewAdoption(st.adopts, w.claims, st.siteState.pool))
+		if st.Sticky {
+			st.State.Adoption.Store(sticky.NewAdoption(st.AdoptCookies, w.claims, st.State.Pool))
 		}
 		s.observeLocked(w, now)
 	}
@@ -128,21 +130,21 @@ func (s *Server) rebuildLocked() {
 }
 
 // wantedSites lists what the view and the file ask for.
-func (s *Server) wantedSites(old *table) map[string]*wanted {
+func (s *Server) wantedSites(old *site.Table) map[string]*wanted {
 	all := map[string]*wanted{}
 	for _, c := range s.statics {
-		st, err := compileSettings(c.Name, c.Settings())
+		st, err := site.CompileSettings(c.Name, c.Settings())
 		if err != nil {
 			s.log.Error("update static site", "site", c.Name, "error", err)
 			continue
 		}
-		st.idle = c.IdleTimeout.Std()
+		st.Idle = c.IdleTimeout.Std()
 		w := &wanted{site: st, drains: map[string]bool{}}
 		for _, u := range c.Upstreams {
-			w.drains[UpstreamID(c.Name, u.Name)] = u.Drain
+			w.drains[site.UpstreamID(c.Name, u.Name)] = u.Drain
 			w.specs = append(w.specs, balancer.Spec{
-				ID: UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
-				MaxConns: or(u.Connections, st.maxConns), MaxSessions: st.maxSess, Static: true,
+				ID: site.UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
+				MaxConns: cmp.Or(u.Connections, st.MaxConns), MaxSessions: st.MaxSessions, Static: true,
 			})
 			w.members, w.states, w.details = append(w.members, nil), append(w.states, ""), append(w.details, "")
 		}
@@ -153,9 +155,9 @@ func (s *Server) wantedSites(old *table) map[string]*wanted {
 		return all
 	}
 	for name, rec := range s.view.Sites {
-		st := old.sites[name]
-		if st == nil || st.source != rec {
-			fresh, err := compileSite(rec)
+		st := old.Sites[name]
+		if st == nil || st.Source != rec {
+			fresh, err := site.Compile(rec)
 			if err != nil {
 				s.log.Error("update site", "site", name, "error", err)
 				if st == nil {
@@ -168,7 +170,7 @@ func (s *Server) wantedSites(old *table) map[string]*wanted {
 		if all[name] != nil {
 			s.log.Warn("a static site has the name of an installed one and is not served", "site", name)
 		}
-		all[name] = &wanted{site: st, next: map[string]bool{}, checks: map[string]*site{}}
+		all[name] = &wanted{site: st, next: map[string]bool{}, checks: map[string]*site.Site{}}
 	}
 	s.placeInstances(all)
 	return all
@@ -185,10 +187,10 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 	for _, id := range ids {
 		in := s.view.Instances[id]
 		w, m := all[in.Site], s.view.Members[in.Member]
-		if w == nil || w.site.source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
+		if w == nil || w.site.Source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
 			continue
 		}
-		rec := w.site.source
+		rec := w.site.Source
 		if in.Release == rec.Candidate && in.Release != rec.Release {
 			w.next[id] = true
 			if c := s.candidateChecks(rec, in.Release); c != nil {
@@ -197,12 +199,12 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 		}
 		w.specs = append(w.specs, balancer.Spec{
 			ID: id, Name: accesslog.ServerName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
-			Weight: m.Weight, MaxConns: w.site.maxConns, MaxSessions: w.site.maxSess,
+			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[id],
 		})
 		w.members, w.states, w.details = append(w.members, m), append(w.states, in.State), append(w.details, in.Detail)
-		if len(w.site.adopts) > 0 && in.Release == rec.Release {
+		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
 			w.claims = append(w.claims, memberClaims(m, id)...)
 		}
 	}
@@ -210,7 +212,7 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 
 // candidateChecks compiles the settings of a release that is being installed: it
 // may be healthy at another path than the one before it.
-func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site {
+func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site.Site {
 	r := s.view.Releases[rec.Name][digest]
 	if r == nil {
 		return nil
@@ -219,7 +221,7 @@ func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site {
 	if err != nil {
 		return nil
 	}
-	st, err := compileSettings(rec.Name, set)
+	st, err := site.CompileSettings(rec.Name, set)
 	if err != nil {
 		return nil
 	}
@@ -242,13 +244,13 @@ func (s *Server) connectLocked(w *wanted) {
 const staticIdle = 4 * time.Second
 
 // idleTime is how long connections to an instance wait for their next request.
-func (s *Server) idleTime(st *site, member string) time.Duration {
+func (s *Server) idleTime(st *site.Site, member string) time.Duration {
 	idle := s.o.Conf.Connections.IdleTimeout.Std()
 	switch {
 	case member != "":
 		return idle
-	case st.idle > 0:
-		return st.idle
+	case st.Idle > 0:
+		return st.Idle
 	case idle > 0:
 		return min(idle, staticIdle)
 	}
@@ -257,26 +259,23 @@ func (s *Server) idleTime(st *site, member string) time.Duration {
 
 // poolLocked brings the site's pool up to date, or makes it.
 func (s *Server) poolLocked(w *wanted, now int64) error {
-	c := w.site.pool
+	c := w.site.PoolConfig
 	c.Zone = s.o.Conf.Zone
-	st := w.site.siteState
-	if prev := s.table.Load().sites[w.site.name]; prev != nil {
-		st = prev.siteState
+	st := w.site.State
+	if prev := s.table.Load().Sites[w.site.Name]; prev != nil {
+		st = prev.State
 	}
 	if st == nil {
-		pool, err := s.bal.NewPool(w.site.name, w.specs, c, now)
+		pool, err := s.bal.NewPool(w.site.Name, w.specs, c, now)
 		if err != nil {
 			return err
 		}
-		st = newSiteState(w.site.name, pool)
-	} else if !slices.Equal(st.specs, w.specs) || st.config != c {
-		if err := st.pool.Update(w.specs, c, now); err != nil {
-			return err
-		}
+		st = site.NewState(w.site.Name, pool, w.specs, c)
+	} else if err := st.Update(w.specs, c, now); err != nil {
+		return err
 	}
-	st.specs, st.config = w.specs, c
-	if w.site.siteState == nil {
-		w.site.siteState = st
+	if w.site.State == nil {
+		w.site.State = st
 	}
 	return nil
 }
@@ -289,7 +288,7 @@ func keeps(rec *catalog.Site, digest string) bool {
 
 // observeLocked tells the balancer what operators and agents say.
 func (s *Server) observeLocked(w *wanted, now int64) {
-	pool := s.bal.Pool(w.site.name)
+	pool := s.bal.Pool(w.site.Name)
 	for i, spec := range w.specs {
 		u, m := pool.Upstream(spec.ID), w.members[i]
 		if u == nil {
@@ -319,10 +318,10 @@ func (s *Server) observeLocked(w *wanted, now int64) {
 			case catalog.AdminReady:
 			}
 		}
-		if rec := w.site.source; rec != nil && !keeps(rec, spec.Release) {
+		if rec := w.site.Source; rec != nil && !keeps(rec, spec.Release) {
 			// Its agent stops it as soon as nothing is under way here any more.
 			admin, why = balancer.AdminMaint, "its release is over"
-			if cause := s.cutBy(w.site.name, spec.Release, now); cause != balancer.CauseNone {
+			if cause := s.cutBy(w.site.Name, spec.Release, now); cause != balancer.CauseNone {
 				u.SetEnd(cause)
 			}
 		} else {
@@ -374,14 +373,14 @@ func maint(what string, overdue bool) (balancer.AdminState, string, balancer.Cau
 // told otherwise: the time for its sessions has passed, or somebody cut them short
 // (drain --now, deploy --no-pin). CauseNone: it is no news.
 func (s *Server) cutBy(site, digest string, now int64) balancer.Cause {
-	prev := s.table.Load().sites[site]
-	if prev == nil || prev.source == nil {
+	prev := s.table.Load().Sites[site]
+	if prev == nil || prev.Source == nil {
 		return balancer.CauseDeadline // it was over before this proxy began
 	}
-	if !keeps(prev.source, digest) {
+	if !keeps(prev.Source, digest) {
 		return balancer.CauseNone
 	}
-	for _, r := range prev.source.Retiring {
+	for _, r := range prev.Source.Retiring {
 		if r.Release == digest && r.Deadline.After(r.Since) && r.Deadline.UnixMilli() <= now {
 			return balancer.CauseDeadline
 		}
@@ -390,12 +389,12 @@ func (s *Server) cutBy(site, digest string, now int64) balancer.Cause {
 }
 
 // probeLocked starts and stops checks so that each upstream of the table has one.
-func (s *Server) probeLocked(t *table, all map[string]*wanted) {
+func (s *Server) probeLocked(t *site.Table, all map[string]*wanted) {
 	s.agents = map[string]catalog.InstanceState{}
-	keep := make(map[string]bool, len(t.byID))
+	keep := make(map[string]bool, len(t.ByID))
 	for _, w := range all {
 		for i, spec := range w.specs {
-			p, ok := t.byID[spec.ID]
+			p, ok := t.ByID[spec.ID]
 			if !ok {
 				continue
 			}
@@ -409,27 +408,27 @@ func (s *Server) probeLocked(t *table, all map[string]*wanted) {
 			if way == nil {
 				continue
 			}
-			check := p.site.check
+			check := p.Site.Check
 			if c := w.checks[spec.ID]; c != nil {
-				check = c.check
+				check = c.Check
 			}
 			keep[spec.ID] = true
-			s.probes.Set(spec.ID, probe.Target{Upstream: p.upstream, Origin: way, Check: check, Member: spec.Member, Site: w.site.name})
+			s.probes.Set(spec.ID, probe.Target{Upstream: p.Upstream, Origin: way, Check: check, Member: spec.Member, Site: w.site.Name})
 		}
 	}
 	s.probes.Only(keep)
 }
 
 // retireLocked lets go of what the new table does not name any more.
-func (s *Server) retireLocked(old, t *table, now int64) {
-	for name, st := range old.sites {
-		if t.sites[name] == nil {
+func (s *Server) retireLocked(old, t *site.Table, now int64) {
+	for name, st := range old.Sites {
+		if t.Sites[name] == nil {
 			s.bal.RemovePool(name, now)
-			st.unregister()
+			st.Unregister()
 		}
 	}
-	for id := range old.byID {
-		if _, ok := t.byID[id]; ok {
+	for id := range old.ByID {
+		if _, ok := t.ByID[id]; ok {
 			continue
 		}
 		s.origins.Retire(id)

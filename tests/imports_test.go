@@ -61,7 +61,8 @@ var imports = map[string][]string{
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
 	"proxy/clock":        {"balancer"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock"},
+	"proxy/site":         {"conf/sites", "balancer", "membership/catalog", "proxy/accesslog", "proxy/fault", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock", "proxy/site"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	// what every driver's tests run
@@ -83,7 +84,7 @@ var imports = map[string][]string{
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent", "proxy/site"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "proxy/admin", "internal/exitcode"},
@@ -102,7 +103,7 @@ var owners = map[string][]string{
 	"github.com/spf13/":                  {"cmd/portico", "cmd/portico/client", "cmd/portico/screen", "cmd/portico/start"},
 	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog"},
 	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
-	"github.com/VictoriaMetrics/metrics": {"proxy", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
+	"github.com/VictoriaMetrics/metrics": {"proxy/site", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
 }
 
 type listed struct {

@@ -57,3 +57,11 @@ func (r *Record) Again(instance string, err error) {
 	r.Error, r.Moved = "", true
 	r.Retries++
 }
+
+// Class is the index of the status in counters by class; 0 is everything else.
+func (r *Record) Class() int {
+	if r.Status >= 100 && r.Status < 600 {
+		return r.Status / 100
+	}
+	return 0
+}

@@ -12,8 +12,8 @@ import (
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/membership/catalog"
-	"portico/proxy"
 	"portico/proxy/haproxy"
+	"portico/proxy/site"
 )
 
 // haproxyOptions is what an export needs beyond the view.
@@ -35,7 +35,7 @@ func staticSite(s conf.Site) haproxy.StaticSite {
 	out := haproxy.StaticSite{Name: s.Name, Settings: s.Settings()}
 	for _, u := range s.Upstreams {
 		out.Servers = append(out.Servers, haproxy.StaticServer{
-			ID: proxy.UpstreamID(s.Name, u.Name), Name: u.Name, Addr: u.Addr, Weight: u.Weight, Backup: u.Backup, Drain: u.Drain, Connections: u.Connections, Zone: u.Zone,
+			ID: site.UpstreamID(s.Name, u.Name), Name: u.Name, Addr: u.Addr, Weight: u.Weight, Backup: u.Backup, Drain: u.Drain, Connections: u.Connections, Zone: u.Zone,
 		})
 	}
 	return out

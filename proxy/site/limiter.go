@@ -1,4 +1,4 @@
-package proxy
+package site
 
 import (
 	"net/netip"
@@ -17,7 +17,7 @@ const maxLimiters = 16384
 // is ready and limits nothing.
 type limiter struct {
 	mu     sync.Mutex
-	spec   rateSpec                    // guarded by mu
+	spec   Rate                        // guarded by mu
 	byAddr map[netip.Prefix]*allowance // guarded by mu
 	rest   *rate.Limiter               // guarded by mu: for addresses beyond maxLimiters
 }
@@ -29,8 +29,8 @@ type allowance struct {
 
 // allow reports whether a request of addr is within the rate at now. IPv6
 // visitors count by /64, since each of them has that many addresses.
-func (l *limiter) allow(spec rateSpec, addr netip.Addr, now time.Time) bool {
-	if spec.perSecond == 0 {
+func (l *limiter) allow(spec Rate, addr netip.Addr, now time.Time) bool {
+	if spec.PerSecond == 0 {
 		return true
 	}
 	bits := 32
@@ -42,14 +42,14 @@ func (l *limiter) allow(spec rateSpec, addr netip.Addr, now time.Time) bool {
 	defer l.mu.Unlock()
 	if l.spec != spec || l.byAddr == nil {
 		l.spec, l.byAddr = spec, map[netip.Prefix]*allowance{}
-		l.rest = rate.NewLimiter(rate.Limit(spec.perSecond), spec.burst)
+		l.rest = rate.NewLimiter(rate.Limit(spec.PerSecond), spec.Burst)
 	}
 	a := l.byAddr[key]
 	if a == nil {
 		if len(l.byAddr) >= maxLimiters {
 			return l.rest.AllowN(now, 1)
 		}
-		a = &allowance{Limiter: rate.NewLimiter(rate.Limit(spec.perSecond), spec.burst)}
+		a = &allowance{Limiter: rate.NewLimiter(rate.Limit(spec.PerSecond), spec.Burst)}
 		l.byAddr[key] = a
 	}
 	a.last = now
@@ -60,10 +60,10 @@ func (l *limiter) allow(spec rateSpec, addr netip.Addr, now time.Time) bool {
 func (l *limiter) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.spec.perSecond == 0 {
+	if l.spec.PerSecond == 0 {
 		return
 	}
-	full := time.Duration(float64(l.spec.burst) / l.spec.perSecond * float64(time.Second))
+	full := time.Duration(float64(l.spec.Burst) / l.spec.PerSecond * float64(time.Second))
 	for key, a := range l.byAddr {
 		if now.Sub(a.last) > full {
 			delete(l.byAddr, key)

@@ -1,4 +1,4 @@
-package proxy
+package site
 
 import (
 	"time"
@@ -14,22 +14,22 @@ import (
 // than the balancer keeps the place itself.
 const placeAge = time.Minute
 
-// asksTicket reports whether a request without a sticky cookie should be searched
+// AsksTicket reports whether a request without a sticky cookie should be searched
 // for a ticket of the waiting room.
-func (st *site) asksTicket() bool { return st.sticky && st.maxSess > 0 }
+func (st *Site) AsksTicket() bool { return st.Sticky && st.MaxSessions > 0 }
 
-// attend gives the visitor of a choice that found all instances full a place in
+// Wait gives the visitor of a choice that found all instances full a place in
 // the waiting room. A visitor who has just lost a session is told to come again,
 // and goes before those who wait.
-func (st *site) attend(c *balancer.Choice, ticket []byte, secure bool, now int64) error {
-	if !st.sticky || c.Session != 0 {
+func (st *Site) Wait(c *balancer.Choice, ticket []byte, secure bool, now int64) error {
+	if !st.Sticky || c.Session != 0 {
 		return fault.ErrQueueFull
 	}
 	var buf [balancer.TicketLen]byte
-	p := st.siteState.pool.Attend(buf[:0], ticket, now)
+	p := st.State.Pool.Attend(buf[:0], ticket, now)
 	cookie := ""
 	if p.Position > 0 {
-		cookie = st.cookie.KeepPlace(string(p.Ticket), placeAge, secure)
+		cookie = st.Cookie.KeepPlace(string(p.Ticket), placeAge, secure)
 	}
 	return fault.Waiting(p, cookie)
 }
