@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +19,6 @@ import (
 type engine struct {
 	s       *Server
 	driver  exchange.Driver
-	fronts  []*frontend // by listener
-	ports   []string
 	started atomic.Bool
 }
 
@@ -44,10 +41,11 @@ func (s *Server) newEngine() (*engine, error) {
 		}
 	}
 	e := &engine{s: s}
+	h := s.handler
 	t, l := s.o.Conf.Timeouts, s.o.Conf.Limits
 	o := exchange.Options{
 		Config: exchange.Config{
-			Handler: e, Limits: s.limits,
+			Handler: h, Limits: s.limits,
 			Timeouts: wire.Timeouts{
 				Header: t.Header.Std(), Idle: t.Idle.Std(), Connect: t.Connect.Std(), Body: t.Body.Std(), Write: t.Body.Std(),
 				Response: t.Response.Std(), Tunnel: t.Tunnel.Std(), Grace: rateGrace, MinRate: minRate,
@@ -57,10 +55,10 @@ func (s *Server) newEngine() (*engine, error) {
 		NoRing: s.o.Conf.IOUring == "off",
 	}
 	for _, ln := range s.listeners {
-		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln.Listener, TLS: ln.tls, ProxyFrom: s.spoken})
-		e.fronts = append(e.fronts, ln.front)
+		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln.Listener, TLS: ln.Tls, ProxyFrom: s.spoken})
+		h.Fronts = append(h.Fronts, ln.Front)
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		e.ports = append(e.ports, port)
+		h.Ports = append(h.Ports, port)
 	}
 	d, err := mk(o)
 	if err != nil {
@@ -80,22 +78,20 @@ func (e *engine) shutdown(ctx context.Context) error {
 
 // opened counts a connection and holds the limit for each address.
 func (e *engine) opened(listener int, addr netip.Addr) bool {
-	f := e.fronts[listener]
-	f.open(time.Now())
-	if limit := e.s.o.Conf.Limits.PerAddress; limit > 0 && e.s.perAddr.add(addr, 1) > limit {
-		f.deniedConns.Add(1)
+	f := e.s.handler.Fronts[listener]
+	f.Open(time.Now())
+	if limit := e.s.o.Conf.Limits.PerAddress; limit > 0 && e.s.perAddr.Add(addr, 1) > limit {
+		f.DeniedConns.Add(1)
 		e.closed(listener, addr)
 		return false
 	}
-	f.h1.Add(1)
+	f.H1.Add(1)
 	return true
 }
 
 func (e *engine) closed(listener int, addr netip.Addr) {
-	e.fronts[listener].conns.Add(-1)
+	e.s.handler.Fronts[listener].Conns.Add(-1)
 	if e.s.o.Conf.Limits.PerAddress > 0 {
-		e.s.perAddr.add(addr, -1)
+		e.s.perAddr.Add(addr, -1)
 	}
 }
-
-func appendInt(b []byte, n int) []byte { return strconv.AppendInt(b, int64(n), 10) }

@@ -13,6 +13,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
+	"portico/proxy/forward"
 	"portico/proxy/http1"
 	"portico/proxy/route"
 	"portico/proxy/site"
@@ -44,7 +45,7 @@ type explanation struct {
 	raw    string // path as it came
 	path   string // normalized
 	target string
-	client Client
+	client forward.Client
 	now    time.Time
 	pick   balancer.Request
 	steps  []Step
@@ -119,9 +120,9 @@ func (e *explanation) admit(u *url.URL) bool {
 		e.say("method", "refused", "%s is not served here: 405", m)
 		return false
 	}
-	e.client = Client{Proto: u.Scheme, Host: u.Host}
+	e.client = forward.Client{Proto: u.Scheme, Host: u.Host}
 	if e.a.From.IsValid() {
-		e.client = identify(netip.AddrPortFrom(e.a.From, 0), secure, u.Host, "", e.a.Header, e.s.trusted)
+		e.client = forward.Identify(netip.AddrPortFrom(e.a.From, 0), secure, u.Host, "", e.a.Header, e.s.trusted)
 		why := "the peer itself"
 		if e.client.Addr != e.client.Peer {
 			why = "as X-Forwarded-For says, from a trusted proxy at " + e.client.Peer.String()
@@ -217,3 +218,8 @@ func (e *explanation) token() {
 	}
 	e.say("token", "none", "no session token of the application in %s (session.profile)", strings.Join(where, ", "))
 }
+
+// aliasable reports whether an application behind CGI rules could mistake the
+// name for another one: "X_Forwarded_For" and "X-Forwarded-For" are both
+// HTTP_X_FORWARDED_FOR there (CVE-2025-64484).
+func aliasable(name string) bool { return strings.IndexByte(name, '_') >= 0 }

@@ -11,7 +11,7 @@ import (
 // request, since that may be on its way. It returns when no connection is left, or
 // when ctx ends; Shutdown must follow. Serve must have been called.
 func (s *Server) LameDuck(ctx context.Context) {
-	s.lameDuck.Store(true)
+	s.handler.LameDuck.Store(true)
 	s.engine.driver.StopAccepting()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"portico/proxy/clock"
+	"portico/proxy/forward"
+	"portico/proxy/listen"
 	"portico/proxy/site"
 
 	"portico/balancer"
@@ -99,18 +101,14 @@ type Server struct {
 	started time.Time
 	clock   *clock.Watch
 
-	challenge http.Handler
 	tls       *tls.Config
-	listeners []*listener
+	listeners []*listen.Listener
 	engine    *engine
-	plain     frontend
-	secure    frontend
+	plain     listen.Traffic
+	secure    listen.Traffic
 	front     route.Front // complete once Listen has succeeded
-	perAddr   addrCount
-	// engineTunnels are the upgraded connections that the engine relays.
-	engineTunnels atomic.Int64
-	lasting       lasting
-	panics        atomic.Uint64
+	perAddr   listen.PerAddress
+	handler   *forward.Handler
 
 	updates sync.Mutex // one change of the table at a time
 	view    *catalog.View
@@ -122,7 +120,6 @@ type Server struct {
 	// of other machines have no say in that.
 	since map[string]int64
 
-	lameDuck  atomic.Bool // every answer is the last one of its connection
 	stopping  atomic.Bool
 	beginning sync.Mutex         // held while Serve begins, and while stopping changes
 	bound     atomic.Bool        // Listen has succeeded; listeners do not change after it
@@ -157,8 +154,7 @@ func New(o Options) (*Server, error) {
 		if o.TLS == nil {
 			return nil, errors.New("make proxy: proxy.https is set, but there is no TLS configuration")
 		}
-		s.tls = serverTLS(o.TLS)
-		s.tls.GetConfigForClient = s.offer(s.tls)
+		s.tls = listen.ServerTLS(o.TLS, func(host string) bool { return s.table.Load().Private(host) })
 	}
 	s.clock = clock.New(bal, o.Logger)
 	s.origins.Connect, s.origins.MaxIdle, s.origins.AgentTLS = o.Conf.Timeouts.Connect.Std(), o.Conf.Connections.Idle, o.AgentTLS
@@ -167,12 +163,16 @@ func New(o Options) (*Server, error) {
 	s.limits = http1.Limits{
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
 	}.WithDefaults()
-	s.plain.name, s.secure.name = "http", "https"
+	s.plain.Name, s.secure.Name = "http", "https"
 	s.table.Store(site.NewTable(0, map[string]*site.Site{}))
 	s.bg, s.stop = context.WithCancel(context.Background())
 	s.probes = probe.New(s.bg, s.log, func() int64 { return s.clock.Millis(time.Now()) })
+	s.handler = &forward.Handler{
+		Table: &s.table, Front: &s.front, Balancer: bal, Origins: &s.origins, Probes: s.probes, Clock: s.clock, Recent: s.recent,
+		AccessLog: o.AccessLog, Log: s.log, Retries: o.Conf.Retries, Tunnel: o.Conf.Timeouts.Tunnel.Std(), Trusted: s.trusted, Moved: o.Moved,
+	}
 	if o.Challenge != nil {
-		s.challenge = o.Challenge(http.HandlerFunc(http.NotFound))
+		s.handler.Challenge = o.Challenge(http.HandlerFunc(http.NotFound))
 	}
 	s.wg.Go(s.tick)
 	return s, nil
@@ -193,20 +193,6 @@ func withDefaults(c conf.Proxy) conf.Proxy {
 	return c
 }
 
-// serverTLS adds what the front door insists on to the certificates' configuration.
-func serverTLS(base *tls.Config) *tls.Config {
-	c := base.Clone()
-	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
-	protos := []string{"h2", "http/1.1"}
-	for _, p := range c.NextProtos {
-		if p != "h2" && p != "http/1.1" && p != "http/1.0" {
-			protos = append(protos, p)
-		}
-	}
-	c.NextProtos = protos
-	return c
-}
-
 // tick does what time asks for, until the Server stops.
 func (s *Server) tick() {
 	t := pause.NewStrokes(time.Second)
@@ -218,7 +204,7 @@ func (s *Server) tick() {
 		case now := <-t.C:
 			t.Next()
 			ms := s.clock.Millis(now)
-			s.lasting.keep(now, ms)
+			s.handler.Lasting.Keep(now, ms)
 			s.bal.Tick(ms)
 			for _, st := range s.table.Load().Sites {
 				st.Sweep(now)
@@ -237,6 +223,9 @@ func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Balancer returns the pools, for whoever lists, moves or ends sessions.
 func (s *Server) Balancer() *balancer.Balancer { return s.bal }
+
+// Streams is how many answers go on for as long as somebody looks: upgraded connections and event streams.
+func (s *Server) Streams() int { return s.handler.Lasting.Count() }
 
 // Ready reports whether the front door is open: bound, and not closing.
 func (s *Server) Ready() bool { return s.bound.Load() && !s.stopping.Load() }
@@ -297,6 +286,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.stop()
 		s.probes.Close()
 		s.wg.Wait()
+		s.handler.Wait()
 		s.origins.Close()
 		for _, st := range s.table.Load().Sites {
 			st.Unregister()

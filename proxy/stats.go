@@ -2,74 +2,14 @@ package proxy
 
 import (
 	"io"
-	"sync/atomic"
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/listen"
 )
 
-// frontend counts the traffic of one listener.
-type frontend struct {
-	name string
-	addr string // bound address; set by Listen
-
-	conns, connsMax        atomic.Int64
-	connTotal, deniedConns atomic.Uint64
-	h1                     atomic.Uint64 // connections, those that speak HTTP/2 as well
-	requests, h1req, h2req atomic.Uint64
-	bytesIn, bytesOut      atomic.Uint64
-	denied, bad, own       atomic.Uint64 // refused by a rule, unreadable, answered by portico
-	status                 [6]atomic.Uint64
-	connRate, reqRate      balancer.Rate
-}
-
-// open counts a new connection and returns how many there are.
-func (f *frontend) open(now time.Time) int64 {
-	f.connTotal.Add(1)
-	f.connRate.Add(now.UnixMilli())
-	n := f.conns.Add(1)
-	for m := f.connsMax.Load(); n > m && !f.connsMax.CompareAndSwap(m, n); m = f.connsMax.Load() {
-	}
-	return n
-}
-
-// FrontendSnapshot is the traffic of one listener at one moment.
-type FrontendSnapshot struct {
-	Name string // "http", "https"
-	Addr string // host:port that it listens on
-
-	Conns, ConnsMax, ConnsLimit int // client connections now, most, limit (0: none)
-	ConnTotal                   uint64
-	ConnRate, ConnRateMax       float64 // connections a second
-	Requests                    uint64
-	ReqRate, ReqRateMax         float64 // requests a second
-	BytesIn, BytesOut           uint64
-	Denied, DeniedConns         uint64 // refused by a rule
-	Errors                      uint64 // requests that could not be read
-	Intercepted                 uint64 // answered by the proxy itself
-
-	Status1xx, Status2xx, Status3xx   uint64
-	Status4xx, Status5xx, StatusOther uint64
-	H1Sessions, H2Sessions            uint64
-	H1Requests, H2Requests            uint64
-}
-
-func (f *frontend) snapshot(limit int, now int64) FrontendSnapshot {
-	return FrontendSnapshot{
-		Name: f.name, Addr: f.addr,
-		Conns: int(f.conns.Load()), ConnsMax: int(f.connsMax.Load()), ConnsLimit: limit,
-		ConnTotal: f.connTotal.Load(), ConnRate: f.connRate.PerSecond(now), ConnRateMax: float64(f.connRate.Max()),
-		Requests: f.requests.Load(), ReqRate: f.reqRate.PerSecond(now), ReqRateMax: float64(f.reqRate.Max()),
-		BytesIn: f.bytesIn.Load(), BytesOut: f.bytesOut.Load(),
-		Denied: f.denied.Load(), DeniedConns: f.deniedConns.Load(), Errors: f.bad.Load(), Intercepted: f.own.Load(),
-		Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
-		Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
-		H1Sessions: f.h1.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
-	}
-}
-
 // counted adds what the driver counts of connections over TLS.
-func (e *engine) counted(f *FrontendSnapshot) {
+func (e *engine) counted(f *listen.Snapshot) {
 	st := e.driver.Stats()
 	f.H2Sessions = st.HTTP2
 	f.H1Sessions -= min(f.H1Sessions, st.HTTP2)
@@ -82,7 +22,7 @@ type Snapshot struct {
 	At        time.Time
 	Started   time.Time // of the process
 	Revision  int64     // of the catalog view that routes
-	Frontends []FrontendSnapshot
+	Frontends []listen.Snapshot
 	Pools     []balancer.PoolSnapshot // by name
 	Tunnels   int                     // upgraded connections open
 	LogLost   uint64                  // lines of the access log that were dropped
@@ -95,8 +35,8 @@ func (s *Server) Snapshot() Snapshot {
 	ms := s.clock.Millis(now)
 	t := s.table.Load()
 	out := Snapshot{
-		At: now, Started: s.started, Revision: t.Revision, Tunnels: int(s.engineTunnels.Load()),
-		LogLost: s.o.AccessLog.Lost(), Panics: s.panics.Load(),
+		At: now, Started: s.started, Revision: t.Revision, Tunnels: int(s.handler.Tunnels.Load()),
+		LogLost: s.o.AccessLog.Lost(), Panics: s.handler.Panics.Load(),
 	}
 	for _, name := range t.Names {
 		out.Pools = append(out.Pools, t.Sites[name].State.Pool.Snapshot(ms))
@@ -105,8 +45,8 @@ func (s *Server) Snapshot() Snapshot {
 		return out
 	}
 	for _, l := range s.listeners {
-		out.Frontends = append(out.Frontends, l.front.snapshot(s.o.Conf.Limits.Connections, ms))
-		if l.tls != nil { // only there a client says what it speaks
+		out.Frontends = append(out.Frontends, l.Front.Snapshot(s.o.Conf.Limits.Connections, ms))
+		if l.Tls != nil { // only there a client says what it speaks
 			s.engine.counted(&out.Frontends[len(out.Frontends)-1])
 		}
 	}

@@ -62,7 +62,9 @@ var imports = map[string][]string{
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
 	"proxy/clock":        {"balancer"},
 	"proxy/site":         {"conf/sites", "balancer", "membership/catalog", "proxy/accesslog", "proxy/fault", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock", "proxy/site"},
+	"proxy/listen":       {"balancer", "proxy/accesslog"},
+	"proxy/forward":      {"balancer", "internal/alias", "proxy/http1", "proxy/exchange", "proxy/accesslog", "proxy/clock", "proxy/fault", "proxy/listen", "proxy/origin", "proxy/probe", "proxy/recent", "proxy/route", "proxy/site", "proxy/sticky"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "internal/units", "internal/pause"},
 
 	// what every driver's tests run

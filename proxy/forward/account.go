@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"net/netip"
@@ -21,7 +21,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 	}
 	f.held = false
 	o := balancer.Outcome{
-		Now: f.s.clock.After(f.chosen, f.rec.Total), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
+		Now: f.h.Clock.After(f.chosen, f.rec.Total), Result: r, Status: status, BytesIn: f.rec.BytesIn, BytesOut: f.rec.BytesOut,
 		Queue: max(f.rec.Queue, 0), Connect: max(f.rec.Connect, 0), Response: max(f.rec.Response, 0), Total: f.rec.Total,
 		Reused: f.rec.Connect == 0, Retried: again,
 	}
@@ -32,15 +32,15 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 		f.rec.Inflight = f.choice.Upstream.InFlight()
 	}
 	if f.site.State.Pool.Done(&f.choice, o).CheckNow {
-		f.s.probes.Now(f.choice.Upstream.ID())
+		f.h.Probes.Now(f.choice.Upstream.ID())
 	}
 }
 
 // Finished implements exchange.Handler.
-func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decision, rec *exchange.Record) {
+func (h *Handler) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decision, rec *exchange.Record) {
 	f := flightOf(d)
-	defer f.recovered(e, r, nil)
-	if f.s == nil {
+	defer f.recovered(h, r, nil)
+	if f.h == nil {
 		return
 	}
 	if f.waiter != nil {
@@ -48,10 +48,10 @@ func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decisi
 	}
 	f.unlisten()
 	if f.tunnel {
-		f.s.engineTunnels.Add(-1)
+		f.h.Tunnels.Add(-1)
 	}
 	if f.lasts {
-		f.s.lasting.end(f)
+		f.h.Lasting.end(f)
 	}
 	total := time.Duration(rec.End - rec.Start)
 	l := &f.rec
@@ -62,11 +62,11 @@ func (e *engine) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decisi
 	f.ending(rec)
 	f.count(r)
 	f.describe(p)
-	if f.s.o.AccessLog != nil {
+	if f.h.AccessLog != nil {
 		f.log(r)
 	}
 	f.remember(r, p, rec)
-	f.s = nil
+	f.h = nil
 }
 
 // leaveQueue gives up a place in the queue, or the one that has just become free.
@@ -133,19 +133,8 @@ func (f *flight) ending(rec *exchange.Record) {
 
 // count adds to the counters of the listener and the site.
 func (f *flight) count(r *http1.Request) {
-	l, front := &f.rec, f.front
-	front.requests.Add(1)
-	front.reqRate.Add(f.began.UnixMilli())
-	if r.Major == 2 {
-		front.h2req.Add(1)
-	} else {
-		front.h1req.Add(1)
-	}
-	front.status[l.Class()].Add(1)
-	front.bytesOut.Add(uint64(l.BytesOut))
-	if l.BytesIn > 0 {
-		front.bytesIn.Add(uint64(l.BytesIn))
-	}
+	l := &f.rec
+	f.front.Count(l, f.began, r.Major == 2)
 	if st := f.site; st != nil {
 		l.Site, l.SiteReqs = st.Name, st.End(l)
 	}
@@ -154,8 +143,8 @@ func (f *flight) count(r *http1.Request) {
 // describe says who asked, and gives the exchange its number.
 func (f *flight) describe(p *exchange.Peer) {
 	l := &f.rec
-	l.ID = f.s.recent.ID(p.Lane)
-	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.name
+	l.ID = f.h.Recent.ID(p.Lane)
+	l.At, l.TLS, l.Frontend = f.began, p.HTTPS, f.front.Name
 	l.Client = p.Addr
 	if p.Addr.Addr().Is4() {
 		l.AddrText = p.Text
@@ -172,10 +161,10 @@ func (f *flight) log(r *http1.Request) {
 	if len(r.Method) > 0 && f.target != "" {
 		l.Method, l.Host, l.Target, l.Proto = alias.String(r.Method), alias.String(r.Host), accesslog.Redact(f.target), protoOf(r)
 	}
-	l.Active = int(f.front.conns.Load())
+	l.Active = int(f.front.Conns.Load())
 	l.UserAgent = alias.String(r.First(http1.UserAgent))
 	l.Referer, _, _ = strings.Cut(alias.String(r.First(http1.Referer)), "?")
-	f.s.o.AccessLog.Append(l)
+	f.h.AccessLog.Append(l)
 }
 
 // remember files the exchange among the recent ones.
@@ -187,7 +176,7 @@ func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *exchange.Reco
 	if rec.Sent > 0 {
 		e.Sent = time.Duration(rec.Sent - rec.Start)
 	}
-	f.s.recent.Keep(p.Lane, &f.rec, &f.choice, &e)
+	f.h.Recent.Keep(p.Lane, &f.rec, &f.choice, &e)
 }
 
 func protoOf(r *http1.Request) string {

@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"net"
@@ -15,15 +15,15 @@ import (
 // application sees it, and of an application that tells its own address. It is what nginx's proxy_redirect and Apache's
 // ProxyPassReverse do.
 type addressing struct {
-	s           *Server
+	front       *route.Front
 	site        *site.Site
 	mount       string // "": the application sees it
 	proto, host string // the visitor's
 	instance    *balancer.Spec
 }
 
-func (s *Server) addressing(st *site.Site, c *Client, instance *balancer.Upstream) addressing {
-	m := addressing{s: s, site: st, proto: c.Proto, host: c.Host, instance: instance.Spec()}
+func (h *Handler) addressing(st *site.Site, c *Client, instance *balancer.Upstream) addressing {
+	m := addressing{front: h.Front, site: st, proto: c.Proto, host: c.Host, instance: instance.Spec()}
 	if st.Strip {
 		m.mount = st.Mount
 	}
@@ -135,7 +135,7 @@ func (m *addressing) secures(scheme string) bool {
 	}
 	_, port, _ := net.SplitHostPort(m.host)
 	host, ok := route.ParseHost(m.host)
-	return ok && (port != "" || m.s.front.Redirect(&m.site.Rule, host, "/") != "")
+	return ok && (port != "" || m.front.Redirect(&m.site.Rule, host, "/") != "")
 }
 
 // isInstance reports whether an authority is the instance's, the port of the scheme left out or not. Behind an agent the port is that of

@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"portico/balancer"
@@ -8,13 +8,13 @@ import (
 
 // noteLost logs a session that moves to another instance because it was lost. The
 // counters by cause are the balancer's.
-func (s *Server) noteLost(st *site.Site, c *balancer.Choice) {
+func (h *Handler) noteLost(st *site.Site, c *balancer.Choice) {
 	if c.Lost == balancer.CauseNone || c.Upstream == nil {
 		return
 	}
-	s.log.Info("session lost", "site", st.Name, "cause", c.Lost.String(), "from", c.LostFrom, "to", c.Upstream.Spec().Name,
+	h.Log.Info("session lost", "site", st.Name, "cause", c.Lost.String(), "from", c.LostFrom, "to", c.Upstream.Spec().Name,
 		"session", sticky.SessionName(c.Session))
-	if s.o.Moved != nil {
-		s.o.Moved(c.Session, c.Upstream.ID())
+	if h.Moved != nil {
+		h.Moved(c.Session, c.Upstream.ID())
 	}
 }

@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"bytes"
@@ -48,7 +48,7 @@ func (p *proof) Write(b []byte) (int, error) {
 
 // challenged reports whether a request is for the ACME handler, which alone answers there: no site ever sees it.
 func (f *flight) challenged(p *exchange.Peer) bool {
-	return f.s.challenge != nil && !p.HTTPS && strings.HasPrefix(f.raw, challengePath)
+	return f.h.Challenge != nil && !p.HTTPS && strings.HasPrefix(f.raw, challengePath)
 }
 
 // prove has the handler look for a token. It may ask the catalog, so it does that elsewhere, and the request waits.
@@ -57,19 +57,19 @@ func (f *flight) prove(r *http1.Request, p *exchange.Peer, d *exchange.Decision)
 		Method: string(r.Method), URL: &url.URL{Path: strings.Clone(f.raw)}, Host: string(r.Host), RequestURI: strings.Clone(f.target),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: r.Minor, Header: http.Header{}, Body: http.NoBody, RemoteAddr: p.Addr.String(),
 	}
-	out, wake, s := &proof{header: http.Header{}}, d.Wake, f.s
+	out, wake, h := &proof{header: http.Header{}}, d.Wake, f.h
 	f.proof, f.waited, f.limit = out, time.Now(), challengeLimit
-	s.wg.Go(func() {
+	h.proofs.Go(func() {
 		defer wake()
 		defer out.done.Store(true)
 		defer func() {
 			if p := recover(); p != nil {
-				s.panics.Add(1)
-				s.log.Error("challenge panicked", "panic", p, "stack", string(debug.Stack()))
+				h.Panics.Add(1)
+				h.Log.Error("challenge panicked", "panic", p, "stack", string(debug.Stack()))
 				out.status = 0
 			}
 		}()
-		s.challenge.ServeHTTP(out, in)
+		h.Challenge.ServeHTTP(out, in)
 		out.WriteHeader(http.StatusOK)
 	})
 	f.park(d)

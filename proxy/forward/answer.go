@@ -1,10 +1,11 @@
-package proxy
+package forward
 
 import (
 	"bytes"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,38 +19,38 @@ import (
 )
 
 // Hinted implements exchange.Handler.
-func (e *engine) Hinted(r *http1.Request, a *http1.Response, d *exchange.Decision) []byte {
+func (h *Handler) Hinted(r *http1.Request, a *http1.Response, d *exchange.Decision) []byte {
 	f := flightOf(d)
-	defer f.recovered(e, r, nil)
+	defer f.recovered(h, r, nil)
 	f.back = f.remap(f.back[:0], a)
 	return f.back
 }
 
 // Answered implements exchange.Handler.
-func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decision) {
+func (h *Handler) Answered(r *http1.Request, a *http1.Response, d *exchange.Decision) {
 	f := flightOf(d)
-	defer f.recovered(e, r, nil)
+	defer f.recovered(h, r, nil)
 	b := f.back[:0]
 	if a.Status == http.StatusSwitchingProtocols {
 		f.tunnel = true
-		f.s.engineTunnels.Add(1)
+		f.h.Tunnels.Add(1)
 	}
 	events := streamsBytes(a.First(http1.ContentType))
 	if events {
-		d.Silence = f.s.o.Conf.Timeouts.Tunnel.Std()
+		d.Silence = f.h.Tunnel
 	}
 	b = f.remap(b, a)
-	f.s.noteLost(f.site, &f.choice)
+	f.h.noteLost(f.site, &f.choice)
 	over := ""
 	if end := endOf(a); end != nil || f.site.Logout != "" {
-		over = f.site.Over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.s.clock.Millis(time.Now()))
+		over = f.site.Over(&f.choice, f.pick.App, f.path, alias.String(end), f.client.Proto == "https", f.h.Clock.Millis(time.Now()))
 		a.Drop(sticky.SessionEndField)
 	}
 	switch {
 	case over != "":
 		b = append(append(append(b, "Set-Cookie: "...), over...), "\r\n"...)
 	case len(f.site.Profile.Places) > 0:
-		f.s.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return alias.String(a.Get(strings.ToLower(name))) })
+		f.h.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return alias.String(a.Get(strings.ToLower(name))) })
 	}
 	if f.choice.Issue && f.site.Sticky {
 		var value [balancer.MaxCookieLen]byte
@@ -64,7 +65,7 @@ func (e *engine) Answered(r *http1.Request, a *http1.Response, d *exchange.Decis
 	}
 	f.site.State.Pool.Answering(&f.choice)
 	if f.tunnel || events {
-		f.s.lasting.begin(f)
+		f.h.Lasting.begin(f)
 	}
 	f.back = b
 	d.AnswerFields = b
@@ -101,7 +102,7 @@ func streamsBytes(contentType []byte) bool {
 
 // remap makes the addresses that an application gives the visitor's.
 func (f *flight) remap(b []byte, a *http1.Response) []byte {
-	m := f.s.addressing(f.site, &f.client, f.choice.Upstream)
+	m := f.h.addressing(f.site, &f.client, f.choice.Upstream)
 	if a.SetsCookies() {
 		b = remapField(b, a, &m, "Set-Cookie")
 	}
@@ -142,17 +143,17 @@ func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte 
 }
 
 // Failed implements exchange.Handler.
-func (e *engine) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision, why exchange.Why) {
+func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision, why exchange.Why) {
 	f := flightOf(d)
-	defer f.recovered(e, r, d)
-	if f.s == nil || why.Cause == exchange.CauseRequest && f.site == nil {
-		f.reset(e.s, e.fronts[p.Listener], p.Now) // refused before it was routed
+	defer f.recovered(h, r, d)
+	if f.h == nil || why.Cause == exchange.CauseRequest && f.site == nil {
+		f.reset(h, h.Fronts[p.Listener], p.Now) // refused before it was routed
 	}
 	err := errorOf(why)
 	if f.held {
 		f.rec.Error = err.Error()
 	}
-	again := why.Retry && f.site != nil && f.held && f.retries < f.s.o.Conf.Retries && f.site.State.Pool.AllowRetry(f.s.clock.Millis(time.Now()))
+	again := why.Retry && f.site != nil && f.held && f.retries < f.h.Retries && f.site.State.Pool.AllowRetry(f.h.Clock.Millis(time.Now()))
 	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {
@@ -214,12 +215,12 @@ func resultOf(err error) balancer.Result {
 func (f *flight) refuse(flt *fault.Fault, r *http1.Request, d *exchange.Decision) {
 	f.fault = flt
 	f.rec.Session = "" // nobody was told of a loss
-	f.front.own.Add(1)
+	f.front.Own.Add(1)
 	switch {
 	case flt.Status == http.StatusTooManyRequests || flt.Status == 421 || flt.Status == 405:
-		f.front.denied.Add(1)
+		f.front.Denied.Add(1)
 	case flt.Cause == 'P' && f.site == nil && flt != fault.UnknownHost:
-		f.front.bad.Add(1)
+		f.front.Bad.Add(1)
 	}
 	if f.rec.Error == "" && flt.Err != nil {
 		f.rec.Error = flt.Err.Error()
@@ -230,7 +231,7 @@ func (f *flight) refuse(flt *fault.Fault, r *http1.Request, d *exchange.Decision
 	b = append(b, "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"+
 		"Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n"...)
 	if flt.Retry > 0 {
-		b = append(appendInt(append(b, "Retry-After: "...), int(flt.Retry/time.Second)), "\r\n"...)
+		b = append(strconv.AppendInt(append(b, "Retry-After: "...), int64(flt.Retry/time.Second), 10), "\r\n"...)
 	}
 	if flt.Cookie != "" {
 		b = append(append(append(b, "Set-Cookie: "...), flt.Cookie...), "\r\n"...)
@@ -252,7 +253,7 @@ func (f *flight) date(b []byte) []byte {
 // redirect sends the client to TLS. The method stays what it was.
 func (f *flight) redirect(to string, d *exchange.Decision) {
 	f.fault = &fault.Fault{Cause: 'L', Phase: 'R'}
-	f.front.own.Add(1)
+	f.front.Own.Add(1)
 	f.back = f.date(append(append(append(f.back[:0], "Location: "...), to...), "\r\n"...))
 	d.Verdict, d.Status, d.Header = exchange.Answer, http.StatusPermanentRedirect, f.back
 }

@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"sync"
@@ -41,17 +41,15 @@ func (l *lasting) end(f *flight) {
 	delete(l.open, f)
 }
 
-func (l *lasting) count() int {
+// Count is how many there are.
+func (l *lasting) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
 }
 
-// Streams is how many answers go on for as long as somebody looks: upgraded connections and event streams.
-func (s *Server) Streams() int { return s.lasting.count() }
-
-// keep notes that the sessions are in use, when it is time to.
-func (l *lasting) keep(now time.Time, ms int64) {
+// Keep notes that the sessions are in use, when it is time to.
+func (l *lasting) Keep(now time.Time, ms int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {

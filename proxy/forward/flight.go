@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/proxy/clock"
+	"portico/proxy/listen"
 	"portico/proxy/site"
 
 	"portico/balancer"
@@ -26,8 +27,8 @@ import (
 // nothing; strings in it alias the request's head and are void once Finished has
 // returned.
 type flight struct {
-	s     *Server
-	front *frontend
+	h     *Handler
+	front *listen.Traffic
 	began time.Time
 	clock clock.Driver
 
@@ -73,8 +74,8 @@ func flightOf(d *exchange.Decision) *flight {
 }
 
 // reset forgets the request before.
-func (f *flight) reset(s *Server, front *frontend, now int64) {
-	f.s, f.front, f.began = s, front, f.clock.At(now)
+func (f *flight) reset(h *Handler, front *listen.Traffic, now int64) {
+	f.h, f.front, f.began = h, front, f.clock.At(now)
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}
@@ -86,32 +87,32 @@ func (f *flight) reset(s *Server, front *frontend, now int64) {
 }
 
 // Route implements exchange.Handler.
-func (e *engine) Route(r *http1.Request, p *exchange.Peer, d *exchange.Decision) {
+func (h *Handler) Route(r *http1.Request, p *exchange.Peer, d *exchange.Decision) {
 	f := flightOf(d)
-	defer f.recovered(e, r, d)
-	if d.Parked > 0 && f.s != nil {
+	defer f.recovered(h, r, d)
+	if d.Parked > 0 && f.h != nil {
 		if flt := f.resume(r, d); flt != nil {
 			f.refuse(flt, r, d)
 		}
 		return
 	}
-	f.reset(e.s, e.fronts[p.Listener], p.Now)
-	d.Close = e.s.lameDuck.Load()
-	if flt := f.route(e, r, p, d); flt != nil {
+	f.reset(h, h.Fronts[p.Listener], p.Now)
+	d.Close = h.LameDuck.Load()
+	if flt := f.route(r, p, d); flt != nil {
 		f.refuse(flt, r, d)
 	}
 }
 
 // recovered turns a panic into the loss of this one request: the loop that it
 // happened in serves thousands of others.
-func (f *flight) recovered(e *engine, r *http1.Request, d *exchange.Decision) {
+func (f *flight) recovered(h *Handler, r *http1.Request, d *exchange.Decision) {
 	p := recover()
 	if p == nil {
 		return
 	}
-	e.s.panics.Add(1)
-	e.s.log.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
-	if d == nil || f.s == nil {
+	h.Panics.Add(1)
+	h.Log.Error("request panicked", "panic", p, "stack", string(debug.Stack()))
+	if d == nil || f.h == nil {
 		return
 	}
 	f.rec.Error = "panic"
@@ -119,8 +120,8 @@ func (f *flight) recovered(e *engine, r *http1.Request, d *exchange.Decision) {
 }
 
 // route finds the site, and an instance for the request; a fault is what it is answered with instead.
-func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault.Fault {
-	s := f.s
+func (f *flight) route(r *http1.Request, p *exchange.Peer, d *exchange.Decision) *fault.Fault {
+	h := f.h
 	f.target, f.raw = originForm(r), alias.String(r.Path)
 	if f.raw == "*" || f.raw == "" {
 		f.raw = "/"
@@ -129,20 +130,20 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 		f.prove(r, p, d)
 		return nil
 	}
-	t := s.table.Load()
+	t := h.Table.Load()
 	rt, flt := t.Route(alias.String(r.Host), f.raw, p.HTTPS, p.ServerName)
 	if flt != nil {
 		return flt
 	}
 	f.site, f.path = rt.Site, rt.Path
 	f.site.Begin()
-	f.identify(e, r, p)
+	f.identify(r, p)
 	if r.Major == 2 && (f.site.Private || r.Binds()) {
 		f.requireHTTP1(d)
 		return nil
 	}
 	if f.client.Proto == "http" {
-		if to := s.front.Redirect(&f.site.Rule, rt.Host, f.target); to != "" {
+		if to := h.Front.Redirect(&f.site.Rule, rt.Host, f.target); to != "" {
 			f.redirect(to, d)
 			return nil
 		}
@@ -152,7 +153,7 @@ func (f *flight) route(e *engine, r *http1.Request, p *exchange.Peer, d *exchang
 	}
 	f.prepare(r, d)
 	if len(p.Own) > 0 {
-		f.pick.Near = s.origins.Near(f.site.State.Pool.Upstreams(), p.Own)
+		f.pick.Near = h.Origins.Near(f.site.State.Pool.Upstreams(), p.Own)
 	}
 	return f.choose(r, d)
 }
@@ -173,12 +174,12 @@ func originForm(r *http1.Request) string {
 }
 
 // identify works out who the client is. Only a trusted peer costs allocations.
-func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
-	s := f.s
+func (f *flight) identify(r *http1.Request, p *exchange.Peer) {
+	h := f.h
 	addr := p.Addr.Addr()
-	if len(s.trusted) == 0 || !within(addr, s.trusted) {
+	if len(h.Trusted) == 0 || !within(addr, h.Trusted) {
 		f.client = Client{
-			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: alias.String(r.Host), Local: e.ports[p.Listener], Chain: alias.String(p.Text),
+			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: alias.String(r.Host), Local: h.Ports[p.Listener], Chain: alias.String(p.Text),
 		}
 		if p.HTTPS {
 			f.client.Proto = "https"
@@ -192,7 +193,7 @@ func (f *flight) identify(e *engine, r *http1.Request, p *exchange.Peer) {
 			in.Add(string(r.Name(k)), string(r.Value(k)))
 		}
 	}
-	f.client = identify(p.Addr, p.HTTPS, string(r.Host), e.ports[p.Listener], in, s.trusted)
+	f.client = Identify(p.Addr, p.HTTPS, string(r.Host), h.Ports[p.Listener], in, h.Trusted)
 }
 
 // prepare settles what goes to the instance, but for the choice of one.
@@ -205,7 +206,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	}
 	d.MaxBody = st.Body
 	d.Private = st.Private
-	d.Attempts = f.s.o.Conf.Retries + 1
+	d.Attempts = f.h.Retries + 1
 	d.Client = nil // our own fields say it
 	d.Underscores = st.Underscores
 	d.StripCookie, d.StripAlso, d.BarCookie, d.TrimCookie = st.Cookie.Name, sticky.Endings, sticky.AdminCookie, nil
@@ -235,7 +236,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	f.out = b
 	d.Fields = b
 
-	f.pick.App = f.s.bears(st, sticky.RequestFields{Request: r}, f.target)
+	f.pick.App = f.h.bears(st, sticky.RequestFields{Request: r}, f.target)
 	if a := st.State.Adoption.Load(); a != nil {
 		d.TrimCookie = a.Trim
 		if len(f.pick.Cookie) == 0 {
@@ -246,7 +247,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 		f.pick.Ticket, _ = r.Cookie(st.Cookie.Place)
 	}
 	addr := c.Addr.As16()
-	f.pick.Visitor = f.s.bal.HashVisitor(addr[:], r.First(http1.UserAgent))
+	f.pick.Visitor = f.h.Balancer.HashVisitor(addr[:], r.First(http1.UserAgent))
 	f.pick.Patient = !f.asked
 	f.pick.Fleeting = st.Fleeting(alias.String(r.Method))
 	f.pick.Hash = st.PolicyHash(c.Addr, f.path, sticky.RequestFields{Request: r}.FieldValue)
@@ -259,10 +260,10 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool := f.site.State.Pool
 	if f.last == nil && !f.asked {
-		f.pick.Now = f.s.clock.Millis(f.began)
-		f.chosen = f.s.clock.Moment(f.pick.Now)
+		f.pick.Now = f.h.Clock.Millis(f.began)
+		f.chosen = f.h.Clock.Moment(f.pick.Now)
 	} else {
-		f.pick.Now = f.s.clock.Millis(time.Now())
+		f.pick.Now = f.h.Clock.Millis(time.Now())
 	}
 	pool.PickInto(&f.choice, &f.pick)
 	f.held = true
@@ -276,7 +277,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 			f.rec.Error = f.last.Error()
 		}
 		if f.last == nil && f.choice.None == balancer.NoneFull {
-			return fault.For(f.site.Wait(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.s.clock.Millis(time.Now())))
+			return fault.For(f.site.Wait(&f.choice, f.pick.Ticket, f.client.Proto == "https", f.h.Clock.Millis(time.Now())))
 		}
 		return fault.NoInstance(&f.choice, alias.String(r.Method), f.last)
 	}
@@ -303,7 +304,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 		free.Store(true)
 		wake()
 	}}
-	if !pool.Enqueue(w, f.s.clock.Millis(f.waited)) {
+	if !pool.Enqueue(w, f.h.Clock.Millis(f.waited)) {
 		f.done(balancer.Refused, 0, fault.ErrQueueFull, false)
 		return fault.For(fault.ErrQueueFull)
 	}
@@ -317,7 +318,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 // and a move costs the session.
 func (f *flight) await(d *exchange.Decision) {
 	f.verdict, f.waited = true, time.Now()
-	f.limit = heldLimit(f.choice.Upstream, f.s.clock.Millis(f.waited))
+	f.limit = heldLimit(f.choice.Upstream, f.h.Clock.Millis(f.waited))
 	f.listen(d)
 }
 
@@ -411,5 +412,5 @@ func (f *flight) send(d *exchange.Decision) {
 	if f.choice.Trial {
 		d.Connect = origin.TrialConnect
 	}
-	d.Upstream = f.s.origins.For(u).Way()
+	d.Upstream = f.h.Origins.For(u).Way()
 }

@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"time"
@@ -9,25 +9,25 @@ import (
 )
 
 // bears reads the application's token from a request and returns its hash; 0: none.
-func (s *Server) bears(st *site.Site, f sticky.Fields, target string) uint64 {
+func (h *Handler) bears(st *site.Site, f sticky.Fields, target string) uint64 {
 	if len(st.Profile.Places) == 0 {
 		return 0
 	}
 	if v := st.Profile.Borne(f, target); v != "" {
-		return s.bal.HashApp([]byte(v))
+		return h.Balancer.HashApp([]byte(v))
 	}
 	return 0
 }
 
 // learn notes what an answer says of the application's session. While there is none,
 // the visitor gets no cookie of ours either.
-func (s *Server) learn(st *site.Site, c *balancer.Choice, bore uint64, setCookies []string, field func(name string) string) {
+func (h *Handler) learn(st *site.Site, c *balancer.Choice, bore uint64, setCookies []string, field func(name string) string) {
 	if len(st.Profile.Places) == 0 || c.Upstream == nil {
 		return
 	}
-	pool, now := st.State.Pool, s.clock.Millis(time.Now())
+	pool, now := st.State.Pool, h.Clock.Millis(time.Now())
 	if v := st.Profile.Announced(setCookies, field); v != "" {
-		pool.Learn(c, s.bal.HashApp([]byte(v)), now)
+		pool.Learn(c, h.Balancer.HashApp([]byte(v)), now)
 		return
 	}
 	if bore != 0 {

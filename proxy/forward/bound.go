@@ -1,9 +1,7 @@
-package proxy
+package forward
 
 import (
-	"crypto/tls"
 	"errors"
-	"slices"
 
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
@@ -23,20 +21,7 @@ func (f *flight) requireHTTP1(d *exchange.Decision) {
 	}
 	f.fault = &fault.Fault{Status: 421, Cause: 'P', Phase: 'R', Err: why, Silent: true}
 	f.rec.Error = why.Error()
-	f.front.own.Add(1)
-	f.front.denied.Add(1)
+	f.front.Own.Add(1)
+	f.front.Denied.Add(1)
 	d.Private = true // which no stream of a connection can be
-}
-
-// offer is what a client may speak who opens a connection for a host: HTTP/1.1 alone where every site of the host would refuse HTTP/2,
-// because many programs do not go back to HTTP/1.1 by themselves. A nil answer means base.
-func (s *Server) offer(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
-	old := base.Clone()
-	old.NextProtos = slices.DeleteFunc(slices.Clone(base.NextProtos), func(p string) bool { return p == "h2" })
-	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !s.table.Load().Private(hello.ServerName) {
-			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
-		}
-		return old, nil
-	}
 }

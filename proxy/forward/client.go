@@ -1,4 +1,4 @@
-package proxy
+package forward
 
 import (
 	"net/http"
@@ -7,11 +7,6 @@ import (
 
 	"portico/proxy/route"
 )
-
-// aliasable reports whether an application behind CGI rules could mistake the
-// name for another one: "X_Forwarded_For" and "X-Forwarded-For" are both
-// HTTP_X_FORWARDED_FOR there (CVE-2025-64484).
-func aliasable(name string) bool { return strings.IndexByte(name, '_') >= 0 }
 
 // Client is who sent a request, as far as it can be trusted.
 type Client struct {
@@ -24,9 +19,9 @@ type Client struct {
 	Chain string     // X-Forwarded-For to send on, ending with Peer
 }
 
-// identify works out who the client is. Fields that name somebody else are
+// Identify works out who the client is. Fields that name somebody else are
 // believed only from a peer inside trusted; from anybody else they are dropped.
-func identify(peer netip.AddrPort, tls bool, host, local string, in http.Header, trusted []netip.Prefix) Client {
+func Identify(peer netip.AddrPort, tls bool, host, local string, in http.Header, trusted []netip.Prefix) Client {
 	addr := peer.Addr().Unmap().WithZone("")
 	c := Client{Addr: addr, Peer: addr, Port: peer.Port(), Proto: "http", Host: host, Local: local, Chain: addr.String()}
 	if tls {

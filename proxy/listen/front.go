@@ -1,0 +1,86 @@
+package listen
+
+import (
+	"sync/atomic"
+	"time"
+
+	"portico/balancer"
+	"portico/proxy/accesslog"
+)
+
+// Traffic counts the traffic of one listener.
+type Traffic struct {
+	Name string
+	Addr string // bound address; set by Listen
+
+	Conns, connsMax        atomic.Int64
+	connTotal, DeniedConns atomic.Uint64
+	H1                     atomic.Uint64 // connections, those that speak HTTP/2 as well
+	requests, h1req, h2req atomic.Uint64
+	bytesIn, bytesOut      atomic.Uint64
+	Denied, Bad, Own       atomic.Uint64 // refused by a rule, unreadable, answered by portico
+	status                 [6]atomic.Uint64
+	connRate, reqRate      balancer.Rate
+}
+
+// Open counts a new connection and returns how many there are.
+func (f *Traffic) Open(now time.Time) int64 {
+	f.connTotal.Add(1)
+	f.connRate.Add(now.UnixMilli())
+	n := f.Conns.Add(1)
+	for m := f.connsMax.Load(); n > m && !f.connsMax.CompareAndSwap(m, n); m = f.connsMax.Load() {
+	}
+	return n
+}
+
+// Count adds a request that has ended.
+func (f *Traffic) Count(r *accesslog.Record, began time.Time, http2 bool) {
+	f.requests.Add(1)
+	f.reqRate.Add(began.UnixMilli())
+	if http2 {
+		f.h2req.Add(1)
+	} else {
+		f.h1req.Add(1)
+	}
+	f.status[r.Class()].Add(1)
+	f.bytesOut.Add(uint64(r.BytesOut))
+	if r.BytesIn > 0 {
+		f.bytesIn.Add(uint64(r.BytesIn))
+	}
+}
+
+// Snapshot is the traffic of one listener at one moment.
+type Snapshot struct {
+	Name string // "http", "https"
+	Addr string // host:port that it listens on
+
+	Conns, ConnsMax, ConnsLimit int // client connections now, most, limit (0: none)
+	ConnTotal                   uint64
+	ConnRate, ConnRateMax       float64 // connections a second
+	Requests                    uint64
+	ReqRate, ReqRateMax         float64 // requests a second
+	BytesIn, BytesOut           uint64
+	Denied, DeniedConns         uint64 // refused by a rule
+	Errors                      uint64 // requests that could not be read
+	Intercepted                 uint64 // answered by the proxy itself
+
+	Status1xx, Status2xx, Status3xx   uint64
+	Status4xx, Status5xx, StatusOther uint64
+	H1Sessions, H2Sessions            uint64
+	H1Requests, H2Requests            uint64
+}
+
+// Snapshot is the traffic at now, Unix milliseconds; limit is how many connections there may be.
+func (f *Traffic) Snapshot(limit int, now int64) Snapshot {
+	return Snapshot{
+		Name: f.Name, Addr: f.Addr,
+		Conns: int(f.Conns.Load()), ConnsMax: int(f.connsMax.Load()), ConnsLimit: limit,
+		ConnTotal: f.connTotal.Load(), ConnRate: f.connRate.PerSecond(now), ConnRateMax: float64(f.connRate.Max()),
+		Requests: f.requests.Load(), ReqRate: f.reqRate.PerSecond(now), ReqRateMax: float64(f.reqRate.Max()),
+		BytesIn: f.bytesIn.Load(), BytesOut: f.bytesOut.Load(),
+		Denied: f.Denied.Load(), DeniedConns: f.DeniedConns.Load(), Errors: f.Bad.Load(), Intercepted: f.Own.Load(),
+		Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
+		Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
+		H1Sessions: f.H1.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
+	}
+}
