@@ -22,3 +22,11 @@ func TestMisfitsAreToldByTheirKeys(t *testing.T) {
 		}
 	}
 }
+
+// What is embedded in the code is flat where it is stored and sent.
+func TestSettingsAreFlat(t *testing.T) {
+	data, err := json.Marshal(sites.Settings{Front: sites.Front{Hosts: []string{"a.test"}, Strip: true}, Limits: sites.Limits{FrontLimits: sites.FrontLimits{Connections: 7}, Files: 9}})
+	if want := `{"hosts":["a.test"],"strip":true,"limits":{"connections":7,"files":9}}`; err != nil || string(data) != want {
+		t.Errorf("%s, %v", data, err)
+	}
+}

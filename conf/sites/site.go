@@ -54,7 +54,7 @@ type Settings struct {
 	Limits Limits `json:"limits,omitzero" toml:"limits"`
 }
 
-// Hook are the commands of a hook site, run with the release directory
+// Hook has the commands of a hook site, run with the release directory
 // as working directory and PORTICO_SITE, PORTICO_RELEASE, PORTICO_RELEASE_DIR
 // and PORTICO_DATA_DIR in the environment.
 type Hook struct {
@@ -64,7 +64,7 @@ type Hook struct {
 	Port     int      `json:"port,omitempty" toml:"port"`         // where the foreign server answers on this machine; required
 }
 
-// Health say when an instance counts as healthy.
+// Health says when an instance counts as healthy.
 type Health struct {
 	Type     string         `json:"type,omitempty" toml:"type"`         // "http" (default) or "tcp"
 	Path     string         `json:"path,omitempty" toml:"path"`         // default: the mount path
@@ -77,7 +77,7 @@ type Health struct {
 	Fall     int            `json:"fall,omitempty" toml:"fall"`         // default 3
 }
 
-// Session say how visitors are kept on their instance.
+// Session says how visitors are kept on their instance.
 type Session struct {
 	Sticky      string         `json:"sticky,omitempty" toml:"sticky"`           // "cookie" (default) or "none"
 	Cookie      string         `json:"cookie,omitempty" toml:"cookie"`           // name, default "portico-" + site
@@ -95,7 +95,7 @@ type Session struct {
 	Connection  string         `json:"connection,omitempty" toml:"connection"`   // "shared" (default), or "private": a client connection has connections to instances of its own
 }
 
-// Deploy say how a release replaces another.
+// Deploy says how a release replaces another.
 type Deploy struct {
 	Wave    int            `json:"wave,omitempty" toml:"wave"`       // application servers that install at the same time; 0: all
 	Timeout units.Duration `json:"timeout,omitempty" toml:"timeout"` // from start to healthy on one server; default 60s
@@ -105,7 +105,7 @@ type Deploy struct {
 	Grace   units.Duration `json:"grace,omitempty" toml:"grace"`     // between SIGTERM and SIGKILL of a process; default 10s
 }
 
-// FrontLimits bound what the proxies let through to a site.
+// FrontLimits bounds what the proxies let through to a site.
 type FrontLimits struct {
 	Body        units.Size     `json:"body,omitempty" toml:"body"`               // largest request body; default 64MiB
 	Connections int            `json:"connections,omitempty" toml:"connections"` // requests in flight at one instance; 0: no limit
@@ -113,7 +113,7 @@ type FrontLimits struct {
 	Rate        string         `json:"rate,omitempty" toml:"rate"`               // requests of one client address, "100/s" or "600/m"; empty: no limit
 }
 
-// Limits bound what an installed site may use, at the proxies and on its application servers.
+// Limits bounds what an installed site may use, at the proxies and on its application servers.
 type Limits struct {
 	FrontLimits
 	Memory    units.Size `json:"memory,omitempty" toml:"memory"`       // of one instance, and of each of its processes; 0: no limit
@@ -123,7 +123,7 @@ type Limits struct {
 	Processes int        `json:"processes,omitempty" toml:"processes"` // processes and threads of one instance and of the site's user; 0: 512
 }
 
-// TLS say how the site's hosts get certificates.
+// TLS says how the site's hosts get certificates.
 type TLS struct {
 	Mode     string `json:"mode,omitempty" toml:"mode"`         // "auto" (default: ACME for public names, none for others), "off", "internal" (the cluster's authority)
 	Redirect string `json:"redirect,omitempty" toml:"redirect"` // plain HTTP to HTTPS: "auto" (default: once there is a certificate), "on", "off"
