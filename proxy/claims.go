@@ -15,9 +15,9 @@ func staticClaims(c conf.Site) []sticky.Claim {
 	var list []sticky.Claim
 	for _, u := range c.Upstreams {
 		id := site.UpstreamID(c.Name, u.Name)
-		list = append(list, sticky.Claim{Value: cmp.Or(u.Route, u.Name), Id: id})
+		list = append(list, sticky.Claim{Value: cmp.Or(u.Route, u.Name), ID: id})
 		if name, value, ok := strings.Cut(u.Cookie, ":"); ok {
-			list = append(list, sticky.Claim{Cookie: name, Value: value, Id: id})
+			list = append(list, sticky.Claim{Cookie: name, Value: value, ID: id})
 		}
 	}
 	return list
@@ -25,9 +25,9 @@ func staticClaims(c conf.Site) []sticky.Claim {
 
 // memberClaims are the routes of an instance that an agent runs: its server's name and labels.
 func memberClaims(m *catalog.Member, id string) []sticky.Claim {
-	list := []sticky.Claim{{Value: m.Name, Id: id}}
+	list := []sticky.Claim{{Value: m.Name, ID: id}}
 	for _, l := range m.Labels {
-		list = append(list, sticky.Claim{Value: l, Id: id})
+		list = append(list, sticky.Claim{Value: l, ID: id})
 	}
 	return list
 }

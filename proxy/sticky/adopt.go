@@ -17,7 +17,7 @@ import (
 type Claim struct {
 	Cookie string // name, where only this cookie with just this value means the instance; "": a route
 	Value  string
-	Id     string // of the instance
+	ID     string // of the instance
 }
 
 // Adoption is what a site knows of the balancer before. It is immutable.
@@ -42,7 +42,7 @@ func NewAdoption(names []string, claims []Claim, pool *balancer.Pool) *Adoption 
 	}
 	a := &Adoption{names: names, routes: map[string]*balancer.Upstream{}}
 	for _, c := range claims {
-		u := pool.Upstream(c.Id)
+		u := pool.Upstream(c.ID)
 		switch {
 		case u == nil:
 		case c.Cookie != "":

@@ -1,0 +1,155 @@
+package proxy
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"portico/balancer"
+	"portico/conf"
+	"portico/membership/catalog"
+	"portico/proxy/accesslog"
+	"portico/proxy/site"
+	"portico/proxy/sticky"
+)
+
+// wanted is a site as it should be served next.
+type wanted struct {
+	site       *site.Site
+	placements []placement
+	claims     []sticky.Claim // what the balancer before may have called the instances
+}
+
+// placement is an instance at its site, with what the view or the file says of it.
+type placement struct {
+	spec   balancer.Spec
+	next   bool       // of a release that is being installed
+	checks *site.Site // settings to check it by; nil: its site's
+
+	member *catalog.Member // that runs it; nil: it is an upstream of the configuration file
+	state  catalog.InstanceState
+	detail string // of the state
+
+	drain bool // the configuration file drains it
+}
+
+func (w *wanted) specs() []balancer.Spec {
+	specs := make([]balancer.Spec, len(w.placements))
+	for i := range w.placements {
+		specs[i] = w.placements[i].spec
+	}
+	return specs
+}
+
+// next are the instances of a release that is being installed.
+func (w *wanted) next() map[string]bool {
+	next := map[string]bool{}
+	for i := range w.placements {
+		if p := &w.placements[i]; p.next {
+			next[p.spec.ID] = true
+		}
+	}
+	return next
+}
+
+// wantedSites lists what the view and the file ask for.
+func (s *Server) wantedSites(old *site.Table) map[string]*wanted {
+	all := map[string]*wanted{}
+	for _, c := range s.statics {
+		w, err := staticSite(c)
+		if err != nil {
+			s.log.Error("update static site", "site", c.Name, "error", err)
+			continue
+		}
+		all[c.Name] = w
+	}
+	if s.view == nil {
+		return all
+	}
+	for name, rec := range s.view.Sites {
+		st := s.installed(rec, old.Sites[name])
+		if st == nil {
+			continue
+		}
+		if all[name] != nil {
+			s.log.Warn("a static site has the name of an installed one and is not served", "site", name)
+		}
+		all[name] = &wanted{site: st}
+	}
+	s.placeInstances(all)
+	return all
+}
+
+// staticSite is a site of the configuration file.
+func staticSite(c conf.Site) (*wanted, error) {
+	st, err := site.CompileSettings(c.Name, c.Settings())
+	if err != nil {
+		return nil, err
+	}
+	st.Idle = c.IdleTimeout.Std()
+	w := &wanted{site: st, claims: staticClaims(c)}
+	for _, u := range c.Upstreams {
+		w.placements = append(w.placements, placement{drain: u.Drain, spec: balancer.Spec{
+			ID: site.UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
+			MaxConns: cmp.Or(u.Connections, st.MaxConns), MaxSessions: st.MaxSessions, Static: true,
+		}})
+	}
+	return w, nil
+}
+
+// installed compiles a site of the catalog, or keeps what it was before, which is nil for a new one.
+func (s *Server) installed(rec *catalog.Site, before *site.Site) *site.Site {
+	if before != nil && before.Source == rec {
+		return before
+	}
+	st, err := site.Compile(rec)
+	if err != nil {
+		s.log.Error("update site", "site", rec.Name, "error", err)
+		return before
+	}
+	return st
+}
+
+// placeInstances gives each instance of an accepted member to its site, in the
+// order of their ids, so that the same view makes the same pools everywhere.
+func (s *Server) placeInstances(all map[string]*wanted) {
+	for _, id := range slices.Sorted(maps.Keys(s.view.Instances)) {
+		in := s.view.Instances[id]
+		w, m := all[in.Site], s.view.Members[in.Member]
+		if w == nil || w.site.Source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
+			continue
+		}
+		rec := w.site.Source
+		p := placement{member: m, state: in.State, detail: in.Detail, spec: balancer.Spec{
+			ID: id, Name: accesslog.ServerName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
+			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
+			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
+			Started: s.since[id],
+		}}
+		if in.Release == rec.Candidate && in.Release != rec.Release {
+			p.next, p.checks = true, s.candidateChecks(rec, in.Release)
+		}
+		w.placements = append(w.placements, p)
+		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
+			w.claims = append(w.claims, memberClaims(m, id)...)
+		}
+	}
+}
+
+// candidateChecks compiles the settings of a release that is being installed: it
+// may be healthy at another path than the one before it.
+func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site.Site {
+	r := s.view.Releases[rec.Name][digest]
+	if r == nil {
+		return nil
+	}
+	set, err := rec.EffectiveFor(r)
+	if err != nil {
+		return nil
+	}
+	st, err := site.CompileSettings(rec.Name, set)
+	if err != nil {
+		return nil
+	}
+	return st
+}
