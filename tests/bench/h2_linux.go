@@ -122,11 +122,10 @@ func (l *h2Load) run(n int, stop *atomic.Bool) error {
 		l.send(nano())
 	}
 	for !stop.Load() {
-		if l.out = l.fill(l.out); len(l.out) > 0 {
+		for l.out = l.fill(l.out); len(l.out) > 0; l.out = l.fill(l.out[:0]) {
 			if _, err := l.conn.Write(l.out); err != nil {
 				return err
 			}
-			l.out = l.out[:0]
 		}
 		k, err := l.conn.Read(l.buf[l.have:])
 		if err != nil {
