@@ -35,6 +35,7 @@ type Conn struct {
 	updates int // WINDOW_UPDATE frames that cost nothing
 
 	partings []parting // by time
+	foretold *foretold // nil: nothing was
 
 	over    bool // nothing will come
 	denied  bool // because the client has used up a budget
@@ -53,7 +54,7 @@ func (c *Conn) Begin(conf *Config, mem wire.Memory, now int64) {
 	c.conf, c.mem, c.now = conf, mem, now
 	c.input = input{}
 	c.output = output{}
-	c.streams = streams{}
+	c.streams, c.foretold = streams{}, nil
 	c.sending = sending{window: windowUsual, initial: windowUsual}
 	c.decoder.table.clear(tableMost)
 	c.encoder.begin()

@@ -59,8 +59,7 @@ func (c *Conn) priorityFrame(f frame, p []byte) Event {
 	return Event{}
 }
 
-// priorityUpdate changes the urgency of an answer (RFC 9218, 7.1). For a stream that is not open yet it is not kept: the request says its
-// own.
+// priorityUpdate changes the urgency of an answer (RFC 9218, 7.1), be it one whose request has not come yet.
 func (c *Conn) priorityUpdate(f frame, p []byte) Event {
 	if len(p) < 4 {
 		return c.fail(codeFrameSize)
@@ -74,6 +73,8 @@ func (c *Conn) priorityUpdate(f frame, p []byte) Event {
 	}
 	if s := c.find(id); s != nil {
 		c.reorder(s, parseUrgency(p[4:]))
+	} else if id > c.lastID {
+		c.foretell(id, parseUrgency(p[4:]))
 	}
 	return Event{}
 }

@@ -125,7 +125,7 @@ func (c *Conn) opens(id uint32, sound, end bool) Event {
 		return c.refuse(id, codeProtocol) // 8.1.1
 	}
 	s := c.attach(id, end)
-	s.length, s.urge = r.length, r.urge
+	s.length, s.urge = r.length, c.told(s.id, r.urge)
 	c.text, s.request = r.give()
 	return Event{EventOpen, s}
 }
