@@ -84,6 +84,7 @@ type streamRun struct {
 	let     exchange.Op
 	now     int64
 	upReads bool // the upstream's answer is there
+	reads   int  // of the body
 }
 
 func (s *streamRun) run(t *testing.T, h exchange.Handler) (op exchange.Op) {
@@ -190,6 +191,7 @@ func (s *streamRun) read() {
 	b := x.Space(exchange.Client)
 	n := copy(b[:min(len(b), s.step)], s.in)
 	s.in = s.in[n:]
+	s.reads++
 	if s.in == "" && s.trailers == "" && s.step%2 == 0 {
 		x.Read(exchange.Client, n, wire.EOF)
 		return

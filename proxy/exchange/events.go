@@ -31,6 +31,8 @@ func (x *Exchange) Space(s Side) []byte {
 		b := x.mem.Get(bodyBuffer)
 		n := copy(b, f.in[f.r:f.w])
 		f.in, f.r, f.w, f.base, f.dirty = b, 0, n, 0, true
+	case x.phase == phaseActive && f.in == nil && f.bulky():
+		return f.space(bodyBuffer)
 	}
 	return f.space(smallBuffer)
 }

@@ -76,6 +76,11 @@ func (f *flow) space(size int) []byte {
 	return f.in[f.w:]
 }
 
+// bulky reports whether more of a body may come than a small buffer holds.
+func (f *flow) bulky() bool {
+	return f.mode == bodyLength && f.left > smallBuffer || f.mode == bodyChunked || f.mode == bodyClose
+}
+
 // grow moves unparsed bytes to a buffer of at least size bytes.
 func (f *flow) grow(size int) {
 	b := f.mem.Get(size)
