@@ -53,7 +53,7 @@ func (c http1Client) final(x *Exchange, frame http1.Framing, length int64) {
 
 // connection settles whether the client's connection outlives the answer, and says so where the version does not.
 func (http1Client) connection(x *Exchange, frame http1.Framing) string {
-	if frame == http1.FrameClose || !x.req.KeepAlive || x.draining || x.dec.Close || x.up.eof {
+	if frame == http1.FrameClose || !x.req.KeepAlive || x.draining || x.dec.Close || x.dec.Broken || x.up.eof {
 		x.closing = true
 	}
 	switch {

@@ -62,6 +62,7 @@ type Decision struct {
 	Header []byte // its fields, each line with CRLF, without Content-Length and Connection
 	Body   []byte // must not change until Finished
 	Close  bool   // close the connection after the answer, whoever gives it
+	Broken bool   // what the client still sends is not to be read: over HTTP/1 the connection closes behind the answer, a stream ends alone
 
 	MaxBody    int64         // request body in bytes, 0: no limit; 413 beyond
 	Private    bool          // the connection to the upstream is new, or this client connection's already, and stays so; see Exchange.Own

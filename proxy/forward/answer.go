@@ -243,7 +243,7 @@ func (f *flight) refuse(flt *fault.Fault, r *http1.Request, d *exchange.Decision
 	f.back = b
 	d.Verdict, d.Status, d.Header, d.Body = exchange.Answer, flt.Status, b, body
 	d.AnswerFields = nil
-	d.Close = d.Close || flt.Closed
+	d.Broken = d.Broken || flt.Closed
 }
 
 func (f *flight) date(b []byte) []byte {
