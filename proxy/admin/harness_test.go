@@ -30,6 +30,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/proxy/haproxy"
+	"portico/proxy/listen"
 )
 
 // shared is one catalog for all tests of the package: embedded etcd takes a
@@ -203,7 +204,7 @@ func snapshot() haproxy.Snapshot {
 	}
 	return haproxy.Snapshot{
 		At: time.Now(), Started: time.Now().Add(-3 * time.Hour),
-		Frontends: []haproxy.Frontend{{Name: "http", Addr: "127.0.0.1:80", Requests: 1500, ReqRate: 25, Status2xx: 1500}},
+		Frontends: []listen.Snapshot{{Name: "http", Addr: "127.0.0.1:80", Requests: 1500, ReqRate: 25, Status2xx: 1500}},
 		Pools:     []balancer.PoolSnapshot{pool("shop"), pool("blog")},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
+	"portico/proxy/listen"
 )
 
 // statsView is what the page shows.
@@ -34,7 +35,7 @@ type statsView struct {
 	Head                                   headView
 	Pending                                []MemberInfo
 	Pools                                  []poolView
-	Frontends                              []haproxy.Frontend
+	Frontends                              []listen.Snapshot
 	Members                                []memberView
 	Deploys                                []deployView
 	Certificates                           []certView

@@ -4,11 +4,11 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/proxy/haproxy"
+	"portico/proxy/listen"
 )
 
 // frontendStats and its fellows turn snapshots into what the API shows.
-func frontendStats(f *haproxy.Frontend) FrontendStats {
+func frontendStats(f *listen.Snapshot) FrontendStats {
 	return FrontendStats{
 		Name: f.Name, Addr: f.Addr,
 		Conns: f.Conns, ConnsMax: f.ConnsMax, ConnsLimit: f.ConnsLimit, ConnTotal: f.ConnTotal,

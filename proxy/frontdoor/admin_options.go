@@ -62,14 +62,10 @@ func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Durat
 	return admin.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
 }
 
-// snapshot translates the proxy's counters into what page, CSV and JSON read.
+// snapshot is what page, CSV and JSON read of the proxy's counters.
 func (p *Proxy) snapshot() haproxy.Snapshot {
 	s := p.web.Snapshot()
-	out := haproxy.Snapshot{At: s.At, Started: s.Started, Pools: s.Pools}
-	for _, front := range s.Frontends {
-		out.Frontends = append(out.Frontends, haproxy.Frontend(front))
-	}
-	return out
+	return haproxy.Snapshot{At: s.At, Started: s.Started, Frontends: s.Frontends, Pools: s.Pools}
 }
 
 // recent counts the sessions of an instance that were used a short time ago.

@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
+	"portico/proxy/listen"
 )
 
 // Columns are the names of HAProxy 3.4's statistics, in its order, which never
@@ -98,7 +99,7 @@ func csvField(s string) string {
 	return s
 }
 
-func frontendRow(f *Frontend, iid int) row {
+func frontendRow(f *listen.Snapshot, iid int) row {
 	r := row{"pxname": f.Name, "svname": "FRONTEND", "status": "OPEN", "mode": "http", "pid": "1", "sid": "0", "rate_lim": "0"}
 	r.int("type", typeFrontend)
 	r.int("iid", iid)

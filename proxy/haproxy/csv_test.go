@@ -10,6 +10,7 @@ import (
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/proxy/haproxy"
+	"portico/proxy/listen"
 )
 
 func stats() haproxy.Snapshot {
@@ -36,7 +37,7 @@ func stats() haproxy.Snapshot {
 	p := balancer.PoolSnapshot{Name: "shop", Policy: sites.PolicyRoundRobin, Status: "UP", Upstreams: []balancer.UpstreamSnapshot{one, two},
 		LastChange: time.Hour, Active: 1, Weight: 100, InFlight: 5, Queued: 2, QueuedMax: 7, Rate: 12.4, RateMax: 80}
 	p.Sum.Totals = totals
-	return haproxy.Snapshot{At: at, Frontends: []haproxy.Frontend{{
+	return haproxy.Snapshot{At: at, Frontends: []listen.Snapshot{{
 		Name: "https", Addr: ":443", Conns: 3, ConnsMax: 10, ConnsLimit: 2000, ConnTotal: 50, ConnRate: 1, ConnRateMax: 4, Requests: 1000, ReqRate: 12.4,
 		ReqRateMax: 80, BytesIn: 5000, BytesOut: 90000, Denied: 1, Errors: 2, Status2xx: 900, H1Sessions: 20, H2Sessions: 30, H1Requests: 400, H2Requests: 600,
 	}}, Pools: []balancer.PoolSnapshot{p}}
