@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/recent"
 	"portico/tests/harness"
 )
 
@@ -34,7 +34,7 @@ func TestExplainAfterwards(t *testing.T) {
 		}
 		return nil
 	})
-	var failed []admin.Exchange
+	var failed []recent.Exchange
 	harness.Eventually(t, time.Minute, func() error {
 		if p.JSON(&failed, "explain", "--recent", "--errors", "--site", "handbook", "--json"); len(failed) == 0 {
 			return errf("no failure is remembered")

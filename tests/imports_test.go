@@ -65,7 +65,7 @@ var imports = map[string][]string{
 	"proxy/listen":       {"balancer", "proxy/accesslog"},
 	"proxy/forward":      {"balancer", "internal/alias", "proxy/http1", "proxy/exchange", "proxy/accesslog", "proxy/clock", "proxy/fault", "proxy/listen", "proxy/origin", "proxy/probe", "proxy/recent", "proxy/route", "proxy/site", "proxy/sticky"},
 	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
-	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "internal/units", "internal/pause"},
+	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "internal/pause"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
@@ -91,7 +91,7 @@ var imports = map[string][]string{
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "proxy/admin", "internal/exitcode"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/statedir"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/admin", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir"},
 	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir"},
 }
 

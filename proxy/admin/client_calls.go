@@ -11,6 +11,7 @@ import (
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/proxy/recent"
 )
 
 // The verbs of Act.
@@ -149,8 +150,8 @@ func (c *Client) Explain(ctx context.Context, q ExplainQuery) (json.RawMessage, 
 
 // Exchanges returns what the proxy remembers of requests that have ended, the
 // latest first.
-func (c *Client) Exchanges(ctx context.Context, q ExchangeQuery) ([]Exchange, error) {
-	var out []Exchange
+func (c *Client) Exchanges(ctx context.Context, q ExchangeQuery) ([]recent.Exchange, error) {
+	var out []recent.Exchange
 	query := params("site", q.Site, "id", q.ID, "client", q.Client)
 	if q.Failed {
 		query.Set("failed", "1")

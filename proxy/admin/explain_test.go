@@ -8,6 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/admin"
+	"portico/proxy/recent"
 )
 
 // TestExchangesByScope: who may see some sites sees the requests of these alone; filters that make no sense are refused.
@@ -16,7 +17,7 @@ func TestExchangesByScope(t *testing.T) {
 	for account, want := range map[string]string{"operator": "0123456789abcdef 1123456789abcdef 2123456789abcdef", "scoped": "0123456789abcdef"} {
 		_, body := e.request("GET", "/v1/requests?limit=5", e.tokens[account], "")
 		var ids []string
-		for _, x := range decode[[]admin.Exchange](t, body) {
+		for _, x := range decode[[]recent.Exchange](t, body) {
 			ids = append(ids, x.ID)
 		}
 		if got := strings.Join(ids, " "); got != want {

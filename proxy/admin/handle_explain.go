@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"portico/proxy/recent"
 )
 
 // explain answers GET /v1/explain.
@@ -55,7 +57,7 @@ func (s *Server) listExchanges(c *call) error {
 }
 
 // exchanges returns the remembered requests that the caller may see.
-func (s *Server) exchanges(who *identity, q ExchangeQuery) ([]Exchange, error) {
+func (s *Server) exchanges(who *identity, q ExchangeQuery) ([]recent.Exchange, error) {
 	if s.o.Exchanges == nil {
 		return nil, notOffered("a memory of requests")
 	}
@@ -63,7 +65,7 @@ func (s *Server) exchanges(who *identity, q ExchangeQuery) ([]Exchange, error) {
 	if len(who.sites) > 0 {
 		q.Limit = 0 // cut below, after the others' were left out
 	}
-	out := []Exchange{}
+	out := []recent.Exchange{}
 	for _, e := range s.o.Exchanges(q) {
 		if (len(who.sites) == 0 || e.Site != "" && who.sees(e.Site)) && len(out) < limit {
 			out = append(out, e)

@@ -31,6 +31,7 @@ import (
 	"portico/proxy/admin"
 	"portico/proxy/haproxy"
 	"portico/proxy/listen"
+	"portico/proxy/recent"
 )
 
 // shared is one catalog for all tests of the package: embedded etcd takes a
@@ -95,8 +96,8 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		},
 		RotateKeys: map[string]func(context.Context) error{admin.KeySession: func(context.Context) error { return nil }},
 		Explain:    func(q admin.ExplainQuery) (any, error) { return q, nil },
-		Exchanges: func(q admin.ExchangeQuery) []admin.Exchange {
-			return []admin.Exchange{{ID: "0123456789abcdef", Site: "shop", Path: "/basket", Status: 200}, {ID: "1123456789abcdef", Site: "blog", Status: 502, Failed: true}, {ID: "2123456789abcdef", Status: 404}}
+		Exchanges: func(q admin.ExchangeQuery) []recent.Exchange {
+			return []recent.Exchange{{ID: "0123456789abcdef", Site: "shop", Path: "/basket", Status: 200}, {ID: "1123456789abcdef", Site: "blog", Status: 502, Failed: true}, {ID: "2123456789abcdef", Status: 404}}
 		},
 		Archive: http.HandlerFunc(e.dep.archive),
 		Logs: func(_ context.Context, w io.Writer, q admin.LogQuery) error {

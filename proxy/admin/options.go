@@ -13,6 +13,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
+	"portico/proxy/recent"
 )
 
 // Options are what the admin listener needs of the rest of the program. Only
@@ -48,10 +49,10 @@ type Options struct {
 	// has reached it. Nil: nobody knows.
 	URLs func(set sites.Settings, here string) []string
 
-	Explain      func(ExplainQuery) (any, error) // why a request would go where; the result is shown as JSON
-	Exchanges    func(ExchangeQuery) []Exchange  // the last requests, the latest first
-	Nodes        func() []Node                   // what gossip says
-	Formers      func() []Former                 // what is left of the processes before this one
+	Explain      func(ExplainQuery) (any, error)       // why a request would go where; the result is shown as JSON
+	Exchanges    func(ExchangeQuery) []recent.Exchange // the last requests, the latest first
+	Nodes        func() []Node                         // what gossip says
+	Formers      func() []Former                       // what is left of the processes before this one
 	Certificates func() []Certificate
 	Ready        func() []string // why this proxy is not ready; empty: it is
 

@@ -9,6 +9,7 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/recent"
 )
 
 // siteView is a site's own page: its instances, releases, sessions and what went
@@ -36,7 +37,7 @@ type siteView struct {
 	Idle              string
 	Sessions          SessionList
 	SessionVerbs      []verbView
-	Failures          []Exchange
+	Failures          []recent.Exchange
 }
 
 type instanceView struct {

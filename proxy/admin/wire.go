@@ -134,39 +134,6 @@ type ExchangeQuery struct {
 	Limit  int    // 0: 50
 }
 
-// Exchange is a finished request and its answer, as the proxy remembers them for a
-// while. Times are milliseconds since the first byte of the request.
-type Exchange struct {
-	ID       string         `json:"id"` // stands in the access log as well (JSON)
-	Time     time.Time      `json:"time"`
-	Client   string         `json:"client"`
-	Frontend string         `json:"frontend"`
-	TLS      bool           `json:"tls"`
-	Proto    string         `json:"proto"`
-	Site     string         `json:"site,omitempty"`
-	Instance string         `json:"instance,omitempty"` // the last that was tried
-	Method   string         `json:"method"`
-	Host     string         `json:"host"`
-	Path     string         `json:"path"` // without its query; session tokens are masked
-	Status   int            `json:"status"`
-	Retries  int            `json:"retries,omitempty"`
-	BytesIn  int64          `json:"bytes_in"`
-	BytesOut int64          `json:"bytes_out"`
-	Total    float64        `json:"total_ms"`
-	Lost     string         `json:"session_lost,omitempty"`
-	Error    string         `json:"error,omitempty"` // of the last try; those before it are steps
-	End      string         `json:"end"`             // HAProxy's termination state
-	Failed   bool           `json:"failed"`          // it ended badly, not by the client's own doing
-	Steps    []ExchangeStep `json:"steps"`
-}
-
-// ExchangeStep is one thing that happened on the way of a request.
-type ExchangeStep struct {
-	At   float64 `json:"at_ms"`
-	Step string  `json:"step"`
-	Text string  `json:"text"`
-}
-
 // Node is what gossip says of a member: a hint, never a verdict.
 type Node struct {
 	Name   string `json:"name"`

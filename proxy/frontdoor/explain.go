@@ -83,20 +83,8 @@ func (p *Proxy) placement(name string) []proxy.Step {
 }
 
 // exchanges returns what the data path remembers of requests.
-func (p *Proxy) exchanges(q admin.ExchangeQuery) []admin.Exchange {
+func (p *Proxy) exchanges(q admin.ExchangeQuery) []recent.Exchange {
 	in := recent.Query{Site: q.Site, Failed: q.Failed, ID: q.ID, Limit: q.Limit}
 	in.Client, _ = netip.ParseAddr(q.Client) // zero: of all
-	list := p.web.Recent(in)
-	out := make([]admin.Exchange, len(list))
-	for i, e := range list {
-		out[i] = admin.Exchange{
-			ID: e.ID, Time: e.Time, Client: e.Client, Frontend: e.Frontend, TLS: e.TLS, Proto: e.Proto, Site: e.Site, Instance: e.Instance,
-			Method: e.Method, Host: e.Host, Path: e.Path, Status: e.Status, Retries: e.Retries, BytesIn: e.BytesIn, BytesOut: e.BytesOut,
-			Total: e.Total, Lost: e.Lost, Error: e.Error, End: e.End, Failed: e.Failed,
-		}
-		for _, s := range e.Steps {
-			out[i].Steps = append(out[i].Steps, admin.ExchangeStep(s))
-		}
-	}
-	return out
+	return p.web.Recent(in)
 }

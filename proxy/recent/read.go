@@ -10,38 +10,37 @@ import (
 	"portico/proxy/sticky"
 )
 
-// Exchange is one request and its answer as they are remembered for a while; package
-// admin says how it is written as JSON.
-// Times are milliseconds since the first byte of the request.
+// Exchange is a finished request and its answer, as the proxy remembers them for a
+// while and the API shows them. Times are milliseconds since the first byte of the request.
 type Exchange struct {
-	ID       string // stands in the access log as well (JSON)
-	Time     time.Time
-	Client   string
-	Frontend string
-	TLS      bool
-	Proto    string
-	Site     string
-	Instance string // "server-1-4f2a11": the last that was tried
-	Method   string
-	Host     string
-	Path     string // without its query; long ones and session tokens are cut
-	Status   int
-	Retries  int
-	BytesIn  int64
-	BytesOut int64
-	Total    float64
-	Lost     string
-	Error    string // of the last try
-	End      string // HAProxy's termination state
-	Failed   bool   // it ended badly, not by the client's own doing
-	Steps    []Step
+	ID       string    `json:"id"` // stands in the access log as well (JSON)
+	Time     time.Time `json:"time"`
+	Client   string    `json:"client"`
+	Frontend string    `json:"frontend"`
+	TLS      bool      `json:"tls"`
+	Proto    string    `json:"proto"`
+	Site     string    `json:"site,omitempty"`
+	Instance string    `json:"instance,omitempty"` // "server-1-4f2a11": the last that was tried
+	Method   string    `json:"method"`
+	Host     string    `json:"host"`
+	Path     string    `json:"path"` // without its query; long ones and session tokens are cut
+	Status   int       `json:"status"`
+	Retries  int       `json:"retries,omitempty"`
+	BytesIn  int64     `json:"bytes_in"`
+	BytesOut int64     `json:"bytes_out"`
+	Total    float64   `json:"total_ms"`
+	Lost     string    `json:"session_lost,omitempty"`
+	Error    string    `json:"error,omitempty"` // of the last try; those before it are steps
+	End      string    `json:"end"`             // HAProxy's termination state
+	Failed   bool      `json:"failed"`          // it ended badly, not by the client's own doing
+	Steps    []Step    `json:"steps"`
 }
 
 // Step is one thing that happened on the way.
 type Step struct {
-	At   float64
-	Step string
-	Text string
+	At   float64 `json:"at_ms"`
+	Step string  `json:"step"`
+	Text string  `json:"text"`
 }
 
 // Query says which exchanges are asked for. The zero value means all.

@@ -14,6 +14,7 @@ import (
 	"portico/internal/exitcode"
 	"portico/proxy"
 	"portico/proxy/admin"
+	"portico/proxy/recent"
 )
 
 // NewExplain makes the command portico explain.
@@ -102,7 +103,7 @@ func recentRequests(cmd *cobra.Command, c *admin.Client, q admin.ExchangeQuery, 
 	return nil
 }
 
-func printExchange(out io.Writer, e *admin.Exchange) error {
+func printExchange(out io.Writer, e *recent.Exchange) error {
 	scheme, site := "http", "no site"
 	if e.TLS {
 		scheme = "https"

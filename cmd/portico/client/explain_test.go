@@ -5,12 +5,12 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/admin"
+	"portico/proxy/recent"
 )
 
 // TestExplainMarks: a request that its second try answered was marked as failed.
 func TestExplainMarks(t *testing.T) {
-	for want, e := range map[string]admin.Exchange{
+	for want, e := range map[string]recent.Exchange{
 		" ms\n":               {Status: 200},
 		" ms  RETRIED\n":      {Status: 200, Retries: 1},
 		" ms  SESSION LOST\n": {Status: 200, Retries: 1, Lost: "instance-exited"},
