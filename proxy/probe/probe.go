@@ -73,6 +73,17 @@ type run struct {
 	timer   *time.Timer  // of the next check
 	checked atomic.Bool  // at least once, whatever came of it
 	whole   atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
+
+	mu   sync.Mutex
+	seen watch // when it was last looked at, by this proxy or its agent; guarded by mu
+}
+
+// missed returns for how much of the time since it was last looked at nobody looked; now somebody has.
+func (r *run) missed(l *lag) (d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, r.seen = l.since(r.seen)
+	return d
 }
 
 // New returns a Prober that checks nothing yet. It works until ctx ends; now is the time for the balancer, in Unix milliseconds.
@@ -165,7 +176,6 @@ func (p *Prober) run(ctx context.Context, r *run) {
 	u := r.target.Upstream
 	timer := r.timer
 	defer timer.Stop()
-	var seen watch
 	for {
 		select {
 		case <-ctx.Done():
@@ -194,7 +204,7 @@ func (p *Prober) run(ctx context.Context, r *run) {
 			continue
 		}
 		now := p.time()
-		e.Lag, seen = p.lag.since(seen)
+		e.Lag = r.missed(p.lag)
 		first := u.Doubted() == 0
 		effect := u.Observe(e, now)
 		if effect.GivenUp && u.Sessions() > 0 {

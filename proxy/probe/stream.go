@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -201,6 +202,7 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 		case !res.OK:
 			r.poke()
 		case res.Asked == r.target.Check.question && r.confirm(res, p.time()):
+			_ = r.missed(p.lag) // a doubt that comes later is younger than what this proxy missed until now
 			fine = append(fine, r)
 		}
 	}
@@ -209,7 +211,7 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 		return
 	}
 	s.whole.Store(int64(now)) // should it fail, checks decide what follows
-	slices.MinFunc(fine, func(a, b *run) int { return int(a.whole.Load() - b.whole.Load()) }).poke()
+	slices.MinFunc(fine, func(a, b *run) int { return cmp.Compare(a.whole.Load(), b.whole.Load()) }).poke()
 }
 
 // confirm takes a check of the agent's for one of this proxy's own, if nothing speaks against that. The next of its own
