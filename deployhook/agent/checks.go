@@ -131,8 +131,12 @@ func (a *Agent) serveChecks(w http.ResponseWriter, r *http.Request) {
 			return
 		case <-s.wake:
 		}
+		list := a.checks.take(s)
+		if len(list) == 0 {
+			continue // they went with those before
+		}
 		_ = out.SetWriteDeadline(time.Now().Add(checksWrite))
-		if lines.Encode(a.checks.take(s)) != nil {
+		if lines.Encode(list) != nil {
 			return
 		}
 	}
