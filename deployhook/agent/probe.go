@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,12 +22,11 @@ import (
 )
 
 const (
-	probeRead    = 64 << 10 // of an answer's body
-	probeShown   = 256      // of it in a report
-	probeHeader  = 64 << 10
-	fastProbe    = 100 * time.Millisecond // between checks of an instance that has just started
-	fastProbes   = 20                     // so many, then they come ever slower up to the interval
-	defaultCheck = 2 * time.Second
+	probeRead   = 64 << 10 // of an answer's body
+	probeShown  = 256      // of it in a report
+	probeHeader = 64 << 10
+	fastProbe   = 100 * time.Millisecond // between checks of an instance that has just started
+	fastProbes  = 20                     // so many, then they come ever slower up to the interval
 )
 
 // checker is what one check asks, with every default filled in.
@@ -36,34 +34,15 @@ type checker struct {
 	tcp     bool
 	path    string
 	host    string
-	status  statusRanges
+	status  sites.StatusRange
 	body    string
 	timeout time.Duration
 }
 
 func newChecker(site string, s sites.Settings) checker {
-	h := s.Health
-	c := checker{
-		tcp:     h.Type == "tcp",
-		path:    cmp.Or(h.Path, s.Path, "/"),
-		host:    h.Host,
-		body:    h.Body,
-		timeout: cmp.Or(h.Timeout.Std(), h.Interval.Std(), defaultCheck),
-	}
-	if c.host == "" && len(s.Hosts) > 0 && !strings.HasPrefix(s.Hosts[0], "*") {
-		c.host = s.Hosts[0]
-	}
-	c.host = cmp.Or(c.host, "localhost")
-	if !strings.HasPrefix(c.path, "/") {
-		c.path = "/" + c.path
-	}
-	var err error
-	if c.status, err = parseStatus(cmp.Or(h.Status, "200-399")); err != nil {
-		// The catalog refuses such settings; a check that nothing can pass would
-		// hide the mistake.
-		c.status = statusRanges{{200, 399}}
-	}
-	return c
+	h := s.WithDefaults(site).Health
+	status, _ := sites.ParseStatus(h.Status) // the catalog refuses what cannot be read
+	return checker{tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body, timeout: h.Timeout.Std()}
 }
 
 // what names the check for people.
@@ -72,36 +51,6 @@ func (c checker) what() string {
 		return "the TCP port"
 	}
 	return "GET " + c.path + " (Host: " + c.host + ")"
-}
-
-// statusRanges are the HTTP status codes that pass.
-type statusRanges [][2]int
-
-// parseStatus reads "200-399,401".
-func parseStatus(s string) (statusRanges, error) {
-	var r statusRanges
-	for part := range strings.SplitSeq(s, ",") {
-		lo, hi, ranged := strings.Cut(strings.TrimSpace(part), "-")
-		if !ranged {
-			hi = lo
-		}
-		a, err1 := strconv.Atoi(strings.TrimSpace(lo))
-		b, err2 := strconv.Atoi(strings.TrimSpace(hi))
-		if err1 != nil || err2 != nil || a < 100 || b > 999 || a > b {
-			return nil, fmt.Errorf("status %q: write codes and ranges, such as 200-399,401", s)
-		}
-		r = append(r, [2]int{a, b})
-	}
-	return r, nil
-}
-
-func (r statusRanges) has(code int) bool {
-	for _, x := range r {
-		if code >= x[0] && code <= x[1] {
-			return true
-		}
-	}
-	return false
 }
 
 // probeTCP checks that somebody takes a connection at addr.
@@ -195,7 +144,7 @@ func (c checker) judge(p *catalog.Probe, status int, body []byte, err error) {
 		p.Code, p.Error = "L7TOUT", fmt.Sprintf("the answer did not end within %v", c.timeout)
 	case err != nil:
 		p.Code, p.Error = "L7RSP", plain(err)
-	case !c.status.has(status):
+	case !c.status.Has(status):
 		p.Code, p.Error = "L7STS", fmt.Sprintf("status %d is not among those that health.status names", status)
 	case c.body != "" && !bytes.Contains(body, []byte(c.body)):
 		p.Code, p.Error = "L7RSP", fmt.Sprintf("the answer does not contain %q (health.body)", c.body)
@@ -276,9 +225,9 @@ func (h *health) observe(ok bool, s sites.Health) bool {
 		return false
 	}
 	h.run++
-	limit := cmp.Or(s.Rise, 2)
+	limit := cmp.Or(s.Rise, sites.DefaultRise)
 	if h.healthy {
-		limit = cmp.Or(s.Fall, 3)
+		limit = cmp.Or(s.Fall, sites.DefaultFall)
 	}
 	if h.run < limit {
 		return false
@@ -289,7 +238,7 @@ func (h *health) observe(ok bool, s sites.Health) bool {
 }
 
 // full is how long to wait between the checks of an instance that has been healthy.
-func full(s sites.Health) time.Duration { return cmp.Or(s.Interval.Std(), defaultCheck) }
+func full(s sites.Health) time.Duration { return cmp.Or(s.Interval.Std(), sites.DefaultHealthInterval) }
 
 // interval returns how long to wait for the next check of an instance that has not been healthy: little while it
 // starts, so that a deploy does not wait for a timer, then up to the setting.

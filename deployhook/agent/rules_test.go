@@ -98,34 +98,6 @@ func TestProbeInterval(t *testing.T) {
 	}
 }
 
-func TestStatusRanges(t *testing.T) {
-	for _, tt := range []struct {
-		in   string
-		yes  []int
-		no   []int
-		fail bool
-	}{
-		{in: "200-399", yes: []int{200, 399}, no: []int{199, 400}},
-		{in: "200, 401-403", yes: []int{200, 402}, no: []int{201, 404}},
-		{in: "", fail: true}, {in: "abc", fail: true}, {in: "300-200", fail: true}, {in: "99", fail: true}, {in: "1000", fail: true},
-	} {
-		r, err := parseStatus(tt.in)
-		if (err != nil) != tt.fail {
-			t.Errorf("%q: %v", tt.in, err)
-		}
-		for _, c := range tt.yes {
-			if !r.has(c) {
-				t.Errorf("%q refuses %d", tt.in, c)
-			}
-		}
-		for _, c := range tt.no {
-			if r.has(c) {
-				t.Errorf("%q passes %d", tt.in, c)
-			}
-		}
-	}
-}
-
 func TestExpand(t *testing.T) {
 	vars := map[string]string{"PORT": "20001", "A": "$PORT"}
 	in := []string{"$PORT", "--p=${PORT}", "$$PORT", "$NONE-", "$A", "plain"}
