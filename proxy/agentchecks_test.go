@@ -216,8 +216,9 @@ func TestAgentIsOld(t *testing.T) {
 // TestAgentGoesSilently: nothing comes from the agent any more although its connection is there, as on a machine that has died.
 func TestAgentGoesSilently(t *testing.T) {
 	w, a, tell, _, fine := toldWorld(t, 100*time.Millisecond)
+	fine.Status = 234
 	stop := tell.keepSaying([]catalog.CheckResult{fine})
-	w.f.eventually("it is believed", func() bool { return w.f.Balancer().Pool("shop").Upstream("one").Health().LastAt > 0 })
+	w.f.eventually("it is believed", func() bool { return w.f.Balancer().Pool("shop").Upstream("one").Health().Last.Status == 234 })
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
 	if err != nil {
 		t.Fatal(err)
