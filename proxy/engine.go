@@ -55,7 +55,7 @@ func (s *Server) newEngine() (*engine, error) {
 		NoRing: s.o.Conf.IOUring == "off",
 	}
 	for _, ln := range s.listeners {
-		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln.Listener, TLS: ln.Tls, ProxyFrom: s.spoken})
+		o.Listeners = append(o.Listeners, exchange.Listener{Listener: ln.Listener, TLS: ln.TLS, ProxyFrom: s.spoken})
 		h.Fronts = append(h.Fronts, ln.Front)
 		_, port, _ := net.SplitHostPort(ln.Addr().String())
 		h.Ports = append(h.Ports, port)

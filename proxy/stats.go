@@ -46,7 +46,7 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	for _, l := range s.listeners {
 		out.Frontends = append(out.Frontends, l.Front.Snapshot(s.o.Conf.Limits.Connections, ms))
-		if l.Tls != nil { // only there a client says what it speaks
+		if l.TLS != nil { // only there a client says what it speaks
 			s.engine.counted(&out.Frontends[len(out.Frontends)-1])
 		}
 	}

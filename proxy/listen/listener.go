@@ -16,7 +16,7 @@ import (
 type Listener struct {
 	net.Listener
 	Front *Traffic
-	Tls   *tls.Config // nil: plain
+	TLS   *tls.Config // nil: plain
 }
 
 // Bind listens on the address of a setting, for a front. tls is nil for a plain one.
@@ -26,7 +26,7 @@ func Bind(listen func(name, address string) (net.Listener, error), key, addr str
 		return nil, listenError(key, addr, err)
 	}
 	f.Addr = l.Addr().String()
-	return &Listener{Listener: l, Front: f, Tls: tls}, nil
+	return &Listener{Listener: l, Front: f, TLS: tls}, nil
 }
 
 // listenError names the address and what to do about it.
