@@ -56,7 +56,7 @@ var imports = map[string][]string{
 	"proxy/route":        {"proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
-	"proxy/sticky":       {"balancer", "membership/catalog", "proxy/http1", "internal/alias"},
+	"proxy/sticky":       {"balancer", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "conf/sites", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
@@ -64,7 +64,7 @@ var imports = map[string][]string{
 	"proxy/site":         {"conf/sites", "balancer", "membership/catalog", "proxy/accesslog", "proxy/fault", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias"},
 	"proxy/listen":       {"balancer", "proxy/accesslog"},
 	"proxy/forward":      {"balancer", "internal/alias", "proxy/http1", "proxy/exchange", "proxy/accesslog", "proxy/clock", "proxy/fault", "proxy/listen", "proxy/origin", "proxy/probe", "proxy/recent", "proxy/route", "proxy/site", "proxy/sticky"},
-	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "internal/units", "internal/pause", "internal/prefetch", "internal/records", "internal/unsent", "proxy/fault", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
+	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
 	"proxy/admin":        {"conf", "balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "internal/pause"},
 
 	// what every driver's tests run
