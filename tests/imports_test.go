@@ -56,7 +56,7 @@ var imports = map[string][]string{
 	"proxy/route":        {"proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
-	"proxy/sticky":       {"balancer", "proxy/http1", "internal/alias"},
+	"proxy/sticky":       {"balancer", "conf/sites", "proxy/http1", "internal/alias"},
 	"proxy/probe":        {"balancer", "conf/sites", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":        {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":       {"balancer", "proxy/exchange", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
