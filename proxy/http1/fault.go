@@ -38,6 +38,7 @@ const (
 	FaultSwitch              // 101 that nobody asked for, or to another protocol
 	FaultAccept              // 101 to websocket without the right Sec-WebSocket-Accept
 	FaultUnswitched          // a success that switches nothing, for a client that would take it for a tunnel (RFC 8441, 5)
+	FaultNoTunnel            // a protocol switch for an origin of HTTP/2 that offers none (RFC 8441, 3)
 	FaultInterim             // more 1xx answers than Limits.Interim
 	faultCount
 )
@@ -81,6 +82,7 @@ var faultTexts = [faultCount]faultText{
 	FaultSwitch:        {502, "unexpected protocol switch"},
 	FaultAccept:        {502, "wrong Sec-WebSocket-Accept"},
 	FaultUnswitched:    {502, "no switch of protocols"},
+	FaultNoTunnel:      {502, "the instance takes no WebSocket over HTTP/2"},
 	FaultInterim:       {502, "too many interim answers"},
 }
 

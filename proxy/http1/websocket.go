@@ -16,11 +16,18 @@ func Accepts(key, accept []byte) bool {
 	if len(key) == 0 || len(key) > maxAcceptKey {
 		return false
 	}
+	var want [AcceptSize]byte
+	return bytes.Equal(accept, AppendAccept(want[:0], key))
+}
+
+// AcceptSize is the length of an answer to a WebSocket key.
+const AcceptSize = 28
+
+// AppendAccept appends the answer to a WebSocket key, of which no more counts than is valid.
+func AppendAccept(dst, key []byte) []byte {
 	var b [maxAcceptKey + len(acceptGUID)]byte
-	n := copy(b[:], key)
+	n := copy(b[:maxAcceptKey], key)
 	n += copy(b[n:], acceptGUID)
 	sum := sha1.Sum(b[:n]) //nolint:gosec // see above
-	var want [28]byte
-	base64.StdEncoding.Encode(want[:], sum[:])
-	return bytes.Equal(accept, want[:])
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }

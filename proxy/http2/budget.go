@@ -67,9 +67,9 @@ func (c *Conn) update() bool {
 	return c.idle(1)
 }
 
-// gaveUp charges for a stream that ends by the client's doing.
+// gaveUp charges for a stream that ends by the client's doing. An origin can end no more than we have opened.
 func (c *Conn) gaveUp() bool {
-	if c.resets.spend(1, c.now) {
+	if c.origin != nil || c.resets.spend(1, c.now) {
 		return true
 	}
 	c.fail(codeCalm)

@@ -37,6 +37,8 @@ type Conn struct {
 	partings []parting // by time
 	foretold *foretold // nil: nothing was
 
+	origin *origin // at the other end, where we have opened the connection; nil: a client is there
+
 	over    bool // nothing will come
 	denied  bool // because the client has used up a budget
 	left    bool // the client has said GOAWAY
@@ -51,6 +53,13 @@ type Conn struct {
 
 // Begin makes c serve a connection. Our SETTINGS are pending after it.
 func (c *Conn) Begin(conf *Config, mem wire.Memory, now int64) {
+	c.reset(conf, mem, now)
+	lim := conf.Limits
+	c.greet([][2]uint32{{settingStreams, streamsMost}, {settingList, uint32(lim.Head + entryCost*lim.Fields)}, {settingConnect, 1}, {settingPriorities, 1}})
+}
+
+// reset makes c new.
+func (c *Conn) reset(conf *Config, mem wire.Memory, now int64) {
 	c.conf, c.mem, c.now = conf, mem, now
 	c.input = input{}
 	c.output = output{}
@@ -62,7 +71,7 @@ func (c *Conn) Begin(conf *Config, mem wire.Memory, now int64) {
 	c.updates, c.partings = 0, c.partings[:0]
 	c.over, c.denied, c.left, c.drain, c.greeted, c.acked = false, false, false, drainNot, false, false
 	c.began, c.rest = now, now
-	c.greet()
+	c.origin = nil
 }
 
 // Release gives every buffer back; c can Begin anew. No stream may be in use, and nobody may be reading or writing.
@@ -83,6 +92,11 @@ func (c *Conn) Now(now int64) { c.now = now }
 func (c *Conn) Next() Event {
 	c.forget()
 	for !c.over && !c.full() {
+		if c.origin != nil && c.origin.shed {
+			if e := c.unserved(); e.Kind != EventNone {
+				return e
+			}
+		}
 		e, more := c.step()
 		if e.Kind != EventNone {
 			return e
@@ -90,6 +104,9 @@ func (c *Conn) Next() Event {
 		if !more {
 			break
 		}
+	}
+	if c.origin != nil && c.origin.ends {
+		c.lost()
 	}
 	if c.over {
 		return c.cut()
@@ -121,9 +138,15 @@ func (c *Conn) rested() {
 // cut tells each stream of a connection that is over.
 func (c *Conn) cut() Event {
 	for s := c.mine; s != nil; s = s.after {
-		if !s.gone {
+		switch {
+		case s.gone:
+		case c.origin != nil && s.ended: // its answer is whole, and is read
+			if e := c.stop(s); e.Kind != EventNone {
+				return e
+			}
+		default:
 			c.detach(s, false)
-			s.gone = true
+			s.gone, s.refused = true, s.id == 0
 			return Event{EventReset, s}
 		}
 	}

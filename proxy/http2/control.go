@@ -32,6 +32,9 @@ func (c *Conn) resetFrame(f frame, p []byte) Event {
 		c.idle(1)
 		return Event{}
 	}
+	if c.origin != nil {
+		return c.resetByOrigin(s, code(binary.BigEndian.Uint32(p)))
+	}
 	c.detach(s, false)
 	if !c.gaveUp() {
 		return Event{} // cut tells it

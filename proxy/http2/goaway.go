@@ -1,5 +1,7 @@
 package http2
 
+import "encoding/binary"
+
 // drain is how far the end of a connection has come that closes in order.
 type drain uint8
 
@@ -63,6 +65,9 @@ func (c *Conn) goAwayFrame(f frame, p []byte) Event {
 		return Event{}
 	}
 	c.left = true
+	if o := c.origin; o != nil {
+		o.shed, o.served = true, binary.BigEndian.Uint32(p)&^(1<<31)
+	}
 	c.last()
 	return Event{}
 }

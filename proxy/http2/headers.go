@@ -63,6 +63,9 @@ func (c *Conn) moreBlock(p []byte) Event {
 func (c *Conn) endBlock(block []byte) Event {
 	id, end := c.blockID, c.blockFlags&flagEnd != 0
 	c.blockID, c.headSince = 0, 0
+	if c.origin != nil {
+		return c.endAnswer(block, id, end)
+	}
 	s := c.find(id)
 	c.request = requestPool.Get().(*request)
 	sound, ok := c.decode(block, id <= c.lastID)

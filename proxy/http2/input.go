@@ -89,8 +89,15 @@ func (c *Conn) roomIn(size, n int) {
 func (c *Conn) Read(n int, res wire.Result) {
 	c.bulk = n > 0 && c.w+n == len(c.in)
 	c.w += n
+	if n > 0 && c.origin != nil {
+		c.origin.heard = c.now
+	}
 	c.reading = false
-	if res == wire.EOF || res == wire.Failed {
+	switch {
+	case res != wire.EOF && res != wire.Failed:
+	case c.origin != nil && c.w > c.r: // an answer may be in it
+		c.origin.ends = true
+	default:
 		c.lost()
 	}
 }

@@ -34,10 +34,13 @@ func (c *Conn) dataFrame(f frame, b []byte) (e Event, more bool) {
 	}
 	c.r += used
 	c.receive -= f.length
+	if c.origin != nil {
+		c.owe(f.length)
+	}
 	s := c.find(f.id)
 	if why, ok := c.takes(s, f, whole); !ok {
 		c.skip = f.length - (used - frameHead)
-		c.owe(f.length)
+		c.free(f.length)
 		if s != nil {
 			return c.wrong(s, why), true
 		}
@@ -50,7 +53,7 @@ func (c *Conn) dataFrame(f frame, b []byte) (e Event, more bool) {
 	s.got += int64(whole)
 	c.data, c.dataLeft, c.padLeft, c.dataEnd = s, whole, pad, f.has(flagEnd)
 	if n := f.length - whole; n > 0 {
-		c.owe(n)
+		c.free(n)
 		s.owe(n)
 	}
 	switch {
@@ -68,6 +71,8 @@ func (c *Conn) takes(s *Stream, f frame, n int) (code, bool) {
 	switch {
 	case s == nil, s.ended:
 		return codeClosed, false
+	case c.origin != nil && !s.final:
+		return codeProtocol, false
 	case f.length > s.receive:
 		return codeFlow, false
 	case s.length >= 0 && (s.got+int64(n) > s.length || f.has(flagEnd) && s.got+int64(n) != s.length): // 8.1.1
@@ -80,7 +85,7 @@ func (c *Conn) takes(s *Stream, f frame, n int) (code, bool) {
 // many frames, so those of some size cost nothing.
 func (c *Conn) lateData(id uint32, size int) Event {
 	const sizable = 256
-	if _, byUs := c.was(id); byUs || id > c.lastID {
+	if _, byUs := c.was(id); byUs || id > c.lastID || c.origin != nil {
 		if size < sizable {
 			c.idle(1)
 		}
@@ -95,7 +100,7 @@ func (c *Conn) piece(n int) Event {
 	c.dataLeft -= n
 	s := c.data
 	if s == nil {
-		c.owe(n)
+		c.free(n)
 	} else {
 		c.lent, c.lentAt, c.lentEnd = s, c.r, c.r+n
 	}
@@ -159,10 +164,12 @@ func (s *Stream) Read(b []byte) (int, wire.Result) {
 		}
 	}
 	rest := s.body.size > 0 || c.lent == s
-	if n > 0 {
-		c.owe(n)
+	heads := min(n, s.text)
+	s.text -= heads
+	if data := n - heads; data > 0 {
+		c.free(data)
 		s.grow(rest)
-		s.owe(n)
+		s.owe(data)
 	}
 	switch {
 	case rest:
@@ -172,6 +179,13 @@ func (s *Stream) Read(b []byte) (int, wire.Result) {
 	}
 	s.told = false
 	return n, wire.Blocked
+}
+
+// free notes that n bytes of the connection's window are held no longer. An origin has had room for as many when they came.
+func (c *Conn) free(n int) {
+	if c.origin == nil {
+		c.owe(n)
+	}
 }
 
 // owe gives the client room for n more bytes of the connection, by and by.
@@ -196,8 +210,12 @@ func (s *Stream) owe(n int) {
 
 // grow widens the window of a stream whose exchange has taken all that came while the client has used much of it.
 func (s *Stream) grow(rest bool) {
-	if !rest && s.span < receiveOne && s.receive < s.span/2 {
-		span := min(2*s.span, receiveOne)
+	most := receiveOne
+	if s.c.origin != nil {
+		most = receiveAnswer
+	}
+	if !rest && s.span < most && s.receive < s.span/2 {
+		span := min(2*s.span, most)
 		s.owed += span - s.span
 		s.span = span
 	}

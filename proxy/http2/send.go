@@ -27,6 +27,9 @@ func (s *Stream) Write(a, b []byte, end bool) (n int, res wire.Result) {
 	if s.gone || s.sent || c.over {
 		return 0, wire.Failed
 	}
+	if s.id == 0 {
+		return s.ask(a, b, end)
+	}
 	size := len(a) + len(b)
 	if size == 0 {
 		if end {

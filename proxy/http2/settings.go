@@ -14,18 +14,12 @@ const (
 	settingPriorities = 0x9 // NO_RFC7540_PRIORITIES
 )
 
-// greet says our SETTINGS, and how much the client may send.
-func (c *Conn) greet() {
-	lim := c.conf.Limits
+// greet says our SETTINGS, and how much the other end may send.
+func (c *Conn) greet(settings [][2]uint32) {
 	c.roomOut(128)
 	at := len(c.out)
 	c.out = appendFrame(c.out, 0, frameSettings, 0, 0)
-	for _, s := range [...][2]uint32{
-		{settingStreams, streamsMost},
-		{settingList, uint32(lim.Head + entryCost*lim.Fields)},
-		{settingConnect, 1},
-		{settingPriorities, 1},
-	} {
+	for _, s := range settings {
 		c.out = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(c.out, uint16(s[0])), s[1])
 	}
 	c.out[at+2] = byte(len(c.out) - at - frameHead)
@@ -64,8 +58,15 @@ func (c *Conn) setting(id uint16, v uint32) code {
 	case settingTable:
 		c.encoder.limit(int(min(v, tableMost)))
 	case settingPush, settingConnect, settingPriorities:
-		if v > 1 {
+		if v > 1 || id == settingPush && v == 1 && c.origin != nil { // 6.5.2: no server asks for that
 			return codeProtocol
+		}
+		if id == settingConnect && c.origin != nil {
+			c.origin.tunnels = v == 1
+		}
+	case settingStreams:
+		if c.origin != nil {
+			c.origin.most = int(min(v, lastStream))
 		}
 	case settingWindow:
 		if v > windowMost {

@@ -35,15 +35,25 @@ type Stream struct {
 	owed    int  // bytes that were taken and not given back yet
 	told    bool // EventReadable was given and not everything was read since
 
-	window  int // bytes of DATA that we may send
-	urge    urgency
-	blocked bool // Write has said so: EventWritable is owed
-	waiting bool // in the queue of its level
-	prev    *Stream
-	follow  *Stream
-	waits   int64 // since when
-	headAt  int   // where the frame of the head stands that is being written, behind what is written of the output
-	heading bool  // a head is being written
+	window   int // bytes of DATA that we may send
+	urge     urgency
+	blocked  bool // Write has said so: EventWritable is owed
+	waiting  bool // in the queue of its level
+	prev     *Stream
+	follow   *Stream
+	waits    int64    // since when
+	began    int64    // of one to an origin: when its request was sent
+	refused  bool     // the origin has not looked at it
+	reset    bool     // it has reset it for another reason
+	cancel   bool     // which is that nobody waits for it, as a deadline of the client's has passed
+	final    bool     // the head of the answer has come
+	bodyless bool     // no body belongs to it
+	tunnel   bool     // an extended CONNECT was sent
+	text     int      // bytes at the beginning of body that are heads: no window counts them
+	accept   [28]byte // what proves that a WebSocket's key was understood
+
+	headAt  int  // where the frame of the head stands that is being written, behind what is written of the output
+	heading bool // a head is being written
 }
 
 // streamPool holds streams for all connections: one that rests keeps none.
@@ -108,17 +118,29 @@ func (t *streams) remember(id uint32, byUs bool) {
 
 // attach makes a stream for a request.
 func (c *Conn) attach(id uint32, ended bool) *Stream {
+	s := c.take()
+	s.id, s.ended, s.open = id, ended, !ended
+	c.list(s)
+	return s
+}
+
+// list makes a stream one that is found by its number.
+func (c *Conn) list(s *Stream) {
+	s.listed = true
+	s.next = c.buckets[bucket(s.id)]
+	c.buckets[bucket(s.id)] = s
+	c.streams.open++
+}
+
+// take gives the driver a new stream.
+func (c *Conn) take() *Stream {
 	if c.lanes == nil {
 		c.lanes = lanePool.Get().(*lanes)
 	}
 	s := streamPool.Get().(*Stream)
 	chunks := s.body.chunks[:0]
-	*s = Stream{c: c, id: id, ended: ended, open: !ended, length: -1, receive: windowUsual, span: windowUsual, window: c.initial}
+	*s = Stream{c: c, length: -1, receive: windowUsual, span: windowUsual, window: c.initial}
 	s.body.chunks = chunks
-	s.listed = true
-	s.next = c.buckets[bucket(id)]
-	c.buckets[bucket(id)] = s
-	c.streams.open++
 	if s.after = c.mine; s.after != nil {
 		s.after.before = s
 	}
@@ -151,9 +173,9 @@ func (c *Conn) release(s *Stream) {
 	}
 	if c.lent == s {
 		c.lent = nil
-		c.owe(c.lentEnd - c.lentAt)
+		c.free(c.lentEnd - c.lentAt)
 	}
-	c.owe(s.body.drop(c.mem))
+	c.free(max(s.body.drop(c.mem)-s.text, 0))
 	if s.tail != nil {
 		c.mem.Put(s.tail[:cap(s.tail)])
 	}

@@ -51,7 +51,11 @@ func (c *Conn) timer() (at int64, what timer) {
 		}
 	}
 	if c.Waits() {
-		sooner(c.taken, t.Write, timerOutput)
+		patience := t.Write
+		if c.origin != nil {
+			patience = t.Response
+		}
+		sooner(c.taken, patience, timerOutput)
 	}
 	if c.over {
 		return at, what
@@ -66,7 +70,11 @@ func (c *Conn) timer() (at int64, what timer) {
 		sooner(c.headSince, t.Header, timerBlock)
 	}
 	if c.held == 0 && c.greeted {
-		sooner(c.rest, t.Idle, timerIdle)
+		rest := t.Idle
+		if c.origin != nil {
+			rest = c.origin.idle
+		}
+		sooner(c.rest, rest, timerIdle)
 	}
 	if len(c.partings) > 0 {
 		sooner(c.partings[0].at, 0, timerParting)
