@@ -68,7 +68,7 @@ func newServer(o exchange.Options, raw bool) *server {
 	srv.pools.srv = srv
 	srv.files = descriptors.New(srv.opt.Logger)
 	srv.h2conf = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
-	srv.pools.byUp = make(map[*exchange.Upstream]*pool)
+	srv.pools.byUp, srv.pools.lines = make(map[*exchange.Upstream]*pool), make(map[*exchange.Upstream][]*line)
 	return srv
 }
 

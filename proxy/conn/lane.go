@@ -46,7 +46,16 @@ type lane struct {
 // picksMost is so low that an instance which does not take a body, and says so, is heard.
 const picksMost = 2
 
-func laneOf(st *http2.Stream) *lane { return &st.User.(*streamed).lane }
+// laneOf returns the lane of a stream; nil: nobody has it any more.
+func laneOf(st *http2.Stream) *lane {
+	switch user := st.User.(type) {
+	case *streamed:
+		return &user.lane
+	case *lane:
+		return user
+	}
+	return nil
+}
 
 func signal(c chan struct{}) {
 	select {
@@ -99,11 +108,14 @@ func (l *lane) read(b []byte, by int64) (n int, res wire.Result) {
 
 // take reads what is there.
 func (l *lane) take(b []byte) (int, wire.Result) {
+	if l.st == nil {
+		return 0, wire.Failed
+	}
 	n, res := l.st.Read(b)
 	if n > 0 {
 		l.dirty.Store(true) // the client may be owed room
 	}
-	if res == wire.Failed {
+	if res == wire.Failed && l.m.line == nil {
 		res = l.idle()
 	}
 	return n, res
@@ -117,6 +129,12 @@ func (l *lane) idle() wire.Result {
 		return wire.Failed
 	}
 	return wire.Blocked
+}
+
+// broken is told that a stream to an origin is over: a read or write that waits is to see that.
+func (l *lane) broken() {
+	l.readable()
+	l.writable()
 }
 
 // readable is told that bytes have come.
@@ -155,9 +173,12 @@ func (l *lane) write(a, b []byte, end bool, by int64) (n int, res wire.Result) {
 		await(l.taken, &l.writeTimer, d)
 		m.lock()
 	}
+	if m.line != nil && l.dirty.Swap(false) { // others of its session's may wait meanwhile, none of this connection's
+		m.flush()
+	}
 	l.held = false
 	if l.writes {
-		l.held, l.seen = l.seen != m.moves && l.st.Held(), m.moves
+		l.held, l.seen = l.seen != m.moves && l.st != nil && l.st.Held(), m.moves
 		l.writes, l.wroteRes = false, l.idle()
 	}
 	l.a, l.b = nil, nil
@@ -169,7 +190,10 @@ func (l *lane) writable() {
 	if !l.writes {
 		return
 	}
-	n, res := l.st.Write(l.a, l.b, l.end)
+	n, res := 0, wire.Failed
+	if l.st != nil {
+		n, res = l.st.Write(l.a, l.b, l.end)
+	}
 	l.wrote += n
 	k := min(n, len(l.a))
 	l.a, l.b = l.a[k:], l.b[n-k:]
@@ -180,7 +204,9 @@ func (l *lane) writable() {
 	case wire.Blocked:
 		return
 	case wire.Failed:
-		l.wroteRes = l.idle()
+		if l.wroteRes = res; l.m.line == nil {
+			l.wroteRes = l.idle()
+		}
 	default:
 		l.wroteRes = wire.More
 	}
@@ -212,8 +238,12 @@ func await(c chan struct{}, t **time.Timer, d time.Duration) {
 func (l *lane) shut() {
 	l.m.lock()
 	defer l.m.unlock()
-	l.st.Write(nil, nil, true)
-	l.dirty.Store(true)
+	if l.st != nil {
+		l.st.Write(nil, nil, true)
+	}
+	if l.dirty.Store(true); l.m.line != nil {
+		l.m.flush()
+	}
 }
 
 // flush sends what waits, before its session does something that may take time.

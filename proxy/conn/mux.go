@@ -24,6 +24,7 @@ const (
 // at it: then that one takes it along.
 type mux struct {
 	c      *client
+	line   *line           // what it is, where the other end is an upstream; nil: a client
 	sendFn func()          // sendOn, made once
 	raw    syscall.RawConn // to wait for the connection; nil: it cannot be done
 
@@ -78,17 +79,32 @@ func (m *mux) settle() {
 		e := m.h2.Next()
 		switch e.Kind {
 		case http2.EventNone:
+			if m.line != nil {
+				m.line.greeted()
+			}
 			m.arm()
 			return
 		case http2.EventOpen:
 			m.open(e.Stream)
-		case http2.EventReadable:
-			laneOf(e.Stream).readable()
-		case http2.EventWritable:
-			laneOf(e.Stream).writable()
-		case http2.EventReset:
-			laneOf(e.Stream).reset()
+		default:
+			m.happened(e)
 		}
+	}
+}
+
+// happened tells a lane what has happened to its stream.
+func (m *mux) happened(e http2.Event) {
+	l := laneOf(e.Stream)
+	switch {
+	case l == nil:
+	case e.Kind == http2.EventReadable:
+		l.readable()
+	case e.Kind == http2.EventWritable:
+		l.writable()
+	case e.Kind == http2.EventReset && m.line != nil:
+		l.broken()
+	case e.Kind == http2.EventReset:
+		l.reset()
 	}
 }
 
@@ -117,7 +133,7 @@ func (m *mux) arm() {
 
 // read reads until the connection is over and everything is sent. The lock is held but while it waits.
 func (m *mux) read() {
-	if m.c.srv.draining.Load() {
+	if m.line == nil && m.c.srv.draining.Load() {
 		m.h2.Drain()
 	}
 	for {
@@ -326,7 +342,7 @@ func (m *mux) sweep() {
 	defer m.mu.Unlock()
 	for s := m.first; s != nil; s = s.next {
 		if u := s.lane.up; u != nil && u.cutOff() {
-			_ = u.conn.SetDeadline(time.Unix(1, 0))
+			u.expire()
 			s.lane.poke()
 		}
 	}

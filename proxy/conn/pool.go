@@ -26,6 +26,7 @@ type upstream struct {
 	below *records.Conn // below TLS; nil: plain
 	until int64         // idle
 	stays bool          // no other upstream can answer what it carries
+	line  *line         // it is a stream of this connection; nil: a connection
 	idle  bool          // it was, and nobody has looked since whether it is still good
 }
 
@@ -46,6 +47,10 @@ func (u *upstream) unread() bool {
 func (u *upstream) cutOff() bool { return u.up.Killed() || u.up.Left() && !u.stays }
 
 func (u *upstream) close() {
+	if u.line != nil {
+		u.hang()
+		return
+	}
 	_ = u.conn.Close()
 	u.srv.upstreams.Add(-1)
 	u.up.Count(-1, 0)
@@ -56,7 +61,9 @@ type pools struct {
 	srv    *server
 	mu     sync.Mutex
 	byUp   map[*exchange.Upstream]*pool
+	lines  map[*exchange.Upstream][]*line // that carry many requests, those being made included
 	closed bool
+	wg     sync.WaitGroup // lines
 }
 
 type pool struct{ idle []*upstream }
@@ -132,7 +139,7 @@ func (p *pools) age() {
 					return
 				}
 				if u := c.up.Load(); u != nil && u.cutOff() { // who uses it will look why it wakes, whichever side it waits for
-					_ = u.conn.SetDeadline(time.Unix(1, 0))
+					u.expire()
 					c.interrupt()
 				}
 				if c.own.sweep() {
@@ -150,6 +157,7 @@ func (p *pools) age() {
 func (p *pools) shed() { p.sweep(true) }
 
 func (p *pools) sweep(all bool) {
+	p.sweepLines(all)
 	now := p.srv.clock()
 	var old []*upstream
 	p.mu.Lock()
@@ -176,6 +184,7 @@ func (p *pools) close() {
 	p.closed = true
 	p.mu.Unlock()
 	p.sweep(true)
+	p.cutLines()
 }
 
 // dial makes a connection, with its PROXY header and TLS.

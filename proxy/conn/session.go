@@ -158,7 +158,7 @@ func (s *session) run() exchange.Op {
 			if waits(op) {
 				l.flush()
 			}
-		} else if reads && s.x.Tunnel() {
+		} else if reads && s.x.Tunnel() && s.u != nil && s.u.line == nil {
 			s.relay()
 			continue
 		}
@@ -271,7 +271,7 @@ func (s *session) do(op exchange.Op) {
 	case exchange.OpWriteClient:
 		s.deadline(&s.c.io, true)
 		a, b := s.x.Pending(exchange.Client)
-		s.c.io.ends = s.x.Ends()
+		s.c.io.ends = s.x.Ends(exchange.Client)
 		n, res := s.c.io.write(a, b)
 		s.waited(&s.c.io)
 		s.wrote(n, res)
@@ -283,6 +283,7 @@ func (s *session) do(op exchange.Op) {
 		}
 		s.full = false
 		s.deadline(&s.u.io, true)
+		s.ending(&s.u.io)
 		a, b := s.x.Pending(exchange.Up)
 		n, res := s.u.io.write(a, b)
 		s.waited(&s.u.io)
@@ -301,6 +302,10 @@ func (s *session) control(op exchange.Op) {
 	case exchange.OpReleaseUpstream:
 		u := s.u
 		s.hold(nil)
+		if u.line != nil {
+			u.close()
+			return
+		}
 		if u.io.halted.Load() { // the stream has ended at this moment
 			u.close()
 			return
@@ -322,8 +327,12 @@ func (s *session) control(op exchange.Op) {
 		}
 		shut(s.c.conn)
 	case exchange.OpShutUpstream:
-		if s.u != nil {
-			shut(s.u.conn)
+		switch u := s.u; {
+		case u == nil:
+		case u.line != nil:
+			u.io.lane.shut()
+		default:
+			shut(u.conn)
 		}
 	}
 }
@@ -355,6 +364,10 @@ func (s *session) connect() {
 	up := s.x.Upstream()
 	if up.Killed() {
 		s.x.ConnectFailed(exchange.CauseConnect)
+		return
+	}
+	if up.HTTP2 {
+		s.connectCall(up)
 		return
 	}
 	reused := true
@@ -510,9 +523,10 @@ func (s *session) heard(n int, res wire.Result) {
 		s.u.io.again()
 	}
 	s.now()
-	if res == wire.EOF && s.u.unread() {
+	if res == wire.EOF && s.u.line == nil && s.u.unread() {
 		s.x.Unread()
 	}
+	s.heardEnd(res)
 	s.x.Read(exchange.Up, n, res)
 	if res == wire.Blocked {
 		if s.clientBroken() {

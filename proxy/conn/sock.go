@@ -31,6 +31,7 @@ type sock struct {
 	timedOut bool
 	lane     *lane       // the client is a stream: nil conn but for its addresses; nil: it has a connection
 	ends     bool        // the stream ends with the next write
+	trailers []byte      // or with these; nil: none
 	steady   *steady     // below TLS; nil: plain
 	halted   atomic.Bool // for steady
 	reset    atomic.Bool // the system has told of a reset, which it does once: an end that is read now is none in order
@@ -278,6 +279,11 @@ func (k *sock) offer(b []byte) int {
 func (k *sock) write(head, body []byte) (int, wire.Result) {
 	if k.lane != nil {
 		k.waited = true
+		if k.trailers != nil {
+			k.lane.finish(k.trailers)
+			k.trailers = nil
+			return 0, wire.More
+		}
 		return k.lane.write(head, body, k.ends, k.writeTo)
 	}
 	if k.raw == nil {

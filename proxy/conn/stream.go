@@ -126,6 +126,7 @@ func (s *session) came(side exchange.Side, n int, res wire.Result) {
 		s.body(n, res)
 		return
 	}
+	s.heardEnd(res)
 	s.x.Read(side, n, res)
 }
 
@@ -159,7 +160,9 @@ func (s *session) writeOut(side exchange.Side) {
 	s.deadline(k, true)
 	s.writing = s.writing || side == exchange.Up
 	if side == exchange.Client {
-		k.ends = s.x.Ends()
+		k.ends = s.x.Ends(exchange.Client)
+	} else {
+		s.ending(k)
 	}
 	s.mu.Unlock()
 	if side == exchange.Up {

@@ -52,7 +52,7 @@ func (m *mux) open(st *http2.Stream) {
 func (s *streamed) serve() {
 	op := s.run()
 	m, st, srv := s.lane.m, s.lane.st, s.c.srv
-	why, closes, answered := s.x.Why(), s.x.Closes(), op == exchange.OpClose
+	why, closes, answered := s.x.Reset(), s.x.Closes(), op == exchange.OpClose
 	s.release()
 	m.lock()
 	m.unlink(s)
@@ -60,7 +60,7 @@ func (s *streamed) serve() {
 	if answered {
 		st.Close()
 	} else {
-		st.Reset(why.Reset())
+		st.Reset(why)
 	}
 	m.answered = m.answered || answered
 	if closes {

@@ -116,7 +116,7 @@ func (x *Exchange) finalHead() {
 	mode, frame, length := x.answerFraming()
 	x.reusable = r.KeepAlive && mode != bodyClose
 	x.bound = x.bound || r.Binds()
-	if x.keep = r.KeepFor(x.dec.Upstream.idleFor()); x.keep <= 0 && !x.bound || x.bound && !x.client.alone() {
+	if x.keep = r.KeepFor(x.dec.Upstream.IdleTime()); x.keep <= 0 && !x.bound || x.bound && !x.client.alone() {
 		x.reusable = false
 	}
 	if !x.reusable {
@@ -152,6 +152,8 @@ func (x *Exchange) answerFraming() (bodyMode, http1.Framing, int64) {
 			return bodyNone, http1.FrameLength, r.Length
 		}
 		return bodyNone, http1.FrameNone, 0
+	case x.shares:
+		return x.streamFraming()
 	case r.Chunked:
 		return bodyChunked, x.client.unbounded(x), 0
 	case r.Length >= 0:
@@ -184,12 +186,16 @@ func (x *Exchange) failed(why Why) {
 		x.cut(why.Cause, why.Fault)
 		return
 	}
-	limit := x.dec.Attempts
-	if limit == 0 {
-		limit = 3
-	}
-	why.Retry = why.Retry && x.mayRepeat() && x.rec.Attempts < limit
+	why.Retry = why.Retry && x.mayRepeat() && x.rec.Attempts < x.attempts()
 	x.give(why, statusOf(why))
+}
+
+// attempts is how often a request may be tried.
+func (x *Exchange) attempts() int {
+	if x.dec.Attempts == 0 {
+		return 3
+	}
+	return x.dec.Attempts
 }
 
 func statusOf(why Why) int {
@@ -198,7 +204,7 @@ func statusOf(why Why) int {
 		return 504
 	case CauseBusy, CauseShutdown:
 		return 503
-	case CauseNone, CauseRequest, CauseResponse, CauseConnect, CauseUpstream, CauseClient, CauseBound:
+	case CauseNone, CauseRequest, CauseResponse, CauseConnect, CauseUpstream, CauseClient, CauseBound, CauseReset:
 	}
 	return 502
 }

@@ -28,12 +28,13 @@ const (
 	CauseBusy                     // out of descriptors, or a limit of the driver's
 	CauseShutdown                 // the driver stopped before it was complete
 	CauseBound                    // the upstream had ended a connection that the client has to itself, or the client's cannot have one
+	CauseReset                    // the upstream gave up this request alone: the connection that it came on goes on
 )
 
 // String names the cause in one word.
 func (c Cause) String() string {
 	return [...]string{
-		"none", "request", "response", "connect", "connect-timeout", "upstream", "timeout", "client", "busy", "shutdown", "bound",
+		"none", "request", "response", "connect", "connect-timeout", "upstream", "timeout", "client", "busy", "shutdown", "bound", "reset",
 	}[c]
 }
 
@@ -46,7 +47,7 @@ func (c Cause) Reset() wire.Reset {
 		return wire.ResetUnshared
 	case CauseRequest:
 		return wire.ResetMalformed
-	case CauseNone, CauseResponse, CauseConnect, CauseConnectTime, CauseUpstream, CauseTimeout, CauseBusy, CauseShutdown:
+	case CauseNone, CauseResponse, CauseConnect, CauseConnectTime, CauseUpstream, CauseTimeout, CauseBusy, CauseShutdown, CauseReset:
 	}
 	return wire.ResetInternal
 }

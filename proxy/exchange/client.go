@@ -24,6 +24,8 @@ type client interface {
 	portion() int
 	// unbounded is how a body is sent of which nobody knows the length.
 	unbounded(x *Exchange) http1.Framing
+	// empty is how an answer is sent that has ended with its head.
+	empty() http1.Framing
 	// final renders the head of the final answer, and settles whether another request may follow.
 	final(x *Exchange, frame http1.Framing, length int64)
 	// local renders the decision's own answer.

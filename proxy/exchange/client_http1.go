@@ -42,6 +42,8 @@ func (http1Client) unbounded(x *Exchange) http1.Framing {
 	return http1.FrameChunked
 }
 
+func (http1Client) empty() http1.Framing { return http1.FrameLength }
+
 func (c http1Client) final(x *Exchange, frame http1.Framing, length int64) {
 	size := smallBuffer
 	if frame == http1.FrameChunked {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"portico/proxy/http1"
+	"portico/proxy/wire"
 )
 
 // Sink takes the heads of an exchange's answers where its client is a stream of a connection that carries several.
@@ -35,11 +36,24 @@ func (x *Exchange) Trailers(section []byte) {
 	}
 }
 
-// Ends reports whether what Pending(Client) returns is the last of the stream.
-func (x *Exchange) Ends() bool { return x.endOwed && x.down.done && len(x.down.tail) == 0 }
+// Ends reports whether what Pending of a side returns is the last of its stream.
+func (x *Exchange) Ends(s Side) bool {
+	if s == Up {
+		return x.owesEnd() && len(x.up.tail) == 0
+	}
+	return x.endOwed && x.down.done && len(x.down.tail) == 0
+}
 
 // Why is why OpAbort is returned.
 func (x *Exchange) Why() Cause { return x.why }
+
+// Reset is how that is told to the client.
+func (x *Exchange) Reset() wire.Reset {
+	if x.why == CauseReset {
+		return x.resetAs
+	}
+	return x.why.Reset()
+}
 
 // Closes reports whether the handler wants the client's connection to end behind this answer; more requests may be open on it.
 func (x *Exchange) Closes() bool { return x.dec.Close }
@@ -101,6 +115,8 @@ func (*streamClient) portion() int { return streamPortion }
 
 func (*streamClient) unbounded(*Exchange) http1.Framing { return http1.FrameStream }
 
+func (*streamClient) empty() http1.Framing { return http1.FrameNone }
+
 func (c *streamClient) final(x *Exchange, frame http1.Framing, length int64) {
 	x.closing = true
 	c.head(x, x.resp.Status)
@@ -109,7 +125,7 @@ func (c *streamClient) final(x *Exchange, frame http1.Framing, length int64) {
 	if frame == http1.FrameLength {
 		c.length(x, length)
 	}
-	c.endHead(x, x.req.IsHead() || http1.Bodyless(x.resp.Status) || frame == http1.FrameLength && length == 0)
+	c.endHead(x, frame == http1.FrameNone || x.req.IsHead() || http1.Bodyless(x.resp.Status) || frame == http1.FrameLength && length == 0)
 }
 
 func (c *streamClient) local(x *Exchange, body []byte) {

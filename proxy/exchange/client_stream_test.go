@@ -136,7 +136,7 @@ func (s *streamRun) do(op exchange.Op) bool {
 		a, b := x.Pending(exchange.Client)
 		all := string(a) + string(b)
 		n := min(len(all), s.step)
-		s.got.write([]byte(all[:n]), x.Ends() && n == len(all))
+		s.got.write([]byte(all[:n]), x.Ends(exchange.Client) && n == len(all))
 		x.Wrote(exchange.Client, n, wire.More)
 	case exchange.OpReadUpstream:
 		b := x.Space(exchange.Up)

@@ -32,7 +32,8 @@ func (x *Exchange) connect() {
 	x.mine = x.owns(x.dec.Upstream)
 	x.bound = x.mine || x.dec.Private || x.req.Binds()
 	x.fresh = x.fresh || x.dec.Private && !x.mine // what others bound to it before is theirs
-	x.fresh = x.fresh || !x.served && !x.mine && !x.mayRepeatLater()
+	x.shares, x.endUp, x.given = x.dec.Upstream.HTTP2, false, false
+	x.fresh = x.fresh || !x.shares && !x.served && !x.mine && !x.mayRepeatLater()
 	x.phase, x.phaseSince = phaseConnect, x.now
 	x.step(StepConnect, x.rec.Attempts)
 }
@@ -52,10 +53,7 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	}
 	x.can = x.can&^ReadUpstream | WriteUpstream
 	x.phase = phaseActive
-	x.upgrade = x.req.Upgrade()
-	if x.upgrade != nil && !x.dec.AnyUpgrade && !http1.FoldsTo(x.upgrade, "websocket") {
-		x.upgrade = nil
-	}
+	x.upgrade = x.upgrades()
 	if x.upgrade == nil && x.req.Upgrades() && x.req.UpgradeTo() != nil {
 		x.closing = true // what follows may be meant in the other protocol
 	}
@@ -66,8 +64,20 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	}
 	x.up.begin(size)
 	x.up.out = http1.AppendRequest(x.up.out, &x.req, &x.dec.Edits, x.req.ExpectsContinue(), x.upgrade)
+	if x.shares {
+		x.streamUp()
+	}
 	x.upSince = x.now
 	x.owed[Up].Forget()
+}
+
+// upgrades is the protocol that the client asks for and may have, nil without one.
+func (x *Exchange) upgrades() []byte {
+	p := x.req.Upgrade()
+	if p != nil && !x.dec.AnyUpgrade && !http1.FoldsTo(p, "websocket") {
+		return nil
+	}
+	return p
 }
 
 // Connecting reports whether OpConnect was returned and neither Connected, ConnectFailed nor a deadline has ended that attempt.

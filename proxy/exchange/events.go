@@ -165,6 +165,10 @@ func (x *Exchange) canComplete() bool {
 
 // brokenUpstream: the connection ended or broke before the answer was complete.
 func (x *Exchange) brokenUpstream() {
+	if x.given {
+		x.givenUp()
+		return
+	}
 	if x.headDone {
 		x.cut(CauseUpstream, http1.NoFault)
 		return
@@ -175,11 +179,14 @@ func (x *Exchange) brokenUpstream() {
 	}
 	stale := x.reused && !x.heard && !x.dec.Upstream.Killed() && !x.dec.Upstream.Left()
 	why := Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard}
-	if stale && why.Retry {
-		// It was closed while idle: the same upstream, a connection of our own, and not counted as a failure.
+	refused := x.shares && x.unread && x.rec.Attempts < x.attempts()
+	if why.Retry && (stale || refused) {
+		// It was closed while idle, or goes in order: the same upstream, a new connection, and not counted as a failure of its.
 		x.fresh = true
 		x.rewind()
-		x.rec.Attempts--
+		if stale {
+			x.rec.Attempts--
+		}
 		x.connect()
 		return
 	}
@@ -222,7 +229,7 @@ func (x *Exchange) Wrote(s Side, n int, res wire.Result) {
 		x.wroteUpstream(n, res)
 		return
 	}
-	last := x.Ends()
+	last := x.Ends(Client)
 	x.down.wrote(n)
 	x.rec.BytesOut += int64(n)
 	if n > 0 {
@@ -250,12 +257,17 @@ func (x *Exchange) wroteUpstream(n int, res wire.Result) {
 	if x.phase != phaseActive || !x.has || x.rec.Local {
 		return // of a connection that has been given up
 	}
+	ends := x.Ends(Up)
 	if n > 0 {
 		x.sentUp = true
 		x.up.wrote(n)
 		x.upSince = x.now
 		x.owed[Up].Forget()
 		x.step(StepWriteUpstream, n)
+	}
+	if res == wire.More && x.owesEnd() && !x.up.pending() && (ends || n == 0) {
+		x.endUp = false
+		x.up.freeTail()
 	}
 	if res == wire.Blocked {
 		x.can &^= WriteUpstream
@@ -266,7 +278,7 @@ func (x *Exchange) wroteUpstream(n int, res wire.Result) {
 			x.cut(CauseUpstream, http1.NoFault)
 			return
 		}
-		x.upBroken = true
+		x.upBroken, x.endUp = true, false
 		x.up.freeOut()
 		x.up.r += x.up.direct // passed over, or it would be the next request
 		x.up.direct = 0

@@ -40,20 +40,24 @@ type Exchange struct {
 	fresh      bool // only a new connection will do
 	has        bool // a connection to the upstream is attached
 	reused     bool
-	mine       bool // the connection belonged to this client alone before this request
-	bound      bool // it does now
-	sentUp     bool // some byte of this attempt went to the upstream
-	heard      bool // some byte of this attempt came back
-	unread     bool // nothing of this attempt was read, see Unread
-	headDone   bool // the final head was rendered for the client
-	upBroken   bool // the upstream takes no more of the request
-	reusable   bool // the answer allows another request on its connection
-	served     bool // the client's connection has had an answer before
-	hold       bool // the body waits for 100 Continue
-	asked      bool // 100 Continue was said: not a second time
-	unasked    bool // the final head came instead of it: the client may keep its body
-	closing    bool // the connection closes after this answer
-	endOwed    bool // the client is still to be told where the answer ends
+	mine       bool       // the connection belonged to this client alone before this request
+	bound      bool       // it does now
+	shares     bool       // it is a stream of one that carries other requests, too, see origin_stream.go
+	given      bool       // the upstream has given up this request alone
+	resetAs    wire.Reset // and said so
+	endUp      bool       // such a one is still to be told where the request ends
+	sentUp     bool       // some byte of this attempt went to the upstream
+	heard      bool       // some byte of this attempt came back
+	unread     bool       // nothing of this attempt was read, see Unread
+	headDone   bool       // the final head was rendered for the client
+	upBroken   bool       // the upstream takes no more of the request
+	reusable   bool       // the answer allows another request on its connection
+	served     bool       // the client's connection has had an answer before
+	hold       bool       // the body waits for 100 Continue
+	asked      bool       // 100 Continue was said: not a second time
+	unasked    bool       // the final head came instead of it: the client may keep its body
+	closing    bool       // the connection closes after this answer
+	endOwed    bool       // the client is still to be told where the answer ends
 	draining   bool
 	gone       bool // the client's connection is known to be dead
 	noRetry    bool // see Streaming
@@ -101,7 +105,8 @@ func (x *Exchange) Begin(conf *Config, mem wire.Memory, addr, local netip.AddrPo
 // clear forgets one request.
 func (x *Exchange) clear() {
 	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.unread, x.headDone = false, false, false, false, false, false, false
-	x.noRetry, x.mine, x.bound = false, false, false
+	x.noRetry, x.mine, x.bound, x.shares, x.endUp = false, false, false, false, false
+	x.given = false
 	x.upBroken, x.reusable, x.closing, x.endOwed, x.interim, x.upgrade = false, false, false, false, 0, nil
 	x.why = CauseNone
 	x.hold, x.asked, x.unasked = false, false, false

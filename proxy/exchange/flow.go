@@ -215,6 +215,9 @@ func (f *flow) untilClose(lim *http1.Limits) http1.Fault {
 		return http1.NoFault
 	}
 	f.done = true
+	if f.frame == http1.FrameStream && f.tail != nil {
+		return f.siftTail(lim)
+	}
 	if f.frame != http1.FrameChunked {
 		return http1.NoFault
 	}
@@ -278,6 +281,15 @@ func (f *flow) holdTrailers(section []byte, lim *http1.Limits) http1.Fault {
 	}
 	f.tail = kept
 	return http1.NoFault
+}
+
+// siftTail keeps of the trailers that have come those that may travel.
+func (f *flow) siftTail(lim *http1.Limits) http1.Fault {
+	section := f.tail
+	f.tail = nil
+	fault := f.holdTrailers(section, lim)
+	f.put(section[:cap(section)])
+	return fault
 }
 
 func (f *flow) appendChunk(data []byte) {

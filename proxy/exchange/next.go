@@ -78,7 +78,7 @@ func (x *Exchange) nextActive() (Op, bool) {
 			return OpSpliceDown, true
 		}
 		return OpWriteClient, true
-	case x.has && !x.upBroken && x.up.pending() && x.can&WriteUpstream != 0:
+	case x.has && !x.upBroken && (x.up.pending() || x.owesEnd()) && x.can&WriteUpstream != 0:
 		if x.up.piped > 0 {
 			return OpSpliceUp, true
 		}
@@ -101,7 +101,11 @@ func (x *Exchange) nextActive() (Op, bool) {
 		return OpReadUpstream, true
 	}
 	if x.wantClient() {
-		if !x.unasked {
+		switch {
+		case x.unasked:
+		case x.talks():
+			x.reads.stop(x.now)
+		default:
 			x.reads.wait(x.now)
 		}
 		if x.can&ReadClient != 0 {
@@ -164,6 +168,11 @@ func (x *Exchange) settleUpstream() Op {
 		return OpWait
 	}
 	x.has = false
+	if x.shares {
+		x.unbind()
+		x.step(StepRelease, 0)
+		return OpReleaseUpstream
+	}
 	if x.reusable && x.up.done && !x.up.pending() && !x.upBroken && x.down.r+x.down.direct == x.down.w && !x.down.eof &&
 		!x.dec.Upstream.Retired() {
 		x.step(StepRelease, 0)

@@ -16,7 +16,7 @@ const (
 	OpSpliceUp                  // from client to upstream
 	OpShutUpstream              // half-close: the client has ended its side of a tunnel; no report
 	OpShutClient                // half-close: the upstream has ended, or the client is refused and should stop; no report
-	OpReleaseUpstream           // the connection may serve other requests; no report
+	OpReleaseUpstream           // the connection may serve other requests, or its stream is complete; no report
 	OpKeepUpstream              // keep it for this client's connection alone, see Own; no report
 	OpDropUpstream              // close it; no report
 	OpClose                     // close the client's connection when what was written is flushed; the exchange is over

@@ -172,6 +172,9 @@ func (x *Exchange) activeTimer() (int64, timer) {
 	if at := x.reads.deadline(t.Body, t.Grace, t.MinRate); at != 0 {
 		return at, timerBody
 	}
+	if x.talks() {
+		return after(max(x.upSince, x.rec.FirstByte), t.Tunnel), timerResponse
+	}
 	if x.headDone && x.dec.Silence != 0 {
 		return after(x.upSince, x.dec.Silence), timerResponse
 	}

@@ -14,6 +14,7 @@ type Upstream struct {
 	MaxIdle   int           // idle connections kept for each loop, 0: 64
 	IdleFor   time.Duration // an idle connection is closed after this, 0: 30 s
 	SendProxy int           // PROXY protocol version to open connections with: 0 none, 1 or 2; such connections are not shared
+	HTTP2     bool          // it speaks HTTP/2 with prior knowledge: many requests share a connection; not with SendProxy
 	Data      any           // the handler's own
 
 	retired atomic.Bool
@@ -45,8 +46,8 @@ func (u *Upstream) Left() bool { return u.left.Load() }
 // Killed reports whether Kill was called.
 func (u *Upstream) Killed() bool { return u.killed.Load() }
 
-// idleFor is IdleFor with its default.
-func (u *Upstream) idleFor() time.Duration {
+// IdleTime is IdleFor with its default.
+func (u *Upstream) IdleTime() time.Duration {
 	if u.IdleFor == 0 {
 		return 30 * time.Second
 	}

@@ -38,7 +38,7 @@ func (l *loop) gather(s *session, to *sock, side exchange.Side, a, b []byte) boo
 	if len(a) == 0 {
 		a, b = b, nil
 	}
-	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost || to.kind == kindStream {
+	if !g.open || g.n == batchSize || to == nil || len(b) > 0 || len(a) > batchMost || to.kind == kindStream || to.kind == kindCall {
 		return false
 	}
 	out := a

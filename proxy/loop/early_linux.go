@@ -85,7 +85,7 @@ func (l *loop) eager(ev *syscall.EpollEvent) *sock {
 		if x != nil && !x.sending && !x.queued && x.x.Reads()&exchange.ReadUpstream != 0 {
 			return s
 		}
-	case kindListener, kindWake, kindStream:
+	case kindListener, kindWake, kindStream, kindCall:
 	}
 	return nil
 }

@@ -54,14 +54,14 @@ func (l *loop) driveStream(s *session) {
 
 // finishStream ends the exchange of a stream.
 func (l *loop) finishStream(s *session, op exchange.Op) {
-	h, st, why, last := s.c.h2, s.stream.x, s.x.Why(), s.x.Closes()
+	h, st, why, last := s.c.h2, s.stream.x, s.x.Reset(), s.x.Closes()
 	l.end(s)
 	st.User, s.stream.x = nil, nil
 	if op == exchange.OpClose {
 		st.Close()
 		h.c.served = true
 	} else {
-		st.Reset(why.Reset())
+		st.Reset(why)
 	}
 	if last {
 		h.x.Drain()
@@ -79,7 +79,7 @@ func readStream(s *session, b []byte) (int, wire.Result) {
 }
 
 func writeStream(s *session, a, b []byte) (int, wire.Result) {
-	n, res := s.stream.x.Write(a, b, s.x.Ends())
+	n, res := s.stream.x.Write(a, b, s.x.Ends(exchange.Client))
 	s.c.h2.blocked = s.c.h2.blocked || res == wire.Blocked
 	return n, res
 }

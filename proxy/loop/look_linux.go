@@ -23,7 +23,7 @@ func (l *loop) look(s *session) {
 // held is how many bytes of what was written the other side has not acknowledged, with the ciphertext that waits to be written; below 0:
 // nobody tells.
 func (s *sock) held() int {
-	if s == nil || s.kind == kindStream {
+	if s == nil || s.kind == kindStream || s.kind == kindCall {
 		return -1
 	}
 	n := unsent.HeldFor(uintptr(s.fd))

@@ -38,6 +38,7 @@ type sock struct {
 	s        *session // being served; nil: idle
 	tls      *tlsSide // nil: plain
 	h2       *h2Conn  // of a client that speaks HTTP/2, and of its streams
+	line     *line    // of an upstream that does, and of its streams
 	proxy    []byte   // a PROXY protocol header that is still incomplete
 	deadline int64    // when idle
 	addr     netip.AddrPort
@@ -60,6 +61,7 @@ const (
 	kindClient
 	kindUpstream
 	kindStream
+	kindCall // a stream to an upstream
 )
 
 // loop owns everything that its connections need; only its own goroutine touches any of it, but for the inbox and the atomics.
@@ -88,6 +90,7 @@ type loop struct {
 	trimAt  int64      // when to look what of mem and free nobody needs
 	queue   []*session // have used up their budget and go on in the next turn
 	h2s     []*h2Conn  // have something to do or to send
+	lines   []*line    // likewise
 	turns   uint32
 	pipes   []*pipe // empty ones
 	plain   []byte  // decrypted bytes on their way into records
@@ -212,7 +215,7 @@ func (l *loop) run() {
 
 // patience is how long the wait may last, in milliseconds.
 func (l *loop) patience() int {
-	if len(l.queue) > 0 || len(l.h2s) > 0 || l.mail || l.overdue {
+	if len(l.queue) > 0 || len(l.h2s) > 0 || len(l.lines) > 0 || l.mail || l.overdue {
 		return 0
 	}
 	w := l.wheel.wait(l.now)
@@ -255,7 +258,7 @@ func (l *loop) event(ev *syscall.EpollEvent) {
 		l.clientEvent(s, ev.Events)
 	case kindUpstream:
 		l.upstreamEvent(s, ev.Events)
-	case kindStream: // has no descriptor
+	case kindStream, kindCall: // have no descriptor
 	}
 }
 
@@ -263,6 +266,10 @@ func (l *loop) fire(c *sock) {
 	l.work += closeWork
 	if c.h2 != nil && c.kind == kindClient {
 		l.fireH2(c.h2)
+		return
+	}
+	if c.line != nil {
+		l.fireLine(c.line)
 		return
 	}
 	if c.s == nil || c.kind == kindUpstream {
@@ -362,7 +369,7 @@ func (l *loop) closeAll() {
 			}
 		case kindListener:
 			closeFD(c.fd)
-		case kindUpstream, kindWake, kindStream:
+		case kindUpstream, kindWake, kindStream, kindCall:
 		}
 	}
 	for _, c := range l.socks {

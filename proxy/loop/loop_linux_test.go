@@ -7,6 +7,7 @@ import (
 
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest"
+	"portico/proxy/exchange/exchangetest/origins"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/loop"
 )
@@ -43,6 +44,16 @@ func TestBrokenRing(t *testing.T) {
 // TestEager: every read and write goes through the ring that can.
 func TestEager(t *testing.T) {
 	exchangetest.Run(t, func(o exchange.Options) (exchange.Driver, error) {
+		o.Loops = 1
+		return loop.NewEager(o)
+	})
+}
+
+func TestOrigins(t *testing.T) { origins.Run(t, loops(1)) }
+
+// TestOriginsEager: the ring is used for all that it can do.
+func TestOriginsEager(t *testing.T) {
+	origins.Run(t, func(o exchange.Options) (exchange.Driver, error) {
 		o.Loops = 1
 		return loop.NewEager(o)
 	})

@@ -48,6 +48,8 @@ func (l *loop) resolved(q *question) {
 	s.x.Now(l.now)
 	if q.err != nil {
 		s.x.ConnectFailed(exchange.CauseConnect)
+	} else if q.p.up.HTTP2 {
+		l.connectCall(s, q.p, q.addrs[0])
 	} else {
 		l.dial(s, q.p, q.addrs[0])
 	}

@@ -17,7 +17,8 @@ type pool struct {
 	idle    int
 	owned   int // connections that wait with their clients
 	maxIdle int
-	users   int // connections, idle ones included, and look-ups: the pool is the only way to find them
+	lines   []*line // connections that carry many requests
+	users   int     // connections, idle ones included, and look-ups: the pool is the only way to find them
 }
 
 func (l *loop) pool(up *exchange.Upstream) *pool {
@@ -113,6 +114,9 @@ func (l *loop) age() bool {
 			l.work += closeWork
 			l.closeUpstream(p.last)
 		}
+		if len(p.lines) > 0 && (up.Retired() || l.shedding) {
+			l.leaveLines(p, !up.Retired())
+		}
 		if up.Retired() && p.owned > 0 && !l.closeOwned(p) {
 			return false
 		}
@@ -135,6 +139,10 @@ func (l *loop) cut(p *pool) bool {
 			return false
 		}
 		l.work += closeWork
+		if u.line != nil {
+			l.cutLine(u.line)
+			continue
+		}
 		s := u.s
 		if s == nil {
 			l.closeUpstream(u)

@@ -16,6 +16,7 @@ type session struct {
 	pipes   [2]*pipe
 	asked   *question // whose answer the attempt waits for
 	stream  *h2Stream // kept from one use to the next; nil before it was needed
+	call    *call     // likewise
 	queued  bool
 	sending bool // rests until its send, which is in the loop's batch, is done
 }
@@ -66,6 +67,7 @@ func (l *loop) end(s *session) {
 		l.freePipe(s, i)
 	}
 	s.x.Release()
+	l.unwait(s)
 	s.asked = nil
 	if s.c != nil && s.c.kind == kindStream {
 		s.c.h2.remove(s)
@@ -137,6 +139,10 @@ func (l *loop) upstreamEvent(u *sock, ev uint32) {
 	u.split = u.split || ev&syscall.EPOLLPRI != 0
 	u.ready = u.ready || ev&^uint32(syscall.EPOLLOUT) != 0
 	if u.tls != nil && !u.connecting && !l.tlsEvent(u, ev) {
+		return
+	}
+	if u.line != nil {
+		l.lineEvent(u, ev)
 		return
 	}
 	s := u.s
@@ -232,6 +238,10 @@ func (l *loop) perform(s *session, budget, each, work int) int {
 			l.connect(s)
 		case exchange.OpReleaseUpstream:
 			u := s.u
+			if u.kind == kindCall {
+				l.endCall(s)
+				break
+			}
 			s.u, u.s = nil, nil
 			u.pool.put(u, s.x.KeepFor())
 		case exchange.OpKeepUpstream:
@@ -313,6 +323,8 @@ func (l *loop) readSock(s *sock, b []byte) (int, wire.Result) {
 		return l.readTLS(s, b)
 	case s.kind == kindStream:
 		return readStream(s.s, b)
+	case s.kind == kindCall:
+		return l.readCall(s.s, b)
 	}
 	return l.readPlain(s, b)
 }
@@ -361,6 +373,8 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, wire.Result) {
 		return n, res
 	case s.kind == kindStream:
 		return writeStream(s.s, a, b)
+	case s.kind == kindCall:
+		return l.writeCall(s.s, a, b)
 	}
 	var n uintptr
 	var e syscall.Errno
@@ -390,6 +404,9 @@ func (l *loop) shut(s *sock) {
 		l.shutTLS(s)
 	case s.kind == kindStream:
 		shutStream(s.s)
+	case s.kind == kindCall:
+		s.s.call.x.Write(nil, nil, true)
+		l.listLine(s.line)
 	default:
 		shutdown(s.fd)
 	}

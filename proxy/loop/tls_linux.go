@@ -83,6 +83,8 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 			l.owing(s)
 		case moved && s.h2 != nil:
 			l.movedH2(s.h2)
+		case moved && s.line != nil:
+			l.movedLine(s.line)
 		case moved && s.s != nil:
 			side := exchange.Up
 			if s.kind == kindClient {
@@ -162,6 +164,10 @@ func (l *loop) shook(s *sock, err error) {
 }
 
 func (l *loop) shookUpstream(u *sock, err error) {
+	if u.line != nil {
+		l.shookLine(u.line, err)
+		return
+	}
 	s := u.s
 	if s == nil || err != nil {
 		l.closeUpstream(u)

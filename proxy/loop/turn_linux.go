@@ -115,6 +115,9 @@ func (l *loop) turn() {
 	if len(l.h2s) > 0 {
 		l.turnH2()
 	}
+	if len(l.lines) > 0 {
+		l.turnLines()
+	}
 	l.gathered()
 	if l.mail {
 		l.stage(mailShare)

@@ -11,6 +11,7 @@ import (
 // any more.
 func (l *loop) connect(s *session) {
 	s.asked = nil
+	l.unwait(s)
 	if s.u != nil {
 		l.closeUpstream(s.u)
 	}
@@ -20,6 +21,10 @@ func (l *loop) connect(s *session) {
 		return
 	}
 	p := l.pool(up)
+	if up.HTTP2 {
+		l.connectCall(s, p, p.addr)
+		return
+	}
 	if s.x.Mine() {
 		l.reclaim(s, p)
 		return
@@ -39,28 +44,35 @@ func (l *loop) connect(s *session) {
 }
 
 func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
+	u, why := l.newUpstream(p, addr)
+	if u == nil {
+		s.x.ConnectFailed(why)
+		return
+	}
+	s.u, u.s = u, s
+}
+
+// newUpstream begins to make a connection.
+func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, exchange.Cause) {
 	l.work += connectWork
 	fd, err := l.srv.dial(addr)
 	switch {
 	case err == nil:
 	case l.srv.files.Out(err):
 		l.shed()
-		s.x.ConnectFailed(exchange.CauseBusy)
-		return
+		return nil, exchange.CauseBusy
 	default:
-		s.x.ConnectFailed(exchange.CauseConnect)
-		return
+		return nil, exchange.CauseConnect
 	}
 	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
 	if err := l.register(u, socketEvents); err != nil {
 		closeFD(fd)
-		s.x.ConnectFailed(exchange.CauseConnect)
-		return
+		return nil, exchange.CauseConnect
 	}
 	l.upstreams.Add(1)
 	p.users++
 	p.up.Count(1, 0)
-	s.u, u.s = u, s
+	return u, exchange.CauseNone
 }
 
 // connected: the kernel has decided about a connection.
@@ -86,7 +98,11 @@ func (l *loop) connected(s *session, u *sock) {
 
 // dropHalf closes a connection that is still being made when the attempt that it was for is over.
 func (l *loop) dropHalf(s *session) {
-	if u := s.u; u != nil && u.half() && !s.x.Connecting() {
+	if s.x.Connecting() {
+		return
+	}
+	l.unwait(s)
+	if u := s.u; u != nil && u.half() {
 		l.closeUpstream(u)
 	}
 }
@@ -103,6 +119,18 @@ func (l *loop) splices(s *session) exchange.Ready {
 }
 
 func (l *loop) closeUpstream(u *sock) {
+	switch {
+	case u.kind == kindCall:
+		l.endCall(u.s)
+	case u.line != nil:
+		l.closeLine(u.line)
+	default:
+		l.closeSocket(u)
+	}
+}
+
+// closeSocket closes the connection itself.
+func (l *loop) closeSocket(u *sock) {
 	l.work += closeWork
 	if u.s != nil {
 		u.s.u = nil

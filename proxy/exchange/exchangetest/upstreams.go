@@ -12,20 +12,11 @@ import (
 	"portico/proxy/exchange/exchangetest/table"
 )
 
-func closedPort(t *testing.T) *exchange.Upstream {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ln.Close() }()
-	return &exchange.Upstream{Addr: ln.Addr().String()}
-}
-
 func retry(t *testing.T, mk rig.Maker) {
 	closing := rig.NewOrigin(t, func(int, string, net.Conn) bool { return false })
 	good := rig.NewOrigin(t, rig.Always(table.Hello))
 	h := rig.With(closing, good)
-	h.Upstreams = append([]*exchange.Upstream{closedPort(t)}, h.Upstreams...)
+	h.Upstreams = append([]*exchange.Upstream{rig.ClosedPort(t)}, h.Upstreams...)
 	addr, _ := rig.Start(t, mk, rig.Options(h))
 	if got := rig.Exchange(t, addr, table.Get+"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); got != table.Hello+table.Hello {
 		t.Errorf("got %q", got)
@@ -39,7 +30,7 @@ func retry(t *testing.T, mk rig.Maker) {
 }
 
 func allDown(t *testing.T, mk rig.Maker) {
-	h := &rig.Handler{Upstreams: []*exchange.Upstream{closedPort(t), closedPort(t), closedPort(t), closedPort(t)}}
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{rig.ClosedPort(t), rig.ClosedPort(t), rig.ClosedPort(t), rig.ClosedPort(t)}}
 	addr, _ := rig.Start(t, mk, rig.Options(h))
 	if got := rig.Exchange(t, addr, table.Get); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
 		t.Errorf("got %q", got)

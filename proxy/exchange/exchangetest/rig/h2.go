@@ -383,3 +383,12 @@ func (a *H2Answer) head(f *http2.MetaHeadersFrame) {
 	}
 	a.Ended = a.Ended || f.StreamEnded()
 }
+
+// StartH2 runs a driver whose one listener offers HTTP/2, and connects to it.
+func StartH2(t *testing.T, mk Maker, o exchange.Options, set H2Settings) (*H2, exchange.Driver) {
+	t.Helper()
+	ln, pool := H2Listener(t)
+	o.Listeners = []exchange.Listener{ln}
+	addr, d := Start(t, mk, o)
+	return DialH2(t, addr, pool, set), d
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"portico/proxy/exchange"
 )
 
 // Origin is a scripted upstream: it reads whole requests and answers each with what Answer returns.
@@ -225,4 +227,14 @@ func ReadHead(br *bufio.Reader) string {
 			return b.String()
 		}
 	}
+}
+
+// ClosedPort is an upstream that takes no connections.
+func ClosedPort(t *testing.T) *exchange.Upstream {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	return &exchange.Upstream{Addr: ln.Addr().String()}
 }

@@ -27,7 +27,7 @@ func answers(t *testing.T, mk rig.Maker) {
 		_, _ = io.WriteString(c, answers[path][0])
 		return path != "/close"
 	}))
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	for path, a := range answers {
 		got := c.Open(true, "GET "+path).Over()
 		if s := got.Head + "|" + got.Body; s != a[1] || !got.Ended || got.Reset != "" {
@@ -43,7 +43,7 @@ func answers(t *testing.T, mk rig.Maker) {
 // bodies: with a length and without, in one frame, in many and with an end of its own.
 func bodies(t *testing.T, mk rig.Maker) {
 	o := rig.NewOrigin(t, rig.Always(table.Hello))
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	big := strings.Repeat("0123456789", 50_000)
 	for _, tt := range []struct {
 		length string
@@ -91,7 +91,7 @@ func bodies(t *testing.T, mk rig.Maker) {
 
 func trailers(t *testing.T, mk rig.Maker) {
 	o := rig.NewOrigin(t, rig.Always("HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n"))
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	s := c.Open(false, "POST /", "te: trailers", "trailer: x-up")
 	s.Send([]byte("hello"), false)
 	s.Trailers("x-up: 1")
@@ -105,7 +105,7 @@ func trailers(t *testing.T, mk rig.Maker) {
 }
 
 func interim(t *testing.T, mk rig.Maker) {
-	c, _ := startH2(t, mk, rig.Options(rig.With(rig.NewOrigin(t, rig.Always("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+table.Hello)))), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(rig.NewOrigin(t, rig.Always("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"+table.Hello)))), rig.H2Settings{})
 	got := c.Open(true, "GET /").Over()
 	if len(got.Interim) != 1 || got.Interim[0] != ":status: 103\nlink: </a>\n" || !isHello(got) {
 		t.Errorf("got %+v", got)
@@ -114,7 +114,7 @@ func interim(t *testing.T, mk rig.Maker) {
 
 func continues(t *testing.T, mk rig.Maker) {
 	o := rig.NewOrigin(t, rig.Always(table.Hello))
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-length: 5", "expect: 100-continue")
 	s.Until("100 Continue comes", func(a *rig.H2Answer) bool { return len(a.Interim) == 1 && a.Interim[0] == ":status: 100\n" })
 	s.Send([]byte("hello"), true)
@@ -130,7 +130,7 @@ func early(t *testing.T, mk rig.Maker) {
 		_, _ = io.WriteString(c, table.Hello)
 		_, _ = io.Copy(io.Discard, br)
 	})
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-length: 1000000")
 	s.Send([]byte("some"), false)
 	got := s.Until("the body is declined", func(a *rig.H2Answer) bool { return a.Reset != "" })
@@ -152,7 +152,7 @@ func cut(t *testing.T, mk rig.Maker) {
 		_, _ = io.WriteString(c, table.Hello)
 		return true
 	}))
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	if got := c.Open(true, "GET /cut").Over(); got.Reset != "INTERNAL_ERROR" || got.Ended {
 		t.Errorf("got %+v", got)
 	}

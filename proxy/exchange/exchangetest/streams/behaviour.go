@@ -55,15 +55,6 @@ func Run(t *testing.T, mk rig.Maker) {
 	}
 }
 
-// startH2 runs a driver whose one listener offers HTTP/2, and connects to it.
-func startH2(t *testing.T, mk rig.Maker, o exchange.Options, set rig.H2Settings) (*rig.H2, exchange.Driver) {
-	t.Helper()
-	ln, pool := rig.H2Listener(t)
-	o.Listeners = []exchange.Listener{ln}
-	addr, d := rig.Start(t, mk, o)
-	return rig.DialH2(t, addr, pool, set), d
-}
-
 const helloHead = ":status: 200\ncontent-length: 5\n"
 
 func isHello(a rig.H2Answer) bool {
@@ -97,7 +88,7 @@ func asked(a *rig.H2Answer) bool { return len(a.Interim) == 1 }
 func clientResets(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{}, 10)
 	h := rig.With(slowOrigin(t, ended))
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(true, "GET /slow")
 	s.Until("it is asked", asked)
 	if got := c.Open(true, "GET /").Over(); !isHello(got) {
@@ -119,7 +110,7 @@ func clientResets(t *testing.T, mk rig.Maker) {
 func clientLeaves(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{}, 10)
 	h := rig.With(slowOrigin(t, ended))
-	c, d := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	for range 5 {
 		c.Open(true, "GET /slow").Until("it is asked", asked)
 	}
@@ -143,7 +134,7 @@ func mixed(t *testing.T, mk rig.Maker) {
 		_, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		return err == nil
 	})
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
@@ -168,7 +159,7 @@ func bothWays(t *testing.T, mk rig.Maker) {
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n")
 		_, _ = io.CopyN(c, br, 4_000_000)
 	})
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	body := strings.Repeat("0123456789", 400_000)
 	var wg sync.WaitGroup
 	for range 3 {
@@ -192,7 +183,7 @@ func limit(t *testing.T, mk rig.Maker) {
 			_, _ = io.WriteString(c, table.Hello)
 		}
 	})
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{})
 	var open []*rig.H2Stream
 	for range 100 {
 		open = append(open, c.Open(true, "GET /"))

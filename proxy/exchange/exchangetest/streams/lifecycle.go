@@ -23,7 +23,7 @@ import (
 func retry(t *testing.T, mk rig.Maker) {
 	down, up := rig.NewOrigin(t, rig.Always("")), rig.NewOrigin(t, rig.Always(table.Hello))
 	down.Close()
-	c, _ := startH2(t, mk, rig.Options(rig.With(down, up)), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(down, up)), rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-length: 5")
 	s.Send([]byte("hello"), true)
 	if got := s.Over(); !isHello(got) {
@@ -50,7 +50,7 @@ func park(t *testing.T, mk rig.Maker) {
 			}
 		}
 	}
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	var parked []*rig.H2Stream
 	for range 3 {
 		parked = append(parked, c.Open(true, "GET /wait"))
@@ -75,7 +75,7 @@ func park(t *testing.T, mk rig.Maker) {
 func silentOrigin(t *testing.T, mk rig.Maker) {
 	opt := rig.Options(rig.With(slowOrigin(t, make(chan struct{}, 10))))
 	opt.Timeouts.Response = 300 * time.Millisecond
-	c, _ := startH2(t, mk, opt, rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{})
 	if got := c.Open(true, "GET /slow").Over(); got.Status() != "504" || !got.Ended {
 		t.Errorf("got %+v", got)
 	}
@@ -97,7 +97,7 @@ func revoked(t *testing.T, mk rig.Maker) {
 		}
 	})
 	h := rig.With(o)
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(true, "GET /")
 	s.Until("it flows", func(a *rig.H2Answer) bool { return a.Body != "" })
 	h.Upstreams[0].Kill()
@@ -120,7 +120,7 @@ func drain(t *testing.T, mk rig.Maker) {
 		}
 	})
 	h := rig.With(o)
-	c, d := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(true, "GET /")
 	rig.Eventually(t, "it is on its way", func() bool { return o.Accepted() == 1 })
 	done := make(chan error, 1)
@@ -145,7 +145,7 @@ func stop(t *testing.T, mk rig.Maker) {
 	ended := make(chan struct{}, 1)
 	o := slowOrigin(t, ended)
 	h := rig.With(o)
-	c, d := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	c.Open(true, "GET /slow").Until("it is asked", asked)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -161,7 +161,7 @@ func stop(t *testing.T, mk rig.Maker) {
 func idle(t *testing.T, mk rig.Maker) {
 	opt := rig.Options(rig.With(rig.NewOrigin(t, rig.Always(table.Hello))))
 	opt.Timeouts.Idle = 300 * time.Millisecond
-	c, _ := startH2(t, mk, opt, rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{})
 	if got := c.Open(true, "GET /").Over(); !isHello(got) {
 		t.Errorf("got %+v", got)
 	}
@@ -178,7 +178,7 @@ func private(t *testing.T, mk rig.Maker) {
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
 		d.Private = string(r.Path) == "/private"
 	}
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	for _, fields := range [][]string{{"GET /private"}, {"GET /", "authorization: NTLM TlRMTVNTUAABAAAA"}} {
 		if got := c.Open(true, fields...).Over(); got.Reset != "HTTP_1_1_REQUIRED" || got.Head != "" {
 			t.Errorf("%v: got %+v", fields, got)

@@ -28,7 +28,7 @@ func stillStreams(t *testing.T, mk rig.Maker) {
 	}))
 	opt := rig.Options(h)
 	opt.Timeouts.Write = 1500 * time.Millisecond
-	c, _ := startH2(t, mk, opt, rig.H2Settings{Window: 10})
+	c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{Window: 10})
 	var still []*rig.H2Stream
 	for range 20 {
 		still = append(still, c.Open(true, "GET /big"))
@@ -52,7 +52,7 @@ func slowUpload(t *testing.T, mk rig.Maker) {
 	h := rig.With(rig.NewOrigin(t, rig.Always(table.Hello)))
 	opt := rig.Options(h)
 	opt.Timeouts.Body = time.Second
-	c, _ := startH2(t, mk, opt, rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-length: 10")
 	s.Send([]byte("01234"), false)
 	if got := s.Over(); got.Status() != "408" {
@@ -96,7 +96,7 @@ func faintly(t *testing.T, mk rig.Maker, p *rig.Pace) rig.H2Answer {
 func windows(t *testing.T, mk rig.Maker) {
 	body := strings.Repeat("0123456789", 20_000)
 	o := rig.NewOrigin(t, rig.Always(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)))
-	c, _ := startH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{Window: 1, Keeps: true})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(o)), rig.H2Settings{Window: 1, Keeps: true})
 	var wg sync.WaitGroup
 	for i := range 4 {
 		s := c.Open(true, "GET /")

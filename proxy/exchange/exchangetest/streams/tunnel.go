@@ -33,7 +33,7 @@ func echoAny(t *testing.T, proof func(string) string) *rig.Origin {
 
 func tunnel(t *testing.T, mk rig.Maker) {
 	h := rig.With(echoAny(t, acceptKey))
-	c, _ := startH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(false, connectFields...)
 	got := s.Until("the first bytes", func(a *rig.H2Answer) bool { return a.Body == "first" })
 	if got.Head != ":status: 200\nsec-websocket-protocol: chat\n" {
@@ -65,7 +65,7 @@ func acceptKey(key string) string {
 }
 
 func tunnelRefused(t *testing.T, mk rig.Maker) {
-	c, _ := startH2(t, mk, rig.Options(rig.With(rig.NewOrigin(t, rig.Always("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever")))), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(rig.NewOrigin(t, rig.Always("HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever")))), rig.H2Settings{})
 	got := c.Open(false, connectFields...).Over()
 	if got.Status() != "403" || got.Body != "never" || !got.Ended {
 		t.Errorf("got %+v", got)
@@ -73,7 +73,7 @@ func tunnelRefused(t *testing.T, mk rig.Maker) {
 }
 
 func tunnelFalsely(t *testing.T, mk rig.Maker) {
-	c, _ := startH2(t, mk, rig.Options(rig.With(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), rig.H2Settings{})
+	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), rig.H2Settings{})
 	if got := c.Open(false, connectFields...).Over(); got.Status() != "502" {
 		t.Errorf("got %+v", got)
 	}

@@ -1,0 +1,413 @@
+package origins
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"portico/proxy/exchange"
+	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/http1"
+)
+
+// h2Origin hands each connection to serve, its preface read and SETTINGS said.
+func h2Origin(t *testing.T, settings []http2.Setting, serve func(n int, c net.Conn, fr *http2.Framer)) *rig.Origin {
+	return rig.NewRawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
+		fr := http2.NewFramer(c, br)
+		_, _ = io.ReadFull(br, make([]byte, len(http2.ClientPreface)))
+		_ = fr.WriteSettings(settings...)
+		serve(n, c, fr)
+	})
+}
+
+// requests calls asked for each request's head.
+func requests(fr *http2.Framer, asked func(id uint32) bool) {
+	for {
+		f, err := fr.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch f := f.(type) {
+		case *http2.HeadersFrame:
+			if !asked(f.StreamID) {
+				return
+			}
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				_ = fr.WriteSettingsAck()
+			}
+		}
+	}
+}
+
+func say(fr *http2.Framer, id uint32, end bool, block ...byte) {
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
+}
+
+const status200, status204 = 0x80 | 8, 0x80 | 9
+
+func toward(o *rig.Origin) *rig.Handler {
+	return &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), HTTP2: true}}}
+}
+
+// originResets: a stream that the origin resets ends its own answer and no other; one that it has refused goes again.
+func originResets(t *testing.T, mk rig.Maker) {
+	o := h2Origin(t, nil, func(n int, _ net.Conn, fr *http2.Framer) {
+		refused := false
+		requests(fr, func(id uint32) bool {
+			switch {
+			case n == 1 && id == 1:
+				say(fr, id, false, status200)
+				_ = fr.WriteData(id, false, []byte("half"))
+				_ = fr.WriteRSTStream(id, http2.ErrCodeInternal)
+			case n == 1 && id == 3 && !refused:
+				refused = true
+				_ = fr.WriteRSTStream(id, http2.ErrCodeRefusedStream)
+			default:
+				say(fr, id, true, status204)
+			}
+			return true
+		})
+	})
+	h := toward(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, "GET / HTTP/1.0\r\nHost: a\r\n\r\n"); !strings.HasSuffix(got, ">") && !strings.HasPrefix(got, "HTTP/1.1 502 ") { // the reset may come before the head was passed on
+		t.Errorf("a cut answer looks whole: %q", got)
+	}
+	if got := rig.Exchange(t, addr, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"); !strings.HasPrefix(got, "HTTP/1.1 204 ") {
+		t.Errorf("refused: %q", got)
+	}
+}
+
+// givesUp: what the origin gives up, its client hears of in the same words, and nobody else is asked.
+func givesUp(t *testing.T, mk rig.Maker) {
+	var mu sync.Mutex
+	asked := 0
+	o := h2Origin(t, nil, func(_ int, _ net.Conn, fr *http2.Framer) {
+		requests(fr, func(id uint32) bool {
+			mu.Lock()
+			asked++
+			mu.Unlock()
+			_ = fr.WriteRSTStream(id, http2.ErrCodeCancel)
+			return true
+		})
+	})
+	h := toward(o)
+	h.Upstreams = append(h.Upstreams, h.Upstreams[0])
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	if got := c.Open(true, "GET /").Over(); got.Reset != "CANCEL" || got.Head != "" {
+		t.Errorf("%+v", got)
+	}
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("%q", got)
+	}
+	if mu.Lock(); asked != 2 || o.Accepted() > 2 {
+		t.Errorf("%d requests on %d connections", asked, o.Accepted())
+	}
+	mu.Unlock()
+	for _, r := range h.Records() {
+		if r.Cause != exchange.CauseReset || r.Status != 502 || r.Attempts != 1 {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// goes: an origin that goes finishes what it has begun; the rest is asked again, a POST too.
+func goes(t *testing.T, mk rig.Maker) {
+	o := h2Origin(t, nil, func(n int, c net.Conn, fr *http2.Framer) {
+		requests(fr, func(id uint32) bool {
+			switch {
+			case n == 1 && id == 3:
+				_ = fr.WriteGoAway(1, http2.ErrCodeNo, nil)
+				say(fr, 1, false, status200)
+				_ = fr.WriteData(1, true, []byte("first"))
+				_ = c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, c)
+				return false
+			case n > 1:
+				say(fr, id, false, status200)
+				_ = fr.WriteData(id, true, []byte("again"))
+			}
+			return true
+		})
+	})
+	c, _ := rig.StartH2(t, mk, rig.Options(toward(o)), rig.H2Settings{})
+	first, second := c.Open(true, "POST /1"), c.Open(true, "POST /2")
+	a, b := first.Over(), second.Over()
+	if a.Body == "again" {
+		a, b = b, a // the streams are served by goroutines of their own
+	}
+	if a.Body != "first" || b.Body != "again" {
+		t.Errorf("%+v, %+v", a, b)
+	}
+}
+
+// dies: what may go again does when a connection dies, what may not is answered with 502.
+func dies(t *testing.T, mk rig.Maker) {
+	waits := make(chan struct{}, 1)
+	o := h2Origin(t, nil, func(n int, c net.Conn, fr *http2.Framer) {
+		requests(fr, func(id uint32) bool {
+			switch {
+			case n > 1, id == 1:
+				say(fr, id, true, status204)
+			case id == 3:
+				waits <- struct{}{}
+			default:
+				_ = c.(*net.TCPConn).SetLinger(0)
+				return false
+			}
+			return true
+		})
+	})
+	c, _ := rig.StartH2(t, mk, rig.Options(toward(o)), rig.H2Settings{})
+	c.Open(true, "GET /").Over()
+	get := c.Open(true, "GET /")
+	within(t, "a request", waits)
+	post := c.Open(false, "POST /")
+	post.Send([]byte("hello"), true)
+	a, b := get.Over(), post.Over()
+	if a.Status() != "204" || b.Status() != "502" {
+		t.Errorf("GET: %+v, POST: %+v", a, b)
+	}
+}
+
+// whole: an answer that has come whole reaches a slow client although the origin has closed the connection behind it.
+func whole(t *testing.T, mk rig.Maker) {
+	o := h2Origin(t, nil, func(_ int, c net.Conn, fr *http2.Framer) {
+		requests(fr, func(id uint32) bool {
+			say(fr, id, false, status200)
+			for range 3 {
+				_ = fr.WriteData(id, false, make([]byte, 16<<10))
+			}
+			_ = fr.WriteData(id, true, []byte("end"))
+			return false
+		})
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	})
+	ln, pool := rig.H2Listener(t)
+	opt := rig.Options(toward(o))
+	opt.Listeners = []exchange.Listener{ln}
+	addr, d := rig.Start(t, mk, opt)
+	c := rig.DialH2(t, addr, pool, rig.H2Settings{Window: 100, Keeps: true})
+	s := c.Open(true, "GET /")
+	s.Until("its head", func(a *rig.H2Answer) bool { return a.Head != "" })
+	rig.Eventually(t, "the connection has ended", func() bool { return d.Stats().Upstreams == 0 })
+	s.Room(1 << 20)
+	c.Write(func(fr *http2.Framer) error { return fr.WriteWindowUpdate(0, 1<<20) })
+	if got := s.Over(); len(got.Body) != 48<<10+3 || !got.Ended {
+		t.Errorf("%d bytes, ended %v, reset %q", len(got.Body), got.Ended, got.Reset)
+	}
+}
+
+// noHTTP2: an origin that speaks HTTP/1 is answered for with 502.
+func noHTTP2(t *testing.T, mk rig.Maker) {
+	o := rig.NewOrigin(t, rig.Always("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+	addr, _ := rig.Start(t, mk, rig.Options(toward(o)))
+	if got := rig.Exchange(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("%q", got)
+	}
+}
+
+// mute: one that takes connections and says nothing is given up in the time of a connection, and the next one is asked.
+func mute(t *testing.T, mk rig.Maker) {
+	mute := rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) { _, _ = io.Copy(io.Discard, c) })
+	m := newMulti(t, tell, nil, nil)
+	h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: mute.Addr(), HTTP2: true}, m.upstream()}}
+	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Connect = 200 * time.Millisecond }
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	if got := rig.Exchange(t, addr, "GET /length HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasSuffix(got, "hello") {
+		t.Errorf("%q", got)
+	}
+}
+
+func allDown(t *testing.T, mk rig.Maker) {
+	up := rig.ClosedPort(t)
+	up.HTTP2 = true
+	c, _ := rig.StartH2(t, mk, rig.Options(&rig.Handler{Upstreams: []*exchange.Upstream{up}}), rig.H2Settings{})
+	var all []*rig.H2Stream
+	for range 20 {
+		all = append(all, c.Open(true, "GET /"))
+	}
+	for _, s := range all {
+		if got := s.Over(); got.Status() != "502" {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// quiet: two sides that talk may be quiet for longer than a body or an answer may pause, and for no longer than a tunnel.
+func quiet(t *testing.T, mk rig.Maker) {
+	m := newMulti(t, echoing, nil, nil)
+	o := rig.Options(with(m))
+	o.Timeouts.Body, o.Timeouts.Response, o.Timeouts.Grace, o.Timeouts.Tunnel = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond, 2*time.Second
+	c, _ := rig.StartH2(t, mk, o, rig.H2Settings{})
+	s := c.Open(false, "POST /", "content-type: application/grpc")
+	s.Send([]byte("one"), false)
+	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "one" })
+	time.Sleep(300 * time.Millisecond) // so much longer than their time
+	s.Send([]byte("two"), false)
+	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "onetwo" })
+	if got := s.Over(); got.Reset == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func silentOrigin(t *testing.T, mk rig.Maker) {
+	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
+	m := newMulti(t, waiting(begun, ended), nil, nil)
+	o := rig.Options(with(m))
+	o.Timeouts.Response = 100 * time.Millisecond
+	addr, _ := rig.Start(t, mk, o)
+	if got := rig.Exchange(t, addr, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 504 ") {
+		t.Errorf("%q", got)
+	}
+	within(t, "its end", ended)
+}
+
+// revoked: of an upstream that is not trusted any more, every request is cut, whoever's it is.
+func revoked(t *testing.T, mk rig.Maker) {
+	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
+	m := newMulti(t, waiting(begun, ended), nil, nil)
+	h := with(m)
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	one := c.Open(true, "GET /")
+	two := make(chan string, 1)
+	go func() { two <- rig.Exchange(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()
+	within(t, "a request", begun)
+	within(t, "a request", begun)
+	h.Upstreams[0].Kill()
+	if got := one.Over(); got.Status() != "502" {
+		t.Errorf("%+v", got)
+	}
+	if got := <-two; !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+		t.Errorf("%q", got)
+	}
+	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
+}
+
+// left: who could get an answer elsewhere waits no longer for an upstream that is silent, who has his session there does.
+func left(t *testing.T, mk rig.Maker) {
+	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
+	m := newMulti(t, waiting(begun, ended), nil, nil)
+	h := with(m)
+	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Stays = string(r.Path) == "/stays" }
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	stays, goes := c.Open(true, "GET /stays"), c.Open(true, "GET /goes")
+	within(t, "a request", begun)
+	within(t, "a request", begun)
+	h.Upstreams[0].Leave()
+	if got := goes.Over(); got.Status() != "502" {
+		t.Errorf("%+v", got)
+	}
+	if got := stays.Got(); got.Head != "" || got.Reset != "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// retired: the connection ends when the last request on it has.
+func retired(t *testing.T, mk rig.Maker) {
+	m := newMulti(t, echoing, nil, nil)
+	h := with(m)
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	s := c.Open(false, "POST /")
+	s.Send([]byte("one"), false)
+	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "one" })
+	h.Upstreams[0].Retire()
+	time.Sleep(1500 * time.Millisecond) // connections are looked after once a second
+	s.Send([]byte("two"), true)
+	if got := s.Over(); got.Body != "onetwo" || !got.Ended {
+		t.Errorf("%+v", got)
+	}
+	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
+}
+
+// stop: a driver that stops cuts what is left, and nothing goes on.
+func stop(t *testing.T, mk rig.Maker) {
+	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
+	m := newMulti(t, waiting(begun, ended), nil, nil)
+	h := with(m)
+	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	c.Open(true, "GET /")
+	within(t, "a request", begun)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = d.Shutdown(ctx)
+	within(t, "its end", ended)
+	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
+	rig.Eventually(t, "the request is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseShutdown })
+}
+
+// tunnel: a WebSocket reaches an origin that offers extended CONNECT, over either protocol of the client's.
+func tunnel(t *testing.T, mk rig.Maker) {
+	o := h2Origin(t, []http2.Setting{{ID: http2.SettingEnableConnectProtocol, Val: 1}}, func(_ int, _ net.Conn, fr *http2.Framer) {
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch f := f.(type) {
+			case *http2.HeadersFrame:
+				say(fr, f.StreamID, false, status200)
+			case *http2.DataFrame:
+				_ = fr.WriteData(f.StreamID, f.StreamEnded(), f.Data())
+			}
+		}
+	})
+	h := toward(o)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	c := rig.Dial(t, addr)
+	_, _ = io.WriteString(c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	br := bufio.NewReader(c)
+	if head := rig.ReadHead(br); !strings.HasPrefix(head, "HTTP/1.1 101 ") || !strings.Contains(strings.ToLower(head), "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n") {
+		t.Fatalf("%q", head)
+	}
+	for _, word := range []string{"hello", "again"} {
+		_, _ = io.WriteString(c, word)
+		b := make([]byte, len(word))
+		if _, err := io.ReadFull(br, b); err != nil || string(b) != word {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	if b, err := io.ReadAll(br); len(b) != 0 || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	h2, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	s := h2.Open(false, ":method: CONNECT", ":protocol: websocket", ":scheme: https", ":path: /chat", ":authority: a", "sec-websocket-version: 13")
+	s.Until("its head", func(a *rig.H2Answer) bool { return a.Status() == "200" })
+	s.Send([]byte("hello"), false)
+	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "hello" })
+	s.Send(nil, true)
+	if got := s.Over(); !got.Ended || got.Body != "hello" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// noTunnel: one that does not offer it is asked for nothing else, and the client hears so.
+func noTunnel(t *testing.T, mk rig.Maker) {
+	m := newMulti(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }, nil, nil)
+	h := with(m)
+	addr, _ := rig.Start(t, mk, rig.Options(h))
+	for range 2 {
+		got := rig.Exchange(t, addr, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+			t.Errorf("%q", got)
+		}
+	}
+	for _, r := range h.Records() {
+		if r.Fault.Error() != "the instance takes no WebSocket over HTTP/2" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
