@@ -23,6 +23,7 @@ type Spec struct {
 	Retiring    bool // keeps its sessions, takes no new ones
 	Unpinned    bool // keeps no state: another upstream of the same release continues a visit unharmed
 	Static      bool // from the configuration file, without an agent
+	HTTP2       bool // it speaks HTTP/2 with prior knowledge
 
 	// Started is when the process started, Unix milliseconds; 0: unknown. A
 	// session table that is older knows all of its sessions.

@@ -102,6 +102,9 @@ func (e *explanation) route(u *url.URL) bool {
 	}
 	e.st = entry.Site
 	e.say("site", e.st.Name, "mount path %s, catalog revision %d", e.st.Mount, t.Revision)
+	if e.st.HTTP2 {
+		e.say("protocol", "h2c", "instances speak HTTP/2; a WebSocket needs one that offers extended CONNECT (RFC 8441), else the answer is 502")
+	}
 	if u.Scheme == "https" && e.st.TLSMode == "off" {
 		e.say("tls", "refused", "the site is not served over TLS (tls.mode = \"off\"): 421")
 		return false

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -18,6 +19,8 @@ type wanted struct {
 	site       *site.Site
 	placements []placement
 	claims     []sticky.Claim // what the balancer before may have called the instances
+
+	others map[string]*site.Site // as the site is for releases that are not its present one, by id; nil: not known
 }
 
 // placement is an instance at its site, with what the view or the file says of it.
@@ -91,7 +94,7 @@ func staticSite(c conf.Site) (*wanted, error) {
 	for _, u := range c.Upstreams {
 		w.placements = append(w.placements, placement{drain: u.Drain, spec: balancer.Spec{
 			ID: site.UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
-			MaxConns: cmp.Or(u.Connections, st.MaxConns), MaxSessions: st.MaxSessions, Static: true,
+			MaxConns: cmp.Or(u.Connections, st.MaxConns), MaxSessions: st.MaxSessions, Static: true, HTTP2: st.HTTP2,
 		}})
 	}
 	return w, nil
@@ -119,15 +122,20 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 		if w == nil || w.site.Source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
 			continue
 		}
-		rec := w.site.Source
+		rec, st := w.site.Source, w.site
+		if in.Release != rec.Release && (in.Release == rec.Candidate || s.speaksOtherwise(rec, in.Release)) {
+			if of := s.siteOf(w, in.Release); of != nil {
+				st = of
+			}
+		}
 		p := placement{member: m, state: in.State, detail: in.Detail, spec: balancer.Spec{
 			ID: id, Name: accesslog.ServerName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
-			Started: s.since[id],
+			Started: s.since[id], HTTP2: st.HTTP2,
 		}}
 		if in.Release == rec.Candidate && in.Release != rec.Release {
-			p.next, p.checks = true, s.candidateChecks(rec, in.Release)
+			p.next, p.checks = true, st
 		}
 		w.placements = append(w.placements, p)
 		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
@@ -136,9 +144,30 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 	}
 }
 
-// candidateChecks compiles the settings of a release that is being installed: it
-// may be healthy at another path than the one before it.
-func (s *Server) candidateChecks(rec *catalog.Site, digest string) *site.Site {
+// siteOf is the site as it is for instances of a release that is being installed, or is retiring: the one may be healthy at another path
+// than the present release, and either may speak another protocol.
+func (s *Server) siteOf(w *wanted, digest string) *site.Site {
+	if w.others == nil {
+		w.others = map[string]*site.Site{}
+	}
+	st, known := w.others[digest]
+	if !known {
+		st = s.compileFor(w.site.Source, digest)
+		w.others[digest] = st
+	}
+	return st
+}
+
+// speaksOtherwise reports whether a release may speak another protocol than the present one: nearly none does, and there may be thousands
+// to look at.
+func (s *Server) speaksOtherwise(rec *catalog.Site, digest string) bool {
+	r := s.view.Releases[rec.Name][digest]
+	word := []byte(`"protocol"`)
+	return r != nil && (r.Manifest.Protocol != rec.Manifest.Protocol || bytes.Contains(bytes.ToLower(r.Override), word) || bytes.Contains(bytes.ToLower(rec.Override), word))
+}
+
+// compileFor compiles the settings with which a site runs a release; nil: they are not known.
+func (s *Server) compileFor(rec *catalog.Site, digest string) *site.Site {
 	r := s.view.Releases[rec.Name][digest]
 	if r == nil {
 		return nil

@@ -70,6 +70,7 @@ var imports = map[string][]string{
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
 	"proxy/exchange/exchangetest/streams": {"proxy/http1", "proxy/exchange", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
+	"proxy/exchange/exchangetest/origins": {"proxy/exchange", "proxy/http1", "proxy/exchange/exchangetest/rig"},
 	"proxy/exchange/exchangetest/rig":     {"proxy/http1", "proxy/exchange"},
 	"proxy/exchange/exchangetest/table":   {"proxy/http1"},
 

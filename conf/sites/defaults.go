@@ -37,6 +37,7 @@ func (s Settings) WithDefaults(site string) Settings {
 	s.Path = CleanMount(s.Path)
 	s.Policy = cmp.Or(s.Policy, PolicyLeastSessions)
 	s.Underscores = cmp.Or(s.Underscores, "drop")
+	s.Protocol = cmp.Or(s.Protocol, ProtocolHTTP1)
 	if s.Rewrite == nil {
 		s.Rewrite = Rewrites()
 	}

@@ -20,6 +20,7 @@ type shape struct {
 	User   string
 	Env    map[string]string
 	Hook   Hook
+	Speaks string // the protocol
 	Path   string // of a Tomcat site alone, which is installed there
 
 	Memory           units.Size
@@ -28,7 +29,7 @@ type shape struct {
 }
 
 // shapedBy are the same settings by their names in what operators set.
-var shapedBy = []string{"kind", "run", "public", "data", "user", "env", "hook"}
+var shapedBy = []string{"kind", "run", "public", "data", "user", "env", "hook", "protocol"}
 
 // shapedByLimits are those of the section limits.
 var shapedByLimits = []string{"memory", "cpu", "files", "processes"}
@@ -37,7 +38,7 @@ var shapedByLimits = []string{"memory", "cpu", "files", "processes"}
 func (s Settings) shape() shape {
 	s = s.WithDefaults("")
 	out := shape{
-		Kind: s.Kind, Run: s.Run, Public: s.Public, Data: s.Data, User: s.User, Env: s.Env, Hook: s.Hook,
+		Kind: s.Kind, Run: s.Run, Public: s.Public, Data: s.Data, User: s.User, Env: s.Env, Hook: s.Hook, Speaks: s.Protocol,
 		Memory: s.Limits.Memory, CPU: s.Limits.CPU, Files: s.Limits.Files, Processes: s.Limits.Processes,
 	}
 	if s.Kind == KindTomcat {

@@ -19,6 +19,8 @@ func TestShapeIsWhatAProcessKeeps(t *testing.T) {
 		`{"limits":{"cpu":1.5}}`:                   false,
 		`{"limits":{"files":100}}`:                 false,
 		`{"limits":{"processes":100}}`:             false,
+		`{"protocol":"h2c"}`:                       false,
+		`{"protocol":"http/1.1"}`:                  true, // the default
 		`{"limits":{"files":4096}}`:                true, // the default
 		`{"limits":{"body":"1GiB","disk":"1GiB"}}`: true,
 		`{"policy":"first","path":"/shop"}`:        true,

@@ -14,6 +14,12 @@ const (
 	KindHook   Kind = "hook"   // commands install into a foreign application server
 )
 
+// The protocols that instances may speak.
+const (
+	ProtocolHTTP1 = "http/1.1"
+	ProtocolH2C   = "h2c" // HTTP/2 without TLS of its own, with prior knowledge (RFC 9113, 3.3)
+)
+
 // Front is what the proxies need to know of a site, whoever runs its application servers: a site
 // that is installed has it, and so has one of the proxy's file. The zero value of every field
 // means its default.
@@ -28,6 +34,7 @@ type Front struct {
 	SlowStart    units.Duration `json:"slow_start,omitempty" toml:"slow_start"`       // an instance's share of new sessions grows from a tenth to all of it so long after it came up; at most 1h, 0: at once
 
 	Rewrite     []Rewrite `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
+	Protocol    string    `json:"protocol,omitempty" toml:"protocol"`       // what the instances speak: ProtocolHTTP1 (default), or ProtocolH2C, as gRPC needs it
 	Underscores string    `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
 
 	Health  Health  `json:"health,omitzero" toml:"health"`

@@ -40,6 +40,10 @@ func (f *Front) validatePlace(m *Mistakes) {
 		}
 	}
 	m.oneOf("underscores", f.Underscores, "drop", "pass")
+	m.oneOf("protocol", f.Protocol, ProtocolHTTP1, ProtocolH2C)
+	if f.Protocol == ProtocolH2C && f.Session.Connection == "private" {
+		m.text("protocol", f.Protocol, "excludes session.connection = \"private\": requests share the connections of HTTP/2")
+	}
 }
 
 func (f *Front) validatePlacement(m *Mistakes) {

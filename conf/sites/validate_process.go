@@ -50,6 +50,9 @@ func (s *Settings) validateKind(m *Mistakes) {
 	if s.Kind != "" && s.Kind != KindRun && len(s.Run) > 0 {
 		m.bare("run", `is set for a site of kind %q: remove it, or set kind = "run"`, s.Kind)
 	}
+	if s.Protocol == ProtocolH2C && (s.Kind == KindStatic || s.Kind == KindTomcat) {
+		m.text("protocol", s.Protocol, "is for sites that run a process of their own: those of kind %q answer in HTTP/1.1", s.Kind)
+	}
 	m.between("hook.port", s.Hook.Port, 0, 65535)
 }
 

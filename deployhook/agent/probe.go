@@ -37,18 +37,22 @@ type checker struct {
 	status  sites.StatusRange
 	body    string
 	timeout time.Duration
+	http2   bool // the instance speaks HTTP/2, with prior knowledge
 }
 
 func newChecker(site string, s sites.Settings) checker {
 	h := s.WithDefaults(site).Health
 	status, _ := sites.ParseStatus(h.Status) // the catalog refuses what cannot be read
-	return checker{tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body, timeout: h.Timeout.Std()}
+	return checker{tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body, timeout: h.Timeout.Std(), http2: s.Protocol == sites.ProtocolH2C}
 }
 
 // what names the check for people.
 func (c checker) what() string {
 	if c.tcp {
 		return "the TCP port"
+	}
+	if c.http2 {
+		return "GET " + c.path + " over HTTP/2 (Host: " + c.host + ")"
 	}
 	return "GET " + c.path + " (Host: " + c.host + ")"
 }
@@ -96,7 +100,7 @@ func probeHTTP(ctx context.Context, d *portowner.Dialer, addr string, c checker)
 		_ = conn.SetDeadline(at)
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	res, err := ask(conn, req)
+	res, err := c.ask(conn, req)
 	if err != nil {
 		p.Latency = units.Duration(time.Since(p.At))
 		if p.Code, p.Error = "L7RSP", plain(err); timedOut(err) {
@@ -110,8 +114,19 @@ func probeHTTP(ctx context.Context, d *portowner.Dialer, addr string, c checker)
 }
 
 // ask makes a request on a connection that is closed after it. An http.Transport would start a goroutine for the dial and one for each
-// direction, and a machine at rest does little but check.
-func ask(conn net.Conn, req *http.Request) (*http.Response, error) {
+// direction, and a machine at rest does little but check. For HTTP/2 it does.
+func (c checker) ask(conn net.Conn, req *http.Request) (*http.Response, error) {
+	if c.http2 {
+		t := &http.Transport{
+			DialContext:            func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+			Protocols:              new(http.Protocols),
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: probeHeader,
+		}
+		t.Protocols.SetUnencryptedHTTP2(true)
+		req.Close = false
+		return t.RoundTrip(req)
+	}
 	if err := req.Write(conn); err != nil {
 		return nil, err
 	}

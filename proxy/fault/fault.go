@@ -59,6 +59,7 @@ var (
 	errNoUpstream = errors.New("no instance can take the request")
 	ErrQueueFull  = errors.New("no instance became free in time")
 	ErrBrokeOff   = errors.New("instance closed the connection before it had answered")
+	ErrGaveUp     = errors.New("instance has given the request up")
 	ErrSlowOrigin = errors.New("instance did not answer in time")
 )
 
@@ -97,6 +98,7 @@ var (
 	UnknownHost   = Refusal(404, "There is no such site here.")
 	Misdirected   = Refusal(421, "This connection is not for that site.")
 	RateLimited   = &Fault{Status: 429, Cause: 'P', Phase: 'R', text: "Too many requests. Please slow down.", Retry: time.Second}
+	NoTunnel      = &Fault{Status: 502, Cause: 'S', Phase: 'H', text: "The site takes no WebSocket.", Err: http1.FaultNoTunnel}
 	Internal      = &Fault{Status: 500, Cause: 'I', Phase: 'H', text: "Something went wrong in the proxy."}
 	HeaderTimeout = &Fault{Status: 408, Cause: 'c', Phase: 'R', text: "The request took too long to arrive.", Closed: true}
 )

@@ -101,7 +101,7 @@ func (f *flight) result(rec *exchange.Record) balancer.Result {
 		return balancer.Answered
 	case exchange.CauseClient:
 		return balancer.ClientAborted
-	case exchange.CauseUpstream, exchange.CauseResponse:
+	case exchange.CauseUpstream, exchange.CauseResponse, exchange.CauseReset:
 		return balancer.ServerAborted
 	case exchange.CauseTimeout:
 		return balancer.TimedOut
@@ -126,6 +126,11 @@ func (f *flight) ending(rec *exchange.Record) {
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'
 	case exchange.CauseTimeout:
 		f.rec.End[0], f.rec.End[1] = 's', 'D'
+	case exchange.CauseReset:
+		f.rec.End[0], f.rec.End[1] = 'S', 'D'
+		if rec.FirstByte == 0 {
+			f.rec.End[1] = 'H'
+		}
 	case exchange.CauseBound:
 		f.rec.End[0], f.rec.End[1] = 'S', 'H'
 	}

@@ -187,7 +187,12 @@ func errorOf(why exchange.Why) error {
 		return origin.ErrDial
 	case exchange.CauseTimeout:
 		return fault.ErrSlowOrigin
+	case exchange.CauseReset:
+		return fault.ErrGaveUp
 	case exchange.CauseResponse:
+		if why.Fault == http1.FaultNoTunnel {
+			return fault.NoTunnel
+		}
 		return errors.Join(origin.ErrBadResponse, why.Fault)
 	case exchange.CauseClient:
 		return fault.ErrClientGone
@@ -207,6 +212,8 @@ func resultOf(err error) balancer.Result {
 		return balancer.ConnectFailed
 	case errors.Is(err, fault.ErrSlowOrigin):
 		return balancer.TimedOut
+	case errors.Is(err, fault.ErrGaveUp): // it lives
+		return balancer.ServerAborted
 	}
 	return balancer.ResponseFailed
 }

@@ -57,7 +57,7 @@ func TestExportCarriesEverySetting(t *testing.T) {
 // values are what a setting is changed to, where the type alone does not say it.
 var values = map[string]any{
 	"proxy.trusted_proxies": []string{"10.0.0.0/8"}, "proxy.proxy_protocol": []string{"10.0.0.0/8"},
-	"policy": "source", "policy_header": "X-Other", "path": "/shop", "strip": true, "underscores": "pass", "health.type": "tcp", "health.path": "/up", "health.status": "200",
+	"policy": "source", "policy_header": "X-Other", "path": "/shop", "strip": true, "underscores": "pass", "protocol": "h2c", "health.type": "tcp", "health.path": "/up", "health.status": "200",
 	"session.sticky": "none", "session.samesite": "strict", "session.connection": "private", "limits.rate": "5/s", "tls.mode": "off", "tls.redirect": "off",
 }
 

@@ -196,7 +196,7 @@ func (f *file) check(b *backend) {
 		// The agent takes any connection; that the process behind it does
 		// shows in the agent's not answering 502, 503 or 504 for it.
 		f.line("option httpchk")
-		f.line("http-check send meth HEAD uri / ver HTTP/1.1 hdr Host localhost")
+		f.line("http-check send meth HEAD uri / ver", version(b), "hdr Host localhost")
 		f.line("http-check expect ! rstatus ^50[234]$")
 		return
 	}
@@ -209,7 +209,7 @@ func (f *file) check(b *backend) {
 		host = firstHost(b.settings)
 	}
 	f.line("option httpchk")
-	f.line("http-check send meth GET uri", quote(path), "ver HTTP/1.1 hdr Host", format(host))
+	f.line("http-check send meth GET uri", quote(path), "ver", version(b), "hdr Host", format(host))
 	status := h.Status
 	if !statusRule.MatchString(status) {
 		status = "200-399"
@@ -218,6 +218,14 @@ func (f *file) check(b *backend) {
 	if h.Body != "" {
 		f.line("http-check expect string", quote(h.Body))
 	}
+}
+
+// version is the one in which a check asks.
+func version(b *backend) string {
+	if b.settings.Protocol == sites.ProtocolH2C {
+		return "HTTP/2"
+	}
+	return "HTTP/1.1"
 }
 
 func firstHost(s sites.Settings) string {
@@ -243,6 +251,9 @@ func (f *file) server(b *backend, s *server, o Options) {
 		w = 0
 	}
 	words = append(words, "weight", strconv.Itoa(w), "check")
+	if b.settings.Protocol == sites.ProtocolH2C {
+		words = append(words, "proto", "h2", "check-proto", "h2")
+	}
 	h := b.settings.Health
 	if d := h.Interval.Std(); d > 0 {
 		words = append(words, "inter", millis(d))

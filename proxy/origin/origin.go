@@ -32,6 +32,7 @@ type Address struct {
 	Connect  time.Duration
 	MaxIdle  int
 	IdleTime time.Duration
+	HTTP2    bool // it speaks HTTP/2 with prior knowledge
 }
 
 // Origin is the way to one instance: where to connect, and what becomes of the connections there. The engine's driver makes and
@@ -55,7 +56,7 @@ func New(a Address) *Origin { return &Origin{Address: a, CheckTLS: resumes(a.TLS
 // Same reports whether the way leads to an address as it is now.
 func (o *Origin) Same(a Address) bool {
 	return o.Addr == a.Addr && (o.TLS == nil) == (a.TLS == nil) && (a.TLS == nil || o.TLS.ServerName == a.TLS.ServerName) &&
-		o.Key == a.Key && o.IdleTime == a.IdleTime
+		o.Key == a.Key && o.IdleTime == a.IdleTime && o.HTTP2 == a.HTTP2
 }
 
 // resumes returns a configuration whose connections resume the TLS session of the one
@@ -77,7 +78,7 @@ func (o *Origin) Way() *exchange.Upstream {
 	if u := o.present.Load(); u != nil {
 		return u
 	}
-	u := &exchange.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, Data: o} // keeps o among the ways
+	u := &exchange.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, HTTP2: o.HTTP2, Data: o} // keeps o among the ways
 	if o.present.CompareAndSwap(nil, u) {
 		o.mu.Lock()
 		if o.closed || o.leaving {

@@ -58,7 +58,7 @@ func (s *Set) agentTLS(spec *balancer.Spec) *tls.Config {
 }
 
 func (s *Set) address(spec *balancer.Spec) Address {
-	return Address{Addr: spec.Addr, Member: spec.Member, Connect: s.Connect, MaxIdle: s.MaxIdle}
+	return Address{Addr: spec.Addr, Member: spec.Member, HTTP2: spec.HTTP2, Connect: s.Connect, MaxIdle: s.MaxIdle}
 }
 
 func (s *Set) make(a Address) *Origin {

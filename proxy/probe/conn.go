@@ -21,7 +21,8 @@ import (
 // conn is the connection of one check, which has it for itself: it proves that the instance takes connections.
 type conn struct {
 	net.Conn
-	raw net.Conn // below TLS
+	raw   net.Conn // below TLS
+	http2 bool     // the instance speaks HTTP/2
 }
 
 // dial makes a connection for a health check.
@@ -31,7 +32,11 @@ func dial(ctx context.Context, o *origin.Origin) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Connect)
 	defer cancel()
-	return connect(ctx, o.Addr, o.CheckTLS)
+	c, err := connect(ctx, o.Addr, o.CheckTLS)
+	if err == nil {
+		c.http2 = o.HTTP2
+	}
+	return c, err
 }
 
 // connect makes a connection that is nobody else's. Nil config: without TLS.
@@ -44,14 +49,14 @@ func connect(ctx context.Context, addr string, config *tls.Config) (*conn, error
 		return nil, fmt.Errorf("%w: %w", origin.ErrDial, err)
 	}
 	if config == nil {
-		return &conn{raw, raw}, nil
+		return &conn{Conn: raw, raw: raw}, nil
 	}
 	t := tls.Client(raw, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("%w: TLS: %w", origin.ErrDial, err)
 	}
-	return &conn{t, raw}, nil
+	return &conn{Conn: t, raw: raw}, nil
 }
 
 // discard closes the connection. It says nothing over TLS: the alert could block on a dead peer.
@@ -68,6 +73,9 @@ func (c *conn) get(ctx context.Context, host, target string, limit int64) (*http
 		Method: http.MethodGet, URL: &url.URL{Opaque: target}, Host: host, Close: true,
 		Header: http.Header{"User-Agent": {"portico-check"}, "Accept": {"*/*"}},
 	}
+	if c.http2 {
+		return c.getHTTP2(r.WithContext(ctx), target)
+	}
 	if err := r.Write(c); err != nil {
 		return nil, err
 	}
@@ -82,6 +90,19 @@ func (c *conn) get(ctx context.Context, host, target string, limit int64) (*http
 			return a, err
 		}
 	}
+}
+
+// getHTTP2 is get for an instance that speaks HTTP/2, with prior knowledge: TLS, where there is some, is between proxy and agent.
+func (c *conn) getHTTP2(r *http.Request, target string) (*http.Response, error) {
+	t := &http.Transport{
+		DialContext:            func(context.Context, string, string) (net.Conn, error) { return c, nil },
+		Protocols:              new(http.Protocols),
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHead,
+	}
+	t.Protocols.SetUnencryptedHTTP2(true)
+	r.URL, r.Close = &url.URL{Scheme: "http", Host: "instance", Opaque: target}, false
+	return t.RoundTrip(r)
 }
 
 // stays tells a TCP check through an agent whether the instance was there: the

@@ -43,6 +43,7 @@ func CompileSettings(name string, set sites.Settings) (*Site, error) {
 		Cookie: sticky.NewCookie(rule.Mount, set.Session),
 
 		Underscores: set.Underscores == "pass",
+		HTTP2:       set.Protocol == sites.ProtocolH2C,
 		Rewrites:    rewritesOf(set.Rewrite),
 
 		WantsNotice: set.Session.Notice,

@@ -22,6 +22,7 @@ type Site struct {
 
 	Underscores bool // fields of requests with "_" in their names reach the instances
 	Rewrites    Rewrites
+	HTTP2       bool // instances speak HTTP/2
 
 	Sticky bool
 	Cookie sticky.Cookie
