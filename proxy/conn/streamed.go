@@ -50,6 +50,9 @@ func (m *mux) open(st *http2.Stream) {
 
 // serve runs the exchange and ends the stream as it did.
 func (s *streamed) serve() {
+	if s.lane.st.Malformed() {
+		s.x.Malformed()
+	}
 	op := s.run()
 	m, st, srv := s.lane.m, s.lane.st, s.c.srv
 	why, closes, answered := s.x.Reset(), s.x.Closes(), op == exchange.OpClose

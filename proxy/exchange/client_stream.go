@@ -29,6 +29,19 @@ func (x *Exchange) Stream(to Sink, open bool) {
 	x.client = &x.stream
 }
 
+// Malformed says, after Stream and instead of a head, that the request is none by the rules of its connection's protocol. It counts as
+// refused; OpAbort comes instead of an answer.
+func (x *Exchange) Malformed() {
+	const fault = http1.FaultMalformed
+	x.blank()
+	x.rec.Start, x.peer.Now = x.now, x.now
+	x.step(StepRefuse, int(fault))
+	x.conf.Handler.Failed(&x.req, &x.peer, &x.dec, Why{Cause: CauseRequest, Fault: fault})
+	x.rec.Local, x.rec.Status = true, fault.Status()
+	x.record(CauseRequest, fault)
+	x.phase, x.why = phaseAbort, CauseRequest
+}
+
 // Trailers gives the trailer section of the request's body, "name: value" lines with CRLF and an empty line, before Read tells EOF.
 func (x *Exchange) Trailers(section []byte) {
 	if x.up.mode == bodyClose { // with a length, nothing can follow the body on its way to the upstream

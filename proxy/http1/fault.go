@@ -40,6 +40,7 @@ const (
 	FaultUnswitched          // a success that switches nothing, for a client that would take it for a tunnel (RFC 8441, 5)
 	FaultNoTunnel            // a protocol switch for an origin of HTTP/2 that offers none (RFC 8441, 3)
 	FaultInterim             // more 1xx answers than Limits.Interim
+	FaultMalformed           // what HTTP/2 itself calls malformed (RFC 9113, 8.1.1): its stream is reset, there is nothing to answer
 	faultCount
 )
 
@@ -84,6 +85,7 @@ var faultTexts = [faultCount]faultText{
 	FaultUnswitched:    {502, "no switch of protocols"},
 	FaultNoTunnel:      {502, "the instance takes no WebSocket over HTTP/2"},
 	FaultInterim:       {502, "too many interim answers"},
+	FaultMalformed:     {400, "malformed HTTP/2 request"},
 }
 
 // Status is the answer to a request with this fault.

@@ -125,11 +125,21 @@ func (c *Conn) opens(id uint32, sound, end bool) Event {
 		return c.refuse(id, codeRefused) // 5.1.2
 	}
 	if !sound || c.blockSelf || end && r.length > 0 {
-		return c.refuse(id, codeProtocol) // 8.1.1
+		return c.malformed(id, end)
 	}
 	s := c.attach(id, end)
 	s.length, s.urge = r.length, c.told(s.id, r.urge)
 	c.text, s.request = r.give()
+	return Event{EventOpen, s}
+}
+
+// malformed hands a request that is none (RFC 9113, 8.1.1) to the driver, which accounts for it and resets its stream.
+func (c *Conn) malformed(id uint32, end bool) Event {
+	if !c.gaveUp() {
+		return Event{}
+	}
+	s := c.attach(id, end)
+	s.bad = true
 	return Event{EventOpen, s}
 }
 

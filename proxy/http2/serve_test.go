@@ -102,6 +102,10 @@ func (s *server) act() {
 		case EventNone:
 			return
 		case EventOpen:
+			if e.Stream.Malformed() {
+				e.Stream.Reset(wire.ResetMalformed)
+				continue
+			}
 			a := &asked{text: bytes.Clone(e.Stream.Request())}
 			s.open[e.Stream] = a
 			f := http1.FaultHeadLong // as an exchange finds it

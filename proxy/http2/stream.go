@@ -22,6 +22,7 @@ type Stream struct {
 	ended   bool // the client has ended its side
 	sent    bool // we have ended ours
 	gone    bool // reset, or the connection is over: nothing more is sent or told
+	bad     bool // the request is malformed: there is no text of it
 	listed  bool // in streams.bucket: its state is neither idle nor closed
 
 	body   body
@@ -202,6 +203,9 @@ func (c *Conn) release(s *Stream) {
 
 // Request returns the request as HTTP/1 text, valid until the next [Conn.Next].
 func (s *Stream) Request() []byte { return s.request }
+
+// Malformed reports whether the request is none (RFC 9113, 8.1.1): then Request is empty, and the stream is to be Reset.
+func (s *Stream) Malformed() bool { return s.bad }
 
 // Open reports whether a body, or a tunnel's bytes, follow the head.
 func (s *Stream) Open() bool { return s.open }

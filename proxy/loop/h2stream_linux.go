@@ -25,6 +25,10 @@ func (l *loop) beginStream(h *h2Conn, st *http2.Stream) *session {
 	l.serve(s, h.c, &s.stream.sock)
 	h.add(s)
 	s.x.Stream(st, st.Open())
+	if st.Malformed() {
+		s.x.Malformed()
+		return s
+	}
 	for text := st.Request(); len(text) > 0; {
 		n := copy(s.x.Space(exchange.Client), text)
 		if n == 0 {
