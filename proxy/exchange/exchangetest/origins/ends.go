@@ -2,10 +2,8 @@ package origins
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -17,46 +15,6 @@ import (
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 )
-
-// h2Origin hands each connection to serve, its preface read and SETTINGS said.
-func h2Origin(t *testing.T, settings []http2.Setting, serve func(n int, c net.Conn, fr *http2.Framer)) *rig.Origin {
-	return rig.NewRawOrigin(t, func(n int, c net.Conn, br *bufio.Reader) {
-		fr := http2.NewFramer(c, br)
-		_, _ = io.ReadFull(br, make([]byte, len(http2.ClientPreface)))
-		_ = fr.WriteSettings(settings...)
-		serve(n, c, fr)
-	})
-}
-
-// requests calls asked for each request's head.
-func requests(fr *http2.Framer, asked func(id uint32) bool) {
-	for {
-		f, err := fr.ReadFrame()
-		if err != nil {
-			return
-		}
-		switch f := f.(type) {
-		case *http2.HeadersFrame:
-			if !asked(f.StreamID) {
-				return
-			}
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				_ = fr.WriteSettingsAck()
-			}
-		}
-	}
-}
-
-func say(fr *http2.Framer, id uint32, end bool, block ...byte) {
-	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
-}
-
-const status200, status204 = 0x80 | 8, 0x80 | 9
-
-func toward(o *rig.Origin) *rig.Handler {
-	return &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: o.Addr(), HTTP2: true}}}
-}
 
 // originResets: a stream that the origin resets ends its own answer and no other; one that it has refused goes again.
 func originResets(t *testing.T, mk rig.Maker) {
@@ -272,142 +230,4 @@ func silentOrigin(t *testing.T, mk rig.Maker) {
 		t.Errorf("%q", got)
 	}
 	within(t, "its end", ended)
-}
-
-// revoked: of an upstream that is not trusted any more, every request is cut, whoever's it is.
-func revoked(t *testing.T, mk rig.Maker) {
-	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
-	h := with(m)
-	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
-	addr, _ := rig.Start(t, mk, rig.Options(h))
-	one := c.Open(true, "GET /")
-	two := make(chan string, 1)
-	go func() { two <- rig.Exchange(t, addr, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n") }()
-	within(t, "a request", begun)
-	within(t, "a request", begun)
-	h.Upstreams[0].Kill()
-	if got := one.Over(); got.Status() != "502" {
-		t.Errorf("%+v", got)
-	}
-	if got := <-two; !strings.HasPrefix(got, "HTTP/1.1 502 ") {
-		t.Errorf("%q", got)
-	}
-	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
-}
-
-// left: who could get an answer elsewhere waits no longer for an upstream that is silent, who has his session there does.
-func left(t *testing.T, mk rig.Maker) {
-	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
-	h := with(m)
-	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Stays = string(r.Path) == "/stays" }
-	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
-	stays, goes := c.Open(true, "GET /stays"), c.Open(true, "GET /goes")
-	within(t, "a request", begun)
-	within(t, "a request", begun)
-	h.Upstreams[0].Leave()
-	if got := goes.Over(); got.Status() != "502" {
-		t.Errorf("%+v", got)
-	}
-	if got := stays.Got(); got.Head != "" || got.Reset != "" {
-		t.Errorf("%+v", got)
-	}
-}
-
-// retired: the connection ends when the last request on it has.
-func retired(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, echoing, nil, nil)
-	h := with(m)
-	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
-	s := c.Open(false, "POST /")
-	s.Send([]byte("one"), false)
-	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "one" })
-	h.Upstreams[0].Retire()
-	time.Sleep(1500 * time.Millisecond) // connections are looked after once a second
-	s.Send([]byte("two"), true)
-	if got := s.Over(); got.Body != "onetwo" || !got.Ended {
-		t.Errorf("%+v", got)
-	}
-	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
-}
-
-// stop: a driver that stops cuts what is left, and nothing goes on.
-func stop(t *testing.T, mk rig.Maker) {
-	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
-	h := with(m)
-	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
-	c.Open(true, "GET /")
-	within(t, "a request", begun)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = d.Shutdown(ctx)
-	within(t, "its end", ended)
-	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
-	rig.Eventually(t, "the request is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseShutdown })
-}
-
-// tunnel: a WebSocket reaches an origin that offers extended CONNECT, over either protocol of the client's.
-func tunnel(t *testing.T, mk rig.Maker) {
-	o := h2Origin(t, []http2.Setting{{ID: http2.SettingEnableConnectProtocol, Val: 1}}, func(_ int, _ net.Conn, fr *http2.Framer) {
-		for {
-			f, err := fr.ReadFrame()
-			if err != nil {
-				return
-			}
-			switch f := f.(type) {
-			case *http2.HeadersFrame:
-				say(fr, f.StreamID, false, status200)
-			case *http2.DataFrame:
-				_ = fr.WriteData(f.StreamID, f.StreamEnded(), f.Data())
-			}
-		}
-	})
-	h := toward(o)
-	addr, _ := rig.Start(t, mk, rig.Options(h))
-	c := rig.Dial(t, addr)
-	_, _ = io.WriteString(c, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	br := bufio.NewReader(c)
-	if head := rig.ReadHead(br); !strings.HasPrefix(head, "HTTP/1.1 101 ") || !strings.Contains(strings.ToLower(head), "sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n") {
-		t.Fatalf("%q", head)
-	}
-	for _, word := range []string{"hello", "again"} {
-		_, _ = io.WriteString(c, word)
-		b := make([]byte, len(word))
-		if _, err := io.ReadFull(br, b); err != nil || string(b) != word {
-			t.Fatalf("%q, %v", b, err)
-		}
-	}
-	_ = c.(*net.TCPConn).CloseWrite()
-	if b, err := io.ReadAll(br); len(b) != 0 || err != nil {
-		t.Errorf("%q, %v", b, err)
-	}
-	h2, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
-	s := h2.Open(false, ":method: CONNECT", ":protocol: websocket", ":scheme: https", ":path: /chat", ":authority: a", "sec-websocket-version: 13")
-	s.Until("its head", func(a *rig.H2Answer) bool { return a.Status() == "200" })
-	s.Send([]byte("hello"), false)
-	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "hello" })
-	s.Send(nil, true)
-	if got := s.Over(); !got.Ended || got.Body != "hello" {
-		t.Errorf("%+v", got)
-	}
-}
-
-// noTunnel: one that does not offer it is asked for nothing else, and the client hears so.
-func noTunnel(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }, nil, nil)
-	h := with(m)
-	addr, _ := rig.Start(t, mk, rig.Options(h))
-	for range 2 {
-		got := rig.Exchange(t, addr, "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		if !strings.HasPrefix(got, "HTTP/1.1 502 ") {
-			t.Errorf("%q", got)
-		}
-	}
-	for _, r := range h.Records() {
-		if r.Fault.Error() != "the instance takes no WebSocket over HTTP/2" {
-			t.Errorf("%+v", r)
-		}
-	}
 }
