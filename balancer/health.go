@@ -188,7 +188,7 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	case e.OK && h.State == Unverified:
 		h.rise(r, "first check passed: "+e.summary(), now)
 	case e.OK && h.State == Suspect:
-		h.rise(r, "check passed after a failed connection: "+e.summary(), now)
+		h.rise(r, "check passed again: "+e.summary(), now)
 	case e.OK && h.State == Down:
 		h.Kept = r.Patience > 0 && h.Cause != CauseExited
 		if h.Level++; h.Level >= r.Rise {
@@ -246,6 +246,9 @@ func (r HealthRules) spares(code string, since int64) bool {
 // lives, whatever the checks say.
 func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
 	switch {
+	case e.OK && h.judged(r) && r.Patience > 0:
+		h.doubt = now
+		return false
 	case e.OK && h.State == Down && h.Cause != CauseExited && r.Patience > 0:
 		h.doubt, h.Level, h.Away = now, r.Rise, false
 		h.set(Suspect, "answered a visitor while its checks failed", now)
@@ -261,6 +264,12 @@ func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
 	}
 	h.set(Suspect, "connection failed: "+e.Detail, now)
 	return true
+}
+
+// judged reports whether it is down by what it says to checks, while its visitors are sent there all the same. One more answer
+// to them is no news then: a state that changed with every request would fill the log, and count as a fall each time.
+func (h *Health) judged(r HealthRules) bool {
+	return h.State == Down && h.Cause != CauseExited && h.Kept && !h.Away && !h.Last.OK && !r.spares(h.Last.Code, 0)
 }
 
 // agent takes the agent's word. An exit is certain. Health counts as a passed

@@ -125,6 +125,34 @@ func TestBadChecksOfALivingInstance(t *testing.T) {
 	}
 }
 
+// The state of such an instance does not change with each visitor that it answers, and it is up again by its checks alone.
+func TestAnswersOfAnInstanceWithBadChecksAreNoNews(t *testing.T) {
+	w := patient(t, "server-1")
+	v := w.visitorOf("a")
+	u := w.up("a")
+	bad := balancer.Evidence{From: balancer.FromCheck, Code: "L7STS", Status: 500}
+	for at := int64(0); at < 300_000; at += 500 {
+		u.Observe(bad, t0+at)
+		w.now = t0 + at + 100
+		c, _ := w.get(v)
+		if c.Upstream != u {
+			t.Fatalf("after %d ms the visitor is moved: %+v, %s", at, c, u.Health().Reason)
+		}
+		if at > 10_000 && u.State() != balancer.Down {
+			t.Fatalf("after %d ms: %s, %s", at, u.State(), u.Health().Reason)
+		}
+	}
+	if n := u.Health().Downs; n != 1 {
+		t.Errorf("it fell %d times", n)
+	}
+	good := balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}
+	u.Observe(good, t0+300_000)
+	u.Observe(good, t0+300_500)
+	if u.State() != balancer.Up {
+		t.Errorf("after two good checks: %s", u.State())
+	}
+}
+
 // An answer to a request that has waited at an instance speaks for it, whatever the checks said
 // meanwhile.
 func TestAnAnswerSpeaksForAnInstanceThatIsDown(t *testing.T) {
