@@ -35,12 +35,18 @@ func newLogger(l *slog.Logger) *log.Logger {
 	return log.New(b, "", 0)
 }
 
-// ordinary is what serf warns of though it is as it should be: the start of
+// ordinary is the beginning or the end of what serf and memberlist warn of though it is as it should be: the start of
 // whoever starts first, as Cluster goes on trying and says so itself while nobody
-// answers; and the end of an agent that comes back soon, which does not leave.
+// answers; the end of an agent that comes back soon, which does not leave; and the start of whoever was killed, or takes
+// over: the others tell it what they remember of it, and it corrects that.
 var ordinary = []string{
 	"Failed to re-join any previously known node",
 	"Shutdown without a Leave",
+	"memberlist: Refuting an alive message for ",
+}
+
+func isOrdinary(message string) bool {
+	return slices.ContainsFunc(ordinary, func(s string) bool { return strings.HasPrefix(message, s) || strings.HasSuffix(message, s) })
 }
 
 // Write takes one line. Serf's "information" is our debugging: what matters of
@@ -51,7 +57,7 @@ func (b *logBridge) Write(line []byte) (int, error) {
 	if rest, ok := strings.CutPrefix(text, "["); ok {
 		if word, message, ok := strings.Cut(rest, "] "); ok {
 			text = message
-			if loud := word == "WARN" || word == "ERR" || word == "ERROR"; loud && !slices.ContainsFunc(ordinary, func(end string) bool { return strings.HasSuffix(text, end) }) {
+			if loud := word == "WARN" || word == "ERR" || word == "ERROR"; loud && !isOrdinary(message) {
 				level = slog.LevelWarn
 			}
 		}
