@@ -146,6 +146,8 @@ func TestCatalogOpensAgain(t *testing.T) {
 
 // short is a client on a connection of its own.
 type short struct {
+	fields string // of its requests, beside Host
+
 	conn net.Conn
 	r    *bufio.Reader
 	err  error
@@ -173,7 +175,7 @@ func (s *short) get() int {
 		return 0
 	}
 	_ = s.conn.SetDeadline(time.Now().Add(20 * time.Second))
-	_, werr := io.WriteString(s.conn, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+	_, werr := io.WriteString(s.conn, "GET / HTTP/1.1\r\nHost: shop.test\r\n"+s.fields+"\r\n")
 	resp, err := http.ReadResponse(s.r, nil) // a refusal can come before the request is sent
 	if err != nil {
 		s.err = errors.Join(werr, err)

@@ -58,6 +58,7 @@ var (
 	ErrBodyTooBig = errors.New("request body is larger than the site allows")
 	errNoUpstream = errors.New("no instance can take the request")
 	ErrQueueFull  = errors.New("no instance became free in time")
+	ErrNoRoom     = errors.New("the proxy has no descriptor left for a connection to the instance")
 	ErrBrokeOff   = errors.New("instance closed the connection before it had answered")
 	ErrGaveUp     = errors.New("instance has given the request up")
 	ErrSlowOrigin = errors.New("instance did not answer in time")
@@ -79,6 +80,8 @@ func For(err error) *Fault {
 		return &Fault{Status: 503, Cause: 'S', Phase: 'C', text: "The site is not available at the moment. Please try again shortly.", Retry: 2 * time.Second, Err: err}
 	case errors.Is(err, ErrQueueFull):
 		return &Fault{Status: 503, Cause: 's', Phase: 'Q', text: "The site is busy at the moment. Please try again shortly.", Retry: 5 * time.Second, Err: err}
+	case errors.Is(err, ErrNoRoom):
+		return &Fault{Status: 503, Cause: 'R', Phase: 'C', text: "The site is busy at the moment. Please try again shortly.", Retry: 2 * time.Second, Err: err}
 	case errors.Is(err, ErrSlowOrigin):
 		return &Fault{Status: 504, Cause: 's', Phase: 'H', text: "The site took too long to answer.", Err: err}
 	case errors.Is(err, origin.ErrDial):

@@ -153,7 +153,7 @@ func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decisio
 	if f.held {
 		f.rec.Error = err.Error()
 	}
-	again := why.Retry && f.site != nil && f.held && f.retries < f.h.Retries && f.site.State.Pool.AllowRetry(f.h.Clock.Millis(time.Now()))
+	again := why.Retry && f.mayGoElsewhere(err) && f.site.State.Pool.AllowRetry(f.h.Clock.Millis(time.Now()))
 	f.rec.Total = max(time.Since(f.began), 0)
 	f.done(resultOf(err), 0, err, again)
 	if again {
@@ -170,6 +170,11 @@ func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decisio
 	f.refuse(fault.For(err), r, d)
 }
 
+// mayGoElsewhere reports whether another instance may be tried after err. A visitor's own is not passed over for what the proxy lacks.
+func (f *flight) mayGoElsewhere(err error) bool {
+	return f.site != nil && f.held && f.retries < f.h.Retries && !(f.choice.Pinned && errors.Is(err, fault.ErrNoRoom))
+}
+
 // errorOf words what the engine says as the errors of the data path.
 func errorOf(why exchange.Why) error {
 	switch why.Cause {
@@ -183,8 +188,10 @@ func errorOf(why exchange.Why) error {
 			return fault.HeaderTimeout
 		}
 		return fault.Refusal(why.Fault.Status(), "The request is not valid HTTP.")
-	case exchange.CauseConnect, exchange.CauseConnectTime, exchange.CauseBusy:
+	case exchange.CauseConnect, exchange.CauseConnectTime:
 		return origin.ErrDial
+	case exchange.CauseBusy:
+		return fault.ErrNoRoom
 	case exchange.CauseTimeout:
 		return fault.ErrSlowOrigin
 	case exchange.CauseReset:
@@ -206,7 +213,7 @@ func resultOf(err error) balancer.Result {
 	switch {
 	case errors.Is(err, fault.ErrClientGone), errors.Is(err, fault.ErrSlowClient):
 		return balancer.ClientAborted
-	case errors.As(err, &f), errors.Is(err, fault.ErrBodyTooBig):
+	case errors.As(err, &f), errors.Is(err, fault.ErrBodyTooBig), errors.Is(err, fault.ErrNoRoom):
 		return balancer.Refused
 	case errors.Is(err, origin.ErrDial):
 		return balancer.ConnectFailed
