@@ -89,9 +89,6 @@ func blocksOf(t *testing.T, file string) (blocks [][]string) {
 	return blocks
 }
 
-// pastedLine is a command of a block. host is the machine of its prompt.
-type pastedLine struct{ host, command string }
-
 // shellLine is a command of a block. host is the machine of its prompt.
 type shellLine struct{ host, command string }
 

@@ -61,11 +61,3 @@ func noBreaks(b []byte) bool {
 	}
 	return true
 }
-
-// appendUint appends n in decimal.
-func appendUint(dst []byte, n int) []byte {
-	if n >= 10 {
-		dst = appendUint(dst, n/10)
-	}
-	return append(dst, byte('0'+n%10))
-}

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -131,7 +132,7 @@ func TestRequests(t *testing.T) {
 			case got != "":
 				text = got
 			case status != 0:
-				text = string(appendUint(nil, status))
+				text = strconv.Itoa(status)
 			}
 			if i := strings.Index(text, "sec-websocket-key: "); i >= 0 {
 				i += len("sec-websocket-key: ")

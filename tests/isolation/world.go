@@ -23,7 +23,6 @@ type World struct {
 	client *tls.Config
 
 	exchanges sync.Map // by request mark
-	clients   sync.Map // by request mark: *client, for descriptions
 	counts    sync.Map // by word: *atomic.Int64
 	faults    atomic.Int64
 	fairs     atomic.Int64 // exchanges in which nobody misbehaves

@@ -105,11 +105,9 @@ func boundEnds(t *testing.T, mk rig.Maker) {
 
 // boundSites: a client that asks several upstreams in turn keeps a connection to each, but not to any number of them.
 func boundSites(t *testing.T, mk rig.Maker) {
-	var origins []*rig.Identity
 	h := &rig.Handler{}
 	for range exchange.MaxOwn + 1 {
 		o := rig.NewIdentity(t)
-		origins = append(origins, o)
 		h.Upstreams = append(h.Upstreams, &exchange.Upstream{Addr: o.Addr()})
 	}
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
