@@ -3,8 +3,10 @@ package tests
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -124,5 +126,46 @@ func h2cKill(t *testing.T, p *harness.Proxy, a *harness.Agent) {
 	wg.Wait()
 	if asked.Load() < 10 {
 		t.Error(fmt.Sprint("only ", asked.Load(), " requests"))
+	}
+}
+
+// A server of another make is a site like any other, over connections that take few requests at once.
+func TestNghttpd(t *testing.T) {
+	t.Parallel()
+	nghttpd := harness.Need(t, "nghttpd")
+	dir, big := t.TempDir(), bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	if err := os.WriteFile(filepath.Join(dir, "big"), big, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	addr := harness.Addr(t)
+	host, port, _ := net.SplitHostPort(addr)
+	server := exec.Command(nghttpd, "--no-tls", "--address="+host, "--htdocs="+dir, "--echo-upload", "--max-concurrent-streams=5", port)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	for _, engine := range []string{"loop", "conn"} {
+		t.Run(engine, func(t *testing.T) {
+			config, _ := certificateConfig(t, fmt.Sprintf("[[site]]\nname = \"files\"\nprotocol = \"h2c\"\nhealth.path = \"/big\"\n[[site.upstream]]\nname = \"one\"\naddr = %q\n", addr))
+			p := harness.StartProxy(t, append(config, "--set", "proxy.engine="+engine)...)
+			settled(t, p, "files", 1)
+			var wg sync.WaitGroup
+			for range 20 {
+				wg.Go(func() {
+					v := harness.NewVisitor(t, p.HTTP, "files.test")
+					resp, body, err := v.Do("GET", "/big", nil)
+					if err != nil || resp.StatusCode != http.StatusOK || !bytes.Equal(body, big) {
+						t.Errorf("%v: %d bytes of %d, %v", resp, len(body), len(big), err)
+					}
+					if resp, body, err = v.Do("POST", "/echo", bytes.NewReader(big)); err != nil || resp.StatusCode != http.StatusOK || !bytes.Equal(body, big) {
+						t.Errorf("%v: %d bytes of %d came back, %v", resp, len(body), len(big), err)
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }

@@ -16,6 +16,7 @@ ip:iproute2:hosts in network namespaces are not cut off
 systemctl:systemd:the example units are not started
 linux.uml:user-mode-linux:the system clock is not set, and the limits of control groups are not tried where this machine has none
 h2load:nghttp2-client:programs that speak HTTP/2 are not tried
+nghttpd:nghttp2-server:a server that speaks HTTP/2 is not tried
 curl:curl:programs that speak HTTP/2 are not tried
 zip:zip:archives made by zip(1) are not tried
 '
