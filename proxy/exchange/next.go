@@ -134,7 +134,7 @@ func (x *Exchange) advance() bool {
 			x.badBody(fault)
 			return false
 		}
-		if x.dec.MaxBody > 0 && x.up.bytes > x.dec.MaxBody && before != x.up.bytes && !x.tunnel {
+		if before != x.up.bytes && x.tooLarge() {
 			x.badBody(http1.FaultBodyLarge)
 			return false
 		}
@@ -247,4 +247,9 @@ func (x *Exchange) Idle() bool {
 // LastWrite reports whether the last bytes of the request are on their way and no answer has come.
 func (x *Exchange) LastWrite() bool {
 	return x.phase == phaseActive && !x.headDone && x.up.done && x.up.pending()
+}
+
+// tooLarge reports whether the request has more of a body than the site takes. Who talks with an upstream that answers already may go on.
+func (x *Exchange) tooLarge() bool {
+	return x.dec.MaxBody > 0 && x.up.bytes > x.dec.MaxBody && !x.tunnel && !(x.shares && x.headDone)
 }

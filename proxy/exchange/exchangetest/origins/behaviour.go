@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/http1"
 )
 
 // behaviours are what a driver does with upstreams that speak HTTP/2, whose connections many requests share.
@@ -22,6 +24,7 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"interim":          interim,
 	"continue":         continues,
 	"both ways":        bothWays,
+	"body limit":       bodyLimit,
 	"one connection":   oneConnection,
 	"limit":            limit,
 	"mixed":            mixed,
@@ -236,5 +239,35 @@ func bothWays(t *testing.T, mk rig.Maker) {
 	go s.Send(big, true)
 	if got := s.Over(); got.Body != string(big) {
 		t.Errorf("%d bytes came back", len(got.Body))
+	}
+}
+
+// bodyLimit: what is larger than a body may be is refused; who talks with an origin that answers already may go on.
+func bodyLimit(t *testing.T, mk rig.Maker) {
+	m := newMulti(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/talk" {
+			echoing(w, r)
+			return
+		}
+		tell(w, r)
+	}, nil, nil)
+	h := with(m)
+	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.MaxBody = 10 }
+	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
+	large := c.Open(false, "POST /")
+	large.Send([]byte("twelve bytes"), true)
+	if got := large.Over(); got.Status() != "413" {
+		t.Errorf("%+v", got)
+	}
+	s, want := c.Open(false, "POST /talk"), ""
+	s.Until("its head", func(a *rig.H2Answer) bool { return a.Head != "" })
+	for range 5 {
+		want += "words "
+		s.Send([]byte("words "), false)
+		s.Until("they come back", func(a *rig.H2Answer) bool { return a.Body == want })
+	}
+	s.Send(nil, true)
+	if got := s.Over(); got.Body != want || !got.Ended {
+		t.Errorf("%+v", got)
 	}
 }
