@@ -63,6 +63,14 @@ func (n *checkNews) gone(id string) {
 	n.sendLocked()
 }
 
+// doubt makes the proxies that listen check an instance themselves, whatever this agent's checks say of it.
+func (n *checkNews) doubt(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.addLocked(catalog.CheckResult{ID: id})
+	n.sendLocked()
+}
+
 func (n *checkNews) addLocked(r catalog.CheckResult) {
 	for s := range n.streams {
 		if len(s.results) < checksKept {

@@ -12,8 +12,8 @@ type stopWaiter struct {
 	said map[string]bool // the proxies that do not need it any more
 }
 
-// heardOf notes that a proxy lives: it answered, or it has connected to this machine,
-// as its health checks do every few seconds. One that does neither can send nothing here.
+// heardOf notes that a proxy lives: it answered, it has connected to this machine, or it has moved bytes of a connection
+// that was there already. One that does none of it can send nothing here.
 func (a *Agent) heardOf(proxy string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -47,6 +47,23 @@ func (l *stopWaiter) waiting(names []string) (missing []string) {
 		}
 	}
 	return missing
+}
+
+const (
+	// stopAsk is how often a stopping instance is reported while it waits, and connections are looked at for signs of life.
+	stopAsk = 500 * time.Millisecond
+	// stopDoubts is at which of these times proxies are made to check it: they connect for that, whatever health.interval is.
+	stopDoubts = 4
+)
+
+// askProxies asks for the proxies' word on an instance that wants to stop, and for a sign of life of those that this
+// machine's reports do not reach. n counts the times.
+func (a *Agent) askProxies(instance string, n int) {
+	signal(a.dirty)
+	a.web.noteMoved()
+	if n%stopDoubts == 0 {
+		a.checks.doubt(instance)
+	}
 }
 
 // patience is how much longer to wait at now for the word of the proxies, which were asked

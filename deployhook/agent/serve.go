@@ -73,6 +73,9 @@ type link struct {
 	inst     net.Conn // to the instance; nil: the agent itself answers
 	instance string   // empty: it goes to no instance
 	name     string   // server name
+	proxy    string   // who has it; empty: no proxy, or one without a name; guarded by the server's mu
+	bytes    *moving  // below conn
+	seen     int64    // what had moved at the last look; guarded by the server's mu
 }
 
 func newWebServer(a *Agent) *webServer {
@@ -202,14 +205,15 @@ func (s *webServer) handle(ctx context.Context, raw net.Conn, config *tls.Config
 // handshake lets a member in, or closes the connection and returns nil.
 func (s *webServer) handshake(ctx context.Context, raw net.Conn, config *tls.Config) *link {
 	var inst net.Conn // nil: the agent itself answers
-	conn := tls.Server(&records.Ending{Conn: raw}, config)
+	bytes := &moving{Conn: raw}
+	conn := tls.Server(&records.Ending{Conn: bytes}, config)
 	hctx, cancel := context.WithTimeout(context.WithValue(ctx, dialed{}, &inst), handshakeTime)
 	defer cancel()
 	err := conn.HandshakeContext(hctx)
 	if err != nil {
 		s.a.log.Debug("connection refused", "from", raw.RemoteAddr().String(), "error", err)
 	} else {
-		k := &link{conn: conn, inst: inst, name: conn.ConnectionState().ServerName}
+		k := &link{conn: conn, inst: inst, name: conn.ConnectionState().ServerName, bytes: bytes}
 		k.instance, _ = instanceOf(k.name)
 		if err = s.admit(k); err == nil {
 			return k
@@ -240,9 +244,13 @@ func (s *webServer) admit(k *link) error {
 		s.mu.Unlock()
 		return err
 	}
-	if proxy != "" {
-		s.a.heardOf(proxy)
+	if proxy == "" {
+		return nil
 	}
+	s.a.heardOf(proxy)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.proxy = proxy
 	return nil
 }
 

@@ -274,8 +274,8 @@ func (u *unit) finish(inst *instance, cause error) {
 // waitEmpty tells the proxies that the instance wants to stop and waits until every one
 // says that nothing of its own is there any more, so that no request meets a closed port.
 // How long requests may go on is theirs to judge. A proxy is not waited for once it has been
-// silent for StopWait: it answers no report, no other proxy passes its word on, and it does not connect to this
-// machine, as its health checks do, so nothing of its own can be here.
+// silent for StopWait: it answers no report, no other proxy passes its word on, it moves no byte of a connection to this
+// machine, and it does not connect to it, as its health checks do and as the agent's doubt makes it do, so nothing of its own can be here.
 //
 // It reports true where the release was wanted again before that, by a rollback for instance. The instance
 // goes on then: the proxies need it once more and would never let go of it.
@@ -293,7 +293,8 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	defer t.Stop()
 	ask := time.NewTicker(stopAsk)
 	defer ask.Stop()
-	for waiting := true; waiting; {
+	u.a.web.noteMoved() // what moved before does not count
+	for asked, waiting := 0, true; waiting; {
 		select {
 		case <-l.free:
 			return false
@@ -302,7 +303,8 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 			waiting = !goesOn
 			continue
 		case <-ask.C:
-			signal(u.a.dirty)
+			u.a.askProxies(inst.rec.ID, asked)
+			asked++
 			continue
 		case <-t.C:
 			left, missing := u.a.patience(l, begun, time.Now())
@@ -321,9 +323,6 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	u.a.mu.Unlock()
 	return goesOn
 }
-
-// stopAsk is how often a stopping instance is reported while it waits.
-const stopAsk = 500 * time.Millisecond
 
 // logTail returns the end of an instance's log for a report.
 func (u *unit) logTail(inst *instance) []string {
