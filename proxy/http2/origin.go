@@ -41,8 +41,11 @@ func (c *Conn) Dial(conf *Config, mem wire.Memory, idle time.Duration, now int64
 	c.greet([][2]uint32{{settingPush, 0}, {settingList, uint32(lim.ResponseHead + entryCost*lim.ResponseFlds)}})
 }
 
-// Greeted reports whether the other end has shown that it speaks HTTP/2.
-func (c *Conn) Greeted() bool { return c.greeted }
+// Greeted reports whether the other end has shown that it speaks HTTP/2, and does not put off even a single stream for now, as it may for a
+// while (RFC 9113, 6.5.2): a second connection would be put off as well.
+func (c *Conn) Greeted() bool {
+	return c.greeted && (c.origin.most > 0 || c.held > 0 || c.Leaving())
+}
 
 // Tunnels reports whether the origin takes an extended CONNECT.
 func (c *Conn) Tunnels() bool { return c.origin.tunnels }

@@ -65,9 +65,10 @@ func (l *loop) unwait(s *session) {
 	}
 }
 
-// admitCalls gives those that wait for a connection their streams. Who finds no room looks elsewhere.
+// admitCalls gives those that wait for a connection their streams. Who finds no room looks elsewhere; one that is over before it took
+// anybody is one that could not be made.
 func (l *loop) admitCalls(ln *line) {
-	if len(ln.waiting) == 0 || !ln.x.Greeted() {
+	if len(ln.waiting) == 0 || !ln.x.Greeted() || ln.x.Over() {
 		return
 	}
 	list := ln.waiting
