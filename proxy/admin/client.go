@@ -235,7 +235,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, w io
 	defer func() { _ = resp.Body.Close() }()
 	mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		return mediaType, fmt.Errorf("read answer of GET %s: %w", path, err)
+		return mediaType, fmt.Errorf("%w: read answer of GET %s: %w", errBroke, path, err)
 	}
 	return mediaType, nil
 }

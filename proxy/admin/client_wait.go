@@ -176,6 +176,12 @@ func (a *absence) attend(ctx context.Context, try func(context.Context) error) e
 	}
 }
 
+// errBroke is the end of an answer in its middle.
+var errBroke = errors.New("the answer broke off")
+
+// IsAway reports whether err may be over when the proxy is there again: it was not reached, or went away in the middle of an answer.
+func IsAway(err error) bool { return isAway(err) || errors.Is(err, errBroke) }
+
 // isAway reports whether err may be over when the proxy is there again.
 func isAway(err error) bool {
 	var e *Error

@@ -70,9 +70,14 @@ func NewTop(s *shell.Call) *cobra.Command {
 			return exitcode.Misuse(fmt.Errorf("--every %v is too often: 100ms at least", *every))
 		}
 		out := cmd.OutOrStdout()
+		line := screen.NewStatusLine(out)
+		defer line.Done()
 		for n := 1; ; n++ {
 			stats, err := c.Stats(cmd.Context())
-			if err != nil {
+			switch {
+			case cmd.Context().Err() != nil:
+				return nil
+			case err != nil:
 				return err
 			}
 			if err := printLook(out, stats, *asJSON); err != nil {
@@ -80,6 +85,9 @@ func NewTop(s *shell.Call) *cobra.Command {
 			}
 			if n == *count {
 				return nil
+			}
+			if n == 1 { // a proxy that was never there is an error
+				c = c.Patient(waitAlong(tellTop(cmd, line, *asJSON)))
 			}
 			select {
 			case <-time.After(*every):
@@ -89,6 +97,15 @@ func NewTop(s *shell.Call) *cobra.Command {
 		}
 	})
 	return cmd
+}
+
+// tellTop tells that the proxy is away.
+func tellTop(cmd *cobra.Command, line *screen.StatusLine, asJSON bool) func(*admin.Away) {
+	const meanwhile = "the looks go on when it is back"
+	if asJSON {
+		return screen.TellAwayJSON(cmd, meanwhile)
+	}
+	return screen.TellAway(line, meanwhile)
 }
 
 // printLook prints one look of top: a screen on a terminal, all at once so that
