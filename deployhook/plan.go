@@ -125,8 +125,7 @@ func (s Situation) advance(d *Decision, srv Server) {
 		if srv.Verified {
 			next.Step = catalog.StepInRotation
 		} else if !srv.Idle && s.stuck(srv) {
-			next.Step = catalog.StepFailed
-			next.Detail = fmt.Sprintf("the agent calls it healthy, but this proxy cannot reach it through %s", srv.Addr)
+			next.Step, next.Detail = catalog.StepFailed, unverified(next.Probe, srv.Addr)
 		}
 	case catalog.StepStopped:
 		next.Step = catalog.StepFailed
@@ -141,6 +140,15 @@ func (s Situation) advance(d *Decision, srv Server) {
 		}
 	}
 	s.set(d, srv.Name, next)
+}
+
+// unverified says why an instance that its agent called healthy takes no visitors: it may have begun to fail since, as one of a former
+// release that runs on for its sessions, or only the way there fails.
+func unverified(last *catalog.Probe, addr string) string {
+	if last != nil && !last.OK {
+		return "it was healthy, and fails the checks of its agent now"
+	}
+	return fmt.Sprintf("the agent calls it healthy, but this proxy cannot reach it through %s", addr)
 }
 
 const awayDetail = "away: it installs the release when it is back"

@@ -107,6 +107,12 @@ func TestPlanOverTime(t *testing.T) {
 			t.Errorf("%s: %s, %q; want %q", what, d.State, d.Error, c.say)
 		}
 	}
+	// An agent that called an instance healthy says since then that its checks fail: the way there is not what is wrong.
+	failing := late(situation(short, "healthy"))
+	failing.Servers[0].Report.Probe = &catalog.Probe{Code: "L7STS", Status: 500}
+	if d := deployhook.Plan(failing); d.State != catalog.DeployFailed || !strings.Contains(d.Error, "fails the checks of its agent now") || strings.Contains(d.Error, "cannot reach") {
+		t.Errorf("an instance that fails its checks: %s, %q", d.State, d.Error)
+	}
 	// Progress keeps a slow transfer alive.
 	s := late(situation(short, "fetching"))
 	s.Servers[0].Changed = s.Now.Add(-time.Second)
