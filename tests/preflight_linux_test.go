@@ -169,3 +169,36 @@ func (c refused) try(t *testing.T) {
 	code := start.Wait(time.Minute)
 	says("the start", start.Log(), code)
 }
+
+// TestTakenCatalogAddressIsTold: a proxy that is alone starts beside a program that has its catalog's address, and says in the words for
+// other addresses that no second one can join; so does portico check.
+func TestTakenCatalogAddressIsTold(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	addr := l.Addr().String()
+	wants := []string{"no other proxy can join this one: --catalog " + addr + ": another program has this port, ", "stop it, or choose another address with --catalog (catalog.address)"}
+	p := harness.StartProxy(t, "--catalog", addr)
+	told := map[string]string{"the log": p.Log()}
+	for _, format := range [][]string{nil, {"--json"}} {
+		r := harness.Run(t, nil, append([]string{"check", "--as", "proxy", "--dir", harness.TempDir(t), "--http", harness.Addr(t), "--https", harness.Addr(t),
+			"--admin", harness.Addr(t), "--gossip", harness.Addr(t), "--catalog", addr}, format...)...)
+		if r.Code != 0 {
+			t.Errorf("check %v: exit %d %s", format, r.Code, r.Stderr)
+		}
+		told[fmt.Sprint("check ", format)] = r.Stdout
+	}
+	for who, text := range told {
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say %q:\n%s", who, want, text)
+			}
+		}
+	}
+	if log := harness.StartProxy(t).Log(); strings.Contains(log, "no other proxy can join") {
+		t.Errorf("the address is free, and the log says\n%s", log)
+	}
+}

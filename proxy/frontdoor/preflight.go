@@ -36,9 +36,25 @@ func Addresses(c conf.Config) []preflight.Address {
 		{Flag: "--gossip", Setting: "gossip.address", Value: c.Gossip.Address, UDP: true},
 	}
 	if len(c.Proxy.Join) > 0 {
-		list = append(list, preflight.Address{Flag: "--catalog", Setting: "catalog.address", Value: c.Catalog.Address})
+		list = append(list, catalogAddress(c))
 	}
 	return list
+}
+
+func catalogAddress(c conf.Config) preflight.Address {
+	return preflight.Address{Flag: "--catalog", Setting: "catalog.address", Value: c.Catalog.Address}
+}
+
+// Unjoinable says why no second proxy could join one that starts alone; nil: one could. It keeps nobody from starting: nothing listens at
+// the catalog's address before.
+func Unjoinable(c conf.Config) error {
+	if len(c.Proxy.Join) > 0 || len(c.Catalog.Endpoints) > 0 {
+		return nil
+	}
+	if err := preflight.TryAddresses([]preflight.Address{catalogAddress(c)}, c.Dir); err != nil {
+		return fmt.Errorf("no other proxy can join this one: %w", err)
+	}
+	return nil
 }
 
 // CheckFiles looks whether the files that a configuration names for a proxy can be read, and hold what they must.

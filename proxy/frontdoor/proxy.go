@@ -134,7 +134,13 @@ func (p *Proxy) tryAddresses() error {
 	if p.predecessor != nil || p.adopted {
 		return nil
 	}
-	return preflight.TryAddresses(Addresses(p.conf), p.conf.Dir)
+	if err := preflight.TryAddresses(Addresses(p.conf), p.conf.Dir); err != nil {
+		return err
+	}
+	if err := Unjoinable(p.conf); err != nil {
+		p.log.Warn("the catalog's address is taken", "error", err)
+	}
+	return nil
 }
 
 // beginTraffic serves visitors from now on. It may be called twice.

@@ -51,10 +51,16 @@ state folder says which it is, if there is one.`,
 			if err := checkFor(c, role); err != nil {
 				return exitcode.Misuse(err)
 			}
+			warning := ""
+			if role == catalog.RoleProxy {
+				if err := frontdoor.Unjoinable(c); err != nil {
+					warning = err.Error()
+				}
+			}
 			name, data, _ := st.read(s)
 			switch {
 			case *asJSON:
-				return screen.PrintJSON(cmd.OutOrStdout(), map[string]any{"valid": true, "file": name, "found": data != nil, "as": words[role]})
+				return printChecked(cmd, name, data != nil, role, warning)
 			case data == nil:
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "there is no %s: the defaults, environment and flags are valid\n", name)
 			default:
@@ -62,6 +68,9 @@ state folder says which it is, if there is one.`,
 			}
 			if role != "" && err == nil {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "nothing here keeps the %s on %s from starting\n", words[role], c.Dir)
+			}
+			if warning != "" && err == nil {
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), "but "+warning)
 			}
 			return err
 		},
@@ -77,6 +86,15 @@ state folder says which it is, if there is one.`,
 	as = cmd.Flags().String("as", "", "proxy or agent: look at this machine as well")
 	asJSON = screen.JsonFlag(cmd)
 	return cmd
+}
+
+// printChecked prints what was found as JSON.
+func printChecked(cmd *cobra.Command, name string, found bool, role catalog.Role, warning string) error {
+	checked := map[string]any{"valid": true, "file": name, "found": found, "as": words[role]}
+	if warning != "" {
+		checked["warning"] = warning
+	}
+	return screen.PrintJSON(cmd.OutOrStdout(), checked)
 }
 
 // words are what the processes of the roles are called.
