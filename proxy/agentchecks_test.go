@@ -131,7 +131,7 @@ func toldWorld(t *testing.T, interval time.Duration) (w *world, a *agent, tell *
 	if err != nil {
 		t.Fatal(err)
 	}
-	fine = catalog.CheckResult{ID: "one", Asked: set.Health.Question(), OK: true, Code: "L7OK", Status: 200}
+	fine = catalog.CheckResult{ID: "one", Asked: set.Question(), OK: true, Code: "L7OK", Status: 200}
 	w.f.eventually("the agent is listened to", func() bool { return tell.say([]catalog.CheckResult{fine}) })
 	return w, a, tell, inst, fine
 }
@@ -187,7 +187,7 @@ func TestAgentIsNotBelieved(t *testing.T) {
 // TestAgentAsksSomethingElse: an agent that checks by other settings than the proxy's, or does not tell of its checks, spares it none.
 func TestAgentAsksSomethingElse(t *testing.T) {
 	w, _, tell, inst, fine := toldWorld(t, 100*time.Millisecond)
-	fine.Asked = sites.Health{Path: "/other"}.Question()
+	fine.Asked = sites.Front{Health: sites.Health{Path: "/other"}}.Question()
 	stop := tell.keepSaying([]catalog.CheckResult{fine})
 	w.more(inst, "checks go on", 10)
 	stop()

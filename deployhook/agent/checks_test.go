@@ -54,7 +54,7 @@ func TestChecksAreTold(t *testing.T) {
 	inst := c.site(s)
 	r := c.told(a.Addr().String())
 	fine := func(x catalog.CheckResult) bool {
-		return x.ID == inst.ID && x.OK && x.Code == "L7OK" && x.Status == http.StatusOK && x.Asked == s.Health.Question()
+		return x.ID == inst.ID && x.OK && x.Code == "L7OK" && x.Status == http.StatusOK && x.Asked == s.Question()
 	}
 	for range 3 {
 		r.await("a passed check", fine)
@@ -62,7 +62,7 @@ func TestChecksAreTold(t *testing.T) {
 	s.Health.Status = "404"
 	c.want(current("shop", inst.Release, s))
 	r.await("a failed check", func(x catalog.CheckResult) bool {
-		return x.ID == inst.ID && !x.OK && x.Code == "L7STS" && x.Asked == s.Health.Question()
+		return x.ID == inst.ID && !x.OK && x.Code == "L7STS" && x.Asked == s.Question()
 	})
 	client := c.via(a.Addr(), inst.ID+".instance")
 	if _, err := client.Get("https://shop.example/exit"); err == nil {

@@ -97,7 +97,7 @@ func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) cata
 	}
 	ok := p.OK && u.a.traffic.Room(2) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
 	u.a.checks.over(catalog.CheckResult{
-		ID: inst.rec.ID, Asked: s.Health.Question(), OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
+		ID: inst.rec.ID, Asked: s.Question(), OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
 	})
 	return p
 }

@@ -9,7 +9,7 @@ const ChecksPath = "/v1/checks"
 // CheckResult is the outcome of a check that an agent made of an instance.
 type CheckResult struct {
 	ID     string        `json:"id"`
-	Asked  string        `json:"asked"` // what was asked, see [sites.Health.Question]
+	Asked  string        `json:"asked"` // what was asked, see [sites.Front.Question]
 	OK     bool          `json:"ok,omitempty"`
 	Code   string        `json:"code"` // as in [Probe]
 	Status int           `json:"status,omitempty"`

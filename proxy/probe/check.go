@@ -19,12 +19,13 @@ type Check struct {
 }
 
 // CompileCheck turns the settings of a site, defaults filled in, into what a check goes by.
-func CompileCheck(h sites.Health) (Check, error) {
+func CompileCheck(f sites.Front) (Check, error) {
+	h := f.Health
 	status, err := sites.ParseStatus(h.Status)
 	return Check{
 		tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body,
 		interval: max(h.Interval.Std(), 100*time.Millisecond),
 		timeout:  h.Timeout.Std(),
-		question: h.Question(),
+		question: f.Question(),
 	}, err
 }

@@ -88,7 +88,7 @@ func CompileSettings(name string, set sites.Settings) (*Site, error) {
 	} else {
 		st.AdoptCookies = sticky.AdoptNames(set.Session.Adopt)
 	}
-	if st.Check, err = probe.CompileCheck(set.Health); err != nil {
+	if st.Check, err = probe.CompileCheck(set.Front); err != nil {
 		return nil, fmt.Errorf("compile site %q: health: %w", name, err)
 	}
 	return st, nil
