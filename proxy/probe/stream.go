@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -199,7 +200,7 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 		p.mu.Unlock()
 		switch {
 		case r == nil || r.target.Member != s.member || r.target.Origin.Distrusted():
-		case !res.OK:
+		case !res.OK, !sound(res):
 			r.poke()
 		case res.Asked == r.target.Check.question && r.confirm(res, p.time()):
 			_ = r.missed(p.lag) // a doubt that comes later is younger than what this proxy missed until now
@@ -212,6 +213,16 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 	}
 	s.whole.Store(int64(now)) // should it fail, checks decide what follows
 	slices.MinFunc(fine, func(a, b *run) int { return cmp.Compare(a.whole.Load(), b.whole.Load()) }).poke()
+}
+
+// maxCode bounds a check's code: those that there are have seven letters at most.
+const maxCode = 32
+
+// sound reports whether a result is such as an agent makes: what it says is shown to people, and written into files that others read.
+func sound(res catalog.CheckResult) bool {
+	word := func(c rune) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
+	return res.Code != "" && len(res.Code) <= maxCode && strings.IndexFunc(res.Code, func(c rune) bool { return !word(c) }) < 0 &&
+		res.Status >= 0 && res.Status <= 999 && res.Took >= 0
 }
 
 // confirm takes a check of the agent's for one of this proxy's own, if nothing speaks against that. The next of its own

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +53,48 @@ func TestToldChecksEndWhatWasMissed(t *testing.T) {
 	}
 	if d := r.missed(p.lag); d >= time.Hour {
 		t.Errorf("it missed %v since the agent's check", d)
+	}
+}
+
+// TestOnlySoundWordsAreTaken: what no check has for a result is not shown; the proxy checks itself.
+func TestOnlySoundWordsAreTaken(t *testing.T) {
+	p := New(t.Context(), slog.New(slog.DiscardHandler), func() int64 { return 2 })
+	bal, err := balancer.New(balancer.Options{Keys: []balancer.Key{balancer.NewKey(1, time.Now())}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := bal.NewPool("shop", []balancer.Spec{{ID: "one", Member: "m1"}}, balancer.Config{}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{
+		target: Target{Upstream: pool.Upstream("one"), Origin: origin.New(origin.Address{}), Check: Check{interval: time.Hour}, Member: "m1"},
+		wake:   make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
+	}
+	r.target.Upstream.Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK"}, 1)
+	r.checked.Store(true)
+	p.runs["one"] = r
+	s := &stream{p: p, member: "m1"}
+	s.whole.Store(int64(time.Hour)) // no check of the whole line is due
+	for _, tt := range []struct {
+		code   string
+		status int
+		took   time.Duration
+		sound  bool
+	}{
+		{"L7OK", 200, time.Millisecond, true}, {"L4OK", 0, 0, true}, {"L8NEW", 999, 0, true},
+		{"", 200, 0, false}, {"L7OK\n", 200, 0, false}, {"l7ok", 200, 0, false}, {"L7,OK", 200, 0, false}, {"Lé", 200, 0, false},
+		{strings.Repeat("L", maxCode+1), 200, 0, false}, {"L7OK", 1000, 0, false}, {"L7OK", -1, 0, false}, {"L7OK", 200, -1, false},
+	} {
+		before := r.target.Upstream.Health().LastAt
+		p.time = func() int64 { return before + 1 }
+		p.heard(s, []catalog.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
+		taken, looks := r.target.Upstream.Health().LastAt != before, len(r.wake) > 0
+		if taken != tt.sound || looks == tt.sound {
+			t.Errorf("%.40q, %d, %v: taken %v, checked %v", tt.code, tt.status, tt.took, taken, looks)
+		}
+		for len(r.wake) > 0 {
+			<-r.wake
+		}
 	}
 }
