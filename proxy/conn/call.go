@@ -169,6 +169,8 @@ func (s *session) heardEnd(res wire.Result) {
 		s.x.AnswerTrailers(st.Trailers())
 	case res == wire.Failed && st.Refused():
 		s.x.Unread()
+	case res == wire.Failed && st.Malformed():
+		s.x.Garbled()
 	case res == wire.Failed:
 		if why, ok := st.WasReset(); ok {
 			s.x.GivenUp(why)

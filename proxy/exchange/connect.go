@@ -32,7 +32,7 @@ func (x *Exchange) connect() {
 	x.mine = x.owns(x.dec.Upstream)
 	x.bound = x.mine || x.dec.Private || x.req.Binds()
 	x.fresh = x.fresh || x.dec.Private && !x.mine // what others bound to it before is theirs
-	x.shares, x.endUp, x.given = x.dec.Upstream.HTTP2, false, false
+	x.shares, x.endUp, x.given, x.garbled = x.dec.Upstream.HTTP2, false, false, false
 	x.fresh = x.fresh || !x.shares && !x.served && !x.mine && !x.mayRepeatLater()
 	x.phase, x.phaseSince = phaseConnect, x.now
 	x.step(StepConnect, x.rec.Attempts)

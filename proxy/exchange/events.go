@@ -112,7 +112,7 @@ func (x *Exchange) readUpstream(n int, res wire.Result) {
 		}
 		x.down.eof = true
 		if x.headDone && x.down.mode == bodyClose {
-			x.cut(CauseUpstream, http1.NoFault) // only an orderly end completes it
+			x.brokenUpstream() // only an orderly end completes it
 			return
 		}
 		x.upstreamEnded()
@@ -165,8 +165,12 @@ func (x *Exchange) canComplete() bool {
 
 // brokenUpstream: the connection ended or broke before the answer was complete.
 func (x *Exchange) brokenUpstream() {
-	if x.given {
+	switch {
+	case x.given:
 		x.givenUp()
+		return
+	case x.garbled:
+		x.failed(Why{Cause: CauseResponse, Fault: http1.FaultMalformed})
 		return
 	}
 	if x.headDone {

@@ -44,6 +44,7 @@ type Exchange struct {
 	bound      bool       // it does now
 	shares     bool       // it is a stream of one that carries other requests, too, see origin_stream.go
 	given      bool       // the upstream has given up this request alone
+	garbled    bool       // its answer is none
 	resetAs    wire.Reset // and said so
 	endUp      bool       // such a one is still to be told where the request ends
 	sentUp     bool       // some byte of this attempt went to the upstream
@@ -106,7 +107,7 @@ func (x *Exchange) Begin(conf *Config, mem wire.Memory, addr, local netip.AddrPo
 func (x *Exchange) clear() {
 	x.connecting, x.fresh, x.reused, x.sentUp, x.heard, x.unread, x.headDone = false, false, false, false, false, false, false
 	x.noRetry, x.mine, x.bound, x.shares, x.endUp = false, false, false, false, false
-	x.given = false
+	x.given, x.garbled = false, false
 	x.upBroken, x.reusable, x.closing, x.endOwed, x.interim, x.upgrade = false, false, false, false, 0, nil
 	x.why = CauseNone
 	x.hold, x.asked, x.unasked = false, false, false

@@ -13,7 +13,8 @@ import (
 //     returns some, the end goes with these instead.
 //   - What Read brings begins with the heads of the answer as HTTP/1 text, the body behind it is as it is, and EOF is where the answer
 //     ends in order, after AnswerTrailers if it has any. A stream that was reset, or whose connection has broken, has Failed, after Unread
-//     where the origin has told that it did not look at the request, and after GivenUp where it gave up the request alone.
+//     where the origin has told that it did not look at the request, after GivenUp where it gave up the request alone, and after Garbled
+//     where its answer was none.
 //   - OpReleaseUpstream and OpDropUpstream end the stream. Its connection goes on, unless Bound says that it is this request's alone.
 //   - OpShutUpstream is the end of a tunnel's bytes to the upstream. OpKeepUpstream never comes.
 
@@ -61,6 +62,9 @@ func (x *Exchange) AnswerTrailers(section []byte) {
 // GivenUp says that the upstream has reset the stream, which Read tells next, for a reason of the request's: its connection goes on, and
 // nothing speaks against it. A client that is a stream is told the same.
 func (x *Exchange) GivenUp(why wire.Reset) { x.given, x.resetAs = true, why }
+
+// Garbled says that what the upstream has sent on the stream is malformed, which is why Read tells its end next: so would it be elsewhere.
+func (x *Exchange) Garbled() { x.garbled = true }
 
 func (x *Exchange) givenUp() {
 	switch {

@@ -85,7 +85,7 @@ var faultTexts = [faultCount]faultText{
 	FaultUnswitched:    {502, "no switch of protocols"},
 	FaultNoTunnel:      {502, "the instance takes no WebSocket over HTTP/2"},
 	FaultInterim:       {502, "too many interim answers"},
-	FaultMalformed:     {400, "malformed HTTP/2 request"},
+	FaultMalformed:     {400, "malformed HTTP/2 message"},
 }
 
 // Status is the answer to a request with this fault.

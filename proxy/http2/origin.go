@@ -105,15 +105,18 @@ func (s *Stream) Finish() {
 // unserved tells of the streams that the origin has not looked at and never will (RFC 9113, 6.8).
 func (c *Conn) unserved() Event {
 	for s := c.mine; s != nil; s = s.after {
-		if s.id > c.origin.served && !s.gone {
+		if s.id > c.origin.served && !s.gone && !s.final {
 			c.detach(s, false)
-			s.gone, s.refused = true, true
+			s.gone, s.refused = true, s.unheard()
 			return Event{EventReset, s}
 		}
 	}
 	c.origin.shed = false
 	return Event{}
 }
+
+// unheard reports whether nothing unread of an answer is there: an origin that has begun one has looked at the request, whatever it says.
+func (s *Stream) unheard() bool { return !s.final && s.text == 0 }
 
 // stop ends our side of a stream whose answer is complete.
 func (c *Conn) stop(s *Stream) Event {
@@ -132,6 +135,7 @@ func (c *Conn) resetByOrigin(s *Stream, why code) Event {
 		return c.stop(s)
 	}
 	c.detach(s, false)
-	s.gone, s.refused, s.reset, s.cancel = true, why == codeRefused, why != codeRefused, why == codeCancel
+	s.gone, s.refused, s.cancel = true, why == codeRefused && s.unheard(), why == codeCancel
+	s.reset = !s.refused
 	return Event{EventReset, s}
 }

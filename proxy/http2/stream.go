@@ -22,7 +22,7 @@ type Stream struct {
 	ended   bool // the client has ended its side
 	sent    bool // we have ended ours
 	gone    bool // reset, or the connection is over: nothing more is sent or told
-	bad     bool // the request is malformed: there is no text of it
+	bad     bool // the request is malformed: there is no text of it; or the answer is
 	listed  bool // in streams.bucket: its state is neither idle nor closed
 
 	body   body
@@ -204,7 +204,8 @@ func (c *Conn) release(s *Stream) {
 // Request returns the request as HTTP/1 text, valid until the next [Conn.Next].
 func (s *Stream) Request() []byte { return s.request }
 
-// Malformed reports whether the request is none (RFC 9113, 8.1.1): then Request is empty, and the stream is to be Reset.
+// Malformed reports whether the request is none (RFC 9113, 8.1.1): then Request is empty, and the stream is to be Reset. Of one to an
+// origin it reports whether the answer is none, which was told the origin.
 func (s *Stream) Malformed() bool { return s.bad }
 
 // Open reports whether a body, or a tunnel's bytes, follow the head.
@@ -252,14 +253,14 @@ func codeFor(why wire.Reset) code {
 	return codeInternal
 }
 
-// wrong ends a stream that is open for an error of the client's (RFC 9113, 5.4.2).
+// wrong ends a stream that is open for an error of the other end's (RFC 9113, 5.4.2).
 func (c *Conn) wrong(s *Stream, why code) Event {
 	c.addReset(s.id, why)
 	c.detach(s, true)
 	if !c.gaveUp() {
 		return Event{} // cut tells it
 	}
-	s.gone = true
+	s.gone, s.bad = true, c.origin != nil
 	return Event{EventReset, s}
 }
 

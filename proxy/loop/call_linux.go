@@ -181,6 +181,8 @@ func (l *loop) readCall(s *session, b []byte) (int, wire.Result) {
 		}
 	case res == wire.Failed && st.Refused():
 		s.x.Unread()
+	case res == wire.Failed && st.Malformed():
+		s.x.Garbled()
 	case res == wire.Failed:
 		if why, ok := st.WasReset(); ok {
 			s.x.GivenUp(why)

@@ -36,6 +36,8 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"stalled":          stalled,
 	"origin resets":    originResets,
 	"gives up":         givesUp,
+	"gives up late":    givesUpLate,
+	"garbled":          garbled,
 	"goes":             goes,
 	"dies":             dies,
 	"whole at the end": whole,
