@@ -8,13 +8,15 @@ import (
 // Suspend gives the directory back, so that another process can open it, and keeps
 // the view: reads go on with it, changes and the storage answer ErrClosed. It is for the
 // process that hands its work to a successor; Resume undoes it. Neither may run beside the other
-// or beside Close. Suspending twice does nothing.
+// or beside Close. Suspending twice does nothing. On an error,
+// as after a fault that keeps the store from its end, the catalog is not suspended: it goes on with its view and takes no changes.
 func (c *Catalog) Suspend() error {
 	if c.suspended.Swap(true) {
 		return nil
 	}
 	c.stopFollowing()
 	if err := c.store.Load().close(); err != nil {
+		c.suspended.Store(false) // the lock stays with this process, so there is nothing to resume
 		return fmt.Errorf("suspend catalog: %w", err)
 	}
 	return nil

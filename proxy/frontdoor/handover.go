@@ -33,8 +33,14 @@ func (p *Proxy) handOver(ctx context.Context, s *takeover.Successor) bool {
 	return false
 }
 
-// releaseCatalog closes what only one process may have open: the catalog, and all that works with it.
+// releaseCatalog closes what only one process may have open: the catalog, and all that works with it. A catalog that met a fault
+// comes first: it may not close, and then nothing else ends.
 func (p *Proxy) releaseCatalog() error {
+	if p.catalog.Err() != nil {
+		if err := p.catalog.Suspend(); err != nil {
+			return err
+		}
+	}
 	p.stopWork()
 	p.forgetWork()
 	if err := p.saveSessions(); err != nil {
@@ -45,6 +51,9 @@ func (p *Proxy) releaseCatalog() error {
 
 // reopenCatalog opens again what releaseCatalog closed. It can be tried again.
 func (p *Proxy) reopenCatalog(ctx context.Context) error {
+	if p.working != nil {
+		return nil // nothing was released
+	}
 	if err := p.catalog.Resume(ctx); err != nil {
 		return err
 	}
