@@ -18,20 +18,20 @@ import (
 // putsOff: an origin that takes no streams for now is waited for on one connection, until it does.
 func putsOff(t *testing.T, mk rig.Maker) {
 	goOn := make(chan struct{})
-	o := h2Origin(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}, func(_ int, _ net.Conn, fr *http2.Framer) {
+	o := h2Origin(t, []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 0}}, func(_ int, c net.Conn, fr *http2.Framer) {
 		go func() {
 			<-goOn
-			_ = fr.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 10})
+			_ = http2.NewFramer(c, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 10})
 		}()
 		requests(fr, func(id uint32) bool {
 			say(fr, id, true, status204)
 			return true
 		})
 	})
-	c, _ := rig.StartH2(t, mk, rig.Options(toward(o)), rig.H2Settings{})
+	client, _ := rig.StartH2(t, mk, rig.Options(toward(o)), rig.H2Settings{})
 	var all []*rig.H2Stream
 	for range 5 {
-		all = append(all, c.Open(true, "GET /"))
+		all = append(all, client.Open(true, "GET /"))
 	}
 	rig.Eventually(t, "a connection is made", func() bool { return o.Accepted() > 0 })
 	close(goOn)
