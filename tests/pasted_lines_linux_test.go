@@ -310,7 +310,7 @@ func siteFile(p *paster, block []string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	for name, text := range map[string]string{"portico.toml": strings.Join(block, "\n"), "server.js": server, "Shop": "#!/bin/sh\n", "deploy/install.sh": "#!/bin/sh\n"} {
+	for name, text := range map[string]string{"portico.toml": strings.Join(block, "\n"), "server.js": server, "Shop": "#!/bin/sh\n", "calls": "#!/bin/sh\n", "deploy/install.sh": "#!/bin/sh\n"} {
 		file := filepath.Join(dir, name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o755)); err != nil {
 			p.t.Fatal(err)
