@@ -57,6 +57,12 @@ func newCluster(ctx context.Context, program string) (*cluster, error) {
 
 // close ends what was started, the last first, and the sites with it.
 func (c *cluster) close() {
+	if dir := filepath.Join(c.dir, "agent"); exists(dir) { // an agent that is told to end leaves its sites running
+		stop := exec.Command(c.program, "agent", "stop", "--sites", "--dir", dir)
+		if out, err := stop.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "end the sites in %s: %v\n%s", dir, err, out)
+		}
+	}
 	for i := len(c.started) - 1; i >= 0; i-- {
 		cmd := c.started[i]
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -65,6 +71,11 @@ func (c *cluster) close() {
 		late.Stop()
 	}
 	_ = os.RemoveAll(c.dir)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // start brings up the proxies, the agent and the sites.
