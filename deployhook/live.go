@@ -88,6 +88,9 @@ func (l *live) progress(member string, d *catalog.Deploy) (p *catalog.MemberProg
 		if in.State == catalog.InstanceExited && in.Progress.Step != catalog.StepFailed {
 			continue // one that ended is told once more, beside the attempt that follows it
 		}
+		if in.Progress.Step == catalog.StepStopped {
+			continue // it asked to stop before its agent heard that the release is wanted again, and goes on then
+		}
 		if in.Deploy != d.ID && in.Progress.Step != catalog.StepHealthy && in.Progress.Step != catalog.StepInRotation {
 			continue
 		}
