@@ -32,6 +32,9 @@ func (m *mux) open(st *http2.Stream) {
 	s.begin(c)
 	from.local = c.local
 	s.x.Stream(&s.lane, st.Open())
+	if st.Malformed() { // asked here, where the connection is held: later frames can make an error of a stream, too
+		s.x.Malformed()
+	}
 	for rest := st.Request(); len(rest) > 0; {
 		n := copy(s.x.Space(exchange.Client), rest)
 		if n == 0 {
@@ -50,9 +53,6 @@ func (m *mux) open(st *http2.Stream) {
 
 // serve runs the exchange and ends the stream as it did.
 func (s *streamed) serve() {
-	if s.lane.st.Malformed() {
-		s.x.Malformed()
-	}
 	op := s.run()
 	m, st, srv := s.lane.m, s.lane.st, s.c.srv
 	why, closes, answered := s.x.Reset(), s.x.Closes(), op == exchange.OpClose
