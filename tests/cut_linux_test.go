@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -97,7 +97,7 @@ func saysItIsCutOff(t *testing.T, p *harness.Proxy, h *harness.Host) {
 }
 
 type ready struct {
-	admin.Readiness
+	api.Readiness
 	status int
 }
 

@@ -14,7 +14,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -92,7 +92,7 @@ func rollback(t *testing.T, p *harness.Proxy) {
 		}
 	}
 
-	var list []admin.ReleaseInfo
+	var list []api.ReleaseInfo
 	p.JSON(&list, "releases", "node", "--json")
 	if len(list) < 2 {
 		t.Errorf("two releases were installed, %d are listed", len(list))
@@ -264,7 +264,7 @@ func logsAndRemoval(t *testing.T, p *harness.Proxy) {
 	if out := p.Must("logs", "php"); !strings.Contains(out, "server-1") || !strings.Contains(out, "Accepted") {
 		t.Errorf("the logs of php show no request of server-1:\n%.2000s", out)
 	}
-	var site admin.SiteInfo
+	var site api.SiteInfo
 	p.JSON(&site, "sites", "show", "php")
 	last := map[string]bool{}
 	for line := range strings.Lines(p.Must("logs", "php", "--tail", "1", "--since", "1h", "--release", site.Release[:8], "--json")) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"portico/deployhook"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -92,9 +92,9 @@ func crash(t *testing.T, v *harness.Visitor) {
 }
 
 // countsOf are the sessions of each instance.
-func countsOf(t *testing.T, p *harness.Proxy) []admin.SessionCount {
+func countsOf(t *testing.T, p *harness.Proxy) []api.SessionCount {
 	t.Helper()
-	var counts []admin.SessionCount
+	var counts []api.SessionCount
 	p.JSON(&counts, "sessions", "shop", "--json")
 	return counts
 }
@@ -139,7 +139,7 @@ func (w waiting) tells(t *testing.T, p *harness.Proxy, object string, lost int, 
 		t.Errorf("the wait ends with exit code %d, want 1 and %q:\n%s", code, want, w.Log())
 	}
 	status, body := p.API(http.MethodGet, "/v1/drains/ended", nil)
-	var ended []admin.DrainOutcome
+	var ended []api.DrainOutcome
 	decode(t, body, &ended)
 	if status != http.StatusOK || len(ended) == 0 || ended[0].Object != object || ended[0].Lost != lost || ended[0].Empty || !slices.Contains(causes, ended[0].How) {
 		t.Errorf("want %s, %d lost by one of %v: %s", object, lost, causes, body)

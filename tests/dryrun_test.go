@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -27,7 +27,7 @@ func TestDryRunOfEveryVerb(t *testing.T) {
 	third := changed(t, harness.App("node"), "news.txt", "third")
 	before := p.Must("sites", "show", "shop") + p.Must("members", "--json")
 
-	var counts []admin.SessionCount
+	var counts []api.SessionCount
 	p.JSON(&counts, "sessions", "shop", "--json")
 	on := map[string]int64{} // by server, and by instance
 	instance := ""
@@ -58,7 +58,7 @@ func TestDryRunOfEveryVerb(t *testing.T) {
 		{[]string{"remove", "shop"}, all, 0},
 	} {
 		name := strings.Join(tt.args, " ")
-		var f admin.Forecast
+		var f api.Forecast
 		if err := json.Unmarshal([]byte(p.Must(append(tt.args, "--dry-run", "--json")...)), &f); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -26,7 +26,7 @@ func TestExitCodes(t *testing.T) {
 	p.Must("deploy", "hello", site, "--host", "hello.test")
 	harness.NewVisitor(t, p.HTTP, "hello.test").Do("GET", "/", nil)
 	p.Must("account", "add", "val", "--role", "viewer")
-	var token admin.TokenAnswer
+	var token api.TokenAnswer
 	p.JSON(&token, "token", "add", "--account", "val", "--json")
 	viewer := []string{"PORTICO_ADDR=" + p.Admin, "PORTICO_FINGERPRINT=" + p.Fingerprint(), "PORTICO_TOKEN=" + token.Token}
 	operator := []string{"PORTICO_DIR=" + p.Dir}

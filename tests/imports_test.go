@@ -65,7 +65,11 @@ var imports = map[string][]string{
 	"proxy/listen":       {"balancer", "proxy/accesslog"},
 	"proxy/forward":      {"balancer", "internal/alias", "proxy/http1", "proxy/exchange", "proxy/accesslog", "proxy/clock", "proxy/fault", "proxy/listen", "proxy/origin", "proxy/probe", "proxy/recent", "proxy/route", "proxy/site", "proxy/sticky"},
 	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
-	"proxy/admin":        {"balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "internal/pause"},
+
+	// The admin listener.
+	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/api":       {"membership/catalog"},
+	"proxy/admin":           {"balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "proxy/admin/api"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
@@ -87,13 +91,13 @@ var imports = map[string][]string{
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent", "proxy/site"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api"},
 
 	// The command.
-	"cmd/portico/screen": {"membership/catalog", "proxy/admin", "internal/exitcode"},
+	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/admin", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir"},
-	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient"},
 }
 
 // owners may import a module that nothing else in the project imports.

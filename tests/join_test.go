@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -21,7 +21,7 @@ func TestMachineWaitsForAcceptance(t *testing.T) {
 	p.WaitMember("server-1", catalog.Pending)
 
 	m := p.Members()
-	var pending admin.MemberInfo
+	var pending api.MemberInfo
 	for _, each := range m {
 		if each.Name == "server-1" {
 			pending = each

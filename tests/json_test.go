@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -26,7 +26,7 @@ func TestJSONAsksNobody(t *testing.T) {
 	p.Must("deploy", "hello", site)
 	settled(t, p, "hello", 1)
 	visitors(t, p.HTTP, "hello.test", "/", 1)
-	var list admin.SessionList
+	var list api.SessionList
 	p.JSON(&list, "sessions", "hello", "--list", "--json")
 	if len(list.Sessions) == 0 {
 		t.Fatal("no session is listed")
@@ -90,10 +90,10 @@ func TestJSONAsksNobody(t *testing.T) {
 }
 
 // jsonError reads the error of a command that was given --json and must have printed nothing else.
-func jsonError(t *testing.T, name string, r harness.Result) admin.Error {
+func jsonError(t *testing.T, name string, r harness.Result) api.Error {
 	t.Helper()
 	var answer struct {
-		Error admin.Error `json:"error"`
+		Error api.Error `json:"error"`
 	}
 	lines := strings.SplitAfter(r.Stderr, "\n")
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, `{"warning"`) })

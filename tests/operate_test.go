@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -41,9 +41,9 @@ func findSessions(t *testing.T, p *harness.Proxy) {
 	if all.Total != 6 {
 		t.Fatalf("%+v", all)
 	}
-	f := func(want int, args ...string) admin.SessionList {
+	f := func(want int, args ...string) api.SessionList {
 		t.Helper()
-		var list admin.SessionList
+		var list api.SessionList
 		p.JSON(&list, append([]string{"sessions", "php", "--list", "--json"}, args...)...)
 		if list.Total != want {
 			t.Errorf("%v: %d sessions, want %d", args, list.Total, want)

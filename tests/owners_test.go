@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -28,7 +28,7 @@ func TestTeamsOnOneProxy(t *testing.T) {
 	file("portico.toml", "[env]\nPASSWORD = \"archive-secret\"\n")
 	p.Must("deploy", "alice", dir, "--host", "a.team.test", "--host", "*.alice.test")
 	p.Must("account", "add", "mallory", "--role", "deployer", "--site", "mallory", "--site", "alice-too")
-	var token admin.TokenAnswer
+	var token api.TokenAnswer
 	p.JSON(&token, "token", "add", "--account", "mallory", "--expires", "1h", "--json")
 	mallory := func(args ...string) harness.Result {
 		t.Helper()

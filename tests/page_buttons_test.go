@@ -13,7 +13,7 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -210,18 +210,18 @@ func TestPageButtonsInBrowser(t *testing.T) {
 	b.Open(site)
 	ask(b, "verb=remove", "site=shop")
 	confirmed(b, "shop was removed")
-	var sites []admin.SiteInfo
+	var sites []api.SiteInfo
 	if p.JSON(&sites, "sites", "--json"); len(sites) != 0 {
 		t.Errorf("the site is still there: %+v", sites)
 	}
 }
 
-func releases(p *harness.Proxy, site string) (list []admin.ReleaseInfo) {
+func releases(p *harness.Proxy, site string) (list []api.ReleaseInfo) {
 	p.JSON(&list, "releases", site, "--json")
 	return list
 }
 
-func current(list []admin.ReleaseInfo) string {
+func current(list []api.ReleaseInfo) string {
 	for _, r := range list {
 		if r.Current {
 			return r.Digest
@@ -230,7 +230,7 @@ func current(list []admin.ReleaseInfo) string {
 	return ""
 }
 
-func sessionList(p *harness.Proxy, site string) (list admin.SessionList) {
+func sessionList(p *harness.Proxy, site string) (list api.SessionList) {
 	p.JSON(&list, "sessions", site, "--list", "--json")
 	return list
 }

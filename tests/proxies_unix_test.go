@@ -11,7 +11,7 @@ import (
 
 	"portico/internal/etcdtest"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -121,7 +121,7 @@ func endAndMove(t *testing.T, first, second *harness.Proxy) {
 	}
 	harness.Eventually(t, time.Minute, func() error { // nobody counts it where it was
 		for _, p := range []*harness.Proxy{first, second} {
-			var list admin.SessionList
+			var list api.SessionList
 			p.JSON(&list, "sessions", "node", "--list", "--member", seen[1].Server, "--cookie", there[1].Cookie("portico-node"), "--json")
 			if len(list.Sessions) != 1 || list.Sessions[0].Member == seen[1].Server {
 				return errf("it is listed as %+v", list.Sessions)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -152,9 +152,9 @@ func newJar(t *testing.T) http.CookieJar {
 	return jar
 }
 
-func sessionsOf(t *testing.T, p *harness.Proxy, flags ...string) admin.SessionList {
+func sessionsOf(t *testing.T, p *harness.Proxy, flags ...string) api.SessionList {
 	t.Helper()
-	var list admin.SessionList
+	var list api.SessionList
 	p.JSON(&list, append([]string{"sessions", "php", "--list", "--json"}, flags...)...)
 	return list
 }

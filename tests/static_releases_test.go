@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -97,9 +97,9 @@ func TestStaticSitePinsAssets(t *testing.T) {
 	// A server that joins now fetches what visits still use: the others can go.
 	p.AddServer("server-3")
 	harness.Eventually(t, 30*time.Second, func() error {
-		var counts []admin.SessionCount
+		var counts []api.SessionCount
 		p.JSON(&counts, "sessions", "docs", "--json")
-		late := slices.DeleteFunc(slices.Clone(counts), func(n admin.SessionCount) bool {
+		late := slices.DeleteFunc(slices.Clone(counts), func(n api.SessionCount) bool {
 			return n.Member != "server-3" || n.State != "UP" && !strings.HasPrefix(n.State, "DRAIN")
 		})
 		if len(late) != 2 {

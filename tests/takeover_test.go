@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -111,7 +111,7 @@ func takeOverFails(t *testing.T, p *harness.Proxy, l *load) {
 // countSessions returns how many sessions the proxy knows.
 func countSessions(t *testing.T, p *harness.Proxy) (n int64) {
 	t.Helper()
-	var list []admin.SessionCount
+	var list []api.SessionCount
 	p.JSON(&list, "sessions", "--json")
 	for _, s := range list {
 		n += s.Sessions

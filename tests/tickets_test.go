@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -50,7 +50,7 @@ func TestTicketsOutliveTheProxy(t *testing.T) {
 				t.Error("the admin listener took a visitor's ticket")
 			}
 
-			var keys []admin.KeyInfo
+			var keys []api.KeyInfo
 			p.JSON(&keys, "keys", "rotate", "tickets", "--json")
 			wantTicketKeys(t, keys)
 			harness.Eventually(t, time.Minute, func() error {
@@ -76,11 +76,11 @@ func visitor(roots *x509.CertPool, version uint16) *tls.Config {
 }
 
 // wantTicketKeys looks for one ticket key in use and one that comes next.
-func wantTicketKeys(t *testing.T, keys []admin.KeyInfo) {
+func wantTicketKeys(t *testing.T, keys []api.KeyInfo) {
 	t.Helper()
 	var got []string
 	for _, k := range keys {
-		if k.Kind == admin.KeyTickets {
+		if k.Kind == api.KeyTickets {
 			got = append(got, fmt.Sprint(k.ID, k.Primary, k.Next))
 		}
 	}

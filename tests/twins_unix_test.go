@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
 
@@ -170,7 +170,7 @@ func (vs *turns) move(t *testing.T, gone string) {
 // counted is how many sessions of a site a proxy counts.
 func counted(t *testing.T, p *harness.Proxy, site string) int {
 	t.Helper()
-	var list admin.SessionList
+	var list api.SessionList
 	p.JSON(&list, "sessions", site, "--list", "--json")
 	return list.Total
 }

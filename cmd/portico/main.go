@@ -24,7 +24,8 @@ import (
 	"portico/internal/exitcode"
 	"portico/internal/nearest"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // shimCommand is the first argument with which the agent starts this program
@@ -61,7 +62,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		err = screen.Late(err)
 	}
 	if wantsJSON(cmd, args) {
-		_ = screen.PrintJSON(stderr, map[string]admin.Error{"error": asError(err)})
+		_ = screen.PrintJSON(stderr, map[string]api.Error{"error": asError(err)})
 		return exitCode(err)
 	}
 	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
@@ -86,14 +87,14 @@ func wantsJSON(cmd *cobra.Command, args []string) bool {
 }
 
 // asError is err as the API would tell it, for programs that call this one with --json.
-func asError(err error) admin.Error {
-	var told *admin.Error
-	if away := (*admin.Away)(nil); errors.As(err, &told) && !errors.As(err, &away) {
+func asError(err error) api.Error {
+	var told *api.Error
+	if away := (*apiclient.Away)(nil); errors.As(err, &told) && !errors.As(err, &away) {
 		e := *told
 		e.Message = strings.TrimSuffix(catalog.Text(err), " ("+e.Hint+")") // with what the command was doing
 		return e
 	}
-	e := admin.Error{Code: "failed", Message: catalog.Text(err)}
+	e := api.Error{Code: "failed", Message: catalog.Text(err)}
 	var h interface{ Hint() string }
 	if errors.As(err, &h) {
 		e.Hint = h.Hint()
@@ -115,8 +116,8 @@ func asError(err error) admin.Error {
 
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
-	var told *admin.Error
-	var away *admin.Away
+	var told *api.Error
+	var away *apiclient.Away
 	switch {
 	case errors.As(err, &away):
 		return exitcode.TimedOut
@@ -127,7 +128,7 @@ func exitCode(err error) int {
 	case errors.As(err, &coded):
 		return coded.ExitCode()
 	}
-	return admin.ExitCode(err)
+	return api.ExitCode(err)
 }
 
 func newRoot(environ []string) *cobra.Command {

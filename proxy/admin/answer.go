@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/internal/units"
+	"portico/proxy/admin/api"
 )
 
 // json answers with v.
@@ -36,7 +37,7 @@ func (c *call) input(v any) error {
 		return nil
 	}
 	if err := unmarshalStrict(c.body, v); err != nil {
-		return badRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
+		return api.BadRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
 	}
 	return nil
 }
@@ -49,7 +50,7 @@ func (c *call) flag(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "1"))
 	if err != nil {
-		return false, badRequest("use 1 or 0", "%s=%q is not yes or no", name, bounded(q.Get(name), 20))
+		return false, api.BadRequest("use 1 or 0", "%s=%q is not yes or no", name, bounded(q.Get(name), 20))
 	}
 	return on, nil
 }
@@ -68,14 +69,14 @@ func ttl(text string, fallback, most time.Duration) (time.Duration, error) {
 	}
 	var d units.Duration
 	if err := d.UnmarshalText([]byte(text)); err != nil {
-		return 0, badRequest("", "%v", err)
+		return 0, api.BadRequest("", "%v", err)
 	}
 	if d.Std() <= 0 || d.Std() > most {
-		return 0, badRequest("", "%q is not between 1s and %s", text, units.Duration(most))
+		return 0, api.BadRequest("", "%q is not between 1s and %s", text, units.Duration(most))
 	}
 	return d.Std(), nil
 }
 
-func notOffered(what string) *Error {
-	return failf(http.StatusNotImplemented, "not_offered", "", "this process offers no %s", what)
+func notOffered(what string) *api.Error {
+	return api.Failf(http.StatusNotImplemented, "not_offered", "", "this process offers no %s", what)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // record appends one entry to the audit log for a change that was tried by
@@ -71,7 +72,7 @@ func (s *Server) audit(c *call) error {
 	if q := c.r.URL.Query().Get("limit"); q != "" {
 		n, err := strconv.Atoi(q)
 		if err != nil || n < 1 || n > 10000 {
-			return badRequest("use 1 to 10000", "limit %q", q)
+			return api.BadRequest("use 1 to 10000", "limit %q", q)
 		}
 		limit = n
 	}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // authenticate finds who makes the request: by token, else by login cookie,
 // else nobody (nil, nil). A wrong token is an error even on a public route; a
 // stale cookie is not.
-func (s *Server) authenticate(c *call) (*identity, *Error) {
+func (s *Server) authenticate(c *call) (*identity, *api.Error) {
 	_, password, hasBasic := c.r.BasicAuth()
 	if token, basic := bearerFrom(c.r.Header.Get("Authorization"), password, hasBasic); token != "" {
 		return s.byToken(c, token, basic)
@@ -49,7 +50,7 @@ func identityOf(a *catalog.Account) *identity {
 	return who
 }
 
-func (s *Server) byToken(c *call, text string, basic bool) (*identity, *Error) {
+func (s *Server) byToken(c *call, text string, basic bool) (*identity, *api.Error) {
 	account, token, err := catalog.VerifyToken(s.o.Catalog.View(), text, c.now)
 	if err != nil {
 		if refusal := s.learnToken(c); refusal != nil {
@@ -70,7 +71,7 @@ const confirmWait = time.Second
 // learnToken brings the view up to date before a token is called wrong: another proxy may
 // have made it a moment ago, or while this one did not run. It returns a refusal where that
 // cannot be known, or where too many wrong ones came from there.
-func (s *Server) learnToken(c *call) *Error {
+func (s *Server) learnToken(c *call) *api.Error {
 	if wait := s.stale.wait(throttleKey(c.r.RemoteAddr), c.now); wait > 0 {
 		return tooMany(c, wait)
 	}
@@ -78,7 +79,7 @@ func (s *Server) learnToken(c *call) *Error {
 	defer cancel()
 	if err := s.o.Catalog.Confirm(ctx); err != nil {
 		c.w.Header().Set("Retry-After", "1")
-		return failf(http.StatusServiceUnavailable, "unavailable", "try again in a moment, or at another proxy",
+		return api.Failf(http.StatusServiceUnavailable, "unavailable", "try again in a moment, or at another proxy",
 			"this proxy does not know the token, and cannot look whether another one does: %v", catalog.Text(err))
 	}
 	return nil
@@ -87,18 +88,18 @@ func (s *Server) learnToken(c *call) *Error {
 // wrongToken refuses a token, at most once in a pause with a word in the log. Nobody can
 // guess 256 bits, so the pause keeps only the log and the answers small; a right token from
 // the same address, perhaps of many people behind it, is never made to wait.
-func (s *Server) wrongToken(c *call) *Error {
+func (s *Server) wrongToken(c *call) *api.Error {
 	key := throttleKey(c.r.RemoteAddr)
 	count, pause := s.stale.fail(key, c.now)
 	if count == 1 || pause > 0 {
 		s.log.Warn("token refused", "from", c.from, "path", c.r.URL.Path, "times", count, "pause", pause)
 	}
-	return failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
+	return api.Failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
 }
 
 // byPassword checks an account's password, slowly for those who guess: by
 // address, and by account across addresses.
-func (s *Server) byPassword(c *call, name, password string) (*catalog.Account, *Error) {
+func (s *Server) byPassword(c *call, name, password string) (*catalog.Account, *api.Error) {
 	address, perAccount := throttleKey(c.r.RemoteAddr), "account "+name
 	if len(name) > 64 {
 		name, perAccount = "", "account"
@@ -128,25 +129,25 @@ func (s *Server) byPassword(c *call, name, password string) (*catalog.Account, *
 		pause = longer
 	}
 	s.log.Warn("password refused", "from", c.from, "account", name, "known", account != nil, "pause", pause)
-	return nil, failf(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
+	return nil, api.Failf(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
 }
 
 // checkForm parses a form and checks its token. The login form itself has no
 // login to bind a token to; Origin and SameSite guard it.
-func (s *Server) checkForm(c *call) *Error {
+func (s *Server) checkForm(c *call) *api.Error {
 	form, err := url.ParseQuery(string(c.body))
 	if err != nil {
-		return badRequest("", "the form cannot be read")
+		return api.BadRequest("", "the form cannot be read")
 	}
 	c.r.PostForm, c.r.Form = form, form
 	if c.rt.need == nobody {
 		return nil
 	}
 	if c.who.login == nil {
-		return forbidden("use /v1 with a token", "forms are for the page's login")
+		return api.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	if !s.csrfOK(c.who.login, form.Get("csrf")) {
-		return failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+		return api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
 	}
 	return nil
 }

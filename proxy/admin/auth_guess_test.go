@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // TestGuessing is D5: wrong tokens and passwords cost a growing pause, from one
@@ -110,7 +110,7 @@ func TestGuessingPasswords(t *testing.T) {
 
 func TestLoginByAPI(t *testing.T) {
 	e := start(t, nil)
-	answer, err := e.api("").Login(context.Background(), admin.LoginRequest{Account: "operator", Password: password, Label: "laptop", TTL: "1h"})
+	answer, err := e.api("").Login(context.Background(), api.LoginRequest{Account: "operator", Password: password, Label: "laptop", TTL: "1h"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 func TestClient(t *testing.T) {
@@ -36,18 +38,18 @@ func TestClient(t *testing.T) {
 	if err != nil || site.Settings.Policy != "round-robin" || site.Settings.Health.Path != "/up" || site.Sessions != 80 {
 		t.Errorf("set: %+v %v", site, err)
 	}
-	var answer *admin.Error
+	var answer *api.Error
 	if _, err := c.SetSite(ctx, "shop", json.RawMessage(`{"policy":"wheel-of-fortune"}`)); !errors.As(err, &answer) || answer.Status != 400 {
 		t.Errorf("a wrong policy: %v", err)
 	}
 	if _, err := c.SetSite(ctx, "shop", json.RawMessage(`{"policy":null,"health":null}`)); err != nil {
 		t.Error(err)
 	}
-	f, err := c.ForecastAct(ctx, "app-1", admin.VerbMaint)
+	f, err := c.ForecastAct(ctx, "app-1", api.VerbMaint)
 	if err != nil || f.Sessions != 80 || f.Recent != 14 || f.InFlight != 6 || len(f.Instances) != 2 || f.Left != 2 {
 		t.Errorf("forecast: %+v %v", f, err)
 	}
-	if f, err = c.ForecastAct(ctx, "app-1", admin.VerbDrain); err != nil || f.Sessions != 0 || !strings.Contains(f.Message, "80 sessions") {
+	if f, err = c.ForecastAct(ctx, "app-1", api.VerbDrain); err != nil || f.Sessions != 0 || !strings.Contains(f.Message, "80 sessions") {
 		t.Errorf("forecast of a drain: %+v %v", f, err)
 	}
 	if f, err = c.ForecastRemove(ctx, "shop"); err != nil || f.Sessions != 80 {
@@ -55,7 +57,7 @@ func TestClient(t *testing.T) {
 	}
 	stateless := &e.snap.Pools[0].Upstreams[0]
 	stateless.Unpinned = true // its 40 sessions can go on anywhere
-	if f, err = c.ForecastAct(ctx, "app-1", admin.VerbMaint); err != nil || f.Sessions != 40 || f.Recent != 7 || f.Visits != 40 ||
+	if f, err = c.ForecastAct(ctx, "app-1", api.VerbMaint); err != nil || f.Sessions != 40 || f.Recent != 7 || f.Visits != 40 ||
 		!strings.HasSuffix(f.Message, "(the 40 visits of static sites there go on elsewhere)") || len(f.Instances) != 2 {
 		t.Errorf("forecast where one instance keeps no state: %+v %v", f, err)
 	}
@@ -63,22 +65,22 @@ func TestClient(t *testing.T) {
 	if shared.View().Members["app-1"].Admin != catalog.AdminReady || len(e.adm.all()) != 0 {
 		t.Error("a forecast changed something")
 	}
-	m, err := c.Act(ctx, "app-1", admin.VerbMaint, "")
+	m, err := c.Act(ctx, "app-1", api.VerbMaint, "")
 	if err != nil || m.Admin != catalog.AdminMaint || shared.View().Members["app-1"].Admin != catalog.AdminMaint {
 		t.Errorf("maint: %+v %v", m, err)
 	}
-	if _, err := c.Act(ctx, "proxy-1", admin.VerbDrain, ""); !errors.As(err, &answer) || answer.Status != 409 {
+	if _, err := c.Act(ctx, "proxy-1", api.VerbDrain, ""); !errors.As(err, &answer) || answer.Status != 409 {
 		t.Errorf("drain of a proxy: %v", err)
 	}
 	var csv bytes.Buffer
 	if err := c.StatsCSV(ctx, &csv); err != nil || !strings.HasPrefix(csv.String(), "# pxname") {
 		t.Errorf("csv: %.40q %v", csv.String(), err)
 	}
-	export, err := c.ExportHAProxyBundle(ctx, admin.ExportRequest{Dir: "/etc/hp"}, admin.ExportBundleRequest{Name: "haproxy", CSR: []byte("csr")})
+	export, err := c.ExportHAProxyBundle(ctx, api.ExportRequest{Dir: "/etc/hp"}, api.ExportBundleRequest{Name: "haproxy", CSR: []byte("csr")})
 	if err != nil || export.Files["client.pem"] != "CERTIFICATE" || !strings.Contains(export.Files["haproxy.cfg"], "backend shop") {
 		t.Errorf("export: %v %v", export.Files, err)
 	}
-	if export, err = c.ExportHAProxy(ctx, admin.ExportRequest{}); err != nil || len(export.Files) != 1 {
+	if export, err = c.ExportHAProxy(ctx, api.ExportRequest{}); err != nil || len(export.Files) != 1 {
 		t.Errorf("export: %v", err)
 	}
 	if _, err := c.Rollback(ctx, "shop", "aaaaaa", false); err != nil {
@@ -91,7 +93,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("remove: %v %v", e.dep.done, err)
 	}
 	var b bytes.Buffer
-	if err := c.Logs(ctx, admin.LogQuery{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
+	if err := c.Logs(ctx, api.LogQuery{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
 		t.Errorf("logs: %q %v", b.String(), err)
 	}
 	b.Reset()
@@ -130,11 +132,11 @@ func TestClientAccounts(t *testing.T) {
 	ctx := context.Background()
 	c := e.api(e.tokens["admin"])
 	scope := []string{"shop"}
-	a, err := c.PutAccount(ctx, admin.AccountRequest{Name: "ci", Role: catalog.RoleDeployer, Sites: &scope})
+	a, err := c.PutAccount(ctx, api.AccountRequest{Name: "ci", Role: catalog.RoleDeployer, Sites: &scope})
 	if err != nil || a.Login || len(a.Sites) != 1 {
 		t.Fatalf("%+v %v", a, err)
 	}
-	token, err := c.NewToken(ctx, admin.TokenRequest{Account: "ci", Label: "pipeline", TTL: "90d"})
+	token, err := c.NewToken(ctx, api.TokenRequest{Account: "ci", Label: "pipeline", TTL: "90d"})
 	if err != nil || token.Expires.IsZero() {
 		t.Fatalf("%+v %v", token, err)
 	}
@@ -142,23 +144,23 @@ func TestClientAccounts(t *testing.T) {
 	if who, err := ci.Whoami(ctx); err != nil || who.Account != "ci" || who.Role != catalog.RoleDeployer {
 		t.Errorf("%+v %v", who, err)
 	}
-	if _, err := ci.NewToken(ctx, admin.TokenRequest{Account: "admin"}); admin.ExitCode(err) != 3 {
+	if _, err := ci.NewToken(ctx, api.TokenRequest{Account: "admin"}); api.ExitCode(err) != 3 {
 		t.Errorf("a token for an administrator: %v", err)
 	}
 	if list, err := ci.Tokens(ctx); err != nil || len(list) != 1 {
 		t.Errorf("%+v %v", list, err)
 	}
 	wide := catalog.RoleOperator
-	if _, err := c.PutAccount(ctx, admin.AccountRequest{Name: "ci", Role: wide}); err == nil {
+	if _, err := c.PutAccount(ctx, api.AccountRequest{Name: "ci", Role: wide}); err == nil {
 		t.Error("an operator with a scope")
 	}
-	if _, err := c.PutAccount(ctx, admin.AccountRequest{Name: "ci", Password: "short"}); err == nil {
+	if _, err := c.PutAccount(ctx, api.AccountRequest{Name: "ci", Password: "short"}); err == nil {
 		t.Error("a short password")
 	}
 	if _, err := c.DeleteToken(ctx, token.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := ci.Whoami(ctx); admin.ExitCode(err) != 3 {
+	if _, err := ci.Whoami(ctx); api.ExitCode(err) != 3 {
 		t.Errorf("a deleted token: %v", err)
 	}
 	if err := c.DeleteAccount(ctx, "ci"); err != nil {
@@ -174,7 +176,7 @@ func TestClientUpload(t *testing.T) {
 	body := strings.Repeat("archive ", 1<<16)
 	var last, total int64
 	opened := 0
-	up := admin.Upload{Site: "shop", Name: "shop.zip", Size: int64(len(body)), Hosts: []string{"a.example", "b.example"},
+	up := apiclient.Upload{Site: "shop", Name: "shop.zip", Size: int64(len(body)), Hosts: []string{"a.example", "b.example"},
 		Open:     func() (io.ReadCloser, error) { opened++; return io.NopCloser(strings.NewReader(body)), nil },
 		Progress: func(sent, of int64) { last, total = sent, of },
 	}
@@ -186,12 +188,12 @@ func TestClientUpload(t *testing.T) {
 		t.Errorf("progress %d of %d, opened %d times", last, total, opened)
 	}
 	up.Site = "blog"
-	if _, err := e.api(e.tokens["scoped"]).Upload(context.Background(), up); admin.ExitCode(err) != 3 {
+	if _, err := e.api(e.tokens["scoped"]).Upload(context.Background(), up); api.ExitCode(err) != 3 {
 		t.Errorf("another site: %v", err)
 	}
 	for _, name := range []string{"..", "-rf", "con", strings.Repeat("a", 300), "shöp", "a b"} { // D12
 		up.Site = name
-		var refused *admin.Error
+		var refused *api.Error
 		if _, err := e.api(e.tokens["admin"]).Upload(context.Background(), up); !errors.As(err, &refused) || refused.Status != 400 && refused.Status != 404 {
 			t.Errorf("site %q: %v", name, err)
 		}
@@ -213,7 +215,7 @@ func TestClientUploadAgain(t *testing.T) {
 		})
 	})
 	opened := 0
-	up := admin.Upload{Site: "shop", Size: 5, Open: func() (io.ReadCloser, error) { opened++; return io.NopCloser(strings.NewReader("hello")), nil }}
+	up := apiclient.Upload{Site: "shop", Size: 5, Open: func() (io.ReadCloser, error) { opened++; return io.NopCloser(strings.NewReader("hello")), nil }}
 	if answer, err := e.api(e.tokens["admin"]).Upload(context.Background(), up); err != nil || answer.Size != 5 || opened != 2 {
 		t.Errorf("%+v %v, opened %d times", answer, err, opened)
 	}
@@ -262,24 +264,24 @@ func (b brokenEvents) Events(ctx context.Context, id string, send func(catalog.E
 }
 
 func TestClientErrors(t *testing.T) {
-	if _, err := admin.NewClient(admin.ClientOptions{Addr: "http://127.0.0.1:1"}); err == nil {
+	if _, err := apiclient.New(apiclient.Options{Addr: "http://127.0.0.1:1"}); err == nil {
 		t.Error("plain http")
 	}
 	e := start(t, nil)
-	c, err := admin.NewClient(admin.ClientOptions{Addr: e.server.URL})
+	c, err := apiclient.New(apiclient.Options{Addr: e.server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	var answer *admin.Error
+	var answer *api.Error
 	if _, err := c.Whoami(context.Background()); !errors.As(err, &answer) || answer.Code != "untrusted" || answer.Hint == "" {
 		t.Errorf("an untrusted certificate: %v", err)
 	}
 	for err, want := range map[error]int{
 		nil: 0, errors.New("x"): 1, context.DeadlineExceeded: 4,
-		&admin.Error{Status: 401}: 3, fmt.Errorf("deploy: %w", &admin.Error{Status: 403}): 3, &admin.Error{Status: 404}: 1, &admin.Error{Status: 504}: 4,
+		&api.Error{Status: 401}: 3, fmt.Errorf("deploy: %w", &api.Error{Status: 403}): 3, &api.Error{Status: 404}: 1, &api.Error{Status: 504}: 4,
 	} {
-		if got := admin.ExitCode(err); got != want {
+		if got := api.ExitCode(err); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
 		}
 	}
@@ -297,12 +299,12 @@ func TestClientUploadRefusedMidway(t *testing.T) {
 	server.EnableHTTP2 = true // as the admin listener has it
 	server.StartTLS()
 	defer server.Close()
-	c, err := admin.NewClient(admin.ClientOptions{Addr: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}, Token: "x"})
+	c, err := apiclient.New(apiclient.Options{Addr: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}, Token: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	up := admin.Upload{Site: "shop", Name: "shop.tar", Size: -1, Open: func() (io.ReadCloser, error) {
+	up := apiclient.Upload{Site: "shop", Name: "shop.tar", Size: -1, Open: func() (io.ReadCloser, error) {
 		r, w := io.Pipe()
 		go func() { // the packing of a folder is often slower than the network
 			for range 20 {
@@ -314,7 +316,7 @@ func TestClientUploadRefusedMidway(t *testing.T) {
 		return r, nil
 	}}
 	_, err = c.Upload(context.Background(), up)
-	var refused *admin.Error
+	var refused *api.Error
 	if !errors.As(err, &refused) || refused.Status != http.StatusInsufficientStorage || refused.Code != "disk_full" {
 		t.Errorf("the command says: %v", err)
 	}

@@ -3,15 +3,10 @@ package admin
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
-)
 
-// What each answer says of the view that it was made from.
-const (
-	fieldRevision = "Portico-Revision"
-	fieldAge      = "Portico-View-Age" // seconds since it was known to be up to date
+	"portico/proxy/admin/api"
 )
 
 // changeWait is how long a change waits for a leader: elections take one or two seconds.
@@ -31,8 +26,8 @@ func (s *Server) current(c *call) error {
 		err = s.o.Catalog.Confirm(ctx)
 	}
 	h := c.w.Header()
-	h.Set(fieldRevision, strconv.FormatInt(s.o.Catalog.View().Revision, 10))
-	h.Set(fieldAge, strconv.FormatFloat(max(0, time.Since(s.o.Catalog.Confirmed()).Seconds()), 'f', 1, 64))
+	h.Set(api.FieldRevision, strconv.FormatInt(s.o.Catalog.View().Revision, 10))
+	h.Set(api.FieldAge, strconv.FormatFloat(max(0, time.Since(s.o.Catalog.Confirmed()).Seconds()), 'f', 1, 64))
 	return err
 }
 
@@ -44,18 +39,4 @@ func (s *Server) old(now time.Time) string {
 	}
 	return fmt.Sprintf("What is shown of the cluster may be old: this proxy has not reached the others since %s, %s ago. Traffic goes on.",
 		since.UTC().Format("15:04:05 MST"), age(now.Sub(since)))
-}
-
-// Standing is what an answer said of the view that it was made from.
-type Standing struct {
-	Revision int64
-	Age      time.Duration // since it was known to be up to date
-}
-
-// standingOf reads it from an answer.
-func standingOf(h http.Header) (st Standing) {
-	st.Revision, _ = strconv.ParseInt(h.Get(fieldRevision), 10, 64) // absent from earlier versions
-	seconds, _ := strconv.ParseFloat(h.Get(fieldAge), 64)
-	st.Age = time.Duration(seconds * float64(time.Second))
-	return st
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // Every answer tells what revision it was made from and how old that is; ?consistent asks the others first.
@@ -48,7 +48,7 @@ func TestClientReads(t *testing.T) {
 		_, _ = io.WriteString(w, "[]")
 	}))
 	defer server.Close()
-	c, err := admin.NewClient(admin.ClientOptions{Addr: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}, Token: "x"})
+	c, err := apiclient.New(apiclient.Options{Addr: server.URL, TLS: &tls.Config{InsecureSkipVerify: true}, Token: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestClientReads(t *testing.T) {
 		t.Error("a client that is in a hurry waits")
 	}
 	away = 2
-	if _, err := c.Patient(admin.Patience{Absence: time.Minute}).Consistent().Members(t.Context()); err != nil {
+	if _, err := c.Patient(apiclient.Patience{Absence: time.Minute}).Consistent().Members(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := strings.Join(asked, " "); got != "/v1/sites /v1/members?consistent=1 /v1/members?consistent=1 /v1/members?consistent=1" {

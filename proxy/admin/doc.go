@@ -1,5 +1,5 @@
-// Package admin is the admin listener's handler: the JSON API and its client,
-// the statistics page, metrics and health, accounts and the audit log.
+// Package admin is the admin listener's handler: the JSON API, the statistics
+// page, metrics and health, accounts and the audit log.
 //
 // It promises that every route but a handful that the route table names as
 // public needs a credential, that one function decides who may do what, that

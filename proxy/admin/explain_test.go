@@ -8,6 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
 
@@ -47,13 +48,13 @@ func TestSessionByCookie(t *testing.T) {
 	cookie := string(p.AppendCookie(nil, &c))
 	p.Learn(&c, b.HashApp([]byte("ABCDEF")), now)
 	p.Done(&c, balancer.Outcome{Now: now, Status: 200})
-	seek := func(query url.Values) admin.SessionList {
+	seek := func(query url.Values) api.SessionList {
 		t.Helper()
 		resp, body := e.request("GET", "/v1/sessions/shop?"+query.Encode(), e.tokens["viewer"], "")
 		if resp.StatusCode != 200 {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
-		return decode[admin.SessionList](t, body)
+		return decode[api.SessionList](t, body)
 	}
 	for _, value := range []string{cookie, "a=1; portico-shop=" + cookie + "; b=2"} {
 		if got := seek(url.Values{"cookie": {value}}); got.Total != 1 || len(got.Sessions[0].ID) != 16 || got.Sessions[0].Instance != c.Upstream.ID() {

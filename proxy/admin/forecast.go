@@ -5,13 +5,14 @@ import (
 
 	"portico/balancer"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // forecast adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) Forecast {
-	f := Forecast{Action: action, Object: object, Instances: []ForecastLine{}}
+func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) api.Forecast {
+	f := api.Forecast{Action: action, Object: object, Instances: []api.ForecastLine{}}
 	var live, recent int64
 	counting := false // a proxy has not been up for long enough to have seen them all
 	for i := range pools.list {
@@ -28,7 +29,7 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 			hit = true
 			more := pools.others[u.ID]
 			counting = counting || s.recounting(p.Name, u.ID) || more.Recounting
-			line := ForecastLine{
+			line := api.ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + more.Recent, InFlight: int64(u.InFlight),
 			}
@@ -51,7 +52,7 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 	}
 	f.Recounting = counting || len(pools.silent) > 0 && len(f.Instances) > 0
 	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.note()
-	if counting && (cut || action == VerbDrain) {
+	if counting && (cut || action == api.VerbDrain) {
 		f.Notes = append(f.Notes, "the proxy started a short while ago and counts sessions as they come back: there may be more")
 	}
 	if f.Visits > 0 && f.Left > 0 {
@@ -73,7 +74,7 @@ func (s *Server) recounting(site, instance string) bool {
 	return !known
 }
 
-func forecastMessage(f Forecast, cut bool, live, recent int64) string {
+func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
 	where := fmt.Sprintf("%s on %s", count(live, "session"), count(int64(len(f.Instances)), "instance"))
 	switch {
 	case len(f.Instances) == 0:
@@ -96,13 +97,13 @@ func count(n int64, what string) string {
 }
 
 // forecastMember is the forecast of a verb on a member.
-func (s *Server) forecastMember(verb, name string, pools totals) Forecast {
-	cut := verb == VerbMaint || verb == VerbRevoke || verb == VerbRefuse
+func (s *Server) forecastMember(verb, name string, pools totals) api.Forecast {
+	cut := verb == api.VerbMaint || verb == api.VerbRevoke || verb == api.VerbRefuse
 	f := s.forecast(verb, name, cut, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.Member == name })
-	if verb == VerbRevoke {
+	if verb == api.VerbRevoke {
 		f.Notes = append(newlyHomeless(s.withoutMember(s.o.Catalog.View(), name)), f.Notes...)
 	}
-	if verb == VerbReady || verb == VerbAccept {
+	if verb == api.VerbReady || verb == api.VerbAccept {
 		f.Message = "cuts nothing"
 	}
 	return f
@@ -111,7 +112,7 @@ func (s *Server) forecastMember(verb, name string, pools totals) Forecast {
 // forecastSite is the forecast of an action on a site's instances: of a removal on
 // all, of a deploy or rollback on those of the present release. Without a pin their
 // sessions are cut; with it, both releases need memory for a while.
-func (s *Server) forecastSite(action, site, release string, cut bool, pools totals) Forecast {
+func (s *Server) forecastSite(action, site, release string, cut bool, pools totals) api.Forecast {
 	f := s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
@@ -133,5 +134,5 @@ func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
 	if m := view.Members[name]; m != nil {
 		return m, nil
 	}
-	return nil, notFound("portico members lists them", "there is no member %q", name)
+	return nil, api.NotFound("portico members lists them", "there is no member %q", name)
 }

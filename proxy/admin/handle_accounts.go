@@ -9,30 +9,31 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listAccounts(c *call) error {
-	out := []AccountInfo{}
+	out := []api.AccountInfo{}
 	for _, a := range s.o.Catalog.View().Accounts {
 		out = append(out, accountInfo(a))
 	}
-	slices.SortFunc(out, func(a, b AccountInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b api.AccountInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return c.json(http.StatusOK, out)
 }
 
-func accountInfo(a *catalog.Account) AccountInfo {
-	return AccountInfo{Name: a.Name, Role: a.Role, Sites: a.Sites, Created: a.Created, Disabled: a.Disabled, Login: a.Password != ""}
+func accountInfo(a *catalog.Account) api.AccountInfo {
+	return api.AccountInfo{Name: a.Name, Role: a.Role, Sites: a.Sites, Created: a.Created, Disabled: a.Disabled, Login: a.Password != ""}
 }
 
 // putAccount makes an account or changes the fields that are given.
 func (s *Server) putAccount(c *call) error {
-	var in AccountRequest
+	var in api.AccountRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
 	c.object, c.detail = in.Name, string(in.Role)
 	if in.Role != "" && rank(in.Role) == 0 {
-		return badRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
+		return api.BadRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
 	}
 	if refusal := s.confirmed(c, in.Confirm); refusal != nil {
 		return refusal
@@ -41,7 +42,7 @@ func (s *Server) putAccount(c *call) error {
 	if in.Password != "" {
 		h, err := HashPassword(in.Password)
 		if err != nil {
-			return badRequest("", "%v", err)
+			return api.BadRequest("", "%v", err)
 		}
 		hash = h
 	}
@@ -53,7 +54,7 @@ func (s *Server) putAccount(c *call) error {
 				return err
 			}
 		}
-		changed, err := catalog.ChangeAccount(tx, in.Name, func(a *catalog.Account) error { return in.apply(a, hash) })
+		changed, err := catalog.ChangeAccount(tx, in.Name, func(a *catalog.Account) error { return change(a, &in, hash) })
 		saved = changed
 		return err
 	})
@@ -66,23 +67,23 @@ func (s *Server) putAccount(c *call) error {
 // confirmed asks for the caller's own password where the credential ends by itself, and
 // what is made with it does not: a token of an hour that somebody found must not become an
 // account.
-func (s *Server) confirmed(c *call, password string) *Error {
+func (s *Server) confirmed(c *call, password string) *api.Error {
 	if c.who.ends().IsZero() {
 		return nil
 	}
 	account := s.o.Catalog.View().Accounts[c.who.account]
 	if account == nil || account.Password == "" {
-		return forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.ends().UTC().Format(time.RFC3339))
+		return api.Forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.ends().UTC().Format(time.RFC3339))
 	}
 	if password == "" {
-		return failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.account)
+		return api.Failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.account)
 	}
 	_, refusal := s.byPassword(c, c.who.account, password)
 	return refusal
 }
 
-// apply changes what the request names.
-func (in *AccountRequest) apply(a *catalog.Account, hash string) error {
+// change changes what a request names of an account.
+func change(a *catalog.Account, in *api.AccountRequest, hash string) error {
 	a.Role, a.Password = cmp.Or(in.Role, a.Role), cmp.Or(hash, a.Password)
 	if in.Sites != nil {
 		a.Sites = *in.Sites
@@ -91,7 +92,7 @@ func (in *AccountRequest) apply(a *catalog.Account, hash string) error {
 		a.Disabled = *in.Disabled
 	}
 	if len(a.Sites) > 0 && rank(a.Role) > rank(catalog.RoleDeployer) {
-		return badRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
+		return api.BadRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
 	}
 	return nil
 }
@@ -107,30 +108,30 @@ func (s *Server) deleteAccount(c *call) error {
 }
 
 func (s *Server) listTokens(c *call) error {
-	out := []TokenInfo{}
+	out := []api.TokenInfo{}
 	for _, t := range s.o.Catalog.View().Tokens {
 		if t.Account == c.who.account || c.who.role == catalog.RoleAdmin {
 			out = append(out, tokenInfo(t))
 		}
 	}
-	slices.SortFunc(out, func(a, b TokenInfo) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(out, func(a, b api.TokenInfo) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
 	return c.json(http.StatusOK, out)
 }
 
-func tokenInfo(t *catalog.Token) TokenInfo {
-	return TokenInfo{ID: t.ID, Account: t.Account, Label: t.Label, Created: t.Created, Expires: t.Expires, Parent: t.Parent}
+func tokenInfo(t *catalog.Token) api.TokenInfo {
+	return api.TokenInfo{ID: t.ID, Account: t.Account, Label: t.Label, Created: t.Created, Expires: t.Expires, Parent: t.Parent}
 }
 
 // makeToken makes a token for the caller, or for anybody if the caller is an
 // administrator.
 func (s *Server) makeToken(c *call) error {
-	var in TokenRequest
+	var in api.TokenRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
 	in.Account = cmp.Or(in.Account, c.who.account)
 	if in.Account != c.who.account && c.who.role != catalog.RoleAdmin {
-		return forbidden("", "only administrators make tokens for others")
+		return api.Forbidden("", "only administrators make tokens for others")
 	}
 	life, err := ttl(in.TTL, 0, 10*365*24*time.Hour)
 	if err != nil {
@@ -155,7 +156,7 @@ func (c *call) within(life time.Duration) (time.Duration, error) {
 	}
 	left := ends.Sub(c.now)
 	if life > left {
-		return 0, forbidden("ask for less, or with a token that does not end, such as that of the proxy's own machine", "what asks ends at %s, and nothing that it makes may last longer", ends.UTC().Format(time.RFC3339))
+		return 0, api.Forbidden("ask for less, or with a token that does not end, such as that of the proxy's own machine", "what asks ends at %s, and nothing that it makes may last longer", ends.UTC().Format(time.RFC3339))
 	}
 	if life == 0 {
 		return left, nil
@@ -165,7 +166,7 @@ func (c *call) within(life time.Duration) (time.Duration, error) {
 
 // issueToken stores a new token of an account; a life of 0 never ends. It ends with the
 // token that asked for it.
-func (s *Server) issueToken(c *call, account, label string, life time.Duration) (TokenAnswer, error) {
+func (s *Server) issueToken(c *call, account, label string, life time.Duration) (api.TokenAnswer, error) {
 	record, text := catalog.NewToken(account, label, life, c.now)
 	if c.who.token != nil {
 		record.Parent = c.who.token.ID
@@ -178,21 +179,21 @@ func (s *Server) issueToken(c *call, account, label string, life time.Duration) 
 		return catalog.CreateToken(tx, record, c.now)
 	})
 	if err != nil {
-		return TokenAnswer{}, err
+		return api.TokenAnswer{}, err
 	}
-	return TokenAnswer{Token: text, TokenInfo: tokenInfo(&record)}, nil
+	return api.TokenAnswer{Token: text, TokenInfo: tokenInfo(&record)}, nil
 }
 
 func (s *Server) deleteToken(c *call) error {
 	id := c.r.PathValue("token")
-	out := EndedTokens{}
+	out := api.EndedTokens{}
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
 		t, err := tx.Token(id)
 		if err != nil {
 			return err
 		}
 		if t.Account != c.who.account && c.who.role != catalog.RoleAdmin {
-			return notFound("", "token %q: not found", id) // whether it exists is not theirs to know
+			return api.NotFound("", "token %q: not found", id) // whether it exists is not theirs to know
 		}
 		out.Ended = catalog.EndToken(tx, id)
 		return nil
@@ -208,7 +209,7 @@ func (s *Server) deleteToken(c *call) error {
 
 // loginAPI turns a password into a token.
 func (s *Server) loginAPI(c *call) error {
-	var in LoginRequest
+	var in api.LoginRequest
 	c.quiet = true // wrong guesses go to the log: they must not fill the audit
 	if err := c.input(&in); err != nil {
 		return err

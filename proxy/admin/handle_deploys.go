@@ -14,6 +14,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listDeploys(c *call) error {
@@ -32,7 +33,7 @@ func (s *Server) deploy(c *call) (*catalog.Deploy, error) {
 	id := c.r.PathValue("deploy")
 	d := s.o.Catalog.View().Deploy(id)
 	if d == nil || !c.who.sees(d.Site) {
-		return nil, notFound("", "there is no deploy %q", id)
+		return nil, api.NotFound("", "there is no deploy %q", id)
 	}
 	return d, nil
 }
@@ -83,7 +84,7 @@ func (s *Server) take(c *call, w http.ResponseWriter, r *http.Request) error {
 		defer func() { <-s.uploads }()
 	default:
 		c.w.Header().Set("Retry-After", "10")
-		return failf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
+		return api.Failf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
 	}
 	s.o.Archive.ServeHTTP(w, r)
 	return nil
@@ -115,7 +116,7 @@ type pacedBody struct {
 func (b *pacedBody) Read(p []byte) (int, error) {
 	now := time.Now()
 	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
-		return 0, failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
+		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
 	}
 	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
 	if b.ctx.Err() != nil { // after the deadline was set: whileGood sets its own after it has ended the request
@@ -148,7 +149,7 @@ func (w *statusWriter) WriteHeader(status int) {
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (s *Server) rollback(c *call) error {
-	var in RollbackRequest
+	var in api.RollbackRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, erro
 		return "", err
 	}
 	if target.Digest == site.Release {
-		return "", failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
+		return "", api.Failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
 	}
 	return target.Digest, nil
 }
@@ -206,23 +207,17 @@ func (s *Server) pickRelease(site *catalog.Site, prefix string) (string, error) 
 		return "", nil
 	}
 	if len(prefix) < 6 {
-		return "", badRequest("give at least six characters", "release %q is too short", prefix)
+		return "", api.BadRequest("give at least six characters", "release %q is too short", prefix)
 	}
 	release, err := catalog.ReleaseByPrefix(s.o.Catalog.View(), site.Name, prefix)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
-		return "", notFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
+		return "", api.NotFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
 	case err != nil:
-		return "", badRequest("give more characters", "several releases begin with %q", prefix)
+		return "", api.BadRequest("give more characters", "several releases begin with %q", prefix)
 	}
 	return release.Digest, nil
 }
-
-// heartbeat keeps a silent stream of events alive through what lies between.
-const heartbeat = 15 * time.Second
-
-// beat is the line that does so, a comment of the stream.
-const beat = ": still here"
 
 // deployEvents streams a deploy as server-sent events. The last one is named
 // "end".
@@ -235,7 +230,7 @@ func (s *Server) deployEvents(c *call) error {
 		return notOffered("deploys")
 	}
 	out := newEventStream(c.w)
-	stop := out.beat(heartbeat)
+	stop := out.beat(api.Heartbeat)
 	err = s.o.Deploys.Events(c.r.Context(), d.ID, func(e catalog.Event) error {
 		b, err := json.Marshal(e)
 		if err != nil {
@@ -289,7 +284,7 @@ func (s *eventStream) beat(every time.Duration) (stop func()) {
 		for {
 			select {
 			case <-t.C:
-				if s.send(beat+"\n\n") != nil {
+				if s.send(api.Beat+"\n\n") != nil {
 					return
 				}
 			case <-done:
@@ -332,15 +327,15 @@ func (s *Server) logs(c *call) error {
 }
 
 // logQuery reads what is asked for of a site's logs.
-func logQuery(site string, v url.Values, now time.Time) (LogQuery, error) {
-	q := LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
+func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
+	q := api.LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
 	if text := v.Get("since"); text != "" {
 		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-			q.Since, q.Lines = now.Add(-ago), MaxLogLines
+			q.Since, q.Lines = now.Add(-ago), api.MaxLogLines
 		} else if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return q, badRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
+			return q, api.BadRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
 		} else {
-			q.Lines = MaxLogLines
+			q.Lines = api.MaxLogLines
 		}
 	}
 	text := cmp.Or(v.Get("tail"), v.Get("lines"))
@@ -348,15 +343,12 @@ func logQuery(site string, v url.Values, now time.Time) (LogQuery, error) {
 		return q, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > MaxLogLines || n == 0 && !q.Follow {
-		return q, badRequest(fmt.Sprintf("use 1 to %d", MaxLogLines), "tail %q", text)
+	if err != nil || n < 0 || n > api.MaxLogLines || n == 0 && !q.Follow {
+		return q, api.BadRequest(fmt.Sprintf("use 1 to %d", api.MaxLogLines), "tail %q", text)
 	}
 	q.Lines = n
 	return q, nil
 }
-
-// MaxLogLines is how many lines of one instance may be asked for.
-const MaxLogLines = 10000
 
 // streamWriter sends text as it comes, each part within a deadline. The answer
 // begins with the first byte, so that an error before it can be told.

@@ -9,6 +9,7 @@ import (
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // Drains empties members, instances and former releases of their sessions.
@@ -40,11 +41,11 @@ func (s *Server) endedDrains(c *call) error {
 	if err != nil {
 		return err
 	}
-	out := []DrainOutcome{}
+	out := []api.DrainOutcome{}
 	for _, e := range entries {
 		site, _, _ := strings.Cut(strings.ReplaceAll(e.Object, "@", "/"), "/")
 		if e.Action == "drain ended" && len(out) < 100 && (len(c.who.sites) == 0 || site != e.Object && c.who.sees(site)) {
-			o := DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail}
+			o := api.DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail}
 			if e.Drain != nil {
 				o.DrainOutcome, o.Empty = *e.Drain, e.Drain.How == catalog.DrainEmpty
 			}
@@ -90,7 +91,7 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 }
 
 // order reads how to drain from a request.
-func (in *DrainRequest) order(c *call) (catalog.DrainOrder, error) {
+func order(c *call, in *api.DrainRequest) (catalog.DrainOrder, error) {
 	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.account}
 	move, err := ttl(in.Move, 0, maxDrain)
 	if err != nil {
@@ -105,11 +106,11 @@ func (in *DrainRequest) order(c *call) (catalog.DrainOrder, error) {
 }
 
 // drain carries out an order; every route and the page come here.
-func (s *Server) drain(c *call, t deployhook.Target, in DrainRequest) error {
+func (s *Server) drain(c *call, t deployhook.Target, in api.DrainRequest) error {
 	if s.o.Drains == nil {
 		return notOffered("drains")
 	}
-	o, err := in.order(c)
+	o, err := order(c, &in)
 	if err != nil {
 		return err
 	}
@@ -118,7 +119,7 @@ func (s *Server) drain(c *call, t deployhook.Target, in DrainRequest) error {
 
 // drainRelease answers POST /v1/sites/{site}/releases/{release}/drain.
 func (s *Server) drainRelease(c *call) error {
-	var in DrainRequest
+	var in api.DrainRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -152,14 +153,14 @@ func (s *Server) endRelease(c *call, site, digest string) error {
 		return notOffered("drains")
 	}
 	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
-		return failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
+		return api.Failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
 	}
 	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.account)
 }
 
 // instanceVerb answers POST /v1/sites/{site}/instances/{instance}/drain|ready|maint.
 func (s *Server) instanceVerb(c *call) error {
-	var in DrainRequest
+	var in api.DrainRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -169,7 +170,7 @@ func (s *Server) instanceVerb(c *call) error {
 	}
 	verb := c.r.PathValue("verb")
 	if instanceState(verb) == "" {
-		return notFound("use drain, ready or maint", "there is no verb %q", bounded(verb, 40))
+		return api.NotFound("use drain, ready or maint", "there is no verb %q", bounded(verb, 40))
 	}
 	id, err := s.pickInstance(site, c.r.PathValue("instance"))
 	if err != nil {
@@ -187,12 +188,12 @@ func (s *Server) instanceVerb(c *call) error {
 
 // instanceState is what a verb makes of an instance; empty: there is no such verb.
 func instanceState(verb string) catalog.AdminState {
-	return map[string]catalog.AdminState{VerbDrain: catalog.AdminDrain, VerbReady: catalog.AdminReady, VerbMaint: catalog.AdminMaint}[verb]
+	return map[string]catalog.AdminState{api.VerbDrain: catalog.AdminDrain, api.VerbReady: catalog.AdminReady, api.VerbMaint: catalog.AdminMaint}[verb]
 }
 
 // actInstance does a verb; API and page both come here.
-func (s *Server) actInstance(c *call, verb, site, id string, in DrainRequest) error {
-	if verb == VerbDrain {
+func (s *Server) actInstance(c *call, verb, site, id string, in api.DrainRequest) error {
+	if verb == api.VerbDrain {
 		return s.drain(c, deployhook.Target{Site: site, Instance: id}, in)
 	}
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
@@ -211,7 +212,7 @@ func (s *Server) pickInstance(site *catalog.Site, prefix string) (string, error)
 		}
 	}
 	if len(found) != 1 {
-		return "", notFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, count(int64(len(found)), "instance"), bounded(prefix, 40))
+		return "", api.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, count(int64(len(found)), "instance"), bounded(prefix, 40))
 	}
 	return found[0], nil
 }

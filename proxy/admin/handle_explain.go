@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
 
@@ -17,12 +18,12 @@ func (s *Server) explain(c *call) error {
 	}
 	q := c.r.URL.Query()
 	if q.Get("url") == "" {
-		return badRequest("add ?url=https://host/path", "no url")
+		return api.BadRequest("add ?url=https://host/path", "no url")
 	}
-	in := ExplainQuery{URL: q.Get("url"), Method: strings.ToUpper(q.Get("method")), Header: q["header"], Cookie: q.Get("cookie"), From: q.Get("from")}
+	in := api.ExplainQuery{URL: q.Get("url"), Method: strings.ToUpper(q.Get("method")), Header: q["header"], Cookie: q.Get("cookie"), From: q.Get("from")}
 	out, err := s.o.Explain(in)
 	if err != nil {
-		return badRequest("", "%v", err)
+		return api.BadRequest("", "%v", err)
 	}
 	return c.json(http.StatusOK, out)
 }
@@ -36,15 +37,15 @@ const (
 // have ended.
 func (s *Server) listExchanges(c *call) error {
 	q := c.r.URL.Query()
-	in := ExchangeQuery{Site: q.Get("site"), Failed: q.Get("failed") == "1", ID: strings.ToLower(q.Get("id")), Client: q.Get("client"), Limit: defaultExchanges}
+	in := api.ExchangeQuery{Site: q.Get("site"), Failed: q.Get("failed") == "1", ID: strings.ToLower(q.Get("id")), Client: q.Get("client"), Limit: defaultExchanges}
 	if text := q.Get("limit"); text != "" {
 		var err error
 		if in.Limit, err = strconv.Atoi(text); err != nil || in.Limit < 1 || in.Limit > maxExchanges {
-			return badRequest(fmt.Sprintf("use 1 to %d", maxExchanges), "limit %q", text)
+			return api.BadRequest(fmt.Sprintf("use 1 to %d", maxExchanges), "limit %q", text)
 		}
 	}
 	if _, err := netip.ParseAddr(in.Client); in.Client != "" && err != nil {
-		return badRequest("write an address without port, such as 192.0.2.7", "client %q is no address", bounded(in.Client, 60))
+		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", bounded(in.Client, 60))
 	}
 	if in.Site != "" && (!c.who.sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
 		return s.noSite(in.Site)
@@ -57,7 +58,7 @@ func (s *Server) listExchanges(c *call) error {
 }
 
 // exchanges returns the remembered requests that the caller may see.
-func (s *Server) exchanges(who *identity, q ExchangeQuery) ([]recent.Exchange, error) {
+func (s *Server) exchanges(who *identity, q api.ExchangeQuery) ([]recent.Exchange, error) {
 	if s.o.Exchanges == nil {
 		return nil, notOffered("a memory of requests")
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 )
 
@@ -16,7 +17,7 @@ func (s *Server) exportHAProxy(c *call) error {
 		return err
 	}
 	if c.r.URL.Query().Get("format") == "json" {
-		return c.json(http.StatusOK, Export{Revision: revision, Files: map[string]string{haproxy.ConfigFile: string(cfg)}})
+		return c.json(http.StatusOK, api.Export{Revision: revision, Files: map[string]string{haproxy.ConfigFile: string(cfg)}})
 	}
 	return c.text(http.StatusOK, cfg)
 }
@@ -25,12 +26,12 @@ func (s *Server) exportHAProxy(c *call) error {
 // which HAProxy may reach every agent: for administrators, by POST, and in the
 // audit log. The private key is the caller's and never comes here.
 func (s *Server) exportBundle(c *call) error {
-	var in ExportBundleRequest
+	var in api.ExportBundleRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
 	if len(in.CSR) == 0 {
-		return badRequest("csr", "the certificate request is missing")
+		return api.BadRequest("csr", "the certificate request is missing")
 	}
 	cfg, revision, err := s.haproxyConfig(c)
 	if err != nil {
@@ -43,7 +44,7 @@ func (s *Server) exportBundle(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, Export{Revision: revision, Files: map[string]string{
+	return c.json(http.StatusOK, api.Export{Revision: revision, Files: map[string]string{
 		haproxy.ConfigFile: string(cfg), haproxy.ClientFile: string(client), haproxy.CAFile: string(ca),
 	}})
 }
@@ -60,7 +61,7 @@ func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 	for name, field := range map[string]*string{"dir": &o.Dir, "certs": &o.CertDir, "http": &o.HTTP, "https": &o.HTTPS, "stats": &o.Stats} {
 		v := q.Get(name)
 		if len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, 0, badRequest("", "%s is not usable in a configuration file", name)
+			return nil, 0, api.BadRequest("", "%s is not usable in a configuration file", name)
 		}
 		if v != "" {
 			*field = v

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // healthz says that the process answers, and nothing else.
@@ -17,7 +18,7 @@ func (s *Server) readyz(c *call) error {
 	if err != nil {
 		return err
 	}
-	var r Readiness
+	var r api.Readiness
 	if s.o.Ready != nil {
 		r.Reasons = s.o.Ready()
 	}
@@ -45,7 +46,7 @@ func (s *Server) readyz(c *call) error {
 // whoami says who the caller is taken for.
 func (s *Server) whoami(c *call) error {
 	view := s.o.Catalog.View()
-	return c.json(http.StatusOK, Whoami{
+	return c.json(http.StatusOK, api.Whoami{
 		Account: c.who.account, Role: c.who.role, Sites: c.who.sites,
 		Cluster: view.ClusterID, Version: s.o.Version,
 	})

@@ -4,20 +4,21 @@ import (
 	"net/http"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listHosts(c *call) error {
 	return c.json(http.StatusOK, s.hostInfos(c.who))
 }
 
-func (s *Server) hostInfos(who *identity) []HostInfo {
-	out := []HostInfo{}
+func (s *Server) hostInfos(who *identity) []api.HostInfo {
+	out := []api.HostInfo{}
 	certificates := s.certificates()
 	for _, l := range s.o.Catalog.View().HostLines() {
 		if len(who.sites) > 0 && (l.Proxy != "" || !who.sees(l.Site)) {
 			continue
 		}
-		info := HostInfo{Host: l.Host, Path: l.Path, Site: l.Site, Owner: l.Owner, Proxy: l.Proxy}
+		info := api.HostInfo{Host: l.Host, Path: l.Path, Site: l.Site, Owner: l.Owner, Proxy: l.Proxy}
 		if l.Proxy != "" {
 			info.Owner = ""
 		}
@@ -33,8 +34,8 @@ func (s *Server) hostInfos(who *identity) []HostInfo {
 }
 
 // certificates returns how the hosts' certificates stand at this proxy, by host.
-func (s *Server) certificates() map[string]Certificate {
-	out := map[string]Certificate{}
+func (s *Server) certificates() map[string]api.Certificate {
+	out := map[string]api.Certificate{}
 	if s.o.Certificates == nil {
 		return out
 	}
@@ -66,12 +67,12 @@ func (s *Server) moveHost(c *call) error {
 
 // hostVerb does one of the verbs and answers with the hosts as they are then.
 func (s *Server) hostVerb(c *call, do func(tx *catalog.Tx, host, site string) error) error {
-	var in HostRequest
+	var in api.HostRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
 	if in.Site == "" {
-		return badRequest(`send {"site":"shop"}`, "the site is missing")
+		return api.BadRequest(`send {"site":"shop"}`, "the site is missing")
 	}
 	host := c.r.PathValue("host")
 	c.detail = "site " + bounded(in.Site, 60)

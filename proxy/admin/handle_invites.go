@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listInvites(c *call) error {
-	out := []InviteInfo{}
+	out := []api.InviteInfo{}
 	for _, i := range s.o.Catalog.View().Invites {
-		out = append(out, InviteInfo{ID: i.ID, Role: i.Role, Expires: i.Expires, By: i.By, Created: i.Created, UsedBy: i.UsedBy, UsedAt: i.UsedAt, Labels: i.Labels})
+		out = append(out, api.InviteInfo{ID: i.ID, Role: i.Role, Expires: i.Expires, By: i.By, Created: i.Created, UsedBy: i.UsedBy, UsedAt: i.UsedAt, Labels: i.Labels})
 	}
-	slices.SortFunc(out, func(a, b InviteInfo) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(out, func(a, b api.InviteInfo) int { return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID)) })
 	return c.json(http.StatusOK, out)
 }
 
 func (s *Server) makeInvite(c *call) error {
-	in := InviteRequest{}
+	in := api.InviteRequest{}
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -27,7 +28,7 @@ func (s *Server) makeInvite(c *call) error {
 		in.Role = catalog.RoleServer
 	}
 	if in.Role != catalog.RoleServer && in.Role != catalog.RoleProxy {
-		return badRequest("use server or proxy", "role %q", in.Role)
+		return api.BadRequest("use server or proxy", "role %q", in.Role)
 	}
 	life, err := ttl(in.TTL, time.Hour, 30*24*time.Hour)
 	if err != nil {

@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // listKeys answers GET /v1/keys: the ages of the keys, never the keys.
 func (s *Server) listKeys(c *call) error {
-	out := []KeyInfo{}
+	out := []api.KeyInfo{}
 	session, err := s.o.Catalog.SessionKeys()
 	if err != nil {
 		return err
@@ -17,7 +18,7 @@ func (s *Server) listKeys(c *call) error {
 	sealing := false
 	for _, k := range session {
 		begun := !time.Now().Before(k.From)
-		out = append(out, KeyInfo{Kind: KeySession, ID: int(k.ID), Created: k.Created, Primary: begun && !sealing, Next: !begun, From: k.From, Until: k.Until})
+		out = append(out, api.KeyInfo{Kind: api.KeySession, ID: int(k.ID), Created: k.Created, Primary: begun && !sealing, Next: !begun, From: k.From, Until: k.Until})
 		sealing = sealing || begun
 	}
 	gossip, err := s.o.Catalog.GossipKeys()
@@ -25,7 +26,7 @@ func (s *Server) listKeys(c *call) error {
 		return err
 	}
 	for i := range gossip {
-		out = append(out, KeyInfo{Kind: KeyGossip, Primary: i == 0})
+		out = append(out, api.KeyInfo{Kind: api.KeyGossip, Primary: i == 0})
 	}
 	tickets, err := s.o.Catalog.TicketKeys()
 	if err != nil {
@@ -34,7 +35,7 @@ func (s *Server) listKeys(c *call) error {
 	primary := false
 	for _, k := range tickets {
 		begun := !time.Now().Before(k.From)
-		out = append(out, KeyInfo{Kind: KeyTickets, ID: int(k.ID), Created: k.Created, Primary: begun && !primary, Next: !begun})
+		out = append(out, api.KeyInfo{Kind: api.KeyTickets, ID: int(k.ID), Created: k.Created, Primary: begun && !primary, Next: !begun})
 		primary = primary || begun
 	}
 	return c.json(http.StatusOK, out)
@@ -44,7 +45,7 @@ func (s *Server) listKeys(c *call) error {
 func (s *Server) rotateKeys(c *call) error {
 	rotate := s.o.RotateKeys[c.r.PathValue("kind")]
 	if rotate == nil {
-		return notFound("use session, tickets or gossip", "there is no key %q", bounded(c.r.PathValue("kind"), 40))
+		return api.NotFound("use session, tickets or gossip", "there is no key %q", bounded(c.r.PathValue("kind"), 40))
 	}
 	if err := rotate(c.r.Context()); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"portico/balancer"
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listMembers(c *call) error {
@@ -26,7 +27,7 @@ func (s *Server) listMembers(c *call) error {
 }
 
 // memberInfos lists members, those that wait for a decision first.
-func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) []MemberInfo {
+func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) []api.MemberInfo {
 	gossip := map[string]string{}
 	if s.o.Nodes != nil {
 		for _, n := range s.o.Nodes() {
@@ -42,7 +43,7 @@ func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) 
 			recounting[u.Member] = recounting[u.Member] || u.Recounting
 		}
 	}
-	out := make([]MemberInfo, 0, len(view.Members))
+	out := make([]api.MemberInfo, 0, len(view.Members))
 	for _, m := range view.Members {
 		info := memberInfo(m)
 		info.Gossip, info.Instances, info.Sessions = gossip[m.Name], instances[m.Name], sessions[m.Name]
@@ -50,13 +51,13 @@ func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) 
 		out = append(out, info)
 	}
 	order := map[catalog.Admission]int{catalog.Pending: 0, catalog.Accepted: 1, catalog.Refused: 2, catalog.Revoked: 3}
-	slices.SortFunc(out, func(a, b MemberInfo) int {
+	slices.SortFunc(out, func(a, b api.MemberInfo) int {
 		return cmp.Or(cmp.Compare(order[a.Admission], order[b.Admission]), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Name, b.Name))
 	})
 	return out
 }
 
-func memberInfo(m *catalog.Member) MemberInfo {
+func memberInfo(m *catalog.Member) api.MemberInfo {
 	weight := m.Weight
 	if weight == 0 {
 		weight = balancer.DefaultWeight
@@ -65,22 +66,22 @@ func memberInfo(m *catalog.Member) MemberInfo {
 	if admin == "" {
 		admin = catalog.AdminReady
 	}
-	return MemberInfo{
+	return api.MemberInfo{
 		Name: m.Name, ID: m.ID, Role: m.Role, Admission: m.Admission, Admin: admin, Addr: m.Addr,
 		Fingerprint: m.Fingerprint, Version: m.Version, Platform: m.Platform, Runtimes: m.Runtimes, Zone: m.Zone, Labels: m.Labels,
 		Weight: weight, Reason: m.Reason, Knocked: m.Knocked, Decided: m.Decided, By: m.By,
 	}
 }
 
-func (s *Server) acceptMember(c *call) error { return s.memberVerb(c, VerbAccept) }
-func (s *Server) refuseMember(c *call) error { return s.memberVerb(c, VerbRefuse) }
-func (s *Server) revokeMember(c *call) error { return s.memberVerb(c, VerbRevoke) }
-func (s *Server) drainMember(c *call) error  { return s.memberVerb(c, VerbDrain) }
-func (s *Server) readyMember(c *call) error  { return s.memberVerb(c, VerbReady) }
-func (s *Server) maintMember(c *call) error  { return s.memberVerb(c, VerbMaint) }
+func (s *Server) acceptMember(c *call) error { return s.memberVerb(c, api.VerbAccept) }
+func (s *Server) refuseMember(c *call) error { return s.memberVerb(c, api.VerbRefuse) }
+func (s *Server) revokeMember(c *call) error { return s.memberVerb(c, api.VerbRevoke) }
+func (s *Server) drainMember(c *call) error  { return s.memberVerb(c, api.VerbDrain) }
+func (s *Server) readyMember(c *call) error  { return s.memberVerb(c, api.VerbReady) }
+func (s *Server) maintMember(c *call) error  { return s.memberVerb(c, api.VerbMaint) }
 
 func (s *Server) memberVerb(c *call, verb string) error {
-	var in MemberRequest
+	var in api.MemberRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -102,37 +103,37 @@ func (s *Server) memberVerb(c *call, verb string) error {
 			return c.json(http.StatusOK, m)
 		}
 	}
-	return c.json(http.StatusOK, MemberInfo{Name: name}) // refused and forgotten
+	return c.json(http.StatusOK, api.MemberInfo{Name: name}) // refused and forgotten
 }
 
 // actMember does a verb; API and page both come here.
-func (s *Server) actMember(c *call, verb, name string, in MemberRequest) error {
+func (s *Server) actMember(c *call, verb, name string, in api.MemberRequest) error {
 	ctx, by := c.r.Context(), c.who.account
-	if s.o.Admission == nil && (verb == VerbAccept || verb == VerbRefuse || verb == VerbRevoke) {
+	if s.o.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
 		return notOffered("admission")
 	}
 	switch verb {
-	case VerbAccept:
+	case api.VerbAccept:
 		return s.o.Admission.AcceptKey(ctx, name, in.Fingerprint, by, in.Labels...)
-	case VerbRefuse:
+	case api.VerbRefuse:
 		return s.o.Admission.Refuse(ctx, name, in.Reason, by)
-	case VerbRevoke:
+	case api.VerbRevoke:
 		return s.o.Admission.Revoke(ctx, name, in.Reason, by)
-	case VerbDrain:
+	case api.VerbDrain:
 		return s.drain(c, deployhook.Target{Member: name}, in.DrainRequest)
-	case VerbReady:
+	case api.VerbReady:
 		return s.setAdmin(c, name, catalog.AdminReady)
-	case VerbMaint:
+	case api.VerbMaint:
 		return s.setAdmin(c, name, catalog.AdminMaint)
 	}
-	return notFound("", "there is no verb %q", verb)
+	return api.NotFound("", "there is no verb %q", verb)
 }
 
 func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
 		m, err := catalog.SetMemberAdmin(tx, name, state)
 		if err == nil && m.Role != catalog.RoleServer {
-			return failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
+			return api.Failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
 		}
 		return err
 	})

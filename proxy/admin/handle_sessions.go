@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 const (
@@ -46,7 +47,7 @@ func (s *Server) listSessions(c *call) error {
 	limit := defaultSessions
 	if text := q.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxSessions {
-			return badRequest(fmt.Sprintf("use 1 to %d", maxSessions), "limit %q", text)
+			return api.BadRequest(fmt.Sprintf("use 1 to %d", maxSessions), "limit %q", text)
 		}
 	}
 	idle, err := ttl(q.Get("idle"), 0, 10*365*24*time.Hour)
@@ -65,7 +66,7 @@ type sessionFilter struct {
 }
 
 // listed lists sessions of a pool, the most recently used first.
-func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) SessionList {
+func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) api.SessionList {
 	latest := now.Add(-f.idle).Unix()
 	list, total := sessions.List(p, f.limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
@@ -73,7 +74,7 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 			strings.HasPrefix(spec.ID, f.instance) && catalog.NamesRelease(f.release, spec.Release) &&
 			(f.id == "" || strings.HasPrefix(sessionID(in.ID), f.id))
 	})
-	out := SessionList{Site: p.Name(), Total: total, Sessions: make([]SessionInfo, 0, len(list))}
+	out := api.SessionList{Site: p.Name(), Total: total, Sessions: make([]api.SessionInfo, 0, len(list))}
 	for _, u := range p.Upstreams() {
 		_, _, known := p.Load(u.ID(), now.UnixMilli())
 		out.Recounting = out.Recounting || !known
@@ -87,7 +88,7 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 // seekSession finds the session that a sticky cookie or the application's own token
 // names, as the proxy would with the visitor's next request, and changes nothing. Where a
 // Cookie field has no sticky cookie that is good, one of the application's in it will do.
-func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Time) SessionList {
+func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
 	r := balancer.Request{Now: now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
 	l := p.Look(&r)
 	for _, t := range tokensIn(cookie, token) {
@@ -99,7 +100,7 @@ func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Ti
 			l = found
 		}
 	}
-	out := SessionList{Site: p.Name(), Sessions: []SessionInfo{}}
+	out := api.SessionList{Site: p.Name(), Sessions: []api.SessionInfo{}}
 	switch {
 	case l.By == "" && l.Refused != balancer.Honoured:
 		out.Note = "the cookie would be refused (" + l.Refused.String() + "): its visitor would begin anew"
@@ -111,7 +112,7 @@ func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Ti
 		out.Note = "its session was on " + l.From + ", which is gone: the visitor moves with the next request"
 	default:
 		spec := l.Home.Spec()
-		in := SessionInfo{
+		in := api.SessionInfo{
 			Instance: spec.ID, Member: spec.Member, Release: spec.Release, Started: time.Unix(l.Start, 0).UTC(),
 			Ended: l.Ended, Moving: l.Moving,
 		}
@@ -183,9 +184,9 @@ func (s *Server) stickyValue(site, field string) string {
 	return strings.TrimSpace(field)
 }
 
-func sessionInfo(in *balancer.SessionInfo) SessionInfo {
+func sessionInfo(in *balancer.SessionInfo) api.SessionInfo {
 	spec := in.Upstream.Spec()
-	return SessionInfo{
+	return api.SessionInfo{
 		ID: sessionID(in.ID), Instance: spec.ID, Member: spec.Member, Release: spec.Release,
 		Started: time.Unix(in.Start, 0).UTC(), Used: time.Unix(in.Last, 0).UTC(),
 		Returned: in.Returned, Ended: in.Ended, Moving: in.Moving,
@@ -200,11 +201,11 @@ func (s *Server) sessionOf(site, text string) (balancer.SessionInfo, *balancer.S
 	}
 	id, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || len(text) != 16 {
-		return balancer.SessionInfo{}, nil, badRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", bounded(text, 40))
+		return balancer.SessionInfo{}, nil, api.BadRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", bounded(text, 40))
 	}
 	in, ok := sessions.Find(id)
 	if !ok || in.Upstream == nil || p.Upstream(in.Upstream.ID()) != in.Upstream {
-		return balancer.SessionInfo{}, nil, notFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", site, text)
+		return balancer.SessionInfo{}, nil, api.NotFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", site, text)
 	}
 	return in, sessions, nil
 }
@@ -229,6 +230,6 @@ func (s *Server) changeSession(c *call, end bool) error {
 	if err != nil {
 		return err
 	}
-	c.object, c.detail = site+" "+id, "on "+cmp.Or(in.Member, in.Instance)+in.silence()
+	c.object, c.detail = site+" "+id, "on "+cmp.Or(in.Member, in.Instance)+in.Silence()
 	return c.json(http.StatusOK, in)
 }

@@ -12,18 +12,19 @@ import (
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) listSites(c *call) error {
 	view := s.o.Catalog.View()
 	pools := s.everywhere(c).list
-	out := []SiteInfo{}
+	out := []api.SiteInfo{}
 	for _, site := range view.Sites {
 		if c.who.sees(site.Name) {
 			out = append(out, siteInfo(view, site, pools, false))
 		}
 	}
-	slices.SortFunc(out, func(a, b SiteInfo) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b api.SiteInfo) int { return cmp.Compare(a.Name, b.Name) })
 	return c.json(http.StatusOK, out)
 }
 
@@ -46,12 +47,12 @@ func (s *Server) fromFile(name string) bool {
 }
 
 // noSite is the refusal of a name that no deployed site has.
-func (s *Server) noSite(name string) *Error {
+func (s *Server) noSite(name string) *api.Error {
 	if s.fromFile(name) {
-		return notFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
+		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
 			"the site %q is one of the proxy's configuration file", bounded(name, 60))
 	}
-	return notFound("portico sites lists them", "there is no site %q", bounded(name, 60))
+	return api.NotFound("portico sites lists them", "there is no site %q", bounded(name, 60))
 }
 
 // maySet reports whether the caller may change a site's settings: then it may read all of
@@ -94,14 +95,14 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	return c.json(http.StatusOK, info)
 }
 
-func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot, env bool) SiteInfo {
+func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot, env bool) api.SiteInfo {
 	settings, err := site.Effective()
 	if err != nil {
 		settings = site.Manifest.WithDefaults(site.Name)
 	}
-	info := SiteInfo{
+	info := api.SiteInfo{
 		Name: site.Name, Release: site.Release, Candidate: site.Candidate, Deploy: site.Deploy,
-		Settings: settings, Instances: []InstanceInfo{}, Created: site.Created, Updated: site.Updated,
+		Settings: settings, Instances: []api.InstanceInfo{}, Created: site.Created, Updated: site.Updated,
 	}
 	if len(site.Override) > 0 {
 		info.Override = site.Override
@@ -127,13 +128,15 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 		if in.Site != site.Name {
 			continue
 		}
-		line := InstanceInfo{Instance: *in}
+		line := api.InstanceInfo{Instance: *in}
 		if u := seen[in.ID]; u != nil {
 			line.Upstream, line.Sessions, line.Recounting = u.Status, int64(u.Sessions), u.Recounting
 		}
 		info.Instances = append(info.Instances, line)
 	}
-	slices.SortFunc(info.Instances, func(a, b InstanceInfo) int { return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(info.Instances, func(a, b api.InstanceInfo) int {
+		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.ID, b.ID))
+	})
 	return info
 }
 
@@ -141,7 +144,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 // it for any mistake.
 func (s *Server) setSite(c *call) error {
 	if len(c.body) == 0 {
-		return badRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
+		return api.BadRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
 	}
 	if e := refuseHidden(c.body); e != nil {
 		return e
@@ -169,12 +172,12 @@ func (s *Server) setSite(c *call) error {
 
 // refuseHidden refuses to store what stands for a value in the place of the value: somebody
 // sends back what was shown.
-func refuseHidden(patch []byte) *Error {
+func refuseHidden(patch []byte) *api.Error {
 	var in struct{ Env map[string]any }
 	_ = json.Unmarshal(patch, &in) // what it cannot read is refused later, with more words
 	for name, v := range in.Env {
 		if v == sites.Hidden {
-			return badRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, sites.Hidden)
+			return api.BadRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, sites.Hidden)
 		}
 	}
 	return nil
@@ -215,11 +218,11 @@ func (s *Server) releases(c *call) error {
 	if err != nil {
 		return err
 	}
-	out := []ReleaseInfo{}
+	out := []api.ReleaseInfo{}
 	for _, r := range s.o.Catalog.View().Releases[site.Name] {
 		out = append(out, releaseInfo(r, site))
 	}
-	slices.SortFunc(out, func(a, b ReleaseInfo) int {
+	slices.SortFunc(out, func(a, b api.ReleaseInfo) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
 	})
 	return c.json(http.StatusOK, out)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 )
 
@@ -33,12 +34,12 @@ func (s *Server) snapshot(who *identity) haproxy.Snapshot {
 
 func (s *Server) statsJSON(c *call) error { return c.json(http.StatusOK, s.stats(c)) }
 
-func (s *Server) stats(c *call) Stats {
+func (s *Server) stats(c *call) api.Stats {
 	view := s.o.Catalog.View()
 	snap := s.snapshot(c.who)
-	out := Stats{
+	out := api.Stats{
 		Cluster: view.ClusterID, Proxy: s.o.Name, Version: s.o.Version, Revision: view.Revision,
-		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: []FrontendStats{}, Pools: []PoolStats{},
+		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: []api.FrontendStats{}, Pools: []api.PoolStats{},
 	}
 	for i := range snap.Frontends {
 		out.Frontends = append(out.Frontends, frontendStats(&snap.Frontends[i]))
@@ -55,7 +56,7 @@ func (s *Server) stats(c *call) Stats {
 // sessions answers GET /v1/sessions.
 func (s *Server) sessions(c *call) error {
 	site := c.r.URL.Query().Get("site")
-	out := []SessionCount{}
+	out := []api.SessionCount{}
 	pools := s.everywhere(c)
 	for _, p := range pools.list {
 		if site != "" && p.Name != site {
@@ -63,7 +64,7 @@ func (s *Server) sessions(c *call) error {
 		}
 		for i := range p.Upstreams {
 			u := &p.Upstreams[i]
-			out = append(out, SessionCount{
+			out = append(out, api.SessionCount{
 				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
 				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + pools.others[u.ID].Recent, Limit: int64(u.MaxSessions),
 				Unpinned: u.Unpinned, Recounting: u.Recounting,

@@ -29,6 +29,8 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 	"portico/proxy/listen"
 	"portico/proxy/recent"
@@ -94,13 +96,13 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		TurnedAway: func() []membership.Turned {
 			return []membership.Turned{{Name: "app-1", Reason: "another key", Times: 3}}
 		},
-		RotateKeys: map[string]func(context.Context) error{admin.KeySession: func(context.Context) error { return nil }},
-		Explain:    func(q admin.ExplainQuery) (any, error) { return q, nil },
-		Exchanges: func(q admin.ExchangeQuery) []recent.Exchange {
+		RotateKeys: map[string]func(context.Context) error{api.KeySession: func(context.Context) error { return nil }},
+		Explain:    func(q api.ExplainQuery) (any, error) { return q, nil },
+		Exchanges: func(q api.ExchangeQuery) []recent.Exchange {
 			return []recent.Exchange{{ID: "0123456789abcdef", Site: "shop", Path: "/basket", Status: 200}, {ID: "1123456789abcdef", Site: "blog", Status: 502, Failed: true}, {ID: "2123456789abcdef", Status: 404}}
 		},
 		Archive: http.HandlerFunc(e.dep.archive),
-		Logs: func(_ context.Context, w io.Writer, q admin.LogQuery) error {
+		Logs: func(_ context.Context, w io.Writer, q api.LogQuery) error {
 			_, err := fmt.Fprintf(w, "%s %d\n", q.Site, q.Lines)
 			return err
 		},
@@ -256,9 +258,9 @@ func (f *fakeAdmission) Revoke(_ context.Context, name, _, by string) error {
 	return nil
 }
 
-func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Duration, by string, _ ...string) (admin.InviteAnswer, error) {
+func (f *fakeAdmission) Invite(_ context.Context, role catalog.Role, ttl time.Duration, by string, _ ...string) (api.InviteAnswer, error) {
 	f.note("invite " + by)
-	return admin.InviteAnswer{Code: "code", ID: "inv", Role: role, Expires: time.Now().Add(ttl)}, nil
+	return api.InviteAnswer{Code: "code", ID: "inv", Role: role, Expires: time.Now().Add(ttl)}, nil
 }
 
 // Cancel implements admin.Deploys.
@@ -308,7 +310,7 @@ type fakeDeploys struct {
 func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	if err != nil {
-		var e *admin.Error
+		var e *api.Error
 		if errors.As(err, &e) {
 			w.WriteHeader(e.Status)
 			return
@@ -440,10 +442,10 @@ func (b *browser) post(path string, form url.Values, header ...string) (*http.Re
 	return b.e.requestBy(b.Client, "POST", path, "", form.Encode(), header...)
 }
 
-func (e *env) api(token string) *admin.Client {
+func (e *env) api(token string) *apiclient.Client {
 	e.t.Helper()
 	pool := e.server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	c, err := admin.NewClient(admin.ClientOptions{Addr: e.server.Listener.Addr().String(), TLS: &tls.Config{RootCAs: pool}, Token: token})
+	c, err := apiclient.New(apiclient.Options{Addr: e.server.Listener.Addr().String(), TLS: &tls.Config{RootCAs: pool}, Token: token})
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -12,13 +12,14 @@ import (
 
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // A log that was followed with a token went on after the token had ended, for as long as the
 // reader liked. What lasts ends when its credential ends or opens less, and with nothing else.
 func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 	e := start(t, func(o *admin.Options) {
-		o.Logs = func(ctx context.Context, w io.Writer, _ admin.LogQuery) error {
+		o.Logs = func(ctx context.Context, w io.Writer, _ api.LogQuery) error {
 			for ctx.Err() == nil {
 				if _, err := fmt.Fprintln(w, "a line"); err != nil {
 					return err
@@ -31,8 +32,8 @@ func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 			return nil
 		}
 	})
-	account := func(change func(*catalog.Account)) func(admin.TokenAnswer) {
-		return func(admin.TokenAnswer) {
+	account := func(change func(*catalog.Account)) func(api.TokenAnswer) {
+		return func(api.TokenAnswer) {
 			e.update(func(tx *catalog.Tx) error {
 				_, err := catalog.ChangeAccount(tx, "follower", func(a *catalog.Account) error { change(a); return nil })
 				return err
@@ -41,15 +42,15 @@ func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		ttl  string
-		then func(admin.TokenAnswer)
+		then func(api.TokenAnswer)
 		goes bool
 	}{
-		"token ended": {"1h", func(a admin.TokenAnswer) {
+		"token ended": {"1h", func(a api.TokenAnswer) {
 			e.update(func(tx *catalog.Tx) error { catalog.EndToken(tx, a.ID); return nil })
 		}, false},
-		"token expired":    {"1s", func(admin.TokenAnswer) {}, false},
+		"token expired":    {"1s", func(api.TokenAnswer) {}, false},
 		"account disabled": {"1h", account(func(a *catalog.Account) { a.Disabled = true }), false},
-		"account removed": {"1h", func(admin.TokenAnswer) {
+		"account removed": {"1h", func(api.TokenAnswer) {
 			e.update(func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "follower") })
 		}, false},
 		"another password":   {"1h", account(func(a *catalog.Account) { a.Password = "another" }), false},
@@ -62,7 +63,7 @@ func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 		e.update(func(tx *catalog.Tx) error {
 			return tx.PutAccount(catalog.Account{Name: "follower", Role: catalog.RoleDeployer, Sites: []string{"shop", "blog"}})
 		})
-		token := e.made(e.tokens["admin"], admin.TokenRequest{Account: "follower", TTL: c.ttl})
+		token := e.made(e.tokens["admin"], api.TokenRequest{Account: "follower", TTL: c.ttl})
 		answer := e.lasting(http.MethodGet, "/v1/sites/shop/logs?follow=1", token.Token, nil)
 		lines := bufio.NewScanner(answer.Body)
 		if answer.StatusCode != http.StatusOK || !lines.Scan() {
@@ -111,7 +112,7 @@ func TestUploadEndsWithItsToken(t *testing.T) {
 			}
 		})
 	})
-	token := e.made(e.tokens["admin"], admin.TokenRequest{TTL: "1h"})
+	token := e.made(e.tokens["admin"], api.TokenRequest{TTL: "1h"})
 	body, more := io.Pipe()
 	defer more.Close()
 	sent := make(chan struct{})

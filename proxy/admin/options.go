@@ -12,6 +12,7 @@ import (
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 	"portico/proxy/recent"
 )
@@ -49,11 +50,11 @@ type Options struct {
 	// has reached it. Nil: nobody knows.
 	URLs func(set sites.Settings, here string) []string
 
-	Explain      func(ExplainQuery) (any, error)       // why a request would go where; the result is shown as JSON
-	Exchanges    func(ExchangeQuery) []recent.Exchange // the last requests, the latest first
-	Nodes        func() []Node                         // what gossip says
-	Formers      func() []Former                       // what is left of the processes before this one
-	Certificates func() []Certificate
+	Explain      func(api.ExplainQuery) (any, error)       // why a request would go where; the result is shown as JSON
+	Exchanges    func(api.ExchangeQuery) []recent.Exchange // the last requests, the latest first
+	Nodes        func() []Node                             // what gossip says
+	Formers      func() []api.Former                       // what is left of the processes before this one
+	Certificates func() []api.Certificate
 	Ready        func() []string // why this proxy is not ready; empty: it is
 
 	Admission Admission
@@ -77,7 +78,7 @@ type Options struct {
 	Archive http.Handler
 
 	// Logs copies the logs of a site's instances as text.
-	Logs func(ctx context.Context, w io.Writer, q LogQuery) error
+	Logs func(ctx context.Context, w io.Writer, q api.LogQuery) error
 
 	// Members are handlers for members' own requests (knock, wanted, report,
 	// objects …) by pattern of http.ServeMux. They authenticate their callers
@@ -103,7 +104,7 @@ type Admission interface {
 	AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error // fingerprint: that of the machine that is meant, or ""
 	Refuse(ctx context.Context, name, reason, by string) error
 	Revoke(ctx context.Context, name, reason, by string) error
-	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (InviteAnswer, error)
+	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error)
 }
 
 // Deploys moves sites between releases.
@@ -124,18 +125,6 @@ type Deploys interface {
 	Events(ctx context.Context, id string, send func(catalog.Event) error) error
 }
 
-// LogQuery says which log lines are asked for.
-type LogQuery struct {
-	Site     string
-	Member   string    // empty: all application servers
-	Instance string    // the beginning of an id, or "commands"; empty: any
-	Release  string    // the beginning of a digest; empty: any
-	Since    time.Time // zero: from the beginning
-	Lines    int       // the last ones of each instance
-	Follow   bool      // go on until ctx ends
-	JSON     bool      // each line as a catalog.LogLine
-}
-
 type actorKey struct{}
 
 // Actor is who makes a request.
@@ -149,4 +138,11 @@ type Actor struct {
 func ActorFrom(ctx context.Context) Actor {
 	a, _ := ctx.Value(actorKey{}).(Actor)
 	return a
+}
+
+// Node is what gossip says of a member: a hint, never a verdict.
+type Node struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // "alive", "failed", "left"
+	Addr   string `json:"addr"`
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"portico/balancer"
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // What proxies ask one another through AskOthers and AnswerPeer.
@@ -35,7 +35,7 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 		return answerPeer(in, func(q peerSessions) (any, error) {
 			p, sessions, err := s.pool(q.Site)
 			if err != nil {
-				return SessionList{Site: q.Site}, nil
+				return api.SessionList{Site: q.Site}, nil
 			}
 			return listed(p, sessions, q.filter(), s.o.Now()), nil
 		})
@@ -65,13 +65,13 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 	case askMoved:
 		return answerPeer(in, func(q []MovedSession) (any, error) { s.takeMoved(q); return struct{}{}, nil })
 	}
-	return nil, notFound("", "proxies do not answer %q", what)
+	return nil, api.NotFound("", "proxies do not answer %q", what)
 }
 
 func answerPeer[T any](in json.RawMessage, answer func(T) (any, error)) (any, error) {
 	var q T
 	if err := json.Unmarshal(in, &q); err != nil {
-		return nil, badRequest("", "read question: %v", err)
+		return nil, api.BadRequest("", "read question: %v", err)
 	}
 	return answer(q)
 }
@@ -176,7 +176,7 @@ func (q peerSessions) filter() sessionFilter {
 
 // listEverywhere lists sessions of all proxies; one that several have seen stands
 // there once, as who saw it last has it.
-func (s *Server) listEverywhere(ctx context.Context, p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) SessionList {
+func (s *Server) listEverywhere(ctx context.Context, p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) api.SessionList {
 	if s.o.AskOthers == nil {
 		return listed(p, sessions, f, now)
 	}
@@ -184,7 +184,7 @@ func (s *Server) listEverywhere(ctx context.Context, p *balancer.Pool, sessions 
 	wide.limit = maxSessions // more than are shown, so that who was seen twice is found out
 	out := listed(p, sessions, wide, now)
 	q := peerSessions{Site: p.Name(), Member: f.member, Instance: f.instance, Release: f.release, ID: f.id, Idle: f.idle, Limit: maxSessions}
-	silent := eachOther(ctx, s, askSessions, q, func(more SessionList) { out = merged(out, more) })
+	silent := eachOther(ctx, s, askSessions, q, func(more api.SessionList) { out = merged(out, more) })
 	if len(silent) > 0 {
 		out.Recounting = true
 		out.Note = "no answer from " + strings.Join(silent, ", ") + ": there may be more sessions"
@@ -194,7 +194,7 @@ func (s *Server) listEverywhere(ctx context.Context, p *balancer.Pool, sessions 
 }
 
 // merged puts two proxies' lists together.
-func merged(a, b SessionList) SessionList {
+func merged(a, b api.SessionList) api.SessionList {
 	at := make(map[string]int, len(a.Sessions))
 	for i, in := range a.Sessions {
 		at[in.ID] = i
@@ -214,7 +214,7 @@ func merged(a, b SessionList) SessionList {
 		}
 		have.Ended, have.Moving, have.Returned = ended, moving, returned
 	}
-	slices.SortStableFunc(a.Sessions, func(x, y SessionInfo) int { return y.Used.Compare(x.Used) })
+	slices.SortStableFunc(a.Sessions, func(x, y api.SessionInfo) int { return y.Used.Compare(x.Used) })
 	a.Total, a.Recounting = a.Total+b.Total-both, a.Recounting || b.Recounting
 	return a
 }
@@ -227,12 +227,12 @@ type peerSeek struct{ Site, Cookie, Token string }
 
 // seekEverywhere finds a session by cookie or token at this proxy, or where its visitor
 // was last.
-func (s *Server) seekEverywhere(ctx context.Context, p *balancer.Pool, cookie, token string, now time.Time) SessionList {
+func (s *Server) seekEverywhere(ctx context.Context, p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
 	out := s.seekSession(p, cookie, token, now)
 	if len(out.Sessions) > 0 && !out.Sessions[0].Used.IsZero() {
 		return out
 	}
-	eachOther(ctx, s, askSeek, peerSeek{p.Name(), cookie, token}, func(more SessionList) {
+	eachOther(ctx, s, askSeek, peerSeek{p.Name(), cookie, token}, func(more api.SessionList) {
 		if len(more.Sessions) > 0 && (len(out.Sessions) == 0 || more.Sessions[0].Used.After(out.Sessions[0].Used)) {
 			out = more
 		}
@@ -241,19 +241,19 @@ func (s *Server) seekEverywhere(ctx context.Context, p *balancer.Pool, cookie, t
 }
 
 // anySession returns a site's session by its id, from whichever proxy knows it.
-func (s *Server) anySession(ctx context.Context, site, id string) (SessionInfo, error) {
+func (s *Server) anySession(ctx context.Context, site, id string) (api.SessionInfo, error) {
 	in, _, err := s.sessionOf(site, id)
 	if err == nil {
 		return sessionInfo(&in), nil
 	}
-	var found *SessionInfo
-	eachOther(ctx, s, askSession, peerSession{site, id}, func(more SessionInfo) {
+	var found *api.SessionInfo
+	eachOther(ctx, s, askSession, peerSession{site, id}, func(more api.SessionInfo) {
 		if found == nil || more.Used.After(found.Used) {
 			found = &more
 		}
 	})
 	if found == nil {
-		return SessionInfo{}, err
+		return api.SessionInfo{}, err
 	}
 	return *found, nil
 }
@@ -336,23 +336,15 @@ func (s *Server) upstream(view *catalog.View, instance string) *balancer.Upstrea
 func SessionID(id uint64) string { return sessionID(id) }
 
 // changeAt carries out the end or the move of a session; API and page both come here.
-func (s *Server) changeAt(ctx context.Context, site, id string, end bool, now time.Time) (SessionInfo, error) {
+func (s *Server) changeAt(ctx context.Context, site, id string, end bool, now time.Time) (api.SessionInfo, error) {
 	in, err := s.anySession(ctx, site, id)
 	if err != nil {
 		return in, err
 	}
 	if in.Ended {
-		return in, failf(http.StatusConflict, "conflict", "", "session %s has ended already", in.ID)
+		return in, api.Failf(http.StatusConflict, "conflict", "", "session %s has ended already", in.ID)
 	}
 	in.Silent = s.markEverywhere(ctx, peerMark{Site: site, ID: in.ID, Instance: in.Instance, Started: in.Started, End: end}, now)
 	in.Ended, in.Moving = end, in.Moving || !end
 	return in, nil
-}
-
-// silence says which proxies did not take part.
-func (in *SessionInfo) silence() string {
-	if len(in.Silent) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("; no answer from %s, where it goes on", strings.Join(in.Silent, ", "))
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/proxy/admin/api"
 )
 
 //go:embed page
@@ -51,7 +53,7 @@ func (s *Server) asset(c *call) error {
 	name := c.r.PathValue("file")
 	b, ok := s.pages.assets[name]
 	if !ok {
-		return notFound("", "there is no file %q", name)
+		return api.NotFound("", "there is no file %q", name)
 	}
 	kind := "text/css; charset=utf-8"
 	if strings.HasSuffix(name, ".js") {
@@ -95,7 +97,7 @@ func (s *Server) statsPage(c *call) error {
 	if list, ok := c.r.Context().Value(suffixKey{}).([]string); ok {
 		for _, o := range list {
 			if !slices.Contains([]string{"", "csv", "json", "up", "no-maint", "norefresh"}, o) {
-				return notFound("use csv, json, up, no-maint or norefresh", "the page has no option %q", o)
+				return api.NotFound("use csv, json, up, no-maint or norefresh", "the page has no option %q", o)
 			}
 		}
 	}
@@ -125,18 +127,18 @@ func (s *Server) loginPage(c *call) error {
 	return s.show(c, http.StatusOK, "login", loginView{Title: "Log in · portico", Next: safeNext(c.r.URL.Query().Get("next"))})
 }
 
-func (s *Server) showLogin(c *call, e *Error, next string) error {
+func (s *Server) showLogin(c *call, e *api.Error, next string) error {
 	return s.show(c, e.Status, "login", loginView{Title: "Log in · portico", Error: e.Error(), Next: next})
 }
 
 // errorPage tells a browser what the API would tell a program.
-func (s *Server) errorPage(c *call, e *Error) {
+func (s *Server) errorPage(c *call, e *api.Error) {
 	err := s.show(c, e.Status, "error", struct {
 		Title, Heading, Error, Hint string
 		Refresh                     bool
 	}{Title: "portico", Heading: http.StatusText(e.Status), Error: e.Message, Hint: e.Hint})
 	if err != nil {
-		writeError(c.w, e)
+		api.WriteError(c.w, e)
 	}
 }
 

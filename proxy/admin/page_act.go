@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"portico/proxy/admin/api"
 )
 
 // confirmView is a question before something is done.
@@ -15,10 +17,10 @@ type confirmView struct {
 	Action      string // where the form goes
 	Target      url.Values
 	Back        string
-	Member      *MemberInfo
-	Session     *SessionInfo
-	Forecast    *Forecast
-	Unpinned    *Forecast // with --no-pin
+	Member      *api.MemberInfo
+	Session     *api.SessionInfo
+	Forecast    *api.Forecast
+	Unpinned    *api.Forecast // with --no-pin
 }
 
 // confirmPage asks before anything is done, with the numbers.
@@ -37,7 +39,7 @@ func (s *Server) confirmPage(c *call) error {
 		view.Action = "/stats/deploy"
 	}
 	switch {
-	case v.Verb == VerbAccept || v.Verb == VerbRefuse:
+	case v.Verb == api.VerbAccept || v.Verb == api.VerbRefuse:
 		info := memberInfo(s.o.Catalog.View().Members[t.Member])
 		view.Member = &info
 	case v.on == onSession:
@@ -64,7 +66,7 @@ func (s *Server) confirmPage(c *call) error {
 func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
 	v, ok := verbOf(verb, t.kind())
 	if !ok {
-		return v, notFound("", "there is no verb %q", bounded(verb, 40))
+		return v, api.NotFound("", "there is no verb %q", bounded(verb, 40))
 	}
 	if e := s.mayAct(c.who, &v, t.Site); e != nil {
 		return v, e
@@ -78,7 +80,7 @@ func (s *Server) actPage(c *call) error {
 	t := targetOf(form)
 	if _, ok := verbOf(form.Get("verb"), t.kind()); !ok {
 		c.quiet = true
-		return notFound("", "there is no verb %q", bounded(form.Get("verb"), 40))
+		return api.NotFound("", "there is no verb %q", bounded(form.Get("verb"), 40))
 	}
 	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.kind()), t.String(), form.Get("reason")
 	v, err := s.button(c, form.Get("verb"), t)
@@ -95,7 +97,7 @@ func (s *Server) actPage(c *call) error {
 // act does a verb in the same way as the API's route for it.
 func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 	form := c.r.PostForm
-	ways := DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
+	ways := api.DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
 	switch v.on + " " + v.Verb {
 	case onSite + " " + verbCancel:
 		_, err := s.cancelOf(c, t.Site)
@@ -110,7 +112,7 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 		return err
 	case onRelease + " " + verbCut:
 		return s.endRelease(c, t.Site, t.Release)
-	case onRelease + " " + VerbDrain:
+	case onRelease + " " + api.VerbDrain:
 		return s.drain(c, t.drainTarget(), ways)
 	case onSession + " " + verbMove:
 		_, err := s.changeAt(c.r.Context(), t.Site, t.Session, false, c.now)
@@ -122,7 +124,7 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 	if v.on == onInstance {
 		return s.actInstance(c, v.Verb, t.Site, t.Instance, ways)
 	}
-	return s.actMember(c, v.Verb, t.Member, MemberRequest{Reason: bounded(form.Get("reason"), 200), DrainRequest: ways})
+	return s.actMember(c, v.Verb, t.Member, api.MemberRequest{Reason: bounded(form.Get("reason"), 200), DrainRequest: ways})
 }
 
 // done sends the browser back to where the button was, with a word on what was done.

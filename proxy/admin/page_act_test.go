@@ -13,6 +13,7 @@ import (
 	"portico/balancer"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // TestPageForecastsAreTheAPIs: the question of every button shows the numbers of the API's dry run.
@@ -39,7 +40,7 @@ func TestPageForecastsAreTheAPIs(t *testing.T) {
 			t.Errorf("%s: %d %s", tt.api, resp.StatusCode, body)
 			continue
 		}
-		f := decode[admin.Forecast](t, body)
+		f := decode[api.Forecast](t, body)
 		resp, question := b.get("/stats/confirm?" + tt.page)
 		for _, want := range []string{
 			f.Message, fmt.Sprintf("<dt>Sessions cut</dt><dd>%d</dd>", f.Sessions), fmt.Sprintf("<dt>Sessions that stay</dt><dd>%d</dd>", f.Keeps),
@@ -60,7 +61,7 @@ func TestPageForecastsAreTheAPIs(t *testing.T) {
 		}
 	}
 	_, body := e.request("POST", "/v1/sites/shop/rollback?dry_run=1", e.tokens["admin"], `{"no_pin":true}`)
-	if f := decode[admin.Forecast](t, body); f.Sessions != 40 || f.Keeps != 0 {
+	if f := decode[api.Forecast](t, body); f.Sessions != 40 || f.Keeps != 0 {
 		t.Errorf("a rollback without pins: %+v", f)
 	} else if _, question := b.get("/stats/confirm?verb=rollback&site=shop&release=" + a); !strings.Contains(question, f.Message) || !strings.Contains(question, `name="no_pin"`) {
 		t.Error("the question does not offer to keep no sessions, with the number")

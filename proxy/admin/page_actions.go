@@ -3,6 +3,7 @@ package admin
 import (
 	"portico/balancer"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // verbView is one of the page's buttons, and its question.
@@ -33,17 +34,17 @@ const (
 func verbs() []verbView {
 	const member, instance, session = "POST /v1/members/{member}/", "POST /v1/sites/{site}/instances/{instance}/{verb}", "POST /v1/sessions/{site}/{id}/"
 	return []verbView{
-		{Verb: VerbAccept, on: onMember, route: member + VerbAccept, Text: "Accept", Question: "Accept %s into the cluster?", Done: "%s was accepted.",
+		{Verb: api.VerbAccept, on: onMember, route: member + api.VerbAccept, Text: "Accept", Question: "Accept %s into the cluster?", Done: "%s was accepted.",
 			Effect: "It gets a certificate, the cluster's settings and every site. Compare its key with what the machine shows first."},
-		{Verb: VerbRefuse, on: onMember, route: member + VerbRefuse, Text: "Refuse", Question: "Turn %s away?", Done: "%s was refused.", Danger: true, Reason: true,
+		{Verb: api.VerbRefuse, on: onMember, route: member + api.VerbRefuse, Text: "Refuse", Question: "Turn %s away?", Done: "%s was refused.", Danger: true, Reason: true,
 			Effect: "It is told so and gets nothing. It may knock again with another key."},
-		{Verb: VerbDrain, on: onMember, route: member + VerbDrain, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
+		{Verb: api.VerbDrain, on: onMember, route: member + api.VerbDrain, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
 			Effect: "Visitors who have a session stay until it ends. New visitors go elsewhere."},
-		{Verb: VerbReady, on: onMember, route: member + VerbReady, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
+		{Verb: api.VerbReady, on: onMember, route: member + api.VerbReady, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
 			Effect: "New visitors come as soon as its checks pass. A drain ends with it."},
-		{Verb: VerbMaint, on: onMember, route: member + VerbMaint, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
+		{Verb: api.VerbMaint, on: onMember, route: member + api.VerbMaint, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
 			Effect: "It takes nothing from now on: its visitors move to other instances and lose what only it remembered. To let them end first, drain it."},
-		{Verb: VerbRevoke, on: onMember, route: member + VerbRevoke, Text: "Revoke", Question: "Revoke %s for good?", Done: "%s was revoked.", Danger: true, Reason: true,
+		{Verb: api.VerbRevoke, on: onMember, route: member + api.VerbRevoke, Text: "Revoke", Question: "Revoke %s for good?", Done: "%s was revoked.", Danger: true, Reason: true,
 			Effect: "Its certificate is worthless at once on every proxy and member, and the gossip key changes. It can come back only with a new key and a new acceptance."},
 
 		{Verb: verbDeploy, on: onNothing, route: "PUT /v1/sites/{site}/archive", Text: "New site", Question: "Install a new site?", Done: "The deploy of %s has begun.", Upload: true,
@@ -57,15 +58,15 @@ func verbs() []verbView {
 		{Verb: verbRollback, on: onRelease, route: "POST /v1/sites/{site}/rollback", Text: "Roll back", Question: "Roll back to %s?", Done: "The rollback to %s has begun.", Pins: true,
 			Effect: "New visitors get this release once it is healthy everywhere."},
 
-		{Verb: VerbDrain, on: onRelease, route: "POST /v1/sites/{site}/releases/{release}/drain", Text: "Drain", Question: "Change the drain of %s?", Done: "The drain of %s has changed.", Ways: true,
+		{Verb: api.VerbDrain, on: onRelease, route: "POST /v1/sites/{site}/releases/{release}/drain", Text: "Drain", Question: "Change the drain of %s?", Done: "The drain of %s has changed.", Ways: true,
 			Effect: "A former release keeps its sessions until they end or the site's pin time is over. Moved sessions go to the present release."},
 		{Verb: verbCut, on: onRelease, route: "POST /v1/sites/{site}/releases/{release}/drain", Text: "Cut", Question: "End the former release %s now?", Done: "%s ends now.", Danger: true,
 			Effect: "Its sessions lose their instance at once; their visitors move to the present release with the next request."},
-		{Verb: VerbDrain, on: onInstance, route: instance, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
+		{Verb: api.VerbDrain, on: onInstance, route: instance, Text: "Drain", Question: "Drain %s?", Done: "%s drains: it keeps its sessions and takes no new ones.", Ways: true,
 			Effect: "Visitors who have a session stay until it ends. New visitors go to other instances."},
-		{Verb: VerbReady, on: onInstance, route: instance, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
+		{Verb: api.VerbReady, on: onInstance, route: instance, Text: "Ready", Question: "Take %s back into rotation?", Done: "%s takes new visitors again.",
 			Effect: "New visitors come as soon as its checks pass. A drain ends with it."},
-		{Verb: VerbMaint, on: onInstance, route: instance, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
+		{Verb: api.VerbMaint, on: onInstance, route: instance, Text: "Maint", Question: "Put %s into maintenance?", Done: "%s is in maintenance.", Danger: true,
 			Effect: "It takes nothing from now on: its visitors move to other instances and lose what only it remembered."},
 		{Verb: verbMove, on: onSession, route: session + verbMove, Text: "Move", Question: "Move %s?", Done: "%s moves with its next request.",
 			Effect: "Its next request is placed on another instance, with the cause operator. What only the present one remembers is lost to it."},
@@ -84,13 +85,13 @@ func verbOf(name, on string) (verbView, bool) {
 }
 
 // mayAct is the permission that the API's route for a button asks for.
-func (s *Server) mayAct(who *identity, v *verbView, site string) *Error {
+func (s *Server) mayAct(who *identity, v *verbView, site string) *api.Error {
 	for i := range s.table {
 		if s.table[i].pattern == v.route {
 			return permit(who, &s.table[i], site)
 		}
 	}
-	return notFound("", "there is no verb %q", v.Verb)
+	return api.NotFound("", "there is no verb %q", v.Verb)
 }
 
 // offered are those of some verbs that the caller may use on a target.
@@ -105,10 +106,10 @@ func (s *Server) offered(who *identity, t pageTarget, names ...string) (out []ve
 
 // foretell is the forecast of a button, the same as the API's for the same deed; ok is
 // false where there is none.
-func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f Forecast, ok bool) {
+func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api.Forecast, ok bool) {
 	pools := s.everywhere(c)
 	switch v.on + " " + v.Verb {
-	case onMember + " " + VerbAccept, onMember + " " + VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
+	case onMember + " " + api.VerbAccept, onMember + " " + api.VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
 		return f, false
 	case onSite + " " + verbDeploy:
 		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
@@ -128,16 +129,16 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f For
 }
 
 // forecastRelease is the forecast of the drain or the end of a release.
-func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) Forecast {
+func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) api.Forecast {
 	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
 // forecastInstance is the forecast of a verb on one instance.
-func (s *Server) forecastInstance(verb, site, id string, pools totals) Forecast {
-	f := s.forecast(verb, site+"/"+id, verb == VerbMaint, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id })
-	if verb == VerbReady {
+func (s *Server) forecastInstance(verb, site, id string, pools totals) api.Forecast {
+	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id })
+	if verb == api.VerbReady {
 		f.Message = "cuts nothing"
 	}
 	return f
@@ -148,13 +149,13 @@ func (s *Server) forecastInstance(verb, site, id string, pools totals) Forecast 
 func instanceVerbs(admin catalog.AdminState, retiring bool) []string {
 	switch {
 	case admin == catalog.AdminDrain:
-		return []string{VerbReady, VerbMaint}
+		return []string{api.VerbReady, api.VerbMaint}
 	case admin == catalog.AdminMaint && retiring:
-		return []string{VerbReady}
+		return []string{api.VerbReady}
 	case admin == catalog.AdminMaint:
-		return []string{VerbReady, VerbDrain}
+		return []string{api.VerbReady, api.VerbDrain}
 	case retiring:
-		return []string{VerbMaint}
+		return []string{api.VerbMaint}
 	}
-	return []string{VerbDrain, VerbMaint}
+	return []string{api.VerbDrain, api.VerbMaint}
 }

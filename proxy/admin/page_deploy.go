@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/proxy/admin/api"
 )
 
 // Bounds of the fields before the archive in the page's form.
@@ -39,7 +40,7 @@ func (s *Server) deployPage(c *call) error {
 		return e
 	}
 	if archive.FileName() == "" {
-		return badRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
+		return api.BadRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
 	}
 	q := url.Values{"name": {archive.FileName()}}
 	if host := strings.TrimSpace(form.Get("host")); host != "" {
@@ -68,33 +69,33 @@ func (s *Server) deployPage(c *call) error {
 // archiveForm reads the fields of the form up to the archive, and checks the form's token.
 func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 	if c.who.login == nil {
-		return nil, nil, forbidden("use /v1 with a token", "forms are for the page's login")
+		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	// The deadlines of uploads hold for the form as well.
 	c.r.Body = s.paced(c, c.r.Body)
 	mr, err := c.r.MultipartReader()
 	if err != nil {
-		return nil, nil, failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
+		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
 	}
 	form := url.Values{}
 	for range maxFormFields {
 		part, err := mr.NextPart()
 		if err != nil {
-			return nil, nil, badRequest("", "the form broke off, or has no archive")
+			return nil, nil, api.BadRequest("", "the form broke off, or has no archive")
 		}
 		if part.FormName() == "archive" {
 			if !s.csrfOK(c.who.login, form.Get("csrf")) {
-				return nil, nil, failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+				return nil, nil, api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
 			}
 			return form, part, nil
 		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
 		if err != nil || len(value) > maxFormField {
-			return nil, nil, badRequest("", "the field %q of the form cannot be read", bounded(part.FormName(), 40))
+			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", bounded(part.FormName(), 40))
 		}
 		form.Add(part.FormName(), string(value))
 	}
-	return nil, nil, badRequest("", "the form has too many fields")
+	return nil, nil, api.BadRequest("", "the form has too many fields")
 }
 
 // heldAnswer keeps the receiver's answer, which is for programs. Deadlines go through to
@@ -118,7 +119,7 @@ func (w *heldAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // err is the refusal that the answer tells.
 func (w *heldAnswer) err() error {
 	var told struct {
-		Error *Error `json:"error"`
+		Error *api.Error `json:"error"`
 	}
 	if err := json.Unmarshal(w.body.Bytes(), &told); err != nil || told.Error == nil {
 		return errors.New("the receiver refused the archive and did not say why")

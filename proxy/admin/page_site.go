@@ -9,6 +9,7 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
 
@@ -35,7 +36,7 @@ type siteView struct {
 	Deploys           []deployView
 	Find, Member      string // what is searched for
 	Idle              string
-	Sessions          SessionList
+	Sessions          api.SessionList
 	SessionVerbs      []verbView
 	Failures          []recent.Exchange
 }
@@ -48,7 +49,7 @@ type instanceView struct {
 }
 
 type releaseView struct {
-	ReleaseInfo
+	api.ReleaseInfo
 	State    string
 	Sessions int
 
@@ -108,7 +109,7 @@ func (s *Server) sitePage(c *call) error {
 	}
 	v.Sessions = s.pageSessions(c, name, v)
 	if e := s.mayExchanges(c.who); e {
-		v.Failures, _ = s.exchanges(c.who, ExchangeQuery{Site: name, Failed: true, Limit: 8}) // none where nothing is remembered
+		v.Failures, _ = s.exchanges(c.who, api.ExchangeQuery{Site: name, Failed: true, Limit: 8}) // none where nothing is remembered
 	}
 	part := "site"
 	if q.Get("fragment") == "1" {
@@ -146,7 +147,7 @@ func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []rel
 		case r.Digest == site.Release:
 			v.State = "current"
 		case retiring[r.Digest]:
-			v.State, v.Verbs = "retiring", s.offered(c.who, t, verbRollback, VerbDrain, verbCut)
+			v.State, v.Verbs = "retiring", s.offered(c.who, t, verbRollback, api.VerbDrain, verbCut)
 		case r.Digest == site.Candidate:
 			v.State = "being deployed"
 		default:
@@ -162,17 +163,17 @@ func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []rel
 
 // pageSessions finds what the page was asked for: an id or its beginning, a sticky cookie,
 // or the application's token; without one the sessions that were used last.
-func (s *Server) pageSessions(c *call, name string, v *siteView) SessionList {
+func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList {
 	if s.o.Balancer == nil {
-		return SessionList{Note: "this process offers no sessions"}
+		return api.SessionList{Note: "this process offers no sessions"}
 	}
 	p := s.o.Balancer.Pool(name)
 	if p == nil {
-		return SessionList{Note: "no instance of this site has been here yet"}
+		return api.SessionList{Note: "no instance of this site has been here yet"}
 	}
 	idle, err := ttl(v.Idle, 0, maxDrain)
 	if err != nil {
-		return SessionList{Note: err.Error()}
+		return api.SessionList{Note: err.Error()}
 	}
 	f := sessionFilter{member: v.Member, idle: idle, limit: 50}
 	if v.Find == "" {
@@ -191,7 +192,7 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) SessionList {
 }
 
 // stateOf is what there is to say of a session in the list.
-func stateOf(in SessionInfo) string {
+func stateOf(in api.SessionInfo) string {
 	switch {
 	case in.Ended:
 		return "ended"
@@ -204,8 +205,8 @@ func stateOf(in SessionInfo) string {
 }
 
 // releaseInfo is a release as the API shows it.
-func releaseInfo(r *catalog.Release, site *catalog.Site) ReleaseInfo {
-	return ReleaseInfo{
+func releaseInfo(r *catalog.Release, site *catalog.Site) api.ReleaseInfo {
+	return api.ReleaseInfo{
 		Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By, Current: r.Digest == site.Release,
 		Retiring: slices.ContainsFunc(site.Retiring, func(x catalog.Retiring) bool { return x.Release == r.Digest }),
 	}

@@ -7,6 +7,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook"
+	"portico/proxy/admin/api"
 )
 
 // pageTarget is what a button of the page is about: a member, or a site and
@@ -87,14 +88,14 @@ func (s *Server) known(t pageTarget, gone bool) error {
 		return s.noSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
-		return notFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))
+		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))
 	}
 	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
-		return notFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, bounded(t.Instance, 60))
+		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, bounded(t.Instance, 60))
 	}
 	if t.Session != "" {
 		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
-			return badRequest("", "%q is no session id", bounded(t.Session, 40))
+			return api.BadRequest("", "%q is no session id", bounded(t.Session, 40))
 		}
 	}
 	return nil

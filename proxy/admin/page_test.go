@@ -14,6 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,8 +41,8 @@ func stable(page string) string {
 // TestPageGolden keeps the whole page as administrators and viewers see it.
 func TestPageGolden(t *testing.T) {
 	e := start(t, func(o *admin.Options) {
-		o.Certificates = func() []admin.Certificate {
-			return []admin.Certificate{{Names: []string{"shop.example.com"}, State: "valid", Issuer: "Test CA"}}
+		o.Certificates = func() []api.Certificate {
+			return []api.Certificate{{Names: []string{"shop.example.com"}, State: "valid", Issuer: "Test CA"}}
 		}
 	})
 	e.update(func(tx *catalog.Tx) error { // what other tests may have left
@@ -196,11 +197,11 @@ func TestPageActs(t *testing.T) {
 func TestReadyz(t *testing.T) {
 	why := []string{}
 	e := start(t, func(o *admin.Options) { o.Ready = func() []string { return why } })
-	if resp, body := e.request("GET", "/readyz", "", ""); resp.StatusCode != 200 || !decode[admin.Readiness](t, body).Ready {
+	if resp, body := e.request("GET", "/readyz", "", ""); resp.StatusCode != 200 || !decode[api.Readiness](t, body).Ready {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	why = []string{"the listener is not bound"}
-	if resp, body := e.request("GET", "/readyz", "", ""); resp.StatusCode != 503 || decode[admin.Readiness](t, body).Reasons[0] != why[0] {
+	if resp, body := e.request("GET", "/readyz", "", ""); resp.StatusCode != 503 || decode[api.Readiness](t, body).Reasons[0] != why[0] {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 	"portico/proxy/listen"
 )
@@ -33,7 +34,7 @@ type statsView struct {
 	Now                                    time.Time
 	Views                                  []viewLink
 	Head                                   headView
-	Pending                                []MemberInfo
+	Pending                                []api.MemberInfo
 	Pools                                  []poolView
 	Frontends                              []listen.Snapshot
 	Members                                []memberView
@@ -61,12 +62,12 @@ type drainView struct {
 // drainOf is a drain with the buttons that end or change it.
 func (s *Server) drainOf(c *call, d deployhook.Drain) drainView {
 	v := drainViewOf(d, c.now)
-	t, names := pageTarget{Member: d.Member}, []string{VerbReady}
+	t, names := pageTarget{Member: d.Member}, []string{api.VerbReady}
 	switch d.Kind {
 	case deployhook.DrainInstance:
 		t = pageTarget{Site: d.Site, Instance: d.Instance}
 	case deployhook.DrainRelease:
-		t, names = pageTarget{Site: d.Site, Release: d.Release}, []string{VerbDrain, verbCut}
+		t, names = pageTarget{Site: d.Site, Release: d.Release}, []string{api.VerbDrain, verbCut}
 	}
 	v.Verbs, v.Query = s.offered(c.who, t, names...), template.URL(t.fields().Encode()) //nolint:gosec // url.Values encodes everything
 	return v
@@ -129,7 +130,7 @@ type rowView struct {
 }
 
 type memberView struct {
-	M                  MemberInfo
+	M                  api.MemberInfo
 	Class, State, Role string
 	Verbs              []verbView
 }
@@ -148,7 +149,7 @@ type stepView struct {
 }
 
 type certView struct {
-	C           Certificate
+	C           api.Certificate
 	Class, Ends string
 }
 
@@ -162,7 +163,7 @@ func (s *Server) statsView(c *call) *statsView {
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
 		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
-		Flash: s.flash(c), Silent: silent, Old: s.old(c.now), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
+		Flash: s.flash(c), Silent: silent, Old: s.old(c.now), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, api.VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
 	v.Head = headOf(view, &snap)
@@ -285,7 +286,7 @@ func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView
 		out.Rows = append(out.Rows, rowOf(u))
 	}
 	slices.SortStableFunc(out.Rows, func(a, b rowView) int {
-		return cmp.Or(order(a.U.Retiring)-order(b.U.Retiring), order(a.U.Backup)-order(b.U.Backup), cmp.Compare(a.U.Name, b.U.Name))
+		return cmp.Or(lastly(a.U.Retiring)-lastly(b.U.Retiring), lastly(a.U.Backup)-lastly(b.U.Backup), cmp.Compare(a.U.Name, b.U.Name))
 	})
 	return out, len(out.Rows) > 0 || len(p.Upstreams) == 0
 }
@@ -304,7 +305,7 @@ func notYet(site *catalog.Site) string {
 	return "not installed: deploy or remove it"
 }
 
-func order(last bool) int {
+func lastly(last bool) int {
 	if last {
 		return 1
 	}
@@ -377,7 +378,7 @@ func colour(u *balancer.UpstreamSnapshot) string {
 	return "up"
 }
 
-func (s *Server) memberOf(c *call, m MemberInfo) memberView {
+func (s *Server) memberOf(c *call, m api.MemberInfo) memberView {
 	v := memberView{M: m, Class: "up", State: string(m.Admission), Role: string(m.Role)}
 	if m.Role == catalog.RoleServer {
 		v.Role = "application server"
@@ -385,16 +386,16 @@ func (s *Server) memberOf(c *call, m MemberInfo) memberView {
 	var offered []string
 	switch m.Admission {
 	case catalog.Accepted:
-		offered = append(offered, VerbRevoke)
+		offered = append(offered, api.VerbRevoke)
 		v.State = string(m.Admin)
 		if m.Role != catalog.RoleServer {
 			v.State = "accepted"
 			break
 		}
 		offered = map[catalog.AdminState][]string{
-			catalog.AdminReady: {VerbDrain, VerbMaint, VerbRevoke},
-			catalog.AdminDrain: {VerbReady, VerbMaint, VerbRevoke},
-			catalog.AdminMaint: {VerbReady, VerbDrain, VerbRevoke},
+			catalog.AdminReady: {api.VerbDrain, api.VerbMaint, api.VerbRevoke},
+			catalog.AdminDrain: {api.VerbReady, api.VerbMaint, api.VerbRevoke},
+			catalog.AdminMaint: {api.VerbReady, api.VerbDrain, api.VerbRevoke},
 		}[m.Admin]
 	case catalog.Refused, catalog.Revoked:
 		v.Class = "nocheck"
@@ -451,7 +452,7 @@ func deployOf(d *catalog.Deploy) deployView {
 	return v
 }
 
-func certOf(cert Certificate, now time.Time) certView {
+func certOf(cert api.Certificate, now time.Time) certView {
 	v := certView{C: cert, Class: "up", Ends: "–"}
 	left := cert.Expiry.Sub(now)
 	switch {

@@ -11,11 +11,12 @@ import (
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // labelMember gives an application server the labels that the body names, and no others.
 func (s *Server) labelMember(c *call) error {
-	var in LabelsRequest
+	var in api.LabelsRequest
 	if err := c.input(&in); err != nil {
 		return err
 	}
@@ -28,7 +29,7 @@ func (s *Server) labelMember(c *call) error {
 	pools := s.everywhere(c)
 	after := *before
 	after.Labels = in.Labels
-	f := s.forecastMove(VerbLabels, name, pools, s.placementOf(view, &after))
+	f := s.forecastMove(api.VerbLabels, name, pools, s.placementOf(view, &after))
 	if c.dry {
 		return c.json(http.StatusOK, f)
 	}
@@ -40,7 +41,7 @@ func (s *Server) labelMember(c *call) error {
 		return err
 	}
 	c.detail = strings.Join(m.Labels, " ")
-	return c.json(http.StatusOK, LabelsAnswer{Member: name, Labels: m.Labels, Notes: f.Notes})
+	return c.json(http.StatusOK, api.LabelsAnswer{Member: name, Labels: m.Labels, Notes: f.Notes})
 }
 
 // forecastSet is the forecast of a change of a site's settings: where it moves.
@@ -100,7 +101,7 @@ func servers(v *catalog.View, site string) []string {
 
 // forecastMove says which sites begin and end on which servers, and what the sessions
 // there do: they stay until they end, or the site's pin time is over.
-func (s *Server) forecastMove(action, object string, pools totals, p placementChange) Forecast {
+func (s *Server) forecastMove(action, object string, pools totals, p placementChange) api.Forecast {
 	var notes []string
 	leaves := map[string]bool{} // SITE MEMBER
 	for _, site := range slices.Sorted(maps.Keys(p.before.Sites)) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // nobody is the need of a public route.
@@ -50,20 +51,20 @@ func (i *identity) ends() time.Time {
 }
 
 // permit is the one permission check: nil, or why who may not use rt for site.
-func permit(who *identity, rt *route, site string) *Error {
+func permit(who *identity, rt *route, site string) *api.Error {
 	switch {
 	case rt.need == nobody:
 		return nil
 	case who == nil:
-		return failf(401, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
+		return api.Failf(401, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
 	case rank(who.role) < rank(rt.need):
-		return forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", rt.need, who.account, who.role)
+		return api.Forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", rt.need, who.account, who.role)
 	case rt.scope == scopeSite && !who.sees(site):
-		return forbidden("", "the scope of %q does not hold the site %q", who.account, site)
+		return api.Forbidden("", "the scope of %q does not hold the site %q", who.account, site)
 	case rt.scope == scopeCluster && len(who.sites) > 0:
-		return forbidden("", "the scope of %q is some sites, and this concerns the whole cluster", who.account)
+		return api.Forbidden("", "the scope of %q is some sites, and this concerns the whole cluster", who.account)
 	case rt.changes() && who.safe:
-		return forbidden("send the token as Bearer", "Basic credentials may read only")
+		return api.Forbidden("send the token as Bearer", "Basic credentials may read only")
 	}
 	return nil
 }

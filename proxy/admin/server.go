@@ -16,6 +16,7 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // Server is the admin listener's handler. It owns no goroutine that outlives a request.
@@ -84,7 +85,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
 	secureHeaders(w.Header())
 	if !pathClean(r) {
-		writeError(w, badRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
+		api.WriteError(w, api.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
 		return
 	}
 	if _, pattern := s.members.Handler(r); pattern != "" {
@@ -96,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !hostAllowed(r.Host, s.hosts) {
-		writeError(w, failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
+		api.WriteError(w, api.Failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
 		return
 	}
 	if suffix, ok := statsSuffix(r.URL.Path); ok {
@@ -122,7 +123,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 		panic(e)
 	}
 	s.log.Error("admin handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
-	writeError(w, failf(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
+	api.WriteError(w, api.Failf(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
 }
 
 // noRoute tells an unknown path from a known one with another method.
@@ -135,11 +136,11 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allow) == 0 {
-		writeError(w, notFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
+		api.WriteError(w, api.NotFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	writeError(w, failf(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
+	api.WriteError(w, api.Failf(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
 }
 
 // serve takes one request through its route: guards, credential, permission,
@@ -152,7 +153,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	}
 	if reason := crossSite(s.protection, r, false); reason != "" {
 		s.log.Warn("cross-site request refused", "from", c.from, "path", r.URL.Path, "reason", reason)
-		writeError(w, failf(http.StatusForbidden, "cross_site", "", "%s", reason))
+		api.WriteError(w, api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason))
 		return
 	}
 	who, refusal := s.authenticate(c)
@@ -194,7 +195,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 }
 
 // admit checks permission and what a change by login needs on top.
-func (s *Server) admit(c *call) *Error {
+func (s *Server) admit(c *call) *api.Error {
 	if e := permit(c.who, c.rt, c.r.PathValue("site")); e != nil {
 		return e
 	}
@@ -202,13 +203,13 @@ func (s *Server) admit(c *call) *Error {
 		return nil
 	}
 	if reason := crossSite(s.protection, c.r, true); reason != "" {
-		return failf(http.StatusForbidden, "cross_site", "", "%s", reason)
+		return api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason)
 	}
 	if c.rt.form || c.rt.multipart {
 		return nil // the token is in the form, see checkForm and archiveForm
 	}
 	if !s.csrfOK(c.who.login, c.r.Header.Get("Portico-Csrf")) {
-		return failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
+		return api.Failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
 	}
 	return nil
 }
@@ -220,7 +221,7 @@ func (s *Server) csrfOK(l *login, token string) bool {
 
 // refuse answers a request that is not let in: browsers that want the page are
 // sent to the login.
-func (s *Server) refuse(c *call, e *Error) {
+func (s *Server) refuse(c *call, e *api.Error) {
 	if e.Status == http.StatusUnauthorized {
 		if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
 			http.Redirect(c.w, c.r, "/login", http.StatusSeeOther)
@@ -232,18 +233,18 @@ func (s *Server) refuse(c *call, e *Error) {
 		s.errorPage(c, e)
 		return
 	}
-	writeError(c.w, e)
+	api.WriteError(c.w, e)
 }
 
 // readBody reads a bounded body whole, within a deadline, so that no handler
 // waits for a client. Streams are the handler's.
-func readBody(c *call, rc *http.ResponseController) *Error {
+func readBody(c *call, rc *http.ResponseController) *api.Error {
 	if c.rt.body == bodyStream {
 		return nil
 	}
 	if c.rt.body == 0 || c.r.Body == nil || c.r.Body == http.NoBody {
 		if c.r.ContentLength > 0 {
-			return badRequest("", "this takes no body")
+			return api.BadRequest("", "this takes no body")
 		}
 		return nil
 	}
@@ -253,12 +254,12 @@ func readBody(c *call, rc *http.ResponseController) *Error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return failf(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
-	case err != nil && isTimeout(err):
+		return api.Failf(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
+	case err != nil && api.IsTimeout(err):
 		c.w.Header().Set("Connection", "close")
-		return failf(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
+		return api.Failf(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
 	case err != nil:
-		return badRequest("", "the body broke off")
+		return api.BadRequest("", "the body broke off")
 	}
 	c.body = body
 	want := "application/json"
@@ -266,7 +267,7 @@ func readBody(c *call, rc *http.ResponseController) *Error {
 		want = "application/x-www-form-urlencoded"
 	}
 	if len(body) > 0 && mediaType(c.r) != want {
-		return failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
+		return api.Failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
 	}
 	return nil
 }
@@ -281,53 +282,53 @@ func (s *Server) fail(c *call, err error) {
 		s.errorPage(c, e)
 		return
 	}
-	writeError(c.w, e)
+	api.WriteError(c.w, e)
 }
 
 // errorOf finds status and code for an error of the packages below.
-func errorOf(err error) *Error {
-	var e *Error
+func errorOf(err error) *api.Error {
+	var e *api.Error
 	var refused *deployhook.Error
 	switch {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &refused):
-		return &Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
+		return &api.Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
 	case errors.Is(err, catalog.ErrNotFound):
 		return missing(catalog.Text(err))
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
-		return failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
+		return api.Failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrInvalid):
-		return badRequest("", "%s", catalog.Text(err))
+		return api.BadRequest("", "%s", catalog.Text(err))
 	}
 	if refused = deployhook.Unavailable(err); refused != nil && refused.Code == "unavailable" {
 		return errorOf(refused)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
+		return api.Failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
 	}
-	return failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
+	return api.Failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
 }
 
 // missing is the refusal of a name that the catalog does not have, with where the right ones are.
-func missing(text string) *Error {
+func missing(text string) *api.Error {
 	what, found := strings.CutSuffix(text, ": "+catalog.ErrNotFound.Error())
 	if !found {
-		return notFound("", "%s", text)
+		return api.NotFound("", "%s", text)
 	}
 	kind, _, _ := strings.Cut(what, " ")
 	hint := map[string]string{
 		"site": "portico sites lists them", "member": "portico members lists them", "account": "portico account lists them",
 		"token": "portico token lists them", "invite": "portico invite list shows them", "deploy": "portico deploys lists them",
 	}[kind]
-	return notFound(hint, "there is no %s", what)
+	return api.NotFound(hint, "there is no %s", what)
 }
 
 // tooMany answers a request that must wait.
-func tooMany(c *call, wait time.Duration) *Error {
+func tooMany(c *call, wait time.Duration) *api.Error {
 	seconds := int(wait/time.Second) + 1
 	c.w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	return failf(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
+	return api.Failf(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
 }
 
 func clientAddr(r *http.Request) string {

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/proxy/admin/api"
 	"portico/proxy/listen"
 )
 
 // frontendStats and its fellows turn snapshots into what the API shows.
-func frontendStats(f *listen.Snapshot) FrontendStats {
-	return FrontendStats{
+func frontendStats(f *listen.Snapshot) api.FrontendStats {
+	return api.FrontendStats{
 		Name: f.Name, Addr: f.Addr,
 		Conns: f.Conns, ConnsMax: f.ConnsMax, ConnsLimit: f.ConnsLimit, ConnTotal: f.ConnTotal,
 		ConnRate: f.ConnRate, ConnRateMax: f.ConnRateMax,
@@ -19,13 +20,13 @@ func frontendStats(f *listen.Snapshot) FrontendStats {
 	}
 }
 
-func poolStats(p *balancer.PoolSnapshot) PoolStats {
-	out := PoolStats{
+func poolStats(p *balancer.PoolSnapshot) api.PoolStats {
+	out := api.PoolStats{
 		Name: p.Name, Policy: string(p.Policy), Status: p.Status, LastChange: p.LastChange.Milliseconds(),
 		Active: p.Active, Backup: p.Backup, Sessions: p.Sessions, Recounting: p.Recounting,
 		InFlight: p.InFlight, Total: p.Sum.Total, Rate: p.Rate, RateMax: p.RateMax, BytesIn: p.Sum.BytesIn, BytesOut: p.Sum.BytesOut,
 		Waiting: p.Waiting, Queued: p.Queued, NewSessions: p.NewSessions, NewSessionRate: p.NewSessionRate,
-		Lost: nonZero(p.Lost), Refused: nonZero(p.Refused), Upstreams: make([]UpstreamStats, len(p.Upstreams)),
+		Lost: nonZero(p.Lost), Refused: nonZero(p.Refused), Upstreams: make([]api.UpstreamStats, len(p.Upstreams)),
 	}
 	for i := range p.Upstreams {
 		out.Upstreams[i] = upstreamStats(&p.Upstreams[i])
@@ -33,8 +34,8 @@ func poolStats(p *balancer.PoolSnapshot) PoolStats {
 	return out
 }
 
-func upstreamStats(u *balancer.UpstreamSnapshot) UpstreamStats {
-	s := UpstreamStats{
+func upstreamStats(u *balancer.UpstreamSnapshot) api.UpstreamStats {
+	s := api.UpstreamStats{
 		ID: u.ID, Name: u.Name, Member: u.Member, Addr: u.Addr, Release: u.Release,
 		Admin: u.Admin.String(), State: u.State.String(), Status: u.Status, Reason: u.Reason,
 		InRotation: u.InRotation, Retiring: u.Retiring, Backup: u.Backup,

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // made makes a token and fails the test if that is refused.
-func (e *env) made(by string, r admin.TokenRequest) admin.TokenAnswer {
+func (e *env) made(by string, r api.TokenRequest) api.TokenAnswer {
 	e.t.Helper()
 	answer, err := e.api(by).NewToken(context.Background(), r)
 	if err != nil {
@@ -33,20 +33,20 @@ func (e *env) opens(token string) bool {
 func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	e := start(t, nil)
 	ctx := context.Background()
-	hour := e.made(e.tokens["admin"], admin.TokenRequest{TTL: "1h"})
+	hour := e.made(e.tokens["admin"], api.TokenRequest{TTL: "1h"})
 	if left := time.Until(hour.Expires); left > time.Hour {
 		t.Fatal(left)
 	}
-	for _, ask := range []admin.TokenRequest{{TTL: "2h"}, {TTL: "90d", Account: "viewer"}, {TTL: "61m"}} {
+	for _, ask := range []api.TokenRequest{{TTL: "2h"}, {TTL: "90d", Account: "viewer"}, {TTL: "61m"}} {
 		_, err := e.api(hour.Token).NewToken(ctx, ask)
-		if admin.ExitCode(err) != 3 || !strings.Contains(err.Error(), "may last longer") {
+		if api.ExitCode(err) != 3 || !strings.Contains(err.Error(), "may last longer") {
 			t.Errorf("a token of an hour made one of %s: %v", ask.TTL, err)
 		}
 	}
-	child := e.made(hour.Token, admin.TokenRequest{})
-	other := e.made(hour.Token, admin.TokenRequest{Account: "operator", TTL: "30m"})
-	grandchild := e.made(child.Token, admin.TokenRequest{})
-	for _, token := range []admin.TokenAnswer{child, other, grandchild} {
+	child := e.made(hour.Token, api.TokenRequest{})
+	other := e.made(hour.Token, api.TokenRequest{Account: "operator", TTL: "30m"})
+	grandchild := e.made(child.Token, api.TokenRequest{})
+	for _, token := range []api.TokenAnswer{child, other, grandchild} {
 		if token.Expires.IsZero() || token.Expires.After(hour.Expires) {
 			t.Errorf("what ends at %s made a token that ends at %s", hour.Expires, token.Expires)
 		}
@@ -65,8 +65,8 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	e.update(func(tx *catalog.Tx) error {
 		return tx.PutAccount(catalog.Account{Name: "second", Role: catalog.RoleAdmin})
 	})
-	second := e.made(e.tokens["admin"], admin.TokenRequest{Account: "second"})
-	forOthers := e.made(second.Token, admin.TokenRequest{Account: "admin"})
+	second := e.made(e.tokens["admin"], api.TokenRequest{Account: "second"})
+	forOthers := e.made(second.Token, api.TokenRequest{Account: "admin"})
 	role(catalog.RoleViewer)
 	if e.opens(forOthers.Token) || !e.opens(second.Token) {
 		t.Error("a viewer's former token for an administrator still opens, or its own does not")
@@ -84,16 +84,16 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	if err != nil || len(ended.Ended) != 4 {
 		t.Errorf("%+v %v", ended, err)
 	}
-	for _, token := range []admin.TokenAnswer{hour, child, other, grandchild} {
+	for _, token := range []api.TokenAnswer{hour, child, other, grandchild} {
 		if e.opens(token.Token) || shared.View().Tokens[token.ID] != nil {
 			t.Error("a token outlived the one that made it")
 		}
 	}
-	chain := e.made(e.tokens["viewer"], admin.TokenRequest{})
+	chain := e.made(e.tokens["viewer"], api.TokenRequest{})
 	for range 20 {
-		next, err := e.api(chain.Token).NewToken(ctx, admin.TokenRequest{})
+		next, err := e.api(chain.Token).NewToken(ctx, api.TokenRequest{})
 		if err != nil {
-			var refused *admin.Error
+			var refused *api.Error
 			if !errors.As(err, &refused) || refused.Status != http.StatusConflict {
 				t.Error(err)
 			}
@@ -110,25 +110,25 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 func TestNoAccountFromATokenThatEnds(t *testing.T) {
 	e := start(t, nil)
 	ctx := context.Background()
-	hour := e.made(e.tokens["admin"], admin.TokenRequest{TTL: "1h"})
-	login, err := e.api("").Login(ctx, admin.LoginRequest{Account: "admin", Password: password})
+	hour := e.made(e.tokens["admin"], api.TokenRequest{TTL: "1h"})
+	login, err := e.api("").Login(ctx, api.LoginRequest{Account: "admin", Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
-	evil := admin.AccountRequest{Name: "evil", Role: catalog.RoleAdmin, Password: "a password of its own"}
+	evil := api.AccountRequest{Name: "evil", Role: catalog.RoleAdmin, Password: "a password of its own"}
 	for what, token := range map[string]string{"a token of an hour": hour.Token, "a login": login.Token} {
 		_, err := e.api(token).PutAccount(ctx, evil)
-		var refused *admin.Error
+		var refused *api.Error
 		if !errors.As(err, &refused) || refused.Code != "confirm" {
 			t.Errorf("%s made an account: %v", what, err)
 		}
 		wrong := evil
 		wrong.Confirm = "not the password 123"
-		if _, err := e.api(token).PutAccount(ctx, wrong); admin.ExitCode(err) != 3 {
+		if _, err := e.api(token).PutAccount(ctx, wrong); api.ExitCode(err) != 3 {
 			t.Errorf("%s made an account with a wrong password: %v", what, err)
 		}
-		own := admin.AccountRequest{Name: "admin", Password: "another password 1"}
-		if _, err := e.api(token).PutAccount(ctx, own); admin.ExitCode(err) != 3 {
+		own := api.AccountRequest{Name: "admin", Password: "another password 1"}
+		if _, err := e.api(token).PutAccount(ctx, own); api.ExitCode(err) != 3 {
 			t.Errorf("%s changed the password: %v", what, err)
 		}
 	}
@@ -147,8 +147,8 @@ func TestNoAccountFromATokenThatEnds(t *testing.T) {
 	e.update(func(tx *catalog.Tx) error {
 		return errors.Join(catalog.RemoveAccount(tx, "evil"), tx.PutAccount(catalog.Account{Name: "robot", Role: catalog.RoleAdmin}))
 	})
-	robot := e.made(e.tokens["admin"], admin.TokenRequest{Account: "robot", TTL: "1h"})
-	if _, err := e.api(robot.Token).PutAccount(ctx, evil); admin.ExitCode(err) != 3 || !strings.Contains(err.Error(), "does not end") {
+	robot := e.made(e.tokens["admin"], api.TokenRequest{Account: "robot", TTL: "1h"})
+	if _, err := e.api(robot.Token).PutAccount(ctx, evil); api.ExitCode(err) != 3 || !strings.Contains(err.Error(), "does not end") {
 		t.Errorf("a token of an account without a password made an account: %v", err)
 	}
 	if resp, body := e.request("POST", "/v1/invites", hour.Token, `{"ttl":"2h"}`); resp.StatusCode != http.StatusForbidden {

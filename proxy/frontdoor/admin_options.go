@@ -14,6 +14,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 )
 
@@ -37,14 +38,14 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 		AskOthers:    p.deployer.AskOthers,
 		TurnedAway:   p.admission.TurnedAway,
 		RotateKeys: map[string]func(context.Context) error{
-			admin.KeySession: func(ctx context.Context) error { return p.rotateSessionKey(ctx, time.Now()) },
-			admin.KeyGossip:  p.admission.RotateKeys,
-			admin.KeyTickets: p.replaceTicketKeys,
+			api.KeySession: func(ctx context.Context) error { return p.rotateSessionKey(ctx, time.Now()) },
+			api.KeyGossip:  p.admission.RotateKeys,
+			api.KeyTickets: p.replaceTicketKeys,
 		},
 		Admission: admission{p.admission},
 		Deploys:   p.deployer,
 		Archive:   p.deployer.Archive(),
-		Logs: func(ctx context.Context, w io.Writer, q admin.LogQuery) error {
+		Logs: func(ctx context.Context, w io.Writer, q api.LogQuery) error {
 			return p.deployer.Logs(ctx, w, deployhook.LogQuery(q))
 		},
 		Members: p.memberHandlers(),
@@ -57,9 +58,9 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 type admission struct{ *membership.Admission }
 
 // Invite implements admin.Admission.
-func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (admin.InviteAnswer, error) {
+func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error) {
 	i, err := a.Admission.Invite(ctx, role, ttl, by, labels...)
-	return admin.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
+	return api.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
 }
 
 // snapshot is what page, CSV and JSON read of the proxy's counters.

@@ -12,7 +12,7 @@ import (
 	"portico/certs"
 	"portico/conf"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // openCerts makes what has the certificates of the sites. It asks for none
@@ -100,12 +100,12 @@ func certFiles(c conf.TLS) []certs.File {
 }
 
 // certificates is how the hosts stand.
-func (p *Proxy) certificates() []admin.Certificate {
+func (p *Proxy) certificates() []api.Certificate {
 	p.certs.Refresh(p.catalog.View()) // a deploy that has just ended is to find its hosts
-	var list []admin.Certificate
+	var list []api.Certificate
 	now := time.Now()
 	for _, s := range p.certs.Status() {
-		list = append(list, admin.Certificate{
+		list = append(list, api.Certificate{
 			Names: []string{s.Host}, Issuer: s.Issuer, Source: s.Source, State: certState(&s, now), Expiry: s.NotAfter, Error: s.Error, Next: s.Next,
 		})
 	}

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"portico/proxy"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
 
 // explain hands a question to the data path.
-func (p *Proxy) explain(q admin.ExplainQuery) (any, error) {
+func (p *Proxy) explain(q api.ExplainQuery) (any, error) {
 	ask := proxy.Ask{URL: q.URL, Method: q.Method, Cookie: q.Cookie, Header: http.Header{}}
 	for _, line := range q.Header {
 		name, value, ok := strings.Cut(line, ":")
@@ -83,7 +83,7 @@ func (p *Proxy) placement(name string) []proxy.Step {
 }
 
 // exchanges returns what the data path remembers of requests.
-func (p *Proxy) exchanges(q admin.ExchangeQuery) []recent.Exchange {
+func (p *Proxy) exchanges(q api.ExchangeQuery) []recent.Exchange {
 	in := recent.Query{Site: q.Site, Failed: q.Failed, ID: q.ID, Limit: q.Limit}
 	in.Client, _ = netip.ParseAddr(q.Client) // zero: of all
 	return p.web.Recent(in)

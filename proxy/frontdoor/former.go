@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"portico/deployhook"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // formerFile is where a process from which another has taken over says in the state folder what it still
@@ -22,12 +22,12 @@ const formerFile = "former-%d.json"
 type former struct {
 	file string
 	log  *slog.Logger
-	admin.Former
+	api.Former
 }
 
 func newFormer(dir string, since time.Time, lasts time.Duration, log *slog.Logger) *former {
 	pid := os.Getpid()
-	return &former{file: filepath.Join(dir, fmt.Sprintf(formerFile, pid)), log: log, Former: admin.Former{PID: pid, Since: since, Until: since.Add(lasts), Streams: -1}}
+	return &former{file: filepath.Join(dir, fmt.Sprintf(formerFile, pid)), log: log, Former: api.Former{PID: pid, Since: since, Until: since.Add(lasts), Streams: -1}}
 }
 
 // tell writes how many streams there are, if that is news.
@@ -51,10 +51,10 @@ func (f *former) tell(streams int) {
 func (f *former) remove() { _ = os.Remove(f.file) }
 
 // formers are the processes that this one or one before it has taken over from, and that have streams yet.
-func (p *Proxy) formers() (list []admin.Former) {
+func (p *Proxy) formers() (list []api.Former) {
 	names, _ := filepath.Glob(filepath.Join(p.conf.Dir, "former-*.json"))
 	for _, name := range names {
-		var one admin.Former
+		var one api.Former
 		text, err := os.ReadFile(name)
 		if err != nil || json.Unmarshal(text, &one) != nil || one.PID <= 0 || one.PID == os.Getpid() {
 			continue

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // ClientFile is the client.json that a proxy keeps for local commands.
@@ -37,9 +37,9 @@ func (p *Proxy) ClientFile() ClientFile {
 }
 
 // Members returns what `portico members` lists.
-func (p *Proxy) Members() []admin.MemberInfo {
+func (p *Proxy) Members() []api.MemberInfo {
 	p.t.Helper()
-	var list []admin.MemberInfo
+	var list []api.MemberInfo
 	p.JSON(&list, "members", "--json")
 	return list
 }

@@ -10,14 +10,15 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewAccount makes the command portico account.
 func NewAccount(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "account", Short: "List, add, change and remove accounts", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		accounts, err := c.Accounts(cmd.Context())
 		if err != nil {
 			return err
@@ -54,8 +55,8 @@ func newAccountPut(s *shell.Call, name, short string) *cobra.Command {
 	confirm := cmd.Flags().String("confirm-file", "", "file with your own password on its first line, where your login ends by itself (default: ask)")
 	disabled := cmd.Flags().Bool("disabled", false, "close the account without removing it")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		r := admin.AccountRequest{Name: args[0], Role: catalog.AccountRole(*role)}
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
+		r := api.AccountRequest{Name: args[0], Role: catalog.AccountRole(*role)}
 		if cmd.Flags().Changed("site") {
 			r.Sites = sites
 		}
@@ -69,7 +70,7 @@ func newAccountPut(s *shell.Call, name, short string) *cobra.Command {
 			}
 		}
 		a, err := c.PutAccount(cmd.Context(), r)
-		var refused *admin.Error
+		var refused *api.Error
 		if errors.As(err, &refused) && refused.Code == "confirm" {
 			if *confirm == "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "Your login ends by itself, and an account lasts: your own password, please.")
@@ -96,7 +97,7 @@ func newAccountPut(s *shell.Call, name, short string) *cobra.Command {
 func newAccountRemove(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "remove ACCOUNT", Short: "Remove an account and its tokens", Args: cobra.ExactArgs(1)}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		if err := c.DeleteAccount(cmd.Context(), args[0]); err != nil {
 			return err
 		}
@@ -109,7 +110,7 @@ func newAccountRemove(s *shell.Call) *cobra.Command {
 func NewToken(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "List, make and end tokens", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		tokens, err := c.Tokens(cmd.Context())
 		if err != nil {
 			return err
@@ -132,12 +133,12 @@ func NewToken(s *shell.Call) *cobra.Command {
 }
 
 func newTokenAdd(s *shell.Call) *cobra.Command {
-	var r admin.TokenRequest
+	var r api.TokenRequest
 	cmd := &cobra.Command{
 		Use: "add", Short: "Make a token; it is shown once", Args: cobra.NoArgs,
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		token, err := c.NewToken(cmd.Context(), r)
 		if err != nil {
 			return err
@@ -153,7 +154,7 @@ func newTokenAdd(s *shell.Call) *cobra.Command {
 func newTokenRemove(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "remove TOKEN", Short: "End a token at once, and those that it made", Args: cobra.ExactArgs(1)}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		ended, err := c.DeleteToken(cmd.Context(), args[0])
 		if err != nil {
 			return err

@@ -18,7 +18,7 @@ import (
 	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewBackup makes the command portico backup.
@@ -34,7 +34,7 @@ copy that file once, to a safe place.`,
 		Args: cobra.NoArgs,
 	}
 	out := cmd.Flags().String("out", "", "file to write (required; - is standard output)")
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		switch *out {
 		case "":
 			return exitcode.Misuse(errors.New("where to? give --out FILE, or --out -"))

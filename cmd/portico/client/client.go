@@ -12,11 +12,11 @@ import (
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // connect returns a client of the cluster that the environment names.
-func connect(s *shell.Call) (*admin.Client, error) {
+func connect(s *shell.Call) (*apiclient.Client, error) {
 	a, err := s.Access()
 	if err != nil {
 		return nil, err
@@ -25,7 +25,7 @@ func connect(s *shell.Call) (*admin.Client, error) {
 }
 
 // New returns a client that tells the proxy which version it is of.
-func New(a statedir.Access, version string) (*admin.Client, error) {
+func New(a statedir.Access, version string) (*apiclient.Client, error) {
 	var trust *tls.Config
 	if a.Fingerprint != "" {
 		var err error
@@ -33,7 +33,7 @@ func New(a statedir.Access, version string) (*admin.Client, error) {
 			return nil, exitcode.Misuse(err)
 		}
 	}
-	c, err := admin.NewClient(admin.ClientOptions{Addr: a.Addr, TLS: trust, Token: a.Token, UserAgent: "portico/" + version})
+	c, err := apiclient.New(apiclient.Options{Addr: a.Addr, TLS: trust, Token: a.Token, UserAgent: "portico/" + version})
 	if err != nil {
 		return nil, exitcode.Misuse(err)
 	}
@@ -41,7 +41,7 @@ func New(a statedir.Access, version string) (*admin.Client, error) {
 }
 
 // withClient adapts a command's function to cobra and gives it a client.
-func withClient(s *shell.Call, f func(cmd *cobra.Command, c *admin.Client, args []string) error) func(*cobra.Command, []string) error {
+func withClient(s *shell.Call, f func(cmd *cobra.Command, c *apiclient.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		c, err := connect(s)
 		if err != nil {
@@ -57,7 +57,7 @@ func withClient(s *shell.Call, f func(cmd *cobra.Command, c *admin.Client, args 
 }
 
 // completeWith offers the names that list returns for the first argument.
-func completeWith(s *shell.Call, list func(*cobra.Command, *admin.Client) ([]string, error)) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+func completeWith(s *shell.Call, list func(*cobra.Command, *apiclient.Client) ([]string, error)) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -75,7 +75,7 @@ func completeWith(s *shell.Call, list func(*cobra.Command, *admin.Client) ([]str
 	}
 }
 
-func siteNames(cmd *cobra.Command, c *admin.Client) ([]string, error) {
+func siteNames(cmd *cobra.Command, c *apiclient.Client) ([]string, error) {
 	sites, err := c.Sites(cmd.Context())
 	var names []string
 	for _, site := range sites {
@@ -84,7 +84,7 @@ func siteNames(cmd *cobra.Command, c *admin.Client) ([]string, error) {
 	return names, err
 }
 
-func memberNames(cmd *cobra.Command, c *admin.Client) ([]string, error) {
+func memberNames(cmd *cobra.Command, c *apiclient.Client) ([]string, error) {
 	members, err := c.Members(cmd.Context())
 	var names []string
 	for _, m := range members {

@@ -23,7 +23,8 @@ import (
 	"portico/deployhook/archive"
 	"portico/internal/exitcode"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // ManifestName is the file at the root of an archive that describes the site.
@@ -41,7 +42,7 @@ Visitors of the former release stay on it until their sessions end; new visitors
 get the new one. A release that does not get healthy changes nothing.`,
 		Args: cobra.ExactArgs(2),
 	}
-	var u admin.Upload
+	var u apiclient.Upload
 	cmd.Flags().StringSliceVar(&u.Hosts, "host", nil, "host name of the site, may be repeated (default: as in portico.toml)")
 	cmd.Flags().StringVar(&u.Path, "path", "", "mount path (default: as in portico.toml, else /)")
 	dryRun := cmd.Flags().Bool("dry-run", false, "check the archive, say what the deploy would do to sessions, and do nothing")
@@ -49,7 +50,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 	yes := cmd.Flags().Bool("yes", false, "do not ask: neither because of --no-pin, nor when memory is short")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		u.Site = args[0]
 		source, err := openSource(cmd.Context(), args[1])
 		if err != nil {
@@ -63,7 +64,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 		if *noPin {
 			u.Query.Set("no_pin", "1")
 		}
-		var f admin.Forecast
+		var f api.Forecast
 		if !*dryRun {
 			f, err = c.ForecastDeploy(cmd.Context(), u.Site, *noPin)
 			if err := foretold(cmd, f, err, "deploy "+u.Site, *noPin, *yes, *asJSON); err != nil {
@@ -97,7 +98,7 @@ func NewRollback(s *shell.Call) *cobra.Command {
 	yes := cmd.Flags().Bool("yes", false, "do not ask: neither because of --no-pin, nor when memory is short")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		release := ""
 		if len(args) == 2 {
 			release = args[1]
@@ -125,7 +126,7 @@ type source struct {
 	open func() (io.ReadCloser, error)
 }
 
-func (src source) fill(u *admin.Upload) { u.Name, u.Size, u.Open = src.name, src.size, src.open }
+func (src source) fill(u *apiclient.Upload) { u.Name, u.Size, u.Open = src.name, src.size, src.open }
 
 // openSource looks at path: a folder is packed on the way, a file is sent as it is.
 func openSource(ctx context.Context, path string) (source, error) {
@@ -180,7 +181,7 @@ func manifestExclude(folder string) ([]string, error) {
 	return settings.Exclude, nil
 }
 
-func upload(cmd *cobra.Command, c *admin.Client, u admin.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
+func upload(cmd *cobra.Command, c *apiclient.Client, u apiclient.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
 	line := screen.NewStatusLine(cmd.OutOrStdout())
 	if !quiet && line.Tty {
 		var p screen.Pace
@@ -243,7 +244,7 @@ func said(before []string, note string) bool {
 // foretold says before a deploy or a rollback what ought to be known: which sessions it
 // cuts, and where memory is short. It asks where somebody can answer; a script that
 // cuts sessions has to say --yes, one that meets short memory goes on.
-func foretold(cmd *cobra.Command, f admin.Forecast, err error, what string, noPin, yes, asJSON bool) error {
+func foretold(cmd *cobra.Command, f api.Forecast, err error, what string, noPin, yes, asJSON bool) error {
 	if err != nil {
 		return err
 	}
@@ -276,7 +277,7 @@ func warn(cmd *cobra.Command, asJSON bool, note string) {
 	fmt.Fprintln(cmd.OutOrStdout(), "warning:", note)
 }
 
-func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool) error {
+func printForecast(cmd *cobra.Command, f api.Forecast, err error, asJSON bool) error {
 	if err != nil {
 		return err
 	}
@@ -288,7 +289,7 @@ func printForecast(cmd *cobra.Command, f admin.Forecast, err error, asJSON bool)
 }
 
 // forecastText is a forecast for people, its notes on lines of their own.
-func forecastText(f admin.Forecast) string {
+func forecastText(f api.Forecast) string {
 	text := f.Message
 	for _, note := range f.Notes {
 		text += "\nnote: " + note
@@ -298,7 +299,7 @@ func forecastText(f admin.Forecast) string {
 
 // finishDeploy follows a deploy to its end and turns its outcome into the
 // command's.
-func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach, asJSON bool) error {
+func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, detach, asJSON bool) error {
 	out := cmd.OutOrStdout()
 	if d.ID == "" || detach {
 		if asJSON {
@@ -326,10 +327,10 @@ func finishDeploy(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, detach,
 }
 
 // follow shows a deploy until it has ended, and how it has.
-func follow(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, out io.Writer) (catalog.Deploy, error) {
+func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Writer) (catalog.Deploy, error) {
 	started := time.Now()
 	p := screen.NewProgress(out)
-	d, err := attend(cmd, c, d, waitAlong(func(a *admin.Away) { p.Away(a, goesOn(d)) }), p.Event)
+	d, err := attend(cmd, c, d, waitAlong(func(a *apiclient.Away) { p.Away(a, goesOn(d)) }), p.Event)
 	p.Done()
 	if err != nil {
 		return d, err
@@ -338,7 +339,7 @@ func follow(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, out io.Writer
 }
 
 // attend tells each what happens to a deploy and returns it as it has ended.
-func attend(cmd *cobra.Command, c *admin.Client, d catalog.Deploy, p admin.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
+func attend(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, p apiclient.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
 	c = c.Patient(p)
 	err := c.DeployEvents(cmd.Context(), d.ID, each)
 	if err == nil {
@@ -356,7 +357,7 @@ func goesOn(d catalog.Deploy) string {
 }
 
 // printURLs says where a site answers now.
-func printURLs(cmd *cobra.Command, c *admin.Client, name string) error {
+func printURLs(cmd *cobra.Command, c *apiclient.Client, name string) error {
 	site, err := c.Site(cmd.Context(), name)
 	if err != nil {
 		return fmt.Errorf("ask where the site answers (the deploy has succeeded): %w", err)

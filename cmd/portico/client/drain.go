@@ -15,7 +15,8 @@ import (
 	"portico/internal/exitcode"
 	"portico/internal/pause"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewDrain makes the command portico drain.
@@ -37,7 +38,7 @@ outside its memory. With --deadline, what is left then loses its instance; with
   portico drain shop@9f2c41d07b3e --now`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, memberNames),
 	}
-	var r admin.DrainRequest
+	var r api.DrainRequest
 	move := cmd.Flags().Bool("move", false, "move quiet sessions to another instance with their next request")
 	quiet := cmd.Flags().Duration("quiet", 5*time.Minute, "with --move: a session is quiet when it was not used for so long")
 	cmd.Flags().StringVar(&r.Deadline, "deadline", "", "sessions that are left after this time lose their instance")
@@ -46,7 +47,7 @@ outside its memory. With --deadline, what is left then loses its instance; with
 	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
 	yes := cmd.Flags().Bool("yes", false, "with --now: do not ask")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		if len(args) == 0 {
 			return listDrains(cmd, c, *asJSON)
 		}
@@ -80,7 +81,7 @@ outside its memory. With --deadline, what is left then loses its instance; with
 }
 
 // listDrains lists what drains, with what it still holds.
-func listDrains(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
+func listDrains(cmd *cobra.Command, c *apiclient.Client, asJSON bool) error {
 	list, err := c.Drains(cmd.Context())
 	if err != nil {
 		return err
@@ -114,10 +115,10 @@ func drainTarget(name string) deployhook.Target {
 // drainCommand is one call of portico drain.
 type drainCommand struct {
 	cmd     *cobra.Command
-	c       *admin.Client
+	c       *apiclient.Client
 	name    string
 	target  deployhook.Target
-	request admin.DrainRequest
+	request api.DrainRequest
 	json    bool
 }
 
@@ -125,9 +126,9 @@ type drainCommand struct {
 // are cut at once is in maintenance.
 func (d *drainCommand) atOnce() bool { return d.request.Now && d.target.Release == "" }
 
-func (d *drainCommand) forecast() (admin.Forecast, error) {
+func (d *drainCommand) forecast() (api.Forecast, error) {
 	if d.atOnce() {
-		return forecastVerb(d.cmd, d.c, d.name, admin.VerbMaint)
+		return forecastVerb(d.cmd, d.c, d.name, api.VerbMaint)
 	}
 	return d.c.ForecastDrain(d.cmd.Context(), d.target, d.request)
 }
@@ -137,10 +138,10 @@ func (d *drainCommand) begin() error {
 	case !d.atOnce():
 		return d.c.Drain(ctx, d.target, d.request)
 	case d.target.Member != "":
-		_, err := d.c.Act(ctx, d.target.Member, admin.VerbMaint, "")
+		_, err := d.c.Act(ctx, d.target.Member, api.VerbMaint, "")
 		return err
 	default:
-		return d.c.ActInstance(ctx, d.target.Site, d.target.Instance, admin.VerbMaint)
+		return d.c.ActInstance(ctx, d.target.Site, d.target.Instance, api.VerbMaint)
 	}
 }
 
@@ -212,7 +213,7 @@ func (d *drainCommand) wait(limit time.Duration) error {
 	var last deployhook.Drain
 	for {
 		x, ok, err := d.find()
-		var away *admin.Away
+		var away *apiclient.Away
 		switch {
 		case d.cmd.Context().Err() != nil:
 			return d.broken(last)
@@ -246,7 +247,7 @@ func (d *drainCommand) wait(limit time.Duration) error {
 }
 
 // tellAway tells that the proxy is away, and until when it is waited for.
-func (d *drainCommand) tellAway(line *screen.StatusLine, until time.Time) func(*admin.Away) {
+func (d *drainCommand) tellAway(line *screen.StatusLine, until time.Time) func(*apiclient.Away) {
 	meanwhile := "the drain goes on, and so does this wait until " + until.Format(time.DateTime)
 	if d.json {
 		return screen.TellAwayJSON(d.cmd, meanwhile)
@@ -305,23 +306,23 @@ func (d *drainCommand) over(line *screen.StatusLine, wanted outcomeFilter) error
 }
 
 // outcomeFilter tells the outcome that is looked for from others of the same object.
-type outcomeFilter func(*admin.DrainOutcome) bool
+type outcomeFilter func(*api.DrainOutcome) bool
 
 // outcomeOf wants that of a drain which was seen. Its times are of the proxy's clock, which may have been set meanwhile.
 func outcomeOf(x deployhook.Drain) outcomeFilter {
-	return func(o *admin.DrainOutcome) bool {
+	return func(o *api.DrainOutcome) bool {
 		return o.Since.Equal(x.Since) || o.Since.IsZero() && !o.At.Before(x.Since)
 	}
 }
 
 // outcomeSince wants one that was told since then.
 func outcomeSince(at time.Time) outcomeFilter {
-	return func(o *admin.DrainOutcome) bool { return !o.At.Before(at) }
+	return func(o *api.DrainOutcome) bool { return !o.At.Before(at) }
 }
 
 // outcome returns how the drain has ended, or nil: nothing tells.
 // What vanished by itself is told a moment later, so it asks more than once.
-func (d *drainCommand) outcome(wanted outcomeFilter) (*admin.DrainOutcome, error) {
+func (d *drainCommand) outcome(wanted outcomeFilter) (*api.DrainOutcome, error) {
 	for tries := 0; ; tries++ {
 		list, err := d.c.EndedDrains(d.cmd.Context())
 		if err != nil {

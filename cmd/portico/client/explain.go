@@ -13,7 +13,8 @@ import (
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
 	"portico/proxy"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 	"portico/proxy/recent"
 )
 
@@ -34,8 +35,8 @@ the access log too.`,
   portico explain --recent --id 8f3b2c1d`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	var ask admin.ExplainQuery
-	var q admin.ExchangeQuery
+	var ask api.ExplainQuery
+	var q api.ExchangeQuery
 	cmd.Flags().StringVar(&ask.Cookie, "cookie", "", "Cookie field of the request, or the value of the sticky cookie")
 	cmd.Flags().StringVar(&ask.Method, "method", "", "method of the request (default GET)")
 	cmd.Flags().StringArrayVar(&ask.Header, "header", nil, "a field of the request, \"Name: value\"; may be repeated")
@@ -47,7 +48,7 @@ the access log too.`,
 	cmd.Flags().StringVar(&q.Client, "client", "", "with --recent: from this address")
 	cmd.Flags().IntVar(&q.Limit, "limit", 10, "with --recent: at most so many")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		switch {
 		case *recent && len(args) > 0:
 			return exitcode.Misuse(errors.New("name a URL, or --recent: not both"))
@@ -82,7 +83,7 @@ func printExplanation(out io.Writer, raw json.RawMessage) error {
 	return t.Flush()
 }
 
-func recentRequests(cmd *cobra.Command, c *admin.Client, q admin.ExchangeQuery, asJSON bool) error {
+func recentRequests(cmd *cobra.Command, c *apiclient.Client, q api.ExchangeQuery, asJSON bool) error {
 	list, err := c.Exchanges(cmd.Context(), q)
 	if err != nil {
 		return err

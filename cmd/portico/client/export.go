@@ -24,7 +24,8 @@ import (
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 )
 
@@ -40,7 +41,7 @@ func NewExport(s *shell.Call) *cobra.Command {
 }
 
 func newExportHAProxy(s *shell.Call) *cobra.Command {
-	var r admin.ExportRequest
+	var r api.ExportRequest
 	var out, as, reload string
 	var watch bool
 	cmd := &cobra.Command{
@@ -67,7 +68,7 @@ after each change, again and again until it succeeds. The certificate ends after
 	cmd.Flags().StringVar(&as, "as", "haproxy", "member name of this HAProxy; portico revoke takes its access away")
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and write whenever something changes")
 	cmd.Flags().StringVar(&reload, "reload", "", "shell command to run after each change, with --watch")
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		if out == "" {
 			if watch {
 				return exitcode.Misuse(errors.New("--watch needs --out"))
@@ -100,14 +101,14 @@ after each change, again and again until it succeeds. The certificate ends after
 // exporter keeps a folder with an exported configuration current.
 type exporter struct {
 	cmd    *cobra.Command
-	client *admin.Client
-	r      admin.ExportRequest
+	client *apiclient.Client
+	r      api.ExportRequest
 	member string
 	key    *ecdsa.PrivateKey // of the HAProxy; made here, never sent
 	files  map[string]string // as written last
 }
 
-func newExporter(cmd *cobra.Command, c *admin.Client, r admin.ExportRequest, member string) (*exporter, error) {
+func newExporter(cmd *cobra.Command, c *apiclient.Client, r api.ExportRequest, member string) (*exporter, error) {
 	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("write export: %w", err)
 	}
@@ -160,7 +161,7 @@ func keyPEM(key *ecdsa.PrivateKey) (string, error) {
 
 // fetch asks for the files. A certificate is asked for at first and when the one there is a third
 // of its life from its end; other looks ask for the configuration alone.
-func (x *exporter) fetch() (admin.Export, error) {
+func (x *exporter) fetch() (api.Export, error) {
 	if x.files != nil && !endsSoon(x.files[haproxy.ClientFile], time.Now()) {
 		e, err := x.client.ExportHAProxy(x.cmd.Context(), x.r)
 		if err != nil {
@@ -173,9 +174,9 @@ func (x *exporter) fetch() (admin.Export, error) {
 	}
 	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: x.member}}, x.key)
 	if err != nil {
-		return admin.Export{}, fmt.Errorf("request a certificate: %w", err)
+		return api.Export{}, fmt.Errorf("request a certificate: %w", err)
 	}
-	e, err := x.client.ExportHAProxyBundle(x.cmd.Context(), x.r, admin.ExportBundleRequest{Name: x.member, CSR: csr})
+	e, err := x.client.ExportHAProxyBundle(x.cmd.Context(), x.r, api.ExportBundleRequest{Name: x.member, CSR: csr})
 	if err != nil {
 		return e, err
 	}

@@ -24,7 +24,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/internal/written"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 )
 
@@ -46,7 +47,7 @@ func (c *certifier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		files[haproxy.ClientFile] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(admin.Export{Revision: 1, Files: files})
+	_ = json.NewEncoder(w).Encode(api.Export{Revision: 1, Files: files})
 }
 
 // An export that is watched for months has a certificate all the time, and HAProxy reads the new one. A reload that
@@ -61,7 +62,7 @@ func TestWatchedExportStaysGood(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(proxy.Certificate())
-	client, err := admin.NewClient(admin.ClientOptions{Addr: proxy.Listener.Addr().String(), TLS: &tls.Config{RootCAs: roots}, Token: "a.b"})
+	client, err := apiclient.New(apiclient.Options{Addr: proxy.Listener.Addr().String(), TLS: &tls.Config{RootCAs: roots}, Token: "a.b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,7 @@ func TestWatchedExportStaysGood(t *testing.T) {
 	cmd.SetContext(ctx)
 	cmd.SetOut(said)
 	cmd.SetErr(said)
-	x, err := newExporter(cmd, client, admin.ExportRequest{Dir: dir}, "haproxy")
+	x, err := newExporter(cmd, client, api.ExportRequest{Dir: dir}, "haproxy")
 	if err != nil {
 		t.Fatal(err)
 	}

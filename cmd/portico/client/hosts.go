@@ -10,7 +10,8 @@ import (
 
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewHosts makes the command portico hosts.
@@ -26,7 +27,7 @@ own. The host '*' stands for what sites without hosts answer on. Names of the
 admin page are no site's.`,
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		hosts, err := c.Hosts(cmd.Context())
 		if err != nil {
 			return err
@@ -55,7 +56,7 @@ admin page are no site's.`,
 func newHostVerb(s *shell.Call, verb, short, done string) *cobra.Command {
 	cmd := &cobra.Command{Use: verb + " HOST SITE", Short: short, Args: cobra.ExactArgs(2)}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		hosts, err := c.ChangeHost(cmd.Context(), verb, args[0], args[1])
 		if err != nil {
 			return err
@@ -66,7 +67,7 @@ func newHostVerb(s *shell.Call, verb, short, done string) *cobra.Command {
 }
 
 // hostOwner says whose a host is.
-func hostOwner(h admin.HostInfo) string {
+func hostOwner(h api.HostInfo) string {
 	switch {
 	case h.Proxy != "" && h.Site == "":
 		return "admin page of " + h.Proxy
@@ -77,7 +78,7 @@ func hostOwner(h admin.HostInfo) string {
 }
 
 // hostShare says by whose word a site has a host, and beside whose sites.
-func hostShare(h admin.HostInfo) string {
+func hostShare(h api.HostInfo) string {
 	if h.SharedBy == "" {
 		return "-"
 	}

@@ -8,14 +8,15 @@ import (
 
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewKeys makes the command portico keys.
 func NewKeys(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "List the ages of the keys that members share; replace one", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		keys, err := c.Keys(cmd.Context())
 		if err != nil {
 			return err
@@ -39,10 +40,10 @@ tickets  seal TLS session tickets. They change by themselves (tls.tickets); this
          makes every ticket worthless that was handed out before. Nobody loses a
          session: each visitor's next connection shakes hands in full.
 gossip   encrypts the gossip. Members fetch the new one over mutual TLS.`,
-		Args: cobra.ExactArgs(1), ValidArgs: []string{admin.KeySession, admin.KeyTickets, admin.KeyGossip},
+		Args: cobra.ExactArgs(1), ValidArgs: []string{api.KeySession, api.KeyTickets, api.KeyGossip},
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		keys, err := c.RotateKey(cmd.Context(), args[0])
 		if err != nil {
 			return err
@@ -52,7 +53,7 @@ gossip   encrypts the gossip. Members fetch the new one over mutual TLS.`,
 	return cmd
 }
 
-func printKeys(cmd *cobra.Command, keys []admin.KeyInfo, asJSON bool) error {
+func printKeys(cmd *cobra.Command, keys []api.KeyInfo, asJSON bool) error {
 	if asJSON {
 		return screen.PrintJSON(cmd.OutOrStdout(), keys)
 	}

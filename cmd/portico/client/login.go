@@ -10,7 +10,7 @@ import (
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // NewLogin makes the command portico login.
@@ -73,6 +73,6 @@ func passwordLogin(cmd *cobra.Command, s *shell.Call, a statedir.Access, account
 	}
 	defer c.Close()
 	host, _ := os.Hostname()
-	answer, err := c.Login(cmd.Context(), admin.LoginRequest{Account: account, Password: secret, Label: "portico login on " + host})
+	answer, err := c.Login(cmd.Context(), api.LoginRequest{Account: account, Password: secret, Label: "portico login on " + host})
 	return answer.Token, err
 }

@@ -9,12 +9,13 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewLogs makes the command portico logs.
 func NewLogs(s *shell.Call) *cobra.Command {
-	var q admin.LogQuery
+	var q api.LogQuery
 	cmd := &cobra.Command{
 		Use: "logs SITE", Short: "Print what a site's processes wrote, from all application servers",
 		Long: `Print what a site's processes wrote, from all application servers.
@@ -35,15 +36,15 @@ deploy.before and of hooks is --instance commands.`,
 	cmd.Flags().BoolVarP(&q.Follow, "follow", "f", false, "go on until Ctrl-C, also when the proxy is away for a while")
 	cmd.MarkFlagsMutuallyExclusive("tail", "lines")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		q.Site, q.JSON = args[0], *asJSON
 		var err error
 		if q.Since, err = sinceTime(*since, time.Now()); err != nil {
 			return exitcode.Misuse(err)
 		}
 		said := cmd.Flags().Changed("tail") || cmd.Flags().Changed("lines")
-		if none := q.Follow && q.Lines == 0; said && !none && (q.Lines < 1 || q.Lines > admin.MaxLogLines) {
-			return exitcode.Misuse(fmt.Errorf("--tail %d: use 1 to %d, or --since for all from a time on", q.Lines, admin.MaxLogLines))
+		if none := q.Follow && q.Lines == 0; said && !none && (q.Lines < 1 || q.Lines > api.MaxLogLines) {
+			return exitcode.Misuse(fmt.Errorf("--tail %d: use 1 to %d, or --since for all from a time on", q.Lines, api.MaxLogLines))
 		}
 		if !q.Since.IsZero() && !said {
 			q.Lines = -1

@@ -12,7 +12,8 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/internal/pause"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 )
 
 // followLogs prints lines until the context ends. It outlives a proxy that is away.
-func followLogs(cmd *cobra.Command, c *admin.Client, q admin.LogQuery) error {
+func followLogs(cmd *cobra.Command, c *apiclient.Client, q api.LogQuery) error {
 	ctx := cmd.Context()
 	if _, err := c.Sites(ctx); err != nil { // a proxy that was never there is an error
 		return err
@@ -43,7 +44,7 @@ func followLogs(cmd *cobra.Command, c *admin.Client, q admin.LogQuery) error {
 		switch {
 		case f.failed != nil:
 			return f.failed
-		case err != nil && !admin.IsAway(err), err == nil && time.Since(began) < logShort:
+		case err != nil && !apiclient.IsAway(err), err == nil && time.Since(began) < logShort:
 			return err
 		}
 		if err := pause.For(ctx, logShort/2); err != nil {
@@ -80,7 +81,7 @@ type logged struct {
 }
 
 // query is what to ask for: at first what the user has, after a break what has come since.
-func (f *logFollower) query(q admin.LogQuery) admin.LogQuery {
+func (f *logFollower) query(q api.LogQuery) api.LogQuery {
 	f.part = nil
 	var first, latest time.Time
 	for _, l := range f.last {

@@ -12,7 +12,8 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewMembers makes the command portico members.
@@ -21,7 +22,7 @@ func NewMembers(s *shell.Call) *cobra.Command {
 	turned := cmd.Flags().Bool("turned-away", false, "list the machines that were turned away lately instead, and why")
 	asJSON := screen.JsonFlag(cmd)
 	cmd.AddCommand(newMembersForget(s), newMembersLabel(s))
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		if *turned {
 			return printTurnedAway(cmd, c, *asJSON)
 		}
@@ -44,7 +45,7 @@ func NewMembers(s *shell.Call) *cobra.Command {
 const oldView = 5 * time.Second
 
 // printOld says that what was printed may be old, where it may be.
-func printOld(cmd *cobra.Command, st admin.Standing, now time.Time) error {
+func printOld(cmd *cobra.Command, st api.Standing, now time.Time) error {
 	if st.Age < oldView {
 		return nil
 	}
@@ -53,7 +54,7 @@ func printOld(cmd *cobra.Command, st admin.Standing, now time.Time) error {
 	return err
 }
 
-func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
+func printMembers(cmd *cobra.Command, members []api.MemberInfo) error {
 	shared := len(partsOf(members)) > 1
 	head := "NAME\tROLE\tSTATE\tLABELS\tADDRESS\tVERSION\tSESSIONS\tKEY FINGERPRINT\tSINCE"
 	if shared {
@@ -74,7 +75,7 @@ func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(members, func(m admin.MemberInfo) bool { return m.Recounting })); err != nil {
+	if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(members, func(m api.MemberInfo) bool { return m.Recounting })); err != nil {
 		return err
 	}
 	for _, m := range members {
@@ -92,7 +93,7 @@ func printMembers(cmd *cobra.Command, members []admin.MemberInfo) error {
 }
 
 // unheardText says what an old process holds up that nobody hears of.
-func unheardText(x admin.Former) string {
+func unheardText(x api.Former) string {
 	if !x.Unheard {
 		return ""
 	}
@@ -105,7 +106,7 @@ func shortKey(fingerprint string) string {
 	return fingerprint[:min(16, len(fingerprint))]
 }
 
-func printTurnedAway(cmd *cobra.Command, c *admin.Client, asJSON bool) error {
+func printTurnedAway(cmd *cobra.Command, c *apiclient.Client, asJSON bool) error {
 	list, err := c.TurnedAway(cmd.Context())
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func newMembersForget(s *shell.Call) *cobra.Command {
 		ValidArgsFunction: completeWith(s, memberNames),
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		if err := c.ForgetMember(cmd.Context(), args[0]); err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func newMembersForget(s *shell.Call) *cobra.Command {
 }
 
 // memberState is one word for admission, administrative state and what gossip says.
-func memberState(m admin.MemberInfo) string {
+func memberState(m api.MemberInfo) string {
 	switch {
 	case m.Admission != catalog.Accepted && m.Reason != "":
 		return fmt.Sprintf("%s (%s)", m.Admission, m.Reason)
@@ -175,7 +176,7 @@ The code works once and expires.`,
 	labels := cmd.Flags().StringArray("label", nil, "label that the application server gets, for sites with servers = [LABEL]; may be repeated")
 	quiet := cmd.Flags().Bool("quiet", false, "print the code alone")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		invite, err := c.Invite(cmd.Context(), catalog.Role(*role), *expires, *labels...)
 		if err != nil {
 			return err
@@ -210,7 +211,7 @@ The code works once and expires.`,
 
 // joinAddrs are the addresses at which members reach the proxies: this command may go by another one,
 // such as loopback. The one that it goes by comes first.
-func joinAddrs(cmd *cobra.Command, c *admin.Client, here string) ([]string, error) {
+func joinAddrs(cmd *cobra.Command, c *apiclient.Client, here string) ([]string, error) {
 	members, err := c.Members(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -240,7 +241,7 @@ func btoi(b bool) int {
 func newInviteList(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the codes that exist, and who used one", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		invites, err := c.Invites(cmd.Context())
 		if err != nil {
 			return err
@@ -260,7 +261,7 @@ func newInviteList(s *shell.Call) *cobra.Command {
 func newInviteRemove(s *shell.Call) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove INVITE", Short: "Make a code worthless; the part before its dot names it", Args: cobra.ExactArgs(1),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		RunE: withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 			id, _, _ := strings.Cut(args[0], ".")
 			if err := c.DeleteInvite(cmd.Context(), id); err != nil {
 				return err
@@ -273,27 +274,27 @@ func newInviteRemove(s *shell.Call) *cobra.Command {
 
 // NewAccept makes the command portico accept.
 func NewAccept(s *shell.Call) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the sites that belong on it", labels: true})
+	return memberVerb(s, verb{name: api.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the sites that belong on it", labels: true})
 }
 
 // NewRefuse makes the command portico refuse.
 func NewRefuse(s *shell.Call) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbRefuse, short: "Turn a waiting machine away", done: "%s is refused", reason: true})
+	return memberVerb(s, verb{name: api.VerbRefuse, short: "Turn a waiting machine away", done: "%s is refused", reason: true})
 }
 
 // NewRevoke makes the command portico revoke.
 func NewRevoke(s *shell.Call) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbRevoke, short: "Cut a machine off for good and replace the gossip key", done: "%s is revoked", reason: true, cuts: true})
+	return memberVerb(s, verb{name: api.VerbRevoke, short: "Cut a machine off for good and replace the gossip key", done: "%s is revoked", reason: true, cuts: true})
 }
 
 // NewReady makes the command portico ready.
 func NewReady(s *shell.Call) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbReady, short: "Let a server take sessions again", done: "%s is ready", instance: true})
+	return memberVerb(s, verb{name: api.VerbReady, short: "Let a server take sessions again", done: "%s is ready", instance: true})
 }
 
 // NewMaint makes the command portico maint.
 func NewMaint(s *shell.Call) *cobra.Command {
-	return memberVerb(s, verb{name: admin.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true, instance: true})
+	return memberVerb(s, verb{name: api.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true, instance: true})
 }
 
 // verb describes one of the commands that change a member.
@@ -331,7 +332,7 @@ func memberVerb(s *shell.Call, v verb) *cobra.Command {
 		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		name := args[0]
 		if dryRun || (v.cuts && !yes) {
 			f, err := forecastVerb(cmd, c, name, v.name)
@@ -352,9 +353,9 @@ func memberVerb(s *shell.Call, v verb) *cobra.Command {
 			fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
 			return nil
 		}
-		act := func() (admin.MemberInfo, error) { return c.Act(cmd.Context(), name, v.name, reason) }
+		act := func() (api.MemberInfo, error) { return c.Act(cmd.Context(), name, v.name, reason) }
 		if v.labels {
-			act = func() (admin.MemberInfo, error) { return c.Accept(cmd.Context(), name, fingerprint, labels) }
+			act = func() (api.MemberInfo, error) { return c.Accept(cmd.Context(), name, fingerprint, labels) }
 		}
 		m, err := act()
 		if err != nil {
@@ -369,7 +370,7 @@ func memberVerb(s *shell.Call, v verb) *cobra.Command {
 	return cmd
 }
 
-func forecastVerb(cmd *cobra.Command, c *admin.Client, name, verb string) (admin.Forecast, error) {
+func forecastVerb(cmd *cobra.Command, c *apiclient.Client, name, verb string) (api.Forecast, error) {
 	if site, instance, ok := strings.Cut(name, "/"); ok {
 		return c.ForecastInstance(cmd.Context(), site, instance, verb)
 	}

@@ -5,11 +5,11 @@ import (
 	"strings"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // partsOf are the parts that the proxies have in the shared catalog.
-func partsOf(members []admin.MemberInfo) []catalog.Replica {
+func partsOf(members []api.MemberInfo) []catalog.Replica {
 	var parts []catalog.Replica
 	for _, m := range members {
 		if m.Catalog != nil {

@@ -11,7 +11,8 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 func newMembersLabel(s *shell.Call) *cobra.Command {
@@ -31,7 +32,7 @@ where they are until they end.`,
 	remove := cmd.Flags().StringArray("remove", nil, "label to take away; may be repeated")
 	dryRun := cmd.Flags().Bool("dry-run", false, "say which sites would move, and do nothing")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		name, give := args[0], args[1:]
 		if len(give) == 0 && len(*remove) == 0 {
 			return exitcode.Misuse(fmt.Errorf("name a label to give, such as portico members label %s zone-a, or one to take with --remove", name))
@@ -61,12 +62,12 @@ where they are until they end.`,
 }
 
 // labelsAfter is what a member's labels become.
-func labelsAfter(cmd *cobra.Command, c *admin.Client, name string, give, remove []string) ([]string, error) {
+func labelsAfter(cmd *cobra.Command, c *apiclient.Client, name string, give, remove []string) ([]string, error) {
 	members, err := c.Consistent().Members(cmd.Context()) // what they become is made of it
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(members, func(m admin.MemberInfo) bool { return m.Name == name })
+	i := slices.IndexFunc(members, func(m api.MemberInfo) bool { return m.Name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("there is no member %q: portico members lists them", name)
 	}

@@ -12,7 +12,8 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewSessions makes the command portico sessions.
@@ -31,7 +32,7 @@ and "move", and with --cookie or --token for finding it.`,
   portico sessions end shop 8f3b2c1d00a94e57 --yes`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeWith(s, siteNames),
 	}
-	var q admin.SessionQuery
+	var q apiclient.SessionQuery
 	list := cmd.Flags().Bool("list", false, "list the sessions of SITE, the most recently used first")
 	cmd.Flags().IntVar(&q.Limit, "limit", 50, "with --list: at most so many")
 	cmd.Flags().StringVar(&q.Member, "member", "", "list those on this application server only")
@@ -42,7 +43,7 @@ and "move", and with --cookie or --token for finding it.`,
 	cmd.Flags().StringVar(&q.Token, "token", "", "find the session that the application's own token names, such as a JSESSIONID")
 	cmd.Flags().DurationVar(&q.Idle, "idle", 0, "list those that were not used for this long")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		listed := *list || q.Cookie != "" || q.Token != "" || q.Member != "" || q.Release != "" || q.Instance != "" || q.ID != "" || q.Idle != 0
 		switch {
 		case listed && len(args) == 0:
@@ -55,12 +56,12 @@ and "move", and with --cookie or --token for finding it.`,
 		return countSessions(cmd, c, "", *asJSON)
 	})
 	cmd.AddCommand(
-		sessionVerb(s, "end", "End sessions: their visitors begin anew with the next request", "ended", (*admin.Client).EndSession),
-		sessionVerb(s, "move", "Have the next request of sessions placed on another instance", "moves with its next request", (*admin.Client).MoveSession))
+		sessionVerb(s, "end", "End sessions: their visitors begin anew with the next request", "ended", (*apiclient.Client).EndSession),
+		sessionVerb(s, "move", "Have the next request of sessions placed on another instance", "moves with its next request", (*apiclient.Client).MoveSession))
 	return cmd
 }
 
-func countSessions(cmd *cobra.Command, c *admin.Client, site string, asJSON bool) error {
+func countSessions(cmd *cobra.Command, c *apiclient.Client, site string, asJSON bool) error {
 	counts, err := c.Sessions(cmd.Context(), site)
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func printRecounting(out io.Writer, recounting bool) error {
 	return err
 }
 
-func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.SessionQuery, asJSON bool) error {
+func listSessions(cmd *cobra.Command, c *apiclient.Client, site string, q apiclient.SessionQuery, asJSON bool) error {
 	list, err := c.ListSessions(cmd.Context(), site, q)
 	if err != nil {
 		return err
@@ -161,18 +162,18 @@ func listSessions(cmd *cobra.Command, c *admin.Client, site string, q admin.Sess
 
 // sessionOf finds the session that somebody names by its id, its sticky cookie, or the
 // application's token.
-func sessionOf(ctx context.Context, c *admin.Client, site, name string) (admin.SessionInfo, error) {
-	q, what, hint := admin.SessionQuery{Token: name}, "token", ""
+func sessionOf(ctx context.Context, c *apiclient.Client, site, name string) (api.SessionInfo, error) {
+	q, what, hint := apiclient.SessionQuery{Token: name}, "token", ""
 	switch id := strings.ToLower(name); {
 	case strings.ContainsAny(name, "|="):
-		q, what = admin.SessionQuery{Cookie: name}, "cookie"
+		q, what = apiclient.SessionQuery{Cookie: name}, "cookie"
 	case len(id) > 16 || strings.Trim(id, "0123456789abcdef") != "":
 	case len(id) < 16:
 		hint = "; an id has 16 hexadecimal digits, and --id " + id + " finds by their beginning"
 	default: // a token may look like that too
-		list, err := c.ListSessions(ctx, site, admin.SessionQuery{ID: id, Limit: 1})
+		list, err := c.ListSessions(ctx, site, apiclient.SessionQuery{ID: id, Limit: 1})
 		if err != nil {
-			return admin.SessionInfo{}, err
+			return api.SessionInfo{}, err
 		}
 		if len(list.Sessions) > 0 {
 			return list.Sessions[0], nil
@@ -182,22 +183,22 @@ func sessionOf(ctx context.Context, c *admin.Client, site, name string) (admin.S
 	list, err := c.ListSessions(ctx, site, q)
 	switch {
 	case err != nil:
-		return admin.SessionInfo{}, err
+		return api.SessionInfo{}, err
 	case len(list.Sessions) == 0 || list.Sessions[0].ID == "":
-		return admin.SessionInfo{}, fmt.Errorf("site %q has no session with the %s %.40q%s (%s)", site, what, name, hint, cmp.Or(list.Note, "portico sessions "+site+" --list shows which there are"))
+		return api.SessionInfo{}, fmt.Errorf("site %q has no session with the %s %.40q%s (%s)", site, what, name, hint, cmp.Or(list.Note, "portico sessions "+site+" --list shows which there are"))
 	}
 	return list.Sessions[0], nil
 }
 
 // sessionVerb is a command that changes sessions. None is changed where one cannot be found.
-func sessionVerb(s *shell.Call, name, short, done string, do func(*admin.Client, context.Context, string, string) (admin.SessionInfo, error)) *cobra.Command {
+func sessionVerb(s *shell.Call, name, short, done string, do func(*apiclient.Client, context.Context, string, string) (api.SessionInfo, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name + " SITE ID|COOKIE|TOKEN…", Short: short, Args: cobra.MinimumNArgs(2), ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := screen.JsonFlag(cmd)
 	yes := cmd.Flags().Bool("yes", false, "do not ask")
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
-		var found []admin.SessionInfo
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
+		var found []api.SessionInfo
 		for _, name := range args[1:] {
 			in, err := sessionOf(cmd.Context(), c, args[0], name)
 			if err != nil {
@@ -214,7 +215,7 @@ func sessionVerb(s *shell.Call, name, short, done string, do func(*admin.Client,
 				return err
 			}
 		}
-		changed := []admin.SessionInfo{}
+		changed := []api.SessionInfo{}
 		for _, was := range found {
 			in, err := do(c, cmd.Context(), args[0], was.ID)
 			if err != nil {

@@ -15,14 +15,15 @@ import (
 	"portico/conf/sites"
 	"portico/internal/exitcode"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewSites makes the command portico sites.
 func NewSites(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "sites", Short: "List the sites; show or change the settings of one", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		sites, err := c.Sites(cmd.Context())
 		if err != nil {
 			return err
@@ -44,7 +45,7 @@ func NewSites(s *shell.Call) *cobra.Command {
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(sites, func(s admin.SiteInfo) bool { return s.Recounting })); err != nil {
+		if err := printRecounting(cmd.OutOrStdout(), slices.ContainsFunc(sites, func(s api.SiteInfo) bool { return s.Recounting })); err != nil {
 			return err
 		}
 		for _, site := range sites {
@@ -62,7 +63,7 @@ func NewSites(s *shell.Call) *cobra.Command {
 
 // usable reports whether an instance answers: as the proxy sees it, which knows sooner than an
 // agent that is gone can tell, else as its agent says.
-func usable(i admin.InstanceInfo) bool {
+func usable(i api.InstanceInfo) bool {
 	if i.Upstream == "" {
 		return i.State == catalog.InstanceHealthy
 	}
@@ -70,7 +71,7 @@ func usable(i admin.InstanceInfo) bool {
 }
 
 // releaseText is the release that new visitors get, or why there is none.
-func releaseText(site admin.SiteInfo) string {
+func releaseText(site api.SiteInfo) string {
 	none := "not installed"
 	if site.Candidate != "" {
 		none = "being installed"
@@ -89,7 +90,7 @@ func newSitesShow(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show SITE", Short: "Print everything about one site as JSON", Args: cobra.ExactArgs(1),
 		ValidArgsFunction: completeWith(s, siteNames),
-		RunE: withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+		RunE: withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 			site, err := c.Site(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -119,7 +120,7 @@ which keep their sessions. Where they do not get healthy, nothing is changed.`,
 	dryRun := cmd.Flags().Bool("dry-run", false, "say where the site would move, and do nothing")
 	detach := cmd.Flags().Bool("detach", false, "do not wait for the application servers, where a change needs other processes")
 	asJSON := screen.JsonFlag(cmd) // without --dry-run it always does
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		override, err := overrides(args[1:])
 		if err != nil {
 			return exitcode.Misuse(err)
@@ -144,15 +145,15 @@ which keep their sessions. Where they do not get healthy, nothing is changed.`,
 
 // settingsDeployed follows the deploy that a change of settings has begun, on the error output
 // since the output is the result's, and returns the site as it is then.
-func settingsDeployed(cmd *cobra.Command, c *admin.Client, id string, detach bool) (admin.SiteInfo, error) {
+func settingsDeployed(cmd *cobra.Command, c *apiclient.Client, id string, detach bool) (api.SiteInfo, error) {
 	d, err := c.Deploy(cmd.Context(), id)
 	if err != nil {
-		return admin.SiteInfo{}, err
+		return api.SiteInfo{}, err
 	}
 	if detach {
 		fmt.Fprintf(cmd.ErrOrStderr(), "deploy %s of %s has begun: portico deploys %s\n", d.ID, d.Site, d.ID)
 	} else if _, err := follow(cmd, c, d, cmd.ErrOrStderr()); err != nil {
-		return admin.SiteInfo{}, err
+		return api.SiteInfo{}, err
 	}
 	site, err := c.Site(cmd.Context(), d.Site)
 	if err != nil {
@@ -213,7 +214,7 @@ func NewReleases(s *shell.Call) *cobra.Command {
 		ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		releases, err := c.Releases(cmd.Context(), args[0])
 		if err != nil {
 			return err
@@ -246,7 +247,7 @@ func NewRemove(s *shell.Call) *cobra.Command {
 	dryRun := cmd.Flags().Bool("dry-run", false, "say what it would cut, and do nothing")
 	yes := cmd.Flags().Bool("yes", false, "do not ask")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		if *dryRun || !*yes {
 			f, err := c.ForecastRemove(cmd.Context(), args[0])
 			if err != nil || *dryRun {
@@ -272,7 +273,7 @@ func NewRemove(s *shell.Call) *cobra.Command {
 func NewDeploys(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "deploys [SITE | ID]", Short: "List the last deploys, or show one", Args: cobra.MaximumNArgs(1)}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		site := ""
 		if len(args) == 1 {
 			if d, err := c.Deploy(cmd.Context(), args[0]); err == nil {
@@ -309,7 +310,7 @@ func newDeploysCancel(s *shell.Call) *cobra.Command {
 		ValidArgsFunction: completeWith(s, siteNames),
 	}
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, args []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, args []string) error {
 		d, err := c.CancelDeploy(cmd.Context(), args[0])
 		if err != nil {
 			return err

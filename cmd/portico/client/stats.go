@@ -12,7 +12,8 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
-	"portico/proxy/admin"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/apiclient"
 )
 
 // NewStats makes the command portico stats.
@@ -21,7 +22,7 @@ func NewStats(s *shell.Call) *cobra.Command {
 	asCSV := cmd.Flags().Bool("csv", false, "print HAProxy's CSV")
 	asJSON := screen.JsonFlag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("csv", "json")
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		if *asCSV {
 			return c.StatsCSV(cmd.Context(), cmd.OutOrStdout())
 		}
@@ -37,7 +38,7 @@ func NewStats(s *shell.Call) *cobra.Command {
 	return cmd
 }
 
-func printStats(out io.Writer, stats admin.Stats) error {
+func printStats(out io.Writer, stats api.Stats) error {
 	fmt.Fprintf(out, "cluster %s, proxy %s, version %s, up %s, revision %d\n\n",
 		stats.Cluster, stats.Proxy, stats.Version, screen.Span(stats.Now.Sub(stats.Started)), stats.Revision)
 	recounting := false
@@ -65,7 +66,7 @@ func NewTop(s *shell.Call) *cobra.Command {
 	every := cmd.Flags().Duration("every", time.Second, "time between two looks, at least 100ms")
 	count := cmd.Flags().Int("count", 0, "looks before it ends (0: until Ctrl-C)")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		if *every < 100*time.Millisecond {
 			return exitcode.Misuse(fmt.Errorf("--every %v is too often: 100ms at least", *every))
 		}
@@ -100,7 +101,7 @@ func NewTop(s *shell.Call) *cobra.Command {
 }
 
 // tellTop tells that the proxy is away.
-func tellTop(cmd *cobra.Command, line *screen.StatusLine, asJSON bool) func(*admin.Away) {
+func tellTop(cmd *cobra.Command, line *screen.StatusLine, asJSON bool) func(*apiclient.Away) {
 	const meanwhile = "the looks go on when it is back"
 	if asJSON {
 		return screen.TellAwayJSON(cmd, meanwhile)
@@ -110,7 +111,7 @@ func tellTop(cmd *cobra.Command, line *screen.StatusLine, asJSON bool) func(*adm
 
 // printLook prints one look of top: a screen on a terminal, all at once so that
 // it does not flicker, and else one after the other.
-func printLook(out io.Writer, stats admin.Stats, asJSON bool) error {
+func printLook(out io.Writer, stats api.Stats, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(stats)
 	}
@@ -127,7 +128,7 @@ func NewAudit(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "List who did what, newest first", Args: cobra.NoArgs}
 	limit := cmd.Flags().Int("limit", 50, "entries")
 	asJSON := screen.JsonFlag(cmd)
-	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *admin.Client, _ []string) error {
+	cmd.RunE = withClient(s, func(cmd *cobra.Command, c *apiclient.Client, _ []string) error {
 		entries, err := c.Audit(cmd.Context(), *limit)
 		if err != nil {
 			return err

@@ -3,7 +3,7 @@ package client
 import (
 	"time"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // One rule for each command that waits for the cluster: it outlives a proxy that is away, says so, and ends
@@ -13,11 +13,11 @@ import (
 const proxyAway = 5 * time.Minute
 
 // waitUntil is the patience of a command with a limit of its own.
-func waitUntil(until time.Time, tell func(*admin.Away)) admin.Patience {
-	return admin.Patience{Until: until, Tell: tell}
+func waitUntil(until time.Time, tell func(*apiclient.Away)) apiclient.Patience {
+	return apiclient.Patience{Until: until, Tell: tell}
 }
 
 // waitAlong is the patience of one without.
-func waitAlong(tell func(*admin.Away)) admin.Patience {
-	return admin.Patience{Absence: proxyAway, Tell: tell}
+func waitAlong(tell func(*apiclient.Away)) apiclient.Patience {
+	return apiclient.Patience{Absence: proxyAway, Tell: tell}
 }

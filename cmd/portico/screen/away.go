@@ -8,12 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // away shows that the proxy does not answer; nil: it does again. In a pipe that is a line at once, and one
 // a minute after it.
-func (l *StatusLine) away(a *admin.Away, meanwhile string) {
+func (l *StatusLine) away(a *apiclient.Away, meanwhile string) {
 	if a == nil {
 		l.key, l.noted = "", time.Time{}
 		if !l.Tty {
@@ -28,17 +28,17 @@ func (l *StatusLine) away(a *admin.Away, meanwhile string) {
 	l.Note(key, awayText(a, meanwhile), time.Now())
 }
 
-func awayText(a *admin.Away, meanwhile string) string {
+func awayText(a *apiclient.Away, meanwhile string) string {
 	return fmt.Sprintf("%v; %s", a, meanwhile)
 }
 
 // TellAway tells on the line that the proxy is away, and what happens meanwhile.
-func TellAway(line *StatusLine, meanwhile string) func(*admin.Away) {
-	return func(a *admin.Away) { line.away(a, meanwhile) }
+func TellAway(line *StatusLine, meanwhile string) func(*apiclient.Away) {
+	return func(a *apiclient.Away) { line.away(a, meanwhile) }
 }
 
 // TellAwayJSON does so on the error output, an object a line: the output is the result's.
-func TellAwayJSON(cmd *cobra.Command, meanwhile string) func(*admin.Away) {
+func TellAwayJSON(cmd *cobra.Command, meanwhile string) func(*apiclient.Away) {
 	return TellAway(&StatusLine{out: warnings{json.NewEncoder(cmd.ErrOrStderr())}, width: func() int { return 0 }}, meanwhile)
 }
 

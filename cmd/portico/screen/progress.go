@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // Progress shows a deploy: on a terminal a line for each application server and one for what moves
@@ -58,7 +58,7 @@ func (p *Progress) Event(e catalog.Event) error {
 }
 
 // Away shows that the proxy does not answer, and that the deploy goes on; nil: it does again.
-func (p *Progress) Away(a *admin.Away, meanwhile string) {
+func (p *Progress) Away(a *apiclient.Away, meanwhile string) {
 	if !p.line.Tty {
 		p.line.away(a, meanwhile)
 		return

@@ -16,7 +16,7 @@ import (
 	"portico/deployhook/archive"
 	"portico/internal/statedir"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/apiclient"
 )
 
 // installDemo deploys the demonstration site through the API, as anybody would.
@@ -42,7 +42,7 @@ func (u *up) installDemo(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the demonstration site: %w", err)
 	}
-	answer, err := c.Upload(ctx, admin.Upload{Site: demoName, Name: "demo.tar.zst", Size: -1,
+	answer, err := c.Upload(ctx, apiclient.Upload{Site: demoName, Name: "demo.tar.zst", Size: -1,
 		Open: func() (io.ReadCloser, error) { return client.PackFolder(ctx, folder), nil }})
 	if err != nil {
 		return fmt.Errorf("install the demonstration site: %w", err)

@@ -1,4 +1,4 @@
-package admin
+package apiclient
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/internal/pause"
+	"portico/proxy/admin/api"
 )
 
 // Patience says how a client's reads outlive a proxy that is away: it restarts, its machine does, or it
@@ -45,7 +46,7 @@ func (a *Away) Error() string {
 // why is the last error without the address, which is said before.
 func (a *Away) why() string {
 	var u *unreached
-	var told *Error
+	var told *api.Error
 	var op *net.OpError
 	switch {
 	case errors.As(a.Err, &op):
@@ -71,7 +72,7 @@ func (a *Away) Hint() string {
 const (
 	readAgain = 500 * time.Millisecond // between two tries of a patient client
 	awayFrom  = 2 * time.Second        // before that nobody is told: a restart takes a second
-	mute      = 2*heartbeat + 5*time.Second
+	mute      = 2*api.Heartbeat + 5*time.Second
 )
 
 // Patient returns a client of the same connections whose reads outlive a proxy that is away.
@@ -184,7 +185,7 @@ func IsAway(err error) bool { return isAway(err) || errors.Is(err, errBroke) }
 
 // isAway reports whether err may be over when the proxy is there again.
 func isAway(err error) bool {
-	var e *Error
+	var e *api.Error
 	var u *unreached
 	return errors.As(err, &u) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errEventsBroke) ||
 		errors.As(err, &e) && e.Status == http.StatusServiceUnavailable

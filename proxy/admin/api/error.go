@@ -1,4 +1,4 @@
-package admin
+package api
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 )
 
 // Error is what the API answers when it does not do what was asked, as
-// {"error":{"code","message","hint"}}, and what Client returns for such an
+// {"error":{"code","message","hint"}}, and what the client returns for such an
 // answer.
 type Error struct {
 	Status  int    `json:"-"`       // HTTP status; 0 where no answer came
@@ -37,35 +37,40 @@ func ExitCode(err error) int {
 	case errors.As(err, &e) && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
 		return 3
 	case errors.As(err, &e) && (e.Status == http.StatusGatewayTimeout || e.Status == http.StatusRequestTimeout),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), IsTimeout(err):
 		return 4
 	}
 	return 1
 }
 
-func isTimeout(err error) bool {
+// IsTimeout reports whether an error is that of a deadline.
+func IsTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
 }
 
-func failf(status int, code, hint, format string, args ...any) *Error {
+// Failf makes the answer of a request that is not done.
+func Failf(status int, code, hint, format string, args ...any) *Error {
 	return &Error{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }
 
-func badRequest(hint, format string, args ...any) *Error {
-	return failf(http.StatusBadRequest, "bad_request", hint, format, args...)
+// BadRequest refuses what was sent.
+func BadRequest(hint, format string, args ...any) *Error {
+	return Failf(http.StatusBadRequest, "bad_request", hint, format, args...)
 }
 
-func notFound(hint, format string, args ...any) *Error {
-	return failf(http.StatusNotFound, "not_found", hint, format, args...)
+// NotFound refuses a name that nothing has.
+func NotFound(hint, format string, args ...any) *Error {
+	return Failf(http.StatusNotFound, "not_found", hint, format, args...)
 }
 
-func forbidden(hint, format string, args ...any) *Error {
-	return failf(http.StatusForbidden, "forbidden", hint, format, args...)
+// Forbidden refuses a caller who may not.
+func Forbidden(hint, format string, args ...any) *Error {
+	return Failf(http.StatusForbidden, "forbidden", hint, format, args...)
 }
 
-// writeError answers with e as JSON.
-func writeError(w http.ResponseWriter, e *Error) {
+// WriteError answers with e as JSON.
+func WriteError(w http.ResponseWriter, e *Error) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Del("Content-Length")

@@ -1,4 +1,4 @@
-package admin
+package apiclient
 
 import (
 	"bytes"
@@ -16,10 +16,12 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"portico/proxy/admin/api"
 )
 
-// ClientOptions say how to reach a proxy's admin listener.
-type ClientOptions struct {
+// Options say how to reach a proxy's admin listener.
+type Options struct {
 	Addr  string      // host:port, or https://host:port
 	TLS   *tls.Config // how to trust the listener, such as by the fingerprint of the cluster's authority; nil: the system's roots
 	Token string      // bearer token; empty: only what needs none
@@ -31,19 +33,19 @@ type ClientOptions struct {
 const callTime = 30 * time.Second
 
 // Client calls the admin API. It is safe for concurrent use. Errors that the API
-// answers with are of type *Error.
+// answers with are of type *api.Error.
 type Client struct {
 	base      string
 	token     string
 	userAgent string
 	patience  Patience // of reads; see Patient
 	current   bool     // see Consistent
-	standing  *atomic.Pointer[Standing]
+	standing  *atomic.Pointer[api.Standing]
 	http      *http.Client
 }
 
-// NewClient returns a client; nothing is sent yet.
-func NewClient(o ClientOptions) (*Client, error) {
+// New returns a client; nothing is sent yet.
+func New(o Options) (*Client, error) {
 	base := o.Addr
 	if !strings.Contains(base, "://") {
 		base = "https://" + base
@@ -52,7 +54,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || (u.Path != "" && u.Path != "/") {
 		return nil, fmt.Errorf("use address %q: write host:port or https://host:port", o.Addr)
 	}
-	c := &Client{standing: &atomic.Pointer[Standing]{}, base: "https://" + u.Host, token: o.Token, userAgent: o.UserAgent}
+	c := &Client{standing: &atomic.Pointer[api.Standing]{}, base: "https://" + u.Host, token: o.Token, userAgent: o.UserAgent}
 	if c.userAgent == "" {
 		c.userAgent = "portico"
 	}
@@ -73,11 +75,11 @@ func NewClient(o ClientOptions) (*Client, error) {
 }
 
 // Standing returns what the last answer said of the view that it was made from.
-func (c *Client) Standing() Standing {
+func (c *Client) Standing() api.Standing {
 	if st := c.standing.Load(); st != nil {
 		return *st
 	}
-	return Standing{}
+	return api.Standing{}
 }
 
 // Close gives idle connections back.
@@ -166,7 +168,7 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	st := standingOf(resp.Header)
+	st := api.StandingOf(resp.Header)
 	c.standing.Store(&st)
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
@@ -180,11 +182,11 @@ func (c *Client) explain(err error) error {
 	var unknown *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unknown):
-		return &Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
+		return &api.Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
 			Hint: "run portico login with the fingerprint that the proxy printed"}
 	case errors.Is(err, context.Canceled):
 		return err // who cut it short knows what was asked
-	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+	case errors.Is(err, context.DeadlineExceeded) || api.IsTimeout(err):
 		return fmt.Errorf("reach %s: %w", c.base, context.DeadlineExceeded)
 	}
 	var request *url.Error
@@ -214,11 +216,11 @@ func (e *unreached) Unwrap() error { return e.err }
 // Hint says what may help, "" where nobody knows.
 func (e *unreached) Hint() string { return e.hint }
 
-func readError(resp *http.Response) *Error {
-	e := &Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}
+func readError(resp *http.Response) *api.Error {
+	e := &api.Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var answer struct {
-		Error *Error `json:"error"`
+		Error *api.Error `json:"error"`
 	}
 	if json.Unmarshal(body, &answer) == nil && answer.Error != nil && answer.Error.Message != "" {
 		e.Code, e.Message, e.Hint = answer.Error.Code, answer.Error.Message, answer.Error.Hint
@@ -241,3 +243,16 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, w io
 }
 
 func segment(s string) string { return url.PathEscape(s) }
+
+// params builds a query of the pairs whose value is not empty.
+func params(pairs ...string) url.Values {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	return q
+}
+
+func dryRun() url.Values { return url.Values{"dry_run": {"1"}} }

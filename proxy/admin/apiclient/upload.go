@@ -1,4 +1,4 @@
-package admin
+package apiclient
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/proxy/admin/api"
 )
 
 // Upload is an archive to deploy.
@@ -46,7 +47,7 @@ func (c *Client) Upload(ctx context.Context, u Upload) (deployhook.ArchiveAnswer
 	var d deployhook.ArchiveAnswer
 	for try := 1; ; try++ {
 		err := c.upload(ctx, u, &d)
-		var answered *Error
+		var answered *api.Error
 		var local *openError
 		if err == nil || errors.As(err, &answered) || errors.As(err, &local) || ctx.Err() != nil || try == uploadTries {
 			return d, err

@@ -1,4 +1,4 @@
-package admin
+package apiclient
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
 // DeployEvents calls each for everything that happens to a deploy, from its
@@ -81,7 +82,7 @@ func (r *eventReader) read(ctx context.Context, a *absence) (done bool, err erro
 	lines.Buffer(make([]byte, 64<<10), 4<<20)
 	for lines.Scan() {
 		silence.Reset(mute)
-		if a.heard(); bytes.Equal(lines.Bytes(), []byte(beat)) {
+		if a.heard(); bytes.Equal(lines.Bytes(), []byte(api.Beat)) {
 			a.back()
 		}
 		if done, err := r.line(lines.Bytes()); done || err != nil {

@@ -1,0 +1,54 @@
+package apiclient
+
+import (
+	"context"
+
+	"portico/proxy/admin/api"
+)
+
+// Whoami returns whose token this is.
+func (c *Client) Whoami(ctx context.Context) (api.Whoami, error) {
+	var out api.Whoami
+	return out, c.call(ctx, "GET", "/v1/whoami", nil, nil, &out)
+}
+
+// Login turns an account's password into a token.
+func (c *Client) Login(ctx context.Context, r api.LoginRequest) (api.TokenAnswer, error) {
+	var out api.TokenAnswer
+	return out, c.call(ctx, "POST", "/v1/login", nil, r, &out)
+}
+
+// Accounts returns all accounts.
+func (c *Client) Accounts(ctx context.Context) ([]api.AccountInfo, error) {
+	var out []api.AccountInfo
+	return out, c.call(ctx, "GET", "/v1/accounts", nil, nil, &out)
+}
+
+// PutAccount makes or changes an account.
+func (c *Client) PutAccount(ctx context.Context, r api.AccountRequest) (api.AccountInfo, error) {
+	var out api.AccountInfo
+	return out, c.call(ctx, "POST", "/v1/accounts", nil, r, &out)
+}
+
+// DeleteAccount removes an account and its tokens.
+func (c *Client) DeleteAccount(ctx context.Context, name string) error {
+	return c.call(ctx, "DELETE", "/v1/accounts/"+segment(name), nil, nil, nil)
+}
+
+// Tokens returns the tokens that the caller may see.
+func (c *Client) Tokens(ctx context.Context) ([]api.TokenInfo, error) {
+	var out []api.TokenInfo
+	return out, c.call(ctx, "GET", "/v1/tokens", nil, nil, &out)
+}
+
+// NewToken makes a token.
+func (c *Client) NewToken(ctx context.Context, r api.TokenRequest) (api.TokenAnswer, error) {
+	var out api.TokenAnswer
+	return out, c.call(ctx, "POST", "/v1/tokens", nil, r, &out)
+}
+
+// DeleteToken ends a token at once, and those that it made.
+func (c *Client) DeleteToken(ctx context.Context, id string) (api.EndedTokens, error) {
+	var out api.EndedTokens
+	return out, c.call(ctx, "DELETE", "/v1/tokens/"+segment(id), nil, nil, &out)
+}
