@@ -59,8 +59,8 @@ func (a *Agent) openLog(d siteDirs, name, release string, acc account) (*os.File
 const logGap = time.Minute
 
 // capSite cuts the logs of one site. A site that keeps the agent from it, by a lease
-// on its log for instance, is held back: its log would fill the disk.
-func (a *Agent) capSite(dir string, told map[string]time.Time, times logTimes) {
+// on its log for instance, is held back: its log would fill the disk. It reports whether all went well.
+func (a *Agent) capSite(dir string, told map[string]time.Time, times logTimes) (ok bool) {
 	site := filepath.Base(filepath.Dir(dir))
 	err := capAll(dir, a.o.LogSize, times)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,6 +75,7 @@ func (a *Agent) capSite(dir string, told map[string]time.Time, times logTimes) {
 		a.log.Warn("log not cut", "folder", dir, "error", err)
 	}
 	a.holdBack(site, heldForLog, reason)
+	return err == nil
 }
 
 // logSlack is what a file system may give a file beyond its size: what a site

@@ -33,22 +33,28 @@ func newLogWatch() logWatch {
 
 func (w *inotify) changed() <-chan map[string]bool { return w.sets }
 
-// follow watches folders. To watch one that is watched already changes nothing; one that could not be
-// watched is looked at in turn.
-func (w *inotify) follow(dirs []string) {
+// follow watches folders. To watch one that is watched already changes nothing. It returns those that could not be watched.
+func (w *inotify) follow(dirs []string) (not []string) {
 	raw, err := w.f.SyscallConn()
 	if err != nil {
-		return
+		return dirs
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = raw.Control(func(fd uintptr) {
+	err = raw.Control(func(fd uintptr) {
 		for _, dir := range dirs {
-			if wd, err := unix.InotifyAddWatch(int(fd), dir, unix.IN_MODIFY|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW); err == nil {
-				w.dirs[int32(wd)] = dir
+			wd, err := unix.InotifyAddWatch(int(fd), dir, unix.IN_MODIFY|unix.IN_ONLYDIR|unix.IN_DONT_FOLLOW)
+			if err != nil {
+				not = append(not, dir)
+				continue
 			}
+			w.dirs[int32(wd)] = dir
 		}
 	})
+	if err != nil {
+		return dirs // closed
+	}
+	return not
 }
 
 func (w *inotify) run(ctx context.Context) {
