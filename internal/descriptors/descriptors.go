@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -69,12 +68,12 @@ func (t *Traffic) Room(n int) bool {
 	if n == 0 {
 		return true
 	}
-	f, err := os.Open(os.DevNull)
+	fd, err := openSpare()
 	if err != nil {
 		return !t.Out(err) // another error says nothing of descriptors
 	}
-	defer func() { _ = f.Close() }()
-	return t.KeepOpen(f) && t.Room(n-1)
+	defer closeSpare(fd)
+	return t.Keep(fd) && t.Room(n-1)
 }
 
 // Control is for net.Dialer: it refuses a socket that traffic may not keep.

@@ -56,3 +56,11 @@ func TestLastOnesAreNotForTraffic(t *testing.T) {
 		t.Error("there is room, and it says that there is none")
 	}
 }
+
+// TestRoomIsCheap: an agent asks with each check whether there is room. Each descriptor costs its path, and nothing that the runtime keeps for a file.
+func TestRoomIsCheap(t *testing.T) {
+	traffic := New(slog.New(slog.DiscardHandler))
+	if n := testing.AllocsPerRun(100, func() { traffic.Room(2) }); n > 2 {
+		t.Errorf("%v allocations for two, want two at most", n)
+	}
+}
