@@ -167,16 +167,19 @@ func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, settings sit
 	var list []Server
 	for _, m := range v.Servers(settings) {
 		hint := d.o.Alive == nil || d.o.Alive(m.Name)
-		report, instance, changed := d.live.progress(m.Name, deploy)
+		word, changed := d.live.progress(m.Name, deploy)
 		s := Server{
-			Name: m.Name, Addr: m.Addr, Report: report, Changed: changed,
+			Name: m.Name, Addr: m.Addr, Changed: changed,
 			Away: d.presence.away(m.Name, now, hint),
 			Idle: m.Admin == catalog.AdminDrain || m.Admin == catalog.AdminMaint,
 		}
 		if s.Changed.Before(d.started) {
 			s.Changed = d.started
 		}
-		s.Verified = report != nil && (d.o.InRotation == nil || instance != "" && d.o.InRotation(instance) && (now.Sub(s.Changed) > elsewhereWait || d.inRotationElsewhere(v, instance, now)))
+		if word != nil {
+			s.Report, s.Failing = &word.Progress, word.State == catalog.InstanceFailing
+			s.Verified = d.o.InRotation == nil || word.ID != "" && d.o.InRotation(word.ID) && (now.Sub(s.Changed) > elsewhereWait || d.inRotationElsewhere(v, word.ID, now))
+		}
 		list = append(list, s)
 	}
 	return list

@@ -69,15 +69,15 @@ func sameProgress(a, b catalog.InstanceReport) bool {
 	return a.ID == b.ID && a.Progress.Step == b.Progress.Step && a.Progress.Done == b.Progress.Done && a.Progress.Detail == b.Progress.Detail
 }
 
-// progress returns a member's word on a release during a deploy: the youngest
+// progress returns a member's word on a release during a deploy, nil if it has said none: the youngest
 // instance's, and a failure only if it belongs to this deploy, because an agent
 // remembers why the last attempt failed.
-func (l *live) progress(member string, d *catalog.Deploy) (p *catalog.MemberProgress, instance string, changed time.Time) {
+func (l *live) progress(member string, d *catalog.Deploy) (word *catalog.InstanceReport, changed time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.members[member]
 	if r == nil {
-		return nil, "", time.Time{}
+		return nil, time.Time{}
 	}
 	var best *catalog.InstanceReport
 	for i := range r.instances {
@@ -99,10 +99,10 @@ func (l *live) progress(member string, d *catalog.Deploy) (p *catalog.MemberProg
 		}
 	}
 	if best == nil {
-		return nil, "", r.at
+		return nil, r.at
 	}
-	progress := best.Progress
-	return &progress, best.ID, r.changed[pairKey(d.Site, d.Release)]
+	said := *best
+	return &said, r.changed[pairKey(d.Site, d.Release)]
 }
 
 // unwanted notes that an instance is reported without being wanted, and returns

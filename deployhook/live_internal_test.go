@@ -13,18 +13,18 @@ func TestAskingToStopIsNoFailure(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	d := &catalog.Deploy{ID: "d", Site: "shop", Release: "r"}
 	l := newLive()
-	say := func(step catalog.Step) *catalog.MemberProgress {
+	say := func(step catalog.Step) *catalog.InstanceReport {
 		l.take("server-1", catalog.Report{Instances: []catalog.InstanceReport{{
 			Instance: catalog.Instance{ID: "i", Site: "shop", Release: "r", State: catalog.InstanceHealthy}, Deploy: "d",
 			Progress: catalog.MemberProgress{Step: step, Detail: "waits until the proxies have let go of it"},
 		}}}, now)
-		p, _, _ := l.progress("server-1", d)
-		return p
+		word, _ := l.progress("server-1", d)
+		return word
 	}
 	if p := say(catalog.StepStopped); p != nil {
 		t.Errorf("asking to stop counts as %+v", p)
 	}
-	if p := say(catalog.StepHealthy); p == nil || p.Step != catalog.StepHealthy {
+	if p := say(catalog.StepHealthy); p == nil || p.Progress.Step != catalog.StepHealthy {
 		t.Errorf("going on counts as %+v", p)
 	}
 }

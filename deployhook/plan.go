@@ -39,6 +39,8 @@ type Server struct {
 	Idle bool
 	// Report is its latest word on this release, nil if it has said none.
 	Report *catalog.MemberProgress
+	// Failing: the instance was healthy, and its agent says that it is not any more.
+	Failing bool
 	// Verified: the proxy's own checks of the instance pass.
 	Verified bool
 	// Changed is when Report last said something new, or when this proxy
@@ -121,12 +123,7 @@ func (s Situation) advance(d *Decision, srv Server) {
 	}
 	switch next.Step {
 	case catalog.StepHealthy, catalog.StepInRotation:
-		next.Step = catalog.StepHealthy
-		if srv.Verified {
-			next.Step = catalog.StepInRotation
-		} else if !srv.Idle && s.stuck(srv) {
-			next.Step, next.Detail = catalog.StepFailed, unverified(next.Probe, srv.Addr)
-		}
+		next = s.judge(next, srv)
 	case catalog.StepStopped:
 		next.Step = catalog.StepFailed
 		if next.Detail == "" {
@@ -142,14 +139,28 @@ func (s Situation) advance(d *Decision, srv Server) {
 	s.set(d, srv.Name, next)
 }
 
-// unverified says why an instance that its agent called healthy takes no visitors: it may have begun to fail since, as one of a former
-// release that runs on for its sessions, or only the way there fails.
-func unverified(last *catalog.Probe, addr string) string {
-	if last != nil && !last.OK {
-		return "it was healthy, and fails the checks of its agent now"
+// judge says how far a member is that calls its instance healthy, or did so once: one of a former release runs on for its sessions and
+// may have begun to fail since. Only what the instance says to the checks of this release counts, not to those of before.
+func (s Situation) judge(p catalog.MemberProgress, srv Server) catalog.MemberProgress {
+	asked := p.Probe == nil || p.Probe.Asked == "" || p.Probe.Asked == s.Settings.Question()
+	told := p.Probe != nil && p.Probe.Asked != "" // agents of earlier versions do not tell
+	p.Step = catalog.StepHealthy
+	switch {
+	case srv.Idle && (srv.Failing || !asked):
+	case srv.Failing && asked && told:
+		p.Step, p.Detail = catalog.StepFailed, failsNow
+	case srv.Verified && asked && !srv.Failing:
+		p.Step = catalog.StepInRotation
+	case srv.Idle || !s.stuck(srv):
+	case p.Probe != nil && !p.Probe.OK:
+		p.Step, p.Detail = catalog.StepFailed, failsNow
+	default:
+		p.Step, p.Detail = catalog.StepFailed, fmt.Sprintf("the agent calls it healthy, but this proxy cannot reach it through %s", srv.Addr)
 	}
-	return fmt.Sprintf("the agent calls it healthy, but this proxy cannot reach it through %s", addr)
+	return p
 }
+
+const failsNow = "it was healthy, and fails the checks of its agent now"
 
 const awayDetail = "away: it installs the release when it is back"
 

@@ -113,6 +113,21 @@ func TestPlanOverTime(t *testing.T) {
 	if d := deployhook.Plan(failing); d.State != catalog.DeployFailed || !strings.Contains(d.Error, "fails the checks of its agent now") || strings.Contains(d.Error, "cannot reach") {
 		t.Errorf("an instance that fails its checks: %s, %q", d.State, d.Error)
 	}
+	// Where it says so by the checks of this release nobody waits until the time is over, also not where the proxy has not seen it yet.
+	known := situation(short, "in rotation")
+	known.Servers[0].Failing = true
+	known.Servers[0].Report.Probe = &catalog.Probe{Code: "L7STS", Status: 500, Asked: known.Settings.Question()}
+	if d := deployhook.Plan(known); d.State != catalog.DeployFailed || d.Error != "web1: it was healthy, and fails the checks of its agent now; last check: L7STS, status 500 after 0s" {
+		t.Errorf("an instance that is known to fail: %s, %q", d.State, d.Error)
+	}
+	// What it said to the checks of before counts neither way.
+	for _, failing := range []bool{true, false} {
+		known.Servers[0].Failing = failing
+		known.Servers[0].Report.Probe = &catalog.Probe{OK: !failing, Code: "L7OK", Asked: "something else"}
+		if d := deployhook.Plan(known); d.State != catalog.DeployRunning || steps(d) != "healthy" {
+			t.Errorf("an instance that was asked something else, failing %v: %s, %q", failing, d.State, d.Error)
+		}
+	}
 	// Progress keeps a slow transfer alive.
 	s := late(situation(short, "fetching"))
 	s.Servers[0].Changed = s.Now.Add(-time.Second)

@@ -123,7 +123,7 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 			continue
 		}
 		rec, st := w.site.Source, w.site
-		if in.Release != rec.Release && (in.Release == rec.Candidate || s.speaksOtherwise(rec, in.Release)) {
+		if in.Release != rec.Release && (in.Release == rec.Candidate || s.differs(rec, in.Release)) {
 			if of := s.siteOf(w, in.Release); of != nil {
 				st = of
 			}
@@ -134,8 +134,9 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[id], HTTP2: st.HTTP2,
 		}}
-		if in.Release == rec.Candidate && in.Release != rec.Release {
-			p.next, p.checks = true, st
+		p.next = in.Release == rec.Candidate && in.Release != rec.Release
+		if st != w.site {
+			p.checks = st
 		}
 		w.placements = append(w.placements, p)
 		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
@@ -144,8 +145,8 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 	}
 }
 
-// siteOf is the site as it is for instances of a release that is being installed, or is retiring: the one may be healthy at another path
-// than the present release, and either may speak another protocol.
+// siteOf is the site as it is for instances of a release that is being installed, or is retiring: either may be healthy at another path
+// than the present release, and may speak another protocol.
 func (s *Server) siteOf(w *wanted, digest string) *site.Site {
 	if w.others == nil {
 		w.others = map[string]*site.Site{}
@@ -158,12 +159,17 @@ func (s *Server) siteOf(w *wanted, digest string) *site.Site {
 	return st
 }
 
-// speaksOtherwise reports whether a release may speak another protocol than the present one: nearly none does, and there may be thousands
-// to look at.
-func (s *Server) speaksOtherwise(rec *catalog.Site, digest string) bool {
+// differs reports whether a former release may speak another protocol than the present one, or be healthy otherwise. Nearly none does,
+// and there may be thousands to look at. What operators have set of the checks counts for all releases alike.
+func (s *Server) differs(rec *catalog.Site, digest string) bool {
 	r := s.view.Releases[rec.Name][digest]
+	if r == nil {
+		return false
+	}
+	was, is := &r.Manifest, &rec.Manifest
 	word := []byte(`"protocol"`)
-	return r != nil && (r.Manifest.Protocol != rec.Manifest.Protocol || bytes.Contains(bytes.ToLower(r.Override), word) || bytes.Contains(bytes.ToLower(rec.Override), word))
+	return was.Protocol != is.Protocol || was.Health != is.Health || was.Path != is.Path || !slices.Equal(was.Hosts, is.Hosts) ||
+		bytes.Contains(bytes.ToLower(r.Override), word) || bytes.Contains(bytes.ToLower(rec.Override), word)
 }
 
 // compileFor compiles the settings with which a site runs a release; nil: they are not known.

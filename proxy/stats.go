@@ -75,12 +75,12 @@ func (s *Server) Failed(instanceID string) string {
 	return ""
 }
 
-// InRotation reports whether this proxy's own checks of an instance pass, so that
+// InRotation reports whether this proxy's own checks of an instance pass, the last one too, so that
 // visitors are, or could be, sent there: true also for an instance of a release
 // that is being installed and gets its visitors once the deploy has succeeded.
 func (s *Server) InRotation(instanceID string) bool {
 	p, ok := s.table.Load().ByID[instanceID]
-	return ok && (p.Upstream.InRotation() || p.Next && p.Upstream.State() == balancer.Up)
+	return ok && (p.Upstream.InRotation() || p.Next && p.Upstream.State() == balancer.Up) && s.probes.Passed(instanceID)
 }
 
 // WriteMetrics writes the series of the engine and of all sites in Prometheus

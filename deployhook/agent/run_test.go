@@ -273,6 +273,32 @@ func TestWantedAgain(t *testing.T) {
 	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
 }
 
+// TestQuestionChanges: an instance whose health is judged otherwise from now on is asked at once, and its report says which question the
+// word is about. What it said to the one before speaks neither for nor against it.
+func TestQuestionChanges(t *testing.T) {
+	c := newCluster(t)
+	c.start(c.options(t.TempDir()))
+	rel := c.serverRelease("1")
+	s := runSettings()
+	s.Health.Interval = units.Duration(time.Hour)
+	c.want(current("shop", rel, s))
+	before := s.Question()
+	c.awaitInstance("healthy", rel, func(i catalog.InstanceReport) bool {
+		return i.State == catalog.InstanceHealthy && i.Progress.Probe.OK && i.Progress.Probe.Asked == before
+	})
+	s.Health.Body = "what it never says"
+	c.want(current("shop", rel, s))
+	c.awaitInstance("asked anew", rel, func(i catalog.InstanceReport) bool {
+		return i.State == catalog.InstanceHealthy && !i.Progress.Probe.OK && i.Progress.Probe.Asked == s.Question()
+	})
+	s.Health.Interval = units.Duration(100 * time.Millisecond)
+	s.Health.Body = "nor this"
+	c.want(current("shop", rel, s))
+	c.awaitInstance("failing", rel, func(i catalog.InstanceReport) bool {
+		return i.State == catalog.InstanceFailing && i.Progress.Probe.Asked == s.Question()
+	})
+}
+
 // TestCrashLoop: a release that keeps ending is started ever more slowly and
 // marked (G3).
 func TestCrashLoop(t *testing.T) {

@@ -57,6 +57,7 @@ func (u *unit) watch(inst *instance) ending {
 	defer cancel()
 	next := time.NewTimer(0)
 	defer next.Stop()
+	asks, asked := false, "" // whether a check is under way, and what the last one asks
 	for {
 		want := u.wanted()
 		if why := u.a.heldBack(u.key.site); why != "" {
@@ -69,11 +70,20 @@ func (u *unit) watch(inst *instance) ending {
 			return ending{healthy: h.ever}
 		case <-u.wake:
 			signal(u.a.dirty)
+			if !asks && asked != u.wanted().Settings.Question() {
+				next.Reset(0)
+			}
 		case <-next.C:
+			asks, asked = true, want.Settings.Question()
 			probing.Go(func() { results <- u.check(ctx, inst, want.Settings) })
 		case p := <-results:
+			asks = false
 			if u.ctx.Err() != nil {
 				continue // the end cut the probe short: it says nothing
+			}
+			if want = u.wanted(); p.Asked != want.Settings.Question() { // something else is to be asked by now
+				next.Reset(0)
+				continue
 			}
 			u.probed(h, p, want.Settings)
 			if late := u.late(h, p, want); late != "" {
@@ -91,13 +101,14 @@ func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) cata
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	p := inst.check(limited, c)
+	p.Asked = s.Question()
 	if ctx.Err() != nil {
 		u.a.checks.dropped() // the end cut it short: it says nothing
 		return p
 	}
 	ok := p.OK && u.a.traffic.Room(2) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
 	u.a.checks.over(catalog.CheckResult{
-		ID: inst.rec.ID, Asked: s.Question(), OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
+		ID: inst.rec.ID, Asked: p.Asked, OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
 	})
 	return p
 }
@@ -112,11 +123,15 @@ func (u *unit) pause(h *health, s sites.Health) time.Duration {
 
 // probed feeds the outcome of a check to the rule and reports what changed.
 func (u *unit) probed(h *health, p catalog.Probe, s sites.Settings) {
+	u.a.mu.Lock()
+	last := u.rep.Progress.Probe
+	u.a.mu.Unlock()
+	if last != nil && last.Asked != p.Asked {
+		h.run = 0 // what spoke against its state before spoke of another question
+	}
 	was := h.healthy
 	changed := h.observe(p.OK, s.Health)
-	u.a.mu.Lock()
-	first := u.rep.Progress.Probe == nil || u.rep.Progress.Probe.Code != p.Code
-	u.a.mu.Unlock()
+	first := last == nil || last.Code != p.Code || last.Asked != p.Asked
 	settled := u.settled()
 	if !changed && !first && !settled {
 		u.a.mu.Lock()

@@ -139,6 +139,7 @@ type Probe struct {
 	Latency units.Duration `json:"latency"`
 	Body    string         `json:"body,omitempty"` // the first 256 bytes of the answer
 	Error   string         `json:"error,omitempty"`
+	Asked   string         `json:"asked,omitempty"` // what was asked, see sites.Settings.Question; empty: the agent does not tell
 	At      time.Time      `json:"at"`
 }
 

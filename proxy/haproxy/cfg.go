@@ -205,6 +205,8 @@ type server struct {
 	sni     string // non-empty: an agent, by mutual TLS
 	release string
 	zone    string
+
+	unchecked bool // its release is healthy by another check than the site's, which a section of HAProxy's cannot have
 }
 
 // pin gives a server the tokens of its instance.
@@ -276,6 +278,7 @@ func fromSite(o Options, site *catalog.Site) backend {
 		}
 		s := fromInstance(o, in, member)
 		s.drain = s.drain || !current
+		s.unchecked = !current && checkedOtherwise(o, site, in.Release, b.settings)
 		if names[s.name] || !current {
 			s.name = ident(member.Name + "-" + cut(in.Release, 7) + "-" + cut(in.ID, 5))
 		}
@@ -289,6 +292,16 @@ func fromSite(o Options, site *catalog.Site) backend {
 	}
 	sort.SliceStable(b.servers, func(i, j int) bool { return b.servers[i].name < b.servers[j].name })
 	return b
+}
+
+// checkedOtherwise reports whether the health of a former release shows in another check than that of the site.
+func checkedOtherwise(o Options, site *catalog.Site, release string, s sites.Settings) bool {
+	r := o.View.Releases[site.Name][release]
+	if r == nil {
+		return false
+	}
+	own, err := site.EffectiveFor(r)
+	return err == nil && own.Question() != s.Question()
 }
 
 func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {

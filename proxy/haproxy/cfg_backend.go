@@ -250,7 +250,12 @@ func (f *file) server(b *backend, s *server, o Options) {
 	if s.drain {
 		w = 0
 	}
-	words = append(words, "weight", strconv.Itoa(w), "check")
+	words = append(words, "weight", strconv.Itoa(w))
+	if s.unchecked {
+		f.comment("server %q runs a former release, which another check is for: HAProxy makes none", s.name)
+	} else {
+		words = append(words, "check")
+	}
 	if b.settings.Protocol == sites.ProtocolH2C {
 		words = append(words, "proto", "h2", "check-proto", "h2")
 	}

@@ -291,3 +291,26 @@ func TestHostileNamesPassCheck(t *testing.T) {
 		check(t, bin, export(t, o))
 	}
 }
+
+// TestFormerReleaseIsNotCheckedForTheNext: HAProxy has one check for all servers of a section. A former release that is healthy
+// by another one would lose its sessions by it.
+func TestFormerReleaseIsNotCheckedForTheNext(t *testing.T) {
+	for path, checked := range map[string]bool{"/healthz?full=1": true, "/before": false} {
+		v := cluster()
+		old := v.Sites["shop"].Manifest
+		old.Health.Path = path
+		v.Releases = map[string]map[string]*catalog.Release{"shop": {digest("a"): {Site: "shop", Digest: digest("a"), Manifest: old}}}
+		cfg, found := export(t, options(v)), 0
+		for line := range strings.Lines(cfg) {
+			if strings.Contains(line, "server app-1-"+digest("a")[:7]) {
+				found++
+				if strings.Contains(line, " check ") != checked {
+					t.Errorf("%s: %s", path, line)
+				}
+			}
+		}
+		if found != 1 {
+			t.Errorf("%d lines of the former release", found)
+		}
+	}
+}

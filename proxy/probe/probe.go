@@ -72,6 +72,7 @@ type run struct {
 	wake    chan struct{}
 	timer   *time.Timer  // of the next check
 	checked atomic.Bool  // at least once, whatever came of it
+	passed  atomic.Bool  // the last check
 	whole   atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
 
 	mu   sync.Mutex
@@ -226,6 +227,7 @@ func (p *Prober) run(ctx context.Context, r *run) {
 			p.others(r.target.Member, r) // whom its agent spoke for is to be looked at as well
 		}
 		r.checked.Store(true)
+		r.passed.Store(e.OK)
 		timer.Reset(u.NextCheck(r.target.Check.interval, rand.Uint64()))
 		_ = pause.For(ctx, spacing-time.Since(ended))
 	}
@@ -331,6 +333,15 @@ func connectEvidence(err error) balancer.Evidence {
 		return balancer.Evidence{Code: "L4CON", Detail: "connection refused"}
 	}
 	return balancer.Evidence{Code: "L4CON", Detail: err.Error()}
+}
+
+// Passed reports whether the last check of an upstream passed, and asked what its settings ask for: the state of an
+// upstream may still go by what it was asked before.
+func (p *Prober) Passed(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.runs[id]
+	return r != nil && r.passed.Load()
 }
 
 // Unchecked is how many upstreams have not been checked yet.
