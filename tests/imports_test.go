@@ -44,7 +44,8 @@ var imports = map[string][]string{
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
 	"proxy/http1":        {},
 	"proxy/wire":         {},
-	"proxy/http2":        {"proxy/http1", "proxy/wire"}, // nothing of exchanges: a stream is one's client without knowing it
+	"proxy/http2/hpack":  {"proxy/wire"},
+	"proxy/http2":        {"proxy/http1", "proxy/http2/hpack", "proxy/wire"}, // nothing of exchanges: a stream is one's client without knowing it
 	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
 	"proxy/loop":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/unsent"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/unsent"},

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"portico/proxy/http1"
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -28,20 +29,20 @@ func (a *answer) begin(mem wire.Memory, lim *http1.Limits, trailers bool) {
 }
 
 // add takes a field.
-func (a *answer) add(f *field, tunnel bool) {
+func (a *answer) add(f *hpack.Field, tunnel bool) {
 	switch {
 	case a.bad:
-	case f.flaws != 0:
+	case f.Flawed():
 		a.bad = true
-	case len(f.name) > 0 && f.name[0] == ':':
-		a.bad = a.begun || string(f.name) != ":status" || !a.line1(f.value, tunnel)
-	case !a.begun, f.kind == kindHop, f.kind == kindTE: // RFC 9113, 8.3.2 and 8.2.2
+	case len(f.Name) > 0 && f.Name[0] == ':':
+		a.bad = a.begun || string(f.Name) != ":status" || !a.line1(f.Value, tunnel)
+	case !a.begun, f.Kind == hpack.KindHop, f.Kind == hpack.KindTE: // RFC 9113, 8.3.2 and 8.2.2
 		a.bad = true
-	case f.kind == kindLength && !a.trailers:
-		a.length = parseLength(f.value)
-		a.line(f.name, f.value)
+	case f.Kind == hpack.KindLength && !a.trailers:
+		a.length = parseLength(f.Value)
+		a.line(f.Name, f.Value)
 	default:
-		a.line(f.name, f.value)
+		a.line(f.Name, f.Value)
 	}
 }
 
@@ -105,14 +106,14 @@ func (c *Conn) endAnswer(block []byte, id uint32, end bool) Event {
 
 // decodeAnswer reads a block. False: it is no HPACK.
 func (c *Conn) decodeAnswer(block []byte, a *answer, tunnel bool) (ok bool) {
-	block, ok = c.decoder.begin(block, c.mem)
+	block, ok = c.decoder.Begin(block, c.mem)
 	for ok && len(block) > 0 {
-		var f field
-		if block, ok = c.decoder.next(block, &f); ok {
+		var f hpack.Field
+		if block, ok = c.decoder.Next(block, &f); ok {
 			a.add(&f, tunnel)
 		}
 	}
-	c.decoder.end(c.mem)
+	c.decoder.End(c.mem)
 	return ok
 }
 

@@ -44,8 +44,8 @@ func (s *Stream) requestFields(head []byte) {
 		line, fields = cutLine(fields)
 		name, value := cutField(line)
 		switch {
-		case equalFoldString(name, "host"), equalFoldString(name, "connection"), equalFoldString(name, "upgrade"), equalFoldString(name, "transfer-encoding"):
-		case equalFoldString(name, "sec-websocket-key") && protocol != nil:
+		case http1.FoldsTo(name, "host"), http1.FoldsTo(name, "connection"), http1.FoldsTo(name, "upgrade"), http1.FoldsTo(name, "transfer-encoding"):
+		case http1.FoldsTo(name, "sec-websocket-key") && protocol != nil:
 			http1.AppendAccept(s.accept[:0], value)
 		default:
 			s.Field(name, value)
@@ -60,14 +60,14 @@ func (s *Stream) pseudo(method, target, host, protocol []byte) {
 	switch {
 	case protocol != nil:
 		s.tunnel = true
-		c.out = c.encoder.literal(c.out, 0, 4, 2, nil, []byte("CONNECT"))
-		c.out = c.encoder.literal(c.out, 0, 4, 0, []byte(":protocol"), protocol)
+		c.out = c.encoder.Plain(c.out, 2, nil, []byte("CONNECT"))
+		c.out = c.encoder.Plain(c.out, 0, []byte(":protocol"), protocol)
 	case string(method) == "GET":
 		c.out = append(c.out, 0x80|2)
 	case string(method) == "POST":
 		c.out = append(c.out, 0x80|3)
 	default:
-		c.out = c.encoder.literal(c.out, 0, 4, 2, nil, method)
+		c.out = c.encoder.Plain(c.out, 2, nil, method)
 	}
 	c.out = append(c.out, 0x80|6)
 	s.Field([]byte(":authority"), host)
@@ -75,7 +75,7 @@ func (s *Stream) pseudo(method, target, host, protocol []byte) {
 	if string(target) == "/" {
 		c.out = append(c.out, 0x80|4)
 	} else {
-		c.out = c.encoder.literal(c.out, 0, 4, 4, nil, target) // in no table: who can guess at it may learn nothing from a length
+		c.out = c.encoder.Plain(c.out, 4, nil, target) // in no table: who can guess at it may learn nothing from a length
 	}
 }
 
@@ -108,7 +108,7 @@ func find(fields []byte, name string) []byte {
 	for len(fields) > 0 {
 		var line []byte
 		line, fields = cutLine(fields)
-		if n, value := cutField(line); equalFoldString(n, name) {
+		if n, value := cutField(line); http1.FoldsTo(n, name) {
 			return value
 		}
 	}
@@ -117,7 +117,7 @@ func find(fields []byte, name string) []byte {
 
 // upgradeOf returns the protocol that a request wants to switch to, nil without one.
 func upgradeOf(fields []byte) []byte {
-	if !equalFoldString(find(fields, "connection"), "upgrade") {
+	if !http1.FoldsTo(find(fields, "connection"), "upgrade") {
 		return nil
 	}
 	return find(fields, "upgrade")

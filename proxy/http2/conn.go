@@ -2,6 +2,7 @@ package http2
 
 import (
 	"portico/proxy/http1"
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -25,8 +26,8 @@ type Conn struct {
 	output
 	streams
 	sending
-	decoder decoder
-	encoder encoder
+	decoder hpack.Decoder
+	encoder hpack.Encoder
 	request *request // while a block is read
 	text    []byte   // borrowed: the buffer of the request that was told last
 
@@ -55,7 +56,7 @@ type Conn struct {
 func (c *Conn) Begin(conf *Config, mem wire.Memory, now int64) {
 	c.reset(conf, mem, now)
 	lim := conf.Limits
-	c.greet([][2]uint32{{settingStreams, streamsMost}, {settingList, uint32(lim.Head + entryCost*lim.Fields)}, {settingConnect, 1}, {settingPriorities, 1}})
+	c.greet([][2]uint32{{settingStreams, streamsMost}, {settingList, uint32(lim.Head + hpack.EntryCost*lim.Fields)}, {settingConnect, 1}, {settingPriorities, 1}})
 }
 
 // reset makes c new.
@@ -65,8 +66,8 @@ func (c *Conn) reset(conf *Config, mem wire.Memory, now int64) {
 	c.output = output{}
 	c.streams, c.foretold = streams{}, nil
 	c.sending = sending{window: windowUsual, initial: windowUsual}
-	c.decoder.table.clear(tableMost)
-	c.encoder.begin()
+	c.decoder.Reset()
+	c.encoder.Reset()
 	c.frames, c.resets = newBudget(frameBudget, framesRefill, now), newBudget(resetBudget, resetsRefill, now)
 	c.updates, c.partings = 0, c.partings[:0]
 	c.over, c.denied, c.left, c.drain, c.greeted, c.acked = false, false, false, drainNot, false, false

@@ -8,8 +8,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
+	nethpack "golang.org/x/net/http2/hpack"
 
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -38,7 +39,7 @@ func FuzzFrames(f *testing.F) {
 			return
 		}
 		fr := http2.NewFramer(io.Discard, bytes.NewReader(data))
-		fr.ReadMetaHeaders = hpack.NewDecoder(tableMost, nil)
+		fr.ReadMetaHeaders = nethpack.NewDecoder(hpack.TableMost, nil)
 		fr.MaxHeaderListSize = 1 << 20
 		fr.SetMaxReadFrameSize(frameMost)
 		s := newServer(t, func(a *asked) reply { return plain(200, "ok") })
@@ -132,7 +133,7 @@ func FuzzConn(f *testing.F) {
 			t.Errorf("%d bytes were lent", s.mem.most)
 		}
 		fr := http2.NewFramer(io.Discard, &out)
-		fr.ReadMetaHeaders = hpack.NewDecoder(tableMost, nil)
+		fr.ReadMetaHeaders = nethpack.NewDecoder(hpack.TableMost, nil)
 		for {
 			if _, err := fr.ReadFrame(); err == io.EOF {
 				break

@@ -1,4 +1,4 @@
-// Package http2 is an HTTP/2 connection without I/O: frames, HPACK, streams, flow control and what is owed to a
+// Package http2 is an HTTP/2 connection without I/O: frames, streams, flow control and what is owed to a
 // client that means harm (RFC 9113, RFC 7541, RFC 9218, RFC 8441).
 //
 // It knows bytes and not sites, sockets or clocks. A driver (packages loop and conn) reads into [Conn.Space] and writes [Conn.Pending];

@@ -9,9 +9,9 @@ func (s *Stream) Head(status int) {
 	}
 	c.roomOut(frameHead + 64)
 	s.headAt = len(c.out) - c.o
-	c.out = c.encoder.block(appendFrame(c.out, 0, frameHeaders, 0, s.id))
+	c.out = c.encoder.Block(appendFrame(c.out, 0, frameHeaders, 0, s.id))
 	if status != 0 {
-		c.out = c.encoder.status(c.out, status)
+		c.out = c.encoder.Status(c.out, status)
 	}
 }
 
@@ -22,7 +22,7 @@ func (s *Stream) Field(name, value []byte) {
 	}
 	c := s.c
 	c.roomOut(len(name) + len(value) + 16)
-	c.out = c.encoder.field(c.out, name, value)
+	c.out = c.encoder.Field(c.out, name, value)
 }
 
 // EndHead ends the head; last: nothing follows on the stream.

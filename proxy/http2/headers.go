@@ -1,6 +1,10 @@
 package http2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"portico/proxy/http2/hpack"
+)
 
 // headersFrame begins a header block (RFC 9113, 6.2).
 func (c *Conn) headersFrame(f frame, p []byte) Event {
@@ -89,14 +93,14 @@ func (c *Conn) endBlock(block []byte) Event {
 // decode reads a block into c.request. sound: it is well-formed; ok: it is HPACK.
 func (c *Conn) decode(block []byte, trailers bool) (sound, ok bool) {
 	c.request.begin(c.mem, c.conf.Limits, trailers)
-	block, ok = c.decoder.begin(block, c.mem)
+	block, ok = c.decoder.Begin(block, c.mem)
 	for ok && len(block) > 0 {
-		var f field
-		if block, ok = c.decoder.next(block, &f); ok {
+		var f hpack.Field
+		if block, ok = c.decoder.Next(block, &f); ok {
 			c.request.add(&f)
 		}
 	}
-	c.decoder.end(c.mem)
+	c.decoder.End(c.mem)
 	return ok && c.request.end(), ok
 }
 

@@ -3,6 +3,7 @@ package http2
 import (
 	"time"
 
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -38,7 +39,7 @@ func (c *Conn) Dial(conf *Config, mem wire.Memory, idle time.Duration, now int64
 	c.roomOut(len(preface) + 128)
 	c.out = append(c.out, preface...)
 	lim := conf.Limits
-	c.greet([][2]uint32{{settingPush, 0}, {settingList, uint32(lim.ResponseHead + entryCost*lim.ResponseFlds)}})
+	c.greet([][2]uint32{{settingPush, 0}, {settingList, uint32(lim.ResponseHead + hpack.EntryCost*lim.ResponseFlds)}})
 }
 
 // Greeted reports whether the other end has shown that it speaks HTTP/2, and does not put off even a single stream for now, as it may for a

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
+	nethpack "golang.org/x/net/http2/hpack"
 
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -250,4 +251,4 @@ func headers(fr *http2.Framer, id uint32, end bool, block []byte) {
 	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true, EndStream: end})
 }
 
-func hpackDecoder() *hpack.Decoder { return hpack.NewDecoder(tableMost, nil) }
+func hpackDecoder() *nethpack.Decoder { return nethpack.NewDecoder(hpack.TableMost, nil) }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"portico/proxy/http2/hpack"
 )
 
 func TestOriginAnswers(t *testing.T) {
@@ -172,10 +174,10 @@ func TestOriginTunnels(t *testing.T) {
 func TestOriginMalformed(t *testing.T) {
 	block := func(fields ...string) []byte {
 		var b []byte
-		var e encoder
-		e.begin()
+		var e hpack.Encoder
+		e.Reset()
 		for i := 0; i < len(fields); i += 2 {
-			b = e.literal(b, 0, 4, 0, []byte(fields[i]), []byte(fields[i+1]))
+			b = e.Plain(b, 0, []byte(fields[i]), []byte(fields[i+1]))
 		}
 		return b
 	}

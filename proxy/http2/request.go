@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"portico/proxy/http1"
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -27,7 +28,7 @@ type request struct {
 	bad      bool // malformed: the stream ends with PROTOCOL_ERROR
 	over     bool // longer than most
 
-	pseudo [kindUnknown - kindMethod]span
+	pseudo [hpack.KindUnknown - hpack.KindMethod]span
 	hosts  int
 	cookie int   // where the text of the cookies ends, 0: none came
 	length int64 // what Content-Length says; -1: nothing that is valid
@@ -100,12 +101,12 @@ func (r *request) overflow() {
 }
 
 // add takes a field.
-func (r *request) add(f *field) {
+func (r *request) add(f *hpack.Field) {
 	switch {
 	case r.bad:
-	case f.flaws != 0:
+	case f.Flawed():
 		r.bad = true
-	case f.kind.pseudo():
+	case f.Kind.Pseudo():
 		r.addPseudo(f)
 	default:
 		r.beginText()
@@ -114,45 +115,45 @@ func (r *request) add(f *field) {
 }
 
 // addPseudo keeps the value of a pseudo-field (RFC 9113, 8.3): each once, before all others, and none that is not a request's.
-func (r *request) addPseudo(f *field) {
-	if r.begun || f.kind == kindUnknown || r.pseudo[f.kind-kindMethod].set {
+func (r *request) addPseudo(f *hpack.Field) {
+	if r.begun || f.Kind == hpack.KindUnknown || r.pseudo[f.Kind-hpack.KindMethod].set {
 		r.bad = true
 		return
 	}
-	if r.fits(len(f.value)) {
-		r.pseudo[f.kind-kindMethod] = span{len(r.buf), len(r.buf) + len(f.value), true}
-		r.buf = append(r.buf, f.value...)
+	if r.fits(len(f.Value)) {
+		r.pseudo[f.Kind-hpack.KindMethod] = span{len(r.buf), len(r.buf) + len(f.Value), true}
+		r.buf = append(r.buf, f.Value...)
 	}
 }
 
 // addField takes a field that is none of the pseudo-fields.
-func (r *request) addField(f *field) {
-	switch f.kind {
-	case kindHop:
+func (r *request) addField(f *hpack.Field) {
+	switch f.Kind {
+	case hpack.KindHop:
 		r.bad = true // RFC 9113, 8.2.2
-	case kindTE:
-		if string(f.value) != "trailers" {
+	case hpack.KindTE:
+		if string(f.Value) != "trailers" {
 			r.bad = true
 			return
 		}
-		r.line(f.name, f.value)
-	case kindHost:
+		r.line(f.Name, f.Value)
+	case hpack.KindHost:
 		r.addHost(f)
-	case kindCookie:
+	case hpack.KindCookie:
 		r.addCookie(f)
-	case kindLength:
-		r.length = parseLength(f.value)
+	case hpack.KindLength:
+		r.length = parseLength(f.Value)
 		r.bad = r.bad || r.tunnel
-		r.line(f.name, f.value)
-	case kindPriority:
-		r.urge = parseUrgency(f.value)
-		r.line(f.name, f.value)
-	case kindKey:
+		r.line(f.Name, f.Value)
+	case hpack.KindPriority:
+		r.urge = parseUrgency(f.Value)
+		r.line(f.Name, f.Value)
+	case hpack.KindKey:
 		if !r.tunnel {
-			r.line(f.name, f.value)
+			r.line(f.Name, f.Value)
 		}
 	default:
-		r.line(f.name, f.value)
+		r.line(f.Name, f.Value)
 	}
 }
 
@@ -166,28 +167,28 @@ func (r *request) line(name, value []byte) {
 }
 
 // addHost takes Host: beside :authority it must say the same, and goes without saying (RFC 9113, 8.3.1).
-func (r *request) addHost(f *field) {
+func (r *request) addHost(f *hpack.Field) {
 	r.hosts++
-	a := &r.pseudo[kindAuthority-kindMethod]
+	a := &r.pseudo[hpack.KindAuthority-hpack.KindMethod]
 	switch {
 	case !a.set:
-		r.line(f.name, f.value)
-	case r.hosts > 1 || !http1.SameHost(f.value, r.buf[a.at:a.end]):
+		r.line(f.Name, f.Value)
+	case r.hosts > 1 || !http1.SameHost(f.Value, r.buf[a.at:a.end]):
 		r.bad = true
 	}
 }
 
 // addCookie joins the pieces that a client may split its cookies into (RFC 9113, 8.2.3).
-func (r *request) addCookie(f *field) {
+func (r *request) addCookie(f *hpack.Field) {
 	if r.cookie == 0 {
-		r.line(f.name, f.value)
+		r.line(f.Name, f.Value)
 		r.cookie = len(r.buf) - 2
 		return
 	}
 	if r.crumb--; r.crumb < 0 && !r.over {
 		r.overflow()
 	}
-	n := len(f.value) + 2
+	n := len(f.Value) + 2
 	if !r.fits(n) {
 		return
 	}
@@ -195,7 +196,7 @@ func (r *request) addCookie(f *field) {
 	r.buf = r.buf[:end+n]
 	copy(r.buf[r.cookie+n:], r.buf[r.cookie:end])
 	r.cookie += copy(r.buf[r.cookie:], "; ")
-	r.cookie += copy(r.buf[r.cookie:], f.value)
+	r.cookie += copy(r.buf[r.cookie:], f.Value)
 }
 
 // end ends the block and reports whether it was well-formed.

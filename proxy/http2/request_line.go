@@ -3,6 +3,8 @@ package http2
 import (
 	"crypto/rand"
 	"encoding/base64"
+
+	"portico/proxy/http2/hpack"
 )
 
 // beginText writes the request line and Host when the last pseudo-field has come.
@@ -18,21 +20,21 @@ func (r *request) beginText() {
 		r.bad = true
 		return
 	}
-	target := kindPath
-	if r.has(kindMethod) && !r.has(kindPath) {
-		target = kindAuthority // CONNECT
+	target := hpack.KindPath
+	if r.has(hpack.KindMethod) && !r.has(hpack.KindPath) {
+		target = hpack.KindAuthority // CONNECT
 	}
 	r.start = len(r.buf)
-	if !r.fits(len(r.get(kindMethod)) + len(r.get(target)) + len("  HTTP/1.1\r\n")) {
+	if !r.fits(len(r.get(hpack.KindMethod)) + len(r.get(target)) + len("  HTTP/1.1\r\n")) {
 		return
 	}
 	if r.tunnel {
 		r.buf = append(r.buf, "GET"...)
 	} else {
-		r.buf = append(r.buf, r.get(kindMethod)...)
+		r.buf = append(r.buf, r.get(hpack.KindMethod)...)
 	}
 	r.buf = append(append(append(r.buf, ' '), r.get(target)...), " HTTP/1.1\r\n"...)
-	if a := r.pseudo[kindAuthority-kindMethod]; a.set && r.fits(len("host: \r\n")+a.end-a.at) {
+	if a := r.pseudo[hpack.KindAuthority-hpack.KindMethod]; a.set && r.fits(len("host: \r\n")+a.end-a.at) {
 		r.line([]byte("host"), r.buf[a.at:a.end])
 	}
 	if r.tunnel {
@@ -40,45 +42,45 @@ func (r *request) beginText() {
 	}
 }
 
-func (r *request) get(k kind) []byte {
-	s := r.pseudo[k-kindMethod]
+func (r *request) get(k hpack.Kind) []byte {
+	s := r.pseudo[k-hpack.KindMethod]
 	return r.buf[s.at:s.end]
 }
 
-func (r *request) has(k kind) bool { return r.pseudo[k-kindMethod].set }
+func (r *request) has(k hpack.Kind) bool { return r.pseudo[k-hpack.KindMethod].set }
 
 // sound reports whether the pseudo-fields are those of a request (RFC 9113, 8.3.1 and 8.5; RFC 8441, 4).
 func (r *request) sound() bool {
-	method, path := r.get(kindMethod), r.get(kindPath)
-	if !allOf(method, isToken) {
+	method, path := r.get(hpack.KindMethod), r.get(hpack.KindPath)
+	if !hpack.IsToken(method) {
 		return false
 	}
 	connect := string(method) == "CONNECT"
-	r.tunnel = connect && r.has(kindProtocol)
+	r.tunnel = connect && r.has(hpack.KindProtocol)
 	if connect && !r.tunnel {
-		return r.has(kindAuthority) && !r.has(kindScheme) && !r.has(kindPath)
+		return r.has(hpack.KindAuthority) && !r.has(hpack.KindScheme) && !r.has(hpack.KindPath)
 	}
-	if scheme := string(r.get(kindScheme)); scheme != "https" && scheme != "http" {
+	if scheme := string(r.get(hpack.KindScheme)); scheme != "https" && scheme != "http" {
 		return false
 	}
 	if len(path) == 0 || path[0] != '/' && (string(path) != "*" || string(method) != "OPTIONS") {
 		return false
 	}
 	if r.tunnel {
-		return r.has(kindAuthority) && allOf(r.get(kindProtocol), isToken)
+		return r.has(hpack.KindAuthority) && hpack.IsToken(r.get(hpack.KindProtocol))
 	}
-	return !r.has(kindProtocol)
+	return !r.has(hpack.KindProtocol)
 }
 
 // upgrade says in HTTP/1's words which protocol a stream is to carry. For a WebSocket a key belongs to it, whose proof tells that the
 // instance has understood (RFC 6455, 4.1).
 func (r *request) upgrade() {
-	if !r.fits(len(r.get(kindProtocol)) + len("connection: Upgrade\r\nupgrade: \r\n")) {
+	if !r.fits(len(r.get(hpack.KindProtocol)) + len("connection: Upgrade\r\nupgrade: \r\n")) {
 		return
 	}
 	r.line([]byte("connection"), []byte("Upgrade"))
-	r.line([]byte("upgrade"), r.get(kindProtocol))
-	if string(r.get(kindProtocol)) != "websocket" {
+	r.line([]byte("upgrade"), r.get(hpack.KindProtocol))
+	if string(r.get(hpack.KindProtocol)) != "websocket" {
 		return
 	}
 	var key [16]byte

@@ -1,6 +1,10 @@
 package http2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"portico/proxy/http2/hpack"
+)
 
 // The settings that matter here (RFC 9113, 6.5.2; RFC 8441, 3; RFC 9218, 2.1).
 const (
@@ -56,7 +60,7 @@ func (c *Conn) settingsFrame(f frame, p []byte) Event {
 func (c *Conn) setting(id uint16, v uint32) code {
 	switch id {
 	case settingTable:
-		c.encoder.limit(int(min(v, tableMost)))
+		c.encoder.Limit(int(min(v, hpack.TableMost)))
 	case settingPush, settingConnect, settingPriorities:
 		if v > 1 || id == settingPush && v == 1 && c.origin != nil { // 6.5.2: no server asks for that
 			return codeProtocol

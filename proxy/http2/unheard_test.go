@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/http2/hpack"
 	"portico/proxy/wire"
 )
 
@@ -38,9 +39,9 @@ func TestAnsweredIsNotRefused(t *testing.T) {
 		w.st = c.c.Open()
 		_, _ = w.st.Write([]byte(w.head), nil, true)
 		if test.status != "" {
-			var e encoder
-			e.begin()
-			headers(fr, 1, test.status == "204", e.literal(nil, 0, 4, 0, []byte(":status"), []byte(test.status)))
+			var e hpack.Encoder
+			e.Reset()
+			headers(fr, 1, test.status == "204", e.Plain(nil, 0, []byte(":status"), []byte(test.status)))
 		}
 		test.says(fr)
 		c.take(&in, nil)

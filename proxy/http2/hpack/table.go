@@ -1,14 +1,14 @@
-package http2
+package hpack
 
-// entryCost is what an entry of a dynamic table counts beyond its bytes (RFC 7541, 4.1).
-const entryCost = 32
+// EntryCost is what an entry of a dynamic table counts beyond its bytes (RFC 7541, 4.1).
+const EntryCost = 32
 
 // entry is a field in a dynamic table.
 type entry struct {
 	at    uint32 // where its name begins, counted since the table began; its value follows
 	name  uint16
 	value uint16
-	kind  kind
+	kind  Kind
 	flaws flaws
 }
 
@@ -51,7 +51,7 @@ func (t *table) limit(most int) {
 func (t *table) evict(size int) {
 	for t.count > 0 && t.size+size > t.most {
 		e, _ := t.get(t.count - 1)
-		t.size -= int(e.name) + int(e.value) + entryCost
+		t.size -= int(e.name) + int(e.value) + EntryCost
 		t.count--
 	}
 	if t.count == 0 {
@@ -62,8 +62,8 @@ func (t *table) evict(size int) {
 
 // add puts a field in. One that is too large for the table empties it and is not in it, which is no error (RFC 7541, 4.4). Neither
 // slice may be of the table.
-func (t *table) add(name, value []byte, k kind, f flaws) bool {
-	size := len(name) + len(value) + entryCost
+func (t *table) add(name, value []byte, k Kind, f flaws) bool {
+	size := len(name) + len(value) + EntryCost
 	t.evict(size)
 	if size > t.most {
 		return false

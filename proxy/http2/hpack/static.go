@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 const staticCount = 61
 
@@ -6,7 +6,7 @@ const staticCount = 61
 type staticEntry struct {
 	name, value string
 	n, v        []byte
-	kind        kind
+	kind        Kind
 	flaws       flaws
 }
 

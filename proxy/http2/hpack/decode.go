@@ -1,33 +1,39 @@
-package http2
+package hpack
 
 import "portico/proxy/wire"
 
-// tableMost is how large a dynamic table may be: the value that holds where SETTINGS say nothing (RFC 9113, 6.5.2).
-const tableMost = 4 << 10
+// TableMost is how large a dynamic table may be: the value that holds where SETTINGS say nothing (RFC 9113, 6.5.2).
+const TableMost = 4 << 10
 
-// decoder undoes HPACK for one connection.
-type decoder struct {
+// Decoder undoes HPACK for one connection.
+type Decoder struct {
 	table   table
 	scratch []byte // borrowed while a block is read: the strings of the field at hand
 }
 
-// field is one of a block. Its slices hold until the next is read.
-type field struct {
-	name, value []byte
-	kind        kind
+// Field is one of a block. Its slices hold until the next is read.
+type Field struct {
+	Name, Value []byte
+	Kind        Kind
 	flaws       flaws
 }
 
-// begin prepares for a block and reads what changes the table's size, which stands before all fields and at most twice: once for the
+// Flawed reports whether the field may not stand in any message (RFC 9113, 8.2.1).
+func (f *Field) Flawed() bool { return f.flaws != 0 }
+
+// Reset prepares for a connection.
+func (d *Decoder) Reset() { d.table.clear(TableMost) }
+
+// Begin prepares for a block and reads what changes the table's size, which stands before all fields and at most twice: once for the
 // smallest and once for the last of several changes (RFC 7541, 4.2).
-func (d *decoder) begin(block []byte, mem wire.Memory) (rest []byte, ok bool) {
-	d.scratch = mem.Get(huffmanMost(len(block)) + tableMost)
+func (d *Decoder) Begin(block []byte, mem wire.Memory) (rest []byte, ok bool) {
+	d.scratch = mem.Get(huffmanMost(len(block)) + TableMost)
 	for range 2 {
 		if len(block) == 0 || block[0]&0xe0 != 0x20 {
 			break
 		}
 		var size int
-		if size, block, ok = readInt(block, 5); !ok || size > tableMost {
+		if size, block, ok = readInt(block, 5); !ok || size > TableMost {
 			return nil, false
 		}
 		d.table.limit(size)
@@ -35,21 +41,21 @@ func (d *decoder) begin(block []byte, mem wire.Memory) (rest []byte, ok bool) {
 	return block, true
 }
 
-// end gives back what begin has borrowed.
-func (d *decoder) end(mem wire.Memory) {
+// End gives back what begin has borrowed.
+func (d *Decoder) End(mem wire.Memory) {
 	mem.Put(d.scratch)
 	d.scratch = nil
 }
 
-// next reads a field from the beginning of b. False: the block is no HPACK, and nothing of the connection can be read any more.
-func (d *decoder) next(b []byte, f *field) (rest []byte, ok bool) {
+// Next reads a field from the beginning of b. False: the block is no HPACK, and nothing of the connection can be read any more.
+func (d *Decoder) Next(b []byte, f *Field) (rest []byte, ok bool) {
 	switch c := b[0]; {
 	case c&0x80 != 0:
 		i, rest, ok := readInt(b, 7)
 		return rest, ok && d.indexed(i, f)
 	case c&0xc0 == 0x40:
 		if b, ok = d.literal(b, 6, f); ok {
-			d.table.add(f.name, f.value, f.kind, f.flaws)
+			d.table.add(f.Name, f.Value, f.Kind, f.flaws)
 		}
 		return b, ok
 	case c&0xe0 == 0x20:
@@ -59,48 +65,48 @@ func (d *decoder) next(b []byte, f *field) (rest []byte, ok bool) {
 }
 
 // indexed finds a field that is in one of the tables.
-func (d *decoder) indexed(i int, f *field) bool {
+func (d *Decoder) indexed(i int, f *Field) bool {
 	if i == 0 {
 		return false
 	}
 	if i <= staticCount {
 		e := &staticTable[i-1]
-		*f = field{e.n, e.v, e.kind, e.flaws}
+		*f = Field{e.n, e.v, e.kind, e.flaws}
 		return true
 	}
 	e, ok := d.table.get(i - staticCount - 1)
 	if ok {
-		*f = field{d.table.name(e), d.table.value(e), e.kind, e.flaws}
+		*f = Field{d.table.name(e), d.table.value(e), e.kind, e.flaws}
 	}
 	return ok
 }
 
 // literal reads a field whose value is spelt out, and its name where that has no index.
-func (d *decoder) literal(b []byte, bits int, f *field) (rest []byte, ok bool) {
+func (d *Decoder) literal(b []byte, bits int, f *Field) (rest []byte, ok bool) {
 	i, b, ok := readInt(b, bits)
 	if !ok {
 		return nil, false
 	}
 	s := d.scratch[:0]
 	if i == 0 {
-		if f.name, s, b, ok = readString(b, s); !ok {
+		if f.Name, s, b, ok = readString(b, s); !ok {
 			return nil, false
 		}
-		f.kind, f.flaws = judge(f.name, nil)
+		f.Kind, f.flaws = judge(f.Name, nil)
 	} else {
 		if !d.indexed(i, f) {
 			return nil, false
 		}
 		f.flaws &= flawName
 		if i > staticCount { // adding to the table may move it
-			s = append(s, f.name...)
-			f.name = s
+			s = append(s, f.Name...)
+			f.Name = s
 		}
 	}
-	if f.value, _, b, ok = readString(b, s[len(s):]); !ok {
+	if f.Value, _, b, ok = readString(b, s[len(s):]); !ok {
 		return nil, false
 	}
-	if !cleanValue(f.value) {
+	if !cleanValue(f.Value) {
 		f.flaws |= flawValue
 	}
 	return b, true

@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 // The Huffman code of HPACK (RFC 7541, 5.2 and B) is canonical: the lengths of the symbols' codes say everything. Codes of one length
 // follow one another in the order of their symbols, and the first of a length follows the last of the length before.

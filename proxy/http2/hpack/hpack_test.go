@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 import (
 	"bytes"
@@ -10,16 +10,45 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// blockMost is how long a block may be that is decoded here.
+const blockMost = 64 << 10
+
+// lender is a Memory that counts what it has lent.
+type lender struct{ lent int }
+
+func (m *lender) Get(size int) []byte {
+	m.lent += size
+	return make([]byte, size)
+}
+
+func (m *lender) Put(b []byte) { m.lent -= cap(b) }
+
+var (
+	// asked is what a asked says in a request.
+	asked = [][2]string{
+		{":method", "GET"}, {":authority", "shop.test"}, {":scheme", "https"}, {":path", "/"}, {"sec-ch-ua-mobile", "?0"},
+		{"user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"},
+		{"accept-encoding", "gzip, deflate, br, zstd"}, {"accept-language", "en-US,en;q=0.9"},
+		{"cookie", "session=0123456789abcdef0123456789abcdef"}, {"cookie", "theme=dark"}, {"priority", "u=0, i"},
+	}
+	// answered is what an application says in an answer.
+	answered = [][2]string{
+		{"Server", "Apache"}, {"Content-Type", "text/html; charset=utf-8"}, {"Content-Length", "5"}, {"Cache-Control", "no-cache, private"},
+		{"Vary", "Accept-Encoding"}, {"Date", "Mon, 30 Nov 2026 13:00:00 GMT"}, {"Strict-Transport-Security", "max-age=31536000"},
+		{"Set-Cookie", "session=0123456789abcdef0123456789abcdef; Path=/; HttpOnly"},
+	}
+)
+
 // unpack decodes a block with ours.
-func unpack(d *decoder, block []byte, mem *lender) (fields []hpack.HeaderField, ok bool) {
-	rest, ok := d.begin(block, mem)
+func unpack(d *Decoder, block []byte, mem *lender) (fields []hpack.HeaderField, ok bool) {
+	rest, ok := d.Begin(block, mem)
 	for ok && len(rest) > 0 {
-		var f field
-		if rest, ok = d.next(rest, &f); ok {
-			fields = append(fields, hpack.HeaderField{Name: string(f.name), Value: string(f.value)})
+		var f Field
+		if rest, ok = d.Next(rest, &f); ok {
+			fields = append(fields, hpack.HeaderField{Name: string(f.Name), Value: string(f.Value)})
 		}
 	}
-	d.end(mem)
+	d.End(mem)
 	return fields, ok
 }
 
@@ -28,7 +57,7 @@ func FuzzDecode(f *testing.F) {
 	var b bytes.Buffer
 	enc := hpack.NewEncoder(&b)
 	for i := range 4 {
-		for _, field := range browser {
+		for _, field := range asked {
 			_ = enc.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: i == 3})
 		}
 		f.Add(b.Bytes(), uint8(i*40))
@@ -38,13 +67,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x40\x82\x1f\xff\x01b\x00\xff\xff\xff\xff\x7f"), uint8(0))
 	f.Add([]byte("\x7f\x80\x80\x80\x80\x00\x01b"), uint8(0))
 	f.Fuzz(func(t *testing.T, data []byte, cut uint8) {
-		if len(data) > blockMax {
+		if len(data) > blockMost {
 			return
 		}
 		var mem lender
-		var ours decoder
-		ours.table.clear(tableMost)
-		theirs := hpack.NewDecoder(tableMost, nil)
+		var ours Decoder
+		ours.Reset()
+		theirs := hpack.NewDecoder(TableMost, nil)
 		for len(data) > 0 {
 			n := len(data)
 			if cut > 0 {
@@ -66,7 +95,7 @@ func FuzzDecode(f *testing.F) {
 			if !slices.Equal(got, want) {
 				t.Fatalf("%x: %q, want %q", block, got, want)
 			}
-			if n, most := len(ours.table.buf), ours.table.size; n > 2*tableMost || most > tableMost {
+			if n, most := len(ours.table.buf), ours.table.size; n > 2*TableMost || most > TableMost {
 				t.Fatalf("the table holds %d bytes and counts %d", n, most)
 			}
 		}
@@ -89,20 +118,20 @@ func twoSizes(b []byte) bool {
 func TestDecoderTakesWhatOthersEncode(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	var mem lender
-	var ours decoder
-	ours.table.clear(tableMost)
+	var ours Decoder
+	ours.Reset()
 	var b bytes.Buffer
 	enc := hpack.NewEncoder(&b)
 	for range 2000 {
 		b.Reset()
 		if rnd.IntN(20) == 0 {
-			enc.SetMaxDynamicTableSize(uint32(rnd.IntN(tableMost + 1)))
+			enc.SetMaxDynamicTableSize(uint32(rnd.IntN(TableMost + 1)))
 		}
 		var want []hpack.HeaderField
 		for range rnd.IntN(20) {
 			f := hpack.HeaderField{Name: randomText(rnd, 12), Value: randomText(rnd, 1<<rnd.IntN(13))}
 			if rnd.IntN(3) > 0 {
-				e := browser[rnd.IntN(len(browser))]
+				e := asked[rnd.IntN(len(asked))]
 				f.Name, f.Value = e[0], e[1]
 			}
 			want = append(want, f)
@@ -158,19 +187,19 @@ func FuzzEncode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		parts := bytes.Split(data, []byte("\n"))
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		var enc encoder
-		enc.begin()
-		dec := hpack.NewDecoder(tableMost, nil)
+		var enc Encoder
+		enc.Reset()
+		dec := hpack.NewDecoder(TableMost, nil)
 		for len(parts) > 1 {
 			if rnd.IntN(4) == 0 {
 				size := rnd.IntN(5000)
 				if rnd.IntN(3) == 0 {
 					size = 0
 				}
-				enc.limit(size)
-				dec.SetAllowedMaxDynamicTableSize(uint32(min(size, tableMost)))
+				enc.Limit(size)
+				dec.SetAllowedMaxDynamicTableSize(uint32(min(size, TableMost)))
 			}
-			block := enc.block(nil)
+			block := enc.Block(nil)
 			var want []hpack.HeaderField
 			for range 1 + rnd.IntN(8) {
 				if len(parts) < 2 {
@@ -180,7 +209,7 @@ func FuzzEncode(f *testing.F) {
 				parts = parts[2:]
 				_, secret, _ := staticName(name)
 				want = append(want, hpack.HeaderField{Name: string(appendLower(nil, name)), Value: string(value), Sensitive: secret})
-				block = enc.field(block, name, value)
+				block = enc.Field(block, name, value)
 			}
 			if twoSizes(block) {
 				return // x/net's decoder takes no two
@@ -195,13 +224,13 @@ func FuzzEncode(f *testing.F) {
 
 // TestEncoderRepeats: fields that every answer has take a byte each from the third answer on; secrets never do.
 func TestEncoderRepeats(t *testing.T) {
-	var enc encoder
-	enc.begin()
+	var enc Encoder
+	enc.Reset()
 	var sizes []int
 	for range 4 {
-		b := enc.status(enc.block(nil), 200)
-		for _, f := range smallFields {
-			b = enc.field(b, f[0], f[1])
+		b := enc.Status(enc.Block(nil), 200)
+		for _, f := range answered {
+			b = enc.Field(b, []byte(f[0]), []byte(f[1]))
 		}
 		sizes = append(sizes, len(b))
 	}
@@ -209,10 +238,10 @@ func TestEncoderRepeats(t *testing.T) {
 		t.Errorf("%v bytes: one for each field but Date and Set-Cookie is enough", sizes)
 	}
 	for range 3 {
-		if b := enc.field(nil, []byte("Set-Cookie"), []byte("a=b")); b[0]&0xf0 != 0x10 {
+		if b := enc.Field(nil, []byte("Set-Cookie"), []byte("a=b")); b[0]&0xf0 != 0x10 {
 			t.Errorf("a cookie is not marked as never indexed: %x", b)
 		}
-		if b := enc.field(nil, []byte("X-CSRF-Token"), []byte("abc")); b[0]&0xf0 != 0x10 {
+		if b := enc.Field(nil, []byte("X-CSRF-Token"), []byte("abc")); b[0]&0xf0 != 0x10 {
 			t.Errorf("a token is not marked as never indexed: %x", b)
 		}
 	}

@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 // answerName is a name of an answer's fields that the encoder knows.
 type answerName struct {
@@ -47,21 +47,9 @@ func staticName(name []byte) (index int, secret, fleeting bool) {
 		return 0, false, false
 	}
 	for i := range answerNames[nameSlot(name)] {
-		if n := &answerNames[nameSlot(name)][i]; equalFoldString(name, n.name) {
+		if n := &answerNames[nameSlot(name)][i]; equalFold(name, n.name) {
 			return n.static, n.secret, n.fleeting
 		}
 	}
 	return 0, false, false
-}
-
-func equalFoldString(name []byte, low string) bool {
-	if len(name) != len(low) {
-		return false
-	}
-	for i, c := range name {
-		if lower(c) != low[i] {
-			return false
-		}
-	}
-	return true
 }

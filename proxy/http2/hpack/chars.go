@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 import "encoding/binary"
 
@@ -27,6 +27,9 @@ func allOf(b []byte, class uint8) bool {
 	}
 	return len(b) > 0
 }
+
+// IsToken reports whether b is a token: a method, a protocol.
+func IsToken(b []byte) bool { return allOf(b, isToken) }
 
 const (
 	ones  = 0x0101010101010101

@@ -1,4 +1,4 @@
-package http2
+package hpack
 
 import "encoding/binary"
 
@@ -9,9 +9,9 @@ const (
 	encoderSlots = 64
 )
 
-// encoder does HPACK for one connection. A field that comes a second time is put into the client's table, and takes a byte from the
+// Encoder does HPACK for one connection. A field that comes a second time is put into the client's table, and takes a byte from the
 // third time on. What is secret never gets there (RFC 7541, 7.1.3): nobody who can guess at it may learn from an answer's length.
-type encoder struct {
+type Encoder struct {
 	table table
 	slots []slot // by hash; nil before the first field
 	size  int    // of the table as the client has it
@@ -25,24 +25,24 @@ type slot struct {
 	at   uint16 // what table.added was when it had been put in, 0: seen once. It may have come round since, so the entry is looked at
 }
 
-// begin prepares for a connection.
-func (e *encoder) begin() {
+// Reset prepares for a connection.
+func (e *Encoder) Reset() {
 	e.table.clear(encoderMost)
 	clear(e.slots)
-	e.size, e.least, e.last = tableMost, -1, tableMost
+	e.size, e.least, e.last = TableMost, -1, TableMost
 }
 
-// limit takes the client's SETTINGS_HEADER_TABLE_SIZE.
-func (e *encoder) limit(most int) {
-	most = min(most, tableMost)
+// Limit takes the client's SETTINGS_HEADER_TABLE_SIZE.
+func (e *Encoder) Limit(most int) {
+	most = min(most, TableMost)
 	if e.least < 0 || most < e.least {
 		e.least = most
 	}
 	e.last = most
 }
 
-// block begins a header block: it tells what has become of the table's size (RFC 7541, 4.2).
-func (e *encoder) block(dst []byte) []byte {
+// Block begins a header block: it tells what has become of the table's size (RFC 7541, 4.2).
+func (e *Encoder) Block(dst []byte) []byte {
 	if e.least < 0 {
 		return dst
 	}
@@ -60,8 +60,8 @@ func (e *encoder) block(dst []byte) []byte {
 	return dst
 }
 
-// status appends the field that begins every head of an answer.
-func (e *encoder) status(dst []byte, status int) []byte {
+// Status appends the field that begins every head of an answer.
+func (e *Encoder) Status(dst []byte, status int) []byte {
 	switch status {
 	case 200:
 		return append(dst, 0x80|8)
@@ -81,13 +81,13 @@ func (e *encoder) status(dst []byte, status int) []byte {
 	return append(dst, 8, 3, byte('0'+status/100%10), byte('0'+status/10%10), byte('0'+status%10))
 }
 
-// field appends a field.
-func (e *encoder) field(dst, name, value []byte) []byte {
+// Field appends a field.
+func (e *Encoder) Field(dst, name, value []byte) []byte {
 	static, secret, fleeting := staticName(name)
 	if secret {
 		return e.literal(dst, 0x10, 4, static, name, value)
 	}
-	if size := len(name) + len(value); fleeting || size > encoderField || size+entryCost > e.table.most {
+	if size := len(name) + len(value); fleeting || size > encoderField || size+EntryCost > e.table.most {
 		return e.literal(dst, 0, 4, static, name, value)
 	}
 	if e.slots == nil {
@@ -113,16 +113,21 @@ func (e *encoder) field(dst, name, value []byte) []byte {
 }
 
 // insert puts a field into the table. The client does the same.
-func (e *encoder) insert(s *slot, name, value []byte) {
+func (e *Encoder) insert(s *slot, name, value []byte) {
 	var small [encoderField]byte
 	if e.table.add(appendLower(small[:0], name), value, kindOther, 0) {
 		s.at = uint16(e.table.added)
 	}
 }
 
+// Plain appends a field that the client is to keep in no table, with its name's index in the static one; 0: it has none.
+func (e *Encoder) Plain(dst []byte, static int, name, value []byte) []byte {
+	return e.literal(dst, 0, 4, static, name, value)
+}
+
 // literal appends a field spelt out, with the name's index where it has one. Huffman's code is not used: of what remains of a usual head
 // it saves 12 bytes of 54, and costs 7 ns for each byte, 3 % of a request.
-func (e *encoder) literal(dst []byte, pattern byte, bits, static int, name, value []byte) []byte {
+func (e *Encoder) literal(dst []byte, pattern byte, bits, static int, name, value []byte) []byte {
 	dst = appendInt(dst, pattern, bits, static)
 	if static == 0 {
 		dst = appendLower(appendInt(dst, 0, 7, len(name)), name)
@@ -158,7 +163,7 @@ func lower(c byte) byte {
 }
 
 // equalFold reports whether name is low, which has no capitals.
-func equalFold(name, low []byte) bool {
+func equalFold[T string | []byte](name []byte, low T) bool {
 	if len(name) != len(low) {
 		return false
 	}
