@@ -44,8 +44,6 @@ var imports = map[string][]string{
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
 	"proxy/http1":        {},
 	"proxy/wire":         {},
-	"proxy/http2/hpack":  {"proxy/wire"},
-	"proxy/http2":        {"proxy/http1", "proxy/http2/hpack", "proxy/wire"}, // nothing of exchanges: a stream is one's client without knowing it
 	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
 	"proxy/loop":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/unsent"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/unsent"},
@@ -71,6 +69,12 @@ var imports = map[string][]string{
 	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/api":       {"membership/catalog"},
 	"proxy/admin":           {"balancer", "membership", "membership/catalog", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "proxy/admin/api"},
+
+	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
+	"proxy/http2/hpack":    {"proxy/wire"},
+	"proxy/http2/priority": {},
+	"proxy/http2/heads":    {"proxy/http1", "proxy/http2/hpack", "proxy/http2/priority", "proxy/wire"},
+	"proxy/http2":          {"proxy/http1", "proxy/http2/heads", "proxy/http2/hpack", "proxy/http2/priority", "proxy/wire"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},

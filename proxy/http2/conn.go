@@ -2,7 +2,9 @@ package http2
 
 import (
 	"portico/proxy/http1"
+	"portico/proxy/http2/heads"
 	"portico/proxy/http2/hpack"
+	"portico/proxy/http2/priority"
 	"portico/proxy/wire"
 )
 
@@ -28,15 +30,15 @@ type Conn struct {
 	sending
 	decoder hpack.Decoder
 	encoder hpack.Encoder
-	request *request // while a block is read
-	text    []byte   // borrowed: the buffer of the request that was told last
+	request *heads.Request // while a block is read
+	text    []byte         // borrowed: the buffer of the request that was told last
 
 	frames  budget // that move nothing
 	resets  budget
 	updates int // WINDOW_UPDATE frames that cost nothing
 
-	partings []parting // by time
-	foretold *foretold // nil: nothing was
+	partings []parting          // by time
+	foretold *priority.Foretold // nil: nothing was
 
 	origin *origin // at the other end, where we have opened the connection; nil: a client is there
 

@@ -1,6 +1,10 @@
 package http2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"portico/proxy/http2/priority"
+)
 
 // pingFrame answers (RFC 9113, 6.7). Our own comes back when the client has heard all that was said before.
 func (c *Conn) pingFrame(f frame, p []byte) Event {
@@ -75,9 +79,12 @@ func (c *Conn) priorityUpdate(f frame, p []byte) Event {
 		return Event{}
 	}
 	if s := c.find(id); s != nil {
-		c.reorder(s, parseUrgency(p[4:]))
+		c.reorder(s, priority.Parse(p[4:]))
 	} else if id > c.lastID {
-		c.foretell(id, parseUrgency(p[4:]))
+		if c.foretold == nil {
+			c.foretold = new(priority.Foretold)
+		}
+		c.foretold.Keep(id, priority.Parse(p[4:]))
 	}
 	return Event{}
 }

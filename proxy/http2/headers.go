@@ -2,9 +2,16 @@ package http2
 
 import (
 	"encoding/binary"
+	"sync"
 
+	"portico/proxy/http2/heads"
 	"portico/proxy/http2/hpack"
 )
+
+// requestPool lends them for as long as it takes to read a block.
+//
+//nolint:gochecknoglobals // a pool
+var requestPool = sync.Pool{New: func() any { return new(heads.Request) }}
 
 // headersFrame begins a header block (RFC 9113, 6.2).
 func (c *Conn) headersFrame(f frame, p []byte) Event {
@@ -71,7 +78,7 @@ func (c *Conn) endBlock(block []byte) Event {
 		return c.endAnswer(block, id, end)
 	}
 	s := c.find(id)
-	c.request = requestPool.Get().(*request)
+	c.request = requestPool.Get().(*heads.Request)
 	sound, ok := c.decode(block, id <= c.lastID)
 	var e Event
 	switch {
@@ -84,7 +91,7 @@ func (c *Conn) endBlock(block []byte) Event {
 	default:
 		e = c.opens(id, sound, end)
 	}
-	c.request.drop()
+	c.request.Drop()
 	requestPool.Put(c.request)
 	c.request = nil
 	return e
@@ -92,16 +99,16 @@ func (c *Conn) endBlock(block []byte) Event {
 
 // decode reads a block into c.request. sound: it is well-formed; ok: it is HPACK.
 func (c *Conn) decode(block []byte, trailers bool) (sound, ok bool) {
-	c.request.begin(c.mem, c.conf.Limits, trailers)
+	c.request.Begin(c.mem, c.conf.Limits, trailers)
 	block, ok = c.decoder.Begin(block, c.mem)
 	for ok && len(block) > 0 {
 		var f hpack.Field
 		if block, ok = c.decoder.Next(block, &f); ok {
-			c.request.add(&f)
+			c.request.Add(&f)
 		}
 	}
 	c.decoder.End(c.mem)
-	return ok && c.request.end(), ok
+	return ok && c.request.End(), ok
 }
 
 // late acts on a header block for a stream that is closed (RFC 9113, 5.1). One that we have reset may still get what was on its way.
@@ -128,12 +135,12 @@ func (c *Conn) opens(id uint32, sound, end bool) Event {
 	if c.streams.open >= streamsMost || c.held >= 2*streamsMost {
 		return c.refuse(id, codeRefused) // 5.1.2
 	}
-	if !sound || c.blockSelf || end && r.length > 0 {
+	if !sound || c.blockSelf || end && r.Length > 0 {
 		return c.malformed(id, end)
 	}
 	s := c.attach(id, end)
-	s.length, s.urge = r.length, c.told(s.id, r.urge)
-	c.text, s.request = r.give()
+	s.length, s.urge = r.Length, c.foretold.Of(s.id, r.Urge)
+	c.text, s.request = r.Give()
 	return Event{EventOpen, s}
 }
 
@@ -152,10 +159,10 @@ func (c *Conn) trailers(s *Stream, sound bool) Event {
 	switch {
 	case s.ended:
 		return c.wrong(s, codeClosed)
-	case !sound || c.request.over || c.blockSelf || s.length >= 0 && s.got != s.length:
+	case !sound || c.request.Over || c.blockSelf || s.length >= 0 && s.got != s.length:
 		return c.wrong(s, codeProtocol)
 	}
-	s.tail, s.trail = c.request.give()
+	s.tail, s.trail = c.request.Give()
 	return c.ends(s)
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"portico/proxy/http2/hpack"
+	"portico/proxy/http2/priority"
 	"portico/proxy/wire"
 )
 
@@ -70,7 +71,7 @@ func (c *Conn) Open() *Stream {
 		return nil
 	}
 	s := c.take()
-	s.urge, s.began = usual, c.now
+	s.urge, s.began = priority.Usual, c.now
 	return s
 }
 

@@ -1,5 +1,7 @@
 package http2
 
+import "portico/proxy/http2/priority"
+
 const (
 	levels = 8
 	// What a stream may send before others that share the line with it: what an exchange reads at a time.
@@ -36,7 +38,7 @@ func (c *Conn) wait(s *Stream) {
 	if s.waiting || s.window <= 0 {
 		return
 	}
-	c.enqueue(s, c.turning == s && !s.urge.turns)
+	c.enqueue(s, c.turning == s && !s.urge.Turns)
 }
 
 // ready puts a blocked stream whose window has opened where its turn comes.
@@ -50,13 +52,13 @@ func (c *Conn) ready(s *Stream) {
 // enqueue adds a stream to its level: at the end, or in front to go on. Streams that do not share the line come in the order in which
 // they were opened (RFC 9218, 10).
 func (c *Conn) enqueue(s *Stream, front bool) {
-	l := s.urge.level
+	l := s.urge.Level
 	before := c.backs[l] // the one that it comes behind
 	switch {
 	case front:
 		before = nil
-	case !s.urge.turns:
-		for before != nil && !before.urge.turns && before.id > s.id {
+	case !s.urge.Turns:
+		for before != nil && !before.urge.Turns && before.id > s.id {
 			before = before.prev
 		}
 	}
@@ -80,7 +82,7 @@ func (c *Conn) dequeue(s *Stream) {
 	if !s.waiting {
 		return
 	}
-	l := s.urge.level
+	l := s.urge.Level
 	if s.prev != nil {
 		s.prev.follow = s.follow
 	} else {
@@ -115,7 +117,7 @@ func (c *Conn) turn() *Stream {
 			}
 		}
 		c.quota = quotaTurn
-		if !s.urge.turns {
+		if !s.urge.Turns {
 			c.quota = dataRoom
 		}
 	}
@@ -144,7 +146,7 @@ func (c *Conn) starving() (hungry *Stream) {
 }
 
 // reorder gives a stream another urgency.
-func (c *Conn) reorder(s *Stream, u urgency) {
+func (c *Conn) reorder(s *Stream, u priority.Urgency) {
 	waited := s.waiting
 	c.dequeue(s)
 	s.urge = u

@@ -3,6 +3,7 @@ package http2
 import (
 	"sync"
 
+	"portico/proxy/http2/priority"
 	"portico/proxy/wire"
 )
 
@@ -37,7 +38,7 @@ type Stream struct {
 	told    bool // EventReadable was given and not everything was read since
 
 	window   int // bytes of DATA that we may send
-	urge     urgency
+	urge     priority.Urgency
 	blocked  bool // Write has said so: EventWritable is owed
 	waiting  bool // in the queue of its level
 	prev     *Stream

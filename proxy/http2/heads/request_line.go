@@ -1,4 +1,4 @@
-package http2
+package heads
 
 import (
 	"crypto/rand"
@@ -8,12 +8,12 @@ import (
 )
 
 // beginText writes the request line and Host when the last pseudo-field has come.
-func (r *request) beginText() {
+func (r *Request) beginText() {
 	if r.begun {
 		return
 	}
 	r.begun = true
-	if r.over { // what came of the values stands there as one line, too long for any
+	if r.Over { // what came of the values stands there as one line, too long for any
 		return
 	}
 	if !r.sound() {
@@ -42,15 +42,15 @@ func (r *request) beginText() {
 	}
 }
 
-func (r *request) get(k hpack.Kind) []byte {
+func (r *Request) get(k hpack.Kind) []byte {
 	s := r.pseudo[k-hpack.KindMethod]
 	return r.buf[s.at:s.end]
 }
 
-func (r *request) has(k hpack.Kind) bool { return r.pseudo[k-hpack.KindMethod].set }
+func (r *Request) has(k hpack.Kind) bool { return r.pseudo[k-hpack.KindMethod].set }
 
 // sound reports whether the pseudo-fields are those of a request (RFC 9113, 8.3.1 and 8.5; RFC 8441, 4).
-func (r *request) sound() bool {
+func (r *Request) sound() bool {
 	method, path := r.get(hpack.KindMethod), r.get(hpack.KindPath)
 	if !hpack.IsToken(method) {
 		return false
@@ -74,7 +74,7 @@ func (r *request) sound() bool {
 
 // upgrade says in HTTP/1's words which protocol a stream is to carry. For a WebSocket a key belongs to it, whose proof tells that the
 // instance has understood (RFC 6455, 4.1).
-func (r *request) upgrade() {
+func (r *Request) upgrade() {
 	if !r.fits(len(r.get(hpack.KindProtocol)) + len("connection: Upgrade\r\nupgrade: \r\n")) {
 		return
 	}

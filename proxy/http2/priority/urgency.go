@@ -1,30 +1,30 @@
-package http2
+package priority
 
-// urgency is what a client says about the order of answers (RFC 9218, 4).
-type urgency struct {
-	level byte // 0, the most urgent, to 7
-	turns bool // answers of a level share the line; otherwise one comes after the other
+// Urgency is what a client says about the order of answers (RFC 9218, 4).
+type Urgency struct {
+	Level byte // 0, the most urgent, to 7
+	Turns bool // answers of a level share the line; otherwise one comes after the other
 }
 
-// usual holds where a client says nothing. One that knows of priorities would: the answers to all others take turns.
+// Usual holds where a client says nothing. One that knows of priorities would: the answers to all others take turns.
 //
 //nolint:gochecknoglobals // a constant
-var usual = urgency{level: 3, turns: true}
+var Usual = Urgency{Level: 3, Turns: true}
 
-// parseUrgency reads the value of a Priority field, a dictionary of which only "u" and "i" matter. What cannot be read is as if it were
+// Parse reads the value of a Priority field, a dictionary of which only "u" and "i" matter. What cannot be read is as if it were
 // not there (RFC 9218, 5).
-func parseUrgency(b []byte) urgency {
-	u := urgency{level: 3}
+func Parse(b []byte) Urgency {
+	u := Urgency{Level: 3}
 	for len(b) > 0 {
 		var item []byte
 		item, b = nextItem(b)
 		switch {
 		case len(item) == 3 && item[0] == 'u' && item[1] == '=' && '0' <= item[2] && item[2] <= '7':
-			u.level = item[2] - '0'
+			u.Level = item[2] - '0'
 		case string(item) == "i" || string(item) == "i=?1":
-			u.turns = true
+			u.Turns = true
 		case string(item) == "i=?0":
-			u.turns = false
+			u.Turns = false
 		}
 	}
 	return u

@@ -1,21 +1,19 @@
-package http2
+package heads
 
 import (
-	"sync"
-
 	"portico/proxy/http1"
 	"portico/proxy/http2/hpack"
+	"portico/proxy/http2/priority"
 	"portico/proxy/wire"
 )
 
-// requestPool lends them for as long as it takes to read a block.
-//
-//nolint:gochecknoglobals // a pool
-var requestPool = sync.Pool{New: func() any { return new(request) }}
-
-// request turns the fields of a header block into text of HTTP/1, so that one parser holds one set of rules, and demands what is
+// Request turns the fields of a header block into text of HTTP/1, so that one parser holds one set of rules, and demands what is
 // HTTP/2's alone (RFC 9113, 8.2 and 8.3).
-type request struct {
+type Request struct {
+	Over   bool  // longer than the limit
+	Length int64 // what Content-Length says; -1: nothing that is valid
+	Urge   priority.Urgency
+
 	mem   wire.Memory
 	buf   []byte // borrowed: the pseudo-fields' values as they came, then the text
 	start int    // of the text
@@ -26,14 +24,11 @@ type request struct {
 	trailers bool
 	begun    bool // the text has begun: no pseudo-field may follow
 	bad      bool // malformed: the stream ends with PROTOCOL_ERROR
-	over     bool // longer than most
 
 	pseudo [hpack.KindUnknown - hpack.KindMethod]span
 	hosts  int
-	cookie int   // where the text of the cookies ends, 0: none came
-	length int64 // what Content-Length says; -1: nothing that is valid
-	tunnel bool  // an extended CONNECT (RFC 8441, 4)
-	urge   urgency
+	cookie int  // where the text of the cookies ends, 0: none came
+	tunnel bool // an extended CONNECT (RFC 8441, 4)
 }
 
 // span is a part of buf.
@@ -42,9 +37,9 @@ type span struct {
 	set     bool
 }
 
-// begin prepares for a block.
-func (r *request) begin(mem wire.Memory, lim *http1.Limits, trailers bool) {
-	*r = request{mem: mem, trailers: trailers, begun: trailers, length: -1, urge: usual}
+// Begin prepares for a block.
+func (r *Request) Begin(mem wire.Memory, lim *http1.Limits, trailers bool) {
+	*r = Request{mem: mem, trailers: trailers, begun: trailers, Length: -1, Urge: priority.Usual}
 	r.most, r.lines, r.crumb = lim.Head, lim.Fields+1, 4*lim.Fields // one field more than http1 takes: it says so to the client
 	if trailers {
 		r.most = lim.Trailers
@@ -52,24 +47,27 @@ func (r *request) begin(mem wire.Memory, lim *http1.Limits, trailers bool) {
 	r.buf = mem.Get(1)[:0]
 }
 
-// drop gives the buffer back.
-func (r *request) drop() {
+// Drop gives the buffer back.
+func (r *Request) Drop() {
 	if r.buf != nil {
 		r.mem.Put(r.buf[:cap(r.buf)])
 		r.buf = nil
 	}
 }
 
-// give returns the text and leaves its buffer to the caller.
-func (r *request) give() (buf, text []byte) {
-	buf, text = r.buf, r.buf[r.start:]
+// Text returns the text so far.
+func (r *Request) Text() []byte { return r.buf[r.start:] }
+
+// Give returns the text and leaves its buffer to the caller.
+func (r *Request) Give() (buf, text []byte) {
+	buf, text = r.buf, r.Text()
 	r.buf = nil
 	return buf, text
 }
 
 // fits makes sure that n bytes can be appended. Text beyond the limit is cut where http1 sees that it was too long.
-func (r *request) fits(n int) bool {
-	if r.over {
+func (r *Request) fits(n int) bool {
+	if r.Over {
 		return false
 	}
 	if len(r.buf)-r.start+n > r.most {
@@ -80,7 +78,7 @@ func (r *request) fits(n int) bool {
 	return true
 }
 
-func (r *request) room(n int) {
+func (r *Request) room(n int) {
 	if len(r.buf)+n <= cap(r.buf) {
 		return
 	}
@@ -91,8 +89,8 @@ func (r *request) room(n int) {
 }
 
 // overflow fills the text up with what ends no line: one byte more than the limit.
-func (r *request) overflow() {
-	r.over = true
+func (r *Request) overflow() {
+	r.Over = true
 	n := r.start + r.most + 1 - len(r.buf)
 	r.room(n)
 	for range n {
@@ -100,8 +98,8 @@ func (r *request) overflow() {
 	}
 }
 
-// add takes a field.
-func (r *request) add(f *hpack.Field) {
+// Add takes a field.
+func (r *Request) Add(f *hpack.Field) {
 	switch {
 	case r.bad:
 	case f.Flawed():
@@ -115,7 +113,7 @@ func (r *request) add(f *hpack.Field) {
 }
 
 // addPseudo keeps the value of a pseudo-field (RFC 9113, 8.3): each once, before all others, and none that is not a request's.
-func (r *request) addPseudo(f *hpack.Field) {
+func (r *Request) addPseudo(f *hpack.Field) {
 	if r.begun || f.Kind == hpack.KindUnknown || r.pseudo[f.Kind-hpack.KindMethod].set {
 		r.bad = true
 		return
@@ -127,7 +125,7 @@ func (r *request) addPseudo(f *hpack.Field) {
 }
 
 // addField takes a field that is none of the pseudo-fields.
-func (r *request) addField(f *hpack.Field) {
+func (r *Request) addField(f *hpack.Field) {
 	switch f.Kind {
 	case hpack.KindHop:
 		r.bad = true // RFC 9113, 8.2.2
@@ -142,11 +140,11 @@ func (r *request) addField(f *hpack.Field) {
 	case hpack.KindCookie:
 		r.addCookie(f)
 	case hpack.KindLength:
-		r.length = parseLength(f.Value)
+		r.Length = parseLength(f.Value)
 		r.bad = r.bad || r.tunnel
 		r.line(f.Name, f.Value)
 	case hpack.KindPriority:
-		r.urge = parseUrgency(f.Value)
+		r.Urge = priority.Parse(f.Value)
 		r.line(f.Name, f.Value)
 	case hpack.KindKey:
 		if !r.tunnel {
@@ -158,7 +156,7 @@ func (r *request) addField(f *hpack.Field) {
 }
 
 // line appends "name: value".
-func (r *request) line(name, value []byte) {
+func (r *Request) line(name, value []byte) {
 	if r.lines == 0 || !r.fits(len(name)+len(value)+4) {
 		return
 	}
@@ -167,7 +165,7 @@ func (r *request) line(name, value []byte) {
 }
 
 // addHost takes Host: beside :authority it must say the same, and goes without saying (RFC 9113, 8.3.1).
-func (r *request) addHost(f *hpack.Field) {
+func (r *Request) addHost(f *hpack.Field) {
 	r.hosts++
 	a := &r.pseudo[hpack.KindAuthority-hpack.KindMethod]
 	switch {
@@ -179,13 +177,13 @@ func (r *request) addHost(f *hpack.Field) {
 }
 
 // addCookie joins the pieces that a client may split its cookies into (RFC 9113, 8.2.3).
-func (r *request) addCookie(f *hpack.Field) {
+func (r *Request) addCookie(f *hpack.Field) {
 	if r.cookie == 0 {
 		r.line(f.Name, f.Value)
 		r.cookie = len(r.buf) - 2
 		return
 	}
-	if r.crumb--; r.crumb < 0 && !r.over {
+	if r.crumb--; r.crumb < 0 && !r.Over {
 		r.overflow()
 	}
 	n := len(f.Value) + 2
@@ -199,13 +197,13 @@ func (r *request) addCookie(f *hpack.Field) {
 	r.cookie += copy(r.buf[r.cookie:], f.Value)
 }
 
-// end ends the block and reports whether it was well-formed.
-func (r *request) end() bool {
+// End ends the block and reports whether it was well-formed.
+func (r *Request) End() bool {
 	r.beginText()
 	if r.bad {
 		return false
 	}
-	if !r.over { // the limit has no part in these two bytes: it was the fields'
+	if !r.Over { // the limit has no part in these two bytes: it was the fields'
 		r.room(2)
 		r.buf = append(r.buf, "\r\n"...)
 	}
