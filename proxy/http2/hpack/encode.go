@@ -115,7 +115,7 @@ func (e *Encoder) Field(dst, name, value []byte) []byte {
 // insert puts a field into the table. The client does the same.
 func (e *Encoder) insert(s *slot, name, value []byte) {
 	var small [encoderField]byte
-	if e.table.add(appendLower(small[:0], name), value, kindOther, 0) {
+	if e.table.add(appendLower(small[:0], name), value, KindOther, 0) {
 		s.at = uint16(e.table.added)
 	}
 }

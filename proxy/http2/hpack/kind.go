@@ -3,8 +3,9 @@ package hpack
 // Kind says what a field of a request means to HTTP/2 itself (RFC 9113, 8.2 and 8.3).
 type Kind uint8
 
+// The kinds, those of pseudo-fields last.
 const (
-	kindOther Kind = iota
+	KindOther Kind = iota
 	KindHost
 	KindCookie
 	KindLength
@@ -20,6 +21,7 @@ const (
 	KindUnknown // a pseudo-field that no request has
 )
 
+// Pseudo reports whether the field is a pseudo-field, whose name begins with a colon (RFC 9113, 8.3).
 func (k Kind) Pseudo() bool { return k >= KindMethod }
 
 // flaws says what is wrong with a field, wherever it stands.
@@ -77,5 +79,5 @@ func kindOf(name []byte) Kind {
 	case "sec-websocket-key":
 		return KindKey
 	}
-	return kindOther
+	return KindOther
 }
