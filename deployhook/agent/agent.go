@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/objects"
@@ -24,7 +25,7 @@ type Agent struct {
 	o     Options
 	log   *slog.Logger
 	root  bool // processes run as accounts of their own
-	sites siteUsers
+	sites account.Users
 	shim  []string
 
 	groups *cgroup.Tree // nil: none here
@@ -87,7 +88,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, log: o.Logger, root: isRoot(), shim: defaultShim(),
+		o: o, log: o.Logger, root: account.IsRoot(), shim: defaultShim(),
 		ports:     newPorts(o.Ports),
 		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),
@@ -126,7 +127,7 @@ func New(o Options) (*Agent, error) {
 	a.traffic = descriptors.New(a.log)
 	a.web = newWebServer(a)
 	if o.Tomcat.ManagerURL != "" {
-		d := a.dialer(a.sites.none)
+		d := a.dialer(a.sites.None)
 		d.Timeout = dialTime
 		a.tom = newManager(o.Tomcat, d.DialContext)
 	}

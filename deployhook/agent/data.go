@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/objects"
 )
@@ -75,7 +76,7 @@ const seedName = ".portico-seed"
 // seedData makes a site's data folders, with the release's content where a
 // folder is new. What lies above them belongs to the site, which may make links
 // of it: nothing is made behind a link.
-func (a *Agent) seedData(ctx context.Context, d siteDirs, acc account, names []string, seeds map[string]objects.Tree) error {
+func (a *Agent) seedData(ctx context.Context, d siteDirs, acc account.Account, names []string, seeds map[string]objects.Tree) error {
 	data, err := beneath.Open(d.data())
 	if err != nil {
 		return fmt.Errorf("data folders: %w", err)
@@ -93,7 +94,7 @@ func (a *Agent) seedData(ctx context.Context, d siteDirs, acc account, names []s
 	return nil
 }
 
-func (a *Agent) seedOne(ctx context.Context, data *beneath.Dir, name string, acc account, seed objects.Tree) error {
+func (a *Agent) seedOne(ctx context.Context, data *beneath.Dir, name string, acc account.Account, seed objects.Tree) error {
 	in, rest, err := missing(data, name)
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ func missing(data *beneath.Dir, name string) (in *beneath.Dir, rest string, err 
 // seedFolder makes the folder rest in in, with the content of seed, and gives it and the
 // folders above it to the site. All of that happens in a folder that nobody else can enter, and
 // comes into the site's hands whole, by a rename.
-func (a *Agent) seedFolder(ctx context.Context, in *beneath.Dir, rest string, acc account, seed objects.Tree) (err error) {
+func (a *Agent) seedFolder(ctx context.Context, in *beneath.Dir, rest string, acc account.Account, seed objects.Tree) (err error) {
 	if err := in.RemoveAll(seedName); err != nil {
 		return fmt.Errorf("remove what an earlier attempt left: %w", err)
 	}
@@ -164,7 +165,7 @@ func (a *Agent) seedFolder(ctx context.Context, in *beneath.Dir, rest string, ac
 
 // owner returns the ids that a site's folders are given to: -1, nobody else's, where
 // the agent is not root.
-func (a *Agent) owner(acc account) (uid, gid int) {
+func (a *Agent) owner(acc account.Account) (uid, gid int) {
 	if !a.root {
 		return -1, -1
 	}

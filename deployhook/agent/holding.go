@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
 )
 
@@ -61,7 +62,7 @@ func (a *Agent) groupsRefused(err error) {
 }
 
 // holdAdopted is hold for a process that an earlier agent started.
-func (a *Agent) holdAdopted(p *process, acc account) {
+func (a *Agent) holdAdopted(p *process, acc account.Account) {
 	p.after = a.users.begin(acc)
 	if a.groups != nil {
 		g := a.groups.Group(p.id)
@@ -113,7 +114,7 @@ type userAlive struct {
 
 // begin counts a process of acc; the function that it returns is called once,
 // when that has ended. Accounts that others use, too, are not counted.
-func (s *siteUsersAlive) begin(acc account) (end func()) {
+func (s *siteUsersAlive) begin(acc account.Account) (end func()) {
 	if acc.Shared || acc.UID == 0 {
 		return func() {}
 	}
@@ -189,8 +190,8 @@ func (a *Agent) spareID() int {
 			used = append(used, uid)
 		}
 	})
-	last := a.sites.ids.First + a.sites.ids.Count - 1
-	for id := last; id > a.sites.ids.First; id-- {
+	last := a.sites.IDs.First + a.sites.IDs.Count - 1
+	for id := last; id > a.sites.IDs.First; id-- {
 		if !slices.Contains(used, id) {
 			return id
 		}
@@ -202,14 +203,10 @@ func (a *Agent) spareID() int {
 // which it can have taken while no agent ran. It reports whether it did.
 func (a *Agent) clearOwnPort(port int) bool {
 	h, ok := listener(port)
-	if !ok || !a.root || !a.isSiteID(h.UID) || h.UID == os.Geteuid() {
+	if !ok || !a.root || !a.sites.OwnID(h.UID) || h.UID == os.Geteuid() {
 		return false
 	}
 	a.log.Error("a site holds the port of the agent itself: its processes are killed", "holder", a.holder(h), "port", port)
 	a.killUser(h.UID)
 	return true
-}
-
-func (a *Agent) isSiteID(uid int) bool {
-	return uid >= a.sites.ids.First && uid < a.sites.ids.First+a.sites.ids.Count
 }

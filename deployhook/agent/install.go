@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -23,7 +24,7 @@ type release struct {
 	dir     string // without links in it
 	dirs    siteDirs
 	tree    objects.Tree
-	account account
+	account account.Account
 	cover   string // what must be covered so that the account can reach dir, see shimSpec
 	data    []string
 }
@@ -178,7 +179,7 @@ func (u *unit) assemble(rel release) error {
 // folder opens for its account only, the release in it is not writable, and
 // data, home and tmp are the site's. The folder that holds them is not: so no
 // name of these can be taken for a link by the site.
-func (a *Agent) prepareSite(d siteDirs, acc account) error {
+func (a *Agent) prepareSite(d siteDirs, acc account.Account) error {
 	sites, err := beneath.Open(filepath.Dir(d.root))
 	if err != nil {
 		return err
@@ -216,7 +217,7 @@ func (a *Agent) prepareSite(d siteDirs, acc account) error {
 }
 
 // handOver gives a folder of a site to whom it belongs.
-func handOver(f *beneath.Dir, dir string, d siteDirs, acc account) error {
+func handOver(f *beneath.Dir, dir string, d siteDirs, acc account.Account) error {
 	switch dir {
 	case d.releases():
 		return errors.Join(f.Own(0, acc.GID), f.Chmod(0o750))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/membership/catalog"
 )
 
@@ -168,7 +169,7 @@ func (a *Agent) reviveRun(rec instanceRecord) *runSite {
 		return nil
 	}
 	p, ok := adoptProcess(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process) {
-		a.holdAdopted(p, account{UID: uid, Shared: !a.isSiteID(uid)})
+		a.holdAdopted(p, account.Account{UID: uid, Shared: !a.sites.OwnID(uid)})
 	})
 	if !ok {
 		return nil

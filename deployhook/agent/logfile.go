@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 )
 
@@ -31,7 +32,7 @@ const (
 
 // openLog opens the log of one instance. The account owns it, because programs
 // open /dev/stdout and /dev/stderr anew; the folder is the agent's.
-func (a *Agent) openLog(d siteDirs, name, release string, acc account) (*os.File, error) {
+func (a *Agent) openLog(d siteDirs, name, release string, acc account.Account) (*os.File, error) {
 	logs, err := beneath.Open(d.logs())
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)

@@ -171,6 +171,20 @@ func parseList(text string) []tomcatApp {
 	return apps
 }
 
+// versionDigits make version labels sort as numbers do: Tomcat compares text.
+const versionDigits = 12
+
+// nextVersion returns a label that sorts after all that are there.
+func nextVersion(apps []tomcatApp, context string) string {
+	last := 0
+	for _, app := range apps {
+		if n, err := strconv.Atoi(app.version); err == nil && app.context == context {
+			last = max(last, n)
+		}
+	}
+	return fmt.Sprintf("%0*d", versionDigits, last+1)
+}
+
 // deploy installs a WAR beside other versions at the same path and returns when
 // the application has started.
 func (m *manager) deploy(ctx context.Context, context, version string, war io.Reader) error {

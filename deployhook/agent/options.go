@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"portico/deployhook/agent/account"
 	"portico/membership/catalog"
 )
 
@@ -62,7 +63,7 @@ type Options struct {
 	// but the accounts of other sites.
 	HookUsers []string
 
-	Ports  IDRange       // loopback ports of run sites; zero: 20000 to 29999
+	Ports  account.Range // loopback ports of run sites; zero: 20000 to 29999
 	Tomcat TomcatOptions // zero: each site of kind tomcat has a Tomcat of its own, if one is installed
 
 	// Runtimes returns what is installed here, for reports; see the function Runtimes.
@@ -80,9 +81,6 @@ type Options struct {
 	stopWait time.Duration // longest silence of the proxies while an instance waits for their word that it is empty; 0: 10 s
 }
 
-// IDRange is Count numbers from First on.
-type IDRange struct{ First, Count int }
-
 // TomcatOptions say how sites of kind tomcat run on this machine: each in a JVM of its own
 // out of the files in Home, or, with ManagerURL, all in the one Tomcat that answers there.
 type TomcatOptions struct {
@@ -94,7 +92,7 @@ type TomcatOptions struct {
 
 // defaultPorts lie below the range from which Linux takes the ports of outgoing
 // connections (32768 up), so that no such connection sits on a site's port.
-var defaultPorts = IDRange{First: 20000, Count: 10000}
+var defaultPorts = account.Range{First: 20000, Count: 10000}
 
 const (
 	defaultLogSize     = 10 << 20

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/portowner"
 )
 
@@ -44,56 +45,17 @@ func (a *Agent) onlyUser(uid int) allowed {
 func (a *Agent) hookUsers(uid int) allowed {
 	return func(got int) error {
 		switch {
-		case got == uid, named(got, a.o.HookUsers):
+		case got == uid, account.Among(got, a.o.HookUsers):
 			return nil
-		case len(a.o.HookUsers) == 0 && !a.sites.has(got):
+		case len(a.o.HookUsers) == 0 && !a.sites.Has(got):
 			return nil
 		}
 		return fmt.Errorf("the port is held by %s: if the application server runs as that user, name it in agent.hook_users on this machine", a.who(got))
 	}
 }
 
-// siteUsers are those that sites run as here: none where all run as the agent's
-// own account, because nothing tells them from the machine's other programs then.
-type siteUsers struct {
-	ids   IDRange // each site's own
-	names []string
-}
-
-func (s siteUsers) has(uid int) bool {
-	return uid >= s.ids.First && uid < s.ids.First+s.ids.Count || named(uid, s.names)
-}
-
-// none allows everybody but the sites: for the Tomcat that all share.
-func (s siteUsers) none(uid int) error {
-	if !s.has(uid) {
-		return nil
-	}
-	return fmt.Errorf("the port is held by a site (user id %d), not by Tomcat", uid)
-}
-
-// siteUsers returns the users of the sites of an agent with these options.
-func (o Options) siteUsers() (s siteUsers, err error) {
-	if !isRoot() {
-		return s, nil
-	}
-	s.names = o.AllowUsers
-	if o.SiteUser != "" {
-		s.names = append(slices.Clone(s.names), o.SiteUser)
-		return s, nil
-	}
-	s.ids, err = availableIDs()
-	return s, err
-}
-
-// named reports whether one of the named accounts has that user id. They are
-// looked up each time: accounts come and go while the agent runs.
-func named(uid int, names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool {
-		u, err := user.Lookup(name)
-		return err == nil && u.Uid == strconv.Itoa(uid)
-	})
-}
+// Users returns the users of the sites of an agent with these options.
+func (o Options) siteUsers() (account.Users, error) { return account.UsersOf(o.SiteUser, o.AllowUsers) }
 
 // who names a user for people: the site whose own id it is, or the account.
 func (a *Agent) who(uid int) string {

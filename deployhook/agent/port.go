@@ -6,19 +6,21 @@ import (
 	"net"
 	"strconv"
 	"sync"
+
+	"portico/deployhook/agent/account"
 )
 
 // ports hands out loopback ports to instances of this agent. Another program
 // can still take a port between the choice and the start: the instance then
 // ends or fails its ownership check, and the next start gets another port.
 type ports struct {
-	r IDRange
+	r account.Range
 
 	mu   sync.Mutex
 	used map[int]bool
 }
 
-func newPorts(r IDRange) *ports { return &ports{r: r, used: make(map[int]bool)} }
+func newPorts(r account.Range) *ports { return &ports{r: r, used: make(map[int]bool)} }
 
 // take returns a port that nobody listens on.
 func (p *ports) take() (int, error) {

@@ -12,15 +12,9 @@ import (
 	"syscall"
 	"time"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
 )
-
-// account is an operating system account that a process is started as.
-type account struct {
-	UID, GID int
-	Name     string // for USER and messages
-	Shared   bool   // other processes run as it, too
-}
 
 // processSpec is one process to start.
 type processSpec struct {
@@ -28,7 +22,7 @@ type processSpec struct {
 	Args    []string // with the name at index 0
 	Dir     string   // working directory, resolved
 	Env     []string // whole environment
-	Account account
+	Account account.Account
 	Site    string // the site's folder
 	Cover   string // see shimSpec; empty: none is needed
 	Limits  processLimits

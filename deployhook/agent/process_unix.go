@@ -5,6 +5,8 @@ package agent
 import (
 	"os/exec"
 	"syscall"
+
+	"portico/deployhook/agent/account"
 )
 
 // processSystem is what the platform keeps for a process: nothing here.
@@ -17,7 +19,7 @@ func (processSystem) start(cmd *exec.Cmd, s processSpec) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.Cover != "" {
 		ownMounts(cmd.SysProcAttr) // as root; Shim becomes the account
-	} else if isRoot() {
+	} else if account.IsRoot() {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.Account.UID), Gid: uint32(s.Account.GID)}
 	}
 	if s.Group == nil {

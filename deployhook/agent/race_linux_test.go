@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/objects"
 )
 
@@ -105,7 +106,7 @@ type race struct {
 	*rand.Rand
 	a                      *Agent
 	d                      siteDirs
-	acc                    account
+	acc                    account.Account
 	other                  string
 	release                string
 	seed                   objects.Tree

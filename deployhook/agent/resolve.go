@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 )
 
@@ -44,7 +45,7 @@ func (a *Agent) resolve(name string, rel release, path string) (found string, er
 
 // shutOut tells of a program that the agent's own search path leads to, and that a site's account
 // cannot come to: one below root's home, most often. It looks nowhere that a site could choose.
-func shutOut(name string, acc account) error {
+func shutOut(name string, acc account.Account) error {
 	if name == "" || strings.ContainsAny(name, `/\`) {
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"portico/deployhook/agent/account"
 )
 
 // TestProgramThatSitesCannotReach: a program of the agent's search path that lies in a closed folder, or is a link into
@@ -34,7 +36,7 @@ func TestProgramThatSitesCannotReach(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", filepath.Join(home, "shims")+string(os.PathListSeparator)+bin)
-	acc := account{UID: 1234, Name: "portico-shop"}
+	acc := account.Account{UID: 1234, Name: "portico-shop"}
 	for _, name := range []string{"python9", "linked9"} {
 		err := shutOut(name, acc)
 		for _, want := range []string{name, "user 1234 (portico-shop) may not enter " + home, "mode 0700"} {

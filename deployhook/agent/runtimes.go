@@ -66,7 +66,7 @@ func Runtimes(ctx context.Context, o Options) map[string]string {
 		wg.Go(func() {
 			d := portowner.Dialer{Dialer: net.Dialer{Timeout: dialTime}}
 			if sites, err := o.siteUsers(); err == nil && portowner.Check() == nil {
-				d.Allow = sites.none
+				d.Allow = sites.None
 			}
 			m := newManager(o.Tomcat, d.DialContext)
 			defer m.close()

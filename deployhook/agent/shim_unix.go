@@ -10,6 +10,8 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+
+	"portico/deployhook/agent/account"
 )
 
 // shimFailed is the exit status of a Shim that could not become the process:
@@ -63,7 +65,7 @@ func (s shimSpec) apply() error {
 			return err
 		}
 	}
-	if os.Getuid() == 0 && !rootInName() {
+	if os.Getuid() == 0 && !account.RootInName() {
 		return errors.New("BUG: a site would run as root")
 	}
 	if err := os.Chdir(s.Dir); err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -129,7 +130,7 @@ func (s *staticSite) addAll(rel release) error {
 
 // readable returns whether a site may read a file by itself: a file that got into its data
 // under another name, by a hard link, is not sent to visitors unless it may.
-func (a *Agent) readable(acc account) func(fs.FileInfo) bool {
+func (a *Agent) readable(acc account.Account) func(fs.FileInfo) bool {
 	if !a.root {
 		return func(fs.FileInfo) bool { return true }
 	}

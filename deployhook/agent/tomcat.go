@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -36,9 +35,6 @@ type tomcatSite struct {
 	gone chan struct{} // made on first use, closed when the version has disappeared
 	lost bool
 }
-
-// versionDigits make version labels sort as numbers do: Tomcat compares text.
-const versionDigits = 12
 
 // startTomcat installs the release beside the versions that run.
 func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
@@ -103,17 +99,6 @@ func (a *Agent) tomcatOwner(context, site string) (owner string) {
 		}
 	})
 	return owner
-}
-
-// nextVersion returns a label that sorts after all that are there.
-func nextVersion(apps []tomcatApp, context string) string {
-	last := 0
-	for _, app := range apps {
-		if n, err := strconv.Atoi(app.version); err == nil && app.context == context {
-			last = max(last, n)
-		}
-	}
-	return fmt.Sprintf("%0*d", versionDigits, last+1)
 }
 
 // undeploy takes a version away, with a deadline of its own: it also runs when
@@ -182,7 +167,7 @@ func (t *tomcatSite) addr() string {
 	return addr
 }
 
-func (t *tomcatSite) allows() allowed       { return t.a.sites.none }
+func (t *tomcatSite) allows() allowed       { return t.a.sites.None }
 func (t *tomcatSite) handler() http.Handler { return nil }
 func (t *tomcatSite) stays() bool           { return true }
 func (t *tomcatSite) detach()               {}
@@ -255,5 +240,5 @@ func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
 		p.OK, p.Code = true, "L4OK"
 		return p
 	}
-	return probe(ctx, t.a.dialer(t.a.sites.none), t.addr(), c)
+	return probe(ctx, t.a.dialer(t.a.sites.None), t.addr(), c)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -90,7 +91,7 @@ func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedReleas
 }
 
 // giveTo returns what lets an account read a file or folder of root's, or own it.
-func (a *Agent) giveTo(acc account) func(name string, write bool) error {
+func (a *Agent) giveTo(acc account.Account) func(name string, write bool) error {
 	return func(name string, write bool) error {
 		if !a.root {
 			return nil

@@ -16,6 +16,7 @@ import (
 	"portico/certs"
 	"portico/conf"
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/account"
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/internal/statedir"
@@ -140,9 +141,9 @@ func (p *Agent) siteOptions() agent.Options {
 }
 
 // sitePorts is the range of agent.ports, which has been checked.
-func sitePorts(c conf.Agent) agent.IDRange {
+func sitePorts(c conf.Agent) account.Range {
 	first, last, _ := conf.ParsePorts(c.Ports)
-	return agent.IDRange{First: first, Count: last - first + 1}
+	return account.Range{First: first, Count: last - first + 1}
 }
 
 func (p *Agent) tomcat() agent.TomcatOptions {
