@@ -49,7 +49,7 @@ var imports = map[string][]string{
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/unsent"},
 	"certs":              {"membership/catalog", "internal/zapslog"},
 	"membership":         {"membership/catalog", "internal/pause"},
-	"deployhook/agent":   {"deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
+	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "proxy/listen", "internal/units"},
 	"proxy/route":        {"proxy/fault"},
@@ -83,6 +83,8 @@ var imports = map[string][]string{
 	"proxy/exchange/exchangetest/rig":     {"proxy/http1", "proxy/exchange"},
 	"proxy/exchange/exchangetest/table":   {"proxy/http1"},
 
+	"deployhook/agent/account":   {},
+	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},
@@ -92,7 +94,7 @@ var imports = map[string][]string{
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
-	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir"},
+	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir"},
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},

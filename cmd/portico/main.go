@@ -20,7 +20,7 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/cmd/portico/start"
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/process"
 	"portico/internal/exitcode"
 	"portico/internal/nearest"
 	"portico/membership/catalog"
@@ -36,7 +36,7 @@ func main() {
 	// A site's process begins as this program, which lays down its rights and
 	// then becomes the site's own. It must not look at anything else before.
 	if len(os.Args) > 1 && os.Args[1] == shimCommand {
-		os.Exit(agent.Shim(os.Args[2:], os.Stderr))
+		os.Exit(process.Shim(os.Args[2:], os.Stderr))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)

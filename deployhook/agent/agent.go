@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/portowner"
+	"portico/deployhook/agent/process"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
 	"portico/internal/pause"
@@ -88,7 +89,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		o: o, log: o.Logger, root: account.IsRoot(), shim: defaultShim(),
+		o: o, log: o.Logger, root: account.IsRoot(), shim: process.ShimCommand(),
 		ports:     newPorts(o.Ports),
 		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),

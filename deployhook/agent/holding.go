@@ -8,19 +8,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
+	"portico/deployhook/agent/process"
 )
 
 // A site's process may start others, leave its process group, clear its
 // environment and hide. Two things find them all the same: the control group
 // that an instance runs in, and the user id that no other site has.
-
-// sweepTime bounds the end of what an instance has left behind.
-const sweepTime = 10 * time.Second
 
 // openGroups finds out what holds sites' processes here and says what does not.
 func (a *Agent) openGroups() {
@@ -41,7 +38,7 @@ func (a *Agent) openGroups() {
 
 // hold prepares what keeps a site's process: the control group id with limits,
 // where there are groups.
-func (a *Agent) hold(s *processSpec, id string, l sites.Limits) {
+func (a *Agent) hold(s *process.Spec, id string, l sites.Limits) {
 	s.After = a.users.begin(s.Account)
 	if a.groups == nil {
 		return
@@ -62,11 +59,11 @@ func (a *Agent) groupsRefused(err error) {
 }
 
 // holdAdopted is hold for a process that an earlier agent started.
-func (a *Agent) holdAdopted(p *process, acc account.Account) {
-	p.after = a.users.begin(acc)
+func (a *Agent) holdAdopted(p *process.Process, acc account.Account) {
+	p.After = a.users.begin(acc)
 	if a.groups != nil {
-		g := a.groups.Group(p.id)
-		p.group = &g
+		g := a.groups.Group(p.ID)
+		p.Group = &g
 	}
 }
 
@@ -90,7 +87,7 @@ func (a *Agent) sweepGroups(known map[string]bool) {
 		if known[name] {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
+		ctx, cancel := context.WithTimeout(context.Background(), process.SweepTime)
 		if err := a.groups.Group(name).End(ctx); err != nil {
 			a.log.Warn("what an unknown instance left is not gone", "instance", name, "error", err)
 		}
@@ -169,13 +166,13 @@ func (a *Agent) sweepUsers() {
 // needs no look at /proc.
 func (a *Agent) killUser(uid int) {
 	for try := range 3 {
-		if !userRuns(uid) {
+		if !process.UserRuns(uid) {
 			return
 		}
 		if try == 0 {
 			a.log.Warn("processes that a site left behind are killed", "user", a.who(uid))
 		}
-		if err := runReaper(a.shim, uid, a.spareID()); err != nil {
+		if err := process.Reap(a.shim, uid, a.spareID()); err != nil {
 			a.log.Error("processes that a site left behind are not killed", "user", a.who(uid), "error", err)
 			return
 		}

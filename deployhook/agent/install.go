@@ -14,6 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/process"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -25,7 +26,7 @@ type release struct {
 	dirs    siteDirs
 	tree    objects.Tree
 	account account.Account
-	cover   string // what must be covered so that the account can reach dir, see shimSpec
+	cover   string // what must be covered so that the account can reach dir, see process.Spec
 	data    []string
 }
 
@@ -234,7 +235,7 @@ func unreachable(dir string) (string, error) {
 		return "", err
 	}
 	top, mode := closedAbove(dir)
-	if top != "" && (!mayCover() || top == "/") {
+	if top != "" && (!process.MayCover() || top == "/") {
 		return "", fmt.Errorf("%s (mode %04o) cannot be entered by the accounts of sites: chmod o+x it, or give the agent another --dir", top, mode)
 	}
 	return top, nil

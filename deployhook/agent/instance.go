@@ -11,6 +11,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/process"
 	"portico/membership/catalog"
 )
 
@@ -29,7 +30,7 @@ type running interface {
 
 	check(ctx context.Context, c checker) catalog.Probe
 
-	// stop ends it, asking first, and returns when nothing is left of it. It is
+	// Stop ends it, asking first, and returns when nothing is left of it. It is
 	// called at most once, and not after detach.
 	stop(ctx context.Context, grace time.Duration)
 	// detach forgets it without stopping it.
@@ -168,7 +169,7 @@ func (a *Agent) reviveRun(rec instanceRecord) *runSite {
 		a.log.Warn("instance not adopted", "site", rec.Site, "instance", rec.ID, "error", err)
 		return nil
 	}
-	p, ok := adoptProcess(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process) {
+	p, ok := process.Adopt(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process.Process) {
 		a.holdAdopted(p, account.Account{UID: uid, Shared: !a.sites.OwnID(uid)})
 	})
 	if !ok {
@@ -255,7 +256,7 @@ func (a *Agent) killStrays(live map[unitKey]*instance) {
 		known[i.rec.ID] = true
 	}
 	own := filepath.Join(a.o.Dir, "sites") + string(filepath.Separator)
-	strays := instanceProcesses(func(id, data string) bool { return strings.HasPrefix(data, own) && !known[id] })
+	strays := process.Instances(func(id, data string) bool { return strings.HasPrefix(data, own) && !known[id] })
 	for _, pid := range strays {
 		a.log.Warn("unknown process of a site killed", "pid", pid)
 		if p, err := os.FindProcess(pid); err == nil {

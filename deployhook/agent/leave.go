@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"sync"
 	"time"
+
+	"portico/deployhook/agent/process"
 )
 
 const (
@@ -29,7 +31,7 @@ const (
 // machine, and lets what is under way end; what lasts is cut after a few seconds. Where
 // no agent can adopt (Windows) it is Shutdown. Of Leave and Shutdown the first counts.
 func (a *Agent) Leave(ctx context.Context) error {
-	if !canAdopt {
+	if !process.CanAdopt {
 		return a.Shutdown(ctx)
 	}
 	a.once.Do(func() { a.shutErr = a.shutdown(ctx, errLeaving) })

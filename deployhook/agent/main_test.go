@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/process"
 )
 
 // serverBinary is testdata/server, built once.
@@ -18,7 +18,7 @@ var serverBinary string
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "__run" {
-		os.Exit(agent.Shim(os.Args[2:], os.Stderr))
+		os.Exit(process.Shim(os.Args[2:], os.Stderr))
 	}
 	if config := os.Getenv("PORTICO_TEST_AGENT"); config != "" {
 		os.Exit(agentMain(config))

@@ -5,11 +5,11 @@ import (
 	"net"
 	"net/netip"
 	"os/user"
-	"slices"
 	"strconv"
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/portowner"
+	"portico/deployhook/agent/process"
 )
 
 // A port of this machine belongs to whoever binds it first, sites included. So
@@ -97,18 +97,12 @@ func (a *Agent) holder(h portowner.Holder) string {
 
 // foreignProcess returns who holds a port that p answers at if it is seen to be
 // another process, though of the same user.
-func foreignProcess(port int, p *process) (portowner.Holder, bool) {
+func foreignProcess(port int, p *process.Process) (portowner.Holder, bool) {
 	h, ok := listener(port)
 	if !ok || len(h.PIDs) == 0 {
 		return h, false
 	}
-	own := instanceProcesses(func(id, _ string) bool { return id == p.id })
-	for _, pid := range h.PIDs {
-		if pid == p.pid || slices.Contains(own, pid) || processSession(pid) == p.pid {
-			return h, false
-		}
-	}
-	return h, true
+	return h, !p.HasOneOf(h.PIDs)
 }
 
 // listenRemedy says who holds the address that the agent is to listen at.

@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/process"
 	"portico/membership/catalog"
 )
 
@@ -26,7 +26,7 @@ const (
 // runSite is an instance of kind run: a process with a port.
 type runSite struct {
 	a    *Agent
-	proc *process
+	proc *process.Process
 	port int
 	uid  int    // of the process
 	base string // folder of this start alone, removed with it; empty: none
@@ -44,11 +44,11 @@ type runSite struct {
 // startRun starts the site's process. The record is durable before the process
 // runs, so that an agent that is killed in between finds it again.
 func (u *unit) startRun(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
-	return u.startWith(want, rec, func(rec instanceRecord) (processSpec, *os.File, error) { return u.processSpec(want, rel, rec) })
+	return u.startWith(want, rec, func(rec instanceRecord) (process.Spec, *os.File, error) { return u.processSpec(want, rel, rec) })
 }
 
 // startWith is startRun of the process that build says.
-func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build func(instanceRecord) (processSpec, *os.File, error)) (*instance, error) {
+func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build func(instanceRecord) (process.Spec, *os.File, error)) (*instance, error) {
 	a := u.a
 	port, err := a.ports.take()
 	if err != nil {
@@ -66,18 +66,18 @@ func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build f
 		return nil, err
 	}
 	a.hold(&spec, rec.ID, want.Settings.Limits)
-	proc, err := startProcess(spec, rec.ID, a.shim)
+	proc, err := process.Start(spec, rec.ID, a.shim)
 	if err != nil {
 		a.ports.release(port)
 		a.forget(rec.ID)
 		return nil, final(err)
 	}
-	rec.PID, rec.Mark, rec.UID = proc.pid, proc.mark, spec.Account.UID
+	rec.PID, rec.Mark, rec.UID = proc.PID, proc.Mark, spec.Account.UID
 	return &instance{running: &runSite{a: a, proc: proc, port: port, uid: rec.UID}, rec: rec}, nil
 }
 
-// processSpec says what to start. The caller closes the log.
-func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instanceRecord) (processSpec, *os.File, error) {
+// Spec says what to start. The caller closes the log.
+func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instanceRecord) (process.Spec, *os.File, error) {
 	env := environment{
 		member: u.a.o.Name,
 		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
@@ -85,26 +85,26 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instance
 	}
 	vars := env.vars()
 	if len(want.Settings.Run) == 0 {
-		return processSpec{}, nil, final(errors.New("the site has no run command: set run in portico.toml"))
+		return process.Spec{}, nil, final(errors.New("the site has no run command: set run in portico.toml"))
 	}
 	args := expand(want.Settings.Run, vars)
 	path, err := u.a.resolve(args[0], rel, vars["PATH"])
 	if err != nil {
-		return processSpec{}, nil, final(fmt.Errorf("run: %w", err))
+		return process.Spec{}, nil, final(fmt.Errorf("run: %w", err))
 	}
 	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
 	if err != nil {
-		return processSpec{}, nil, err
+		return process.Spec{}, nil, err
 	}
-	return processSpec{
+	return process.Spec{
 		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
 		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil
 }
 
-func limits(l sites.Limits) processLimits {
-	p := processLimits{Files: l.Files, Processes: l.Processes, Memory: l.Memory.Bytes()}
+func limits(l sites.Limits) process.Limits {
+	p := process.Limits{Files: l.Files, Processes: l.Processes, Memory: l.Memory.Bytes()}
 	if p.Files <= 0 {
 		p.Files = defaultFiles
 	}
@@ -124,7 +124,7 @@ func (r *runSite) addr() string {
 }
 
 func (r *runSite) handler() http.Handler  { return nil }
-func (r *runSite) ended() <-chan struct{} { return r.proc.done }
+func (r *runSite) ended() <-chan struct{} { return r.proc.Done }
 func (r *runSite) stays() bool            { return false }
 func (r *runSite) detach()                {}
 
@@ -132,7 +132,7 @@ func (r *runSite) allows() allowed { return r.a.onlyUser(r.uid) }
 
 func (r *runSite) outcome() string {
 	select {
-	case <-r.proc.done:
+	case <-r.proc.Done:
 	default:
 		return ""
 	}
@@ -142,7 +142,7 @@ func (r *runSite) outcome() string {
 		if h, ok := listener(r.port); ok && h.UID != r.uid && !r.owned && r.taken == "" {
 			r.taken = r.a.holder(h)
 		}
-		r.how = r.proc.status
+		r.how = r.proc.Status
 		if r.taken != "" {
 			r.how += fmt.Sprintf(": its port %d was taken by another process (%s)", r.port, r.taken)
 		}
@@ -151,7 +151,7 @@ func (r *runSite) outcome() string {
 }
 
 func (r *runSite) stop(ctx context.Context, grace time.Duration) {
-	r.proc.stop(ctx, grace)
+	r.proc.Stop(ctx, grace)
 	r.once.Do(func() {
 		r.a.ports.release(r.port)
 		if r.base != "" {
@@ -227,8 +227,8 @@ func (r *runSite) lose(p *catalog.Probe, who string) {
 		return
 	}
 	r.taken = who
-	r.a.log.Warn("a site's port was taken by somebody else before it could take it: it is started with another one", "instance", r.proc.id, "port", r.port, "holder", who)
-	r.proc.kill()
+	r.a.log.Warn("a site's port was taken by somebody else before it could take it: it is started with another one", "instance", r.proc.ID, "port", r.port, "holder", who)
+	r.proc.Kill()
 }
 
 // command runs one of a site's commands that are no instances, as the site's
@@ -254,37 +254,37 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	defer log.Close()
 	fmt.Fprintf(log, "--- %s %s: %s\n", time.Now().UTC().Format(time.RFC3339), what, strings.Join(argv, " "))
 	from, _ := log.Seek(0, 2)
-	spec := processSpec{
+	spec := process.Spec{
 		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
 		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),
 	}
 	u.a.hold(&spec, id, want.Settings.Limits)
-	proc, err := startProcess(spec, id, u.a.shim)
+	proc, err := process.Start(spec, id, u.a.shim)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	defer proc.stop(u.a.force, 0)
+	defer proc.Stop(u.a.force, 0)
 	if err := u.await(ctx, proc); err != nil {
 		return fmt.Errorf("%s: %s %w", what, argv[0], err)
 	}
-	if proc.code == 0 {
+	if proc.Code == 0 {
 		return nil
 	}
 	lines, _ := rel.dirs.tailOf(commandLog, from, failureLines)
 	u.set(func(r *catalog.InstanceReport) { r.Progress.Log = lines })
-	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.status, strings.Join(lines[max(0, len(lines)-3):], " / "))
+	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.Status, strings.Join(lines[max(0, len(lines)-3):], " / "))
 }
 
 // await waits for the end of a command; with an error, it is to be killed.
-func (u *unit) await(ctx context.Context, proc *process) error {
+func (u *unit) await(ctx context.Context, proc *process.Process) error {
 	t := time.NewTimer(u.a.o.HookTimeout)
 	defer t.Stop()
 	held := time.NewTicker(time.Second)
 	defer held.Stop()
 	for {
 		select {
-		case <-proc.done:
+		case <-proc.Done:
 			return nil
 		case <-t.C:
 			return fmt.Errorf("has not ended within %v and was killed", u.a.o.HookTimeout)
@@ -300,22 +300,3 @@ func (u *unit) await(ctx context.Context, proc *process) error {
 
 // commandLog is the log of a site's commands, beside those of its instances.
 const commandLog = "commands"
-
-// shimName is the hidden subcommand that Shim serves.
-const shimName = "__run"
-
-func defaultShim() []string {
-	switch runtime.GOOS {
-	case "windows":
-		return nil
-	case "linux":
-		// Not the path: the file may have been replaced by a newer version, or
-		// lie where the site's account may not go.
-		return []string{"/proc/self/exe", shimName}
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil
-	}
-	return []string{exe, shimName}
-}

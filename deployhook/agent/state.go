@@ -36,7 +36,7 @@ type instanceRecord struct {
 	Release string     `json:"release"`
 	Kind    sites.Kind `json:"kind"`
 	PID     int        `json:"pid,omitempty"`
-	Mark    string     `json:"mark,omitempty"` // tells this process from a later one with its pid, see processMark
+	Mark    string     `json:"mark,omitempty"` // tells this process from a later one with its pid, see process.markOf
 	UID     int        `json:"uid,omitempty"`  // of the process, or of what installed it
 	Port    int        `json:"port,omitempty"`
 	Context string     `json:"context,omitempty"` // tomcat: context path

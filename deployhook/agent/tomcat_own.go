@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -29,7 +30,7 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec insta
 	lock.Lock()
 	defer lock.Unlock()
 	base := filepath.Join(rel.dirs.tomcats(), rec.ID)
-	inst, err := u.startWith(want, rec, func(rec instanceRecord) (processSpec, *os.File, error) {
+	inst, err := u.startWith(want, rec, func(rec instanceRecord) (process.Spec, *os.File, error) {
 		return u.tomcatSpec(home, base, want, rel, rec)
 	})
 	if err != nil {
@@ -42,7 +43,7 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec insta
 }
 
 // tomcatSpec makes the folder of a site's Tomcat and says how to start it.
-func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) (processSpec, *os.File, error) {
+func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) (process.Spec, *os.File, error) {
 	vars := environment{
 		member: u.a.o.Name,
 		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
@@ -50,20 +51,20 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 	}.vars()
 	java, err := tomcat.Java(vars["PATH"], vars["JAVA_HOME"], os.Getenv("JAVA_HOME"))
 	if err != nil {
-		return processSpec{}, nil, final(err)
+		return process.Spec{}, nil, final(err)
 	}
 	args, err := home.Command(java, base, want.Settings.Limits.Memory.Bytes(), vars)
 	if err != nil {
-		return processSpec{}, nil, final(err)
+		return process.Spec{}, nil, final(err)
 	}
 	if err := u.makeBase(home, base, want, rel, rec); err != nil {
-		return processSpec{}, nil, err
+		return process.Spec{}, nil, err
 	}
 	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
 	if err != nil {
-		return processSpec{}, nil, err
+		return process.Spec{}, nil, err
 	}
-	return processSpec{
+	return process.Spec{
 		Path: java, Args: args, Dir: rel.dirs.home(), Env: list(vars), Account: rel.account, Log: log,
 		Site: rel.dirs.root, Cover: rel.cover,
 		Limits: limits(want.Settings.Limits),

@@ -1,6 +1,6 @@
 //go:build unix
 
-package agent
+package process
 
 import (
 	"os/exec"
@@ -9,10 +9,10 @@ import (
 	"portico/deployhook/agent/account"
 )
 
-// processSystem is what the platform keeps for a process: nothing here.
-type processSystem struct{}
+// system is what the platform keeps for a process: nothing here.
+type system struct{}
 
-func (processSystem) start(cmd *exec.Cmd, s processSpec) error {
+func (system) start(cmd *exec.Cmd, s Spec) error {
 	// A session of its own: signals of the agent's terminal do not reach it, and
 	// one signal to the group reaches all that it started. The death of the
 	// agent is no signal either: the next agent adopts it.
@@ -34,29 +34,31 @@ func (processSystem) start(cmd *exec.Cmd, s processSpec) error {
 	return cmd.Start()
 }
 
-func (p *process) terminate() { p.signal(syscall.SIGTERM) }
-func (p *process) kill()      { p.signal(syscall.SIGKILL) }
+func (p *Process) terminate() { p.signal(syscall.SIGTERM) }
+
+// Kill ends the process and its group at once.
+func (p *Process) Kill() { p.signal(syscall.SIGKILL) }
 
 // signal sends sig to the group. The leader is checked first, so that a pid
 // that is in use again is left alone.
-func (p *process) signal(sig syscall.Signal) {
+func (p *Process) signal(sig syscall.Signal) {
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return
 	default:
 	}
-	if p.mark == "" || processAlive(p.pid, p.mark) {
-		_ = syscall.Kill(-p.pid, sig)
+	if p.Mark == "" || alive(p.PID, p.Mark) {
+		_ = syscall.Kill(-p.PID, sig)
 	}
 }
 
 // sweep kills what is left after the leader ended: the rest of its group, and
 // processes that left the group but bear the instance's id.
-func (p *process) sweep() {
+func (p *Process) sweep() {
 	// The group's number stays taken while a member of it lives, so it cannot
 	// be somebody else's.
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
-	for _, pid := range instanceProcesses(func(id, _ string) bool { return id == p.id }) {
+	_ = syscall.Kill(-p.PID, syscall.SIGKILL)
+	for _, pid := range Instances(func(id, _ string) bool { return id == p.ID }) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }

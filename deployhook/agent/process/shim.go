@@ -1,4 +1,9 @@
-package agent
+package process
+
+import (
+	"os"
+	"runtime"
+)
 
 // shimSpec is what Shim does to itself before it becomes the site's process. It
 // travels as JSON over standard input: a command line can be read by everybody.
@@ -30,4 +35,24 @@ type shimSpec struct {
 	Memory    uint64 `json:"memory,omitempty"` // RLIMIT_DATA; 0: as inherited
 	OOMScore  int    `json:"oom,omitempty"`    // of /proc/self/oom_score_adj: how the kernel chooses victims
 	Nice      int    `json:"nice,omitempty"`
+}
+
+// shimName is the hidden subcommand that Shim serves.
+const shimName = "__run"
+
+// ShimCommand is how Shim is called: no command where there is none.
+func ShimCommand() []string {
+	switch runtime.GOOS {
+	case "windows":
+		return nil
+	case "linux":
+		// Not the path: the file may have been replaced by a newer version, or
+		// lie where the site's account may not go.
+		return []string{"/proc/self/exe", shimName}
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	return []string{exe, shimName}
 }

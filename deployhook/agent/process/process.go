@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -16,8 +17,8 @@ import (
 	"portico/deployhook/agent/cgroup"
 )
 
-// processSpec is one process to start.
-type processSpec struct {
+// Spec is one process to start.
+type Spec struct {
 	Path    string   // resolved executable
 	Args    []string // with the name at index 0
 	Dir     string   // working directory, resolved
@@ -25,43 +26,46 @@ type processSpec struct {
 	Account account.Account
 	Site    string // the site's folder
 	Cover   string // see shimSpec; empty: none is needed
-	Limits  processLimits
+	Limits  Limits
 	Group   *cgroup.Group // to run in; nil: none
 	Refused func(error)   // called when it was started without Group, which the system refuses
 	After   func()        // called when all is gone; nil: nothing
 	Log     *os.File      // standard output and error; the process keeps it when the agent dies
 }
 
-// processLimits bound one process; zero fields do not.
-type processLimits struct {
+// Limits bound one process; zero fields do not.
+type Limits struct {
 	Files, Processes int
 	Memory           int64
 }
 
-// process is a running process and its group: one that this agent started, or
+// Process is a running process and its group: one that this agent started, or
 // one that it adopted.
-type process struct {
-	pid     int
-	mark    string
-	id      string        // instance, as in the process's environment
-	done    chan struct{} // closed when it has ended and its group with it
-	status  string        // how it ended; set before done is closed
-	code    int           // exit status; -1: killed, or not known
+type Process struct {
+	PID     int
+	Mark    string
+	ID      string        // instance, as in the process's environment
+	Done    chan struct{} // closed when it has ended and its group with it
+	Status  string        // how it ended; set before Done is closed
+	Code    int           // exit status; -1: killed, or not known
 	started time.Time
-	sys     processSystem
+	sys     system
 	stopped sync.Once
-	group   *cgroup.Group // it runs in; nil: none
-	after   func()        // called when all is gone; nil: nothing
+	Group   *cgroup.Group // it runs in; nil: none
+	After   func()        // called when all is gone; nil: nothing
 }
 
 // adoptedPoll is how often an adopted process is looked at: it is not a child,
 // so nothing tells when it ends.
 const adoptedPoll = 200 * time.Millisecond
 
-// startProcess starts s in a session of its own. The caller must receive from
-// done, or call stop, before it forgets the process.
-func startProcess(s processSpec, id string, shim []string) (*process, error) {
-	p := &process{id: id, done: make(chan struct{}), started: time.Now(), group: s.Group, after: s.After}
+// SweepTime bounds the end of what an instance has left behind.
+const SweepTime = 10 * time.Second
+
+// Start starts s in a session of its own. The caller must receive from
+// Done, or call Stop, before it forgets the process.
+func Start(s Spec, id string, shim []string) (*Process, error) {
+	p := &Process{ID: id, Done: make(chan struct{}), started: time.Now(), Group: s.Group, After: s.After}
 	cmd, err := p.launch(s, shim)
 	if s.Group != nil && groupRefused(err) {
 		refusal := err
@@ -74,13 +78,13 @@ func startProcess(s processSpec, id string, shim []string) (*process, error) {
 		p.sweepRest()
 		return nil, fmt.Errorf("start %s: %w", s.Args[0], err)
 	}
-	p.pid = cmd.Process.Pid
-	p.mark, _ = processMark(p.pid)
+	p.PID = cmd.Process.Pid
+	p.Mark, _ = markOf(p.PID)
 	go func() {
-		defer close(p.done)
+		defer close(p.Done)
 		_ = cmd.Wait()
-		p.status, p.code = cmd.ProcessState.String(), cmd.ProcessState.ExitCode()
-		p.status += p.overLimit()
+		p.Status, p.Code = cmd.ProcessState.String(), cmd.ProcessState.ExitCode()
+		p.Status += p.overLimit()
 		p.sweep()
 		p.sweepRest()
 	}()
@@ -89,7 +93,7 @@ func startProcess(s processSpec, id string, shim []string) (*process, error) {
 
 // launch starts s's process with a command of its own: one that has failed to
 // start cannot be started again.
-func (p *process) launch(s processSpec, shim []string) (*exec.Cmd, error) {
+func (p *Process) launch(s Spec, shim []string) (*exec.Cmd, error) {
 	cmd, err := s.command(shim)
 	if err != nil {
 		return nil, err
@@ -108,14 +112,14 @@ func groupRefused(err error) bool {
 }
 
 // overLimit says which limit of its group ended the process; empty: none.
-func (p *process) overLimit() string {
-	if p.group == nil {
+func (p *Process) overLimit() string {
+	if p.Group == nil {
 		return ""
 	}
-	return p.group.OverLimit()
+	return p.Group.OverLimit()
 }
 
-func (s processSpec) command(shim []string) (*exec.Cmd, error) {
+func (s Spec) command(shim []string) (*exec.Cmd, error) {
 	if len(shim) == 0 {
 		return &exec.Cmd{Path: s.Path, Args: s.Args, Dir: s.Dir, Env: s.Env}, nil
 	}
@@ -146,52 +150,60 @@ const (
 	siteNice = 2
 )
 
-// adoptProcess returns the process with this pid if it is the one that was
+// Adopt returns the process with this pid if it is the one that was
 // marked so, started by an agent that is no more. hold is called before anything
 // waits for its end.
-func adoptProcess(pid int, mark, id string, started time.Time, hold func(*process)) (*process, bool) {
-	if pid <= 1 || mark == "" || !processAlive(pid, mark) {
+func Adopt(pid int, mark, id string, started time.Time, hold func(*Process)) (*Process, bool) {
+	if pid <= 1 || mark == "" || !alive(pid, mark) {
 		return nil, false
 	}
-	p := &process{pid: pid, mark: mark, id: id, done: make(chan struct{}), started: started}
+	p := &Process{PID: pid, Mark: mark, ID: id, Done: make(chan struct{}), started: started}
 	hold(p)
 	go func() {
-		defer close(p.done)
-		for processAlive(pid, mark) {
+		defer close(p.Done)
+		for alive(pid, mark) {
 			time.Sleep(adoptedPoll)
 		}
-		p.code = -1
-		p.status = "ended (started by an earlier agent, so its exit status is not known)" + p.overLimit()
+		p.Code = -1
+		p.Status = "ended (started by an earlier agent, so its exit status is not known)" + p.overLimit()
 		p.sweep()
 		p.sweepRest()
 	}()
 	return p, true
 }
 
+// HasOneOf reports whether one of these processes is p or was started by it.
+func (p *Process) HasOneOf(pids []int) bool {
+	own := Instances(func(id, _ string) bool { return id == p.ID })
+	return slices.ContainsFunc(pids, func(pid int) bool {
+		return pid == p.PID || slices.Contains(own, pid) || sessionOf(pid) == p.PID
+	})
+}
+
 // sweepRest kills what sweep has not seen and tells that all is gone.
-func (p *process) sweepRest() {
-	if p.group != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
+func (p *Process) sweepRest() {
+	if p.Group != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), SweepTime)
 		defer cancel()
-		_ = p.group.End(ctx) // the next agent tries again
+		_ = p.Group.End(ctx) // the next agent tries again
 	}
-	if p.after != nil {
-		p.after()
+	if p.After != nil {
+		p.After()
 	}
 }
 
-// stop asks the process to end, and after grace, or when ctx ends, kills its
+// Stop asks the process to end, and after grace, or when ctx ends, kills its
 // whole group and whatever it left elsewhere. It returns when all is gone.
-func (p *process) stop(ctx context.Context, grace time.Duration) {
+func (p *Process) Stop(ctx context.Context, grace time.Duration) {
 	p.stopped.Do(func() { p.terminate() })
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	p.kill()
-	<-p.done
+	p.Kill()
+	<-p.Done
 }

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"fmt"
@@ -79,9 +79,9 @@ func (s shimSpec) cover() error {
 	return nil
 }
 
-// mayCover reports whether this process may lay file systems over a closed folder
+// MayCover reports whether this process may lay file systems over a closed folder
 // for its sites (CAP_SYS_ADMIN), see shimSpec.
-func mayCover() bool {
+func MayCover() bool {
 	const sysAdmin = 21
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {

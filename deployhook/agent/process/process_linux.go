@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bytes"
@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// canAdopt: an agent finds the processes of the one before it.
-const canAdopt = true
+// CanAdopt: an agent finds the processes of the one before it.
+const CanAdopt = true
 
-// processMark returns a text that no other process of this machine ever has
+// markOf returns a text that no other process of this machine ever has
 // together with this pid: the boot and the clock tick of its start. False: no
 // such process, or it is dead and waits to be reaped.
-func processMark(pid int) (string, bool) {
+func markOf(pid int) (string, bool) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return "", false
@@ -36,15 +36,15 @@ func processMark(pid int) (string, bool) {
 	return strings.TrimSpace(string(boot)) + "/" + f[19], true
 }
 
-func processAlive(pid int, mark string) bool {
-	m, ok := processMark(pid)
+func alive(pid int, mark string) bool {
+	m, ok := markOf(pid)
 	return ok && m == mark
 }
 
-// instanceProcesses returns the processes whose environment names an instance
+// Instances returns the processes whose environment names an instance
 // and a data folder that want agrees to. Those of other accounts are seen by
 // root only.
-func instanceProcesses(want func(id, data string) bool) []int {
+func Instances(want func(id, data string) bool) []int {
 	names, _ := filepath.Glob("/proc/[0-9]*/environ")
 	self := os.Getpid()
 	var pids []int
@@ -78,9 +78,9 @@ func environValue(environ []byte, key string) (string, bool) {
 	return "", false
 }
 
-// processSession returns the session of a process, which is the pid of the
+// sessionOf returns the session of a process, which is the pid of the
 // process that the agent started unless it made one of its own; 0: not known.
-func processSession(pid int) int {
+func sessionOf(pid int) int {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0

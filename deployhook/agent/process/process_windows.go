@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"fmt"
@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// processSystem is the job object that holds a process and all that it starts.
+// system is the job object that holds a process and all that it starts.
 // It ends with its last handle, which the agent holds: when the agent dies, its
 // sites end, and the next agent starts them anew.
-type processSystem struct {
+type system struct {
 	job windows.Handle
 }
 
-func (y *processSystem) start(cmd *exec.Cmd, s processSpec) error {
+func (y *system) start(cmd *exec.Cmd, s Spec) error {
 	job, err := newJob(s.Limits)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (y *processSystem) start(cmd *exec.Cmd, s processSpec) error {
 	return nil
 }
 
-func newJob(l processLimits) (windows.Handle, error) {
+func newJob(l Limits) (windows.Handle, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {
 		return 0, fmt.Errorf("create job object: %w", err)
@@ -104,35 +104,37 @@ func resume(pid uint32) error {
 
 // terminate sends Ctrl-Break to the process's group. A process without a
 // console never hears it and is killed after the grace.
-func (p *process) terminate() {
-	_ = windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(p.pid))
+func (p *Process) terminate() {
+	_ = windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(p.PID))
 }
 
-func (p *process) kill() {
+// Kill ends the process and all in its job at once.
+func (p *Process) Kill() {
 	select {
-	case <-p.done:
+	case <-p.Done:
 	default:
 		_ = windows.TerminateJobObject(p.sys.job, 1)
 	}
 }
 
 // sweep ends what the process left behind.
-func (p *process) sweep() {
+func (p *Process) sweep() {
 	if p.sys.job != 0 {
 		_ = windows.TerminateJobObject(p.sys.job, 1)
 		_ = windows.CloseHandle(p.sys.job)
 	}
 }
 
-// canAdopt: an agent finds the processes of the one before it.
-const canAdopt = false
+// CanAdopt: an agent finds the processes of the one before it.
+const CanAdopt = false
 
-// processMark is of no use here: the job object ends a process with its agent,
+// markOf is of no use here: the job object ends a process with its agent,
 // so there is nothing to adopt.
-func processMark(int) (string, bool) { return "", false }
+func markOf(int) (string, bool) { return "", false }
 
-func processAlive(int, string) bool { return false }
+func alive(int, string) bool { return false }
 
-func instanceProcesses(func(id, data string) bool) []int { return nil }
+// Instances finds nothing: nothing is adopted here.
+func Instances(func(id, data string) bool) []int { return nil }
 
-func processSession(int) int { return 0 }
+func sessionOf(int) int { return 0 }

@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"strconv"
@@ -10,13 +10,13 @@ import (
 // zombie is SZOMB of sys/proc.h.
 const zombie = 5
 
-// canAdopt: an agent finds the processes of the one before it.
-const canAdopt = true
+// CanAdopt: an agent finds the processes of the one before it.
+const CanAdopt = true
 
-// processMark returns a text that no other process of this machine has together
+// markOf returns a text that no other process of this machine has together
 // with this pid: the microsecond of its start. False: no such process, or it is
 // dead and waits to be reaped.
-func processMark(pid int) (string, bool) {
+func markOf(pid int) (string, bool) {
 	k, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
 	if err != nil || int(k.Proc.P_pid) != pid || k.Proc.P_stat == zombie {
 		return "", false
@@ -25,16 +25,16 @@ func processMark(pid int) (string, bool) {
 	return strconv.FormatInt(int64(t.Sec), 10) + "." + strconv.FormatInt(int64(t.Usec), 10), true
 }
 
-func processAlive(pid int, mark string) bool {
-	m, ok := processMark(pid)
+func alive(pid int, mark string) bool {
+	m, ok := markOf(pid)
 	return ok && m == mark
 }
 
-// instanceProcesses finds nothing: macOS shows no other process's environment.
-func instanceProcesses(func(id, data string) bool) []int { return nil }
+// Instances finds nothing: macOS shows no other process's environment.
+func Instances(func(id, data string) bool) []int { return nil }
 
 func ownMounts(*syscall.SysProcAttr) {}
 
-func processSession(int) int { return 0 }
+func sessionOf(int) int { return 0 }
 
 func intoGroup(*syscall.SysProcAttr, int) {}

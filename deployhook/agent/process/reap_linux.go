@@ -1,4 +1,4 @@
-package agent
+package process
 
 import (
 	"bytes"
@@ -13,9 +13,9 @@ import (
 	"syscall"
 )
 
-// userRuns reports whether a process runs as uid, dead ones that wait for their
+// UserRuns reports whether a process runs as uid, dead ones that wait for their
 // parent not counted. /proc shows that of every process to everybody.
-func userRuns(uid int) bool {
+func UserRuns(uid int) bool {
 	names, _ := filepath.Glob("/proc/[0-9]*/status")
 	want := strconv.Itoa(uid)
 	for _, name := range names {
@@ -30,8 +30,8 @@ func userRuns(uid int) bool {
 	return false
 }
 
-// runReaper starts reapUser in a process of its own and waits for its end.
-func runReaper(shim []string, uid, self int) error {
+// Reap starts reapUser in a process of its own and waits for its end.
+func Reap(shim []string, uid, self int) error {
 	if len(shim) == 0 || uid <= 0 || self <= 0 {
 		return errors.New("BUG: no user to kill, or none to do it")
 	}
