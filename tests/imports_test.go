@@ -39,7 +39,8 @@ var imports = map[string][]string{
 	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
 	"balancer":           {"conf/sites", "internal/hugepage", "internal/prefetch"},
-	"membership/catalog": {"conf/sites", "internal/units", "internal/zapslog", "internal/pause"},
+	"internal/durable":   {},
+	"membership/catalog": {"conf/sites", "membership/catalog/store", "membership/catalog/store/peers", "internal/durable", "internal/units", "internal/pause"},
 	"deployhook/archive": {},
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
 	"proxy/http1":        {},
@@ -76,6 +77,10 @@ var imports = map[string][]string{
 	"proxy/http2/heads":    {"proxy/http1", "proxy/http2/hpack", "proxy/http2/priority", "proxy/wire"},
 	"proxy/http2":          {"proxy/http1", "proxy/http2/heads", "proxy/http2/hpack", "proxy/http2/priority", "proxy/wire"},
 
+	// The store knows proxies and keys, and no record.
+	"membership/catalog/store":       {"conf/sites", "membership/catalog/store/peers", "internal/durable", "internal/zapslog", "internal/pause"},
+	"membership/catalog/store/peers": {"conf/sites"},
+
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
 	"proxy/exchange/exchangetest/streams": {"proxy/http1", "proxy/exchange", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
@@ -109,13 +114,13 @@ var imports = map[string][]string{
 
 // owners may import a module that nothing else in the project imports.
 var owners = map[string][]string{
-	"go.etcd.io/":                        {"membership/catalog", "internal/etcdtest"},
+	"go.etcd.io/":                        {"membership/catalog/store", "membership/catalog/store/peers", "internal/etcdtest"},
 	"github.com/hashicorp/serf":          {"membership"},
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},
 	"github.com/pelletier/go-toml":       {"conf"},
 	"github.com/spf13/":                  {"cmd/portico", "cmd/portico/client", "cmd/portico/screen", "cmd/portico/start"},
-	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog"},
+	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog/store"},
 	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
 	"github.com/VictoriaMetrics/metrics": {"proxy/site", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // How many audit entries are kept, and after how many new ones the oldest are
@@ -18,26 +16,21 @@ const (
 // Audit returns the newest limit entries of the audit log, newest first. Limit 0
 // means all.
 func (c *Catalog) Audit(ctx context.Context, limit int) ([]AuditEntry, error) {
-	var out []AuditEntry
-	err := c.store.Load().read(ctx, func(ctx context.Context) error {
-		r, err := c.store.Load().client().Get(ctx, preAudit, clientv3.WithPrefix(), clientv3.WithLimit(int64(limit)),
-			clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend))
+	items, err := c.store.Load().Newest(ctx, preAudit, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]AuditEntry, 0, len(items))
+	for _, it := range items {
+		e, err := decode[AuditEntry](it.Key, it.Value)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		out = make([]AuditEntry, 0, len(r.Kvs))
-		for _, kv := range r.Kvs {
-			e, err := decode[AuditEntry](string(kv.Key), kv.Value)
-			if err != nil {
-				return err
-			}
-			out = append(out, *e)
-		}
-		return nil
-	})
+		out = append(out, *e)
+	}
 	// Keys tell milliseconds apart; what a script or a page does at once has an order, too.
 	slices.SortStableFunc(out, func(a, b AuditEntry) int { return b.At.Compare(a.At) })
-	return out, err
+	return out, nil
 }
 
 // noteAudit counts what a committed change appended, and now and then trims.
@@ -61,13 +54,10 @@ func (c *Catalog) noteAudit(tx *Tx) {
 
 // trimAudit drops the oldest entries past the cap.
 func (c *Catalog) trimAudit(ctx context.Context) error {
-	keys, _, err := c.store.Load().list(ctx, preAudit, true, false)
+	keys, _, err := c.store.Load().List(ctx, preAudit, true, false)
 	if err != nil || len(keys) <= auditKeep {
 		return err
 	}
-	first := keys[len(keys)-auditKeep].key // the oldest that stays
-	return c.store.Load().do(ctx, func(ctx context.Context) error {
-		_, err := c.store.Load().client().Delete(ctx, preAudit, clientv3.WithRange(first))
-		return err
-	})
+	first := keys[len(keys)-auditKeep].Key // the oldest that stays
+	return c.store.Load().DeleteRange(ctx, preAudit, first)
 }

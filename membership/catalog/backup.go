@@ -11,16 +11,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
-	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/etcdutl/v3/snapshot"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
 	"portico/conf/sites"
-	"portico/internal/zapslog"
+	"portico/membership/catalog/store"
 )
 
 // A backup is one line that says what it is, one line of JSON, and the store's
@@ -28,10 +22,6 @@ import (
 const (
 	backupMagic   = "portico catalog backup 1\n"
 	maxBackupHead = 64 << 10
-
-	// revisionBump is added to the revision at a restore, so that who knew the
-	// cluster after the backup was taken never sees its revision go back.
-	revisionBump = 1 << 30
 )
 
 // BackupInfo describes a backup.
@@ -49,7 +39,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	if c.o.Outside != nil {
 		return fmt.Errorf("%w: the catalog lies in an outside etcd: back that up with its own tools (etcdctl snapshot save), and identity/catalog.key of one proxy", ErrConflict)
 	}
-	if err := c.store.Load().err(); err != nil {
+	if err := c.store.Load().Err(); err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
 	v := c.View()
@@ -59,15 +49,15 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r, err := c.store.Load().client().SnapshotWithVersion(ctx)
+	r, err := c.store.Load().Snapshot(ctx)
 	if err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
 	_, err = io.WriteString(w, backupMagic+string(head)+"\n")
 	if err == nil {
-		_, err = io.Copy(w, r.Snapshot)
+		_, err = io.Copy(w, r)
 	}
-	if err = errors.Join(err, r.Snapshot.Close()); err != nil {
+	if err = errors.Join(err, r.Close()); err != nil {
 		return fmt.Errorf("back up catalog: %w", err)
 	}
 	return nil
@@ -119,14 +109,21 @@ func restore(ctx context.Context, r io.Reader, o Options, sealer *sealer) (info 
 	if err := copyFile(ctx, tmp, b); err != nil {
 		return info, err
 	}
-	if err := unpackSnapshot(o, tmp, data); err != nil {
+	if err := store.Unpack(o.store(nil), tmp, data); err != nil {
 		return info, fmt.Errorf("%w: the backup does not restore: %w", ErrCorrupt, err)
 	}
-	found, err := checkFiles(data)
-	if err != nil {
+	secrets := map[string][]byte{} // sealed, by name; the last revision stays
+	records := o.store(nil).Records
+	records.Check = func(key string, value []byte) error {
+		if prefix, name := splitKey(key); prefix == preSecrets {
+			secrets[name] = value
+		}
+		return checkValue(key, value)
+	}
+	if _, err := store.CheckFiles(data, records); err != nil {
 		return info, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	for name, value := range found.secrets {
+	for name, value := range secrets {
 		if len(value) == 0 {
 			continue // deleted
 		}
@@ -136,7 +133,7 @@ func restore(ctx context.Context, r io.Reader, o Options, sealer *sealer) (info 
 			return info, err
 		}
 	}
-	return info, markComplete(o.Dir)
+	return info, store.MarkComplete(o.Dir)
 }
 
 func readBackupHead(b *bufio.Reader) (info BackupInfo, err error) {
@@ -176,41 +173,4 @@ func (c contextReader) Read(p []byte) (int, error) {
 		return 0, context.Cause(c.ctx)
 	}
 	return c.r.Read(p)
-}
-
-// unpackSnapshot makes etcd's files from a snapshot. Etcd answers damage with
-// panics and fatal log entries, which end the goroutine that it runs in here.
-func unpackSnapshot(o Options, from, to string) error {
-	cfg := (&store{logger: o.Logger}).config(o, to, false)
-	var fatal atomic.Pointer[string]
-	hook := endGoroutine{&fatal}
-	logger := zapslog.New(slog.New(newQuiet(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
-	done := make(chan error, 1)
-	go func() {
-		err := errors.New("it ended without an answer")
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("%v", p)
-			} else if why := fatal.Load(); why != nil {
-				err = errors.New(*why)
-			}
-			done <- err
-		}()
-		err = snapshot.NewV3(logger).Restore(snapshot.RestoreConfig{
-			SnapshotPath: from, OutputDataDir: to, Name: cfg.Name,
-			PeerURLs:       []string{cfg.AdvertisePeerUrls[0].String()},
-			InitialCluster: cfg.InitialCluster, InitialClusterToken: cfg.InitialClusterToken,
-			RevisionBump: revisionBump, MarkCompacted: true,
-		})
-	}()
-	return <-done
-}
-
-// endGoroutine ends the goroutine that logs something fatal.
-type endGoroutine struct{ why *atomic.Pointer[string] }
-
-func (e endGoroutine) OnWrite(c *zapcore.CheckedEntry, fields []zapcore.Field) {
-	why, _ := faultText(c.Message, fields)
-	e.why.Store(&why)
-	runtime.Goexit()
 }

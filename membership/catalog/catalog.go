@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/types"
-
 	"portico/conf/sites"
-	"portico/internal/pause"
+	"portico/membership/catalog/store"
 )
 
 // Options say where the catalog lives.
@@ -32,16 +29,14 @@ type Options struct {
 type Catalog struct {
 	o      Options
 	logger *slog.Logger
-	store  atomic.Pointer[store] // another one after Resume
+	store  atomic.Pointer[store.Store] // another one after Resume
 	sealer *sealer
-	memory *memory     // of an outside etcd; nil: the embedded one has its own files
-	stale  atomic.Bool // Open found nobody to ask
+	memory *store.Memory // of an outside etcd; nil: the embedded one has its own files
+	stale  atomic.Bool   // Open found nobody to ask
 
 	confirmed atomic.Int64 // Unix nanoseconds; see Confirmed
 
 	view atomic.Pointer[View]
-
-	sharing sync.Mutex // held while the catalog becomes reachable for others
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}       // guarded by mu
@@ -84,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	if o.Peers != nil {
-		if err := o.Peers.valid(); err != nil {
+		if err := o.Peers.Valid(); err != nil {
 			return nil, fmt.Errorf("open catalog: %w", err)
 		}
 	}
@@ -93,14 +88,14 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 		waiters: map[*waiter]struct{}{}, subs: map[chan struct{}]struct{}{},
 	}
 	c.confirmed.Store(time.Now().UnixNano())
-	s, err := openAny(o, c.view.Load)
+	s, err := c.openStore()
 	if err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if o.Outside != nil {
-		c.memory = newMemory(o.Dir, o.Logger, c.sealer)
+		c.memory = store.NewMemory(o.Dir, o.Logger, memorable)
 	}
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
@@ -108,6 +103,9 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	}
 	return c, nil
 }
+
+// Exists reports whether a catalog has been opened in dir before.
+func Exists(dir string) bool { return store.Exists(dir) }
 
 // How long Open waits for a leader before it falls back to this proxy's own copy.
 const (
@@ -141,18 +139,14 @@ func (c *Catalog) boot(ctx context.Context) error {
 		}
 	}
 	if c.memory != nil {
-		c.wg.Go(func() { c.memory.run(c.ctx) })
-		c.wg.Go(func() { c.checkLimits(c.ctx) })
+		c.wg.Go(func() { c.memory.Run(c.ctx) })
+		c.wg.Go(func() { c.store.Load().CheckLimits(c.ctx) })
 		return nil
 	}
-	err = markComplete(c.o.Dir)
+	err = store.MarkComplete(c.o.Dir)
 	if err == nil && c.o.Peers != nil {
 		c.wg.Go(c.tend)
-		c.wg.Go(func() {
-			p := &pulses{c: c, each: map[types.ID]*pulse{}}
-			defer p.close()
-			p.beat(c.ctx)
-		})
+		c.wg.Go(func() { store.Pulse(c.ctx, c.present, c.logger) })
 	}
 	return err
 }
@@ -160,7 +154,7 @@ func (c *Catalog) boot(ctx context.Context) error {
 // first reads the view that a store which was just opened has.
 func (c *Catalog) first(ctx context.Context) (*View, error) {
 	wait := bootWait
-	if c.store.Load().run.Load().peers != nil {
+	if c.store.Load().Shared() {
 		if err := c.firstShared(ctx); err != nil {
 			return nil, err
 		}
@@ -168,7 +162,7 @@ func (c *Catalog) first(ctx context.Context) (*View, error) {
 	}
 	bctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	c.store.Load().ready(bctx)
+	c.store.Load().Ready(bctx)
 	view, err := c.load(bctx, false)
 	switch {
 	case c.memory != nil:
@@ -192,34 +186,6 @@ func (c *Catalog) checkKey(v *View) error {
 		}
 	}
 	return nil
-}
-
-// recall decides what to begin with where the etcd is an outside one: what it has
-// just said, or what it said last.
-func (c *Catalog) recall(ctx context.Context, view *View, err error) (*View, error) {
-	remembered := newMemory(c.o.Dir, c.logger, c.sealer)
-	found, lerr := remembered.load()
-	if lerr != nil {
-		c.logger.Warn("what was remembered of the catalog cannot be read", "error", lerr)
-	}
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case err != nil && !found:
-		return nil, fmt.Errorf("%w, and nothing is remembered of it here: look whether catalog.endpoints and its certificates are right, and whether that etcd runs", err)
-	case err != nil:
-		c.stale.Store(true)
-		c.logger.Warn("the catalog's etcd does not answer, serving the last known state", "error", err, "waited", bootWait)
-		c.memory.take(remembered)
-		return c.memory.view()
-	case found && view.ClusterID == "":
-		return nil, fmt.Errorf("%w: the catalog's etcd has nothing under %q, and this proxy belongs to a cluster: restore that etcd, or remove %s to begin a new cluster", ErrConflict, c.o.Outside.Prefix, remembered.path)
-	case found:
-		if last, verr := remembered.view(); verr == nil && last.ClusterID != view.ClusterID {
-			return nil, fmt.Errorf("%w: the catalog's etcd holds cluster %s, and this proxy belongs to %s: name the right endpoints and prefix, or remove %s to change clusters", ErrConflict, view.ClusterID, last.ClusterID, remembered.path)
-		}
-	}
-	return view, nil
 }
 
 // Stale reports whether Open found no quorum and began with the last known state:
@@ -247,7 +213,7 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 
 // load reads everything into a fresh view.
 func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
-	items, revision, err := c.store.Load().list(ctx, "", false, serializable)
+	items, revision, err := c.store.Load().List(ctx, "", false, serializable)
 	if err != nil {
 		return nil, fmt.Errorf("read records: %w", err)
 	}
@@ -258,7 +224,7 @@ func (c *Catalog) load(ctx context.Context, serializable bool) (*View, error) {
 		}
 	}
 	if c.memory != nil {
-		c.memory.replace(items, revision)
+		c.memory.Replace(items, revision)
 	}
 	return b.finish(revision), nil
 }
@@ -329,113 +295,6 @@ func (c *Catalog) publish(v *View, changed bool) {
 	}
 }
 
-// How often a change is repeated.
-const (
-	attempts   = 64 // then ErrConflict
-	politeness = 4  // attempts that share the turn; later ones take it alone in this process
-)
-
-// Update runs change in a transaction. What change reads through tx is compared
-// when it commits; if another has written to it meanwhile, change runs again on
-// fresh data, so it must not have effects of its own, and must not call Update.
-// An error from change cancels everything and is returned as it is. Update
-// returns the revision that holds the change, and View has it by then. A change
-// that writes nothing costs nothing. After ErrUncertain the change may have been
-// stored; after every other error it was not.
-func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64, error) {
-	var refused error
-	asked := func(tx *Tx) error { refused = change(tx); return refused }
-	for n := range attempts {
-		if c.ctx.Err() != nil || c.suspended.Load() {
-			return 0, fmt.Errorf("change catalog: %w", ErrClosed)
-		}
-		seen := c.View()
-		revision, done, err := c.attempt(ctx, n >= politeness, asked)
-		if err != nil && refused != nil && n == 0 && c.catchUp(ctx, seen) {
-			continue // what refused the change may be over already, at another proxy
-		}
-		if done || err != nil {
-			return revision, err
-		}
-		c.settle(ctx, revision)
-		if n > 0 {
-			if err := pause.For(ctx, rand.N(time.Duration(min(n, 20))*time.Millisecond)); err != nil {
-				return 0, fmt.Errorf("change catalog: %w", err)
-			}
-		}
-	}
-	return 0, fmt.Errorf("change catalog: %w: the same records were changed by others %d times in a row, try again", ErrConflict, attempts)
-}
-
-// attempt runs change once. If it was not done for a conflict, revision is what
-// the view must reach before the next attempt makes sense.
-func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) error) (revision int64, done bool, err error) {
-	if alone {
-		c.turn.Lock()
-		defer c.turn.Unlock()
-	} else {
-		c.turn.RLock()
-		defer c.turn.RUnlock()
-	}
-	view := c.View()
-	tx := newTx(view, c.sealer)
-	if err := change(tx); err != nil {
-		return 0, false, err
-	}
-	tx.dropUnchanged()
-	compare, ops, err := tx.commit()
-	if err != nil {
-		return 0, false, err
-	}
-	if len(ops) == 0 {
-		return view.Revision, true, nil
-	}
-	if len(compare) > maxOps || len(ops) > maxOps {
-		return 0, false, fmt.Errorf("%w: a change reads %d and writes %d records, the most is %d", ErrInvalid, len(compare), len(ops), maxOps)
-	}
-	ok, revision, err := c.store.Load().transact(ctx, compare, ops)
-	if err != nil {
-		return 0, false, fmt.Errorf("change catalog: %w", err)
-	}
-	if !ok {
-		return revision, false, nil
-	}
-	c.noteAudit(tx)
-	c.settle(ctx, revision)
-	return revision, true, nil
-}
-
-// settle waits until the view has a committed change. Whatever keeps it from
-// there, the change is done, so that is no error.
-func (c *Catalog) settle(ctx context.Context, revision int64) {
-	if err := c.reach(ctx, revision); err != nil && c.ctx.Err() == nil {
-		c.logger.Warn("a change is stored and not in the view yet", "revision", revision, "error", err)
-	}
-}
-
-// reach waits until the view has what the store had at revision.
-func (c *Catalog) reach(ctx context.Context, revision int64) error {
-	if c.memory != nil {
-		// The revision may be that of a key beside ours, which no watch of ours sees.
-		defer c.store.Load().askProgress(c.ctx)()
-	}
-	ctx, cancel := context.WithTimeout(ctx, opTimeout)
-	defer cancel()
-	defer context.AfterFunc(c.store.Load().broken, cancel)()
-	_, err := c.Wait(ctx, revision)
-	return err
-}
-
-// Lock takes the cluster-wide lock called name, waiting for whoever has it. It
-// ends with unlock, or half a minute after this process has died. It keeps
-// two proxies from doing the same work; it does not make a late write safe.
-func (c *Catalog) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	if err := validID("lock", name); err != nil {
-		return nil, err
-	}
-	return c.store.Load().mutex(ctx, name)
-}
-
 // Secret returns a secret in the clear, or ErrNotFound.
 func (c *Catalog) Secret(name string) ([]byte, error) {
 	s, ok := c.View().secrets[name]
@@ -447,11 +306,11 @@ func (c *Catalog) Secret(name string) ([]byte, error) {
 
 // Err returns ErrBroken once the store has met a fault after which it
 // acknowledges nothing, else nil. Views are still served then.
-func (c *Catalog) Err() error { return c.store.Load().err() }
+func (c *Catalog) Err() error { return c.store.Load().Err() }
 
 // Close stops the store and gives the directory back. It may be called twice.
 func (c *Catalog) Close() error {
 	c.cancel()
 	c.wg.Wait()
-	return c.store.Load().close()
+	return c.store.Load().Close()
 }

@@ -4,13 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"portico/conf/sites"
 )
@@ -164,7 +160,7 @@ func (c *Catalog) sealClear(ctx context.Context) error {
 	if err != nil || c.o.Outside != nil {
 		return err
 	}
-	return c.store.Load().forgetHistory(ctx, c.View().Revision)
+	return c.store.Load().ForgetHistory(ctx, c.View().Revision)
 }
 
 // sealAgain writes records as they are.
@@ -218,20 +214,4 @@ func (c *Catalog) hideInAudit(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// forgetHistory drops what records were before a revision, also from the file: a backup is
-// a copy of the file.
-func (s *store) forgetHistory(ctx context.Context, revision int64) error {
-	return s.do(ctx, func(ctx context.Context) error {
-		_, err := s.client().Compact(ctx, revision, clientv3.WithCompactPhysical())
-		if err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
-			return fmt.Errorf("drop the history: %w", err)
-		}
-		// Of this proxy's own copy. By the client it would need a listener.
-		if err := s.run.Load().etcd.Server.Backend().Defrag(); err != nil {
-			return fmt.Errorf("rewrite the file: %w", err)
-		}
-		return nil
-	})
 }

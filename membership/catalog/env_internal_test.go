@@ -9,9 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"portico/conf/sites"
+	"portico/membership/catalog/store"
 )
 
 // The values of a site's environment, from its archive and from operators, lay in the clear
@@ -107,7 +106,7 @@ func TestEnvironmentsOfEarlierVersionsAreSealed(t *testing.T) {
 	}
 	settings := c.View().Settings
 	settings.EnvSealed = false
-	ops := []clientv3.Op{}
+	ops := []store.Op{}
 	for key, r := range map[string]any{
 		"settings":                       settings,
 		"sites/shop":                     Site{Name: "shop", Override: json.RawMessage(`{"env":{"KEY":"clear-secret-1"}}`)},
@@ -119,9 +118,9 @@ func TestEnvironmentsOfEarlierVersionsAreSealed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ops = append(ops, clientv3.OpPut(key, string(value)))
+		ops = append(ops, store.Put(key, value))
 	}
-	if _, _, err := c.store.Load().transact(t.Context(), nil, ops); err != nil {
+	if _, _, err := c.store.Load().Transact(t.Context(), nil, ops); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/store"
 )
 
 // Errors that callers tell apart with errors.Is.
@@ -18,33 +19,24 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrInvalid reports a name or a value that the catalog does not take.
 	ErrInvalid = sites.ErrInvalid
-	// ErrLocked reports that another process has the catalog's directory open.
-	ErrLocked = errors.New("catalog is in use by another process")
-	// ErrCorrupt reports that the catalog's files are damaged.
-	ErrCorrupt = errors.New("catalog is damaged")
-	// ErrBroken reports that the store met a fault, such as a failed fsync,
-	// after which it acknowledges nothing until the process starts again; with ErrPassing,
-	// until it has opened again by itself.
-	ErrBroken = errors.New("catalog store has stopped")
-	// ErrPassing reports that the fault is a want that passes.
-	ErrPassing = errors.New("changes are refused until there are descriptors, memory and room on the disk again, then it opens by itself")
-	// ErrNoMajority reports that too few of the proxies that share the catalog reach
-	// one another for a change to be made.
-	ErrNoMajority = errors.New("too few of the proxies that share the catalog reach one another: changes wait until more are there, traffic goes on (portico members names them)")
-	// ErrNoAnswer reports that the store did not answer in time.
-	ErrNoAnswer = errors.New("the catalog did not answer in time: its disk, or the network between the proxies that share it, is slow")
-	// ErrLeaderChanged reports a change that went to a leader which died.
-	ErrLeaderChanged = errors.New("the proxy that led the catalog went away meanwhile")
-	// ErrUncertain reports a change of which it is not known whether it was stored: it
-	// was sent, and no answer came. With every other error it was not.
-	ErrUncertain = errors.New("the change may have been stored or not")
-	// ErrRemoved reports that the other proxies took this one out of the catalog:
-	// it was revoked, or another machine joined in its place.
-	ErrRemoved = errors.New("this proxy was removed from the catalog")
-	// ErrClosed reports use after Close.
-	ErrClosed = errors.New("catalog is closed")
 	// ErrWrongKey reports that a secret was sealed under another key.
 	ErrWrongKey = errors.New("sealed under another key")
+)
+
+// Errors of the store below.
+var (
+	ErrLocked        = store.ErrLocked        // another process has the catalog's directory open
+	ErrCorrupt       = store.ErrCorrupt       // the catalog's files are damaged
+	ErrBroken        = store.ErrBroken        // a fault after which changes are refused until the process starts again; with ErrPassing, until it opens again by itself
+	ErrPassing       = store.ErrPassing       // the fault is a want that passes
+	ErrNoMajority    = store.ErrNoMajority    // too few of the proxies that share the catalog reach one another
+	ErrNoAnswer      = store.ErrNoAnswer      // the store did not answer in time
+	ErrLeaderChanged = store.ErrLeaderChanged // the change went to a leader which died
+	ErrUncertain     = store.ErrUncertain     // the change was sent, and no answer came; with every other error it was not stored
+	ErrRemoved       = store.ErrRemoved       // the other proxies took this one out of the catalog
+	ErrClosed        = store.ErrClosed        // used after Close
+	ErrAlone         = store.ErrAlone         // this needs Options.Peers
+	ErrOutside       = store.ErrOutside       // all proxies use an outside etcd
 )
 
 // Text returns the message of err for people: without the names of the errors above,

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"portico/internal/pause"
+	"portico/membership/catalog/store"
 )
 
 // startFollowing begins to keep the view in step with the store, and the store open.
@@ -51,42 +50,36 @@ func (c *Catalog) follow(ctx context.Context) {
 
 // watch applies changes to the view until the watch ends.
 func (c *Catalog) watch(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	for r := range c.store.Load().watch(ctx, c.View().Revision+1) {
-		if r.Err() != nil {
-			if ctx.Err() == nil {
-				c.logger.Info("catalog watch ended", "error", r.Err())
-			}
-			return
-		}
+	err := c.store.Load().Watch(ctx, c.View().Revision+1, func(events []store.Event, revision int64) {
 		switch {
-		case len(r.Events) > 0:
-			c.apply(r.Events)
-		case r.IsProgressNotify() && r.Header.Revision > c.View().Revision:
+		case len(events) > 0:
+			c.apply(events)
+		case revision > c.View().Revision:
 			next := *c.View()
-			next.Revision = r.Header.Revision
+			next.Revision = revision
 			c.publish(&next, false)
 		}
+	})
+	if err != nil && ctx.Err() == nil {
+		c.logger.Info("catalog watch ended", "error", err)
 	}
 }
 
 // apply publishes the view that the events lead to. The store delivers all events
 // of a revision together, so a view never holds half a change.
-func (c *Catalog) apply(events []*clientv3.Event) {
+func (c *Catalog) apply(events []store.Event) {
 	if c.memory != nil {
-		c.memory.apply(events)
+		c.memory.Apply(events)
 	}
 	b := newBuilder(c.View(), c.sealer)
 	for _, e := range events {
-		key := string(e.Kv.Key)
-		if e.Type == clientv3.EventTypeDelete {
-			b.del(key)
+		if e.Deleted {
+			b.del(e.Key)
 			continue
 		}
-		if err := b.put(item{key, e.Kv.Value, e.Kv.ModRevision}); err != nil {
-			c.logger.Error("catalog record ignored", "key", key, "error", err)
+		if err := b.put(e.Item); err != nil {
+			c.logger.Error("catalog record ignored", "key", e.Key, "error", err)
 		}
 	}
-	c.publish(b.finish(events[len(events)-1].Kv.ModRevision), b.changed)
+	c.publish(b.finish(events[len(events)-1].Revision), b.changed)
 }

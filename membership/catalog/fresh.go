@@ -20,7 +20,7 @@ func (c *Catalog) Confirm(ctx context.Context) error {
 		return nil
 	}
 	asked := time.Now()
-	_, revision, err := c.store.Load().list(ctx, preGen, true, false)
+	_, revision, err := c.store.Load().List(ctx, preGen, true, false)
 	if err == nil && revision > c.View().Revision {
 		err = c.reach(ctx, revision)
 	}
@@ -52,8 +52,7 @@ func (c *Catalog) OldSince() time.Time {
 // soleOwner reports whether no other proxy has the catalog, and this one can write it.
 func (c *Catalog) soleOwner() bool {
 	s := c.store.Load()
-	run := s.run.Load()
-	return run.etcd != nil && run.peers == nil && s.err() == nil && s.led() && !c.suspended.Load()
+	return s.Embedded() && !s.Shared() && s.Err() == nil && s.Led() && !c.suspended.Load()
 }
 
 // keepConfirmed looks now and then whether the view is up to date, until Close.
@@ -66,4 +65,23 @@ func (c *Catalog) keepConfirmed() {
 		_ = c.Confirm(ctx) // who needs to know asks OldSince
 		cancel()
 	}
+}
+
+// Current returns the view with everything that any proxy has written by now, or the last
+// known one when that does not come within two seconds.
+func (c *Catalog) Current(ctx context.Context) *View {
+	c.catchUp(ctx, nil)
+	return c.View()
+}
+
+// catchUp brings the view to what any proxy has written by now, and reports whether it
+// is another one than seen.
+func (c *Catalog) catchUp(ctx context.Context, seen *View) bool {
+	if c.memory != nil && c.memory.Down() {
+		return c.View() != seen
+	}
+	ctx, cancel := context.WithTimeout(ctx, storedWait)
+	defer cancel()
+	_ = c.Confirm(ctx) // a view that is old is better than none
+	return c.View() != seen
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/store"
 )
 
 // bench is a catalog without a store: a view and the changes that were made to it.
@@ -45,7 +46,7 @@ func (b *bench) try(change func(tx *Tx) error) error {
 		}
 		value, err := encode(key, w)
 		if err == nil {
-			err = next.put(item{key, value, b.n})
+			err = next.put(store.Item{Key: key, Value: value, Revision: b.n})
 		}
 		if err != nil {
 			b.t.Fatal(key, err)

@@ -10,11 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"portico/membership/catalog/store"
 )
 
 func openTest(t *testing.T) *Catalog {
@@ -37,7 +34,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 		}
 	}
 	now := c.View().Revision
-	if _, err := c.store.Load().client().Compact(t.Context(), now); err != nil {
+	if err := c.store.Load().ForgetHistory(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
 	// A second follower of the same store, whose view is from long ago.
@@ -100,7 +97,7 @@ func TestViewsAreImmutable(t *testing.T) {
 	put := func(b *builder, key string, r any) {
 		value, err := encode(key, r)
 		if err == nil {
-			err = b.put(item{key, value, 1})
+			err = b.put(store.Item{Key: key, Value: value, Revision: 1})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -128,16 +125,16 @@ func TestAuditIsTrimmed(t *testing.T) {
 	c := openTest(t)
 	const more = 300
 	for i := 0; i < auditKeep+more; i += 1000 {
-		var ops []clientv3.Op
+		var ops []store.Op
 		for j := i; j < min(i+1000, auditKeep+more); j++ {
 			key := fmt.Sprintf("%s%06d", preAudit, j)
 			value, err := encode(key, AuditEntry{ID: fmt.Sprintf("%06d", j)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ops = append(ops, clientv3.OpPut(key, string(value)))
+			ops = append(ops, store.Put(key, value))
 		}
-		if _, _, err := c.store.Load().transact(t.Context(), nil, ops); err != nil {
+		if _, _, err := c.store.Load().Transact(t.Context(), nil, ops); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -191,7 +188,7 @@ func FuzzDecode(f *testing.F) {
 		b := newBuilder(emptyView(), nil)
 		for _, key := range []string{"sites/a", "releases/a", "releases/a/b/c", "deploys/", "members/x", "instances/x", "settings", "secrets/x", "unknown", ""} {
 			before := *b.v
-			if err := b.put(item{key, value, 1}); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrWrongKey) {
+			if err := b.put(store.Item{Key: key, Value: value, Revision: 1}); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrWrongKey) {
 				t.Errorf("%s: %v", key, err)
 			} else if err != nil && !reflect.DeepEqual(before, *b.v) {
 				t.Errorf("%s: a refused record changed the view", key)
@@ -216,81 +213,6 @@ func FuzzRecord(f *testing.F) {
 		}
 		if _, err := unsum(key+"x", sum(key, data)); err == nil {
 			t.Error("a record was taken under another key")
-		}
-	})
-}
-
-// The store's fault ends writes at once and for good; reads of the view go on.
-func TestFaultStopsWrites(t *testing.T) {
-	c := openTest(t)
-	c.store.Load().fail("fsync: input/output error")
-	_, err := c.Update(t.Context(), func(tx *Tx) error { return tx.PutSite(Site{Name: "a"}) })
-	if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "fsync") {
-		t.Error(err)
-	}
-	if c.View().ClusterID == "" || !errors.Is(c.Err(), ErrBroken) {
-		t.Error("the view is gone, or Err is silent")
-	}
-}
-
-// Etcd's words reach nobody, and a change that was sent without an answer is told apart from
-// one that was refused.
-func TestEtcdErrors(t *testing.T) {
-	for _, err := range noAnswers {
-		if got := plain(fmt.Errorf("grant lease: %w", err)); !errors.Is(got, ErrNoAnswer) || strings.Contains(got.Error(), "etcdserver") {
-			t.Errorf("%v is told as %v", err, got)
-		}
-		if refused(err) {
-			t.Errorf("after %v a change counts as not stored", err)
-		}
-	}
-	for _, err := range []error{rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge, rpctypes.ErrNoSpace, rpctypes.ErrTooManyRequests} {
-		if !refused(err) {
-			t.Errorf("after %v a change counts as stored, perhaps", err)
-		}
-	}
-	c := openTest(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, _, err := c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut("x", "y")})
-	if !errors.Is(err, ErrUncertain) {
-		t.Errorf("a change whose caller did not wait for the answer: %v", err)
-	}
-}
-
-// Who waits to lead costs the cluster no write.
-func TestWaitingToLeadWritesNothing(t *testing.T) {
-	c := openTest(t)
-	s := c.store.Load()
-	if _, _, err := s.transact(t.Context(), nil, []clientv3.Op{clientv3.OpPut("locks/lead/task", "another")}); err != nil {
-		t.Fatal(err)
-	}
-	server := s.run.Load().etcd.Server
-	before := server.CommittedIndex()
-	for range 5 {
-		if led, _, err := s.lead(t.Context(), "locks/lead/task", "proxy-1"); led != nil || err != nil {
-			t.Fatalf("it leads beside another: %v", err)
-		}
-	}
-	if after := server.CommittedIndex(); after != before {
-		t.Errorf("five looks wrote %d entries", after-before)
-	}
-}
-
-// What etcd repeats is told once a minute, with a count.
-func TestRepeatedWarnings(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		log := slog.New(newQuiet(slog.NewTextHandler(&out, nil))).With("part", "catalog")
-		for range 1000 {
-			log.Warn("dropped internal Raft message", "to", "a")
-			log.With("x", 1).Warn("failed to send out heartbeat")
-		}
-		time.Sleep(repeatEvery)
-		log.Warn("dropped internal Raft message", "to", "a")
-		log.Warn("dropped internal Raft message", "to", "a")
-		if lines := strings.Count(out.String(), "\n"); lines != 3 || !strings.Contains(out.String(), "times=1000") {
-			t.Errorf("2,002 warnings make %d lines:\n%.2000s", lines, out.String())
 		}
 	})
 }

@@ -1,14 +1,18 @@
 package catalog
 
-import "time"
+import (
+	"time"
+
+	"portico/membership/catalog/store/peers"
+)
 
 // Role is what a member does in the cluster.
-type Role string
+type Role = peers.Role
 
 // The roles of a member.
 const (
-	RoleProxy  Role = "proxy"
-	RoleServer Role = "server" // an application server; its process is the agent
+	RoleProxy  = peers.RoleProxy
+	RoleServer = peers.RoleServer // an application server; its process is the agent
 )
 
 // Admission says whether a member belongs to the cluster.

@@ -100,7 +100,7 @@ func TestTwoProxiesShareAnOutsideEtcd(t *testing.T) {
 // stranger writes keys beside the catalog's for as long as the test lasts.
 func stranger(t *testing.T, s *etcdtest.Server) {
 	t.Helper()
-	config, err := (&catalog.Outside{CA: s.CA, Cert: s.Cert, Key: s.Key}).TLSForTests()
+	config, err := (&catalog.Outside{CA: s.CA, Cert: s.Cert, Key: s.Key}).TLS()
 	if err != nil {
 		t.Fatal(err)
 	}

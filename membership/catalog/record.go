@@ -66,6 +66,18 @@ func unsum(key string, value []byte) ([]byte, error) {
 	return value[:n:n], nil
 }
 
+// checkValue refuses a value of the store that is no record of its key.
+func checkValue(key string, value []byte) (err error) {
+	if len(value) == 0 {
+		return nil // deleted, or without content
+	}
+	switch prefix, _ := splitKey(key); prefix {
+	case keySettings, preSites, preReleases, preDeploys, preMembers, preInvites, preInstances, preAccounts, preTokens, preAudit:
+		_, err = unsum(key, value)
+	}
+	return err
+}
+
 // encode writes a record as JSON with its sum.
 func encode(key string, record any) ([]byte, error) {
 	data, err := json.Marshal(record)

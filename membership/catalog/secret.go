@@ -9,7 +9,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"portico/internal/durable"
 )
 
 // KeySize is the length of the key that seals secrets.
@@ -83,31 +84,8 @@ func LoadKey(path string) ([]byte, error) {
 	}
 	key = make([]byte, KeySize)
 	_, _ = rand.Read(key)
-	if err := writeFile(path, key, 0o600); err != nil {
+	if err := durable.WriteFile(path, key, 0o600); err != nil {
 		return nil, fmt.Errorf("write key: %w", err)
 	}
 	return key, nil
-}
-
-// writeFile puts data at path so that a crash leaves the old file or the new
-// one: temporary file, fsync, rename, fsync of the directory.
-func writeFile(path string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone after the rename
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }

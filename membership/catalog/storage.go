@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
+	"portico/membership/catalog/store"
 )
 
 // Storage keeps sealed values under keys that look like file paths. Reads are
@@ -50,9 +50,9 @@ func (s *Storage) Put(ctx context.Context, key string, value []byte) error {
 	}
 	stamped := appendTime(nil, time.Now())
 	sealed := s.c.sealer.seal(k, append(stamped, value...))
-	_, revision, err := s.c.store.Load().transact(ctx, nil, []clientv3.Op{clientv3.OpPut(k, string(sealed))})
+	_, revision, err := s.c.store.Load().Transact(ctx, nil, []store.Op{store.Put(k, sealed)})
 	if err == nil && s.c.memory != nil {
-		s.c.memory.note(item{k, sealed, revision})
+		s.c.memory.Note(store.Item{Key: k, Value: sealed, Revision: revision})
 	}
 	return err
 }
@@ -75,7 +75,7 @@ func (s *Storage) get(ctx context.Context, key string) ([]byte, time.Time, error
 	if !found {
 		return nil, time.Time{}, fmt.Errorf("%q: %w", key, ErrNotFound)
 	}
-	plain, err := s.c.sealer.open(k, it.value)
+	plain, err := s.c.sealer.open(k, it.Value)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -92,9 +92,9 @@ func (s *Storage) Delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = s.c.store.Load().transact(ctx, nil, []clientv3.Op{
-		clientv3.OpDelete(k),
-		clientv3.OpDelete(k+"/", clientv3.WithPrefix()),
+	_, _, err = s.c.store.Load().Transact(ctx, nil, []store.Op{
+		store.Delete(k),
+		store.DeleteUnder(k + "/"),
 	})
 	return err
 }
@@ -112,9 +112,9 @@ func (s *Storage) List(ctx context.Context, folder string, recursive bool) ([]st
 	}
 	var out []string
 	for _, it := range items {
-		key := strings.TrimPrefix(it.key, preStore)
+		key := strings.TrimPrefix(it.Key, preStore)
 		if !recursive {
-			rest := strings.TrimPrefix(it.key, prefix)
+			rest := strings.TrimPrefix(it.Key, prefix)
 			first, _, _ := strings.Cut(rest, "/")
 			key = key[:len(key)-len(rest)] + first
 		}
@@ -142,7 +142,7 @@ func (s *Storage) Stat(ctx context.Context, key string) (StorageInfo, error) {
 // Lock takes the cluster-wide lock called name; see Catalog.Lock, whose names are
 // apart from these.
 func (s *Storage) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	return s.c.store.Load().mutex(ctx, "store/"+name)
+	return s.c.store.Load().Lock(ctx, "store/"+name)
 }
 
 func appendTime(b []byte, t time.Time) []byte {

@@ -15,7 +15,7 @@ func (c *Catalog) Suspend() error {
 		return nil
 	}
 	c.stopFollowing()
-	if err := c.store.Load().close(); err != nil {
+	if err := c.store.Load().Close(); err != nil {
 		c.suspended.Store(false) // the lock stays with this process, so there is nothing to resume
 		return fmt.Errorf("suspend catalog: %w", err)
 	}

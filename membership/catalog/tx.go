@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"portico/conf/sites"
+	"portico/membership/catalog/store"
 )
 
 // Tx is one change of the catalog. It reads from a view and collects what it
@@ -345,13 +344,13 @@ func (tx *Tx) dropUnchanged() {
 
 // commit turns the transaction into the store's terms. No operations at all mean
 // that there is nothing to do.
-func (tx *Tx) commit() (compare []clientv3.Cmp, ops []clientv3.Op, err error) {
+func (tx *Tx) commit() (compare []store.Cmp, ops []store.Op, err error) {
 	touched := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(tx.writes)) {
 		w := tx.writes[key]
 		touched[collection(key)] = true
 		if w == nil {
-			ops = append(ops, clientv3.OpDelete(key))
+			ops = append(ops, store.Delete(key))
 			continue
 		}
 		if w, err = tx.sealer.sealRecord(key, w); err != nil {
@@ -361,18 +360,18 @@ func (tx *Tx) commit() (compare []clientv3.Cmp, ops []clientv3.Op, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		ops = append(ops, clientv3.OpPut(key, string(value)))
+		ops = append(ops, store.Put(key, value))
 	}
 	for key, plain := range tx.raw {
 		name := strings.TrimPrefix(key, preSecrets)
-		ops = append(ops, clientv3.OpPut(key, string(tx.sealer.seal(name, plain))))
+		ops = append(ops, store.Put(key, tx.sealer.seal(name, plain)))
 	}
 	if len(ops) == 0 {
 		return nil, nil, nil
 	}
 	delete(touched, collection(preAudit)) // nobody reads it whole
 	for _, c := range slices.Sorted(maps.Keys(touched)) {
-		ops = append(ops, clientv3.OpPut(preGen+c, ""))
+		ops = append(ops, store.Put(preGen+c, nil))
 	}
 
 	// A key is as the view has it when it was not written after the view's
@@ -380,15 +379,13 @@ func (tx *Tx) commit() (compare []clientv3.Cmp, ops []clientv3.Op, err error) {
 	next := tx.view.Revision + 1
 	for key, found := range tx.read {
 		if found {
-			compare = append(compare,
-				clientv3.Compare(clientv3.ModRevision(key), "<", next),
-				clientv3.Compare(clientv3.Version(key), ">", 0))
+			compare = append(compare, store.IfWrittenBefore(key, next), store.IfExists(key))
 		} else {
-			compare = append(compare, clientv3.Compare(clientv3.Version(key), "=", 0))
+			compare = append(compare, store.IfMissing(key))
 		}
 	}
 	for prefix := range tx.listed {
-		compare = append(compare, clientv3.Compare(clientv3.ModRevision(preGen+collection(prefix)), "<", next))
+		compare = append(compare, store.IfWrittenBefore(preGen+collection(prefix), next))
 	}
 	return compare, ops, nil
 }

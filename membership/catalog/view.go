@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"portico/membership/catalog/store"
 )
 
 // View is the catalog at one revision: whole, immutable, shared by all readers.
@@ -124,13 +126,13 @@ func (b *builder) finish(revision int64) *View {
 }
 
 // put takes in one written key. On an error the view is as before.
-func (b *builder) put(it item) error {
-	prefix, name := splitKey(it.key)
+func (b *builder) put(it store.Item) error {
+	prefix, name := splitKey(it.Key)
 	var err error
 	switch prefix {
 	case keySettings:
 		var s *ClusterSettings
-		if s, err = decode[ClusterSettings](it.key, it.value); err == nil {
+		if s, err = decode[ClusterSettings](it.Key, it.Value); err == nil {
 			b.v.Settings, b.v.ClusterID = *s, s.ID
 		}
 	case preSites:
@@ -155,7 +157,7 @@ func (b *builder) put(it item) error {
 		err = put(b, prefix, &b.v.Reserved, name, it)
 	case preSecrets:
 		writable(b, prefix, &b.v.secrets)
-		b.v.secrets[name] = sealed{it.value, it.revision}
+		b.v.secrets[name] = sealed{it.Value, it.Revision}
 	default:
 		return nil // not in the view, or of a newer version
 	}
@@ -197,16 +199,16 @@ func (b *builder) del(key string) {
 	b.changed = true
 }
 
-func (b *builder) putSite(name string, it item) error {
-	r, err := decode[Site](it.key, it.value)
+func (b *builder) putSite(name string, it store.Item) error {
+	r, err := decode[Site](it.Key, it.Value)
 	if err != nil {
 		return err
 	}
-	clear, err := b.sealer.openSite(it.key, r)
+	clear, err := b.sealer.openSite(it.Key, r)
 	if err != nil {
 		return err
 	}
-	b.note(it.key, clear)
+	b.note(it.Key, clear)
 	writable(b, preSites, &b.v.Sites)
 	b.v.Sites[name] = r
 	return nil
@@ -224,16 +226,16 @@ func (b *builder) note(key string, clear bool) {
 	}
 }
 
-func (b *builder) putRelease(name string, it item) error {
-	r, err := decode[Release](it.key, it.value)
+func (b *builder) putRelease(name string, it store.Item) error {
+	r, err := decode[Release](it.Key, it.Value)
 	if err != nil {
 		return err
 	}
-	clear, err := b.sealer.openRelease(it.key, r)
+	clear, err := b.sealer.openRelease(it.Key, r)
 	if err != nil {
 		return err
 	}
-	b.note(it.key, clear)
+	b.note(it.Key, clear)
 	site, digest, _ := strings.Cut(name, "/")
 	b.releasesOf(site)[digest] = r
 	return nil
@@ -265,8 +267,8 @@ func (b *builder) releasesOf(site string) map[string]*Release {
 	return b.v.Releases[site]
 }
 
-func put[T any](b *builder, prefix string, m *map[string]*T, name string, it item) error {
-	r, err := decode[T](it.key, it.value)
+func put[T any](b *builder, prefix string, m *map[string]*T, name string, it store.Item) error {
+	r, err := decode[T](it.Key, it.Value)
 	if err != nil {
 		return err
 	}

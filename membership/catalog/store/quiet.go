@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// quiet lowers etcd's level by one: what it calls information is of use to those
+// who debug it only, and what it calls debugging, each transaction, to nobody. A warning
+// that comes again is told once a minute, with how often it came.
+type quiet struct {
+	slog.Handler
+	said *repeats
+}
+
+func newQuiet(h slog.Handler) *quiet { return &quiet{h, &repeats{seen: map[string]*repeat{}}} }
+
+// repeats remembers which messages were told in the last minute.
+type repeats struct {
+	mu   sync.Mutex
+	seen map[string]*repeat // guarded by mu
+}
+
+type repeat struct {
+	told time.Time
+	more int // that were not told since
+}
+
+const (
+	repeatEvery = time.Minute
+	maxRepeats  = 256 // messages that are remembered: some bear numbers
+)
+
+// tell reports whether a message is to be told now, and how many of it were not.
+func (r *repeats) tell(message string, now time.Time) (ok bool, missed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.seen[message]
+	switch {
+	case s == nil:
+		if len(r.seen) >= maxRepeats {
+			clear(r.seen)
+		}
+		r.seen[message] = &repeat{told: now}
+		return true, 0
+	case now.Sub(s.told) < repeatEvery:
+		s.more++
+		return false, 0
+	}
+	missed, s.more, s.told = s.more, 0, now
+	return true, missed
+}
+
+func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, lower(l))
+}
+
+func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = lower(r.Level)
+	if beside[r.Message] || strings.Contains(r.Message, pendingChanges) || stepOfCommit(r.Message) {
+		if r.Level = slog.LevelDebug; !q.Handler.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
+	if r.Level >= slog.LevelWarn {
+		ok, missed := q.said.tell(r.Message, r.Time)
+		if !ok {
+			return nil
+		}
+		if missed > 0 {
+			r = r.Clone()
+			r.AddAttrs(slog.Int("times", missed+1))
+		}
+	}
+	return q.Handler.Handle(ctx, r)
+}
+
+func (q *quiet) WithAttrs(a []slog.Attr) slog.Handler { return &quiet{q.Handler.WithAttrs(a), q.said} }
+func (q *quiet) WithGroup(n string) slog.Handler      { return &quiet{q.Handler.WithGroup(n), q.said} }
+
+// stepOfCommit reports whether a message is one of those with which bbolt tells step by step what etcd
+// then says once: "failed to commit tx", with the error.
+func stepOfCommit(message string) bool {
+	for _, begin := range []string{"writeAt failed, offset", "writing data failed", "Committing transaction failed"} {
+		if strings.HasPrefix(message, begin) {
+			return true
+		}
+	}
+	return false
+}
+
+// pendingChanges is in what raft says when a start finds a log whose end it has
+// not applied yet: it campaigns again a moment later.
+const pendingChanges = "since there are still pending configuration changes to apply"
+
+// beside are warnings of etcd that do not touch this use of it: its client
+// listener is a private socket, its own accounts are not used, and an empty
+// store has no version yet.
+var beside = map[string]bool{
+	"Failed to detect schema version":  true,
+	"failed to update storage version": true,
+	"Running http and grpc server on single port. This is not recommended for production.": true,
+	"simple token is not cryptographically signed":                                         true,
+
+	// What goes on between proxies is said once, by those who know what it means:
+	// that there is no majority, or that a proxy cannot be reached.
+	"closed TCP streaming connection with remote peer":        true,
+	"lost TCP streaming connection with remote peer":          true,
+	"peer became inactive (message send to peer failed)":      true,
+	"prober detected unhealthy status":                        true,
+	"failed to reach the peer URL":                            true,
+	"failed to get version":                                   true,
+	"failed to find remote peer in cluster":                   true,
+	"rejected stream from remote peer because it was removed": true,
+	"waiting for ReadIndex response took too long, retrying":  true,
+	"rejecting member remove request; local member has not been connected to all peers, reconfigure breaks active quorum":   true,
+	"rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum": true,
+	"ignored out-of-date read index response; local node read indexes queueing up and waiting to be in sync with leader":    true,
+	"leadership transfer failed": true,
+}
+
+func lower(l slog.Level) slog.Level {
+	if l == slog.LevelInfo {
+		return slog.LevelDebug
+	}
+	return l
+}

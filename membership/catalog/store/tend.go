@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.etcd.io/etcd/client/pkg/v3/types"
+
+	"portico/internal/pause"
+)
+
+const (
+	tendEvery    = time.Second     // between looks at who has the catalog
+	strangerLife = time.Minute     // how long one may have it whom the catalog does not know
+	leaderless   = 3 * time.Second // without a leader before it is said; an election takes one
+)
+
+// Present returns the store that is open at present, another one after it was opened again; nil while there is
+// none, as after the folder was given to another process.
+type Present func() *Store
+
+// Tend keeps those who have the store in step with the members, until ctx ends. It looks now and then, and at each word on changed.
+func Tend(ctx context.Context, present Present, changed <-chan struct{}, logger *slog.Logger) {
+	look := pause.NewStrokes(tendEvery)
+	defer look.Stop()
+	t := tending{logger: logger, strangers: map[types.ID]time.Time{}, led: time.Now()}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-look.C:
+			look.Next()
+		}
+		s := present()
+		if s == nil {
+			continue
+		}
+		switch err := s.Err(); {
+		case err == nil:
+			t.look(ctx, s)
+		case err.Error() != t.said:
+			t.said = err.Error()
+			logger.Error("the catalog takes no changes any more, traffic goes on with the last known state", "error", err)
+		}
+	}
+}
+
+// tending is what Tend remembers between two looks.
+type tending struct {
+	logger    *slog.Logger
+	strangers map[types.ID]time.Time // when they were seen first
+	said      string                 // the last trouble that was logged
+	led       time.Time              // when there was a leader last
+	waiting   bool                   // it was said that there is none
+}
+
+func (t *tending) look(ctx context.Context, s *Store) {
+	run := s.run.Load()
+	server := run.etcd.Server
+	if len(server.Cluster().Members()) == 1 && run.peers == nil {
+		return
+	}
+	led := s.Led()
+	if t.sayLeader(led); !led && run.peers != nil {
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, OpTimeout)
+	defer cancel()
+	err := s.share(limited) // after a start with files that did not tell yet
+	s.run.Load().peers.Prune()
+	if err == nil && server.Leader() == server.MemberID() {
+		err = errors.Join(t.dismiss(limited, s), t.promote(limited, s))
+	}
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+	}
+	if text != t.said && text != "" {
+		t.logger.Warn("the proxies that have the catalog are not those that should, trying again", "error", err)
+	}
+	t.said = text
+}
+
+// sayLeader logs when changes begin to wait for a majority, and when they do not
+// any more.
+func (t *tending) sayLeader(known bool) {
+	now := time.Now()
+	if known {
+		if t.waiting {
+			t.logger.Info("the catalog has a majority again")
+		}
+		t.led, t.waiting = now, false
+	} else if !t.waiting && now.Sub(t.led) > leaderless {
+		t.waiting = true
+		t.logger.Warn("the catalog has no majority: changes wait, traffic goes on with the last known state")
+	}
+}
+
+// dismiss removes those who are no accepted proxies any more.
+func (t *tending) dismiss(ctx context.Context, s *Store) error {
+	server := s.run.Load().etcd.Server
+	var errs []error
+	for _, e := range server.Cluster().Members() {
+		name := s.replicaName(e.Name, e.PeerURLs)
+		m := s.o.Members.Member(name)
+		if e.ID == server.MemberID() || m.Accepted {
+			delete(t.strangers, e.ID)
+			continue
+		}
+		if !m.Found {
+			if t.strangers[e.ID].IsZero() {
+				t.strangers[e.ID] = time.Now()
+			}
+			if time.Since(t.strangers[e.ID]) < strangerLife {
+				continue // this view may be behind
+			}
+		} else if accepted, err := s.o.Members.AcceptedNow(ctx, name); err != nil || accepted {
+			errs = append(errs, err)
+			continue
+		}
+		if err := s.removeReplica(ctx, uint64(e.ID)); err != nil {
+			errs = append(errs, fmt.Errorf("remove proxy %q: %w", name, err))
+			continue
+		}
+		t.logger.Info("proxy removed from the catalog", "member", name)
+	}
+	return errors.Join(errs...)
+}
+
+// replicaName is the member behind one of etcd's: it tells its name at its first
+// start, and until then its address has to do.
+func (s *Store) replicaName(name string, urls []string) string {
+	for _, u := range urls {
+		if name == "" {
+			name = s.o.Members.At(hostOf(u))
+		}
+	}
+	return name
+}
+
+// promote gives those a vote that have the whole catalog, so that the number of
+// votes is odd: two that must agree are worse than one. The second proxy keeps a
+// copy until there is a third.
+func (t *tending) promote(ctx context.Context, s *Store) error {
+	server := s.run.Load().etcd.Server
+	voters, learners := 0, 0
+	for _, e := range server.Cluster().Members() {
+		if e.IsLearner {
+			learners++
+		} else {
+			voters++
+		}
+	}
+	if learners == 0 || voters%2 == 1 && learners < 2 {
+		return nil
+	}
+	var ready []Replica
+	for _, r := range s.Replicas(ctx) {
+		if r.Role == ReplicaLearner && r.Reachable && r.Ready {
+			ready = append(ready, r)
+		}
+	}
+	if voters%2 == 1 {
+		ready = ready[:len(ready)/2*2]
+	}
+	for _, r := range ready {
+		err := s.do(ctx, func(ctx context.Context) error {
+			_, err := s.client().MemberPromote(ctx, r.id)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("give proxy %q a vote: %w", r.Name, err)
+		}
+		t.logger.Info("proxy has a vote", "member", r.Name)
+	}
+	return nil
+}

@@ -1,4 +1,0 @@
-package catalog
-
-// syncDir does nothing: NTFS journals renames, and directories cannot be synced.
-func syncDir(string) error { return nil }
