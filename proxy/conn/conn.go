@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"portico/internal/descriptors"
+	"portico/internal/tlstrim"
 	"portico/internal/unsent"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
@@ -446,6 +447,7 @@ func (c *client) handshake(cfg *tls.Config) bool {
 		c.srv.badTLS.Add(1)
 		return false
 	}
+	tlstrim.Trim(t)
 	quickAck(c.base)
 	_ = t.SetDeadline(time.Time{})
 	state := t.ConnectionState()

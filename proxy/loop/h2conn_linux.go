@@ -283,6 +283,9 @@ func (l *loop) restH2(h *h2Conn) {
 		l.closeH2(h)
 		return
 	}
+	if h.first == nil {
+		l.slack(h.c)
+	}
 	if at := l.nextH2(h); at != 0 {
 		l.wheel.schedule(h.c, at)
 	}
@@ -307,6 +310,9 @@ func (l *loop) fireH2(h *h2Conn) {
 			l.wheel.schedule(h.c, h.c.deadline)
 		}
 		return
+	}
+	if h.first == nil {
+		trimTLS(h.c)
 	}
 	l.refresh(h)
 	if h.x.Waits() && h.owed.Look(l.now, h.c.held(), l.srv.opt.Timeouts.MinRate) {

@@ -273,6 +273,7 @@ func (l *loop) fire(c *sock) {
 		return
 	}
 	if c.s == nil || c.kind == kindUpstream {
+		trimTLS(c)
 		switch {
 		case c.deadline == 0:
 		case l.takes(c):

@@ -291,6 +291,7 @@ func (l *loop) idle(s *session) {
 	}
 	c.ready = false
 	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
+	l.slack(c)
 	l.wheel.schedule(c, c.deadline)
 }
 

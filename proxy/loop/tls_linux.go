@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/tlstrim"
 	"portico/proxy/exchange"
 	"portico/proxy/wire"
 )
@@ -131,6 +132,7 @@ func (l *loop) shook(s *sock, err error) {
 		err = errGivenUp
 	}
 	t.mem.shake, t.mem.wake = false, nil
+	tlstrim.Trim(t.conn)
 	if s.kind == kindUpstream {
 		l.shookUpstream(s, err)
 		return
