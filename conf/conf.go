@@ -100,8 +100,9 @@ type ProxyTimeouts struct {
 	// saves handshakes, shorter saves memory.
 	Idle units.Duration `toml:"idle"`
 
-	// Body is the longest pause within a body, in either direction. Default
-	// 30s. The whole body may take as long as it needs.
+	// Body is the longest pause within a body, in either direction, and of an
+	// upgraded connection or an event stream of which one side has ended.
+	// Default 30s. The whole may take as long as it needs.
 	Body units.Duration `toml:"body"`
 
 	// Connect is the time to reach an upstream, TLS included. Default 5s.
@@ -112,7 +113,8 @@ type ProxyTimeouts struct {
 	Response units.Duration `toml:"response"`
 
 	// Tunnel is the longest silence on an upgraded connection (WebSocket) or
-	// between two events of an event stream. Default 1h.
+	// between two events of an event stream. Default 1h. Once one side has
+	// ended, Body holds for the rest.
 	Tunnel units.Duration `toml:"tunnel"`
 
 	// Tunnels is how long a process from which another has taken over keeps

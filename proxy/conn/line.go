@@ -71,7 +71,7 @@ func (ln *line) carry(u *upstream) {
 		k.init(u.conn, false, u.srv.start)
 		return
 	}
-	k.steady = &steady{Conn: u.conn, base: u.conn, halted: &k.halted, patience: u.srv.opt.Timeouts.Response}
+	k.steady = makeSteady(u.conn, u.conn, &k.halted, u.srv.opt.Timeouts.Response)
 	k.conn = k.steady
 }
 

@@ -216,7 +216,7 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 	u.peek.init(c)
 	if up.TLS != nil {
 		u.below = &records.Conn{Conn: c}
-		t := tls.Client(&steady{Conn: u.below, base: c, halted: &u.io.halted, patience: srv.opt.Timeouts.Response}, up.TLS)
+		t := tls.Client(makeSteady(u.below, c, &u.io.halted, srv.opt.Timeouts.Response), up.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = c.Close()
 			return nil, srv.cause(err)

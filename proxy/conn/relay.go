@@ -15,7 +15,8 @@ import (
 // one has failed, or nothing has moved for too long. While nothing moves it borrows no buffer, where the platform can wait without.
 type relay struct {
 	s    *session
-	last atomic.Int64 // when bytes moved
+	last atomic.Int64 // when bytes moved, or one side ended
+	half atomic.Bool  // one side has
 	over atomic.Bool
 
 	mu   sync.Mutex
@@ -52,13 +53,15 @@ func (s *session) relay() {
 	for _, k := range [2]*sock{&s.c.io, &s.u.io} {
 		k.resume()
 		if k.steady != nil {
-			k.steady.patience, k.steady.rate = s.c.srv.opt.Timeouts.Tunnel, 0
+			k.steady.patience.Store(int64(s.c.srv.opt.Timeouts.Tunnel))
+			k.steady.rate = 0
 		}
 	}
 	r.last.Store(s.c.srv.clock())
 	up := &way{r: r, from: &s.c.io, to: &s.u.io, fromEnd: endClient, toEnd: endUpstream}
 	down := &way{r: r, from: &s.u.io, to: &s.c.io, fromEnd: endUpstream, toEnd: endClient}
 	upOpen, downOpen := s.x.Relay()
+	r.half.Store(!upOpen || !downOpen)
 	var wg sync.WaitGroup
 	if downOpen {
 		wg.Go(down.run)
@@ -122,7 +125,7 @@ func (w *way) step(try func(uintptr) bool) bool {
 	case len(w.rest) > 0:
 		return w.push()
 	case errors.Is(w.err, io.EOF):
-		shut(w.to.conn)
+		w.ended()
 		return false
 	case w.err != nil:
 		w.r.stop(w.fromEnd)
@@ -202,10 +205,33 @@ func (w *way) push() bool {
 	}
 	w.rest = nil
 	if errors.Is(w.err, io.EOF) { // it came with the last bytes
-		shut(w.to.conn)
+		w.ended()
 		return false
 	}
 	return true
+}
+
+// ended passes the end of one side on. The other one has the rest of its time from here on, and is told to look at it.
+func (w *way) ended() {
+	shut(w.to.conn)
+	r := w.r
+	r.last.Store(r.s.c.srv.clock())
+	r.half.Store(true)
+	for _, k := range [2]*sock{w.from, w.to} {
+		if k.steady != nil {
+			k.steady.patience.Store(int64(r.limit()))
+		}
+	}
+	_ = w.to.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// limit is how long nothing may move.
+func (r *relay) limit() time.Duration {
+	t := &r.s.c.srv.opt.Timeouts
+	if r.half.Load() {
+		return t.Rest(t.Tunnel)
+	}
+	return t.Tunnel
 }
 
 // note counts bytes that have arrived.
@@ -219,10 +245,16 @@ func (w *way) note(n int) {
 // arm sets the deadline of the next look at the time, and reports whether the relay goes on.
 func (w *way) arm() bool {
 	srv := w.r.s.c.srv
-	if limit := int64(srv.opt.Timeouts.Tunnel); limit > 0 {
-		_ = w.from.conn.SetReadDeadline(srv.at(min(w.r.last.Load()+limit, srv.clock()+max(limit/8, int64(10*time.Millisecond)))))
-	} else {
-		_ = w.from.conn.SetReadDeadline(time.Time{})
+	for {
+		limit := w.r.limit()
+		if limit > 0 {
+			_ = w.from.conn.SetReadDeadline(srv.at(min(w.r.last.Load()+int64(limit), srv.clock()+int64(max(limit/8, 10*time.Millisecond)))))
+		} else {
+			_ = w.from.conn.SetReadDeadline(time.Time{})
+		}
+		if limit == w.r.limit() { // else the word of the other way's end may have been overwritten
+			break
+		}
 	}
 	if srv.ctx.Err() != nil { // its call to end may have been overwritten
 		w.r.stop(endStop)
@@ -236,7 +268,7 @@ func (w *way) arm() bool {
 // patient looks at the time after a deadline has passed, and reports whether the relay goes on.
 func (w *way) patient() bool {
 	srv := w.r.s.c.srv
-	switch limit := srv.opt.Timeouts.Tunnel; {
+	switch limit := w.r.limit(); {
 	case w.r.over.Load():
 		return false
 	case srv.ctx.Err() != nil:

@@ -533,6 +533,9 @@ func (s *session) heard(n int, res wire.Result) {
 			s.x.ClientGone()
 			return
 		}
+		if s.has && s.cp.ended() {
+			s.x.ClientEnded()
+		}
 	}
 	s.late(res)
 }

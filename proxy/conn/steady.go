@@ -16,11 +16,11 @@ import (
 // known; so a deadline here only looks at the time, and a write ends when its side has taken next to nothing for as long as there is patience.
 type steady struct {
 	net.Conn
-	base     net.Conn      // the system's, below all
-	halted   *atomic.Bool  // no more waiting: set before the deadline that is to end it
-	patience time.Duration // for a write whose side takes nothing; 0 and less: no limit
-	rate     int           // bytes a second that count as nothing; 0: one is enough
-	moved    atomic.Bool   // the side of a write that is still under way has taken bytes: for those who keep the time beside it
+	base     net.Conn     // the system's, below all
+	halted   *atomic.Bool // no more waiting: set before the deadline that is to end it
+	patience atomic.Int64 // for a write whose side takes nothing, a duration; 0 and less: no limit
+	rate     int          // bytes a second that count as nothing; 0: one is enough
+	moved    atomic.Bool  // the side of a write that is still under way has taken bytes: for those who keep the time beside it
 
 	probing bool // see probe; for who reads
 
@@ -30,10 +30,16 @@ type steady struct {
 
 // newSteady makes one for a client.
 func newSteady(c, base net.Conn, halted *atomic.Bool, t *wire.Timeouts) *steady {
-	k := &steady{Conn: c, base: base, halted: halted, patience: t.Write}
+	k := makeSteady(c, base, halted, t.Write)
 	if t.Grace > 0 {
 		k.rate = max(t.MinRate, 0)
 	}
+	return k
+}
+
+func makeSteady(c, base net.Conn, halted *atomic.Bool, patience time.Duration) *steady {
+	k := &steady{Conn: c, base: base, halted: halted}
+	k.patience.Store(int64(patience))
 	return k
 }
 
@@ -58,7 +64,7 @@ func (c *steady) Write(b []byte) (int, error) {
 		case owed.Look(int64(now.Sub(begun)), held-done, c.rate):
 			since = now
 			c.moved.Store(true)
-		case c.patience > 0 && now.Sub(since) >= c.patience:
+		case c.outOfPatience(now.Sub(since)):
 			return done, err
 		}
 		_ = c.Conn.SetWriteDeadline(c.next(now, since))
@@ -109,18 +115,25 @@ func (c *steady) holds(b []byte) bool {
 // next is when a write that has waited since then looks again.
 func (c *steady) next(now, since time.Time) time.Time {
 	at := now.Add(c.glance())
-	if end := since.Add(c.patience); c.patience > 0 && end.Before(at) {
+	patience := time.Duration(c.patience.Load())
+	if end := since.Add(patience); patience > 0 && end.Before(at) {
 		return end
 	}
 	return at
 }
 
+func (c *steady) outOfPatience(waited time.Duration) bool {
+	patience := time.Duration(c.patience.Load())
+	return patience > 0 && waited >= patience
+}
+
 // glance is how long a write waits before it looks.
 func (c *steady) glance() time.Duration {
-	if c.patience <= 0 {
+	patience := time.Duration(c.patience.Load())
+	if patience <= 0 {
 		return look
 	}
-	return min(look, max(c.patience/8, 10*time.Millisecond))
+	return min(look, max(patience/8, 10*time.Millisecond))
 }
 
 // CloseWrite ends our direction only.

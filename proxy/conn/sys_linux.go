@@ -121,3 +121,17 @@ func (p *peeker) broken() bool {
 	}
 	return p.e != 0 && p.e != syscall.EAGAIN && p.e != syscall.EINTR
 }
+
+// ended reports whether the other side has ended its direction, whatever waits to be read before that.
+func (p *peeker) ended() bool {
+	const rdhup = 0x2000 // POLLRDHUP of asm-generic/poll.h
+	q := struct {
+		fd              int32
+		events, revents int16
+	}{events: rdhup}
+	now := syscall.Timespec{}
+	return p.raw != nil && p.raw.Control(func(fd uintptr) {
+		q.fd = int32(fd)
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&q)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	}) == nil && q.revents&rdhup != 0
+}

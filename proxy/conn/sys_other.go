@@ -41,3 +41,6 @@ func (p *peeker) quiet() bool {
 
 // broken cannot tell without taking bytes; a write will.
 func (p *peeker) broken() bool { return false }
+
+// ended cannot tell either.
+func (p *peeker) ended() bool { return false }

@@ -71,6 +71,7 @@ func (x *Exchange) Read(s Side, n int, res wire.Result) {
 	if res == wire.EOF {
 		f.eof = true
 		x.can &^= ReadClient
+		x.tunnelHalved()
 		if f.mode == bodyClose {
 			x.hold = false // it was the end of the body
 		}
@@ -104,6 +105,7 @@ func (x *Exchange) readUpstream(n int, res wire.Result) {
 	case wire.EOF:
 		x.down.eof = true
 		x.can &^= ReadUpstream
+		x.tunnelHalved()
 		x.upstreamEnded()
 	case wire.Failed:
 		if x.tunnel {
@@ -119,6 +121,28 @@ func (x *Exchange) readUpstream(n int, res wire.Result) {
 	case wire.More, wire.Blocked:
 	}
 }
+
+// tunnelHalved: the time that a tunnel's other side has for the rest begins with the end of the first one.
+func (x *Exchange) tunnelHalved() {
+	if x.tunnel {
+		x.upSince = x.now
+	}
+}
+
+// ClientEnded says that the client has ended its side, where no read says so because none is of use. It may still take its answer; but one
+// that may be silent for long, as a stream of events, waits no longer for it than the rest of a tunnel does.
+func (x *Exchange) ClientEnded() {
+	if x.ended {
+		return
+	}
+	x.ended = true
+	if x.mayLeave() {
+		x.upSince = x.now
+	}
+}
+
+// mayLeave reports whether the client of an answer that may be silent for long has ended its side.
+func (x *Exchange) mayLeave() bool { return x.ended && x.headDone && x.dec.Silence != 0 }
 
 // upstreamEnded: what the end of the upstream's bytes means depends on how the answer is framed.
 func (x *Exchange) upstreamEnded() {

@@ -61,6 +61,7 @@ type Exchange struct {
 	endOwed    bool       // the client is still to be told where the answer ends
 	draining   bool
 	gone       bool // the client's connection is known to be dead
+	ended      bool // the client has ended its side, see ClientEnded
 	noRetry    bool // see Streaming
 	streaming  bool // between Streaming and Settled
 	splice     Ready
@@ -93,7 +94,7 @@ func (x *Exchange) Begin(conf *Config, mem wire.Memory, addr, local netip.AddrPo
 	}
 	x.peer.Addr, x.peer.Local, x.peer.HTTPS, x.peer.ServerName, x.peer.Listener = addr, local, https, serverName, listener
 	x.phase, x.can, x.splice = phaseHead, WriteClient, 0
-	x.draining, x.gone, x.routed, x.has, x.tunnel, x.noRetry, x.streaming = false, false, false, false, false, false, false
+	x.draining, x.gone, x.ended, x.routed, x.has, x.tunnel, x.noRetry, x.streaming = false, false, false, false, false, false, false, false
 	x.up.shared, x.down.shared = false, false
 	x.crlfs, x.served = 0, false
 	x.peer.Own = x.own[:0]

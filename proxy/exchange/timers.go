@@ -120,6 +120,10 @@ func (x *Exchange) Timeout() {
 	case timerWrite, timerTunnel:
 		x.clientLost()
 	case timerResponse:
+		if x.mayLeave() {
+			x.clientLost()
+			return
+		}
 		x.failed(Why{Cause: CauseTimeout})
 	case timerLinger:
 		x.phase = phaseClose
@@ -158,7 +162,11 @@ func (x *Exchange) ConnectTime() time.Duration {
 func (x *Exchange) activeTimer() (int64, timer) {
 	t := &x.conf.Timeouts
 	if x.tunnel {
-		return after(max(x.upSince, x.rec.FirstByte), t.Tunnel), timerTunnel
+		silence := t.Tunnel
+		if x.up.eof || x.down.eof {
+			silence = t.Rest(silence)
+		}
+		return after(max(x.upSince, x.rec.FirstByte), silence), timerTunnel
 	}
 	if x.writable() {
 		return x.writes.deadline(t.Write, t.Grace, t.MinRate), timerWrite
@@ -174,6 +182,9 @@ func (x *Exchange) activeTimer() (int64, timer) {
 	}
 	if x.talks() {
 		return after(max(x.upSince, x.rec.FirstByte), t.Tunnel), timerResponse
+	}
+	if x.mayLeave() {
+		return after(x.upSince, t.Rest(x.dec.Silence)), timerResponse
 	}
 	if x.headDone && x.dec.Silence != 0 {
 		return after(x.upSince, x.dec.Silence), timerResponse

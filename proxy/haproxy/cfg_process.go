@@ -55,6 +55,7 @@ func (f *file) defaults(o Options) {
 		{"connect", t.Connect},
 		{"client", t.Body},
 		{"client-fin", t.Body},
+		{"server-fin", t.Body},
 		{"http-request", t.Header},
 		{"http-keep-alive", t.Idle},
 		{"server", max(t.Response, t.Body)}, // one for the head of an answer and for the pauses in its body

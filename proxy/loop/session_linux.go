@@ -191,6 +191,9 @@ func (l *loop) perform(s *session, budget, each, work int) int {
 		op := s.x.Next()
 		switch op {
 		case exchange.OpWait:
+			if s.c.hup {
+				s.x.ClientEnded()
+			}
 			if at := s.x.Deadline(); at != 0 {
 				l.wheel.schedule(s.c, at)
 			}

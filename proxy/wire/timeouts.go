@@ -10,7 +10,7 @@ type Timeouts struct {
 	Body     time.Duration // without a byte of a request body while we could take one, 30 s
 	Response time.Duration // from the request's last byte to the answer's head, and without a byte of the answer's body, 60 s
 	Write    time.Duration // without the client taking a byte that waits for it, 30 s
-	Tunnel   time.Duration // without a byte in either direction of an upgraded connection, 1 h
+	Tunnel   time.Duration // without a byte in either direction of an upgraded connection whose sides are both open, 1 h; see Rest
 	Continue time.Duration // how long an origin may keep a client that expects "100 Continue" waiting, 1 s
 	Linger   time.Duration // reading what a refused client still sends before the connection closes, 2 s
 	Grace    time.Duration // before MinRate holds, 10 s
@@ -42,4 +42,13 @@ func (t Timeouts) WithDefaults() Timeouts {
 		t.MinRate = 64
 	}
 	return t
+}
+
+// Rest is how long nothing may move of what may otherwise be silent for a whole time, once one side has ended: what is left is a rest, as
+// of a body, and who should take it may be gone without a word.
+func (t *Timeouts) Rest(whole time.Duration) time.Duration {
+	if t.Body > 0 && (whole <= 0 || t.Body < whole) {
+		return t.Body
+	}
+	return whole
 }

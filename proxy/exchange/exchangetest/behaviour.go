@@ -19,6 +19,8 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"counting tunnel":      countingTunnel,
 	"wrong accept":         wrongAccept,
 	"half-close":           halfClose,
+	"half a tunnel":        halfLeft,
+	"half a stream":        halfStream,
 	"retry":                retry,
 	"all down":             allDown,
 	"post once":            postOnce,

@@ -31,6 +31,7 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"tunnel":          tunnel,
 	"tunnel refused":  tunnelRefused,
 	"tunnel falsely":  tunnelFalsely,
+	"half a tunnel":   tunnelHalf,
 	"retry":           retry,
 	"park":            park,
 	"silent origin":   silentOrigin,

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
@@ -76,5 +77,36 @@ func tunnelFalsely(t *testing.T, mk rig.Maker) {
 	c, _ := rig.StartH2(t, mk, rig.Options(rig.With(echoAny(t, func(string) string { return "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" }))), rig.H2Settings{})
 	if got := c.Open(false, connectFields...).Over(); got.Status() != "502" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// tunnelHalf: once one side of a tunnel has ended, the other one has no more time than a body has.
+func tunnelHalf(t *testing.T, mk rig.Maker) {
+	for _, byOrigin := range []bool{false, true} {
+		over := make(chan struct{})
+		o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+			head := rig.ReadHead(br)
+			_, key, _ := strings.Cut(strings.ToLower(head), "sec-websocket-key: ")
+			key, _, _ = strings.Cut(head[len(head)-len(key):], "\r\n")
+			_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst", acceptKey(key))
+			if byOrigin {
+				_ = c.(*net.TCPConn).CloseWrite()
+			}
+			<-over
+		})
+		h := rig.With(o)
+		opt := rig.Options(h)
+		opt.Timeouts.Body = 200 * time.Millisecond
+		c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{})
+		s := c.Open(false, connectFields...)
+		s.Until("the first bytes", func(a *rig.H2Answer) bool { return a.Body == "first" })
+		if !byOrigin {
+			s.Send(nil, true)
+		}
+		if got := s.Over(); got.Reset == "" && !got.Ended {
+			t.Errorf("by the origin %v: got %+v", byOrigin, got)
+		}
+		rig.Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
+		close(over)
 	}
 }
