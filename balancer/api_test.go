@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 const t0 = 1_700_000_000_000 // Unix milliseconds
 
-func newKeys() []balancer.Key {
-	return []balancer.Key{balancer.NewKey(2, time.UnixMilli(t0)), balancer.NewKey(1, time.UnixMilli(t0))}
+func newKeys() []seal.Key {
+	return []seal.Key{seal.NewKey(2, time.UnixMilli(t0)), seal.NewKey(1, time.UnixMilli(t0))}
 }
 
 func TestVisitStays(t *testing.T) {

@@ -6,12 +6,14 @@ import (
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
+
+	"portico/balancer/seal"
 )
 
 // Options are what all pools of a process share.
 type Options struct {
-	Keys        []Key // session keys, newest first; required
-	MaxSessions int   // bound of the session table; 0: 1<<20
+	Keys        []seal.Key // session keys, newest first; required
+	MaxSessions int        // bound of the session table; 0: 1<<20
 
 	// Changed is called after each change of an upstream's health, in their order, by whoever made it:
 	// it must not wait. Nil: nobody asks.
@@ -31,14 +33,14 @@ type Balancer struct {
 	appKeys  atomic.Pointer[[]uint64] // one for each key that is valid, as they are arranged
 
 	mu    sync.Mutex
-	keys  []Key // newest first, as they were given
-	valid []Key // of these: the one that signs, then those that only open
+	keys  []seal.Key // newest first, as they were given
+	valid []seal.Key // of these: the one that signs, then those that only open
 	pools map[string]*Pool
 }
 
 // New returns a balancer without pools.
 func New(o Options) (*Balancer, error) {
-	if err := checkKeys(o.Keys); err != nil {
+	if err := seal.CheckKeys(o.Keys); err != nil {
 		return nil, err
 	}
 	b := &Balancer{
@@ -59,8 +61,8 @@ func New(o Options) (*Balancer, error) {
 
 // SetKeys replaces the session keys, newest first. Which of them signs follows from
 // their times, and changes by itself in Tick.
-func (b *Balancer) SetKeys(keys []Key, now int64) error {
-	if err := checkKeys(keys); err != nil {
+func (b *Balancer) SetKeys(keys []seal.Key, now int64) error {
+	if err := seal.CheckKeys(keys); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -83,8 +85,8 @@ func (b *Balancer) turnKeysLocked(now int64) error {
 
 // arrangeLocked works out which keys count at now, and reports whether that has changed.
 func (b *Balancer) arrangeLocked(now int64) bool {
-	valid := arrange(b.keys, now)
-	if sameKeys(valid, b.valid) {
+	valid := seal.Arrange(b.keys, now)
+	if seal.SameKeys(valid, b.valid) {
 		return false
 	}
 	b.valid = valid

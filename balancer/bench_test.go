@@ -180,27 +180,6 @@ func BenchmarkPickUnpinned(b *testing.B) {
 	}
 }
 
-func BenchmarkOpen(b *testing.B) {
-	s := mustSealer(b, "shop", vectorKeys())
-	value := s.Seal(nil, balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, refused := s.Open(value); refused != balancer.Honoured {
-			b.Fatal(refused)
-		}
-	}
-}
-
-func BenchmarkSeal(b *testing.B) {
-	s := mustSealer(b, "shop", vectorKeys())
-	buf := make([]byte, 0, balancer.MaxCookieLen)
-	c := balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = s.Seal(buf[:0], c)
-	}
-}
-
 // BenchmarkSweep sweeps an eighth of a million sessions, none of which has ended.
 func BenchmarkSweep(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)

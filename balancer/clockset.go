@@ -1,6 +1,10 @@
 package balancer
 
-import "time"
+import (
+	"time"
+
+	"portico/balancer/seal"
+)
 
 // clockSet is one time that the system's clock was set while the process ran.
 type clockSet struct {
@@ -57,9 +61,9 @@ func (u *Upstream) turn(by time.Duration) {
 func mend(sets []clockSet, second, now int64) int64 {
 	for _, c := range sets {
 		switch before := now - c.by; {
-		case c.by > 0 && second < c.at && second <= before+clockSkew:
+		case c.by > 0 && second < c.at && second <= before+seal.ClockSkew:
 			second += c.by // by the clock as it was before
-		case c.by < 0 && second > now+clockSkew:
+		case c.by < 0 && second > now+seal.ClockSkew:
 			second += c.by
 		}
 	}
@@ -68,11 +72,11 @@ func mend(sets []clockSet, second, now int64) int64 {
 
 // mend brings the times of a cookie to the clock as it is now, in Unix seconds. What is still ahead of
 // it by more than clocks may differ counts as of now: only a proxy can have sealed it, whose clock is wrong.
-func (s *Sessions) mend(c *Cookie, now int64) {
+func (s *Sessions) mend(c *seal.Cookie, now int64) {
 	if sets := s.sets.Load(); sets != nil && !c.Bare {
 		c.Issued, c.Start = mend(*sets, c.Issued, now), mend(*sets, c.Start, now)
 	}
-	if c.Issued > now+clockSkew {
+	if c.Issued > now+seal.ClockSkew {
 		c.Issued, c.Ahead = now, true
 	}
 	c.Start = min(c.Start, c.Issued)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 )
 
@@ -35,7 +36,7 @@ func TestTheClockIsSetUnderSessions(t *testing.T) {
 			visit := func(w *world, i int) {
 				t.Helper()
 				c, next := w.get(jar[i])
-				if c.Upstream == nil || !c.Pinned || c.New || c.Refused != balancer.Honoured || home[i] != "" && c.Upstream.ID() != home[i] {
+				if c.Upstream == nil || !c.Pinned || c.New || c.Refused != seal.Honoured || home[i] != "" && c.Upstream.ID() != home[i] {
 					t.Fatalf("visitor %d of %s: %+v", i, home[i], c)
 				}
 				jar[i], home[i] = next, c.Upstream.ID()
@@ -80,7 +81,7 @@ func TestTheClockIsSetUnderSessions(t *testing.T) {
 			if n := set.up("a").Sessions() + set.up("b").Sessions(); n != 10 {
 				t.Errorf("%d sessions are counted, 10 visitors are there", n)
 			}
-			if c, _ := set.get(jar[15]); !c.New || c.Refused != balancer.RefusedIdle {
+			if c, _ := set.get(jar[15]); !c.New || c.Refused != seal.RefusedIdle {
 				t.Errorf("who stayed away for 45 minutes: %+v", c)
 			}
 		})
@@ -102,7 +103,7 @@ func TestCookiesFromTheFuture(t *testing.T) {
 		t.Errorf("it is issued anew as of %d, not %d (%v)", issued, w.now/1000, err)
 	}
 	w.now += 40 * time.Minute.Milliseconds()
-	if c, _ := w.get(next); !c.New || c.Refused != balancer.RefusedIdle {
+	if c, _ := w.get(next); !c.New || c.Refused != seal.RefusedIdle {
 		t.Errorf("40 minutes later: %+v", c)
 	}
 }

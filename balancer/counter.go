@@ -1,6 +1,10 @@
 package balancer
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"portico/balancer/seal"
+)
 
 // Counters are what an upstream counts. All only grow, except Queued and the
 // peaks.
@@ -76,12 +80,12 @@ func (c *Counters) tick(now int64) {
 type PoolCounters struct {
 	Requests       atomic.Uint64 // without second attempts
 	NewSessions    Rate
-	Refused        [refusals]atomic.Uint64 // cookies not honoured, by cause
-	Lost           [causes]atomic.Uint64   // sessions lost, by cause
-	Nothing        [nones]atomic.Uint64    // requests without an upstream, by reason
-	FailOpen       atomic.Uint64           // requests sent to an upstream not known to be up
-	Bursts         atomic.Uint64           // requests that joined another's first visit
-	Shifted        atomic.Uint64           // sessions that changed the instance at a safe moment
+	Refused        [seal.RefusalCount]atomic.Uint64 // cookies not honoured, by cause
+	Lost           [causes]atomic.Uint64            // sessions lost, by cause
+	Nothing        [nones]atomic.Uint64             // requests without an upstream, by reason
+	FailOpen       atomic.Uint64                    // requests sent to an upstream not known to be up
+	Bursts         atomic.Uint64                    // requests that joined another's first visit
+	Shifted        atomic.Uint64                    // sessions that changed the instance at a safe moment
 	Retries        atomic.Uint64
 	RetriesRefused atomic.Uint64 // by the budget
 	QueueFull      atomic.Uint64

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // Sessions end between two milliseconds: these tests stand on both of them, with issue
@@ -40,7 +41,7 @@ func (w *world) sessions() (n int) {
 
 // endsAt checks that the session of a cookie is whole one millisecond before end, and
 // over at end, with the refusal why and without the loss of anything.
-func endsAt(t *testing.T, w *world, cookie []byte, end int64, why balancer.Refusal) {
+func endsAt(t *testing.T, w *world, cookie []byte, end int64, why seal.Refusal) {
 	t.Helper()
 	known := w.sessions()
 	w.now = end - 1
@@ -48,7 +49,7 @@ func endsAt(t *testing.T, w *world, cookie []byte, end int64, why balancer.Refus
 		t.Errorf("a millisecond before the end: %d sessions, want %d", n, known)
 	}
 	look := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie})
-	if look.Refused != balancer.Honoured || look.Upstream == nil || look.Upstream != look.Home {
+	if look.Refused != seal.Honoured || look.Upstream == nil || look.Upstream != look.Home {
 		t.Errorf("a millisecond before the end: %+v", look)
 	}
 	if c, _ := restarted(w).get(cookie); !c.Pinned || c.New || c.Session != look.Session {
@@ -73,7 +74,7 @@ func TestIdleEndsToTheMillisecond(t *testing.T) {
 	w := newWorld(t, balancer.Config{Idle: 40 * time.Minute}, "a", "b")
 	w.now += lateInSecond
 	_, cookie := w.get(nil)
-	endsAt(t, w, cookie, t0+(50*time.Minute+time.Second).Milliseconds(), balancer.RefusedIdle)
+	endsAt(t, w, cookie, t0+(50*time.Minute+time.Second).Milliseconds(), seal.RefusedIdle)
 }
 
 // The cookie is in use all the time: only its age ends it.
@@ -88,7 +89,7 @@ func TestLifeEndsToTheMillisecond(t *testing.T) {
 			t.Fatalf("in use: %+v", c)
 		}
 	}
-	endsAt(t, w, cookie, t0+(3*time.Hour+time.Second).Milliseconds(), balancer.RefusedLife)
+	endsAt(t, w, cookie, t0+(3*time.Hour+time.Second).Milliseconds(), seal.RefusedLife)
 }
 
 // A stream's session, which the table keeps beyond its cookie, ends as exactly.
@@ -100,11 +101,11 @@ func TestStreamEndsToTheMillisecond(t *testing.T) {
 	w.p.Keep(&c, w.now)
 	end := t0 + (80*time.Minute + time.Second).Milliseconds()
 	w.now = end - 1
-	if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); w.sessions() != 1 || again.Refused != balancer.Honoured || again.Upstream != c.Upstream {
+	if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); w.sessions() != 1 || again.Refused != seal.Honoured || again.Upstream != c.Upstream {
 		t.Errorf("a millisecond before the end: %+v", again)
 	}
 	w.now = end
-	if again, _ := w.get(cookie); !again.New || again.Refused != balancer.RefusedIdle || again.Lost != balancer.CauseNone {
+	if again, _ := w.get(cookie); !again.New || again.Refused != seal.RefusedIdle || again.Lost != balancer.CauseNone {
 		t.Errorf("at the end: %+v", again)
 	}
 }
@@ -180,7 +181,7 @@ func TestReloadKeepsTheCounts(t *testing.T) {
 	if st := w.b.Sessions().Stats(); st.Born != born || st.Entries != 31 {
 		t.Errorf("a reload began the table anew: %+v", st)
 	}
-	endsAt(t, w, cookie, t0+(25*time.Minute+time.Second).Milliseconds(), balancer.RefusedIdle)
+	endsAt(t, w, cookie, t0+(25*time.Minute+time.Second).Milliseconds(), seal.RefusedIdle)
 }
 
 // Without a file the counts fill from the cookies, and are called sure when no cookie from before the
@@ -226,7 +227,7 @@ func TestRecountingLastsAsLongAsTheCookies(t *testing.T) {
 	check("while one that was ahead of the clock may live", true)
 	w.now = sure
 	check("when none can", false)
-	if c, _ := restarted(w).get(cookies[0]); c.Refused != balancer.RefusedIdle {
+	if c, _ := restarted(w).get(cookies[0]); c.Refused != seal.RefusedIdle {
 		t.Errorf("sure, while a cookie from before lives: %+v", c)
 	}
 }
@@ -269,10 +270,10 @@ func TestRecountingWaitsForCookiesThatAreAhead(t *testing.T) {
 		"flapped": {flapped, 50*time.Minute + aheadOf40/2},
 	} {
 		end := t0 + c.lives.Milliseconds()
-		if l := w.p.Look(&balancer.Request{Now: end, Cookie: c.cookie}); l.Refused != balancer.Honoured || !w.p.Snapshot(end).Recounting {
+		if l := w.p.Look(&balancer.Request{Now: end, Cookie: c.cookie}); l.Refused != seal.Honoured || !w.p.Snapshot(end).Recounting {
 			t.Errorf("%s, in its last second: refused %q, recounting %v", name, l.Refused, w.p.Snapshot(end).Recounting)
 		}
-		if l := w.p.Look(&balancer.Request{Now: end + 1000, Cookie: c.cookie}); l.Refused != balancer.RefusedIdle {
+		if l := w.p.Look(&balancer.Request{Now: end + 1000, Cookie: c.cookie}); l.Refused != seal.RefusedIdle {
 			t.Errorf("%s, after its end: refused %q", name, l.Refused)
 		}
 	}
@@ -298,7 +299,7 @@ func TestClockSetBackIsRecounted(t *testing.T) {
 		t.Fatalf("when it has ended: %d sessions, known %v", n, known)
 	}
 	right := end - (2 * time.Minute).Milliseconds()
-	if l := w.p.Look(&balancer.Request{Now: right, Cookie: cookie}); l.Refused != balancer.Honoured {
+	if l := w.p.Look(&balancer.Request{Now: right, Cookie: cookie}); l.Refused != seal.Honoured {
 		t.Fatalf("two minutes before its end: %q", l.Refused)
 	}
 	for id, now := range map[string]int64{"young": right, "a": end - 2000} {
@@ -327,8 +328,8 @@ func TestCookieIsNotIssuedBackwards(t *testing.T) {
 	if !first.Pinned || !first.Issue {
 		t.Fatalf("with the former key: %+v", first)
 	}
-	s := mustSealer(t, "shop", []balancer.Key{keys[0]})
-	if k, refused := s.Open(next); refused != balancer.Honoured || k.Issued < k.Start {
+	s := mustSealer(t, "shop", []seal.Key{keys[0]})
+	if k, refused := s.Open(next); refused != seal.Honoured || k.Issued < k.Start {
 		t.Errorf("issued %+v, %q", k, refused)
 	}
 	if c, _ := behind.get(next); !c.Pinned || c.Session != first.Session {
@@ -359,7 +360,7 @@ func TestLongerTimesAreRecounted(t *testing.T) {
 			}
 			w.c = c.longer
 			w.update(append(w.spec, balancer.Spec{ID: "c", Started: w.now})...)
-			back := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}).Refused == balancer.Honoured
+			back := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}).Refused == seal.Honoured
 			if back != (name == "idle") {
 				t.Errorf("the session is back: %v", back)
 			}
@@ -377,7 +378,7 @@ func TestLongerTimesAreRecounted(t *testing.T) {
 				w.now++
 			}
 			check("after", false)
-			if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); again.Refused == balancer.Honoured {
+			if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); again.Refused == seal.Honoured {
 				t.Error("sure, while a session from before may come back")
 			}
 		})

@@ -1,17 +1,19 @@
 package balancer
 
+import "portico/balancer/seal"
+
 // graveyard remembers the instances that have left the pool, and what that
 // means for the visitors who come back for them. It is immutable.
 type graveyard struct {
 	graves  []grave
-	byToken map[Token]int // index in graves
+	byToken map[seal.Token]int // index in graves
 }
 
 type grave struct {
 	id, name string
 	cause    Cause
 	free     bool // it kept no state
-	tokens   [2]Token
+	tokens   [2]seal.Token
 	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
 
@@ -44,7 +46,7 @@ func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
 }
 
 // rename returns g with the tokens of other keys.
-func (g *graveyard) rename(s *Sealer) *graveyard {
+func (g *graveyard) rename(s *seal.Sealer) *graveyard {
 	n := &graveyard{graves: append([]grave(nil), g.graves...)}
 	for i := range n.graves {
 		n.graves[i].tokens = s.Tokens(n.graves[i].id)
@@ -54,7 +56,7 @@ func (g *graveyard) rename(s *Sealer) *graveyard {
 }
 
 func (g *graveyard) index() {
-	g.byToken = make(map[Token]int, 2*len(g.graves))
+	g.byToken = make(map[seal.Token]int, 2*len(g.graves))
 	for i, x := range g.graves {
 		for _, t := range x.tokens {
 			g.byToken[t] = i
@@ -63,7 +65,7 @@ func (g *graveyard) index() {
 }
 
 // find returns what is known of the instance with a token that is gone.
-func (g *graveyard) find(t Token) grave {
+func (g *graveyard) find(t seal.Token) grave {
 	if i, ok := g.byToken[t]; ok {
 		return g.graves[i]
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+
+	"portico/balancer/seal"
 )
 
 // An application's own session token is a second name for a visitor's place: an
@@ -13,7 +15,7 @@ import (
 // appKey is what the application tokens in the table are hashed with: of the cluster, so
 // that every proxy and every later process finds what a saved table says. While a second
 // session key is valid, what was learned under it is found too, and taken over.
-func appKey(k Key) uint64 {
+func appKey(k seal.Key) uint64 {
 	h := hmac.New(sha256.New, k.Secret)
 	h.Write([]byte("portico application token 1"))
 	return binary.BigEndian.Uint64(h.Sum(nil))
@@ -118,7 +120,7 @@ func sessionOf(alias uint64) uint64 { return mix(alias) | 1 }
 // byToken is the session of a visitor who is known by the application's token alone: the
 // one with which the token came last, so that whoever lost the cookie goes on with it, and
 // an operator who knows only the token ends or moves the right one.
-func (p *Pool) byToken(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+func (p *Pool) byToken(t *table, r *Request, c *Choice, k *seal.Cookie) (home *Upstream, ok bool) {
 	f := p.learned(r.App)
 	if !f.known || f.up == nil || f.up.pool != p {
 		return nil, false
@@ -132,15 +134,15 @@ func (p *Pool) byToken(t *table, r *Request, c *Choice, k *Cookie) (home *Upstre
 	}
 	switch {
 	case s.is(p):
-		*k = Cookie{Session: id, Start: s.start, Issued: s.issued}
+		*k = seal.Cookie{Session: id, Start: s.start, Issued: s.issued}
 		home = s.up
 	case t.config.Life > 0:
 		return nil, false // nobody knows when it began
 	default:
-		*k = Cookie{Session: id, Start: now, Issued: now}
+		*k = seal.Cookie{Session: id, Start: now, Issued: now}
 		home = f.up
 	}
-	if k.Judge(now, t.config.Idle, t.config.Life) != Honoured {
+	if k.Judge(now, t.config.Idle, t.config.Life) != seal.Honoured {
 		return nil, false
 	}
 	k.Token, k.Bare = home.Token(), true

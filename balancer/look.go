@@ -1,11 +1,13 @@
 package balancer
 
+import "portico/balancer/seal"
+
 // Look is what Pick would make of a request's visitor: nothing is counted, begun,
 // moved or given a place.
 type Look struct {
-	By      string  // what named the session: "cookie", "bare cookie" (HAProxy's), "token" (the application's), or ""
-	Refused Refusal // why the first cookie was not honoured
-	Ended   bool    // the session was ended by an operator: the visitor is a new one
+	By      string       // what named the session: "cookie", "bare cookie" (HAProxy's), "token" (the application's), or ""
+	Refused seal.Refusal // why the first cookie was not honoured
+	Ended   bool         // the session was ended by an operator: the visitor is a new one
 
 	Session uint64    // 0: none, a bare cookie's, or one that only its token is known of
 	Start   int64     // of the session, Unix seconds
@@ -51,23 +53,23 @@ func (p *Pool) Look(r *Request) Look {
 }
 
 // lookRead is read without its effects.
-func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream, ok bool) {
+func (p *Pool) lookRead(t *table, r *Request, l *Look) (k seal.Cookie, home *Upstream, ok bool) {
 	for i, value := range append([][]byte{r.Cookie}, r.Others...) {
 		if len(value) == 0 {
 			continue
 		}
 		k, refused := p.judge(t, r, value)
-		if refused == Honoured {
+		if refused == seal.Honoured {
 			if l.By = "cookie"; k.Bare {
 				l.By = "bare cookie"
 			}
-			l.Refused = Honoured
+			l.Refused = seal.Honoured
 			return k, t.byToken.find(k.Token), true
 		}
 		if i == 0 {
 			l.Refused = refused
 		}
-		if refused == RefusedKey {
+		if refused == seal.RefusedKey {
 			l.Cause = CauseKey
 		}
 	}
@@ -82,20 +84,20 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k Cookie, home *Upstream
 }
 
 // judge opens one cookie and says why it would not be honoured.
-func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
+func (p *Pool) judge(t *table, r *Request, value []byte) (seal.Cookie, seal.Refusal) {
 	k, refused := t.sealer.Open(value)
 	p.b.sessions.mend(&k, r.Now/1000)
-	if refused == Honoured {
+	if refused == seal.Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
-	if refused == RefusedIdle || refused == RefusedLife {
+	if refused == seal.RefusedIdle || refused == seal.RefusedLife {
 		refused = p.remembered(t, r, &k, refused)
 	}
-	if refused == Honoured && k.Bare && t.byToken.find(k.Token) == nil {
-		refused = RefusedToken
+	if refused == seal.Honoured && k.Bare && t.byToken.find(k.Token) == nil {
+		refused = seal.RefusedToken
 	}
-	if refused == RefusedKey {
-		if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != Honoured {
+	if refused == seal.RefusedKey {
+		if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != seal.Honoured {
 			refused = old
 		}
 	}
@@ -103,7 +105,7 @@ func (p *Pool) judge(t *table, r *Request, value []byte) (Cookie, Refusal) {
 }
 
 // lookBack is comeBack without its effects.
-func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream) {
+func (p *Pool) lookBack(t *table, r *Request, l *Look, k seal.Cookie, home *Upstream) {
 	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
 	var news loss // of a move from before
 	in, known := p.b.sessions.Find(k.Session)
@@ -126,7 +128,7 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k Cookie, home *Upstream)
 		l.Session = 0
 	}
 	if l.Ended {
-		l.Refused = RefusedEnded
+		l.Refused = seal.RefusedEnded
 		return
 	}
 	was := p.lossOf(t, r, &k, home)
@@ -173,10 +175,10 @@ func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
 		p.lookPlace(t, r, l)
 		return
 	}
-	if n := p.room.waiting.Load(); n > 0 {
-		v, known := t.sealer.openTicket(r.Ticket, r.Now)
+	if n := p.room.Waiting(); n > 0 {
+		v, known := t.sealer.OpenTicket(r.Ticket, r.Now)
 		l.Ticket = known
-		l.Before, l.Waiting = p.room.before(v, known, r.Now)
+		l.Before, l.Waiting = p.room.Before(v, known, r.Now)
 		if int64(l.Before) >= l.Seats {
 			l.None = NoneFull
 			return
@@ -212,20 +214,4 @@ func (p *Pool) lookPlace(t *table, r *Request, l *Look) {
 	case len(t.ready.up) == 1:
 		l.Upstream = t.ready.up[0]
 	}
-}
-
-// before returns how many who wait come before a visitor, and how many wait.
-func (r *room) before(v ticket, known bool, now int64) (before, waiting int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, w := range r.line {
-		if now-w.seen > roomPatient.Milliseconds() {
-			continue
-		}
-		waiting++
-		if !known || w.compare(v) < 0 {
-			before++
-		}
-	}
-	return before, waiting
 }

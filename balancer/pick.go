@@ -3,6 +3,8 @@ package balancer
 import (
 	"slices"
 	"time"
+
+	"portico/balancer/seal"
 )
 
 // Request is what Pick needs to know. Hashes are 64 bits, well mixed, made by
@@ -62,9 +64,9 @@ type Choice struct {
 	Pinned  bool   // the upstream has this visitor's session
 	Issue   bool   // send the cookie that AppendCookie writes
 
-	Lost     Cause   // the visitor's session was on another instance and is lost
-	LostFrom string  // name of that instance where it is known
-	Refused  Refusal // why the cookie was not honoured
+	Lost     Cause        // the visitor's session was on another instance and is lost
+	LostFrom string       // name of that instance where it is known
+	Refused  seal.Refusal // why the cookie was not honoured
 
 	FailOpen bool // no upstream is known to be up: this one is a guess
 	Suspect  bool // a connection to it failed since the last good check
@@ -102,7 +104,7 @@ func (c *Choice) Admitted() bool { return c.admitted }
 // whatever else there is to do before Pick, and set Request.Expected; the later Pick comes, the
 // less it waits. Expect itself never waits, and changes nothing.
 func (p *Pool) Expect(cookie []byte) {
-	if id := peekSession(cookie); id != 0 {
+	if id := seal.PeekSession(cookie); id != 0 {
 		p.b.sessions.expect(id)
 	}
 }
@@ -252,15 +254,15 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 		p.place(t, r, c)
 		return
 	}
-	if p.room.waiting.Load() > 0 {
-		v, known := t.sealer.openTicket(r.Ticket, r.Now)
-		if !p.room.admits(v, known, t.ready.seats(), r.Now) {
+	if p.room.Waiting() > 0 {
+		v, known := t.sealer.OpenTicket(r.Ticket, r.Now)
+		if !p.room.Admits(v, known, t.ready.seats(), r.Now) {
 			c.None = NoneFull
 			return
 		}
 		defer func() {
 			if known && c.Upstream != nil {
-				p.room.leave(v)
+				p.room.Leave(v)
 			}
 		}()
 	}
@@ -374,7 +376,7 @@ func (p *Pool) Keep(c *Choice, now int64) {
 // AppendCookie appends the sticky cookie's value for c to dst. It is at most
 // MaxCookieLen bytes.
 func (p *Pool) AppendCookie(dst []byte, c *Choice) []byte {
-	return p.now.Load().sealer.Seal(dst, Cookie{Token: c.Upstream.Token(), Session: c.Session, Issued: c.issued, Start: c.Start})
+	return p.now.Load().sealer.Seal(dst, seal.Cookie{Token: c.Upstream.Token(), Session: c.Session, Issued: c.issued, Start: c.Start})
 }
 
 // grace is how long after its issue a cookie is good, in seconds.

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/balancer/seal"
+	"portico/balancer/waiting"
 	"portico/conf/sites"
 )
 
@@ -70,7 +72,7 @@ type Pool struct {
 	retry       retryBudget
 	moves       moveBudget
 	queue       queue
-	room        room
+	room        waiting.Room
 	revived     revival
 	PoolCounters
 
@@ -82,7 +84,7 @@ type Pool struct {
 // table is everything that Pick reads, immutable and replaced whole.
 type table struct {
 	config  Config
-	sealer  *Sealer
+	sealer  *seal.Sealer
 	policy  policy
 	all     []*Upstream
 	byID    map[string]*Upstream
@@ -93,8 +95,8 @@ type table struct {
 	ramping bool   // some weight grows with time
 }
 
-func newPool(b *Balancer, name string, specs []Spec, c Config, keys []Key, now int64) (*Pool, error) {
-	sealer, err := NewSealer(name, keys)
+func newPool(b *Balancer, name string, specs []Spec, c Config, keys []seal.Key, now int64) (*Pool, error) {
+	sealer, err := seal.NewSealer(name, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +124,7 @@ func (p *Pool) Upstreams() []*Upstream { return p.now.Load().all }
 func (p *Pool) Upstream(id string) *Upstream { return p.now.Load().byID[id] }
 
 // ByToken returns the upstream that a token in a cookie names, or nil.
-func (p *Pool) ByToken(t Token) *Upstream { return p.now.Load().byToken.find(t) }
+func (p *Pool) ByToken(t seal.Token) *Upstream { return p.now.Load().byToken.find(t) }
 
 // Update replaces the upstreams and the configuration. An upstream whose ID
 // stays keeps its health, counters and sessions. An error changes nothing.
@@ -230,8 +232,8 @@ func (u *Upstream) setSpec(s Spec) {
 }
 
 // setKeys gives the pool a new sealer.
-func (p *Pool) setKeys(keys []Key, now int64) error {
-	sealer, err := NewSealer(p.name, keys)
+func (p *Pool) setKeys(keys []seal.Key, now int64) error {
+	sealer, err := seal.NewSealer(p.name, keys)
 	if err != nil {
 		return err
 	}

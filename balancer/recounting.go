@@ -3,6 +3,8 @@ package balancer
 import (
 	"sync/atomic"
 	"time"
+
+	"portico/balancer/seal"
 )
 
 // Recounting reports whether the table is too young to know all sessions of a
@@ -23,9 +25,9 @@ func (s *Sessions) setBack(now int64) bool { return now < s.swept.Load()-1000 }
 // uncertain, and no more than what is honoured at all.
 func ahead(idle time.Duration) int64 {
 	if idle < 0 {
-		return clockSkew
+		return seal.ClockSkew
 	}
-	return max(2, min(clockSkew, int64(idle/4/time.Second)))
+	return max(2, min(seal.ClockSkew, int64(idle/4/time.Second)))
 }
 
 // Load returns what an instance still holds here: live sessions, and requests in

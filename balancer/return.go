@@ -1,9 +1,11 @@
 package balancer
 
+import "portico/balancer/seal"
+
 // comeBack continues the session of a visitor who brings a cookie or a token of
 // the application.
 func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
-	var k Cookie
+	var k seal.Cookie
 	home, ok := p.read(t, r, c, &k)
 	if !ok {
 		p.arrive(t, r, c)
@@ -34,7 +36,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	}
 	switch {
 	case f.marks&markEnded != 0:
-		p.refuse(c, RefusedEnded)
+		p.refuse(c, seal.RefusedEnded)
 		c.Session, c.Start, c.Issue = 0, 0, false
 		p.arrive(t, r, c)
 		return
@@ -74,7 +76,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 
 // tellLate tells of a move to an upstream that was begun for a request that may not have been
 // answered: home is where the visitor's cookie says that the session is.
-func (p *Pool) tellLate(t *table, r *Request, c *Choice, k *Cookie, home, to *Upstream) {
+func (p *Pool) tellLate(t *table, r *Request, c *Choice, k *seal.Cookie, home, to *Upstream) {
 	if p.b.sessions.claim(k.Session) {
 		was := p.news(t, r, k, home, to)
 		c.owed = true
@@ -83,7 +85,7 @@ func (p *Pool) tellLate(t *table, r *Request, c *Choice, k *Cookie, home, to *Up
 }
 
 // news is what tellLate has to tell.
-func (p *Pool) news(t *table, r *Request, k *Cookie, home, to *Upstream) loss {
+func (p *Pool) news(t *table, r *Request, k *seal.Cookie, home, to *Upstream) loss {
 	was := p.lossOf(t, r, k, home)
 	switch {
 	case home == to: // the cookie came with an answer to another request of the moment of the move
@@ -105,7 +107,7 @@ type loss struct {
 	before int64 // issue of the cookie that names it, Unix seconds
 }
 
-func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
+func (p *Pool) lossOf(t *table, r *Request, k *seal.Cookie, u *Upstream) loss {
 	if u != nil {
 		s := u.spec.Load()
 		return loss{up: u, cause: u.loss(r), from: s.Name, free: s.Unpinned}
@@ -116,13 +118,13 @@ func (p *Pool) lossOf(t *table, r *Request, k *Cookie, u *Upstream) loss {
 
 // read finds the session of a request: the first of its cookies that is good,
 // else the application's token. It reports whether there is one, and fills in k.
-func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream, ok bool) {
+func (p *Pool) read(t *table, r *Request, c *Choice, k *seal.Cookie) (home *Upstream, ok bool) {
 	if len(r.Cookie) > 0 {
 		if home, ok = p.open(t, r, r.Cookie, c, k); ok {
 			return home, true
 		}
 		for _, other := range r.Others {
-			p.Refused[RefusedDuplicate].Add(1)
+			p.Refused[seal.RefusedDuplicate].Add(1)
 			p.Expect(other)
 			if home, ok = p.open(t, r, other, c, k); ok {
 				return home, true
@@ -140,30 +142,30 @@ func (p *Pool) read(t *table, r *Request, c *Choice, k *Cookie) (home *Upstream,
 
 // open judges one cookie. A cookie whose instance nobody knows is good too, as
 // long as it is sealed: its visitor lost a session.
-func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (home *Upstream, ok bool) {
-	*k = Cookie{}
-	seal, refused := k.read(value)
-	if refused == Honoured {
-		refused = t.sealer.check(k, &seal)
+func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *seal.Cookie) (home *Upstream, ok bool) {
+	*k = seal.Cookie{}
+	proof, refused := k.Read(value)
+	if refused == seal.Honoured {
+		refused = t.sealer.Check(k, &proof)
 		p.b.sessions.mend(k, r.Now/1000)
 	}
-	if refused == Honoured {
+	if refused == seal.Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
-	if refused == RefusedIdle || refused == RefusedLife {
+	if refused == seal.RefusedIdle || refused == seal.RefusedLife {
 		refused = p.remembered(t, r, k, refused)
 	}
-	if refused == Honoured {
+	if refused == seal.Honoured {
 		home = t.byToken.find(k.Token)
 		if home == nil && k.Bare {
-			refused = RefusedToken
+			refused = seal.RefusedToken
 		}
 	}
-	if refused != Honoured {
-		if refused == RefusedKey {
+	if refused != seal.Honoured {
+		if refused == seal.RefusedKey {
 			// Nobody vouches for the times in it, but only its sender
 			// would be deceived by them.
-			if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != Honoured {
+			if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != seal.Honoured {
 				refused = old
 			} else {
 				c.Lost = CauseKey
@@ -175,30 +177,30 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *Cookie) (h
 	if k.Bare {
 		p.adopt(t, r, k, home, c)
 	}
-	c.Lost, c.Refused = CauseNone, Honoured // of the cookies before this one
+	c.Lost, c.Refused = CauseNone, seal.Honoured // of the cookies before this one
 	return home, true
 }
 
 // remembered judges a cookie that is too old by what the table knows of its session: a long stream keeps one
 // alive without sending cookies, and a proxy whose clock was set back issues such.
-func (p *Pool) remembered(t *table, r *Request, k *Cookie, refused Refusal) Refusal {
+func (p *Pool) remembered(t *table, r *Request, k *seal.Cookie, refused seal.Refusal) seal.Refusal {
 	f := p.b.sessions.lookup(k.Session)
 	if !f.known {
 		return refused
 	}
-	known := Cookie{Session: k.Session, Issued: max(k.Issued, f.issued), Start: max(k.Start, f.start)}
+	known := seal.Cookie{Session: k.Session, Issued: max(k.Issued, f.issued), Start: max(k.Start, f.start)}
 	return known.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 }
 
 // refuse notes why a cookie was not honoured.
-func (p *Pool) refuse(c *Choice, why Refusal) {
+func (p *Pool) refuse(c *Choice, why seal.Refusal) {
 	c.Refused = why
 	p.Refused[why].Add(1)
 }
 
 // adopt gives a session to a visitor whom HAProxy has placed. Requests that
 // come together get the same one.
-func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice) {
+func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Choice) {
 	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
 	if r.Visitor == 0 || t.config.burst < 0 {
 		return
@@ -216,7 +218,7 @@ func (p *Pool) adopt(t *table, r *Request, k *Cookie, home *Upstream, c *Choice)
 }
 
 // move places a visitor whose instance cannot go on: once, and for good.
-func (p *Pool) move(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	if was.up != nil && was.free {
 		if u := p.sibling(t, r, was.up); u != nil {
 			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
@@ -253,7 +255,7 @@ func (c *Choice) tell(was *loss) {
 // second that is still to come. A visitor who is moved with each of many requests in a second, by proxies that
 // cannot reach each other's instances, would get far ahead of the clocks: from half of what they may be apart on
 // the order of his moves is lost, and what the browser brings counts.
-func (p *Pool) settle(t *table, r *Request, c *Choice, k *Cookie) {
+func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 	c.Issue = true
 	now := r.Now / 1000
 	c.issued = max(now, k.Issued, min(k.Issued+1, now+ahead(t.config.Idle)/2))
@@ -269,7 +271,7 @@ func (p *Pool) settle(t *table, r *Request, c *Choice, k *Cookie) {
 // as the own one may still live, one that lacks the session's state is no help. When
 // it is gone for good the state is nowhere, and the visitor is as free as a new one
 // to try whoever could still answer.
-func (p *Pool) stranded(t *table, r *Request, c *Choice, k *Cookie, was loss) {
+func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
 		q := query{hash: mix(k.Session), exclude: r.Exclude, not: was.up}
 		if u := t.open.rendezvous(q, maxLoad); u != nil {

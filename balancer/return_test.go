@@ -6,33 +6,34 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 func TestCookiesThatAreNotHonoured(t *testing.T) {
 	w := newWorld(t, balancer.Config{Idle: time.Hour, Life: 10 * time.Hour}, "a", "b")
 	s := mustSealer(t, "shop", w.keys)
-	seal := func(id string, issued, start time.Duration) []byte {
-		return s.Seal(nil, balancer.Cookie{Token: s.Token(id), Session: 9, Issued: t0/1000 - int64(issued/time.Second), Start: t0/1000 - int64(start/time.Second)})
+	sealed := func(id string, issued, start time.Duration) []byte {
+		return s.Seal(nil, seal.Cookie{Token: s.Token(id), Session: 9, Issued: t0/1000 - int64(issued/time.Second), Start: t0/1000 - int64(start/time.Second)})
 	}
-	strange := []balancer.Key{balancer.NewKey(9, time.UnixMilli(t0))}
-	f := func(name string, cookie []byte, want balancer.Refusal, lost balancer.Cause) {
+	strange := []seal.Key{seal.NewKey(9, time.UnixMilli(t0))}
+	f := func(name string, cookie []byte, want seal.Refusal, lost balancer.Cause) {
 		t.Helper()
 		c := w.pick(balancer.Request{Cookie: cookie})
 		w.done(&c)
 		if c.Upstream == nil || c.Refused != want || c.Lost != lost || !c.Issue {
 			t.Errorf("%s: %+v, want refusal %q, cause %q", name, c, want, lost)
 		}
-		if want != balancer.Honoured && !c.New {
+		if want != seal.Honoured && !c.New {
 			t.Errorf("%s: not a new session", name)
 		}
 	}
-	f("junk", []byte("junk"), balancer.RefusedMalformed, balancer.CauseNone)
-	f("forged", append(seal("a", 0, 0)[:50], "AAAAAAAAA"...), balancer.RefusedMalformed, balancer.CauseNone)
-	f("idle", seal("a", 2*time.Hour, 3*time.Hour), balancer.RefusedIdle, balancer.CauseNone)
-	f("old", seal("a", 0, 11*time.Hour), balancer.RefusedLife, balancer.CauseNone)
-	f("bare and unknown", []byte("aaaaaaaaaa"), balancer.RefusedToken, balancer.CauseNone)
-	f("sealed for an instance nobody remembers", seal("z", 0, 0), balancer.Honoured, balancer.CauseUnknown)
-	f("another key", mustSealer(t, "shop", strange).Seal(nil, balancer.Cookie{Token: 1, Session: 1, Issued: t0 / 1000, Start: t0 / 1000}), balancer.RefusedKey, balancer.CauseKey)
+	f("junk", []byte("junk"), seal.RefusedMalformed, balancer.CauseNone)
+	f("forged", append(sealed("a", 0, 0)[:50], "AAAAAAAAA"...), seal.RefusedMalformed, balancer.CauseNone)
+	f("idle", sealed("a", 2*time.Hour, 3*time.Hour), seal.RefusedIdle, balancer.CauseNone)
+	f("old", sealed("a", 0, 11*time.Hour), seal.RefusedLife, balancer.CauseNone)
+	f("bare and unknown", []byte("aaaaaaaaaa"), seal.RefusedToken, balancer.CauseNone)
+	f("sealed for an instance nobody remembers", sealed("z", 0, 0), seal.Honoured, balancer.CauseUnknown)
+	f("another key", mustSealer(t, "shop", strange).Seal(nil, seal.Cookie{Token: 1, Session: 1, Issued: t0 / 1000, Start: t0 / 1000}), seal.RefusedKey, balancer.CauseKey)
 
 	snap := w.p.Snapshot(t0)
 	if snap.Refused["idle"] != 1 || snap.Refused["malformed"] != 2 || snap.Refused["expired key"] != 1 {
@@ -59,7 +60,7 @@ func TestSeveralCookies(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b")
 	good := w.visitorOf("b")
 	c := w.pick(balancer.Request{Cookie: []byte("rubbish"), Others: [][]byte{good}})
-	if c.Upstream.ID() != "b" || !c.Pinned || c.Refused != balancer.Honoured {
+	if c.Upstream.ID() != "b" || !c.Pinned || c.Refused != seal.Honoured {
 		t.Errorf("the second cookie is good: %+v", c)
 	}
 	if n := w.p.Snapshot(t0).Refused["duplicate"]; n != 1 {
@@ -85,7 +86,7 @@ func TestCookieIsIssuedAnew(t *testing.T) {
 		w.p.Keep(&c, w.now)
 		w.b.Tick(w.now)
 	}
-	if again, _ := w.get(second); again.Upstream != c.Upstream || again.Session != c.Session || again.Refused != balancer.Honoured {
+	if again, _ := w.get(second); again.Upstream != c.Upstream || again.Session != c.Session || again.Refused != seal.Honoured {
 		t.Errorf("after hours of streaming: %+v", again)
 	}
 }
@@ -99,7 +100,7 @@ func TestLifeEndsStreamsToo(t *testing.T) {
 		w.now += (10 * time.Minute).Milliseconds()
 		w.p.Keep(&c, w.now)
 	}
-	if again, _ := w.get(cookie); !again.New || again.Refused != balancer.RefusedLife {
+	if again, _ := w.get(cookie); !again.New || again.Refused != seal.RefusedLife {
 		t.Errorf("after its life: %+v", again)
 	}
 }
@@ -121,7 +122,7 @@ func TestMoveTakenBackForgetsNothing(t *testing.T) {
 	}
 	w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.ConnectFailed, Detail: "refused"})
 	w.passCheck(home, 3)
-	if c, _ := w.get(cookie); c.Upstream != first.Upstream || c.Session != first.Session || c.Refused != balancer.Honoured {
+	if c, _ := w.get(cookie); c.Upstream != first.Upstream || c.Session != first.Session || c.Refused != seal.Honoured {
 		t.Errorf("back where it was: %+v", c)
 	}
 }
@@ -136,7 +137,7 @@ func TestEndedSession(t *testing.T) {
 		t.Errorf("still counts %d", n)
 	}
 	again, _ := w.get(cookie)
-	if again.Session == c.Session || again.Refused != balancer.RefusedEnded || !again.New || again.Lost != balancer.CauseNone {
+	if again.Session == c.Session || again.Refused != seal.RefusedEnded || !again.New || again.Lost != balancer.CauseNone {
 		t.Errorf("after its end: %+v", again)
 	}
 }
@@ -247,7 +248,7 @@ func TestTokenNamesTheSession(t *testing.T) {
 
 	w.b.Sessions().End(first.Session)
 	anew := come(nil)
-	if !anew.New || anew.Refused != balancer.RefusedEnded || anew.Session == first.Session || anew.Lost != balancer.CauseNone {
+	if !anew.New || anew.Refused != seal.RefusedEnded || anew.Session == first.Session || anew.Lost != balancer.CauseNone {
 		t.Fatalf("after its end: %+v", anew)
 	}
 	for range 3 { // the application may take the name for a session of its own there
@@ -255,7 +256,7 @@ func TestTokenNamesTheSession(t *testing.T) {
 			t.Errorf("then: %+v, want %+v", c, anew)
 		}
 	}
-	if c := come(cookie); c.Refused != balancer.RefusedEnded || !c.New {
+	if c := come(cookie); c.Refused != seal.RefusedEnded || !c.New {
 		t.Errorf("by the cookie of the session that was ended: %+v", c)
 	}
 }
@@ -274,12 +275,12 @@ func TestEndedTokenLeadsNowhere(t *testing.T) {
 	w.b.Sessions().End(first.Session)
 	w.pass(70 * time.Minute)
 	w.b.Sessions().SweepAll(w.now)
-	if c := w.pick(balancer.Request{App: app}); c.Refused != balancer.RefusedEnded || !c.New {
+	if c := w.pick(balancer.Request{App: app}); c.Refused != seal.RefusedEnded || !c.New {
 		t.Errorf("by the token: %+v", c)
 	}
 	w.pass(10 * time.Minute)
 	w.b.Sessions().SweepAll(w.now)
-	if c := w.pick(balancer.Request{App: app}); !c.New || c.Refused != balancer.Honoured {
+	if c := w.pick(balancer.Request{App: app}); !c.New || c.Refused != seal.Honoured {
 		t.Errorf("after its time: %+v", c)
 	}
 }

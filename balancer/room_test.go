@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 func TestWaitingRoom(t *testing.T) {
@@ -27,7 +28,7 @@ func TestWaitingRoom(t *testing.T) {
 	for i := range 3 {
 		w.now += 100
 		_, place := come(nil)
-		if place.Position != i+1 || place.Waiting != i+1 || len(place.Ticket) != balancer.TicketLen {
+		if place.Position != i+1 || place.Waiting != i+1 || len(place.Ticket) != seal.TicketLen {
 			t.Fatalf("visitor %d: %+v", i, place)
 		}
 		tickets = append(tickets, place.Ticket)

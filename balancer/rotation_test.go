@@ -1,11 +1,11 @@
 package balancer_test
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // TestRotation plays three rotations on two proxies, one of which hears of each key late
@@ -18,12 +18,12 @@ func TestRotation(t *testing.T) {
 	stay := func(w *world, when string) {
 		t.Helper()
 		c, fresh := w.get(cookie)
-		if c.Upstream == nil || c.Upstream.ID() != first.Upstream.ID() || c.Session != first.Session || c.Lost != balancer.CauseNone || c.Refused != balancer.Honoured {
+		if c.Upstream == nil || c.Upstream.ID() != first.Upstream.ID() || c.Session != first.Session || c.Lost != balancer.CauseNone || c.Refused != seal.Honoured {
 			t.Fatalf("%s: %+v", when, c)
 		}
 		cookie = fresh
 	}
-	var late []balancer.Key
+	var late []seal.Key
 	for round := range 3 {
 		keys := rotated(near.keys, near.now)
 		near.setKeys(keys)
@@ -40,7 +40,7 @@ func TestRotation(t *testing.T) {
 			stay(near, "here again")
 		}
 		sealer := mustSealer(t, "shop", keys[:1])
-		if _, r := sealer.Open([]byte(cookie)); r != balancer.Honoured {
+		if _, r := sealer.Open([]byte(cookie)); r != seal.Honoured {
 			t.Fatalf("round %d: %s: the cookie is still of the key before", round, r)
 		}
 	}
@@ -52,11 +52,11 @@ func TestRotatedOutKey(t *testing.T) {
 	_, cookie := w.get(nil)
 	w.setKeys(rotated(w.keys, w.now))
 	w.pass(keyLead + keyKept - time.Second)
-	if c, _ := w.get(cookie); c.Refused != balancer.Honoured || !c.Issue {
+	if c, _ := w.get(cookie); c.Refused != seal.Honoured || !c.Issue {
 		t.Errorf("a second before its key's end: %+v", c)
 	}
 	w.pass(2 * time.Second)
-	if c, _ := w.get(cookie); c.Refused != balancer.RefusedKey || c.Lost != balancer.CauseKey || !c.New {
+	if c, _ := w.get(cookie); c.Refused != seal.RefusedKey || c.Lost != balancer.CauseKey || !c.New {
 		t.Errorf("after its key's end: %+v", c)
 	}
 }
@@ -112,17 +112,5 @@ func TestRotationKeepsLearnedTokens(t *testing.T) {
 		visit("later")
 		w.pass(keyKept)
 		visit("without the key before")
-	}
-}
-
-func TestKeysInJSON(t *testing.T) {
-	keys := rotated([]balancer.Key{balancer.NewKey(1, time.UnixMilli(t0))}, t0)
-	data, err := json.Marshal(keys)
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := balancer.DecodeKeys(data)
-	if err != nil || len(back) != 2 || !back[0].From.Equal(keys[0].From) || !back[1].Until.Equal(keys[1].Until) || !back[1].From.IsZero() {
-		t.Errorf("%+v %v", back, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 func TestSessionsEndByThemselves(t *testing.T) {
@@ -43,7 +44,7 @@ func TestSessionsEndByThemselves(t *testing.T) {
 			t.Errorf("after %d half hours: %d sessions, want %d", step, n, want)
 		}
 	}
-	if c, _ := w.get(cookies[50]); c.Refused != balancer.RefusedLife && c.Refused != balancer.RefusedIdle {
+	if c, _ := w.get(cookies[50]); c.Refused != seal.RefusedLife && c.Refused != seal.RefusedIdle {
 		t.Errorf("a cookie whose session ended: %+v", c)
 	}
 }
@@ -123,7 +124,7 @@ func TestForecast(t *testing.T) {
 	for i, id := range []string{"a", "a", "b"} {
 		c := w.visitorOf(id)
 		if i == 0 {
-			c = mustSealer(t, "shop", w.keys).Seal(nil, balancer.Cookie{Token: w.up("a").Token(), Session: 4711, Issued: w.now / 1000, Start: w.now/1000 - 3600})
+			c = mustSealer(t, "shop", w.keys).Seal(nil, seal.Cookie{Token: w.up("a").Token(), Session: 4711, Issued: w.now / 1000, Start: w.now/1000 - 3600})
 		}
 		w.get(c)
 		cookies[id] = c

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 func (s *sim) join(release int) *simInstance {
@@ -118,7 +119,7 @@ func (s *sim) rotate() {
 }
 
 // secrets makes the newest key one that the seed leads to.
-func (s *sim) secrets(keys []balancer.Key) []balancer.Key {
+func (s *sim) secrets(keys []seal.Key) []seal.Key {
 	for i := range keys[0].Secret {
 		keys[0].Secret[i] = byte(s.rng.Uint32())
 	}

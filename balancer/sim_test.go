@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/internal/race"
 )
@@ -99,7 +100,7 @@ type sim struct {
 	zones     bool    // see simWorld
 	app       *simApp // nil: nobody looks for the application's token
 	proxies   []*simProxy
-	keyLine   [][]balancer.Key // versions of the keys, the newest last
+	keyLine   [][]seal.Key // versions of the keys, the newest last
 	instances []*simInstance
 	visitors  []*simVisitor
 	next      int
@@ -127,7 +128,7 @@ func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: t0, config: c,
 		apart: w.apart, clocks: w.clocks, app: w.app, stats: map[string]int{},
 	}
-	s.keyLine = [][]balancer.Key{s.secrets([]balancer.Key{balancer.NewKey(1, time.UnixMilli(t0))})}
+	s.keyLine = [][]seal.Key{s.secrets([]seal.Key{seal.NewKey(1, time.UnixMilli(t0))})}
 	s.zones = w.zones
 	for range 4 {
 		s.join(s.release)

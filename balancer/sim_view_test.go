@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // simState is what the catalog says of an instance.
@@ -23,8 +24,8 @@ type simProxy struct {
 	b      *balancer.Balancer
 	p      *balancer.Pool
 	config balancer.Config // the simulation's, with a zone
-	keys   []balancer.Key
-	valid  []balancer.Key        // of keys, the one that signs first, as they were arranged last
+	keys   []seal.Key
+	valid  []seal.Key            // of keys, the one that signs first, as they were arranged last
 	shadow map[uint64]*simShadow // what the table should know
 	tokens map[string]*simToken  // what it should know of the application's tokens
 
@@ -64,7 +65,7 @@ func (s *sim) arrange(px *simProxy) {
 	if px.keys[0].From.UnixMilli() > s.at(px) {
 		px.valid[0], px.valid[1] = px.valid[1], px.valid[0]
 	}
-	px.valid = slices.DeleteFunc(px.valid, func(k balancer.Key) bool { return !k.Until.IsZero() && k.Until.UnixMilli() <= s.at(px) })
+	px.valid = slices.DeleteFunc(px.valid, func(k seal.Key) bool { return !k.Until.IsZero() && k.Until.UnixMilli() <= s.at(px) })
 }
 
 // at is the time by a proxy's clock.

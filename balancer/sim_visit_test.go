@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // visit plays one visit, sometimes of several parallel requests, which go through
@@ -164,10 +165,10 @@ func (s *sim) liveHome(px *simProxy, v *simVisitor) *simInstance {
 	}
 	k, refused := s.open(px, v.jar)
 	second := s.at(px) / 1000
-	if refused == balancer.RefusedKey && k.Judge(second, s.config.Idle, 0) == balancer.RefusedIdle {
+	if refused == seal.RefusedKey && k.Judge(second, s.config.Idle, 0) == seal.RefusedIdle {
 		return nil
 	}
-	if refused != balancer.Honoured {
+	if refused != seal.Honoured {
 		s.fail("law 1: a cookie of ours is refused: %s", refused)
 	}
 	home := v.home
@@ -177,15 +178,15 @@ func (s *sim) liveHome(px *simProxy, v *simVisitor) *simInstance {
 		}
 		k.Issued = max(k.Issued, sh.issued) // another tab has a newer cookie
 	}
-	if k.Judge(second, s.config.Idle, s.config.Life) != balancer.Honoured {
+	if k.Judge(second, s.config.Idle, s.config.Life) != seal.Honoured {
 		return nil
 	}
 	return home
 }
 
 // open opens a cookie as a proxy would.
-func (s *sim) open(px *simProxy, cookie string) (balancer.Cookie, balancer.Refusal) {
-	sealer, err := balancer.NewSealer("shop", px.valid)
+func (s *sim) open(px *simProxy, cookie string) (seal.Cookie, seal.Refusal) {
+	sealer, err := seal.NewSealer("shop", px.valid)
 	if err != nil {
 		s.fail("sealer: %v", err)
 	}
@@ -263,7 +264,7 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 		sent = string(px.p.AppendCookie(nil, c))
 	}
 	k, refused := s.open(px, sent)
-	if refused != balancer.Honoured {
+	if refused != seal.Honoured {
 		s.fail("cookie refused: %s", refused)
 	}
 	if c.Issue && (k.Session != c.Session || k.Token != c.Upstream.Token()) {
@@ -274,8 +275,8 @@ func (s *sim) note(px *simProxy, c *balancer.Choice, in *simInstance, sent strin
 
 // over reports whether a session has ended by its age.
 func (s *sim) over(px *simProxy, sh *simShadow) bool {
-	k := balancer.Cookie{Issued: sh.issued, Start: sh.start}
-	return k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != balancer.Honoured
+	k := seal.Cookie{Issued: sh.issued, Start: sh.start}
+	return k.Judge(s.at(px)/1000, s.config.Idle, s.config.Life) != seal.Honoured
 }
 
 // noteNobody keeps the shadow of a visit that found nobody: the table has learned
@@ -287,8 +288,8 @@ func (s *sim) noteNobody(px *simProxy, home *simInstance, c *balancer.Choice, se
 	}
 	second := s.at(px) / 1000
 	k, refused := s.open(px, sent)
-	if refused != balancer.Honoured || k.Session != c.Session {
-		k = balancer.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
+	if refused != seal.Honoured || k.Session != c.Session {
+		k = seal.Cookie{Session: c.Session, Start: c.Start, Issued: second} // by the token
 		if sh := px.shadow[c.Session]; sh != nil && s.over(px, sh) {
 			delete(px.shadow, c.Session) // the token begins it anew
 		} else if sh != nil {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/balancer/seal"
 	"portico/conf/sites"
 )
 
@@ -204,14 +205,14 @@ func (p *Pool) Snapshot(now int64) PoolSnapshot {
 	t := p.now.Load()
 	s := PoolSnapshot{
 		Name: p.name, Policy: t.config.Policy, Zone: t.config.Zone, Status: "DOWN",
-		Waiting: int(p.room.waiting.Load()), Arrived: p.Requests.Load(),
+		Waiting: p.room.Waiting(), Arrived: p.Requests.Load(),
 		NewSessions: p.NewSessions.Total(), NewSessionRate: p.NewSessions.PerSecond(now), NewSessionMax: float64(p.NewSessions.Max()),
 		FailOpen: p.FailOpen.Load(), Bursts: p.Bursts.Load(), Shifted: p.Shifted.Load(),
 		SecondAttempts: p.Retries.Load(), RetriesRefused: p.RetriesRefused.Load(),
 		QueueFull: p.QueueFull.Load(), QueueTimeouts: p.QueueTimeouts.Load(),
-		Refused: make(map[string]uint64, refusals), Lost: make(map[string]uint64, causes), Nothing: make(map[string]uint64, nones),
+		Refused: make(map[string]uint64, seal.RefusalCount), Lost: make(map[string]uint64, causes), Nothing: make(map[string]uint64, nones),
 	}
-	for _, r := range Refusals() {
+	for _, r := range seal.Refusals() {
 		s.Refused[r.String()] = p.Refused[r].Load()
 	}
 	for _, c := range Causes() {

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portico/balancer/seal"
 )
 
 // Spec describes an upstream. ID is its identity: an Update with the same ID
@@ -56,7 +58,7 @@ type Upstream struct {
 
 	// Read by every Pick, written rarely.
 	spec   atomic.Pointer[Spec]
-	tokens atomic.Pointer[[2]Token]
+	tokens atomic.Pointer[[2]seal.Token]
 	admin  atomic.Uint32 // AdminState
 	state  atomic.Uint32 // HealthState, a copy of health.State
 	down   atomic.Uint32 // Cause, a copy of health.Cause
@@ -69,7 +71,7 @@ type Upstream struct {
 	heard  int64         // when it came into the pool, Unix milliseconds
 	slot   uint32        // in the session table
 	idHash uint64
-	sealer *Sealer // that tokens belong to; guarded by pool.mu
+	sealer *seal.Sealer // that tokens belong to; guarded by pool.mu
 
 	maxConns, maxSessions atomic.Int64 // of spec, 0: no limit
 
@@ -104,7 +106,7 @@ func (u *Upstream) ID() string { return u.id }
 func (u *Upstream) Spec() *Spec { return u.spec.Load() }
 
 // Token returns the token under the key that signs.
-func (u *Upstream) Token() Token { return u.tokens.Load()[0] }
+func (u *Upstream) Token() seal.Token { return u.tokens.Load()[0] }
 
 // Addr returns the address to dial.
 func (u *Upstream) Addr() string { return u.spec.Load().Addr }

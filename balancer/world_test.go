@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // world is one proxy with one pool whose upstreams have passed a check.
@@ -14,7 +15,7 @@ type world struct {
 	t     testing.TB
 	b     *balancer.Balancer
 	p     *balancer.Pool
-	keys  []balancer.Key
+	keys  []seal.Key
 	c     balancer.Config
 	spec  []balancer.Spec
 	now   int64
@@ -140,7 +141,7 @@ func (w *world) cookie(int) []byte {
 func (w *world) visitorOf(id string) []byte {
 	w.t.Helper()
 	s := mustSealer(w.t, "shop", w.keys)
-	return s.Seal(nil, balancer.Cookie{Token: w.up(id).Token(), Session: uint64(len(id)) + w.b.HashApp([]byte(id)), Issued: w.now / 1000, Start: w.now / 1000})
+	return s.Seal(nil, seal.Cookie{Token: w.up(id).Token(), Session: uint64(len(id)) + w.b.HashApp([]byte(id)), Issued: w.now / 1000, Start: w.now / 1000})
 }
 
 // How a rotation goes in these tests: the catalog has the same rule with longer times.
@@ -150,16 +151,16 @@ const (
 )
 
 // rotated returns keys with a fresh one that signs keyLead after now.
-func rotated(keys []balancer.Key, now int64) []balancer.Key {
-	next := balancer.NewKey(keys[0].ID+1, time.UnixMilli(now))
+func rotated(keys []seal.Key, now int64) []seal.Key {
+	next := seal.NewKey(keys[0].ID+1, time.UnixMilli(now))
 	next.From = time.UnixMilli(now).Add(keyLead)
 	before := keys[0]
 	before.Until = next.From.Add(keyKept)
-	return []balancer.Key{next, before}
+	return []seal.Key{next, before}
 }
 
 // setKeys hands over keys and lets what is due happen.
-func (w *world) setKeys(keys []balancer.Key) {
+func (w *world) setKeys(keys []seal.Key) {
 	w.t.Helper()
 	w.keys = keys
 	if err := w.b.SetKeys(keys, w.now); err != nil {
@@ -171,4 +172,13 @@ func (w *world) setKeys(keys []balancer.Key) {
 func (w *world) pass(d time.Duration) {
 	w.now += d.Milliseconds()
 	w.b.Tick(w.now)
+}
+
+func mustSealer(t testing.TB, site string, keys []seal.Key) *seal.Sealer {
+	t.Helper()
+	s, err := seal.NewSealer(site, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf"
 	"portico/internal/written"
 )
@@ -24,19 +24,19 @@ func TestVisitorsOutliveASetClock(t *testing.T) {
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))
 		f := start(t, o, site(one, two))
 		f.PretendClockSet(set)
-		sealer, err := balancer.NewSealer("shop", o.Keys)
+		sealer, err := seal.NewSealer("shop", o.Keys)
 		if err != nil {
 			t.Fatal(err)
 		}
 		before, stayed := time.Now().Add(-26*time.Hour).Unix(), 0
 		for i := range 20 {
 			id := []string{"shop/u0", "shop/u1"}[i%2]
-			cookie := sealer.Seal(nil, balancer.Cookie{Token: sealer.Token(id), Session: uint64(100 + i), Issued: before, Start: before})
+			cookie := sealer.Seal(nil, seal.Cookie{Token: sealer.Token(id), Session: uint64(100 + i), Issued: before, Start: before})
 			if _, at := get(t, f.client(), "http://shop.test/", "Cookie", "portico-shop="+string(cookie)); at == id {
 				stayed++
 			}
 		}
-		refused := f.Balancer().Pool("shop").Refused[balancer.RefusedIdle].Load()
+		refused := f.Balancer().Pool("shop").Refused[seal.RefusedIdle].Load()
 		if told := strings.Count(log.String(), "clock was set"); set == 0 && (told != 0 || refused != 20) || set != 0 && (told != 1 || refused != 0 || stayed != 20) {
 			t.Errorf("set by %s: %d of 20 stayed, %d were refused, told %d times: %s", set, stayed, refused, told, log)
 		}

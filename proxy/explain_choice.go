@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/site"
@@ -56,7 +57,7 @@ func ceiling(text string, n int) string {
 
 // session tells what is known of the visitor's session.
 func (e *explanation) session(l *balancer.Look) {
-	if l.Refused != balancer.Honoured {
+	if l.Refused != seal.Honoured {
 		e.say("cookie", "refused", "%s", refusalText(l.Refused))
 	}
 	switch {
@@ -92,23 +93,23 @@ func (e *explanation) life(l *balancer.Look) string {
 }
 
 // refusalText words why a cookie is not honoured.
-func refusalText(r balancer.Refusal) string {
+func refusalText(r seal.Refusal) string {
 	switch r {
-	case balancer.RefusedMalformed:
+	case seal.RefusedMalformed:
 		return "it is not a cookie of this proxy"
-	case balancer.RefusedForged:
+	case seal.RefusedForged:
 		return "its seal does not fit: it was changed, or comes from another cluster or site"
-	case balancer.RefusedKey:
+	case seal.RefusedKey:
 		return "it was sealed with a key that is no longer valid"
-	case balancer.RefusedToken:
+	case seal.RefusedToken:
 		return "no instance has its token"
-	case balancer.RefusedIdle:
+	case seal.RefusedIdle:
 		return "its session was idle for longer than session.idle"
-	case balancer.RefusedLife:
+	case seal.RefusedLife:
 		return "its session is older than session.life"
-	case balancer.RefusedEnded:
+	case seal.RefusedEnded:
 		return "its session was ended: by an operator, by the application, or at session.logout"
-	case balancer.Honoured, balancer.RefusedDuplicate:
+	case seal.Honoured, seal.RefusedDuplicate:
 	}
 	return r.String()
 }

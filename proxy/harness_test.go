@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/internal/units"
@@ -54,7 +55,7 @@ func options() proxy.Options {
 			HTTP: "127.0.0.1:0", Retries: 2, Recent: 64, Engine: os.Getenv("PORTICO_TEST_ENGINE"),
 			Timeouts: conf.ProxyTimeouts{Header: patience, Idle: patience, Body: patience, Connect: patience, Response: patience},
 		},
-		Keys:   []balancer.Key{balancer.NewKey(1, time.Now())},
+		Keys:   []seal.Key{seal.NewKey(1, time.Now())},
 		Logger: slog.New(slog.DiscardHandler),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/proxy"
 	"portico/proxy/sticky"
 )
@@ -110,7 +111,7 @@ func TestSafeMoments(t *testing.T) {
 		pool := f.Balancer().Pool("shop")
 		emptied, other := pool.Upstream("shop/u0"), pool.Upstream("shop/u1")
 		now := time.Now()
-		sealer, err := balancer.NewSealer("shop", o.Keys)
+		sealer, err := seal.NewSealer("shop", o.Keys)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +120,7 @@ func TestSafeMoments(t *testing.T) {
 			id++
 			at := now.Add(-age).Unix()
 			v := visitor(t, f)
-			cookie := sealer.Seal(nil, balancer.Cookie{Token: emptied.Token(), Session: id, Issued: at, Start: at})
+			cookie := sealer.Seal(nil, seal.Cookie{Token: emptied.Token(), Session: id, Issued: at, Start: at})
 			_, body := get(t, v, "http://shop.test"+path, "Cookie", "portico-shop="+string(cookie))
 			return v, body
 		}

@@ -33,6 +33,7 @@ import (
 	"portico/proxy/site"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf"
 	"portico/internal/pause"
 	"portico/membership/catalog"
@@ -51,7 +52,7 @@ type Options struct {
 	Conf conf.Proxy
 
 	// Keys are the cluster's session keys, newest first. Required.
-	Keys []balancer.Key
+	Keys []seal.Key
 
 	// TLS serves the certificates of the sites. It is needed when Conf.HTTPS is
 	// set; a copy is used, with h2 and http/1.1 added to its protocols.
@@ -214,7 +215,7 @@ func (s *Server) tick() {
 }
 
 // SetKeys replaces the session keys, newest first. Each begins and ends at its time.
-func (s *Server) SetKeys(keys []balancer.Key) error {
+func (s *Server) SetKeys(keys []seal.Key) error {
 	return s.bal.SetKeys(keys, s.clock.Millis(time.Now()))
 }
 

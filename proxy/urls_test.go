@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/proxy"
@@ -21,7 +21,7 @@ func TestURLs(t *testing.T) {
 	c := conf.Default().Proxy
 	c.HTTP, c.HTTPS = "127.0.0.1:0", "0.0.0.0:0"
 	s, err := proxy.New(proxy.Options{
-		Conf: c, Keys: []balancer.Key{balancer.NewKey(1, time.Now())}, TLS: &tls.Config{},
+		Conf: c, Keys: []seal.Key{seal.NewKey(1, time.Now())}, TLS: &tls.Config{},
 		HasCertificate: func(host string) bool { return host == "safe.test" || host == "www.safe.test" },
 	})
 	if err != nil {

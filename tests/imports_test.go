@@ -39,7 +39,9 @@ var imports = map[string][]string{
 	"internal/unsent":    {},
 	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
-	"balancer":           {"conf/sites", "internal/hugepage", "internal/prefetch"},
+	"balancer":           {"conf/sites", "balancer/seal", "balancer/waiting", "internal/hugepage", "internal/prefetch"},
+	"balancer/seal":      {},
+	"balancer/waiting":   {"balancer/seal"},
 	"internal/durable":   {},
 	"membership/catalog": {"conf/sites", "membership/catalog/store", "membership/catalog/store/peers", "internal/durable", "internal/units", "internal/pause"},
 	"deployhook/archive": {},
@@ -172,7 +174,7 @@ func TestImportsRunDown(t *testing.T) {
 			}
 		}
 		for _, imp := range p.Imports {
-			if ours, ok := strings.CutPrefix(imp, "portico/"); ok && !slices.Contains(allowed, ours) && !comesWithCatalog(ours, allowed) {
+			if ours, ok := strings.CutPrefix(imp, "portico/"); ok && !slices.Contains(allowed, ours) && !comesAlong(ours, allowed) {
 				t.Errorf("%s imports %s, which runs against the picture", p.ImportPath, ours)
 			}
 			for module, may := range owners {
@@ -213,9 +215,11 @@ func TestPackagesHaveARow(t *testing.T) {
 	}
 }
 
-// comesWithCatalog: the records of the catalog hold a site's settings, so whoever may use one may use the other.
-func comesWithCatalog(ours string, allowed []string) bool {
-	return ours == "conf/sites" && slices.Contains(allowed, "membership/catalog")
+// comesAlong: the records of the catalog hold a site's settings, and what the balancer answers consists of the types of
+// its rooms. Whoever may use the one may use the other.
+func comesAlong(ours string, allowed []string) bool {
+	return ours == "conf/sites" && slices.Contains(allowed, "membership/catalog") ||
+		strings.HasPrefix(ours, "balancer/") && slices.Contains(allowed, "balancer")
 }
 
 // TestExportedNamesAreDocumented looks at every exported name outside tests,

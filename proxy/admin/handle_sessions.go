@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -102,7 +103,7 @@ func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Ti
 	}
 	out := api.SessionList{Site: p.Name(), Sessions: []api.SessionInfo{}}
 	switch {
-	case l.By == "" && l.Refused != balancer.Honoured:
+	case l.By == "" && l.Refused != seal.Honoured:
 		out.Note = "the cookie would be refused (" + l.Refused.String() + "): its visitor would begin anew"
 	case l.By == "" && token != "" && !s.learns(p.Name()):
 		out.Note = "the site has no session.profile, so no token of its application is known"

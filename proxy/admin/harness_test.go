@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/internal/written"
@@ -214,7 +215,7 @@ func snapshot() haproxy.Snapshot {
 
 // pools is a balancer with the site shop on app-1.
 func pools(t *testing.T) *balancer.Balancer {
-	b, err := balancer.New(balancer.Options{Keys: []balancer.Key{balancer.NewKey(1, time.Now())}})
+	b, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/internal/alias"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
@@ -53,7 +54,7 @@ func (h *Handler) Answered(r *http1.Request, a *http1.Response, d *exchange.Deci
 		f.h.learn(f.site, &f.choice, f.pick.App, valuesOf(a, "set-cookie"), func(name string) string { return alias.String(a.Get(strings.ToLower(name))) })
 	}
 	if f.choice.Issue && f.site.Sticky {
-		var value [balancer.MaxCookieLen]byte
+		var value [seal.MaxCookieLen]byte
 		b = append(append(append(b, "Set-Cookie: "...), f.site.Cookie.Set(f.site.State.Pool.AppendCookie(value[:0], &f.choice), f.client.Proto == "https")...), "\r\n"...)
 		if f.choice.New && len(f.pick.Ticket) > 0 {
 			b = append(append(append(b, "Set-Cookie: "...), f.site.Cookie.KeepPlace("", 0, f.client.Proto == "https")...), "\r\n"...)

@@ -12,6 +12,7 @@ import (
 	"portico/proxy/site"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
@@ -43,7 +44,7 @@ type flight struct {
 	lasts  bool // it is among the lasting ones
 
 	pick    balancer.Request
-	values  [balancer.MaxCookieLen / 8][]byte
+	values  [seal.MaxCookieLen / 8][]byte
 	exclude [8]*balancer.Upstream
 	choice  balancer.Choice
 	held    bool

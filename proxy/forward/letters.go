@@ -1,6 +1,9 @@
 package forward
 
-import "portico/balancer"
+import (
+	"portico/balancer"
+	"portico/balancer/seal"
+)
 
 // cookieLetters are what the log says about the cookie that came and the one
 // that was sent.
@@ -11,11 +14,11 @@ func cookieLetters(c *balancer.Choice) (seen, sent byte) {
 		seen = 'V'
 	case c.Lost != balancer.CauseNone:
 		seen = 'D'
-	case c.Refused == balancer.RefusedIdle:
+	case c.Refused == seal.RefusedIdle:
 		seen = 'E'
-	case c.Refused == balancer.RefusedLife:
+	case c.Refused == seal.RefusedLife:
 		seen = 'O'
-	case c.Refused != balancer.Honoured:
+	case c.Refused != seal.Honoured:
 		seen = 'I'
 	}
 	switch {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/certs"
 	"portico/conf"
 	"portico/conf/sites"
@@ -20,7 +20,7 @@ import (
 func (p *Proxy) haproxyOptions() haproxy.Options {
 	o := haproxy.Options{Version: p.options.Version, Proxy: p.conf.Proxy, Certified: p.certs.HasCertificate}
 	if keys, err := sessionKeys(p.catalog); err == nil {
-		if sealer, err := balancer.NewSealer("", keys); err == nil { // an instance's tokens are the same for every site
+		if sealer, err := seal.NewSealer("", keys); err == nil { // an instance's tokens are the same for every site
 			o.Tokens = sealer.Tokens
 		}
 	}

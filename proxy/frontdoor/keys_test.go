@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/membership/catalog"
 )
 
@@ -19,7 +19,7 @@ func TestSessionKeysMeanTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := balancer.DecodeKeys(data)
+	got, err := seal.DecodeKeys(data)
 	if err != nil || len(got) != 1 {
 		t.Fatal(got, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/certs"
 	"portico/conf"
 	"portico/deployhook"
@@ -204,10 +204,10 @@ func (p *Proxy) agentClient(m catalog.Member, service string) (*http.Client, str
 }
 
 // sessionKeys returns the keys that seal the cookies.
-func sessionKeys(c *catalog.Catalog) ([]balancer.Key, error) {
+func sessionKeys(c *catalog.Catalog) ([]seal.Key, error) {
 	data, err := c.Secret(catalog.SecretSession)
 	if err != nil {
 		return nil, fmt.Errorf("read session keys: %w", err)
 	}
-	return balancer.DecodeKeys(data)
+	return seal.DecodeKeys(data)
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/membership/catalog"
@@ -24,7 +24,7 @@ type Options struct {
 	// balancer.Sealer.Tokens: HAProxy sets the first and honours them all.
 	// Without it no cookie is written and HAProxy keeps no visitor on an
 	// instance.
-	Tokens func(instanceID string) [2]balancer.Token
+	Tokens func(instanceID string) [2]seal.Token
 
 	// Proxy is the proxy's own section of the configuration: timeouts, limits,
 	// and whose word on clients' addresses is taken. The zero value means

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -13,16 +13,16 @@ import (
 
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-func token(id string) string { return balancer.NewToken(secret, id).String() }
+func token(id string) string { return seal.NewToken(secret, id).String() }
 
 // rotated are an instance's tokens while a fresh session key is in use.
-func rotated(id string) [2]balancer.Token {
-	return [2]balancer.Token{balancer.NewToken([]byte("fedcba9876543210fedcba9876543210"), id), balancer.NewToken(secret, id)}
+func rotated(id string) [2]seal.Token {
+	return [2]seal.Token{seal.NewToken([]byte("fedcba9876543210fedcba9876543210"), id), seal.NewToken(secret, id)}
 }
 
-func tokens(id string) [2]balancer.Token {
-	t := balancer.NewToken(secret, id)
-	return [2]balancer.Token{t, t}
+func tokens(id string) [2]seal.Token {
+	t := seal.NewToken(secret, id)
+	return [2]seal.Token{t, t}
 }
 
 func digest(c string) string { return strings.Repeat(c, 64) }

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
@@ -174,13 +174,13 @@ func TestSharedPins(t *testing.T) {
 	}}
 	h := start(t, o)
 	awaitChecks(t, checked, 2)
-	sealer, err := balancer.NewSealer("shop", []balancer.Key{{ID: 1, Secret: secret}})
+	sealer, err := seal.NewSealer("shop", []seal.Key{{ID: 1, Secret: secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().Unix()
 	for _, name := range []string{"one", "two"} {
-		value := string(sealer.Seal(nil, balancer.Cookie{Token: sealer.Token(name), Session: 7, Issued: now, Start: now}))
+		value := string(sealer.Seal(nil, seal.Cookie{Token: sealer.Token(name), Session: 7, Issued: now, Start: now}))
 		for range 6 {
 			resp, body := h.get(t, "http", "/", http.Header{"Cookie": {"a=b; portico-shop=" + value}})
 			if !strings.HasPrefix(body, name+" ") {
@@ -202,7 +202,7 @@ func TestSharedPins(t *testing.T) {
 		}
 		c, refusal := sealer.Open([]byte(cookies[0].Value))
 		name, _, _ := strings.Cut(body, " ")
-		if refusal != balancer.Honoured || !c.Bare || c.Token != sealer.Token(name) {
+		if refusal != seal.Honoured || !c.Bare || c.Token != sealer.Token(name) {
 			t.Fatalf("HAProxy's cookie %q for %s: %+v %s", cookies[0].Value, name, c, refusal)
 		}
 	}

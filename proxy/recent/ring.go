@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/internal/prefetch"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange"
@@ -99,7 +100,7 @@ type trouble struct {
 // verdict is why the balancer chose as it did.
 type verdict struct {
 	picked, pinned, began, guess bool
-	refused                      balancer.Refusal
+	refused                      seal.Refusal
 	none                         balancer.None
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/proxy/fault"
 )
 
@@ -22,7 +23,7 @@ func (st *Site) Notice(c *balancer.Choice, sticky []byte, seen string, navigates
 	if len(sticky) >= tokenText {
 		token = string(sticky[:tokenText])
 	}
-	if _, ok := balancer.ParseToken([]byte(token)); !ok && token != "-" || seen == token {
+	if _, ok := seal.ParseToken([]byte(token)); !ok && token != "-" || seen == token {
 		return nil
 	}
 	return fault.SessionEnded(c.Lost, st.Cookie.Noticed(token, secure))

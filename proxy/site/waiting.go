@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/proxy/fault"
 )
 
@@ -25,7 +26,7 @@ func (st *Site) Wait(c *balancer.Choice, ticket []byte, secure bool, now int64) 
 	if !st.Sticky || c.Session != 0 {
 		return fault.ErrQueueFull
 	}
-	var buf [balancer.TicketLen]byte
+	var buf [seal.TicketLen]byte
 	p := st.State.Pool.Attend(buf[:0], ticket, now)
 	cookie := ""
 	if p.Position > 0 {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 )
 
@@ -55,7 +55,7 @@ func NewCookie(path string, s sites.Session) Cookie {
 // Set returns the Set-Cookie field that pins a visitor.
 func (c *Cookie) Set(value []byte, secure bool) string {
 	var b strings.Builder
-	b.Grow(len(c.Name) + balancer.MaxCookieLen + 64)
+	b.Grow(len(c.Name) + seal.MaxCookieLen + 64)
 	b.WriteString(c.Name)
 	b.WriteByte('=')
 	b.Write(value)

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/certs"
 	"portico/conf"
 	"portico/conf/sites"
@@ -288,7 +288,7 @@ func runPortico(args []string) error {
 			Timeouts:    conf.ProxyTimeouts{Idle: units.Duration(5 * time.Minute)},
 			Connections: conf.ProxyConnections{Idle: 128, IdleTimeout: units.Duration(time.Minute)},
 		},
-		Keys: []balancer.Key{balancer.NewKey(1, time.Now())}, TLS: manager.TLSConfig(), AccessLog: l,
+		Keys: []seal.Key{seal.NewKey(1, time.Now())}, TLS: manager.TLSConfig(), AccessLog: l,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package balancer
+package seal
 
 import (
 	"crypto/aes"

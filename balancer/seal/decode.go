@@ -1,4 +1,4 @@
-package balancer
+package seal
 
 // decode64, decode36 and decode32 give the value of a character of base64url, of base 36
 // and of a token's base32; 0xff: none. Every request has some fifty of these to decode. Tables take the
@@ -19,22 +19,22 @@ func decoder(alphabet string) (table [256]uint8) {
 	return table
 }
 
-// seal is what a seal has beside the session: the key's id and the MAC.
-type seal struct {
+// Proof is what a seal has beside the session: the key's id and the MAC.
+type Proof struct {
 	key uint8
 	mac mac
 }
 
 // unseal reads a seal, and reports whether it was base64url.
-func unseal(text *[sealText]byte) (s seal, session uint64, start int64, ok bool) {
+func unseal(text *[sealText]byte) (p Proof, session uint64, start int64, ok bool) {
 	a, bad1 := sextets(text[0:8])
 	b, bad2 := sextets(text[8:16])
 	c, bad3 := sextets(text[16:24])
 	d, bad4 := sextets(text[24:32])
 	e, bad5 := sextets(text[32:40])
-	s.key = uint8(a >> 40)
-	s.mac = mac{hi: c<<32 | d>>16, lo: d<<48 | e}
-	return s, a<<24 | b>>24, int64(b<<16&(1<<40-1) | c>>32), bad1|bad2|bad3|bad4|bad5 < 64
+	p.key = uint8(a >> 40)
+	p.mac = mac{hi: c<<32 | d>>16, lo: d<<48 | e}
+	return p, a<<24 | b>>24, int64(b<<16&(1<<40-1) | c>>32), bad1|bad2|bad3|bad4|bad5 < 64
 }
 
 // sextets reads eight characters of base64url as a number of 48 bits. bad is 64 or more if
@@ -47,10 +47,10 @@ func sextets(t []byte) (v uint64, bad uint8) {
 	return v, a | b | c | d | e | f | g | h
 }
 
-// peekSession returns the session id that a sealed cookie claims, for whoever
+// PeekSession returns the session id that a sealed cookie claims, for whoever
 // wants to have the session's entry at hand by the time the seal is checked. It is
 // not to be trusted, and 0 for what is no sealed cookie.
-func peekSession(value []byte) uint64 {
+func PeekSession(value []byte) uint64 {
 	if len(value) < minCookie || len(value) > maxCookie {
 		return 0
 	}

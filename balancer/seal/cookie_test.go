@@ -1,29 +1,30 @@
-package balancer_test
+package seal_test
 
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
-	"portico/balancer"
-	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/balancer/seal"
 )
+
+const t0 = 1_700_000_000_000 // Unix milliseconds
 
 // vectorKeys are fixed, so that other programs can check their reading of the
 // format against the values below.
-func vectorKeys() []balancer.Key {
-	return []balancer.Key{
+func vectorKeys() []seal.Key {
+	return []seal.Key{
 		{ID: 7, Secret: bytes.Repeat([]byte{0x11}, 32), Created: time.Unix(2000, 0)},
 		{ID: 6, Secret: bytes.Repeat([]byte{0x22}, 32), Created: time.Unix(1000, 0)},
 	}
 }
 
-func mustSealer(t testing.TB, site string, keys []balancer.Key) *balancer.Sealer {
+func mustSealer(t testing.TB, site string, keys []seal.Key) *seal.Sealer {
 	t.Helper()
-	s, err := balancer.NewSealer(site, keys)
+	s, err := seal.NewSealer(site, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,11 +36,11 @@ func TestTokenVectors(t *testing.T) {
 	// printf %s ID | openssl dgst -sha256 -mac HMAC -macopt hexkey:… shows.
 	f := func(key byte, id, want string) {
 		t.Helper()
-		got := balancer.NewToken(bytes.Repeat([]byte{key}, 32), id)
+		got := seal.NewToken(bytes.Repeat([]byte{key}, 32), id)
 		if got.String() != want {
 			t.Errorf("token of %q under %x is %s, want %s", id, key, got, want)
 		}
-		back, ok := balancer.ParseToken([]byte(want))
+		back, ok := seal.ParseToken([]byte(want))
 		if !ok || back != got {
 			t.Errorf("ParseToken(%s) = %s, %v", want, back, ok)
 		}
@@ -49,7 +50,7 @@ func TestTokenVectors(t *testing.T) {
 	f(0x11, "b", "p7tfvxtyag")
 
 	for _, bad := range []string{"", "abc", "ABCDEFGHIJ", "abcdefghi1", "abcdefghi8", "abcdefghijk", "abcdefgh|j"} {
-		if tok, ok := balancer.ParseToken([]byte(bad)); ok {
+		if tok, ok := seal.ParseToken([]byte(bad)); ok {
 			t.Errorf("%q was taken as %s", bad, tok)
 		}
 	}
@@ -57,7 +58,7 @@ func TestTokenVectors(t *testing.T) {
 
 func TestCookieVector(t *testing.T) {
 	s := mustSealer(t, "shop", vectorKeys())
-	c := balancer.Cookie{
+	c := seal.Cookie{
 		Token: s.Token("aaaaaaaaaaaaaaaaaaaaaaaaaa"), Session: 0x0123456789abcdef,
 		Issued: 1_700_000_900, Start: 1_700_000_000,
 	}
@@ -66,41 +67,41 @@ func TestCookieVector(t *testing.T) {
 		t.Fatalf("sealed %s, want %s", got, want)
 	}
 	got, refused := s.Open([]byte(want))
-	if refused != balancer.Honoured || got != c {
+	if refused != seal.Honoured || got != c {
 		t.Fatalf("opened %+v (%s), want %+v", got, refused, c)
 	}
 }
 
 func TestCookieRefusals(t *testing.T) {
 	s := mustSealer(t, "shop", vectorKeys())
-	good := string(s.Seal(nil, balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}))
-	f := func(name, value string, want balancer.Refusal) {
+	good := string(s.Seal(nil, seal.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}))
+	f := func(name, value string, want seal.Refusal) {
 		t.Helper()
 		if _, got := s.Open([]byte(value)); got != want {
 			t.Errorf("%s: %q is %q, want %q", name, value, got, want)
 		}
 	}
-	f("sealed", good, balancer.Honoured)
-	f("bare, as HAProxy sets it", good[:10], balancer.Honoured)
-	f("empty", "", balancer.RefusedMalformed)
-	f("upper case", strings.ToUpper(good), balancer.RefusedMalformed)
-	f("cut short", good[:len(good)-1], balancer.RefusedMalformed)
-	f("prolonged", good+"A", balancer.RefusedMalformed)
-	f("huge", strings.Repeat("a", 1<<16), balancer.RefusedMalformed)
-	f("leading zero in the time", good[:11]+"0"+good[11:], balancer.RefusedMalformed)
-	f("padding", good[:len(good)-1]+"=", balancer.RefusedMalformed)
-	f("line break in the seal", good[:len(good)-1]+"\n", balancer.RefusedMalformed)
-	f("quoted", `"`+good+`"`, balancer.RefusedMalformed)
+	f("sealed", good, seal.Honoured)
+	f("bare, as HAProxy sets it", good[:10], seal.Honoured)
+	f("empty", "", seal.RefusedMalformed)
+	f("upper case", strings.ToUpper(good), seal.RefusedMalformed)
+	f("cut short", good[:len(good)-1], seal.RefusedMalformed)
+	f("prolonged", good+"A", seal.RefusedMalformed)
+	f("huge", strings.Repeat("a", 1<<16), seal.RefusedMalformed)
+	f("leading zero in the time", good[:11]+"0"+good[11:], seal.RefusedMalformed)
+	f("padding", good[:len(good)-1]+"=", seal.RefusedMalformed)
+	f("line break in the seal", good[:len(good)-1]+"\n", seal.RefusedMalformed)
+	f("quoted", `"`+good+`"`, seal.RefusedMalformed)
 
 	other := []byte(good)
 	other[0] ^= 1
 	if other[0] < 'a' || other[0] > 'z' {
 		other[0] = 'q'
 	}
-	f("another token", string(other), balancer.RefusedForged)
+	f("another token", string(other), seal.RefusedForged)
 	later := []byte(good)
 	later[16] = 'z' // last digit of the time
-	f("a later time", string(later), balancer.RefusedForged)
+	f("a later time", string(later), seal.RefusedForged)
 
 	raw, err := base64.RawURLEncoding.DecodeString(good[len(good)-40:])
 	if err != nil {
@@ -109,38 +110,38 @@ func TestCookieRefusals(t *testing.T) {
 	for i := range raw {
 		b := bytes.Clone(raw)
 		b[i] ^= 0x80
-		want := balancer.RefusedForged
+		want := seal.RefusedForged
 		if i == 0 {
-			want = balancer.RefusedKey
+			want = seal.RefusedKey
 		}
 		f("a bit of the seal", good[:len(good)-40]+base64.RawURLEncoding.EncodeToString(b), want)
 	}
 	raw[0] = 6 // the other valid key did not seal it
-	f("another key's id", good[:len(good)-40]+base64.RawURLEncoding.EncodeToString(raw), balancer.RefusedForged)
+	f("another key's id", good[:len(good)-40]+base64.RawURLEncoding.EncodeToString(raw), seal.RefusedForged)
 
-	if _, got := mustSealer(t, "shop2", vectorKeys()).Open([]byte(good)); got != balancer.RefusedForged {
+	if _, got := mustSealer(t, "shop2", vectorKeys()).Open([]byte(good)); got != seal.RefusedForged {
 		t.Errorf("another site's cookie is %q, want forged", got)
 	}
 }
 
 func TestDecodeKeysRefuses(t *testing.T) {
 	for _, bad := range []string{``, `{}`, `[]`, `[{"id":1,"key":"c2hvcnQ="}]`, `[{"id":300}]`} {
-		if _, err := balancer.DecodeKeys([]byte(bad)); err == nil {
+		if _, err := seal.DecodeKeys([]byte(bad)); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
 	}
-	k := balancer.NewKey(1, time.Now())
-	if _, err := balancer.New(balancer.Options{Keys: []balancer.Key{k, k}}); err == nil {
+	k := seal.NewKey(1, time.Now())
+	if _, err := seal.NewSealer("shop", []seal.Key{k, k}); err == nil {
 		t.Error("two keys with one id were taken")
 	}
 }
 
 func TestJudge(t *testing.T) {
 	const idle, life = 40 * time.Minute, 10 * time.Hour
-	f := func(age, start time.Duration, want balancer.Refusal, stale bool) {
+	f := func(age, start time.Duration, want seal.Refusal, stale bool) {
 		t.Helper()
 		const now = 1_700_000_000
-		c := balancer.Cookie{Issued: now - int64(age/time.Second), Start: now - int64(start/time.Second)}
+		c := seal.Cookie{Issued: now - int64(age/time.Second), Start: now - int64(start/time.Second)}
 		if got := c.Judge(now, idle, life); got != want {
 			t.Errorf("issued %s ago, begun %s ago: %q, want %q", age, start, got, want)
 		}
@@ -148,21 +149,21 @@ func TestJudge(t *testing.T) {
 			t.Errorf("issued %s ago: stale is %v", age, got)
 		}
 	}
-	f(0, 0, balancer.Honoured, false)
-	f(10*time.Minute, time.Hour, balancer.Honoured, false)
-	f(10*time.Minute+time.Second, time.Hour, balancer.Honoured, true)
-	f(50*time.Minute, time.Hour, balancer.Honoured, true)
-	f(50*time.Minute+time.Second, time.Hour, balancer.RefusedIdle, true)
-	f(0, life, balancer.Honoured, false)
-	f(0, life+time.Second, balancer.RefusedLife, false)
-	f(-5*time.Minute, 0, balancer.Honoured, false)      // a proxy's clock that is ahead
-	f(-6*time.Minute, 0, balancer.Honoured, false)      // see TestCookiesFromTheFuture
-	f(time.Minute, 0, balancer.RefusedMalformed, false) // begun after its issue
+	f(0, 0, seal.Honoured, false)
+	f(10*time.Minute, time.Hour, seal.Honoured, false)
+	f(10*time.Minute+time.Second, time.Hour, seal.Honoured, true)
+	f(50*time.Minute, time.Hour, seal.Honoured, true)
+	f(50*time.Minute+time.Second, time.Hour, seal.RefusedIdle, true)
+	f(0, life, seal.Honoured, false)
+	f(0, life+time.Second, seal.RefusedLife, false)
+	f(-5*time.Minute, 0, seal.Honoured, false)      // a proxy's clock that is ahead
+	f(-6*time.Minute, 0, seal.Honoured, false)      // see TestCookiesFromTheFuture
+	f(time.Minute, 0, seal.RefusedMalformed, false) // begun after its issue
 }
 
 func FuzzOpen(f *testing.F) {
 	s := mustSealer(f, "shop", vectorKeys())
-	good := s.Seal(nil, balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000})
+	good := s.Seal(nil, seal.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000})
 	f.Add(good)
 	f.Add(good[:10])
 	f.Add([]byte("aaaaaaaaaa|1|"))
@@ -170,7 +171,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(strings.Repeat("|", 60)))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		c, refused := s.Open(value)
-		if refused != balancer.Honoured || c.Bare {
+		if refused != seal.Honoured || c.Bare {
 			return
 		}
 		if again := s.Seal(nil, c); !bytes.Equal(again, value) {
@@ -181,8 +182,8 @@ func FuzzOpen(f *testing.F) {
 
 func TestAllocs(t *testing.T) {
 	s := mustSealer(t, "shop", vectorKeys())
-	buf := make([]byte, 0, balancer.MaxCookieLen)
-	c := balancer.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}
+	buf := make([]byte, 0, seal.MaxCookieLen)
+	c := seal.Cookie{Token: s.Token("a"), Session: 42, Issued: 1_700_000_900, Start: 1_700_000_000}
 	check := func(name string, f func()) {
 		t.Helper()
 		if n := testing.AllocsPerRun(200, f); n != 0 {
@@ -191,21 +192,18 @@ func TestAllocs(t *testing.T) {
 	}
 	check("Seal", func() { buf = s.Seal(buf[:0], c) })
 	check("Open", func() { _, _ = s.Open(buf) })
-	if race.Enabled {
-		return
+}
+
+func TestKeysInJSON(t *testing.T) {
+	from := time.Unix(t0/1000, 0)
+	keys := []seal.Key{seal.NewKey(2, from), seal.NewKey(1, from)}
+	keys[0].From, keys[1].Until = from.Add(time.Minute), from.Add(time.Hour)
+	data, err := json.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
 	}
-	w := newWorld(t, balancer.Config{}, "a", "b", "c")
-	r := balancer.Request{Now: t0, Cookie: w.cookie(1)}
-	check("Pick with a pin", func() {
-		c := w.p.Pick(&r)
-		w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
-	})
-	for _, policy := range sites.Policies() {
-		w := newWorld(t, balancer.Config{Policy: policy, NotSticky: true}, "a", "b", "c")
-		r := balancer.Request{Now: t0, Hash: 99}
-		check("Pick by "+string(policy), func() {
-			c := w.p.Pick(&r)
-			w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
-		})
+	back, err := seal.DecodeKeys(data)
+	if err != nil || len(back) != 2 || !back[0].From.Equal(keys[0].From) || !back[1].Until.Equal(keys[1].Until) || !back[1].From.IsZero() {
+		t.Errorf("%+v %v", back, err)
 	}
 }

@@ -1,4 +1,4 @@
-package balancer
+package seal
 
 import (
 	"bytes"
@@ -34,9 +34,9 @@ func NewKey(id uint8, created time.Time) Key {
 	return k
 }
 
-// arrange returns what keys, newest first, are at now (Unix milliseconds): the one that
+// Arrange returns what keys, newest first, are at now (Unix milliseconds): the one that
 // signs, then the others that open, newest first. There is always one that signs.
-func arrange(keys []Key, now int64) []Key {
+func Arrange(keys []Key, now int64) []Key {
 	at := time.UnixMilli(now)
 	var open []Key
 	for _, k := range keys {
@@ -58,8 +58,8 @@ func arrange(keys []Key, now int64) []Key {
 	return out[:min(len(out), validKeys)]
 }
 
-// sameKeys reports whether two arrangements are the same.
-func sameKeys(a, b []Key) bool {
+// SameKeys reports whether two arrangements are the same.
+func SameKeys(a, b []Key) bool {
 	return slices.EqualFunc(a, b, func(x, y Key) bool { return x.ID == y.ID && bytes.Equal(x.Secret, y.Secret) })
 }
 
@@ -69,7 +69,7 @@ func DecodeKeys(data []byte) ([]Key, error) {
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, fmt.Errorf("decode session keys: %w", err)
 	}
-	if err := checkKeys(keys); err != nil {
+	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
 	return keys, nil
@@ -77,7 +77,8 @@ func DecodeKeys(data []byte) ([]Key, error) {
 
 var errNoKeys = errors.New("use session keys: there is none; the cluster makes one at its first start")
 
-func checkKeys(keys []Key) error {
+// CheckKeys reports what is wrong with a list of session keys.
+func CheckKeys(keys []Key) error {
 	if len(keys) == 0 {
 		return errNoKeys
 	}

@@ -1,18 +1,18 @@
-package balancer_test
+package seal_test
 
 import (
 	"sync"
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/seal"
 )
 
 // TestSealWhileTheStackGrows seals on fresh stacks at every depth, so that somewhere the
 // stack is moved while a MAC is made: the message is on it.
 func TestSealWhileTheStackGrows(t *testing.T) {
-	s := mustSealer(t, "shop", []balancer.Key{balancer.NewKey(1, time.UnixMilli(t0))})
-	want := string(s.Seal(nil, balancer.Cookie{Session: 7, Issued: t0 / 1000, Start: t0 / 1000}))
+	s := mustSealer(t, "shop", []seal.Key{seal.NewKey(1, time.UnixMilli(t0))})
+	want := string(s.Seal(nil, seal.Cookie{Session: 7, Issued: t0 / 1000, Start: t0 / 1000}))
 	var wg sync.WaitGroup
 	for depth := range 20_000 {
 		wg.Go(func() {
@@ -28,9 +28,9 @@ func TestSealWhileTheStackGrows(t *testing.T) {
 }
 
 //go:noinline
-func deep(s *balancer.Sealer, n int) []byte {
+func deep(s *seal.Sealer, n int) []byte {
 	if n == 0 {
-		return s.Seal(nil, balancer.Cookie{Session: 7, Issued: t0 / 1000, Start: t0 / 1000})
+		return s.Seal(nil, seal.Cookie{Session: 7, Issued: t0 / 1000, Start: t0 / 1000})
 	}
 	return deep(s, n-1)
 }
