@@ -2,6 +2,7 @@ package deployhook
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,8 +63,10 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 		}
 		asked++
 		wg.Go(func() {
-			if err := d.memberLog(ctx, out, *m, q); err != nil && ctx.Err() == nil {
-				out.line(catalog.LogLine{At: time.Now().UTC(), Member: m.Name, Text: "portico: its log cannot be read: " + err.Error()})
+			if q.Follow {
+				d.followLog(ctx, out, *m, q)
+			} else if err := d.memberLog(ctx, out, *m, q, nil); err != nil && ctx.Err() == nil && !errors.Is(err, errNoLog) {
+				out.unread(m.Name, err.Error())
 			}
 		})
 	}
@@ -89,14 +92,48 @@ func (q *LogQuery) whose() string {
 	return fmt.Sprintf("instance %q of release %q", q.Instance, q.Release)
 }
 
-// memberLog copies one member's lines.
-func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery) error {
+// memberLog copies one member's lines. seen, which may be nil, is called once they begin.
+func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery, seen func()) error {
 	client, base, err := d.o.Agent(m, "agent")
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/logs/"+url.PathEscape(q.Site)+"?"+q.values().Encode(), nil)
+	if err != nil {
+		return err
+	}
+	connect := time.AfterFunc(logConnect, func() { cancel(errLogLate) })
+	res, err := client.Do(req)
+	connect.Stop()
+	if err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	defer res.Body.Close()
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return errNoLog
+	default:
+		return fmt.Errorf("it answers %s", res.Status)
+	}
+	if seen != nil {
+		seen()
+	}
+	if err := copyLines(out, m.Name, res.Body); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	return nil
+}
+
+var (
+	errNoLog   = errors.New("the site does not run there")
+	errLogLate = fmt.Errorf("no answer within %v", logConnect)
+)
+
+// values is what an agent is asked.
+func (q *LogQuery) values() url.Values {
 	values := url.Values{}
 	if q.Lines >= 0 {
 		values.Set("lines", strconv.Itoa(q.Lines))
@@ -113,25 +150,7 @@ func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Mem
 	if !q.Since.IsZero() {
 		values.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/v1/logs/"+url.PathEscape(q.Site)+"?"+values.Encode(), nil)
-	if err != nil {
-		return err
-	}
-	connect := time.AfterFunc(logConnect, cancel)
-	res, err := client.Do(req)
-	connect.Stop()
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	switch res.StatusCode {
-	case http.StatusOK:
-	case http.StatusNotFound:
-		return nil // the site does not run there
-	default:
-		return fmt.Errorf("it answers %s", res.Status)
-	}
-	return copyLines(out, m.Name, res.Body)
+	return values
 }
 
 func copyLines(out *lineWriter, member string, r io.Reader) error {
@@ -171,6 +190,8 @@ type lineWriter struct {
 	gathers bool // until end, which brings them in order
 	lines   []catalog.LogLine
 	failed  error
+
+	last map[string]*LastLines // by member, of those that are followed
 }
 
 // line takes one line and reports whether the reader is still there.
@@ -180,6 +201,9 @@ func (l *lineWriter) line(line catalog.LogLine) bool {
 	if l.gathers {
 		l.lines = append(l.lines, line)
 		return true
+	}
+	if last := l.last[line.Member]; last != nil && line.Instance != "" && last.Known(line.At, line.Release+" "+line.Instance+" "+line.Text) {
+		return l.failed == nil
 	}
 	l.write(line)
 	if f, ok := l.w.(http.Flusher); ok && l.failed == nil {

@@ -47,16 +47,24 @@ func (p *presence) enter(member string, now time.Time) (leave func()) {
 // opinion: while it is good, an open request proves presence; while it is not,
 // only one that has come since does. So gossip alone never decides.
 func (p *presence) away(member string, now time.Time, alive bool) bool {
+	patience := awayAfter
+	if !alive {
+		patience = awayDoubted
+	}
+	return p.silence(member, now, alive) > patience
+}
+
+// silence is for how long a member has given no sign of life, by the same evidence.
+func (p *presence) silence(member string, now time.Time, alive bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last, patience := p.since, awayAfter
+	last := p.since
 	if alive {
 		delete(p.doubted, member)
 		if p.open[member] > 0 {
-			return false
+			return 0
 		}
 	} else {
-		patience = awayDoubted
 		if _, known := p.doubted[member]; !known {
 			p.doubted[member] = now
 		}
@@ -64,7 +72,7 @@ func (p *presence) away(member string, now time.Time, alive bool) bool {
 			last = later(last, p.doubted[member])
 		}
 	}
-	return now.Sub(later(last, p.seen[member])) > patience
+	return now.Sub(later(last, p.seen[member]))
 }
 
 func later(a, b time.Time) time.Time {

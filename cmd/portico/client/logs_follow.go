@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/cmd/portico/screen"
+	"portico/deployhook"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -17,8 +18,6 @@ import (
 )
 
 const (
-	// Agents know when a line was written to about a second. What was written last before a break is asked for once more.
-	logOverlap = 3 * time.Second
 	// A server that was silent for longer than another one is asked for no more than this: its clock is hardly wrong by so much.
 	logSkew = time.Minute
 	// A stream that ends sooner, and in order, has nobody to follow.
@@ -37,7 +36,7 @@ func followLogs(cmd *cobra.Command, c *apiclient.Client, q api.LogQuery) error {
 		tell = screen.TellAwayJSON(cmd, "the lines go on when it is back")
 	}
 	patient := c.Patient(waitAlong(tell))
-	f := &logFollower{out: cmd.OutOrStdout(), json: q.JSON, began: time.Now(), last: map[string]*lastLines{}}
+	f := &logFollower{out: cmd.OutOrStdout(), json: q.JSON, began: time.Now(), last: map[string]*deployhook.LastLines{}}
 	for {
 		began := time.Now()
 		err := c.Logs(ctx, f.query(q), f)
@@ -61,23 +60,9 @@ type logFollower struct {
 	out    io.Writer
 	json   bool
 	began  time.Time
-	part   []byte                // the beginning of a line whose end has not come
-	last   map[string]*lastLines // by application server
-	failed error                 // of out
-}
-
-// lastLines are the lines of one application server that were printed last.
-type lastLines struct {
-	at    time.Time      // the latest of them
-	lines []logged       // no older than logOverlap
-	broke time.Time      // at, at the last break; zero: there was none
-	again map[string]int // of the lines before it, what may come once more
-}
-
-// logged is one line: when it was written, and all else that is known of it.
-type logged struct {
-	at   time.Time
-	what string
+	part   []byte // the beginning of a line whose end has not come
+	last   map[string]*deployhook.LastLines // by application server
+	failed error                            // of out
 }
 
 // query is what to ask for: at first what the user has, after a break what has come since.
@@ -85,15 +70,12 @@ func (f *logFollower) query(q api.LogQuery) api.LogQuery {
 	f.part = nil
 	var first, latest time.Time
 	for _, l := range f.last {
-		l.broke, l.again = l.at, map[string]int{}
-		for _, line := range l.lines {
-			l.again[line.what]++
+		at := l.Break()
+		if first.IsZero() || at.Before(first) {
+			first = at
 		}
-		if first.IsZero() || l.at.Before(first) {
-			first = l.at
-		}
-		if l.at.After(latest) {
-			latest = l.at
+		if at.After(latest) {
+			latest = at
 		}
 	}
 	switch {
@@ -101,7 +83,7 @@ func (f *logFollower) query(q api.LogQuery) api.LogQuery {
 		if skewed := latest.Add(-logSkew); first.Before(skewed) {
 			first = skewed
 		}
-		q.Since, q.Lines = first.Add(-logOverlap), -1
+		q.Since, q.Lines = first.Add(-deployhook.LogOverlap), -1
 	case q.Lines == 0 && time.Since(f.began) > logShort: // only new ones, of which none has come yet
 		q.Since, q.Lines = f.began, -1
 	}
@@ -127,60 +109,36 @@ func (f *logFollower) Write(p []byte) (int, error) {
 
 // printed reports whether a line was printed before the break, and notes it.
 func (f *logFollower) printed(text string) bool {
-	member, line, ok := f.parse(text)
+	member, at, what, ok := f.parse(text)
 	if !ok {
 		return false
 	}
-	l := f.last[member]
-	if l == nil {
-		l = &lastLines{}
-		f.last[member] = l
+	if f.last[member] == nil {
+		f.last[member] = &deployhook.LastLines{}
 	}
-	switch {
-	case line.at.After(l.broke):
-	case line.at.Before(l.broke.Add(-logOverlap)):
-		return true // it was asked for because of another server
-	case l.again[line.what] > 0:
-		l.again[line.what]--
-		return true
-	}
-	l.note(line)
-	return false
+	return f.last[member].Known(at, what)
 }
 
-// note keeps a line as long as it may come again.
-func (l *lastLines) note(line logged) {
-	if line.at.After(l.at) {
-		l.at = line.at
-	}
-	l.lines = append(l.lines, line)
-	old := 0
-	for old < len(l.lines) && l.lines[old].at.Before(l.at.Add(-logOverlap)) {
-		old++
-	}
-	l.lines = l.lines[old:]
-}
-
-// parse tells whose a line is and when it was written. What portico itself says of a log is no line of it.
-func (f *logFollower) parse(text string) (member string, line logged, ok bool) {
-	var at, what string
+// parse tells whose a line is, when it was written, and all else that is known of it. What portico itself says of a log is no line of it.
+func (f *logFollower) parse(text string) (member string, at time.Time, what string, ok bool) {
 	if f.json {
 		var l catalog.LogLine
 		if json.Unmarshal([]byte(text), &l) != nil || l.At.IsZero() || strings.HasPrefix(l.Text, ownLine) && l.Instance == "" {
-			return "", logged{}, false
+			return "", at, "", false
 		}
-		return l.Member, logged{l.At, l.Release + " " + l.Instance + " " + l.Text}, true
+		return l.Member, l.At, l.Release + " " + l.Instance + " " + l.Text, true
 	}
-	if at, what, ok = strings.Cut(text, " "); !ok {
-		return "", logged{}, false
+	when, what, ok := strings.Cut(text, " ")
+	if !ok {
+		return "", at, "", false
 	}
 	from, words, ok := strings.Cut(what, " | ")
-	when, err := time.Parse(time.RFC3339Nano, at)
+	at, err := time.Parse(time.RFC3339Nano, when)
 	member, release, _ := strings.Cut(from, " ")
 	if err != nil || !ok || release == "" && strings.HasPrefix(words, ownLine) {
-		return "", logged{}, false
+		return "", at, "", false
 	}
-	return member, logged{when, what}, true
+	return member, at, what, true
 }
 
 // ownLine is how a line begins in which a proxy says that it cannot read a log.

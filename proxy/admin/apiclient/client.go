@@ -32,6 +32,10 @@ type Options struct {
 // callTime bounds each call that is neither an upload nor a stream.
 const callTime = 30 * time.Second
 
+// silence is for how long a proxy may send nothing at all, not even an answer to a ping, before what it is asked for breaks off: a process
+// that stands still, and a line that is cut, end no connection.
+const silence = 30 * time.Second
+
 // Client calls the admin API. It is safe for concurrent use. Errors that the API
 // answers with are of type *api.Error.
 type Client struct {
@@ -67,6 +71,7 @@ func New(o Options) (*Client, error) {
 			TLSClientConfig: config, TLSHandshakeTimeout: 10 * time.Second, ForceAttemptHTTP2: true,
 			IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 4, ExpectContinueTimeout: 2 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: silence / 2, PingTimeout: silence / 2},
 		},
 		// The API redirects nothing; following would take the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -1,0 +1,104 @@
+package deployhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"portico/internal/pause"
+	"portico/membership/catalog"
+)
+
+const (
+	// logAgain is between two attempts to follow the log of a member.
+	logAgain = 2 * time.Second
+	// logSilence is for how long a member may give no sign of life, in a log or elsewhere, before its log is asked for anew: its reports
+	// come every ten seconds. One that stands still, and a line that is cut, end no connection.
+	logSilence = 25 * time.Second
+	// logMost is how many lines of one instance are asked for after a break; it is the most that agents give.
+	logMost = 10_000
+)
+
+var errLogSilent = fmt.Errorf("nothing was heard of it for %v", logSilence)
+
+// followLog copies one member's lines for as long as somebody reads them. It outlives an agent that restarts, stands still or is cut
+// off: what was written meanwhile comes when it is back.
+func (d *Deployer) followLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery) {
+	last := out.follows(m.Name)
+	for told := false; ; {
+		err := d.watchedLog(ctx, out, m, q, func() { told = false })
+		if ctx.Err() != nil || out.gone() || errors.Is(err, errNoLog) {
+			return
+		}
+		if err != nil && !told {
+			told = true
+			out.unread(m.Name, err.Error()+"; its lines come when it can")
+		}
+		if pause.For(ctx, logAgain) != nil {
+			return
+		}
+		now := d.o.Catalog.View().Members[m.Name]
+		if now == nil || now.Admission != catalog.Accepted {
+			return
+		}
+		m = *now
+		if at := out.breaks(last); !at.IsZero() {
+			q.Since, q.Lines = at.Add(-LogOverlap), logMost
+		}
+	}
+}
+
+// watchedLog is memberLog that ends when nothing is heard of the member any more. One of which nothing was heard before it began is read
+// as long as it can be: it may reach other proxies only.
+func (d *Deployer) watchedLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery, seen func()) error {
+	silent := func() bool {
+		return d.presence.silence(m.Name, time.Now(), d.o.Alive == nil || d.o.Alive(m.Name)) > logSilence
+	}
+	if silent() {
+		return d.memberLog(ctx, out, m, q, seen)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	ended := make(chan struct{})
+	defer func() { cancel(nil); <-ended }()
+	go func() {
+		defer close(ended)
+		for pause.For(ctx, logAgain) == nil {
+			if silent() {
+				cancel(errLogSilent)
+			}
+		}
+	}()
+	return d.memberLog(ctx, out, m, q, seen)
+}
+
+// unread tells that a member's log cannot be read.
+func (l *lineWriter) unread(member, why string) {
+	l.line(catalog.LogLine{At: time.Now().UTC(), Member: member, Text: "portico: its log cannot be read: " + why})
+}
+
+// follows keeps a member's last lines from now on, so that none is written twice after a break.
+func (l *lineWriter) follows(member string) *LastLines {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		l.last = map[string]*LastLines{}
+	}
+	last := &LastLines{}
+	l.last[member] = last
+	return last
+}
+
+// breaks notes a break, and returns when the latest line before it was written.
+func (l *lineWriter) breaks(last *LastLines) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return last.Break()
+}
+
+// gone reports whether nobody reads any more.
+func (l *lineWriter) gone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed != nil
+}
