@@ -24,7 +24,7 @@ const (
 	// A single proxy has nobody to hear from, and is elected at its start without waiting for a tick: see
 	// stand. Each tick wakes the process, so they are rare. Proxies that share a catalog notice a silent leader by
 	// them; they are long enough that a slow disk or network does not look like one.
-	tick           = 500 * time.Millisecond
+	tick           = time.Second
 	election       = 5 * tick // the least that etcd takes
 	sharedTick     = 50 * time.Millisecond
 	sharedElection = 500 * time.Millisecond
@@ -32,8 +32,8 @@ const (
 	walSegment = 4 << 20   // etcd preallocates 64 MB a file otherwise; our log is small
 	quota      = 512 << 20 // bytes; the records of 1,000 sites take about 10 MB
 	// Writes are safe once they are in the log; the file of records follows by so much. Less wakes the process more
-	// often, more makes a start after a crash read more of the log again.
-	batchEvery = 500 * time.Millisecond
+	// often, more makes a start after a crash read more of the log again, and each read copies more that is not in the file.
+	batchEvery = 2 * time.Second
 
 	defragAfter = 64      // MB that a start must be able to win back before it rewrites the file
 	keepRevs    = "1000"  // revisions kept for watchers that fell behind
