@@ -126,9 +126,12 @@ func (c *Cluster) SetKeys(keys [][]byte) error {
 	return nil
 }
 
+// guardEvery is between two looks at the ring. An agent checks its instances in the same moments.
+const guardEvery = 2 * time.Second
+
 // guardKeys undoes changes of the ring that came by gossip.
 func (c *Cluster) guardKeys() {
-	look := pause.NewStrokes(time.Second)
+	look := pause.NewStrokes(guardEvery)
 	defer look.Stop()
 	for {
 		select {

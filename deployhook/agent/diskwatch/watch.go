@@ -53,7 +53,8 @@ type seen struct {
 }
 
 const (
-	roomPoll = 2 * time.Second
+	// look is between two looks at what is free, and at which sites are due to be counted. Instances are checked in the same moments.
+	look = 2 * time.Second
 	// A count comes after countGap, and not before countShare times what it took: it
 	// is a small part of the machine's work, however many files there are.
 	countGap   = 10 * time.Second
@@ -72,13 +73,13 @@ func (w *Watch) Run(ctx context.Context) {
 	w.mu.Unlock()
 	var both sync.WaitGroup
 	defer both.Wait()
-	both.Go(func() { each(ctx, roomPoll, w.watchRoom) })
-	both.Go(func() { each(ctx, time.Second, w.countDue) })
+	both.Go(func() { each(ctx, w.watchRoom) })
+	both.Go(func() { each(ctx, w.countDue) })
 }
 
 // each calls do at once and then again and again.
-func each(ctx context.Context, gap time.Duration, do func(context.Context)) {
-	for do(ctx); pause.ForStroke(ctx, gap) == nil; {
+func each(ctx context.Context, do func(context.Context)) {
+	for do(ctx); pause.ForStroke(ctx, look) == nil; {
 		do(ctx)
 	}
 }
@@ -119,7 +120,7 @@ func (w *Watch) due(site string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.seen[site]
-	return s == nil || !time.Now().Before(s.next)
+	return s == nil || time.Until(s.next) < look/2 // the next look is farther from it than this one
 }
 
 func (w *Watch) holds(site string) bool {
