@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -69,6 +67,7 @@ type Cluster struct {
 	events    chan serf.Event
 	nudges    *nudges
 	hub       hub
+	kept      *kept
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -127,11 +126,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	if c.transport.advertise, err = resolve(ctx, addr); err != nil {
 		return err
 	}
-	config, err := c.config()
-	if err != nil {
+	if c.kept, err = openKept(c.options.Dir); err != nil {
 		return err
 	}
-	if c.serf, err = serf.Create(config); err != nil {
+	if c.serf, err = serf.Create(c.config()); err != nil {
 		return err
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -139,14 +137,24 @@ func (c *Cluster) start(ctx context.Context) error {
 	c.wg.Go(c.guardKeys)
 	c.wg.Go(func() { c.nudges.run(c.ctx, c.sendRevision) })
 	c.wg.Go(c.keepJoined)
+	c.wg.Go(func() { c.kept.run(c.ctx, c.othersAlive, c.log) })
 	c.log.Info("gossip started", "bound", bound, "advertised", c.transport.advertise.String(), "found", why)
 	return nil
 }
 
+const (
+	// gossipEvery is between two rounds of what is new, also where nothing is: each wakes every member.
+	gossipEvery = time.Second
+	// askEvery is between two questions of a member whether another one lives; each wakes both, and is most of what gossip costs at rest. A member that answers
+	// none is suspected within two of them, and given up askSuspicion of them later, ten seconds after its end.
+	askEvery     = 2 * time.Second
+	askSuspicion = 3
+)
+
 // config is serf's, with what it would do by default and we never want turned
 // off: name conflict resolution (a forged "alive" would end the real member),
-// coordinates, keys from gossip, metrics.
-func (c *Cluster) config() (*serf.Config, error) {
+// coordinates, keys from gossip, metrics, its file of members (see kept).
+func (c *Cluster) config() *serf.Config {
 	logger := newLogger(c.log)
 	m := memberlist.DefaultLANConfig()
 	if c.transport.advertise.Addr().IsLoopback() {
@@ -154,7 +162,8 @@ func (c *Cluster) config() (*serf.Config, error) {
 	}
 	// Agents hold a question to a proxy open that is answered with each change, and whoever falls silent is probed; gossip is the second way for
 	// both. So it may rest for as long as memberlist's own settings for wide networks do, and then tells as many.
-	m.GossipInterval, m.GossipNodes = 500*time.Millisecond, 4
+	m.GossipInterval, m.GossipNodes = gossipEvery, 4
+	m.ProbeInterval, m.SuspicionMult = askEvery, askSuspicion
 	m.Logger, m.LogOutput = logger, nil
 	m.Transport = c.transport
 	m.Keyring = c.ring.ring
@@ -181,13 +190,7 @@ func (c *Cluster) config() (*serf.Config, error) {
 	s.MaxQueueDepth = 1024
 	s.RejoinAfterLeave = true // whether a member belongs is the catalog's to say
 	s.Merge = admitDelegate{c}
-	if c.options.Dir != "" {
-		if err := os.MkdirAll(c.options.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("keep member list: %w", err)
-		}
-		s.SnapshotPath = filepath.Join(c.options.Dir, "members.snapshot")
-	}
-	return s, nil
+	return s
 }
 
 // admitDelegate keeps strangers out of the list. Serf asks it for each "alive"
@@ -301,7 +304,7 @@ func (c *Cluster) seeds() []string {
 	return c.options.Seeds()
 }
 
-// keepJoined joins the seeds whenever nobody else is alive: at the start, after
+// keepJoined joins the seeds and the members known last whenever nobody else is alive: at the start, after
 // the network was away for longer than serf tries, after a rotation of keys
 // that this member slept through.
 func (c *Cluster) keepJoined() {
@@ -317,7 +320,7 @@ func (c *Cluster) keepJoined() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-		if _, err := c.Join(ctx, c.seeds()); err != nil && c.ctx.Err() == nil {
+		if _, err := c.Join(ctx, c.kept.with(c.seeds())); err != nil && c.ctx.Err() == nil {
 			c.log.Info("no other member answers gossip, trying again", "error", err)
 		}
 		cancel()
@@ -339,6 +342,21 @@ func (c *Cluster) alive() int {
 		}
 	}
 	return n
+}
+
+// othersAlive returns the addresses of the members that are there, proxies first, without this one.
+func (c *Cluster) othersAlive() []string {
+	var proxies, rest []string
+	for _, m := range c.Members() {
+		switch {
+		case m.Status != StatusAlive || m.Name == c.options.Name:
+		case m.Role == catalog.RoleProxy:
+			proxies = append(proxies, m.Addr)
+		default:
+			rest = append(rest, m.Addr)
+		}
+	}
+	return append(proxies, rest...)
 }
 
 // Members returns all members that gossip knows and Admit allows, this one

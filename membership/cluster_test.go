@@ -406,8 +406,8 @@ func tryJoin(t *testing.T, to *membership.Cluster, k []byte) error {
 	return err
 }
 
-// A restarted member finds the others by itself.
-func TestRejoinFromSnapshot(t *testing.T) {
+// A restarted member finds the others by itself, also when it had lost sight of them before.
+func TestRejoinFromKeptList(t *testing.T) {
 	dir := t.TempDir()
 	a := begin(t, "a")
 	keep := func(o *membership.Options) { o.Dir = dir }
@@ -415,6 +415,9 @@ func TestRejoinFromSnapshot(t *testing.T) {
 	join(t, b, a)
 	eventually(t, b, "a is there", func() bool { return status(b, "a") == membership.StatusAlive })
 	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := begin(t, "b", keep, func(o *membership.Options) { o.Admit = func(string, string) bool { return false } }).Close(); err != nil {
 		t.Fatal(err)
 	}
 	b = begin(t, "b", keep, func(o *membership.Options) { o.Bind = b.Addr() })

@@ -52,7 +52,7 @@ var imports = map[string][]string{
 	"proxy/loop":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "internal/zapslog"},
-	"membership":         {"membership/catalog", "internal/pause"},
+	"membership":         {"membership/catalog", "internal/pause", "internal/statedir"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "proxy/listen", "internal/units"},
