@@ -232,28 +232,3 @@ func TestQuotedMessagesExist(t *testing.T) {
 		t.Errorf("operations.md quotes %d messages", quoted)
 	}
 }
-
-// TestLinksInDocumentsLead: every relative link names a file that exists.
-func TestLinksInDocumentsLead(t *testing.T) {
-	t.Parallel()
-	files, err := filepath.Glob(filepath.Join(harness.Root(), "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(files, filepath.Join(harness.Root(), "README.md")) {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, part := range strings.Split(string(text), "](")[1:] {
-			link, _, _ := strings.Cut(part, ")")
-			link, _, _ = strings.Cut(link, "#")
-			if link == "" || strings.Contains(link, "://") {
-				continue
-			}
-			if _, err := os.Stat(filepath.Join(filepath.Dir(file), link)); err != nil {
-				t.Errorf("%s links to %s, which is not there", filepath.Base(file), link)
-			}
-		}
-	}
-}

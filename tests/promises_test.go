@@ -63,11 +63,17 @@ func TestNamedTestsExist(t *testing.T) {
 
 func documents(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(harness.Root(), "docs", "*.md"))
+	files := []string{filepath.Join(harness.Root(), "README.md")}
+	err := filepath.WalkDir(filepath.Join(harness.Root(), "docs"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".md") {
+			files = append(files, path)
+		}
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(files, filepath.Join(harness.Root(), "README.md"))
+	return files
 }
 
 // declaredTests are the test functions of the whole project, and the names of the
