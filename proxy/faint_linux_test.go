@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"portico/internal/units"
 )
 
@@ -100,9 +98,6 @@ func faintSides(t *testing.T, p *pace) error {
 			moved("to the client", n, err)
 		}()
 		secure := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "shop.test"}, ForceAttemptHTTP2: true}
-		if err := http2.ConfigureTransport(secure); err != nil {
-			t.Fatal(err)
-		}
 		for url, tr := range map[string]*http.Transport{"http://" + f.http: {}, "https://" + f.tls: secure} {
 			defer tr.CloseIdleConnections()
 			go func() {

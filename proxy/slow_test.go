@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"portico/internal/units"
 )
 
@@ -88,9 +86,6 @@ func slowSides(t *testing.T, p *pace) error {
 	clients := map[string]*http.Transport{
 		"http":  {Dial: small},
 		"https": {Dial: small, TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "shop.test"}, ForceAttemptHTTP2: true},
-	}
-	if err := http2.ConfigureTransport(clients["https"]); err != nil {
-		t.Fatal(err)
 	}
 	errs := make(chan error, 8)
 	for scheme, tr := range clients {

@@ -3,7 +3,6 @@ package http2
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,15 +12,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
 )
 
 // dial returns a client of Go's whose connections a server of ours serves.
 func dial(t *testing.T, answer func(a *asked) reply) *http.Client {
 	t.Helper()
 	var wg sync.WaitGroup
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) {
+	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) {
 		ours, theirs := pair(t)
 		s := newServer(t, answer)
 		wg.Go(func() {
@@ -30,6 +27,7 @@ func dial(t *testing.T, answer func(a *asked) reply) *http.Client {
 		})
 		return theirs, nil
 	}}
+	tr.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(func() {
 		tr.CloseIdleConnections()
 		wg.Wait()

@@ -50,15 +50,24 @@ func newCaller(t testing.TB, nc net.Conn) *caller {
 	return c
 }
 
-// origin is a server of Go's at the other end of a connection.
-func goOrigin(t testing.TB, h http.HandlerFunc, conf http2.Server) *caller {
-	ours, theirs := pair2(t)
+// goOrigin is a server of Go's at the other end of a connection, which takes so many streams at a time (0: as many as Go does).
+func goOrigin(t testing.TB, h http.HandlerFunc, streams int) *caller {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streams}}
+	server.Protocols.SetUnencryptedHTTP2(true)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		conf.ServeConn(theirs, &http2.ServeConnOpts{Handler: h})
+		_ = server.Serve(l)
 	}()
-	t.Cleanup(func() { _ = ours.Close(); <-done })
+	ours, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = ours.Close(), server.Close(); <-done })
 	return newCaller(t, ours)
 }
 

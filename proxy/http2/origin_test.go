@@ -15,7 +15,7 @@ import (
 )
 
 func TestOriginAnswers(t *testing.T) {
-	c := goOrigin(t, echo, http2.Server{})
+	c := goOrigin(t, echo, 0)
 	big := strings.Repeat("0123456789abcdef", 1<<16)
 	plain, head, up, hints, cut, early := get("/a?b=c"), get("/x"), post("/echo", big), get("/hints"), get("/reset"), post("/early", strings.Repeat("u", 4<<20))
 	head.head = strings.Replace(head.head, "GET", "HEAD", 1)
@@ -49,7 +49,7 @@ func TestOriginAnswers(t *testing.T) {
 
 // TestOriginStreams: no more streams are opened than the origin takes, and each gets what is its own.
 func TestOriginStreams(t *testing.T) {
-	c := goOrigin(t, echo, http2.Server{MaxConcurrentStreams: 3})
+	c := goOrigin(t, echo, 3)
 	var all []*call
 	for i := range 50 {
 		all = append(all, post("/echo", strings.Repeat(fmt.Sprint(i%10), 1000*i)))
@@ -66,7 +66,7 @@ func TestOriginStreams(t *testing.T) {
 // TestOriginStalls: answers that nobody takes hold no other back, however many they are, and no more is kept of each than its window.
 func TestOriginStalls(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 4<<20)
-	c := goOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(big) }, http2.Server{MaxConcurrentStreams: 250})
+	c := goOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(big) }, 250)
 	var slow []*call
 	for range 60 {
 		w := get("/slow")

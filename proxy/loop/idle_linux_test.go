@@ -2,6 +2,7 @@ package loop_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -15,8 +16,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"portico/internal/race"
 	"portico/proxy/exchange"
@@ -175,11 +174,9 @@ func idleClient(t *testing.T, addr string, cfg *tls.Config) func(path, body stri
 	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	var rt http.RoundTripper
 	if cfg.NextProtos[0] == "h2" {
-		cc, err := (&http2.Transport{}).NewClientConn(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rt = cc
+		tr := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}
+		t.Cleanup(tr.CloseIdleConnections)
+		rt = tr
 	} else {
 		rt = plainOver{c, bufio.NewReader(c)}
 	}

@@ -66,9 +66,8 @@ func (x *mix) h2(wg *sync.WaitGroup) {
 
 // wide uses a hundred streams of a connection at a time.
 func (x *mix) wide(method, path, body string, want int) {
-	cfg := x.cfg.Clone()
-	cfg.NextProtos = []string{"h2"}
-	tr := &http2.Transport{TLSClientConfig: cfg, StrictMaxConcurrentStreams: true}
+	tr := &http.Transport{TLSClientConfig: x.cfg.Clone(), Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{StrictMaxConcurrentRequests: true}}
+	tr.Protocols.SetHTTP2(true)
 	defer tr.CloseIdleConnections()
 	var wg sync.WaitGroup
 	for range wide {

@@ -124,7 +124,7 @@ func (w *World) unknowable(f *foreign) bool {
 	if f.of&3 != ofSurplus {
 		return false
 	}
-	x := w.find(f.of&^3 | ofRequest)
+	x := w.find(f.of&^3 + ofRequest)
 	if x == nil {
 		return false
 	}

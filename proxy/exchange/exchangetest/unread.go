@@ -2,6 +2,7 @@ package exchangetest
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"io"
 	"net"
@@ -84,6 +85,7 @@ type spoiler struct {
 
 func (s *spoiler) Write(b []byte) (int, error) {
 	if s.on {
+		b = bytes.Clone(b)
 		b[len(b)-1] ^= 1
 	}
 	return s.Conn.Write(b)

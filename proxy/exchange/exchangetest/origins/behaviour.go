@@ -67,7 +67,7 @@ func Run(t *testing.T, mk rig.Maker) {
 }
 
 func answers(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	addr, _ := rig.Start(t, mk, rig.Options(with(m)))
 	askHTTP1(t, addr)
 	if _, made := m.count(); made > 3 {
@@ -77,7 +77,7 @@ func answers(t *testing.T, mk rig.Maker) {
 
 func answersTLS(t *testing.T, mk rig.Maker) {
 	cert, pool := rig.Certificate(t)
-	m := newMulti(t, tell, nil, &cert)
+	m := newMulti(t, tell, 0, &cert)
 	h := with(m)
 	h.Upstreams[0].TLS = &tls.Config{RootCAs: pool, ServerName: "a", MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
 	addr, _ := rig.Start(t, mk, rig.Options(h))
@@ -127,7 +127,7 @@ func askHTTP1(t *testing.T, addr string) {
 }
 
 func streams(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	c, _ := rig.StartH2(t, mk, rig.Options(with(m)), rig.H2Settings{})
 	if got := c.Open(true, "GET /length").Over(); !strings.Contains(got.Head, "content-length: 5\n") || got.Body != "hello" || !got.Ended {
 		t.Errorf("%+v", got)
@@ -153,7 +153,7 @@ func trailers(t *testing.T, mk rig.Maker) {
 		_, _ = io.Copy(w, r.Body)
 		w.Header().Set("Grpc-Status", "0")
 		w.Header().Set("X-Seen", r.Trailer.Get("X-Sum"))
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(false, "POST /", "te: trailers", "trailer: x-sum")
@@ -176,7 +176,7 @@ func empty(t *testing.T, mk rig.Maker) {
 		w.Header()["Content-Length"] = nil
 		w.Header()["Content-Type"] = []string{"application/grpc"}
 		w.Header().Set("Grpc-Status", "5")
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(false, "POST /")
@@ -196,7 +196,7 @@ func interim(t *testing.T, mk rig.Maker) {
 		w.Header().Set("Link", "</a>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)
 		_, _ = io.WriteString(w, "hello")
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	if got := c.Open(true, "GET /").Over(); len(got.Interim) != 1 || got.Interim[0] != ":status: 103\nlink: </a>; rel=preload\n" || got.Body != "hello" {
@@ -210,7 +210,7 @@ func interim(t *testing.T, mk rig.Maker) {
 
 // continues: the origin says when the body is to come.
 func continues(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	addr, _ := rig.Start(t, mk, rig.Options(with(m)))
 	c := rig.Dial(t, addr)
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
@@ -225,7 +225,7 @@ func continues(t *testing.T, mk rig.Maker) {
 }
 
 func bothWays(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, echoing, nil, nil)
+	m := newMulti(t, echoing, 0, nil)
 	c, _ := rig.StartH2(t, mk, rig.Options(with(m)), rig.H2Settings{})
 	s := c.Open(false, "POST /")
 	want := ""
@@ -255,7 +255,7 @@ func bodyLimit(t *testing.T, mk rig.Maker) {
 			return
 		}
 		tell(w, r)
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.MaxBody = 10 }
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})

@@ -179,7 +179,7 @@ func noHTTP2(t *testing.T, mk rig.Maker) {
 // mute: one that takes connections and says nothing is given up in the time of a connection, and the next one is asked.
 func mute(t *testing.T, mk rig.Maker) {
 	mute := rig.NewRawOrigin(t, func(_ int, c net.Conn, _ *bufio.Reader) { _, _ = io.Copy(io.Discard, c) })
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	h := &rig.Handler{Upstreams: []*exchange.Upstream{{Addr: mute.Addr(), HTTP2: true}, m.upstream()}}
 	h.Decide = func(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Connect = 200 * time.Millisecond }
 	addr, _ := rig.Start(t, mk, rig.Options(h))
@@ -205,7 +205,7 @@ func allDown(t *testing.T, mk rig.Maker) {
 
 // quiet: two sides that talk may be quiet for longer than a body or an answer may pause, and for no longer than a tunnel.
 func quiet(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, echoing, nil, nil)
+	m := newMulti(t, echoing, 0, nil)
 	o := rig.Options(with(m))
 	o.Timeouts.Body, o.Timeouts.Response, o.Timeouts.Grace, o.Timeouts.Tunnel = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond, 2*time.Second
 	c, _ := rig.StartH2(t, mk, o, rig.H2Settings{})
@@ -222,7 +222,7 @@ func quiet(t *testing.T, mk rig.Maker) {
 
 func silentOrigin(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	o := rig.Options(with(m))
 	o.Timeouts.Response = 100 * time.Millisecond
 	addr, _ := rig.Start(t, mk, o)

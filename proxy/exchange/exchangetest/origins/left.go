@@ -14,7 +14,7 @@ import (
 // revoked: of an upstream that is not trusted any more, every request is cut, whoever's it is.
 func revoked(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	addr, _ := rig.Start(t, mk, rig.Options(h))
@@ -36,7 +36,7 @@ func revoked(t *testing.T, mk rig.Maker) {
 // left: who could get an answer elsewhere waits no longer for an upstream that is silent, who has his session there does.
 func left(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	h := with(m)
 	h.Decide = func(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) { d.Stays = string(r.Path) == "/stays" }
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
@@ -54,7 +54,7 @@ func left(t *testing.T, mk rig.Maker) {
 
 // retired: the connection ends when the last request on it has.
 func retired(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, echoing, nil, nil)
+	m := newMulti(t, echoing, 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	s := c.Open(false, "POST /")
@@ -72,7 +72,7 @@ func retired(t *testing.T, mk rig.Maker) {
 // stop: a driver that stops cuts what is left, and nothing goes on.
 func stop(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 9), make(chan struct{}, 9)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	h := with(m)
 	c, d := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	c.Open(true, "GET /")

@@ -1,7 +1,6 @@
 package origins
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
@@ -27,55 +24,59 @@ type multi struct {
 	wg   sync.WaitGroup
 }
 
-func newMulti(t testing.TB, h http.HandlerFunc, conf *http2.Server, cert *tls.Certificate) *multi {
+// newMulti starts an origin that takes so many streams on a connection (0: as many as Go does), over TLS where it has a certificate.
+func newMulti(t testing.TB, h http.HandlerFunc, streams int, cert *tls.Certificate) *multi {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if conf == nil {
-		conf = &http2.Server{}
-	}
 	m := &multi{ln: ln, open: map[net.Conn]bool{}}
-	base := &http.Server{}
-	if err := http2.ConfigureServer(base, conf); err != nil {
-		t.Fatal(err)
+	server := &http.Server{Handler: h, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streams}}
+	server.Protocols.SetUnencryptedHTTP2(cert == nil)
+	server.Protocols.SetHTTP2(cert != nil)
+	serve := func() error { return server.Serve(counted{ln, m}) }
+	if cert != nil {
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12}
+		serve = func() error { return server.ServeTLS(counted{ln, m}, "", "") }
 	}
-	m.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			m.mu.Lock()
-			m.open[c] = true
-			m.made++
-			m.mu.Unlock()
-			m.wg.Go(func() {
-				defer func() {
-					_ = c.Close()
-					m.mu.Lock()
-					delete(m.open, c)
-					m.mu.Unlock()
-				}()
-				over := c
-				if cert != nil {
-					server := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{*cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}})
-					if server.HandshakeContext(context.Background()) != nil {
-						return
-					}
-					over = server
-				}
-				conf.ServeConn(over, &http2.ServeConnOpts{Handler: h, BaseConfig: base})
-			})
-		}
-	})
+	m.wg.Go(func() { _ = serve() })
 	t.Cleanup(func() {
-		_ = ln.Close()
+		_ = server.Close()
 		m.cut()
 		m.wg.Wait()
 	})
 	return m
+}
+
+// counted knows which connections are open.
+type counted struct {
+	net.Listener
+	m *multi
+}
+
+func (l counted) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	l.m.open[c] = true
+	l.m.made++
+	return &countedConn{c, l.m}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	m *multi
+}
+
+func (c *countedConn) Close() error {
+	c.m.mu.Lock()
+	delete(c.m.open, c.Conn)
+	c.m.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // cut closes all connections, as the kernel does when a process is killed.

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/net/http2"
-
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 )
@@ -29,7 +27,7 @@ func oneConnection(t *testing.T, mk rig.Maker) {
 			turn.Wait()
 		}
 		_, _ = io.WriteString(w, "hello")
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	var all []*rig.H2Stream
@@ -51,7 +49,7 @@ func oneConnection(t *testing.T, mk rig.Maker) {
 
 // limit: the origin takes so many streams on a connection; who finds no room gets another one, and none is refused.
 func limit(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, &http2.Server{MaxConcurrentStreams: 3}, nil)
+	m := newMulti(t, tell, 3, nil)
 	h := with(m)
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})
 	for range 5 {
@@ -78,7 +76,7 @@ func mixed(t *testing.T, mk rig.Maker) {
 		b, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Name", r.URL.Path)
 		fmt.Fprintf(w, "%s:%s", r.URL.Path, b)
-	}, &http2.Server{MaxConcurrentStreams: 10}, nil)
+	}, 10, nil)
 	h := with(m)
 	addr, _ := rig.Start(t, mk, rig.Options(h))
 	var wg sync.WaitGroup
@@ -107,7 +105,7 @@ func mixed(t *testing.T, mk rig.Maker) {
 // clientLeaves: the origin hears that a client of HTTP/1 has gone, on its stream alone.
 func clientLeaves(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	addr, _ := rig.Start(t, mk, rig.Options(with(m)))
 	c := rig.Dial(t, addr)
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -125,7 +123,7 @@ func clientLeaves(t *testing.T, mk rig.Maker) {
 
 func clientResets(t *testing.T, mk rig.Maker) {
 	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-	m := newMulti(t, waiting(begun, ended), nil, nil)
+	m := newMulti(t, waiting(begun, ended), 0, nil)
 	c, _ := rig.StartH2(t, mk, rig.Options(with(m)), rig.H2Settings{})
 	s := c.Open(false, "POST /")
 	within(t, "a request", begun)
@@ -141,7 +139,7 @@ func clientResets(t *testing.T, mk rig.Maker) {
 
 // stalled: clients that take nothing of their answers hold up no other.
 func stalled(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	h := with(m)
 	ln, pool := rig.H2Listener(t)
 	o := rig.Options(h)
@@ -169,7 +167,7 @@ func stalled(t *testing.T, mk rig.Maker) {
 }
 
 func names(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, tell, nil, nil)
+	m := newMulti(t, tell, 0, nil)
 	h := with(m)
 	_, port, _ := net.SplitHostPort(h.Upstreams[0].Addr)
 	h.Upstreams[0].Addr = "localhost:" + port
@@ -188,7 +186,7 @@ func bound(t *testing.T, mk rig.Maker) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[r.RemoteAddr]++
-	}, nil, nil)
+	}, 0, nil)
 	h := with(m)
 	addr, _ := rig.Start(t, mk, rig.Options(h))
 	for range 2 {

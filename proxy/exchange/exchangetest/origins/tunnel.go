@@ -61,7 +61,7 @@ func tunnel(t *testing.T, mk rig.Maker) {
 
 // noTunnel: one that does not offer it is asked for nothing else, and the client hears so.
 func noTunnel(t *testing.T, mk rig.Maker) {
-	m := newMulti(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }, nil, nil)
+	m := newMulti(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") }, 0, nil)
 	h := with(m)
 	addr, _ := rig.Start(t, mk, rig.Options(h))
 	for range 2 {
