@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"portico/conf/sites"
 	"portico/membership/catalog"
 )
 
@@ -109,9 +110,9 @@ func (m *Manager) hostsOf(s *catalog.Site) siteHosts {
 	mode := settings.TLS.Mode
 	return siteHosts{settings.Hosts, func(host string) (source, string) {
 		switch mode {
-		case "off":
+		case sites.TLSOff:
 			return fromNowhere, "tls.mode is off"
-		case "internal":
+		case sites.TLSInternal:
 			if m.o.Authority != nil {
 				return fromInternal, ""
 			}

@@ -105,7 +105,7 @@ func (e *explanation) route(u *url.URL) bool {
 	if e.st.HTTP2 {
 		e.say("protocol", "h2c", "instances speak HTTP/2; a WebSocket needs one that offers extended CONNECT (RFC 8441), else the answer is 502")
 	}
-	if u.Scheme == "https" && e.st.TLSMode == "off" {
+	if u.Scheme == "https" && e.st.TLSMode == sites.TLSOff {
 		e.say("tls", "refused", "the site is not served over TLS (tls.mode = \"off\"): 421")
 		return false
 	}

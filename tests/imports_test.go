@@ -56,7 +56,7 @@ var imports = map[string][]string{
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "proxy/listen", "internal/units"},
-	"proxy/route":        {"proxy/fault"},
+	"proxy/route":        {"conf/sites", "proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
 	"proxy/sticky":       {"balancer", "conf/sites", "proxy/http1", "internal/alias"},

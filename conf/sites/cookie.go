@@ -17,7 +17,7 @@ const AdminCookie = "__Host-portico-admin"
 // SharedCookie returns the name of a cookie that would be the sticky one of one of two
 // sites and another one of the other, in requests that bring the cookies of both, or "".
 func SharedCookie(a, b Settings) string {
-	if a.Session.Sticky == "none" || b.Session.Sticky == "none" {
+	if a.Session.Sticky == StickyNone || b.Session.Sticky == StickyNone {
 		return ""
 	}
 	name := alike(a.Session.Cookie, b.Session.Cookie)

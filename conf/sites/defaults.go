@@ -36,7 +36,7 @@ func (s Settings) WithDefaults(site string) Settings {
 	}
 	s.Path = CleanMount(s.Path)
 	s.Policy = cmp.Or(s.Policy, PolicyLeastSessions)
-	s.Underscores = cmp.Or(s.Underscores, "drop")
+	s.Underscores = cmp.Or(s.Underscores, UnderscoresDrop)
 	s.Protocol = cmp.Or(s.Protocol, ProtocolHTTP1)
 	if s.Rewrite == nil {
 		s.Rewrite = Rewrites()
@@ -49,7 +49,7 @@ func (s Settings) WithDefaults(site string) Settings {
 	}
 
 	h := &s.Health
-	h.Type = cmp.Or(h.Type, "http")
+	h.Type = cmp.Or(h.Type, HealthHTTP)
 	h.Path = cmp.Or(h.Path, s.Path)
 	h.Host = cmp.Or(h.Host, s.probeHost())
 	h.Status = cmp.Or(h.Status, DefaultHealthStatus)
@@ -58,9 +58,9 @@ func (s Settings) WithDefaults(site string) Settings {
 	h.Rise = cmp.Or(h.Rise, DefaultRise)
 	h.Fall = cmp.Or(h.Fall, DefaultFall)
 
-	s.Session.Sticky = cmp.Or(s.Session.Sticky, "cookie")
+	s.Session.Sticky = cmp.Or(s.Session.Sticky, StickyCookie)
 	s.Session.Cookie = cmp.Or(s.Session.Cookie, "portico-"+site)
-	s.Session.SameSite = cmp.Or(s.Session.SameSite, "lax")
+	s.Session.SameSite = cmp.Or(s.Session.SameSite, SameSiteLax)
 	s.Session.Connection = cmp.Or(s.Session.Connection, "shared")
 	s.Session.Idle = cmp.Or(s.Session.Idle, units.Duration(DefaultSessionIdle))
 	s.Session.Patience = cmp.Or(s.Session.Patience, units.Duration(DefaultPatience))
@@ -77,8 +77,8 @@ func (s Settings) WithDefaults(site string) Settings {
 	l.Files = cmp.Or(l.Files, DefaultFiles)
 	l.Processes = cmp.Or(l.Processes, DefaultProcesses)
 
-	s.TLS.Mode = cmp.Or(s.TLS.Mode, "auto")
-	s.TLS.Redirect = cmp.Or(s.TLS.Redirect, "auto")
+	s.TLS.Mode = cmp.Or(s.TLS.Mode, TLSAuto)
+	s.TLS.Redirect = cmp.Or(s.TLS.Redirect, RedirectAuto)
 	return s
 }
 

@@ -20,6 +20,51 @@ const (
 	ProtocolH2C   = "h2c" // HTTP/2 without TLS of its own, with prior knowledge (RFC 9113, 3.3)
 )
 
+// What TLS.Mode may say.
+const (
+	TLSAuto     = "auto"     // ACME for public names, none for others
+	TLSOff      = "off"      // no certificate
+	TLSInternal = "internal" // one of the cluster's authority
+)
+
+// What TLS.Redirect may say of plain HTTP.
+const (
+	RedirectAuto = "auto" // to TLS once there is a certificate
+	RedirectOn   = "on"
+	RedirectOff  = "off"
+)
+
+// What Session.Sticky may say.
+const (
+	StickyCookie = "cookie" // a cookie of portico's names the instance
+	StickyNone   = "none"   // any instance may answer any request
+)
+
+// What Session.SameSite may say (RFC 6265bis, 5.6.7).
+const (
+	SameSiteLax    = "lax"
+	SameSiteStrict = "strict"
+	SameSiteNone   = "none" // sent with Secure only
+)
+
+// What Session.Connection may say of the connections to instances.
+const (
+	ConnectionShared  = "shared"  // many visitors' requests go over one
+	ConnectionPrivate = "private" // a client connection has some of its own
+)
+
+// What Underscores may say of fields with "_" in their names.
+const (
+	UnderscoresDrop = "drop"
+	UnderscoresPass = "pass"
+)
+
+// What Health.Type may say.
+const (
+	HealthHTTP = "http" // a request is answered
+	HealthTCP  = "tcp"  // a connection is taken
+)
+
 // Front is what the proxies need to know of a site, whoever runs its application servers: a site
 // that is installed has it, and so has one of the proxy's file. The zero value of every field
 // means its default.
@@ -35,7 +80,7 @@ type Front struct {
 
 	Rewrite     []Rewrite `json:"rewrite,omitzero" toml:"rewrite"`          // what of an answer names addresses that are turned into the visitor's, of Rewrites; nil: all, empty: none
 	Protocol    string    `json:"protocol,omitempty" toml:"protocol"`       // what the instances speak: ProtocolHTTP1 (default), or ProtocolH2C, as gRPC needs it
-	Underscores string    `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: "drop" (default), or "pass": they reach the instances, but for other names of what a proxy says
+	Underscores string    `json:"underscores,omitempty" toml:"underscores"` // fields of requests with "_" in their names: UnderscoresDrop (default), or UnderscoresPass: they reach the instances, but for other names of what a proxy says
 
 	Health  Health  `json:"health,omitzero" toml:"health"`
 	Session Session `json:"session,omitzero" toml:"session"`
@@ -73,7 +118,7 @@ type Hook struct {
 
 // Health says when an instance counts as healthy.
 type Health struct {
-	Type     string         `json:"type,omitempty" toml:"type"`         // "http" (default) or "tcp"
+	Type     string         `json:"type,omitempty" toml:"type"`         // HealthHTTP (default) or HealthTCP
 	Path     string         `json:"path,omitempty" toml:"path"`         // default: the mount path
 	Host     string         `json:"host,omitempty" toml:"host"`         // Host field of the check; default: the site's first host, else "localhost"
 	Status   string         `json:"status,omitempty" toml:"status"`     // codes and ranges, default "200-399"
@@ -86,10 +131,10 @@ type Health struct {
 
 // Session says how visitors are kept on their instance.
 type Session struct {
-	Sticky      string         `json:"sticky,omitempty" toml:"sticky"`           // "cookie" (default) or "none"
+	Sticky      string         `json:"sticky,omitempty" toml:"sticky"`           // StickyCookie (default) or StickyNone
 	Cookie      string         `json:"cookie,omitempty" toml:"cookie"`           // name, default "portico-" + site
-	SameSite    string         `json:"samesite,omitempty" toml:"samesite"`       // "lax" (default), "strict" or "none"; none is sent with Secure only
-	Partitioned bool           `json:"partitioned,omitempty" toml:"partitioned"` // over TLS, portico's cookies are of the site in whose frame they were set (CHIPS), so that browsers without third-party cookies keep them there; needs samesite "none"
+	SameSite    string         `json:"samesite,omitempty" toml:"samesite"`       // SameSiteLax (default), SameSiteStrict or SameSiteNone
+	Partitioned bool           `json:"partitioned,omitempty" toml:"partitioned"` // over TLS, portico's cookies are of the site in whose frame they were set (CHIPS), so that browsers without third-party cookies keep them there; needs SameSiteNone
 	Idle        units.Duration `json:"idle,omitempty" toml:"idle"`               // a session ends after this time without a request; default 30m
 	Life        units.Duration `json:"life,omitempty" toml:"life"`               // a session ends this long after its start; 0: never
 	Patience    units.Duration `json:"patience,omitempty" toml:"patience"`       // how long sessions are kept for an instance that cannot be reached and is not known to have ended; default 60s
@@ -99,7 +144,7 @@ type Session struct {
 	Notice      bool           `json:"notice,omitempty" toml:"notice"`           // show people a page when their session was lost, before the application is asked
 	Logout      string         `json:"logout,omitempty" toml:"logout"`           // path after whose answer a session is over; empty: only the application's header says so
 	Rebalance   int            `json:"rebalance,omitempty" toml:"rebalance"`     // sessions a minute that may move, when it costs them nothing, from instances that have more than their share; 0: none
-	Connection  string         `json:"connection,omitempty" toml:"connection"`   // "shared" (default), or "private": a client connection has connections to instances of its own
+	Connection  string         `json:"connection,omitempty" toml:"connection"`   // ConnectionShared (default) or ConnectionPrivate
 }
 
 // Deploy says how a release replaces another.
@@ -132,6 +177,6 @@ type Limits struct {
 
 // TLS says how the site's hosts get certificates.
 type TLS struct {
-	Mode     string `json:"mode,omitempty" toml:"mode"`         // "auto" (default: ACME for public names, none for others), "off", "internal" (the cluster's authority)
-	Redirect string `json:"redirect,omitempty" toml:"redirect"` // plain HTTP to HTTPS: "auto" (default: once there is a certificate), "on", "off"
+	Mode     string `json:"mode,omitempty" toml:"mode"`         // TLSAuto (default), TLSOff or TLSInternal
+	Redirect string `json:"redirect,omitempty" toml:"redirect"` // RedirectAuto (default), RedirectOn or RedirectOff
 }

@@ -15,8 +15,8 @@ func (f Front) Validate() Mistakes {
 	f.validatePlacement(&m)
 	f.Health.validate(&m)
 	f.Session.validate(&m)
-	m.oneOf("tls.mode", f.TLS.Mode, "auto", "off", "internal")
-	m.oneOf("tls.redirect", f.TLS.Redirect, "auto", "on", "off")
+	m.oneOf("tls.mode", f.TLS.Mode, TLSAuto, TLSOff, TLSInternal)
+	m.oneOf("tls.redirect", f.TLS.Redirect, RedirectAuto, RedirectOn, RedirectOff)
 	return m
 }
 
@@ -39,9 +39,9 @@ func (f *Front) validatePlace(m *Mistakes) {
 			m.text(element("rewrite", i), string(name), "%s", remedy(string(name), Rewrites()))
 		}
 	}
-	m.oneOf("underscores", f.Underscores, "drop", "pass")
+	m.oneOf("underscores", f.Underscores, UnderscoresDrop, UnderscoresPass)
 	m.oneOf("protocol", f.Protocol, ProtocolHTTP1, ProtocolH2C)
-	if f.Protocol == ProtocolH2C && f.Session.Connection == "private" {
+	if f.Protocol == ProtocolH2C && f.Session.Connection == ConnectionPrivate {
 		m.text("protocol", f.Protocol, "excludes session.connection = \"private\": requests share the connections of HTTP/2")
 	}
 }
@@ -63,7 +63,7 @@ func (f *Front) validatePlacement(m *Mistakes) {
 }
 
 func (h *Health) validate(m *Mistakes) {
-	m.oneOf("health.type", h.Type, "http", "tcp")
+	m.oneOf("health.type", h.Type, HealthHTTP, HealthTCP)
 	if p := h.Path; p != "" && (p[0] != '/' || !printable(p) || strings.Contains(p, "#")) {
 		m.text("health.path", p, "is not a path: it begins with / and has no blanks and no #; letters beyond ASCII are written as %%C3%%BC")
 	}
@@ -85,16 +85,16 @@ func (h *Health) validate(m *Mistakes) {
 }
 
 func (s *Session) validate(m *Mistakes) {
-	m.oneOf("session.sticky", s.Sticky, "cookie", "none")
-	m.oneOf("session.samesite", s.SameSite, "lax", "strict", "none")
-	m.oneOf("session.connection", s.Connection, "shared", "private")
+	m.oneOf("session.sticky", s.Sticky, StickyCookie, StickyNone)
+	m.oneOf("session.samesite", s.SameSite, SameSiteLax, SameSiteStrict, SameSiteNone)
+	m.oneOf("session.connection", s.Connection, ConnectionShared, ConnectionPrivate)
 	if s.Cookie != "" && !Token(s.Cookie) {
 		m.text("session.cookie", s.Cookie, "is not a cookie name: letters, digits, - and _")
 	}
 	if s.Cookie == AdminCookie {
 		m.text("session.cookie", s.Cookie, "is the cookie of the admin page's login: choose another name")
 	}
-	if s.Partitioned && s.SameSite != "none" {
+	if s.Partitioned && s.SameSite != SameSiteNone {
 		m.value("session.partitioned", s.Partitioned, "has no effect without samesite = \"none\": other cookies do not reach frames of other sites")
 	}
 	m.within("session.idle", s.Idle, time.Second, 365*24*time.Hour)

@@ -43,7 +43,7 @@ type checker struct {
 func newChecker(site string, s sites.Settings) checker {
 	h := s.WithDefaults(site).Health
 	status, _ := sites.ParseStatus(h.Status) // the catalog refuses what cannot be read
-	return checker{tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body, timeout: h.Timeout.Std(), http2: s.Protocol == sites.ProtocolH2C}
+	return checker{tcp: h.Type == sites.HealthTCP, path: h.Path, host: h.Host, status: status, body: h.Body, timeout: h.Timeout.Std(), http2: s.Protocol == sites.ProtocolH2C}
 }
 
 // what names the check for people.

@@ -27,14 +27,14 @@ func (f *file) backend(b *backend, o Options) {
 		f.line("hash-type consistent")
 		f.line("hash-balance-factor", strconv.Itoa(b.settings.PolicyBound))
 	}
-	if b.settings.Session.Connection == "private" {
+	if b.settings.Session.Connection == sites.ConnectionPrivate {
 		f.line("http-reuse never")
 	}
 	f.cookie(b, o)
 	f.notes(b)
 	f.limits(b)
 	f.streams(o)
-	if b.settings.Underscores != "pass" {
+	if b.settings.Underscores != sites.UnderscoresPass {
 		f.line("http-request del-header _ -m sub")
 	}
 	f.strip(b)
@@ -69,7 +69,7 @@ var cookieName = regexp.MustCompile(`^[A-Za-z0-9!*+.^_~-]{1,128}$`)
 // the bare token, which portico honours in return.
 func (f *file) cookie(b *backend, o Options) {
 	s := b.settings.Session
-	if s.Sticky == "none" || o.Tokens == nil {
+	if s.Sticky == sites.StickyNone || o.Tokens == nil {
 		return
 	}
 	name := s.Cookie
@@ -82,9 +82,9 @@ func (f *file) cookie(b *backend, o Options) {
 	}
 	attr := " attr SameSite=Lax"
 	switch s.SameSite {
-	case "strict":
+	case sites.SameSiteStrict:
 		attr = " attr SameSite=Strict"
-	case "none":
+	case sites.SameSiteNone:
 		attr = "" // below, with Secure only
 	}
 	if p := strings.TrimSuffix(b.settings.Path, "/"); p != "" && pathOK(p) && !strings.Contains(p, ",") {
@@ -101,7 +101,7 @@ func (f *file) cookie(b *backend, o Options) {
 		}
 	}
 	secure := `\1; Secure`
-	if s.SameSite == "none" {
+	if s.SameSite == sites.SameSiteNone {
 		secure += "; SameSite=None"
 	}
 	if s.Partitioned {
@@ -119,7 +119,7 @@ func (f *file) notes(b *backend) {
 	}
 	s := &b.settings.Session
 	not(s.Idle.Std() != sites.DefaultSessionIdle, "the end of a session after %s without a request", s.Idle)
-	not(s.Sticky != "none", "session.patience (%s): HAProxy moves a visitor as soon as its checks have failed", s.Patience)
+	not(s.Sticky != sites.StickyNone, "session.patience (%s): HAProxy moves a visitor as soon as its checks have failed", s.Patience)
 	not(s.Life > 0, "the end of a session after %s", s.Life)
 	not(s.Max > 0, "at most %d sessions for each instance", s.Max)
 	not(s.Profile != "", "the application's own token (profile %q)", s.Profile)
@@ -189,7 +189,7 @@ func (f *file) check(b *backend) {
 	if t := h.Timeout.Std(); t > 0 {
 		f.line("timeout check", millis(t))
 	}
-	if h.Type == "tcp" {
+	if h.Type == sites.HealthTCP {
 		if len(b.servers) == 0 || b.servers[0].sni == "" {
 			return // a connection is all that is asked for, and what "check" does
 		}
@@ -243,7 +243,7 @@ func (f *file) server(b *backend, s *server, o Options) {
 		return
 	}
 	words := []string{"server", s.name, quote(s.addr)}
-	if s.token != "" && b.settings.Session.Sticky != "none" {
+	if s.token != "" && b.settings.Session.Sticky != sites.StickyNone {
 		words = append(words, "cookie", quote(s.token))
 	}
 	w := s.weight

@@ -3,6 +3,8 @@ package haproxy
 import (
 	"sort"
 	"strings"
+
+	"portico/conf/sites"
 )
 
 // frontend writes one listener with the rules that find a site. scheme is
@@ -187,12 +189,12 @@ func (f *file) redirects(o Options, backends []backend) {
 	for i := range backends {
 		b := &backends[i]
 		mode := b.settings.TLS.Redirect
-		if b.settings.TLS.Mode == "off" || mode == "off" {
+		if b.settings.TLS.Mode == sites.TLSOff || mode == sites.RedirectOff {
 			continue
 		}
 		for _, host := range b.settings.Hosts {
 			host = strings.ToLower(host)
-			certified := mode == "on" || (o.Certified != nil && o.Certified(host))
+			certified := mode == sites.RedirectOn || (o.Certified != nil && o.Certified(host))
 			if !certified || !hostOK(host) || written[host] {
 				continue
 			}

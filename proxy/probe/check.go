@@ -23,7 +23,7 @@ func CompileCheck(f sites.Front) (Check, error) {
 	h := f.Health
 	status, err := sites.ParseStatus(h.Status)
 	return Check{
-		tcp: h.Type == "tcp", path: h.Path, host: h.Host, status: status, body: h.Body,
+		tcp: h.Type == sites.HealthTCP, path: h.Path, host: h.Host, status: status, body: h.Body,
 		interval: max(h.Interval.Std(), 100*time.Millisecond),
 		timeout:  h.Timeout.Std(),
 		question: f.Question(),

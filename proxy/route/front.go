@@ -3,6 +3,8 @@ package route
 import (
 	"net"
 	"strings"
+
+	"portico/conf/sites"
 )
 
 // Front says where visitors reach this proxy.
@@ -20,15 +22,15 @@ type Front struct {
 // validated host, so a path such as "//evil.test/" stays a path.
 func (f *Front) Redirect(r *Rule, host, target string) string {
 	switch r.Redirect {
-	case "off":
+	case sites.RedirectOff:
 		return ""
-	case "on":
+	case sites.RedirectOn:
 	default:
 		if f.HasCertificate == nil || !f.HasCertificate(host) {
 			return ""
 		}
 	}
-	if !f.TLS || r.TLSMode == "off" {
+	if !f.TLS || r.TLSMode == sites.TLSOff {
 		return ""
 	}
 	if target == "" || target[0] != '/' {
@@ -75,7 +77,7 @@ func (f *Front) URLs(r *Rule, hosts []string, path, here string) (urls []string)
 			}
 			_, port, _ := net.SplitHostPort(f.Plain)
 			urls = append(urls, "http://"+plainHost(host, port)+path)
-		case f.Secure != "" && r.TLSMode != "off":
+		case f.Secure != "" && r.TLSMode != sites.TLSOff:
 			host = hostAt(f.Secure, host, here)
 			urls = append(urls, "https://"+hostWithPort(host, f.securePort())+path)
 		}

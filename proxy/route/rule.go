@@ -9,8 +9,8 @@ import (
 type Rule struct {
 	Hosts    []string // normalized, a wildcard's after "*."; none: all that no other site names
 	Mount    string   // "/" or a normalized path without a final "/"
-	TLSMode  string   // "auto", "off", "internal"
-	Redirect string   // to TLS: "auto", "on", "off"
+	TLSMode  string   // as of sites.TLS.Mode
+	Redirect string   // to TLS, as of sites.TLS.Redirect
 	Private  bool     // connections to instances serve one client connection each, so it speaks HTTP/1.1
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"portico/conf/sites"
 	"portico/proxy/fault"
 )
 
@@ -170,7 +171,7 @@ func (t *Table[S]) Route(authority, rawPath string, secure bool, sni string) (Ro
 	if e == nil {
 		return r, fault.UnknownHost
 	}
-	if secure && (e.TLSMode == "off" || !t.sameTLSPolicy(sni, host)) {
+	if secure && (e.TLSMode == sites.TLSOff || !t.sameTLSPolicy(sni, host)) {
 		return r, fault.Misdirected
 	}
 	r.Site = e.Site

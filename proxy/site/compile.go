@@ -33,16 +33,16 @@ func CompileSettings(name string, set sites.Settings) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile site %q: %w", name, err)
 	}
-	rule.TLSMode, rule.Redirect, rule.Private = set.TLS.Mode, set.TLS.Redirect, set.Session.Connection == "private"
-	if set.Session.Sticky == "none" {
+	rule.TLSMode, rule.Redirect, rule.Private = set.TLS.Mode, set.TLS.Redirect, set.Session.Connection == sites.ConnectionPrivate
+	if set.Session.Sticky == sites.StickyNone {
 		set.Session.Patience = 0 // there is nothing to wait for
 	}
 	st := &Site{
 		Name: name, Rule: rule, Strip: set.Strip && rule.Mount != "/",
-		Sticky: set.Session.Sticky != "none",
+		Sticky: set.Session.Sticky != sites.StickyNone,
 		Cookie: sticky.NewCookie(rule.Mount, set.Session),
 
-		Underscores: set.Underscores == "pass",
+		Underscores: set.Underscores == sites.UnderscoresPass,
 		HTTP2:       set.Protocol == sites.ProtocolH2C,
 		Rewrites:    rewritesOf(set.Rewrite),
 
@@ -50,7 +50,7 @@ func CompileSettings(name string, set sites.Settings) (*Site, error) {
 		Body:        set.Limits.Body.Bytes(),
 		PoolConfig: balancer.Config{
 			Policy:    set.Policy,
-			NotSticky: set.Session.Sticky == "none",
+			NotSticky: set.Session.Sticky == sites.StickyNone,
 			Idle:      set.Session.Idle.Std(),
 			Life:      set.Session.Life.Std(),
 			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace, Patience: set.Session.Patience.Std()},

@@ -44,9 +44,9 @@ type Cookie struct {
 func NewCookie(path string, s sites.Session) Cookie {
 	c := Cookie{Name: s.Cookie, Place: s.Cookie + placeEnding, Notice: s.Cookie + noticeEnding, path: path, sameSite: "Lax", partitioned: s.Partitioned}
 	switch s.SameSite {
-	case "strict":
+	case sites.SameSiteStrict:
 		c.sameSite = "Strict"
-	case "none":
+	case sites.SameSiteNone:
 		c.sameSite = "None"
 	}
 	return c
