@@ -1,6 +1,7 @@
 # make            build ./portico
 # make test       install what the tests need, then run all of them (-race); RUN=REGEXP: only those of that name
-# make lint       vet and staticcheck
+# make lint       staticcheck, and libraries with known vulnerabilities
+# make golangci   the linters of .golangci.yml; compiling them takes minutes
 # make types      check for the other systems, without compiling
 # make cross      compile for the other systems
 # make bench      benchmarks beside the code
@@ -14,7 +15,7 @@ GO          ?= go
 TEST         = $(GO) run ./tests/run
 FUZZTIME    ?= 30s
 ISOLATION   ?= 2000
-STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.6.1
+GOLANGCI    ?= github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS      = -s -w -X main.version=$(VERSION)
 UNIT         = $(shell $(GO) list ./... | grep -v '^portico/tests$$')
@@ -38,7 +39,7 @@ export GOFLAGS := $(strip $(shell $(GO) env GOFLAGS; git rev-parse HEAD >/dev/nu
 export TMPDIR := $(shell for d in "$${TMPDIR:-/tmp}" /var/tmp "$(CURDIR)"; do f=$$(mktemp -p "$$d" 2>/dev/null) || continue; \
   printf '\043!/bin/sh\n' >"$$f"; chmod 755 "$$f"; "$$f" 2>/dev/null && ok=$$d; rm -f "$$f"; [ -z "$$ok" ] || { echo "$$ok"; break; }; done)
 
-.PHONY: build test compile race plain unit e2e lint types cross bench bench-peers fuzz isolation newcomer soak tools
+.PHONY: build test compile race plain unit e2e lint golangci types cross bench bench-peers fuzz isolation newcomer soak tools
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o portico ./cmd/portico
@@ -71,8 +72,11 @@ e2e:
 	$(BUILT) $(TEST) -parallel 4 -timeout 30m ./tests
 
 lint:
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	$(GO) tool staticcheck ./...
+	$(GO) run ./tests/vuln
+
+golangci:
+	$(GO) run $(GOLANGCI) run
 
 types:
 	$(GO) run ./tests/types $(CROSS)
