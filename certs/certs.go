@@ -17,6 +17,7 @@ import (
 
 	"portico/internal/zapslog"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // LetsEncrypt is the directory of Let's Encrypt, the only one that certificates
@@ -204,7 +205,7 @@ func (m *Manager) TLSConfig() *tls.Config {
 // SetTicketKeys replaces the keys of session tickets, newest first, in every
 // configuration that TLSConfig has returned. Without keys, or when none of them is
 // valid any more, this process uses one of its own.
-func (m *Manager) SetTicketKeys(keys []catalog.TicketKey) { m.tickets.take(keys) }
+func (m *Manager) SetTicketKeys(keys []command.TicketKey) { m.tickets.take(keys) }
 
 // Close stops renewal and what is being asked for. It may be called twice.
 func (m *Manager) Close() {

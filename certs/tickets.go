@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // tickets seals and opens the session tickets of visitors with keys that all
@@ -22,7 +22,7 @@ type tickets struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	keys []catalog.TicketKey // newest first, guarded by mu
+	keys []command.TicketKey // newest first, guarded by mu
 	set  atomic.Pointer[ticketSet]
 }
 
@@ -42,7 +42,7 @@ func (t *tickets) hang(c *tls.Config) {
 }
 
 // take replaces the keys.
-func (t *tickets) take(keys []catalog.TicketKey) {
+func (t *tickets) take(keys []command.TicketKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.keys = keys

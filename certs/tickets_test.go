@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"portico/certs"
-	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // visitors is a manager with a certificate for two hosts, and what its visitors trust.
@@ -56,7 +56,7 @@ func newVisitors(t *testing.T) *visitors {
 }
 
 // proxy starts one more process with the keys.
-func (v *visitors) proxy(keys ...catalog.TicketKey) *certs.Manager {
+func (v *visitors) proxy(keys ...command.TicketKey) *certs.Manager {
 	v.t.Helper()
 	m := manager(v.t, certs.Options{Files: v.files})
 	if keys != nil {
@@ -131,8 +131,8 @@ func (v *visitors) resumes(server, client *tls.Config) bool {
 	return c.ConnectionState().DidResume
 }
 
-func ticketKey(id uint32, from time.Time) catalog.TicketKey {
-	return catalog.TicketKey{ID: id, Key: bytes.Repeat([]byte{byte(id)}, 32), Created: from.Add(-12 * time.Hour), From: from, Until: from.Add(36 * time.Hour)}
+func ticketKey(id uint32, from time.Time) command.TicketKey {
+	return command.TicketKey{ID: id, Key: bytes.Repeat([]byte{byte(id)}, 32), Created: from.Add(-12 * time.Hour), From: from, Until: from.Add(36 * time.Hour)}
 }
 
 // each runs f in a bubble of its own, for both versions of TLS.

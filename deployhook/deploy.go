@@ -10,6 +10,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 const (
@@ -151,14 +152,14 @@ func (d *Deployer) apply(tx *catalog.Tx, deploy catalog.Deploy, now time.Time) e
 	}
 	decision := Plan(Situation{Deploy: deploy, Settings: settings, Servers: d.servers(tx.View(), &deploy, settings, now), Now: now, Began: d.began(deploy.ID, now), Homeless: tx.View().Homeless(site.Name, settings)})
 	if decision.State == catalog.DeploySucceeded {
-		if err := catalog.CheckHosts(tx.View(), catalog.Claim{Site: site.Name, Settings: settings, By: deploy.By}); err != nil {
+		if err := command.CheckHosts(tx.View(), command.Claim{Site: site.Name, Settings: settings, By: deploy.By}); err != nil {
 			decision.State, decision.Error = catalog.DeployFailed, err.Error()
 		}
 	}
 	if decision.State != catalog.DeployRunning {
 		return d.end(tx, site, deploy, decision, now)
 	}
-	_, err = catalog.SetProgress(tx, deploy.ID, decision.Members) // what has not changed is not written
+	_, err = command.SetProgress(tx, deploy.ID, decision.Members) // what has not changed is not written
 	return err
 }
 
@@ -201,14 +202,14 @@ func (d *Deployer) inRotationElsewhere(v *catalog.View, instance string, now tim
 
 // end writes the outcome of a deploy: promotion or return, in one change.
 func (d *Deployer) end(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy, decision Decision, now time.Time) error {
-	if _, err := catalog.SetProgress(tx, deploy.ID, decision.Members); err != nil {
+	if _, err := command.SetProgress(tx, deploy.ID, decision.Members); err != nil {
 		return err
 	}
 	var err error
 	if decision.State == catalog.DeploySucceeded {
-		deploy, err = catalog.PromoteDeploy(tx, deploy.ID, now)
+		deploy, err = command.PromoteDeploy(tx, deploy.ID, now)
 	} else {
-		deploy, err = catalog.FailDeploy(tx, deploy.ID, decision.Error, decision.Hint, now)
+		deploy, err = command.FailDeploy(tx, deploy.ID, decision.Error, decision.Hint, now)
 		forgetUntried(tx, site, deploy)
 	}
 	if err != nil {

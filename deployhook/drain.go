@@ -9,6 +9,7 @@ import (
 
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // What can be drained.
@@ -163,13 +164,13 @@ func (d *Deployer) Drain(ctx context.Context, t Target, o catalog.DrainOrder) er
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		switch {
 		case t.Member != "":
-			_, err := catalog.DrainMember(tx, t.Member, o)
+			_, err := command.DrainMember(tx, t.Member, o)
 			return err
 		case t.Instance != "":
-			_, err := catalog.SetInstanceAdmin(tx, t.Site, t.Instance, catalog.AdminDrain, o)
+			_, err := command.SetInstanceAdmin(tx, t.Site, t.Instance, catalog.AdminDrain, o)
 			return err
 		}
-		return catalog.OrderRetiring(tx, t.Site, t.Release, o)
+		return command.OrderRetiring(tx, t.Site, t.Release, o)
 	})
 	if err != nil {
 		return AsError(err)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // moveEvery is how often quiet sessions of a drain that moves them are looked for.
@@ -102,7 +103,7 @@ func (d *Deployer) watchDrain(w *watched, v *catalog.View, now time.Time) (busy 
 		w.progress.Ended = now.UTC()
 		text, outcome := cutOff(sessions, known, w.progress)
 		d.tell("drain ended", x, text, &outcome, now, func(tx *catalog.Tx) error {
-			return catalog.CutDrain(tx, x.Member, x.Instance, x.Since)
+			return command.CutDrain(tx, x.Member, x.Instance, x.Since)
 		})
 	}
 	if !w.progress.Equal(x.DrainProgress) && (over || w.progress.Ended.IsZero()) {
@@ -121,5 +122,5 @@ func (d *Deployer) endDrain(w *watched, now time.Time, also func(tx *catalog.Tx)
 // note writes the progress of a drain.
 func (w *watched) note(tx *catalog.Tx) error {
 	x := &w.drain
-	return catalog.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.DrainOrder, w.progress)
+	return command.NoteDrain(tx, x.Member, x.Site, x.Instance, x.Release, x.DrainOrder, w.progress)
 }

@@ -13,6 +13,7 @@ import (
 	"portico/conf/sites"
 	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 const (
@@ -276,7 +277,7 @@ func (d *Deployer) record(ctx context.Context, m catalog.Member, r catalog.Repor
 	if !differs(d.o.Catalog.View(), m, r) {
 		return nil
 	}
-	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, m.Name, r) })
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return command.ApplyReport(tx, m.Name, r) })
 	if err != nil {
 		return fmt.Errorf("record report of %s: %w", m.Name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // minPrefix is the shortest piece of a digest that names a release.
@@ -26,7 +27,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 			return err
 		}
 		var err error
-		deploy, err = catalog.Rollback(tx, catalog.DeployRequest{
+		deploy, err = command.Rollback(tx, command.DeployRequest{
 			ID: catalog.NewID(now), Release: catalog.Release{Site: site, Digest: release}, NoPin: noPin, By: by, Now: now,
 		})
 		return err
@@ -43,7 +44,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 func (d *Deployer) Set(ctx context.Context, site string, patch []byte, by string) (deploy catalog.Deploy, begun bool, err error) {
 	now := time.Now()
 	_, err = d.o.Catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
-		deploy, begun, err = catalog.SetOverride(tx, patch, catalog.DeployRequest{
+		deploy, begun, err = command.SetOverride(tx, patch, command.DeployRequest{
 			ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now,
 		})
 		return err
@@ -84,7 +85,7 @@ func notBusy(tx *catalog.Tx, site string) error {
 // folders stay on the application servers.
 func (d *Deployer) Remove(ctx context.Context, site, by string) error {
 	now := time.Now()
-	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RemoveSite(tx, site, now) })
+	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return command.RemoveSite(tx, site, now) })
 	if err != nil {
 		return AsError(err)
 	}
@@ -132,7 +133,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		}
 	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		_, n, err := catalog.DropRetired(tx, site, func(_ catalog.Site, r catalog.Retiring) bool {
+		_, n, err := command.DropRetired(tx, site, func(_ catalog.Site, r catalog.Retiring) bool {
 			return release == "" || r.Release == release
 		}, time.Now())
 		if err == nil && release != "" && n == 0 {

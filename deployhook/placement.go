@@ -7,6 +7,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // placement answers which releases belong on one application server, by one view.
@@ -147,16 +148,16 @@ func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
 		busy = true
 		switch {
 		case m.Takes(settings):
-			d.update("stay", func(tx *catalog.Tx) error { return catalog.StayAfterAll(tx, id) })
+			d.update("stay", func(tx *catalog.Tx) error { return command.StayAfterAll(tx, id) })
 			d.logger.Info("instance stays: its site belongs on the server again", "site", in.Site, "member", in.Member, "instance", id)
 		case in.Admin == catalog.AdminMaint:
 		case in.Admin == catalog.AdminDrain:
 			if in.Drain != nil && !in.Drain.Ended.IsZero() {
-				d.update("moved away", func(tx *catalog.Tx) error { return catalog.MovedAway(tx, id) })
+				d.update("moved away", func(tx *catalog.Tx) error { return command.MovedAway(tx, id) })
 			}
 		case in.Release == site.Release && d.takenElsewhere(v, site, settings):
 			deadline := now.Add(max(settings.Deploy.Pin.Std(), settleTime))
-			d.update("move away", func(tx *catalog.Tx) error { return catalog.MoveAway(tx, id, deadline, now) })
+			d.update("move away", func(tx *catalog.Tx) error { return command.MoveAway(tx, id, deadline, now) })
 			d.logger.Info("instance leaves its server, which the site does not belong on any more: it drains",
 				"site", in.Site, "member", in.Member, "instance", id, "deadline", deadline.UTC())
 		}

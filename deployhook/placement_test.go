@@ -13,17 +13,18 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 func (c *cluster) label(member string, labels ...string) {
 	c.t.Helper()
-	c.update(func(tx *catalog.Tx) error { _, err := catalog.LabelMember(tx, member, labels); return err })
+	c.update(func(tx *catalog.Tx) error { _, err := command.LabelMember(tx, member, labels); return err })
 }
 
 func (c *cluster) set(site, override string) {
 	c.t.Helper()
 	c.update(func(tx *catalog.Tx) error {
-		_, _, err := catalog.SetOverride(tx, []byte(override), catalog.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: site}, By: "ann", Now: time.Now()})
+		_, _, err := command.SetOverride(tx, []byte(override), command.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: site}, By: "ann", Now: time.Now()})
 		return err
 	})
 }
@@ -189,7 +190,7 @@ func TestSiteWithoutServerIsRefused(t *testing.T) {
 	}
 	c.deploy("shop", map[string]string{"index.html": "one"}, catalog.DeploySucceeded)
 	_, err := c.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
-		_, _, err := catalog.SetOverride(tx, []byte(`{"servers":["zone-x"]}`), catalog.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: "shop"}, By: "ann", Now: time.Now()})
+		_, _, err := command.SetOverride(tx, []byte(`{"servers":["zone-x"]}`), command.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: "shop"}, By: "ann", Now: time.Now()})
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "zone-x") {

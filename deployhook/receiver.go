@@ -16,6 +16,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // maxWaitDeploy bounds wait=true and wait=DURATION.
@@ -304,7 +305,7 @@ func (d *Deployer) settle(u *unpacked, q *request) (sites.Settings, error) {
 		return joined, u.sourced(found, q, override)
 	}
 	full := joined.WithDefaults(q.site)
-	return full, catalog.CheckHosts(v, catalog.Claim{Site: q.site, Settings: full, By: q.by})
+	return full, command.CheckHosts(v, command.Claim{Site: q.site, Settings: full, By: q.by})
 }
 
 // compare says what the deploy would ship and whom it would move.
@@ -361,7 +362,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacke
 				return err
 			}
 		}
-		deploy, err = catalog.BeginDeploy(tx, catalog.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.noPin, By: q.by, Now: now})
+		deploy, err = command.BeginDeploy(tx, command.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.noPin, By: q.by, Now: now})
 		return err
 	})
 	if err != nil {
@@ -393,7 +394,7 @@ func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSetti
 	}
 	if !sameSettings {
 		deploy.Hint = "the files are those that run already: only the settings were changed"
-		if err := catalog.ReplaceManifest(tx, release, by, now); err != nil {
+		if err := command.ReplaceManifest(tx, release, by, now); err != nil {
 			return deploy, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 const (
@@ -33,7 +34,7 @@ func (d *Deployer) retire(name string) {
 	d.update("retire", func(tx *catalog.Tx) error {
 		gone = nil
 		view := tx.View() // drains are told as they were before
-		site, _, err := catalog.DropRetired(tx, name, func(s catalog.Site, r catalog.Retiring) bool {
+		site, _, err := command.DropRetired(tx, name, func(s catalog.Site, r catalog.Retiring) bool {
 			return d.retired(view, &s, r, now)
 		}, now)
 		if errors.Is(err, catalog.ErrNotFound) {

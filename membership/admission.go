@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // Authority signs certificates for members, see certs.Authority.
@@ -184,7 +185,7 @@ func fingerprintDigits(s string) (string, error) {
 // acceptTx accepts the machine called name, unless another member has come to
 // stand in its place since it knocked.
 func (a *Admission) acceptTx(tx *catalog.Tx, name, by string, labels []string) (catalog.Member, error) {
-	m, err := catalog.LabelMember(tx, name, labels)
+	m, err := command.LabelMember(tx, name, labels)
 	if err != nil {
 		return m, err
 	}
@@ -193,7 +194,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string, labels []string) (
 		return m, fmt.Errorf("%w: %w", catalog.ErrConflict, r)
 	}
 	now := a.o.now().UTC()
-	return catalog.AcceptMember(tx, name, by, now, func(csr []byte, m catalog.Member) ([]byte, error) {
+	return command.AcceptMember(tx, name, by, now, func(csr []byte, m catalog.Member) ([]byte, error) {
 		return a.o.Authority.SignMember(csr, m, now)
 	})
 }
@@ -202,7 +203,7 @@ func (a *Admission) acceptTx(tx *catalog.Tx, name, by string, labels []string) (
 // does not come back on the list with its next knock.
 func (a *Admission) Refuse(ctx context.Context, name, reason, by string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		_, err := catalog.RefuseMember(tx, name, clean(reason), by, a.o.now())
+		_, err := command.RefuseMember(tx, name, clean(reason), by, a.o.now())
 		return err
 	})
 	if err != nil {
@@ -224,14 +225,14 @@ func (a *Admission) Revoke(ctx context.Context, name, reason, by string) error {
 		return fmt.Errorf("revoke member %q: %w", name, err)
 	}
 	_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		m, err := catalog.RevokeMember(tx, name, clean(reason), by, a.o.now())
+		m, err := command.RevokeMember(tx, name, clean(reason), by, a.o.now())
 		if err == nil && a.o.Revoking != nil {
 			err = a.o.Revoking(tx, m)
 		}
 		if err != nil {
 			return err
 		}
-		return catalog.RotateGossipKey(tx, key)
+		return command.RotateGossipKey(tx, key)
 	})
 	if err != nil {
 		return fmt.Errorf("revoke member %q: %w", name, err)
@@ -270,9 +271,9 @@ type Invited struct {
 // within ttl. An application server that comes with it gets the labels.
 func (a *Admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (Invited, error) {
 	now := a.o.now()
-	i, code, err := catalog.NewInvite(role, ttl, by, now, labels...)
+	i, code, err := command.NewInvite(role, ttl, by, now, labels...)
 	if err == nil {
-		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.CreateInvite(tx, i, now) })
+		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return command.CreateInvite(tx, i, now) })
 	}
 	if err != nil {
 		return Invited{}, fmt.Errorf("make invite: %w", err)

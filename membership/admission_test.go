@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 func TestJoinAndAccept(t *testing.T) {
@@ -168,7 +169,7 @@ func TestLabelsAreGivenByOperators(t *testing.T) {
 		t.Errorf("a machine with a label for a name was accepted: %v", err)
 	}
 	if _, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
-		_, err := catalog.LabelMember(tx, "web-1", []string{"web-2"})
+		_, err := command.LabelMember(tx, "web-1", []string{"web-2"})
 		return err
 	}); !errors.Is(err, catalog.ErrConflict) {
 		t.Errorf("a label that is another's name: %v", err)

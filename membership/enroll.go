@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // Enroll makes the proxy that holds the catalog a member: it is accepted without
@@ -30,7 +31,7 @@ func Enroll(ctx context.Context, c *catalog.Catalog, a Authority, id Identity, h
 		}
 		m := *record(Knock{Hello: h}, id.Fingerprint(), now.UTC())
 		m.Certificate = before.Certificate
-		if m, err = catalog.EnrolProxy(tx, m, now); err != nil {
+		if m, err = command.EnrolProxy(tx, m, now); err != nil {
 			return err
 		}
 		if before.Admission != catalog.Accepted || !sameHello(before, m) || id.NeedsRenewal(now) || !id.Holds(h.Name, a.Certificate()) {
@@ -56,8 +57,8 @@ func Enroll(ctx context.Context, c *catalog.Catalog, a Authority, id Identity, h
 // sharedKeys makes the keys that the cluster shares where there are none yet.
 func sharedKeys(tx *catalog.Tx, now time.Time) error {
 	for name, store := range map[string]func(key []byte) error{
-		catalog.SecretSession: func(key []byte) error { return catalog.RotateSessionKey(tx, key, now) },
-		catalog.SecretGossip:  func(key []byte) error { return catalog.RotateGossipKey(tx, key) },
+		command.SecretSession: func(key []byte) error { return command.RotateSessionKey(tx, key, now) },
+		command.SecretGossip:  func(key []byte) error { return command.RotateGossipKey(tx, key) },
 	} {
 		_, err := tx.Secret(name)
 		if !errors.Is(err, catalog.ErrNotFound) {

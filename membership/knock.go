@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // serveKnock answers a machine that wants in. It has no credentials, so every
@@ -73,7 +74,7 @@ func (a *Admission) rival(from netip.Addr, k Knock, fingerprint string, r *Refus
 	now := a.o.now().UTC()
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		if r.Code == CodeNameTaken {
-			if err := catalog.NoteRival(tx, k.Name, fingerprint, now); err != nil {
+			if err := command.NoteRival(tx, k.Name, fingerprint, now); err != nil {
 				return err
 			}
 		}
@@ -206,8 +207,8 @@ func (a *Admission) write(ctx context.Context, k Knock, fingerprint string, now 
 
 // useInvite spends an invite and accepts the machine, in one step.
 func (a *Admission) useInvite(tx *catalog.Tx, d *decision, k Knock, now time.Time) error {
-	i, err := catalog.RedeemInvite(tx, k.Code, k.Name, k.Role, now)
-	if errors.Is(err, catalog.ErrInvite) {
+	i, err := command.RedeemInvite(tx, k.Code, k.Name, k.Role, now)
+	if errors.Is(err, command.ErrInvite) {
 		*d = decision{refusal: refuse(http.StatusForbidden, CodeInvite, "ask for a new code, or start without one and wait to be accepted", "%v", err)}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // lasts reports whether more than a third of a certificate's life is left.
@@ -188,7 +189,7 @@ func newKey() ([]byte, error) {
 // GossipKeys returns the cluster's gossip keys, the primary first. The first
 // call in a new cluster makes one.
 func (a *Admission) GossipKeys(ctx context.Context) ([][]byte, error) {
-	keys, err := a.o.Catalog.GossipKeys()
+	keys, err := command.GossipKeys(a.o.Catalog)
 	if err == nil && len(keys) == 0 {
 		keys, err = a.firstKey(ctx)
 	}
@@ -203,14 +204,14 @@ func (a *Admission) firstKey(ctx context.Context) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.o.Catalog.GossipKeys()
+	return command.GossipKeys(a.o.Catalog)
 }
 
 // RotateKeys gives the cluster a new gossip key, as Revoke does.
 func (a *Admission) RotateKeys(ctx context.Context) error {
 	key, err := newKey()
 	if err == nil {
-		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateGossipKey(tx, key) })
+		_, err = a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return command.RotateGossipKey(tx, key) })
 	}
 	if err != nil {
 		return fmt.Errorf("rotate gossip key: %w", err)
@@ -259,14 +260,14 @@ func (a *Admission) followKeys(ctx context.Context) {
 func (a *Admission) dropFormerKeys(ctx context.Context, sum string) error {
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		var keys [][]byte
-		stored, err := tx.Secret(catalog.SecretGossip)
+		stored, err := tx.Secret(command.SecretGossip)
 		if err == nil {
 			err = json.Unmarshal(stored, &keys)
 		}
 		if err != nil || KeySum(keys) != sum {
 			return err
 		}
-		return catalog.DropGossipKeys(tx)
+		return command.DropGossipKeys(tx)
 	})
 	return err
 }

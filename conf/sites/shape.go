@@ -111,3 +111,11 @@ func take(into, from map[string]json.RawMessage, names []string) {
 		}
 	}
 }
+
+// StoredOverride makes "nothing is set" something that is stored.
+func StoredOverride(override json.RawMessage) json.RawMessage {
+	if len(override) == 0 {
+		return json.RawMessage("{}")
+	}
+	return override
+}

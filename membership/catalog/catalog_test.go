@@ -20,6 +20,8 @@ import (
 	"portico/membership/catalog"
 )
 
+var clock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 // key is the sealing key of all tests.
 var key = make([]byte, catalog.KeySize)
 

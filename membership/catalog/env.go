@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func (s *sealer) sealRecord(key string, record any) (any, error) {
 			return nil, fmt.Errorf("seal %q: %w", key, err)
 		}
 		if r.Override != nil {
-			rest = orEmpty(rest)
+			rest = sites.StoredOverride(rest)
 		}
 		r.Manifest.Env, r.Override, env.Override = nil, rest, override
 		if r.Sealed = s.sealEnv(key, env); r.Sealed != nil {
@@ -181,7 +182,7 @@ func (tx *Tx) sealAgain(keys []string) error {
 				err = tx.PutRelease(r)
 			}
 		}
-		if err := ignoreNotFound(err); err != nil {
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}

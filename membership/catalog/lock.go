@@ -12,7 +12,7 @@ import (
 // ends with unlock, or half a minute after this process has died. It keeps
 // two proxies from doing the same work; it does not make a late write safe.
 func (c *Catalog) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	if err := validID("lock", name); err != nil {
+	if err := ValidID("lock", name); err != nil {
 		return nil, err
 	}
 	return c.store.Load().Lock(ctx, name)
@@ -28,7 +28,7 @@ const leadEvery = time.Second
 // proxy takes over from the one before it without waiting. As with Lock, a late write of who
 // led before is possible: changes compare what they read.
 func (c *Catalog) Lead(ctx context.Context, task string) (led context.Context, resign func(), err error) {
-	if err := validID("task", task); err != nil {
+	if err := ValidID("task", task); err != nil {
 		return nil, nil, err
 	}
 	for {

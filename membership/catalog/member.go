@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"slices"
 	"time"
 
 	"portico/membership/catalog/store/peers"
@@ -138,6 +139,12 @@ const (
 	RoleOperator AccountRole = "operator" // also drain, ready, maint, settings
 	RoleAdmin    AccountRole = "admin"    // also members, accounts, invites, removal, backup
 )
+
+// Rank orders the roles: each includes those of a lower rank. An unknown role has
+// rank 0 and may do nothing.
+func (r AccountRole) Rank() int {
+	return slices.Index([]AccountRole{"", RoleViewer, RoleDeployer, RoleOperator, RoleAdmin}, r)
+}
 
 // Account is a person or a machine that may use the admin API. Stored under
 // accounts/NAME.

@@ -24,8 +24,8 @@ func ValidInstanceID(id string) error {
 	return fmt.Errorf("%w: instance id %.40q is not 26 characters of lower-case base32", ErrInvalid, id)
 }
 
-// validID checks an id or an inner name that becomes part of a key.
-func validID(kind, id string) error {
+// ValidID checks an id or an inner name that becomes part of a key.
+func ValidID(kind, id string) error {
 	ok := id != "" && len(id) <= 128
 	for i := 0; ok && i < len(id); i++ {
 		c := id[i]

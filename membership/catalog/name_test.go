@@ -31,3 +31,18 @@ func TestIDs(t *testing.T) {
 		t.Error("digests")
 	}
 }
+
+func TestReleaseNames(t *testing.T) {
+	digest := strings.Repeat("ab", 32)
+	for id, valid := range map[string]bool{digest: true, digest + "-1": true, digest + "-0": false, digest + "-01": false, digest + "-": false, digest + "-x": false, digest + "/..": false, "ab": false} {
+		if err := catalog.ValidRelease(id); (err == nil) != valid {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if got := catalog.ShortRelease(digest + "-12"); got != "abababababab-12" {
+		t.Errorf("got %s", got)
+	}
+	if !catalog.NamesRelease("ababab", digest+"-2") || !catalog.NamesRelease("ababab-2", digest+"-2") || catalog.NamesRelease("ababab-1", digest+"-2") || catalog.NamesRelease("ac", digest) {
+		t.Error("the wrong releases are named")
+	}
+}

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,69 +66,24 @@ func (v *View) Owner(site string) string {
 	return first.By
 }
 
-// scope returns the sites that the account is limited to; none: it is not limited.
-func (a *Account) scope() []string {
-	if a.Role == RoleDeployer || a.Role == RoleViewer {
-		return a.Sites
-	}
-	return nil
+// Routes are the hosts and the path that a site answers on.
+type Routes struct {
+	Hosts []string
+	Path  string
 }
 
-// mayStandBeside reports whether a site may have a host that overlaps one of another's: its
-// account stands for both, or an operator has said so.
-func (v *View) mayStandBeside(c Claim, has holder, host string) bool {
-	if shared := v.Hosts[host]; shared != nil && slices.ContainsFunc(shared.Grants, func(g HostGrant) bool {
-		return g.Site == c.Site && slices.Contains(g.Beside, has.owner)
-	}) {
-		return true
-	}
-	if has.file != "" {
-		return false
-	}
-	account := v.Accounts[c.By]
-	if account == nil { // nobody's scope says what it stood for
-		return has.owner == c.By
-	}
-	if scope := account.scope(); len(scope) > 0 {
-		return slices.Contains(scope, c.Site) && slices.Contains(scope, has.site)
-	}
-	own := c.By
-	if v.Sites[c.Site] != nil {
-		own = v.Owner(c.Site)
-	}
-	return has.owner == own
-}
-
-// routes are the hosts and the path that a site answers on.
-type routes struct {
-	hosts []string
-	path  string
-}
-
-// routesOf returns what a site answers on by its present settings; nothing where there is
+// RoutesOf returns what a site answers on by its present settings; nothing where there is
 // no such site.
-func (v *View) routesOf(site string) routes {
+func (v *View) RoutesOf(site string) Routes {
 	s := v.Sites[site]
 	if s == nil {
-		return routes{}
+		return Routes{}
 	}
 	set, err := s.Effective()
 	if err != nil {
-		return routes{}
+		return Routes{}
 	}
-	return routes{sites.HostsOf(set), set.Path}
-}
-
-// overlap reports whether a request can be for both of two hosts: they are the same, or one
-// is a wildcard over the other. AnyHost overlaps nothing else: it is what is left.
-func overlap(a, b string) bool {
-	return a == b || under(a, b) || under(b, a)
-}
-
-// under reports whether a wildcard covers a name or a narrower wildcard.
-func under(wild, name string) bool {
-	suffix, ok := strings.CutPrefix(wild, "*")
-	return ok && suffix != "" && strings.HasSuffix(name, suffix) && name != wild
+	return Routes{sites.HostsOf(set), set.Path}
 }
 
 // HostLine is one host that somebody has.
@@ -143,14 +100,14 @@ type HostLine struct {
 func (v *View) HostLines() []HostLine {
 	var out []HostLine
 	for _, site := range sortedKeys(v.Sites) {
-		r := v.routesOf(site)
-		for _, h := range r.hosts {
-			out = append(out, HostLine{Host: h, Path: r.path, Site: site, Owner: v.Owner(site), Shared: v.grant(h, site)})
+		r := v.RoutesOf(site)
+		for _, h := range r.Hosts {
+			out = append(out, HostLine{Host: h, Path: r.Path, Site: site, Owner: v.Owner(site), Shared: v.Grant(h, site)})
 		}
 	}
 	for _, h := range sortedKeys(v.Hosts) { // shared, and not taken up yet
 		for i, g := range v.Hosts[h].Grants {
-			if !slices.Contains(v.routesOf(g.Site).hosts, h) {
+			if !slices.Contains(v.RoutesOf(g.Site).Hosts, h) {
 				out = append(out, HostLine{Host: h, Site: g.Site, Owner: v.Owner(g.Site), Shared: &v.Hosts[h].Grants[i]})
 			}
 		}
@@ -169,8 +126,8 @@ func (v *View) HostLines() []HostLine {
 	return out
 }
 
-// grant returns the operator's word that a site may have a host, or nil.
-func (v *View) grant(host, site string) *HostGrant {
+// Grant returns the operator's word that a site may have a host, or nil.
+func (v *View) Grant(host, site string) *HostGrant {
 	shared := v.Hosts[host]
 	if shared == nil {
 		return nil
@@ -181,4 +138,61 @@ func (v *View) grant(host, site string) *HostGrant {
 		}
 	}
 	return nil
+}
+
+// SharedHost returns what operators said of a host; one that nobody shared has no grants.
+func (tx *Tx) SharedHost(host string) (SharedHost, error) {
+	s, err := get(tx, preHosts+host, "shared host", tx.view.Hosts, host)
+	if errors.Is(err, ErrNotFound) {
+		return SharedHost{Host: host}, nil
+	}
+	return s, err
+}
+
+// SharedHosts returns all hosts that operators shared, by name.
+func (tx *Tx) SharedHosts() []SharedHost { return all(tx, preHosts, tx.view.Hosts) }
+
+// PutSharedHost writes what operators said of a host.
+func (tx *Tx) PutSharedHost(s SharedHost) { set(tx, preHosts+s.Host, s) }
+
+// DeleteSharedHost removes what operators said of a host.
+func (tx *Tx) DeleteSharedHost(host string) { tx.remove(preHosts + host) }
+
+// PutReserved writes what a proxy's own configuration has of the hosts.
+func (tx *Tx) PutReserved(r Reserved) { set(tx, preReserved+r.Proxy, r) }
+
+// DeleteReserved removes what a proxy's own configuration has of the hosts.
+func (tx *Tx) DeleteReserved(proxy string) { tx.remove(preReserved + proxy) }
+
+// Hosts returns the view of who has which hosts, with what the change has written of sites and shared hosts
+// so far. Nobody's hosts may change until the commit.
+func (tx *Tx) Hosts() *View {
+	tx.listed[preSites], tx.listed[preHosts], tx.listed[preReserved] = true, true, true
+	v := *tx.view
+	v.Sites = overlay(tx, preSites, v.Sites)
+	v.Hosts = overlay(tx, preHosts, v.Hosts)
+	return &v
+}
+
+func overlay[T any](tx *Tx, prefix string, in map[string]*T) map[string]*T {
+	out, own := in, false
+	for key, w := range tx.writes {
+		name, ok := strings.CutPrefix(key, prefix)
+		if !ok {
+			continue
+		}
+		if !own {
+			out, own = maps.Clone(in), true
+		}
+		if out == nil {
+			out = map[string]*T{}
+		}
+		if w == nil {
+			delete(out, name)
+			continue
+		}
+		r := w.(T)
+		out[name] = &r
+	}
+	return out
 }

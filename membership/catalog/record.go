@@ -33,9 +33,9 @@ const (
 	preGen       = "gen/"
 )
 
-// maxRecord is the largest record: the store is for names, digests and states,
+// MaxRecord is the largest record: the store is for names, digests and states,
 // files travel by digest.
-const maxRecord = 64<<10 - 1
+const MaxRecord = 64<<10 - 1
 
 // ClusterSettings are the settings of the whole cluster. Stored under settings.
 type ClusterSettings struct {
@@ -84,8 +84,8 @@ func encode(key string, record any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %q: %w", key, err)
 	}
-	if len(data) > maxRecord {
-		return nil, fmt.Errorf("%w: record %q has %d bytes, the most is %d", ErrInvalid, key, len(data), maxRecord)
+	if len(data) > MaxRecord {
+		return nil, fmt.Errorf("%w: record %q has %d bytes, the most is %d", ErrInvalid, key, len(data), MaxRecord)
 	}
 	return sum(key, data), nil
 }

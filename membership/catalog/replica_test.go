@@ -14,6 +14,7 @@ import (
 	"portico/certs"
 	"portico/internal/freeport"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // proxies are those of one cluster, in one process.
@@ -347,7 +348,7 @@ func TestRevokedProxyIsOut(t *testing.T) {
 	two, three := one.join("proxy-2"), one.join("proxy-3")
 	one.roles(map[string]bool{"proxy-1": true, "proxy-2": true, "proxy-3": true})
 	update(t, one.Catalog, func(tx *catalog.Tx) error {
-		_, err := catalog.RevokeMember(tx, "proxy-3", "stolen", "test", time.Now())
+		_, err := command.RevokeMember(tx, "proxy-3", "stolen", "test", time.Now())
 		return err
 	})
 	one.roles(map[string]bool{"proxy-1": true, "proxy-2": true})
@@ -368,7 +369,7 @@ func TestRevokedProxyIsOut(t *testing.T) {
 	}
 	three.close()
 
-	update(t, one.Catalog, func(tx *catalog.Tx) error { return catalog.RemoveMember(tx, "proxy-3") })
+	update(t, one.Catalog, func(tx *catalog.Tx) error { return command.RemoveMember(tx, "proxy-3") })
 	again := one.join("proxy-3") // a new folder with a new key
 	again.has("after")
 	one.roles(map[string]bool{"proxy-1": true, "proxy-2": true, "proxy-3": true})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"portico/conf/sites"
 )
@@ -16,7 +15,7 @@ import (
 // both, which counts for it alone until it is promoted.
 func (s *Site) overrideFor(r *Release) (json.RawMessage, error) {
 	switch {
-	case r.Override == nil, bytes.Equal(r.Override, orEmpty(s.Override)): // nearly always, and in views of thousands of sites
+	case r.Override == nil, bytes.Equal(r.Override, sites.StoredOverride(s.Override)): // nearly always, and in views of thousands of sites
 		return s.Override, nil
 	case s.Candidate == r.Digest && s.Release != r.Digest:
 		return r.Override, nil
@@ -69,50 +68,4 @@ func ValidRelease(id string) error {
 		return fmt.Errorf("%w: release %.80q: what follows the digest is not a number", ErrInvalid, id)
 	}
 	return nil
-}
-
-// name gives a release that is to be deployed its id: that of the same files with the same shape, the
-// digest of the files where there are none, else one with the site's next number. What ran before this
-// was known is given what operators have set now, with which it runs.
-func (r *Release) name(tx *Tx, site *Site, now time.Time) error {
-	known := tx.Releases(site.Name)
-	for i := range known {
-		if old := &known[i]; old.Override == nil {
-			old.Override = orEmpty(site.Override)
-			if err := tx.PutRelease(*old); err != nil {
-				return err
-			}
-		}
-	}
-	mine, err := sites.Join(r.Manifest, r.Override)
-	if err != nil {
-		return err
-	}
-	files, taken := FilesOf(r.Digest), false
-	for _, old := range known {
-		if FilesOf(old.Digest) != files {
-			continue
-		}
-		theirs, err := sites.Join(old.Manifest, old.Override)
-		if err == nil && theirs.SameShape(mine) {
-			r.Digest, r.Created = old.Digest, old.Created
-			return nil
-		}
-		taken = true
-	}
-	r.Digest = files
-	if taken {
-		site.Shapes++
-		r.Created = now.UTC()
-		r.Digest = fmt.Sprintf("%s-%d", files, site.Shapes)
-	}
-	return nil
-}
-
-// orEmpty makes "nothing is set" something that is stored.
-func orEmpty(override json.RawMessage) json.RawMessage {
-	if len(override) == 0 {
-		return json.RawMessage("{}")
-	}
-	return override
 }

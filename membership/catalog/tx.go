@@ -163,7 +163,7 @@ func (tx *Tx) Deploys() []Deploy {
 
 // PutDeploy writes a deploy.
 func (tx *Tx) PutDeploy(d Deploy) error {
-	if err := validID("deploy", d.ID); err != nil {
+	if err := ValidID("deploy", d.ID); err != nil {
 		return err
 	}
 	set(tx, preDeploys+d.ID, d)
@@ -203,7 +203,7 @@ func (tx *Tx) Invites() []Invite { return all(tx, preInvites, tx.view.Invites) }
 
 // PutInvite writes an invitation.
 func (tx *Tx) PutInvite(i Invite) error {
-	if err := validID("invite", i.ID); err != nil {
+	if err := ValidID("invite", i.ID); err != nil {
 		return err
 	}
 	set(tx, preInvites+i.ID, i)
@@ -263,7 +263,7 @@ func (tx *Tx) Tokens() []Token { return all(tx, preTokens, tx.view.Tokens) }
 
 // PutToken writes a token.
 func (tx *Tx) PutToken(t Token) error {
-	if err := validID("token", t.ID); err != nil {
+	if err := ValidID("token", t.ID); err != nil {
 		return err
 	}
 	set(tx, preTokens+t.ID, t)
@@ -289,11 +289,11 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 
 // PutSecret writes a secret, sealed under the catalog's key.
 func (tx *Tx) PutSecret(name string, plain []byte) error {
-	if err := validID("secret", name); err != nil {
+	if err := ValidID("secret", name); err != nil {
 		return err
 	}
-	if len(plain) > maxRecord {
-		return fmt.Errorf("%w: secret %q has %d bytes, the most is %d", ErrInvalid, name, len(plain), maxRecord)
+	if len(plain) > MaxRecord {
+		return fmt.Errorf("%w: secret %q has %d bytes, the most is %d", ErrInvalid, name, len(plain), MaxRecord)
 	}
 	tx.raw[preSecrets+name] = bytes.Clone(plain)
 	return nil
@@ -301,7 +301,7 @@ func (tx *Tx) PutSecret(name string, plain []byte) error {
 
 // Audit appends one entry to the audit log. ID and At must be set, see NewID.
 func (tx *Tx) Audit(e AuditEntry) error {
-	if err := validID("audit entry", e.ID); err != nil {
+	if err := ValidID("audit entry", e.ID); err != nil {
 		return err
 	}
 	set(tx, preAudit+e.ID, e)

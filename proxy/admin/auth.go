@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -51,12 +52,12 @@ func identityOf(a *catalog.Account) *identity {
 }
 
 func (s *Server) byToken(c *call, text string, basic bool) (*identity, *api.Error) {
-	account, token, err := catalog.VerifyToken(s.o.Catalog.View(), text, c.now)
+	account, token, err := command.VerifyToken(s.o.Catalog.View(), text, c.now)
 	if err != nil {
 		if refusal := s.learnToken(c); refusal != nil {
 			return nil, refusal
 		}
-		if account, token, err = catalog.VerifyToken(s.o.Catalog.View(), text, c.now); err != nil {
+		if account, token, err = command.VerifyToken(s.o.Catalog.View(), text, c.now); err != nil {
 			return nil, s.wrongToken(c)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // TestCrossSite is D1, D2 and T43: who may change something from a browser.
@@ -104,7 +105,7 @@ func TestLoginCookie(t *testing.T) {
 	// A new password ends logins; so does disabling the account.
 	b = e.login("viewer")
 	e.update(func(tx *catalog.Tx) error {
-		_, err := catalog.ChangeAccount(tx, "viewer", func(a *catalog.Account) error { a.Disabled = true; return nil })
+		_, err := command.ChangeAccount(tx, "viewer", func(a *catalog.Account) error { a.Disabled = true; return nil })
 		return err
 	})
 	if resp, _ := b.get("/stats"); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/login" {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // Any viewer read the values of a site's environment, and the audit kept them. Only who may
@@ -54,7 +55,7 @@ func TestEnvironmentIsHidden(t *testing.T) {
 			return err
 		}
 		begun = s.Deploy
-		_, err = catalog.PromoteDeploy(tx, begun, time.Now())
+		_, err = command.PromoteDeploy(tx, begun, time.Now())
 		return err
 	})
 	if resp, body := set(`{"env":{"MORE":"(hidden)"}}`); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, "env.MORE") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -50,11 +51,11 @@ func (s *Server) putAccount(c *call) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
 		if _, err := tx.Account(in.Name); errors.Is(err, catalog.ErrNotFound) {
 			fresh := catalog.Account{Name: in.Name, Role: cmp.Or(in.Role, catalog.RoleViewer)}
-			if err := catalog.CreateAccount(tx, fresh, c.now); err != nil {
+			if err := command.CreateAccount(tx, fresh, c.now); err != nil {
 				return err
 			}
 		}
-		changed, err := catalog.ChangeAccount(tx, in.Name, func(a *catalog.Account) error { return change(a, &in, hash) })
+		changed, err := command.ChangeAccount(tx, in.Name, func(a *catalog.Account) error { return change(a, &in, hash) })
 		saved = changed
 		return err
 	})
@@ -99,7 +100,7 @@ func change(a *catalog.Account, in *api.AccountRequest, hash string) error {
 
 func (s *Server) deleteAccount(c *call) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		return catalog.RemoveAccount(tx, c.r.PathValue("account"))
+		return command.RemoveAccount(tx, c.r.PathValue("account"))
 	})
 	if err != nil {
 		return err
@@ -167,7 +168,7 @@ func (c *call) within(life time.Duration) (time.Duration, error) {
 // issueToken stores a new token of an account; a life of 0 never ends. It ends with the
 // token that asked for it.
 func (s *Server) issueToken(c *call, account, label string, life time.Duration) (api.TokenAnswer, error) {
-	record, text := catalog.NewToken(account, label, life, c.now)
+	record, text := command.NewToken(account, label, life, c.now)
 	if c.who.token != nil {
 		record.Parent = c.who.token.ID
 		if ends := c.who.token.Expires; record.Expires.After(ends) && !ends.IsZero() {
@@ -176,7 +177,7 @@ func (s *Server) issueToken(c *call, account, label string, life time.Duration) 
 	}
 	c.object, c.detail = record.ID, fmt.Sprintf("account %s", account)
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		return catalog.CreateToken(tx, record, c.now)
+		return command.CreateToken(tx, record, c.now)
 	})
 	if err != nil {
 		return api.TokenAnswer{}, err
@@ -195,7 +196,7 @@ func (s *Server) deleteToken(c *call) error {
 		if t.Account != c.who.account && c.who.role != catalog.RoleAdmin {
 			return api.NotFound("", "token %q: not found", id) // whether it exists is not theirs to know
 		}
-		out.Ended = catalog.EndToken(tx, id)
+		out.Ended = command.EndToken(tx, id)
 		return nil
 	})
 	if err != nil {

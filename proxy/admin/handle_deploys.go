@@ -14,6 +14,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -178,7 +179,7 @@ func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, erro
 	if err != nil {
 		return "", err
 	}
-	target, err := catalog.RollbackTarget(s.o.Catalog.View(), site.Name, digest)
+	target, err := command.RollbackTarget(s.o.Catalog.View(), site.Name, digest)
 	if err != nil {
 		return "", err
 	}
@@ -209,7 +210,7 @@ func (s *Server) pickRelease(site *catalog.Site, prefix string) (string, error) 
 	if len(prefix) < 6 {
 		return "", api.BadRequest("give at least six characters", "release %q is too short", prefix)
 	}
-	release, err := catalog.ReleaseByPrefix(s.o.Catalog.View(), site.Name, prefix)
+	release, err := command.ReleaseByPrefix(s.o.Catalog.View(), site.Name, prefix)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
 		return "", api.NotFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)

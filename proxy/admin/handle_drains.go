@@ -9,6 +9,7 @@ import (
 	"portico/deployhook"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -197,7 +198,7 @@ func (s *Server) actInstance(c *call, verb, site, id string, in api.DrainRequest
 		return s.drain(c, deployhook.Target{Site: site, Instance: id}, in)
 	}
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		_, err := catalog.SetInstanceAdmin(tx, site, id, instanceState(verb), catalog.DrainOrder{})
+		_, err := command.SetInstanceAdmin(tx, site, id, instanceState(verb), catalog.DrainOrder{})
 		return err
 	})
 	return err

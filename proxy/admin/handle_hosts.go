@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -49,19 +50,19 @@ func (s *Server) certificates() map[string]api.Certificate {
 
 func (s *Server) shareHost(c *call) error {
 	return s.hostVerb(c, func(tx *catalog.Tx, host, site string) error {
-		return catalog.ShareHost(tx, host, site, c.who.account, c.now)
+		return command.ShareHost(tx, host, site, c.who.account, c.now)
 	})
 }
 
 func (s *Server) unshareHost(c *call) error {
 	return s.hostVerb(c, func(tx *catalog.Tx, host, site string) error {
-		return catalog.UnshareHost(tx, host, site, c.now)
+		return command.UnshareHost(tx, host, site, c.now)
 	})
 }
 
 func (s *Server) moveHost(c *call) error {
 	return s.hostVerb(c, func(tx *catalog.Tx, host, site string) error {
-		return catalog.MoveHost(tx, host, site, c.who.account, c.now)
+		return command.MoveHost(tx, host, site, c.who.account, c.now)
 	})
 }
 

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
 // listKeys answers GET /v1/keys: the ages of the keys, never the keys.
 func (s *Server) listKeys(c *call) error {
 	out := []api.KeyInfo{}
-	session, err := s.o.Catalog.SessionKeys()
+	session, err := command.SessionKeys(s.o.Catalog)
 	if err != nil {
 		return err
 	}
@@ -21,14 +22,14 @@ func (s *Server) listKeys(c *call) error {
 		out = append(out, api.KeyInfo{Kind: api.KeySession, ID: int(k.ID), Created: k.Created, Primary: begun && !sealing, Next: !begun, From: k.From, Until: k.Until})
 		sealing = sealing || begun
 	}
-	gossip, err := s.o.Catalog.GossipKeys()
+	gossip, err := command.GossipKeys(s.o.Catalog)
 	if err != nil {
 		return err
 	}
 	for i := range gossip {
 		out = append(out, api.KeyInfo{Kind: api.KeyGossip, Primary: i == 0})
 	}
-	tickets, err := s.o.Catalog.TicketKeys()
+	tickets, err := command.TicketKeys(s.o.Catalog)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (s *Server) turnedAway(c *call) error {
 // name is free.
 func (s *Server) forgetMember(c *call) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		return catalog.RemoveMember(tx, c.r.PathValue("member"))
+		return command.RemoveMember(tx, c.r.PathValue("member"))
 	})
 	if err != nil {
 		return err

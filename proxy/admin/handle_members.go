@@ -8,6 +8,7 @@ import (
 	"portico/balancer"
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -131,7 +132,7 @@ func (s *Server) actMember(c *call, verb, name string, in api.MemberRequest) err
 
 func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error {
 	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		m, err := catalog.SetMemberAdmin(tx, name, state)
+		m, err := command.SetMemberAdmin(tx, name, state)
 		if err == nil && m.Role != catalog.RoleServer {
 			return api.Failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
 		}

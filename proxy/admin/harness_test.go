@@ -29,6 +29,7 @@ import (
 	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -137,7 +138,7 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 			if err := tx.PutAccount(a); err != nil {
 				return err
 			}
-			record, text := catalog.NewToken(role, "test", 0, time.Now())
+			record, text := command.NewToken(role, "test", 0, time.Now())
 			if err := tx.PutToken(record); err != nil {
 				return err
 			}
@@ -287,7 +288,7 @@ func (fakeDrains) Drain(ctx context.Context, t deployhook.Target, o catalog.Drai
 	if t.Member == "" {
 		return nil
 	}
-	_, err := shared.Update(ctx, func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, t.Member, o); return err })
+	_, err := shared.Update(ctx, func(tx *catalog.Tx) error { _, err := command.DrainMember(tx, t.Member, o); return err })
 	return err
 }
 
@@ -334,7 +335,7 @@ func (f *fakeDeploys) Rollback(_ context.Context, site, release string, noPin bo
 func (f *fakeDeploys) Set(ctx context.Context, site string, patch []byte, by string) (d catalog.Deploy, begun bool, err error) {
 	now := time.Now()
 	_, err = f.catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
-		d, begun, err = catalog.SetOverride(tx, patch, catalog.DeployRequest{ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now})
+		d, begun, err = command.SetOverride(tx, patch, command.DeployRequest{ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now})
 		return err
 	})
 	return d, begun, err

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -69,7 +69,7 @@ func (s *Server) opens(who *identity, now time.Time) bool {
 	a := v.Accounts[who.account]
 	switch {
 	case who.token != nil:
-		a = catalog.StillGood(v, who.token.ID, now)
+		a = command.StillGood(v, who.token.ID, now)
 	case a == nil || a.Disabled || who.login.Proof != proofOf(a.Password) || !now.Before(who.ends()) || s.logins.isEnded(who.login.ID):
 		return false
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
 )
@@ -35,7 +36,7 @@ func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 	account := func(change func(*catalog.Account)) func(api.TokenAnswer) {
 		return func(api.TokenAnswer) {
 			e.update(func(tx *catalog.Tx) error {
-				_, err := catalog.ChangeAccount(tx, "follower", func(a *catalog.Account) error { change(a); return nil })
+				_, err := command.ChangeAccount(tx, "follower", func(a *catalog.Account) error { change(a); return nil })
 				return err
 			})
 		}
@@ -46,12 +47,12 @@ func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 		goes bool
 	}{
 		"token ended": {"1h", func(a api.TokenAnswer) {
-			e.update(func(tx *catalog.Tx) error { catalog.EndToken(tx, a.ID); return nil })
+			e.update(func(tx *catalog.Tx) error { command.EndToken(tx, a.ID); return nil })
 		}, false},
 		"token expired":    {"1s", func(api.TokenAnswer) {}, false},
 		"account disabled": {"1h", account(func(a *catalog.Account) { a.Disabled = true }), false},
 		"account removed": {"1h", func(api.TokenAnswer) {
-			e.update(func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "follower") })
+			e.update(func(tx *catalog.Tx) error { return command.RemoveAccount(tx, "follower") })
 		}, false},
 		"another password":   {"1h", account(func(a *catalog.Account) { a.Password = "another" }), false},
 		"lower role":         {"1h", account(func(a *catalog.Account) { a.Role = catalog.RoleViewer }), false},
@@ -126,7 +127,7 @@ func TestUploadEndsWithItsToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-begun
-	e.update(func(tx *catalog.Tx) error { catalog.EndToken(tx, token.ID); return nil })
+	e.update(func(tx *catalog.Tx) error { command.EndToken(tx, token.ID); return nil })
 	select {
 	case err := <-read:
 		if err == nil {

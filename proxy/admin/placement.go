@@ -11,6 +11,7 @@ import (
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -35,7 +36,7 @@ func (s *Server) labelMember(c *call) error {
 	}
 	var m catalog.Member
 	if _, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) (err error) {
-		m, err = catalog.LabelMember(tx, name, in.Labels)
+		m, err = command.LabelMember(tx, name, in.Labels)
 		return err
 	}); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -58,7 +59,7 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	// What the maker may not do any more, its tokens for others may not either.
 	role := func(role catalog.AccountRole) {
 		e.update(func(tx *catalog.Tx) error {
-			_, err := catalog.ChangeAccount(tx, "second", func(a *catalog.Account) error { a.Role = role; return nil })
+			_, err := command.ChangeAccount(tx, "second", func(a *catalog.Account) error { a.Role = role; return nil })
 			return err
 		})
 	}
@@ -75,7 +76,7 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	if !e.opens(forOthers.Token) {
 		t.Error("the token does not open though its maker is an administrator")
 	}
-	e.update(func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "second") })
+	e.update(func(tx *catalog.Tx) error { return command.RemoveAccount(tx, "second") })
 	if e.opens(forOthers.Token) {
 		t.Error("a token outlived its maker's account")
 	}
@@ -140,12 +141,12 @@ func TestNoAccountFromATokenThatEnds(t *testing.T) {
 	if _, err := e.api(login.Token).PutAccount(ctx, right); err != nil {
 		t.Errorf("with the password: %v", err)
 	}
-	e.update(func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "evil") })
+	e.update(func(tx *catalog.Tx) error { return command.RemoveAccount(tx, "evil") })
 	if _, err := e.api(e.tokens["admin"]).PutAccount(ctx, evil); err != nil {
 		t.Errorf("with a token that does not end: %v", err)
 	}
 	e.update(func(tx *catalog.Tx) error {
-		return errors.Join(catalog.RemoveAccount(tx, "evil"), tx.PutAccount(catalog.Account{Name: "robot", Role: catalog.RoleAdmin}))
+		return errors.Join(command.RemoveAccount(tx, "evil"), tx.PutAccount(catalog.Account{Name: "robot", Role: catalog.RoleAdmin}))
 	})
 	robot := e.made(e.tokens["admin"], api.TokenRequest{Account: "robot", TTL: "1h"})
 	if _, err := e.api(robot.Token).PutAccount(ctx, evil); api.ExitCode(err) != 3 || !strings.Contains(err.Error(), "does not end") {

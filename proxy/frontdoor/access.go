@@ -9,11 +9,12 @@ import (
 	"portico/internal/pause"
 	"portico/internal/statedir"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // The account that local commands use. It has no password: its token lies in
 // client.json, which only the owner of the state folder can read.
-const localAccount = catalog.LocalAccount
+const localAccount = command.LocalAccount
 
 // minted is a token that this process has made for client.json. It is kept until the file
 // has it: whether the catalog has it already is not known after a time-out.
@@ -48,7 +49,7 @@ func (p *Proxy) writeClientFile(ctx context.Context) error {
 			return catalog.ErrNoMajority
 		}
 		if p.local.plain == "" {
-			p.local.token, p.local.plain = catalog.NewToken(localAccount, catalog.LocalTokenLabel(p.conf.Proxy.Name), 0, now)
+			p.local.token, p.local.plain = command.NewToken(localAccount, command.LocalTokenLabel(p.conf.Proxy.Name), 0, now)
 		}
 		var err error
 		if want.Token, err = localToken(ctx, p.catalog, p.conf.Proxy.Name, have.Token, p.local, now); err != nil {
@@ -66,8 +67,8 @@ func (p *Proxy) writeClientFile(ctx context.Context) error {
 
 // goodLocalToken reports whether plain is this proxy's token for local commands.
 func goodLocalToken(v *catalog.View, proxy, plain string, now time.Time) bool {
-	_, t, err := catalog.VerifyToken(v, plain, now)
-	return err == nil && t.Account == localAccount && t.Label == catalog.LocalTokenLabel(proxy)
+	_, t, err := command.VerifyToken(v, plain, now)
+	return err == nil && t.Account == localAccount && t.Label == command.LocalTokenLabel(proxy)
 }
 
 // localToken returns what client.json is to hold: the token that it has, if that is good,
@@ -81,7 +82,7 @@ func localToken(ctx context.Context, c *catalog.Catalog, proxy, have string, fre
 			}
 		}
 		if _, err := tx.Account(localAccount); errors.Is(err, catalog.ErrNotFound) {
-			err = catalog.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
+			err = command.CreateAccount(tx, catalog.Account{Name: localAccount, Role: catalog.RoleAdmin}, now)
 			if err != nil {
 				return err
 			}
@@ -91,12 +92,12 @@ func localToken(ctx context.Context, c *catalog.Catalog, proxy, have string, fre
 		for _, old := range tx.Tokens() {
 			// Once, the label did not say whose token it is: there was one proxy.
 			if old.Account == localAccount && (old.Label == fresh.token.Label || old.Label == statedir.ClientFile) {
-				if err := catalog.ReplaceToken(tx, old.ID, fresh.token.ID); err != nil {
+				if err := command.ReplaceToken(tx, old.ID, fresh.token.ID); err != nil {
 					return err
 				}
 			}
 		}
-		return catalog.CreateToken(tx, fresh.token, now)
+		return command.CreateToken(tx, fresh.token, now)
 	})
 	if err != nil {
 		return "", fmt.Errorf("make the local administrator's token: %w", err)

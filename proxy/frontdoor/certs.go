@@ -12,6 +12,7 @@ import (
 	"portico/certs"
 	"portico/conf"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -45,7 +46,7 @@ func (p *Proxy) openCerts(context.Context) error {
 
 // takeTicketKeys reads the keys of TLS session tickets.
 func (p *Proxy) takeTicketKeys() error {
-	keys, err := p.catalog.TicketKeys()
+	keys, err := command.TicketKeys(p.catalog)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (p *Proxy) rotateTicketKeys(ctx context.Context, now time.Time) error {
 	if period == 0 {
 		return nil
 	}
-	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, period, freshKey, now) })
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return command.RotateTicketKeys(tx, period, freshKey, now) })
 	return err
 }
 
@@ -70,7 +71,7 @@ func (p *Proxy) replaceTicketKeys(ctx context.Context) error {
 		return fmt.Errorf("%w: tls.tickets is 0: this proxy hands no session tickets out", catalog.ErrConflict)
 	}
 	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error {
-		return catalog.ReplaceTicketKeys(tx, period, freshKey, time.Now())
+		return command.ReplaceTicketKeys(tx, period, freshKey, time.Now())
 	})
 	return err
 }

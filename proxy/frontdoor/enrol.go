@@ -11,6 +11,7 @@ import (
 	"portico/certs"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // enrol gives this proxy the same kind of identity that it hands to others. One that
@@ -108,7 +109,7 @@ func (p *Proxy) reserveHosts(ctx context.Context) error {
 		r.Sites = append(r.Sites, catalog.ReservedSite{Name: s.Name, Hosts: s.Hosts, Path: s.Path})
 	}
 	before := p.catalog.View().Reserved[r.Proxy]
-	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.Reserve(tx, r) })
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return command.Reserve(tx, r) })
 	if err == nil && p.catalog.View().Reserved[r.Proxy] != before {
 		p.warnOfHosts()
 	}

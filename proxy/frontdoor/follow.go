@@ -10,6 +10,7 @@ import (
 	"portico/conf"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/accesslog"
 )
 
@@ -44,8 +45,8 @@ func (p *Proxy) follow(ctx context.Context) {
 		p.tellFormer(v, distrusted)
 		p.certs.Sync(v)
 		p.gossip.Nudge(v.Revision)
-		take(v, catalog.SecretSession, p.takeSessionKeys)
-		take(v, catalog.SecretTickets, p.takeTicketKeys)
+		take(v, command.SecretSession, p.takeSessionKeys)
+		take(v, command.SecretTickets, p.takeTicketKeys)
 		take(v, secretLogin, p.takeLoginKey)
 		select {
 		case <-ctx.Done():
@@ -121,7 +122,7 @@ func (p *Proxy) chores(ctx context.Context, now time.Time) {
 	if err := p.rotateTicketKeys(ctx, now); err != nil {
 		p.log.Error("ticket keys not replaced", "error", err)
 	}
-	keys, err := p.catalog.SessionKeys()
+	keys, err := command.SessionKeys(p.catalog)
 	if err != nil || len(keys) == 0 || now.Sub(keys[0].Created) < sessionKeyAge {
 		return
 	}
@@ -138,7 +139,7 @@ func (p *Proxy) chores(ctx context.Context, now time.Time) {
 
 func (p *Proxy) rotateSessionKey(ctx context.Context, now time.Time) error {
 	key := freshKey()
-	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, key, now) })
+	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return command.RotateSessionKey(tx, key, now) })
 	return err
 }
 

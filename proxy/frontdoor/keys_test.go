@@ -7,15 +7,15 @@ import (
 	"time"
 
 	"portico/balancer/seal"
-	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // TestSessionKeysMeanTheSame holds that the data path reads all that the catalog says of a
 // session key.
 func TestSessionKeysMeanTheSame(t *testing.T) {
 	at := time.Unix(1_800_000_000, 0).UTC()
-	want := catalog.SessionKey{ID: 7, Key: bytes.Repeat([]byte{1}, 32), Created: at, From: at.Add(time.Minute), Until: at.Add(time.Hour)}
-	data, err := json.Marshal([]catalog.SessionKey{want})
+	want := command.SessionKey{ID: 7, Key: bytes.Repeat([]byte{1}, 32), Created: at, From: at.Add(time.Minute), Until: at.Add(time.Hour)}
+	data, err := json.Marshal([]command.SessionKey{want})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"portico/internal/pause"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy"
 	"portico/proxy/admin"
 )
@@ -128,7 +129,7 @@ func (p *Proxy) openWeb(context.Context) error {
 func (p *Proxy) check() certs.Check { return certs.CheckView(p.catalog.View) }
 
 func (p *Proxy) openGossip(ctx context.Context) error {
-	keys, err := p.catalog.GossipKeys()
+	keys, err := command.GossipKeys(p.catalog)
 	if err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ func (p *Proxy) agentClient(m catalog.Member, service string) (*http.Client, str
 
 // sessionKeys returns the keys that seal the cookies.
 func sessionKeys(c *catalog.Catalog) ([]seal.Key, error) {
-	data, err := c.Secret(catalog.SecretSession)
+	data, err := c.Secret(command.SecretSession)
 	if err != nil {
 		return nil, fmt.Errorf("read session keys: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"portico/internal/pause"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 const (
@@ -100,12 +101,12 @@ func (p *Proxy) revoking(tx *catalog.Tx, m catalog.Member) error {
 	now := time.Now()
 	err := tx.PutSecret(secretLogin, freshKey())
 	if period := p.conf.TLS.Tickets.Std(); err == nil && period > 0 {
-		err = catalog.ReplaceTicketKeys(tx, period, freshKey, now)
+		err = command.ReplaceTicketKeys(tx, period, freshKey, now)
 	}
 	if err != nil {
 		return err
 	}
-	if err := catalog.RotateSessionKey(tx, freshKey(), now); err != nil && !errors.Is(err, catalog.ErrConflict) {
+	if err := command.RotateSessionKey(tx, freshKey(), now); err != nil && !errors.Is(err, catalog.ErrConflict) {
 		return err
 	}
 	return nil

@@ -26,6 +26,7 @@ import (
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 	"portico/proxy/admin"
 	"portico/proxy/frontdoor"
 )
@@ -220,12 +221,12 @@ func setPassword(ctx context.Context, c *catalog.Catalog, name, secret string) e
 	}
 	now := time.Now()
 	_, err = c.Update(ctx, func(tx *catalog.Tx) error {
-		_, err := catalog.ChangeAccount(tx, name, func(a *catalog.Account) error {
+		_, err := command.ChangeAccount(tx, name, func(a *catalog.Account) error {
 			a.Password, a.Role = hash, catalog.RoleAdmin
 			return nil
 		})
 		if errors.Is(err, catalog.ErrNotFound) {
-			return catalog.CreateAccount(tx, catalog.Account{Name: name, Role: catalog.RoleAdmin, Password: hash}, now)
+			return command.CreateAccount(tx, catalog.Account{Name: name, Role: catalog.RoleAdmin, Password: hash}, now)
 		}
 		return err
 	})

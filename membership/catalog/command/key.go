@@ -1,4 +1,4 @@
-package catalog
+package command
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"portico/membership/catalog"
 )
 
 // The names of the cluster's shared keys among the secrets.
@@ -39,20 +41,25 @@ const (
 	sessionKeyMost  = 30 * 24 * time.Hour
 )
 
+// Secrets are where the cluster's keys are read: the catalog, or a change of it.
+type Secrets interface {
+	Secret(name string) ([]byte, error)
+}
+
 // SessionKeys returns the session keys, newest first; none before the first
 // RotateSessionKey. The newest may not have begun to seal.
-func (c *Catalog) SessionKeys() ([]SessionKey, error) {
-	return sharedKeys[SessionKey](c.Secret(SecretSession))
+func SessionKeys(in Secrets) ([]SessionKey, error) {
+	return sharedKeys[SessionKey](in.Secret(SecretSession))
 }
 
 // GossipKeys returns the gossip keys, the primary first; none before the first
 // RotateGossipKey.
-func (c *Catalog) GossipKeys() ([][]byte, error) {
-	return sharedKeys[[]byte](c.Secret(SecretGossip))
+func GossipKeys(in Secrets) ([][]byte, error) {
+	return sharedKeys[[]byte](in.Secret(SecretGossip))
 }
 
 func sharedKeys[T any](data []byte, err error) ([]T, error) {
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, catalog.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -60,7 +67,7 @@ func sharedKeys[T any](data []byte, err error) ([]T, error) {
 	}
 	var keys []T
 	if err := json.Unmarshal(data, &keys); err != nil {
-		return nil, fmt.Errorf("%w: shared keys: %w", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: shared keys: %w", catalog.ErrCorrupt, err)
 	}
 	return keys, nil
 }
@@ -70,11 +77,11 @@ func sharedKeys[T any](data []byte, err error) ([]T, error) {
 // yet it stores the first, which seals at once. It is refused with ErrConflict while
 // two keys are valid: a third would end the sessions of those who did not come back
 // in between.
-func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
+func RotateSessionKey(tx *catalog.Tx, fresh []byte, now time.Time) error {
 	if len(fresh) != keyLength {
-		return fmt.Errorf("%w: a session key has %d bytes, not %d", ErrInvalid, keyLength, len(fresh))
+		return fmt.Errorf("%w: a session key has %d bytes, not %d", catalog.ErrInvalid, keyLength, len(fresh))
 	}
-	keys, err := sharedKeys[SessionKey](tx.Secret(SecretSession))
+	keys, err := SessionKeys(tx)
 	if err != nil {
 		return err
 	}
@@ -85,7 +92,7 @@ func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
 	keep := sessionKeyKeep(tx)
 	last := keys[0]
 	if now.Before(last.From) {
-		return fmt.Errorf("%w: a fresh session key is known already; it seals from %s on", ErrConflict, last.From.Format(time.RFC3339))
+		return fmt.Errorf("%w: a fresh session key is known already; it seals from %s on", catalog.ErrConflict, last.From.Format(time.RFC3339))
 	}
 	if len(keys) > 1 {
 		until := keys[1].Until
@@ -94,7 +101,7 @@ func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
 		}
 		if now.Before(until) {
 			return fmt.Errorf("%w: the session key was changed at %s, and visitors still bring cookies of the one before; wait until %s, so that they keep their sessions",
-				ErrConflict, last.Created.Format(time.RFC3339), until.Format(time.RFC3339))
+				catalog.ErrConflict, last.Created.Format(time.RFC3339), until.Format(time.RFC3339))
 		}
 	}
 	next.ID, next.From = last.ID+1, next.Created.Add(sessionKeyLead)
@@ -103,7 +110,7 @@ func RotateSessionKey(tx *Tx, fresh []byte, now time.Time) error {
 }
 
 // sessionKeyKeep is how long a key opens cookies after it has sealed the last one.
-func sessionKeyKeep(tx *Tx) time.Duration {
+func sessionKeyKeep(tx *catalog.Tx) time.Duration {
 	keep := sessionKeyLeast
 	for _, site := range tx.Sites() {
 		if set, err := site.Effective(); err == nil {
@@ -113,7 +120,7 @@ func sessionKeyKeep(tx *Tx) time.Duration {
 	return min(keep, sessionKeyMost)
 }
 
-func putSession(tx *Tx, keys ...SessionKey) error {
+func putSession(tx *catalog.Tx, keys ...SessionKey) error {
 	data, err := json.Marshal(keys)
 	if err != nil {
 		return err
@@ -124,17 +131,17 @@ func putSession(tx *Tx, keys ...SessionKey) error {
 // RotateGossipKey puts a fresh random key in front of the gossip keys and keeps the
 // one before it, with which members that have not heard of the change still speak. DropGossipKeys
 // ends that.
-func RotateGossipKey(tx *Tx, fresh []byte) error {
+func RotateGossipKey(tx *catalog.Tx, fresh []byte) error {
 	if len(fresh) != keyLength {
-		return fmt.Errorf("%w: a gossip key has %d bytes, not %d", ErrInvalid, keyLength, len(fresh))
+		return fmt.Errorf("%w: a gossip key has %d bytes, not %d", catalog.ErrInvalid, keyLength, len(fresh))
 	}
-	keys, err := sharedKeys[[]byte](tx.Secret(SecretGossip))
+	keys, err := GossipKeys(tx)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		if bytes.Equal(k, fresh) {
-			return fmt.Errorf("%w: this gossip key is in use already", ErrConflict)
+			return fmt.Errorf("%w: this gossip key is in use already", catalog.ErrConflict)
 		}
 	}
 	keys = append([][]byte{fresh}, keys...)
@@ -143,15 +150,15 @@ func RotateGossipKey(tx *Tx, fresh []byte) error {
 
 // DropGossipKeys leaves only the primary gossip key, so that a revoked member's
 // opens nothing.
-func DropGossipKeys(tx *Tx) error {
-	keys, err := sharedKeys[[]byte](tx.Secret(SecretGossip))
+func DropGossipKeys(tx *catalog.Tx) error {
+	keys, err := GossipKeys(tx)
 	if err != nil || len(keys) < 2 {
 		return err
 	}
 	return putGossip(tx, keys[:1])
 }
 
-func putGossip(tx *Tx, keys [][]byte) error {
+func putGossip(tx *catalog.Tx, keys [][]byte) error {
 	data, err := json.Marshal(keys)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package catalog
+package command
 
 import (
 	"errors"
@@ -10,53 +10,35 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/membership/catalog/store"
+	"portico/membership/catalog"
 )
 
-// bench is a catalog without a store: a view and the changes that were made to it.
+// bench is a catalog, and its view after the last change that it took.
 type bench struct {
 	t testing.TB
-	v *View
-	n int64
+	c *catalog.Catalog
+	v *catalog.View
+	n int
 }
 
 func newBench(t testing.TB) *bench {
-	b := &bench{t: t, v: emptyView()}
-	b.v.ClusterID = "c"
-	return b
-}
-
-// try runs a change and makes the next view of it, as a commit does.
-func (b *bench) try(change func(tx *Tx) error) error {
-	s, err := newSealer(make([]byte, KeySize))
+	c, err := catalog.Open(t.Context(), catalog.Options{Dir: t.TempDir(), Name: "proxy-1", Key: make([]byte, catalog.KeySize)})
 	if err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
-	tx := newTx(b.v, s)
-	if err := change(tx); err != nil {
-		return err
-	}
-	tx.dropUnchanged()
-	next := newBuilder(b.v, s)
-	b.n++
-	for key, w := range tx.writes {
-		if w == nil {
-			next.del(key)
-			continue
-		}
-		value, err := encode(key, w)
-		if err == nil {
-			err = next.put(store.Item{Key: key, Value: value, Revision: b.n})
-		}
-		if err != nil {
-			b.t.Fatal(key, err)
-		}
-	}
-	b.v = next.finish(b.n)
-	return nil
+	t.Cleanup(func() { _ = c.Close() })
+	return &bench{t: t, c: c, v: c.View()}
 }
 
-func (b *bench) must(change func(tx *Tx) error) {
+// try runs a change.
+func (b *bench) try(change func(tx *catalog.Tx) error) error {
+	b.n++
+	_, err := b.c.Update(b.t.Context(), change)
+	b.v = b.c.View()
+	return err
+}
+
+func (b *bench) must(change func(tx *catalog.Tx) error) {
 	b.t.Helper()
 	if err := b.try(change); err != nil {
 		b.t.Fatal(err)
@@ -68,40 +50,40 @@ var benchTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // deploy installs a site as by, whole.
 func (b *bench) deploy(by, site string, set sites.Settings) error {
 	release := strings.Repeat(fmt.Sprintf("%08x", b.n), 8)
-	id := NewID(benchTime.Add(time.Duration(b.n) * time.Second))
-	err := b.try(func(tx *Tx) error {
-		_, err := BeginDeploy(tx, DeployRequest{ID: id, Release: Release{Site: site, Digest: release, Manifest: set, By: by, Created: benchTime}, Members: []string{}, By: by, Now: benchTime})
+	id := catalog.NewID(benchTime.Add(time.Duration(b.n) * time.Second))
+	err := b.try(func(tx *catalog.Tx) error {
+		_, err := BeginDeploy(tx, DeployRequest{ID: id, Release: catalog.Release{Site: site, Digest: release, Manifest: set, By: by, Created: benchTime}, Members: []string{}, By: by, Now: benchTime})
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return b.try(func(tx *Tx) error { _, err := PromoteDeploy(tx, id, benchTime); return err })
+	return b.try(func(tx *catalog.Tx) error { _, err := PromoteDeploy(tx, id, benchTime); return err })
 }
 
-func (b *bench) account(name string, role AccountRole, sites ...string) {
-	b.must(func(tx *Tx) error {
-		return CreateAccount(tx, Account{Name: name, Role: role, Sites: sites}, benchTime)
+func (b *bench) account(name string, role catalog.AccountRole, sites ...string) {
+	b.must(func(tx *catalog.Tx) error {
+		return CreateAccount(tx, catalog.Account{Name: name, Role: role, Sites: sites}, benchTime)
 	})
 }
 
 func (b *bench) override(by, site, patch string) error {
-	return b.try(func(tx *Tx) error {
-		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: NewID(benchTime), Release: Release{Site: site}, By: by, Now: benchTime})
+	return b.try(func(tx *catalog.Tx) error {
+		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: catalog.NewID(benchTime), Release: catalog.Release{Site: site}, By: by, Now: benchTime})
 		return err
 	})
 }
 
 func (b *bench) share(host, site string) error {
-	return b.try(func(tx *Tx) error { return ShareHost(tx, host, site, "op", benchTime) })
+	return b.try(func(tx *catalog.Tx) error { return ShareHost(tx, host, site, "op", benchTime) })
 }
 
 func (b *bench) move(host, site string) error {
-	return b.try(func(tx *Tx) error { return MoveHost(tx, host, site, "op", benchTime) })
+	return b.try(func(tx *catalog.Tx) error { return MoveHost(tx, host, site, "op", benchTime) })
 }
 
 func (b *bench) unshare(host, site string) error {
-	return b.try(func(tx *Tx) error { return UnshareHost(tx, host, site, benchTime) })
+	return b.try(func(tx *catalog.Tx) error { return UnshareHost(tx, host, site, benchTime) })
 }
 
 func hosts(path string, names ...string) sites.Settings {
@@ -113,20 +95,22 @@ func hosts(path string, names ...string) sites.Settings {
 // owner and the remedy; what the team does with its own sites is not.
 func TestHostsAreTheirOwners(t *testing.T) {
 	b := newBench(t)
-	b.account("op", RoleOperator)
-	b.account("anna", RoleDeployer)
-	b.account("alice", RoleDeployer, "a", "a2", "wild")
-	b.account("mallory", RoleDeployer, "m")
-	b.account("both", RoleDeployer, "a", "m")
+	b.account("op", catalog.RoleOperator)
+	b.account("anna", catalog.RoleDeployer)
+	b.account("alice", catalog.RoleDeployer, "a", "a2", "wild")
+	b.account("mallory", catalog.RoleDeployer, "m")
+	b.account("both", catalog.RoleDeployer, "a", "m")
 	for site, set := range map[string]sites.Settings{"a": hosts("/", "a.test"), "wild": hosts("/", "*.team.test", "deep.x.test")} {
 		if err := b.deploy("alice", site, set); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.must(func(tx *Tx) error {
-		return Reserve(tx, Reserved{Proxy: "front", Admin: []string{"Admin.Front.test.", "127.0.0.1", "localhost", "front"}, Sites: []ReservedSite{{Name: "old", Hosts: []string{"old.test"}, Path: "/"}}})
+	b.must(func(tx *catalog.Tx) error {
+		return Reserve(tx, catalog.Reserved{Proxy: "front", Admin: []string{"Admin.Front.test.", "127.0.0.1", "localhost", "front"}, Sites: []catalog.ReservedSite{{Name: "old", Hosts: []string{"old.test"}, Path: "/"}}})
 	})
-	b.must(func(tx *Tx) error { return tx.PutMember(Member{Name: "front", Role: RoleProxy, Admission: Accepted}) })
+	b.must(func(tx *catalog.Tx) error {
+		return tx.PutMember(catalog.Member{Name: "front", Role: catalog.RoleProxy, Admission: catalog.Accepted})
+	})
 
 	for _, tt := range []struct {
 		by, site string
@@ -148,7 +132,6 @@ func TestHostsAreTheirOwners(t *testing.T) {
 		{"alice", "a2", hosts("/login", "a.test", "www.team.test"), nil},
 		{"both", "m", hosts("/login2", "a.test"), nil},
 	} {
-		was := b.v
 		err := b.deploy(tt.by, tt.site, tt.set)
 		if (err == nil) != (tt.want == nil) {
 			t.Errorf("%s deploys %s on %v%s: %v", tt.by, tt.site, tt.set.Hosts, tt.set.Path, err)
@@ -158,7 +141,9 @@ func TestHostsAreTheirOwners(t *testing.T) {
 				t.Errorf("%s deploys %s on %v: %v, want %q in it", tt.by, tt.site, tt.set.Hosts, err, text)
 			}
 		}
-		b.v = was
+		if err == nil {
+			b.must(func(tx *catalog.Tx) error { return RemoveSite(tx, tt.site, benchTime) })
+		}
 	}
 	for _, l := range b.v.HostLines() {
 		if l.Proxy != "" && l.Site == "" && l.Host != "admin.front.test" && l.Host != "front" {
@@ -172,10 +157,10 @@ func TestHostsAreTheirOwners(t *testing.T) {
 // same name has nothing of it.
 func TestShareUnshareMove(t *testing.T) {
 	b := newBench(t)
-	b.account("op", RoleOperator)
-	b.account("alice", RoleDeployer, "a")
-	b.account("bob", RoleDeployer, "b")
-	b.account("carol", RoleDeployer, "c")
+	b.account("op", catalog.RoleOperator)
+	b.account("alice", catalog.RoleDeployer, "a")
+	b.account("bob", catalog.RoleDeployer, "b")
+	b.account("carol", catalog.RoleDeployer, "c")
 	ok := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -184,7 +169,7 @@ func TestShareUnshareMove(t *testing.T) {
 	}
 	refused := func(err error, text string) {
 		t.Helper()
-		if !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), text) {
+		if !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), text) {
 			t.Fatalf("%v, want a conflict with %q", err, text)
 		}
 	}
@@ -195,19 +180,19 @@ func TestShareUnshareMove(t *testing.T) {
 	ok(b.deploy("bob", "b", hosts("/b", "a.test", "b.test")))
 	refused(b.deploy("bob", "b", hosts("/b", "a2.test", "b.test")), "a2.test")
 	ok(b.unshare("a.test", "b"))
-	if got := b.v.routesOf("b").hosts; !slices.Equal(got, []string{"b.test"}) {
+	if got := b.v.RoutesOf("b").Hosts; !slices.Equal(got, []string{"b.test"}) {
 		t.Errorf("after the end of the share site b has %v", got)
 	}
-	if err := b.unshare("a.test", "b"); !errors.Is(err, ErrNotFound) {
+	if err := b.unshare("a.test", "b"); !errors.Is(err, catalog.ErrNotFound) {
 		t.Error(err)
 	}
 	ok(b.move("a2.test", "b"))
-	if got := b.v.routesOf("a").hosts; !slices.Equal(got, []string{"a.test"}) {
+	if got := b.v.RoutesOf("a").Hosts; !slices.Equal(got, []string{"a.test"}) {
 		t.Errorf("after the move site a has %v", got)
 	}
 	refused(b.move("a.test", "b"), "has no other host")
 	ok(b.deploy("alice", "a", hosts("/", "a.test", "a2.test"))) // its archive still says so
-	if got := b.v.routesOf("a").hosts; !slices.Equal(got, []string{"a.test"}) {
+	if got := b.v.RoutesOf("a").Hosts; !slices.Equal(got, []string{"a.test"}) {
 		t.Errorf("a deploy after the move gave site a %v", got)
 	}
 	refused(b.override("op", "a", `{"hosts":null}`), "a2.test")
@@ -218,12 +203,14 @@ func TestShareUnshareMove(t *testing.T) {
 func TestGrantsEnd(t *testing.T) {
 	b := newBench(t)
 	for _, name := range []string{"alice", "bob", "carol"} {
-		b.account(name, RoleDeployer, name+"-site")
+		b.account(name, catalog.RoleDeployer, name+"-site")
 	}
 	for _, step := range []func() error{
 		func() error { return b.deploy("alice", "alice-site", hosts("/", "a.test")) },
 		func() error { return b.share("a.test", "bob-site") },
-		func() error { return b.try(func(tx *Tx) error { return RemoveSite(tx, "alice-site", benchTime) }) },
+		func() error {
+			return b.try(func(tx *catalog.Tx) error { return RemoveSite(tx, "alice-site", benchTime) })
+		},
 		func() error { return b.deploy("carol", "carol-site", hosts("/", "a.test")) },
 	} {
 		if err := step(); err != nil {
@@ -238,7 +225,9 @@ func TestGrantsEnd(t *testing.T) {
 	}
 	for _, step := range []func() error{
 		func() error { return b.deploy("bob", "bob-site", hosts("/b", "a.test")) },
-		func() error { return b.try(func(tx *Tx) error { return RemoveSite(tx, "bob-site", benchTime) }) },
+		func() error {
+			return b.try(func(tx *catalog.Tx) error { return RemoveSite(tx, "bob-site", benchTime) })
+		},
 	} {
 		if err := step(); err != nil {
 			t.Fatal(err)
@@ -253,15 +242,15 @@ func TestGrantsEnd(t *testing.T) {
 // each may deploy again as it stands, and neither may take more.
 func TestHostsOfEarlierVersions(t *testing.T) {
 	b := newBench(t)
-	b.account("alice", RoleDeployer, "a")
-	b.account("bob", RoleDeployer, "b")
-	b.must(func(tx *Tx) error {
+	b.account("alice", catalog.RoleDeployer, "a")
+	b.account("bob", catalog.RoleDeployer, "b")
+	b.must(func(tx *catalog.Tx) error {
 		for site, set := range map[string]sites.Settings{"a": hosts("/", "a.test"), "b": hosts("/b", "a.test")} {
 			by := map[string]string{"a": "alice", "b": "bob"}[site]
 			if err := errors.Join(
-				tx.PutSite(Site{Name: site, Manifest: set, Release: digestOf("1")}),
-				tx.PutRelease(Release{Site: site, Digest: digestOf("1"), By: by, Manifest: set, Created: benchTime}),
-				tx.PutRelease(Release{Site: site, Digest: digestOf("2"), By: "op", Manifest: set, Created: benchTime.Add(time.Hour)})); err != nil {
+				tx.PutSite(catalog.Site{Name: site, Manifest: set, Release: digestOf("1")}),
+				tx.PutRelease(catalog.Release{Site: site, Digest: digestOf("1"), By: by, Manifest: set, Created: benchTime}),
+				tx.PutRelease(catalog.Release{Site: site, Digest: digestOf("2"), By: "op", Manifest: set, Created: benchTime.Add(time.Hour)})); err != nil {
 				return err
 			}
 		}
@@ -307,14 +296,18 @@ func playHosts(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 7))
 	pick := func(list []string) string { return list[r.IntN(len(list))] }
 	b := newBench(t)
-	b.account("op", RoleOperator)
+	b.account("op", catalog.RoleOperator)
 	teams := map[string][]string{"alice": {"a1", "a2"}, "bob": {"b1", "b2"}, "carol": {"c1"}}
 	for _, name := range sortedKeys(teams) {
-		b.account(name, RoleDeployer, teams[name]...)
+		b.account(name, catalog.RoleDeployer, teams[name]...)
 	}
 	teamOf := func(site string) string { return map[byte]string{'a': "alice", 'b': "bob", 'c': "carol"}[site[0]] }
-	b.must(func(tx *Tx) error { return Reserve(tx, Reserved{Proxy: "front", Admin: []string{"admin.test"}}) })
-	b.must(func(tx *Tx) error { return tx.PutMember(Member{Name: "front", Role: RoleProxy, Admission: Accepted}) })
+	b.must(func(tx *catalog.Tx) error {
+		return Reserve(tx, catalog.Reserved{Proxy: "front", Admin: []string{"admin.test"}})
+	})
+	b.must(func(tx *catalog.Tx) error {
+		return tx.PutMember(catalog.Member{Name: "front", Role: catalog.RoleProxy, Admission: catalog.Accepted})
+	})
 	words := map[string]bool{} // "host site" that an operator spoke
 	for step := range 120 {
 		account := pick(sortedKeys(teams))
@@ -343,7 +336,7 @@ func playHosts(t *testing.T, seed uint64) {
 				words[h+" "+site] = true
 			}
 		case op < 17:
-			what, err = "remove "+site, b.try(func(tx *Tx) error { return RemoveSite(tx, site, benchTime) })
+			what, err = "remove "+site, b.try(func(tx *catalog.Tx) error { return RemoveSite(tx, site, benchTime) })
 			if err == nil {
 				for key := range words {
 					if strings.HasSuffix(key, " "+site) {
@@ -381,9 +374,9 @@ func playHosts(t *testing.T, seed uint64) {
 }
 
 // onlyWithout is a view without one site.
-func onlyWithout(v *View, site string) *View {
+func onlyWithout(v *catalog.View, site string) *catalog.View {
 	c := *v
-	c.Sites = map[string]*Site{}
+	c.Sites = map[string]*catalog.Site{}
 	for name, s := range v.Sites {
 		if name != site {
 			c.Sites[name] = s
@@ -393,9 +386,9 @@ func onlyWithout(v *View, site string) *View {
 }
 
 // mustBeNamed is the name of a site's settings by which it has a host.
-func mustBeNamed(v *View, site, host string) string {
+func mustBeNamed(v *catalog.View, site, host string) string {
 	best := sites.AnyHost
-	for _, h := range v.routesOf(site).hosts {
+	for _, h := range v.RoutesOf(site).Hosts {
 		if h == host || under(h, host) && (best == sites.AnyHost || len(h) > len(best)) {
 			best = h
 		}
@@ -405,16 +398,16 @@ func mustBeNamed(v *View, site, host string) string {
 
 // routeFor is the rule of the data path's table, told anew: the exact host, else the longest
 // wildcard, else the sites without hosts; among these the longest path.
-func routeFor(v *View, host, path string) (site, by string) {
+func routeFor(v *catalog.View, host, path string) (site, by string) {
 	best := map[string]string{} // by name, the site
 	long := map[string]int{}
 	names := map[string]bool{}
 	for _, name := range sortedKeys(v.Sites) {
-		r := v.routesOf(name)
-		for _, h := range r.hosts {
+		r := v.RoutesOf(name)
+		for _, h := range r.Hosts {
 			names[h] = true
-			if sites.Covers(r.path, path) && (best[h] == "" || len(r.path) > long[h]) {
-				best[h], long[h] = name, len(r.path)
+			if sites.Covers(r.Path, path) && (best[h] == "" || len(r.Path) > long[h]) {
+				best[h], long[h] = name, len(r.Path)
 			}
 		}
 	}

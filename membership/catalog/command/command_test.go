@@ -1,4 +1,4 @@
-package catalog_test
+package command_test
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 var clock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -38,7 +39,7 @@ func TestMemberLife(t *testing.T) {
 	update(t, c, func(tx *catalog.Tx) error { return tx.PutMember(knock("web-1", "a")) })
 	// Another key with the name is shown, once a minute at most.
 	rival := func(key string, now time.Time) {
-		update(t, c, func(tx *catalog.Tx) error { return catalog.NoteRival(tx, "web-1", digest(key), now) })
+		update(t, c, func(tx *catalog.Tx) error { return command.NoteRival(tx, "web-1", digest(key), now) })
 	}
 	rival("b", clock.Add(time.Hour))
 	rival("c", clock.Add(time.Hour+time.Second))
@@ -46,9 +47,9 @@ func TestMemberLife(t *testing.T) {
 	if got := c.View().Members["web-1"].Rival; got != digest("b") {
 		t.Errorf("rival %q", got)
 	}
-	update(t, c, func(tx *catalog.Tx) error { return catalog.NoteRival(tx, "nobody", digest("b"), clock) })
+	update(t, c, func(tx *catalog.Tx) error { return command.NoteRival(tx, "nobody", digest("b"), clock) })
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.AcceptMember(tx, "web-1", "ann", clock, sign)
+		_, err := command.AcceptMember(tx, "web-1", "ann", clock, sign)
 		return err
 	})
 	m := c.View().Members["web-1"]
@@ -59,68 +60,68 @@ func TestMemberLife(t *testing.T) {
 	update(t, c, func(tx *catalog.Tx) error { return tx.PutInstance(in) })
 	for name, wrong := range map[string]func(tx *catalog.Tx) error{
 		"accept twice": func(tx *catalog.Tx) error {
-			_, err := catalog.AcceptMember(tx, "web-1", "ann", clock, sign)
+			_, err := command.AcceptMember(tx, "web-1", "ann", clock, sign)
 			return err
 		},
-		"refuse accepted": func(tx *catalog.Tx) error { _, err := catalog.RefuseMember(tx, "web-1", "", "ann", clock); return err },
-		"remove accepted": func(tx *catalog.Tx) error { return catalog.RemoveMember(tx, "web-1") },
+		"refuse accepted": func(tx *catalog.Tx) error { _, err := command.RefuseMember(tx, "web-1", "", "ann", clock); return err },
+		"remove accepted": func(tx *catalog.Tx) error { return command.RemoveMember(tx, "web-1") },
 	} {
 		if err := try(t, c, wrong); !errors.Is(err, catalog.ErrConflict) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.SetMemberAdmin(tx, "web-1", catalog.AdminDrain)
+		_, err := command.SetMemberAdmin(tx, "web-1", catalog.AdminDrain)
 		return err
 	})
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.RevokeMember(tx, "web-1", "stolen", "ann", clock)
+		_, err := command.RevokeMember(tx, "web-1", "stolen", "ann", clock)
 		return err
 	})
 	v := c.View()
 	if m := v.Members["web-1"]; m.Admission != catalog.Revoked || m.Certificate != nil || m.Reason != "stolen" || len(v.Instances) != 0 {
 		t.Errorf("%+v, %d instances", m, len(v.Instances))
 	}
-	if err := try(t, c, func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, "web-1", catalog.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
+	if err := try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web-1", catalog.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
 		t.Error("a revoked member reported:", err)
 	}
 }
 
 func TestInviteOpensOnce(t *testing.T) {
 	c := open(t, t.TempDir())
-	i, code, err := catalog.NewInvite(catalog.RoleServer, time.Hour, "ann", clock)
+	i, code, err := command.NewInvite(catalog.RoleServer, time.Hour, "ann", clock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	update(t, c, func(tx *catalog.Tx) error { return catalog.CreateInvite(tx, i, clock) })
+	update(t, c, func(tx *catalog.Tx) error { return command.CreateInvite(tx, i, clock) })
 	redeem := func(code string, role catalog.Role, now time.Time) error {
 		return try(t, c, func(tx *catalog.Tx) error {
-			_, err := catalog.RedeemInvite(tx, code, "web-1", role, now)
+			_, err := command.RedeemInvite(tx, code, "web-1", role, now)
 			return err
 		})
 	}
 	for _, bad := range []string{"", ".", i.ID, i.ID + ".", code + "x", code[:len(code)-1], "x" + code, strings.Repeat("0", 26) + code[26:]} {
-		if err := redeem(bad, catalog.RoleServer, clock); !errors.Is(err, catalog.ErrInvite) {
+		if err := redeem(bad, catalog.RoleServer, clock); !errors.Is(err, command.ErrInvite) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if err := redeem(code, catalog.RoleServer, clock.Add(time.Hour)); !errors.Is(err, catalog.ErrInvite) {
+	if err := redeem(code, catalog.RoleServer, clock.Add(time.Hour)); !errors.Is(err, command.ErrInvite) {
 		t.Error("expired:", err)
 	}
-	if err := redeem(code, catalog.RoleProxy, clock); !errors.Is(err, catalog.ErrInvite) {
+	if err := redeem(code, catalog.RoleProxy, clock); !errors.Is(err, command.ErrInvite) {
 		t.Error("another role:", err)
 	}
 	if err := redeem(code, catalog.RoleServer, clock); err != nil {
 		t.Error(err)
 	}
-	if err := redeem(code, catalog.RoleServer, clock); !errors.Is(err, catalog.ErrInvite) {
+	if err := redeem(code, catalog.RoleServer, clock); !errors.Is(err, command.ErrInvite) {
 		t.Error("used twice:", err)
 	}
 	if got := c.View().Invites[i.ID]; got.UsedBy != "web-1" {
 		t.Errorf("%+v", got)
 	}
 	for _, ttl := range []time.Duration{0, -1, 8 * 24 * time.Hour} {
-		if _, _, err := catalog.NewInvite(catalog.RoleServer, ttl, "ann", clock); !errors.Is(err, catalog.ErrInvalid) {
+		if _, _, err := command.NewInvite(catalog.RoleServer, ttl, "ann", clock); !errors.Is(err, catalog.ErrInvalid) {
 			t.Errorf("%s: %v", ttl, err)
 		}
 	}
@@ -131,12 +132,12 @@ func deployTo(t *testing.T, c *catalog.Catalog, site, release string, now time.T
 	t.Helper()
 	id := catalog.NewID(now)
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.BeginDeploy(tx, catalog.DeployRequest{ID: id, Now: now, Release: catalog.Release{Site: site, Digest: release, Manifest: settings, Created: now}})
+		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: now, Release: catalog.Release{Site: site, Digest: release, Manifest: settings, Created: now}})
 		return err
 	})
 	var d catalog.Deploy
 	update(t, c, func(tx *catalog.Tx) (err error) {
-		d, err = catalog.PromoteDeploy(tx, id, now.Add(time.Second))
+		d, err = command.PromoteDeploy(tx, id, now.Add(time.Second))
 		return err
 	})
 	return d
@@ -160,7 +161,7 @@ func TestDeployLife(t *testing.T) {
 	// A second one fails: nothing of the first was touched, and meanwhile a third is told.
 	begin := func(id, site, release string, s sites.Settings) error {
 		return try(t, c, func(tx *catalog.Tx) error {
-			_, err := catalog.BeginDeploy(tx, catalog.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: site, Digest: release, Manifest: s, Created: clock.Add(time.Minute)}})
+			_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: site, Digest: release, Manifest: s, Created: clock.Add(time.Minute)}})
 			return err
 		})
 	}
@@ -181,14 +182,14 @@ func TestDeployLife(t *testing.T) {
 		t.Error("a refused deploy left its site")
 	}
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.FailDeploy(tx, second, "web-1: it exited", "look at its log", clock)
+		_, err := command.FailDeploy(tx, second, "web-1: it exited", "look at its log", clock)
 		return err
 	})
 	v := c.View()
 	if s, d := v.Sites["shop"], v.Deploy(second); s.Release != digest("1") || s.Candidate != "" || s.Deploy != "" || d.State != catalog.DeployFailed || d.Error == "" || d.Previous != digest("1") {
 		t.Errorf("%+v\n%+v", s, d)
 	}
-	if err := try(t, c, func(tx *catalog.Tx) error { _, err := catalog.PromoteDeploy(tx, second, clock); return err }); !errors.Is(err, catalog.ErrConflict) {
+	if err := try(t, c, func(tx *catalog.Tx) error { _, err := command.PromoteDeploy(tx, second, clock); return err }); !errors.Is(err, catalog.ErrConflict) {
 		t.Error("a failed deploy was promoted:", err)
 	}
 
@@ -198,26 +199,26 @@ func TestDeployLife(t *testing.T) {
 	if s.Release != digest("3") || len(s.Retiring) != 1 || s.Retiring[0].Release != digest("1") || !s.Retiring[0].Deadline.Equal(clock.Add(9*time.Hour+time.Second)) {
 		t.Errorf("%+v", s)
 	}
-	if r, err := catalog.RollbackTarget(c.View(), "shop", ""); err != nil || r.Digest != digest("1") {
+	if r, err := command.RollbackTarget(c.View(), "shop", ""); err != nil || r.Digest != digest("1") {
 		t.Error(r.Digest, err)
 	}
 
 	// A rollback to a release that still retires makes it current again.
 	back := catalog.NewID(clock.Add(2 * time.Hour))
 	update(t, c, func(tx *catalog.Tx) error {
-		d, err := catalog.Rollback(tx, catalog.DeployRequest{ID: back, Now: clock, Release: catalog.Release{Site: "shop", Digest: "111"}})
+		d, err := command.Rollback(tx, command.DeployRequest{ID: back, Now: clock, Release: catalog.Release{Site: "shop", Digest: "111"}})
 		if err == nil && (!d.Rollback || d.Release != digest("1")) {
 			t.Errorf("%+v", d)
 		}
 		return err
 	})
-	update(t, c, func(tx *catalog.Tx) error { _, err := catalog.PromoteDeploy(tx, back, clock); return err })
+	update(t, c, func(tx *catalog.Tx) error { _, err := command.PromoteDeploy(tx, back, clock); return err })
 	s = c.View().Sites["shop"]
 	if s.Release != digest("1") || len(s.Retiring) != 1 || s.Retiring[0].Release != digest("3") {
 		t.Errorf("%+v", s)
 	}
 	update(t, c, func(tx *catalog.Tx) error {
-		_, ended, err := catalog.DropRetired(tx, "shop", func(_ catalog.Site, r catalog.Retiring) bool { return r.Release == digest("3") }, clock)
+		_, ended, err := command.DropRetired(tx, "shop", func(_ catalog.Site, r catalog.Retiring) bool { return r.Release == digest("3") }, clock)
 		if ended != 1 {
 			t.Errorf("%d retirements ended", ended)
 		}
@@ -230,7 +231,7 @@ func TestDeployLife(t *testing.T) {
 	if r := c.View().Releases["shop"]; len(r) != 2 || r[digest("1")] == nil || r[digest("3")] == nil {
 		t.Errorf("releases left: %v", len(r))
 	}
-	update(t, c, func(tx *catalog.Tx) error { return catalog.RemoveSite(tx, "shop", clock) })
+	update(t, c, func(tx *catalog.Tx) error { return command.RemoveSite(tx, "shop", clock) })
 	if v := c.View(); len(v.Sites) != 0 || len(v.Releases) != 0 {
 		t.Error(v.Sites, v.Releases)
 	}
@@ -240,10 +241,10 @@ func TestRemoveSiteEndsItsDeploy(t *testing.T) {
 	c := open(t, t.TempDir())
 	id := catalog.NewID(clock)
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.BeginDeploy(tx, catalog.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
+		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
 		return err
 	})
-	update(t, c, func(tx *catalog.Tx) error { return catalog.RemoveSite(tx, "shop", clock) })
+	update(t, c, func(tx *catalog.Tx) error { return command.RemoveSite(tx, "shop", clock) })
 	if d := c.View().Deploy(id); d.State != catalog.DeployFailed || d.Error == "" {
 		t.Errorf("%+v", d)
 	}
@@ -269,7 +270,7 @@ func TestProgressFitsARecord(t *testing.T) {
 	c := open(t, t.TempDir())
 	id := catalog.NewID(clock)
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.BeginDeploy(tx, catalog.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
+		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
 		return err
 	})
 	members := map[string]catalog.MemberProgress{}
@@ -279,9 +280,9 @@ func TestProgressFitsARecord(t *testing.T) {
 			Probe: &catalog.Probe{Body: strings.Repeat("b", 9999), Error: strings.Repeat("e", 9999)},
 		}
 	}
-	update(t, c, func(tx *catalog.Tx) error { _, err := catalog.SetProgress(tx, id, members); return err })
+	update(t, c, func(tx *catalog.Tx) error { _, err := command.SetProgress(tx, id, members); return err })
 	one := map[string]catalog.MemberProgress{"web-1": {Log: []string{"first", "last"}, Detail: "short"}}
-	update(t, c, func(tx *catalog.Tx) error { _, err := catalog.SetProgress(tx, id, one); return err })
+	update(t, c, func(tx *catalog.Tx) error { _, err := command.SetProgress(tx, id, one); return err })
 	if p := c.View().Deploy(id).Members["web-1"]; len(p.Log) != 2 || p.Log[1] != "last" || p.Detail != "short" {
 		t.Errorf("%+v", p)
 	}
@@ -307,7 +308,7 @@ func TestReportsWriteOnlyChanges(t *testing.T) {
 		for _, i := range list {
 			r.Instances = append(r.Instances, catalog.InstanceReport{Instance: i, Progress: catalog.MemberProgress{Done: time.Now().UnixNano()}})
 		}
-		return try(t, c, func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, member, r) })
+		return try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, member, r) })
 	}
 	if err := report("web-1", in, catalog.Instance{Site: "shop"}); err != nil {
 		t.Fatal(err)
@@ -344,7 +345,7 @@ func TestAccountsAndTokens(t *testing.T) {
 	c := open(t, t.TempDir())
 	create := func(name string, role catalog.AccountRole) error {
 		return try(t, c, func(tx *catalog.Tx) error {
-			return catalog.CreateAccount(tx, catalog.Account{Name: name, Role: role}, clock)
+			return command.CreateAccount(tx, catalog.Account{Name: name, Role: role}, clock)
 		})
 	}
 	if err := errors.Join(create("ann", catalog.RoleAdmin), create("bob", catalog.RoleDeployer)); err != nil {
@@ -356,38 +357,38 @@ func TestAccountsAndTokens(t *testing.T) {
 	if err := create("eve", "king"); !errors.Is(err, catalog.ErrInvalid) {
 		t.Error(err)
 	}
-	tok, plain := catalog.NewToken("bob", "laptop", time.Hour, clock)
-	update(t, c, func(tx *catalog.Tx) error { return catalog.CreateToken(tx, tok, clock) })
-	if a, got, err := catalog.VerifyToken(c.View(), plain, clock); err != nil || a.Name != "bob" || got.ID != tok.ID {
+	tok, plain := command.NewToken("bob", "laptop", time.Hour, clock)
+	update(t, c, func(tx *catalog.Tx) error { return command.CreateToken(tx, tok, clock) })
+	if a, got, err := command.VerifyToken(c.View(), plain, clock); err != nil || a.Name != "bob" || got.ID != tok.ID {
 		t.Error(a, err)
 	}
 	for _, bad := range []string{"", ".", tok.ID, tok.ID + ".", plain + "x", "x" + plain, plain[:len(plain)-1], tok.ID + "." + strings.Repeat("a", 52)} {
-		if _, _, err := catalog.VerifyToken(c.View(), bad, clock); !errors.Is(err, catalog.ErrToken) {
+		if _, _, err := command.VerifyToken(c.View(), bad, clock); !errors.Is(err, command.ErrToken) {
 			t.Errorf("%q opened", bad)
 		}
 	}
-	if _, _, err := catalog.VerifyToken(c.View(), plain, clock.Add(time.Hour)); !errors.Is(err, catalog.ErrToken) {
+	if _, _, err := command.VerifyToken(c.View(), plain, clock.Add(time.Hour)); !errors.Is(err, command.ErrToken) {
 		t.Error("an expired token opened")
 	}
 	for name, change := range map[string]func(a *catalog.Account) error{
 		"disabled": func(a *catalog.Account) error { a.Disabled = true; return nil },
 		"demoted":  func(a *catalog.Account) error { a.Role = catalog.RoleViewer; return nil },
 	} {
-		if err := try(t, c, func(tx *catalog.Tx) error { _, err := catalog.ChangeAccount(tx, "ann", change); return err }); !errors.Is(err, catalog.ErrConflict) {
+		if err := try(t, c, func(tx *catalog.Tx) error { _, err := command.ChangeAccount(tx, "ann", change); return err }); !errors.Is(err, catalog.ErrConflict) {
 			t.Errorf("the last administrator was %s: %v", name, err)
 		}
 	}
-	if err := try(t, c, func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "ann") }); !errors.Is(err, catalog.ErrConflict) {
+	if err := try(t, c, func(tx *catalog.Tx) error { return command.RemoveAccount(tx, "ann") }); !errors.Is(err, catalog.ErrConflict) {
 		t.Error(err)
 	}
 	update(t, c, func(tx *catalog.Tx) error {
-		_, err := catalog.ChangeAccount(tx, "bob", func(a *catalog.Account) error { a.Password = "new"; return nil })
+		_, err := command.ChangeAccount(tx, "bob", func(a *catalog.Account) error { a.Password = "new"; return nil })
 		return err
 	})
-	if _, _, err := catalog.VerifyToken(c.View(), plain, clock); !errors.Is(err, catalog.ErrToken) {
+	if _, _, err := command.VerifyToken(c.View(), plain, clock); !errors.Is(err, command.ErrToken) {
 		t.Error("a token outlived the change of the password")
 	}
-	update(t, c, func(tx *catalog.Tx) error { return catalog.RemoveAccount(tx, "bob") })
+	update(t, c, func(tx *catalog.Tx) error { return command.RemoveAccount(tx, "bob") })
 	if len(c.View().Tokens) != 0 || c.View().Accounts["bob"] != nil {
 		t.Error("something of bob is left")
 	}
@@ -396,7 +397,7 @@ func TestAccountsAndTokens(t *testing.T) {
 func TestGossipKeys(t *testing.T) {
 	c := open(t, t.TempDir())
 	gossip := func(b byte) error {
-		return try(t, c, func(tx *catalog.Tx) error { return catalog.RotateGossipKey(tx, fill(b)) })
+		return try(t, c, func(tx *catalog.Tx) error { return command.RotateGossipKey(tx, fill(b)) })
 	}
 	if err := errors.Join(gossip(1), gossip(2), gossip(3)); err != nil {
 		t.Fatal(err)
@@ -404,11 +405,11 @@ func TestGossipKeys(t *testing.T) {
 	if err := gossip(3); !errors.Is(err, catalog.ErrConflict) {
 		t.Error(err)
 	}
-	if k, err := c.GossipKeys(); err != nil || len(k) != 2 || k[0][0] != 3 || k[1][0] != 2 {
+	if k, err := command.GossipKeys(c); err != nil || len(k) != 2 || k[0][0] != 3 || k[1][0] != 2 {
 		t.Error(k, err)
 	}
-	update(t, c, catalog.DropGossipKeys)
-	if k, err := c.GossipKeys(); err != nil || len(k) != 1 || k[0][0] != 3 {
+	update(t, c, command.DropGossipKeys)
+	if k, err := command.GossipKeys(c); err != nil || len(k) != 1 || k[0][0] != 3 {
 		t.Error(k, err)
 	}
 }

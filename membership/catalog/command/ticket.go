@@ -1,9 +1,11 @@
-package catalog
+package command
 
 import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"portico/membership/catalog"
 )
 
 // SecretTickets names the keys of TLS session tickets among the secrets: a JSON
@@ -33,8 +35,8 @@ type TicketKey struct {
 
 // TicketKeys returns the keys of TLS session tickets, newest first; none before
 // the first RotateTicketKeys. The newest has often not begun to seal.
-func (c *Catalog) TicketKeys() ([]TicketKey, error) {
-	return sharedKeys[TicketKey](c.Secret(SecretTickets))
+func TicketKeys(in Secrets) ([]TicketKey, error) {
+	return sharedKeys[TicketKey](in.Secret(SecretTickets))
 }
 
 // RotateTicketKeys brings the ticket keys up to date: it drops those that open
@@ -42,8 +44,8 @@ func (c *Catalog) TicketKeys() ([]TicketKey, error) {
 // 32 bytes from fresh, which seals a period later. Where no key is left it makes
 // the first, which seals at once, and its successor. When nothing is due it
 // changes nothing, so every proxy may call it as often as it likes.
-func RotateTicketKeys(tx *Tx, period time.Duration, fresh func() []byte, now time.Time) error {
-	old, err := sharedKeys[TicketKey](tx.Secret(SecretTickets))
+func RotateTicketKeys(tx *catalog.Tx, period time.Duration, fresh func() []byte, now time.Time) error {
+	old, err := TicketKeys(tx)
 	if err != nil {
 		return err
 	}
@@ -56,8 +58,8 @@ func RotateTicketKeys(tx *Tx, period time.Duration, fresh func() []byte, now tim
 
 // ReplaceTicketKeys makes all ticket keys anew: no ticket that was handed out
 // before opens any more, and every visitor shakes hands in full once.
-func ReplaceTicketKeys(tx *Tx, period time.Duration, fresh func() []byte, now time.Time) error {
-	old, err := sharedKeys[TicketKey](tx.Secret(SecretTickets))
+func ReplaceTicketKeys(tx *catalog.Tx, period time.Duration, fresh func() []byte, now time.Time) error {
+	old, err := TicketKeys(tx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func nextTicketKeys(keys []TicketKey, period time.Duration, fresh func() []byte,
 		}
 		key := fresh()
 		if len(key) != keyLength {
-			return nil, fmt.Errorf("%w: a ticket key has %d bytes, not %d", ErrInvalid, keyLength, len(key))
+			return nil, fmt.Errorf("%w: a ticket key has %d bytes, not %d", catalog.ErrInvalid, keyLength, len(key))
 		}
 		id++
 		next := TicketKey{ID: id, Key: key, Created: now, From: from, Until: from.Add(ticketPeriods * period)}
@@ -109,7 +111,7 @@ func sameTicketKeys(a, b []TicketKey) bool {
 	return len(a) == len(b) && len(a) > 0 && a[0].ID == b[0].ID
 }
 
-func putTickets(tx *Tx, keys []TicketKey) error {
+func putTickets(tx *catalog.Tx, keys []TicketKey) error {
 	data, err := json.Marshal(keys)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package catalog
+package command
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"portico/conf/sites"
+	"portico/membership/catalog"
 )
 
 // maxReported is the most instances that one application server may have.
@@ -16,13 +17,13 @@ const maxReported = 4096
 // ones are written, those that it does not name any more are removed, and it is
 // noted what runs on the machine. A report that tells nothing new writes
 // nothing. The member can speak for its own instances only.
-func ApplyReport(tx *Tx, member string, r Report) error {
+func ApplyReport(tx *catalog.Tx, member string, r catalog.Report) error {
 	m, err := acceptedMember(tx, member)
 	if err != nil {
 		return err
 	}
 	if len(r.Instances) > maxReported {
-		return fmt.Errorf("%w: member %q reports %d instances, the most is %d", ErrInvalid, member, len(r.Instances), maxReported)
+		return fmt.Errorf("%w: member %q reports %d instances, the most is %d", catalog.ErrInvalid, member, len(r.Instances), maxReported)
 	}
 	named := map[string]bool{}
 	for _, in := range r.Instances {
@@ -34,8 +35,8 @@ func ApplyReport(tx *Tx, member string, r Report) error {
 			return err
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(tx.view.Instances)) {
-		if tx.view.Instances[id].Member == member && !named[id] {
+	for _, id := range slices.Sorted(maps.Keys(tx.View().Instances)) {
+		if tx.View().Instances[id].Member == member && !named[id] {
 			tx.DeleteInstance(id)
 		}
 	}
@@ -49,27 +50,27 @@ func ApplyReport(tx *Tx, member string, r Report) error {
 	return nil
 }
 
-func applyInstance(tx *Tx, member string, in Instance) error {
-	if err := ValidInstanceID(in.ID); err != nil {
+func applyInstance(tx *catalog.Tx, member string, in catalog.Instance) error {
+	if err := catalog.ValidInstanceID(in.ID); err != nil {
 		return err
 	}
-	if err := errors.Join(sites.ValidName("site", in.Site), ValidRelease(in.Release)); err != nil {
+	if err := errors.Join(sites.ValidName("site", in.Site), catalog.ValidRelease(in.Release)); err != nil {
 		return fmt.Errorf("instance %s: %w", in.ID, err)
 	}
 	switch in.State {
-	case InstanceStarting, InstanceHealthy, InstanceFailing, InstanceExited:
+	case catalog.InstanceStarting, catalog.InstanceHealthy, catalog.InstanceFailing, catalog.InstanceExited:
 	default:
-		return fmt.Errorf("%w: instance %s has state %.40q", ErrInvalid, in.ID, in.State)
+		return fmt.Errorf("%w: instance %s has state %.40q", catalog.ErrInvalid, in.ID, in.State)
 	}
 	if in.Port < 0 || in.Port > 65535 {
-		return fmt.Errorf("%w: instance %s has port %d", ErrInvalid, in.ID, in.Port)
+		return fmt.Errorf("%w: instance %s has port %d", catalog.ErrInvalid, in.ID, in.Port)
 	}
-	old := tx.view.Instances[in.ID]
+	old := tx.View().Instances[in.ID]
 	if old != nil && old.Member != member {
-		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", ErrConflict, in.ID, old.Member, member)
+		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", catalog.ErrConflict, in.ID, old.Member, member)
 	}
 	if old != nil && (old.Site != in.Site || old.Release != in.Release) {
-		return fmt.Errorf("%w: instance %s is of site %q, release %s, for good: it cannot become one of site %q, release %s", ErrConflict, in.ID, old.Site, ShortRelease(old.Release), in.Site, ShortRelease(in.Release))
+		return fmt.Errorf("%w: instance %s is of site %q, release %s, for good: it cannot become one of site %q, release %s", catalog.ErrConflict, in.ID, old.Site, catalog.ShortRelease(old.Release), in.Site, catalog.ShortRelease(in.Release))
 	}
 	if in.Admin, in.Drain, in.Overdue, in.Leaving = "", nil, false, false; old != nil {
 		in.Admin, in.Drain, in.Overdue, in.Leaving = old.Admin, old.Drain, old.Overdue, old.Leaving

@@ -1,4 +1,4 @@
-package catalog_test
+package command_test
 
 import (
 	"encoding/binary"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 const ticketPeriod = 12 * time.Hour
@@ -27,9 +28,9 @@ func long(short func() []byte) func() []byte {
 	return func() []byte { return append(short(), make([]byte, 28)...) }
 }
 
-func ticketKeys(t *testing.T, c *catalog.Catalog) []catalog.TicketKey {
+func ticketKeys(t *testing.T, c *catalog.Catalog) []command.TicketKey {
 	t.Helper()
-	keys, err := c.TicketKeys()
+	keys, err := command.TicketKeys(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func ticketKeys(t *testing.T, c *catalog.Catalog) []catalog.TicketKey {
 }
 
 // sealing is the newest key that has begun.
-func sealing(keys []catalog.TicketKey, now time.Time) *catalog.TicketKey {
+func sealing(keys []command.TicketKey, now time.Time) *command.TicketKey {
 	for i := range keys {
 		if !now.Before(keys[i].From) {
 			return &keys[i]
@@ -57,7 +58,7 @@ func TestTicketKeysRotate(t *testing.T) {
 	fresh := long(counted())
 	rotate := func(now time.Time) {
 		t.Helper()
-		update(t, c, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, ticketPeriod, fresh, now) })
+		update(t, c, func(tx *catalog.Tx) error { return command.RotateTicketKeys(tx, ticketPeriod, fresh, now) })
 	}
 	born := map[uint32]time.Time{} // by the first look that saw them
 	used := map[uint32]bool{}
@@ -97,7 +98,7 @@ func TestTicketKeysRotateOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if err := try(t, c, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, ticketPeriod, fresh, clock) }); err != nil {
+			if err := try(t, c, func(tx *catalog.Tx) error { return command.RotateTicketKeys(tx, ticketPeriod, fresh, clock) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -116,7 +117,7 @@ func TestTicketKeysRecover(t *testing.T) {
 	for _, now := range []time.Time{
 		clock, clock.Add(13 * time.Hour), clock.Add(13*time.Hour + 13*time.Hour), clock.Add(30 * 24 * time.Hour), clock.Add(31 * 24 * time.Hour), clock.Add(31*24*time.Hour - 26*time.Hour),
 	} {
-		update(t, c, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, ticketPeriod, fresh, now) })
+		update(t, c, func(tx *catalog.Tx) error { return command.RotateTicketKeys(tx, ticketPeriod, fresh, now) })
 		keys := ticketKeys(t, c)
 		s := sealing(keys, now)
 		if s == nil || !now.Before(s.Until) {
@@ -131,14 +132,14 @@ func TestTicketKeysRecover(t *testing.T) {
 func TestTicketKeysReplaced(t *testing.T) {
 	c := open(t, t.TempDir())
 	fresh := long(counted())
-	update(t, c, func(tx *catalog.Tx) error { return catalog.RotateTicketKeys(tx, ticketPeriod, fresh, clock) })
+	update(t, c, func(tx *catalog.Tx) error { return command.RotateTicketKeys(tx, ticketPeriod, fresh, clock) })
 	now := clock.Add(time.Minute)
-	update(t, c, func(tx *catalog.Tx) error { return catalog.ReplaceTicketKeys(tx, ticketPeriod, fresh, now) })
+	update(t, c, func(tx *catalog.Tx) error { return command.ReplaceTicketKeys(tx, ticketPeriod, fresh, now) })
 	keys := ticketKeys(t, c)
 	if len(keys) != 2 || keys[0].ID != 4 || keys[1].ID != 3 || keys[1].Key[3] != 3 || sealing(keys, now).ID != 3 {
 		t.Errorf("%+v", keys)
 	}
-	err := try(t, c, func(tx *catalog.Tx) error { return catalog.ReplaceTicketKeys(tx, ticketPeriod, counted(), now) })
+	err := try(t, c, func(tx *catalog.Tx) error { return command.ReplaceTicketKeys(tx, ticketPeriod, counted(), now) })
 	if err == nil {
 		t.Error("a key of 4 bytes was taken")
 	}

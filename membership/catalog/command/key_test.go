@@ -1,4 +1,4 @@
-package catalog_test
+package command_test
 
 import (
 	"errors"
@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 func TestSessionKeys(t *testing.T) {
 	c := open(t, t.TempDir())
-	if keys, err := c.SessionKeys(); err != nil || keys != nil {
+	if keys, err := command.SessionKeys(c); err != nil || keys != nil {
 		t.Error(keys, err)
 	}
 	rotate := func(b byte, now time.Time) error {
-		return try(t, c, func(tx *catalog.Tx) error { return catalog.RotateSessionKey(tx, fill(b), now) })
+		return try(t, c, func(tx *catalog.Tx) error { return command.RotateSessionKey(tx, fill(b), now) })
 	}
-	keys := func() []catalog.SessionKey {
+	keys := func() []command.SessionKey {
 		t.Helper()
-		k, err := c.SessionKeys()
+		k, err := command.SessionKeys(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,10 +71,10 @@ func TestSessionKeyOutlivesIdleTimes(t *testing.T) {
 		})
 		for i := range 2 {
 			update(t, c, func(tx *catalog.Tx) error {
-				return catalog.RotateSessionKey(tx, fill(byte(i+1)), clock)
+				return command.RotateSessionKey(tx, fill(byte(i+1)), clock)
 			})
 		}
-		k, err := c.SessionKeys()
+		k, err := command.SessionKeys(c)
 		if err != nil || len(k) != 2 {
 			t.Fatal(k, err)
 		}

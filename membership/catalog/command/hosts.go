@@ -1,16 +1,14 @@
-package catalog
+package command
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog"
 )
 
 // maxGrants is how many sites one host can be shared with.
@@ -20,43 +18,43 @@ const maxGrants = 100
 // or a wildcard over it, or names under it. AnyHost shares what sites without hosts answer
 // on. The site need not be there yet. It changes no site's settings. ErrConflict: nobody
 // else has the host, or it is a name of an admin page.
-func ShareHost(tx *Tx, host, site, by string, now time.Time) error {
+func ShareHost(tx *catalog.Tx, host, site, by string, now time.Time) error {
 	host, err := hostToShare(tx, host, site)
 	if err != nil {
 		return err
 	}
-	beside := besides(tx.overlaid(), host, site)
+	beside := besides(tx.Hosts(), host, site)
 	if len(beside) == 0 {
-		return fmt.Errorf("%w: no other site has host %q, so site %q needs nobody's word: it can name it in its hosts", ErrConflict, host, site)
+		return fmt.Errorf("%w: no other site has host %q, so site %q needs nobody's word: it can name it in its hosts", catalog.ErrConflict, host, site)
 	}
-	shared, err := tx.sharedHost(host)
+	shared, err := tx.SharedHost(host)
 	if err != nil {
 		return err
 	}
-	shared.Grants = slices.DeleteFunc(shared.Grants, func(g HostGrant) bool { return g.Site == site })
+	shared.Grants = slices.DeleteFunc(shared.Grants, func(g catalog.HostGrant) bool { return g.Site == site })
 	if len(shared.Grants) >= maxGrants {
-		return fmt.Errorf("%w: host %q is shared with %d sites, the most", ErrConflict, host, maxGrants)
+		return fmt.Errorf("%w: host %q is shared with %d sites, the most", catalog.ErrConflict, host, maxGrants)
 	}
-	shared.Grants = append(shared.Grants, HostGrant{Site: site, Beside: beside, By: by, At: now.UTC()})
-	set(tx, preHosts+host, shared)
+	shared.Grants = append(shared.Grants, catalog.HostGrant{Site: site, Beside: beside, By: by, At: now.UTC()})
+	tx.PutSharedHost(shared)
 	return nil
 }
 
 // UnshareHost takes back what ShareHost gave. Where the site has the host and others do
 // as well, it loses it: its other hosts stay. ErrConflict: it has no other host.
-func UnshareHost(tx *Tx, host, site string, now time.Time) error {
+func UnshareHost(tx *catalog.Tx, host, site string, now time.Time) error {
 	host, err := hostToShare(tx, host, site)
 	if err != nil {
 		return err
 	}
-	if tx.overlaid().grant(host, site) == nil {
-		return fmt.Errorf("host %q shared with site %q: %w", host, site, ErrNotFound)
+	if tx.Hosts().Grant(host, site) == nil {
+		return fmt.Errorf("host %q shared with site %q: %w", host, site, catalog.ErrNotFound)
 	}
-	if err := dropGrants(tx, func(h string, g HostGrant) bool { return h == host && g.Site == site }); err != nil {
+	if err := dropGrants(tx, func(h string, g catalog.HostGrant) bool { return h == host && g.Site == site }); err != nil {
 		return err
 	}
-	v := tx.overlaid()
-	if len(besides(v, host, site)) == 0 || !slices.Contains(v.routesOf(site).hosts, host) {
+	v := tx.Hosts()
+	if len(besides(v, host, site)) == 0 || !slices.Contains(v.RoutesOf(site).Hosts, host) {
 		return nil
 	}
 	return takeHost(tx, host, site, now)
@@ -65,31 +63,31 @@ func UnshareHost(tx *Tx, host, site string, now time.Time) error {
 // MoveHost gives a host to a site and takes it from every other site of the catalog that
 // names it. It writes the hosts into what operators have set for these sites. ErrConflict:
 // one of them would have no host left, or the site's path on it is another's.
-func MoveHost(tx *Tx, host, site, by string, now time.Time) error {
+func MoveHost(tx *catalog.Tx, host, site, by string, now time.Time) error {
 	host, err := hostToShare(tx, host, site)
 	if err != nil {
 		return err
 	}
 	if host == sites.AnyHost {
-		return fmt.Errorf("%w: %q is no host that can be moved: portico sites set SITE hosts=… gives a site hosts of its own", ErrInvalid, host)
+		return fmt.Errorf("%w: %q is no host that can be moved: portico sites set SITE hosts=… gives a site hosts of its own", catalog.ErrInvalid, host)
 	}
 	to, err := tx.Site(site)
 	if err != nil {
 		return err
 	}
 	for _, other := range tx.Sites() {
-		if other.Name != site && slices.Contains(tx.overlaid().routesOf(other.Name).hosts, host) {
+		if other.Name != site && slices.Contains(tx.Hosts().RoutesOf(other.Name).Hosts, host) {
 			if err := takeHost(tx, host, other.Name, now); err != nil {
 				return err
 			}
 		}
 	}
-	if len(besides(tx.overlaid(), host, site)) > 0 { // a wildcard of others, or names under this one
+	if len(besides(tx.Hosts(), host, site)) > 0 { // a wildcard of others, or names under this one
 		if err := ShareHost(tx, host, site, by, now); err != nil {
 			return err
 		}
 	}
-	has := tx.overlaid().routesOf(site).hosts
+	has := tx.Hosts().RoutesOf(site).Hosts
 	if slices.Contains(has, host) {
 		return nil
 	}
@@ -100,24 +98,24 @@ func MoveHost(tx *Tx, host, site, by string, now time.Time) error {
 }
 
 // hostToShare checks what the commands about hosts are given.
-func hostToShare(tx *Tx, host, site string) (string, error) {
+func hostToShare(tx *catalog.Tx, host, site string) (string, error) {
 	host = sites.CanonicalHost(host)
 	if host != sites.AnyHost {
 		if err := sites.ValidHost(host); err != nil {
 			return "", err
 		}
 	}
-	tx.listed[preSites], tx.listed[preHosts], tx.listed[preReserved] = true, true, true
-	for _, proxy := range sortedKeys(tx.view.Reserved) {
-		if slices.Contains(tx.view.Reserved[proxy].Admin, host) {
-			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", ErrConflict, host, proxy)
+	reserved := tx.Hosts().Reserved
+	for _, proxy := range sortedKeys(reserved) {
+		if slices.Contains(reserved[proxy].Admin, host) {
+			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", catalog.ErrConflict, host, proxy)
 		}
 	}
 	return host, sites.ValidName("site", site)
 }
 
 // besides returns the owners of the other sites that have a host, or one that overlaps it.
-func besides(v *View, host, site string) []string {
+func besides(v *catalog.View, host, site string) []string {
 	var out []string
 	for _, l := range v.HostLines() {
 		if l.Path != "" && l.Site != "" && (l.Site != site || l.Proxy != "") && overlap(l.Host, host) {
@@ -129,20 +127,20 @@ func besides(v *View, host, site string) []string {
 }
 
 // takeHost takes a host from a site that has others.
-func takeHost(tx *Tx, host, site string, now time.Time) error {
+func takeHost(tx *catalog.Tx, host, site string, now time.Time) error {
 	s, err := tx.Site(site)
 	if err != nil {
 		return err
 	}
-	left := slices.DeleteFunc(slices.Clone(tx.overlaid().routesOf(site).hosts), func(h string) bool { return h == host || h == sites.AnyHost })
+	left := slices.DeleteFunc(slices.Clone(tx.Hosts().RoutesOf(site).Hosts), func(h string) bool { return h == host || h == sites.AnyHost })
 	if len(left) == 0 {
-		return fmt.Errorf("%w: site %q has no other host, and without one it would answer on every host: give it another first (portico sites set %s hosts=…), or remove it", ErrConflict, site, site)
+		return fmt.Errorf("%w: site %q has no other host, and without one it would answer on every host: give it another first (portico sites set %s hosts=…), or remove it", catalog.ErrConflict, site, site)
 	}
 	return setHosts(tx, s, left, "", now)
 }
 
 // setHosts writes a site's hosts into what operators have set.
-func setHosts(tx *Tx, s Site, hosts []string, by string, now time.Time) error {
+func setHosts(tx *catalog.Tx, s catalog.Site, hosts []string, by string, now time.Time) error {
 	patch, err := json.Marshal(map[string]any{"hosts": hosts})
 	if err != nil {
 		return err
@@ -158,33 +156,25 @@ func setHosts(tx *Tx, s Site, hosts []string, by string, now time.Time) error {
 }
 
 // dropGrants forgets grants that match.
-func dropGrants(tx *Tx, match func(host string, g HostGrant) bool) error {
-	for _, shared := range all(tx, preHosts, tx.view.Hosts) {
-		left := slices.DeleteFunc(slices.Clone(shared.Grants), func(g HostGrant) bool { return match(shared.Host, g) })
+func dropGrants(tx *catalog.Tx, match func(host string, g catalog.HostGrant) bool) error {
+	for _, shared := range tx.SharedHosts() {
+		left := slices.DeleteFunc(slices.Clone(shared.Grants), func(g catalog.HostGrant) bool { return match(shared.Host, g) })
 		switch {
 		case len(left) == len(shared.Grants):
 		case len(left) == 0:
-			tx.remove(preHosts + shared.Host)
+			tx.DeleteSharedHost(shared.Host)
 		default:
 			shared.Grants = left
-			set(tx, preHosts+shared.Host, shared)
+			tx.PutSharedHost(shared)
 		}
 	}
 	return nil
 }
 
-func (tx *Tx) sharedHost(host string) (SharedHost, error) {
-	s, err := get(tx, preHosts+host, "shared host", tx.view.Hosts, host)
-	if errors.Is(err, ErrNotFound) {
-		return SharedHost{Host: host}, nil
-	}
-	return s, err
-}
-
 // Reserve writes what a proxy's configuration has of the hosts. The names of the admin
 // page are those that people type; addresses and localhost are left out, because sites without
 // hosts answer there.
-func Reserve(tx *Tx, r Reserved) error {
+func Reserve(tx *catalog.Tx, r catalog.Reserved) error {
 	if err := sites.ValidName("member", r.Proxy); err != nil {
 		return err
 	}
@@ -197,37 +187,6 @@ func Reserve(tx *Tx, r Reserved) error {
 	}
 	slices.Sort(names)
 	r.Admin = slices.Compact(names)
-	set(tx, preReserved+r.Proxy, r)
+	tx.PutReserved(r)
 	return nil
-}
-
-// overlaid returns the view with what the change has written of sites and hosts so far.
-func (tx *Tx) overlaid() *View {
-	v := *tx.view
-	v.Sites = overlay(tx, preSites, v.Sites)
-	v.Hosts = overlay(tx, preHosts, v.Hosts)
-	return &v
-}
-
-func overlay[T any](tx *Tx, prefix string, in map[string]*T) map[string]*T {
-	out, own := in, false
-	for key, w := range tx.writes {
-		name, ok := strings.CutPrefix(key, prefix)
-		if !ok {
-			continue
-		}
-		if !own {
-			out, own = maps.Clone(in), true
-		}
-		if out == nil {
-			out = map[string]*T{}
-		}
-		if w == nil {
-			delete(out, name)
-			continue
-		}
-		r := w.(T)
-		out[name] = &r
-	}
-	return out
 }

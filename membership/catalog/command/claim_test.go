@@ -1,4 +1,4 @@
-package catalog_test
+package command_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 func TestCheckHosts(t *testing.T) {
@@ -26,7 +27,7 @@ func TestCheckHosts(t *testing.T) {
 		{"new", sites.Settings{}, ""},
 		{"shop", sites.Settings{Front: sites.Front{Hosts: []string{"shop.example.com"}}}, ""},
 	} {
-		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
+		err := command.CheckHosts(view, command.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
 		if (err == nil) != (tt.want == "") || (err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"`+tt.want+`"`))) {
 			t.Errorf("%s %+v: %v", tt.site, tt.settings.Hosts, err)
 		}
@@ -62,7 +63,7 @@ func TestCheckCookies(t *testing.T) {
 		{"z", sites.Settings{Front: sites.Front{Path: "/"}}, "portico-z-place"},
 		{"z", sites.Settings{Front: sites.Front{Hosts: []string{"one.test"}, Path: "/z"}}, ""},
 	} {
-		err := catalog.CheckHosts(view, catalog.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
+		err := command.CheckHosts(view, command.Claim{Site: tt.site, Settings: tt.settings.WithDefaults(tt.site)})
 		if (err == nil) != (tt.want == "") || err != nil && (!errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "\""+tt.want+"\"") || !strings.Contains(err.Error(), "session.cookie")) {
 			t.Errorf("%s %+v: %v", tt.site, tt.settings, err)
 		}

@@ -1,4 +1,4 @@
-package catalog_test
+package command_test
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/command"
 )
 
 // The progress of a drain is kept with it, over another order for the same drain, and
@@ -24,22 +25,22 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 	order := func(since time.Time, move time.Duration) {
 		t.Helper()
 		o := catalog.DrainOrder{Since: since, By: "ann", Move: units.Duration(move)}
-		must(func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, "web1", o); return err })
+		must(func(tx *catalog.Tx) error { _, err := command.DrainMember(tx, "web1", o); return err })
 		must(func(tx *catalog.Tx) error {
-			_, err := catalog.SetInstanceAdmin(tx, "shop", id, catalog.AdminDrain, o)
+			_, err := command.SetInstanceAdmin(tx, "shop", id, catalog.AdminDrain, o)
 			return err
 		})
 	}
 	note := func(since time.Time) {
 		t.Helper()
 		must(func(tx *catalog.Tx) error {
-			return catalog.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: since}, progress)
+			return command.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: since}, progress)
 		})
 		must(func(tx *catalog.Tx) error {
-			return catalog.NoteDrain(tx, "web1", "shop", id, digest("a"), catalog.DrainOrder{Since: since}, progress)
+			return command.NoteDrain(tx, "web1", "shop", id, digest("a"), catalog.DrainOrder{Since: since}, progress)
 		})
 		must(func(tx *catalog.Tx) error {
-			return catalog.NoteDrain(tx, "", "shop", "", digest("a"), catalog.DrainOrder{Since: since, Deadline: c.View().Sites["shop"].Retiring[0].Deadline}, progress)
+			return command.NoteDrain(tx, "", "shop", "", digest("a"), catalog.DrainOrder{Since: since, Deadline: c.View().Sites["shop"].Retiring[0].Deadline}, progress)
 		})
 	}
 	check := func(what string, want catalog.DrainProgress) {
@@ -76,17 +77,17 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 		t.Error("a second order changed the beginning")
 	}
 	must(func(tx *catalog.Tx) error {
-		_, err := catalog.SetMemberAdmin(tx, "web1", catalog.AdminReady)
+		_, err := command.SetMemberAdmin(tx, "web1", catalog.AdminReady)
 		return err
 	})
 	must(func(tx *catalog.Tx) error {
-		return catalog.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: began}, progress)
+		return command.NoteDrain(tx, "web1", "", "", "", catalog.DrainOrder{Since: began}, progress)
 	})
 	if m := c.View().Members["web1"]; m.Drain != nil {
 		t.Errorf("a drain that is over came back: %+v", m.Drain)
 	}
 	must(func(tx *catalog.Tx) error {
-		return catalog.NoteDrain(tx, "nobody", "", "", "", catalog.DrainOrder{Since: began}, progress)
+		return command.NoteDrain(tx, "nobody", "", "", "", catalog.DrainOrder{Since: began}, progress)
 	})
 }
 
@@ -104,12 +105,12 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	}
 	member := func(state catalog.AdminState) {
 		t.Helper()
-		must(func(tx *catalog.Tx) error { _, err := catalog.SetMemberAdmin(tx, "web1", state); return err })
+		must(func(tx *catalog.Tx) error { _, err := command.SetMemberAdmin(tx, "web1", state); return err })
 	}
 	cut := func(since time.Time) {
 		t.Helper()
-		must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "web1", "", since) })
-		must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "web1", id, since) })
+		must(func(tx *catalog.Tx) error { return command.CutDrain(tx, "web1", "", since) })
+		must(func(tx *catalog.Tx) error { return command.CutDrain(tx, "web1", id, since) })
 	}
 	check := func(what string, state catalog.AdminState, overdue bool) {
 		t.Helper()
@@ -131,11 +132,11 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	order := catalog.DrainOrder{Since: began, By: "ann", Deadline: began.Add(time.Minute)}
 	instance := func(state catalog.AdminState, o catalog.DrainOrder) {
 		t.Helper()
-		must(func(tx *catalog.Tx) error { _, err := catalog.SetInstanceAdmin(tx, "shop", id, state, o); return err })
+		must(func(tx *catalog.Tx) error { _, err := command.SetInstanceAdmin(tx, "shop", id, state, o); return err })
 	}
 	drain := func() {
 		t.Helper()
-		must(func(tx *catalog.Tx) error { _, err := catalog.DrainMember(tx, "web1", order); return err })
+		must(func(tx *catalog.Tx) error { _, err := command.DrainMember(tx, "web1", order); return err })
 		instance(catalog.AdminDrain, order)
 	}
 	drain()
@@ -144,7 +145,7 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	cut(began)
 	check("its deadline", catalog.AdminMaint, true)
 	report := catalog.Report{Instances: []catalog.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
-	must(func(tx *catalog.Tx) error { return catalog.ApplyReport(tx, "web1", report) })
+	must(func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web1", report) })
 	check("after a report of its agent", catalog.AdminMaint, true)
 	member(catalog.AdminMaint)
 	instance(catalog.AdminMaint, catalog.DrainOrder{})
@@ -155,5 +156,5 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	cut(began)
 	drain()
 	check("drained again", catalog.AdminDrain, false)
-	must(func(tx *catalog.Tx) error { return catalog.CutDrain(tx, "nobody", "", began) })
+	must(func(tx *catalog.Tx) error { return command.CutDrain(tx, "nobody", "", began) })
 }

@@ -1,11 +1,15 @@
-package catalog
+package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"portico/conf/sites"
+	"portico/membership/catalog"
 )
 
 // Claim is what a site is to answer on.
@@ -26,9 +30,9 @@ type Claim struct {
 //   - a browser could not tell the cookies of both sites apart.
 //
 // What the site answers on already stays valid, whoever else has it.
-func CheckHosts(v *View, c Claim) error {
+func CheckHosts(v *catalog.View, c Claim) error {
 	var errs []error
-	now := v.routesOf(c.Site)
+	now := v.RoutesOf(c.Site)
 	for _, name := range sortedKeys(v.Sites) {
 		if name == c.Site {
 			continue
@@ -40,7 +44,7 @@ func CheckHosts(v *View, c Claim) error {
 		errs = append(errs, checkRoutes(v, c, now, holder{site: name, owner: v.Owner(name), settings: &other}))
 		if shared := sites.SharedCookie(c.Settings, other); shared != "" && !sharedBefore(v, c.Site, other) {
 			errs = append(errs, fmt.Errorf("%w: a cookie %q would belong to site %q and to site %q on the same host: give %q another name, or set its session.cookie, for example to %q",
-				ErrConflict, shared, name, c.Site, c.Site, "portico-"+c.Site+"-session"))
+				catalog.ErrConflict, shared, name, c.Site, c.Site, "portico-"+c.Site+"-session"))
 		}
 	}
 	return errors.Join(append(errs, checkReserved(v, c, now))...)
@@ -65,21 +69,21 @@ func (h holder) String() string {
 
 // checkRoutes compares what is claimed with what one other site has. now is what the
 // claiming site has.
-func checkRoutes(v *View, c Claim, now routes, has holder) error {
+func checkRoutes(v *catalog.View, c Claim, now catalog.Routes, has holder) error {
 	var errs []error
 	path := sites.CleanMount(c.Settings.Path)
 	for _, host := range sites.HostsOf(c.Settings) {
-		mine := now.path == path && slices.Contains(now.hosts, host)
+		mine := now.Path == path && slices.Contains(now.Hosts, host)
 		for _, theirs := range sites.HostsOf(*has.settings) {
 			switch {
 			case !overlap(host, theirs):
 			case mine && (host != theirs || path != has.settings.Path || has.file != ""):
 				// As it has been; two sites of the catalog never had the same host and path.
 			case host == theirs && path == has.settings.Path && host == sites.AnyHost:
-				errs = append(errs, fmt.Errorf("%w: %s already answers on every host at path %q; give %q a host or another path", ErrConflict, has, path, c.Site))
+				errs = append(errs, fmt.Errorf("%w: %s already answers on every host at path %q; give %q a host or another path", catalog.ErrConflict, has, path, c.Site))
 			case host == theirs && path == has.settings.Path:
-				errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to %s; choose another host or path, or remove that site", ErrConflict, host, path, has))
-			case !v.mayStandBeside(c, has, host):
+				errs = append(errs, fmt.Errorf("%w: host %q with path %q belongs to %s; choose another host or path, or remove that site", catalog.ErrConflict, host, path, has))
+			case !mayStandBeside(v, c, has, host):
 				errs = append(errs, notTheirs(c, has, host, theirs))
 			}
 		}
@@ -96,25 +100,25 @@ func notTheirs(c Claim, has holder, host, theirs string) error {
 	case host != theirs:
 		what = fmt.Sprintf("host %q overlaps %q, which belongs to %s", host, theirs, has)
 	}
-	return fmt.Errorf("%w: %s; give %q another host, or ask an operator: portico hosts share '%s' %s", ErrConflict, what, c.Site, host, c.Site)
+	return fmt.Errorf("%w: %s; give %q another host, or ask an operator: portico hosts share '%s' %s", catalog.ErrConflict, what, c.Site, host, c.Site)
 }
 
 // checkReserved compares what is claimed with what the proxies have for themselves.
-func checkReserved(v *View, c Claim, now routes) error {
+func checkReserved(v *catalog.View, c Claim, now catalog.Routes) error {
 	var errs []error
 	for _, proxy := range sortedKeys(v.Reserved) {
-		if m := v.Members[proxy]; m == nil || m.Admission != Accepted || m.Role != RoleProxy {
+		if m := v.Members[proxy]; m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleProxy {
 			continue
 		}
 		r := v.Reserved[proxy]
 		for _, host := range sites.HostsOf(c.Settings) {
-			if slices.Contains(r.Admin, host) && !slices.Contains(now.hosts, host) {
-				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", ErrConflict, host, proxy, c.Site))
+			if slices.Contains(r.Admin, host) && !slices.Contains(now.Hosts, host) {
+				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", catalog.ErrConflict, host, proxy, c.Site))
 			}
 		}
 		for _, s := range r.Sites {
 			has := sites.Settings{Front: sites.Front{Hosts: s.Hosts, Path: sites.CleanMount(s.Path)}}
-			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: FileOwner, file: proxy, settings: &has}))
+			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: catalog.FileOwner, file: proxy, settings: &has}))
 		}
 	}
 	return errors.Join(errs...)
@@ -122,7 +126,7 @@ func checkReserved(v *View, c Claim, now routes) error {
 
 // sharedBefore reports whether a site that is there has such a cookie by its present
 // settings: a new name would cost its visitors their sessions, so it may go on.
-func sharedBefore(v *View, site string, other sites.Settings) bool {
+func sharedBefore(v *catalog.View, site string, other sites.Settings) bool {
 	rec := v.Sites[site]
 	if rec == nil || rec.Release == "" {
 		return false
@@ -130,3 +134,50 @@ func sharedBefore(v *View, site string, other sites.Settings) bool {
 	now, err := rec.Effective()
 	return err == nil && sites.SharedCookie(now, other) != ""
 }
+
+// scope returns the sites that the account is limited to; none: it is not limited.
+func scope(a *catalog.Account) []string {
+	if a.Role == catalog.RoleDeployer || a.Role == catalog.RoleViewer {
+		return a.Sites
+	}
+	return nil
+}
+
+// mayStandBeside reports whether a site may have a host that overlaps one of another's: its
+// account stands for both, or an operator has said so.
+func mayStandBeside(v *catalog.View, c Claim, has holder, host string) bool {
+	if shared := v.Hosts[host]; shared != nil && slices.ContainsFunc(shared.Grants, func(g catalog.HostGrant) bool {
+		return g.Site == c.Site && slices.Contains(g.Beside, has.owner)
+	}) {
+		return true
+	}
+	if has.file != "" {
+		return false
+	}
+	account := v.Accounts[c.By]
+	if account == nil { // nobody's scope says what it stood for
+		return has.owner == c.By
+	}
+	if scope := scope(account); len(scope) > 0 {
+		return slices.Contains(scope, c.Site) && slices.Contains(scope, has.site)
+	}
+	own := c.By
+	if v.Sites[c.Site] != nil {
+		own = v.Owner(c.Site)
+	}
+	return has.owner == own
+}
+
+// overlap reports whether a request can be for both of two hosts: they are the same, or one
+// is a wildcard over the other. AnyHost overlaps nothing else: it is what is left.
+func overlap(a, b string) bool {
+	return a == b || under(a, b) || under(b, a)
+}
+
+// under reports whether a wildcard covers a name or a narrower wildcard.
+func under(wild, name string) bool {
+	suffix, ok := strings.CutPrefix(wild, "*")
+	return ok && suffix != "" && strings.HasSuffix(name, suffix) && name != wild
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
