@@ -49,7 +49,6 @@ var imports = map[string][]string{
 	"proxy/http1":        {},
 	"proxy/wire":         {},
 	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
-	"proxy/loop":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/pause", "internal/statedir"},
@@ -84,6 +83,14 @@ var imports = map[string][]string{
 	"membership/catalog/store":       {"conf/sites", "membership/catalog/store/peers", "internal/durable", "internal/zapslog", "internal/pause"},
 	"membership/catalog/store/peers": {"conf/sites"},
 	"membership/catalog/command":     {"conf/sites", "membership/catalog", "internal/units"},
+
+	// The event loops.
+	"proxy/loop/handshakes": {},
+	"proxy/loop/socket":     {"proxy/wire"},
+	"proxy/loop/spare":      {},
+	"proxy/loop/uring":      {"proxy/loop/socket"},
+	"proxy/loop/wheel":      {},
+	"proxy/loop":            {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/loop/handshakes", "proxy/loop/socket", "proxy/loop/spare", "proxy/loop/uring", "proxy/loop/wheel", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},

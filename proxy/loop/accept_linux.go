@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/proxy/http1"
+	"portico/proxy/loop/socket"
 )
 
 // listen shares a listener's socket with the loop.
@@ -21,7 +22,7 @@ func (l *loop) listen(ln net.Listener, index int, shared bool) error {
 		events |= 1 << 28 // EPOLLEXCLUSIVE: wake one loop, not all
 	}
 	if err := l.register(s, events); err != nil {
-		closeFD(fd)
+		socket.Close(fd)
 		return err
 	}
 	l.listeners = append(l.listeners, s)
@@ -60,7 +61,7 @@ func (l *loop) accept(ln *sock) {
 			return
 		}
 		l.work += acceptWork
-		fd, addr, err := accept(ln.fd)
+		fd, addr, err := socket.Accept(ln.fd)
 		switch err {
 		case 0:
 			l.accepted.Add(1)
@@ -102,12 +103,12 @@ var busy = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetr
 func (l *loop) refuse(fd int32, index int) {
 	l.refused.Add(1)
 	if l.srv.opt.Listeners[index].TLS == nil {
-		rawWrite(fd, busy)
-		shutdown(fd)
+		socket.Write(fd, busy)
+		socket.Shutdown(fd)
 		var b [2048]byte
-		rawRead(fd, b[:]) // what is here already would turn the close into a reset
+		socket.Read(fd, b[:]) // what is here already would turn the close into a reset
 	}
-	closeFD(fd)
+	socket.Close(fd)
 }
 
 // outOfDescriptors answers those who wait with 503, one at a time on a descriptor kept for this, then leaves the listener alone for
@@ -115,10 +116,10 @@ func (l *loop) refuse(fd int32, index int) {
 func (l *loop) outOfDescriptors(ln *sock) {
 	for range acceptBudget {
 		if l.reserve >= 0 {
-			closeFD(l.reserve)
+			socket.Close(l.reserve)
 			l.reserve = -1
 		}
-		fd, _, err := accept(ln.fd)
+		fd, _, err := socket.Accept(ln.fd)
 		if err != 0 {
 			break
 		}
@@ -148,7 +149,7 @@ func (l *loop) pauseAccept(on bool) {
 		_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_ADD, int(ln.fd), &ev)
 	}
 	if on {
-		l.wheel.schedule(l.wake, l.resume) // so that the wait ends in time
+		l.schedule(l.wake, l.resume) // so that the wait ends in time
 		l.wake.deadline = 0
 	}
 }
@@ -157,10 +158,10 @@ func (l *loop) pauseAccept(on bool) {
 func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
 	if l.draining {
 		l.clients.Add(-1)
-		closeFD(fd)
+		socket.Close(fd)
 		return
 	}
-	setOption(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
+	socket.SetOption(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
 	c := &sock{fd: fd, kind: kindClient, addr: addr, index: index}
 	ln := &l.srv.opt.Listeners[index]
 	c.https = ln.TLS != nil
@@ -178,10 +179,10 @@ func (l *loop) adopt(fd int32, index int, addr netip.AddrPort) {
 	}
 	if err := l.register(c, socketEvents); err != nil {
 		l.left(c)
-		closeFD(fd)
+		socket.Close(fd)
 		return
 	}
-	l.wheel.schedule(c, c.deadline)
+	l.schedule(c, c.deadline)
 }
 
 // opened asks whether a connection is welcome, and refuses it if not.

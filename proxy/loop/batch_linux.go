@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"portico/proxy/exchange"
+	"portico/proxy/loop/uring"
 	"portico/proxy/wire"
 )
 
@@ -16,9 +17,9 @@ const (
 // batch is the sends of several exchanges that wait to be handed to the kernel together. An exchange has one at most, and rests until it
 // is done. All are done before the stage of the turn that gathered them ends, so that nothing else finds an exchange at rest.
 type batch struct {
-	ring  *uring // nil: nothing is gathered
-	least int    // sockets for which the ring is used
-	open  bool   // now is the time to gather
+	ring  *uring.Ring // nil: nothing is gathered
+	least int         // sockets for which the ring is used
+	open  bool        // now is the time to gather
 	n     int
 	wait  [batchSize]sending
 }
@@ -78,10 +79,10 @@ func (l *loop) flush() {
 		return
 	}
 	for i := range list {
-		g.ring.queue(opSend, list[i].to().fd, list[i].out, uint64(i))
+		g.ring.Queue(uring.Send, list[i].to().fd, list[i].out, uint64(i))
 	}
 	l.gatherings.Store(l.gatherings.Load() + uint64(len(list)))
-	taken := g.ring.submit(uint32(len(list)), l.sent)
+	taken := g.ring.Submit(uint32(len(list)), l.sent)
 	if !taken {
 		for i := range list {
 			if w := list[i]; !w.done {
@@ -95,7 +96,7 @@ func (l *loop) flush() {
 
 // dropRing goes on without.
 func (l *loop) dropRing() {
-	l.batch.ring.close()
+	l.batch.ring.Close()
 	l.batch.ring, l.batch.open = nil, false
 }
 

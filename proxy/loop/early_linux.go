@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"portico/proxy/exchange"
+	"portico/proxy/loop/uring"
 	"portico/proxy/wire"
 )
 
@@ -58,9 +59,9 @@ func (l *loop) receive() {
 	}
 	for i := range e.n {
 		a := &e.arrivals[i]
-		l.batch.ring.queue(opReceive, a.s.fd, a.buf, uint64(i))
+		l.batch.ring.Queue(uring.Receive, a.s.fd, a.buf, uint64(i))
 	}
-	if !l.batch.ring.submit(uint32(e.n), l.arrived) {
+	if !l.batch.ring.Submit(uint32(e.n), l.arrived) {
 		l.dropRing()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"portico/proxy/exchange"
+	"portico/proxy/loop/socket"
 )
 
 // NewWatched is New with functions that are called in a loop's goroutine around each of its turns.
@@ -24,12 +25,12 @@ func NewBrokenRing(o exchange.Options) (exchange.Driver, error) {
 		for _, l := range d.(*server).loops {
 			l.batch.least = 1
 			if u := l.batch.ring; u != nil {
-				closeFD(u.fd)
+				socket.Close(u.FD)
 				fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 				if err != nil {
 					return nil, err
 				}
-				u.fd = int32(fd)
+				u.FD = int32(fd)
 			}
 		}
 	}

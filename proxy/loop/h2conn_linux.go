@@ -287,7 +287,7 @@ func (l *loop) restH2(h *h2Conn) {
 		l.slack(h.c)
 	}
 	if at := l.nextH2(h); at != 0 {
-		l.wheel.schedule(h.c, at)
+		l.schedule(h.c, at)
 	}
 }
 
@@ -307,7 +307,7 @@ func (l *loop) fireH2(h *h2Conn) {
 		if h.c.deadline <= l.now {
 			l.closeClient(h.c)
 		} else {
-			l.wheel.schedule(h.c, h.c.deadline)
+			l.schedule(h.c, h.c.deadline)
 		}
 		return
 	}
@@ -324,7 +324,7 @@ func (l *loop) fireH2(h *h2Conn) {
 		h.lost = h.x.Over() && len(h.x.Pending()) == 0 // else there is a last word
 		l.listH2(h)
 	} else if at != 0 {
-		l.wheel.schedule(h.c, at)
+		l.schedule(h.c, at)
 	}
 }
 
@@ -358,7 +358,7 @@ func (l *loop) closeH2(h *h2Conn) {
 	h.lingering = true
 	l.shut(c)
 	c.deadline = l.now + int64(max(l.srv.opt.Timeouts.Linger, time.Millisecond))
-	l.wheel.schedule(c, c.deadline)
+	l.schedule(c, c.deadline)
 	l.linger(h)
 }
 

@@ -1,6 +1,10 @@
 package loop
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"portico/proxy/loop/socket"
+)
 
 // message is something that another goroutine tells a loop.
 type message struct {
@@ -34,14 +38,14 @@ func (l *loop) post(m message) {
 	defer l.inMu.Unlock()
 	if l.closed {
 		if m.what == whatConn {
-			closeFD(m.fd)
+			socket.Close(m.fd)
 		}
 		return
 	}
 	l.inbox = append(l.inbox, m)
 	if !l.signaled.Swap(true) && l.asleep.Load() {
 		one := [8]byte{1}
-		rawWrite(l.wake.fd, one[:])
+		socket.Write(l.wake.fd, one[:])
 	}
 }
 

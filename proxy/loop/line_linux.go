@@ -3,6 +3,7 @@ package loop
 import (
 	"net/netip"
 	"portico/proxy/exchange"
+	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 	"syscall"
 
@@ -56,7 +57,7 @@ func (l *loop) lineEvent(u *sock, ev uint32) {
 	ln := u.line
 	if u.connecting {
 		u.connecting = false
-		if socketError(u.fd) != nil {
+		if socket.Error(u.fd) != nil {
 			l.closeLine(ln)
 			return
 		}
@@ -214,7 +215,7 @@ func (l *loop) restLine(ln *line) {
 		return
 	}
 	if at := ln.next(l.now); at != 0 {
-		l.wheel.schedule(ln.u, at)
+		l.schedule(ln.u, at)
 	}
 }
 
@@ -243,7 +244,7 @@ func (l *loop) fireLine(ln *line) {
 		return
 	}
 	if at := ln.next(l.now); at != 0 {
-		l.wheel.schedule(ln.u, at)
+		l.schedule(ln.u, at)
 	}
 }
 

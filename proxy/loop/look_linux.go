@@ -39,7 +39,7 @@ func (l *loop) owing(c *sock) {
 	if w := int64(l.srv.opt.Timeouts.Write); w > 0 {
 		c.deadline = min(l.now+w, c.deadline)
 	}
-	l.wheel.schedule(c, min(c.deadline, l.now+owedLook))
+	l.schedule(c, min(c.deadline, l.now+owedLook))
 }
 
 // takes reports whether the client of a connection that closes has taken some of what it is owed since it was looked at last.

@@ -7,6 +7,10 @@ import (
 	"syscall"
 
 	"portico/proxy/exchange"
+	"portico/proxy/loop/socket"
+	"portico/proxy/loop/spare"
+	"portico/proxy/loop/uring"
+	"portico/proxy/loop/wheel"
 )
 
 const (
@@ -32,8 +36,7 @@ type sock struct {
 	slot   uint8 // of what was received early; 0: nothing
 	index  int   // of a listener
 
-	due        int64 // wheel
-	prev, next *sock
+	timer wheel.Entry[*sock]
 
 	s        *session // being served; nil: idle
 	tls      *tlsSide // nil: plain
@@ -81,12 +84,12 @@ type loop struct {
 	until   int64 // the end of the turn's present stage
 	watch   *watch
 	yielded int64
-	mem     memory
+	mem     spare.Buffers
 	batch   batch
 	early   early
-	wheel   wheel
+	wheel   wheel.Wheel[*sock]
 	pools   map[*exchange.Upstream]*pool
-	free    spares[*session]
+	free    spare.List[*session]
 	trimAt  int64      // when to look what of mem and free nobody needs
 	queue   []*session // have used up their budget and go on in the next turn
 	h2s     []*h2Conn  // have something to do or to send
@@ -138,7 +141,7 @@ func newLoop(srv *server, index int) (*loop, error) {
 	l := &loop{srv: srv, index: index, ep: ep, pools: make(map[*exchange.Upstream]*pool), reserve: -1}
 	l.plain, l.cipher = make([]byte, 0, 16<<10), make([]byte, 64<<10)
 	l.now = srv.clock()
-	l.wheel.at = l.now / tick
+	l.wheel.Begin(l.now)
 	efd, _, e := syscall.RawSyscall(syscall.SYS_EVENTFD2, 0, syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if e != 0 {
 		_ = syscall.Close(ep)
@@ -152,7 +155,7 @@ func newLoop(srv *server, index int) (*loop, error) {
 	l.openReserve()
 	l.batch.least = batchLeast
 	if !srv.opt.NoRing {
-		if l.batch.ring, err = newURing(batchSize); err != nil {
+		if l.batch.ring, err = uring.New(batchSize); err != nil {
 			srv.opt.Logger.Debug("no io_uring: each send is a system call of its own", "error", err)
 		}
 	}
@@ -189,7 +192,7 @@ func (l *loop) register(s *sock, events uint32) error {
 
 // forget takes a socket out without closing it.
 func (l *loop) forget(s *sock) {
-	l.wheel.remove(s)
+	l.wheel.Remove(&s.timer)
 	if s.slot != 0 {
 		l.used(s)
 	}
@@ -218,11 +221,11 @@ func (l *loop) patience() int {
 	if len(l.queue) > 0 || len(l.h2s) > 0 || len(l.lines) > 0 || l.mail || l.overdue {
 		return 0
 	}
-	w := l.wheel.wait(l.now)
+	w := l.wheel.Wait(l.now)
 	if l.paused && (w < 0 || w > 100) {
 		return 100
 	}
-	if (l.upstreams.Load() > 0 || l.mem.rich() || l.free.rich()) && (w < 0 || w > 1000) {
+	if (l.upstreams.Load() > 0 || l.mem.Rich() || l.free.Rich()) && (w < 0 || w > 1000) {
 		return 1000 // idle upstream connections age, those of a killed upstream are cut, spare buffers given back, however quiet it is
 	}
 	return w
@@ -281,9 +284,9 @@ func (l *loop) fire(c *sock) {
 		case c.deadline <= l.now:
 			l.closeClient(c)
 		case c.tls != nil && c.tls.closing:
-			l.wheel.schedule(c, min(c.deadline, l.now+owedLook))
+			l.schedule(c, min(c.deadline, l.now+owedLook))
 		default:
-			l.wheel.schedule(c, c.deadline)
+			l.schedule(c, c.deadline)
 		}
 		return
 	}
@@ -295,7 +298,7 @@ func (l *loop) fire(c *sock) {
 		l.dropHalf(s)
 		l.drive(s)
 	} else if at != 0 {
-		l.wheel.schedule(c, at)
+		l.schedule(c, at)
 	}
 }
 
@@ -315,7 +318,7 @@ func (l *loop) deafen() {
 	for _, ln := range l.listeners {
 		_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, int(ln.fd), nil) // not there while accepting pauses
 		l.forget(ln)
-		closeFD(ln.fd)
+		socket.Close(ln.fd)
 	}
 	if l.listeners != nil {
 		l.srv.deaf.Add(1)
@@ -369,7 +372,7 @@ func (l *loop) closeAll() {
 				l.closeClient(c)
 			}
 		case kindListener:
-			closeFD(c.fd)
+			socket.Close(c.fd)
 		case kindUpstream, kindWake, kindStream, kindCall:
 		}
 	}
@@ -379,7 +382,7 @@ func (l *loop) closeAll() {
 		}
 	}
 	for l.draining = true; l.handshakes > 0; { // their goroutines still use descriptors
-		_, _ = epollWait(l.ep, l.buf[:], 10)
+		_, _ = socket.EpollWait(l.ep, l.buf[:], 10)
 		l.readAll()
 	}
 	l.listeners = nil
@@ -391,11 +394,11 @@ func (l *loop) closeAll() {
 		p.close()
 	}
 	if l.reserve >= 0 {
-		closeFD(l.reserve)
+		socket.Close(l.reserve)
 	}
 	if l.batch.ring != nil {
-		l.batch.ring.close()
+		l.batch.ring.Close()
 	}
-	closeFD(l.wake.fd)
+	socket.Close(l.wake.fd)
 	_ = syscall.Close(l.ep)
 }

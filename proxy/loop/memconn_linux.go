@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/internal/records"
+	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 )
 
@@ -55,12 +56,12 @@ func (m *memConn) owes() bool { return m.sent < len(m.out) }
 // flush writes ciphertext until the socket is full.
 func (m *memConn) flush() wire.Result {
 	for m.sent < len(m.out) {
-		n, e := rawWrite(m.fd, m.out[m.sent:])
+		n, e := socket.Write(m.fd, m.out[m.sent:])
 		if e != 0 {
 			if e != syscall.EAGAIN {
 				m.out, m.sent = nil, 0
 			}
-			return result(e)
+			return socket.Result(e)
 		}
 		m.sent += int(n)
 	}
@@ -107,7 +108,7 @@ func (o *outPool) put(b []byte) {
 func (m *memConn) Read(b []byte) (int, error) {
 	switch {
 	case m.shake:
-		n, err := m.block(b, rawRead)
+		n, err := m.block(b, socket.Read)
 		m.cut.Feed(b[:n])
 		return n, err
 	case len(m.in) > 0:
@@ -128,7 +129,7 @@ func (m *memConn) Write(b []byte) (int, error) {
 	case m.shake:
 		n := 0
 		for n < len(b) {
-			k, err := m.block(b[n:], rawWrite)
+			k, err := m.block(b[n:], socket.Write)
 			n += k
 			if err != nil {
 				return n, err
@@ -141,9 +142,9 @@ func (m *memConn) Write(b []byte) (int, error) {
 		var k uintptr
 		var e syscall.Errno
 		if m.more {
-			k, e = rawWriteMore(m.fd, b)
+			k, e = socket.WriteMore(m.fd, b)
 		} else {
-			k, e = rawWrite(m.fd, b)
+			k, e = socket.Write(m.fd, b)
 		}
 		if e != 0 && e != syscall.EAGAIN {
 			return 0, e

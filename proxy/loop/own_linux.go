@@ -1,6 +1,9 @@
 package loop
 
-import "portico/proxy/exchange"
+import (
+	"portico/proxy/exchange"
+	"portico/proxy/loop/socket"
+)
 
 // An upstream connection that carries an identity waits with its client, not in the pool: in a list that begins at own and goes on with
 // idleNext, the one that has waited longest first. See package http1.
@@ -34,7 +37,7 @@ func (l *loop) reclaim(s *session, p *pool) {
 			continue
 		}
 		l.disown(u)
-		if u.hup || !quiet(u.fd) { // an end, or an answer to nobody
+		if u.hup || !socket.Quiet(u.fd) { // an end, or an answer to nobody
 			l.closeUpstream(u)
 			break
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/proxy/exchange"
+	"portico/proxy/loop/socket"
 )
 
 // pool holds one loop's idle connections to one upstream, the most recently used first.
@@ -42,7 +43,7 @@ func (p *pool) get() *sock {
 		if u == nil {
 			return nil
 		}
-		if !u.hup && u.deadline > p.l.now && quiet(u.fd) {
+		if !u.hup && u.deadline > p.l.now && socket.Quiet(u.fd) {
 			u.ready = false
 			p.unlink(u)
 			return u
@@ -77,7 +78,7 @@ func (l *loop) silent(u *sock) bool {
 	if u.tls != nil {
 		return l.silentTLS(u)
 	}
-	if u.ready && quiet(u.fd) {
+	if u.ready && socket.Quiet(u.fd) {
 		u.ready = false // edge-triggered: what comes now makes a new event
 	}
 	return !u.ready

@@ -14,6 +14,8 @@ import (
 	"portico/internal/descriptors"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
+	"portico/proxy/loop/handshakes"
+	"portico/proxy/loop/socket"
 )
 
 // Supported reports whether New works on this system.
@@ -25,11 +27,11 @@ type server struct {
 	start                        time.Time
 	loops                        []*loop
 	locals                       []netip.AddrPort // of the listeners
-	clientShakes, upstreamShakes shakes
+	clientShakes, upstreamShakes handshakes.Limit[waiter]
 	h2                           http2.Config
 	files                        *descriptors.Traffic
 
-	shakers  shakers
+	shakers  handshakes.Workers
 	helpers  sync.WaitGroup // name look-ups
 	draining atomic.Bool    // since Shutdown
 	deaf     atomic.Int32   // loops that accept nothing any more
@@ -47,8 +49,8 @@ func New(o exchange.Options) (exchange.Driver, error) {
 	}
 	srv := &server{opt: o, start: time.Now(), done: make(chan struct{}), files: descriptors.New(o.Logger)}
 	srv.h2 = http2.Config{Limits: &srv.opt.Limits, Timeouts: &srv.opt.Timeouts}
-	srv.clientShakes.most, srv.upstreamShakes.most = o.Handshakes, o.Handshakes
-	reserveTable()
+	srv.clientShakes.Most, srv.upstreamShakes.Most = o.Handshakes, o.Handshakes
+	socket.ReserveTable()
 	srv.ctx, srv.cancel = context.WithCancel(context.Background())
 	for i := range o.Loops {
 		l, err := newLoop(srv, i)
@@ -130,7 +132,7 @@ func (srv *server) Serve(ctx context.Context) error {
 	for _, ln := range srv.opt.Listeners {
 		_ = ln.Close()
 	}
-	srv.shakers.close()
+	srv.shakers.Close()
 	srv.helpers.Wait()
 	close(srv.done)
 	return nil
@@ -191,7 +193,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 // Stats sums up the loops.
 func (srv *server) Stats() exchange.Stats {
 	var s exchange.Stats
-	s.Shaking, s.Waiting = srv.clientShakes.count()
+	s.Shaking, s.Waiting = srv.clientShakes.Count()
 	s.Short = srv.files.Short()
 	for _, l := range srv.loops {
 		s.Accepted += l.accepted.Load()

@@ -6,6 +6,7 @@ import (
 
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
+	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 )
 
@@ -23,7 +24,7 @@ type session struct {
 
 // spare returns a session that serves nobody.
 func (l *loop) spare() *session {
-	if s, ok := l.free.take(); ok {
+	if s, ok := l.free.Take(); ok {
 		return s
 	}
 	s := new(session)
@@ -58,6 +59,9 @@ func (l *loop) begin(c *sock) *session {
 	return s
 }
 
+// keptSessions wait for the next client; more go back to the garbage collector.
+const keptSessions = 1024
+
 // end takes it away again.
 func (l *loop) end(s *session) {
 	if s.u != nil {
@@ -77,7 +81,7 @@ func (l *loop) end(s *session) {
 		s.c.s = nil
 		s.c = nil
 	}
-	l.free.keep(s, keptBuffers[0])
+	l.free.Keep(s, keptSessions)
 }
 
 // woken lets a parked request look again; one that went on meanwhile does not care.
@@ -195,7 +199,7 @@ func (l *loop) perform(s *session, budget, each, work int) int {
 				s.x.ClientEnded()
 			}
 			if at := s.x.Deadline(); at != 0 {
-				l.wheel.schedule(s.c, at)
+				l.schedule(s.c, at)
 			}
 			return budget
 		case exchange.OpIdle:
@@ -295,7 +299,7 @@ func (l *loop) idle(s *session) {
 	c.ready = false
 	c.deadline = l.now + int64(l.srv.opt.Timeouts.Idle)
 	l.slack(c)
-	l.wheel.schedule(c, c.deadline)
+	l.schedule(c, c.deadline)
 }
 
 // finish ends an exchange together with its connection.
@@ -338,7 +342,7 @@ func (l *loop) readPlain(s *sock, b []byte) (int, wire.Result) {
 	if s.slot != 0 {
 		return l.take(s, b)
 	}
-	r, e := rawRead(s.fd, b)
+	r, e := socket.Read(s.fd, b)
 	n := int(r)
 	switch {
 	case e != 0:
@@ -384,11 +388,11 @@ func (l *loop) writeSock(s *sock, a, b []byte) (int, wire.Result) {
 	var e syscall.Errno
 	switch {
 	case len(b) == 0:
-		n, e = rawWrite(s.fd, a)
+		n, e = socket.Write(s.fd, a)
 	case len(a) == 0:
-		n, e = rawWrite(s.fd, b)
+		n, e = socket.Write(s.fd, b)
 	default:
-		n, e = rawWritev(s.fd, a, b)
+		n, e = socket.Writev(s.fd, a, b)
 	}
 	if e != 0 {
 		return 0, s.failed(e)
@@ -412,7 +416,7 @@ func (l *loop) shut(s *sock) {
 		s.s.call.x.Write(nil, nil, true)
 		l.listLine(s.line)
 	default:
-		shutdown(s.fd)
+		socket.Shutdown(s.fd)
 	}
 }
 
@@ -429,7 +433,7 @@ func (l *loop) closeClient(c *sock) {
 		l.unstore(c.tls)
 	}
 	l.forget(c)
-	closeFD(c.fd)
+	socket.Close(c.fd)
 	l.left(c)
 }
 
@@ -443,7 +447,7 @@ func (l *loop) resetClient(c *sock) {
 		return
 	}
 	l.forget(c)
-	resetFD(c.fd)
+	socket.Reset(c.fd)
 	l.left(c)
 }
 
@@ -471,7 +475,7 @@ func (l *loop) readProxy(c *sock) {
 		if n = int(m); size > 0 {
 			n = size - have
 		}
-		rawRead(c.fd, room[:n])
+		socket.Read(c.fd, room[:n])
 		c.proxy = c.proxy[:have+n]
 		if size == 0 {
 			continue

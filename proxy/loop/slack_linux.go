@@ -16,7 +16,7 @@ const (
 // slack has the wheel look soon at a connection that begins to wait, if it holds a buffer for long records.
 func (l *loop) slack(c *sock) {
 	if c.tls != nil && tlstrim.Held(c.tls.conn) > inputMost {
-		l.wheel.schedule(c, l.now+slackFor)
+		l.schedule(c, l.now+slackFor)
 	}
 }
 

@@ -3,6 +3,7 @@ package loop
 import (
 	"syscall"
 
+	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 )
 
@@ -57,8 +58,8 @@ func (p *pipe) move(from, to int32, n int, s *sock) (int, wire.Result) {
 }
 
 func (p *pipe) close() {
-	closeFD(p.r)
-	closeFD(p.w)
+	socket.Close(p.r)
+	socket.Close(p.w)
 }
 
 // splice moves body bytes between two sockets without copying them through the process.
@@ -122,8 +123,8 @@ func (l *loop) pipeOf(s *session, i int) *pipe {
 		return nil
 	}
 	if !l.srv.files.Keep(uintptr(fds[1])) { // the higher one
-		closeFD(int32(fds[0]))
-		closeFD(int32(fds[1]))
+		socket.Close(int32(fds[0]))
+		socket.Close(int32(fds[1]))
 		return nil
 	}
 	const setPipeSize = 1031

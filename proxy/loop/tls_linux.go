@@ -10,6 +10,8 @@ import (
 
 	"portico/internal/tlstrim"
 	"portico/proxy/exchange"
+	"portico/proxy/loop/handshakes"
+	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 )
 
@@ -25,7 +27,7 @@ type tlsSide struct {
 	last       int64         // while closing: when to give up what is owed
 	owed       exchange.Owed // while closing
 	settled    bool          // conn has nothing for us before more ciphertext comes
-	place      place
+	place      handshakes.Place[waiter]
 }
 
 type tlsState uint8
@@ -100,8 +102,8 @@ func (l *loop) tlsEvent(s *sock, ev uint32) bool {
 
 // shake begins the handshake, or lets it wait for its turn.
 func (l *loop) shake(s *sock) {
-	s.tls.place.l, s.tls.place.s, s.tls.place.gen = l, s, s.gen
-	if !l.shakes(s).enter(&s.tls.place) {
+	s.tls.place.Who = waiter{l, s, s.gen}
+	if !l.shakes(s).Enter(&s.tls.place) {
 		s.tls.state = tlsWaiting
 		return
 	}
@@ -116,9 +118,9 @@ func (l *loop) shakeNow(s *sock) {
 	t.state = tlsShaking
 	t.mem.shake, t.mem.wake = true, make(chan struct{}, 1)
 	gen := s.gen
-	l.srv.shakers.do(func() {
+	l.srv.shakers.Do(func() {
 		err := t.conn.Handshake()
-		line.leave()
+		passOn(line)
 		l.post(message{what: whatShaken, s: s, gen: gen, err: err})
 	})
 }
@@ -144,7 +146,7 @@ func (l *loop) shook(s *sock, err error) {
 		l.closeClient(s)
 		return
 	}
-	setOption(s.fd, syscall.IPPROTO_TCP, syscall.TCP_QUICKACK)
+	socket.SetOption(s.fd, syscall.IPPROTO_TCP, syscall.TCP_QUICKACK)
 	state := t.conn.ConnectionState()
 	t.serverName = state.ServerName
 	switch state.NegotiatedProtocol {
@@ -367,7 +369,7 @@ func (l *loop) closeTLS(c *sock) bool {
 	case tlsFresh:
 		return true
 	case tlsWaiting:
-		l.shakes(c).quit(&t.place)
+		l.shakes(c).Quit(&t.place)
 		return true
 	case tlsShaking:
 		t.abort() // shook closes it

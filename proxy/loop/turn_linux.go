@@ -3,6 +3,8 @@ package loop
 import (
 	"runtime"
 	"time"
+
+	"portico/proxy/loop/socket"
 )
 
 // A turn is what a loop does between two looks at the kernel. However much there is to do, it ends well within a millisecond: what is
@@ -74,7 +76,7 @@ func (l *loop) poll() {
 func (l *loop) wait() (n int, err error) {
 	patience := l.patience()
 	if patience == 0 {
-		n, err = epollWait(l.ep, l.buf[:], 0)
+		n, err = socket.EpollWait(l.ep, l.buf[:], 0)
 	} else {
 		if l.handshakes > 0 {
 			runtime.Gosched()
@@ -82,7 +84,7 @@ func (l *loop) wait() (n int, err error) {
 		if l.asleep.Store(true); l.signaled.Load() {
 			patience = 0
 		}
-		n, err = epollWait(l.ep, l.buf[:], patience)
+		n, err = socket.EpollWait(l.ep, l.buf[:], patience)
 		l.asleep.Store(false)
 	}
 	l.mail = l.mail || l.signaled.Load()
@@ -126,7 +128,7 @@ func (l *loop) turn() {
 	if len(l.queue) > 0 {
 		l.turnQueue()
 	}
-	if l.now/tick > l.wheel.at || l.overdue {
+	if l.wheel.Due(l.now) || l.overdue {
 		l.timers()
 	}
 	l.measure(l.begun)
@@ -134,8 +136,8 @@ func (l *loop) turn() {
 
 // trim gives back buffers and sessions that nobody has needed for a second.
 func (l *loop) trim() {
-	l.mem.trim()
-	l.free.trim()
+	l.mem.Trim()
+	l.free.Trim()
 	l.trimAt = l.now + int64(time.Second)
 	l.work += closeWork
 }
@@ -164,7 +166,7 @@ func (l *loop) turnQueue() {
 // timers runs what is due; once a second it lets idle upstream connections age.
 func (l *loop) timers() {
 	l.stage(timerShare)
-	l.overdue = !l.wheel.run(l.now, l.fire, l.late)
+	l.overdue = !l.wheel.Run(l.now, l.fire, l.late)
 	if l.paused && l.now >= l.resume {
 		l.pauseAccept(false)
 	}
@@ -181,3 +183,6 @@ func (l *loop) timers() {
 		l.overdue = true
 	}
 }
+
+// schedule makes sure that a socket is looked at soon after a deadline.
+func (l *loop) schedule(s *sock, deadline int64) { l.wheel.Schedule(&s.timer, s, deadline) }

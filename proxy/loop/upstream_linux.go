@@ -2,9 +2,12 @@ package loop
 
 import (
 	"net/netip"
+	"syscall"
 
+	"portico/internal/descriptors"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
+	"portico/proxy/loop/socket"
 )
 
 // connect finds a session a connection to its upstream: an idle one, else a new one. What the attempt before waited for concerns nobody
@@ -66,7 +69,7 @@ func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, exchange.Cause)
 	}
 	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
 	if err := l.register(u, socketEvents); err != nil {
-		closeFD(fd)
+		socket.Close(fd)
 		return nil, exchange.CauseConnect
 	}
 	l.upstreams.Add(1)
@@ -78,7 +81,7 @@ func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, exchange.Cause)
 // connected: the kernel has decided about a connection.
 func (l *loop) connected(s *session, u *sock) {
 	u.connecting = false
-	if err := socketError(u.fd); err != nil {
+	if err := socket.Error(u.fd); err != nil {
 		l.closeUpstream(u)
 		s.x.ConnectFailed(exchange.CauseConnect)
 		return
@@ -86,7 +89,7 @@ func (l *loop) connected(s *session, u *sock) {
 	if v := u.pool.up.SendProxy; v != 0 {
 		var b [128]byte
 		peer := s.x.Peer()
-		rawWrite(u.fd, http1.AppendProxy(b[:0], v, peer.Addr, peer.Local)) // a new socket has room for it
+		socket.Write(u.fd, http1.AppendProxy(b[:0], v, peer.Addr, peer.Local)) // a new socket has room for it
 	}
 	if cfg := u.pool.up.TLS; cfg != nil {
 		u.tls = newClientSide(l, u, cfg)
@@ -143,7 +146,7 @@ func (l *loop) closeSocket(u *sock) {
 		l.ended(u)
 	}
 	if u.tls != nil && u.tls.state == tlsWaiting {
-		l.shakes(u).quit(&u.tls.place)
+		l.shakes(u).Quit(&u.tls.place)
 	}
 	if u.tls != nil && u.tls.state == tlsShaking {
 		u.tls.abort() // its goroutine still uses the descriptor
@@ -153,8 +156,31 @@ func (l *loop) closeSocket(u *sock) {
 		l.unstore(u.tls)
 	}
 	l.forget(u)
-	closeFD(u.fd)
+	socket.Close(u.fd)
 	l.upstreams.Add(-1)
 	u.pool.users--
 	u.pool.up.Count(-1, 0)
+}
+
+// dial begins a connection and returns its descriptor.
+func (srv *server) dial(a netip.AddrPort) (int32, error) {
+	fd, err := syscall.Socket(socket.Family(a), syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if !srv.files.Keep(uintptr(fd)) {
+		socket.Close(int32(fd))
+		return -1, descriptors.ErrKept
+	}
+	socket.SetOption(int32(fd), syscall.IPPROTO_TCP, syscall.TCP_NODELAY)
+	for {
+		switch e := socket.Connect(int32(fd), a); e {
+		case 0, syscall.EINPROGRESS:
+			return int32(fd), nil
+		case syscall.EINTR:
+		default:
+			socket.Close(int32(fd))
+			return -1, e
+		}
+	}
 }

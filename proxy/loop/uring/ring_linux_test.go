@@ -1,4 +1,4 @@
-package loop
+package uring
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"portico/proxy/loop/socket"
 )
 
 // pair is two connected sockets that never block.
@@ -18,16 +20,16 @@ func pair(t *testing.T) (a, b int32) {
 	return int32(fds[0]), int32(fds[1])
 }
 
-func ringOrSkip(t *testing.T, n uint32) *uring {
+func ringOrSkip(t *testing.T, n uint32) *Ring {
 	t.Helper()
-	u, err := newURing(n)
+	u, err := New(n)
 	if err != nil {
 		if os.Getenv("CI") == "true" && !errors.Is(err, syscall.ENOSYS) && !errors.Is(err, syscall.EPERM) {
 			t.Fatal(err)
 		}
 		t.Skipf("this kernel, or the container's filter of system calls, has no io_uring: %v", err)
 	}
-	t.Cleanup(u.close)
+	t.Cleanup(u.Close)
 	return u
 }
 
@@ -38,15 +40,15 @@ func TestRingSends(t *testing.T) {
 	good, goodPeer := pair(t)
 	full, fullPeer := pair(t)
 	dead, deadPeer := pair(t)
-	closeFD(deadPeer)
+	socket.Close(deadPeer)
 	defer func() {
 		for _, fd := range []int32{good, goodPeer, full, fullPeer, dead} {
-			closeFD(fd)
+			socket.Close(fd)
 		}
 	}()
 	block := make([]byte, 64<<10)
 	for {
-		if _, e := rawWrite(full, block); e == syscall.EAGAIN {
+		if _, e := socket.Write(full, block); e == syscall.EAGAIN {
 			break
 		}
 	}
@@ -54,11 +56,11 @@ func TestRingSends(t *testing.T) {
 	for round := range 10 {
 		word := bytes.Repeat([]byte{byte('a' + round)}, 10+round)
 		results := map[uint64]int32{}
-		u.queue(opSend, full, block[:1], 1)
-		u.queue(opSend, dead, word, 2)
-		u.queue(opSend, good, word, 3)
-		u.queue(opSend, -1, word, 4)
-		if !u.submit(4, func(data uint64, res int32) { results[data] = res }) {
+		u.Queue(Send, full, block[:1], 1)
+		u.Queue(Send, dead, word, 2)
+		u.Queue(Send, good, word, 3)
+		u.Queue(Send, -1, word, 4)
+		if !u.Submit(4, func(data uint64, res int32) { results[data] = res }) {
 			t.Fatalf("round %d: not all were taken, results %v", round, results)
 		}
 		want := map[uint64]int32{1: -int32(syscall.EAGAIN), 2: -int32(syscall.EPIPE), 3: int32(len(word)), 4: -int32(syscall.EBADF)}
@@ -67,7 +69,7 @@ func TestRingSends(t *testing.T) {
 				t.Errorf("round %d, send %d: result %d, want %d", round, data, results[data], res)
 			}
 		}
-		n, e := rawRead(goodPeer, got)
+		n, e := socket.Read(goodPeer, got)
 		if e != 0 || !bytes.Equal(got[:n], word) {
 			t.Errorf("round %d: the peer got %q, %v", round, got[:n], e)
 		}
@@ -78,8 +80,8 @@ func TestRingSends(t *testing.T) {
 func TestRingShortSend(t *testing.T) {
 	u := ringOrSkip(t, 1)
 	a, b := pair(t)
-	defer closeFD(a)
-	defer closeFD(b)
+	defer socket.Close(a)
+	defer socket.Close(b)
 	big := make([]byte, 8<<20)
 	sent := int32(0)
 	if !u.submit1(a, big, &sent) || sent <= 0 || int(sent) >= len(big) {
@@ -87,7 +89,7 @@ func TestRingShortSend(t *testing.T) {
 	}
 	total := 0
 	for buf := make([]byte, 1<<20); ; {
-		n, e := rawRead(b, buf)
+		n, e := socket.Read(b, buf)
 		if e == syscall.EAGAIN {
 			break
 		}
@@ -102,22 +104,22 @@ func TestRingShortSend(t *testing.T) {
 }
 
 // submit1 does one send.
-func (u *uring) submit1(fd int32, b []byte, res *int32) bool {
-	u.queue(opSend, fd, b, 0)
-	return u.submit(1, func(_ uint64, n int32) { *res = n })
+func (u *Ring) submit1(fd int32, b []byte, res *int32) bool {
+	u.Queue(Send, fd, b, 0)
+	return u.Submit(1, func(_ uint64, n int32) { *res = n })
 }
 
 // TestRingRefuses: a kernel that takes nothing is told from one that takes all.
 func TestRingRefuses(t *testing.T) {
 	u := ringOrSkip(t, 2)
 	a, b := pair(t)
-	defer closeFD(a)
-	defer closeFD(b)
-	fd := u.fd
-	u.fd = a // no ring
-	u.queue(opSend, a, []byte("x"), 0)
-	if u.submit(1, func(uint64, int32) { t.Error("told of a send that was not made") }) {
+	defer socket.Close(a)
+	defer socket.Close(b)
+	fd := u.FD
+	u.FD = a // no ring
+	u.Queue(Send, a, []byte("x"), 0)
+	if u.Submit(1, func(uint64, int32) { t.Error("told of a send that was not made") }) {
 		t.Error("a submission that was refused looks like one that was taken")
 	}
-	u.fd = fd
+	u.FD = fd
 }

@@ -1,4 +1,4 @@
-package loop
+package handshakes
 
 import (
 	"runtime"
@@ -8,8 +8,8 @@ import (
 
 // TestShakersAreKept: a goroutine that has made a handshake makes the next one, some wait for more, and none is left in the end.
 func TestShakersAreKept(t *testing.T) {
-	var k shakers
-	const many = 4 * keptShakers
+	var k Workers
+	const many = 4 * keptWorkers
 	idle := func() int {
 		k.mu.Lock()
 		defer k.mu.Unlock()
@@ -20,12 +20,12 @@ func TestShakersAreKept(t *testing.T) {
 	begun.Add(many)
 	for range many {
 		all.Add(1)
-		k.do(func() { begun.Done(); <-let; all.Done() })
+		k.Do(func() { begun.Done(); <-let; all.Done() })
 	}
 	begun.Wait() // none has waited for another one
 	close(let)
 	all.Wait()
-	for idle() < keptShakers {
+	for idle() < keptWorkers {
 		runtime.Gosched() // they are on their way
 	}
 	before := make(map[chan func()]bool)
@@ -34,9 +34,9 @@ func TestShakersAreKept(t *testing.T) {
 	}
 	for range 10 * many {
 		done := make(chan struct{})
-		k.do(func() { close(done) })
+		k.Do(func() { close(done) })
 		<-done
-		for idle() < keptShakers {
+		for idle() < keptWorkers {
 			runtime.Gosched()
 		}
 	}
@@ -45,12 +45,12 @@ func TestShakersAreKept(t *testing.T) {
 			t.Error("a goroutine was made while others waited")
 		}
 	}
-	k.close()
+	k.Close()
 	if n := idle(); n != 0 {
 		t.Errorf("%d goroutines still wait", n)
 	}
 	ran := make(chan struct{})
-	k.do(func() { close(ran) }) // one that comes late is made all the same
+	k.Do(func() { close(ran) }) // one that comes late is made all the same
 	<-ran
 	k.wg.Wait()
 }

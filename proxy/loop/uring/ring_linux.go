@@ -1,15 +1,18 @@
-package loop
+package uring
 
 import (
 	"sync/atomic"
 	"syscall"
 	"unsafe"
+
+	"portico/proxy/loop/socket"
 )
 
-// uring is an io_uring that only gathers system calls: sends or receives are queued, handed to the kernel together, and have all ended when
+// Ring is an io_uring that only gathers system calls: sends or receives are queued, handed to the kernel together, and have all ended when
 // that returns, because none of them may wait. Nothing is ever left in flight, so no buffer outlives a call.
-type uring struct {
-	fd     int32
+type Ring struct {
+	FD int32 // the kernel's descriptor of it
+
 	sqes   []ringEntry
 	tail   uint32  // of the submissions, as we have filled them
 	sqHead *uint32 // shared with the kernel
@@ -32,9 +35,13 @@ const (
 	featNoDrop     = 1 << 1
 	offsetSlots    = 0x10000000
 	enterGetEvents = 1 << 0
-	opSend         = 26
-	opReceive      = 27
 	noWait         = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+)
+
+// What a [Ring] can do (IORING_OP_SEND and IORING_OP_RECV).
+const (
+	Send    = 26
+	Receive = 27
 )
 
 // uringParams is struct io_uring_params.
@@ -71,26 +78,26 @@ type completion struct {
 	flags uint32
 }
 
-// newURing makes one with room for n entries, a power of two. It fails where the kernel has none, or where a container's or service's
+// New makes one with room for n entries, a power of two. It fails where the kernel has none, or where a container's or service's
 // filter of system calls forbids it.
-func newURing(n uint32) (*uring, error) {
+func New(n uint32) (*Ring, error) {
 	p := uringParams{flags: setupSubmitAll}
 	fd, _, e := syscall.RawSyscall(sysSetup, uintptr(n), uintptr(unsafe.Pointer(&p)), 0)
 	if e != 0 {
 		return nil, e
 	}
-	u := &uring{fd: int32(fd)}
+	u := &Ring{FD: int32(fd)}
 	if p.features&featSingleMap == 0 || p.features&featNoDrop == 0 {
-		u.close()
+		u.Close()
 		return nil, syscall.ENOSYS
 	}
 	size := max(p.sq.array+p.sqEntries*4, p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(completion{})))
 	var err error
-	if u.rings, err = syscall.Mmap(int(u.fd), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE); err == nil {
-		u.slots, err = syscall.Mmap(int(u.fd), offsetSlots, int(p.sqEntries)*int(unsafe.Sizeof(ringEntry{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE)
+	if u.rings, err = syscall.Mmap(int(u.FD), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE); err == nil {
+		u.slots, err = syscall.Mmap(int(u.FD), offsetSlots, int(p.sqEntries)*int(unsafe.Sizeof(ringEntry{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_POPULATE)
 	}
 	if err != nil {
-		u.close()
+		u.Close()
 		return nil, err
 	}
 	at := func(off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&u.rings[off])) }
@@ -105,19 +112,19 @@ func newURing(n uint32) (*uring, error) {
 	return u, nil
 }
 
-// queue adds a send of b, or a receive into it; data tells its completion from others. b must stay as it is until submit has returned.
-func (u *uring) queue(op uint8, fd int32, b []byte, data uint64) {
+// Queue adds a send of b, or a receive into it; data tells its completion from others. b must stay as it is until submit has returned.
+func (u *Ring) Queue(op uint8, fd int32, b []byte, data uint64) {
 	e := &u.sqes[u.tail&uint32(len(u.sqes)-1)]
 	*e = ringEntry{op: op, fd: fd, addr: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), size: uint32(len(b)), msgFlags: noWait, data: data}
 	u.tail++
 }
 
-// submit does the n that were queued since the last time, and calls done for each with what a system call would have returned: bytes, or
+// Submit does the n that were queued since the last time, and calls done for each with what a system call would have returned: bytes, or
 // the negative of an errno. It reports false when the kernel did not take them all; done was not called for the others then, and the
 // ring is of no more use.
-func (u *uring) submit(n uint32, done func(data uint64, res int32)) bool {
+func (u *Ring) Submit(n uint32, done func(data uint64, res int32)) bool {
 	atomic.StoreUint32(u.sqTail, u.tail)
-	took, _, e := syscall.RawSyscall6(sysEnter, uintptr(u.fd), uintptr(n), 0, 0, 0, 0)
+	took, _, e := syscall.RawSyscall6(sysEnter, uintptr(u.FD), uintptr(n), 0, 0, 0, 0)
 	if e != 0 {
 		took = 0
 	}
@@ -133,16 +140,17 @@ func (u *uring) submit(n uint32, done func(data uint64, res int32)) bool {
 			return uint32(took) == n
 		}
 		// Not seen, but nothing forbids it: a completion that comes later.
-		_, _, _ = syscall.Syscall6(sysEnter, uintptr(u.fd), 0, uintptr(left), enterGetEvents, 0, 0)
+		_, _, _ = syscall.Syscall6(sysEnter, uintptr(u.FD), 0, uintptr(left), enterGetEvents, 0, 0)
 	}
 }
 
-func (u *uring) close() {
+// Close gives the ring back to the kernel.
+func (u *Ring) Close() {
 	if u.rings != nil {
 		_ = syscall.Munmap(u.rings)
 	}
 	if u.slots != nil {
 		_ = syscall.Munmap(u.slots)
 	}
-	closeFD(u.fd)
+	socket.Close(u.FD)
 }

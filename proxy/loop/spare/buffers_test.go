@@ -1,11 +1,11 @@
-package loop
+package spare
 
 import "testing"
 
 // TestSparesAreGivenBack: buffers that many needed at once are given back when nobody needs them any more, but for a few; those that are
 // needed again and again stay.
 func TestSparesAreGivenBack(t *testing.T) {
-	var m memory
+	var m Buffers
 	use := func(n int) {
 		var lent [][]byte
 		for range n {
@@ -29,9 +29,9 @@ func TestSparesAreGivenBack(t *testing.T) {
 	}
 	for range 100 { // seconds
 		use(100)
-		m.trim()
+		m.Trim()
 	}
-	if n := kept(); n != [3]int{100, 100, 100} || !m.rich() {
+	if n := kept(); n != [3]int{100, 100, 100} || !m.Rich() {
 		t.Errorf("%v are kept of 100 that are in use", n)
 	}
 	made := testing.AllocsPerRun(10, func() { use(100) })
@@ -39,9 +39,9 @@ func TestSparesAreGivenBack(t *testing.T) {
 		t.Errorf("%v allocations where everything is there", made)
 	}
 	for range 20 {
-		m.trim()
+		m.Trim()
 	}
-	if n := kept(); n != [3]int{keptSpares, keptSpares, keptSpares} || m.rich() {
+	if n := kept(); n != [3]int{keptSpares, keptSpares, keptSpares} || m.Rich() {
 		t.Errorf("%v are kept of none in use", n)
 	}
 }

@@ -1,4 +1,4 @@
-package loop
+package socket
 
 import (
 	"encoding/binary"
@@ -10,8 +10,8 @@ import (
 // What a loop does to sockets never blocks, so it goes past the scheduler: a loop that had told it of a system call could find its
 // processor given away, and would wait until one is free.
 
-// accept takes one connection from a listener.
-func accept(ln int32) (int32, netip.AddrPort, syscall.Errno) {
+// Accept takes one connection from a listener.
+func Accept(ln int32) (int32, netip.AddrPort, syscall.Errno) {
 	var sa syscall.RawSockaddrAny
 	size := uint32(syscall.SizeofSockaddrAny)
 	fd, _, e := syscall.RawSyscall6(syscall.SYS_ACCEPT4, uintptr(ln), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
@@ -41,8 +41,8 @@ func swapped(port uint16) uint16 {
 	return binary.BigEndian.Uint16(b[:])
 }
 
-// connect begins a connection.
-func connect(fd int32, a netip.AddrPort) syscall.Errno {
+// Connect begins a connection.
+func Connect(fd int32, a netip.AddrPort) syscall.Errno {
 	if a.Addr().Unmap().Is4() {
 		sa := syscall.RawSockaddrInet4{Family: syscall.AF_INET, Port: swapped(a.Port()), Addr: a.Addr().Unmap().As4()}
 		_, _, e := syscall.RawSyscall(syscall.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa)), syscall.SizeofSockaddrInet4)
@@ -53,9 +53,9 @@ func connect(fd int32, a netip.AddrPort) syscall.Errno {
 	return e
 }
 
-// reserveTable makes the kernel's table of descriptors large at once. It would grow by doubling, and each time the loop that happened to
+// ReserveTable makes the kernel's table of descriptors large at once. It would grow by doubling, and each time the loop that happened to
 // open a socket would wait, for many milliseconds, until every processor has seen the new table.
-func reserveTable() {
+func ReserveTable() {
 	var r syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil || r.Cur < 2 {
 		return
@@ -66,42 +66,45 @@ func reserveTable() {
 		return
 	}
 	if fd, _, e := syscall.RawSyscall(syscall.SYS_FCNTL, uintptr(null), syscall.F_DUPFD_CLOEXEC, uintptr(last)); e == 0 {
-		closeFD(int32(fd))
+		Close(int32(fd))
 	}
-	closeFD(int32(null))
+	Close(int32(null))
 }
 
 // tableSize is half a megabyte of the kernel's memory.
 const tableSize = 64 << 10
 
-func family(a netip.AddrPort) int {
+// Family returns the protocol family of an address, as socket(2) wants it.
+func Family(a netip.AddrPort) int {
 	if a.Addr().Unmap().Is4() {
 		return syscall.AF_INET
 	}
 	return syscall.AF_INET6
 }
 
-func closeFD(fd int32) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
+// Close closes a descriptor.
+func Close(fd int32) { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
 
-// shutdown ends our direction.
-func shutdown(fd int32) {
+// Shutdown ends our direction.
+func Shutdown(fd int32) {
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(fd), syscall.SHUT_WR, 0)
 }
 
-// resetFD closes with a reset, so that what was cut cannot look complete.
-func resetFD(fd int32) {
+// Reset closes with a reset, so that what was cut cannot look complete.
+func Reset(fd int32) {
 	on := syscall.Linger{Onoff: 1}
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, syscall.SO_LINGER, uintptr(unsafe.Pointer(&on)), syscall.SizeofLinger, 0)
-	closeFD(fd)
+	Close(fd)
 }
 
-func setOption(fd int32, level, option int) {
+// SetOption turns an option on.
+func SetOption(fd int32, level, option int) {
 	on := int32(1)
 	_, _, _ = syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option), uintptr(unsafe.Pointer(&on)), 4, 0)
 }
 
-// socketError is what became of a connection.
-func socketError(fd int32) error {
+// Error is what became of a connection.
+func Error(fd int32) error {
 	v, size := int32(0), uint32(4)
 	_, _, e := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), syscall.SOL_SOCKET, syscall.SO_ERROR, uintptr(unsafe.Pointer(&v)), uintptr(unsafe.Pointer(&size)), 0)
 	switch {

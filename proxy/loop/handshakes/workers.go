@@ -1,21 +1,21 @@
-package loop
+package handshakes
 
 import "sync"
 
-// shakers are the goroutines that make handshakes. Some are kept for the next ones: a handshake needs more stack than a goroutine begins
+// Workers are the goroutines that make handshakes. Some are kept for the next ones: a handshake needs more stack than a goroutine begins
 // with, and to make that larger, four times, takes a twenty-fifth of it.
-type shakers struct {
+type Workers struct {
 	mu     sync.Mutex
 	wg     sync.WaitGroup
 	idle   []chan func()
 	closed bool
 }
 
-// keptShakers is how many wait for handshakes at most.
-const keptShakers = 16
+// keptWorkers is how many wait for handshakes at most.
+const keptWorkers = 16
 
-// do has a goroutine do f.
-func (k *shakers) do(f func()) {
+// Do has a goroutine do f.
+func (k *Workers) Do(f func()) {
 	k.mu.Lock()
 	if n := len(k.idle); n > 0 {
 		next := k.idle[n-1]
@@ -29,7 +29,7 @@ func (k *shakers) do(f func()) {
 }
 
 // work does f, and what comes next as long as this goroutine is kept.
-func (k *shakers) work(f func()) {
+func (k *Workers) work(f func()) {
 	next := make(chan func(), 1)
 	for f != nil {
 		f()
@@ -41,18 +41,18 @@ func (k *shakers) work(f func()) {
 }
 
 // keep reports whether the goroutine that listens to next is to wait.
-func (k *shakers) keep(next chan func()) bool {
+func (k *Workers) keep(next chan func()) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || len(k.idle) == keptShakers {
+	if k.closed || len(k.idle) == keptWorkers {
 		return false
 	}
 	k.idle = append(k.idle, next)
 	return true
 }
 
-// close ends those that wait, and waits for the others.
-func (k *shakers) close() {
+// Close ends those that wait, and waits for the others.
+func (k *Workers) Close() {
 	k.mu.Lock()
 	k.closed = true
 	for _, next := range k.idle {
