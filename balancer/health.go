@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"portico/balancer/figures"
 )
 
 // HealthState is what the balancer believes about an upstream.
@@ -21,13 +23,13 @@ const (
 func (s HealthState) String() string {
 	switch s {
 	case Unverified:
-		return "unverified"
+		return figures.Unverified
 	case Up:
-		return "up"
+		return figures.Up
 	case Suspect:
-		return "suspect"
+		return figures.Suspect
 	}
-	return "down"
+	return figures.Down
 }
 
 // Witness is where a piece of evidence about an upstream comes from.

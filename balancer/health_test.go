@@ -98,14 +98,14 @@ func TestHealthTimes(t *testing.T) {
 	w.passCheck("a", 2)
 	w.now += 5_000
 	s := w.up("a").Snapshot(w.now)
-	if s.DownTime != 4*time.Second || s.Downs != 1 || s.ChecksFail != 3 || s.LastChange != 5*time.Second {
+	if s.DownTime.Std() != 4*time.Second || s.Downs != 1 || s.ChecksFail != 3 || s.LastChange.Std() != 5*time.Second {
 		t.Errorf("down for %s, %d times, %d checks failed, changed %s ago", s.DownTime, s.Downs, s.ChecksFail, s.LastChange)
 	}
 	if s.Reason != "2 checks passed: L7OK 200" || s.CheckCode != "L7OK" || s.CheckStatus != 200 || s.CheckAge != 5*time.Second {
 		t.Errorf("reason %q, check %q %d, %s ago", s.Reason, s.CheckCode, s.CheckStatus, s.CheckAge)
 	}
 	p := w.p.Snapshot(w.now)
-	if p.Downs != 1 || p.DownTime != 4*time.Second || p.LastChange != 5*time.Second || p.Status != "UP" {
+	if p.Downs != 1 || p.DownTime != 4*time.Second || p.LastChange.Std() != 5*time.Second || p.Status != "UP" {
 		t.Errorf("the pool was down for %s, %d times: %s since %s", p.DownTime, p.Downs, p.Status, p.LastChange)
 	}
 }

@@ -68,12 +68,11 @@ type Pool struct {
 	turn atomic.Uint64 // of round robin
 	rate Rate          // requests; filled in by tick, for the peak
 
-	inflightMax atomic.Int64 // of all upstreams together, seen by tick
-	retry       retryBudget
-	moves       moveBudget
-	queue       queue
-	room        waiting.Room
-	revived     revival
+	retry   retryBudget
+	moves   moveBudget
+	queue   queue
+	room    waiting.Room
+	revived revival
 	PoolCounters
 
 	mu     sync.Mutex // guards replacing the table, and what follows
@@ -323,18 +322,15 @@ func (p *Pool) tick(now int64) {
 	t := p.now.Load()
 	refresh := t.ramping
 	var second uint32
-	var inflight int64
 	for _, u := range t.all {
 		u.Counters.tick(now)
 		second += u.Rate.lastSecond(now)
-		inflight += u.inflight.Load()
 		if u.rest(t.config.Health, now) {
 			refresh = true
 			u.tellChanges()
 		}
 	}
 	p.rate.peak(second)
-	raise(&p.inflightMax, inflight)
 	if refresh {
 		p.refresh(now)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/balancer/figures"
 	"portico/balancer/seal"
 )
 
@@ -45,9 +46,9 @@ const (
 	AdminMaint                   // takes nothing
 )
 
-// String returns "ready", "drain" or "maint".
+// String returns the state as snapshots have it.
 func (a AdminState) String() string {
-	return [...]string{"ready", "drain", "maint"}[min(a, AdminMaint)]
+	return [...]string{figures.Ready, figures.Drain, figures.Maint}[min(a, AdminMaint)]
 }
 
 // Upstream is an instance as the balancer sees it. Its identity and counters

@@ -49,7 +49,7 @@ func TestBytesOut(t *testing.T) {
 		least, most = least+uint64(len("HTTP/1.1 200 OK\r\n\r\n")), most+1000
 		most += tt.body
 		f.eventually(fmt.Sprintf("%s %s: from %d to %d bytes are counted in all", tt.method, tt.path, least, most), func() bool {
-			n := f.Balancer().Pool("shop").Snapshot(0).Sum.BytesOut
+			n := f.Balancer().Pool("shop").Snapshot(0).BytesOut
 			return least <= n && n <= most
 		})
 	}

@@ -319,7 +319,7 @@ func TestBytesIn(t *testing.T) {
 	want := uint64(len(plain) + len(body))
 	f.eventually("all bytes are counted", func() bool {
 		snap := f.Snapshot()
-		return snap.Frontends[0].BytesIn == want && snap.Pools[0].Sum.BytesIn == want
+		return snap.Frontends[0].BytesIn == want && snap.Pools[0].BytesIn == want
 	})
 }
 

@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/proxy/listen"
+	"portico/balancer/figures"
 )
 
 // counted adds what the driver counts of connections over TLS.
-func (e *engine) counted(f *listen.Snapshot) {
+func (e *engine) counted(f *figures.Frontend) {
 	st := e.driver.Stats()
 	f.H2Sessions = st.HTTP2
 	f.H1Sessions -= min(f.H1Sessions, st.HTTP2)
@@ -17,24 +17,12 @@ func (e *engine) counted(f *listen.Snapshot) {
 	f.Errors += st.BadTLS
 }
 
-// Snapshot is the traffic of the process at one moment.
-type Snapshot struct {
-	At        time.Time
-	Started   time.Time // of the process
-	Revision  int64     // of the catalog view that routes
-	Frontends []listen.Snapshot
-	Pools     []balancer.PoolSnapshot // by name
-	Tunnels   int                     // upgraded connections open
-	LogLost   uint64                  // lines of the access log that were dropped
-	Panics    uint64
-}
-
 // Snapshot returns what pages, CSV, JSON and metrics show.
-func (s *Server) Snapshot() Snapshot {
+func (s *Server) Snapshot() figures.Proxy {
 	now := time.Now()
 	ms := s.clock.Millis(now)
 	t := s.table.Load()
-	out := Snapshot{
+	out := figures.Proxy{
 		At: now, Started: s.started, Revision: t.Revision, Tunnels: int(s.handler.Tunnels.Load()),
 		LogLost: s.o.AccessLog.Lost(), Panics: s.handler.Panics.Load(),
 	}

@@ -39,7 +39,8 @@ var imports = map[string][]string{
 	"internal/unsent":    {},
 	"conf/sites":         {"internal/nearest", "internal/units"},
 	"conf":               {"conf/sites", "internal/nearest", "internal/units"},
-	"balancer":           {"conf/sites", "balancer/seal", "balancer/waiting", "internal/hugepage", "internal/prefetch"},
+	"balancer/figures":   {"conf/sites"},
+	"balancer":           {"conf/sites", "balancer/seal", "balancer/waiting", "internal/hugepage", "internal/prefetch", "balancer/figures"},
 	"balancer/seal":      {},
 	"balancer/waiting":   {"balancer/seal"},
 	"internal/durable":   {},
@@ -54,7 +55,7 @@ var imports = map[string][]string{
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/pause", "internal/statedir"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
-	"proxy/haproxy":      {"conf", "balancer", "membership/catalog", "proxy/listen", "internal/units"},
+	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":    {},
@@ -70,8 +71,8 @@ var imports = map[string][]string{
 
 	// The admin listener.
 	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin/api":       {"membership/catalog"},
-	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "proxy/haproxy", "proxy/listen", "proxy/recent", "internal/units", "proxy/admin/api"},
+	"proxy/admin/api":       {"membership/catalog", "balancer/figures"},
+	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},

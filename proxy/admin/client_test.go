@@ -27,7 +27,7 @@ func TestClient(t *testing.T) {
 	if err != nil || stats.Proxy != "proxy-1" || len(stats.Pools) != 2 || stats.Pools[0].Name != "blog" || len(stats.Members) != 4 || stats.Members[0].Name != "newbie" {
 		t.Fatalf("stats: %+v %v", stats, err)
 	}
-	if u := stats.Pools[1].Upstreams[0]; u.Status != "UP" || u.Sessions != 40 || u.Total != 1000 || u.Rate != 12.5 || u.Responses["2xx"] != 1000 {
+	if u := stats.Pools[1].Upstreams[0]; u.Status != "UP" || u.Sessions != 40 || u.Total != 1000 || u.Rate != 12.5 || u.Status2xx != 1000 {
 		t.Errorf("upstream: %+v", u)
 	}
 	sessions, err := c.Sessions(ctx, "shop")

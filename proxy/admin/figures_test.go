@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/proxy/accesslog"
 	"portico/proxy/admin/api"
 	"portico/proxy/listen"
@@ -22,7 +23,7 @@ var recorded = time.Date(2026, time.November, 30, 12, 0, 0, 0, time.UTC)
 func traffic(t *testing.T) (*listen.Traffic, *balancer.Pool) {
 	t.Helper()
 	at := recorded.Add(-time.Minute).UnixMilli()
-	b, err := balancer.New(balancer.Options{Keys: []balancer.Key{{ID: 1, Secret: bytes.Repeat([]byte{7}, 32), Created: recorded.Add(-time.Hour)}}})
+	b, err := balancer.New(balancer.Options{Keys: []seal.Key{{ID: 1, Secret: bytes.Repeat([]byte{7}, 32), Created: recorded.Add(-time.Hour)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package admin
 import (
 	"fmt"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -11,7 +11,7 @@ import (
 // forecast adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool) api.Forecast {
+func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
 	f := api.Forecast{Action: action, Object: object, Instances: []api.ForecastLine{}}
 	var live, recent int64
 	counting := false // a proxy has not been up for long enough to have seen them all
@@ -99,7 +99,7 @@ func count(n int64, what string) string {
 // forecastMember is the forecast of a verb on a member.
 func (s *Server) forecastMember(verb, name string, pools totals) api.Forecast {
 	cut := verb == api.VerbMaint || verb == api.VerbRevoke || verb == api.VerbRefuse
-	f := s.forecast(verb, name, cut, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.Member == name })
+	f := s.forecast(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
 	if verb == api.VerbRevoke {
 		f.Notes = append(newlyHomeless(s.withoutMember(s.o.Catalog.View(), name)), f.Notes...)
 	}
@@ -113,7 +113,7 @@ func (s *Server) forecastMember(verb, name string, pools totals) api.Forecast {
 // all, of a deploy or rollback on those of the present release. Without a pin their
 // sessions are cut; with it, both releases need memory for a while.
 func (s *Server) forecastSite(action, site, release string, cut bool, pools totals) api.Forecast {
-	f := s.forecast(action, site, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+	f := s.forecast(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
 	if action == "remove" {

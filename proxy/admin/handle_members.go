@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/deployhook"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -28,7 +29,7 @@ func (s *Server) listMembers(c *call) error {
 }
 
 // memberInfos lists members, those that wait for a decision first.
-func (s *Server) memberInfos(view *catalog.View, pools []balancer.PoolSnapshot) []api.MemberInfo {
+func (s *Server) memberInfos(view *catalog.View, pools []figures.Pool) []api.MemberInfo {
 	gossip := map[string]string{}
 	if s.o.Nodes != nil {
 		for _, n := range s.o.Nodes() {

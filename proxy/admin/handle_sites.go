@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -41,8 +41,8 @@ func (s *Server) fromFile(name string) bool {
 	if s.o.Snapshot == nil {
 		return false
 	}
-	return slices.ContainsFunc(s.o.Snapshot().Pools, func(p balancer.PoolSnapshot) bool {
-		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u balancer.UpstreamSnapshot) bool { return u.Static })
+	return slices.ContainsFunc(s.o.Snapshot().Pools, func(p figures.Pool) bool {
+		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u figures.Upstream) bool { return u.Static })
 	})
 }
 
@@ -95,7 +95,7 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	return c.json(http.StatusOK, info)
 }
 
-func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnapshot, env bool) api.SiteInfo {
+func siteInfo(view *catalog.View, site *catalog.Site, pools []figures.Pool, env bool) api.SiteInfo {
 	settings, err := site.Effective()
 	if err != nil {
 		settings = site.Manifest.WithDefaults(site.Name)
@@ -113,7 +113,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []balancer.PoolSnaps
 			info.Override = sites.HideOverrideEnv(site.Override)
 		}
 	}
-	seen := map[string]*balancer.UpstreamSnapshot{}
+	seen := map[string]*figures.Upstream{}
 	for i := range pools {
 		if pools[i].Name == site.Name {
 			for j := range pools[i].Upstreams {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 )
@@ -15,9 +15,9 @@ import (
 const recentlyUsed = 5 * time.Minute
 
 // snapshot returns the traffic that who may see.
-func (s *Server) snapshot(who *identity) haproxy.Snapshot {
+func (s *Server) snapshot(who *identity) figures.Proxy {
 	if s.o.Snapshot == nil {
-		return haproxy.Snapshot{At: time.Now(), Started: s.o.Started}
+		return figures.Proxy{At: time.Now(), Started: s.o.Started}
 	}
 	snap := s.o.Snapshot()
 	if snap.Started.IsZero() {
@@ -26,9 +26,9 @@ func (s *Server) snapshot(who *identity) haproxy.Snapshot {
 	snap.Pools = slices.Clone(snap.Pools)
 	if len(who.sites) > 0 {
 		snap.Frontends = nil
-		snap.Pools = slices.DeleteFunc(snap.Pools, func(p balancer.PoolSnapshot) bool { return !who.sees(p.Name) })
+		snap.Pools = slices.DeleteFunc(snap.Pools, func(p figures.Pool) bool { return !who.sees(p.Name) })
 	}
-	slices.SortFunc(snap.Pools, func(a, b balancer.PoolSnapshot) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(snap.Pools, func(a, b figures.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return snap
 }
 
@@ -39,13 +39,7 @@ func (s *Server) stats(c *call) api.Stats {
 	snap := s.snapshot(c.who)
 	out := api.Stats{
 		Cluster: view.ClusterID, Proxy: s.o.Name, Version: s.o.Version, Revision: view.Revision,
-		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: []api.FrontendStats{}, Pools: []api.PoolStats{},
-	}
-	for i := range snap.Frontends {
-		out.Frontends = append(out.Frontends, frontendStats(&snap.Frontends[i]))
-	}
-	for i := range snap.Pools {
-		out.Pools = append(out.Pools, poolStats(&snap.Pools[i]))
+		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: emptyNotNull(snap.Frontends), Pools: emptyNotNull(snap.Pools),
 	}
 	if len(c.who.sites) == 0 {
 		out.Members = s.memberInfos(view, snap.Pools)

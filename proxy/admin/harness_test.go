@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/deployhook"
@@ -34,7 +35,6 @@ import (
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
-	"portico/proxy/listen"
 	"portico/proxy/recent"
 )
 
@@ -77,7 +77,7 @@ type env struct {
 	tokens map[string]string // by account
 	adm    *fakeAdmission
 	dep    *fakeDeploys
-	snap   haproxy.Snapshot
+	snap   figures.Proxy
 }
 
 const password = "correct horse battery"
@@ -92,7 +92,7 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 	o := admin.Options{
 		Catalog: shared, Logger: slog.New(slog.NewJSONHandler(e.log, nil)), Name: "proxy-1", Version: "1.2.3",
 		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"},
-		Snapshot:  func() haproxy.Snapshot { return e.snap },
+		Snapshot:  func() figures.Proxy { return e.snap },
 		Recent:    func(id string, _ time.Duration) int { return len(id) },
 		Admission: e.adm, Deploys: e.dep, Drains: fakeDrains{}, Balancer: pools(t),
 		TurnedAway: func() []membership.Turned {
@@ -192,25 +192,25 @@ func records(tx *catalog.Tx) error {
 func digest(c string) string { return strings.Repeat(c, 64) }
 
 // snapshot is a proxy's traffic with two sites on two members.
-func snapshot() haproxy.Snapshot {
-	up := func(member string, n uint64) balancer.UpstreamSnapshot {
-		u := balancer.UpstreamSnapshot{
-			ID: "i-" + member, Name: member, Member: member, Addr: "10.0.0.1:7444", Release: digest("b"), State: balancer.Up, Status: "UP",
-			InRotation: true, LastChange: 3 * time.Hour, Weight: 100, WeightConfigured: 100, Sessions: 40, InFlight: 3,
-			CheckCode: "L7OK", CheckStatus: 200, CheckTime: 2 * time.Millisecond, Rise: 2, Fall: 3, Level: 4, Rate: 12.5,
-			Totals: balancer.Totals{Total: n, Status2xx: n},
+func snapshot() figures.Proxy {
+	up := func(member string, n uint64) figures.Upstream {
+		u := figures.Upstream{
+			ID: "i-" + member, Name: member, Member: member, Addr: "10.0.0.1:7444", Release: digest("b"), State: figures.Up, Status: "UP",
+			InRotation: true, LastChange: figures.Millis(3 * time.Hour), Weight: 100, WeightConfigured: 100, Sessions: 40, InFlight: 3,
+			CheckCode: "L7OK", CheckStatus: 200, CheckTime: figures.Millis(2 * time.Millisecond), Rise: 2, Fall: 3, Level: 4,
+			Traffic: figures.Traffic{Total: n, Rate: 12.5}, Totals: figures.Totals{Responses: figures.Responses{Status2xx: n}},
 		}
 		return u
 	}
-	pool := func(name string) balancer.PoolSnapshot {
-		p := balancer.PoolSnapshot{Name: name, Policy: "least-sessions", Status: "UP", LastChange: 4 * time.Hour, Active: 2, Sessions: 80}
-		p.Upstreams = []balancer.UpstreamSnapshot{up("app-1", 1000), up("app-2", 500)}
+	pool := func(name string) figures.Pool {
+		p := figures.Pool{Name: name, Policy: "least-sessions", Status: "UP", LastChange: figures.Millis(4 * time.Hour), Active: 2, Sessions: 80}
+		p.Upstreams = []figures.Upstream{up("app-1", 1000), up("app-2", 500)}
 		return p
 	}
-	return haproxy.Snapshot{
+	return figures.Proxy{
 		At: time.Now(), Started: time.Now().Add(-3 * time.Hour),
-		Frontends: []listen.Snapshot{{Name: "http", Addr: "127.0.0.1:80", Requests: 1500, ReqRate: 25, Status2xx: 1500}},
-		Pools:     []balancer.PoolSnapshot{pool("shop"), pool("blog")},
+		Frontends: []figures.Frontend{{Name: "http", Addr: "127.0.0.1:80", Requests: 1500, ReqRate: 25, Responses: figures.Responses{Status2xx: 1500}}},
+		Pools:     []figures.Pool{pool("shop"), pool("blog")},
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/membership/catalog"
 )
 
@@ -79,7 +79,7 @@ func (s *Server) writeMetrics(c *call, w io.Writer) {
 	}
 }
 
-func writePool(w io.Writer, p *balancer.PoolSnapshot) {
+func writePool(w io.Writer, p *figures.Pool) {
 	gauge(w, float64(p.Active), "portico_pool_usable_upstreams", "site", p.Name)
 	gauge(w, float64(p.Sessions), "portico_pool_sessions", "site", p.Name)
 	gauge(w, float64(p.Waiting), "portico_pool_waiting_visitors", "site", p.Name)
@@ -100,9 +100,9 @@ func writePool(w io.Writer, p *balancer.PoolSnapshot) {
 	}
 }
 
-func writeUpstream(w io.Writer, site string, u *balancer.UpstreamSnapshot) {
+func writeUpstream(w io.Writer, site string, u *figures.Upstream) {
 	labels := []string{"site", site, "instance", u.ID, "member", u.Member}
-	gauge(w, float64(bit(u.State == balancer.Up)), "portico_upstream_up", labels...)
+	gauge(w, float64(bit(u.State == figures.Up)), "portico_upstream_up", labels...)
 	gauge(w, float64(bit(u.InRotation)), "portico_upstream_in_rotation", labels...)
 	gauge(w, float64(u.Sessions), "portico_upstream_sessions", labels...)
 	gauge(w, float64(u.InFlight), "portico_upstream_running_requests", labels...)
@@ -120,8 +120,8 @@ func writeUpstream(w io.Writer, site string, u *balancer.UpstreamSnapshot) {
 		}
 		counter(w, n, "portico_upstream_responses_total", append(labels[:len(labels):len(labels)], "code", code)...)
 	}
-	for q, text := range map[float64]string{0.5: "0.5", 0.99: "0.99"} {
-		gauge(w, u.TotalTime.Quantile(q).Seconds(), "portico_upstream_duration_seconds", append(labels[:len(labels):len(labels)], "quantile", text)...)
+	for quantile, d := range map[string]figures.Millis{"0.5": u.P50, "0.99": u.P99} {
+		gauge(w, d.Std().Seconds(), "portico_upstream_duration_seconds", append(labels[:len(labels):len(labels)], "quantile", quantile)...)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership"
@@ -37,7 +38,7 @@ type Options struct {
 
 	// Snapshot returns the traffic of this proxy. Recent counts the sessions of
 	// an instance that were used within the given time.
-	Snapshot func() haproxy.Snapshot
+	Snapshot func() figures.Proxy
 	Recent   func(instanceID string, within time.Duration) int
 
 	// Balancer is the proxy's, with its table of sessions.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/deployhook"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -119,7 +120,7 @@ func (s *Server) ownCounts() map[string]instanceCount {
 // totals are pools with the sessions and requests of all proxies that answer. A
 // session that two proxies have seen lately counts twice.
 type totals struct {
-	list   []balancer.PoolSnapshot
+	list   []figures.Pool
 	others map[string]instanceCount // of the other proxies, by instance
 	silent []string                 // proxies that did not answer
 }
@@ -127,7 +128,7 @@ type totals struct {
 // everywhere returns the pools that a caller may see, over all proxies.
 func (s *Server) everywhere(c *call) totals { return s.totals(c, s.snapshot(c.who).Pools) }
 
-func (s *Server) totals(c *call, pools []balancer.PoolSnapshot) totals {
+func (s *Server) totals(c *call, pools []figures.Pool) totals {
 	t := totals{list: pools, others: map[string]instanceCount{}}
 	t.silent = eachOther(c.r.Context(), s, askCounts, struct{}{}, func(counts map[string]instanceCount) {
 		for id, n := range counts {

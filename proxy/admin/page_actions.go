@@ -1,7 +1,7 @@
 package admin
 
 import (
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -130,14 +130,14 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api
 
 // forecastRelease is the forecast of the drain or the end of a release.
 func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) api.Forecast {
-	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
 // forecastInstance is the forecast of a verb on one instance.
 func (s *Server) forecastInstance(verb, site, id string, pools totals) api.Forecast {
-	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool { return u.ID == id })
+	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
 	if verb == api.VerbReady {
 		f.Message = "cuts nothing"
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -77,9 +77,9 @@ func TestPageGolden(t *testing.T) {
 func TestPageEscapes(t *testing.T) {
 	evil := `"><script>alert(1)</script><img src=x onerror=alert(2)>` + "\x1b[31m\r\n"
 	e := start(t, nil)
-	e.snap.Pools = append(e.snap.Pools, balancer.PoolSnapshot{
-		Name: evil, Status: evil, Policy: sites.Policy(evil), Lost: map[string]uint64{evil: 1},
-		Upstreams: []balancer.UpstreamSnapshot{{ID: evil, Name: evil, Member: evil, Addr: evil, Release: evil, Status: evil, Reason: evil, AdminReason: evil, CheckCode: evil, CheckDetail: evil}},
+	e.snap.Pools = append(e.snap.Pools, figures.Pool{
+		Name: evil, Status: evil, Policy: sites.Policy(evil), Lost: figures.Causes{evil: 1},
+		Upstreams: []figures.Upstream{{ID: evil, Name: evil, Member: evil, Addr: evil, Release: evil, Status: evil, Reason: evil, AdminReason: evil, CheckCode: evil, CheckDetail: evil}},
 	})
 	e.update(func(tx *catalog.Tx) error {
 		if err := tx.PutMember(catalog.Member{Name: "evil", Role: catalog.RoleServer, Admission: catalog.Pending, Addr: evil, Platform: evil, Version: evil, Fingerprint: evil, Runtimes: map[string]string{evil: evil}, Zone: evil, Reason: evil}); err != nil {
@@ -118,7 +118,7 @@ func TestPageEscapes(t *testing.T) {
 // TestPageNotInstalled: a site whose first deploy runs or has failed is not told as down, and does not make the cluster look ill.
 func TestPageNotInstalled(t *testing.T) {
 	e := start(t, nil)
-	e.snap.Pools = append(e.snap.Pools, balancer.PoolSnapshot{Name: "newcomer", Status: "DOWN"})
+	e.snap.Pools = append(e.snap.Pools, figures.Pool{Name: "newcomer", Status: "DOWN"})
 	t.Cleanup(func() { e.update(func(tx *catalog.Tx) error { tx.DeleteSite("newcomer"); return nil }) })
 	b := e.login("admin")
 	for candidate, want := range map[string]string{"": "not installed", digest("c"): "being installed"} {
@@ -138,8 +138,8 @@ func TestPageNotInstalled(t *testing.T) {
 
 func TestPageOptions(t *testing.T) {
 	e := start(t, nil)
-	e.snap.Pools[0].Upstreams[1].State, e.snap.Pools[0].Upstreams[1].Status = balancer.Down, "DOWN"
-	e.snap.Pools[1].Upstreams[0].Admin, e.snap.Pools[1].Upstreams[0].Status = balancer.AdminMaint, "MAINT"
+	e.snap.Pools[0].Upstreams[1].State, e.snap.Pools[0].Upstreams[1].Status = figures.Down, "DOWN"
+	e.snap.Pools[1].Upstreams[0].Admin, e.snap.Pools[1].Upstreams[0].Status = figures.Maint, "MAINT"
 	b := e.login("viewer")
 	rows := func(path string) int {
 		_, page := b.get(path)

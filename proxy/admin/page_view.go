@@ -10,14 +10,12 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
-	"portico/proxy/haproxy"
-	"portico/proxy/listen"
 )
 
 // statsView is what the page shows.
@@ -36,7 +34,7 @@ type statsView struct {
 	Head                                   headView
 	Pending                                []api.MemberInfo
 	Pools                                  []poolView
-	Frontends                              []listen.Snapshot
+	Frontends                              []figures.Frontend
 	Members                                []memberView
 	Deploys                                []deployView
 	Certificates                           []certView
@@ -114,7 +112,7 @@ type headView struct {
 }
 
 type poolView struct {
-	balancer.PoolSnapshot
+	figures.Pool
 	Class, StatusText, Hosts string
 	Lost                     string
 	NewRate                  float64
@@ -123,7 +121,7 @@ type poolView struct {
 }
 
 type rowView struct {
-	U                                *balancer.UpstreamSnapshot
+	U                                *figures.Upstream
 	Class, StatusText, Reason, Check string
 	P50, P99, Title                  string
 	OK                               uint64
@@ -190,7 +188,7 @@ func (s *Server) statsView(c *call) *statsView {
 }
 
 // clusterView adds what concerns more than sites.
-func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *haproxy.Snapshot) {
+func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *figures.Proxy) {
 	for _, m := range s.memberInfos(view, snap.Pools) {
 		if m.Admission == catalog.Pending {
 			v.Pending = append(v.Pending, m)
@@ -226,7 +224,7 @@ func viewLinks(c *call, scope string) []viewLink {
 	}
 }
 
-func headOf(view *catalog.View, snap *haproxy.Snapshot) headView {
+func headOf(view *catalog.View, snap *figures.Proxy) headView {
 	var h headView
 	for i := range snap.Frontends {
 		f := &snap.Frontends[i]
@@ -252,7 +250,7 @@ func headOf(view *catalog.View, snap *haproxy.Snapshot) headView {
 				continue
 			}
 			h.Instances++
-			if u.State == balancer.Up {
+			if u.State == figures.Up {
 				h.Up++
 			}
 		}
@@ -261,13 +259,13 @@ func headOf(view *catalog.View, snap *haproxy.Snapshot) headView {
 }
 
 // poolOf makes a site's table; shown is false where the view hides all of it.
-func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView, shown bool) {
-	out = poolView{PoolSnapshot: *p, Class: "up", StatusText: p.Status, NewRate: p.NewSessionRate, Lost: causes(p.Lost)}
+func poolOf(c *call, view *catalog.View, p *figures.Pool) (out poolView, shown bool) {
+	out = poolView{Pool: *p, Class: "up", StatusText: p.Status, NewRate: p.NewSessionRate, Lost: causes(p.Lost)}
 	if p.Status != "UP" {
 		out.Class = "down"
 	}
 	if p.LastChange > 0 {
-		out.StatusText += " " + age(p.LastChange)
+		out.StatusText += " " + age(p.LastChange.Std())
 	}
 	if uninstalled(view, p.Name) {
 		out.Class, out.StatusText = "plain", notYet(view.Sites[p.Name])
@@ -277,10 +275,10 @@ func poolOf(c *call, view *catalog.View, p *balancer.PoolSnapshot) (out poolView
 			out.Hosts = hostsText(set)
 		}
 	}
-	out.P50, out.P99 = formatLatency(p.Sum.TotalTime.Quantile(0.5)), formatLatency(p.Sum.TotalTime.Quantile(0.99))
+	out.P50, out.P99 = formatLatency(p.Sum.P50.Std()), formatLatency(p.Sum.P99.Std())
 	for i := range p.Upstreams {
 		u := &p.Upstreams[i]
-		if c.option("up") && u.State != balancer.Up || c.option("no-maint") && u.Admin == balancer.AdminMaint {
+		if c.option("up") && u.State != figures.Up || c.option("no-maint") && u.Admin == figures.Maint {
 			continue
 		}
 		out.Rows = append(out.Rows, rowOf(u))
@@ -323,7 +321,7 @@ func hostsText(s sites.Settings) string {
 	return hosts
 }
 
-func causes(lost map[string]uint64) string {
+func causes(lost figures.Causes) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(lost)) {
 		if n := lost[k]; n > 0 && k != "" {
@@ -333,14 +331,14 @@ func causes(lost map[string]uint64) string {
 	return strings.Join(parts, ", ")
 }
 
-func rowOf(u *balancer.UpstreamSnapshot) rowView {
+func rowOf(u *figures.Upstream) rowView {
 	r := rowView{
 		U: u, Class: colour(u), StatusText: u.Status, OK: u.Status2xx + u.Status3xx,
-		P50: formatLatency(u.TotalTime.Quantile(0.5)), P99: formatLatency(u.TotalTime.Quantile(0.99)),
+		P50: formatLatency(u.P50.Std()), P99: formatLatency(u.P99.Std()),
 		Title: fmt.Sprintf("%s on %s at %s\ncookie %s", u.ID, cmp.Or(u.Member, "no member"), u.Addr, u.Token),
 	}
 	if u.LastChange > 0 {
-		r.StatusText += " " + age(u.LastChange)
+		r.StatusText += " " + age(u.LastChange.Std())
 	}
 	if r.Class != "up" {
 		r.Reason = cmp.Or(u.AdminReason, u.Reason)
@@ -350,27 +348,27 @@ func rowOf(u *balancer.UpstreamSnapshot) rowView {
 		if u.CheckStatus > 0 {
 			r.Check += fmt.Sprintf("/%d", u.CheckStatus)
 		}
-		r.Check += " " + formatLatency(u.CheckTime)
+		r.Check += " " + formatLatency(u.CheckTime.Std())
 	}
 	return r
 }
 
 // colour is the class of an upstream's row, by HAProxy's palette.
-func colour(u *balancer.UpstreamSnapshot) string {
+func colour(u *figures.Upstream) string {
 	moving := strings.Contains(u.Status, "/")
 	switch {
-	case u.Admin == balancer.AdminMaint:
+	case u.Admin == figures.Maint:
 		return "maint"
 	case strings.HasPrefix(u.Status, "no check"):
 		return "nocheck"
-	case u.State == balancer.Down || u.State == balancer.Unverified:
+	case u.State == figures.Down || u.State == figures.Unverified:
 		if moving {
 			return "going-up"
 		}
 		return "down"
-	case u.Admin == balancer.AdminDrain || u.Retiring:
+	case u.Admin == figures.Drain || u.Retiring:
 		return "drain"
-	case u.State == balancer.Suspect:
+	case u.State == figures.Suspect:
 		return "nolb"
 	case moving:
 		return "going-down"

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -119,7 +119,7 @@ func (s *Server) forecastMove(action, object string, pools totals, p placementCh
 			}
 		}
 	}
-	f := s.forecast(action, object, false, pools, func(pool *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot) bool {
+	f := s.forecast(action, object, false, pools, func(pool *figures.Pool, u *figures.Upstream) bool {
 		return leaves[pool.Name+" "+u.Member]
 	})
 	if len(notes) == 0 {

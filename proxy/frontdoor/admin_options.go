@@ -15,7 +15,6 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
-	"portico/proxy/haproxy"
 )
 
 // adminOptions hands the admin handler what it shows and does.
@@ -23,7 +22,7 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 	return admin.Options{
 		Catalog: p.catalog, Logger: p.log.With("part", "admin"), Name: p.conf.Proxy.Name, Version: p.options.Version, Started: p.started,
 		Hosts: hosts, LoginKey: loginKey,
-		Snapshot: p.snapshot, Recent: p.recent,
+		Snapshot: p.web.Snapshot, Recent: p.recent,
 		URLs:         p.web.URLs,
 		Explain:      p.explain,
 		Exchanges:    p.exchanges,
@@ -61,12 +60,6 @@ type admission struct{ *membership.Admission }
 func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error) {
 	i, err := a.Admission.Invite(ctx, role, ttl, by, labels...)
 	return api.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
-}
-
-// snapshot is what page, CSV and JSON read of the proxy's counters.
-func (p *Proxy) snapshot() haproxy.Snapshot {
-	s := p.web.Snapshot()
-	return haproxy.Snapshot{At: s.At, Started: s.Started, Frontends: s.Frontends, Pools: s.Pools}
 }
 
 // recent counts the sessions of an instance that were used a short time ago.

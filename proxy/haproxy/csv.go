@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
-	"portico/proxy/listen"
 )
 
 // Columns are the names of HAProxy 3.4's statistics, in its order, which never
@@ -59,7 +58,7 @@ func (r row) seconds(name string, d time.Duration) {
 //
 // Here as on HAProxy's page a session is a request at a server and a
 // connection at a frontend. Visitors' sessions are portico's own and not in it.
-func WriteCSV(w io.Writer, s Snapshot) error {
+func WriteCSV(w io.Writer, s figures.Proxy) error {
 	out := bufio.NewWriter(w)
 	names := Columns()
 	_, _ = out.WriteString("# " + columns + ",\n") // errors come out of Flush
@@ -99,7 +98,7 @@ func csvField(s string) string {
 	return s
 }
 
-func frontendRow(f *listen.Snapshot, iid int) row {
+func frontendRow(f *figures.Frontend, iid int) row {
 	r := row{"pxname": f.Name, "svname": "FRONTEND", "status": "OPEN", "mode": "http", "pid": "1", "sid": "0", "rate_lim": "0"}
 	r.int("type", typeFrontend)
 	r.int("iid", iid)
@@ -121,7 +120,7 @@ func frontendRow(f *listen.Snapshot, iid int) row {
 	r.rate("req_rate", f.ReqRate)
 	r.rate("req_rate_max", f.ReqRateMax)
 	r.uint("req_tot", f.Requests)
-	r.responses(f.Status1xx, f.Status2xx, f.Status3xx, f.Status4xx, f.Status5xx, f.StatusOther)
+	r.responses(&f.Responses)
 	for i, v := range []uint64{f.H1Sessions, f.H2Sessions, 0} {
 		r.uint("h"+strconv.Itoa(i+1)+"sess", v)
 	}
@@ -131,47 +130,50 @@ func frontendRow(f *listen.Snapshot, iid int) row {
 	return r
 }
 
-func (r row) responses(n ...uint64) {
-	for i, class := range [...]string{"1xx", "2xx", "3xx", "4xx", "5xx", "other"} {
-		r.uint("hrsp_"+class, n[i])
-	}
+func (r row) responses(n *figures.Responses) {
+	r.uint("hrsp_1xx", n.Status1xx)
+	r.uint("hrsp_2xx", n.Status2xx)
+	r.uint("hrsp_3xx", n.Status3xx)
+	r.uint("hrsp_4xx", n.Status4xx)
+	r.uint("hrsp_5xx", n.Status5xx)
+	r.uint("hrsp_other", n.StatusOther)
 }
 
 // counters are the columns that servers and backends share.
-func (r row) counters(u *balancer.UpstreamSnapshot, at time.Time) {
+func (r row) counters(f *figures.Traffic, sum *figures.Totals, at time.Time) {
+	r.uint("stot", f.Total)
+	r.uint("bin", f.BytesIn)
+	r.uint("bout", f.BytesOut)
+	r.uint("econ", sum.ConnectErrors)
+	r.uint("eresp", sum.ResponseErrors)
+	r.uint("wretr", sum.Retries)
+	r.uint("wredis", sum.Redispatches)
+	r.uint("lbtot", sum.Picked)
+	r.rate("rate", f.Rate)
+	r.rate("rate_max", f.RateMax)
+	r.responses(&sum.Responses)
+	r.uint("req_tot", f.Total)
+	r.uint("cli_abrt", sum.ClientAborts)
+	r.uint("srv_abrt", sum.ServerAborts)
+	r.uint("connect", sum.Connects)
+	r.uint("reuse", sum.Reuses)
+	for name, t := range map[string]*figures.Times{"q": &sum.QueueTime, "c": &sum.ConnectTime, "r": &sum.ResponseTime, "t": &sum.Times} {
+		r.millis(name+"time", t.Mean)
+		r.millis(name+"time_max", t.Max.Std())
+	}
+	r["lastsess"] = "-1"
+	if !sum.LastUsed.IsZero() {
+		r.seconds("lastsess", max(0, at.Sub(sum.LastUsed)))
+	}
+}
+
+func serverRow(p *figures.Pool, u *figures.Upstream, iid, sid int, at time.Time) row {
+	r := row{"pxname": p.Name, "svname": u.Name, "status": u.Status, "mode": "http", "pid": "1", "addr": u.Addr, "cookie": u.Token}
+	r.counters(&u.Traffic, &u.Totals, at)
 	r.int("qcur", u.Queued)
 	r.int("qmax", u.QueuedMax)
 	r.int("scur", u.InFlight)
 	r.int("smax", u.InFlightMax)
-	r.uint("stot", u.Total)
-	r.uint("bin", u.BytesIn)
-	r.uint("bout", u.BytesOut)
-	r.uint("econ", u.ConnectErrors)
-	r.uint("eresp", u.ResponseErrors)
-	r.uint("wretr", u.Retries)
-	r.uint("wredis", u.Redispatches)
-	r.uint("lbtot", u.Picked)
-	r.rate("rate", u.Rate)
-	r.rate("rate_max", u.RateMax)
-	r.responses(u.Status1xx, u.Status2xx, u.Status3xx, u.Status4xx, u.Status5xx, u.StatusOther)
-	r.uint("req_tot", u.Total)
-	r.uint("cli_abrt", u.ClientAborts)
-	r.uint("srv_abrt", u.ServerAborts)
-	r.uint("connect", u.Connects)
-	r.uint("reuse", u.Reuses)
-	for name, h := range map[string]*balancer.HistogramSnapshot{"q": &u.QueueTime, "c": &u.ConnectTime, "r": &u.ResponseTime, "t": &u.TotalTime} {
-		r.millis(name+"time", h.Mean())
-		r.millis(name+"time_max", h.Max)
-	}
-	r["lastsess"] = "-1"
-	if u.LastUsed > 0 {
-		r.seconds("lastsess", max(0, at.Sub(time.UnixMilli(u.LastUsed))))
-	}
-}
-
-func serverRow(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot, iid, sid int, at time.Time) row {
-	r := row{"pxname": p.Name, "svname": u.Name, "status": u.Status, "mode": "http", "pid": "1", "addr": u.Addr, "cookie": u.Token}
-	r.counters(u, at)
 	r.int("type", typeServer)
 	r.int("iid", iid)
 	r.int("sid", sid)
@@ -182,13 +184,13 @@ func serverRow(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot, iid, sid 
 	r.int("bck", bit(u.Backup))
 	r.uint("chkfail", u.ChecksFail)
 	r.uint("chkdown", u.Downs)
-	r.seconds("lastchg", u.LastChange)
-	r.seconds("downtime", u.DownTime)
+	r.seconds("lastchg", u.LastChange.Std())
+	r.seconds("downtime", u.DownTime.Std())
 	r.limit("throttle", u.SlowStart)
 	r["check_status"] = u.CheckCode
 	r.limit("check_code", u.CheckStatus)
 	if u.CheckCode != "" {
-		r.millis("check_duration", u.CheckTime)
+		r.millis("check_duration", u.CheckTime.Std())
 		r["check_desc"] = checkText(u.CheckCode)
 		r["last_chk"] = u.CheckDetail
 	}
@@ -200,20 +202,18 @@ func serverRow(p *balancer.PoolSnapshot, u *balancer.UpstreamSnapshot, iid, sid 
 	return r
 }
 
-func backendRow(p *balancer.PoolSnapshot, iid int, at time.Time) row {
+func backendRow(p *figures.Pool, iid int, at time.Time) row {
 	sum := p.Sum
 	for i := range p.Upstreams {
-		u := &p.Upstreams[i]
-		sum.LastUsed = max(sum.LastUsed, u.LastUsed)
+		if at := p.Upstreams[i].LastUsed; at.After(sum.LastUsed) {
+			sum.LastUsed = at
+		}
 	}
 	r := row{"pxname": p.Name, "svname": "BACKEND", "status": p.Status, "mode": "http", "pid": "1", "sid": "0", "algo": algorithmName(p.Policy)}
-	r.counters(&sum, at)
+	r.counters(&p.Traffic, &sum, at) // without smax: the peak of a sum is not the sum of peaks
 	r.int("qcur", p.Queued)
 	r.int("qmax", p.QueuedMax)
 	r.int("scur", p.InFlight)
-	delete(r, "smax") // the peak of a sum is not the sum of peaks
-	r.rate("rate", p.Rate)
-	r.rate("rate_max", p.RateMax)
 	r.int("type", typeBackend)
 	r.int("iid", iid)
 	r.int("weight", p.Weight)
@@ -221,7 +221,7 @@ func backendRow(p *balancer.PoolSnapshot, iid int, at time.Time) row {
 	r.int("act", p.Active)
 	r.int("bck", p.Backup)
 	r.uint("chkdown", p.Downs)
-	r.seconds("lastchg", p.LastChange)
+	r.seconds("lastchg", p.LastChange.Std())
 	r.seconds("downtime", p.DownTime)
 	return r
 }

@@ -7,43 +7,39 @@ import (
 	"testing"
 	"time"
 
-	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/proxy/haproxy"
-	"portico/proxy/listen"
 )
 
-func stats() haproxy.Snapshot {
+func stats() figures.Proxy {
 	at := time.UnixMilli(1_790_000_000_000)
-	var h balancer.Histogram
-	for i := range 100 {
-		h.Observe(time.Duration(i) * time.Millisecond)
-	}
-	totals := balancer.Totals{
-		Total: 1000, Picked: 400, BytesIn: 5000, BytesOut: 90000, Status1xx: 1, Status2xx: 900, Status3xx: 50, Status4xx: 40, Status5xx: 9,
+	times := figures.Times{Mean: 49_500 * time.Microsecond, Max: figures.Millis(99 * time.Millisecond)}
+	traffic := figures.Traffic{Total: 1000, BytesIn: 5000, BytesOut: 90000, Rate: 12.4, RateMax: 80}
+	totals := figures.Totals{
+		Picked: 400, Responses: figures.Responses{Status1xx: 1, Status2xx: 900, Status3xx: 50, Status4xx: 40, Status5xx: 9},
 		ConnectErrors: 2, ResponseErrors: 3, Retries: 4, Redispatches: 1, ClientAborts: 5, ServerAborts: 6, Connects: 70, Reuses: 930,
-		LastUsed: at.Add(-7 * time.Second).UnixMilli(), TotalTime: h.Snapshot(), ConnectTime: h.Snapshot(),
+		LastUsed: at.Add(-7 * time.Second), Times: times, ConnectTime: times,
 	}
-	one := balancer.UpstreamSnapshot{
-		ID: id("a"), Name: "app-1", Member: "app-1", Addr: "10.0.0.1:7444", Token: "k7kdsufmey", Release: digest("b"), State: balancer.Up, Status: "UP",
-		InRotation: true, LastChange: 90 * time.Second, DownTime: 4 * time.Second, ChecksFail: 2, Downs: 1, CheckCode: "L7OK", CheckStatus: 200,
-		CheckTime: 3 * time.Millisecond, Rise: 2, Fall: 3, Level: 4, Weight: 100, WeightConfigured: 100, InFlight: 5, InFlightMax: 9, MaxConns: 200,
-		Rate: 12.4, RateMax: 80, Totals: totals,
+	one := figures.Upstream{
+		ID: id("a"), Name: "app-1", Member: "app-1", Addr: "10.0.0.1:7444", Token: "k7kdsufmey", Release: digest("b"), State: figures.Up, Status: "UP",
+		InRotation: true, LastChange: figures.Millis(90 * time.Second), DownTime: figures.Millis(4 * time.Second), ChecksFail: 2, Downs: 1, CheckCode: "L7OK", CheckStatus: 200,
+		CheckTime: figures.Millis(3 * time.Millisecond), Rise: 2, Fall: 3, Level: 4, Weight: 100, WeightConfigured: 100, InFlight: 5, InFlightMax: 9, MaxConns: 200,
+		Traffic: traffic, Totals: totals,
 	}
-	two := balancer.UpstreamSnapshot{
-		ID: id("b"), Name: `odd "name", with`, Backup: true, State: balancer.Down, Status: "DOWN 1/2", CheckCode: "L7STS", CheckStatus: 500,
+	two := figures.Upstream{
+		ID: id("b"), Name: `odd "name", with`, Backup: true, State: figures.Down, Status: "DOWN 1/2", CheckCode: "L7STS", CheckStatus: 500,
 		CheckDetail: "wrong\nstatus", Rise: 2, Fall: 3, Level: 1, AgentDetail: "exit status 1",
 	}
-	p := balancer.PoolSnapshot{Name: "shop", Policy: sites.PolicyRoundRobin, Status: "UP", Upstreams: []balancer.UpstreamSnapshot{one, two},
-		LastChange: time.Hour, Active: 1, Weight: 100, InFlight: 5, Queued: 2, QueuedMax: 7, Rate: 12.4, RateMax: 80}
-	p.Sum.Totals = totals
-	return haproxy.Snapshot{At: at, Frontends: []listen.Snapshot{{
+	p := figures.Pool{Name: "shop", Policy: sites.PolicyRoundRobin, Status: "UP", Upstreams: []figures.Upstream{one, two},
+		LastChange: figures.Millis(time.Hour), Active: 1, Weight: 100, InFlight: 5, Queued: 2, QueuedMax: 7, Traffic: traffic, Sum: totals}
+	return figures.Proxy{At: at, Frontends: []figures.Frontend{{
 		Name: "https", Addr: ":443", Conns: 3, ConnsMax: 10, ConnsLimit: 2000, ConnTotal: 50, ConnRate: 1, ConnRateMax: 4, Requests: 1000, ReqRate: 12.4,
-		ReqRateMax: 80, BytesIn: 5000, BytesOut: 90000, Denied: 1, Errors: 2, Status2xx: 900, H1Sessions: 20, H2Sessions: 30, H1Requests: 400, H2Requests: 600,
-	}}, Pools: []balancer.PoolSnapshot{p}}
+		ReqRateMax: 80, BytesIn: 5000, BytesOut: 90000, Denied: 1, Errors: 2, Responses: figures.Responses{Status2xx: 900}, H1Sessions: 20, H2Sessions: 30, H1Requests: 400, H2Requests: 600,
+	}}, Pools: []figures.Pool{p}}
 }
 
-func writeCSV(t *testing.T, s haproxy.Snapshot) string {
+func writeCSV(t *testing.T, s figures.Proxy) string {
 	t.Helper()
 	var b bytes.Buffer
 	if err := haproxy.WriteCSV(&b, s); err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/figures"
 	"portico/proxy/accesslog"
 )
 
@@ -49,38 +50,19 @@ func (f *Traffic) Count(r *accesslog.Record, began time.Time, http2 bool) {
 	}
 }
 
-// Snapshot is the traffic of one listener at one moment.
-type Snapshot struct {
-	Name string // "http", "https"
-	Addr string // host:port that it listens on
-
-	Conns, ConnsMax, ConnsLimit int // client connections now, most, limit (0: none)
-	ConnTotal                   uint64
-	ConnRate, ConnRateMax       float64 // connections a second
-	Requests                    uint64
-	ReqRate, ReqRateMax         float64 // requests a second
-	BytesIn, BytesOut           uint64
-	Denied, DeniedConns         uint64 // refused by a rule
-	Errors                      uint64 // requests that could not be read
-	Intercepted                 uint64 // answered by the proxy itself
-
-	Status1xx, Status2xx, Status3xx   uint64
-	Status4xx, Status5xx, StatusOther uint64
-	H1Sessions, H2Sessions            uint64
-	H1Requests, H2Requests            uint64
-}
-
 // Snapshot is the traffic at now, Unix milliseconds; limit is how many connections there may be.
-func (f *Traffic) Snapshot(limit int, now int64) Snapshot {
-	return Snapshot{
+func (f *Traffic) Snapshot(limit int, now int64) figures.Frontend {
+	return figures.Frontend{
 		Name: f.Name, Addr: f.Addr,
 		Conns: int(f.Conns.Load()), ConnsMax: int(f.connsMax.Load()), ConnsLimit: limit,
 		ConnTotal: f.connTotal.Load(), ConnRate: f.connRate.PerSecond(now), ConnRateMax: float64(f.connRate.Max()),
 		Requests: f.requests.Load(), ReqRate: f.reqRate.PerSecond(now), ReqRateMax: float64(f.reqRate.Max()),
 		BytesIn: f.bytesIn.Load(), BytesOut: f.bytesOut.Load(),
 		Denied: f.Denied.Load(), DeniedConns: f.DeniedConns.Load(), Errors: f.Bad.Load(), Intercepted: f.Own.Load(),
-		Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
-		Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
+		Responses: figures.Responses{
+			Status1xx: f.status[1].Load(), Status2xx: f.status[2].Load(), Status3xx: f.status[3].Load(),
+			Status4xx: f.status[4].Load(), Status5xx: f.status[5].Load(), StatusOther: f.status[0].Load(),
+		},
 		H1Sessions: f.H1.Load(), H1Requests: f.h1req.Load(), H2Requests: f.h2req.Load(),
 	}
 }

@@ -49,9 +49,9 @@ func printStats(out io.Writer, stats api.Stats) error {
 		}
 		for _, u := range pool.Upstreams {
 			recounting = recounting || u.Recounting
-			errs := u.ConnErrors + u.RespErrors + u.Responses["5xx"]
+			errs := u.ConnectErrors + u.ResponseErrors + u.Status5xx
 			t.Row("%s\t%s\t%s\t%s %s\t%s\t%.1f\t%d\t%d\t%d\t%.2f\t%.2f\t%s", pool.Name, u.Name, screen.ShortDigest(u.Release),
-				u.Status, screen.Span(time.Duration(u.LastChange)*time.Millisecond), sessionCount(u.Sessions, u.Recounting), u.Rate, u.InFlight, u.Total, errs, u.P50, u.P99, u.Reason)
+				u.Status, screen.Span(u.LastChange.Std()), sessionCount(u.Sessions, u.Recounting), u.Rate, u.InFlight, u.Total, errs, u.P50.Float(), u.P99.Float(), u.Reason)
 		}
 	}
 	if err := t.Flush(); err != nil {
