@@ -21,6 +21,7 @@ const readyTime = 2 * time.Minute
 // cluster is what is measured: its members' processes, in a folder that goes away with it.
 type cluster struct {
 	ctx     context.Context
+	label   string // before the names of its members
 	dir     string
 	program string
 	members []*member
@@ -30,6 +31,7 @@ type cluster struct {
 // member is one process of portico.
 type member struct {
 	name string
+	log  string // the file that it writes to
 	cmd  *exec.Cmd
 }
 
@@ -135,7 +137,8 @@ func (f *clientFile) read(name string, wanted bool) error {
 }
 
 func (c *cluster) launch(name string, args ...string) error {
-	log, err := os.Create(filepath.Join(c.dir, name+".log"))
+	path := filepath.Join(c.dir, name+".log")
+	log, err := os.Create(path)
 	if err != nil {
 		return err
 	}
@@ -147,7 +150,7 @@ func (c *cluster) launch(name string, args ...string) error {
 		return err
 	}
 	c.started = append(c.started, cmd)
-	c.members = append(c.members, &member{name: name, cmd: cmd})
+	c.members = append(c.members, &member{name: name, log: path, cmd: cmd})
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,11 +21,11 @@ type report struct {
 	Members []cost  `json:"members"`
 }
 
-// cost is what one process took.
+// cost is what one process took, in each of the stretches.
 type cost struct {
-	Name    string  `json:"name"`
-	Percent float64 `json:"percent"` // of one core
-	Wakes   float64 `json:"wakes"`   // a second: threads that slept and were woken
+	Name    string    `json:"name"`
+	Percent []float64 `json:"percent"` // of one core
+	Wakes   []float64 `json:"wakes"`   // a second: threads that slept and were woken
 }
 
 // spent is what the system has counted for a process until now.
@@ -33,35 +34,54 @@ type spent struct {
 	wakes int64
 }
 
-func (c *cluster) count(ctx context.Context, length time.Duration) (report, error) {
-	began, before := time.Now(), make([]spent, len(c.members))
-	for i, m := range c.members {
-		before[i] = spentBy(m.cmd.Process.Pid)
-	}
-	if err := rest(ctx, length); err != nil {
-		return report{}, err
-	}
-	took := time.Since(began)
-	load, _ := os.ReadFile("/proc/loadavg")
-	r := report{Cores: runtime.NumCPU(), Load: strings.TrimSpace(string(load)), Seconds: took.Seconds()}
-	for i, m := range c.members {
-		now := spentBy(m.cmd.Process.Pid)
-		if now.cpu == 0 {
-			return r, fmt.Errorf("%s has ended: %s", m.name, filepath.Join(c.dir, m.name+".log"))
+// count counts what the members of all clusters take, several times in a row.
+func count(ctx context.Context, clusters []*cluster, rounds int, length time.Duration) (report, error) {
+	r := report{Cores: runtime.NumCPU(), Seconds: length.Seconds()}
+	var members []*member
+	for _, c := range clusters {
+		for _, m := range c.members {
+			members = append(members, m)
+			r.Members = append(r.Members, cost{Name: c.label + m.name})
 		}
-		r.Members = append(r.Members, cost{
-			Name: m.name, Percent: 100 * float64(now.cpu-before[i].cpu) / float64(took), Wakes: float64(now.wakes-before[i].wakes) / took.Seconds(),
-		})
 	}
+	for range rounds {
+		began, before := time.Now(), make([]spent, len(members))
+		for i, m := range members {
+			before[i] = spentBy(m.cmd.Process.Pid)
+		}
+		if err := rest(ctx, length); err != nil {
+			return report{}, err
+		}
+		took := time.Since(began)
+		for i, m := range members {
+			now := spentBy(m.cmd.Process.Pid)
+			if now.cpu == 0 {
+				return r, fmt.Errorf("%s has ended: %s", m.name, m.log)
+			}
+			to := &r.Members[i]
+			to.Percent = append(to.Percent, 100*float64(now.cpu-before[i].cpu)/float64(took))
+			to.Wakes = append(to.Wakes, float64(now.wakes-before[i].wakes)/took.Seconds())
+		}
+	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	r.Load = strings.TrimSpace(string(load))
 	return r, nil
 }
 
 func (r report) print(w io.Writer) {
-	fmt.Fprintf(w, "%d cores, load %s, %.0f seconds without a visitor\n\n", r.Cores, r.Load, r.Seconds)
-	fmt.Fprintf(w, "%-10s %12s %12s\n", "process", "% of a core", "wakes/s")
+	fmt.Fprintf(w, "%d cores, load %s, %.0f seconds without a visitor, medians with their spans\n\n", r.Cores, r.Load, r.Seconds)
+	fmt.Fprintf(w, "%-18s %24s %12s\n", "process", "% of a core", "wakes/s")
 	for _, m := range r.Members {
-		fmt.Fprintf(w, "%-10s %12.2f %12.1f\n", m.Name, m.Percent, m.Wakes)
+		least, middle, most := span(m.Percent)
+		_, wakes, _ := span(m.Wakes)
+		fmt.Fprintf(w, "%-18s %24s %12.1f\n", m.Name, fmt.Sprintf("%.3f (%.3f-%.3f)", middle, least, most), wakes)
 	}
+}
+
+// span returns the least, the median and the most of some figures.
+func span(of []float64) (least, middle, most float64) {
+	s := slices.Sorted(slices.Values(of))
+	return s[0], s[len(s)/2], s[len(s)-1]
 }
 
 // spentBy adds up the threads of a process. One that has ended meanwhile is lost; Go keeps its threads.

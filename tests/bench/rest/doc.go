@@ -5,6 +5,9 @@
 //	go run ./tests/bench/rest                    one proxy, one agent, 6 sites, a minute
 //	go run ./tests/bench/rest -proxies 3 -json   a cluster of three, as one JSON object
 //	go run ./tests/bench/rest -program ./portico another build
+//	go run ./tests/bench/rest -beside ./before -rounds 5   a cluster of another build beside it, medians of five stretches of time
+//
+// Two builds are counted in the same stretches, so that other work on the machine meets both alike.
 //
 // Other work on the machine makes a process that wakes often dearer: caches are cold each time. Linux only.
 package main

@@ -40,26 +40,39 @@ func run(args []string) error {
 	proxies := f.Int("proxies", 1, "proxies that share a catalog")
 	sites := f.Int("sites", 6, "sites, every second one a process and the others files")
 	length := f.Duration("time", time.Minute, "how long to count")
+	rounds := f.Int("rounds", 1, "how often")
 	settle := f.Duration("settle", 20*time.Second, "how long to wait before that")
 	program := f.String("program", "", "a portico to measure; empty: build the one of this tree")
+	beside := f.String("beside", "", "another portico to measure, with a cluster of its own, in the same stretches of time")
 	asJSON := f.Bool("json", false, "one JSON object on standard output")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c, err := newCluster(ctx, *program)
-	if err != nil {
-		return err
+	programs := []string{*program}
+	if *beside != "" {
+		programs = append(programs, *beside)
 	}
-	defer c.close()
-	if err := c.start(*proxies, *sites); err != nil {
-		return err
+	var clusters []*cluster
+	for i, program := range programs {
+		c, err := newCluster(ctx, program)
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		if i > 0 {
+			c.label = "beside: "
+		}
+		if err := c.start(*proxies, *sites); err != nil {
+			return err
+		}
+		clusters = append(clusters, c)
 	}
 	if err := rest(ctx, *settle); err != nil {
 		return err
 	}
-	report, err := c.count(ctx, *length)
+	report, err := count(ctx, clusters, max(*rounds, 1), *length)
 	if err != nil {
 		return err
 	}
