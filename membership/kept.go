@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,8 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/durable"
 	"portico/internal/pause"
-	"portico/internal/statedir"
 )
 
 const (
@@ -110,7 +109,10 @@ func (k *kept) write(addrs []string) error {
 	if same {
 		return nil
 	}
-	err := statedir.WriteWhole(k.path, func(w io.Writer) error { return json.NewEncoder(w).Encode(addrs) })
+	b, err := json.Marshal(addrs)
+	if err == nil {
+		err = durable.WriteFile(k.path, b, 0o600)
+	}
 	if err == nil {
 		k.mu.Lock()
 		k.addrs = addrs

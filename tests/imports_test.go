@@ -52,7 +52,7 @@ var imports = map[string][]string{
 	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
-	"membership":         {"membership/catalog", "membership/catalog/command", "internal/pause", "internal/statedir"},
+	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
