@@ -114,6 +114,26 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+// A call that the instance does not answer in the time that the proxy has for it is unavailable, which is what gRPC makes of 504.
+func TestGRPCSlowCall(t *testing.T) {
+	t.Parallel()
+	dir := grpcApp(t)
+	for _, engine := range []string{"loop", "conn"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			addr := harness.Addr(t)
+			grpcServer(t, dir, addr)
+			config, roots := certificateConfig(t, fmt.Sprintf("[[site]]\nname = \"calls\"\nprotocol = \"h2c\"\nhealth.type = \"tcp\"\nhealth.interval = \"200ms\"\n[[site.upstream]]\nname = \"one\"\naddr = %q\n", addr))
+			p := harness.StartProxy(t, append(config, "--set", "proxy.engine="+engine, "--set", "proxy.timeouts.response=1s")...)
+			settled(t, p, "calls", 1)
+			err := grpcDial(t, p.HTTPS, roots).Invoke(in(t, farAway), "/test.Calls/One", bytesValue("wait"), new(wrapperspb.BytesValue))
+			if s := status.Convert(err); s.Code() != codes.Unavailable || !strings.Contains(s.Message(), "504") {
+				t.Errorf("a slow call: %v", err)
+			}
+		})
+	}
+}
+
 func grpcCalls(t *testing.T, p *harness.Proxy, roots *x509.CertPool) {
 	t.Helper()
 	c := grpcDial(t, p.HTTPS, roots, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, PermitWithoutStream: true}))

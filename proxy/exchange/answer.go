@@ -136,6 +136,9 @@ func (x *Exchange) finalHead() {
 		mode, length = bodyNone, 0
 	}
 	x.down.start(mode, length, frame)
+	if !x.trails() {
+		x.down.freeTail()
+	}
 	if x.down.eof && mode == bodyClose && x.down.r == x.down.w && frame == http1.FrameClose {
 		x.down.done = true
 	}

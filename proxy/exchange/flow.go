@@ -154,6 +154,7 @@ func (f *flow) reset() {
 	f.mode, f.frame, f.left, f.chunk = bodyNone, http1.FrameNone, 0, http1.Chunked{}
 	f.done, f.eof, f.shut, f.dirty = false, false, false, false
 	f.bytes, f.scan, f.direct, f.piped = 0, 0, 0, 0
+	f.freeTail()
 }
 
 // start sets how the body is read and how it is written.
@@ -215,10 +216,11 @@ func (f *flow) untilClose(lim *http1.Limits) http1.Fault {
 		return http1.NoFault
 	}
 	f.done = true
-	if f.frame == http1.FrameStream && f.tail != nil {
+	switch {
+	case f.frame == http1.FrameChunked:
+	case f.tail != nil:
 		return f.siftTail(lim)
-	}
-	if f.frame != http1.FrameChunked {
+	default:
 		return http1.NoFault
 	}
 	f.begin(chunkBuffer)

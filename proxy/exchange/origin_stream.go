@@ -54,9 +54,18 @@ func (x *Exchange) TrailersUp() []byte {
 
 // AnswerTrailers gives the trailer section of the answer, "name: value" lines with CRLF and an empty line, before Read tells EOF.
 func (x *Exchange) AnswerTrailers(section []byte) {
-	if x.has && !x.down.done {
+	if x.has && !x.down.done && (!x.headDone || x.trails()) {
 		x.down.keepTail(section)
 	}
+}
+
+// trails reports whether the client can have trailers behind the answer: HTTP/1 has them in chunks alone.
+func (x *Exchange) trails() bool { return !x.client.alone() || x.down.frame == http1.FrameChunked }
+
+// wantsTrailers reports whether a client of HTTP/1.1 is better served with the trailers that an answer announces than with its length
+// (RFC 9110, 6.5.1): it has said that it takes them.
+func (x *Exchange) wantsTrailers() bool {
+	return x.client.alone() && x.req.Minor == 1 && x.req.TakesTrailers() && len(x.resp.Get("trailer")) > 0
 }
 
 // GivenUp says that the upstream has reset the stream, which Read tells next, for a reason of the request's: its connection goes on, and
@@ -84,6 +93,8 @@ func (x *Exchange) streamFraming() (bodyMode, http1.Framing, int64) {
 	switch {
 	case r.Length == 0:
 		return bodyNone, http1.FrameLength, 0
+	case r.Length > 0 && x.wantsTrailers():
+		return bodyClose, http1.FrameChunked, 0
 	case r.Length > 0:
 		return bodyClose, http1.FrameLength, r.Length
 	case f.eof && f.r == f.w && f.tail == nil:

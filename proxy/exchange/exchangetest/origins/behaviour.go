@@ -20,6 +20,7 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"answers over tls": answersTLS,
 	"streams":          streams,
 	"trailers":         trailers,
+	"counted trailers": countedTrailers,
 	"empty":            empty,
 	"interim":          interim,
 	"continue":         continues,
