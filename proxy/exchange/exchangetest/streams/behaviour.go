@@ -28,6 +28,8 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"still streams":   stillStreams,
 	"slow upload":     slowUpload,
 	"faint client":    faintClient,
+	"slow head":       slowHead,
+	"slow pieces":     slowPieces,
 	"tunnel":          tunnel,
 	"tunnel refused":  tunnelRefused,
 	"tunnel falsely":  tunnelFalsely,

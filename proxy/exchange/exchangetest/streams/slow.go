@@ -10,9 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
+	"portico/proxy/http1"
 )
 
 // stillStreams: streams whose client takes nothing stop nobody, and end when their time is over.
@@ -58,8 +61,84 @@ func slowUpload(t *testing.T, mk rig.Maker) {
 	if got := s.Over(); got.Status() != "408" {
 		t.Errorf("got %+v", got)
 	}
+	rig.Eventually(t, "it is recorded", func() bool { return len(h.Records()) == 1 })
+	if r := h.Records()[0]; r.Status != 408 || r.Fault != http1.FaultBodyTimeout || r.Cause != exchange.CauseRequest {
+		t.Errorf("recorded as %+v", r)
+	}
 	if got := c.Open(true, "GET /").Over(); !isHello(got) {
 		t.Errorf("the next one got %+v", got)
+	}
+}
+
+// slowPieces: a body that moves, but next to nothing, ends as one that does not move.
+func slowPieces(t *testing.T, mk rig.Maker) {
+	h := rig.With(rig.NewOrigin(t, rig.Always(table.Hello)))
+	opt := rig.Options(h)
+	opt.Timeouts.Body, opt.Timeouts.Grace, opt.Timeouts.MinRate = time.Minute, 500*time.Millisecond, 1<<20
+	c, _ := rig.StartH2(t, mk, opt, rig.H2Settings{})
+	s := c.Open(false, "POST /", "content-length: 10000")
+	for range 10_000 {
+		s.Send([]byte("x"), false)
+		if got := s.Got(); got.Status() != "" || got.Reset != "" {
+			break
+		}
+		time.Sleep(20 * time.Millisecond) // the client is slow
+	}
+	if got := s.Over(); got.Status() != "408" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// slowHead: while a head is incomplete no other frame may come on its connection (RFC 9113, 6.10), and nobody can be answered who has not
+// asked: the connection ends when the time for a head is over, however often a piece of it comes.
+func slowHead(t *testing.T, mk rig.Maker) {
+	for _, pieces := range []bool{false, true} {
+		h := rig.With(rig.NewOrigin(t, rig.Always(table.Hello)))
+		opt := rig.Options(h)
+		opt.Timeouts.Header = time.Second
+		ln, pool := rig.H2Listener(t)
+		opt.Listeners = []exchange.Listener{ln}
+		addr, _ := rig.Start(t, mk, opt)
+		c := tls.Client(rig.Dial(t, addr), rig.H2Config(pool))
+		fr := http2.NewFramer(c, c)
+		_, _ = io.WriteString(c, http2.ClientPreface)
+		_ = fr.WriteSettings()
+		if f, err := fr.ReadFrame(); err != nil || f.Header().Type != http2.FrameSettings {
+			t.Fatal(f, err)
+		}
+		_ = fr.WriteSettingsAck()
+		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0x82}, EndStream: true}) // :method: GET
+		away := make(chan *http2.GoAwayFrame, 1)
+		go func() {
+			defer close(away)
+			for {
+				f, err := fr.ReadFrame()
+				if err != nil {
+					return
+				}
+				if f, ok := f.(*http2.GoAwayFrame); ok {
+					away <- f
+					return
+				}
+			}
+		}()
+		var end *http2.GoAwayFrame
+		for waits := true; waits; {
+			select {
+			case end = <-away:
+				waits = false
+			case <-time.After(20 * time.Millisecond): // the client is slow
+				if pieces {
+					_ = fr.WriteContinuation(1, false, []byte{0x82})
+				}
+			}
+		}
+		if end == nil || end.ErrCode != http2.ErrCodeEnhanceYourCalm || end.LastStreamID != 0 {
+			t.Errorf("pieces %v: it ended with %v", pieces, end)
+		}
+		if n := len(h.Records()); n != 0 {
+			t.Errorf("%d requests were recorded, of which none was made", n)
+		}
 	}
 }
 
