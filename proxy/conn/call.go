@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// call is what a session has in addition whose upstream is a stream. Who looks after all connections may still hold one that has ended, so
-// none is used twice.
+// call is what a session has in addition whose upstream is a stream. It stays with the session, for one stream after the other.
 type call struct {
 	lane lane
 	up   upstream // stands for a connection that only this request has
@@ -21,42 +20,54 @@ func (s *session) connectCall(up *exchange.Upstream) {
 	if patience < 0 {
 		patience = time.Minute
 	}
+	fresh, alone := s.x.Fresh(), s.x.Bound()
+	ln, made := p.lineFor(up, fresh, alone, patience)
+	for made {
+		if s.takeLine(ln, true) {
+			return
+		}
+		ln, made = p.lineFor(up, fresh, alone, patience) // others were faster
+	}
 	ctx, cancel := context.WithTimeout(s.callContext(), patience)
 	defer cancel()
 	if l := s.c.io.lane; l != nil {
 		defer l.dialed()
 	}
-	fresh := s.x.Fresh()
-	for {
-		ln, made := p.lineFor(up, fresh, s.x.Bound(), patience)
-		if made {
+	for !s.awaitLine(ctx, ln) {
+		for {
+			if ln, made = p.lineFor(up, fresh, alone, patience); !made {
+				break
+			}
 			if s.takeLine(ln, true) {
 				return
 			}
-			continue // others were faster
 		}
-		select {
-		case <-ln.made:
-		case <-ctx.Done():
-		}
-		p.waited(ln)
-		s.now()
-		switch {
-		case s.left():
-			s.x.ClientGone()
-		case s.c.srv.ctx.Err() != nil:
-			s.x.Abandon()
-		case ctx.Err() != nil:
-			s.x.ConnectFailed(exchange.CauseConnectTime)
-		case ln.failed != exchange.CauseNone:
-			s.x.ConnectFailed(ln.failed)
-		case up.Killed(): // meanwhile
-			s.x.ConnectFailed(exchange.CauseConnect)
-		case !s.takeLine(ln, false):
-			continue
-		}
-		return
 	}
+}
+
+// awaitLine waits for a connection that is being made, and takes a stream of it; false: others were faster.
+func (s *session) awaitLine(ctx context.Context, ln *line) bool {
+	select {
+	case <-ln.made:
+	case <-ctx.Done():
+	}
+	s.c.srv.pools.waited(ln)
+	s.now()
+	switch {
+	case s.left():
+		s.x.ClientGone()
+	case s.c.srv.ctx.Err() != nil:
+		s.x.Abandon()
+	case ctx.Err() != nil:
+		s.x.ConnectFailed(exchange.CauseConnectTime)
+	case ln.failed != exchange.CauseNone:
+		s.x.ConnectFailed(ln.failed)
+	case ln.up.Killed(): // meanwhile
+		s.x.ConnectFailed(exchange.CauseConnect)
+	default:
+		return s.takeLine(ln, false)
+	}
+	return true
 }
 
 // callContext ends with the client, where that can be seen, or with the driver.
@@ -80,7 +91,10 @@ func (s *session) takeLine(ln *line, reused bool) bool {
 		ln.unlock()
 		return false
 	}
-	c := new(call)
+	if s.call == nil {
+		s.call = new(call)
+	}
+	c := s.call
 	c.lane.begin(&ln.mux, st, nothing)
 	st.User = &c.lane
 	ln.count++

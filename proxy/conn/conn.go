@@ -260,6 +260,7 @@ type client struct {
 	closed func() // tells who counts; nil: nobody does
 	inside inside
 	up     atomic.Pointer[upstream] // to be cut with the client
+	looks  sync.Mutex               // held by another goroutine that uses what it found in up
 	owned  bool                     // own has been used
 	served bool                     // it has had an answer
 	own    own
@@ -276,6 +277,15 @@ func (c *client) drain() {
 	}
 }
 
+// look does something with the connection to an upstream that the client has, if it has one.
+func (c *client) look(f func(*upstream)) {
+	c.looks.Lock()
+	defer c.looks.Unlock()
+	if u := c.up.Load(); u != nil {
+		f(u)
+	}
+}
+
 // interrupt wakes a goroutine that waits for the next request.
 func (c *client) interrupt() { _ = c.base.SetReadDeadline(time.Unix(1, 0)) }
 
@@ -283,9 +293,7 @@ func (c *client) interrupt() { _ = c.base.SetReadDeadline(time.Unix(1, 0)) }
 func (c *client) cut() {
 	c.io.halted.Store(true)
 	_ = c.base.SetDeadline(time.Unix(1, 0))
-	if u := c.up.Load(); u != nil {
-		u.io.halt()
-	}
+	c.look((*upstream).halt)
 	if m := c.mux.Load(); m != nil {
 		m.cut()
 	}

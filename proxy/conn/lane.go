@@ -73,6 +73,7 @@ func (l *lane) begin(m *mux, st *http2.Stream, wake func()) {
 	l.dirty.Store(false)
 	l.gone.Store(false)
 	l.poked, l.halted = false, false
+	l.in, l.writes = nil, false
 }
 
 // read waits for bytes of the request's body.

@@ -46,6 +46,9 @@ func (u *upstream) unread() bool {
 // cutOff reports whether nobody is to wait for an answer any more.
 func (u *upstream) cutOff() bool { return u.up.Killed() || u.up.Left() && !u.stays }
 
+// halt ends whatever waits for it.
+func (u *upstream) halt() { u.io.halt() }
+
 func (u *upstream) close() {
 	if u.line != nil {
 		u.hang()
@@ -138,10 +141,12 @@ func (p *pools) age() {
 					m.sweep()
 					return
 				}
-				if u := c.up.Load(); u != nil && u.cutOff() { // who uses it will look why it wakes, whichever side it waits for
-					u.expire()
-					c.interrupt()
-				}
+				c.look(func(u *upstream) {
+					if u.cutOff() { // who uses it will look why it wakes, whichever side it waits for
+						u.expire()
+						c.interrupt()
+					}
+				})
 				if c.own.sweep() {
 					c.ending.Store(true)
 					if c.idle.Load() {

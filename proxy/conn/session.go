@@ -37,6 +37,8 @@ type session struct {
 	downFn  func() // down, made once
 	writing bool   // to the upstream
 
+	call *call // kept from one use to the next; nil before it was needed
+
 	sending
 	full   bool        // the upstream took nothing at once: wait for it
 	next   exchange.Op // what the exchange has said already; OpWait: ask
@@ -346,6 +348,10 @@ func (s *session) drop() {
 
 // hold makes u the session's connection to an upstream; nil: it has none.
 func (s *session) hold(u *upstream) {
+	if old := s.u; old != nil && old.line != nil { // it is used again: those who look after the client let go of it first
+		s.c.looks.Lock()
+		defer s.c.looks.Unlock()
+	}
 	s.u = u
 	s.c.up.Store(u)
 	if l := s.c.io.lane; l != nil {

@@ -193,15 +193,25 @@ func RunQuiet(t *testing.T, mk rig.Maker) {
 		body    []byte
 		origin  int
 		streams int
+		h2c     bool
 	}{
-		"none":        {get, nil, 0, 1},
-		"length":      {append(post[:len(post):len(post)], length), body, len(body), 1},
-		"unbounded":   {post, body, len("3e8\r\n") + len(body) + len("\r\n0\r\n\r\n"), 1},
-		"ten streams": {get, nil, 0, 10},
+		"none":            {get, nil, 0, 1, false},
+		"length":          {append(post[:len(post):len(post)], length), body, len(body), 1, false},
+		"unbounded":       {post, body, len("3e8\r\n") + len(body) + len("\r\n0\r\n\r\n"), 1, false},
+		"ten streams":     {get, nil, 0, 10, false},
+		"none h2c":        {get, nil, 0, 1, true},
+		"unbounded h2c":   {post, body, 0, 1, true},
+		"ten streams h2c": {get, nil, 0, 10, true},
+		"ten uploads h2c": {post, body, 0, 10, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ln, pool := rig.H2Listener(t)
-			q := &quiet{up: &exchange.Upstream{Addr: quietOrigin(t, test.origin)}}
+			q := &quiet{up: &exchange.Upstream{HTTP2: test.h2c}}
+			if test.h2c {
+				q.up.Addr = quietOrigin2(t)
+			} else {
+				q.up.Addr = quietOrigin(t, test.origin)
+			}
 			addr, _ := rig.Start(t, mk, exchange.Options{Config: exchange.Config{Handler: q}, Listeners: []exchange.Listener{ln}})
 			c := dialQuiet(t, addr, pool, test.fields, test.body)
 			for range 200 {
