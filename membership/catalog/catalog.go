@@ -54,6 +54,7 @@ type Catalog struct {
 
 	stopFollowing func() // ends follow and waits for it; nil before the first view
 	suspended     atomic.Bool
+	stuck         error // why the store cannot be opened again; of who reopens it, which one at a time does
 }
 
 // waiter is a call that waits for a revision.

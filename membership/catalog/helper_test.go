@@ -56,6 +56,8 @@ func help(job, dir string) int {
 		return helpWrite(c, job == "fill")
 	case "starve":
 		return helpStarve(c)
+	case "resume":
+		return helpResume(c)
 	case "lock":
 		if _, err := c.Lock(context.Background(), "job"); err != nil {
 			fmt.Println("error", err)
@@ -105,7 +107,7 @@ func helpStarve(c *catalog.Catalog) int {
 	}
 	n := 0
 	for range 2 {
-		more := takeFiles()
+		more := takeFiles(0)
 		err := put(n)
 		for err == nil {
 			n++
@@ -129,8 +131,48 @@ func helpStarve(c *catalog.Catalog) int {
 	return 0
 }
 
-// takeFiles opens what there is of descriptors, until more is called.
-func takeFiles() (more func()) {
+// helpResume gives the directory back and opens it again with fewer and fewer descriptors to spare, until an attempt leaves
+// the files open. It tells what came of that and stays.
+func helpResume(c *catalog.Catalog) int {
+	ctx := context.Background()
+	limitFiles(200)
+	put := func(name string) error {
+		_, err := c.Update(ctx, func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: name}) })
+		return err
+	}
+	fmt.Println("wrote", put("a"))
+	for spare := 8; spare >= 0; spare-- {
+		if err := c.Suspend(); err != nil {
+			fmt.Println("suspend", err)
+			return 1
+		}
+		more := takeFiles(spare)
+		first := c.Resume(ctx)
+		more()
+		if first == nil {
+			continue
+		}
+		second := c.Resume(ctx)
+		if second == nil {
+			if err := put("b"); err != nil {
+				fmt.Println("after a resume", err)
+			}
+			continue
+		}
+		fmt.Println("first", oneLine(first))
+		fmt.Println("second", oneLine(second))
+		fmt.Println("suspend", oneLine(c.Suspend()))
+		fmt.Println("broken", errors.Is(c.Err(), catalog.ErrBroken), c.View().Sites["a"] != nil)
+		select {}
+	}
+	fmt.Println("every attempt could be repeated")
+	return 0
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(fmt.Sprint(err), "\n", " ") }
+
+// takeFiles opens what there is of descriptors but for some to spare, until more is called.
+func takeFiles(spare int) (more func()) {
 	var files []*os.File
 	for {
 		f, err := os.Open(os.DevNull)
@@ -138,6 +180,10 @@ func takeFiles() (more func()) {
 			break
 		}
 		files = append(files, f)
+	}
+	for range min(spare, len(files)) {
+		_ = files[0].Close()
+		files = files[1:]
 	}
 	return func() {
 		for _, f := range files {

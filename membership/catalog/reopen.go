@@ -35,9 +35,6 @@ func (c *Catalog) revive(ctx context.Context) {
 			return
 		}
 		if err := c.reopenInTime(ctx, s); err != nil {
-			if ctx.Err() == nil {
-				c.staysShut(s, err)
-			}
 			return
 		}
 		c.logger.Info("the catalog takes changes again", "after", time.Since(began).Round(time.Millisecond).String())
@@ -46,7 +43,7 @@ func (c *Catalog) revive(ctx context.Context) {
 
 // staysShut gives up: changes are refused until the process starts again.
 func (c *Catalog) staysShut(s *store.Store, why error) {
-	s.GiveUp()
+	s.GiveUp(why)
 	c.logger.Error("the catalog cannot be opened again in this process: changes are refused until portico starts again", "error", why)
 }
 
@@ -70,8 +67,21 @@ func (c *Catalog) reopenInTime(ctx context.Context, s *store.Store) error {
 	}
 }
 
-// reopen opens a store in place of one that is closed, and catches up with what it has. On an error the closed one stays in its place.
+// reopen opens a store in place of one that is closed. Once an attempt has left the files open, there is no other.
 func (c *Catalog) reopen(ctx context.Context) error {
+	if c.stuck != nil {
+		return c.stuck
+	}
+	err := c.openAgain(ctx)
+	if errors.Is(err, store.ErrStuck) {
+		c.stuck = err
+		c.staysShut(c.store.Load(), err)
+	}
+	return err
+}
+
+// openAgain opens a store in place of one that is closed, and catches up with what it has. On an error the closed one stays in its place.
+func (c *Catalog) openAgain(ctx context.Context) error {
 	s, err := c.openStore()
 	if err != nil {
 		return err
@@ -110,12 +120,16 @@ func (o Options) store(members store.Members) store.Options {
 // or beside Close. Suspending twice does nothing. On an error,
 // as after a fault that keeps the store from its end, the catalog is not suspended: it goes on with its view and takes no changes.
 func (c *Catalog) Suspend() error {
-	if c.suspended.Swap(true) {
-		return nil
+	again := c.suspended.Swap(true)
+	if !again {
+		c.stopFollowing()
 	}
-	c.stopFollowing()
-	if err := c.store.Load().Close(); err != nil {
-		c.suspended.Store(false) // the lock stays with this process, so there is nothing to resume
+	err := c.stuck
+	if err == nil {
+		err = c.store.Load().Close()
+	}
+	if err != nil {
+		c.suspended.Store(again) // the lock stays with this process, so there is nothing to resume
 		return fmt.Errorf("suspend catalog: %w", err)
 	}
 	return nil
@@ -123,7 +137,9 @@ func (c *Catalog) Suspend() error {
 
 // Resume opens the directory again after Suspend and catches up with what another
 // process has written meanwhile. On an error the catalog stays suspended, and Resume may be
-// tried again: ErrLocked while the other process still has the directory.
+// tried again: ErrLocked while the other process still has the directory. An attempt that could neither go on nor give the
+// directory back is the last one: its error is the answer from then on, Err is ErrBroken, and only the end of this process
+// heals it.
 func (c *Catalog) Resume(ctx context.Context) error {
 	if !c.suspended.Load() {
 		return nil

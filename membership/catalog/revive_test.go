@@ -1,12 +1,14 @@
 package catalog_test
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/store"
 )
 
 // TestOpensAgainAfterAWant: a catalog that could not open the next file of its log for want of descriptors refuses changes and says that it
@@ -41,5 +43,35 @@ func TestOpensAgainAfterAWant(t *testing.T) {
 		if v.Sites[fmt.Sprintf("site-%d", i)] == nil {
 			t.Errorf("site-%d of %d acknowledged ones is lost", i, last+1)
 		}
+	}
+}
+
+// TestFailedReopenLeavesFilesOpen: etcd gives nobody what it has opened when a want of descriptors ends its start. Nothing can close that in
+// the same process, where the next attempt took the locked files for damaged ones. It says that a restart is what helps, no
+// other process gets at the files before, and after it everything is there.
+func TestFailedReopenLeavesFilesOpen(t *testing.T) {
+	if !canLimitFiles {
+		t.Skip("the number of descriptors cannot be limited here")
+	}
+	dir := t.TempDir()
+	c := startChild(t, "resume", dir)
+	for _, want := range []string{"open", "wrote <nil>", "first", "second", "suspend", "broken true true"} {
+		l := c.line()
+		t.Log(l)
+		if !strings.HasPrefix(l, want) || strings.Contains(l, "is damaged") || strings.Contains(l, "restore a backup") ||
+			want == "first" && !strings.Contains(l, "too many open files") ||
+			(want == "first" || want == "second" || want == "suspend") && !strings.Contains(l, store.ErrStuck.Error()) {
+			t.Fatalf("it says %q, want %s", l, want)
+		}
+	}
+	if other, err := catalog.Open(t.Context(), catalog.Options{Dir: dir, Name: "proxy-1", Key: key}); !errors.Is(err, catalog.ErrLocked) {
+		if err == nil {
+			_ = other.Close()
+		}
+		t.Errorf("another process opens it meanwhile: %v", err)
+	}
+	c.kill()
+	if v := open(t, dir).View(); v.Sites["a"] == nil {
+		t.Error("what was acknowledged is lost")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
@@ -66,13 +67,33 @@ type Contents struct {
 	Members int  // proxies that share the store, this one among them
 }
 
+func database(data string) string { return filepath.Join(data, "member", "snap", "db") }
+
+// openDatabase opens the database to read it. It fails with ErrLocked while somebody has it open to write.
+func openDatabase(data string) (*bolt.DB, error) {
+	path := database(data)
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	// Without the free list: bolt would rebuild it in a goroutine of its own, with
+	// panics that nobody can catch.
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	if errors.Is(err, berrors.ErrTimeout) {
+		return nil, fmt.Errorf("%w: another program, or an earlier start of this one, has %s open", ErrLocked, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return db, nil
+}
+
 // CheckFiles walks the database before a server opens it, and reports what is
 // in it. A damaged page makes the server panic in
 // goroutines of its own, where nobody can catch it; here the same damage is an
 // error, and so is a value that records refuse. A directory without a
 // database is fine.
 func CheckFiles(data string, records Records) (found Contents, err error) {
-	path := filepath.Join(data, "member", "snap", "db")
+	path := database(data)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
@@ -87,11 +108,9 @@ func CheckFiles(data string, records Records) (found Contents, err error) {
 			err = fmt.Errorf("read %s: %v", path, p)
 		}
 	}()
-	// Without the free list: bolt would rebuild it in a goroutine of its own, with
-	// the panics that this is about.
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
+	db, err := openDatabase(data)
 	if err != nil {
-		return found, fmt.Errorf("read %s: %w", path, err)
+		return found, err
 	}
 	defer func() { _ = db.Close() }()
 	err = db.View(func(tx *bolt.Tx) error {

@@ -22,7 +22,7 @@ var (
 	ErrPassing = errors.New("changes are refused until there are descriptors, memory and room on the disk again, then it opens by itself")
 	// ErrStuck reports a start or an end of the server that does not come to its own end: it may have
 	// the files open for as long as this process lives.
-	ErrStuck = errors.New("it still has the files open")
+	ErrStuck = errors.New("this process has the files open until it ends: restart portico")
 	// ErrNoMajority reports that too few of the proxies that share the catalog reach
 	// one another for a change to be made.
 	ErrNoMajority = errors.New("too few of the proxies that share the catalog reach one another: changes wait until more are there, traffic goes on (portico members names them)")

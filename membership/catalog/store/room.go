@@ -28,8 +28,8 @@ func passes(err error) bool {
 // Passing reports whether the store has stopped for a want that passes, and for nothing else.
 func (s *Store) Passing() bool { return s.fault.Load() != nil && !s.stays.Load() }
 
-// GiveUp makes a want that passes a fault for good: the store cannot be opened again in this process.
-func (s *Store) GiveUp() { s.stays.Store(true) }
+// GiveUp says that a closed store cannot be opened again in this process. Its fault is why then, or what it was before.
+func (s *Store) GiveUp(why error) { s.fail(why.Error()) }
 
 // faultUnsaved is what etcd says when it could not write to its log.
 const faultUnsaved = "failed to save Raft hard state and entries"

@@ -3,13 +3,16 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
@@ -104,7 +107,10 @@ func (s *Store) start(listening *peers.Server) (_ *running, err error) {
 		err = out.err
 	}
 	if err != nil {
-		return nil, startError(data, err)
+		if err = startError(data, err); !errors.Is(err, ErrStuck) && filesOpen(data) {
+			err = fmt.Errorf("%w; %w", err, ErrStuck)
+		}
+		return nil, err
 	}
 	r := &running{etcd: out.etcd, client: v3client.New(out.etcd.Server), peers: listening}
 	r.client.Lease = leases{r.client.Lease, out.etcd.Server}
@@ -153,6 +159,32 @@ func (s *Store) awaitStart(done <-chan outcome, data string) (outcome, error) {
 	}
 }
 
+// filesOpen reports whether a start that has failed left files open: etcd gives what it has opened to nobody when it fails
+// midway, and a fault ends the goroutine that starts without a word to those who would close. Where there are no
+// descriptors to find out, it has.
+func filesOpen(data string) bool {
+	if db, err := openDatabase(data); err == nil {
+		_ = db.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	logs, err := os.ReadDir(filepath.Join(data, "member", "wal"))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	for _, e := range logs {
+		if filepath.Ext(e.Name()) != ".wal" {
+			continue
+		}
+		l, err := fileutil.TryLockFile(filepath.Join(data, "member", "wal", e.Name()), os.O_RDWR, fileutil.PrivateFileMode)
+		if err != nil {
+			return true
+		}
+		_ = l.Close()
+	}
+	return false
+}
+
 // startError tells trouble with the disk from damaged files, by the words of the
 // system's errors: etcd does not keep the errors themselves.
 func startError(data string, err error) error {
@@ -160,6 +192,9 @@ func startError(data string, err error) error {
 		if strings.Contains(strings.ToLower(err.Error()), words) {
 			return fmt.Errorf("start store in %s: %w; make room or repair the disk, the catalog itself is not damaged", data, err)
 		}
+	}
+	if errors.Is(err, ErrLocked) {
+		return fmt.Errorf("start store in %s: %w; the catalog itself is not damaged", data, err)
 	}
 	if errors.Is(err, ErrCorrupt) {
 		return fmt.Errorf("%w; nothing was deleted under %s: restore a backup into an empty directory", err, data)

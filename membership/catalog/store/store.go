@@ -113,7 +113,7 @@ const (
 // Open locks o.Dir and starts the server in it, or connects to the outside one. An embedded server
 // has read its files then; a leader may not be there yet. An outside one may not have answered. It fails
 // with ErrLocked when another process has the directory, with ErrCorrupt when the files are damaged: they are
-// left as they are.
+// left as they are. With ErrStuck the directory stays locked until this process ends.
 func Open(o Options) (*Store, error) {
 	setSegmentSize()
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -131,7 +131,9 @@ func Open(o Options) (*Store, error) {
 		err = s.begin()
 	}
 	if err != nil {
-		_ = lock.Close()
+		if !errors.Is(err, ErrStuck) { // or another process would find the files open
+			_ = lock.Close()
+		}
 		return nil, err
 	}
 	return s, nil
