@@ -36,7 +36,7 @@ var byPath = map[string]string{
 	"deployhook/agent/lock.go Holder":                          "the agent's own folder",
 	"deployhook/agent/lock.go LockDir":                         "the agent's own folder",
 	"deployhook/agent/logwatch.go logCapper.dirs":              "the folder of a site is root's; what is in log is opened through beneath",
-	"deployhook/agent/manager.go manager.password":             "named by the machine's configuration",
+	"deployhook/agent/tomcat/manager.go Manager.password":             "named by the machine's configuration",
 	"deployhook/agent/options.go Options.withDefaults":         "named by the machine's configuration",
 	"deployhook/agent/portowner/owner_linux.go processesWith":  "/proc",
 

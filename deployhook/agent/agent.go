@@ -15,6 +15,7 @@ import (
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
 	"portico/internal/pause"
@@ -36,7 +37,7 @@ type Agent struct {
 
 	store *objects.Store
 	ports *ports
-	tom   *manager // nil: no Tomcat here
+	tom   *tomcat.Manager // nil: no Tomcat here
 	lock  *Lock
 
 	listener net.Listener
@@ -130,7 +131,7 @@ func New(o Options) (*Agent, error) {
 	if o.Tomcat.ManagerURL != "" {
 		d := a.dialer(a.sites.None)
 		d.Timeout = dialTime
-		a.tom = newManager(o.Tomcat, d.DialContext)
+		a.tom = tomcat.NewManager(o.Tomcat, d.DialContext)
 	}
 	return a, nil
 }
@@ -311,7 +312,7 @@ func (a *Agent) shutdown(ctx context.Context, cause error) error {
 	a.web.close()
 	a.peers.close()
 	if a.tom != nil {
-		a.tom.close()
+		a.tom.Close()
 	}
 	a.hurry()
 	a.closeGroups()

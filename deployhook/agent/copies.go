@@ -69,7 +69,7 @@ func (c *copiers) stop() {
 
 // copyTo sends copies to one proxy until ctx ends.
 func (a *Agent) copyTo(ctx context.Context, x catalog.Peer, dirty <-chan struct{}) {
-	tick := time.NewTicker(jitter(copyEvery))
+	tick := time.NewTicker(pause.Jitter(copyEvery))
 	defer tick.Stop()
 	for failed := 0; ; {
 		select {

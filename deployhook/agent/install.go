@@ -17,6 +17,7 @@ import (
 	"portico/deployhook/agent/process"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
+	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -278,7 +279,7 @@ func (u *unit) before(want catalog.WantedRelease, rel release) error {
 // tidyLoop removes what no release needs any more, a while after the change
 // that made it so.
 func (a *Agent) tidyLoop(ctx context.Context) {
-	tick := time.NewTicker(jitter(objectGrace)) // objects become old enough without any change
+	tick := time.NewTicker(pause.Jitter(objectGrace)) // objects become old enough without any change
 	defer tick.Stop()
 	for {
 		select {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/tomcat"
 	"portico/membership/catalog"
 )
 
@@ -63,8 +64,8 @@ type Options struct {
 	// but the accounts of other sites.
 	HookUsers []string
 
-	Ports  account.Range // loopback ports of run sites; zero: 20000 to 29999
-	Tomcat TomcatOptions // zero: each site of kind tomcat has a Tomcat of its own, if one is installed
+	Ports  account.Range  // loopback ports of run sites; zero: 20000 to 29999
+	Tomcat tomcat.Options // zero: each site of kind tomcat has a Tomcat of its own, if one is installed
 
 	// Runtimes returns what is installed here, for reports; see the function Runtimes.
 	// Serve calls it once, beside everything else: it may take its time. Nil: nothing is told.
@@ -79,15 +80,6 @@ type Options struct {
 	HookTimeout time.Duration // of one install, activate, remove or before command; 0: 5 minutes
 
 	stopWait time.Duration // longest silence of the proxies while an instance waits for their word that it is empty; 0: 10 s
-}
-
-// TomcatOptions say how sites of kind tomcat run on this machine: each in a JVM of its own
-// out of the files in Home, or, with ManagerURL, all in the one Tomcat that answers there.
-type TomcatOptions struct {
-	Home         string // folder with bin/bootstrap.jar; empty: $CATALINA_HOME, else the usual places
-	ManagerURL   string // such as http://127.0.0.1:8080/manager
-	User         string // an account with the role manager-script
-	PasswordFile string // read at each use, its last line end is cut
 }
 
 // defaultPorts lie below the range from which Linux takes the ports of outgoing

@@ -18,6 +18,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/tomcat"
 	"portico/internal/confine"
 	"portico/internal/units"
 	"portico/internal/written"
@@ -257,7 +258,7 @@ func TestManagerIsNotASite(t *testing.T) {
 	get(t, evil, "/squat?port="+strconv.Itoa(port))
 
 	o := c.options(t.TempDir())
-	o.Tomcat = agent.TomcatOptions{ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", port), User: "portico", PasswordFile: passwordFile(t, "secret")}
+	o.Tomcat = tomcat.Options{ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", port), User: "portico", PasswordFile: passwordFile(t, "secret")}
 	if v, ok := agent.Runtimes(t.Context(), o)["tomcat"]; ok {
 		t.Errorf("the site passes for Tomcat %s", v)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -429,10 +428,5 @@ func retryDelay(n int) time.Duration {
 	for range min(n-1, 16) {
 		d = min(2*d, slowestRetry)
 	}
-	return jitter(d)
-}
-
-// jitter returns d give or take a tenth.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.2*float64(d))
+	return pause.Jitter(d)
 }

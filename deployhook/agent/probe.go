@@ -17,6 +17,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/portowner"
+	"portico/internal/pause"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
@@ -265,5 +266,5 @@ func (h *health) interval(s sites.Health) time.Duration {
 			break
 		}
 	}
-	return jitter(min(d, full))
+	return pause.Jitter(min(d, full))
 }

@@ -39,7 +39,7 @@ func (a *Agent) report() catalog.Report {
 // sendReports reports after each change, and now and then without one: to one proxy,
 // which writes it down, and a copy to every other.
 func (a *Agent) sendReports(ctx context.Context) {
-	tick := time.NewTicker(jitter(reportEvery))
+	tick := time.NewTicker(pause.Jitter(reportEvery))
 	defer tick.Stop()
 	copiers := newCopiers(ctx, a)
 	defer copiers.stop()

@@ -68,11 +68,11 @@ func Runtimes(ctx context.Context, o Options) map[string]string {
 			if sites, err := o.siteUsers(); err == nil && portowner.Check() == nil {
 				d.Allow = sites.None
 			}
-			m := newManager(o.Tomcat, d.DialContext)
-			defer m.close()
+			m := tomcat.NewManager(o.Tomcat, d.DialContext)
+			defer m.Close()
 			ctx, cancel := context.WithTimeout(ctx, askManager)
 			defer cancel()
-			if v, err := m.serverInfo(ctx); err == nil {
+			if v, err := m.ServerInfo(ctx); err == nil {
 				note("tomcat", v)
 			}
 		})

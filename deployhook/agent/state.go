@@ -94,7 +94,7 @@ func writeFile(name string, b []byte, mode fs.FileMode) error {
 	return syncDir(dir)
 }
 
-// state changes the state file under a.mu; change returns false to skip the write.
+// State changes the state file under a.mu; change returns false to skip the write.
 func (a *Agent) state(change func(*stateFile)) error {
 	a.stateMu.Lock()
 	defer a.stateMu.Unlock()

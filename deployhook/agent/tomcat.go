@@ -15,6 +15,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -50,11 +51,11 @@ func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instance
 	if other := a.tomcatOwner(rec.Context, rec.Site); other != "" {
 		return nil, final(fmt.Errorf("tomcat: site %s already has the path %s here, and one Tomcat has each path once: choose another path", other, rec.Context))
 	}
-	apps, err := a.tom.list(u.ctx)
+	apps, err := a.tom.List(u.ctx)
 	if err != nil {
 		return nil, err
 	}
-	rec.Tomcat = nextVersion(apps, rec.Context)
+	rec.Tomcat = tomcat.NextVersion(apps, rec.Context)
 	// Durable before Tomcat has it, so that a killed agent finds it again.
 	if err := a.state(func(s *stateFile) { s.Instances[rec.ID] = rec }); err != nil {
 		return nil, err
@@ -65,13 +66,13 @@ func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instance
 		return nil, final(err)
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, max(a.o.HookTimeout, timeout(want.Settings)))
-	err = a.tom.deploy(ctx, rec.Context, rec.Tomcat, war)
+	err = a.tom.Deploy(ctx, rec.Context, rec.Tomcat, war)
 	cancel()
 	_ = war.Close()
 	if err != nil {
 		a.undeploy(rec)
 		a.forget(rec.ID)
-		var f *managerFailure
+		var f *tomcat.Refusal
 		if errors.As(err, &f) {
 			return nil, final(fmt.Errorf("%w: Tomcat's log says why", err))
 		}
@@ -101,12 +102,12 @@ func (a *Agent) tomcatOwner(context, site string) (owner string) {
 	return owner
 }
 
-// undeploy takes a version away, with a deadline of its own: it also runs when
+// Undeploy takes a version away, with a deadline of its own: it also runs when
 // the agent is about to end.
 func (a *Agent) undeploy(rec instanceRecord) {
-	ctx, cancel := context.WithTimeout(context.Background(), managerTime)
+	ctx, cancel := context.WithTimeout(context.Background(), tomcat.AnswerTime)
 	defer cancel()
-	if err := a.tom.undeploy(ctx, rec.Context, rec.Tomcat); err != nil {
+	if err := a.tom.Undeploy(ctx, rec.Context, rec.Tomcat); err != nil {
 		a.log.Warn("version not removed from tomcat", "path", rec.Context, "version", rec.Tomcat, "error", err)
 	}
 }
@@ -160,7 +161,7 @@ func packWAR(to io.Writer, dir *beneath.Dir, files objects.Tree) error {
 }
 
 func (t *tomcatSite) addr() string {
-	addr, err := t.a.tom.connector()
+	addr, err := t.a.tom.Connector()
 	if err != nil {
 		return "127.0.0.1:0" // nothing answers there, which is the truth
 	}
@@ -211,7 +212,7 @@ func (t *tomcatSite) stop(context.Context, time.Duration) {
 // its own.
 func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
-	apps, err := t.a.tom.list(ctx)
+	apps, err := t.a.tom.List(ctx)
 	if err != nil {
 		p.Code, p.Error = "L7RSP", err.Error()
 		if timedOut(err) {
@@ -221,13 +222,13 @@ func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
 	}
 	state, newest := "", true
 	for _, app := range apps {
-		if app.context != t.context {
+		if app.Context != t.context {
 			continue
 		}
-		if app.version == t.version {
-			state = app.state
+		if app.Version == t.version {
+			state = app.State
 		}
-		newest = newest && app.version <= t.version
+		newest = newest && app.Version <= t.version
 	}
 	if state != "running" {
 		p.Code, p.Error = "L7STS", "Tomcat says that this version is "+cmp.Or(state, "not installed")

@@ -18,14 +18,14 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/tomcat"
 	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
 
-// tomcat is a Tomcat of the distribution with a base folder of its own.
-type tomcat struct {
+// sharedTomcat is a Tomcat of the distribution with a base folder of its own.
+type sharedTomcat struct {
 	base string
 	port int
 	cmd  *exec.Cmd
@@ -35,7 +35,7 @@ const tomcatPassword = "s3cret & <more>"
 
 // startTomcat starts the distribution's Tomcat on a free port, with the Manager
 // and a user for it. The test is skipped where the package is not installed.
-func startTomcat(t *testing.T) *tomcat {
+func startTomcat(t *testing.T) *sharedTomcat {
 	t.Helper()
 	home := ""
 	for _, dir := range []string{"/usr/share/tomcat11", "/usr/share/tomcat10", "/usr/share/tomcat9"} {
@@ -50,7 +50,7 @@ func startTomcat(t *testing.T) *tomcat {
 		missingTool(t, "no Tomcat with its manager here (Debian: tomcat10 tomcat10-admin tomcat10-examples)")
 	}
 	port := freeport.Get(t)
-	tc := &tomcat{base: t.TempDir(), port: port}
+	tc := &sharedTomcat{base: t.TempDir(), port: port}
 	for _, d := range []string{"conf/Catalina/localhost", "logs", "temp", "work", "webapps"} {
 		if err := os.MkdirAll(filepath.Join(tc.base, d), 0o755); err != nil {
 			t.Fatal(err)
@@ -125,9 +125,9 @@ func startTomcat(t *testing.T) *tomcat {
 	return tc
 }
 
-func (tc *tomcat) options(t *testing.T) agent.TomcatOptions {
+func (tc *sharedTomcat) options(t *testing.T) tomcat.Options {
 	t.Helper()
-	return agent.TomcatOptions{
+	return tomcat.Options{
 		ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", tc.port), User: "portico", PasswordFile: passwordFile(t, tomcatPassword),
 	}
 }
@@ -300,17 +300,17 @@ func TestTomcatErrors(t *testing.T) {
 	right := tc.options(t)
 	for _, tt := range []struct {
 		name   string
-		change func(*agent.TomcatOptions)
+		change func(*tomcat.Options)
 		want   string
 	}{
-		{"wrong password", func(o *agent.TomcatOptions) { o.PasswordFile = passwordFile(t, "wrong") }, "tomcat-users.xml"},
-		{"wrong role", func(o *agent.TomcatOptions) { o.PasswordFile, o.User = passwordFile(t, "gui"), "gui" }, "manager-script"},
-		{"not there", func(o *agent.TomcatOptions) {
+		{"wrong password", func(o *tomcat.Options) { o.PasswordFile = passwordFile(t, "wrong") }, "tomcat-users.xml"},
+		{"wrong role", func(o *tomcat.Options) { o.PasswordFile, o.User = passwordFile(t, "gui"), "gui" }, "manager-script"},
+		{"not there", func(o *tomcat.Options) {
 			o.ManagerURL = fmt.Sprintf("http://127.0.0.1:%d/manager", freeport.Get(t))
 		}, "is Tomcat running"},
-		{"no manager", func(o *agent.TomcatOptions) { o.ManagerURL += "x" }, "tomcat10-admin"},
-		{"no file", func(o *agent.TomcatOptions) { o.PasswordFile += "x" }, "read password"},
-		{"no files", func(o *agent.TomcatOptions) { *o = agent.TomcatOptions{Home: t.TempDir()} }, "is no Tomcat"},
+		{"no manager", func(o *tomcat.Options) { o.ManagerURL += "x" }, "tomcat10-admin"},
+		{"no file", func(o *tomcat.Options) { o.PasswordFile += "x" }, "read password"},
+		{"no files", func(o *tomcat.Options) { *o = tomcat.Options{Home: t.TempDir()} }, "is no Tomcat"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t)
@@ -334,19 +334,19 @@ func TestTomcatErrors(t *testing.T) {
 }
 
 // list asks Tomcat itself what it has.
-func (tc *tomcat) list(t *testing.T) string {
+func (tc *sharedTomcat) list(t *testing.T) string {
 	t.Helper()
 	_, body := tc.ask(t, "list")
 	return body
 }
 
-func (tc *tomcat) command(t *testing.T, command string) int {
+func (tc *sharedTomcat) command(t *testing.T, command string) int {
 	t.Helper()
 	code, _ := tc.ask(t, command)
 	return code
 }
 
-func (tc *tomcat) ask(t *testing.T, command string) (int, string) {
+func (tc *sharedTomcat) ask(t *testing.T, command string) (int, string) {
 	t.Helper()
 	u := url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", tc.port), User: url.UserPassword("portico", tomcatPassword)}
 	res, err := http.Get(u.String() + "/manager/text/" + command)

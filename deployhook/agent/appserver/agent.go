@@ -17,6 +17,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/tomcat"
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/internal/statedir"
@@ -146,9 +147,9 @@ func sitePorts(c conf.Agent) account.Range {
 	return account.Range{First: first, Count: last - first + 1}
 }
 
-func (p *Agent) tomcat() agent.TomcatOptions {
+func (p *Agent) tomcat() tomcat.Options {
 	t := p.conf.Agent.Tomcat
-	return agent.TomcatOptions{Home: t.Home, ManagerURL: t.URL, User: t.User, PasswordFile: t.PasswordFile}
+	return tomcat.Options{Home: t.Home, ManagerURL: t.URL, User: t.User, PasswordFile: t.PasswordFile}
 }
 
 // proxyTLS is the client side towards any proxy of the cluster.

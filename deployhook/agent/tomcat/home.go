@@ -1,5 +1,6 @@
 // Package tomcat makes the files and the command line with which a site gets a Tomcat of
 // its own: one JVM for one release of one site, run by whoever runs the site's processes.
+// Where all sites share one Tomcat instead, it speaks with that one's Manager.
 // It starts nothing and knows nothing of the agent.
 package tomcat
 

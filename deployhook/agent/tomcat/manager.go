@@ -1,4 +1,4 @@
-package agent
+package tomcat
 
 import (
 	"bufio"
@@ -15,33 +15,45 @@ import (
 	"time"
 )
 
-// manager speaks with Tomcat's Manager through its text interface
+// Options say how sites of kind tomcat run on this machine: each in a JVM of its own
+// out of the files in Home, or, with ManagerURL, all in the one Tomcat that answers there.
+type Options struct {
+	Home         string // folder with bin/bootstrap.jar; empty: $CATALINA_HOME, else the usual places
+	ManagerURL   string // such as http://127.0.0.1:8080/manager
+	User         string // an account with the role manager-script
+	PasswordFile string // read at each use, its last line end is cut
+}
+
+// Manager speaks with Tomcat's Manager through its text interface
 // (https://tomcat.apache.org/tomcat-10.1-doc/manager-howto.html).
-type manager struct {
-	o      TomcatOptions
+type Manager struct {
+	o      Options
 	client *http.Client
 }
 
-// tomcatApp is one line of the Manager's list.
-type tomcatApp struct {
-	context  string // "/" for the root
-	version  string // "" without
-	state    string // "running" or "stopped"
+// App is one line of the Manager's list.
+type App struct {
+	Context  string // "/" for the root
+	Version  string // "" without
+	State    string // "running" or "stopped"
 	sessions int
 }
 
 const (
-	managerTime = 10 * time.Second // of one question; deploys take as long as the application's start
-	managerRead = 4 << 20          // of an answer
+	// AnswerTime is how long the Manager may take for one question; deploys take as long as the
+	// application's start.
+	AnswerTime = 10 * time.Second
+	answerMost = 4 << 20 // of an answer
 )
 
-// dial connects to the Manager, which is told Tomcat's password.
-type dial func(ctx context.Context, network, addr string) (net.Conn, error)
+// Dial connects to the Manager, which is told Tomcat's password.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-func newManager(o TomcatOptions, d dial) *manager {
+// NewManager returns what speaks with the Manager that o names, over connections that d makes.
+func NewManager(o Options, d Dial) *Manager {
 	// People copy the address with or without the path of the text interface.
 	o.ManagerURL = strings.TrimSuffix(strings.TrimRight(o.ManagerURL, "/"), "/text")
-	return &manager{o: o, client: &http.Client{
+	return &Manager{o: o, client: &http.Client{
 		Transport: &http.Transport{
 			DialContext:           d,
 			MaxIdleConnsPerHost:   2,
@@ -52,10 +64,11 @@ func newManager(o TomcatOptions, d dial) *manager {
 	}}
 }
 
-func (m *manager) close() { m.client.CloseIdleConnections() }
+// Close ends the connections to the Manager.
+func (m *Manager) Close() { m.client.CloseIdleConnections() }
 
-// connector returns the host:port that answers requests.
-func (m *manager) connector() (string, error) {
+// Connector returns the host:port that answers requests.
+func (m *Manager) Connector() (string, error) {
 	u, err := url.Parse(m.o.ManagerURL)
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("tomcat: manager URL %q: write it as http://127.0.0.1:8080/manager", m.o.ManagerURL)
@@ -66,7 +79,7 @@ func (m *manager) connector() (string, error) {
 	return u.Host, nil
 }
 
-func (m *manager) password() (string, error) {
+func (m *Manager) password() (string, error) {
 	if m.o.PasswordFile == "" {
 		return "", nil
 	}
@@ -78,7 +91,7 @@ func (m *manager) password() (string, error) {
 }
 
 // do sends one command and returns what the Manager says after "OK - ".
-func (m *manager) do(ctx context.Context, method, command string, q url.Values, body io.Reader) (string, error) {
+func (m *Manager) do(ctx context.Context, method, command string, q url.Values, body io.Reader) (string, error) {
 	password, err := m.password()
 	if err != nil {
 		return "", err
@@ -106,7 +119,7 @@ func (m *manager) do(ctx context.Context, method, command string, q url.Values, 
 		return "", fmt.Errorf("tomcat: the Manager at %s does not answer: %w: is Tomcat running, with the manager application, and is tomcat.manager right?", m.o.ManagerURL, err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, managerRead))
+	b, err := io.ReadAll(io.LimitReader(res.Body, answerMost))
 	if err != nil {
 		return "", fmt.Errorf("tomcat: read the Manager's answer to %s: %w", command, err)
 	}
@@ -114,7 +127,7 @@ func (m *manager) do(ctx context.Context, method, command string, q url.Values, 
 }
 
 // judge turns an answer into a result or into an error with its remedy.
-func (m *manager) judge(command string, res *http.Response, text string) (string, error) {
+func (m *Manager) judge(command string, res *http.Response, text string) (string, error) {
 	switch res.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized:
@@ -129,21 +142,22 @@ func (m *manager) judge(command string, res *http.Response, text string) (string
 	rest, ok := strings.CutPrefix(text, "OK - ")
 	if !ok {
 		line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-		return "", &managerFailure{command, strings.TrimPrefix(line, "FAIL - ")}
+		return "", &Refusal{command, strings.TrimPrefix(line, "FAIL - ")}
 	}
 	return rest, nil
 }
 
-// managerFailure is what the Manager itself says went wrong.
-type managerFailure struct{ command, text string }
+// Refusal is what the Manager itself says went wrong.
+type Refusal struct{ command, text string }
 
-func (e *managerFailure) Error() string {
+// Error implements error.
+func (e *Refusal) Error() string {
 	return fmt.Sprintf("tomcat: %s: %.300s", e.command, e.text)
 }
 
-// list returns the installed applications.
-func (m *manager) list(ctx context.Context) ([]tomcatApp, error) {
-	ctx, cancel := context.WithTimeout(ctx, managerTime)
+// List returns the installed applications.
+func (m *Manager) List(ctx context.Context) ([]App, error) {
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	text, err := m.do(ctx, http.MethodGet, "list", nil, nil)
 	if err != nil {
@@ -153,18 +167,18 @@ func (m *manager) list(ctx context.Context) ([]tomcatApp, error) {
 }
 
 // parseList reads lines of "PATH:STATE:SESSIONS:NAME##VERSION".
-func parseList(text string) []tomcatApp {
-	var apps []tomcatApp
+func parseList(text string) []App {
+	var apps []App
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
 		f := strings.SplitN(lines.Text(), ":", 4)
 		if len(f) != 4 || !strings.HasPrefix(f[0], "/") {
 			continue
 		}
-		a := tomcatApp{context: f[0], state: f[1]}
+		a := App{Context: f[0], State: f[1]}
 		a.sessions, _ = strconv.Atoi(f[2])
 		if i := strings.LastIndex(f[3], "##"); i >= 0 {
-			a.version = f[3][i+2:]
+			a.Version = f[3][i+2:]
 		}
 		apps = append(apps, a)
 	}
@@ -174,28 +188,28 @@ func parseList(text string) []tomcatApp {
 // versionDigits make version labels sort as numbers do: Tomcat compares text.
 const versionDigits = 12
 
-// nextVersion returns a label that sorts after all that are there.
-func nextVersion(apps []tomcatApp, context string) string {
+// NextVersion returns a label that sorts after all that are there.
+func NextVersion(apps []App, context string) string {
 	last := 0
 	for _, app := range apps {
-		if n, err := strconv.Atoi(app.version); err == nil && app.context == context {
+		if n, err := strconv.Atoi(app.Version); err == nil && app.Context == context {
 			last = max(last, n)
 		}
 	}
 	return fmt.Sprintf("%0*d", versionDigits, last+1)
 }
 
-// deploy installs a WAR beside other versions at the same path and returns when
+// Deploy installs a WAR beside other versions at the same path and returns when
 // the application has started.
-func (m *manager) deploy(ctx context.Context, context, version string, war io.Reader) error {
+func (m *Manager) Deploy(ctx context.Context, context, version string, war io.Reader) error {
 	_, err := m.do(ctx, http.MethodPut, "deploy", appQuery(context, version), war)
 	return err
 }
 
-// undeploy removes one version. One that is not there is fine.
-func (m *manager) undeploy(ctx context.Context, context, version string) error {
+// Undeploy removes one version. One that is not there is fine.
+func (m *Manager) Undeploy(ctx context.Context, context, version string) error {
 	_, err := m.do(ctx, http.MethodGet, "undeploy", appQuery(context, version), nil)
-	var f *managerFailure
+	var f *Refusal
 	if errors.As(err, &f) && strings.Contains(f.text, "No context exists") {
 		return nil
 	}
@@ -210,9 +224,9 @@ func appQuery(context, version string) url.Values {
 	return q
 }
 
-// serverInfo returns Tomcat's version, such as "10.1.34".
-func (m *manager) serverInfo(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, managerTime)
+// ServerInfo returns Tomcat's version, such as "10.1.34".
+func (m *Manager) ServerInfo(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, AnswerTime)
 	defer cancel()
 	text, err := m.do(ctx, http.MethodGet, "serverinfo", nil, nil)
 	if err != nil {
