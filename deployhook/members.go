@@ -113,6 +113,9 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 	// lives: it is made to come again soon.
 	doubt := time.NewTicker(doubtEvery)
 	defer doubt.Stop()
+	doubted := func() bool {
+		return d.o.Alive != nil && !d.o.Alive(m.Name) && time.Since(begun) >= doubtEvery
+	}
 	for {
 		wanted := Wanted(d.o.Catalog.View(), m.Name)
 		sum := wantedSum(wanted)
@@ -124,13 +127,25 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 			writeJSON(w, http.StatusOK, wanted)
 			return
 		}
+		if awaitChange(ctx, changed, doubt.C, doubted) {
+			cancel()
+		}
+	}
+}
+
+// awaitChange waits until something has changed or ctx ends, or reports that the member is doubted. At rest it costs a look now and then, and
+// works nothing out anew: there may be a thousand members.
+func awaitChange(ctx context.Context, changed <-chan struct{}, look <-chan time.Time, doubted func() bool) bool {
+	for {
 		select {
 		case <-changed:
-		case <-doubt.C:
-			if d.o.Alive != nil && !d.o.Alive(m.Name) && time.Since(begun) >= doubtEvery {
-				cancel()
-			}
+			return false
 		case <-ctx.Done():
+			return false
+		case <-look:
+			if doubted() {
+				return true
+			}
 		}
 	}
 }
