@@ -43,6 +43,7 @@ type Agent struct {
 	listener net.Listener
 	web      *webServer
 	traffic  *descriptors.Traffic
+	room     lastRoom
 	peers    *peers
 
 	statePath string

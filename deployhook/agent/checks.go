@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/descriptors"
 	"portico/membership/catalog"
 )
 
@@ -125,6 +126,23 @@ func (n *checkNews) take(s *checkStream) []catalog.CheckResult {
 	list := s.results
 	s.results = nil
 	return list
+}
+
+// lastRoom is whether visitors could have descriptors when that was looked at last: checks of one beat share a look.
+type lastRoom struct {
+	mu sync.Mutex
+	at time.Time // guarded by mu
+	ok bool      // guarded by mu
+}
+
+// there reports whether there are descriptors for a visitor and the connection to an instance, as of checksTold ago at most.
+func (l *lastRoom) there(traffic *descriptors.Traffic) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now := time.Now(); l.at.IsZero() || now.Sub(l.at) > checksTold {
+		l.at, l.ok = now, traffic.Room(2)
+	}
+	return l.ok
 }
 
 // serveChecks tells a proxy of each check for as long as it listens. So it needs to make none of its own while all is well.

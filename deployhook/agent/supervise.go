@@ -106,7 +106,7 @@ func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) cata
 		u.a.checks.dropped() // the end cut it short: it says nothing
 		return p
 	}
-	ok := p.OK && u.a.traffic.Room(2) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
+	ok := p.OK && u.a.room.there(u.a.traffic) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
 	u.a.checks.over(catalog.CheckResult{
 		ID: inst.rec.ID, Asked: p.Asked, OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
 	})
