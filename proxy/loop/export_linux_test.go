@@ -7,12 +7,16 @@ import (
 	"portico/proxy/loop/socket"
 )
 
-// NewWatched is New with functions that are called in a loop's goroutine around each of its turns.
-func NewWatched(o exchange.Options, begin, end func()) (exchange.Driver, error) {
+// ByteBudget is what one connection may move before others have their turn.
+const ByteBudget = byteBudget
+
+// NewWatched is New with functions that are called in a loop's goroutine around each of its turns, and where it looks at the clock with the
+// work that it has done since the look before.
+func NewWatched(o exchange.Options, begin, end func(), looked func(work int)) (exchange.Driver, error) {
 	d, err := New(o)
 	if err == nil {
 		for _, l := range d.(*server).loops {
-			l.watch = &watch{begin, end}
+			l.watch = &watch{begin, end, looked}
 		}
 	}
 	return d, err

@@ -31,12 +31,18 @@ const (
 	yieldAfter = int64(5 * time.Millisecond)
 )
 
-// watch lets a test look at turns; nil otherwise.
-type watch struct{ begin, end func() }
+// watch lets a test look at turns, and at the work that was done between two looks at the clock; nil otherwise.
+type watch struct {
+	begin, end func()
+	looked     func(work int)
+}
 
 // stage begins a part of a turn that may last for share, or for less where the parts before it took longer than they should.
 func (l *loop) stage(share int64) {
 	l.now = l.srv.clock()
+	if l.watch != nil {
+		l.watch.looked(l.work)
+	}
 	l.work, l.until = 0, l.now+min(share, max(l.begun+turnShare-l.now, leastShare))
 }
 
@@ -48,6 +54,9 @@ func (l *loop) late() bool {
 	l.now = l.srv.clock()
 	if l.now >= l.until {
 		return true // and is so for whoever asks next
+	}
+	if l.watch != nil {
+		l.watch.looked(l.work)
 	}
 	l.work = 0
 	return false
