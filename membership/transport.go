@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"portico/internal/descriptors"
 )
 
 // transport is what memberlist sends and receives with. It stands where
@@ -38,7 +40,7 @@ type transport struct {
 }
 
 const (
-	maxStreams     = 64              // at a time; a member needs one every 30 s
+	maxStreams     = 64              // at a time, or half of what the process keeps from traffic if that is less; a member needs one every 30 s
 	maxStreamsEach = 8               // of one address, so that no single one fills them all
 	headTimeout    = 3 * time.Second // for the first six bytes of a stream
 	maxDatagram    = 65536
@@ -159,7 +161,7 @@ func (t *transport) hand(s *stream) {
 func (t *transport) take(from netip.Addr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open >= maxStreams || t.slots[from] >= maxStreamsEach {
+	if t.open >= min(maxStreams, descriptors.Share(2)) || t.slots[from] >= maxStreamsEach {
 		return false
 	}
 	t.open++

@@ -52,7 +52,7 @@ var imports = map[string][]string{
 	"proxy/exchange":     {"proxy/http1", "proxy/wire"},
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
-	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause"},
+	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
@@ -82,7 +82,7 @@ var imports = map[string][]string{
 
 	// The store knows proxies and keys, and no record.
 	"membership/catalog/store":       {"conf/sites", "membership/catalog/store/peers", "internal/durable", "internal/zapslog", "internal/pause"},
-	"membership/catalog/store/peers": {"conf/sites"},
+	"membership/catalog/store/peers": {"conf/sites", "internal/descriptors", "internal/strangers"},
 	"membership/catalog/command":     {"conf/sites", "membership/catalog", "internal/units"},
 
 	// The event loops.
@@ -107,6 +107,7 @@ var imports = map[string][]string{
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},
 	"deployhook/agent/portowner": {},
 	"internal/descriptors":       {},
+	"internal/strangers":         {},
 	"internal/confine":           {}, // for tests
 	"deployhook/agent/tomcat":    {},
 
@@ -115,7 +116,7 @@ var imports = map[string][]string{
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},

@@ -16,11 +16,16 @@ import (
 )
 
 // most is what is kept at the most. A proxy alone has 36 descriptors after its start, and had 38 at the most while three commands at a time
-// changed something. Members hold connections on top of that, gossip takes 64 streams at the most, etcd opens files while it cuts its log.
+// changed something. Members hold connections on top of that, gossip takes half of it for streams at the most, strangers a quarter at the admin
+// port and an eighth at the catalog's, etcd opens files while it cuts its log.
 const most = 128
 
 // Kept returns how many descriptors of a limit traffic may not have.
 func Kept(limit uint64) uint64 { return min(limit/4, most) }
+
+// Share is a part of what this process keeps from traffic, one in so many, and one at least: how many strangers may have connections at
+// a listener that is none of traffic's.
+func Share(of int) int { return max(int(Kept(openLimit()))/of, 1) }
 
 // ErrKept is what traffic gets in place of a descriptor that it may not keep. It is EMFILE as well.
 var ErrKept = fmt.Errorf("the last descriptors are not for traffic: %w", syscall.EMFILE)

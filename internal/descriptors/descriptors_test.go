@@ -58,6 +58,16 @@ func TestLastOnesAreNotForTraffic(t *testing.T) {
 }
 
 // TestRoomIsCheap: an agent asks with each check whether there is room. Each descriptor costs its path, and nothing that the runtime keeps for a file.
+func TestShare(t *testing.T) {
+	kept := int(Kept(openLimit()))
+	if got := Share(4); got != max(kept/4, 1) {
+		t.Errorf("a quarter of %d is %d", kept, got)
+	}
+	if got := Share(1 << 20); got != 1 {
+		t.Errorf("a tiny part is %d", got)
+	}
+}
+
 func TestRoomIsCheap(t *testing.T) {
 	traffic := New(slog.New(slog.DiscardHandler))
 	if n := testing.AllocsPerRun(100, func() { traffic.Room(2) }); n > 2 {

@@ -36,6 +36,9 @@ type Options struct {
 
 	LoginKey []byte // 32 bytes that seal page logins; nil: made now, so a restart ends them
 
+	// Known is told of each request with a token or a login that is good. Nil: nobody is.
+	Known func(*http.Request)
+
 	// Snapshot returns the traffic of this proxy. Recent counts the sessions of
 	// an instance that were used within the given time.
 	Snapshot func() figures.Proxy

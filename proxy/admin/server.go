@@ -157,6 +157,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		return
 	}
 	who, refusal := s.authenticate(c)
+	if who != nil && s.o.Known != nil {
+		s.o.Known(r)
+	}
 	if refusal == nil {
 		c.who = who
 		refusal = s.admit(c)

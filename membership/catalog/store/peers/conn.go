@@ -2,17 +2,23 @@ package peers
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/rafthttp"
+
+	"portico/internal/descriptors"
+	"portico/internal/strangers"
 )
 
 // listener accepts the connections of the other proxies and knows all that are open.
 type listener struct {
 	net.Listener
+
+	guests *strangers.Strangers
 
 	mu   sync.Mutex
 	open map[*conn]struct{} // guarded by mu
@@ -24,18 +30,20 @@ type conn struct {
 	net.Conn
 	in   *listener
 	who  atomic.Pointer[peer] // nil before its first request
-	read atomic.Int64         // Unix nanoseconds of its beginning, and of the last time that something came
+	new  *strangers.Stranger
+	read atomic.Int64 // Unix nanoseconds of its beginning, and of the last time that something came
 }
 
 // A connection whose other side vanished ends after eight seconds.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3}
 
-func listen(addr string) (*listener, error) {
+func listen(addr string, log *slog.Logger) (*listener, error) {
 	ln, err := (&net.ListenConfig{KeepAliveConfig: keepAlive}).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &listener{Listener: ln, open: map[*conn]struct{}{}}, nil
+	guests := strangers.New("catalog", func() int { return descriptors.Share(8) }, log)
+	return &listener{Listener: ln, guests: guests, open: map[*conn]struct{}{}}, nil
 }
 
 // Accept implements net.Listener.
@@ -44,7 +52,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, in: l}
+	c := &conn{Conn: accepted, in: l, new: l.guests.Enter(accepted)}
 	c.read.Store(time.Now().UnixNano())
 	l.mu.Lock()
 	l.open[c] = struct{}{}
@@ -100,6 +108,7 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
+	c.new.Leave()
 	c.in.mu.Lock()
 	delete(c.in.open, c)
 	c.in.mu.Unlock()

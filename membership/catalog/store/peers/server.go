@@ -44,7 +44,7 @@ const (
 // Listen binds the address and serves it; until there is a handler the answer is 503. Admit is asked at
 // each handshake and at each request.
 func Listen(o *Options, admit func(role Role, name, fingerprint string) error, logger *slog.Logger) (*Server, error) {
-	ln, err := listen(o.Listen)
+	ln, err := listen(o.Listen, logger)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the other proxies on %s: %w: stop what has the port, or choose another address with --catalog (catalog.address)", o.Listen, err)
 	}
@@ -88,6 +88,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if t, ok := c.(*tls.Conn); ok {
 		if inner, ok := t.NetConn().(*conn); ok {
 			inner.who.Store(&who)
+			inner.new.Leave()
 		}
 	}
 	s.mu.Lock()
