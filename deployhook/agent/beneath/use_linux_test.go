@@ -15,7 +15,7 @@ import (
 func never() error { return nil }
 
 // TestUse: a count follows no links, takes holes for nothing and what is reserved
-// beyond a file's end for what it is, and counts a file with two names once.
+// beyond a file's end for what it is, and counts a file with two names once. A file without a name is not seen.
 func TestUse(t *testing.T) {
 	top, other := t.TempDir(), t.TempDir()
 	in := func(name string) string { return filepath.Join(top, name) }
@@ -37,6 +37,11 @@ func TestUse(t *testing.T) {
 	must(unix.Fallocate(int(hole.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, 2<<20))
 	must(hole.Close())
 	must(unix.Mkfifo(in("pipe"), 0o600))
+	gone, err := os.Create(in("gone"))
+	must(err)
+	defer gone.Close()
+	must(unix.Fallocate(int(gone.Fd()), 0, 0, 8<<20))
+	must(os.Remove(in("gone")))
 
 	d, err := beneath.Open(top)
 	must(err)
