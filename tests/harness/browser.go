@@ -24,16 +24,16 @@ type Browser struct {
 	next int
 }
 
-// StartBrowser starts Chromium, or skips the test without it. It takes any
+// StartBrowser starts Chromium with more flags, or skips the test without it. It takes any
 // certificate: which one is shown is other tests' business.
-func StartBrowser(t testing.TB) *Browser {
+func StartBrowser(t testing.TB, flags ...string) *Browser {
 	t.Helper()
 	chromium := Need(t, "chromium")
 	profile := t.TempDir()
-	cmd := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+	cmd := exec.Command(chromium, append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--ignore-certificate-errors", "--hide-scrollbars", "--window-size=1400,1000", "--remote-allow-origins=*",
-		"--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")
+		"--remote-debugging-port=0", "--user-data-dir="+profile, "about:blank")...)
 	log := &written.Buffer{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -141,6 +141,18 @@ func (b *Browser) Eval(script string) string {
 		b.t.Fatalf("%s: %s", script, answer.ExceptionDetails.Text)
 	}
 	return fmt.Sprint(answer.Result.Value)
+}
+
+// Cookies returns how many cookies of each name the browser keeps.
+func (b *Browser) Cookies() map[string]int {
+	b.t.Helper()
+	var all struct{ Cookies []struct{ Name string } }
+	b.call("Network.getAllCookies", nil, &all)
+	count := map[string]int{}
+	for _, c := range all.Cookies {
+		count[c.Name]++
+	}
+	return count
 }
 
 // Press sends a key as the keyboard does, such as "Enter", "Tab" or "Escape".
