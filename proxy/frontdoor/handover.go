@@ -33,20 +33,37 @@ func (p *Proxy) handOver(ctx context.Context, s *takeover.Successor) bool {
 	return false
 }
 
-// releaseCatalog closes what only one process may have open: the catalog, and all that works with it. A catalog that met a fault
-// comes first: it may not close, and then nothing else ends.
+// releaseCatalog closes what only one process may have open: the catalog, and all that works with it.
 func (p *Proxy) releaseCatalog() error {
-	if p.catalog.Err() != nil {
-		if err := p.catalog.Suspend(); err != nil {
+	return release{
+		fault: p.catalog.Err, suspend: p.catalog.Suspend,
+		stop: func() { p.stopWork(); p.forgetWork() },
+		save: func() {
+			if err := p.saveSessions(); err != nil {
+				p.log.Warn("sessions not handed over: the new process counts them anew", "error", err)
+			}
+		},
+	}.do()
+}
+
+// release is what ends before another process can have the catalog.
+type release struct {
+	fault   func() error // that the catalog met
+	suspend func() error // closes the catalog; it may be called twice
+	stop    func()       // all that works with it
+	save    func()       // what the sessions are by then
+}
+
+// do ends it in this order. A catalog that met a fault comes first: it may not close, and then nothing else ends.
+func (r release) do() error {
+	if r.fault() != nil {
+		if err := r.suspend(); err != nil {
 			return err
 		}
 	}
-	p.stopWork()
-	p.forgetWork()
-	if err := p.saveSessions(); err != nil {
-		p.log.Warn("sessions not handed over: the new process counts them anew", "error", err)
-	}
-	return p.catalog.Suspend()
+	r.stop()
+	r.save()
+	return r.suspend()
 }
 
 // reopenCatalog opens again what releaseCatalog closed. It can be tried again.
