@@ -70,9 +70,10 @@ var imports = map[string][]string{
 	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward"},
 
 	// The admin listener.
+	"proxy/admin/access":    {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
 	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/api":       {"membership/catalog", "balancer/figures"},
-	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api"},
+	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api", "proxy/admin/access"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},
@@ -122,7 +123,7 @@ var imports = map[string][]string{
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
 	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
-	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/admin", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access"},
 }
 
 // owners may import a module that nothing else in the project imports.

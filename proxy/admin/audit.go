@@ -16,9 +16,9 @@ import (
 func (s *Server) record(c *call, outcome error) {
 	by, token := "nobody", ""
 	if c.who != nil {
-		by = c.who.account
-		if c.who.token != nil {
-			token = c.who.token.ID
+		by = c.who.Account
+		if c.who.Token != nil {
+			token = c.who.Token.ID
 		}
 	}
 	object := c.object

@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"portico/proxy/admin"
+	"portico/proxy/admin/access"
 )
 
-// access is what each account gets from each route: the table of permissions,
+// routeAccess is what each account gets from each route: the table of permissions,
 // written down a second time so that a change of the first one is seen. "-"
 // stands for nobody's, the letters for viewer, scoped, deployer, operator and
 // admin.
-var access = []struct {
+var routeAccess = []struct {
 	method, path, allowed string
 	body                  string
 }{
@@ -111,7 +112,7 @@ func TestEveryRouteAndRole(t *testing.T) {
 	e := start(t, nil)
 	letters := map[string]string{"viewer": "v", "scoped": "s", "deployer": "d", "operator": "o", "admin": "a"}
 	covered := map[string]bool{}
-	for _, c := range access {
+	for _, c := range routeAccess {
 		covered[admin.RouteOf(c.method, c.path)] = true
 		for _, account := range append([]string{""}, roles...) {
 			resp, body := e.request(c.method, c.path, e.tokens[account], c.body)
@@ -153,6 +154,19 @@ func TestRoutesAreDocumented(t *testing.T) {
 	}
 }
 
+// Each permission is of a route, as each route has a permission, which routes() looks for.
+func TestPermissionsAreOfRoutes(t *testing.T) {
+	served := admin.Patterns()
+	for _, p := range access.Permissions() {
+		if !slices.Contains(served, p.Pattern) {
+			t.Errorf("access.Permissions says who may use %q, which nothing answers", p.Pattern)
+		}
+	}
+	if n := len(access.Permissions()); n != len(served) {
+		t.Errorf("%d permissions for %d routes", n, len(served))
+	}
+}
+
 // TestDocumentedRoutesExist: a route of docs/api.md is one that the listener has.
 func TestDocumentedRoutesExist(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/api.md")
@@ -175,7 +189,7 @@ func TestDocumentedRoutesExist(t *testing.T) {
 func TestGetChangesNothing(t *testing.T) {
 	e := start(t, nil)
 	before := shared.View().Revision
-	for _, c := range access {
+	for _, c := range routeAccess {
 		if c.method == "GET" {
 			_, _ = e.request("GET", c.path, e.tokens["admin"], "")
 		}

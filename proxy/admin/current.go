@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) current(c *call) error {
 	if bad != nil {
 		return bad
 	}
-	if consistent || c.rt.decides || c.rt.changes() && c.rt.need != nobody && !c.rt.here {
+	if consistent || c.rt.decides || c.rt.Changes() && c.rt.Need != access.Nobody && !c.rt.here {
 		ctx, cancel := context.WithTimeout(c.r.Context(), changeWait)
 		defer cancel()
 		err = s.o.Catalog.Confirm(ctx)

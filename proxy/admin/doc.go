@@ -1,9 +1,9 @@
 // Package admin is the admin listener's handler: the JSON API, the statistics
 // page, metrics and health, accounts and the audit log.
 //
-// It promises that every route but a handful that the route table names as
-// public needs a credential, that one function decides who may do what, that
-// GET changes nothing, that a page of another origin can change nothing, and
+// It promises that every route but a handful that access.Permissions names as
+// public needs a credential, that one function there decides who may do what,
+// that GET changes nothing, that a page of another origin can change nothing, and
 // that each change leaves a line in the audit log. TLS is the caller's: New
 // returns a handler for a listener that has it already.
 package admin

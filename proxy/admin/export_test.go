@@ -28,11 +28,5 @@ func RouteOf(method, target string) string {
 	return pattern
 }
 
-// HostAllowed and PathClean are fuzzed from outside.
-var (
-	HostAllowed = hostAllowed
-	PathClean   = pathClean
-)
-
 // Merged puts the lists of two proxies together.
 var Merged = merged

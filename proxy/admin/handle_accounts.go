@@ -10,6 +10,7 @@ import (
 
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -33,15 +34,15 @@ func (s *Server) putAccount(c *call) error {
 		return err
 	}
 	c.object, c.detail = in.Name, string(in.Role)
-	if in.Role != "" && rank(in.Role) == 0 {
+	if in.Role != "" && access.Rank(in.Role) == 0 {
 		return api.BadRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
 	}
-	if refusal := s.confirmed(c, in.Confirm); refusal != nil {
-		return refusal
+	if err := s.confirmed(c, in.Confirm); err != nil {
+		return err
 	}
 	hash := ""
 	if in.Password != "" {
-		h, err := HashPassword(in.Password)
+		h, err := access.HashPassword(in.Password)
 		if err != nil {
 			return api.BadRequest("", "%v", err)
 		}
@@ -68,19 +69,19 @@ func (s *Server) putAccount(c *call) error {
 // confirmed asks for the caller's own password where the credential ends by itself, and
 // what is made with it does not: a token of an hour that somebody found must not become an
 // account.
-func (s *Server) confirmed(c *call, password string) *api.Error {
-	if c.who.ends().IsZero() {
+func (s *Server) confirmed(c *call, password string) error {
+	if c.who.Ends().IsZero() {
 		return nil
 	}
-	account := s.o.Catalog.View().Accounts[c.who.account]
+	account := s.o.Catalog.View().Accounts[c.who.Account]
 	if account == nil || account.Password == "" {
-		return api.Forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.ends().UTC().Format(time.RFC3339))
+		return api.Forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.Ends().UTC().Format(time.RFC3339))
 	}
 	if password == "" {
-		return api.Failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.account)
+		return api.Failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.Account)
 	}
-	_, refusal := s.byPassword(c, c.who.account, password)
-	return refusal
+	_, err := s.gate.ByPassword(c.w, c.r, c.now, c.who.Account, password)
+	return err
 }
 
 // change changes what a request names of an account.
@@ -92,7 +93,7 @@ func change(a *catalog.Account, in *api.AccountRequest, hash string) error {
 	if in.Disabled != nil {
 		a.Disabled = *in.Disabled
 	}
-	if len(a.Sites) > 0 && rank(a.Role) > rank(catalog.RoleDeployer) {
+	if len(a.Sites) > 0 && access.Rank(a.Role) > access.Rank(catalog.RoleDeployer) {
 		return api.BadRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
 	}
 	return nil
@@ -111,7 +112,7 @@ func (s *Server) deleteAccount(c *call) error {
 func (s *Server) listTokens(c *call) error {
 	out := []api.TokenInfo{}
 	for _, t := range s.o.Catalog.View().Tokens {
-		if t.Account == c.who.account || c.who.role == catalog.RoleAdmin {
+		if t.Account == c.who.Account || c.who.Role == catalog.RoleAdmin {
 			out = append(out, tokenInfo(t))
 		}
 	}
@@ -130,8 +131,8 @@ func (s *Server) makeToken(c *call) error {
 	if err := c.input(&in); err != nil {
 		return err
 	}
-	in.Account = cmp.Or(in.Account, c.who.account)
-	if in.Account != c.who.account && c.who.role != catalog.RoleAdmin {
+	in.Account = cmp.Or(in.Account, c.who.Account)
+	if in.Account != c.who.Account && c.who.Role != catalog.RoleAdmin {
 		return api.Forbidden("", "only administrators make tokens for others")
 	}
 	life, err := ttl(in.TTL, 0, 10*365*24*time.Hour)
@@ -151,7 +152,7 @@ func (s *Server) makeToken(c *call) error {
 // within bounds the life of what is made with a credential by the credential's own: a life
 // of 0 becomes that, a longer one is refused.
 func (c *call) within(life time.Duration) (time.Duration, error) {
-	ends := c.who.ends()
+	ends := c.who.Ends()
 	if ends.IsZero() {
 		return life, nil
 	}
@@ -169,9 +170,9 @@ func (c *call) within(life time.Duration) (time.Duration, error) {
 // token that asked for it.
 func (s *Server) issueToken(c *call, account, label string, life time.Duration) (api.TokenAnswer, error) {
 	record, text := command.NewToken(account, label, life, c.now)
-	if c.who.token != nil {
-		record.Parent = c.who.token.ID
-		if ends := c.who.token.Expires; record.Expires.After(ends) && !ends.IsZero() {
+	if c.who.Token != nil {
+		record.Parent = c.who.Token.ID
+		if ends := c.who.Token.Expires; record.Expires.After(ends) && !ends.IsZero() {
 			record.Expires = ends // they were a moment apart
 		}
 	}
@@ -193,7 +194,7 @@ func (s *Server) deleteToken(c *call) error {
 		if err != nil {
 			return err
 		}
-		if t.Account != c.who.account && c.who.role != catalog.RoleAdmin {
+		if t.Account != c.who.Account && c.who.Role != catalog.RoleAdmin {
 			return api.NotFound("", "token %q: not found", id) // whether it exists is not theirs to know
 		}
 		out.Ended = command.EndToken(tx, id)
@@ -219,11 +220,11 @@ func (s *Server) loginAPI(c *call) error {
 	if err != nil {
 		return err
 	}
-	account, refusal := s.byPassword(c, in.Account, in.Password)
-	if refusal != nil {
-		return refusal
+	account, err := s.gate.ByPassword(c.w, c.r, c.now, in.Account, in.Password)
+	if err != nil {
+		return err
 	}
-	c.who, c.quiet = identityOf(account), false
+	c.who, c.quiet = access.IdentityOf(account), false
 	answer, err := s.issueToken(c, account.Name, in.Label, life)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ func (s *Server) listDeploys(c *call) error {
 	site := c.r.URL.Query().Get("site")
 	out := []*catalog.Deploy{}
 	for _, d := range s.o.Catalog.View().Deploys {
-		if c.who.sees(d.Site) && (site == "" || d.Site == site) {
+		if c.who.Sees(d.Site) && (site == "" || d.Site == site) {
 			out = append(out, d)
 		}
 	}
@@ -33,7 +33,7 @@ func (s *Server) listDeploys(c *call) error {
 func (s *Server) deploy(c *call) (*catalog.Deploy, error) {
 	id := c.r.PathValue("deploy")
 	d := s.o.Catalog.View().Deploy(id)
-	if d == nil || !c.who.sees(d.Site) {
+	if d == nil || !c.who.Sees(d.Site) {
 		return nil, api.NotFound("", "there is no deploy %q", id)
 	}
 	return d, nil
@@ -198,7 +198,7 @@ func (s *Server) rollBack(c *call, site, digest string, noPin bool) (catalog.Dep
 	if noPin {
 		c.detail += ", sessions cut"
 	}
-	return s.o.Deploys.Rollback(c.r.Context(), site, digest, noPin, c.who.account)
+	return s.o.Deploys.Rollback(c.r.Context(), site, digest, noPin, c.who.Account)
 }
 
 // pickRelease finds a release by a prefix of its digest; empty stays empty and

@@ -45,7 +45,7 @@ func (s *Server) endedDrains(c *call) error {
 	out := []api.DrainOutcome{}
 	for _, e := range entries {
 		site, _, _ := strings.Cut(strings.ReplaceAll(e.Object, "@", "/"), "/")
-		if e.Action == "drain ended" && len(out) < 100 && (len(c.who.sites) == 0 || site != e.Object && c.who.sees(site)) {
+		if e.Action == "drain ended" && len(out) < 100 && (len(c.who.Sites) == 0 || site != e.Object && c.who.Sees(site)) {
 			o := api.DrainOutcome{Object: e.Object, At: e.At, Outcome: e.Detail}
 			if e.Drain != nil {
 				o.DrainOutcome, o.Empty = *e.Drain, e.Drain.How == catalog.DrainEmpty
@@ -63,7 +63,7 @@ func (s *Server) drains(c *call) []deployhook.Drain {
 		return out
 	}
 	for _, d := range s.o.Drains.Drains() {
-		if len(c.who.sites) == 0 || d.Site != "" && c.who.sees(d.Site) {
+		if len(c.who.Sites) == 0 || d.Site != "" && c.who.Sees(d.Site) {
 			out = append(out, d)
 		}
 	}
@@ -83,7 +83,7 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 		return nil
 	}
 	for _, e := range s.endedEverywhere(c.r.Context()) {
-		visible := len(c.who.sites) == 0 || e.Site != "" && c.who.sees(e.Site)
+		visible := len(c.who.Sites) == 0 || e.Site != "" && c.who.Sees(e.Site)
 		if visible && (site == "" || e.Site == site) && c.now.Sub(e.At) < endedShown && len(out) < maxEndedShown {
 			out = append(out, e)
 		}
@@ -93,7 +93,7 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 
 // order reads how to drain from a request.
 func order(c *call, in *api.DrainRequest) (catalog.DrainOrder, error) {
-	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.account}
+	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.Account}
 	move, err := ttl(in.Move, 0, maxDrain)
 	if err != nil {
 		return o, err
@@ -156,7 +156,7 @@ func (s *Server) endRelease(c *call, site, digest string) error {
 	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
 		return api.Failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
 	}
-	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.account)
+	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.Account)
 }
 
 // instanceVerb answers POST /v1/sites/{site}/instances/{instance}/drain|ready|maint.

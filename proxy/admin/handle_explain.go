@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
@@ -47,7 +48,7 @@ func (s *Server) listExchanges(c *call) error {
 	if _, err := netip.ParseAddr(in.Client); in.Client != "" && err != nil {
 		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", bounded(in.Client, 60))
 	}
-	if in.Site != "" && (!c.who.sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
+	if in.Site != "" && (!c.who.Sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
 		return s.noSite(in.Site)
 	}
 	out, err := s.exchanges(c.who, in)
@@ -58,17 +59,17 @@ func (s *Server) listExchanges(c *call) error {
 }
 
 // exchanges returns the remembered requests that the caller may see.
-func (s *Server) exchanges(who *identity, q api.ExchangeQuery) ([]recent.Exchange, error) {
+func (s *Server) exchanges(who *access.Identity, q api.ExchangeQuery) ([]recent.Exchange, error) {
 	if s.o.Exchanges == nil {
 		return nil, notOffered("a memory of requests")
 	}
 	limit := q.Limit
-	if len(who.sites) > 0 {
+	if len(who.Sites) > 0 {
 		q.Limit = 0 // cut below, after the others' were left out
 	}
 	out := []recent.Exchange{}
 	for _, e := range s.o.Exchanges(q) {
-		if (len(who.sites) == 0 || e.Site != "" && who.sees(e.Site)) && len(out) < limit {
+		if (len(who.Sites) == 0 || e.Site != "" && who.Sees(e.Site)) && len(out) < limit {
 			out = append(out, e)
 		}
 	}

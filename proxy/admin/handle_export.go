@@ -40,7 +40,7 @@ func (s *Server) exportBundle(c *call) error {
 	if s.o.ClientCertificate == nil {
 		return notOffered("client certificate")
 	}
-	client, ca, err := s.o.ClientCertificate(c.r.Context(), in.Name, in.CSR, c.who.account)
+	client, ca, err := s.o.ClientCertificate(c.r.Context(), in.Name, in.CSR, c.who.Account)
 	if err != nil {
 		return err
 	}

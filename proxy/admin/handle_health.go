@@ -47,7 +47,7 @@ func (s *Server) readyz(c *call) error {
 func (s *Server) whoami(c *call) error {
 	view := s.o.Catalog.View()
 	return c.json(http.StatusOK, api.Whoami{
-		Account: c.who.account, Role: c.who.role, Sites: c.who.sites,
+		Account: c.who.Account, Role: c.who.Role, Sites: c.who.Sites,
 		Cluster: view.ClusterID, Version: s.o.Version,
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -12,11 +13,11 @@ func (s *Server) listHosts(c *call) error {
 	return c.json(http.StatusOK, s.hostInfos(c.who))
 }
 
-func (s *Server) hostInfos(who *identity) []api.HostInfo {
+func (s *Server) hostInfos(who *access.Identity) []api.HostInfo {
 	out := []api.HostInfo{}
 	certificates := s.certificates()
 	for _, l := range s.o.Catalog.View().HostLines() {
-		if len(who.sites) > 0 && (l.Proxy != "" || !who.sees(l.Site)) {
+		if len(who.Sites) > 0 && (l.Proxy != "" || !who.Sees(l.Site)) {
 			continue
 		}
 		info := api.HostInfo{Host: l.Host, Path: l.Path, Site: l.Site, Owner: l.Owner, Proxy: l.Proxy}
@@ -50,7 +51,7 @@ func (s *Server) certificates() map[string]api.Certificate {
 
 func (s *Server) shareHost(c *call) error {
 	return s.hostVerb(c, func(tx *catalog.Tx, host, site string) error {
-		return command.ShareHost(tx, host, site, c.who.account, c.now)
+		return command.ShareHost(tx, host, site, c.who.Account, c.now)
 	})
 }
 
@@ -62,7 +63,7 @@ func (s *Server) unshareHost(c *call) error {
 
 func (s *Server) moveHost(c *call) error {
 	return s.hostVerb(c, func(tx *catalog.Tx, host, site string) error {
-		return command.MoveHost(tx, host, site, c.who.account, c.now)
+		return command.MoveHost(tx, host, site, c.who.Account, c.now)
 	})
 }
 

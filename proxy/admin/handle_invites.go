@@ -34,8 +34,8 @@ func (s *Server) makeInvite(c *call) error {
 	if err != nil {
 		return err
 	}
-	if in.TTL == "" && !c.who.ends().IsZero() {
-		life = min(life, c.who.ends().Sub(c.now))
+	if in.TTL == "" && !c.who.Ends().IsZero() {
+		life = min(life, c.who.Ends().Sub(c.now))
 	}
 	if life, err = c.within(life); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (s *Server) makeInvite(c *call) error {
 	if s.o.Admission == nil {
 		return notOffered("admission")
 	}
-	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.account, in.Labels...)
+	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.Account, in.Labels...)
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
 	if s.o.Deploys == nil {
 		return catalog.Deploy{}, notOffered("deploys")
 	}
-	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.account)
+	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.Account)
 	c.detail = d.ID
 	return d, err
 }

@@ -2,6 +2,9 @@ package admin
 
 import (
 	"net/http"
+	"strings"
+
+	"portico/proxy/admin/access"
 )
 
 func (s *Server) root(c *call) error {
@@ -13,22 +16,31 @@ func (s *Server) root(c *call) error {
 func (s *Server) loginForm(c *call) error {
 	c.quiet = true // wrong guesses go to the log: they must not fill the audit
 	next := safeNext(c.r.PostForm.Get("next"))
-	account, refusal := s.byPassword(c, c.r.PostForm.Get("account"), c.r.PostForm.Get("password"))
-	if refusal != nil {
-		return s.showLogin(c, refusal, next)
+	account, err := s.gate.ByPassword(c.w, c.r, c.now, c.r.PostForm.Get("account"), c.r.PostForm.Get("password"))
+	if err != nil {
+		return s.showLogin(c, errorOf(err), next)
 	}
-	c.who, c.quiet = identityOf(account), false
+	c.who, c.quiet = access.IdentityOf(account), false
 	c.object = account.Name
-	http.SetCookie(c.w, s.logins.cookie(s.logins.begin(account.Name, account.Password, c.now)))
+	s.gate.Begin(c.w, account, c.now)
 	http.Redirect(c.w, c.r, next, http.StatusSeeOther)
 	return nil
 }
 
 func (s *Server) logoutForm(c *call) error {
-	s.logins.end(c.who.login, c.now)
-	http.SetCookie(c.w, &http.Cookie{
-		Name: loginCookie, Path: "/", MaxAge: -1, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-	})
+	s.gate.End(c.w, c.who, c.now)
 	http.Redirect(c.w, c.r, "/login", http.StatusSeeOther)
 	return nil
+}
+
+// SetLoginKey replaces the key of 32 bytes that seals page logins: people have to log
+// in again where it is another one.
+func (s *Server) SetLoginKey(key []byte) error { return s.gate.SetLoginKey(key) }
+
+// safeNext keeps a redirect after login on this page.
+func safeNext(next string) string {
+	if strings.HasPrefix(next, "/stats") && !strings.ContainsAny(next, "\\\r\n") {
+		return next
+	}
+	return "/stats"
 }

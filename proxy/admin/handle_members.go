@@ -110,7 +110,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 
 // actMember does a verb; API and page both come here.
 func (s *Server) actMember(c *call, verb, name string, in api.MemberRequest) error {
-	ctx, by := c.r.Context(), c.who.account
+	ctx, by := c.r.Context(), c.who.Account
 	if s.o.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
 		return notOffered("admission")
 	}

@@ -12,6 +12,7 @@ import (
 	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -20,7 +21,7 @@ func (s *Server) listSites(c *call) error {
 	pools := s.everywhere(c).list
 	out := []api.SiteInfo{}
 	for _, site := range view.Sites {
-		if c.who.sees(site.Name) {
+		if c.who.Sees(site.Name) {
 			out = append(out, siteInfo(view, site, pools, false))
 		}
 	}
@@ -57,13 +58,8 @@ func (s *Server) noSite(name string) *api.Error {
 
 // maySet reports whether the caller may change a site's settings: then it may read all of
 // them.
-func (s *Server) maySet(who *identity, site string) bool {
-	for i := range s.table {
-		if s.table[i].pattern == "POST /v1/sites/{site}" {
-			return permit(who, &s.table[i], site) == nil
-		}
-	}
-	return false
+func (s *Server) maySet(who *access.Identity, site string) bool {
+	return access.May(who, "POST /v1/sites/{site}", site) == nil
 }
 
 func (s *Server) getSite(c *call) error {
@@ -159,7 +155,7 @@ func (s *Server) setSite(c *call) error {
 	if s.o.Deploys == nil {
 		return notOffered("deploys")
 	}
-	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.account)
+	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.Account)
 	if errors.Is(err, catalog.ErrNotFound) {
 		return s.noSite(name)
 	}
@@ -202,7 +198,7 @@ func (s *Server) removeOf(c *call, site string) error {
 	if s.o.Deploys == nil {
 		return notOffered("deploys")
 	}
-	return s.o.Deploys.Remove(c.r.Context(), site, c.who.account)
+	return s.o.Deploys.Remove(c.r.Context(), site, c.who.Account)
 }
 
 func (s *Server) forecastDeploy(c *call) error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/balancer/figures"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/haproxy"
 )
@@ -15,7 +16,7 @@ import (
 const recentlyUsed = 5 * time.Minute
 
 // snapshot returns the traffic that who may see.
-func (s *Server) snapshot(who *identity) figures.Proxy {
+func (s *Server) snapshot(who *access.Identity) figures.Proxy {
 	if s.o.Snapshot == nil {
 		return figures.Proxy{At: time.Now(), Started: s.o.Started}
 	}
@@ -24,9 +25,9 @@ func (s *Server) snapshot(who *identity) figures.Proxy {
 		snap.Started = s.o.Started
 	}
 	snap.Pools = slices.Clone(snap.Pools)
-	if len(who.sites) > 0 {
+	if len(who.Sites) > 0 {
 		snap.Frontends = nil
-		snap.Pools = slices.DeleteFunc(snap.Pools, func(p figures.Pool) bool { return !who.sees(p.Name) })
+		snap.Pools = slices.DeleteFunc(snap.Pools, func(p figures.Pool) bool { return !who.Sees(p.Name) })
 	}
 	slices.SortFunc(snap.Pools, func(a, b figures.Pool) int { return strings.Compare(a.Name, b.Name) })
 	return snap
@@ -41,7 +42,7 @@ func (s *Server) stats(c *call) api.Stats {
 		Cluster: view.ClusterID, Proxy: s.o.Name, Version: s.o.Version, Revision: view.Revision,
 		Now: c.now.UTC(), Started: snap.Started.UTC(), Frontends: emptyNotNull(snap.Frontends), Pools: emptyNotNull(snap.Pools),
 	}
-	if len(c.who.sites) == 0 {
+	if len(c.who.Sites) == 0 {
 		out.Members = s.memberInfos(view, snap.Pools)
 	}
 	return out

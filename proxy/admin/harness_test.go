@@ -32,6 +32,7 @@ import (
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
@@ -82,7 +83,7 @@ type env struct {
 
 const password = "correct horse battery"
 
-var hashOnce = sync.OnceValues(func() (string, error) { return admin.HashPassword(password) })
+var hashOnce = sync.OnceValues(func() (string, error) { return access.HashPassword(password) })
 
 // start makes the listener; change may set more options.
 func start(t *testing.T, change func(*admin.Options)) *env {

@@ -120,7 +120,7 @@ type loginView struct {
 }
 
 func (s *Server) loginPage(c *call) error {
-	if c.who != nil && c.who.login != nil {
+	if c.who != nil && c.who.LoggedIn() {
 		http.Redirect(c.w, c.r, "/stats", http.StatusSeeOther)
 		return nil
 	}
@@ -140,13 +140,6 @@ func (s *Server) errorPage(c *call, e *api.Error) {
 	if err != nil {
 		api.WriteError(c.w, e)
 	}
-}
-
-func (s *Server) csrf(c *call) string {
-	if c.who == nil || c.who.login == nil {
-		return ""
-	}
-	return c.who.login.csrf(s.logins.csrfKey())
 }
 
 func age(d time.Duration) string { return formatAge(max(0, d)) }

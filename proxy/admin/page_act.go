@@ -33,7 +33,7 @@ func (s *Server) confirmPage(c *call) error {
 	}
 	view := confirmView{
 		Title: v.Text + " " + t.String() + " · portico", Question: strings.Replace(v.Question, "%s", t.String(), 1), V: v,
-		Action: "/stats/act", Target: t.fields(), Back: safeNext(q.Get("back")), CSRF: s.csrf(c),
+		Action: "/stats/act", Target: t.fields(), Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who),
 	}
 	if v.Upload {
 		view.Action = "/stats/deploy"

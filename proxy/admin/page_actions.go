@@ -3,6 +3,7 @@ package admin
 import (
 	"portico/balancer/figures"
 	"portico/membership/catalog"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -85,17 +86,12 @@ func verbOf(name, on string) (verbView, bool) {
 }
 
 // mayAct is the permission that the API's route for a button asks for.
-func (s *Server) mayAct(who *identity, v *verbView, site string) *api.Error {
-	for i := range s.table {
-		if s.table[i].pattern == v.route {
-			return permit(who, &s.table[i], site)
-		}
-	}
-	return api.NotFound("", "there is no verb %q", v.Verb)
+func (s *Server) mayAct(who *access.Identity, v *verbView, site string) *api.Error {
+	return access.May(who, v.route, site)
 }
 
 // offered are those of some verbs that the caller may use on a target.
-func (s *Server) offered(who *identity, t pageTarget, names ...string) (out []verbView) {
+func (s *Server) offered(who *access.Identity, t pageTarget, names ...string) (out []verbView) {
 	for _, name := range names {
 		if v, ok := verbOf(name, t.kind()); ok && s.mayAct(who, &v, t.Site) == nil {
 			out = append(out, v)

@@ -68,7 +68,7 @@ func (s *Server) deployPage(c *call) error {
 
 // archiveForm reads the fields of the form up to the archive, and checks the form's token.
 func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
-	if c.who.login == nil {
+	if !c.who.LoggedIn() {
 		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	// The deadlines of uploads hold for the form as well.
@@ -84,7 +84,7 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 			return nil, nil, api.BadRequest("", "the form broke off, or has no archive")
 		}
 		if part.FormName() == "archive" {
-			if !s.csrfOK(c.who.login, form.Get("csrf")) {
+			if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
 				return nil, nil, api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
 			}
 			return form, part, nil

@@ -9,6 +9,7 @@ import (
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/recent"
 )
@@ -70,7 +71,7 @@ func (s *Server) sitePage(c *call) error {
 	}
 	q := c.r.URL.Query()
 	v := &siteView{
-		Title: name + " · portico", Proxy: s.o.Name, CSRF: s.csrf(c), Flash: s.flash(c), Account: c.who.account, Role: c.who.role, Refresh: true, Now: c.now,
+		Title: name + " · portico", Proxy: s.o.Name, CSRF: s.gate.CSRF(c.who), Flash: s.flash(c), Account: c.who.Account, Role: c.who.Role, Refresh: true, Now: c.now,
 		Name: name, Path: sitePath(name), Release: site.Release, Verbs: s.offered(c.who, pageTarget{Site: name}, verbDeploy, verbRemove),
 		Find: bounded(strings.TrimSpace(q.Get("find")), 300), Member: bounded(q.Get("on"), 100), Idle: bounded(q.Get("idle"), 20),
 		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
@@ -119,13 +120,8 @@ func (s *Server) sitePage(c *call) error {
 }
 
 // mayExchanges reports whether the caller may see what became of requests.
-func (s *Server) mayExchanges(who *identity) bool {
-	for i := range s.table {
-		if s.table[i].pattern == "GET /v1/requests" {
-			return permit(who, &s.table[i], "") == nil && s.o.Exchanges != nil
-		}
-	}
-	return false
+func (s *Server) mayExchanges(who *access.Identity) bool {
+	return access.May(who, "GET /v1/requests", "") == nil && s.o.Exchanges != nil
 }
 
 // releaseViews lists a site's releases, newest first, with what can be done to each.

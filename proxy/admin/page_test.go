@@ -14,6 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -207,23 +208,23 @@ func TestReadyz(t *testing.T) {
 }
 
 func TestPasswords(t *testing.T) {
-	h, err := admin.HashPassword(password)
+	h, err := access.HashPassword(password)
 	if err != nil || !strings.HasPrefix(h, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Fatalf("%s %v", h, err)
 	}
-	if ok, err := admin.VerifyPassword(h, password); !ok || err != nil {
+	if ok, err := access.VerifyPassword(h, password); !ok || err != nil {
 		t.Error(ok, err)
 	}
-	if ok, _ := admin.VerifyPassword(h, password+"x"); ok {
+	if ok, _ := access.VerifyPassword(h, password+"x"); ok {
 		t.Error("a wrong password")
 	}
 	for _, bad := range []string{"", "x", "$argon2id$v=19$m=99999999,t=2,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAA", strings.Replace(h, "argon2id", "argon2i", 1), h[:40]} {
-		if ok, err := admin.VerifyPassword(bad, password); ok || err == nil {
+		if ok, err := access.VerifyPassword(bad, password); ok || err == nil {
 			t.Errorf("hash %q is taken", bad)
 		}
 	}
 	for _, short := range []string{"", "short", strings.Repeat("x", 2000)} {
-		if _, err := admin.HashPassword(short); err == nil {
+		if _, err := access.HashPassword(short); err == nil {
 			t.Errorf("%d bytes are taken", len(short))
 		}
 	}

@@ -160,7 +160,7 @@ func (s *Server) statsView(c *call) *statsView {
 	scope := strings.ToLower(bounded(c.r.URL.Query().Get("scope"), 60))
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
-		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.account, Role: c.who.role, CSRF: s.csrf(c), Scope: scope,
+		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.Account, Role: c.who.Role, CSRF: s.gate.CSRF(c.who), Scope: scope,
 		Flash: s.flash(c), Silent: silent, Old: s.old(c.now), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, api.VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
 		Views: viewLinks(c, scope), Frontends: snap.Frontends,
 	}
@@ -176,11 +176,11 @@ func (s *Server) statsView(c *call) *statsView {
 		v.Drains = append(v.Drains, s.drainOf(c, d))
 	}
 	v.EndedDrains = s.endedViews(c, "")
-	if len(c.who.sites) == 0 {
+	if len(c.who.Sites) == 0 {
 		s.clusterView(c, v, view, &snap)
 	}
 	for _, d := range view.Deploys {
-		if len(v.Deploys) < 6 && c.who.sees(d.Site) && (scope == "" || strings.Contains(d.Site, scope)) {
+		if len(v.Deploys) < 6 && c.who.Sees(d.Site) && (scope == "" || strings.Contains(d.Site, scope)) {
 			v.Deploys = append(v.Deploys, s.deployView(c, d))
 		}
 	}

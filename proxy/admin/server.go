@@ -2,20 +2,19 @@ package admin
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
+	"net/url"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"time"
 
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 )
 
@@ -28,10 +27,7 @@ type Server struct {
 	mux        *http.ServeMux
 	members    *http.ServeMux
 	protection *http.CrossOriginProtection
-	throttle   *throttle // wrong passwords
-	stale      *throttle // wrong tokens
-	hasher     *hasher
-	logins     *logins
+	gate       *access.Gate
 	uploads    chan struct{}
 	pages      *pages
 }
@@ -54,9 +50,9 @@ func New(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	keys, err := newLogins(o.LoginKey)
+	gate, err := access.NewGate(o.Catalog, o.Logger, o.LoginKey)
 	if err != nil {
-		return nil, fmt.Errorf("make admin handler: login key: %w", err)
+		return nil, fmt.Errorf("make admin handler: %w", err)
 	}
 	pages, err := newPages()
 	if err != nil {
@@ -65,7 +61,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
-		throttle: newThrottle(), stale: newThrottle(), hasher: newHasher(), logins: keys, uploads: make(chan struct{}, maxUploads), pages: pages,
+		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
 	}
 	for _, h := range o.Hosts {
 		s.hosts[strings.TrimSuffix(strings.ToLower(h), ".")] = true
@@ -83,8 +79,8 @@ func New(o Options) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
-	secureHeaders(w.Header())
-	if !pathClean(r) {
+	access.SecureHeaders(w.Header())
+	if !access.PathClean(r) {
 		api.WriteError(w, api.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
 		return
 	}
@@ -96,7 +92,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.members.ServeHTTP(w, r)
 		return
 	}
-	if !hostAllowed(r.Host, s.hosts) {
+	if !access.HostAllowed(r.Host, s.hosts) {
 		api.WriteError(w, api.Failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
 		return
 	}
@@ -146,17 +142,17 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 // serve takes one request through its route: guards, credential, permission,
 // body, handler, audit.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
-	c := &call{w: w, r: r, rt: rt, now: s.o.Now(), from: clientAddr(r)}
+	c := &call{w: w, r: r, rt: rt, now: s.o.Now(), from: access.ClientAddr(r)}
 	rc := http.NewResponseController(w)
 	if !rt.stream {
 		_ = rc.SetWriteDeadline(c.now.Add(answerTime))
 	}
-	if reason := crossSite(s.protection, r, false); reason != "" {
+	if reason := access.CrossSite(s.protection, r, false); reason != "" {
 		s.log.Warn("cross-site request refused", "from", c.from, "path", r.URL.Path, "reason", reason)
 		api.WriteError(w, api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason))
 		return
 	}
-	who, refusal := s.authenticate(c)
+	who, refusal := s.gate.Authenticate(w, r, c.now)
 	if who != nil && s.o.Known != nil {
 		s.o.Known(r)
 	}
@@ -176,7 +172,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	}
 	c.dry = r.URL.Query().Get("dry_run") == "1"
 	if who != nil {
-		r = r.WithContext(context.WithValue(r.Context(), actorKey{}, Actor{Account: who.account, From: c.from}))
+		r = r.WithContext(context.WithValue(r.Context(), actorKey{}, Actor{Account: who.Account, From: c.from}))
 		c.r = r
 	}
 	if who != nil {
@@ -189,7 +185,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		defer s.whileGood(c)()
 	}
 	err := ended(c, rt.do(s, c))
-	if rt.changes() && rt.action != "" && !c.dry && !c.quiet {
+	if rt.Changes() && rt.action != "" && !c.dry && !c.quiet {
 		s.record(c, err)
 	}
 	if err != nil {
@@ -199,27 +195,42 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 
 // admit checks permission and what a change by login needs on top.
 func (s *Server) admit(c *call) *api.Error {
-	if e := permit(c.who, c.rt, c.r.PathValue("site")); e != nil {
+	if e := c.rt.May(c.who, c.r.PathValue("site")); e != nil {
 		return e
 	}
-	if !c.rt.changes() || c.rt.need == nobody || c.who.login == nil {
+	if !c.rt.Changes() || c.rt.Need == access.Nobody || !c.who.LoggedIn() {
 		return nil
 	}
-	if reason := crossSite(s.protection, c.r, true); reason != "" {
+	if reason := access.CrossSite(s.protection, c.r, true); reason != "" {
 		return api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason)
 	}
 	if c.rt.form || c.rt.multipart {
 		return nil // the token is in the form, see checkForm and archiveForm
 	}
-	if !s.csrfOK(c.who.login, c.r.Header.Get("Portico-Csrf")) {
+	if !s.gate.CSRFGood(c.who, c.r.Header.Get("Portico-Csrf")) {
 		return api.Failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
 	}
 	return nil
 }
 
-func (s *Server) csrfOK(l *login, token string) bool {
-	want := l.csrf(s.logins.csrfKey())
-	return subtle.ConstantTimeCompare([]byte(want), []byte(token)) == 1
+// checkForm parses a form and checks its token. The login form itself has no
+// login to bind a token to; Origin and SameSite guard it.
+func (s *Server) checkForm(c *call) *api.Error {
+	form, err := url.ParseQuery(string(c.body))
+	if err != nil {
+		return api.BadRequest("", "the form cannot be read")
+	}
+	c.r.PostForm, c.r.Form = form, form
+	if c.rt.Need == access.Nobody {
+		return nil
+	}
+	if !c.who.LoggedIn() {
+		return api.Forbidden("use /v1 with a token", "forms are for the page's login")
+	}
+	if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
+		return api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+	}
+	return nil
 }
 
 // refuse answers a request that is not let in: browsers that want the page are
@@ -269,7 +280,7 @@ func readBody(c *call, rc *http.ResponseController) *api.Error {
 	if c.rt.form {
 		want = "application/x-www-form-urlencoded"
 	}
-	if len(body) > 0 && mediaType(c.r) != want {
+	if len(body) > 0 && access.MediaType(c.r) != want {
 		return api.Failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
 	}
 	return nil
@@ -325,18 +336,4 @@ func missing(text string) *api.Error {
 		"token": "portico token lists them", "invite": "portico invite list shows them", "deploy": "portico deploys lists them",
 	}[kind]
 	return api.NotFound(hint, "there is no %s", what)
-}
-
-// tooMany answers a request that must wait.
-func tooMany(c *call, wait time.Duration) *api.Error {
-	seconds := int(wait/time.Second) + 1
-	c.w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	return api.Failf(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
-}
-
-func clientAddr(r *http.Request) string {
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		return ap.Addr().Unmap().String()
-	}
-	return r.RemoteAddr
 }

@@ -27,7 +27,7 @@ import (
 	"portico/internal/statedir"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
-	"portico/proxy/admin"
+	"portico/proxy/admin/access"
 	"portico/proxy/frontdoor"
 )
 
@@ -215,7 +215,7 @@ func (u *up) prepare(ctx context.Context, servers int, run func(*appserver.Agent
 
 // setPassword makes an administrator's account with that password.
 func setPassword(ctx context.Context, c *catalog.Catalog, name, secret string) error {
-	hash, err := admin.HashPassword(secret)
+	hash, err := access.HashPassword(secret)
 	if err != nil {
 		return err
 	}

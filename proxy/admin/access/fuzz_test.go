@@ -1,4 +1,4 @@
-package admin_test
+package access_test
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/admin"
+	"portico/proxy/admin/access"
 )
 
 // FuzzPath: a path that passes reads the same however it is cleaned.
@@ -20,7 +20,7 @@ func FuzzPath(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !admin.PathClean(&http.Request{URL: u}) {
+		if !access.PathClean(&http.Request{URL: u}) {
 			return
 		}
 		p := u.Path
@@ -44,7 +44,7 @@ func FuzzHost(f *testing.F) {
 	}
 	names := map[string]bool{"localhost": true, "proxy.example.com": true}
 	f.Fuzz(func(t *testing.T, host string) {
-		if !admin.HostAllowed(host, names) {
+		if !access.HostAllowed(host, names) {
 			return
 		}
 		low := strings.ToLower(host)

@@ -1,4 +1,4 @@
-package admin
+package access
 
 import (
 	"mime"
@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// hostAllowed reports whether the Host field names this listener. Addresses
+// HostAllowed reports whether the Host field names this listener. Addresses
 // always do: a name that an attacker's DNS points here (rebinding) is never
 // one, and a page cannot choose the Host field.
-func hostAllowed(host string, names map[string]bool) bool {
+func HostAllowed(host string, names map[string]bool) bool {
 	name := host
 	if h, port, err := net.SplitHostPort(host); err == nil {
 		if !digits(port) {
@@ -31,11 +31,11 @@ func digits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// pathClean reports whether the request's path is written in its one normal
+// PathClean reports whether the request's path is written in its one normal
 // form: no dot segments, double slashes, backslashes, control bytes, and no
 // encoded slash, dot or percent sign. A path with two spellings could be read
 // one way by a permission and another way by its handler.
-func pathClean(r *http.Request) bool {
+func PathClean(r *http.Request) bool {
 	p := r.URL.Path
 	if p == "" || p[0] != '/' || len(p) > 1024 || strings.Contains(p, "\\") || strings.Contains(p, "//") {
 		return false
@@ -63,13 +63,13 @@ func changes(method string) bool {
 	return method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions
 }
 
-// crossSite reports why a changing request may have been made by another
+// CrossSite reports why a changing request may have been made by another
 // origin's page, or "".
 //
 // http.CrossOriginProtection looks at Sec-Fetch-Site and Origin; on top of it,
 // requests that carry the login cookie must carry one of the two, because
 // every browser that keeps SameSite=Strict sends at least Origin with a POST.
-func crossSite(protection *http.CrossOriginProtection, r *http.Request, byCookie bool) string {
+func CrossSite(protection *http.CrossOriginProtection, r *http.Request, byCookie bool) string {
 	if !changes(r.Method) {
 		return ""
 	}
@@ -87,8 +87,8 @@ func crossSite(protection *http.CrossOriginProtection, r *http.Request, byCookie
 	return ""
 }
 
-// mediaType returns the Content-Type's type without parameters, in lower case.
-func mediaType(r *http.Request) string {
+// MediaType returns the Content-Type's type without parameters, in lower case.
+func MediaType(r *http.Request) string {
 	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return ""
@@ -101,9 +101,9 @@ func mediaType(r *http.Request) string {
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// secureHeaders are on every answer. Strict-Transport-Security is not among
+// SecureHeaders are on every answer. Strict-Transport-Security is not among
 // them: it knows no ports, so it would decide for the sites on this host too.
-func secureHeaders(h http.Header) {
+func SecureHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")

@@ -1,4 +1,4 @@
-package admin
+package access
 
 import (
 	"crypto/aes"
@@ -86,10 +86,6 @@ func (s *logins) setKey(key []byte) error {
 
 // csrfKey is what the forms' answers are bound with.
 func (s *logins) csrfKey() []byte { return s.sealing.Load().key }
-
-// SetLoginKey replaces the key of 32 bytes that seals page logins: people have to log
-// in again where it is another one.
-func (s *Server) SetLoginKey(key []byte) error { return s.logins.setKey(key) }
 
 func proofOf(passwordHash string) string {
 	sum := sha256.Sum256([]byte("login\x00" + passwordHash))
