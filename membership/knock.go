@@ -165,7 +165,7 @@ func (a *Admission) keepRequest(ctx context.Context, k Knock, fingerprint string
 	_, err := a.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		m, err := tx.Member(k.Name)
 		if err != nil || !lacks(&m) {
-			return nil //nolint:nilerr // it is forgotten by now
+			return nil // it is forgotten by now
 		}
 		m.CSR = k.CSR
 		return tx.PutMember(m)

@@ -144,6 +144,6 @@ func badLine(t *testing.T, format accesslog.Format, line string) string {
 	maps.DeleteFunc(m, func(k string, _ any) bool {
 		return k == "time" || k == "port" || k == "id" || k == "total_ms" || strings.HasPrefix(k, "bytes_")
 	})
-	b, _ := json.Marshal(m) //nolint:errchkjson // it came out of JSON
+	b, _ := json.Marshal(m) // it came out of JSON
 	return string(b)
 }

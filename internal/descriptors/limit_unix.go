@@ -14,7 +14,7 @@ func openLimit() uint64 {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return math.MaxInt64
 	}
-	return uint64(r.Cur) //nolint:unconvert // signed on FreeBSD
+	return uint64(r.Cur) // signed on FreeBSD
 }
 
 // openSpare opens a descriptor for nothing. os.Open would offer it to the poller, which takes six system calls for one.

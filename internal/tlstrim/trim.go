@@ -19,7 +19,6 @@ type layout struct {
 	known bool
 }
 
-//nolint:gochecknoglobals // constant
 var fields = find(reflect.TypeFor[tls.Conn]())
 
 func find(conn reflect.Type) layout {

@@ -241,7 +241,7 @@ func (s *Server) deployEvents(c *call) error {
 	})
 	stop()
 	if err != nil {
-		return nil //nolint:nilerr // the stream has begun: it ends without "end", and the client comes back
+		return nil // the stream has begun: it ends without "end", and the client comes back
 	}
 	_ = out.send("event: end\ndata: {}\n\n")
 	return nil

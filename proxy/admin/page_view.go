@@ -67,7 +67,7 @@ func (s *Server) drainOf(c *call, d deployhook.Drain) drainView {
 	case deployhook.DrainRelease:
 		t, names = pageTarget{Site: d.Site, Release: d.Release}, []string{api.VerbDrain, verbCut}
 	}
-	v.Verbs, v.Query = s.offered(c.who, t, names...), template.URL(t.fields().Encode()) //nolint:gosec // url.Values encodes everything
+	v.Verbs, v.Query = s.offered(c.who, t, names...), template.URL(t.fields().Encode()) // url.Values encodes everything
 	return v
 }
 

@@ -115,7 +115,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	if e == nil {
 		return
 	}
-	if e == http.ErrAbortHandler { //nolint:errorlint // a panic value, compared as net/http does
+	if e == http.ErrAbortHandler { // a panic value, compared as net/http does
 		panic(e)
 	}
 	s.log.Error("admin handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))

@@ -41,7 +41,7 @@ func (c *client) tryServe(fd uintptr) bool {
 		n, err := c.io.receive(fd, s.x.Space(exchange.Client))
 		if n <= 0 {
 			s.leave()
-			return err != errAgain //nolint:errorlint // our own value, and this runs for every request
+			return err != errAgain // our own value, and this runs for every request
 		}
 		c.idle.Store(false)
 		s.x.Read(exchange.Client, n, wire.More)

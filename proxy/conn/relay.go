@@ -141,7 +141,7 @@ func (w *way) move(fd uintptr) bool {
 		w.borrow()
 		n, err := w.from.receive(fd, w.buf)
 		switch {
-		case err == errAgain: //nolint:errorlint // our own value, and this runs for every message
+		case err == errAgain: // our own value, and this runs for every message
 			w.drop()
 			return false
 		case err != nil:

@@ -20,7 +20,7 @@ type sending struct {
 func (s *session) trySend(fd uintptr) bool {
 	if s.sent {
 		s.got, s.gotErr = s.u.io.receive(fd, s.x.Space(exchange.Up))
-		return s.gotErr != errAgain //nolint:errorlint // our own value, and this runs for every request
+		return s.gotErr != errAgain // our own value, and this runs for every request
 	}
 	s.acted = true
 	if s.u.idle {
@@ -33,7 +33,7 @@ func (s *session) trySend(fd uintptr) bool {
 	a, b := s.x.Pending(exchange.Up)
 	n, err := sysWrite(fd, a, b)
 	switch {
-	case err == errAgain: //nolint:errorlint // see above
+	case err == errAgain:
 		s.full = true
 		return true
 	case err != nil:

@@ -207,7 +207,7 @@ func (k *sock) outcome(n int, err error) (int, wire.Result) {
 
 // broke notes the error of a write, for those who read. EPIPE says that an end came before the reset, and that was in order.
 func (k *sock) broke(err error) {
-	if err != nil && err != errAgain && !isTimeout(err) && !errors.Is(err, syscall.EPIPE) { //nolint:errorlint // our own value
+	if err != nil && err != errAgain && !isTimeout(err) && !errors.Is(err, syscall.EPIPE) { // our own value
 		k.reset.Store(true)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 const rawIO = true
 
-var errAgain error = syscall.EAGAIN //nolint:gochecknoglobals // a constant
+var errAgain error = syscall.EAGAIN // a constant
 
 // Reads and writes are raw system calls: the descriptors do not block, so the scheduler need not know, and no signal interrupts them.
 // RawSyscall would be one more function on the way back, each of which the processor guesses wrong: the kernel leaves nothing of its

@@ -11,7 +11,7 @@ import (
 
 const rawIO = false
 
-var errAgain = errors.New("again") //nolint:gochecknoglobals // a constant
+var errAgain = errors.New("again") // a constant
 
 func tellMore(uintptr) {}
 

@@ -268,7 +268,6 @@ func (x *Exchange) renderAnswer() {
 	x.client.local(x, body)
 }
 
-//nolint:gochecknoglobals // constant bytes
 var plainText = []byte("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n")
 
 // plainBody is the answer's status in words, for handlers that give none.

@@ -208,7 +208,6 @@ func (c *streamClient) lines(x *Exchange, b []byte) {
 	}
 }
 
-//nolint:gochecknoglobals // constant bytes
 var contentLength = []byte("content-length")
 
 func (c *streamClient) length(x *Exchange, n int64) {

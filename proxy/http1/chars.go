@@ -10,7 +10,6 @@ const (
 	isHex
 )
 
-//nolint:gochecknoglobals // a constant table
 var charClass = func() (t [256]uint8) {
 	for c := 0x21; c < 0x7f; c++ {
 		if c != '#' {

@@ -49,7 +49,6 @@ type faultText struct {
 	text   string
 }
 
-//nolint:gochecknoglobals // a constant table
 var faultTexts = [faultCount]faultText{
 	NoFault:            {200, "no fault"},
 	FaultLine:          {400, "malformed start line"},

@@ -21,8 +21,6 @@ type knownName struct {
 }
 
 // knownNames holds the names that nearly every message consists of. It saves looking at each letter: a quarter of the parser's time.
-//
-//nolint:gochecknoglobals // a constant table
 var knownNames = func() (t [256]knownName) {
 	for _, name := range []string{
 		"Host", "User-Agent", "Accept", "Accept-Language", "Accept-Encoding", "Cookie", "Connection", "Content-Type", "Content-Length", "Referer", "Origin",

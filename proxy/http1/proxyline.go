@@ -10,7 +10,6 @@ import (
 // ErrProxyHeader says that a connection did not open with a PROXY protocol header although its source must send one.
 var ErrProxyHeader = errors.New("invalid PROXY protocol header")
 
-//nolint:gochecknoglobals // constant bytes
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 // ProxyHeaderMax is how many bytes hold every header that ParseProxy accepts.

@@ -2,7 +2,7 @@ package http1
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // RFC 6455 names it; nothing secret depends on it
+	"crypto/sha1" // RFC 6455 names it; nothing secret depends on it
 	"encoding/base64"
 )
 
@@ -28,6 +28,6 @@ func AppendAccept(dst, key []byte) []byte {
 	var b [maxAcceptKey + len(acceptGUID)]byte
 	n := copy(b[:maxAcceptKey], key)
 	n += copy(b[n:], acceptGUID)
-	sum := sha1.Sum(b[:n]) //nolint:gosec // see above
+	sum := sha1.Sum(b[:n])
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }

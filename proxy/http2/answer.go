@@ -8,8 +8,6 @@ import (
 )
 
 // answerPool lends them for as long as it takes to read a block.
-//
-//nolint:gochecknoglobals // a pool
 var answerPool = sync.Pool{New: func() any { return new(heads.Answer) }}
 
 // endAnswer acts on a header block of an origin's that has come whole.

@@ -9,8 +9,6 @@ import (
 )
 
 // requestPool lends them for as long as it takes to read a block.
-//
-//nolint:gochecknoglobals // a pool
 var requestPool = sync.Pool{New: func() any { return new(heads.Request) }}
 
 // headersFrame begins a header block (RFC 9113, 6.2).

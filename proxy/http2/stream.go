@@ -59,8 +59,6 @@ type Stream struct {
 }
 
 // streamPool holds streams for all connections: one that rests keeps none.
-//
-//nolint:gochecknoglobals // a pool
 var streamPool = sync.Pool{New: func() any { return new(Stream) }}
 
 // streams are those of a connection.
@@ -82,7 +80,6 @@ type lanes struct {
 	fronts, backs [levels]*Stream // those that wait for the line, by urgency; their own windows are open
 }
 
-//nolint:gochecknoglobals // a pool
 var lanePool = sync.Pool{New: func() any { return new(lanes) }}
 
 func bucket(id uint32) int { return int(id>>1) & 31 }

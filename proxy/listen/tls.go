@@ -29,7 +29,7 @@ func offer(base *tls.Config, private func(host string) bool) func(*tls.ClientHel
 	old.NextProtos = slices.DeleteFunc(slices.Clone(base.NextProtos), func(p string) bool { return p == "h2" })
 	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if !private(hello.ServerName) {
-			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
+			return nil, nil // as crypto/tls wants it: no change
 		}
 		return old, nil
 	}

@@ -97,7 +97,6 @@ func (l *loop) admit(fd int32, index int, addr netip.AddrPort) {
 	l.adopt(fd, index, addr)
 }
 
-//nolint:gochecknoglobals // constant bytes
 var busy = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n")
 
 func (l *loop) refuse(fd int32, index int) {

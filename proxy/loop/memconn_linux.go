@@ -45,7 +45,6 @@ func (wouldBlock) Timeout() bool { return false }
 
 func (wouldBlock) Temporary() bool { return true }
 
-//nolint:gochecknoglobals // a constant
 var errWouldBlock net.Error = wouldBlock{}
 
 var errGivenUp = errors.New("handshake given up")
@@ -82,8 +81,6 @@ func (m *memConn) took(n int, res wire.Result) {
 }
 
 // outs lends the buffers that ciphertext is made in. Not the loop's own memory: handshakes use it, too.
-//
-//nolint:gochecknoglobals // a pool
 var outs outPool
 
 // outSize holds the records of a piece with their heads and tails, and a few bytes behind another record.

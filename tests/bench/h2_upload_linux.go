@@ -48,7 +48,6 @@ func (u *upload) fill(out []byte) []byte {
 	return out
 }
 
-//nolint:gochecknoglobals // constant bytes
 var uploaded [uploadFrame]byte
 
 func appendData(out []byte, s *h2Stream, n int) []byte {

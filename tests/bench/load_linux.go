@@ -350,7 +350,7 @@ func (l *load) done(c *loadConn) {
 // runTLS uses the standard library, a goroutine for each connection: cheap enough, because the proxy does the same work twice.
 func (l *load) runTLS() error {
 	// One key exchange for all: OpenSSL before 3.5 has no ML-KEM, which Go would choose with us, and pay for, alone.
-	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: l.host, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}} //nolint:gosec // a benchmark's own server
+	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: l.host, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519}} // a benchmark's own server
 	if l.mode == "tlsresume" {
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(64)
 	}

@@ -35,7 +35,6 @@ type kase struct {
 	quick      bool
 }
 
-//nolint:gochecknoglobals // a constant table
 var cases = []kase{
 	{name: "small", what: "GET, 128 bytes, keep-alive", args: []string{"-path", "/s"}, quick: true},
 	{name: "sticky", what: "the same with a sticky cookie", args: []string{"-path", "/s", "-host", "sticky.test"}, sticky: true, quick: true},
@@ -181,7 +180,7 @@ func prepare(sites bool) (*bench, func(), error) {
 	if runtime.NumCPU() > 1 {
 		b.proxyCore, b.loadCore = "0", "1"
 	}
-	_ = os.Chmod(dir, 0o755) //nolint:gosec // nginx's worker is another user
+	_ = os.Chmod(dir, 0o755) // nginx's worker is another user
 	return b, func() { _ = os.RemoveAll(dir) }, b.certificate()
 }
 

@@ -11,7 +11,7 @@ const draws = 300
 // between returns the span that a figure has in nine of ten draws of as many of n turns, with replacement. Proxies take turns, so
 // what is drawn for one is drawn for the others: what the machine did in a round hits both sides of a ratio.
 func between(n int, figure func(pick []int) float64) (low, high float64) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same span for the same turns
+	r := rand.New(rand.NewPCG(1, 2)) // the same span for the same turns
 	pick, seen := make([]int, n), make([]float64, draws)
 	for i := range seen {
 		for j := range pick {

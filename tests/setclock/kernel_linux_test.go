@@ -124,7 +124,7 @@ func upLoopback() error {
 	}
 	copy(r.name[:], "lo")
 	r.flags = unix.IFF_UP | unix.IFF_RUNNING
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&r))); e != 0 { //nolint:gosec // an ioctl
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&r))); e != 0 { // an ioctl
 		return fmt.Errorf("bring up loopback: %w", e)
 	}
 	return nil

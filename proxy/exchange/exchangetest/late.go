@@ -197,7 +197,7 @@ func slowTLS(t *testing.T) (o *rig.Origin, u *exchange.Upstream, greeted <-chan 
 		s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			begun <- struct{}{}
 			<-may
-			return nil, nil //nolint:nilnil // as crypto/tls wants it: no change
+			return nil, nil // as crypto/tls wants it: no change
 		}})
 		if br := bufio.NewReader(s); rig.ReadHead(br) != "" {
 			_, _ = io.WriteString(s, saying("b"))

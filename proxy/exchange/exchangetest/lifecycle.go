@@ -18,7 +18,6 @@ import (
 	"portico/proxy/http1"
 )
 
-//nolint:gochecknoglobals // a constant
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }

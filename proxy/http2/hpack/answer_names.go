@@ -9,8 +9,6 @@ type answerName struct {
 }
 
 // answerNames is spread by nameSlot.
-//
-//nolint:gochecknoglobals // a constant table
 var answerNames = func() (t [256][]answerName) {
 	known := map[string]answerName{}
 	for i := range staticTable {

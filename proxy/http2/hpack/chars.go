@@ -7,7 +7,6 @@ const (
 	isToken                   // tchar (RFC 9110, 5.6.2)
 )
 
-//nolint:gochecknoglobals // a constant table
 var charClass = func() (t [256]uint8) {
 	const small = "0123456789abcdefghijklmnopqrstuvwxyz!#$%&'*+-.^_`|~"
 	for i := range len(small) {

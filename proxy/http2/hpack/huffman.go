@@ -28,7 +28,6 @@ type huffmanTables struct {
 	order [256]byte              // symbols by length, then by value
 }
 
-//nolint:gochecknoglobals // a constant table
 var huffman = func() (t huffmanTables) {
 	code, n := uint32(0), 0
 	for length := 5; length <= longCode; length++ {

@@ -11,8 +11,6 @@ type staticEntry struct {
 }
 
 // staticTable is the static table of HPACK (RFC 7541, A); its first entry has the index 1.
-//
-//nolint:gochecknoglobals // a constant table
 var staticTable = func() (t [staticCount]staticEntry) {
 	for i, f := range [staticCount][2]string{
 		{":authority", ""},

@@ -7,8 +7,6 @@ type Urgency struct {
 }
 
 // Usual holds where a client says nothing. One that knows of priorities would: the answers to all others take turns.
-//
-//nolint:gochecknoglobals // a constant
 var Usual = Urgency{Level: 3, Turns: true}
 
 // Parse reads the value of a Priority field, a dictionary of which only "u" and "i" matter. What cannot be read is as if it were

@@ -6,7 +6,6 @@ type Buffers struct {
 	free [3]List[[]byte]
 }
 
-//nolint:gochecknoglobals // constants
 var (
 	sizes       = [3]int{8 << 10, 32 << 10, 64 << 10}
 	keptBuffers = [3]int{1024, 512, 256} // of each size; more go back to the garbage collector

@@ -186,7 +186,7 @@ func writeProgram(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "page"), program, 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(filepath.Join(dir, "page"), program, 0o700); err != nil { // it is run
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "portico.toml"), fmt.Appendf(nil, "run = [%q, %q]\n", "./page", siteRole), 0o600)

@@ -100,7 +100,7 @@ func dialQuiet(t testing.TB, addr string, pool *x509.CertPool, fields [][2]strin
 // openQuiet connects; without a pool it trusts anybody.
 func openQuiet(addr string, pool *x509.CertPool, fields [][2]string, body []byte) (*quietH2, error) {
 	conn, err := tls.Dial("tcp", addr, &tls.Config{
-		RootCAs: pool, ServerName: "a", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12, InsecureSkipVerify: pool == nil, //nolint:gosec // a test's own
+		RootCAs: pool, ServerName: "a", NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS12, InsecureSkipVerify: pool == nil, // a test's own
 	})
 	if err != nil {
 		return nil, err
@@ -178,7 +178,6 @@ func (c *quietH2) need(n int) {
 	}
 }
 
-//nolint:gochecknoglobals // a constant
 var quietGet = [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "a"}, {":path", "/"}, {"user-agent", "test"}, {"accept", "*/*"}}
 
 // RunQuiet holds that a request over HTTP/2 allocates nothing once its connection is warm, with and without a body, alone and beside

@@ -2,7 +2,7 @@ package streams
 
 import (
 	"bufio"
-	"crypto/sha1" //nolint:gosec // RFC 6455 names it
+	"crypto/sha1" // RFC 6455 names it
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -61,7 +61,7 @@ func tunnel(t *testing.T, mk rig.Maker) {
 
 // acceptKey proves that a key was read (RFC 6455, 4.2.2).
 func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 names it
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 names it
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 

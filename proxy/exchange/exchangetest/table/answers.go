@@ -3,8 +3,6 @@ package table
 import "strings"
 
 // answers of every kind, sound and broken off.
-//
-//nolint:gochecknoglobals // a constant table
 var answers = []Case{
 	{Name: "origin closes", Send: []string{Get + Get}, Answer: []string{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello<close>", Hello}, Origin: []string{Get, Get}, Client: Hello + Hello},
 	{Name: "chunked answer", Send: []string{Get + Get}, Answer: []string{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n", Hello}, Origin: []string{Get, Get},

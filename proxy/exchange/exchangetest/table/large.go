@@ -3,8 +3,6 @@ package table
 import "strings"
 
 // large are heads and bodies near the limits and far beyond a buffer.
-//
-//nolint:gochecknoglobals // a constant table
 var large = []Case{
 	{Name: "P23 head", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 17<<10) + "\r\n\r\n"}, Client: Refused("431 Request Header Fields Too Large"), Stricter: aLimit},
 	{Name: "a head of 15 KiB", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nA: " + strings.Repeat("a", 15<<10) + "\r\n\r\n"}, Answer: []string{Hello},

@@ -3,8 +3,6 @@ package table
 import "strings"
 
 // refusedLate are refused for what follows a sound head, or for a head that never ends.
-//
-//nolint:gochecknoglobals // a constant table
 var refusedLate = []Case{
 	{Name: "P24 empty lines without end", Send: []string{"\r\n\r\n\r\n"}, Client: Refused("400 Bad Request"), NoH2: onlySyntax, Stricter: "RFC 9112, 2.2 asks for patience with one"},
 	{Name: "P18 hop-by-hop of the answer", Send: []string{Get}, Answer: []string{"HTTP/1.1 200 OK\r\nConnection: X-A\r\nX-A: b\r\nKeep-Alive: 5\r\nProxy-Authenticate: x\r\nUpgrade: h2c\r\nX-B:c\r\nContent-Length: 5\r\n\r\nhello"},

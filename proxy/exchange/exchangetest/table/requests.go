@@ -3,8 +3,6 @@ package table
 import "strings"
 
 // plainRequests go through, normalised.
-//
-//nolint:gochecknoglobals // a constant table
 var plainRequests = []Case{
 	{Name: "small", Send: []string{Get}, Answer: []string{Hello}, Origin: []string{Get}, Client: Hello},
 	{Name: "byte by byte", Send: strings.Split("GET / HTTP/1.1\r\nHost: a\r\n\r\n", ""), Answer: []string{Hello}, Origin: []string{Get}, Client: Hello, NoH2: onlySyntax},

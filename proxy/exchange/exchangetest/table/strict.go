@@ -29,12 +29,9 @@ func badHere(name, raw string, fault http1.Fault, stricter string, h2 *Deviation
 	return c
 }
 
-//nolint:gochecknoglobals // a constant
 var resets = &Deviation{Why: "what HTTP/2 itself calls malformed resets the stream (RFC 9113, 8.1.1)", Client: "<reset>"}
 
 // strictRequests have no reading, or more than one: lines P1 to P23 of the requirements.
-//
-//nolint:gochecknoglobals // a constant table
 var strictRequests = []Case{
 	bad("P1 both lengths", "POST / HTTP/1.1\r\n"+host+"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultTwoLengths, oneFraming),
 	bad("P1 both, other order", "POST / HTTP/1.1\r\n"+host+"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths, oneFraming),

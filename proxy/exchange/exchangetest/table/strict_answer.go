@@ -14,8 +14,6 @@ func badAnswer(name, raw string, fault http1.Fault, stricter string) Case {
 }
 
 // strictAnswers are as dangerous to the next visitor as a client's tricks.
-//
-//nolint:gochecknoglobals // a constant table
 var strictAnswers = []Case{
 	badAnswer("answer: both lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", http1.FaultTwoLengths, oneFraming),
 	badAnswer("answer: two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n", http1.FaultTwoLengths, oneFraming),

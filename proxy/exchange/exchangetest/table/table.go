@@ -61,8 +61,6 @@ func Refused(status string) string {
 }
 
 // Cases is the table: every driver, the whole proxy with every engine, HTTP/2, and the standard library's parser are held to it.
-//
-//nolint:gochecknoglobals // a constant table
 var Cases = slices.Concat(plainRequests, answers, upgrades, refusedLate, large, strictRequests, strictAnswers)
 
 // With returns the row as it must come out where d holds; nil: as it is.

@@ -1,8 +1,6 @@
 package table
 
 // upgrades that must not become tunnels.
-//
-//nolint:gochecknoglobals // a constant table
 var upgrades = []Case{
 	{Name: "P20 upgrade to anything else stays HTTP", Send: []string{"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n" + Get}, Answer: []string{Hello}, Origin: []string{Get}, Client: "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello", NoH2: noUpgrade},
 	{Name: "P20 upgrade in HTTP/1.0 stays HTTP", Send: []string{"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"}, Answer: []string{Hello}, Origin: []string{Get},
