@@ -116,7 +116,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for _, m := range mistakes {
 			s := m.String()
-			if m.Message == "" || utf8.ValidString(string(data)) && !utf8.ValidString(s) || strings.ContainsAny(s, "\x1b\x00\x07\r") {
+			if m.Message == "" || utf8.Valid(data) && !utf8.ValidString(s) || strings.ContainsAny(s, "\x1b\x00\x07\r") {
 				t.Fatalf("unfit to show: %q", s)
 			}
 		}

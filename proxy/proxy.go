@@ -253,7 +253,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Conf.Timeouts.Drain.Std())
 	defer cancel()
 	err := s.Shutdown(drain)
-	<-served
+	_ = <-served // what Shutdown tells is all that went wrong
 	return err
 }
 

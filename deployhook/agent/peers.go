@@ -307,9 +307,8 @@ func (a *Agent) pollWanted(ctx context.Context) {
 	known = a.wanted.Revision
 	a.mu.Unlock()
 	failed := 0
-	fresh := time.Time{}    // when an answer last confirmed what is known
-	refetch := int64(known) // sent as "after"; 0 for the first answer, so that the state is complete
-	refetch = 0
+	fresh := time.Time{} // when an answer last confirmed what is known
+	refetch := int64(0)  // sent as "after": the first answer tells the whole state
 	for ctx.Err() == nil {
 		ok, nudged := false, false
 		var last error

@@ -195,7 +195,7 @@ func TestOutsideEtcdRefusals(t *testing.T) {
 		}
 		return nil
 	})
-	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("--max-txn-ops")) {
+	if err == nil || !strings.Contains(err.Error(), "--max-txn-ops") {
 		t.Errorf("a change that is too large: %v", err)
 	}
 	if err := c.Close(); err != nil {
@@ -204,7 +204,7 @@ func TestOutsideEtcdRefusals(t *testing.T) {
 
 	wrong := outsideOptions(s, t.TempDir(), "proxy-2")
 	wrong.Key = bytes.Repeat([]byte{7}, catalog.KeySize)
-	if _, err := catalog.Open(t.Context(), wrong); !errors.Is(err, catalog.ErrWrongKey) || !bytes.Contains([]byte(err.Error()), []byte("copy that of another proxy")) {
+	if _, err := catalog.Open(t.Context(), wrong); !errors.Is(err, catalog.ErrWrongKey) || !strings.Contains(err.Error(), "copy that of another proxy") {
 		t.Errorf("another key: %v", err)
 	}
 	embedded := catalog.Options{Dir: o.Dir, Name: "proxy-1", Key: key}

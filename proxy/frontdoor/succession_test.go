@@ -3,7 +3,6 @@ package frontdoor
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -51,7 +50,7 @@ func (c *course) steps(t *testing.T) steps {
 }
 
 func silent() *succession {
-	return &succession{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return &succession{log: slog.New(slog.DiscardHandler)}
 }
 
 // TestSuccessorThatFailsLeavesTheProxyWhole: the catalog is opened again, however often that takes, and the next successor has its turn.
