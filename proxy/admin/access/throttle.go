@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Wrong passwords are free for the first few, then cost a pause that doubles
@@ -26,9 +28,11 @@ type throttle struct {
 	keys map[string]*failures // guarded by mu
 }
 
+// failures are those of one key. The limiter has one attempt, which comes back after the pause that
+// the last failure cost.
 type failures struct {
+	*rate.Limiter
 	count int
-	until time.Time // no attempt before
 	last  time.Time
 }
 
@@ -46,7 +50,9 @@ func (t *throttle) wait(key string, now time.Time) time.Duration {
 		delete(t.keys, key)
 		return 0
 	}
-	return max(0, f.until.Sub(now))
+	next := f.ReserveN(now, 1)
+	defer next.CancelAt(now) // it is only looked at: an attempt is taken by its failure
+	return next.DelayFrom(now)
 }
 
 // fail counts a wrong credential and returns how many there were and the pause it costs.
@@ -58,7 +64,7 @@ func (t *throttle) fail(key string, now time.Time) (count int, pause time.Durati
 		if len(t.keys) >= throttleTable {
 			t.evictLocked(now)
 		}
-		f = &failures{}
+		f = &failures{Limiter: rate.NewLimiter(rate.Every(throttleFirst), 1)}
 		t.keys[key] = f
 	}
 	f.count++
@@ -67,7 +73,8 @@ func (t *throttle) fail(key string, now time.Time) (count int, pause time.Durati
 		return f.count, 0
 	}
 	pause = min(throttleMost, throttleFirst<<min(f.count-throttleFree-1, 10))
-	f.until = now.Add(pause)
+	f.SetLimitAt(now, rate.Every(pause))
+	f.AllowN(now, 1)
 	return f.count, pause
 }
 
