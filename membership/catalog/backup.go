@@ -63,6 +63,15 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
+// BackupHead reads what a backup says about itself.
+func BackupHead(r io.Reader) (BackupInfo, error) {
+	info, err := readBackupHead(bufio.NewReaderSize(r, maxBackupHead))
+	if err != nil {
+		return info, fmt.Errorf("restore catalog: %w", err)
+	}
+	return info, nil
+}
+
 // Restore makes a catalog from a backup in o.Dir, which must be empty or absent.
 // The proxy that opens it is its only one; proxies that shared the old one join
 // anew. What the backup says about itself is returned. On an error nothing is left in o.Dir;

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico/certs"
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
@@ -63,11 +64,12 @@ func NewRestore(s *shell.Call) *cobra.Command {
 the cluster's only one; application servers find it again under its address.
 
 --key is the catalog.key of the proxy that wrote the backup: without it neither
-the authority nor the certificates can be read.`,
+the authority nor the certificates can be read. Where the rest of that proxy's folder
+identity lies beside it, it is taken along: application servers know a proxy by its key.`,
 		Args: cobra.ExactArgs(1),
 	}
 	key := cmd.Flags().String("key", "", "identity/catalog.key of the proxy that wrote the backup (required)")
-	name := cmd.Flags().String("name", "", "name of the proxy that will run here (default: the host's name)")
+	name := cmd.Flags().String("name", "", "name of the proxy that will run here (default: that of the one that wrote the backup)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if s.Dir == "" || *key == "" {
 			return exitcode.Misuse(errors.New("restore needs --dir NEW and --key identity/catalog.key"))
@@ -82,12 +84,19 @@ the authority nor the certificates can be read.`,
 		if len(secret) != catalog.KeySize {
 			return exitcode.Misuse(fmt.Errorf("--key %s has %d bytes, a catalog.key has %d: it lies in the folder identity of the proxy that wrote the backup", *key, len(secret), catalog.KeySize))
 		}
-		self := cmp.Or(*name, membership.DefaultName())
 		file, err := os.Open(args[0])
 		if err != nil {
 			return exitcode.Misuse(fmt.Errorf("open backup: %w", err))
 		}
 		defer file.Close()
+		head, err := catalog.BackupHead(file)
+		if err != nil {
+			return err
+		}
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("read backup: %w", err)
+		}
+		self := cmp.Or(*name, head.Proxy, membership.DefaultName())
 		info, err := catalog.Restore(cmd.Context(), file, catalog.Options{Dir: filepath.Join(s.Dir, "catalog"), Name: self, Key: secret})
 		if err != nil {
 			_ = os.Remove(filepath.Join(s.Dir, "catalog")) // so that the next try finds the folder as this one did
@@ -95,6 +104,14 @@ the authority nor the certificates can be read.`,
 		}
 		if err := statedir.WriteKey(filepath.Join(s.Dir, "identity", "catalog.key"), secret); err != nil {
 			return err
+		}
+		known, err := certs.RestoreIdentity(filepath.Join(s.Dir, "identity"), filepath.Dir(*key), self)
+		if err != nil {
+			return fmt.Errorf("restore the proxy's identity: %w", err)
+		}
+		if !known {
+			fmt.Fprintf(cmd.ErrOrStderr(), "portico: the key of proxy %q does not lie beside --key: application servers will not know this proxy, unless another one of the cluster is there to tell them. "+
+				"If its folder identity was saved, copy it to %s before the start\n", self, filepath.Join(s.Dir, "identity"))
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "restored cluster %s as of %s, revision %d\nnow: portico proxy --dir %s --name %s\n",
 			info.Cluster, info.Created.Local().Format(time.DateTime), info.Revision, s.Dir, self)

@@ -60,7 +60,7 @@ type logFollower struct {
 	out    io.Writer
 	json   bool
 	began  time.Time
-	part   []byte // the beginning of a line whose end has not come
+	part   []byte                           // the beginning of a line whose end has not come
 	last   map[string]*deployhook.LastLines // by application server
 	failed error                            // of out
 }
