@@ -9,7 +9,7 @@ import (
 func Patterns() []string {
 	var out []string
 	for _, rt := range routes() {
-		out = append(out, rt.pattern)
+		out = append(out, rt.Pattern)
 	}
 	return out
 }
@@ -18,7 +18,7 @@ func Patterns() []string {
 func RouteOf(method, target string) string {
 	mux := http.NewServeMux()
 	for _, rt := range routes() {
-		mux.HandleFunc(rt.pattern, func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc(rt.Pattern, func(http.ResponseWriter, *http.Request) {})
 	}
 	r := httptest.NewRequest(method, target, nil)
 	if len(r.URL.Path) > 7 && r.URL.Path[:7] == "/stats;" {

@@ -136,3 +136,19 @@ func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
 	}
 	return nil, api.NotFound("portico members lists them", "there is no member %q", name)
 }
+
+// forecastRelease is the forecast of the drain or the end of a release.
+func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) api.Forecast {
+	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
+		return p.Name == site && u.Release == digest
+	})
+}
+
+// forecastInstance is the forecast of a verb on one instance.
+func (s *Server) forecastInstance(verb, site, id string, pools totals) api.Forecast {
+	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
+	if verb == api.VerbReady {
+		f.Message = "cuts nothing"
+	}
+	return f
+}

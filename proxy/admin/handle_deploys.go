@@ -1,13 +1,11 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -296,83 +294,25 @@ func (s *eventStream) beat(every time.Duration) (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// logs copies a site's logs as text.
-func (s *Server) logs(c *call) error {
+// cancelDeploy answers POST /v1/sites/{site}/cancel.
+func (s *Server) cancelDeploy(c *call) error {
 	site, err := s.site(c)
 	if err != nil {
 		return err
 	}
-	if s.o.Logs == nil {
-		return notOffered("logs")
-	}
-	q, err := logQuery(site.Name, c.r.URL.Query(), c.now)
+	d, err := s.cancelOf(c, site.Name)
 	if err != nil {
 		return err
 	}
-	if q.Member != "" {
-		if _, err := memberOf(s.o.Catalog.View(), q.Member); err != nil {
-			return err
-		}
-	}
-	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w)}
-	if q.JSON {
-		w.kind = "application/x-ndjson"
-	}
-	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.begun {
-		return err
-	}
-	if !w.begun {
-		return c.text(http.StatusOK, nil)
-	}
-	return nil
+	return c.json(http.StatusOK, d)
 }
 
-// logQuery reads what is asked for of a site's logs.
-func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
-	q := api.LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
-	if text := v.Get("since"); text != "" {
-		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-			q.Since, q.Lines = now.Add(-ago), api.MaxLogLines
-		} else if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return q, api.BadRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
-		} else {
-			q.Lines = api.MaxLogLines
-		}
+// cancelOf cancels a site's running deploy; API and page both come here.
+func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
+	if s.o.Deploys == nil {
+		return catalog.Deploy{}, notOffered("deploys")
 	}
-	text := cmp.Or(v.Get("tail"), v.Get("lines"))
-	if text == "" {
-		return q, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > api.MaxLogLines || n == 0 && !q.Follow {
-		return q, api.BadRequest(fmt.Sprintf("use 1 to %d", api.MaxLogLines), "tail %q", text)
-	}
-	q.Lines = n
-	return q, nil
-}
-
-// streamWriter sends text as it comes, each part within a deadline. The answer
-// begins with the first byte, so that an error before it can be told.
-type streamWriter struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	kind  string // content type; default text
-	begun bool
-}
-
-func (s *streamWriter) Write(p []byte) (int, error) {
-	if !s.begun {
-		s.begun = true
-		if s.kind == "" {
-			s.kind = "text/plain; charset=utf-8"
-		}
-		s.w.Header().Set("Content-Type", s.kind)
-	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(30 * time.Second))
-	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }() // as in eventStream.send
-	n, err := s.w.Write(p)
-	if err == nil {
-		err = s.rc.Flush()
-	}
-	return n, err
+	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.Account)
+	c.detail = d.ID
+	return d, err
 }

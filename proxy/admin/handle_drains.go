@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -12,14 +11,6 @@ import (
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
-
-// Drains empties members, instances and former releases of their sessions.
-type Drains interface {
-	Drains() []deployhook.Drain
-	EndedDrains() []deployhook.EndedDrain
-	Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error
-	EndRetiring(ctx context.Context, site, release, by string) error
-}
 
 // maxDrain bounds deadlines and quiet times of drains.
 const maxDrain = 365 * 24 * time.Hour

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
@@ -53,47 +52,4 @@ func (s *Server) rotateKeys(c *call) error {
 	}
 	c.object = c.r.PathValue("kind")
 	return s.listKeys(c)
-}
-
-// turnedAway answers GET /v1/turned-away.
-func (s *Server) turnedAway(c *call) error {
-	if s.o.TurnedAway == nil {
-		return notOffered("admission")
-	}
-	return c.json(http.StatusOK, emptyNotNull(s.o.TurnedAway()))
-}
-
-// forgetMember removes the record of a machine that is no member, so that its
-// name is free.
-func (s *Server) forgetMember(c *call) error {
-	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		return command.RemoveMember(tx, c.r.PathValue("member"))
-	})
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, struct{}{})
-}
-
-// cancelDeploy answers POST /v1/sites/{site}/cancel.
-func (s *Server) cancelDeploy(c *call) error {
-	site, err := s.site(c)
-	if err != nil {
-		return err
-	}
-	d, err := s.cancelOf(c, site.Name)
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, d)
-}
-
-// cancelOf cancels a site's running deploy; API and page both come here.
-func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
-	if s.o.Deploys == nil {
-		return catalog.Deploy{}, notOffered("deploys")
-	}
-	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.Account)
-	c.detail = d.ID
-	return d, err
 }

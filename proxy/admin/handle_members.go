@@ -141,3 +141,23 @@ func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error 
 	})
 	return err
 }
+
+// turnedAway answers GET /v1/turned-away.
+func (s *Server) turnedAway(c *call) error {
+	if s.o.TurnedAway == nil {
+		return notOffered("admission")
+	}
+	return c.json(http.StatusOK, emptyNotNull(s.o.TurnedAway()))
+}
+
+// forgetMember removes the record of a machine that is no member, so that its
+// name is free.
+func (s *Server) forgetMember(c *call) error {
+	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
+		return command.RemoveMember(tx, c.r.PathValue("member"))
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, struct{}{})
+}

@@ -234,3 +234,24 @@ func (s *Server) changeSession(c *call, end bool) error {
 	c.object, c.detail = site+" "+id, "on "+cmp.Or(in.Member, in.Instance)+in.Silence()
 	return c.json(http.StatusOK, in)
 }
+
+// sessions answers GET /v1/sessions.
+func (s *Server) sessions(c *call) error {
+	site := c.r.URL.Query().Get("site")
+	out := []api.SessionCount{}
+	pools := s.everywhere(c)
+	for _, p := range pools.list {
+		if site != "" && p.Name != site {
+			continue
+		}
+		for i := range p.Upstreams {
+			u := &p.Upstreams[i]
+			out = append(out, api.SessionCount{
+				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
+				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + pools.others[u.ID].Recent, Limit: int64(u.MaxSessions),
+				Unpinned: u.Unpinned, Recounting: u.Recounting,
+			})
+		}
+	}
+	return c.json(http.StatusOK, out)
+}

@@ -223,3 +223,11 @@ func (s *Server) releases(c *call) error {
 	})
 	return c.json(http.StatusOK, out)
 }
+
+// releaseInfo is a release as the API shows it.
+func releaseInfo(r *catalog.Release, site *catalog.Site) api.ReleaseInfo {
+	return api.ReleaseInfo{
+		Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By, Current: r.Digest == site.Release,
+		Retiring: slices.ContainsFunc(site.Retiring, func(x catalog.Retiring) bool { return x.Release == r.Digest }),
+	}
+}

@@ -150,3 +150,11 @@ type Node struct {
 	Status string `json:"status"` // "alive", "failed", "left"
 	Addr   string `json:"addr"`
 }
+
+// Drains empties members, instances and former releases of their sessions.
+type Drains interface {
+	Drains() []deployhook.Drain
+	EndedDrains() []deployhook.EndedDrain
+	Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error
+	EndRetiring(ctx context.Context, site, release, by string) error
+}

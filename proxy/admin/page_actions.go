@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"portico/balancer/figures"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -122,22 +121,6 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api
 	default:
 		return s.forecastInstance(v.Verb, t.Site, t.Instance, pools), true
 	}
-}
-
-// forecastRelease is the forecast of the drain or the end of a release.
-func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) api.Forecast {
-	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
-		return p.Name == site && u.Release == digest
-	})
-}
-
-// forecastInstance is the forecast of a verb on one instance.
-func (s *Server) forecastInstance(verb, site, id string, pools totals) api.Forecast {
-	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
-	if verb == api.VerbReady {
-		f.Message = "cuts nothing"
-	}
-	return f
 }
 
 // instanceVerbs are the buttons of an instance in a state. One of a former release

@@ -199,11 +199,3 @@ func stateOf(in api.SessionInfo) string {
 	}
 	return ""
 }
-
-// releaseInfo is a release as the API shows it.
-func releaseInfo(r *catalog.Release, site *catalog.Site) api.ReleaseInfo {
-	return api.ReleaseInfo{
-		Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By, Current: r.Digest == site.Release,
-		Retiring: slices.ContainsFunc(site.Retiring, func(x catalog.Retiring) bool { return x.Release == r.Digest }),
-	}
-}

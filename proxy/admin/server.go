@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	for i := range s.table {
 		rt := &s.table[i]
-		s.mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, rt) })
+		s.mux.HandleFunc(rt.Pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, rt) })
 	}
 	for pattern, h := range o.Members {
 		s.members.Handle(pattern, h)
