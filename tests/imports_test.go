@@ -53,7 +53,7 @@ var imports = map[string][]string{
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
-	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/units", "internal/pause", "internal/records", "internal/unsent"},
+	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
@@ -103,6 +103,7 @@ var imports = map[string][]string{
 
 	"deployhook/agent/account":   {},
 	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
+	"deployhook/agent/health":    {"membership/catalog", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units"},
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},

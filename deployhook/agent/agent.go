@@ -13,6 +13,7 @@ import (
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/tomcat"
@@ -43,7 +44,7 @@ type Agent struct {
 	listener net.Listener
 	web      *webServer
 	traffic  *descriptors.Traffic
-	room     lastRoom
+	room     health.Room
 	peers    *peers
 
 	statePath string
@@ -67,7 +68,7 @@ type Agent struct {
 
 	dirty    chan struct{} // capacity 1: there is something to report
 	incoming chan catalog.Wanted
-	checks   *checkNews
+	checks   *health.Broadcast
 
 	logOpened chan struct{}  // an instance has a new log
 	tidy      chan struct{}  // capacity 1: files may have become superfluous
@@ -105,7 +106,7 @@ func New(o Options) (*Agent, error) {
 		tidy:      make(chan struct{}, 1),
 		incoming:  make(chan catalog.Wanted),
 		logOpened: make(chan struct{}, 1),
-		checks:    newCheckNews(),
+		checks:    health.NewBroadcast(),
 		resumed:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -171,6 +172,6 @@ func (h *hookSite) outcome() string {
 
 func (h *hookSite) stop(context.Context, time.Duration) {}
 
-func (h *hookSite) check(ctx context.Context, c checker) catalog.Probe {
-	return probe(ctx, h.a.dialer(h.allows()), h.addr(), c)
+func (h *hookSite) check(ctx context.Context, c health.Check) catalog.Probe {
+	return c.Probe(ctx, h.a.dialer(h.allows()), h.addr())
 }

@@ -11,6 +11,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
 	"portico/membership/catalog"
 )
@@ -28,7 +29,7 @@ type running interface {
 	ended() <-chan struct{}
 	outcome() string
 
-	check(ctx context.Context, c checker) catalog.Probe
+	check(ctx context.Context, c health.Check) catalog.Probe
 
 	// Stop ends it, asking first, and returns when nothing is left of it. It is
 	// called at most once, and not after detach.
@@ -76,7 +77,7 @@ func (a *Agent) unlink(i *instance) {
 	delete(a.instances, i.rec.ID)
 	a.mu.Unlock()
 	a.web.cut(i.rec.ID)
-	a.checks.gone(i.rec.ID)
+	a.checks.Gone(i.rec.ID)
 }
 
 // forget removes an instance from the state.

@@ -38,7 +38,7 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"member": a.o.Name, "version": a.o.Version, "revision": a.Wanted().Revision})
 	})
 	mux.HandleFunc("GET /v1/logs/{site}", a.serveLogs)
-	mux.HandleFunc("GET "+catalog.ChecksPath, a.serveChecks)
+	mux.Handle("GET "+catalog.ChecksPath, a.checks)
 	mux.ServeHTTP(w, r)
 }
 

@@ -62,7 +62,7 @@ func (a *Agent) askProxies(instance string, n int) {
 	signal(a.dirty)
 	a.web.noteMoved()
 	if n%stopDoubts == 0 {
-		a.checks.doubt(instance)
+		a.checks.Doubt(instance)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
 	"portico/membership/catalog"
 )
@@ -164,16 +165,16 @@ func (r *runSite) stop(ctx context.Context, grace time.Duration) {
 
 // check asks the instance at 127.0.0.1, or at ::1 where the application took
 // "localhost" for that. Only the site's own user counts as the instance.
-func (r *runSite) check(ctx context.Context, c checker) catalog.Probe {
+func (r *runSite) check(ctx context.Context, c health.Check) catalog.Probe {
 	d := r.a.dialer(r.allows())
 	at := r.addr()
-	p := probe(ctx, d, at, c)
+	p := c.Probe(ctx, d, at)
 	if p.Code == "L4CON" && ctx.Err() == nil {
 		other := net.JoinHostPort("::1", strconv.Itoa(r.port))
 		if at == other {
 			other = loopback(r.port)
 		}
-		if q := probe(ctx, d, other, c); q.Code != "L4CON" {
+		if q := c.Probe(ctx, d, other); q.Code != "L4CON" {
 			p, at = q, other
 		}
 	}

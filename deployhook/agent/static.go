@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
@@ -194,10 +195,10 @@ func (s *staticSite) close() {
 }
 
 // check asks the files as a proxy would, without a network in between.
-func (s *staticSite) check(ctx context.Context, c checker) catalog.Probe {
+func (s *staticSite) check(ctx context.Context, c health.Check) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
-	req, err := checkRequest(ctx, c)
-	if err != nil || c.tcp {
+	req, err := c.Request(ctx)
+	if err != nil || c.TCP {
 		p.OK, p.Code = err == nil, "L4OK"
 		if err != nil {
 			p.Code, p.Error = "L7RSP", err.Error()
@@ -206,7 +207,7 @@ func (s *staticSite) check(ctx context.Context, c checker) catalog.Probe {
 	}
 	w := &recorder{header: make(http.Header)}
 	s.ServeHTTP(w, req)
-	c.judge(&p, cmp.Or(w.status, http.StatusOK), w.body, nil)
+	c.Judge(&p, cmp.Or(w.status, http.StatusOK), w.body, nil)
 	return p
 }
 
@@ -225,7 +226,7 @@ func (r *recorder) WriteHeader(code int) {
 }
 
 func (r *recorder) Write(p []byte) (int, error) {
-	r.body = append(r.body, p[:min(len(p), probeRead-len(r.body))]...)
+	r.body = append(r.body, p[:min(len(p), health.BodyRead-len(r.body))]...)
 	return len(p), nil
 }
 

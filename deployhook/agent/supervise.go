@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/health"
 	"portico/membership/catalog"
 )
 
@@ -49,7 +50,7 @@ type ending struct {
 
 // watch probes an instance and reports every change of its health.
 func (u *unit) watch(inst *instance) ending {
-	h := newHealth()
+	h := &health.Rule{}
 	results := make(chan catalog.Probe, 1)
 	ctx, cancel := context.WithCancel(u.ctx)
 	var probing sync.WaitGroup
@@ -61,13 +62,13 @@ func (u *unit) watch(inst *instance) ending {
 	for {
 		want := u.wanted()
 		if why := u.a.heldBack(u.key.site); why != "" {
-			return ending{held: why, healthy: h.ever}
+			return ending{held: why, healthy: h.Ever}
 		}
 		select {
 		case <-inst.ended():
-			return ending{exited: true, healthy: h.ever, detail: inst.outcome()}
+			return ending{exited: true, healthy: h.Ever, detail: inst.outcome()}
 		case <-u.ctx.Done():
-			return ending{healthy: h.ever}
+			return ending{healthy: h.Ever}
 		case <-u.wake:
 			signal(u.a.dirty)
 			if !asks && asked != u.wanted().Settings.Question() {
@@ -96,41 +97,41 @@ func (u *unit) watch(inst *instance) ending {
 
 // check makes one check of an instance, and tells proxies of it.
 func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) catalog.Probe {
-	c := newChecker(u.key.site, s)
-	u.a.checks.began()
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	c := health.CheckOf(u.key.site, s)
+	u.a.checks.Began()
+	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	p := inst.check(limited, c)
 	p.Asked = s.Question()
 	if ctx.Err() != nil {
-		u.a.checks.dropped() // the end cut it short: it says nothing
+		u.a.checks.Dropped() // the end cut it short: it says nothing
 		return p
 	}
-	ok := p.OK && u.a.room.there(u.a.traffic) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
-	u.a.checks.over(catalog.CheckResult{
+	ok := p.OK && u.a.room.There(u.a.traffic) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
+	u.a.checks.Over(catalog.CheckResult{
 		ID: inst.rec.ID, Asked: p.Asked, OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
 	})
 	return p
 }
 
 // pause is how long to wait for the next check: once the instance has been healthy, until the agent checks others as well.
-func (u *unit) pause(h *health, s sites.Health) time.Duration {
-	if !h.ever {
-		return h.interval(s)
+func (u *unit) pause(h *health.Rule, s sites.Health) time.Duration {
+	if !h.Ever {
+		return h.Interval(s)
 	}
-	return beat(full(s), u.number)
+	return health.NextTurn(health.Every(s), u.number)
 }
 
 // probed feeds the outcome of a check to the rule and reports what changed.
-func (u *unit) probed(h *health, p catalog.Probe, s sites.Settings) {
+func (u *unit) probed(h *health.Rule, p catalog.Probe, s sites.Settings) {
 	u.a.mu.Lock()
 	last := u.rep.Progress.Probe
 	u.a.mu.Unlock()
 	if last != nil && last.Asked != p.Asked {
-		h.run = 0 // what spoke against its state before spoke of another question
+		h.NewQuestion()
 	}
-	was := h.healthy
-	changed := h.observe(p.OK, s.Health)
+	was := h.Healthy
+	changed := h.Observe(p.OK, s.Health)
 	first := last == nil || last.Code != p.Code || last.Asked != p.Asked
 	settled := u.settled()
 	if !changed && !first && !settled {
@@ -145,21 +146,21 @@ func (u *unit) probed(h *health, p catalog.Probe, s sites.Settings) {
 	u.set(func(r *catalog.InstanceReport) {
 		r.Progress.Probe = &p
 		switch {
-		case h.healthy:
+		case h.Healthy:
 			r.State, r.Detail = catalog.InstanceHealthy, u.restless()
 			r.Progress.Step, r.Progress.Detail, r.Progress.Log = catalog.StepHealthy, "", nil
-		case h.ever:
-			r.State, r.Detail = catalog.InstanceFailing, describe(p)
+		case h.Ever:
+			r.State, r.Detail = catalog.InstanceFailing, health.Describe(p)
 		default:
-			r.Progress.Detail = "not healthy yet: " + describe(p)
+			r.Progress.Detail = "not healthy yet: " + health.Describe(p)
 		}
 	})
 	switch {
-	case h.healthy && !was:
+	case h.Healthy && !was:
 		u.tries = 0
 		u.log.Info("instance healthy", "instance", u.inst.rec.ID)
-	case was && !h.healthy:
-		u.log.Warn("instance failing", "instance", u.inst.rec.ID, "probe", describe(p))
+	case was && !h.Healthy:
+		u.log.Warn("instance failing", "instance", u.inst.rec.ID, "probe", health.Describe(p))
 	}
 }
 
@@ -178,13 +179,13 @@ func (u *unit) settled() bool { return u.lastEnd != "" && time.Since(u.started()
 // late returns why a candidate that is still not healthy has failed, or "".
 // What is not a candidate may take as long as it likes: it could be waiting for
 // a database, and starting it again would not help.
-func (u *unit) late(h *health, p catalog.Probe, want catalog.WantedRelease) string {
+func (u *unit) late(h *health.Rule, p catalog.Probe, want catalog.WantedRelease) string {
 	limit := timeout(want.Settings)
-	if h.ever || want.Duty != catalog.DutyCandidate || time.Since(u.started()) < limit {
+	if h.Ever || want.Duty != catalog.DutyCandidate || time.Since(u.started()) < limit {
 		return ""
 	}
 	return fmt.Sprintf("not healthy within %v (deploy.timeout): the last check of %s: %s",
-		limit, newChecker(u.key.site, want.Settings).what(), describe(p))
+		limit, health.CheckOf(u.key.site, want.Settings).What(), health.Describe(p))
 }
 
 func (u *unit) started() time.Time {
@@ -237,7 +238,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	u.sleep(delay)
 }
 
-// gone tells that an instance is no more and opens the report of the next one.
+// Gone tells that an instance is no more and opens the report of the next one.
 func (u *unit) gone(inst *instance) {
 	u.a.forget(inst.rec.ID)
 	u.a.mu.Lock()

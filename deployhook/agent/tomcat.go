@@ -15,6 +15,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -210,12 +211,12 @@ func (t *tomcatSite) stop(context.Context, time.Duration) {
 // check asks the Manager for the version's state. The version that new visitors
 // get is asked for its page as well; an older one cannot be, without a session of
 // its own.
-func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
+func (t *tomcatSite) check(ctx context.Context, c health.Check) catalog.Probe {
 	p := catalog.Probe{At: time.Now()}
 	apps, err := t.a.tom.List(ctx)
 	if err != nil {
 		p.Code, p.Error = "L7RSP", err.Error()
-		if timedOut(err) {
+		if health.TimedOut(err) {
 			p.Code = "L7TOUT"
 		}
 		return p
@@ -241,5 +242,5 @@ func (t *tomcatSite) check(ctx context.Context, c checker) catalog.Probe {
 		p.OK, p.Code = true, "L4OK"
 		return p
 	}
-	return probe(ctx, t.a.dialer(t.a.sites.None), t.addr(), c)
+	return c.Probe(ctx, t.a.dialer(t.a.sites.None), t.addr())
 }

@@ -30,7 +30,7 @@ type unit struct {
 	a      *Agent
 	key    unitKey
 	log    *slog.Logger
-	number int // of this unit, see beat
+	number int // of this unit, see health.NextTurn
 
 	ctx    context.Context // ends with the cause for which the unit ends; keepsOn makes it anew
 	cancel context.CancelCauseFunc

@@ -1,4 +1,4 @@
-package agent
+package health
 
 import (
 	"log/slog"
@@ -13,9 +13,9 @@ import (
 func TestChecksOfABeatShareALook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		traffic := descriptors.New(slog.New(slog.DiscardHandler))
-		var room lastRoom
+		var room Room
 		beat := func() {
-			if !room.there(traffic) {
+			if !room.There(traffic) {
 				t.Error("there is room, and it says that there is none")
 			}
 		}
@@ -23,7 +23,7 @@ func TestChecksOfABeatShareALook(t *testing.T) {
 		if n := testing.AllocsPerRun(10, beat); n != 0 {
 			t.Errorf("a check that shares a look makes %v allocations: it has looked itself", n)
 		}
-		next := func() { time.Sleep(2 * checksTold); beat() }
+		next := func() { time.Sleep(2 * tellAfter); beat() }
 		if testing.AllocsPerRun(10, next) == 0 {
 			t.Error("the checks of the next beat have not looked")
 		}

@@ -1,4 +1,4 @@
-package agent
+package health
 
 import (
 	"strings"
@@ -15,14 +15,14 @@ func TestHealth(t *testing.T) {
 		{"++", "-U"}, {"+-+", "---"}, {"+-++", "---U"}, {"++--+", "-UUUU"},
 		{"++---", "-UUUD"}, {"++--+---", "-UUUUUUD"}, {"++---+", "-UUUDD"}, {"++---++", "-UUUDDU"},
 	} {
-		h := newHealth()
+		h := &Rule{}
 		var got strings.Builder
 		for _, c := range tt.checks {
-			h.observe(c == '+', s)
+			h.Observe(c == '+', s)
 			switch {
-			case h.healthy:
+			case h.Healthy:
 				got.WriteByte('U')
-			case h.ever:
+			case h.Ever:
 				got.WriteByte('D')
 			default:
 				got.WriteByte('-')
@@ -37,23 +37,23 @@ func TestHealth(t *testing.T) {
 // TestProbeInterval: a start is watched closely at first, then as the setting says.
 func TestProbeInterval(t *testing.T) {
 	s := sites.Health{Interval: units.Duration(10 * time.Second)}
-	h := newHealth()
+	h := &Rule{}
 	var spent time.Duration
 	for range 60 {
-		h.observe(false, s)
-		spent += h.interval(s)
+		h.Observe(false, s)
+		spent += h.Interval(s)
 	}
-	if d := h.interval(s); d < 9*time.Second || d > 11*time.Second {
+	if d := h.Interval(s); d < 9*time.Second || d > 11*time.Second {
 		t.Errorf("in the end checks come every %v", d)
 	}
-	h = newHealth()
-	h.observe(true, s)
-	if d := h.interval(s); d > 200*time.Millisecond {
+	h = &Rule{}
+	h.Observe(true, s)
+	if d := h.Interval(s); d > 200*time.Millisecond {
 		t.Errorf("the second check of a start comes after %v", d)
 	}
-	h.observe(true, s)
+	h.Observe(true, s)
 	for number := range 200 {
-		if d := beat(10*time.Second, number); d < 2*time.Second || d > 13*time.Second {
+		if d := NextTurn(10*time.Second, number); d < 2*time.Second || d > 13*time.Second {
 			t.Errorf("a healthy instance with the number %d is checked in %v", number, d)
 		}
 	}
