@@ -20,7 +20,7 @@ import (
 var byPath = map[string]string{
 	"deployhook/agent/agent.go Agent.open":                     "the agent's own folder of objects",
 	"deployhook/agent/agent.go Agent.clean":                    "names in folders that only the agent writes to, removed through beneath",
-	"deployhook/agent/agent.go makeDir":                        "the agent's own folders",
+	"deployhook/agent/state/lock.go MakeDir":                   "the agent's own folders",
 	"deployhook/agent/appserver/join.go Agent.rememberProxies": "the agent's own folder",
 	"deployhook/agent/appserver/started.go Started.Remember":   "the same",
 	"deployhook/agent/appserver/started.go ReadStarted":        "the same",
@@ -33,10 +33,10 @@ var byPath = map[string]string{
 	"deployhook/agent/install.go Agent.tidySite":               "releases is root's",
 	"deployhook/agent/install.go closedAbove":                  "looked at only: whether accounts may pass",
 	"deployhook/agent/resolve.go shutOut":                      "the agent's own search path, looked at only",
-	"deployhook/agent/lock.go Holder":                          "the agent's own folder",
-	"deployhook/agent/lock.go LockDir":                         "the agent's own folder",
+	"deployhook/agent/state/lock.go Holder":                    "the agent's own folder",
+	"deployhook/agent/state/lock.go LockDir":                   "the agent's own folder",
 	"deployhook/agent/logwatch.go logCapper.dirs":              "the folder of a site is root's; what is in log is opened through beneath",
-	"deployhook/agent/tomcat/manager.go Manager.password":             "named by the machine's configuration",
+	"deployhook/agent/tomcat/manager.go Manager.password":      "named by the machine's configuration",
 	"deployhook/agent/options.go Options.withDefaults":         "named by the machine's configuration",
 	"deployhook/agent/portowner/owner_linux.go processesWith":  "/proc",
 
@@ -63,9 +63,9 @@ var byPath = map[string]string{
 	"deployhook/agent/cgroup/cgroup_linux.go Tree.Groups":       "the same",
 	"deployhook/agent/cgroup/cgroup_linux.go Group.outOfMemory": "the same",
 	"deployhook/agent/cgroup/cgroup_linux.go Group.kill":        "the same",
-	"deployhook/agent/state.go readState":                       "the agent's own folder",
-	"deployhook/agent/state.go writeFile":                       "the agent's own folder",
-	"deployhook/agent/sync_unix.go syncDir":                     "the agent's own folder",
+	"deployhook/agent/state/state.go read":                      "the agent's own folder",
+	"deployhook/agent/state/state.go writeFile":                 "the agent's own folder",
+	"deployhook/agent/state/sync_unix.go syncDir":               "the agent's own folder",
 }
 
 // pathCalls are the functions that do something with what lies at a path.

@@ -53,7 +53,7 @@ var imports = map[string][]string{
 	"proxy/conn":         {"proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
-	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health"},
+	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
@@ -104,6 +104,7 @@ var imports = map[string][]string{
 	"deployhook/agent/account":   {},
 	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
 	"deployhook/agent/health":    {"membership/catalog", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units"},
+	"deployhook/agent/state":     {"membership/catalog"},
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},
@@ -114,7 +115,7 @@ var imports = map[string][]string{
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
-	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir"},
+	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "deployhook/agent/state"},
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
@@ -124,7 +125,7 @@ var imports = map[string][]string{
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
 	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
-	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access", "deployhook/agent/state"},
 }
 
 // owners may import a module that nothing else in the project imports.

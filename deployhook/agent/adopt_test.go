@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
 )
 
@@ -160,7 +161,7 @@ func TestLocked(t *testing.T) {
 	dir := t.TempDir()
 	c.start(c.options(dir))
 	_, err := agent.New(c.options(dir))
-	if err == nil || !strings.Contains(err.Error(), agent.ErrLocked.Error()) {
+	if err == nil || !strings.Contains(err.Error(), state.ErrLocked.Error()) {
 		t.Errorf("the second agent: %v", err)
 	}
 }

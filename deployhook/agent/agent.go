@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
@@ -39,7 +40,7 @@ type Agent struct {
 	store *objects.Store
 	ports *ports
 	tom   *tomcat.Manager // nil: no Tomcat here
-	lock  *Lock
+	lock  *state.Lock
 
 	listener net.Listener
 	web      *webServer
@@ -47,9 +48,7 @@ type Agent struct {
 	room     health.Room
 	peers    *peers
 
-	statePath string
-	stateMu   sync.Mutex
-	st        stateFile
+	state *state.Store
 
 	mu        sync.Mutex // guards what follows
 	wanted    catalog.Wanted
@@ -94,7 +93,6 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{
 		o: o, log: o.Logger, root: account.IsRoot(), shim: process.ShimCommand(),
 		ports:     newPorts(o.Ports),
-		statePath: filepath.Join(o.Dir, "agent", "state.json"),
 		units:     make(map[unitKey]*unit),
 		instances: make(map[string]*instance),
 		stopOK:    make(map[string]*stopWaiter),
@@ -142,11 +140,11 @@ func New(o Options) (*Agent, error) {
 func (a *Agent) open() error {
 	var err error
 	if a.lock = a.o.Lock; a.lock == nil {
-		if a.lock, err = LockDir(a.o.Dir); err != nil {
+		if a.lock, err = state.LockDir(a.o.Dir); err != nil {
 			return err
 		}
 	}
-	if err := makeDir(filepath.Join(a.o.Dir, "sites"), 0o711); err != nil {
+	if err := state.MakeDir(filepath.Join(a.o.Dir, "sites"), 0o711); err != nil {
 		return fmt.Errorf("open agent directory: %w", err)
 	}
 	if a.root {
@@ -164,12 +162,13 @@ func (a *Agent) open() error {
 	if err := a.clean(); err != nil {
 		return fmt.Errorf("clean agent directory: %w", err)
 	}
-	a.st, err = readState(a.statePath)
-	if err != nil {
+	if a.state, err = state.Open(a.o.Dir, a.log); err != nil {
 		return err
 	}
-	if a.o.Cluster != "" && a.st.Cluster != "" && a.o.Cluster != a.st.Cluster {
-		return fmt.Errorf("open agent directory %s: it belongs to cluster %s, not %s: use another --dir", a.o.Dir, a.st.Cluster, a.o.Cluster)
+	var known string
+	a.state.Peek(func(s *state.File) { known = s.Cluster })
+	if a.o.Cluster != "" && known != "" && a.o.Cluster != known {
+		return fmt.Errorf("open agent directory %s: it belongs to cluster %s, not %s: use another --dir", a.o.Dir, known, a.o.Cluster)
 	}
 	return nil
 }
@@ -185,22 +184,6 @@ func (a *Agent) clean() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// makeDir makes a folder with exactly this mode, whatever the umask; one that
-// is there keeps its owner and loses no access that it gave.
-func makeDir(name string, mode os.FileMode) error {
-	if err := os.MkdirAll(name, mode); err != nil {
-		return err
-	}
-	fi, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	if have := fi.Mode().Perm(); have&mode != mode {
-		return os.Chmod(name, have|mode)
-	}
-	return nil
 }
 
 // Listen binds the mutual TLS listener. Without Options.Listen it does nothing.

@@ -31,7 +31,7 @@ func (c *askedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// Dial makes a connection with a handshake, for an http.Transport.
+// dial makes a connection with a handshake, for an http.Transport.
 func (a *asked) dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
 )
 
@@ -20,7 +21,7 @@ var errForeign = errors.New("the wanted state belongs to another cluster")
 func (a *Agent) checkWanted(w *catalog.Wanted) error {
 	want := a.o.Cluster
 	if want == "" {
-		a.peekState(func(s *stateFile) { want = s.Cluster })
+		a.state.Peek(func(s *state.File) { want = s.Cluster })
 	}
 	if w.Cluster == "" || want != "" && w.Cluster != want {
 		return fmt.Errorf("%w: %q, this member belongs to %q", errForeign, w.Cluster, want)
@@ -56,7 +57,7 @@ func safeName(site string) error {
 func (a *Agent) resume(adopted map[unitKey]*instance) {
 	a.killStrays(adopted)
 	var last *catalog.Wanted
-	a.peekState(func(s *stateFile) { last = s.Wanted })
+	a.state.Peek(func(s *state.File) { last = s.Wanted })
 	if last == nil {
 		last = &catalog.Wanted{}
 	} else if a.o.Cluster != "" && last.Cluster != a.o.Cluster {
@@ -72,7 +73,7 @@ func (a *Agent) follow(w catalog.Wanted) {
 		a.log.Error("wanted state refused", "error", err)
 		return
 	}
-	a.saveState(func(s *stateFile) { s.Cluster, s.Wanted = w.Cluster, &w })
+	a.state.Save(func(s *state.File) { s.Cluster, s.Wanted = w.Cluster, &w })
 	a.setWanted(w, nil)
 	a.Recheck()
 }

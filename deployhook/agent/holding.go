@@ -13,6 +13,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 )
 
 // A site's process may start others, leave its process group, clear its
@@ -146,7 +147,7 @@ func (a *Agent) sweepUsers() {
 		return
 	}
 	var uids []int
-	a.peekState(func(s *stateFile) {
+	a.state.Peek(func(s *state.File) {
 		for _, uid := range s.UIDs {
 			uids = append(uids, uid)
 		}
@@ -182,7 +183,7 @@ func (a *Agent) killUser(uid int) {
 // spareID returns an id of the sites' range that no site has.
 func (a *Agent) spareID() int {
 	var used []int
-	a.peekState(func(s *stateFile) {
+	a.state.Peek(func(s *state.File) {
 		for _, uid := range s.UIDs {
 			used = append(used, uid)
 		}

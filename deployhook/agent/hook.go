@@ -9,6 +9,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -27,7 +28,7 @@ type hookSite struct {
 	why  string
 }
 
-func newHookSite(a *Agent, rec instanceRecord, uid int) *hookSite {
+func newHookSite(a *Agent, rec state.Instance, uid int) *hookSite {
 	h := &hookSite{a: a, port: rec.Port, uid: uid, over: make(chan struct{})}
 	a.mu.Lock()
 	a.hooks[rec.Site] = h
@@ -36,7 +37,7 @@ func newHookSite(a *Agent, rec instanceRecord, uid int) *hookSite {
 }
 
 // startHook installs and activates the release.
-func (u *unit) startHook(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+func (u *unit) startHook(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
 	a, hook := u.a, want.Settings.Hook
 	if hook.Port <= 0 {
 		return nil, final(errors.New("hook.port is not set: say where the application server answers on this machine"))
@@ -56,7 +57,7 @@ func (u *unit) startHook(want catalog.WantedRelease, rel release, rec instanceRe
 	if former != nil {
 		former.end("release " + short(u.key.release) + " took its place")
 	}
-	if err := a.state(func(s *stateFile) { s.Hooks[rec.Site] = rec.Release }); err != nil {
+	if err := a.state.Change(func(s *state.File) { s.Hooks[rec.Site] = rec.Release }); err != nil {
 		return nil, err
 	}
 	u.step(catalog.StepStarting, "")
@@ -106,7 +107,7 @@ func (u *unit) removeHook() {
 	if err != nil {
 		u.log.Error("site not removed from its application server", "error", err)
 	}
-	u.a.saveState(func(s *stateFile) { delete(s.Hooks, u.key.site) })
+	u.a.state.Save(func(s *state.File) { delete(s.Hooks, u.key.site) })
 }
 
 // verifyInstalled compares the release that is installed with what was deployed, when nobody is to

@@ -15,6 +15,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/internal/pause"
@@ -265,7 +266,7 @@ func (u *unit) before(want catalog.WantedRelease, rel release) error {
 	}
 	mark := cmp.Or(want.Deploy, want.Release)
 	var done bool
-	u.a.peekState(func(s *stateFile) { done = s.Before[u.key.site] == mark })
+	u.a.state.Peek(func(s *state.File) { done = s.Before[u.key.site] == mark })
 	if done {
 		return nil
 	}
@@ -273,7 +274,7 @@ func (u *unit) before(want catalog.WantedRelease, rel release) error {
 	if err := u.command(u.ctx, "deploy.before", cmd, want, rel, 0); err != nil {
 		return final(err)
 	}
-	return u.a.state(func(s *stateFile) { s.Before[u.key.site] = mark })
+	return u.a.state.Change(func(s *state.File) { s.Before[u.key.site] = mark })
 }
 
 // tidyLoop removes what no release needs any more, a while after the change

@@ -13,6 +13,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
 )
 
@@ -44,7 +45,7 @@ type running interface {
 // instance is one start of one release on this machine.
 type instance struct {
 	running
-	rec instanceRecord
+	rec state.Instance
 }
 
 // detach forgets the instance but leaves it running.
@@ -53,9 +54,9 @@ func (i *instance) detach() { i.running.detach() }
 // attach makes an instance reachable for proxies and durable for the next agent.
 func (a *Agent) attach(i *instance) {
 	known := false
-	a.peekState(func(s *stateFile) { known = s.Instances[i.rec.ID] == i.rec })
+	a.state.Peek(func(s *state.File) { known = s.Instances[i.rec.ID] == i.rec })
 	if !known {
-		a.saveState(func(s *stateFile) { s.Instances[i.rec.ID] = i.rec })
+		a.state.Save(func(s *state.File) { s.Instances[i.rec.ID] = i.rec })
 	}
 	a.link(i)
 }
@@ -82,7 +83,7 @@ func (a *Agent) unlink(i *instance) {
 
 // forget removes an instance from the state.
 func (a *Agent) forget(id string) {
-	a.saveState(func(s *stateFile) { delete(s.Instances, id) })
+	a.state.Save(func(s *state.File) { delete(s.Instances, id) })
 }
 
 // otherStatic returns the other releases of a static site that are in rotation or
@@ -125,8 +126,8 @@ func (a *Agent) instance(id string) *instance {
 // adopt finds the recorded instances that still live and makes them reachable, before
 // anything else is looked after. Of two for one release the younger stays; the other is killed.
 func (a *Agent) adopt() map[unitKey]*instance {
-	var records []instanceRecord
-	a.peekState(func(s *stateFile) {
+	var records []state.Instance
+	a.state.Peek(func(s *state.File) {
 		for _, r := range s.Instances {
 			records = append(records, r)
 		}
@@ -163,7 +164,7 @@ func (a *Agent) adopt() map[unitKey]*instance {
 }
 
 // reviveRun finds the recorded process of an instance, nil if it is gone.
-func (a *Agent) reviveRun(rec instanceRecord) *runSite {
+func (a *Agent) reviveRun(rec state.Instance) *runSite {
 	uid, err := a.recordedUser(rec)
 	if err != nil {
 		// What is left of it is killed with the strays.
@@ -180,7 +181,7 @@ func (a *Agent) reviveRun(rec instanceRecord) *runSite {
 }
 
 // revive returns the recorded instance if it lives, nil if not.
-func (a *Agent) revive(rec instanceRecord) running {
+func (a *Agent) revive(rec state.Instance) running {
 	switch rec.Kind {
 	case sites.KindRun:
 		if r := a.reviveRun(rec); r != nil {
@@ -203,7 +204,7 @@ func (a *Agent) revive(rec instanceRecord) running {
 		return &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}
 	case sites.KindHook:
 		var active string
-		a.peekState(func(s *stateFile) { active = s.Hooks[rec.Site] })
+		a.state.Peek(func(s *state.File) { active = s.Hooks[rec.Site] })
 		uid, err := a.recordedUser(rec)
 		if active != rec.Release || err != nil {
 			return nil
@@ -214,7 +215,7 @@ func (a *Agent) revive(rec instanceRecord) running {
 }
 
 // recordedUser returns the user id that an instance was started as.
-func (a *Agent) recordedUser(rec instanceRecord) (int, error) {
+func (a *Agent) recordedUser(rec state.Instance) (int, error) {
 	if rec.UID != 0 {
 		return rec.UID, nil
 	}
@@ -225,8 +226,8 @@ func (a *Agent) recordedUser(rec instanceRecord) (int, error) {
 
 // rememberedSettings returns the settings that the last wanted state had for an
 // instance's release.
-func (a *Agent) rememberedSettings(rec instanceRecord) (s sites.Settings) {
-	a.peekState(func(f *stateFile) {
+func (a *Agent) rememberedSettings(rec state.Instance) (s sites.Settings) {
+	a.state.Peek(func(f *state.File) {
 		if f.Wanted == nil {
 			return
 		}
@@ -239,7 +240,7 @@ func (a *Agent) rememberedSettings(rec instanceRecord) (s sites.Settings) {
 	return s
 }
 
-func endedReport(rec instanceRecord, member, detail string) catalog.InstanceReport {
+func endedReport(rec state.Instance, member, detail string) catalog.InstanceReport {
 	return catalog.InstanceReport{
 		Instance: catalog.Instance{
 			ID: rec.ID, Site: rec.Site, Release: rec.Release, Member: member,

@@ -128,7 +128,7 @@ type logPlace struct {
 	open   []byte // the beginning of a line whose end was not written yet
 }
 
-// List returns the instances that have a log, the one that wrote last at the end.
+// list returns the instances that have a log, the one that wrote last at the end.
 func (s *logSender) list() ([]string, error) {
 	logs, err := beneath.Open(s.d.logs())
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 	timesSize   = 128 << 10   // bytes of marks; past it every other one goes
 )
 
-// Mark says that a log had that many bytes, the last of them written at that time.
+// mark says that a log had that many bytes, the last of them written at that time.
 type mark struct {
 	size int64
 	at   time.Time

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/membership/catalog"
 )
@@ -24,7 +25,7 @@ type Options struct {
 
 	// Lock is this process's hold on Dir; New takes it over, and Shutdown gives it back. Nil: New
 	// takes the directory itself.
-	Lock *Lock
+	Lock *state.Lock
 
 	// Cluster is the id of the cluster that this member belongs to. A wanted
 	// state of any other cluster is refused. Empty: the first one seen, which

@@ -10,6 +10,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 )
 
 // A port of this machine belongs to whoever binds it first, sites included. So
@@ -60,7 +61,7 @@ func (o Options) siteUsers() (account.Users, error) { return account.UsersOf(o.S
 // who names a user for people: the site whose own id it is, or the account.
 func (a *Agent) who(uid int) string {
 	site := ""
-	a.peekState(func(s *stateFile) {
+	a.state.Peek(func(s *state.File) {
 		for name, id := range s.UIDs {
 			if id == uid {
 				site = name

@@ -16,6 +16,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
 )
 
@@ -44,12 +45,12 @@ type runSite struct {
 
 // startRun starts the site's process. The record is durable before the process
 // runs, so that an agent that is killed in between finds it again.
-func (u *unit) startRun(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
-	return u.startWith(want, rec, func(rec instanceRecord) (process.Spec, *os.File, error) { return u.processSpec(want, rel, rec) })
+func (u *unit) startRun(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+	return u.startWith(want, rec, func(rec state.Instance) (process.Spec, *os.File, error) { return u.processSpec(want, rel, rec) })
 }
 
 // startWith is startRun of the process that build says.
-func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build func(instanceRecord) (process.Spec, *os.File, error)) (*instance, error) {
+func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build func(state.Instance) (process.Spec, *os.File, error)) (*instance, error) {
 	a := u.a
 	port, err := a.ports.take()
 	if err != nil {
@@ -62,7 +63,7 @@ func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build f
 		return nil, err
 	}
 	defer log.Close()
-	if err := a.state(func(s *stateFile) { s.Instances[rec.ID] = rec }); err != nil {
+	if err := a.state.Change(func(s *state.File) { s.Instances[rec.ID] = rec }); err != nil {
 		a.ports.release(port)
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (u *unit) startWith(want catalog.WantedRelease, rec instanceRecord, build f
 }
 
 // Spec says what to start. The caller closes the log.
-func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec instanceRecord) (process.Spec, *os.File, error) {
+func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec state.Instance) (process.Spec, *os.File, error) {
 	env := environment{
 		member: u.a.o.Name,
 		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,

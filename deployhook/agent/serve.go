@@ -325,7 +325,7 @@ func (s *webServer) each(pick func(*link) bool) {
 	}
 }
 
-// Close ends all connections and waits for whoever served them.
+// close ends all connections and waits for whoever served them.
 func (s *webServer) close() {
 	s.mu.Lock()
 	s.closed = true

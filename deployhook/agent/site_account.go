@@ -7,6 +7,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/state"
 )
 
 // siteAccount returns the account that a site's processes run as. Without root
@@ -30,12 +31,12 @@ func (a *Agent) siteAccount(site string, s sites.Settings) (account.Account, err
 // site has data here.
 func (a *Agent) derivedAccount(site string) (account.Account, error) {
 	var id int
-	a.peekState(func(s *stateFile) { id = s.UIDs[site] })
+	a.state.Peek(func(s *state.File) { id = s.UIDs[site] })
 	if id == 0 {
 		var err error
 		// Durable before the first file is owned by it: an id handed out twice
 		// would open one site's files to another.
-		serr := a.state(func(s *stateFile) {
+		serr := a.state.Change(func(s *state.File) {
 			if id, err = account.Free(site, a.o.Dir, a.sites.IDs, s.UIDs); err == nil {
 				s.UIDs[site] = id
 			}

@@ -20,6 +20,7 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
@@ -45,7 +46,7 @@ type staticSite struct {
 }
 
 // startStatic makes the release's files an instance. It needs no process.
-func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
 	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
 		return nil, err

@@ -238,7 +238,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	u.sleep(delay)
 }
 
-// Gone tells that an instance is no more and opens the report of the next one.
+// gone tells that an instance is no more and opens the report of the next one.
 func (u *unit) gone(inst *instance) {
 	u.a.forget(inst.rec.ID)
 	u.a.mu.Lock()

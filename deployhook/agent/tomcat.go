@@ -16,6 +16,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -39,7 +40,7 @@ type tomcatSite struct {
 }
 
 // startTomcat installs the release beside the versions that run.
-func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
 	a := u.a
 	if a.tom == nil {
 		return u.startOwnTomcat(want, rel, rec)
@@ -58,7 +59,7 @@ func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec instance
 	}
 	rec.Tomcat = tomcat.NextVersion(apps, rec.Context)
 	// Durable before Tomcat has it, so that a killed agent finds it again.
-	if err := a.state(func(s *stateFile) { s.Instances[rec.ID] = rec }); err != nil {
+	if err := a.state.Change(func(s *state.File) { s.Instances[rec.ID] = rec }); err != nil {
 		return nil, err
 	}
 	war, err := openWAR(rel)
@@ -93,7 +94,7 @@ func contextPath(s sites.Settings) string {
 
 // tomcatOwner returns another site that has an instance at this path.
 func (a *Agent) tomcatOwner(context, site string) (owner string) {
-	a.peekState(func(s *stateFile) {
+	a.state.Peek(func(s *state.File) {
 		for _, r := range s.Instances {
 			if r.Kind == sites.KindTomcat && r.Context == context && r.Site != site {
 				owner = r.Site
@@ -103,9 +104,9 @@ func (a *Agent) tomcatOwner(context, site string) (owner string) {
 	return owner
 }
 
-// Undeploy takes a version away, with a deadline of its own: it also runs when
+// undeploy takes a version away, with a deadline of its own: it also runs when
 // the agent is about to end.
-func (a *Agent) undeploy(rec instanceRecord) {
+func (a *Agent) undeploy(rec state.Instance) {
 	ctx, cancel := context.WithTimeout(context.Background(), tomcat.AnswerTime)
 	defer cancel()
 	if err := a.tom.Undeploy(ctx, rec.Context, rec.Tomcat); err != nil {
@@ -205,7 +206,7 @@ func (t *tomcatSite) vanished() {
 }
 
 func (t *tomcatSite) stop(context.Context, time.Duration) {
-	t.a.undeploy(instanceRecord{Context: t.context, Tomcat: t.version})
+	t.a.undeploy(state.Instance{Context: t.context, Tomcat: t.version})
 }
 
 // check asks the Manager for the version's state. The version that new visitors

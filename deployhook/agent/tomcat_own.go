@@ -9,6 +9,7 @@ import (
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -17,7 +18,7 @@ import (
 // startOwnTomcat starts a Tomcat for this release alone, as the site's account: what another
 // site does has no way into its memory, and a former release is a process of its own that
 // keeps its sessions.
-func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
 	home, err := tomcat.Find(u.a.o.Tomcat.Home)
 	if errors.Is(err, tomcat.ErrNotFound) {
 		err = fmt.Errorf("%w: install its files (on Debian the package tomcat10-common), say where they lie (agent.tomcat.home), or name the Manager of a running one that all sites share (agent.tomcat.url)", err)
@@ -30,7 +31,7 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec insta
 	lock.Lock()
 	defer lock.Unlock()
 	base := filepath.Join(rel.dirs.tomcats(), rec.ID)
-	inst, err := u.startWith(want, rec, func(rec instanceRecord) (process.Spec, *os.File, error) {
+	inst, err := u.startWith(want, rec, func(rec state.Instance) (process.Spec, *os.File, error) {
 		return u.tomcatSpec(home, base, want, rel, rec)
 	})
 	if err != nil {
@@ -43,7 +44,7 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec insta
 }
 
 // tomcatSpec makes the folder of a site's Tomcat and says how to start it.
-func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) (process.Spec, *os.File, error) {
+func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec state.Instance) (process.Spec, *os.File, error) {
 	vars := environment{
 		member: u.a.o.Name,
 		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
@@ -73,7 +74,7 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 
 // makeBase makes the base of a Tomcat. All of it lies in a folder that the site cannot
 // write, so that nothing in it can be swapped while it is made or removed.
-func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec instanceRecord) error {
+func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec state.Instance) error {
 	war, err := objects.WebApplication(rel.tree.Files)
 	if err != nil {
 		return final(err)
@@ -113,7 +114,7 @@ func (a *Agent) giveTo(acc account.Account) func(name string, write bool) error 
 }
 
 // reviveTomcat finds a site's own Tomcat that an earlier agent started.
-func (a *Agent) reviveTomcat(rec instanceRecord) running {
+func (a *Agent) reviveTomcat(rec state.Instance) running {
 	r := a.reviveRun(rec)
 	if r == nil {
 		return nil
@@ -129,7 +130,7 @@ func (a *Agent) tidyTomcats(d siteDirs) error {
 		return nil // there are none
 	}
 	live := map[string]bool{}
-	a.peekState(func(s *stateFile) {
+	a.state.Peek(func(s *state.File) {
 		for id := range s.Instances {
 			live[id] = true
 		}

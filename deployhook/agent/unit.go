@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -211,7 +212,7 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 		r.Progress = catalog.MemberProgress{Step: catalog.StepStarting, Detail: r.Progress.Detail}
 	})
 	u.a.mu.Lock()
-	rec := instanceRecord{
+	rec := state.Instance{
 		ID: u.rep.ID, Site: u.key.site, Release: u.key.release,
 		Kind: want.Settings.Kind, Started: u.rep.Started,
 	}
@@ -226,7 +227,7 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 }
 
 // start starts an instance of the site's kind.
-func (u *unit) start(want catalog.WantedRelease, rel release, rec instanceRecord) (*instance, error) {
+func (u *unit) start(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
 	switch want.Settings.Kind {
 	case sites.KindRun:
 		return u.startRun(want, rel, rec)

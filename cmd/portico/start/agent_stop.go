@@ -13,8 +13,8 @@ import (
 
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
-	"portico/deployhook/agent"
 	"portico/deployhook/agent/appserver"
+	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 )
 
@@ -85,9 +85,9 @@ the agent runs as.`,
 		if _, err := os.Stat(filepath.Join(c.Dir, "agent")); errors.Is(err, fs.ErrNotExist) {
 			return exitcode.Misuse(fmt.Errorf("%s is no agent's folder: give --dir as the agent has it", c.Dir))
 		}
-		lock, err := agent.LockDir(c.Dir)
+		lock, err := state.LockDir(c.Dir)
 		switch {
-		case errors.Is(err, agent.ErrLocked):
+		case errors.Is(err, state.ErrLocked):
 			err = appserver.Stop(cmd.Context(), c.Dir, *sites)
 		case err != nil:
 			return err

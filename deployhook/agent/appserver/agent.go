@@ -17,6 +17,7 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
@@ -46,7 +47,7 @@ type Agent struct {
 	options  Options
 	log      *slog.Logger
 	identity *certs.Identity
-	lock     *agent.Lock // on the state folder, while it runs
+	lock     *state.Lock // on the state folder, while it runs
 	agent    atomic.Pointer[agent.Agent]
 	seeds    atomic.Pointer[[]string] // gossip addresses that a proxy told
 	found    atomic.Pointer[map[string]string]
@@ -80,7 +81,7 @@ func (p *Agent) Run(ctx context.Context) error {
 	if err := statedir.AwaitPredecessor(ctx, p.conf.Dir, p.log); err != nil {
 		return err
 	}
-	lock, err := agent.LockDir(p.conf.Dir)
+	lock, err := state.LockDir(p.conf.Dir)
 	if err != nil {
 		return err
 	}
@@ -113,12 +114,12 @@ func (p *Agent) Run(ctx context.Context) error {
 			return err
 		}
 		p.log.Error("the cluster does not know this machine any more, it was revoked or removed: its sites have ended, and it asks to be let in again", "error", err)
-		again, err := agent.LockDir(p.conf.Dir)
+		again, err := state.LockDir(p.conf.Dir)
 		if err != nil {
 			return err
 		}
 		p.lock = again
-		if err := agent.ForgetMembers(p.conf.Dir, true); err != nil {
+		if err := state.ForgetMembers(p.conf.Dir, true); err != nil {
 			return err
 		}
 		p.gone = true

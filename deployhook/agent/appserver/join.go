@@ -15,6 +15,7 @@ import (
 
 	"portico/certs"
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
 	"portico/membership"
@@ -94,7 +95,7 @@ func (p *Agent) join(ctx context.Context) error {
 	}
 	p.seeds.Store(&accepted.Seeds)
 	if len(accepted.Certificate) > 0 { // who were members before says nothing now
-		return agent.ForgetMembers(p.conf.Dir, p.gone)
+		return state.ForgetMembers(p.conf.Dir, p.gone)
 	}
 	return nil
 }
@@ -123,7 +124,7 @@ func (p *Agent) rememberProxies() error {
 		given = known.Join
 	}
 	if len(given) == 0 {
-		proxies, err := agent.KnownProxies(p.conf.Dir)
+		proxies, err := state.KnownProxies(p.conf.Dir)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,7 @@ package appserver
 
 import (
 	"portico/conf"
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 	"portico/internal/preflight"
 	"portico/membership/catalog"
@@ -17,7 +17,7 @@ func Preflight(c conf.Config) error {
 	if err != nil || id == nil {
 		return err
 	}
-	if err := agent.CheckState(c.Dir); err != nil {
+	if err := state.Check(c.Dir); err != nil {
 		return err
 	}
 	if _, err := preflight.OwnName(id, catalog.RoleServer, c.Agent.Name, c.Dir); err != nil {

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 	"portico/internal/pause"
 	"portico/internal/statedir"
@@ -31,7 +31,7 @@ func AskedToEndSites(dir string) bool {
 
 // Stop tells the agent that runs on dir to end, and waits for that.
 func Stop(ctx context.Context, dir string, sites bool) error {
-	pid := agent.Holder(dir)
+	pid := state.Holder(dir)
 	if pid <= 0 {
 		return fmt.Errorf("the agent on %s does not say its process id: stop it by its service manager", dir)
 	}
@@ -51,11 +51,11 @@ func Stop(ctx context.Context, dir string, sites bool) error {
 	ctx, cancel := context.WithTimeout(ctx, statedir.PredecessorLimit)
 	defer cancel()
 	for {
-		lock, err := agent.LockDir(dir)
+		lock, err := state.LockDir(dir)
 		if err == nil {
 			return lock.Close()
 		}
-		if now := agent.Holder(dir); now != pid {
+		if now := state.Holder(dir); now != pid {
 			return nil // another one has begun: its service manager starts it again
 		}
 		if pause.For(ctx, 50*time.Millisecond) != nil {

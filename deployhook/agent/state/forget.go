@@ -1,17 +1,13 @@
-package agent
+package state
 
 import (
-	"encoding/json"
-	"fmt"
-	"path/filepath"
-
 	"portico/membership/catalog"
 )
 
 // KnownProxies returns the proxies that the wanted state in a state directory names: where a
 // machine that was accepted finds its cluster. No agent may run there.
 func KnownProxies(dir string) ([]catalog.Peer, error) {
-	s, err := readState(filepath.Join(dir, "agent", "state.json"))
+	s, err := read(fileOf(dir))
 	if err != nil || s.Wanted == nil {
 		return nil, err
 	}
@@ -23,8 +19,8 @@ func KnownProxies(dir string) ([]catalog.Peer, error) {
 // who is a member when this machine comes back as one. With all it forgets its sites, too. No
 // agent may run there.
 func ForgetMembers(dir string, all bool) error {
-	name := filepath.Join(dir, "agent", "state.json")
-	s, err := readState(name)
+	name := fileOf(dir)
+	s, err := read(name)
 	if err != nil || s.Wanted == nil {
 		return err
 	}
@@ -32,12 +28,5 @@ func ForgetMembers(dir string, all bool) error {
 	if all {
 		s.Wanted = nil
 	}
-	b, err := json.MarshalIndent(s, "", "  ")
-	if err == nil {
-		err = writeFile(name, append(b, '\n'), 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("write agent state: %w", err)
-	}
-	return nil
+	return write(name, s)
 }

@@ -1,4 +1,4 @@
-package agent
+package state
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ func LockDir(dir string) (*Lock, error) {
 		name string
 		mode os.FileMode
 	}{{"", 0o755}, {"agent", 0o700}} {
-		if err := makeDir(filepath.Join(dir, d.name), d.mode); err != nil {
+		if err := MakeDir(filepath.Join(dir, d.name), d.mode); err != nil {
 			return nil, fmt.Errorf("open agent directory: %w", err)
 		}
 	}
@@ -57,6 +57,22 @@ func Holder(dir string) int {
 func (l *Lock) Close() error {
 	if err := l.f.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
+	}
+	return nil
+}
+
+// MakeDir makes a folder with exactly this mode, whatever the umask; one that
+// is there keeps its owner and loses no access that it gave.
+func MakeDir(name string, mode os.FileMode) error {
+	if err := os.MkdirAll(name, mode); err != nil {
+		return err
+	}
+	fi, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if have := fi.Mode().Perm(); have&mode != mode {
+		return os.Chmod(name, have|mode)
 	}
 	return nil
 }
