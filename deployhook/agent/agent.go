@@ -13,6 +13,7 @@ import (
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/cgroup"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
@@ -148,7 +149,7 @@ func (a *Agent) open() error {
 		return fmt.Errorf("open agent directory: %w", err)
 	}
 	if a.root {
-		if _, err := unreachable(filepath.Join(a.o.Dir, "sites", "any")); err != nil {
+		if _, err := folders.Unreachable(filepath.Join(a.o.Dir, "sites", "any")); err != nil {
 			return fmt.Errorf("open agent directory: %w", err)
 		}
 	}
@@ -177,10 +178,10 @@ func (a *Agent) open() error {
 // site's data goes when a folder is made there again.
 func (a *Agent) clean() error {
 	var errs []error
-	for _, pattern := range []string{"agent/.write-*", "sites/*/releases/*" + objects.TempSuffix, "sites/*/data/" + seedName} {
+	for _, pattern := range []string{"agent/.write-*", "sites/*/releases/*" + objects.TempSuffix, "sites/*/data/" + folders.SeedName} {
 		names, _ := filepath.Glob(filepath.Join(a.o.Dir, pattern))
 		for _, name := range names {
-			errs = append(errs, removeBelow(filepath.Dir(name), filepath.Base(name)))
+			errs = append(errs, folders.Remove(filepath.Dir(name), filepath.Base(name)))
 		}
 	}
 	return errors.Join(errs...)

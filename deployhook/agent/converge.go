@@ -3,10 +3,9 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
-	"strings"
 
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
 )
@@ -29,7 +28,7 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 	seen := make(map[unitKey]bool)
 	for _, r := range w.Releases {
 		k := unitKey{r.Site, r.Release}
-		if err := safeName(r.Site); err != nil {
+		if err := folders.SafeName(r.Site); err != nil {
 			return err
 		}
 		if err := catalog.ValidRelease(r.Release); err != nil {
@@ -39,15 +38,6 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 			return fmt.Errorf("site %s: release %s is there twice", r.Site, r.Release)
 		}
 		seen[k] = true
-	}
-	return nil
-}
-
-// safeName refuses what must never become part of a path here. The catalog is
-// stricter; this does not rely on it.
-func safeName(site string) error {
-	if site == "" || site == "." || site == ".." || len(site) > 128 || strings.ContainsAny(site, "/\\:\x00") || !filepath.IsLocal(site) {
-		return fmt.Errorf("%q is not a site name", site)
 	}
 	return nil
 }

@@ -2,13 +2,13 @@ package agent
 
 import (
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/folders"
 )
 
 // passedOn are the variables of the agent that a site inherits. Everything else,
@@ -31,7 +31,7 @@ type environment struct {
 	site, release, releaseDir string
 	instance                  string // empty for commands that are no instance
 	port                      int    // 0: none
-	dirs                      siteDirs
+	dirs                      folders.Site
 	user                      string
 	settings                  sites.Settings
 }
@@ -50,9 +50,9 @@ func (e environment) vars() map[string]string {
 	if v["PATH"] == "" && runtime.GOOS != "windows" {
 		v["PATH"] = defaultPath
 	}
-	tmp := e.dirs.tmp()
+	tmp := e.dirs.Tmp()
 	for name, s := range map[string]string{
-		"HOME": e.dirs.home(), "USER": e.user, "LOGNAME": e.user,
+		"HOME": e.dirs.Home(), "USER": e.user, "LOGNAME": e.user,
 		"TMPDIR": tmp, "TMP": tmp, "TEMP": tmp,
 	} {
 		v[name] = s
@@ -66,7 +66,7 @@ func (e environment) vars() map[string]string {
 	v["PORTICO_SITE"] = e.site
 	v["PORTICO_RELEASE"] = e.release
 	v["PORTICO_RELEASE_DIR"] = e.releaseDir
-	v["PORTICO_DATA_DIR"] = e.dirs.data()
+	v["PORTICO_DATA_DIR"] = e.dirs.Data()
 	if e.instance != "" {
 		v["PORTICO_INSTANCE"] = e.instance
 	}
@@ -105,14 +105,3 @@ func expand(args []string, vars map[string]string) []string {
 	}
 	return out
 }
-
-// siteDirs are the folders of one site: DIR/sites/SITE.
-type siteDirs struct{ root string }
-
-func (d siteDirs) releases() string          { return filepath.Join(d.root, "releases") }
-func (d siteDirs) release(dig string) string { return filepath.Join(d.root, "releases", dig) }
-func (d siteDirs) data() string              { return filepath.Join(d.root, "data") }
-func (d siteDirs) home() string              { return filepath.Join(d.root, "home") }
-func (d siteDirs) tmp() string               { return filepath.Join(d.root, "tmp") }
-func (d siteDirs) tomcats() string           { return filepath.Join(d.root, "tomcat") }
-func (d siteDirs) logs() string              { return filepath.Join(d.root, "log") }

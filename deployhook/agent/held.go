@@ -47,7 +47,7 @@ func (a *Agent) writingSites() []diskwatch.Site {
 		if !ok {
 			i = len(list)
 			at[u.key.site] = i
-			list = append(list, diskwatch.Site{Name: u.key.site, Root: a.dirs(u.key.site).root})
+			list = append(list, diskwatch.Site{Name: u.key.site, Root: a.dirs(u.key.site).Root})
 		}
 		// Of a release and the next one, the more generous: it is what the operator means to be so.
 		switch limit := s.Limits.Disk.Bytes(); {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
@@ -37,7 +38,7 @@ func newHookSite(a *Agent, rec state.Instance, uid int) *hookSite {
 }
 
 // startHook installs and activates the release.
-func (u *unit) startHook(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) startHook(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	a, hook := u.a, want.Settings.Hook
 	if hook.Port <= 0 {
 		return nil, final(errors.New("hook.port is not set: say where the application server answers on this machine"))
@@ -67,7 +68,7 @@ func (u *unit) startHook(want catalog.WantedRelease, rel release, rec state.Inst
 			return nil, err
 		}
 	}
-	rec.Port, rec.UID = hook.Port, rel.account.UID
+	rec.Port, rec.UID = hook.Port, rel.Account.UID
 	return &instance{running: newHookSite(a, rec, rec.UID), rec: rec}, nil
 }
 
@@ -93,12 +94,12 @@ func (u *unit) removeHook() {
 		return
 	}
 	acc, err := u.a.siteAccount(u.key.site, want.Settings)
-	rel := release{dirs: u.a.dirs(u.key.site), account: acc}
+	rel := folders.Release{Site: u.a.dirs(u.key.site), Account: acc}
 	if err == nil && u.a.root {
-		rel.cover, err = unreachable(rel.dirs.root)
+		rel.Cover, err = folders.Unreachable(rel.Site.Root)
 	}
 	if err == nil && len(cmd) > 0 {
-		rel.dir = rel.dirs.release(u.key.release)
+		rel.Dir = rel.Site.Release(u.key.release)
 		err = u.verifyInstalled(&rel, want)
 	}
 	if err == nil && len(cmd) > 0 {
@@ -112,18 +113,18 @@ func (u *unit) removeHook() {
 
 // verifyInstalled compares the release that is installed with what was deployed, when nobody is to
 // fetch or assemble it any more.
-func (u *unit) verifyInstalled(rel *release, want catalog.WantedRelease) (err error) {
-	if rel.data, err = dataNames(want.Settings); err != nil {
+func (u *unit) verifyInstalled(rel *folders.Release, want catalog.WantedRelease) (err error) {
+	if rel.Data, err = folders.DataNames(want.Settings); err != nil {
 		return err
 	}
-	if rel.tree, err = u.a.store.Tree(u.files(), objects.TreeLimits()); err != nil {
+	if rel.Tree, err = u.a.store.Tree(u.files(), objects.TreeLimits()); err != nil {
 		return err
 	}
-	rest, _, err := splitData(rel.tree, rel.data)
+	rest, _, err := folders.SplitData(rel.Tree, rel.Data)
 	if err != nil {
 		return err
 	}
-	return objects.Check(u.a.force, rest, rel.dir)
+	return objects.Check(u.a.force, rest, rel.Dir)
 }
 
 // siteWanted reports whether any release of a site is wanted.

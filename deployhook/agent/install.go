@@ -5,16 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
-	"portico/deployhook/agent/process"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
@@ -22,24 +20,15 @@ import (
 	"portico/membership/catalog"
 )
 
-// release is an installed release: its resolved folder and its tree.
-type release struct {
-	dir     string // without links in it
-	dirs    siteDirs
-	tree    objects.Tree
-	account account.Account
-	cover   string // what must be covered so that the account can reach dir, see process.Spec
-	data    []string
-}
-
 // progressGap is the least time between two reports of a fetch.
 const progressGap = 250 * time.Millisecond
 
 // healTries is how often damaged objects are fetched again for one release.
 const healTries = 2
 
-func (a *Agent) dirs(site string) siteDirs {
-	return siteDirs{root: filepath.Join(a.o.Dir, "sites", site)}
+// dirs are the folders of a site.
+func (a *Agent) dirs(site string) folders.Site {
+	return folders.Of(a.o.Dir, site)
 }
 
 // siteLock guards the folders of one site.
@@ -54,30 +43,30 @@ func (a *Agent) siteLock(site string) *sync.Mutex {
 
 // install brings a release's files here. All of it can be repeated: what is
 // there already costs nothing.
-func (u *unit) install(want catalog.WantedRelease) (release, error) {
+func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 	a := u.a
-	rel := release{dirs: a.dirs(u.key.site)}
-	rel.dir = rel.dirs.release(u.key.release)
+	rel := folders.Release{Site: a.dirs(u.key.site)}
+	rel.Dir = rel.Site.Release(u.key.release)
 	var err error
-	if rel.data, err = dataNames(want.Settings); err != nil {
+	if rel.Data, err = folders.DataNames(want.Settings); err != nil {
 		return rel, final(err)
 	}
-	if rel.account, err = a.siteAccount(u.key.site, want.Settings); err != nil {
+	if rel.Account, err = a.siteAccount(u.key.site, want.Settings); err != nil {
 		return rel, final(err)
 	}
 	lock := a.siteLock(u.key.site)
 	lock.Lock()
 	defer lock.Unlock()
-	if err := a.prepareSite(rel.dirs, rel.account); err != nil {
+	if err := folders.Prepare(rel.Site, rel.Account, a.root); err != nil {
 		return rel, fmt.Errorf("prepare site folder: %w", err)
 	}
 	if a.root {
-		if rel.cover, err = unreachable(rel.dirs.root); err != nil {
+		if rel.Cover, err = folders.Unreachable(rel.Site.Root); err != nil {
 			return rel, final(err)
 		}
 	}
 	for try := 0; ; try++ {
-		if rel.tree, err = u.fetch(); err != nil {
+		if rel.Tree, err = u.fetch(); err != nil {
 			return rel, err
 		}
 		if try == 0 {
@@ -103,11 +92,11 @@ func (u *unit) install(want catalog.WantedRelease) (release, error) {
 // dropChanged removes the folder of a release that is there already and is not as it was deployed, where
 // commands of it are to run: they run from what was verified only. It is assembled anew then, which
 // compares every file.
-func (u *unit) dropChanged(want catalog.WantedRelease, rel release) (bool, error) {
+func (u *unit) dropChanged(want catalog.WantedRelease, rel folders.Release) (bool, error) {
 	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
 	}
-	if _, err := os.Lstat(rel.dir); err != nil {
+	if _, err := os.Lstat(rel.Dir); err != nil {
 		return false, nil
 	}
 	err := u.verify(rel)
@@ -115,19 +104,19 @@ func (u *unit) dropChanged(want catalog.WantedRelease, rel release) (bool, error
 		return false, err
 	}
 	u.log.Warn("release is not as it was deployed: it is assembled anew before its commands run", "error", err)
-	if err := removeBelow(rel.dirs.releases(), u.key.release); err != nil {
+	if err := folders.Remove(rel.Site.Releases(), u.key.release); err != nil {
 		return false, fmt.Errorf("remove release that was changed: %w", err)
 	}
 	return true, nil
 }
 
 // verify compares a release's folder with what was deployed.
-func (u *unit) verify(rel release) error {
-	rest, _, err := splitData(rel.tree, rel.data)
+func (u *unit) verify(rel folders.Release) error {
+	rest, _, err := folders.SplitData(rel.Tree, rel.Data)
 	if err != nil {
 		return err
 	}
-	return objects.Check(u.ctx, rest, rel.dir)
+	return objects.Check(u.ctx, rest, rel.Dir)
 }
 
 // fetch makes the store hold the release. An installed release needs its tree
@@ -139,7 +128,7 @@ func (u *unit) fetch() (objects.Tree, error) {
 	if err != nil {
 		return tree, err
 	}
-	if _, err := os.Lstat(a.dirs(u.key.site).release(u.key.release)); err == nil {
+	if _, err := os.Lstat(a.dirs(u.key.site).Release(u.key.release)); err == nil {
 		return tree, nil
 	}
 	u.step(catalog.StepFetching, "")
@@ -154,112 +143,35 @@ func (u *unit) fetch() (objects.Tree, error) {
 }
 
 // assemble makes the release's folder, with links to the data folders.
-func (u *unit) assemble(rel release) error {
-	rest, seeds, err := splitData(rel.tree, rel.data)
+func (u *unit) assemble(rel folders.Release) error {
+	rest, seeds, err := folders.SplitData(rel.Tree, rel.Data)
 	if err != nil {
 		return final(err)
 	}
-	if err := u.a.seedData(u.ctx, rel.dirs, rel.account, rel.data, seeds); err != nil {
+	seed := folders.Seeder{Store: u.a.store, Own: u.a.root, Log: u.a.log}
+	if err := seed.Seed(u.ctx, rel, seeds); err != nil {
 		return err
 	}
-	if _, err := os.Lstat(rel.dir); err == nil {
+	if _, err := os.Lstat(rel.Dir); err == nil {
 		return nil
 	}
 	u.step(catalog.StepInstalling, "")
 	settings := u.wanted().Settings
-	in, err := beneath.Open(rel.dirs.releases())
+	in, err := beneath.Open(rel.Site.Releases())
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	return u.a.store.Assemble(u.ctx, rest, in.Root(), u.key.release, objects.Assembly{
 		Link:   settings.Kind == sites.KindStatic && len(settings.Deploy.Before) == 0,
-		Finish: func(root *os.Root) error { return linkData(root, rel.data) },
+		Finish: func(root *os.Root) error { return folders.LinkData(root, rel.Data) },
 	})
-}
-
-// prepareSite makes the folders of a site. With accounts of their own, a site's
-// folder opens for its account only, the release in it is not writable, and
-// data, home and tmp are the site's. The folder that holds them is not: so no
-// name of these can be taken for a link by the site.
-func (a *Agent) prepareSite(d siteDirs, acc account.Account) error {
-	sites, err := beneath.Open(filepath.Dir(d.root))
-	if err != nil {
-		return err
-	}
-	defer sites.Close()
-	site, err := sites.Make(filepath.Base(d.root), 0o700)
-	if errors.Is(err, beneath.ErrLink) {
-		site, err = beneath.Open(d.root) // an operator's own: no site can make a link here
-	}
-	if err != nil {
-		return err
-	}
-	defer site.Close()
-	if a.root {
-		if err := errors.Join(site.Own(0, acc.GID), site.Chmod(0o750)); err != nil {
-			return err
-		}
-	}
-	for _, dir := range []string{d.releases(), d.logs(), d.data(), d.home(), d.tmp()} {
-		below, err := site.Make(filepath.Base(dir), 0o700)
-		if errors.Is(err, beneath.ErrLink) {
-			continue // an operator's own as well, who has seen to owner and mode
-		}
-		if err != nil {
-			return err
-		}
-		if a.root {
-			err = handOver(below, dir, d, acc)
-		}
-		if err = errors.Join(err, below.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// handOver gives a folder of a site to whom it belongs.
-func handOver(f *beneath.Dir, dir string, d siteDirs, acc account.Account) error {
-	switch dir {
-	case d.releases():
-		return errors.Join(f.Own(0, acc.GID), f.Chmod(0o750))
-	case d.logs():
-		return nil // the agent's alone, as it was made
-	}
-	return f.Own(acc.UID, acc.GID)
-}
-
-// unreachable returns the topmost folder above dir that sites' accounts may not
-// enter, empty when there is none.
-func unreachable(dir string) (string, error) {
-	if _, err := os.Stat(filepath.Dir(dir)); err != nil {
-		return "", err
-	}
-	top, mode := closedAbove(dir)
-	if top != "" && (!process.MayCover() || top == "/") {
-		return "", fmt.Errorf("%s (mode %04o) cannot be entered by the accounts of sites: chmod o+x it, or give the agent another --dir", top, mode)
-	}
-	return top, nil
-}
-
-// closedAbove returns the topmost folder above path that accounts other than its owner's may not enter, and its
-// mode; empty when there is none.
-func closedAbove(path string) (top string, mode os.FileMode) {
-	for d := filepath.Dir(path); ; d = filepath.Dir(d) {
-		if fi, err := os.Stat(d); err == nil && fi.Mode().Perm()&0o001 == 0 {
-			top, mode = d, fi.Mode().Perm()
-		}
-		if d == filepath.Dir(d) {
-			return top, mode
-		}
-	}
 }
 
 // before runs the site's command that comes once per cluster before the first
 // instance of a release. This machine has been told to; it remembers that it
 // did, so that a restart does not do it again.
-func (u *unit) before(want catalog.WantedRelease, rel release) error {
+func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
 	cmd := want.Settings.Deploy.Before
 	if !want.Before || len(cmd) == 0 {
 		return nil
@@ -347,17 +259,17 @@ func (a *Agent) tidySite(site string, keep map[string]bool) error {
 	lock := a.siteLock(site)
 	lock.Lock()
 	defer lock.Unlock()
-	releases, _ := os.ReadDir(d.releases())
+	releases, _ := os.ReadDir(d.Releases())
 	var errs []error
 	for _, e := range releases {
 		if !keep[e.Name()] && !a.inUse(unitKey{site, e.Name()}) {
-			errs = append(errs, removeBelow(d.releases(), e.Name()))
+			errs = append(errs, folders.Remove(d.Releases(), e.Name()))
 		}
 	}
 	errs = append(errs, a.tidyLogs(d), a.tidyTomcats(d))
 	if len(keep) == 0 {
 		// The site is gone. Its data stays, and its logs for whoever asks why.
-		errs = append(errs, removeBelow(d.root, filepath.Base(d.tmp())), removeBelow(d.root, filepath.Base(d.home())))
+		errs = append(errs, folders.Remove(d.Root, filepath.Base(d.Tmp())), folders.Remove(d.Root, filepath.Base(d.Home())))
 	}
 	return errors.Join(errs...)
 }
@@ -367,18 +279,6 @@ func (a *Agent) inUse(k unitKey) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.units[k] != nil
-}
-
-// removeBelow removes a name in one of the agent's folders, with all that is in it.
-func removeBelow(dir, name string) error {
-	d, err := beneath.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.RemoveAll(name), d.Close())
 }
 
 // objectGrace is how long an object that nothing refers to stays: longer than

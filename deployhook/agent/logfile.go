@@ -15,6 +15,7 @@ import (
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/folders"
 )
 
 // A process writes its log itself: standard output and error are the file,
@@ -32,8 +33,8 @@ const (
 
 // openLog opens the log of one instance. The account owns it, because programs
 // open /dev/stdout and /dev/stderr anew; the folder is the agent's.
-func (a *Agent) openLog(d siteDirs, name, release string, acc account.Account) (*os.File, error) {
-	logs, err := beneath.Open(d.logs())
+func (a *Agent) openLog(d folders.Site, name, release string, acc account.Account) (*os.File, error) {
+	logs, err := beneath.Open(d.Logs())
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
@@ -153,8 +154,8 @@ func copyEnd(logs *beneath.Dir, name string, f *os.File, limit int64) error {
 }
 
 // tidyLogs removes the oldest logs of ended instances.
-func (a *Agent) tidyLogs(d siteDirs) error {
-	logs, err := beneath.Open(d.logs())
+func (a *Agent) tidyLogs(d folders.Site) error {
+	logs, err := beneath.Open(d.Logs())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -189,8 +190,8 @@ func (a *Agent) tidyLogs(d siteDirs) error {
 }
 
 // readLog opens the log of one instance for reading.
-func (d siteDirs) readLog(instance string) (*os.File, error) {
-	logs, err := beneath.Open(d.logs())
+func readLog(dir, instance string) (*os.File, error) {
+	logs, err := beneath.Open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -205,8 +206,8 @@ const (
 )
 
 // tailOf returns the last n lines of what the log of an instance holds from an offset on.
-func (d siteDirs) tailOf(instance string, from int64, n int) ([]string, error) {
-	f, err := d.readLog(instance)
+func tailOf(dir, instance string, from int64, n int) ([]string, error) {
+	f, err := readLog(dir, instance)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/folders"
 	"portico/membership/catalog"
 )
 
@@ -81,7 +82,7 @@ func parseLogQuery(r *http.Request) (logQuery, error) {
 		q.since = at
 	}
 	q.follow, _ = strconv.ParseBool(v.Get("follow"))
-	if err := safeName(q.site); err != nil || q.instance != "" && safeName(q.instance) != nil {
+	if err := folders.SafeName(q.site); err != nil || q.instance != "" && folders.SafeName(q.instance) != nil {
 		return q, errors.New("not a site or instance name")
 	}
 	return q, nil
@@ -115,7 +116,7 @@ func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
 type logSender struct {
 	a  *Agent
 	q  logQuery
-	d  siteDirs
+	d  folders.Site
 	at map[string]*logPlace // by instance
 	w  http.ResponseWriter
 	rc *http.ResponseController
@@ -130,7 +131,7 @@ type logPlace struct {
 
 // list returns the instances that have a log, the one that wrote last at the end.
 func (s *logSender) list() ([]string, error) {
-	logs, err := beneath.Open(s.d.logs())
+	logs, err := beneath.Open(s.d.Logs())
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +192,7 @@ func (s *logSender) place(id string) *logPlace {
 	p := s.at[id]
 	if p == nil {
 		p = &logPlace{}
-		if logs, err := beneath.Open(s.d.logs()); err == nil {
+		if logs, err := beneath.Open(s.d.Logs()); err == nil {
 			p.about = readTimes(logs, id)
 			_ = logs.Close()
 		}
@@ -202,7 +203,7 @@ func (s *logSender) place(id string) *logPlace {
 
 // tail returns the last lines of a log, and goes to its end.
 func (s *logSender) tail(id string, p *logPlace) ([]catalog.LogLine, error) {
-	f, err := s.d.readLog(id)
+	f, err := readLog(s.d.Logs(), id)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +285,7 @@ func (s *logSender) follow(ctx context.Context) error {
 
 // more sends what a log holds from its place on. A log that was cut begins anew.
 func (s *logSender) more(id string, p *logPlace) error {
-	f, err := s.d.readLog(id)
+	f, err := readLog(s.d.Logs(), id)
 	if err != nil {
 		return err
 	}

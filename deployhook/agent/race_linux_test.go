@@ -20,6 +20,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/objects"
 )
 
@@ -105,7 +106,7 @@ func inventory(t *testing.T, dir string) string {
 type race struct {
 	*rand.Rand
 	a                      *Agent
-	d                      siteDirs
+	d                      folders.Site
 	acc                    account.Account
 	other                  string
 	release                string
@@ -141,10 +142,10 @@ func newRace(t *testing.T, other string) *race {
 	if w.release, err = a.store.PutTree(objects.Tree{Files: []objects.File{{Path: "index.html", Size: size, Digest: digest}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.prepareSite(w.d, w.acc); err != nil {
+	if err := folders.Prepare(w.d, w.acc, a.root); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(w.d.release(w.release), 0o755); err != nil {
+	if err := os.Mkdir(w.d.Release(w.release), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -154,7 +155,7 @@ func newRace(t *testing.T, other string) *race {
 func (w *race) attack(t *testing.T, seed uint64) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe") // where the test lies, the account may not go
-	cmd.Env = append(os.Environ(), fmt.Sprintf("PORTICO_TEST_SWAP=%d\n%s\n%s\n%s\n%s", seed, w.other, w.d.data(), w.d.tmp(), w.d.home()))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("PORTICO_TEST_SWAP=%d\n%s\n%s\n%s\n%s", seed, w.other, w.d.Data(), w.d.Tmp(), w.d.Home()))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(w.acc.UID), Gid: uint32(w.acc.GID)}}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -179,14 +180,17 @@ func (w *race) round(t *testing.T) {
 	for _, name := range data {
 		seeds[name] = w.seed
 	}
-	if err := w.a.prepareSite(w.d, w.acc); err != nil {
+	if err := folders.Prepare(w.d, w.acc, w.a.root); err != nil {
 		t.Errorf("prepare: %v", err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- w.a.seedData(context.Background(), w.d, w.acc, data, seeds) }()
+	maker := folders.Seeder{Store: w.a.store, Own: w.a.root, Log: w.a.log}
+	go func() {
+		done <- maker.Seed(context.Background(), folders.Release{Site: w.d, Account: w.acc, Data: data}, seeds)
+	}()
 	select {
 	case err := <-done:
-		if _, made := os.Lstat(filepath.Join(w.d.data(), data[0], "deep", "secret")); err == nil && made == nil {
+		if _, made := os.Lstat(filepath.Join(w.d.Data(), data[0], "deep", "secret")); err == nil && made == nil {
 			w.made++
 		} else if err != nil {
 			w.refused++
@@ -200,10 +204,10 @@ func (w *race) round(t *testing.T) {
 	}
 	if w.IntN(4) == 0 {
 		_ = w.a.tidySite("shop", nil) // as if it were removed: home and tmp go
-		if err := w.a.prepareSite(w.d, w.acc); err != nil {
+		if err := folders.Prepare(w.d, w.acc, w.a.root); err != nil {
 			t.Errorf("prepare: %v", err)
 		}
-		_ = os.MkdirAll(w.d.release(w.release), 0o755)
+		_ = os.MkdirAll(w.d.Release(w.release), 0o755)
 	}
 }
 

@@ -12,31 +12,32 @@ import (
 
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/folders"
 )
 
 // resolve finds the executable of a command: a name with a slash lies in the
 // release (or is absolute), one without is looked for in PATH, then in the
 // release. It looks with the site's rights: a command or a PATH that leads
 // somewhere else, by a link in data too, tells a deployer no more than the site can find out.
-func (a *Agent) resolve(name string, rel release, path string) (found string, err error) {
-	f := finder{dir: rel.dir, stat: os.Stat}
-	if !a.root {
+func resolve(name string, rel folders.Release, path string, root bool) (found string, err error) {
+	f := finder{dir: rel.Dir, stat: os.Stat}
+	if !root {
 		return f.find(name, path)
 	}
-	if rel.cover != "" {
-		site, err := os.Open(rel.dirs.root)
+	if rel.Cover != "" {
+		site, err := os.Open(rel.Site.Root)
 		if err != nil {
 			return "", err
 		}
 		defer site.Close()
-		f.stat = func(path string) (fs.FileInfo, error) { return statCovered(path, rel.dirs.root, site) }
+		f.stat = func(path string) (fs.FileInfo, error) { return statCovered(path, rel.Site.Root, site) }
 	}
-	err = beneath.As(rel.account.UID, rel.account.GID, func() (err error) {
+	err = beneath.As(rel.Account.UID, rel.Account.GID, func() (err error) {
 		found, err = f.find(name, path)
 		return err
 	})
 	if err != nil {
-		if why := shutOut(name, rel.account); why != nil {
+		if why := shutOut(name, rel.Account); why != nil {
 			err = why
 		}
 	}
@@ -58,7 +59,7 @@ func shutOut(name string, acc account.Account) error {
 		places = append(places, real)
 	}
 	for _, place := range places {
-		if top, mode := closedAbove(place); top != "" {
+		if top, mode := folders.ClosedAbove(place); top != "" {
 			return fmt.Errorf("%q is %s here, and user %d (%s) may not enter %s, which has mode %04o: install it where everybody can run it, or chmod o+x %s",
 				name, place, acc.UID, acc.Name, top, mode, top)
 		}

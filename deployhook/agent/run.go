@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
@@ -45,7 +46,7 @@ type runSite struct {
 
 // startRun starts the site's process. The record is durable before the process
 // runs, so that an agent that is killed in between finds it again.
-func (u *unit) startRun(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) startRun(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	return u.startWith(want, rec, func(rec state.Instance) (process.Spec, *os.File, error) { return u.processSpec(want, rel, rec) })
 }
 
@@ -79,28 +80,28 @@ func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build f
 }
 
 // Spec says what to start. The caller closes the log.
-func (u *unit) processSpec(want catalog.WantedRelease, rel release, rec state.Instance) (process.Spec, *os.File, error) {
+func (u *unit) processSpec(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
 	env := environment{
 		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
-		port: rec.Port, dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, instance: rec.ID,
+		port: rec.Port, dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
 	}
 	vars := env.vars()
 	if len(want.Settings.Run) == 0 {
 		return process.Spec{}, nil, final(errors.New("the site has no run command: set run in portico.toml"))
 	}
 	args := expand(want.Settings.Run, vars)
-	path, err := u.a.resolve(args[0], rel, vars["PATH"])
+	path, err := resolve(args[0], rel, vars["PATH"], u.a.root)
 	if err != nil {
 		return process.Spec{}, nil, final(fmt.Errorf("run: %w", err))
 	}
-	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
+	log, err := u.a.openLog(rel.Site, rec.ID, rec.Release, rel.Account)
 	if err != nil {
 		return process.Spec{}, nil, err
 	}
 	return process.Spec{
-		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
-		Site: rel.dirs.root, Cover: rel.cover,
+		Path: path, Args: args, Dir: rel.Dir, Env: list(vars), Account: rel.Account, Log: log,
+		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil
 }
@@ -157,7 +158,7 @@ func (r *runSite) stop(ctx context.Context, grace time.Duration) {
 	r.once.Do(func() {
 		r.a.ports.release(r.port)
 		if r.base != "" {
-			if err := removeBelow(filepath.Dir(r.base), filepath.Base(r.base)); err != nil {
+			if err := folders.Remove(filepath.Dir(r.base), filepath.Base(r.base)); err != nil {
 				r.a.log.Warn("folder of an instance not removed", "folder", r.base, "error", err)
 			}
 		}
@@ -235,21 +236,21 @@ func (r *runSite) lose(p *catalog.Probe, who string) {
 
 // command runs one of a site's commands that are no instances, as the site's
 // account, its output going to the site's log.
-func (u *unit) command(ctx context.Context, what string, argv []string, want catalog.WantedRelease, rel release, port int) error {
+func (u *unit) command(ctx context.Context, what string, argv []string, want catalog.WantedRelease, rel folders.Release, port int) error {
 	env := environment{
 		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, port: port,
-		dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, port: port,
+		dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
 	}
 	vars := env.vars()
 	args := expand(argv, vars)
-	path, err := u.a.resolve(args[0], rel, vars["PATH"])
+	path, err := resolve(args[0], rel, vars["PATH"], u.a.root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	id := catalog.NewInstanceID()
 	vars["PORTICO_INSTANCE"] = id // so that nothing of it is left behind
-	log, err := u.a.openLog(rel.dirs, commandLog, "", rel.account)
+	log, err := u.a.openLog(rel.Site, commandLog, "", rel.Account)
 	if err != nil {
 		return err
 	}
@@ -257,8 +258,8 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	fmt.Fprintf(log, "--- %s %s: %s\n", time.Now().UTC().Format(time.RFC3339), what, strings.Join(argv, " "))
 	from, _ := log.Seek(0, 2)
 	spec := process.Spec{
-		Path: path, Args: args, Dir: rel.dir, Env: list(vars), Account: rel.account, Log: log,
-		Site: rel.dirs.root, Cover: rel.cover,
+		Path: path, Args: args, Dir: rel.Dir, Env: list(vars), Account: rel.Account, Log: log,
+		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}
 	u.a.hold(&spec, id, want.Settings.Limits)
@@ -273,7 +274,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	if proc.Code == 0 {
 		return nil
 	}
-	lines, _ := rel.dirs.tailOf(commandLog, from, failureLines)
+	lines, _ := tailOf(rel.Site.Logs(), commandLog, from, failureLines)
 	u.set(func(r *catalog.InstanceReport) { r.Progress.Log = lines })
 	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.Status, strings.Join(lines[max(0, len(lines)-3):], " / "))
 }

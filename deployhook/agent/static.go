@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/archive"
@@ -46,7 +47,7 @@ type staticSite struct {
 }
 
 // startStatic makes the release's files an instance. It needs no process.
-func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) startStatic(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
 		return nil, err
@@ -56,31 +57,31 @@ func (u *unit) startStatic(want catalog.WantedRelease, rel release, rec state.In
 
 // openStatic serves a release that is installed.
 func (a *Agent) openStatic(site, id string, s sites.Settings) (*staticSite, error) {
-	rel := release{dirs: a.dirs(site)}
-	rel.dir = rel.dirs.release(id)
+	rel := folders.Release{Site: a.dirs(site)}
+	rel.Dir = rel.Site.Release(id)
 	var err error
-	if rel.data, err = dataNames(s); err != nil {
+	if rel.Data, err = folders.DataNames(s); err != nil {
 		return nil, err
 	}
-	if rel.account, err = a.siteAccount(site, s); err != nil {
+	if rel.Account, err = a.siteAccount(site, s); err != nil {
 		return nil, err
 	}
-	if rel.tree, err = a.store.Tree(catalog.FilesOf(id), archive.Limits{}); err != nil {
+	if rel.Tree, err = a.store.Tree(catalog.FilesOf(id), archive.Limits{}); err != nil {
 		return nil, err
 	}
 	return a.newStatic(s, rel)
 }
 
-func (a *Agent) newStatic(set sites.Settings, rel release) (*staticSite, error) {
+func (a *Agent) newStatic(set sites.Settings, rel folders.Release) (*staticSite, error) {
 	s := &staticSite{
 		files: make(map[string]objects.File), folders: map[string]bool{"": true},
-		data: make(map[string]*beneath.Dir), readable: a.readable(rel.account), traffic: a.traffic,
+		data: make(map[string]*beneath.Dir), readable: a.readable(rel.Account), traffic: a.traffic,
 	}
 	if p := path.Clean("/" + filepath.ToSlash(set.Public))[1:]; p != "" {
 		s.public = p + "/"
 	}
 	s.moveTo(set)
-	tree, _, err := splitData(rel.tree, rel.data)
+	tree, _, err := folders.SplitData(rel.Tree, rel.Data)
 	if err != nil {
 		return nil, final(err)
 	}
@@ -89,10 +90,10 @@ func (a *Agent) newStatic(set sites.Settings, rel release) (*staticSite, error) 
 			s.add(p, f)
 		}
 	}
-	if len(s.files) == 0 && len(rel.data) == 0 {
+	if len(s.files) == 0 && len(rel.Data) == 0 {
 		return nil, final(fmt.Errorf("public = %q: the release has no files there", cmp.Or(set.Public, ".")))
 	}
-	if s.root, err = beneath.Open(rel.dir); err != nil {
+	if s.root, err = beneath.Open(rel.Dir); err != nil {
 		return nil, fmt.Errorf("open release: %w", err)
 	}
 	if err := s.addAll(rel); err != nil {
@@ -113,16 +114,16 @@ func (s *staticSite) moveTo(set sites.Settings) {
 }
 
 // addAll opens the data folders that are public.
-func (s *staticSite) addAll(rel release) error {
-	if len(rel.data) == 0 {
+func (s *staticSite) addAll(rel folders.Release) error {
+	if len(rel.Data) == 0 {
 		return nil
 	}
-	data, err := beneath.Open(rel.dirs.data())
+	data, err := beneath.Open(rel.Site.Data())
 	if err != nil {
 		return fmt.Errorf("open data: %w", err)
 	}
 	defer data.Close()
-	for _, name := range rel.data {
+	for _, name := range rel.Data {
 		if err := s.addData(name, data); err != nil {
 			return err
 		}

@@ -342,7 +342,7 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 
 // logTail returns the end of an instance's log for a report.
 func (u *unit) logTail(inst *instance) []string {
-	lines, _ := u.a.dirs(u.key.site).tailOf(inst.rec.ID, 0, failureLines)
+	lines, _ := tailOf(u.a.dirs(u.key.site).Logs(), inst.rec.ID, 0, failureLines)
 	return lines
 }
 

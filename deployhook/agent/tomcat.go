@@ -15,6 +15,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/beneath"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
@@ -40,7 +41,7 @@ type tomcatSite struct {
 }
 
 // startTomcat installs the release beside the versions that run.
-func (u *unit) startTomcat(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) startTomcat(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	a := u.a
 	if a.tom == nil {
 		return u.startOwnTomcat(want, rel, rec)
@@ -116,8 +117,8 @@ func (a *Agent) undeploy(rec state.Instance) {
 
 // openWAR returns the release as a WAR: the one that the archive holds, or the
 // folder packed on the fly. Both hold the release alone: no link leads to data.
-func openWAR(rel release) (io.ReadCloser, error) {
-	rest, _, err := splitData(rel.tree, rel.data)
+func openWAR(rel folders.Release) (io.ReadCloser, error) {
+	rest, _, err := folders.SplitData(rel.Tree, rel.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func openWAR(rel release) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := beneath.Open(rel.dir)
+	dir, err := beneath.Open(rel.Dir)
 	if err != nil {
 		return nil, err
 	}

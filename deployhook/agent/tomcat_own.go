@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
@@ -18,7 +19,7 @@ import (
 // startOwnTomcat starts a Tomcat for this release alone, as the site's account: what another
 // site does has no way into its memory, and a former release is a process of its own that
 // keeps its sessions.
-func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	home, err := tomcat.Find(u.a.o.Tomcat.Home)
 	if errors.Is(err, tomcat.ErrNotFound) {
 		err = fmt.Errorf("%w: install its files (on Debian the package tomcat10-common), say where they lie (agent.tomcat.home), or name the Manager of a running one that all sites share (agent.tomcat.url)", err)
@@ -30,12 +31,12 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec state
 	lock := u.a.siteLock(u.key.site)
 	lock.Lock()
 	defer lock.Unlock()
-	base := filepath.Join(rel.dirs.tomcats(), rec.ID)
+	base := filepath.Join(rel.Site.Tomcats(), rec.ID)
 	inst, err := u.startWith(want, rec, func(rec state.Instance) (process.Spec, *os.File, error) {
 		return u.tomcatSpec(home, base, want, rel, rec)
 	})
 	if err != nil {
-		return nil, errors.Join(err, removeBelow(rel.dirs.tomcats(), rec.ID))
+		return nil, errors.Join(err, folders.Remove(rel.Site.Tomcats(), rec.ID))
 	}
 	if run, ok := inst.running.(*runSite); ok {
 		run.base = base
@@ -44,11 +45,11 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel release, rec state
 }
 
 // tomcatSpec makes the folder of a site's Tomcat and says how to start it.
-func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec state.Instance) (process.Spec, *os.File, error) {
+func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
 	vars := environment{
 		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.dir, instance: rec.ID,
-		port: rec.Port, dirs: rel.dirs, user: rel.account.Name, settings: want.Settings,
+		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, instance: rec.ID,
+		port: rec.Port, dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
 	}.vars()
 	java, err := tomcat.Java(vars["PATH"], vars["JAVA_HOME"], os.Getenv("JAVA_HOME"))
 	if err != nil {
@@ -61,34 +62,34 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 	if err := u.makeBase(home, base, want, rel, rec); err != nil {
 		return process.Spec{}, nil, err
 	}
-	log, err := u.a.openLog(rel.dirs, rec.ID, rec.Release, rel.account)
+	log, err := u.a.openLog(rel.Site, rec.ID, rec.Release, rel.Account)
 	if err != nil {
 		return process.Spec{}, nil, err
 	}
 	return process.Spec{
-		Path: java, Args: args, Dir: rel.dirs.home(), Env: list(vars), Account: rel.account, Log: log,
-		Site: rel.dirs.root, Cover: rel.cover,
+		Path: java, Args: args, Dir: rel.Site.Home(), Env: list(vars), Account: rel.Account, Log: log,
+		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil
 }
 
 // makeBase makes the base of a Tomcat. All of it lies in a folder that the site cannot
 // write, so that nothing in it can be swapped while it is made or removed.
-func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel release, rec state.Instance) error {
-	war, err := objects.WebApplication(rel.tree.Files)
+func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel folders.Release, rec state.Instance) error {
+	war, err := objects.WebApplication(rel.Tree.Files)
 	if err != nil {
 		return final(err)
 	}
-	give := u.a.giveTo(rel.account)
-	if err := os.MkdirAll(rel.dirs.tomcats(), 0o700); err != nil {
+	give := u.a.giveTo(rel.Account)
+	if err := os.MkdirAll(rel.Site.Tomcats(), 0o700); err != nil {
 		return err
 	}
-	if err := give(rel.dirs.tomcats(), false); err != nil {
+	if err := give(rel.Site.Tomcats(), false); err != nil {
 		return err
 	}
 	return home.Make(tomcat.Site{
-		Base: base, App: filepath.Join(rel.dir, filepath.FromSlash(war)), War: war != "",
-		Context: contextPath(want.Settings), Port: rec.Port, Links: len(rel.data) > 0,
+		Base: base, App: filepath.Join(rel.Dir, filepath.FromSlash(war)), War: war != "",
+		Context: contextPath(want.Settings), Port: rec.Port, Links: len(rel.Data) > 0,
 	}, give)
 }
 
@@ -119,13 +120,13 @@ func (a *Agent) reviveTomcat(rec state.Instance) running {
 	if r == nil {
 		return nil
 	}
-	r.base = filepath.Join(a.dirs(rec.Site).tomcats(), rec.ID)
+	r.base = filepath.Join(a.dirs(rec.Site).Tomcats(), rec.ID)
 	return r
 }
 
 // tidyTomcats removes the bases of a site whose processes are gone, as after a power cut.
-func (a *Agent) tidyTomcats(d siteDirs) error {
-	bases, err := os.ReadDir(d.tomcats())
+func (a *Agent) tidyTomcats(d folders.Site) error {
+	bases, err := os.ReadDir(d.Tomcats())
 	if err != nil {
 		return nil // there are none
 	}
@@ -138,7 +139,7 @@ func (a *Agent) tidyTomcats(d siteDirs) error {
 	var errs []error
 	for _, e := range bases {
 		if !live[e.Name()] {
-			errs = append(errs, removeBelow(d.tomcats(), e.Name()))
+			errs = append(errs, folders.Remove(d.Tomcats(), e.Name()))
 		}
 	}
 	return errors.Join(errs...)

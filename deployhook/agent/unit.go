@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -227,7 +228,7 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 }
 
 // start starts an instance of the site's kind.
-func (u *unit) start(want catalog.WantedRelease, rel release, rec state.Instance) (*instance, error) {
+func (u *unit) start(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	switch want.Settings.Kind {
 	case sites.KindRun:
 		return u.startRun(want, rel, rec)

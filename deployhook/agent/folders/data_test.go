@@ -1,4 +1,4 @@
-package agent
+package folders
 
 import (
 	"slices"
@@ -18,7 +18,7 @@ func TestDataNames(t *testing.T) {
 		{[]string{"../x"}, nil}, {[]string{"/etc"}, nil}, {[]string{"."}, nil}, {[]string{"a/../.."}, nil},
 		{[]string{"a", "a/b"}, nil}, {[]string{"a", "a"}, nil},
 	} {
-		got, err := dataNames(sites.Settings{Data: tt.in})
+		got, err := DataNames(sites.Settings{Data: tt.in})
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.want != nil) {
 			t.Errorf("%q: %q, %v", tt.in, got, err)
 		}
@@ -27,11 +27,11 @@ func TestDataNames(t *testing.T) {
 
 func TestSplitData(t *testing.T) {
 	tree := objects.Tree{Files: []objects.File{{Path: "a"}, {Path: "up/x"}, {Path: "up/y/z"}, {Path: "upper"}}}
-	rest, seeds, err := splitData(tree, []string{"up", "new"})
+	rest, seeds, err := SplitData(tree, []string{"up", "new"})
 	if err != nil || len(rest.Files) != 2 || len(seeds["up"].Files) != 2 || seeds["up"].Files[1].Path != "y/z" {
 		t.Errorf("%+v, %+v, %v", rest, seeds, err)
 	}
-	if _, _, err := splitData(tree, []string{"a"}); err == nil {
+	if _, _, err := SplitData(tree, []string{"a"}); err == nil {
 		t.Error("a file is taken for a data folder")
 	}
 }

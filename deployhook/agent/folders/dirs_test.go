@@ -1,4 +1,4 @@
-package agent
+package folders
 
 import (
 	"strings"
@@ -7,11 +7,11 @@ import (
 
 func TestSafeName(t *testing.T) {
 	for _, bad := range []string{"", ".", "..", "a/b", `a\b`, "../x", "a\x00b", "C:", strings.Repeat("x", 300)} {
-		if safeName(bad) == nil {
+		if SafeName(bad) == nil {
 			t.Errorf("%q is taken for a site name", bad)
 		}
 	}
-	if err := safeName("shop-1"); err != nil {
+	if err := SafeName("shop-1"); err != nil {
 		t.Error(err)
 	}
 }
