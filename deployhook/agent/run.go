@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/command"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
@@ -81,17 +82,17 @@ func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build f
 
 // Spec says what to start. The caller closes the log.
 func (u *unit) processSpec(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
-	env := environment{
-		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, instance: rec.ID,
-		port: rec.Port, dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
+	env := command.Environment{
+		Member: u.a.o.Name,
+		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Instance: rec.ID,
+		Port: rec.Port, Folders: rel.Site, User: rel.Account.Name, Settings: want.Settings,
 	}
-	vars := env.vars()
+	vars := env.Vars()
 	if len(want.Settings.Run) == 0 {
 		return process.Spec{}, nil, final(errors.New("the site has no run command: set run in portico.toml"))
 	}
-	args := expand(want.Settings.Run, vars)
-	path, err := resolve(args[0], rel, vars["PATH"], u.a.root)
+	args := command.Expand(want.Settings.Run, vars)
+	path, err := command.Resolve(args[0], rel, vars["PATH"], u.a.root)
 	if err != nil {
 		return process.Spec{}, nil, final(fmt.Errorf("run: %w", err))
 	}
@@ -100,7 +101,7 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel folders.Release, rec 
 		return process.Spec{}, nil, err
 	}
 	return process.Spec{
-		Path: path, Args: args, Dir: rel.Dir, Env: list(vars), Account: rel.Account, Log: log,
+		Path: path, Args: args, Dir: rel.Dir, Env: command.List(vars), Account: rel.Account, Log: log,
 		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil
@@ -237,14 +238,14 @@ func (r *runSite) lose(p *catalog.Probe, who string) {
 // command runs one of a site's commands that are no instances, as the site's
 // account, its output going to the site's log.
 func (u *unit) command(ctx context.Context, what string, argv []string, want catalog.WantedRelease, rel folders.Release, port int) error {
-	env := environment{
-		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, port: port,
-		dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
+	env := command.Environment{
+		Member: u.a.o.Name,
+		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Port: port,
+		Folders: rel.Site, User: rel.Account.Name, Settings: want.Settings,
 	}
-	vars := env.vars()
-	args := expand(argv, vars)
-	path, err := resolve(args[0], rel, vars["PATH"], u.a.root)
+	vars := env.Vars()
+	args := command.Expand(argv, vars)
+	path, err := command.Resolve(args[0], rel, vars["PATH"], u.a.root)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
@@ -258,7 +259,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	fmt.Fprintf(log, "--- %s %s: %s\n", time.Now().UTC().Format(time.RFC3339), what, strings.Join(argv, " "))
 	from, _ := log.Seek(0, 2)
 	spec := process.Spec{
-		Path: path, Args: args, Dir: rel.Dir, Env: list(vars), Account: rel.Account, Log: log,
+		Path: path, Args: args, Dir: rel.Dir, Env: command.List(vars), Account: rel.Account, Log: log,
 		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}

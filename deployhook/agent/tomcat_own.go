@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/command"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
@@ -46,11 +47,11 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel folders.Release, r
 
 // tomcatSpec makes the folder of a site's Tomcat and says how to start it.
 func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
-	vars := environment{
-		member: u.a.o.Name,
-		site:   u.key.site, release: u.key.release, releaseDir: rel.Dir, instance: rec.ID,
-		port: rec.Port, dirs: rel.Site, user: rel.Account.Name, settings: want.Settings,
-	}.vars()
+	vars := command.Environment{
+		Member: u.a.o.Name,
+		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Instance: rec.ID,
+		Port: rec.Port, Folders: rel.Site, User: rel.Account.Name, Settings: want.Settings,
+	}.Vars()
 	java, err := tomcat.Java(vars["PATH"], vars["JAVA_HOME"], os.Getenv("JAVA_HOME"))
 	if err != nil {
 		return process.Spec{}, nil, final(err)
@@ -67,7 +68,7 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 		return process.Spec{}, nil, err
 	}
 	return process.Spec{
-		Path: java, Args: args, Dir: rel.Site.Home(), Env: list(vars), Account: rel.Account, Log: log,
+		Path: java, Args: args, Dir: rel.Site.Home(), Env: command.List(vars), Account: rel.Account, Log: log,
 		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}, log, nil

@@ -1,4 +1,4 @@
-package agent
+package command
 
 import (
 	"errors"
@@ -15,11 +15,11 @@ import (
 	"portico/deployhook/agent/folders"
 )
 
-// resolve finds the executable of a command: a name with a slash lies in the
+// Resolve finds the executable of a command: a name with a slash lies in the
 // release (or is absolute), one without is looked for in PATH, then in the
 // release. It looks with the site's rights: a command or a PATH that leads
 // somewhere else, by a link in data too, tells a deployer no more than the site can find out.
-func resolve(name string, rel folders.Release, path string, root bool) (found string, err error) {
+func Resolve(name string, rel folders.Release, path string, root bool) (found string, err error) {
 	f := finder{dir: rel.Dir, stat: os.Stat}
 	if !root {
 		return f.find(name, path)

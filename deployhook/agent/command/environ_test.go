@@ -1,4 +1,4 @@
-package agent
+package command
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ func TestExpand(t *testing.T) {
 	vars := map[string]string{"PORT": "20001", "A": "$PORT"}
 	in := []string{"$PORT", "--p=${PORT}", "$$PORT", "$NONE-", "$A", "plain"}
 	want := []string{"20001", "--p=20001", "$PORT", "-", "$PORT", "plain"}
-	if got := expand(in, vars); !slices.Equal(got, want) {
+	if got := Expand(in, vars); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package command
 
 import (
 	"os"
@@ -24,19 +24,20 @@ var passedOnWindows = []string{
 // defaultPath is used where the agent has no PATH, as under some service managers.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment is what a process of a site finds in its environment. What the
+// Environment is what a process of a site finds in its environment. What the
 // agent says wins over the site's settings.
-type environment struct {
-	member                    string
-	site, release, releaseDir string
-	instance                  string // empty for commands that are no instance
-	port                      int    // 0: none
-	dirs                      folders.Site
-	user                      string
-	settings                  sites.Settings
+type Environment struct {
+	Member                    string
+	Site, Release, ReleaseDir string
+	Instance                  string // empty for commands that are no instance
+	Port                      int    // 0: none
+	Folders                   folders.Site
+	User                      string
+	Settings                  sites.Settings
 }
 
-func (e environment) vars() map[string]string {
+// Vars are the variables by name.
+func (e Environment) Vars() map[string]string {
 	v := make(map[string]string)
 	names := passedOn
 	if runtime.GOOS == "windows" {
@@ -50,28 +51,28 @@ func (e environment) vars() map[string]string {
 	if v["PATH"] == "" && runtime.GOOS != "windows" {
 		v["PATH"] = defaultPath
 	}
-	tmp := e.dirs.Tmp()
+	tmp := e.Folders.Tmp()
 	for name, s := range map[string]string{
-		"HOME": e.dirs.Home(), "USER": e.user, "LOGNAME": e.user,
+		"HOME": e.Folders.Home(), "USER": e.User, "LOGNAME": e.User,
 		"TMPDIR": tmp, "TMP": tmp, "TEMP": tmp,
 	} {
 		v[name] = s
 	}
-	for name, s := range e.settings.Env {
+	for name, s := range e.Settings.Env {
 		if validVariable(name) {
 			v[name] = strings.ReplaceAll(s, "\x00", "")
 		}
 	}
-	v["PORTICO_MEMBER"] = e.member
-	v["PORTICO_SITE"] = e.site
-	v["PORTICO_RELEASE"] = e.release
-	v["PORTICO_RELEASE_DIR"] = e.releaseDir
-	v["PORTICO_DATA_DIR"] = e.dirs.Data()
-	if e.instance != "" {
-		v["PORTICO_INSTANCE"] = e.instance
+	v["PORTICO_MEMBER"] = e.Member
+	v["PORTICO_SITE"] = e.Site
+	v["PORTICO_RELEASE"] = e.Release
+	v["PORTICO_RELEASE_DIR"] = e.ReleaseDir
+	v["PORTICO_DATA_DIR"] = e.Folders.Data()
+	if e.Instance != "" {
+		v["PORTICO_INSTANCE"] = e.Instance
 	}
-	if e.port != 0 {
-		v["PORT"] = strconv.Itoa(e.port)
+	if e.Port != 0 {
+		v["PORT"] = strconv.Itoa(e.Port)
 	}
 	return v
 }
@@ -82,7 +83,8 @@ func validVariable(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "=\x00") && !strings.HasPrefix(strings.ToUpper(name), "PORTICO_")
 }
 
-func list(vars map[string]string) []string {
+// List writes variables down as processes get them.
+func List(vars map[string]string) []string {
 	out := make([]string, 0, len(vars))
 	for name, s := range vars {
 		out = append(out, name+"="+s)
@@ -91,9 +93,9 @@ func list(vars map[string]string) []string {
 	return out
 }
 
-// expand replaces $NAME and ${NAME} in arguments by what the process finds in
+// Expand replaces $NAME and ${NAME} in arguments by what the process finds in
 // its environment; "$$" is a dollar sign, a name that is not set is empty.
-func expand(args []string, vars map[string]string) []string {
+func Expand(args []string, vars map[string]string) []string {
 	out := make([]string, len(args))
 	for i, s := range args {
 		out[i] = os.Expand(s, func(name string) string {
