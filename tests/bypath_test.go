@@ -35,7 +35,7 @@ var byPath = map[string]string{
 	"deployhook/agent/command/resolve.go shutOut":              "the agent's own search path, looked at only",
 	"deployhook/agent/state/lock.go Holder":                    "the agent's own folder",
 	"deployhook/agent/state/lock.go LockDir":                   "the agent's own folder",
-	"deployhook/agent/logwatch.go logCapper.dirs":              "the folder of a site is root's; what is in log is opened through beneath",
+	"deployhook/agent/logs/cap.go capper.dirs":                 "the folder of a site is root's; what is in log is opened through beneath",
 	"deployhook/agent/tomcat/manager.go Manager.password":      "named by the machine's configuration",
 	"deployhook/agent/options.go Options.withDefaults":         "named by the machine's configuration",
 	"deployhook/agent/portowner/owner_linux.go processesWith":  "/proc",

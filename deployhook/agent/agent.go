@@ -15,6 +15,7 @@ import (
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/logs"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
@@ -50,6 +51,7 @@ type Agent struct {
 	peers    *peers
 
 	state *state.Store
+	logs  *logs.Keeper
 
 	mu        sync.Mutex // guards what follows
 	wanted    catalog.Wanted
@@ -70,18 +72,17 @@ type Agent struct {
 	incoming chan catalog.Wanted
 	checks   *health.Broadcast
 
-	logOpened chan struct{}  // an instance has a new log
-	tidy      chan struct{}  // capacity 1: files may have become superfluous
-	running   sync.WaitGroup // loops of Serve
-	working   sync.WaitGroup // units
-	stop      context.CancelFunc
-	resumed   chan struct{}   // closed by Serve
-	stopped   chan struct{}   // closed by Shutdown
-	force     context.Context // ends when Shutdown may wait no longer
-	hurry     context.CancelFunc
-	once      sync.Once
-	refused   sync.Once // see groupsRefused
-	shutErr   error
+	tidy    chan struct{}  // capacity 1: files may have become superfluous
+	running sync.WaitGroup // loops of Serve
+	working sync.WaitGroup // units
+	stop    context.CancelFunc
+	resumed chan struct{}   // closed by Serve
+	stopped chan struct{}   // closed by Shutdown
+	force   context.Context // ends when Shutdown may wait no longer
+	hurry   context.CancelFunc
+	once    sync.Once
+	refused sync.Once // see groupsRefused
+	shutErr error
 }
 
 // New opens the state directory, removes what a killed agent left half done and
@@ -104,7 +105,6 @@ func New(o Options) (*Agent, error) {
 		dirty:     make(chan struct{}, 1),
 		tidy:      make(chan struct{}, 1),
 		incoming:  make(chan catalog.Wanted),
-		logOpened: make(chan struct{}, 1),
 		checks:    health.NewBroadcast(),
 		resumed:   make(chan struct{}),
 		stopped:   make(chan struct{}),
@@ -118,6 +118,11 @@ func New(o Options) (*Agent, error) {
 	} else {
 		a.asksOwners = true
 	}
+	a.logs = logs.NewKeeper(logs.Options{
+		Dir: o.Dir, Member: o.Name, Limit: o.LogSize, Own: a.root, Logger: a.log, Stopped: a.stopped,
+		Hold: func(site, reason string) { a.holdBack(site, heldForLog, reason) },
+		Live: func(id string) bool { return a.instance(id) != nil },
+	})
 	if err := a.open(); err != nil {
 		if a.lock != nil {
 			_ = a.lock.Close()
@@ -242,7 +247,7 @@ func (a *Agent) Serve(ctx context.Context) error {
 	loops.Go(func() { a.pollWanted(ctx) })
 	loops.Go(func() { a.sendReports(ctx) })
 	loops.Go(func() { a.tidyLoop(ctx) })
-	loops.Go(func() { a.capLogs(ctx) })
+	loops.Go(func() { a.logs.Run(ctx) })
 	loops.Go(func() { a.watchDisk(ctx) })
 	for {
 		select {

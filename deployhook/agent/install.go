@@ -266,7 +266,7 @@ func (a *Agent) tidySite(site string, keep map[string]bool) error {
 			errs = append(errs, folders.Remove(d.Releases(), e.Name()))
 		}
 	}
-	errs = append(errs, a.tidyLogs(d), a.tidyTomcats(d))
+	errs = append(errs, a.logs.Tidy(d), a.tidyTomcats(d))
 	if len(keep) == 0 {
 		// The site is gone. Its data stays, and its logs for whoever asks why.
 		errs = append(errs, folders.Remove(d.Root, filepath.Base(d.Tmp())), folders.Remove(d.Root, filepath.Base(d.Home())))

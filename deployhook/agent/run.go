@@ -17,6 +17,7 @@ import (
 	"portico/deployhook/agent/command"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/logs"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
@@ -96,7 +97,7 @@ func (u *unit) processSpec(want catalog.WantedRelease, rel folders.Release, rec 
 	if err != nil {
 		return process.Spec{}, nil, final(fmt.Errorf("run: %w", err))
 	}
-	log, err := u.a.openLog(rel.Site, rec.ID, rec.Release, rel.Account)
+	log, err := u.a.logs.Open(rel.Site, rec.ID, rec.Release, rel.Account)
 	if err != nil {
 		return process.Spec{}, nil, err
 	}
@@ -251,7 +252,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	}
 	id := catalog.NewInstanceID()
 	vars["PORTICO_INSTANCE"] = id // so that nothing of it is left behind
-	log, err := u.a.openLog(rel.Site, commandLog, "", rel.Account)
+	log, err := u.a.logs.Open(rel.Site, logs.Commands, "", rel.Account)
 	if err != nil {
 		return err
 	}
@@ -275,7 +276,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	if proc.Code == 0 {
 		return nil
 	}
-	lines, _ := tailOf(rel.Site.Logs(), commandLog, from, failureLines)
+	lines, _ := logs.Tail(rel.Site.Logs(), logs.Commands, from, failureLines)
 	u.set(func(r *catalog.InstanceReport) { r.Progress.Log = lines })
 	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.Status, strings.Join(lines[max(0, len(lines)-3):], " / "))
 }
@@ -301,6 +302,3 @@ func (u *unit) await(ctx context.Context, proc *process.Process) error {
 		}
 	}
 }
-
-// commandLog is the log of a site's commands, beside those of its instances.
-const commandLog = "commands"

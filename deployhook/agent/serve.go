@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -435,3 +438,17 @@ func (f *feed) Close() error {
 
 // Addr implements net.Listener.
 func (f *feed) Addr() net.Addr { return &net.TCPAddr{} }
+
+// quiet makes the standard library's server log at debug level: what it has to
+// say concerns single connections.
+func quiet(l *slog.Logger) *log.Logger {
+	return log.New(debugWriter{l}, "", 0)
+}
+
+type debugWriter struct{ l *slog.Logger }
+
+// Write implements io.Writer.
+func (w debugWriter) Write(p []byte) (int, error) {
+	w.l.Debug(string(bytes.TrimSpace(p)))
+	return len(p), nil
+}

@@ -8,6 +8,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/logs"
 	"portico/membership/catalog"
 )
 
@@ -342,7 +343,7 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 
 // logTail returns the end of an instance's log for a report.
 func (u *unit) logTail(inst *instance) []string {
-	lines, _ := tailOf(u.a.dirs(u.key.site).Logs(), inst.rec.ID, 0, failureLines)
+	lines, _ := logs.Tail(u.a.dirs(u.key.site).Logs(), inst.rec.ID, 0, failureLines)
 	return lines
 }
 

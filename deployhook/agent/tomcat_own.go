@@ -63,7 +63,7 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 	if err := u.makeBase(home, base, want, rel, rec); err != nil {
 		return process.Spec{}, nil, err
 	}
-	log, err := u.a.openLog(rel.Site, rec.ID, rec.Release, rel.Account)
+	log, err := u.a.logs.Open(rel.Site, rec.ID, rec.Release, rel.Account)
 	if err != nil {
 		return process.Spec{}, nil, err
 	}

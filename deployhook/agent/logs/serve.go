@@ -1,4 +1,4 @@
-package agent
+package logs
 
 import (
 	"bytes"
@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -31,20 +29,8 @@ const (
 	followWrite  = 30 * time.Second
 )
 
-// serveAgent answers proxies about this member.
-func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"member": a.o.Name, "version": a.o.Version, "revision": a.Wanted().Revision})
-	})
-	mux.HandleFunc("GET /v1/logs/{site}", a.serveLogs)
-	mux.Handle("GET "+catalog.ChecksPath, a.checks)
-	mux.ServeHTTP(w, r)
-}
-
-// logQuery is what is asked for of a site's logs.
-type logQuery struct {
+// query is what is asked for of a site's logs.
+type query struct {
 	site     string
 	instance string // the beginning of an id; empty: any
 	release  string // see catalog.NamesRelease; empty: any
@@ -54,19 +40,19 @@ type logQuery struct {
 }
 
 // all reports whether logs of ended instances are asked for as well.
-func (q *logQuery) all() bool { return q.instance != "" || q.release != "" || !q.since.IsZero() }
+func (q *query) all() bool { return q.instance != "" || q.release != "" || !q.since.IsZero() }
 
 // takes reports whether an instance's log is asked for.
-func (q *logQuery) takes(instance string, about logAbout) bool {
-	if instance == commandLog {
-		return q.instance == commandLog
+func (q *query) takes(instance string, about logAbout) bool {
+	if instance == Commands {
+		return q.instance == Commands
 	}
 	return strings.HasPrefix(instance, q.instance) && (q.release == "" || catalog.NamesRelease(q.release, about.release))
 }
 
-func parseLogQuery(r *http.Request) (logQuery, error) {
+func parseLogQuery(r *http.Request) (query, error) {
 	v := r.URL.Query()
-	q := logQuery{site: r.PathValue("site"), instance: v.Get("instance"), release: v.Get("release"), lines: defaultLines}
+	q := query{site: r.PathValue("site"), instance: v.Get("instance"), release: v.Get("release"), lines: defaultLines}
 	if text := v.Get("lines"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 || n > maxLines {
@@ -88,19 +74,19 @@ func parseLogQuery(r *http.Request) (logQuery, error) {
 	return q, nil
 }
 
-// serveLogs sends the end of a site's logs as a catalog.LogLine a line, and with follow=true
+// Serve sends the end of a site's logs as a catalog.LogLine a line, and with follow=true
 // what is written from then on. Query: lines (200) of each instance, since, instance and release. Without
 // the last three it is the instances that live and the one that wrote last.
-func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
+func (k *Keeper) Serve(w http.ResponseWriter, r *http.Request) {
 	q, err := parseLogQuery(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s := &logSender{a: a, q: q, d: a.dirs(q.site), at: map[string]*logPlace{}, w: w, rc: http.NewResponseController(w)}
+	s := &sender{k: k, q: q, dir: k.folder(q.site), at: map[string]*place{}, w: w, rc: http.NewResponseController(w)}
 	found, err := s.list()
 	if err != nil {
-		http.Error(w, fmt.Sprintf("site %s has no log on %s", q.site, a.o.Name), http.StatusNotFound)
+		http.Error(w, fmt.Sprintf("site %s has no log on %s", q.site, k.Member), http.StatusNotFound)
 		return
 	}
 	h := w.Header()
@@ -108,30 +94,30 @@ func (a *Agent) serveLogs(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	if err := s.send(r.Context(), found); err != nil {
-		a.log.Debug("log not sent", "site", q.site, "error", err)
+		k.Logger.Debug("log not sent", "site", q.site, "error", err)
 	}
 }
 
-// logSender sends the logs of a site, each from where it has come to.
-type logSender struct {
-	a  *Agent
-	q  logQuery
-	d  folders.Site
-	at map[string]*logPlace // by instance
-	w  http.ResponseWriter
-	rc *http.ResponseController
+// sender sends the logs of a site, each from where it has come to.
+type sender struct {
+	k   *Keeper
+	q   query
+	dir string            // of the site's logs
+	at  map[string]*place // by instance
+	w   http.ResponseWriter
+	rc  *http.ResponseController
 }
 
-// logPlace is how far a log was sent.
-type logPlace struct {
+// place is how far a log was sent.
+type place struct {
 	about  logAbout
 	offset int64
 	open   []byte // the beginning of a line whose end was not written yet
 }
 
 // list returns the instances that have a log, the one that wrote last at the end.
-func (s *logSender) list() ([]string, error) {
-	logs, err := beneath.Open(s.d.Logs())
+func (s *sender) list() ([]string, error) {
+	logs, err := beneath.Open(s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -159,11 +145,11 @@ func (s *logSender) list() ([]string, error) {
 }
 
 // send sends what there is, in the order of time, and then what comes.
-func (s *logSender) send(ctx context.Context, found []string) error {
+func (s *sender) send(ctx context.Context, found []string) error {
 	var lines []catalog.LogLine
 	last := ""
 	for _, id := range found {
-		if id != commandLog {
+		if id != Commands {
 			last = id
 		}
 	}
@@ -176,7 +162,7 @@ func (s *logSender) send(ctx context.Context, found []string) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		if s.q.all() || id == last || s.a.instance(id) != nil {
+		if s.q.all() || id == last || s.k.Live(id) {
 			lines = append(lines, list...)
 		}
 	}
@@ -188,11 +174,11 @@ func (s *logSender) send(ctx context.Context, found []string) error {
 }
 
 // place returns how far a log was sent, for one that was not known from its beginning on.
-func (s *logSender) place(id string) *logPlace {
+func (s *sender) place(id string) *place {
 	p := s.at[id]
 	if p == nil {
-		p = &logPlace{}
-		if logs, err := beneath.Open(s.d.Logs()); err == nil {
+		p = &place{}
+		if logs, err := beneath.Open(s.dir); err == nil {
 			p.about = readTimes(logs, id)
 			_ = logs.Close()
 		}
@@ -202,8 +188,8 @@ func (s *logSender) place(id string) *logPlace {
 }
 
 // tail returns the last lines of a log, and goes to its end.
-func (s *logSender) tail(id string, p *logPlace) ([]catalog.LogLine, error) {
-	f, err := readLog(s.d.Logs(), id)
+func (s *sender) tail(id string, p *place) ([]catalog.LogLine, error) {
+	f, err := readLog(s.dir, id)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +218,7 @@ func (s *logSender) tail(id string, p *logPlace) ([]catalog.LogLine, error) {
 }
 
 // take makes lines of what was read at a log's place, and moves on.
-func (s *logSender) take(id string, p *logPlace, data []byte, until time.Time) []catalog.LogLine {
+func (s *sender) take(id string, p *place, data []byte, until time.Time) []catalog.LogLine {
 	var lines []catalog.LogLine
 	for len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte("\n"))
@@ -247,13 +233,13 @@ func (s *logSender) take(id string, p *logPlace, data []byte, until time.Time) [
 	return lines
 }
 
-func (s *logSender) line(id string, p *logPlace, text []byte, offset int64, until time.Time) catalog.LogLine {
+func (s *sender) line(id string, p *place, text []byte, offset int64, until time.Time) catalog.LogLine {
 	text = bytes.TrimSuffix(text, []byte("\r"))
 	return catalog.LogLine{At: p.about.at(offset, until).UTC(), Instance: id, Release: p.about.release, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
 }
 
 // follow sends what is written, also by instances that come, until ctx ends.
-func (s *logSender) follow(ctx context.Context) error {
+func (s *sender) follow(ctx context.Context) error {
 	t := time.NewTicker(followPoll)
 	defer t.Stop()
 	for {
@@ -264,7 +250,7 @@ func (s *logSender) follow(ctx context.Context) error {
 		case <-t.C:
 		case <-ctx.Done():
 			return nil
-		case <-s.a.stopped:
+		case <-s.k.Stopped:
 			return nil
 		}
 		found, err := s.list()
@@ -284,8 +270,8 @@ func (s *logSender) follow(ctx context.Context) error {
 }
 
 // more sends what a log holds from its place on. A log that was cut begins anew.
-func (s *logSender) more(id string, p *logPlace) error {
-	f, err := readLog(s.d.Logs(), id)
+func (s *sender) more(id string, p *place) error {
+	f, err := readLog(s.dir, id)
 	if err != nil {
 		return err
 	}
@@ -313,7 +299,7 @@ func (s *logSender) more(id string, p *logPlace) error {
 	return nil
 }
 
-func (s *logSender) write(lines []catalog.LogLine) error {
+func (s *sender) write(lines []catalog.LogLine) error {
 	if len(lines) == 0 {
 		return nil
 	}
@@ -328,18 +314,4 @@ func (s *logSender) write(lines []catalog.LogLine) error {
 	_ = s.rc.SetWriteDeadline(time.Now().Add(followWrite))
 	_, err := s.w.Write(b.Bytes())
 	return err
-}
-
-// quiet makes the standard library's server log at debug level: what it has to
-// say concerns single connections.
-func quiet(l *slog.Logger) *log.Logger {
-	return log.New(debugWriter{l}, "", 0)
-}
-
-type debugWriter struct{ l *slog.Logger }
-
-// Write implements io.Writer.
-func (w debugWriter) Write(p []byte) (int, error) {
-	w.l.Debug(string(bytes.TrimSpace(p)))
-	return len(p), nil
 }

@@ -1,4 +1,4 @@
-package agent
+package logs
 
 import (
 	"bytes"
@@ -22,8 +22,8 @@ type inotify struct {
 	dirs map[int32]string // guarded by mu, by watch descriptor
 }
 
-// newLogWatch returns nil where the system grants no more watches: logs are looked at in turn then.
-func newLogWatch() logWatch {
+// newWatch returns nil where the system grants no more watches: logs are looked at in turn then.
+func newWatch() logWatch {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil

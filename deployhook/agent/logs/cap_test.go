@@ -1,4 +1,4 @@
-package agent
+package logs
 
 import (
 	"context"
@@ -50,11 +50,11 @@ func TestLogsAtRest(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		a := &Agent{o: Options{Dir: dir, LogSize: limit}, log: slog.New(slog.DiscardHandler), held: make(map[string]map[string]string), logOpened: make(chan struct{}, 1)}
+		k := NewKeeper(Options{Dir: dir, Limit: limit, Logger: slog.New(slog.DiscardHandler), Hold: func(string, string) {}})
 		w := &scriptedWatch{sets: make(chan map[string]bool), not: []string{logs("untold")}, end: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); a.capLogsBy(ctx, w) }()
+		go func() { defer close(done); k.runBy(ctx, w) }()
 		defer func() { cancel(); <-done }()
 
 		const rest = 10 * time.Minute

@@ -1,4 +1,4 @@
-package agent
+package logs
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // TestLogsThatRestAreLeftAlone: the kernel tells which folder has a log that grew; nothing else there wakes anybody.
 func TestLogsThatRestAreLeftAlone(t *testing.T) {
-	w := newLogWatch()
+	w := newWatch()
 	if w == nil {
 		const what = "no more inotify watches here: raise fs.inotify.max_user_instances"
 		if os.Getenv("CI") == "true" {

@@ -1,0 +1,20 @@
+package agent
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"portico/membership/catalog"
+)
+
+// serveAgent answers proxies about this member.
+func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"member": a.o.Name, "version": a.o.Version, "revision": a.Wanted().Revision})
+	})
+	mux.HandleFunc("GET /v1/logs/{site}", a.logs.Serve)
+	mux.Handle("GET "+catalog.ChecksPath, a.checks)
+	mux.ServeHTTP(w, r)
+}
