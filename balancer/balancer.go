@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
 )
 
 // Options are what all pools of a process share.
@@ -44,7 +46,7 @@ func New(o Options) (*Balancer, error) {
 		return nil, err
 	}
 	b := &Balancer{
-		sessions: NewSessions(o.MaxSessions),
+		sessions: sessions.NewTable[*Upstream](o.MaxSessions),
 		bursts:   newBursts(),
 		rand:     o.rand,
 		changed:  o.Changed,
@@ -114,7 +116,7 @@ func (b *Balancer) NewPool(name string, specs []Spec, c Config, now int64) (*Poo
 		return nil, err
 	}
 	b.pools[name] = p
-	b.sessions.born.CompareAndSwap(0, now)
+	b.sessions.Begin(now)
 	return p, nil
 }
 
@@ -154,3 +156,12 @@ func (b *Balancer) Tick(now int64) {
 	}
 	b.sessions.Sweep(now)
 }
+
+// Sessions is the table of live sessions of all pools.
+type Sessions = sessions.Table[*Upstream]
+
+// SessionInfo is one session as people see it.
+type SessionInfo = sessions.Info[*Upstream]
+
+// view is what the table knows of a session.
+type view = sessions.EntryView[*Upstream]

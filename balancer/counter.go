@@ -3,13 +3,14 @@ package balancer
 import (
 	"sync/atomic"
 
+	"portico/balancer/meter"
 	"portico/balancer/seal"
 )
 
 // Counters are what an upstream counts. All only grow, except Queued and the
 // peaks.
 type Counters struct {
-	Rate          Rate          // requests sent there, in all and a second
+	Rate          meter.Rate    // requests sent there, in all and a second
 	Picked        atomic.Uint64 // of these, placed by the policy (HAProxy's lbtot)
 	Max           atomic.Int64  // most requests in flight
 	LastUsed      atomic.Int64  // Unix milliseconds, to the second; 0: never
@@ -28,15 +29,15 @@ type Counters struct {
 	Queued        atomic.Int64  // waiting now
 	QueuedMax     atomic.Int64
 	Lost          [causes]atomic.Uint64 // sessions that left here with a cause
-	QueueTime     Histogram
-	ConnectTime   Histogram
-	ResponseTime  Histogram
-	TotalTime     Histogram
+	QueueTime     meter.Histogram
+	ConnectTime   meter.Histogram
+	ResponseTime  meter.Histogram
+	TotalTime     meter.Histogram
 }
 
 // histograms returns the four histograms.
-func (c *Counters) histograms() [4]*Histogram {
-	return [4]*Histogram{&c.QueueTime, &c.ConnectTime, &c.ResponseTime, &c.TotalTime}
+func (c *Counters) histograms() [4]*meter.Histogram {
+	return [4]*meter.Histogram{&c.QueueTime, &c.ConnectTime, &c.ResponseTime, &c.TotalTime}
 }
 
 // sums returns the plain totals in a fixed order.
@@ -60,26 +61,26 @@ func (c *Counters) merge(o *Counters) {
 	for i, mine := range c.sums() {
 		mine.Add(theirs[i].Load())
 	}
-	c.Rate.total.Add(o.Rate.Total())
-	raise(&c.LastUsed, o.LastUsed.Load())
+	c.Rate.Merge(&o.Rate)
+	meter.Raise(&c.LastUsed, o.LastUsed.Load())
 	hists := o.histograms()
 	for i, h := range c.histograms() {
-		h.merge(hists[i])
+		h.Merge(hists[i])
 	}
 }
 
 // tick keeps the recent means.
 func (c *Counters) tick(now int64) {
-	c.Rate.turn(now / 1000)
+	c.Rate.Turn(now)
 	for _, h := range c.histograms() {
-		h.tick()
+		h.Tick()
 	}
 }
 
 // PoolCounters are what a pool counts beyond its upstreams.
 type PoolCounters struct {
 	Requests       atomic.Uint64 // without second attempts
-	NewSessions    Rate
+	NewSessions    meter.Rate
 	Refused        [seal.RefusalCount]atomic.Uint64 // cookies not honoured, by cause
 	Lost           [causes]atomic.Uint64            // sessions lost, by cause
 	Nothing        [nones]atomic.Uint64             // requests without an upstream, by reason

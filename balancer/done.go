@@ -1,6 +1,12 @@
 package balancer
 
-import "time"
+import (
+	"time"
+
+	"portico/balancer/meter"
+
+	"portico/balancer/sessions"
+)
 
 // Result is how a request ended, in one word.
 type Result uint8
@@ -53,7 +59,7 @@ func (o *Outcome) unanswered() bool {
 func (p *Pool) Answering(c *Choice) {
 	p.b.bursts.end(c)
 	if c.Lost != CauseNone && c.Session != 0 {
-		p.b.sessions.settleNews(c.Session, true)
+		p.b.sessions.SettleNews(c.Session, true)
 		c.told = true
 	}
 }
@@ -75,7 +81,7 @@ func (u *Upstream) enter() bool {
 		return false
 	}
 	if n > u.Max.Load() {
-		raise(&u.Max, n)
+		meter.Raise(&u.Max, n)
 	}
 	return true
 }
@@ -104,20 +110,20 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	c.done = true
 	if u == nil {
 		if c.owed {
-			p.b.sessions.settleNews(c.Session, false)
+			p.b.sessions.SettleNews(c.Session, false)
 		}
 		return Effect{}
 	}
 	switch {
 	case c.New && o.unanswered():
-		p.b.sessions.cancel(c.Session) // no answer, so no cookie: it never began
+		p.b.sessions.Cancel(c.Session) // no answer, so no cookie: it never began
 	case c.before != 0 && o.unanswered():
-		p.b.sessions.revert(c) // nor did it move
+		p.b.sessions.Revert(sessions.Move[*Upstream]{ID: c.Session, From: c.home, To: u, Before: c.before, Issued: c.issued}) // nor did it move
 	case c.Session != 0 && o.Total >= time.Second:
-		p.b.sessions.keep(c.Session, o.Now, false)
+		p.b.sessions.Keep(c.Session, o.Now, false)
 	}
 	if c.Session != 0 && c.Lost != CauseNone && !c.told && (c.owed || !o.unanswered()) {
-		p.b.sessions.settleNews(c.Session, !o.unanswered())
+		p.b.sessions.SettleNews(c.Session, !o.unanswered())
 	}
 	if !c.admitted {
 		return Effect{}

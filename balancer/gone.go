@@ -37,7 +37,7 @@ func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
 		s := u.spec.Load()
 		n.graves = append(n.graves, grave{
 			id: u.id, name: s.Name, cause: u.endCause(), free: s.Unpinned,
-			tokens: *u.tokens.Load(), until: now + max(2*1000*grace(c.Idle), mourning),
+			tokens: *u.tokens.Load(), until: now + max(2*1000*seal.Grace(c.Idle), mourning),
 		})
 	}
 	n.graves = n.graves[max(len(n.graves)-maxGraves, 0):]

@@ -81,7 +81,7 @@ func (q *query) ok(g *group, u *Upstream) bool {
 		return true
 	}
 	if q.seats {
-		if most := u.maxSessions.Load(); most > 0 && u.seated() >= most {
+		if most := u.maxSessions.Load(); most > 0 && u.seats.Taken() >= most {
 			return false
 		}
 	}
@@ -108,7 +108,7 @@ func (g *group) any(q *query) bool {
 func (g *group) sessions() int64 {
 	var n int64
 	for _, u := range g.up {
-		n += u.sessions.Load()
+		n += u.seats.Live()
 	}
 	return n
 }

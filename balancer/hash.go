@@ -1,6 +1,10 @@
 package balancer
 
-import "math"
+import (
+	"math"
+
+	"portico/balancer/sessions"
+)
 
 // maxLoad as a total load means that none is at its bound.
 const maxLoad = math.MaxInt64
@@ -65,5 +69,5 @@ func (g *group) share(i int, total int64) int64 {
 // spread returns an x in (0,1) that depends on an upstream and a hash. The rendezvous
 // score -weight/ln(x) makes shares follow weights exactly.
 func spread(id, hash uint64) float64 {
-	return (float64(mix(id^hash)>>11) + 0.5) / (1 << 53)
+	return (float64(sessions.Mix(id^hash)>>11) + 0.5) / (1 << 53)
 }

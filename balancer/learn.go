@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 
 	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
 )
 
 // An application's own session token is a second name for a visitor's place: an
@@ -14,7 +16,7 @@ import (
 
 // appKey is what the application tokens in the table are hashed with: of the cluster, so
 // that every proxy and every later process finds what a saved table says. While a second
-// session key is valid, what was learned under it is found too, and taken over.
+// session key is valid, what was learned under it is view too, and taken over.
 func appKey(k seal.Key) uint64 {
 	h := hmac.New(sha256.New, k.Secret)
 	h.Write([]byte("portico application token 1"))
@@ -33,30 +35,13 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 		return
 	}
 	if c.New || c.joined {
-		p.b.sessions.confirm(use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, now)
+		p.b.sessions.Confirm(sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued}, now)
 	}
-	p.b.sessions.alias(p.aliasNow(app), c.Upstream, c.Session, now)
-}
-
-// alias notes that an application's token leads to an upstream, and to a session there.
-func (s *Sessions) alias(id uint64, up *Upstream, session uint64, now int64) {
-	h := mix(id)
-	sh := s.shard(h)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	i := sh.find(id, h)
-	if i < 0 {
-		s.makeRoom(sh)
-		sh.put(entry{id: id})
-		i = sh.find(id, h)
-	}
-	e := &sh.e[i]
-	e.last, e.where = stamp(now), markAlias|up.slot
-	e.start, e.issued = uint32(session>>32), uint32(session)
+	p.b.sessions.Alias(p.aliasNow(app), c.Upstream, c.Session, now)
 }
 
 // Knows reports whether an application's token leads to an upstream already.
-func (p *Pool) Knows(app uint64) bool { return p.learned(app).known }
+func (p *Pool) Knows(app uint64) bool { return p.learned(app).Known }
 
 // Bear is Learn for a token that the request brought. It keeps an alias alive, but
 // does not take one from another upstream: only the application may do that, or the
@@ -67,8 +52,8 @@ func (p *Pool) Bear(c *Choice, app uint64, now int64) {
 		return
 	}
 	f := p.learned(app)
-	if f.known && !c.byApp && f.up.holds() && f.up != c.Upstream && f.up != c.home &&
-		p.b.sessions.lookup(f.names).marks&markEnded == 0 {
+	if f.Known && !c.byApp && f.At.holds() && f.At != c.Upstream && f.At != c.home &&
+		p.b.sessions.Lookup(f.Names).Marks&sessions.MarkEnded == 0 {
 		return
 	}
 	p.Learn(c, app, now)
@@ -85,28 +70,30 @@ func (p *Pool) Decline(c *Choice) {
 		return
 	}
 	c.Issue = false
-	p.b.sessions.withdraw(c.Session)
+	p.b.sessions.Withdraw(c.Session)
 }
 
 // alias is the id of an application's token in the table, under one of the valid keys.
-func (p *Pool) alias(app, key uint64) uint64 { return mix((mix(app^key)|1)^p.hash) | 1 }
+func (p *Pool) alias(app, key uint64) uint64 {
+	return sessions.Mix((sessions.Mix(app^key)|1)^p.hash) | 1
+}
 
 // aliasNow is alias under the key that signs.
 func (p *Pool) aliasNow(app uint64) uint64 { return p.alias(app, (*p.b.appKeys.Load())[0]) }
 
 // learned returns what is known of an application's token. What was learned under
 // another key than the one that signs is taken over, so that it outlives the other key.
-func (p *Pool) learned(app uint64) found {
+func (p *Pool) learned(app uint64) view {
 	keys := *p.b.appKeys.Load()
 	now := p.alias(app, keys[0])
-	f := p.b.sessions.lookup(now)
+	f := p.b.sessions.Lookup(now)
 	for _, k := range keys[1:] {
-		if f.known {
+		if f.Known {
 			break
 		}
 		was := p.alias(app, k)
-		if f = p.b.sessions.lookup(was); f.known {
-			p.b.sessions.rename(was, now)
+		if f = p.b.sessions.Lookup(was); f.Known {
+			p.b.sessions.Rename(was, now)
 		}
 	}
 	return f
@@ -115,32 +102,32 @@ func (p *Pool) learned(app uint64) found {
 // sessionOf is the id of the session that only an alias names, because the table has
 // forgotten the one with which it was learned. It follows from the token, so that a
 // client without cookies is one session.
-func sessionOf(alias uint64) uint64 { return mix(alias) | 1 }
+func sessionOf(alias uint64) uint64 { return sessions.Mix(alias) | 1 }
 
 // byToken is the session of a visitor who is known by the application's token alone: the
 // one with which the token came last, so that whoever lost the cookie goes on with it, and
 // an operator who knows only the token ends or moves the right one.
 func (p *Pool) byToken(t *table, r *Request, c *Choice, k *seal.Cookie) (home *Upstream, ok bool) {
 	f := p.learned(r.App)
-	if !f.known || f.up == nil || f.up.pool != p {
+	if !f.Known || f.At == nil || f.At.pool != p {
 		return nil, false
 	}
 	c.byApp = true
 	now := r.Now / 1000
-	id, s := f.names, p.b.sessions.lookup(f.names)
-	if !s.is(p) {
+	id, s := f.Names, p.b.sessions.Lookup(f.Names)
+	if !isOf(&s, p) {
 		id = sessionOf(p.aliasNow(r.App))
-		s = p.b.sessions.lookup(id)
+		s = p.b.sessions.Lookup(id)
 	}
 	switch {
-	case s.is(p):
-		*k = seal.Cookie{Session: id, Start: s.start, Issued: s.issued}
-		home = s.up
+	case isOf(&s, p):
+		*k = seal.Cookie{Session: id, Start: s.Start, Issued: s.Issued}
+		home = s.At
 	case t.config.Life > 0:
 		return nil, false // nobody knows when it began
 	default:
 		*k = seal.Cookie{Session: id, Start: now, Issued: now}
-		home = f.up
+		home = f.At
 	}
 	if k.Judge(now, t.config.Idle, t.config.Life) != seal.Honoured {
 		return nil, false
@@ -149,7 +136,7 @@ func (p *Pool) byToken(t *table, r *Request, c *Choice, k *seal.Cookie) (home *U
 	return home, true
 }
 
-// is reports whether f is a session of a pool.
-func (f *found) is(p *Pool) bool {
-	return f.known && f.marks&markAlias == 0 && f.up != nil && f.up.pool == p
+// isOf reports whether f is a session of a pool.
+func isOf(f *view, p *Pool) bool {
+	return f.Known && f.Marks&sessions.MarkAlias == 0 && f.At != nil && f.At.pool == p
 }

@@ -4,13 +4,13 @@ package balancer
 // idle ones included, because memory and licences do not know who is idle. Equals
 // are told apart by requests in flight, then by chance.
 func leastSessions(g *group, q query) *Upstream {
-	return g.least(q, func(u *Upstream) (int64, int64) { return u.sessions.Load(), u.inflight.Load() })
+	return g.least(q, func(u *Upstream) (int64, int64) { return u.seats.Live(), u.inflight.Load() })
 }
 
 // leastConnections takes the upstream with the fewest requests in flight for its
 // weight. Equals are told apart by live sessions, then by chance.
 func leastConnections(g *group, q query) *Upstream {
-	return g.least(q, func(u *Upstream) (int64, int64) { return u.inflight.Load(), u.sessions.Load() })
+	return g.least(q, func(u *Upstream) (int64, int64) { return u.inflight.Load(), u.seats.Live() })
 }
 
 // least returns the upstream with the least load for its weight. The look starts

@@ -1,6 +1,10 @@
 package balancer
 
-import "portico/balancer/seal"
+import (
+	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
+)
 
 // Look is what Pick would make of a request's visitor: nothing is counted, begun,
 // moved or given a place.
@@ -86,7 +90,7 @@ func (p *Pool) lookRead(t *table, r *Request, l *Look) (k seal.Cookie, home *Ups
 // judge opens one cookie and says why it would not be honoured.
 func (p *Pool) judge(t *table, r *Request, value []byte) (seal.Cookie, seal.Refusal) {
 	k, refused := t.sealer.Open(value)
-	p.b.sessions.mend(&k, r.Now/1000)
+	p.b.sessions.Mend(&k, r.Now/1000)
 	if refused == seal.Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 	}
@@ -111,18 +115,18 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k seal.Cookie, home *Upst
 	in, known := p.b.sessions.Find(k.Session)
 	switch {
 	case known && (!k.Bare || l.By == "token"):
-		f := p.b.sessions.lookup(k.Session)
+		f := p.b.sessions.Lookup(k.Session)
 		l.Used, l.Ended, l.Moving = in.Last, in.Ended, in.Moving
-		if owed := f.marks&(markOwed|markUntold) == markOwed; f.up != nil && k.Issued < f.issued && (owed || f.up != home) {
+		if owed := f.Marks&(sessions.MarkOwed|sessions.MarkUntold) == sessions.MarkOwed; f.At != nil && k.Issued < f.Issued && (owed || f.At != home) {
 			if owed {
-				news = p.news(t, r, &k, home, f.up)
+				news = p.news(t, r, &k, home, f.At)
 			}
-			l.Moved = f.up != home
-			home = f.up
+			l.Moved = f.At != home
+			home = f.At
 		}
 	case l.By == "token": // the table was full, and has forgotten the session
 		l.Session = 0
-		l.Used = p.learned(r.App).last
+		l.Used = p.learned(r.App).Last
 		l.Start = l.Used
 	case k.Bare:
 		l.Session = 0
@@ -158,7 +162,7 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k seal.Cookie, home *Upst
 			return
 		}
 	}
-	q := query{hash: mix(k.Session), seats: true, not: home}
+	q := query{hash: sessions.Mix(k.Session), seats: true, not: home}
 	if len(t.ready.up) > 0 {
 		l.Upstream = t.ready.rendezvous(q, maxLoad)
 	}
@@ -185,7 +189,7 @@ func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
 		}
 	}
 	if r.Visitor != 0 && t.config.burst >= 0 {
-		key := mix(r.Visitor ^ p.hash)
+		key := sessions.Mix(r.Visitor ^ p.hash)
 		b := p.b.bursts.lock(key)
 		f := b.find(key, r.Now)
 		if f != nil && p.joins(t, f, r) {

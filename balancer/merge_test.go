@@ -60,7 +60,7 @@ func TestMergeSessions(t *testing.T) {
 		}
 	}
 	used := map[int64]int{}
-	list, _ := second.b.Sessions().List(second.p, 1000, func(*balancer.SessionInfo) bool { return true })
+	list, _ := second.b.Sessions().List(second.p.Name(), 1000, func(*balancer.SessionInfo) bool { return true })
 	for _, s := range list {
 		used[s.Last-start/1000]++
 	}

@@ -2,9 +2,10 @@ package balancer
 
 import (
 	"slices"
-	"time"
 
 	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
 )
 
 // Request is what Pick needs to know. Hashes are 64 bits, well mixed, made by
@@ -105,7 +106,7 @@ func (c *Choice) Admitted() bool { return c.admitted }
 // less it waits. Expect itself never waits, and changes nothing.
 func (p *Pool) Expect(cookie []byte) {
 	if id := seal.PeekSession(cookie); id != 0 {
-		p.b.sessions.expect(id)
+		p.b.sessions.Expect(id)
 	}
 }
 
@@ -221,16 +222,8 @@ func (u *Upstream) takeSeat(c *Choice) bool {
 	if most <= 0 {
 		return true
 	}
-	for {
-		n := u.sessions.Load()
-		if n-u.light.Load() >= most {
-			return false
-		}
-		if u.sessions.CompareAndSwap(n, n+1) {
-			c.seated = true
-			return true
-		}
-	}
+	c.seated = u.seats.Take(most)
+	return c.seated
 }
 
 // none says why nobody can be tried at all.
@@ -267,14 +260,14 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 		}()
 	}
 	id := p.b.rand() | 1
-	p.b.sessions.expect(id)
+	p.b.sessions.Expect(id)
 	if r.Visitor == 0 || t.config.burst < 0 || r.Near != nil {
 		if p.place(t, r, c); c.Upstream != nil {
 			p.begin(id, r, c)
 		}
 		return
 	}
-	key := mix(r.Visitor ^ p.hash)
+	key := sessions.Mix(r.Visitor ^ p.hash)
 	b := p.b.bursts.lock(key)
 	f := b.find(key, r.Now)
 	if f != nil && p.joins(t, f, r) {
@@ -283,7 +276,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 		b.mu.Unlock()
 		c.Lost = CauseNone
 		p.Bursts.Add(1)
-		p.b.sessions.visit(&use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued}, r.Now)
+		p.b.sessions.Visit(&sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued}, r.Now)
 		return
 	}
 	if p.place(t, r, c); c.Upstream != nil {
@@ -301,7 +294,7 @@ func (p *Pool) joins(t *table, f *firstVisit, r *Request) bool {
 	if !f.up.takes(r) && (len(t.ready.up) > 0 || !f.up.mayAnswer(r)) {
 		return false
 	}
-	return f.up.State() == Up || p.b.sessions.lookup(f.session).known
+	return f.up.State() == Up || p.b.sessions.Lookup(f.session).Known
 }
 
 // mayAnswer reports whether u may be tried for r although it is down.
@@ -312,7 +305,7 @@ func (u *Upstream) mayAnswer(r *Request) bool {
 // begin makes a session on the upstream that was chosen.
 func (p *Pool) begin(id uint64, r *Request, c *Choice) {
 	c.Session, c.Start, c.New, c.Issue = id, r.Now/1000, true, true
-	p.b.sessions.visit(&use{id: c.Session, up: c.Upstream, start: c.Start, issued: c.issued, seat: c.seated}, r.Now)
+	p.b.sessions.Visit(&sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued, Seat: c.seated}, r.Now)
 	c.seated = false
 	p.NewSessions.Add(r.Now)
 }
@@ -369,7 +362,7 @@ func excluded(list []*Upstream, u *Upstream) bool {
 // could tell.
 func (p *Pool) Keep(c *Choice, now int64) {
 	if c.Session != 0 {
-		p.b.sessions.keep(c.Session, now, true)
+		p.b.sessions.Keep(c.Session, now, true)
 	}
 }
 
@@ -377,12 +370,4 @@ func (p *Pool) Keep(c *Choice, now int64) {
 // MaxCookieLen bytes.
 func (p *Pool) AppendCookie(dst []byte, c *Choice) []byte {
 	return p.now.Load().sealer.Seal(dst, seal.Cookie{Token: c.Upstream.Token(), Session: c.Session, Issued: c.issued, Start: c.Start})
-}
-
-// grace is how long after its issue a cookie is good, in seconds.
-func grace(idle time.Duration) int64 {
-	if idle < 0 {
-		return 1 << 31
-	}
-	return int64((idle + idle/4) / time.Second)
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/balancer/meter"
 	"portico/balancer/seal"
 	"portico/balancer/waiting"
 	"portico/conf/sites"
@@ -66,7 +67,7 @@ type Pool struct {
 
 	_    [64]byte      // all requests read what is above and write what is below
 	turn atomic.Uint64 // of round robin
-	rate Rate          // requests; filled in by tick, for the peak
+	rate meter.Rate    // requests; filled in by tick, for the peak
 
 	retry   retryBudget
 	moves   moveBudget
@@ -200,7 +201,7 @@ func (t *table) bury(p *Pool, old *table, now int64) {
 	for _, u := range left {
 		u.gone.Store(true)
 		u.settle()
-		p.b.sessions.drop(u)
+		p.b.sessions.Drop(u)
 		p.former.merge(&u.Counters)
 	}
 }
@@ -214,7 +215,7 @@ func (p *Pool) newUpstream(s Spec, c Config, now int64) *Upstream {
 		u.health.take() // it begins so
 	}
 	u.state.Store(uint32(u.health.State))
-	p.b.sessions.add(u)
+	p.b.sessions.Add(u)
 	return u
 }
 
@@ -324,13 +325,13 @@ func (p *Pool) tick(now int64) {
 	var second uint32
 	for _, u := range t.all {
 		u.Counters.tick(now)
-		second += u.Rate.lastSecond(now)
+		second += u.Rate.LastSecond(now)
 		if u.rest(t.config.Health, now) {
 			refresh = true
 			u.tellChanges()
 		}
 	}
-	p.rate.peak(second)
+	p.rate.Peak(second)
 	if refresh {
 		p.refresh(now)
 	}

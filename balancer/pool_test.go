@@ -83,7 +83,7 @@ func TestPinnedVisitorWhoseInstanceIs(t *testing.T) {
 		w.update(balancer.Spec{ID: "b"}, balancer.Spec{ID: "c"})
 	}, false, balancer.CauseOperator)
 	f("marked to move", func(w *world) {
-		list, _ := w.b.Sessions().List(w.p, 10, nil)
+		list, _ := w.b.Sessions().List(w.p.Name(), 10, nil)
 		if len(list) != 1 || !w.b.Sessions().Move(list[0].ID) {
 			t.Error("no session to move")
 		}

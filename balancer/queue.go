@@ -3,6 +3,10 @@ package balancer
 import (
 	"sync"
 	"sync/atomic"
+
+	"portico/balancer/meter"
+
+	"portico/balancer/sessions"
 )
 
 // Waiter is a request that waits for a place. The caller keeps it until Go was
@@ -89,7 +93,7 @@ func (p *Pool) Enqueue(w *Waiter, now int64) bool {
 			q.home[u] = l
 		}
 		l.push(w)
-		raise(&u.QueuedMax, u.Queued.Add(1))
+		meter.Raise(&u.QueuedMax, u.Queued.Add(1))
 	} else {
 		q.anyone.push(w)
 		q.most = max(q.most, q.anyone.n)
@@ -120,7 +124,7 @@ func (p *Pool) Cancel(w *Waiter) bool {
 		p.QueueTimeouts.Add(1)
 		p.b.bursts.end(&w.Choice)
 		if w.Choice.New {
-			p.b.sessions.cancel(w.Choice.Session)
+			p.b.sessions.Cancel(w.Choice.Session)
 		}
 	}
 	return waited
@@ -193,7 +197,7 @@ func (p *Pool) reseat(c *Choice, u *Upstream) bool {
 		if !u.takeSeat(c) {
 			return false
 		}
-		p.b.sessions.move(use{id: c.Session, up: u, start: c.Start, issued: c.issued, seat: c.seated}, c.issued*1000)
+		p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: c.Session, At: u, Start: c.Start, Issued: c.issued, Seat: c.seated}, c.issued*1000)
 		c.seated = false
 	}
 	c.Upstream = u
@@ -230,11 +234,5 @@ func (p *Pool) release(t *table, now int64) {
 	}
 	for _, u := range t.all {
 		p.handOver(u, now)
-	}
-}
-
-// raise sets peak to n if n is greater.
-func raise(peak *atomic.Int64, n int64) {
-	for m := peak.Load(); n > m && !peak.CompareAndSwap(m, n); m = peak.Load() {
 	}
 }

@@ -3,6 +3,8 @@ package balancer
 import (
 	"math/bits"
 	"sort"
+
+	"portico/balancer/sessions"
 )
 
 // twoChoices draws two upstreams by weight and takes the one with fewer requests
@@ -10,7 +12,7 @@ import (
 // without several proxies running to the same idle upstream.
 func twoChoices(g *group, q query) *Upstream {
 	i := g.draw(q.random)
-	j := g.draw(mix(q.random + 1))
+	j := g.draw(sessions.Mix(q.random + 1))
 	if i == j {
 		j = (i + 1) % len(g.up)
 	}

@@ -41,7 +41,7 @@ func (p *Pool) wantsAway(t *table, u *Upstream, now int64) bool {
 		return true
 	}
 	n := int64(len(t.ready.up))
-	return n > 1 && t.config.Policy == sites.PolicyLeastSessions && u.sessions.Load()*n*4 > t.ready.sessions()*5+8*n &&
+	return n > 1 && t.config.Policy == sites.PolicyLeastSessions && u.seats.Live()*n*4 > t.ready.sessions()*5+8*n &&
 		p.moves.take(t.config.Rebalance, now)
 }
 
@@ -60,10 +60,10 @@ func (p *Pool) Over(c *Choice, app uint64, now int64) bool {
 		return false
 	}
 	c.Issue = false
-	p.b.sessions.remove(c.Session)
+	p.b.sessions.Remove(c.Session)
 	if app != 0 {
 		p.learned(app) // under the key that signs, from here on
-		p.b.sessions.remove(p.aliasNow(app))
+		p.b.sessions.Remove(p.aliasNow(app))
 	}
 	p.Shifted.Add(1)
 	return true

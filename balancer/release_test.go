@@ -23,7 +23,7 @@ func census(w *world) map[string]int {
 		if f := w.b.Forecast(ups[release], w.now); f.Sessions != n {
 			w.t.Errorf("%s: its forecast has %d sessions, its instances count %d", release, f.Sessions, n)
 		}
-		_, listed := w.b.Sessions().List(w.p, 1, func(in *balancer.SessionInfo) bool {
+		_, listed := w.b.Sessions().List(w.p.Name(), 1, func(in *balancer.SessionInfo) bool {
 			return !in.Ended && in.Upstream.Spec().Release == release
 		})
 		if listed != n {

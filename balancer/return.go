@@ -1,6 +1,10 @@
 package balancer
 
-import "portico/balancer/seal"
+import (
+	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
+)
 
 // comeBack continues the session of a visitor who brings a cookie or a token of
 // the application.
@@ -13,7 +17,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	}
 	c.Session, c.Start = k.Session, k.Start
 	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
-	v := use{id: k.Session, up: home, start: k.Start, issued: k.Issued}
+	v := sessions.Visit[*Upstream]{ID: k.Session, At: home, Start: k.Start, Issued: k.Issued}
 	// The table's answer may have to be waited for. What it hardly ever changes is done before: the
 	// visitor has his place at once.
 	fit := home != nil && home.takes(r)
@@ -21,12 +25,12 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
 	}
 	if c.Issue && fit {
-		v.anew = c.issued // else nobody may answer: what is no cookie must not be newer than one
+		v.Anew = c.issued // else nobody may answer: what is no cookie must not be newer than one
 	}
 	c.admitted = fit && home.enter()
-	f := p.b.sessions.visit(&v, r.Now)
-	owed := f.marks&(markOwed|markUntold) == markOwed && k.Issued < f.issued
-	if fit && !owed && f.marks&(markEnded|markMove) == 0 && (f.up == home || f.up == nil || k.Issued >= f.issued) {
+	f := p.b.sessions.Visit(&v, r.Now)
+	owed := f.Marks&(sessions.MarkOwed|sessions.MarkUntold) == sessions.MarkOwed && k.Issued < f.Issued
+	if fit && !owed && f.Marks&(sessions.MarkEnded|sessions.MarkMove) == 0 && (f.At == home || f.At == nil || k.Issued >= f.Issued) {
 		c.Upstream, c.Pinned = home, true
 		return
 	}
@@ -35,27 +39,27 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		p.leave(home, r.Now)
 	}
 	switch {
-	case f.marks&markEnded != 0:
+	case f.Marks&sessions.MarkEnded != 0:
 		p.refuse(c, seal.RefusedEnded)
 		c.Session, c.Start, c.Issue = 0, 0, false
 		p.arrive(t, r, c)
 		return
-	case f.up != nil && k.Issued < f.issued && (owed || f.up != home):
+	case f.At != nil && k.Issued < f.Issued && (owed || f.At != home):
 		// The session has moved, and this cookie is from before. The one that follows it is no
 		// younger than what the table knows, so that the count does not end before the cookies do.
 		if owed {
-			p.tellLate(t, r, c, &k, home, f.up)
+			p.tellLate(t, r, c, &k, home, f.At)
 		}
-		home, c.Issue, c.issued = f.up, true, max(v.anew, f.issued)
+		home, c.Issue, c.issued = f.At, true, max(v.Anew, f.Issued)
 		fit = home.takes(r)
 	}
-	if fit && f.marks&markMove == 0 {
+	if fit && f.Marks&sessions.MarkMove == 0 {
 		c.Upstream, c.Pinned = home, true
 		return
 	}
 	was := p.lossOf(t, r, &k, home)
 	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
-	if (was.cause == CauseNone || waits) && f.marks&markMove != 0 && len(t.ready.up) > 0 {
+	if (was.cause == CauseNone || waits) && f.Marks&sessions.MarkMove != 0 && len(t.ready.up) > 0 {
 		was.cause, waits = CauseOperator, false
 	}
 	switch {
@@ -68,7 +72,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	case !was.free && home != nil && home.deservesTrial(t, r):
 		c.Upstream, c.Pinned, c.Trial = home, true, true
 	default:
-		k.Issued = max(k.Issued, f.issued)
+		k.Issued = max(k.Issued, f.Issued)
 		was.before = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
 		p.move(t, r, c, &k, was)
 	}
@@ -77,7 +81,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 // tellLate tells of a move to an upstream that was begun for a request that may not have been
 // answered: home is where the visitor's cookie says that the session is.
 func (p *Pool) tellLate(t *table, r *Request, c *Choice, k *seal.Cookie, home, to *Upstream) {
-	if p.b.sessions.claim(k.Session) {
+	if p.b.sessions.Claim(k.Session) {
 		was := p.news(t, r, k, home, to)
 		c.owed = true
 		c.tell(&was)
@@ -147,7 +151,7 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *seal.Cooki
 	proof, refused := k.Read(value)
 	if refused == seal.Honoured {
 		refused = t.sealer.Check(k, &proof)
-		p.b.sessions.mend(k, r.Now/1000)
+		p.b.sessions.Mend(k, r.Now/1000)
 	}
 	if refused == seal.Honoured {
 		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
@@ -184,11 +188,11 @@ func (p *Pool) open(t *table, r *Request, value []byte, c *Choice, k *seal.Cooki
 // remembered judges a cookie that is too old by what the table knows of its session: a long stream keeps one
 // alive without sending cookies, and a proxy whose clock was set back issues such.
 func (p *Pool) remembered(t *table, r *Request, k *seal.Cookie, refused seal.Refusal) seal.Refusal {
-	f := p.b.sessions.lookup(k.Session)
-	if !f.known {
+	f := p.b.sessions.Lookup(k.Session)
+	if !f.Known {
 		return refused
 	}
-	known := seal.Cookie{Session: k.Session, Issued: max(k.Issued, f.issued), Start: max(k.Start, f.start)}
+	known := seal.Cookie{Session: k.Session, Issued: max(k.Issued, f.Issued), Start: max(k.Start, f.Start)}
 	return known.Judge(r.Now/1000, t.config.Idle, t.config.Life)
 }
 
@@ -205,7 +209,7 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 	if r.Visitor == 0 || t.config.burst < 0 {
 		return
 	}
-	key := mix(r.Visitor ^ p.hash ^ uint64(k.Token))
+	key := sessions.Mix(r.Visitor ^ p.hash ^ uint64(k.Token))
 	b := p.b.bursts.lock(key)
 	defer b.mu.Unlock()
 	if f := b.find(key, r.Now); f != nil && f.up == home {
@@ -228,7 +232,7 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	}
 	// All proxies and all parallel requests of this visitor must agree on the
 	// new place without asking each other, so it follows from the session's id.
-	q := query{hash: mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
+	q := query{hash: sessions.Mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
 	var u *Upstream
 	if len(t.ready.up) > 0 {
 		for u = t.ready.rendezvous(q, maxLoad); u != nil && !u.takeSeat(c); {
@@ -258,12 +262,12 @@ func (c *Choice) tell(was *loss) {
 func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 	c.Issue = true
 	now := r.Now / 1000
-	c.issued = max(now, k.Issued, min(k.Issued+1, now+ahead(t.config.Idle)/2))
+	c.issued = max(now, k.Issued, min(k.Issued+1, now+sessions.Ahead(t.config.Idle)/2))
 	var marks uint32
 	if c.Lost != CauseNone {
-		marks = markUntold
+		marks = sessions.MarkUntold
 	}
-	p.b.sessions.move(use{id: k.Session, up: c.Upstream, start: k.Start, issued: c.issued, seat: c.seated, marks: marks}, r.Now)
+	p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: k.Session, At: c.Upstream, Start: k.Start, Issued: c.issued, Seat: c.seated, Marks: marks}, r.Now)
 	c.seated = false
 }
 
@@ -273,7 +277,7 @@ func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 // to try whoever could still answer.
 func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
-		q := query{hash: mix(k.Session), exclude: r.Exclude, not: was.up}
+		q := query{hash: sessions.Mix(k.Session), exclude: r.Exclude, not: was.up}
 		if u := t.open.rendezvous(q, maxLoad); u != nil {
 			c.Upstream, c.home, c.before, c.FailOpen = u, was.up, was.before, true
 			c.tell(&was)
@@ -286,7 +290,7 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was los
 		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
 		p.FailOpen.Add(1)
 		if c.Issue {
-			p.b.sessions.promise(k.Session, c.issued)
+			p.b.sessions.Promise(k.Session, c.issued)
 		}
 		return
 	}
@@ -311,7 +315,7 @@ func (p *Pool) sibling(t *table, r *Request, home *Upstream) *Upstream {
 		if u == home || u.State() != Up || u.spec.Load().Release != release || !u.takes(r) {
 			continue
 		}
-		if s := mix(u.idHash ^ r.Visitor); best == nil || s > top {
+		if s := sessions.Mix(u.idHash ^ r.Visitor); best == nil || s > top {
 			best, top = u, s
 		}
 	}

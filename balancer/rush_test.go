@@ -405,7 +405,7 @@ func (r *rush) end() {
 		r.fail("law 15: %d wait in the end, %d by our account", n, len(r.waiting))
 	}
 	listed := map[*balancer.Upstream]int{}
-	list, _ := r.b.Sessions().List(r.p, 1<<20, nil)
+	list, _ := r.b.Sessions().List(r.p.Name(), 1<<20, nil)
 	for _, s := range list {
 		listed[s.Upstream]++
 	}

@@ -10,6 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
+	"portico/balancer/sessions"
 )
 
 func TestSessionsEndByThemselves(t *testing.T) {
@@ -75,7 +76,7 @@ func TestTableAtItsBound(t *testing.T) {
 	if st.Entries != 500 || w.up("a").Sessions() != 500 || st.Evicted != 9600 {
 		t.Errorf("%d entries, %d counted, %d gave way", st.Entries, w.up("a").Sessions(), st.Evicted)
 	}
-	kept, _ := b.Sessions().List(p, 1000, func(s *balancer.SessionInfo) bool { return s.Returned })
+	kept, _ := b.Sessions().List(p.Name(), 1000, func(s *balancer.SessionInfo) bool { return s.Returned })
 	if len(kept) != 100 {
 		t.Errorf("the robot drove out %d of 100 regulars", 100-len(kept))
 	}
@@ -94,7 +95,7 @@ func TestListAndFind(t *testing.T) {
 		c, _ := w.get(nil)
 		ids = append(ids, c.Session)
 	}
-	list, total := w.b.Sessions().List(w.p, 10, nil)
+	list, total := w.b.Sessions().List(w.p.Name(), 10, nil)
 	if len(list) != 10 || total != 50 {
 		t.Fatalf("%d of %d", len(list), total)
 	}
@@ -113,7 +114,7 @@ func TestListAndFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list, total := w.b.Sessions().List(other, 10, nil); len(list) != 0 || total != 0 {
+	if list, total := w.b.Sessions().List(other.Name(), 10, nil); len(list) != 0 || total != 0 {
 		t.Error("another site's sessions are listed")
 	}
 }
@@ -135,11 +136,11 @@ func TestForecast(t *testing.T) {
 	w.now += (2 * time.Minute).Milliseconds()
 
 	l := w.b.Forecast([]*balancer.Upstream{w.up("a")}, w.now)
-	want := balancer.Loss{
-		Sessions: 2, Recent: 1, Returned: 1, InFlight: 1, Oldest: 82 * time.Minute,
+	want := balancer.Loss{InFlight: 1, Recounting: true, Loss: sessions.Loss{
+		Sessions: 2, Recent: 1, Returned: 1, Oldest: 82 * time.Minute,
 		Idlest: 22 * time.Minute, Freshest: 2 * time.Minute,
-		Ends: t0 + (95 * time.Minute).Milliseconds(), Recounting: true,
-	}
+		Ends: t0 + (95 * time.Minute).Milliseconds(),
+	}}
 	if l != want {
 		t.Errorf("forecast %+v, want %+v", l, want)
 	}
@@ -268,7 +269,7 @@ func TestConcurrentUse(t *testing.T) {
 			w.b.Tick(now)
 			w.p.Snapshot(now)
 			w.b.Forecast(w.p.Upstreams(), now)
-			w.b.Sessions().List(w.p, 5, nil)
+			w.b.Sessions().List(w.p.Name(), 5, nil)
 		}
 	}()
 	for range 4 {

@@ -237,7 +237,7 @@ func (s *sim) countAll() {
 
 // difference names the sessions that only one side has.
 func (s *sim) difference(px *simProxy, u *balancer.Upstream) (text string) {
-	list, _ := px.b.Sessions().List(px.p, 1<<20, nil)
+	list, _ := px.b.Sessions().List(px.p.Name(), 1<<20, nil)
 	in := map[uint64]bool{}
 	for _, x := range list {
 		if x.Upstream != u {

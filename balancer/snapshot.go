@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/balancer/figures"
+	"portico/balancer/meter"
 	"portico/balancer/seal"
 )
 
@@ -100,7 +101,7 @@ func (c *Counters) totals() figures.Totals {
 		ClientAborts: c.ClientAborts.Load(), ServerAborts: c.ServerAborts.Load(), TimeOuts: c.TimeOuts.Load(),
 		Connects: c.Connects.Load(), Reuses: c.Reuses.Load(),
 		Lost:  make(figures.Causes, causes),
-		Times: c.TotalTime.times(), QueueTime: c.QueueTime.times(), ConnectTime: c.ConnectTime.times(), ResponseTime: c.ResponseTime.times(),
+		Times: times(&c.TotalTime), QueueTime: times(&c.QueueTime), ConnectTime: times(&c.ConnectTime), ResponseTime: times(&c.ResponseTime),
 	}
 	if at := c.LastUsed.Load(); at > 0 {
 		t.LastUsed = time.UnixMilli(at).UTC()
@@ -111,8 +112,8 @@ func (c *Counters) totals() figures.Totals {
 	return t
 }
 
-// times returns the figures of the histogram.
-func (h *Histogram) times() figures.Times {
+// times returns the figures of a histogram.
+func times(h *meter.Histogram) figures.Times {
 	s := h.Snapshot()
 	return figures.Times{
 		Mean: s.Mean(), P50: figures.Millis(s.Quantile(0.5)), P99: figures.Millis(s.Quantile(0.99)), Max: figures.Millis(s.Max),

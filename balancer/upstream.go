@@ -7,6 +7,8 @@ import (
 
 	"portico/balancer/figures"
 	"portico/balancer/seal"
+
+	"portico/balancer/sessions"
 )
 
 // Spec describes an upstream. ID is its identity: an Update with the same ID
@@ -70,7 +72,6 @@ type Upstream struct {
 	gone   atomic.Bool   // no longer in the pool
 	seen   atomic.Int64  // started, as a restored table knew it
 	heard  int64         // when it came into the pool, Unix milliseconds
-	slot   uint32        // in the session table
 	idHash uint64
 	sealer *seal.Sealer // that tokens belong to; guarded by pool.mu
 
@@ -96,8 +97,7 @@ type Upstream struct {
 // load is what placement looks at, on a cache line of its own.
 type load struct {
 	inflight atomic.Int64 // requests admitted and not done
-	sessions atomic.Int64 // live sessions in the table
-	light    atomic.Int64 // of these, those that hold no seat, see markLight
+	seats    sessions.Seats
 }
 
 // ID returns the instance id.
@@ -122,12 +122,22 @@ func (u *Upstream) State() HealthState { return HealthState(u.state.Load()) }
 func (u *Upstream) InFlight() int { return int(u.inflight.Load()) }
 
 // Sessions returns the number of live sessions that the table counts.
-func (u *Upstream) Sessions() int { return int(u.sessions.Load()) }
+func (u *Upstream) Sessions() int { return int(u.seats.Live()) }
 
 // Seated returns how many sessions count for the ceiling: those whose visitors came back, and the newest.
-func (u *Upstream) Seated() int { return int(u.seated()) }
+func (u *Upstream) Seated() int { return int(u.seats.Taken()) }
 
-func (u *Upstream) seated() int64 { return u.sessions.Load() - u.light.Load() }
+// Seats returns what the table of sessions counts.
+func (u *Upstream) Seats() *sessions.Seats { return &u.seats }
+
+// Gone reports whether u has left its pool.
+func (u *Upstream) Gone() bool { return u.gone.Load() }
+
+// Lifetime returns how long a session lasts: without a request, and in all (0: for ever).
+func (u *Upstream) Lifetime() (idle, life time.Duration) {
+	c := u.pool.Config()
+	return c.Idle, c.Life
+}
 
 // InRotation reports whether new visitors can be sent there.
 func (u *Upstream) InRotation() bool {

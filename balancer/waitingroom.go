@@ -37,7 +37,7 @@ func (g *group) seats() int64 {
 		if most <= 0 {
 			return 1 << 40
 		}
-		n += max(most-u.seated(), 0)
+		n += max(most-u.seats.Taken(), 0)
 	}
 	return n
 }

@@ -151,7 +151,7 @@ func TestPinWaitsForTheApplication(t *testing.T) {
 	if at["a"] != 4 || at["b"] != 4 {
 		t.Errorf("without a session the visitor was at %v", at)
 	}
-	if _, n := f.Balancer().Sessions().List(f.Balancer().Pool("shop"), 1, nil); n != 0 {
+	if _, n := f.Balancer().Sessions().List("shop", 1, nil); n != 0 {
 		t.Errorf("%d sessions are counted, and there is none", n)
 	}
 	resp, body := get(t, v, "http://shop.test/login")
@@ -163,7 +163,7 @@ func TestPinWaitsForTheApplication(t *testing.T) {
 			t.Errorf("the visitor of %q got %q", body, again)
 		}
 	}
-	if _, n := f.Balancer().Sessions().List(f.Balancer().Pool("shop"), 1, nil); n != 1 {
+	if _, n := f.Balancer().Sessions().List("shop", 1, nil); n != 1 {
 		t.Errorf("%d sessions are counted of one visitor", n)
 	}
 }

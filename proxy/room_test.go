@@ -57,7 +57,7 @@ func TestWaitingRoom(t *testing.T) {
 	}
 
 	table := f.Balancer().Sessions()
-	list, _ := table.List(f.Balancer().Pool("shop"), 1, func(*balancer.SessionInfo) bool { return true })
+	list, _ := table.List("shop", 1, func(*balancer.SessionInfo) bool { return true })
 	table.End(list[0].ID)
 	if resp, _ := get(t, visitor(t, f), url); resp.StatusCode != 503 {
 		t.Errorf("a newcomer passed those who wait: %s", resp.Status)

@@ -136,7 +136,7 @@ func TestLongWebSocketKeepsItsSession(t *testing.T) {
 		later := time.Now().Add(10 * time.Hour)
 		kept := func() int {
 			f.KeepLasting(later)
-			list, _ := f.Balancer().Sessions().List(f.Balancer().Pool("shop"), 10, func(s *balancer.SessionInfo) bool { return s.Last >= later.Unix() })
+			list, _ := f.Balancer().Sessions().List("shop", 10, func(s *balancer.SessionInfo) bool { return s.Last >= later.Unix() })
 			return len(list)
 		}
 		if n := kept(); n != 1 {

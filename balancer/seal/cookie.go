@@ -59,6 +59,14 @@ func (c *Cookie) Read(value []byte) (Proof, Refusal) {
 	return proof, Honoured
 }
 
+// Grace is how long after its issue a cookie is good, in seconds.
+func Grace(idle time.Duration) int64 {
+	if idle < 0 {
+		return 1 << 31
+	}
+	return int64((idle + idle/4) / time.Second)
+}
+
 // Judge reports whether the session that an opened cookie speaks of still lives
 // at now (Unix seconds), by the cookie alone. idle and life of zero mean no end.
 //

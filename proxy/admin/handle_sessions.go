@@ -69,7 +69,7 @@ type sessionFilter struct {
 // listed lists sessions of a pool, the most recently used first.
 func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now time.Time) api.SessionList {
 	latest := now.Add(-f.idle).Unix()
-	list, total := sessions.List(p, f.limit, func(in *balancer.SessionInfo) bool {
+	list, total := sessions.List(p.Name(), f.limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
 		return in.Last <= latest && (f.member == "" || spec.Member == f.member) &&
 			strings.HasPrefix(spec.ID, f.instance) && catalog.NamesRelease(f.release, spec.Release) &&

@@ -132,7 +132,7 @@ func (p *Proxy) moveQuiet(instances []*catalog.Instance, quiet time.Duration) (m
 		}
 	}
 	for site, ups := range sites {
-		list, _ := sessions.List(p.web.Balancer().Pool(site), maxMoves, func(in *balancer.SessionInfo) bool {
+		list, _ := sessions.List(site, maxMoves, func(in *balancer.SessionInfo) bool {
 			return ups[in.Upstream] && in.Last <= latest && !in.Moving && !in.Ended
 		})
 		for _, in := range list {

@@ -4,8 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/balancer"
 	"portico/balancer/figures"
+	"portico/balancer/meter"
 	"portico/proxy/accesslog"
 )
 
@@ -21,7 +21,7 @@ type Traffic struct {
 	bytesIn, bytesOut      atomic.Uint64
 	Denied, Bad, Own       atomic.Uint64 // refused by a rule, unreadable, answered by portico
 	status                 [6]atomic.Uint64
-	connRate, reqRate      balancer.Rate
+	connRate, reqRate      meter.Rate
 }
 
 // Open counts a new connection and returns how many there are.

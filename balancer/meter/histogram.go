@@ -1,4 +1,6 @@
-package balancer
+// Package meter counts: durations in histograms, events a second, peaks. Everything can be
+// counted from many goroutines at once, without a lock.
+package meter
 
 import (
 	"math/bits"
@@ -21,9 +23,9 @@ type Histogram struct {
 	sum     atomic.Int64 // nanoseconds
 	longest atomic.Int64
 
-	// The mean of about the last 1024 values, worked out by tick.
+	// The mean of about the last 1024 values, worked out by Tick.
 	recent             atomic.Int64
-	tickCount, tickSum int64 // owned by tick
+	tickCount, tickSum int64 // owned by Tick
 }
 
 // bucket returns the index for d.
@@ -53,7 +55,7 @@ func (h *Histogram) Observe(d time.Duration) {
 	h.count[bucket(d)].Add(1)
 	h.sum.Add(int64(d))
 	if int64(d) > h.longest.Load() {
-		raise(&h.longest, int64(d))
+		Raise(&h.longest, int64(d))
 	}
 }
 
@@ -79,9 +81,9 @@ func (h *Histogram) total() (n int64) {
 	return n
 }
 
-// tick moves the recent mean towards the values since the last tick, by the share
+// Tick moves the recent mean towards the values since the last tick, by the share
 // that they are of 1024.
-func (h *Histogram) tick() {
+func (h *Histogram) Tick() {
 	sum := h.sum.Load()
 	if sum == h.tickSum {
 		return
@@ -100,9 +102,9 @@ func (h *Histogram) tick() {
 	h.tickCount, h.tickSum = count, sum
 }
 
-// merge adds the values of another histogram. Recent means are joined by how many
+// Merge adds the values of another histogram. Recent means are joined by how many
 // values each has.
-func (h *Histogram) merge(o *Histogram) {
+func (h *Histogram) Merge(o *Histogram) {
 	if n, more := h.total(), o.total(); n+more > 0 {
 		h.recent.Store((h.recent.Load()*n + o.recent.Load()*more) / (n + more))
 	}
@@ -110,7 +112,7 @@ func (h *Histogram) merge(o *Histogram) {
 		h.count[i].Add(o.count[i].Load())
 	}
 	h.sum.Add(o.sum.Load())
-	raise(&h.longest, o.longest.Load())
+	Raise(&h.longest, o.longest.Load())
 }
 
 // HistogramSnapshot is a histogram at one moment.
@@ -164,4 +166,10 @@ func (s *HistogramSnapshot) Bounds() []time.Duration {
 		b[i] = upper(i)
 	}
 	return b
+}
+
+// Raise sets peak to n if n is greater.
+func Raise(peak *atomic.Int64, n int64) {
+	for m := peak.Load(); n > m && !peak.CompareAndSwap(m, n); m = peak.Load() {
+	}
 }

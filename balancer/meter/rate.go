@@ -1,4 +1,4 @@
-package balancer
+package meter
 
 import "sync/atomic"
 
@@ -15,18 +15,20 @@ type Rate struct {
 
 // Add counts one event at now (Unix milliseconds).
 func (r *Rate) Add(now int64) {
-	r.turn(now / 1000)
+	r.Turn(now)
 	r.cur.Add(1)
 }
 
-func (r *Rate) turn(second int64) {
+// Turn begins the second of now, if that is another one than the last.
+func (r *Rate) Turn(now int64) {
+	second := now / 1000
 	s := r.second.Load()
 	if s >= second || !r.second.CompareAndSwap(s, second) {
 		return
 	}
 	n := r.cur.Swap(0)
 	r.total.Add(uint64(n))
-	r.peak(n)
+	r.Peak(n)
 	if s+1 != second {
 		n = 0
 	}
@@ -36,7 +38,7 @@ func (r *Rate) turn(second int64) {
 // PerSecond returns the events of the last second: the present one, and of the
 // one before the share that still lies within it.
 func (r *Rate) PerSecond(now int64) float64 {
-	r.turn(now / 1000)
+	r.Turn(now)
 	rest := float64(1000-now%1000) / 1000
 	return float64(r.cur.Load()) + float64(r.prev.Load())*rest
 }
@@ -47,13 +49,17 @@ func (r *Rate) Max() uint32 { return max(r.max.Load(), r.cur.Load()) }
 // Total returns the number of events ever counted.
 func (r *Rate) Total() uint64 { return r.total.Load() + uint64(r.cur.Load()) }
 
-// lastSecond returns the events of the last whole second.
-func (r *Rate) lastSecond(now int64) uint32 {
-	r.turn(now / 1000)
+// LastSecond returns the events of the last whole second.
+func (r *Rate) LastSecond(now int64) uint32 {
+	r.Turn(now)
 	return r.prev.Load()
 }
 
-func (r *Rate) peak(n uint32) {
+// Peak notes that so many events came in one second.
+func (r *Rate) Peak(n uint32) {
 	for m := r.max.Load(); n > m && !r.max.CompareAndSwap(m, n); m = r.max.Load() {
 	}
 }
+
+// Merge adds to the total what another has counted.
+func (r *Rate) Merge(o *Rate) { r.total.Add(o.Total()) }

@@ -1,14 +1,14 @@
-package balancer
+package sessions
 
 import (
 	"cmp"
 	"slices"
 )
 
-// SessionInfo is one session as people see it.
-type SessionInfo struct {
+// Info is one session as people see it.
+type Info[U Owner] struct {
 	ID       uint64
-	Upstream *Upstream
+	Upstream U
 	Start    int64 // Unix seconds
 	Last     int64 // last use, Unix seconds
 	Returned bool  // seen more than once
@@ -17,8 +17,8 @@ type SessionInfo struct {
 }
 
 // each calls f for every session, shard by shard, under the shard's lock. f gets the
-// slots as they are now, in which absent upstreams are nil.
-func (s *Sessions) each(f func(e *entry, u *Upstream)) {
+// slots as they are now, in which absent owners are nil.
+func (s *Table[U]) each(f func(e *entry, u U)) {
 	slots := *s.slots.Load()
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -32,23 +32,23 @@ func (s *Sessions) each(f func(e *entry, u *Upstream)) {
 	}
 }
 
-func (e *entry) info(u *Upstream) SessionInfo {
-	return SessionInfo{
+func info[U Owner](e *entry, u U) Info[U] {
+	return Info[U]{
 		ID: e.id, Upstream: u, Start: fromStamp(e.start), Last: fromStamp(e.last),
-		Returned: e.where&markReturned != 0, Ended: e.where&markEnded != 0, Moving: e.where&markMove != 0,
+		Returned: e.where&markReturned != 0, Ended: e.where&MarkEnded != 0, Moving: e.where&MarkMove != 0,
 	}
 }
 
 // List returns up to limit sessions of a pool, the most recently used first, and how
 // many there are. keep may be nil; it must be quick, as it runs under a lock.
-func (s *Sessions) List(p *Pool, limit int, keep func(*SessionInfo) bool) (list []SessionInfo, total int) {
+func (s *Table[U]) List(pool string, limit int, keep func(*Info[U]) bool) (list []Info[U], total int) {
 	limit = max(limit, 1)
-	newer := func(a, b SessionInfo) int { return cmp.Compare(b.Last, a.Last) }
-	s.each(func(e *entry, u *Upstream) {
-		if u == nil || u.pool != p || e.where&markAlias != 0 {
+	newer := func(a, b Info[U]) int { return cmp.Compare(b.Last, a.Last) }
+	s.each(func(e *entry, u U) {
+		if absent(u) || u.Pool() != pool || e.where&MarkAlias != 0 {
 			return
 		}
-		in := e.info(u)
+		in := info(e, u)
 		if keep != nil && !keep(&in) {
 			return
 		}
@@ -63,42 +63,42 @@ func (s *Sessions) List(p *Pool, limit int, keep func(*SessionInfo) bool) (list 
 }
 
 // Find returns a session by its id.
-func (s *Sessions) Find(id uint64) (SessionInfo, bool) {
-	h := mix(id)
+func (s *Table[U]) Find(id uint64) (Info[U], bool) {
+	h := Mix(id)
 	sh := s.shard(h)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	i := sh.find(id, h)
 	if i < 0 {
-		return SessionInfo{}, false
+		return Info[U]{}, false
 	}
 	e := &sh.e[i]
-	return e.info((*s.slots.Load())[e.slot()]), true
+	return info(e, (*s.slots.Load())[e.slot()]), true
 }
 
 // End ends a session: its cookie will be refused, and its visitor placed anew. It
 // reports whether the session was there.
-func (s *Sessions) End(id uint64) bool {
+func (s *Table[U]) End(id uint64) bool {
 	return s.mark(id, func(e *entry) {
 		if e.counted() {
 			u := (*s.slots.Load())[e.slot()]
-			e.weigh(u)
-			if u != nil {
-				u.sessions.Add(-1)
+			weigh(e, u)
+			if !absent(u) {
+				u.Seats().live.Add(-1)
 			}
 		}
-		e.where |= markEnded
+		e.where |= MarkEnded
 	})
 }
 
 // Move lets the next request of a session be placed on another upstream, as if its
 // instance were lost, with the cause "operator". It reports whether the session was there.
-func (s *Sessions) Move(id uint64) bool {
-	return s.mark(id, func(e *entry) { e.where |= markMove })
+func (s *Table[U]) Move(id uint64) bool {
+	return s.mark(id, func(e *entry) { e.where |= MarkMove })
 }
 
-func (s *Sessions) mark(id uint64, f func(*entry)) bool {
-	h := mix(id)
+func (s *Table[U]) mark(id uint64, f func(*entry)) bool {
+	h := Mix(id)
 	sh := s.shard(h)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -120,7 +120,7 @@ type TableStats struct {
 }
 
 // Stats returns the numbers of the table.
-func (s *Sessions) Stats() TableStats {
+func (s *Table[U]) Stats() TableStats {
 	t := TableStats{Room: s.room * len(s.shards), Evicted: s.evicted.Load(), Expired: s.expired.Load(), Born: s.born.Load()}
 	for i := range s.shards {
 		sh := &s.shards[i]

@@ -1,12 +1,15 @@
-package balancer
+package sessions
 
 import (
 	"math"
 	"time"
+
+	"portico/balancer/meter"
+	"portico/balancer/seal"
 )
 
 // makeRoom sees to it that one more entry can be put.
-func (s *Sessions) makeRoom(sh *shard) {
+func (s *Table[U]) makeRoom(sh *shard) {
 	if sh.n >= s.room {
 		s.evict(sh)
 	}
@@ -16,7 +19,7 @@ func (s *Sessions) makeRoom(sh *shard) {
 // evict removes the least recently used of the next few entries, preferring
 // those that were never seen again, for which it looks further. Ended ones stay,
 // because they are what refuses their cookie.
-func (s *Sessions) evict(sh *shard) {
+func (s *Table[U]) evict(sh *shard) {
 	victim, worst := -1, uint64(math.MaxUint64)
 	for seen := 0; seen < len(sh.e) && (seen < victims || worst >= 1<<32 && seen < 16*victims); seen++ {
 		i := sh.hand
@@ -31,7 +34,7 @@ func (s *Sessions) evict(sh *shard) {
 		if e.where&markReturned != 0 {
 			age |= 1 << 32
 		}
-		if e.where&markEnded != 0 {
+		if e.where&MarkEnded != 0 {
 			age |= 1 << 33
 		}
 		if age < worst {
@@ -45,13 +48,13 @@ func (s *Sessions) evict(sh *shard) {
 }
 
 // forget removes the entry at i and its count.
-func (s *Sessions) forget(sh *shard, i int) {
+func (s *Table[U]) forget(sh *shard, i int) {
 	e := &sh.e[i]
 	if e.counted() {
 		u := (*s.slots.Load())[e.slot()]
-		e.weigh(u)
-		if u != nil {
-			u.sessions.Add(-1)
+		weigh(e, u)
+		if !absent(u) {
+			u.Seats().live.Add(-1)
 		}
 	}
 	sh.remove(i)
@@ -64,16 +67,16 @@ type span struct {
 	life  uint32 // since the start; 0: for ever
 }
 
-func (s *Sessions) spans() []span {
+func (s *Table[U]) spans() []span {
 	slots := *s.slots.Load()
 	out := make([]span, len(slots))
 	for i, u := range slots {
-		if u == nil || u.gone.Load() {
+		if absent(u) || u.Gone() {
 			out[i].gone = true
 			continue
 		}
-		c := u.pool.Config()
-		out[i].grace, out[i].life = uint32(grace(c.Idle)), uint32(c.Life/time.Second)
+		idle, life := u.Lifetime()
+		out[i].grace, out[i].life = uint32(seal.Grace(idle)), uint32(life/time.Second)
 	}
 	return out
 }
@@ -83,7 +86,7 @@ func (p span) over(e *entry, now uint32) bool {
 	switch {
 	case p.gone:
 		return true
-	case e.alias(), e.where&markEnded != 0: // what was ended refuses its tokens for as long as they are known
+	case e.alias(), e.where&MarkEnded != 0: // what was ended refuses its tokens for as long as they are known
 		return now > e.last && now-e.last > p.grace
 	}
 	return now > e.issued && now-e.issued > p.grace || p.life > 0 && now > e.start && now-e.start > p.life
@@ -101,10 +104,10 @@ func (e *entry) stranger(now uint32) bool {
 
 // Sweep ends sessions whose time is over, in an eighth of the table. No shard is
 // held for longer than the look at a few thousand entries takes.
-func (s *Sessions) Sweep(now int64) {
+func (s *Table[U]) Sweep(now int64) {
 	part := int(s.part.Add(1)-1) % sweepParts
 	spans, second := s.spans(), stamp(now)
-	raise(&s.swept, now)
+	meter.Raise(&s.swept, now)
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
 	for i := part; i < len(s.shards); i += sweepParts {
@@ -117,13 +120,13 @@ func (s *Sessions) Sweep(now int64) {
 }
 
 // SweepAll ends all sessions whose time is over.
-func (s *Sessions) SweepAll(now int64) {
+func (s *Table[U]) SweepAll(now int64) {
 	for range sweepParts {
 		s.Sweep(now)
 	}
 }
 
-func (s *Sessions) sweepShard(part int, spans []span, now uint32) {
+func (s *Table[U]) sweepShard(part int, spans []span, now uint32) {
 	sh := &s.shards[part]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -135,9 +138,9 @@ func (s *Sessions) sweepShard(part int, spans []span, now uint32) {
 			continue
 		}
 		if e.id != 0 && e.stranger(now) {
-			if u := (*s.slots.Load())[e.slot()]; u != nil {
+			if u := (*s.slots.Load())[e.slot()]; !absent(u) {
 				e.where |= markLight
-				u.light.Add(1)
+				u.Seats().light.Add(1)
 			}
 		}
 		i++
@@ -146,53 +149,5 @@ func (s *Sessions) sweepShard(part int, spans []span, now uint32) {
 	s.arena.settle(sh, part)
 	if !sh.settled && len(sh.e) > 4*minShard && sh.n*4 < len(sh.e) {
 		sh.resize(max(minShard, sh.n*2))
-	}
-}
-
-// add gives an upstream a slot.
-func (s *Sessions) add(u *Upstream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := *s.slots.Load()
-	slots := append(make([]*Upstream, 0, len(old)+1), old...)
-	if n := len(s.free); n > 0 {
-		u.slot, s.free = s.free[n-1], s.free[:n-1]
-		slots[u.slot] = u
-	} else {
-		u.slot = uint32(len(slots))
-		slots = append(slots, u)
-	}
-	s.slots.Store(&slots)
-}
-
-// drop takes note that an upstream has left. Its sessions stay listed until they
-// are moved or swept.
-func (s *Sessions) drop(u *Upstream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dying = append(s.dying, dying{slot: u.slot, round: s.round})
-}
-
-// reuseSlots frees the slots whose sessions a whole sweep has removed.
-func (s *Sessions) reuseSlots() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.round++
-	var slots []*Upstream
-	keep := s.dying[:0]
-	for _, d := range s.dying {
-		if s.round-d.round < 3 {
-			keep = append(keep, d)
-			continue
-		}
-		if slots == nil {
-			slots = append(slots, *s.slots.Load()...)
-		}
-		slots[d.slot] = nil
-		s.free = append(s.free, d.slot)
-	}
-	s.dying = keep
-	if slots != nil {
-		s.slots.Store(&slots)
 	}
 }

@@ -1,4 +1,4 @@
-package balancer
+package sessions
 
 import (
 	"math/bits"
@@ -35,39 +35,28 @@ type entry struct {
 // Marks of an entry, above the 23 bits of its slot.
 const (
 	slotMask     = 1<<23 - 1
-	markFormer   = 1 << 23 // with markUntold: that request is in the process before this one, which will say what became of it
+	markFormer   = 1 << 23 // with MarkUntold: that request is in the process before this one, which will say what became of it
 	markReturned = 1 << 24 // seen more than once
-	markEnded    = 1 << 25 // an operator ended it: its cookie is refused
-	markMove     = 1 << 26 // an operator wants it elsewhere: placed anew at its next request
-	markAlias    = 1 << 27 // an application's own token, not counted
+	MarkEnded    = 1 << 25 // an operator ended it: its cookie is refused
+	MarkMove     = 1 << 26 // an operator wants it elsewhere: placed anew at its next request
+	MarkAlias    = 1 << 27 // an application's own token, not counted
 	markKept     = 1 << 28 // the application has opened a session in the first burst
 	markLight    = 1 << 29 // its visitor has not come back: it holds no seat
-	markUntold   = 1 << 30 // it has moved, and the request that is to tell of it has no answer yet
-	markOwed     = 1 << 31 // it has moved, and perhaps nobody was told: its request was in a process before this one, or others went there meanwhile
+	MarkUntold   = 1 << 30 // it has moved, and the request that is to tell of it has no answer yet
+	MarkOwed     = 1 << 31 // it has moved, and perhaps nobody was told: its request was in a process before this one, or others went there meanwhile
 	noSlot       = 0
 )
 
 func (e *entry) slot() uint32 { return e.where & slotMask }
 
 // counted reports whether e is one of its upstream's live sessions.
-func (e *entry) counted() bool { return e.where&(markEnded|markAlias) == 0 }
-
-// weigh lets a session of u that held no seat hold one: its visitor has come.
-func (e *entry) weigh(u *Upstream) {
-	if e.where&markLight == 0 {
-		return
-	}
-	e.where &^= markLight
-	if u != nil {
-		u.light.Add(-1)
-	}
-}
+func (e *entry) counted() bool { return e.where&(MarkEnded|MarkAlias) == 0 }
 
 // alias reports whether e is an application's token.
-func (e *entry) alias() bool { return e.where&markAlias != 0 }
+func (e *entry) alias() bool { return e.where&MarkAlias != 0 }
 
-// mix spreads ids that callers made without much care.
-func mix(id uint64) uint64 {
+// Mix spreads ids that callers made without much care.
+func Mix(id uint64) uint64 {
 	id ^= id >> 32
 	id *= 0xd6e8feb86659fd93
 	id ^= id >> 32
@@ -105,7 +94,7 @@ func (sh *shard) find(id, h uint64) int {
 
 // put stores an entry that is not there yet; there must be a free place.
 func (sh *shard) put(e entry) {
-	i := sh.home(mix(e.id))
+	i := sh.home(Mix(e.id))
 	for sh.e[i].id != 0 {
 		if i++; i == len(sh.e) {
 			i = 0
@@ -127,7 +116,7 @@ func (sh *shard) remove(i int) {
 		if sh.e[j].id == 0 {
 			break
 		}
-		home := sh.home(mix(sh.e[j].id))
+		home := sh.home(Mix(sh.e[j].id))
 		if (j-home+size)%size >= (j-i+size)%size {
 			sh.e[i] = sh.e[j]
 			i = j
