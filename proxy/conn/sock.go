@@ -306,7 +306,7 @@ func (k *sock) write(head, body []byte) (int, wire.Result) {
 	if err == nil {
 		err = k.wroteErr
 	}
-	return writeOutcome(k.wroteN, err)
+	return k.written(k.wroteN, err)
 }
 
 func (k *sock) writePlain(head, body []byte) (int, wire.Result) {
@@ -321,7 +321,7 @@ func (k *sock) writePlain(head, body []byte) (int, wire.Result) {
 			return n, wire.Failed // next to nothing was taken in all the time
 		}
 		if err != nil {
-			return writeOutcome(n, err)
+			return k.written(n, err)
 		}
 	}
 	return n, wire.More
@@ -338,11 +338,14 @@ func (k *sock) tellingWrite(b []byte) (int, error) {
 	return n, err
 }
 
-func writeOutcome(n int, err error) (int, wire.Result) {
+// written is what a write comes to. A deadline that has passed is set anew by the next writeBy, however near: with it, each write would end
+// at once.
+func (k *sock) written(n int, err error) (int, wire.Result) {
 	switch {
 	case err == nil:
 		return n, wire.More
 	case isTimeout(err):
+		k.writeTo = 0
 		return n, wire.Blocked
 	}
 	return n, wire.Failed

@@ -35,6 +35,35 @@ func TestResetToldToWriter(t *testing.T) {
 	}
 }
 
+// TestWriteWaits: a write that ran into its deadline is followed by one that waits for its own, however near that is. It began anew at once,
+// for up to a second, and took a processor for each client that took little.
+func TestWriteWaits(t *testing.T) {
+	for _, raw := range []bool{rawIO, false} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err1 := net.Dial("tcp", ln.Addr().String())
+		other, err2 := ln.Accept()
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		k := &sock{}
+		k.init(c, raw, time.Now())
+		full := make([]byte, 64<<20) // more than any connection takes while nobody reads
+		for range 3 {
+			by := int64(time.Since(k.start) + 100*time.Millisecond)
+			k.writeBy(by)
+			n, res := k.write(full, nil)
+			if now := int64(time.Since(k.start)); res != wire.Blocked || now < by {
+				t.Errorf("raw %v: a write ended with %d %v before its deadline", raw, res, time.Duration(by-now))
+			}
+			full = full[n:]
+		}
+		_, _, _ = c.Close(), other.Close(), ln.Close()
+	}
+}
+
 // toldConn has come to its end: each write was told so, and returns when it must.
 type toldConn struct {
 	net.Conn
