@@ -75,15 +75,15 @@ func (b *burstBucket) put(v firstVisit) {
 
 // end takes away the first visit that the choice c was.
 func (b *bursts) end(c *Choice) {
-	if c.leads == 0 {
+	if c.burstKey == 0 {
 		return
 	}
-	k := b.lock(c.leads)
+	k := b.lock(c.burstKey)
 	defer k.mu.Unlock()
 	for i := range k.first {
-		if f := &k.first[i]; f.key == c.leads && f.session == c.Session {
+		if f := &k.first[i]; f.key == c.burstKey && f.session == c.Session {
 			*f = firstVisit{}
 		}
 	}
-	c.leads = 0
+	c.burstKey = 0
 }

@@ -64,8 +64,8 @@ func (p *Pool) Answering(c *Choice) {
 	}
 }
 
-// admit counts a request in at its upstream, or says that it must wait.
-func (p *Pool) admit(c *Choice, now int64) {
+// takePlace counts a request in at its upstream, or says that it must wait.
+func (p *Pool) takePlace(c *Choice, now int64) {
 	if c.Upstream.enter() {
 		p.entered(c, now)
 		return
@@ -117,8 +117,8 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	switch {
 	case c.New && o.unanswered():
 		p.b.sessions.Cancel(c.Session) // no answer, so no cookie: it never began
-	case c.before != 0 && o.unanswered():
-		p.b.sessions.Revert(sessions.Move[*Upstream]{ID: c.Session, From: c.home, To: u, Before: c.before, Issued: c.issued}) // nor did it move
+	case c.prevIssued != 0 && o.unanswered():
+		p.b.sessions.Revert(sessions.Move[*Upstream]{ID: c.Session, From: c.home, To: u, Before: c.prevIssued, Issued: c.issued}) // nor did it move
 	case c.Session != 0 && o.Total >= time.Second:
 		p.b.sessions.Keep(c.Session, o.Now, false)
 	}

@@ -48,7 +48,7 @@ func endsAt(t *testing.T, w *world, cookie []byte, end int64, why seal.Refusal) 
 	if n := w.sessions(); n != known {
 		t.Errorf("a millisecond before the end: %d sessions, want %d", n, known)
 	}
-	look := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie})
+	look := w.p.Preview(&balancer.Request{Now: w.now, Cookie: cookie})
 	if look.Refused != seal.Honoured || look.Upstream == nil || look.Upstream != look.Home {
 		t.Errorf("a millisecond before the end: %+v", look)
 	}
@@ -101,7 +101,7 @@ func TestStreamEndsToTheMillisecond(t *testing.T) {
 	w.p.Keep(&c, w.now)
 	end := t0 + (80*time.Minute + time.Second).Milliseconds()
 	w.now = end - 1
-	if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); w.sessions() != 1 || again.Refused != seal.Honoured || again.Upstream != c.Upstream {
+	if again := w.p.Preview(&balancer.Request{Now: w.now, Cookie: cookie}); w.sessions() != 1 || again.Refused != seal.Honoured || again.Upstream != c.Upstream {
 		t.Errorf("a millisecond before the end: %+v", again)
 	}
 	w.now = end
@@ -270,10 +270,10 @@ func TestRecountingWaitsForCookiesThatAreAhead(t *testing.T) {
 		"flapped": {flapped, 50*time.Minute + aheadOf40/2},
 	} {
 		end := t0 + c.lives.Milliseconds()
-		if l := w.p.Look(&balancer.Request{Now: end, Cookie: c.cookie}); l.Refused != seal.Honoured || !w.p.Snapshot(end).Recounting {
+		if l := w.p.Preview(&balancer.Request{Now: end, Cookie: c.cookie}); l.Refused != seal.Honoured || !w.p.Snapshot(end).Recounting {
 			t.Errorf("%s, in its last second: refused %q, recounting %v", name, l.Refused, w.p.Snapshot(end).Recounting)
 		}
-		if l := w.p.Look(&balancer.Request{Now: end + 1000, Cookie: c.cookie}); l.Refused != seal.RefusedIdle {
+		if l := w.p.Preview(&balancer.Request{Now: end + 1000, Cookie: c.cookie}); l.Refused != seal.RefusedIdle {
 			t.Errorf("%s, after its end: refused %q", name, l.Refused)
 		}
 	}
@@ -299,7 +299,7 @@ func TestClockSetBackIsRecounted(t *testing.T) {
 		t.Fatalf("when it has ended: %d sessions, known %v", n, known)
 	}
 	right := end - (2 * time.Minute).Milliseconds()
-	if l := w.p.Look(&balancer.Request{Now: right, Cookie: cookie}); l.Refused != seal.Honoured {
+	if l := w.p.Preview(&balancer.Request{Now: right, Cookie: cookie}); l.Refused != seal.Honoured {
 		t.Fatalf("two minutes before its end: %q", l.Refused)
 	}
 	for id, now := range map[string]int64{"young": right, "a": end - 2000} {
@@ -360,7 +360,7 @@ func TestLongerTimesAreRecounted(t *testing.T) {
 			}
 			w.c = c.longer
 			w.update(append(w.spec, balancer.Spec{ID: "c", Started: w.now})...)
-			back := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}).Refused == seal.Honoured
+			back := w.p.Preview(&balancer.Request{Now: w.now, Cookie: cookie}).Refused == seal.Honoured
 			if back != (name == "idle") {
 				t.Errorf("the session is back: %v", back)
 			}
@@ -378,7 +378,7 @@ func TestLongerTimesAreRecounted(t *testing.T) {
 				w.now++
 			}
 			check("after", false)
-			if again := w.p.Look(&balancer.Request{Now: w.now, Cookie: cookie}); again.Refused == seal.Honoured {
+			if again := w.p.Preview(&balancer.Request{Now: w.now, Cookie: cookie}); again.Refused == seal.Honoured {
 				t.Error("sure, while a session from before may come back")
 			}
 		})

@@ -18,7 +18,7 @@ type Request struct {
 	Hash    uint64      // what the policies source, header and uri go by
 	App     uint64      // hash of the application's own session token, see Pool.Learn
 	Exclude []*Upstream // already tried for this request
-	Ticket  []byte      // of the waiting room, see Pool.Attend
+	Ticket  []byte      // of the waiting room, see Pool.JoinWaitingRoom
 	Near    *Upstream   // to which the client has a connection of its own: where it goes if it has no session; nil: nowhere
 
 	// Fleeting says that the client cannot bring a cookie back from this request, as the preflights of
@@ -82,17 +82,17 @@ type Choice struct {
 	// without Patient. The request has no place at the upstream.
 	Await bool
 
-	admitted bool
-	done     bool
-	seated   bool      // a session was counted on the upstream before it had an entry
-	issued   int64     // Unix seconds, for the cookie
-	home     *Upstream // that lost the session
-	owed     bool      // the news of the loss is from before this request
-	told     bool      // the news of the loss was answered
-	before   int64     // issue of the cookie that named home; 0: not moved
-	leads    uint64    // key of the burst whose first request this is; 0: none
-	joined   bool      // to the burst of another request
-	byApp    bool      // placed by the application's token
+	admitted   bool
+	done       bool
+	reserved   bool      // a session was counted on the upstream before it had an entry
+	issued     int64     // Unix seconds, for the cookie
+	home       *Upstream // that lost the session
+	owed       bool      // the news of the loss is from before this request
+	told       bool      // the news of the loss was answered
+	prevIssued int64     // issue of the cookie that named home; 0: not moved
+	burstKey   uint64    // key of the burst whose first request this is; 0: none
+	joined     bool      // to the burst of another request
+	byApp      bool      // placed by the application's token
 }
 
 // Admitted reports whether the request has its place at the upstream: always,
@@ -128,7 +128,7 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 	// Counted before all else: here the additions go on while memory is waited for.
 	if len(r.Exclude) == 0 {
 		p.Requests.Add(1)
-		p.retry.earn(int64(t.config.retry))
+		p.retry.refill(int64(t.config.retry))
 	} else {
 		r.Exclude[len(r.Exclude)-1].Redispatches.Add(1)
 	}
@@ -136,9 +136,9 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 	case t.config.NotSticky:
 		p.place(t, r, c)
 	case len(r.Cookie) == 0 && r.App == 0:
-		p.arrive(t, r, c)
+		p.admit(t, r, c)
 	default:
-		p.comeBack(t, r, c)
+		p.resume(t, r, c)
 	}
 	if c.Upstream == nil {
 		p.Nothing[c.None].Add(1)
@@ -149,7 +149,7 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 	case c.admitted:
 		p.entered(c, r.Now)
 	case !c.Await:
-		p.admit(c, r.Now)
+		p.takePlace(c, r.Now)
 	}
 }
 
@@ -222,8 +222,8 @@ func (u *Upstream) takeSeat(c *Choice) bool {
 	if most <= 0 {
 		return true
 	}
-	c.seated = u.seats.Take(most)
-	return c.seated
+	c.reserved = u.seats.Take(most)
+	return c.reserved
 }
 
 // none says why nobody can be tried at all.
@@ -239,9 +239,9 @@ func (t *table) none() None {
 	return NoneDrain
 }
 
-// arrive places a new visitor. Requests of one visitor that come while the first
+// admit places a new visitor. Requests of one visitor that come while the first
 // of them has no answer yet join it.
-func (p *Pool) arrive(t *table, r *Request, c *Choice) {
+func (p *Pool) admit(t *table, r *Request, c *Choice) {
 	if r.Fleeting {
 		c.Lost = CauseNone // the next request is told, which gets a session
 		p.place(t, r, c)
@@ -281,7 +281,7 @@ func (p *Pool) arrive(t *table, r *Request, c *Choice) {
 	}
 	if p.place(t, r, c); c.Upstream != nil {
 		p.begin(id, r, c)
-		c.leads = key
+		c.burstKey = key
 		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.burst.Milliseconds()})
 	}
 	b.mu.Unlock()
@@ -305,8 +305,8 @@ func (u *Upstream) mayAnswer(r *Request) bool {
 // begin makes a session on the upstream that was chosen.
 func (p *Pool) begin(id uint64, r *Request, c *Choice) {
 	c.Session, c.Start, c.New, c.Issue = id, r.Now/1000, true, true
-	p.b.sessions.Visit(&sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued, Seat: c.seated}, r.Now)
-	c.seated = false
+	p.b.sessions.Visit(&sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued, Seat: c.reserved}, r.Now)
+	c.reserved = false
 	p.NewSessions.Add(r.Now)
 }
 

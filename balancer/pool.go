@@ -101,7 +101,7 @@ func newPool(b *Balancer, name string, specs []Spec, c Config, keys []seal.Key, 
 		return nil, err
 	}
 	p := &Pool{b: b, name: name, hash: Hash([]byte(name))}
-	p.retry.purse.Store(retryStart)
+	p.retry.tokens.Store(retryStart)
 	p.state.since = now
 	p.now.Store(&table{sealer: sealer, gone: &graveyard{}})
 	if err := p.Update(specs, c, now); err != nil {

@@ -197,8 +197,8 @@ func (p *Pool) reseat(c *Choice, u *Upstream) bool {
 		if !u.takeSeat(c) {
 			return false
 		}
-		p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: c.Session, At: u, Start: c.Start, Issued: c.issued, Seat: c.seated}, c.issued*1000)
-		c.seated = false
+		p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: c.Session, At: u, Start: c.Start, Issued: c.issued, Seat: c.reserved}, c.issued*1000)
+		c.reserved = false
 	}
 	c.Upstream = u
 	return true

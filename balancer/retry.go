@@ -3,12 +3,12 @@ package balancer
 import "sync/atomic"
 
 // retryBudget lets retries be a share of the requests, so that a pool in
-// trouble does not get twice the load. It is a purse in hundredths of a retry:
+// trouble does not get twice the load. It is a tokens in hundredths of a retry:
 // each request pays in, each retry takes a whole one, and a trickle keeps a
 // quiet site alive.
 type retryBudget struct {
-	purse atomic.Int64
-	paid  atomic.Int64 // second of the last trickle
+	tokens atomic.Int64
+	paid   atomic.Int64 // second of the last trickle
 }
 
 const (
@@ -18,28 +18,28 @@ const (
 	retryMost    = 2000 * retryUnit // what a busy site may save up
 )
 
-// earn pays in for one request.
-func (b *retryBudget) earn(percent int64) {
-	if percent > 0 && b.purse.Load() < retryMost {
-		b.purse.Add(percent)
+// refill pays in for one request.
+func (b *retryBudget) refill(percent int64) {
+	if percent > 0 && b.tokens.Load() < retryMost {
+		b.tokens.Add(percent)
 	}
 }
 
-// spend takes one retry at now (Unix milliseconds) and reports whether the purse
+// spend takes one retry at now (Unix milliseconds) and reports whether the bucket
 // had it.
 func (b *retryBudget) spend(now int64) bool {
 	second := now / 1000
 	if last := b.paid.Load(); second > last && b.paid.CompareAndSwap(last, second) && last > 0 {
-		if room := retryStart - b.purse.Load(); room > 0 {
-			b.purse.Add(min(room, (second-last)*retryTrickle))
+		if room := retryStart - b.tokens.Load(); room > 0 {
+			b.tokens.Add(min(room, (second-last)*retryTrickle))
 		}
 	}
 	for {
-		have := b.purse.Load()
+		have := b.tokens.Load()
 		if have < retryUnit {
 			return false
 		}
-		if b.purse.CompareAndSwap(have, have-retryUnit) {
+		if b.tokens.CompareAndSwap(have, have-retryUnit) {
 			return true
 		}
 	}

@@ -228,7 +228,7 @@ func TestTokenNamesTheSession(t *testing.T) {
 			t.Fatalf("another session: %+v, want %+v", c, first)
 		}
 	}
-	if l := w.p.Look(&balancer.Request{App: app, Now: w.now}); l.By != "token" || l.Session != first.Session {
+	if l := w.p.Preview(&balancer.Request{App: app, Now: w.now}); l.By != "token" || l.Session != first.Session {
 		t.Errorf("a look finds %+v", l)
 	}
 	if list, n := w.b.Sessions().List(w.p.Name(), 10, nil); n != 1 || list[0].ID != first.Session {

@@ -22,7 +22,7 @@ func TestWaitingRoom(t *testing.T) {
 		if c.None != balancer.NoneFull {
 			t.Fatalf("found %s", c.None)
 		}
-		return c, w.p.Attend(nil, ticket, w.now)
+		return c, w.p.JoinWaitingRoom(nil, ticket, w.now)
 	}
 	var tickets [][]byte
 	for i := range 3 {
@@ -72,7 +72,7 @@ func TestWaitingRoom(t *testing.T) {
 func TestTicketOutlivesTheProxy(t *testing.T) {
 	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
 	w.get(nil)
-	early := w.p.Attend(nil, nil, w.now).Ticket
+	early := w.p.JoinWaitingRoom(nil, nil, w.now).Ticket
 	w.now += 1000
 	// Another proxy, or the same after a restart, knows nobody.
 	other := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
@@ -81,8 +81,8 @@ func TestTicketOutlivesTheProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	other.get(nil)
-	other.p.Attend(nil, nil, w.now)
-	if place := other.p.Attend(nil, early, w.now); place.Position != 1 || place.Waiting != 2 {
+	other.p.JoinWaitingRoom(nil, nil, w.now)
+	if place := other.p.JoinWaitingRoom(nil, early, w.now); place.Position != 1 || place.Waiting != 2 {
 		t.Errorf("the earlier visitor is at %+v", place)
 	}
 }
@@ -90,15 +90,15 @@ func TestTicketOutlivesTheProxy(t *testing.T) {
 func TestBadTickets(t *testing.T) {
 	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
 	w.get(nil)
-	good := w.p.Attend(nil, nil, w.now).Ticket
+	good := w.p.JoinWaitingRoom(nil, nil, w.now).Ticket
 	for i := range good {
 		bad := append([]byte(nil), good...)
 		bad[i] ^= 1
-		if place := w.p.Attend(nil, bad, w.now+1); place.Position == 1 {
+		if place := w.p.JoinWaitingRoom(nil, bad, w.now+1); place.Position == 1 {
 			t.Fatalf("a ticket with another byte %d is good", i)
 		}
 	}
-	if place := w.p.Attend(nil, good, w.now+(7*time.Hour).Milliseconds()); place.Position != 1 || string(place.Ticket) == string(good) {
+	if place := w.p.JoinWaitingRoom(nil, good, w.now+(7*time.Hour).Milliseconds()); place.Position != 1 || string(place.Ticket) == string(good) {
 		t.Errorf("a ticket of hours ago: %+v", place)
 	}
 }
@@ -107,13 +107,13 @@ func TestBadTickets(t *testing.T) {
 func TestWaitingRoomOrder(t *testing.T) {
 	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
 	w.get(nil)
-	first := w.p.Attend(nil, nil, w.now)
+	first := w.p.JoinWaitingRoom(nil, nil, w.now)
 	for i := range 100 {
-		if place := w.p.Attend(nil, nil, w.now); place.Position != i+2 {
+		if place := w.p.JoinWaitingRoom(nil, nil, w.now); place.Position != i+2 {
 			t.Fatalf("number %d has position %d", i+2, place.Position)
 		}
 	}
-	if place := w.p.Attend(nil, first.Ticket, w.now); place.Position != 1 {
+	if place := w.p.JoinWaitingRoom(nil, first.Ticket, w.now); place.Position != 1 {
 		t.Errorf("the first has position %d now", place.Position)
 	}
 }
@@ -121,24 +121,24 @@ func TestWaitingRoomOrder(t *testing.T) {
 // TestWaitingRoomOrderOfVeryMany: a millisecond in which more come than a ticket can count.
 func TestWaitingRoomOrderOfVeryMany(t *testing.T) {
 	w := newWorldOf(t, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1 << 20})
-	first := w.p.Attend(nil, nil, w.now)
+	first := w.p.JoinWaitingRoom(nil, nil, w.now)
 	for range 1<<16 + 10 {
-		ticket := w.p.Attend(nil, nil, w.now).Ticket
+		ticket := w.p.JoinWaitingRoom(nil, nil, w.now).Ticket
 		if c := w.pick(balancer.Request{Ticket: ticket}); !c.New { // and leaves the room
 			t.Fatalf("there are seats: %+v", c)
 		}
 	}
 	for i := range 100 {
-		if place := w.p.Attend(nil, nil, w.now); place.Position != i+2 {
+		if place := w.p.JoinWaitingRoom(nil, nil, w.now); place.Position != i+2 {
 			t.Fatalf("number %d of the last has position %d", i, place.Position-1)
 		}
 	}
-	if place := w.p.Attend(nil, first.Ticket, w.now); place.Position != 1 {
+	if place := w.p.JoinWaitingRoom(nil, first.Ticket, w.now); place.Position != 1 {
 		t.Errorf("the first has position %d now", place.Position)
 	}
 	// A clock that is set back makes earlier tickets, not such from the future.
 	w.now -= (time.Hour).Milliseconds()
-	if place := w.p.Attend(nil, nil, w.now); place.Position != 1 {
+	if place := w.p.JoinWaitingRoom(nil, nil, w.now); place.Position != 1 {
 		t.Errorf("an hour before, by the clock: position %d", place.Position)
 	}
 }

@@ -191,7 +191,7 @@ func (r *rush) come(who *person) {
 	}
 	r.visits++
 	q := balancer.Request{Now: r.now, Visitor: who.id, Cookie: who.jar, Ticket: who.ticket}
-	seats, before := r.seats(), r.p.Look(&q).Before
+	seats, before := r.seats(), r.p.Preview(&q).Before
 	c := r.p.Pick(&q)
 	if c.Upstream == nil {
 		r.nobody(who, &c, seats, before)
@@ -319,7 +319,7 @@ func (r *rush) nobody(who *person, c *balancer.Choice, seats int64, before int) 
 		r.later(who) // has lost a session, and comes again before those who wait
 		return
 	}
-	place := r.p.Attend(nil, who.ticket, r.now)
+	place := r.p.JoinWaitingRoom(nil, who.ticket, r.now)
 	if r.now-who.shown <= 20_000 && who.position > 0 && place.Position > who.position {
 		r.fail("law 13: from position %d back to %d", who.position, place.Position)
 	}

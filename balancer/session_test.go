@@ -326,10 +326,10 @@ func FuzzRestore(f *testing.F) {
 
 func FuzzTicket(f *testing.F) {
 	w := newWorldOf(f, balancer.Config{}, balancer.Spec{ID: "a", MaxSessions: 1})
-	f.Add(w.p.Attend(nil, nil, t0).Ticket)
+	f.Add(w.p.JoinWaitingRoom(nil, nil, t0).Ticket)
 	f.Add([]byte("AAAA"))
 	f.Fuzz(func(t *testing.T, shown []byte) {
-		if place := w.p.Attend(nil, shown, t0); place.Position == 0 && len(place.Ticket) != 0 {
+		if place := w.p.JoinWaitingRoom(nil, shown, t0); place.Position == 0 && len(place.Ticket) != 0 {
 			t.Fatalf("%+v", place)
 		}
 	})

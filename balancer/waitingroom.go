@@ -14,9 +14,9 @@ type Place struct {
 	Ticket   []byte        // to be shown then; empty with Position 0
 }
 
-// Attend gives a visitor for whom Pick found NoneFull a place in the waiting room,
+// JoinWaitingRoom gives a visitor for whom Pick found NoneFull a place in the waiting room,
 // or the one that his ticket says. The ticket to send back is appended to dst.
-func (p *Pool) Attend(dst, shown []byte, now int64) Place {
+func (p *Pool) JoinWaitingRoom(dst, shown []byte, now int64) Place {
 	t := p.now.Load()
 	v, ok := t.sealer.OpenTicket(shown, now)
 	if !ok {

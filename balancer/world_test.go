@@ -86,7 +86,7 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 		return w.p.Pick(&r)
 	}
 	before := w.p.Snapshot(w.now)
-	look := w.p.Look(&r)
+	look := w.p.Preview(&r)
 	if after := w.p.Snapshot(w.now); after.Sessions != before.Sessions || after.NewSessions != before.NewSessions || !maps.Equal(after.Refused, before.Refused) || !maps.Equal(after.Lost, before.Lost) {
 		w.t.Errorf("a look has changed %+v to %+v", before, after)
 	}
@@ -95,8 +95,8 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 	return c
 }
 
-// compare holds what Look foretold against what Pick did.
-func (w *world) compare(r *balancer.Request, l balancer.Look, c *balancer.Choice) {
+// compare holds what Preview foretold against what Pick did.
+func (w *world) compare(r *balancer.Request, l balancer.Preview, c *balancer.Choice) {
 	w.t.Helper()
 	if len(r.Exclude) > 0 || c.Await || c.FailOpen {
 		return // decided by more than the visitor

@@ -28,7 +28,7 @@ func (e *explanation) choose() {
 		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
 			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, cmp.Or(catalog.ShortRelease(u.Release), "-"), why)
 	}
-	l := pool.Look(&e.pick)
+	l := pool.Preview(&e.pick)
 	if st.Sticky {
 		e.session(&l)
 		if e.noticed(&l) {
@@ -56,7 +56,7 @@ func ceiling(text string, n int) string {
 }
 
 // session tells what is known of the visitor's session.
-func (e *explanation) session(l *balancer.Look) {
+func (e *explanation) session(l *balancer.Preview) {
 	if l.Refused != seal.Honoured {
 		e.say("cookie", "refused", "%s", refusalText(l.Refused))
 	}
@@ -83,7 +83,7 @@ func (e *explanation) session(l *balancer.Look) {
 }
 
 // life says how old a session is.
-func (e *explanation) life(l *balancer.Look) string {
+func (e *explanation) life(l *balancer.Preview) string {
 	since := func(at int64) string { return e.now.Sub(time.Unix(at, 0)).Round(time.Second).String() }
 	text := "begun " + since(l.Start) + " ago"
 	if l.Used == 0 {
@@ -115,7 +115,7 @@ func refusalText(r seal.Refusal) string {
 }
 
 // noticed reports whether the page about a lost session would be the answer.
-func (e *explanation) noticed(l *balancer.Look) bool {
+func (e *explanation) noticed(l *balancer.Preview) bool {
 	if l.Cause == balancer.CauseNone || l.Free || l.Upstream == nil {
 		return false
 	}
@@ -138,7 +138,7 @@ func (e *explanation) noticed(l *balancer.Look) bool {
 }
 
 // choice tells which instance gets the request.
-func (e *explanation) choice(l *balancer.Look, policy sites.Policy) {
+func (e *explanation) choice(l *balancer.Preview, policy sites.Policy) {
 	if !l.Ended && l.By != "" && l.Cause != balancer.CauseNone && !l.Free {
 		e.say("session", "lost", "it cannot go on on %s, cause %s: the visitor moves once, stays there, and the application reads %s: cause=%s",
 			cmp.Or(l.From, "its instance"), l.Cause, sticky.SessionLostHeader, l.Cause)
@@ -184,7 +184,7 @@ func (e *explanation) to(u *balancer.Upstream, why string) {
 }
 
 // room tells of the waiting room.
-func (e *explanation) room(l *balancer.Look) {
+func (e *explanation) room(l *balancer.Preview) {
 	place := fmt.Sprintf("a place behind %d of %d who wait", l.Before, l.Waiting)
 	if l.Ticket {
 		place = fmt.Sprintf("its ticket keeps place %d of %d", l.Before+1, l.Waiting)

@@ -91,13 +91,13 @@ func listed(p *balancer.Pool, sessions *balancer.Sessions, f sessionFilter, now 
 // Cookie field has no sticky cookie that is good, one of the application's in it will do.
 func (s *Server) seekSession(p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
 	r := balancer.Request{Now: now.UnixMilli(), Cookie: []byte(s.stickyValue(p.Name(), cookie))}
-	l := p.Look(&r)
+	l := p.Preview(&r)
 	for _, t := range tokensIn(cookie, token) {
 		if l.By != "" {
 			break
 		}
 		r.App = s.o.Balancer.HashApp([]byte(t))
-		if found := p.Look(&r); found.By != "" {
+		if found := p.Preview(&r); found.By != "" {
 			l = found
 		}
 	}

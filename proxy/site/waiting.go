@@ -27,7 +27,7 @@ func (st *Site) Wait(c *balancer.Choice, ticket []byte, secure bool, now int64) 
 		return fault.ErrQueueFull
 	}
 	var buf [seal.TicketLen]byte
-	p := st.State.Pool.Attend(buf[:0], ticket, now)
+	p := st.State.Pool.JoinWaitingRoom(buf[:0], ticket, now)
 	cookie := ""
 	if p.Position > 0 {
 		cookie = st.Cookie.KeepPlace(string(p.Ticket), placeAge, secure)

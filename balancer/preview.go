@@ -6,9 +6,9 @@ import (
 	"portico/balancer/sessions"
 )
 
-// Look is what Pick would make of a request's visitor: nothing is counted, begun,
+// Preview is what Pick would make of a request's visitor: nothing is counted, begun,
 // moved or given a place.
-type Look struct {
+type Preview struct {
 	By      string       // what named the session: "cookie", "bare cookie" (HAProxy's), "token" (the application's), or ""
 	Refused seal.Refusal // why the first cookie was not honoured
 	Ended   bool         // the session was ended by an operator: the visitor is a new one
@@ -37,27 +37,27 @@ type Look struct {
 	Rotation int   // instances that take new visitors
 }
 
-// Look says what Pick would do with r now. Exclude is not looked at.
-func (p *Pool) Look(r *Request) Look {
+// Preview says what Pick would do with r now. Exclude is not looked at.
+func (p *Pool) Preview(r *Request) Preview {
 	t := p.now.Load()
-	l := Look{Rotation: len(t.ready.up), Seats: t.ready.seats()}
+	l := Preview{Rotation: len(t.ready.up), Seats: t.ready.seats()}
 	if t.config.NotSticky {
-		p.lookPlace(t, r, &l)
+		p.previewPlace(t, r, &l)
 		return l
 	}
-	k, home, ok := p.lookRead(t, r, &l)
+	k, home, ok := p.previewRead(t, r, &l)
 	if ok {
-		p.lookBack(t, r, &l, k, home)
+		p.previewResume(t, r, &l, k, home)
 		if !l.Ended {
 			return l
 		}
 	}
-	p.lookArrive(t, r, &l)
+	p.previewAdmit(t, r, &l)
 	return l
 }
 
-// lookRead is read without its effects.
-func (p *Pool) lookRead(t *table, r *Request, l *Look) (k seal.Cookie, home *Upstream, ok bool) {
+// previewRead is read without its effects.
+func (p *Pool) previewRead(t *table, r *Request, l *Preview) (k seal.Cookie, home *Upstream, ok bool) {
 	for i, value := range append([][]byte{r.Cookie}, r.Others...) {
 		if len(value) == 0 {
 			continue
@@ -108,8 +108,8 @@ func (p *Pool) judge(t *table, r *Request, value []byte) (seal.Cookie, seal.Refu
 	return k, refused
 }
 
-// lookBack is comeBack without its effects.
-func (p *Pool) lookBack(t *table, r *Request, l *Look, k seal.Cookie, home *Upstream) {
+// previewResume is resume without its effects.
+func (p *Pool) previewResume(t *table, r *Request, l *Preview, k seal.Cookie, home *Upstream) {
 	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
 	var news loss // of a move from before
 	in, known := p.b.sessions.Find(k.Session)
@@ -173,10 +173,10 @@ func (p *Pool) lookBack(t *table, r *Request, l *Look, k seal.Cookie, home *Upst
 	}
 }
 
-// lookArrive is arrive without its effects.
-func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
+// previewAdmit is admit without its effects.
+func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 	if r.Fleeting {
-		p.lookPlace(t, r, l)
+		p.previewPlace(t, r, l)
 		return
 	}
 	if n := p.room.Waiting(); n > 0 {
@@ -200,12 +200,12 @@ func (p *Pool) lookArrive(t *table, r *Request, l *Look) {
 			return
 		}
 	}
-	p.lookPlace(t, r, l)
+	p.previewPlace(t, r, l)
 }
 
-// lookPlace is place without its effects. Policies that take turns or draw lots say
+// previewPlace is place without its effects. Policies that take turns or draw lots say
 // nothing before they are asked; hashes do.
-func (p *Pool) lookPlace(t *table, r *Request, l *Look) {
+func (p *Pool) previewPlace(t *table, r *Request, l *Preview) {
 	switch {
 	case len(t.ready.up) == 0:
 		if l.None = t.none(); len(t.open.up) > 0 {

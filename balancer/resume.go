@@ -6,13 +6,13 @@ import (
 	"portico/balancer/sessions"
 )
 
-// comeBack continues the session of a visitor who brings a cookie or a token of
+// resume continues the session of a visitor who brings a cookie or a token of
 // the application.
-func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
+func (p *Pool) resume(t *table, r *Request, c *Choice) {
 	var k seal.Cookie
 	home, ok := p.read(t, r, c, &k)
 	if !ok {
-		p.arrive(t, r, c)
+		p.admit(t, r, c)
 		return
 	}
 	c.Session, c.Start = k.Session, k.Start
@@ -42,7 +42,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 	case f.Marks&sessions.MarkEnded != 0:
 		p.refuse(c, seal.RefusedEnded)
 		c.Session, c.Start, c.Issue = 0, 0, false
-		p.arrive(t, r, c)
+		p.admit(t, r, c)
 		return
 	case f.At != nil && k.Issued < f.Issued && (owed || f.At != home):
 		// The session has moved, and this cookie is from before. The one that follows it is no
@@ -73,7 +73,7 @@ func (p *Pool) comeBack(t *table, r *Request, c *Choice) {
 		c.Upstream, c.Pinned, c.Trial = home, true, true
 	default:
 		k.Issued = max(k.Issued, f.Issued)
-		was.before = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
+		was.prevIssued = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
 		p.move(t, r, c, &k, was)
 	}
 }
@@ -108,7 +108,7 @@ type loss struct {
 
 	free bool // the site keeps no state there: nothing is lost
 
-	before int64 // issue of the cookie that names it, Unix seconds
+	prevIssued int64 // issue of the cookie that names it, Unix seconds
 }
 
 func (p *Pool) lossOf(t *table, r *Request, k *seal.Cookie, u *Upstream) loss {
@@ -217,7 +217,7 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 		f.joined++
 		return
 	}
-	c.leads, c.Session = key, k.Session
+	c.burstKey, c.Session = key, k.Session
 	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.burst.Milliseconds()})
 }
 
@@ -225,7 +225,7 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	if was.up != nil && was.free {
 		if u := p.sibling(t, r, was.up); u != nil {
-			c.Upstream, c.Pinned, c.home, c.before = u, true, was.up, was.before
+			c.Upstream, c.Pinned, c.home, c.prevIssued = u, true, was.up, was.prevIssued
 			p.settle(t, r, c, k)
 			return
 		}
@@ -243,7 +243,7 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 		p.stranded(t, r, c, k, was)
 		return
 	}
-	c.Upstream, c.home, c.before = u, was.up, was.before
+	c.Upstream, c.home, c.prevIssued = u, was.up, was.prevIssued
 	c.tell(&was)
 	p.settle(t, r, c, k)
 }
@@ -267,8 +267,8 @@ func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 	if c.Lost != CauseNone {
 		marks = sessions.MarkUntold
 	}
-	p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: k.Session, At: c.Upstream, Start: k.Start, Issued: c.issued, Seat: c.seated, Marks: marks}, r.Now)
-	c.seated = false
+	p.b.sessions.Settle(sessions.Visit[*Upstream]{ID: k.Session, At: c.Upstream, Start: k.Start, Issued: c.issued, Seat: c.reserved, Marks: marks}, r.Now)
+	c.reserved = false
 }
 
 // stranded handles a visitor whose instance is lost while no other is up. As long
@@ -279,7 +279,7 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was los
 	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
 		q := query{hash: sessions.Mix(k.Session), exclude: r.Exclude, not: was.up}
 		if u := t.open.rendezvous(q, maxLoad); u != nil {
-			c.Upstream, c.home, c.before, c.FailOpen = u, was.up, was.before, true
+			c.Upstream, c.home, c.prevIssued, c.FailOpen = u, was.up, was.prevIssued, true
 			c.tell(&was)
 			p.FailOpen.Add(1)
 			p.settle(t, r, c, k)
