@@ -38,6 +38,10 @@ type Preview struct {
 }
 
 // Preview says what Pick would do with r now. Exclude is not looked at.
+//
+// It is written beside Pick and not with it: Pick notes a visit and learns what was known of the session
+// in one step under the lock of a shard, and has its place at the upstream before that. The simulator
+// asks for a preview before each pick: TestSimulation holds that the two agree over seeded scenes.
 func (p *Pool) Preview(r *Request) Preview {
 	t := p.now.Load()
 	l := Preview{Rotation: len(t.ready.up), Seats: t.ready.seats()}

@@ -256,3 +256,21 @@ func (s *sim) difference(px *simProxy, u *balancer.Upstream) (text string) {
 	}
 	return text
 }
+
+// checkPreview holds that a preview and the pick behind it agree. Policies that take turns or draw lots
+// leave the upstream open, and a guess is decided when it is made.
+func (s *sim) checkPreview(r *balancer.Request, l *balancer.Preview, c *balancer.Choice) {
+	if len(r.Exclude) > 0 || c.FailOpen {
+		return
+	}
+	switch {
+	case l.Upstream != nil && l.Upstream != c.Upstream, c.Pinned && l.Upstream != c.Upstream:
+		s.fail("a preview leads to %v, a pick to %v: %+v, %+v", l.Upstream, c.Upstream, l, c)
+	case l.None != c.None:
+		s.fail("a preview finds %q, a pick %q", l.None, c.None)
+	case c.Upstream != nil && !l.Free && l.Cause != c.Lost:
+		s.fail("a preview tells of the loss %q, a pick of %q", l.Cause, c.Lost)
+	case l.Refused != c.Refused:
+		s.fail("a preview refuses the cookie as %q, a pick as %q", l.Refused, c.Refused)
+	}
+}

@@ -210,7 +210,9 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *si
 	}
 	for {
 		before := s.loads(px)
+		foretold := px.p.Preview(&r)
 		c = px.p.Pick(&r)
+		s.checkPreview(&r, &foretold, &c)
 		if c.Upstream == nil {
 			s.checkNobody(px, home, &c)
 			px.p.Done(&c, balancer.Outcome{Now: s.at(px), Result: balancer.Refused})
