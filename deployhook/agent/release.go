@@ -12,16 +12,17 @@ type stopWaiter struct {
 	said map[string]bool // the proxies that do not need it any more
 }
 
-// heardOf notes that a proxy lives: it answered, it has connected to this machine, or it has moved bytes of a connection
-// that was there already. One that does none of it can send nothing here.
+// heardOf notes that a proxy lives. It did one of three things: it answered a report, it connected to this
+// machine, or it moved bytes of an open connection. A proxy that does none of them can send nothing here.
 func (a *Agent) heardOf(proxy string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heard[proxy] = time.Now()
 }
 
-// answered takes in the answer of a proxy to a report: what it, and those that it could
-// ask, need no more. What a proxy said before does not count: it may have changed its mind.
+// answered takes in the answer of a proxy to a report. The answer names the instances that this proxy does not
+// need any more, and those that other proxies told it they do not need. The newest word of a proxy replaces its
+// earlier one, because it may have changed its mind.
 func (a *Agent) answered(answer reportAnswer) {
 	names := a.peers.counted()
 	a.mu.Lock()
@@ -50,14 +51,16 @@ func (l *stopWaiter) waiting(names []string) (missing []string) {
 }
 
 const (
-	// stopAsk is how often a stopping instance is reported while it waits, and connections are looked at for signs of life.
+	// stopAsk is the pace at which the agent reports an instance that waits to stop, and looks at its open
+	// connections for signs of life.
 	stopAsk = 500 * time.Millisecond
-	// stopDoubts is at which of these times proxies are made to check it: they connect for that, whatever health.interval is.
+	// stopDoubts: each fourth time the agent also makes the proxies check the instance. They connect for a check,
+	// and so show that they live, however long health.interval is.
 	stopDoubts = 4
 )
 
-// askProxies asks for the proxies' word on an instance that wants to stop, and for a sign of life of those that this
-// machine's reports do not reach. n counts the times.
+// askProxies asks the proxies whether an instance may stop. A proxy that reports do not reach is made to give
+// a sign of life. n counts the calls.
 func (a *Agent) askProxies(instance string, n int) {
 	signal(a.dirty)
 	a.web.noteMoved()
@@ -66,9 +69,9 @@ func (a *Agent) askProxies(instance string, n int) {
 	}
 }
 
-// patience is how much longer to wait at now for the word of the proxies, which were asked
-// at begun: wait after each of those whose word is missing was last heard, or was asked if that
-// was later. With it comes who is waited for.
+// patience returns how much longer, from now on, an instance waits for the proxies' word, and for which proxies. Begun
+// is when they were asked. Each proxy whose word is missing gets Options.stopWait from when it was asked, or
+// from when it was last heard, whichever is later.
 func (a *Agent) patience(l *stopWaiter, begun, now time.Time) (left time.Duration, missing []string) {
 	names := a.peers.counted()
 	a.mu.Lock()
@@ -89,8 +92,8 @@ func (a *Agent) patience(l *stopWaiter, begun, now time.Time) (left time.Duratio
 	return left, missing
 }
 
-// patience is how much longer to wait for the proxies' word, at now, since they were asked at
-// begun and heard last: wait after the later of both.
+// patience returns what is left, at now, of a wait that began when the proxies were asked or when one was
+// last heard, whichever is later.
 func patience(wait time.Duration, begun, heard, now time.Time) time.Duration {
 	return wait - now.Sub(later(begun, heard))
 }
