@@ -25,7 +25,7 @@ var errLogSilent = fmt.Errorf("nothing was heard of it for %v", logSilence)
 // followLog copies one member's lines for as long as somebody reads them. It outlives an agent that restarts, stands still or is cut
 // off: what was written meanwhile comes when it is back.
 func (d *Deployer) followLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery) {
-	last := out.follows(m.Name)
+	last, began := out.follows(m.Name), time.Now()
 	for told := false; ; {
 		err := d.watchedLog(ctx, out, m, q, func() { told = false })
 		if ctx.Err() != nil || out.gone() || errors.Is(err, errNoLog) {
@@ -43,33 +43,44 @@ func (d *Deployer) followLog(ctx context.Context, out *lineWriter, m catalog.Mem
 			return
 		}
 		m = *now
-		if at := out.breaks(last); !at.IsZero() {
+		switch at := out.breaks(last); {
+		case !at.IsZero():
 			q.Since, q.Lines = at.Add(-LogOverlap), logMost
+		case q.Lines == 0: // only new ones, of which none has come yet
+			q.Since, q.Lines = began, logMost
 		}
 	}
 }
 
-// watchedLog is memberLog that ends when nothing is heard of the member any more. One of which nothing was heard before it began is read
+// watchedLog is memberLog that ends when nothing is heard of the member any more. One of which nothing has been heard yet is read
 // as long as it can be: it may reach other proxies only.
 func (d *Deployer) watchedLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery, seen func()) error {
-	silent := func() bool {
-		return d.presence.silence(m.Name, time.Now(), d.o.Alive == nil || d.o.Alive(m.Name)) > logSilence
-	}
-	if silent() {
-		return d.memberLog(ctx, out, m, q, seen)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	defer func() { cancel(nil); <-ended }()
 	go func() {
 		defer close(ended)
-		for pause.For(ctx, logAgain) == nil {
-			if silent() {
-				cancel(errLogSilent)
-			}
-		}
+		endSilent(ctx, cancel, func() bool {
+			return d.presence.silence(m.Name, time.Now(), d.o.Alive == nil || d.o.Alive(m.Name)) > logSilence
+		})
 	}()
 	return d.memberLog(ctx, out, m, q, seen)
+}
+
+// endSilent cancels once silent is true and was not before, at the beginning or since: who comes back while it is asked is watched as well.
+func endSilent(ctx context.Context, cancel context.CancelCauseFunc, silent func() bool) {
+	for heard := false; ; {
+		switch now := silent(); {
+		case !now:
+			heard = true
+		case heard:
+			cancel(errLogSilent)
+			return
+		}
+		if pause.For(ctx, logAgain) != nil {
+			return
+		}
+	}
 }
 
 // unread tells that a member's log cannot be read.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,5 +79,31 @@ func TestLogsOutliveTheirAgent(t *testing.T) {
 		if s := <-since; s != want {
 			t.Errorf("request %d asks for %q, want %q", i, s, want)
 		}
+	}
+}
+
+// TestOnlyNewLogsOutliveTheirAgent: who asks for new lines only, and has had none yet, gets those that were written while the agent was away.
+func TestOnlyNewLogsOutliveTheirAgent(t *testing.T) {
+	began := time.Now()
+	queries := make(chan url.Values, 10)
+	agents := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { queries <- r.URL.Query() })) // it ends each in order
+	defer agents.Close()
+	c := newCluster(t, func(o *deployhook.Options) {
+		o.Agent = func(catalog.Member, string) (*http.Client, string, error) { return agents.Client(), agents.URL, nil }
+	})
+	c.accept("web1")
+	c.update(func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "shop"}) })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Logs(ctx, io.Discard, deployhook.LogQuery{Site: "shop", Follow: true}) }()
+	first, second := <-queries, <-queries
+	cancel()
+	<-ended
+	if first.Get("lines") != "0" || first.Has("since") {
+		t.Errorf("asked first for %v", first)
+	}
+	since, err := time.Parse(time.RFC3339Nano, second.Get("since"))
+	if err != nil || since.Before(began) || time.Since(since) > time.Minute || second.Get("lines") != "10000" {
+		t.Errorf("asked then for %v", second)
 	}
 }
