@@ -73,7 +73,7 @@ func (t *throttle) fail(key string, now time.Time) (count int, pause time.Durati
 		return f.count, 0
 	}
 	pause = min(throttleMost, throttleFirst<<min(f.count-throttleFree-1, 10))
-	f.SetLimitAt(now, rate.Every(pause))
+	f.Limiter = rate.NewLimiter(rate.Every(pause), 1) // of the pause before, nothing counts: who guesses several times at once gains nothing
 	f.AllowN(now, 1)
 	return f.count, pause
 }

@@ -42,3 +42,16 @@ func TestPauseDoubles(t *testing.T) {
 		t.Errorf("what was forgotten costs %v", pause)
 	}
 }
+
+// Several guesses may be on their way when the first of them fails. Each pause is counted from the last failure.
+func TestPauseCountsFromLastFailure(t *testing.T) {
+	th, now := newThrottle(), time.Now()
+	for range throttleFree + 4 {
+		th.fail("key", now)
+	}
+	now = now.Add(7900 * time.Millisecond) // of eight seconds
+	_, pause := th.fail("key", now)
+	if wait := th.wait("key", now); pause != 16*time.Second || wait < pause-time.Microsecond || wait > pause {
+		t.Errorf("a pause of %v, %v of them to wait", pause, wait)
+	}
+}
