@@ -146,7 +146,8 @@ const (
 	// gossipEvery is between two rounds of what is new, also where nothing is: each wakes every member.
 	gossipEvery = time.Second
 	// askEvery is between two questions of a member whether another one lives; each wakes both, and is most of what gossip costs at rest. A member that answers
-	// none is suspected within two of them, and given up askSuspicion of them later, ten seconds after its end.
+	// none is suspected within two of them, and given up askSuspicion of them later, ten seconds after its end. Where there are more than ten members, memberlist waits
+	// longer for one who agrees, by the decimal logarithm of their number: twice as long among a hundred, so that it is sixteen seconds there.
 	askEvery     = 2 * time.Second
 	askSuspicion = 3
 )
@@ -188,7 +189,6 @@ func (c *Cluster) config() *serf.Config {
 	s.UserEventSizeLimit = 128 // a revision needs 20 bytes
 	s.EventBuffer, s.QueryBuffer = 64, 64
 	s.MaxQueueDepth = 1024
-	s.RejoinAfterLeave = true // whether a member belongs is the catalog's to say
 	s.Merge = admitDelegate{c}
 	return s
 }
