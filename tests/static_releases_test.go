@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -77,9 +78,13 @@ func TestStaticSitePinsAssets(t *testing.T) {
 			t.Errorf("a page of the former release: %d", code)
 		}
 	}
-	if code, body := read(old[0], "/app.2.js"); code != 200 || body != "release 2" {
-		t.Errorf("a visitor of the former release asks for a script of the present one: %d %q", code, body)
-	}
+	// A server gives nobody the files of a release before it has heard that the deploy has succeeded.
+	harness.Eventually(t, 10*time.Second, func() error {
+		if code, body := read(old[0], "/app.2.js"); code != 200 || body != "release 2" {
+			return fmt.Errorf("a visitor of the former release asks for a script of the present one: %d %q", code, body)
+		}
+		return nil
+	})
 	resp, _, err := visitOK(old[0], "/")
 	if err != nil {
 		t.Fatal(err)
