@@ -60,10 +60,12 @@ func TestFullDisk(t *testing.T) {
 	}
 	stay(t, vs, seen, "/")
 
-	p.Stop()
-	p.Restart()
-	p.WaitReady()
-	stay(t, vs, seen, "/")
+	for range 3 { // each start finds the room that the one before has kept for it
+		p.Stop()
+		p.Restart()
+		p.WaitReady()
+		stay(t, vs, seen, "/")
+	}
 	for _, raw := range []string{"end not announced", "%!"} {
 		if strings.Contains(p.Log(), raw) {
 			t.Errorf("the log of the proxy says %q:\n%s", raw, p.Log())

@@ -68,10 +68,12 @@ func (s *Store) begin() error {
 			return err
 		}
 	}
+	s.spendReserve()
 	r, err := s.start(listening)
 	if err != nil {
 		return err
 	}
+	s.keepReserve()
 	s.run.Store(r)
 	return nil
 }
