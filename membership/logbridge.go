@@ -38,11 +38,14 @@ func newLogger(l *slog.Logger) *log.Logger {
 // ordinary is the beginning or the end of what serf and memberlist warn of though it is as it should be: the start of
 // whoever starts first, as Cluster goes on trying and says so itself while nobody
 // answers; the end of an agent that comes back soon, which does not leave; and the start of whoever was killed, or takes
-// over: the others tell it what they remember of it, and it corrects that.
+// over: the others tell it what they remember of it, and it corrects that; and a member that has ended, which takes no connection: what
+// becomes of it, Cluster says itself.
 var ordinary = []string{
 	"Failed to re-join any previously known node",
 	"Shutdown without a Leave",
-	"memberlist: Refuting an alive message for ",
+	"memberlist: Refuting a", // suspect, dead or alive message
+	"connect: connection refused",
+	"use of closed network connection",
 }
 
 func isOrdinary(message string) bool {

@@ -125,6 +125,10 @@ func TestLogBridge(t *testing.T) {
 		l.Printf("[WARN] serf: Failed to re-join any previously known node")
 		l.Printf("[WARN] serf: Shutdown without a Leave")
 		l.Printf("[WARN] memberlist: Refuting an alive message for 'server-1' (127.0.0.1:7946) meta:([255 132 161] VS [255 132 162]), vsn:([1 5 2] VS [1 5 2])")
+		l.Printf("[WARN] memberlist: Refuting a suspect message (from: server-2)")
+		l.Printf("[WARN] memberlist: Refuting a dead message (from: server-2)")
+		l.Printf("[ERR] memberlist: Push/Pull with server-1 failed: dial tcp 127.0.0.1:43617: connect: connection refused")
+		l.Printf("[ERR] memberlist: Failed to send gossip to 127.0.0.1:40557: write udp 127.0.0.1:35533->127.0.0.1:40557: use of closed network connection")
 		if out.Len() > 0 {
 			t.Errorf("chatter: %s", out.String())
 		}
