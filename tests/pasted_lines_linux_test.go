@@ -64,9 +64,8 @@ var pastedLines = map[string]how{
 	"docs/operations.md: portico agent stop --sites":                                     {at: "server-1"},
 	"docs/operations.md: portico restore cluster.backup --dir NEW --key catalog.key":     {before: copiedKey, says: "portico proxy"},
 
-	"docs/sessions.md: PORTICO_TEST_RACE=0 go test ./tests -run TestFiveHundredVisitors -v":                                                                        {not: "another test, of a minute"},
-	"docs/sessions.md: PORTICO_SOAK_FOR=2h make soak":                                                                                                              {not: "two hours"},
-	"docs/sessions.md: go test -run xxx -bench 'PickPinned|PickExpected|VisitPinned|PickUnpinned/|TableUpdate|NewVisitor' -cpu 1,2 -benchtime 2000000x ./balancer": {not: "a benchmark"},
+	"docs/sessions.md: PORTICO_TEST_RACE=0 go test ./tests -run TestFiveHundredVisitors -v": {not: "another test, of a minute"},
+	"docs/sessions.md: PORTICO_SOAK_FOR=2h make soak":                                       {not: "two hours"},
 
 	"docs/haproxy.md: portico export haproxy":                                                                                                        {says: "backend "},
 	"docs/haproxy.md: portico export haproxy --out /etc/haproxy/portico":                                                                             {as: []string{"/etc/haproxy/portico"}},

@@ -85,11 +85,11 @@ func TestLeaseIsRenewed(t *testing.T) {
 				ended = time.Since(r.began)
 			case <-time.After(time.Minute + time.Millisecond):
 			}
+			cancel()
+			<-over // it ends with who wanted it
 			if got := fmt.Sprint(r.at); got != c.at || ended != c.over {
 				t.Errorf("%s: renewed at %s, over after %s; want %s, %s", name, got, ended, c.at, c.over)
 			}
-			cancel()
-			<-over // it ends with who wanted it
 		})
 	}
 	r := &renewals{next: func(int) (int64, error) { return 0, busy }}
