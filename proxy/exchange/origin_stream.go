@@ -91,9 +91,9 @@ func (x *Exchange) givenUp() {
 func (x *Exchange) streamFraming() (bodyMode, http1.Framing, int64) {
 	r, f := &x.resp, &x.down
 	switch {
-	case r.Length == 0:
+	case r.Length == 0 && (f.eof && f.tail == nil || x.client.alone() && !x.wantsTrailers()):
 		return bodyNone, http1.FrameLength, 0
-	case r.Length > 0 && x.wantsTrailers():
+	case r.Length >= 0 && x.wantsTrailers():
 		return bodyClose, http1.FrameChunked, 0
 	case r.Length > 0:
 		return bodyClose, http1.FrameLength, r.Length

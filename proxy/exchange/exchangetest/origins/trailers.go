@@ -10,9 +10,20 @@ import (
 	"portico/proxy/exchange/exchangetest/rig"
 )
 
-// withTrailers answers "/counted" with a length and trailers, of which one may not travel, and everything else without either.
+// withTrailers answers "/counted" with a length and trailers, of which one may not travel, "/none" with trailers behind no body, "/void" with
+// no more than a head, and everything else without a length or trailers.
 func withTrailers(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Date"] = nil
+	switch r.URL.Path {
+	case "/void":
+		return
+	case "/none":
+		w.Header().Set("Content-Length", "0")
+		w.Header().Set("Trailer", "X-Sum")
+		w.(http.Flusher).Flush()
+		w.Header().Set("X-Sum", "7")
+		return
+	}
 	if r.URL.Path != "/counted" {
 		w.(http.Flusher).Flush()
 		_, _ = io.WriteString(w, "plain")
@@ -34,6 +45,12 @@ func countedTrailers(t *testing.T, mk rig.Maker) {
 		got := c.Open(true, "GET /counted").Over()
 		if got.Body != "hello" || got.Trailers != "x-sum: 7\n" || !got.Ended || !strings.Contains(got.Head, "content-length: 5\n") {
 			t.Errorf("HTTP/2: %+v", got)
+		}
+		if got := c.Open(true, "GET /none").Over(); got.Body != "" || got.Trailers != "x-sum: 7\n" || !got.Ended {
+			t.Errorf("HTTP/2, without a body: %+v", got)
+		}
+		if got := c.Open(true, "GET /void").Over(); !strings.Contains(got.Head, "content-length: 0\n") || got.Trailers != "" || !got.Ended {
+			t.Errorf("HTTP/2, no more than a head: %+v", got)
 		}
 		if got := c.Open(true, "GET /").Over(); got.Body != "plain" || got.Trailers != "" || !got.Ended {
 			t.Errorf("HTTP/2, the next answer: %+v", got)
@@ -66,6 +83,10 @@ func countedTrailers(t *testing.T, mk rig.Maker) {
 			_, _ = io.WriteString(conn, ask("/counted")+ask("/")) // together: nothing is forgotten in between
 			if got, next := answer(), answer(); got != want || next != "plain" {
 				t.Errorf("HTTP/1.1 %q: got %q, want %q; then %q", fields, got, want, next)
+			}
+			_, _ = io.WriteString(conn, ask("/none")+ask("/void"))
+			if got, next := answer(), answer(); got != strings.TrimPrefix(want, "hello") || next != " counted" {
+				t.Errorf("HTTP/1.1 %q without a body: got %q, want %q without hello; then %q", fields, got, want, next)
 			}
 		}
 	}
