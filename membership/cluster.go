@@ -320,7 +320,7 @@ func (c *Cluster) keepJoined() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-		if _, err := c.Join(ctx, c.kept.with(c.seeds())); err != nil && c.ctx.Err() == nil {
+		if _, err := c.Join(ctx, c.kept.with(c.seeds(), c.admits)); err != nil && c.ctx.Err() == nil {
 			c.log.Info("no other member answers gossip, trying again", "error", err)
 		}
 		cancel()
@@ -344,16 +344,16 @@ func (c *Cluster) alive() int {
 	return n
 }
 
-// othersAlive returns the addresses of the members that are there, proxies first, without this one.
-func (c *Cluster) othersAlive() []string {
-	var proxies, rest []string
+// othersAlive returns the members that are there, proxies first, without this one.
+func (c *Cluster) othersAlive() []keptMember {
+	var proxies, rest []keptMember
 	for _, m := range c.Members() {
 		switch {
 		case m.Status != StatusAlive || m.Name == c.options.Name:
 		case m.Role == catalog.RoleProxy:
-			proxies = append(proxies, m.Addr)
+			proxies = append(proxies, keptMember{m.Name, m.Fingerprint, m.Addr})
 		default:
-			rest = append(rest, m.Addr)
+			rest = append(rest, keptMember{m.Name, m.Fingerprint, m.Addr})
 		}
 	}
 	return append(proxies, rest...)

@@ -19,9 +19,14 @@ import (
 
 const (
 	keptName  = "members.json"
-	keptMost  = 8               // addresses; one that answers is enough
+	keptMost  = 8               // members; one that answers is enough
 	keptPause = 2 * time.Second // members come and go in crowds, and each write waits for the disk
 )
+
+// keptMember is one of them. Who is not let in any more is not looked for either: nobody takes its address from the list while there is no other one.
+type keptMember struct {
+	Name, Fingerprint, Addr string
+}
 
 // kept is the list of members known last, so that a restarted member finds the others by itself. Serf would keep one as well, and with it a
 // clock that it looks at twice a second for as long as it lives. Its methods are nil-safe: without a folder nothing is kept.
@@ -29,8 +34,8 @@ type kept struct {
 	path  string
 	dirty chan struct{} // capacity 1
 
-	mu    sync.Mutex
-	addrs []string // guarded by mu
+	mu   sync.Mutex
+	last []keptMember // guarded by mu
 }
 
 // openKept reads the list in a folder, which it makes. A list that cannot be read is none.
@@ -45,23 +50,23 @@ func openKept(dir string) (*kept, error) {
 		return nil, fmt.Errorf("keep member list: %w", err)
 	}
 	k := &kept{path: filepath.Join(dir, keptName), dirty: make(chan struct{}, 1)}
-	if b, err := os.ReadFile(k.path); err == nil {
-		_ = json.Unmarshal(b, &k.addrs)
+	if b, err := os.ReadFile(k.path); err == nil && json.Unmarshal(b, &k.last) != nil {
+		k.last = nil // it may have a part of it
 	}
 	return k, nil
 }
 
-// with returns seeds and what is kept beside them.
-func (k *kept) with(seeds []string) []string {
+// with returns seeds and beside them the addresses that are kept of members that are admitted.
+func (k *kept) with(seeds []string, admits func(name, fingerprint string) bool) []string {
 	if k == nil {
 		return seeds
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	all := slices.Clone(seeds)
-	for _, a := range k.addrs {
-		if !slices.Contains(all, a) {
-			all = append(all, a)
+	for _, m := range k.last {
+		if admits(m.Name, m.Fingerprint) && !slices.Contains(all, m.Addr) {
+			all = append(all, m.Addr)
 		}
 	}
 	return all
@@ -79,7 +84,7 @@ func (k *kept) changed() {
 }
 
 // run writes what others returns, a moment after it has changed, until ctx ends.
-func (k *kept) run(ctx context.Context, others func() []string, log *slog.Logger) {
+func (k *kept) run(ctx context.Context, others func() []keptMember, log *slog.Logger) {
 	if k == nil {
 		return
 	}
@@ -101,21 +106,21 @@ func (k *kept) run(ctx context.Context, others func() []string, log *slog.Logger
 }
 
 // write keeps a list. An empty one is no news: who is cut off still wants to find the others.
-func (k *kept) write(addrs []string) error {
-	addrs = addrs[:min(len(addrs), keptMost)]
+func (k *kept) write(members []keptMember) error {
+	members = members[:min(len(members), keptMost)]
 	k.mu.Lock()
-	same := len(addrs) == 0 || slices.Equal(addrs, k.addrs)
+	same := len(members) == 0 || slices.Equal(members, k.last)
 	k.mu.Unlock()
 	if same {
 		return nil
 	}
-	b, err := json.Marshal(addrs)
+	b, err := json.Marshal(members)
 	if err == nil {
 		err = durable.WriteFile(k.path, b, 0o600)
 	}
 	if err == nil {
 		k.mu.Lock()
-		k.addrs = addrs
+		k.last = members
 		k.mu.Unlock()
 	}
 	return err

@@ -19,13 +19,14 @@ func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var others []string
+		one, two := keptMember{"one", "f1", "10.0.0.1:7946"}, keptMember{"two", "f2", "10.0.0.2:7946"}
+		var others []keptMember
 		asked := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			k.run(ctx, func() []string { asked++; return others }, slog.New(slog.DiscardHandler))
+			k.run(ctx, func() []keptMember { asked++; return others }, slog.New(slog.DiscardHandler))
 		}()
 		defer func() { cancel(); <-done }()
 		written := func() bool { // since it was asked last
@@ -36,19 +37,19 @@ func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 			}
 			return err == nil
 		}
-		step := func(addrs ...string) {
-			others = addrs
+		step := func(members ...keptMember) {
+			others = members
 			for range 10 {
 				k.changed()
 			}
 			time.Sleep(3 * keptPause)
 			synctest.Wait()
 		}
-		step("10.0.0.1:7946", "10.0.0.2:7946")
+		step(one, two)
 		if !written() {
 			t.Error("a new list is not written")
 		}
-		step("10.0.0.1:7946", "10.0.0.2:7946")
+		step(one, two)
 		step()
 		if written() {
 			t.Error("a list that is the same, or empty, is written")
@@ -59,8 +60,30 @@ func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 		if asked != before {
 			t.Errorf("at rest the members were asked for %d times", asked-before)
 		}
-		if got, want := k.with([]string{"10.0.0.2:7946"}), []string{"10.0.0.2:7946", "10.0.0.1:7946"}; !slices.Equal(got, want) {
+		all := func(string, string) bool { return true }
+		if got, want := k.with([]string{"10.0.0.2:7946"}, all), []string{"10.0.0.2:7946", "10.0.0.1:7946"}; !slices.Equal(got, want) {
 			t.Errorf("to be joined: %v, want %v", got, want)
 		}
+		// The last other member was removed: nobody dials its address for ever.
+		if got := k.with(nil, func(name, fingerprint string) bool { return name == "two" && fingerprint == "f2" }); !slices.Equal(got, []string{"10.0.0.2:7946"}) {
+			t.Errorf("to be joined after one was removed: %v", got)
+		}
 	})
+}
+
+// TestKeptListThatCannotBeRead: it is none, whatever a part of it says.
+func TestKeptListThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for _, text := range []string{`["10.0.0.1:7946"]`, `[{"Name":"one","Fingerprint":"f1","Addr":"10.0.0.1:7946"},5]`, `[{"Name"`} {
+		if err := os.WriteFile(filepath.Join(dir, keptName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, err := openKept(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := k.with(nil, func(string, string) bool { return true }); len(got) > 0 {
+			t.Errorf("of %s it has %v", text, got)
+		}
+	}
 }
