@@ -14,7 +14,7 @@ import (
 
 const (
 	revokeTimeout = 2 * time.Second // for giving locks back at the end; there may be no quorum
-	leaseSeconds  = 10              // a lock of a dead process is free after this
+	leaseSeconds  = 10              // a lock of a dead process is free after this, and the time of an election later where the leader died with it; alone that is five seconds
 )
 
 // lockPrefix begins the keys that are the store's own.
