@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
-	"portico/proxy"
+	"portico/proxy/explain"
 	"portico/proxy/sticky"
 )
 
@@ -73,7 +73,7 @@ func TestAdoptedSessions(t *testing.T) {
 			}
 		}
 	}
-	steps, err := f.Explain(proxy.Ask{URL: "http://shop.test/", Method: "GET", Header: http.Header{"Cookie": {"SRV=node1"}}})
+	steps, err := f.Explain(explain.Ask{URL: "http://shop.test/", Method: "GET", Header: http.Header{"Cookie": {"SRV=node1"}}})
 	if err != nil || !strings.Contains(fmt.Sprint(steps), "SRV leads to u0") {
 		t.Errorf("explain: %v %v", steps, err)
 	}

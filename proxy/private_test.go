@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"portico/proxy"
 	"portico/proxy/exchange/exchangetest/rig"
+	"portico/proxy/explain"
 )
 
 // TestPrivateConnections: with session.connection = "private", what an instance keeps with its connection belongs to one client
@@ -25,7 +25,7 @@ func TestPrivateConnections(t *testing.T) {
 				o, pool := tlsOptions(t, "shop.test")
 				o.Conf.Engine = engine
 				f := start(t, o, st)
-				if steps, err := f.Explain(proxy.Ask{URL: "https://shop.test/"}); err != nil {
+				if steps, err := f.Explain(explain.Ask{URL: "https://shop.test/"}); err != nil {
 					t.Error(err)
 				} else if _, ok := told(steps, "connection", "private"); ok != (connection == "private") {
 					t.Errorf("the explanation is %v", steps)

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"portico/proxy/clock"
+	"portico/proxy/explain"
 	"portico/proxy/forward"
 	"portico/proxy/listen"
 	"portico/proxy/site"
@@ -224,6 +225,9 @@ func (s *Server) Now() time.Time { return s.clock.Now() }
 
 // Balancer returns the pools, for whoever lists, moves or ends sessions.
 func (s *Server) Balancer() *balancer.Balancer { return s.bal }
+
+// Explain says step by step where a request would go now, and why, and changes nothing.
+func (s *Server) Explain(a explain.Ask) ([]explain.Step, error) { return explain.Request(s.handler, a) }
 
 // Streams is how many answers go on for as long as somebody looks: upgraded connections and event streams.
 func (s *Server) Streams() int { return s.handler.Lasting.Count() }

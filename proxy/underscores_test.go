@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy"
+	"portico/proxy/explain"
 )
 
 // TestUnderscores: with underscores = "pass" an application gets its own fields with an underscore, over every engine and HTTP/2, and
@@ -73,13 +73,13 @@ func TestExplainUnderscores(t *testing.T) {
 	pass.Name, pass.Hosts, pass.Underscores = "pass", []string{"pass.test"}, "pass"
 	f := start(t, options(), site(addr), pass)
 	header := http.Header{"My_field": {"1"}, "X_forwarded_for": {"1"}, "X-Plain": {"1"}}
-	f.expect(proxy.Ask{URL: "http://shop.test/", Header: header}, `field: My_field | dropped: its name has an underscore (underscores = "drop")`, "field: X_forwarded_for | dropped: to a program behind CGI")
-	f.expect(proxy.Ask{URL: "http://pass.test/", Header: header}, "field: X_forwarded_for | dropped")
-	steps, _ := f.Explain(proxy.Ask{URL: "http://pass.test/", Header: header})
+	f.expect(explain.Ask{URL: "http://shop.test/", Header: header}, `field: My_field | dropped: its name has an underscore (underscores = "drop")`, "field: X_forwarded_for | dropped: to a program behind CGI")
+	f.expect(explain.Ask{URL: "http://pass.test/", Header: header}, "field: X_forwarded_for | dropped")
+	steps, _ := f.Explain(explain.Ask{URL: "http://pass.test/", Header: header})
 	if _, found := told(steps, "field", "My_field"); found {
 		t.Errorf("a field that travels is told as dropped: %v", steps)
 	}
-	if steps, _ = f.Explain(proxy.Ask{URL: "http://shop.test/", Header: header}); len(steps) == 0 {
+	if steps, _ = f.Explain(explain.Ask{URL: "http://shop.test/", Header: header}); len(steps) == 0 {
 		t.Error("nothing is explained")
 	}
 	if _, found := told(steps, "field", "X-Plain"); found {

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"portico/proxy"
 	"portico/proxy/admin/api"
+	"portico/proxy/explain"
 	"portico/proxy/recent"
 )
 
 // explain hands a question to the data path.
 func (p *Proxy) explain(q api.ExplainQuery) (any, error) {
-	ask := proxy.Ask{URL: q.URL, Method: q.Method, Cookie: q.Cookie, Header: http.Header{}}
+	ask := explain.Ask{URL: q.URL, Method: q.Method, Cookie: q.Cookie, Header: http.Header{}}
 	for _, line := range q.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || strings.TrimSpace(name) == "" {
@@ -31,19 +31,19 @@ func (p *Proxy) explain(q api.ExplainQuery) (any, error) {
 	}
 	steps, err := p.web.Explain(ask)
 	if err == nil && p.deployer.Others() > 0 {
-		steps = slices.Insert(steps, 0, proxy.Step{
+		steps = slices.Insert(steps, 0, explain.Step{
 			Step: "proxy", Result: p.conf.Proxy.Name, Detail: "as this proxy sees it: checks, load, queues and limits are each proxy's own",
 		})
 	}
-	if i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "site" }); i >= 0 {
+	if i := slices.IndexFunc(steps, func(s explain.Step) bool { return s.Step == "site" }); i >= 0 {
 		steps = slices.Insert(steps, i+1, append(p.placement(steps[i].Result), p.certificateStep(steps)...)...)
 	}
 	return steps, err
 }
 
 // certificateStep explains how the certificate of the host that is asked for stands.
-func (p *Proxy) certificateStep(steps []proxy.Step) []proxy.Step {
-	i := slices.IndexFunc(steps, func(s proxy.Step) bool { return s.Step == "host" })
+func (p *Proxy) certificateStep(steps []explain.Step) []explain.Step {
+	i := slices.IndexFunc(steps, func(s explain.Step) bool { return s.Step == "host" })
 	if i < 0 {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (p *Proxy) certificateStep(steps []proxy.Step) []proxy.Step {
 	for _, name := range []string{host, "*." + parent} {
 		for _, c := range p.certificates() {
 			if c.Names[0] == name {
-				return []proxy.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
+				return []explain.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func (p *Proxy) certificateStep(steps []proxy.Step) []proxy.Step {
 }
 
 // placement explains on which application servers a site is, where not on all.
-func (p *Proxy) placement(name string) []proxy.Step {
+func (p *Proxy) placement(name string) []explain.Step {
 	v := p.catalog.View()
 	site := v.Sites[name]
 	if site == nil {
@@ -70,7 +70,7 @@ func (p *Proxy) placement(name string) []proxy.Step {
 	if err != nil || len(settings.Servers) == 0 {
 		return nil
 	}
-	step := proxy.Step{Step: "servers", Result: strings.Join(settings.Servers, ", ")}
+	step := explain.Step{Step: "servers", Result: strings.Join(settings.Servers, ", ")}
 	var names []string
 	for _, m := range v.Servers(settings) {
 		names = append(names, m.Name)
@@ -79,7 +79,7 @@ func (p *Proxy) placement(name string) []proxy.Step {
 	if len(names) == 0 {
 		step.Detail = fmt.Sprintf("no accepted application server has such a label or name: portico members label MEMBER %s", settings.Servers[0])
 	}
-	return []proxy.Step{step}
+	return []explain.Step{step}
 }
 
 // exchanges returns what the data path remembers of requests.

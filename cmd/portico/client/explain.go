@@ -12,9 +12,9 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/internal/exitcode"
-	"portico/proxy"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
+	"portico/proxy/explain"
 	"portico/proxy/recent"
 )
 
@@ -72,7 +72,7 @@ the access log too.`,
 
 // printExplanation prints the steps of an explanation, one a line.
 func printExplanation(out io.Writer, raw json.RawMessage) error {
-	var steps []proxy.Step
+	var steps []explain.Step
 	if err := json.Unmarshal(raw, &steps); err != nil {
 		return fmt.Errorf("read explanation: %w", err)
 	}

@@ -1,4 +1,5 @@
-package proxy
+// Package explain says step by step where a request would go now, and why. It asks what the data path asks, and changes nothing.
+package explain
 
 import (
 	"cmp"
@@ -36,9 +37,9 @@ type Ask struct {
 	From   netip.Addr  // of the peer; zero: somebody who has no request under way
 }
 
-// explanation is one call of Explain.
+// explanation is one call of explainRequest.
 type explanation struct {
-	s      *Server
+	h      *forward.Handler
 	a      Ask
 	st     *site.Site
 	host   string
@@ -57,9 +58,9 @@ func (e *explanation) say(step, result, format string, args ...any) {
 	e.steps = append(e.steps, Step{step, result, fmt.Sprintf(format, args...)})
 }
 
-// Explain says step by step where a request would go now, and why. It sends nothing,
+// Request says step by step where a request would go now, and why. It sends nothing,
 // counts nothing, begins no session and takes no place in the waiting room.
-func (s *Server) Explain(a Ask) ([]Step, error) {
+func Request(h *forward.Handler, a Ask) ([]Step, error) {
 	u, err := url.Parse(a.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("explain %q: write a whole URL, such as https://shop.example.com/basket", a.URL)
@@ -68,7 +69,7 @@ func (s *Server) Explain(a Ask) ([]Step, error) {
 	if a.Header == nil {
 		a.Header = http.Header{}
 	}
-	e := &explanation{s: s, a: a, now: s.Now(), raw: cmp.Or(u.EscapedPath(), "/")}
+	e := &explanation{h: h, a: a, now: h.Clock.Now(), raw: cmp.Or(u.EscapedPath(), "/")}
 	e.target = e.raw
 	if u.RawQuery != "" {
 		e.target += "?" + u.RawQuery
@@ -82,7 +83,7 @@ func (s *Server) Explain(a Ask) ([]Step, error) {
 
 // route finds the site; it reports whether there is one.
 func (e *explanation) route(u *url.URL) bool {
-	t := e.s.table.Load()
+	t := e.h.Table.Load()
 	host, ok := route.ParseHost(u.Host)
 	if !ok {
 		e.say("host", "refused", "%q is not a valid Host: 400", u.Host)
@@ -125,7 +126,7 @@ func (e *explanation) admit(u *url.URL) bool {
 	}
 	e.client = forward.Client{Proto: u.Scheme, Host: u.Host}
 	if e.a.From.IsValid() {
-		e.client = forward.Identify(netip.AddrPortFrom(e.a.From, 0), secure, u.Host, "", e.a.Header, e.s.trusted)
+		e.client = forward.Identify(netip.AddrPortFrom(e.a.From, 0), secure, u.Host, "", e.a.Header, e.h.Trusted)
 		why := "the peer itself"
 		if e.client.Addr != e.client.Peer {
 			why = "as X-Forwarded-For says, from a trusted proxy at " + e.client.Peer.String()
@@ -135,7 +136,7 @@ func (e *explanation) admit(u *url.URL) bool {
 		e.say("client", e.client.Addr.String(), "%s", why)
 	}
 	if e.client.Proto == "http" {
-		if to := e.s.front.Redirect(&st.Rule, e.host, e.target); to != "" {
+		if to := e.h.Front.Redirect(&st.Rule, e.host, e.target); to != "" {
 			e.say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.Redirect)
 			return false
 		}
@@ -178,7 +179,7 @@ func (e *explanation) visitor() {
 	e.pick = balancer.Request{Now: e.now.UnixMilli(), Patient: true, Fleeting: st.Fleeting(e.a.Method), Hash: st.PolicyHash(e.client.Addr, e.path, e.a.Header.Get)}
 	if e.client.Addr.IsValid() {
 		addr := e.client.Addr.As16()
-		e.pick.Visitor = e.s.bal.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
+		e.pick.Visitor = e.h.Balancer.HashVisitor(addr[:], []byte(e.a.Header.Get("User-Agent")))
 	} else if st.Hash == sites.PolicySource {
 		e.pick.Hash = 0
 	}
@@ -210,7 +211,7 @@ func (e *explanation) token() {
 	for _, place := range e.st.Profile.Places {
 		one := sticky.Profile{Places: []sticky.Place{place}}
 		if v := one.Borne(sticky.HeaderFields(e.a.Header), e.target); v != "" {
-			e.pick.App = e.s.bal.HashApp([]byte(v))
+			e.pick.App = e.h.Balancer.HashApp([]byte(v))
 			e.say("token", "found", "the application's session token is in the %s %s (session.profile)", place.Kind, place.Name)
 			return
 		}

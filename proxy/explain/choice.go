@@ -1,4 +1,4 @@
-package proxy
+package explain
 
 import (
 	"cmp"
