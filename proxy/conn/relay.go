@@ -219,7 +219,7 @@ func (w *way) ended() {
 	r.half.Store(true)
 	for _, k := range [2]*sock{w.from, w.to} {
 		if k.steady != nil {
-			k.steady.patience.Store(int64(r.limit()))
+			k.steady.allow(r.limit())
 		}
 	}
 	_ = w.to.conn.SetReadDeadline(time.Unix(1, 0))

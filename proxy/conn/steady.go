@@ -20,6 +20,7 @@ type steady struct {
 	halted   *atomic.Bool // no more waiting: set before the deadline that is to end it
 	patience atomic.Int64 // for a write whose side takes nothing, a duration; 0 and less: no limit
 	rate     int          // bytes a second that count as nothing; 0: one is enough
+	anew     atomic.Bool  // the time of a write that waits begins anew, see allow
 	moved    atomic.Bool  // the side of a write that is still under way has taken bytes: for those who keep the time beside it
 
 	probing bool // see probe; for who reads
@@ -64,6 +65,8 @@ func (c *steady) Write(b []byte) (int, error) {
 		case owed.Look(int64(now.Sub(begun)), held-done, c.rate):
 			since = now
 			c.moved.Store(true)
+		case c.anew.Swap(false):
+			since = now
 		case c.outOfPatience(now.Sub(since)):
 			return done, err
 		}
@@ -120,6 +123,12 @@ func (c *steady) next(now, since time.Time) time.Time {
 		return end
 	}
 	return at
+}
+
+// allow changes the patience, also that of a write which waits: it has all of it from here on.
+func (c *steady) allow(patience time.Duration) {
+	c.patience.Store(int64(patience))
+	c.anew.Store(true)
 }
 
 func (c *steady) outOfPatience(waited time.Duration) bool {

@@ -20,6 +20,7 @@ var behaviours = map[string]func(*testing.T, rig.Maker){
 	"wrong accept":         wrongAccept,
 	"half-close":           halfClose,
 	"half a tunnel":        halfLeft,
+	"half stalled":         halfStalled,
 	"half a stream":        halfStream,
 	"retry":                retry,
 	"all down":             allDown,

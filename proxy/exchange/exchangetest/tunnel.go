@@ -76,6 +76,29 @@ func halfLeft(t *testing.T, mk rig.Maker) {
 	}
 }
 
+// halfStalled: a client that takes nothing, and ends its side, has as much time from there on, however long it has taken nothing before.
+func halfStalled(t *testing.T, mk rig.Maker) {
+	const rest = 800 * time.Millisecond
+	o := rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		rig.ReadHead(br)
+		_, _ = io.WriteString(c, rig.Switched+"first")
+		for b, err := make([]byte, 1<<16), error(nil); err == nil; {
+			_, err = c.Write(b)
+		}
+	})
+	h := rig.With(o)
+	c := halfClient(t, mk, h, true, rest)
+	_, _ = io.WriteString(c, rig.Upgrade)
+	rig.Expect(t, c, rig.Switched+"first")
+	time.Sleep(2 * rest)
+	began := time.Now()
+	_ = c.CloseWrite()
+	rig.Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
+	if took := time.Since(began); took < rest {
+		t.Errorf("the rest was given up after %v, want at least %v", took, rest)
+	}
+}
+
 // halfStream: a client that has ended its side gets every event that comes, and is given up when none comes for as long as a body may pause.
 func halfStream(t *testing.T, mk rig.Maker) {
 	if runtime.GOOS != "linux" {
