@@ -257,7 +257,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Conf.Timeouts.Drain.Std())
 	defer cancel()
 	err := s.Shutdown(drain)
-	_ = <-served // what Shutdown tells is all that went wrong
+	<-served //nolint:errcheck // Shutdown has told what went wrong
 	return err
 }
 

@@ -21,12 +21,13 @@ func TestGoHasTheFields(t *testing.T) {
 
 // TestOtherFields: of a type that has other fields nothing is touched.
 func TestOtherFields(t *testing.T) {
-	type none struct{ rawInput, hand bytes.Buffer } //nolint:unused // looked for by name
-	type other struct { //nolint:unused // looked for by name
-		rawInput, hand []byte
-		input          bytes.Reader
+	field := func(name string, typ reflect.Type) reflect.StructField {
+		return reflect.StructField{Name: name, PkgPath: "crypto/tls", Type: typ}
 	}
-	for _, conn := range []reflect.Type{reflect.TypeFor[none](), reflect.TypeFor[other]()} {
+	buffer, text := reflect.TypeFor[bytes.Buffer](), reflect.TypeFor[[]byte]()
+	none := reflect.StructOf([]reflect.StructField{field("rawInput", buffer), field("hand", buffer)})
+	other := reflect.StructOf([]reflect.StructField{field("rawInput", text), field("hand", text), field("input", reflect.TypeFor[bytes.Reader]())})
+	for _, conn := range []reflect.Type{none, other} {
 		f := find(conn)
 		f.trim(nil) // it would fail here
 		if f.known || f.held(nil) != 0 {
