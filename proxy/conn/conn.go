@@ -157,13 +157,13 @@ func (srv *server) refuseNow(c net.Conn, isTLS bool) {
 	if isTLS {
 		return
 	}
-	_ = c.SetDeadline(time.Now().Add(10 * time.Millisecond)) // others wait behind this one
-	_, _ = c.Write([]byte(busy))
+	_, _ = c.Write([]byte(busy)) // a new socket has room for it
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.CloseWrite()
 	}
 	var b [2048]byte
-	_, _ = c.Read(b[:]) // what is here already would turn the close into a reset
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond)) // others wait behind this one
+	_, _ = c.Read(b[:])                                          // what is here already would turn the close into a reset
 }
 
 func remote(c net.Conn) netip.AddrPort {
