@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"portico/internal/pause"
@@ -12,11 +11,23 @@ import (
 // startFollowing begins to keep the view in step with the store, and the store open.
 func (c *Catalog) startFollowing() {
 	ctx, cancel := context.WithCancel(c.ctx)
-	var both sync.WaitGroup
-	both.Go(func() { c.follow(ctx) })
-	both.Go(func() { c.revive(ctx) })
-	c.stopFollowing = func() { cancel(); both.Wait() }
-	c.wg.Go(both.Wait)
+	done := make(chan struct{})
+	c.wg.Go(func() { defer close(done); c.keepUp(ctx) })
+	c.stopFollowing = func() { cancel(); <-done }
+}
+
+// keepUp follows the store, and each one that is opened in its place, until ctx ends or none can be opened any more.
+func (c *Catalog) keepUp(ctx context.Context) {
+	for s := c.store.Load(); ; s = c.store.Load() {
+		following, stop := context.WithCancel(ctx)
+		whole := context.AfterFunc(s.Broken(), stop)
+		c.follow(following)
+		whole()
+		stop()
+		if ctx.Err() != nil || !c.revive(ctx, s) {
+			return
+		}
+	}
 }
 
 // follow keeps the view in step with the store until ctx ends.

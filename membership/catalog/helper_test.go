@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,7 +43,7 @@ func help(job, dir string) int {
 	case "tiny":
 		limitFileSize(8 << 20) // the log fits, a new database does not
 	}
-	c, err := catalog.Open(context.Background(), catalog.Options{Dir: dir, Name: "proxy-1", Key: key})
+	c, err := catalog.Open(context.Background(), catalog.Options{Dir: dir, Name: "proxy-1", Key: key, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Println("error", err)
 		return 1
@@ -97,11 +98,13 @@ func helpWrite(c *catalog.Catalog, untilFull bool) int {
 // helpStarve writes until the catalog stops because there are no descriptors, tells what it is told then, and whether it can write once
 // there are some again; twice.
 func helpStarve(c *catalog.Catalog) int {
+	change := 0 // no two are alike: one that changes nothing would not be refused, and the refused one may have been stored
 	put := func(i int) error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		change++
 		_, err := c.Update(ctx, func(tx *catalog.Tx) error {
-			return tx.PutSite(catalog.Site{Name: fmt.Sprintf("site-%d", i), Deploy: strings.Repeat("x", 30000)})
+			return tx.PutSite(catalog.Site{Name: fmt.Sprintf("site-%d", i), Deploy: fmt.Sprintf("%030000d", change)})
 		})
 		return err
 	}

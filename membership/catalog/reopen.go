@@ -15,30 +15,23 @@ const (
 	reviveLast  = 15 * time.Second       // between two looks, in the end
 )
 
-// revive opens the store again each time that it has stopped for a want that passes, until ctx ends. Nothing that the store has
-// acknowledged is at stake: a start reads what is in the log, as after a kill.
-func (c *Catalog) revive(ctx context.Context) {
-	for {
-		s := c.store.Load()
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.Broken().Done():
-		}
-		if !s.Passing() {
-			return
-		}
-		began := time.Now()
-		c.logger.Error("the catalog takes no changes until it has been opened again, which it is by itself; traffic goes on with the last known state", "error", s.Err())
-		if err := s.Close(); err != nil {
-			c.staysShut(s, err)
-			return
-		}
-		if err := c.reopenInTime(ctx, s); err != nil {
-			return
-		}
-		c.logger.Info("the catalog takes changes again", "after", time.Since(began).Round(time.Millisecond).String())
+// revive opens another store in place of s, which has stopped, once what it stopped for is over. It reports false where that
+// cannot be, or ctx ended first. Nothing that the store has acknowledged is at stake: a start reads what is in the log, as after a kill.
+func (c *Catalog) revive(ctx context.Context, s *store.Store) bool {
+	if !s.Passing() {
+		return false
 	}
+	began := time.Now()
+	c.logger.Error("the catalog takes no changes until it has been opened again, which it is by itself; traffic goes on with the last known state", "error", s.Err())
+	if err := s.Close(); err != nil {
+		c.staysShut(s, err)
+		return false
+	}
+	if err := c.reopenInTime(ctx, s); err != nil {
+		return false
+	}
+	c.logger.Info("the catalog takes changes again", "after", time.Since(began).Round(time.Millisecond).String())
+	return true
 }
 
 // staysShut gives up: changes are refused until the process starts again.
@@ -81,11 +74,14 @@ func (c *Catalog) reopen(ctx context.Context) error {
 }
 
 // openAgain opens a store in place of one that is closed, and catches up with what it has. On an error the closed one stays in its place.
+// Changes wait for it: who makes one on the store before its view has been read would not find it there in time.
 func (c *Catalog) openAgain(ctx context.Context) error {
 	s, err := c.openStore()
 	if err != nil {
 		return err
 	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
 	before := c.store.Swap(s)
 	view, err := c.first(ctx)
 	if err != nil {

@@ -16,7 +16,9 @@ type faultHook struct{ s *Store }
 
 func (h faultHook) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	why, err := faultText(e.Message, fields)
-	h.s.unsaved.Store(e.Message == faultUnsaved)
+	if e.Message == faultUnsaved {
+		h.s.unsaved.Store(true)
+	}
 	if passes(err) {
 		h.s.stop(why)
 	} else {

@@ -46,7 +46,7 @@ func (s *Store) abandon() bool {
 	select {
 	case <-done:
 		return true
-	case <-time.After(brokenTimeout):
+	case <-time.After(closeTimeout):
 		return false
 	}
 }

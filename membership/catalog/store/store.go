@@ -85,7 +85,7 @@ type Store struct {
 	brake   context.CancelFunc
 	fault   atomic.Pointer[string]
 	stays   atomic.Bool // the fault is none that passes, see Passing
-	unsaved atomic.Bool // the fault is faultUnsaved
+	unsaved atomic.Bool // one of the faults is faultUnsaved
 	removed atomic.Bool // the fault is that the other proxies removed this one
 
 	sessionMu sync.Mutex
