@@ -73,6 +73,7 @@ func (s *Store) begin() error {
 	if err != nil {
 		return err
 	}
+	s.fillDatabase()
 	s.keepReserve()
 	s.run.Store(r)
 	return nil
