@@ -99,7 +99,7 @@ func (x *Exchange) switchProtocols() http1.Fault {
 	}
 	x.step(StepUpgrade, 101)
 	x.conf.Handler.Answered(&x.req, &x.resp, &x.dec)
-	x.rec.Status, x.rec.Upgraded, x.rec.FirstByte = 101, true, x.now
+	x.rec.Status, x.rec.FirstByte = 101, x.now
 	x.resp.Bar(x.dec.BarCookie)
 	x.client.switched(x)
 	x.headDone, x.tunnel, x.closing = true, true, true

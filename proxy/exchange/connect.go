@@ -26,7 +26,6 @@ func (x *Exchange) follow() {
 }
 
 func (x *Exchange) connect() {
-	x.rec.Upstream = x.dec.Upstream
 	x.rec.Attempts++
 	x.connecting, x.sentUp, x.heard, x.unread = false, false, false, false
 	x.mine = x.owns(x.dec.Upstream)

@@ -9,12 +9,10 @@ import (
 // Record is what is known of a finished request. Times are the driver's clock, in nanoseconds; zero: it did not happen.
 type Record struct {
 	Status    int
-	Upstream  *Upstream // the last that was tried
 	Cause     Cause
 	Fault     http1.Fault
 	Attempts  int
-	Reused    bool // the upstream's connection had served before
-	Upgraded  bool
+	Reused    bool  // the upstream's connection had served before
 	Local     bool  // answered here
 	BytesIn   int64 // from the client, with the request's head
 	BytesOut  int64
