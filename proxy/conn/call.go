@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/wire"
 	"time"
@@ -59,11 +60,11 @@ func (s *session) awaitLine(ctx context.Context, ln *line) bool {
 	case s.c.srv.ctx.Err() != nil:
 		s.x.Abandon()
 	case ctx.Err() != nil:
-		s.x.ConnectFailed(exchange.CauseConnectTime)
-	case ln.failed != exchange.CauseNone:
+		s.x.ConnectFailed(account.CauseConnectTime)
+	case ln.failed != account.CauseNone:
 		s.x.ConnectFailed(ln.failed)
 	case ln.up.Killed(): // meanwhile
-		s.x.ConnectFailed(exchange.CauseConnect)
+		s.x.ConnectFailed(account.CauseConnect)
 	default:
 		return s.takeLine(ln, false)
 	}

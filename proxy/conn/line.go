@@ -2,6 +2,7 @@ package conn
 
 import (
 	"crypto/tls"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"slices"
 	"time"
@@ -18,9 +19,9 @@ type line struct {
 	alone   bool // it is for one request and no other
 	waiting int  // guarded by pools.mu: those that wait until it is made
 
-	made   chan struct{}  // closed when the origin has said that it speaks HTTP/2, or failed
-	told   bool           // made is closed; guarded by mu
-	failed exchange.Cause // why it could not be made; read behind made
+	made   chan struct{} // closed when the origin has said that it speaks HTTP/2, or failed
+	told   bool          // made is closed; guarded by mu
+	failed account.Cause // why it could not be made; read behind made
 }
 
 // newLine begins to make a connection. The lock of the pools is held.
@@ -51,7 +52,7 @@ func (ln *line) serve(srv *server, timeout time.Duration) {
 		ln.over = true
 	}
 	ln.read()
-	ln.tell(exchange.CauseConnect)
+	ln.tell(account.CauseConnect)
 	ln.mu.Unlock()
 	srv.pools.cross(ln)
 	u.close()
@@ -76,7 +77,7 @@ func (ln *line) carry(u *upstream) {
 }
 
 // tell lets those go on that wait until the connection is made.
-func (ln *line) tell(why exchange.Cause) {
+func (ln *line) tell(why account.Cause) {
 	if !ln.told {
 		ln.told, ln.failed = true, why
 		close(ln.made)
@@ -86,7 +87,7 @@ func (ln *line) tell(why exchange.Cause) {
 // greeted looks whether the origin has said that it speaks HTTP/2.
 func (ln *line) greeted() {
 	if ln.h2.Greeted() && !ln.h2.Over() {
-		ln.tell(exchange.CauseNone)
+		ln.tell(account.CauseNone)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"portico/internal/records"
 	"portico/internal/unsent"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
@@ -193,7 +194,7 @@ func (p *pools) close() {
 }
 
 // dial makes a connection, with its PROXY header and TLS.
-func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout time.Duration, peer *exchange.Peer, local net.Addr) (*upstream, exchange.Cause) {
+func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout time.Duration, peer *exchange.Peer, local net.Addr) (*upstream, account.Cause) {
 	if timeout < 0 {
 		timeout = time.Minute
 	}
@@ -214,7 +215,7 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 		_ = c.SetWriteDeadline(time.Now().Add(timeout))
 		if _, err := c.Write(http1.AppendProxy(b[:0], up.SendProxy, p.Addr, p.Local)); err != nil {
 			_ = c.Close()
-			return nil, exchange.CauseConnect
+			return nil, account.CauseConnect
 		}
 		_ = c.SetWriteDeadline(time.Time{})
 	}
@@ -231,7 +232,7 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 	u.io.init(u.conn, srv.raw, srv.start)
 	srv.upstreams.Add(1)
 	up.Count(1, 0)
-	return u, exchange.CauseNone
+	return u, account.CauseNone
 }
 
 // control looks at a socket before it connects.
@@ -242,13 +243,13 @@ func (srv *server) control(network, address string, c syscall.RawConn) error {
 	return unsent.ControlSilent(network, address, c)
 }
 
-func (srv *server) cause(err error) exchange.Cause {
+func (srv *server) cause(err error) account.Cause {
 	switch {
 	case srv.files.Out(err):
 		srv.pools.shed()
-		return exchange.CauseBusy
+		return account.CauseBusy
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return exchange.CauseConnectTime
+		return account.CauseConnectTime
 	}
-	return exchange.CauseConnect
+	return account.CauseConnect
 }

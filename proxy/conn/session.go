@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/wire"
 )
@@ -369,7 +370,7 @@ func (s *session) connect() {
 	s.drop()
 	up := s.x.Upstream()
 	if up.Killed() {
-		s.x.ConnectFailed(exchange.CauseConnect)
+		s.x.ConnectFailed(account.CauseConnect)
 		return
 	}
 	if up.HTTP2 {
@@ -388,7 +389,7 @@ func (s *session) connect() {
 		u = s.c.srv.pools.get(up, s.c.seen)
 	}
 	if u == nil {
-		var why exchange.Cause
+		var why account.Cause
 		reused = false
 		if u, why = s.dial(up); u == nil {
 			s.now()
@@ -402,7 +403,7 @@ func (s *session) connect() {
 		if up.Killed() { // meanwhile
 			u.close()
 			s.now()
-			s.x.ConnectFailed(exchange.CauseConnect)
+			s.x.ConnectFailed(account.CauseConnect)
 			return
 		}
 	}
@@ -420,7 +421,7 @@ func (s *session) connect() {
 }
 
 // dial makes a connection to an upstream, unless the client leaves meanwhile and that can be seen.
-func (s *session) dial(up *exchange.Upstream) (*upstream, exchange.Cause) {
+func (s *session) dial(up *exchange.Upstream) (*upstream, account.Cause) {
 	ctx := s.c.srv.ctx
 	if l := s.c.io.lane; l != nil {
 		ctx = l.dialing()

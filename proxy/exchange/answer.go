@@ -3,6 +3,7 @@ package exchange
 import (
 	"strconv"
 
+	"portico/proxy/account"
 	"portico/proxy/http1"
 )
 
@@ -34,7 +35,7 @@ func (x *Exchange) answerHead() bool {
 		}
 	}
 	if fault != http1.NoFault {
-		x.failed(Why{Cause: CauseResponse, Fault: fault})
+		x.failed(Why{Cause: account.CauseResponse, Fault: fault})
 	}
 	return false
 }
@@ -63,9 +64,9 @@ func (x *Exchange) responseHead() (int, http1.Fault) {
 
 // interimHead passes a 1xx answer on and reports that the final one is still to come.
 func (x *Exchange) interimHead() bool {
-	x.step(StepInterim, x.resp.Status)
+	x.step(account.StepInterim, x.resp.Status)
 	if x.interim++; x.interim > x.conf.Limits.Interim {
-		x.failed(Why{Cause: CauseResponse, Fault: http1.FaultInterim})
+		x.failed(Why{Cause: account.CauseResponse, Fault: http1.FaultInterim})
 		return false
 	}
 	if x.resp.Status == 100 {
@@ -97,7 +98,7 @@ func (x *Exchange) switchProtocols() http1.Fault {
 		x.closing = true
 		return http1.FaultAccept
 	}
-	x.step(StepUpgrade, 101)
+	x.step(account.StepUpgrade, 101)
 	x.conf.Handler.Answered(&x.req, &x.resp, &x.dec)
 	x.rec.Status, x.rec.FirstByte = 101, x.now
 	x.resp.Bar(x.dec.BarCookie)
@@ -111,7 +112,7 @@ func (x *Exchange) switchProtocols() http1.Fault {
 // finalHead renders the head of the final answer.
 func (x *Exchange) finalHead() {
 	r := &x.resp
-	x.step(StepHead, r.Status)
+	x.step(account.StepHead, r.Status)
 	x.conf.Handler.Answered(&x.req, r, &x.dec)
 	mode, frame, length := x.answerFraming()
 	x.reusable = r.KeepAlive && mode != bodyClose
@@ -167,16 +168,16 @@ func (x *Exchange) answerFraming() (bodyMode, http1.Framing, int64) {
 
 // refuse answers a request that is not acceptable and closes the connection: where the next one begins is not known.
 func (x *Exchange) refuse(fault http1.Fault) {
-	x.step(StepRefuse, int(fault))
+	x.step(account.StepRefuse, int(fault))
 	x.rec.Fault = fault
 	x.closing = true
-	x.give(Why{Cause: CauseRequest, Fault: fault}, fault.Status())
+	x.give(Why{Cause: account.CauseRequest, Fault: fault}, fault.Status())
 }
 
 // badBody ends a request whose body is malformed or too large. The upstream sees no end of it.
 func (x *Exchange) badBody(fault http1.Fault) {
 	if x.headDone {
-		x.cut(CauseRequest, fault)
+		x.cut(account.CauseRequest, fault)
 		return
 	}
 	x.refuse(fault)
@@ -184,7 +185,7 @@ func (x *Exchange) badBody(fault http1.Fault) {
 
 // failed gives the handler the choice between another upstream and an answer.
 func (x *Exchange) failed(why Why) {
-	x.step(StepFail, int(why.Cause))
+	x.step(account.StepFail, int(why.Cause))
 	if x.headDone {
 		x.cut(why.Cause, why.Fault)
 		return
@@ -203,11 +204,11 @@ func (x *Exchange) attempts() int {
 
 func statusOf(why Why) int {
 	switch why.Cause {
-	case CauseConnectTime, CauseTimeout:
+	case account.CauseConnectTime, account.CauseTimeout:
 		return 504
-	case CauseBusy, CauseShutdown:
+	case account.CauseBusy, account.CauseShutdown:
 		return 503
-	case CauseNone, CauseRequest, CauseResponse, CauseConnect, CauseUpstream, CauseClient, CauseBound, CauseReset:
+	case account.CauseNone, account.CauseRequest, account.CauseResponse, account.CauseConnect, account.CauseUpstream, account.CauseClient, account.CauseBound, account.CauseReset:
 	}
 	return 502
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 
+	"portico/proxy/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -35,11 +36,11 @@ func (x *Exchange) Malformed() {
 	const fault = http1.FaultMalformed
 	x.blank()
 	x.rec.Start, x.peer.Now = x.now, x.now
-	x.step(StepRefuse, int(fault))
-	x.conf.Handler.Failed(&x.req, &x.peer, &x.dec, Why{Cause: CauseRequest, Fault: fault})
+	x.step(account.StepRefuse, int(fault))
+	x.conf.Handler.Failed(&x.req, &x.peer, &x.dec, Why{Cause: account.CauseRequest, Fault: fault})
 	x.rec.Local, x.rec.Status = true, fault.Status()
-	x.record(CauseRequest, fault)
-	x.phase, x.why = phaseAbort, CauseRequest
+	x.record(account.CauseRequest, fault)
+	x.phase, x.why = phaseAbort, account.CauseRequest
 }
 
 // Trailers gives the trailer section of the request's body, "name: value" lines with CRLF and an empty line, before Read tells EOF.
@@ -58,11 +59,11 @@ func (x *Exchange) Ends(s Side) bool {
 }
 
 // Why is why OpAbort is returned.
-func (x *Exchange) Why() Cause { return x.why }
+func (x *Exchange) Why() account.Cause { return x.why }
 
 // Reset is how that is told to the client.
 func (x *Exchange) Reset() wire.Reset {
-	if x.why == CauseReset {
+	if x.why == account.CauseReset {
 		return x.resetAs
 	}
 	return x.why.Reset()

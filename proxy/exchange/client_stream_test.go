@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
@@ -69,7 +70,7 @@ type streamTest struct {
 	want                 string // what the client gets
 	sent                 string // to the last upstream
 	op                   exchange.Op
-	why                  exchange.Cause
+	why                  account.Cause
 	reused               exchange.Op // how the upstream's connection was let go
 }
 
@@ -368,15 +369,15 @@ func streamTests() map[string]streamTest {
 		},
 		"cut before a length": {
 			head: getHead, answers: []string{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc"}, want: `200 content-length=5; "abc"`,
-			op: exchange.OpAbort, why: exchange.CauseUpstream, reused: exchange.OpDropUpstream,
+			op: exchange.OpAbort, why: account.CauseUpstream, reused: exchange.OpDropUpstream,
 		},
 		"cut in chunks": {
 			head: getHead, answers: []string{"HTTP/1.1 200 OK\r\n" + chunked + "\r\n3\r\nabc\r\n"}, want: `200; "abc"`,
-			op: exchange.OpAbort, why: exchange.CauseUpstream, reused: exchange.OpDropUpstream,
+			op: exchange.OpAbort, why: account.CauseUpstream, reused: exchange.OpDropUpstream,
 		},
 		"malformed chunks": {
 			head: getHead, answers: []string{"HTTP/1.1 200 OK\r\n" + chunked + "\r\n" + "3\r\nabc\r\nxyz\r\n"},
-			want: `200; "abc"`, most: 2, op: exchange.OpAbort, why: exchange.CauseResponse, reused: exchange.OpDropUpstream,
+			want: `200; "abc"`, most: 2, op: exchange.OpAbort, why: account.CauseResponse, reused: exchange.OpDropUpstream,
 		},
 		"another upstream": {
 			head: getHead, handler: elsewhere(), answers: []string{"", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"}, want: `200 content-length=1; "a" end`,
@@ -413,10 +414,10 @@ func streamTests() map[string]streamTest {
 			reused: exchange.OpReleaseUpstream,
 		},
 		"credentials that belong to a connection": {
-			head: "GET /x HTTP/1.1\r\nHost: a\r\nauthorization: Negotiate abc\r\n\r\n", op: exchange.OpAbort, why: exchange.CauseBound,
+			head: "GET /x HTTP/1.1\r\nHost: a\r\nauthorization: Negotiate abc\r\n\r\n", op: exchange.OpAbort, why: account.CauseBound,
 		},
 		"a private site": {
-			head: getHead, handler: deciding(func(d *exchange.Decision) { d.Private = true }), op: exchange.OpAbort, why: exchange.CauseBound,
+			head: getHead, handler: deciding(func(d *exchange.Decision) { d.Private = true }), op: exchange.OpAbort, why: account.CauseBound,
 		},
 		"credentials asked for": {
 			head: getHead, answers: []string{"HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM\r\nContent-Length: 0\r\n\r\n"},
@@ -460,7 +461,7 @@ func TestStream(t *testing.T) {
 				if n := len(s.sent); test.sent != "" && (n == 0 || !strings.HasSuffix(s.sent[n-1], test.sent)) {
 					t.Errorf("step %d: the upstream got %.600q", step, s.sent)
 				}
-				if test.why == exchange.CauseBound && len(s.sent) > 0 {
+				if test.why == account.CauseBound && len(s.sent) > 0 {
 					t.Errorf("step %d: an upstream was touched", step)
 				}
 			}

@@ -1,6 +1,9 @@
 package exchange
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/account"
+	"portico/proxy/http1"
+)
 
 // follow acts on a decision.
 func (x *Exchange) follow() {
@@ -34,7 +37,7 @@ func (x *Exchange) connect() {
 	x.shares, x.endUp, x.given, x.garbled = x.dec.Upstream.HTTP2, false, false, false
 	x.fresh = x.fresh || !x.shares && !x.served && !x.mine && !x.mayRepeatLater()
 	x.phase, x.phaseSince = phaseConnect, x.now
-	x.step(StepConnect, x.rec.Attempts)
+	x.step(account.StepConnect, x.rec.Attempts)
 }
 
 // Connected says that OpConnect is done. reused tells a pooled connection, splice what the driver can move by itself.
@@ -46,9 +49,9 @@ func (x *Exchange) Connected(reused bool, splice Ready) {
 	x.splice = splice
 	x.rec.Connected = x.now
 	if reused {
-		x.step(StepConnected, 1)
+		x.step(account.StepConnected, 1)
 	} else {
-		x.step(StepConnected, 0)
+		x.step(account.StepConnected, 0)
 	}
 	x.can = x.can&^ReadUpstream | WriteUpstream
 	x.phase = phaseActive
@@ -83,11 +86,11 @@ func (x *Exchange) upgrades() []byte {
 func (x *Exchange) Connecting() bool { return x.phase == phaseConnect && x.connecting }
 
 // ConnectFailed says that OpConnect did not succeed. Without an attempt that waits it says nothing.
-func (x *Exchange) ConnectFailed(cause Cause) {
+func (x *Exchange) ConnectFailed(cause account.Cause) {
 	if !x.Connecting() {
 		return
 	}
 	x.connecting = false
-	x.step(StepConnectFailed, int(cause))
+	x.step(account.StepConnectFailed, int(cause))
 	x.failed(Why{Cause: cause, Retry: true})
 }

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"portico/proxy/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -96,7 +97,7 @@ func (x *Exchange) readUpstream(n int, res wire.Result) {
 		x.heard = true
 		x.down.w += n
 		x.upSince = x.now
-		x.step(StepReadUpstream, n)
+		x.step(account.StepReadUpstream, n)
 		if x.down.eof {
 			return
 		}
@@ -109,7 +110,7 @@ func (x *Exchange) readUpstream(n int, res wire.Result) {
 		x.upstreamEnded()
 	case wire.Failed:
 		if x.tunnel {
-			x.cut(CauseUpstream, http1.NoFault)
+			x.cut(account.CauseUpstream, http1.NoFault)
 			return
 		}
 		x.down.eof = true
@@ -194,11 +195,11 @@ func (x *Exchange) brokenUpstream() {
 		x.givenUp()
 		return
 	case x.garbled:
-		x.failed(Why{Cause: CauseResponse, Fault: http1.FaultMalformed})
+		x.failed(Why{Cause: account.CauseResponse, Fault: http1.FaultMalformed})
 		return
 	}
 	if x.headDone {
-		x.cut(CauseUpstream, http1.NoFault)
+		x.cut(account.CauseUpstream, http1.NoFault)
 		return
 	}
 	if x.mine && !x.heard {
@@ -206,7 +207,7 @@ func (x *Exchange) brokenUpstream() {
 		return
 	}
 	stale := x.reused && !x.heard && !x.dec.Upstream.Killed() && !x.dec.Upstream.Left()
-	why := Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard}
+	why := Why{Cause: account.CauseUpstream, Retry: x.mayRepeat() && !x.heard}
 	refused := x.shares && x.unread && x.rec.Attempts < x.attempts()
 	if why.Retry && (stale || refused) {
 		// It was closed while idle, or goes in order: the same upstream, a new connection, and not counted as a failure of its.
@@ -291,7 +292,7 @@ func (x *Exchange) wroteUpstream(n int, res wire.Result) {
 		x.up.wrote(n)
 		x.upSince = x.now
 		x.owed[Up].Forget()
-		x.step(StepWriteUpstream, n)
+		x.step(account.StepWriteUpstream, n)
 	}
 	if res == wire.More && x.owesEnd() && !x.up.pending() && (ends || n == 0) {
 		x.endUp = false
@@ -303,7 +304,7 @@ func (x *Exchange) wroteUpstream(n int, res wire.Result) {
 	if res == wire.Failed || res == wire.EOF {
 		// An answer may have been sent before the upstream stopped reading: look for it, send no more.
 		if x.tunnel {
-			x.cut(CauseUpstream, http1.NoFault)
+			x.cut(account.CauseUpstream, http1.NoFault)
 			return
 		}
 		x.upBroken, x.endUp = true, false
@@ -349,11 +350,11 @@ func (x *Exchange) clientLost() {
 	case phaseParked, phaseConnect, phaseActive:
 	}
 	if x.tunnel {
-		x.record(CauseNone, http1.NoFault)
+		x.record(account.CauseNone, http1.NoFault)
 	} else {
-		x.record(CauseClient, http1.NoFault)
+		x.record(account.CauseClient, http1.NoFault)
 	}
-	x.phase, x.why = phaseAbort, CauseClient
+	x.phase, x.why = phaseAbort, account.CauseClient
 }
 
 // Abandon ends the exchange because the driver stops.
@@ -361,8 +362,8 @@ func (x *Exchange) Abandon() {
 	if x.phase == phaseOver {
 		return
 	}
-	x.record(CauseShutdown, http1.NoFault)
-	x.phase, x.why = phaseAbort, CauseShutdown
+	x.record(account.CauseShutdown, http1.NoFault)
+	x.phase, x.why = phaseAbort, account.CauseShutdown
 }
 
 // Stays reports whether the request goes on to wait for its upstream when that is left.
@@ -372,21 +373,21 @@ func (x *Exchange) Stays() bool { return x.dec.Stays || x.headDone }
 func (x *Exchange) Revoke() {
 	switch {
 	case x.Connecting():
-		x.ConnectFailed(CauseConnect)
+		x.ConnectFailed(account.CauseConnect)
 	case x.phase != phaseActive || !x.has || x.rec.Local: // it is being let go
 	case x.headDone:
-		x.cut(CauseUpstream, http1.NoFault)
+		x.cut(account.CauseUpstream, http1.NoFault)
 	default:
-		x.failed(Why{Cause: CauseUpstream, Retry: x.mayRepeat() && !x.heard})
+		x.failed(Why{Cause: account.CauseUpstream, Retry: x.mayRepeat() && !x.heard})
 	}
 }
 
 // cut ends an answer in the middle. A client that counts sees what is missing, and gets all that was sent, also of the answers
 // before it. Without a length a reset is all that tells the client; and who takes too long has nothing kept for it.
-func (x *Exchange) cut(cause Cause, fault http1.Fault) {
-	x.step(StepFail, int(cause))
+func (x *Exchange) cut(cause account.Cause, fault http1.Fault) {
+	x.step(account.StepFail, int(cause))
 	x.record(cause, fault)
-	if x.tunnel || cause == CauseClient || x.client.resets(x) {
+	if x.tunnel || cause == account.CauseClient || x.client.resets(x) {
 		x.phase, x.why = phaseAbort, cause
 		return
 	}
@@ -394,7 +395,7 @@ func (x *Exchange) cut(cause Cause, fault http1.Fault) {
 }
 
 // record reports the request as finished, once.
-func (x *Exchange) record(cause Cause, fault http1.Fault) {
+func (x *Exchange) record(cause account.Cause, fault http1.Fault) {
 	if !x.routed {
 		return
 	}
@@ -404,7 +405,7 @@ func (x *Exchange) record(cause Cause, fault http1.Fault) {
 	if x.rec.Start == 0 {
 		x.rec.Start = x.rec.Routed
 	}
-	x.step(StepFinish, int(cause))
+	x.step(account.StepFinish, int(cause))
 	x.conf.Handler.Finished(&x.req, &x.peer, &x.dec, &x.rec)
 }
 

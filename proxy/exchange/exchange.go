@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -29,7 +30,7 @@ type Exchange struct {
 	req   http1.Request
 	resp  http1.Response
 	dec   Decision
-	rec   Record
+	rec   account.Record
 	up    flow // client to upstream
 	down  flow // upstream to client
 
@@ -69,7 +70,7 @@ type Exchange struct {
 	crlfs      int
 	upgrade    []byte
 	tunnel     bool
-	why        Cause // of OpAbort
+	why        account.Cause // of OpAbort
 
 	keep       time.Duration // how long the upstream connection may wait for its next request
 	got        int64         // bytes from the client that no record has told yet
@@ -80,7 +81,7 @@ type Exchange struct {
 	upSince    int64
 	owed       [2]Owed // by side
 	lingered   int
-	steps      [keptSteps]Step
+	steps      [keptSteps]account.Step
 	own        [MaxOwn]*Upstream // peer.Own
 }
 
@@ -110,12 +111,12 @@ func (x *Exchange) clear() {
 	x.noRetry, x.mine, x.bound, x.shares, x.endUp = false, false, false, false, false
 	x.given, x.garbled = false, false
 	x.upBroken, x.reusable, x.closing, x.endOwed, x.interim, x.upgrade = false, false, false, false, 0, nil
-	x.why = CauseNone
+	x.why = account.CauseNone
 	x.hold, x.asked, x.unasked = false, false, false
 	x.reads, x.writes, x.upSince = pace{}, pace{}, 0
 	x.owed[Client].Forget()
 	x.owed[Up].Forget()
-	x.rec = Record{}
+	x.rec = account.Record{}
 	x.rec.Steps = x.steps[:0]
 }
 
@@ -212,9 +213,9 @@ func (x *Exchange) Over() bool { return x.streaming && (x.phase != phaseActive |
 // Now sets the clock.
 func (x *Exchange) Now(now int64) { x.now = now }
 
-func (x *Exchange) step(what StepKind, n int) {
+func (x *Exchange) step(what account.StepKind, n int) {
 	if i := len(x.rec.Steps); i < keptSteps {
 		x.rec.Steps = x.steps[:i+1]
-		x.steps[i] = NewStep(what, n, time.Duration(x.now-x.rec.Start))
+		x.steps[i] = account.NewStep(what, n, time.Duration(x.now-x.rec.Start))
 	}
 }

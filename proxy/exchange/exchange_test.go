@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
@@ -55,9 +56,9 @@ func (p *plan) Hinted(*http1.Request, *http1.Response, *exchange.Decision) []byt
 
 func (p *plan) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why) {}
 
-func (p *plan) Finished(_ *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *exchange.Record) {
+func (p *plan) Finished(_ *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *account.Record) {
 	p.finished++
-	p.cut = rec.Cause != exchange.CauseNone && !rec.Local
+	p.cut = rec.Cause != account.CauseNone && !rec.Local
 }
 
 // simulation drives an exchange without sockets: client and upstream are byte slices, cut in pieces.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/http1"
 )
 
@@ -26,7 +27,7 @@ type Handler interface {
 	Failed(r *http1.Request, p *Peer, d *Decision, why Why)
 
 	// Finished is called once for every request that was routed or refused, when its last byte was written or given up.
-	Finished(r *http1.Request, p *Peer, d *Decision, rec *Record)
+	Finished(r *http1.Request, p *Peer, d *Decision, rec *account.Record)
 }
 
 // Peer is the client's side of a connection.
@@ -40,6 +41,13 @@ type Peer struct {
 	Lane       int         // connections with the same number are served by the same loop, if the driver has loops
 	Now        int64       // the driver's clock when Route or Failed is called, in nanoseconds
 	Own        []*Upstream // those to which the client's connection has one of its own, the latest last
+}
+
+// Why a request could not go on.
+type Why struct {
+	Cause account.Cause
+	Fault http1.Fault // what was wrong with a message, for account.CauseRequest and account.CauseResponse
+	Retry bool        // nothing was sent, or it is safe to send it again
 }
 
 // Verdict is what a handler decides.

@@ -1,6 +1,9 @@
 package exchange
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/account"
+	"portico/proxy/http1"
+)
 
 // nextHead reads and parses a request head. The second result is false when the phase changed.
 func (x *Exchange) nextHead() (Op, bool) {
@@ -38,7 +41,7 @@ func (x *Exchange) parse() bool {
 		x.routed = false
 		return false
 	}
-	x.step(StepRead, n)
+	x.step(account.StepRead, n)
 	if fault != http1.NoFault {
 		x.refuse(fault)
 		return true
@@ -114,7 +117,7 @@ func (x *Exchange) route() {
 	x.dec.HTTPS = x.peer.HTTPS
 	x.rec.Routed, x.peer.Now = x.now, x.now
 	x.conf.Handler.Route(&x.req, &x.peer, &x.dec)
-	x.step(StepRoute, int(x.dec.Verdict))
+	x.step(account.StepRoute, int(x.dec.Verdict))
 	if x.dec.Verdict == Park {
 		x.dec.Parked++
 		x.phase, x.phaseSince = phaseParked, x.now

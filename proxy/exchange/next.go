@@ -1,6 +1,9 @@
 package exchange
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/account"
+	"portico/proxy/http1"
+)
 
 // Next returns what to do. It returns OpWait or OpIdle when nothing can be done before an event, and every time again.
 func (x *Exchange) Next() Op {
@@ -155,7 +158,7 @@ func (x *Exchange) advance() bool {
 	}
 	if x.headDone {
 		if fault := x.down.advance(&x.conf.Limits); fault != http1.NoFault {
-			x.cut(CauseResponse, fault)
+			x.cut(account.CauseResponse, fault)
 			return false
 		}
 	}
@@ -170,12 +173,12 @@ func (x *Exchange) settleUpstream() Op {
 	x.has = false
 	if x.shares {
 		x.unbind()
-		x.step(StepRelease, 0)
+		x.step(account.StepRelease, 0)
 		return OpReleaseUpstream
 	}
 	if x.reusable && x.up.done && !x.up.pending() && !x.upBroken && x.down.r+x.down.direct == x.down.w && !x.down.eof &&
 		!x.dec.Upstream.Retired() {
-		x.step(StepRelease, 0)
+		x.step(account.StepRelease, 0)
 		if x.bound {
 			x.Own(x.dec.Upstream)
 			return OpKeepUpstream
@@ -183,7 +186,7 @@ func (x *Exchange) settleUpstream() Op {
 		return OpReleaseUpstream
 	}
 	x.unbind()
-	x.step(StepDrop, 0)
+	x.step(account.StepDrop, 0)
 	return OpDropUpstream
 }
 

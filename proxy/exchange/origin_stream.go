@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"portico/proxy/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -30,7 +31,7 @@ func (x *Exchange) NoTunnel() {
 		return
 	}
 	x.connecting = false
-	x.failed(Why{Cause: CauseResponse, Fault: http1.FaultNoTunnel})
+	x.failed(Why{Cause: account.CauseResponse, Fault: http1.FaultNoTunnel})
 }
 
 // streamUp makes the request that was just rendered one for a stream.
@@ -78,12 +79,12 @@ func (x *Exchange) Garbled() { x.garbled = true }
 func (x *Exchange) givenUp() {
 	switch {
 	case x.headDone:
-		x.cut(CauseReset, http1.NoFault)
+		x.cut(account.CauseReset, http1.NoFault)
 	case x.client.alone():
-		x.failed(Why{Cause: CauseReset})
+		x.failed(Why{Cause: account.CauseReset})
 	default:
 		x.rec.Status = 502
-		x.cut(CauseReset, http1.NoFault)
+		x.cut(account.CauseReset, http1.NoFault)
 	}
 }
 

@@ -1,6 +1,9 @@
 package exchange
 
-import "portico/proxy/http1"
+import (
+	"portico/proxy/account"
+	"portico/proxy/http1"
+)
 
 // Some authentication schemes say who a connection belongs to, not who sent a request (RFC 4559, 6): after their handshake an
 // application takes every request on the connection for that person's. So a connection to an upstream that has carried credentials of
@@ -47,7 +50,7 @@ func (x *Exchange) Mine() bool { return x.mine }
 // connection is the client's alone (RFC 9113, 7). No upstream has seen anything of it.
 func (x *Exchange) elsewhere() {
 	x.rec.Status = 421
-	x.cut(CauseBound, http1.NoFault)
+	x.cut(account.CauseBound, http1.NoFault)
 }
 
 // Lost says that the upstream has ended the connection that belongs to this client. What the client sent belongs to a handshake or an
@@ -56,7 +59,7 @@ func (x *Exchange) elsewhere() {
 func (x *Exchange) Lost() {
 	x.disown(x.dec.Upstream)
 	x.rec.Status = 502
-	x.cut(CauseBound, http1.NoFault)
+	x.cut(account.CauseBound, http1.NoFault)
 }
 
 // Ended says that the upstream has ended a connection that was kept and is not in use: the client's ends after the present answer.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"portico/proxy/account"
 )
 
 // TestPaceOfLargeMessages: however much has moved, more bytes never shorten the patience.
@@ -37,14 +39,14 @@ func TestPaceOfLargeMessages(t *testing.T) {
 // TestStepsOfLongRequests: a step says when it was, in a request of 36 minutes and of years.
 func TestStepsOfLongRequests(t *testing.T) {
 	for _, d := range []time.Duration{0, time.Microsecond, 35 * time.Minute, 36 * time.Minute, 2 * time.Hour, 8 * 365 * 24 * time.Hour} {
-		if got := NewStep(StepFinish, 7, d); got.At() != d || got.N != 7 || got.What != StepFinish {
+		if got := account.NewStep(account.StepFinish, 7, d); got.At() != d || got.N != 7 || got.What != account.StepFinish {
 			t.Errorf("a step after %v: %+v at %v", d, got, got.At())
 		}
 	}
-	if got := NewStep(StepFinish, 0, math.MaxInt64); got.At() < 8*365*24*time.Hour {
+	if got := account.NewStep(account.StepFinish, 0, math.MaxInt64); got.At() < 8*365*24*time.Hour {
 		t.Errorf("a step beyond the last: %v", got.At())
 	}
-	if got := NewStep(StepFinish, 0, -time.Second); got.At() != 0 {
+	if got := account.NewStep(account.StepFinish, 0, -time.Second); got.At() != 0 {
 		t.Errorf("a step before the first: %v", got.At())
 	}
 }

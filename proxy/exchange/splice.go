@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"portico/proxy/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )
@@ -82,7 +83,7 @@ func (x *Exchange) spliceEnd(down bool, src, dst wire.Result) {
 	case down && (dst == wire.Failed || dst == wire.EOF), !down && (src == wire.Failed || src == wire.EOF):
 		x.clientLost()
 	case down && (src == wire.Failed || src == wire.EOF) && !x.down.done:
-		x.cut(CauseUpstream, http1.NoFault)
+		x.cut(account.CauseUpstream, http1.NoFault)
 	case !down && (dst == wire.Failed || dst == wire.EOF):
 		x.up.piped = 0 // given up, though the driver's pipe still holds them
 		x.upBroken = true

@@ -3,6 +3,7 @@ package exchange
 import (
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/http1"
 )
 
@@ -103,7 +104,7 @@ func (x *Exchange) Timeout() {
 	if at == 0 || x.now < at {
 		return
 	}
-	x.step(StepTimeout, int(what))
+	x.step(account.StepTimeout, int(what))
 	switch what {
 	case timerHeader:
 		x.blank()
@@ -112,7 +113,7 @@ func (x *Exchange) Timeout() {
 	case timerParked:
 		x.route()
 	case timerConnect:
-		x.ConnectFailed(CauseConnectTime)
+		x.ConnectFailed(account.CauseConnectTime)
 	case timerContinue:
 		x.proceed()
 	case timerBody:
@@ -124,7 +125,7 @@ func (x *Exchange) Timeout() {
 			x.clientLost()
 			return
 		}
-		x.failed(Why{Cause: CauseTimeout})
+		x.failed(Why{Cause: account.CauseTimeout})
 	case timerLinger:
 		x.phase = phaseClose
 	case timerNone:

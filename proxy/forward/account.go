@@ -8,6 +8,7 @@ import (
 	"portico/balancer"
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
@@ -37,7 +38,7 @@ func (f *flight) done(r balancer.Result, status int, err error, again bool) {
 }
 
 // Finished implements exchange.Handler.
-func (h *Handler) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decision, rec *exchange.Record) {
+func (h *Handler) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decision, rec *account.Record) {
 	f := flightOf(d)
 	defer f.recovered(h, r, nil)
 	if f.h == nil {
@@ -81,7 +82,7 @@ func (f *flight) leaveQueue() {
 }
 
 // times translates the engine's clock.
-func (f *flight) times(rec *exchange.Record) {
+func (f *flight) times(rec *account.Record) {
 	switch {
 	case rec.Connected == 0:
 		return
@@ -95,43 +96,43 @@ func (f *flight) times(rec *exchange.Record) {
 	}
 }
 
-func (f *flight) result(rec *exchange.Record) balancer.Result {
+func (f *flight) result(rec *account.Record) balancer.Result {
 	switch rec.Cause {
-	case exchange.CauseNone:
+	case account.CauseNone:
 		return balancer.Answered
-	case exchange.CauseClient:
+	case account.CauseClient:
 		return balancer.ClientAborted
-	case exchange.CauseUpstream, exchange.CauseResponse, exchange.CauseReset:
+	case account.CauseUpstream, account.CauseResponse, account.CauseReset:
 		return balancer.ServerAborted
-	case exchange.CauseTimeout:
+	case account.CauseTimeout:
 		return balancer.TimedOut
 	}
 	return balancer.Refused
 }
 
 // ending is HAProxy's two letters for how it ended.
-func (f *flight) ending(rec *exchange.Record) {
+func (f *flight) ending(rec *account.Record) {
 	if f.fault != nil && f.fault.Cause != 0 {
 		f.rec.End[0], f.rec.End[1] = f.fault.Cause, f.fault.Phase
 		return
 	}
 	switch rec.Cause {
-	case exchange.CauseClient:
+	case account.CauseClient:
 		f.rec.End[0], f.rec.End[1] = 'C', 'D'
 		if rec.FirstByte == 0 {
 			f.rec.End[1] = 'H'
 			f.rec.Status = fault.StatusClientClosed
 		}
-	case exchange.CauseUpstream, exchange.CauseResponse:
+	case account.CauseUpstream, account.CauseResponse:
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'
-	case exchange.CauseTimeout:
+	case account.CauseTimeout:
 		f.rec.End[0], f.rec.End[1] = 's', 'D'
-	case exchange.CauseReset:
+	case account.CauseReset:
 		f.rec.End[0], f.rec.End[1] = 'S', 'D'
 		if rec.FirstByte == 0 {
 			f.rec.End[1] = 'H'
 		}
-	case exchange.CauseBound:
+	case account.CauseBound:
 		f.rec.End[0], f.rec.End[1] = 'S', 'H'
 	}
 }
@@ -173,7 +174,7 @@ func (f *flight) log(r *http1.Request) {
 }
 
 // remember files the exchange among the recent ones.
-func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *exchange.Record) {
+func (f *flight) remember(r *http1.Request, p *exchange.Peer, rec *account.Record) {
 	e := recent.Ending{
 		Method: alias.String(r.Method), Host: alias.String(r.Host), Target: f.target, Proto: protoOf(r),
 		Cause: rec.Cause, Fault: rec.Fault, Steps: rec.Steps,

@@ -12,6 +12,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/internal/alias"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
@@ -147,7 +148,7 @@ func remapField(b []byte, a *http1.Response, m *addressing, name string) []byte 
 func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decision, why exchange.Why) {
 	f := flightOf(d)
 	defer f.recovered(h, r, d)
-	if f.h == nil || why.Cause == exchange.CauseRequest && f.site == nil {
+	if f.h == nil || why.Cause == account.CauseRequest && f.site == nil {
 		f.reset(h, h.Fronts[p.Listener], p.Now) // refused before it was routed
 	}
 	err := errorOf(why)
@@ -179,7 +180,7 @@ func (f *flight) mayGoElsewhere(err error) bool {
 // errorOf words what the engine says as the errors of the data path.
 func errorOf(why exchange.Why) error {
 	switch why.Cause {
-	case exchange.CauseRequest:
+	case account.CauseRequest:
 		switch why.Fault {
 		case http1.FaultBodyLarge:
 			return fault.ErrBodyTooBig
@@ -189,20 +190,20 @@ func errorOf(why exchange.Why) error {
 			return fault.HeaderTimeout
 		}
 		return fault.Refusal(why.Fault.Status(), "The request is not valid HTTP.")
-	case exchange.CauseConnect, exchange.CauseConnectTime:
+	case account.CauseConnect, account.CauseConnectTime:
 		return origin.ErrDial
-	case exchange.CauseBusy:
+	case account.CauseBusy:
 		return fault.ErrNoRoom
-	case exchange.CauseTimeout:
+	case account.CauseTimeout:
 		return fault.ErrSlowOrigin
-	case exchange.CauseReset:
+	case account.CauseReset:
 		return fault.ErrGaveUp
-	case exchange.CauseResponse:
+	case account.CauseResponse:
 		if why.Fault == http1.FaultNoTunnel {
 			return fault.NoTunnel
 		}
 		return errors.Join(origin.ErrBadResponse, why.Fault)
-	case exchange.CauseClient:
+	case account.CauseClient:
 		return fault.ErrClientGone
 	}
 	return fault.ErrBrokeOff

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net/netip"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
@@ -261,7 +262,7 @@ func (l *loop) closeLine(ln *line) {
 		s.call.waits = nil
 		if s.x.Connecting() {
 			s.x.Now(l.now)
-			s.x.ConnectFailed(exchange.CauseConnect)
+			s.x.ConnectFailed(account.CauseConnect)
 			l.goOn(s)
 		}
 	}

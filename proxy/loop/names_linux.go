@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 )
 
 // question is one look-up of an upstream's name, for one attempt of one exchange. The session that asked points to it for as long as
@@ -47,7 +47,7 @@ func (l *loop) resolved(q *question) {
 	}
 	s.x.Now(l.now)
 	if q.err != nil {
-		s.x.ConnectFailed(exchange.CauseConnect)
+		s.x.ConnectFailed(account.CauseConnect)
 	} else if q.p.up.HTTP2 {
 		l.connectCall(s, q.p, q.addrs[0])
 	} else {

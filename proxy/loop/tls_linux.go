@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/internal/tlstrim"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/loop/handshakes"
 	"portico/proxy/loop/socket"
@@ -177,7 +178,7 @@ func (l *loop) shookUpstream(u *sock, err error) {
 		l.closeUpstream(u)
 		if s != nil {
 			s.x.Now(l.now)
-			s.x.ConnectFailed(exchange.CauseConnect)
+			s.x.ConnectFailed(account.CauseConnect)
 			l.drive(s)
 		}
 		return

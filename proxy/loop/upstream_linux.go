@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"portico/internal/descriptors"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 	"portico/proxy/loop/socket"
@@ -20,7 +21,7 @@ func (l *loop) connect(s *session) {
 	}
 	up := s.x.Upstream()
 	if up.Killed() {
-		s.x.ConnectFailed(exchange.CauseConnect)
+		s.x.ConnectFailed(account.CauseConnect)
 		return
 	}
 	p := l.pool(up)
@@ -56,26 +57,26 @@ func (l *loop) dial(s *session, p *pool, addr netip.AddrPort) {
 }
 
 // newUpstream begins to make a connection.
-func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, exchange.Cause) {
+func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, account.Cause) {
 	l.work += connectWork
 	fd, err := l.srv.dial(addr)
 	switch {
 	case err == nil:
 	case l.srv.files.Out(err):
 		l.shed()
-		return nil, exchange.CauseBusy
+		return nil, account.CauseBusy
 	default:
-		return nil, exchange.CauseConnect
+		return nil, account.CauseConnect
 	}
 	u := &sock{fd: fd, kind: kindUpstream, pool: p, connecting: true}
 	if err := l.register(u, socketEvents); err != nil {
 		socket.Close(fd)
-		return nil, exchange.CauseConnect
+		return nil, account.CauseConnect
 	}
 	l.upstreams.Add(1)
 	p.users++
 	p.up.Count(1, 0)
-	return u, exchange.CauseNone
+	return u, account.CauseNone
 }
 
 // connected: the kernel has decided about a connection.
@@ -83,7 +84,7 @@ func (l *loop) connected(s *session, u *sock) {
 	u.connecting = false
 	if err := socket.Error(u.fd); err != nil {
 		l.closeUpstream(u)
-		s.x.ConnectFailed(exchange.CauseConnect)
+		s.x.ConnectFailed(account.CauseConnect)
 		return
 	}
 	if v := u.pool.up.SendProxy; v != 0 {

@@ -17,7 +17,7 @@ import (
 	"portico/balancer/seal"
 	"portico/internal/prefetch"
 	"portico/proxy/accesslog"
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 	"portico/proxy/http1"
 )
 
@@ -77,7 +77,7 @@ type trace struct {
 	status                 uint16
 	retries                uint8
 	fault                  http1.Fault
-	cause                  exchange.Cause
+	cause                  account.Cause
 	end                    [4]byte
 	tls, query             bool
 	methodLen              uint8
@@ -85,7 +85,7 @@ type trace struct {
 	pathLen                uint8
 	steps                  uint8
 	text                   [tracedMethod + tracedHost + tracedPath]byte // method, host and path, without gaps
-	step                   [tracedSteps]exchange.Step
+	step                   [tracedSteps]account.Step
 }
 
 // tracedLines is what of a slot most exchanges write, in cache lines.
@@ -181,7 +181,7 @@ func (t *trace) failed() bool {
 		return false // in the waiting room, where one asks every few seconds
 	case t.status >= 500:
 		return true
-	case t.cause == exchange.CauseNone || t.cause == exchange.CauseClient || t.cause == exchange.CauseRequest:
+	case t.cause == account.CauseNone || t.cause == account.CauseClient || t.cause == account.CauseRequest:
 		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
 	}
 	return true
@@ -191,10 +191,10 @@ func (t *trace) failed() bool {
 // empty for a request that could not be read.
 type Ending struct {
 	Method, Host, Target, Proto string
-	Cause                       exchange.Cause
+	Cause                       account.Cause
 	Fault                       http1.Fault
 	Sent                        time.Duration // when the request was complete at the instance; 0: never
-	Steps                       []exchange.Step
+	Steps                       []account.Step
 }
 
 // Keep keeps an exchange that has ended.

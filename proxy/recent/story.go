@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
 )
@@ -15,16 +15,16 @@ type story struct {
 	*trace
 	instance string // the last that was tried, in words
 	out      []Step
-	picked   bool                      // it is told why an instance was chosen
-	moved    map[exchange.StepKind]int // where in out the bytes of this try are told
-	now      int                       // the try that runs
-	told     int                       // the last one whose failure is told
+	picked   bool                     // it is told why an instance was chosen
+	moved    map[account.StepKind]int // where in out the bytes of this try are told
+	now      int                      // the try that runs
+	told     int                      // the last one whose failure is told
 }
 
 // story tells the steps. Reads and writes of a long body are told as one.
 func (t *trace) story(instance string) []Step {
-	s := &story{trace: t, instance: instance, moved: map[exchange.StepKind]int{}}
-	if t.steps == 0 || t.step[0].What != exchange.StepRead {
+	s := &story{trace: t, instance: instance, moved: map[account.StepKind]int{}}
+	if t.steps == 0 || t.step[0].What != account.StepRead {
 		s.say(ms(t.request), "read", "request head read")
 	}
 	for i := range t.step[:t.steps] {
@@ -47,22 +47,22 @@ func (s *story) say(at float64, step, format string, args ...any) {
 }
 
 // tell tells one step.
-func (s *story) tell(step *exchange.Step) {
+func (s *story) tell(step *account.Step) {
 	at := ms(step.At())
 	switch step.What {
-	case exchange.StepRead:
+	case account.StepRead:
 		s.say(at, "read", "request head read, %d bytes", step.N)
-	case exchange.StepRoute:
+	case account.StepRoute:
 		if s.site == "" {
 			s.say(at, "route", "no site")
 		} else {
 			s.say(at, "route", "site %s", s.site)
 		}
-	case exchange.StepConnect:
+	case account.StepConnect:
 		s.connect(at, int(step.N))
-	case exchange.StepWriteUpstream, exchange.StepReadUpstream:
+	case account.StepWriteUpstream, account.StepReadUpstream:
 		s.bytes(at, step)
-	case exchange.StepConnectFailed, exchange.StepFail, exchange.StepTimeout:
+	case account.StepConnectFailed, account.StepFail, account.StepTimeout:
 		if !s.failed(at, step.What.String()) && s.now != s.told {
 			s.say(at, step.What.String(), "%s", stepText(step))
 		}
@@ -79,7 +79,7 @@ func (s *story) connect(at float64, try int) {
 		s.say(at, "queue", "waited %.1f ms for a place", ms(s.queue))
 	}
 	if try > s.now {
-		s.failed(at, exchange.StepFail.String())
+		s.failed(at, account.StepFail.String())
 		s.now = try
 		clear(s.moved)
 	}
@@ -108,7 +108,7 @@ func (s *story) pick(at float64) {
 }
 
 // bytes tells of bytes to or from the instance, all of a try as one.
-func (s *story) bytes(at float64, step *exchange.Step) {
+func (s *story) bytes(at float64, step *account.Step) {
 	i, told := s.moved[step.What]
 	if !told {
 		s.moved[step.What] = len(s.out)
@@ -155,30 +155,30 @@ func (t *trace) choice(instance string) string {
 }
 
 // text words a step that needs nothing else; empty: it says nothing to people.
-func stepText(s *exchange.Step) string {
+func stepText(s *account.Step) string {
 	switch s.What {
-	case exchange.StepConnected:
+	case account.StepConnected:
 		if s.N == 1 {
 			return "on a kept connection"
 		}
 		return "connected"
-	case exchange.StepConnectFailed:
-		return "no connection: " + exchange.Cause(s.N).String()
-	case exchange.StepInterim:
+	case account.StepConnectFailed:
+		return "no connection: " + account.Cause(s.N).String()
+	case account.StepInterim:
 		return fmt.Sprintf("interim answer %d", s.N)
-	case exchange.StepHead:
+	case account.StepHead:
 		return fmt.Sprintf("first byte of the answer: status %d", s.N)
-	case exchange.StepUpgrade:
+	case account.StepUpgrade:
 		return "upgraded to another protocol"
-	case exchange.StepRefuse:
+	case account.StepRefuse:
 		return "refused: " + http1.Fault(s.N).Error()
-	case exchange.StepFail:
-		return "failed: " + exchange.Cause(s.N).String()
-	case exchange.StepTimeout:
+	case account.StepFail:
+		return "failed: " + account.Cause(s.N).String()
+	case account.StepTimeout:
 		return "a time limit passed"
-	case exchange.StepDrop:
+	case account.StepDrop:
 		return "the connection to the instance is closed"
-	case exchange.StepRelease, exchange.StepWrite, exchange.StepFinish, exchange.StepRead, exchange.StepRoute, exchange.StepConnect, exchange.StepWriteUpstream, exchange.StepReadUpstream:
+	case account.StepRelease, account.StepWrite, account.StepFinish, account.StepRead, account.StepRoute, account.StepConnect, account.StepWriteUpstream, account.StepReadUpstream:
 	}
 	return ""
 }
@@ -190,8 +190,8 @@ func (t *trace) outcome() string {
 		text = "the client went away before it had its answer"
 	}
 	switch t.cause {
-	case exchange.CauseNone, exchange.CauseRequest:
-	case exchange.CauseClient:
+	case account.CauseNone, account.CauseRequest:
+	case account.CauseClient:
 		if t.status != fault.StatusClientClosed {
 			text += ", which the client did not take to its end"
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -239,7 +240,7 @@ func clientLeaves(t *testing.T, mk rig.Maker) {
 	case <-time.After(rig.Patience):
 		t.Fatal("the origin still works for a client that left")
 	}
-	rig.Eventually(t, "the record says so", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseClient })
+	rig.Eventually(t, "the record says so", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == account.CauseClient })
 	rig.Eventually(t, "nothing is left", func() bool { return d.Stats().Clients == 0 && d.Stats().Upstreams == 0 })
 }
 

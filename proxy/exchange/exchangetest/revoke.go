@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -54,7 +55,7 @@ func revokedAnswer(t *testing.T, mk rig.Maker) {
 	revoke(h.Upstreams[0])
 	rig.Gone(t, "the origin's answer", ended)
 	rig.Gone(t, "the client's connection", client)
-	rig.Eventually(t, "the loss is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseUpstream })
+	rig.Eventually(t, "the loss is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == account.CauseUpstream })
 }
 
 // revokedUpload: a request on its way is not sent to its end, and its client is told.

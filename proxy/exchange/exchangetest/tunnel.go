@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
@@ -128,7 +129,7 @@ func halfStream(t *testing.T, mk rig.Maker) {
 		rig.Expect(t, br, "data: 1\n\n")
 		close(events)
 		rig.Eventually(t, "the stream is recorded", func() bool { return len(h.Records()) == 1 })
-		if got := h.Records()[0].Cause; got != exchange.CauseClient {
+		if got := h.Records()[0].Cause; got != account.CauseClient {
 			t.Errorf("it ended for %v, want the client to be blamed", got)
 		}
 		rig.Gone(t, "the client's connection", untilEnd(c))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -23,7 +24,7 @@ func retry(t *testing.T, mk rig.Maker) {
 	}
 	rig.Eventually(t, "both are recorded", func() bool { return len(h.Records()) == 2 })
 	for _, r := range h.Records() {
-		if r.Attempts != 3 || r.Status != 200 || r.Cause != exchange.CauseNone {
+		if r.Attempts != 3 || r.Status != 200 || r.Cause != account.CauseNone {
 			t.Errorf("record %+v", r)
 		}
 	}
@@ -37,7 +38,7 @@ func allDown(t *testing.T, mk rig.Maker) {
 	}
 	rig.Eventually(t, "three attempts are recorded", func() bool {
 		r := h.Records()
-		return len(r) == 1 && r[0].Attempts == 3 && r[0].Cause == exchange.CauseConnect
+		return len(r) == 1 && r[0].Attempts == 3 && r[0].Cause == account.CauseConnect
 	})
 }
 

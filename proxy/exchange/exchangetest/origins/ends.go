@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
@@ -73,7 +74,7 @@ func givesUp(t *testing.T, mk rig.Maker) {
 	}
 	mu.Unlock()
 	for _, r := range h.Records() {
-		if r.Cause != exchange.CauseReset || r.Status != 502 || r.Attempts != 1 {
+		if r.Cause != account.CauseReset || r.Status != 502 || r.Attempts != 1 {
 			t.Errorf("%+v", r)
 		}
 	}

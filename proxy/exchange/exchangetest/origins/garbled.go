@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
@@ -38,7 +39,7 @@ func garbled(t *testing.T, mk rig.Maker) {
 		}
 	}
 	for i, r := range h.Records() {
-		if i < 3 && (r.Cause != exchange.CauseResponse || r.Fault != http1.FaultMalformed || r.Attempts != 1) {
+		if i < 3 && (r.Cause != account.CauseResponse || r.Fault != http1.FaultMalformed || r.Attempts != 1) {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -73,7 +74,7 @@ func givesUpLate(t *testing.T, mk rig.Maker) {
 		t.Errorf("a cut answer looks whole: %q", got)
 	}
 	for _, r := range h.Records() {
-		if r.Cause != exchange.CauseReset {
+		if r.Cause != account.CauseReset {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
@@ -82,5 +83,5 @@ func stop(t *testing.T, mk rig.Maker) {
 	_ = d.Shutdown(ctx)
 	within(t, "its end", ended)
 	rig.Eventually(t, "no connection is left", func() bool { open, _ := m.count(); return open == 0 && h.Upstreams[0].Conns() == 0 })
-	rig.Eventually(t, "the request is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == exchange.CauseShutdown })
+	rig.Eventually(t, "the request is recorded", func() bool { r := h.Records(); return len(r) == 1 && r[0].Cause == account.CauseShutdown })
 }

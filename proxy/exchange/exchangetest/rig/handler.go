@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/http1"
 )
@@ -17,11 +18,11 @@ type Handler struct {
 	records []Record
 }
 
-// Record is what a test may want of an exchange.Record, copied.
+// Record is what a test may want of an account.Record, copied.
 type Record struct {
 	Method, Target string
 	Status         int
-	Cause          exchange.Cause
+	Cause          account.Cause
 	Fault          http1.Fault
 	Attempts       int
 	In, Out        int64
@@ -62,7 +63,7 @@ func (h *Handler) Failed(_ *http1.Request, _ *exchange.Peer, d *exchange.Decisio
 }
 
 // Finished implements exchange.Handler.
-func (h *Handler) Finished(r *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *exchange.Record) {
+func (h *Handler) Finished(r *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *account.Record) {
 	var steps []string
 	for _, s := range rec.Steps {
 		steps = append(steps, s.What.String())

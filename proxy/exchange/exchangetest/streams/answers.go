@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 )
@@ -160,7 +160,7 @@ func cut(t *testing.T, mk rig.Maker) {
 		t.Errorf("the next one got %+v", got)
 	}
 	rig.Eventually(t, "both are recorded", func() bool { return len(h.Records()) == 2 })
-	if r := h.Records(); r[0].Cause != exchange.CauseUpstream || r[1].Cause != exchange.CauseNone {
+	if r := h.Records(); r[0].Cause != account.CauseUpstream || r[1].Cause != account.CauseNone {
 		t.Errorf("records %+v", r)
 	}
 }

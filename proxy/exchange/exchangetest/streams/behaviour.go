@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 )
@@ -104,7 +104,7 @@ func clientResets(t *testing.T, mk rig.Maker) {
 	}
 	rig.Eventually(t, "it is recorded", func() bool { return len(h.Records()) == 3 })
 	for _, r := range h.Records() {
-		if want := map[string]exchange.Cause{"/slow": exchange.CauseClient}[r.Target]; r.Cause != want {
+		if want := map[string]account.Cause{"/slow": account.CauseClient}[r.Target]; r.Cause != want {
 			t.Errorf("%s is recorded with %s", r.Target, r.Cause)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -152,7 +153,7 @@ func stop(t *testing.T, mk rig.Maker) {
 	_ = d.Shutdown(ctx)
 	rig.Gone(t, "the request at the origin", ended)
 	c.Until("the connection ends", func(_ *http2.GoAwayFrame, err error) bool { return err != nil })
-	if r := h.Records(); len(r) != 1 || r[0].Cause != exchange.CauseShutdown {
+	if r := h.Records(); len(r) != 1 || r[0].Cause != account.CauseShutdown {
 		t.Errorf("records %+v", r)
 	}
 }

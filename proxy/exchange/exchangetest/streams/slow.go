@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -62,7 +63,7 @@ func slowUpload(t *testing.T, mk rig.Maker) {
 		t.Errorf("got %+v", got)
 	}
 	rig.Eventually(t, "it is recorded", func() bool { return len(h.Records()) == 1 })
-	if r := h.Records()[0]; r.Status != 408 || r.Fault != http1.FaultBodyTimeout || r.Cause != exchange.CauseRequest {
+	if r := h.Records()[0]; r.Status != 408 || r.Fault != http1.FaultBodyTimeout || r.Cause != account.CauseRequest {
 		t.Errorf("recorded as %+v", r)
 	}
 	if got := c.Open(true, "GET /").Over(); !isHello(got) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/exchange"
+	"portico/proxy/account"
 	"portico/proxy/exchange/exchangetest/rig"
 )
 
@@ -54,7 +54,7 @@ func tunnel(t *testing.T, mk rig.Maker) {
 		t.Errorf("got %d bytes, %v %q", len(got.Body), got.Ended, got.Reset)
 	}
 	rig.Eventually(t, "the tunnel is recorded", func() bool { return len(h.Records()) == 1 })
-	if r := h.Records()[0]; r.Cause != exchange.CauseNone {
+	if r := h.Records()[0]; r.Cause != account.CauseNone {
 		t.Errorf("recorded: %+v", r)
 	}
 }

@@ -1,16 +1,6 @@
-package exchange
+package account
 
-import (
-	"portico/proxy/http1"
-	"portico/proxy/wire"
-)
-
-// Why a request could not go on.
-type Why struct {
-	Cause Cause
-	Fault http1.Fault // what was wrong with a message, for CauseRequest and CauseResponse
-	Retry bool        // nothing was sent, or it is safe to send it again
-}
+import "portico/proxy/wire"
 
 // Cause is how an exchange ended when it did not end well.
 type Cause uint8

@@ -1,4 +1,6 @@
-package exchange
+// Package account is what is known of an exchange in its end: what happened, when, and how it ended. Whoever serves the exchange fills it,
+// whoever tells of it reads it; nothing here measures or writes.
+package account
 
 import (
 	"time"
