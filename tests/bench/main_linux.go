@@ -22,6 +22,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"portico/tests/bench/account"
 )
 
 // kase is one kind of work.
@@ -135,7 +137,7 @@ func run(args []string) error {
 		return err
 	}
 	rep := report{
-		At: time.Now().UTC().Format(time.RFC3339), Machine: cpuName(), Kernel: kernel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
+		At: time.Now().UTC().Format(time.RFC3339), Machine: account.Processor(), Kernel: account.Kernel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 		Versions: map[string]string{}, Ratios: map[string]string{},
 	}
 	for _, p := range peers {

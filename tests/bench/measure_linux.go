@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"portico/tests/bench/account"
 )
 
 // measure lets the proxies take turns at a case.
@@ -24,14 +26,14 @@ func (b *bench) measure(ctx context.Context, k kase, peers []*peer, origin, roun
 			if ctx.Err() != nil || k.tls && p.https == "" || p.name == "relay" && k.tls {
 				continue
 			}
-			before := cpuOf(origin)
+			before := account.CPU(origin)
 			s, err := b.turn(k, p, length)
 			if err != nil {
 				fmt.Fprintf(os.Stderr, "bench: %s, %s: %v\n", k.name, p.name, err)
 				continue
 			}
 			if s.Requests > 0 {
-				s.origin = float64(cpuOf(origin)-before) / 1000 / float64(s.Requests) * length.Seconds() / (length.Seconds() + .2)
+				s.origin = float64(account.CPU(origin)-before) / 1000 / float64(s.Requests) * length.Seconds() / (length.Seconds() + .2)
 				samples[p] = append(samples[p], s)
 			}
 		}
@@ -73,8 +75,8 @@ func (b *bench) turn(k kase, p *peer, length time.Duration) (sample, error) {
 		if _, err := r.ReadString('\n'); err != nil {
 			return sample{}, fmt.Errorf("load generator: %w", err)
 		}
-		cpu[i] = cpuOf(p.cmd.Process.Pid)
-		user[i], ticks[i] = ticksOf(p.cmd.Process.Pid)
+		cpu[i] = account.CPU(p.cmd.Process.Pid)
+		user[i], ticks[i] = account.Ticks(p.cmd.Process.Pid)
 	}
 	var s sample
 	if err := json.NewDecoder(r).Decode(&s.loadReport); err != nil {
@@ -120,7 +122,7 @@ func (b *bench) memory(k kase, peers []*peer) []result {
 			fmt.Fprintf(os.Stderr, "bench: %s, %s: %v\n", k.name, p.name, err)
 			continue
 		}
-		before := pssOf(p.cmd.Process.Pid)
+		before := account.PSS(p.cmd.Process.Pid)
 		c := pinned(b.loadCore, append([]string{b.self, "-role", "load", "-addr", addr}, k.args...)...)
 		stdin, err1 := c.StdinPipe()
 		stdout, err2 := c.StdoutPipe()
@@ -132,7 +134,7 @@ func (b *bench) memory(k kase, peers []*peer) []result {
 		late.Stop()
 		n, _ := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(line, "open ")))
 		time.Sleep(3 * time.Second) // let garbage collectors have their turn
-		after := pssOf(p.cmd.Process.Pid)
+		after := account.PSS(p.cmd.Process.Pid)
 		_ = stdin.Close()
 		_ = c.Wait()
 		if n > 0 && n < k.conns {

@@ -1,4 +1,4 @@
-package main
+package account
 
 import (
 	"fmt"
@@ -25,8 +25,8 @@ func processes(pid int) []int {
 	return list
 }
 
-// cpuOf is the time that a process and its children have run, in nanoseconds, to the scheduler's precision.
-func cpuOf(pid int) (ns int64) {
+// CPU is the time that a process and its children have run, in nanoseconds, to the scheduler's precision.
+func CPU(pid int) (ns int64) {
 	for _, p := range processes(pid) {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p))
 		for _, t := range tasks {
@@ -40,8 +40,8 @@ func cpuOf(pid int) (ns int64) {
 	return ns
 }
 
-// ticksOf is user time and all time, in the kernel's ticks.
-func ticksOf(pid int) (user, all int64) {
+// Ticks is user time and all time, in the kernel's ticks.
+func Ticks(pid int) (user, all int64) {
 	for _, p := range processes(pid) {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
 		_, rest, _ := strings.Cut(string(b), ") ")
@@ -54,8 +54,8 @@ func ticksOf(pid int) (user, all int64) {
 	return user, all
 }
 
-// pssOf is the memory that a process and its children hold, shared pages divided, in bytes.
-func pssOf(pid int) (n int64) {
+// PSS is the memory that a process and its children hold, shared pages divided, in bytes.
+func PSS(pid int) (n int64) {
 	for _, p := range processes(pid) {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p))
 		for line := range strings.Lines(string(b)) {
@@ -68,7 +68,8 @@ func pssOf(pid int) (n int64) {
 	return n
 }
 
-func cpuName() string {
+// Processor is what this machine computes with.
+func Processor() string {
 	b, _ := os.ReadFile("/proc/cpuinfo")
 	for line := range strings.Lines(string(b)) {
 		if name, ok := strings.CutPrefix(line, "model name"); ok {
@@ -78,7 +79,8 @@ func cpuName() string {
 	return runtime.GOARCH
 }
 
-func kernel() string {
+// Kernel is the system that runs, and its version.
+func Kernel() string {
 	b, _ := exec.Command("uname", "-sr").Output()
 	return strings.TrimSpace(string(b))
 }
