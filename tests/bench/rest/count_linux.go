@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"portico/tests/bench/cluster"
 )
 
 // report is what was counted.
@@ -35,28 +37,28 @@ type spent struct {
 }
 
 // count counts what the members of all clusters take, several times in a row.
-func count(ctx context.Context, clusters []*cluster, rounds int, length time.Duration) (report, error) {
+func count(ctx context.Context, clusters []*cluster.Cluster, rounds int, length time.Duration) (report, error) {
 	r := report{Cores: runtime.NumCPU(), Seconds: length.Seconds()}
-	var members []*member
+	var members []*cluster.Member
 	for _, c := range clusters {
-		for _, m := range c.members {
+		for _, m := range c.Members {
 			members = append(members, m)
-			r.Members = append(r.Members, cost{Name: c.label + m.name})
+			r.Members = append(r.Members, cost{Name: c.Label + m.Name})
 		}
 	}
 	for range rounds {
 		began, before := time.Now(), make([]spent, len(members))
 		for i, m := range members {
-			before[i] = spentBy(m.cmd.Process.Pid)
+			before[i] = spentBy(m.Pid())
 		}
 		if err := rest(ctx, length); err != nil {
 			return report{}, err
 		}
 		took := time.Since(began)
 		for i, m := range members {
-			now := spentBy(m.cmd.Process.Pid)
+			now := spentBy(m.Pid())
 			if now.cpu == 0 {
-				return r, fmt.Errorf("%s has ended: %s", m.name, m.log)
+				return r, fmt.Errorf("%s has ended: %s", m.Name, m.Log)
 			}
 			to := &r.Members[i]
 			to.Percent = append(to.Percent, 100*float64(now.cpu-before[i].cpu)/float64(took))

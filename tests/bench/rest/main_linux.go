@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"portico/tests/bench/cluster"
 )
 
 func main() {
@@ -54,18 +56,23 @@ func run(args []string) error {
 	if *beside != "" {
 		programs = append(programs, *beside)
 	}
-	var clusters []*cluster
+	var clusters []*cluster.Cluster
 	for i, program := range programs {
-		c, err := newCluster(ctx, program)
+		c, err := cluster.New(ctx, program)
 		if err != nil {
 			return err
 		}
-		defer c.close()
+		defer c.Close()
 		if i > 0 {
-			c.label = "beside: "
+			c.Label = "beside: "
 		}
-		if err := c.start(*proxies, *sites); err != nil {
+		if err := c.Start(*proxies); err != nil {
 			return err
+		}
+		for i := range *sites {
+			if err := deploy(c, i); err != nil {
+				return err
+			}
 		}
 		clusters = append(clusters, c)
 	}
