@@ -6,6 +6,7 @@
 # make cross      compile for the other systems
 # make bench      benchmarks beside the code
 # make bench-peers  portico beside HAProxy, nginx and Caddy, in turns
+# make bench-scale  thousands of sites in one proxy, thousands of files in one site; SCALE='-lines 1,3 -sites 1000'
 # make fuzz       every fuzz target for FUZZTIME each
 # make isolation  whether bytes reach only their owners: ISOLATION drawn scenes on each way through the proxy
 # make newcomer   both commands of the README in clones, in each place where somebody may be; about two hours, or PLACE='a user'
@@ -39,7 +40,7 @@ export GOFLAGS := $(strip $(shell $(GO) env GOFLAGS; git rev-parse HEAD >/dev/nu
 export TMPDIR := $(shell for d in "$${TMPDIR:-/tmp}" /var/tmp "$(CURDIR)"; do f=$$(mktemp -p "$$d" 2>/dev/null) || continue; \
   printf '\043!/bin/sh\n' >"$$f"; chmod 755 "$$f"; "$$f" 2>/dev/null && ok=$$d; rm -f "$$f"; [ -z "$$ok" ] || { echo "$$ok"; break; }; done)
 
-.PHONY: build test compile race plain unit e2e lint golangci types cross bench bench-peers fuzz isolation newcomer soak tools
+.PHONY: build test compile race plain unit e2e lint golangci types cross bench bench-peers bench-scale fuzz isolation newcomer soak tools
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o portico ./cmd/portico
@@ -91,6 +92,9 @@ bench:
 bench-peers:
 	sh tests/bench/peers.sh
 	$(GO) run ./tests/bench
+
+bench-scale:
+	$(GO) run ./tests/bench/scale $(SCALE)
 
 fuzz:
 	@for p in $(UNIT); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \

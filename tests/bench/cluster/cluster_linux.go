@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,7 +26,14 @@ type Cluster struct {
 	Program string
 	Members []*Member
 
+	// Way, when not nil, returns the address that the others are told of a member: what it listens at, behind something that counts.
+	Way func(member, addr string) (string, error)
+
+	Env    []string // of the members, beside this process's
+	Before []string // a command that runs the members, such as taskset -c 0
+
 	ctx     context.Context
+	join    string // where the first proxy is knocked at
 	started []*Member
 }
 
@@ -65,10 +73,11 @@ func New(ctx context.Context, program string) (*Cluster, error) {
 
 // Close ends what was started, the last first, and the sites with it.
 func (c *Cluster) Close() {
-	if dir := filepath.Join(c.Dir, "agent"); exists(dir) { // an agent that is told to end leaves its sites running
-		stop := exec.Command(c.Program, "agent", "stop", "--sites", "--dir", dir)
+	agents, _ := filepath.Glob(filepath.Join(c.Dir, "agent*", "identity")) // an agent that is told to end leaves its sites running
+	for _, dir := range agents {
+		stop := exec.Command(c.Program, "agent", "stop", "--sites", "--dir", filepath.Dir(dir))
 		if out, err := stop.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "end the sites in %s: %v\n%s", dir, err, out)
+			fmt.Fprintf(os.Stderr, "end the sites in %s: %v\n%s", filepath.Dir(dir), err, out)
 		}
 	}
 	for i := len(c.started) - 1; i >= 0; i-- {
@@ -88,79 +97,116 @@ func (m *Member) Stop() {
 	late.Stop()
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// Start brings up the proxies and an agent.
-func (c *Cluster) Start(proxies int) error {
-	var first clientFile
+// Start brings up proxies and agents: proxy-1, proxy-2; agent, agent-2.
+func (c *Cluster) Start(proxies, agents int) error {
 	for i := range proxies {
-		name := fmt.Sprintf("proxy-%d", i+1)
-		dir := filepath.Join(c.Dir, name)
-		args := []string{"proxy", "--dir", dir, "--name", name, "--http", Free(), "--https", Free(), "--admin", Free(), "--catalog", Free(), "--gossip", Free()}
-		if i > 0 {
-			code, err := c.Command("invite", "--quiet", "--role", "proxy")
-			if err != nil {
-				return err
-			}
-			args = append(args, "--join", first.Addr, "--fingerprint", first.Fingerprint, "--code", code)
-		}
-		if err := c.Launch(name, args...); err != nil {
-			return err
-		}
-		if err := c.await(name, func() error { return first.read(filepath.Join(dir, "client.json"), i == 0) }); err != nil {
-			return err
-		}
-		if err := c.await(name, func() error { return c.counts(i + 1) }); err != nil {
+		if err := c.startProxy(i); err != nil {
 			return err
 		}
 	}
-	code, err := c.Command("invite", "--quiet")
-	if err != nil {
-		return err
-	}
-	err = c.Launch("agent", "agent", "--dir", filepath.Join(c.Dir, "agent"), "--name", "agent", "--listen", Free(), "--gossip", Free(),
-		"--join", first.Addr, "--fingerprint", first.Fingerprint, "--code", code)
-	if err != nil {
-		return err
-	}
-	if err := c.await("agent", func() error { return c.counts(proxies + 1) }); err != nil {
-		return err
+	for i := range agents {
+		if err := c.startAgent(i); err != nil {
+			return err
+		}
+		if err := c.await(agentName(i), func() error { return c.counts(proxies + i + 1) }); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// clientFile is what a proxy keeps for local commands.
-type clientFile struct{ Addr, Fingerprint string }
-
-// read waits for the file; what it says is kept where it is wanted.
-func (f *clientFile) read(name string, wanted bool) error {
-	b, err := os.ReadFile(name)
-	if err != nil || !wanted {
+func (c *Cluster) startProxy(i int) error {
+	name := fmt.Sprintf("proxy-%d", i+1)
+	admin := Free()
+	way, err := c.way(name, admin)
+	if err != nil {
 		return err
 	}
-	return json.Unmarshal(b, f)
+	args := []string{"proxy", "--dir", filepath.Join(c.Dir, name), "--name", name, "--http", Free(), "--https", Free(), "--admin", admin, "--catalog", Free(), "--gossip", Free()}
+	if i > 0 {
+		join, err := c.invitation("--role", "proxy")
+		if err != nil {
+			return err
+		}
+		args = append(args, join...)
+	} else {
+		c.join = way
+	}
+	if _, err := c.launch(name, append(slices.Clone(c.Env), "PORTICO_ADMIN_ADVERTISE="+way), args); err != nil {
+		return err
+	}
+	return c.await(name, func() error { return c.counts(i + 1) })
 }
 
-// Launch starts a member that is not waited for.
-func (c *Cluster) Launch(name string, args ...string) error {
+func (c *Cluster) startAgent(i int) error {
+	name, listen := agentName(i), Free()
+	way, err := c.way(name, listen)
+	if err != nil {
+		return err
+	}
+	join, err := c.invitation()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"agent", "--dir", filepath.Join(c.Dir, name), "--name", name, "--listen", listen, "--advertise", way, "--gossip", Free()}, join...)
+	_, err = c.Launch(name, args...)
+	return err
+}
+
+func agentName(i int) string {
+	if i == 0 {
+		return "agent"
+	}
+	return fmt.Sprintf("agent-%d", i+1)
+}
+
+// way is how others reach a member that listens there.
+func (c *Cluster) way(name, addr string) (string, error) {
+	if c.Way == nil {
+		return addr, nil
+	}
+	return c.Way(name, addr)
+}
+
+// invitation is what a machine joins the cluster with.
+func (c *Cluster) invitation(args ...string) ([]string, error) {
+	code, err := c.Command(append([]string{"invite", "--quiet"}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(filepath.Join(c.Dir, "proxy-1", "client.json"))
+	if err != nil {
+		return nil, err
+	}
+	var f struct{ Fingerprint string }
+	if err := json.Unmarshal(b, &f); err != nil {
+		return nil, err
+	}
+	return []string{"--join", c.join, "--fingerprint", f.Fingerprint, "--code", code}, nil
+}
+
+// Launch starts a member and does not wait for it.
+func (c *Cluster) Launch(name string, args ...string) (*Member, error) {
+	return c.launch(name, c.Env, args)
+}
+
+func (c *Cluster) launch(name string, env, args []string) (*Member, error) {
 	path := filepath.Join(c.Dir, name+".log")
 	log, err := os.Create(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(c.Program, args...)
-	cmd.Env = append(os.Environ(), "PORTICO_TLS_ACME=")
+	argv := append(append(slices.Clone(c.Before), c.Program), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(append(os.Environ(), "PORTICO_TLS_ACME="), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	m := &Member{Name: name, Log: path, cmd: cmd}
 	c.started, c.Members = append(c.started, m), append(c.Members, m)
-	return nil
+	return m, nil
 }
 
 // Command runs a client command as the first proxy's administrator.

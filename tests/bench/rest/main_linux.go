@@ -66,7 +66,7 @@ func run(args []string) error {
 		if i > 0 {
 			c.Label = "beside: "
 		}
-		if err := c.Start(*proxies); err != nil {
+		if err := c.Start(*proxies, 1); err != nil {
 			return err
 		}
 		for i := range *sites {
