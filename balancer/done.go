@@ -75,9 +75,9 @@ func (p *Pool) takePlace(c *Choice, now int64) {
 
 // enter takes a place for one request and reports whether there was one.
 func (u *Upstream) enter() bool {
-	n := u.inflight.Add(1)
-	if most := u.maxConns.Load(); most > 0 && n > most {
-		u.inflight.Add(-1)
+	n := u.load.InFlight.Add(1)
+	if most := u.load.MaxConns.Load(); most > 0 && n > most {
+		u.load.InFlight.Add(-1)
 		return false
 	}
 	if n > u.Max.Load() {

@@ -1,8 +1,6 @@
 package balancer
 
 import (
-	"slices"
-
 	"portico/balancer/seal"
 
 	"portico/balancer/sessions"
@@ -156,16 +154,16 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 // place lets the policy choose, for a request without a session or for a new
 // one.
 func (p *Pool) place(t *table, r *Request, c *Choice) {
-	if r.Near != nil && t.ready.takes(t, r, c) {
+	if r.Near != nil && takes(t.ready, t, r, c) {
 		c.Upstream = r.Near
 		return
 	}
-	if c.Upstream, c.None = t.ready.choose(t, r, p.b.rand(), c); c.Upstream != nil || c.None == NoneFull {
+	if c.Upstream, c.None = choose(t.ready, t, r, p.b.rand(), c); c.Upstream != nil || c.None == NoneFull {
 		return
 	}
 	// Nobody is known to be up. New visitors have nothing to lose, so they may
 	// try whoever could still answer.
-	if u, none := t.open.choose(t, r, p.b.rand(), c); u != nil {
+	if u, none := choose(t.open, t, r, p.b.rand(), c); u != nil {
 		c.Upstream, c.None, c.FailOpen = u, NoneReason, true
 		p.FailOpen.Add(1)
 	} else if c.None != NoneTried {
@@ -177,28 +175,28 @@ func (p *Pool) place(t *table, r *Request, c *Choice) {
 
 // choose asks the policy for an upstream of g: with room if possible, else one
 // to wait for.
-func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstream, None) {
-	if len(g.up) == 0 {
+func choose(g *group, t *table, r *Request, random uint64, c *Choice) (*Upstream, None) {
+	if g.Len() == 0 {
 		return nil, NoneDown
 	}
-	q := query{hash: r.Hash, random: random, exclude: r.Exclude, seats: !t.config.NotSticky && !r.Fleeting, free: true}
-	if !g.limited {
-		if u := t.policy(g, q); u != nil {
+	q := query{Hash: r.Hash, Random: random, Exclude: r.Exclude, Seats: !t.config.NotSticky && !r.Fleeting, Free: true}
+	if g.Unlimited() {
+		if u := g.Choose(&q); u != nil {
 			return u, NoneReason
 		}
 		return nil, NoneTried
 	}
 	for {
-		u := t.policy(g, q)
+		u := g.Choose(&q)
 		switch {
-		case u != nil && (!q.seats || u.takeSeat(c)):
+		case u != nil && (!q.Seats || u.takeSeat(c)):
 			return u, NoneReason
 		case u != nil: // another visitor took the last seat meanwhile
-		case q.free:
-			q.free = false
+		case q.Free:
+			q.Free = false
 		default:
-			q.seats = false
-			if g.any(&q) {
+			q.Seats = false
+			if g.Any(&q) {
 				return nil, NoneFull
 			}
 			return nil, NoneTried
@@ -207,22 +205,22 @@ func (g *group) choose(t *table, r *Request, random uint64, c *Choice) (*Upstrea
 }
 
 // takes reports whether the upstream near to the client is one of g and can take it, with a wait for its turn at worst.
-func (g *group) takes(t *table, r *Request, c *Choice) bool {
-	q := query{exclude: r.Exclude, seats: !t.config.NotSticky && !r.Fleeting}
-	if !slices.Contains(g.up, r.Near) || !q.ok(g, r.Near) {
+func takes(g *group, t *table, r *Request, c *Choice) bool {
+	q := query{Exclude: r.Exclude, Seats: !t.config.NotSticky && !r.Fleeting}
+	if !g.Has(&q, r.Near) {
 		return false
 	}
-	return !g.limited || !q.seats || r.Near.takeSeat(c)
+	return g.Unlimited() || !q.Seats || r.Near.takeSeat(c)
 }
 
 // takeSeat counts a session at u before it exists, so that a ceiling is never
 // passed, and reports whether there was room.
 func (u *Upstream) takeSeat(c *Choice) bool {
-	most := u.maxSessions.Load()
+	most := u.load.MaxSessions.Load()
 	if most <= 0 {
 		return true
 	}
-	c.reserved = u.seats.Take(most)
+	c.reserved = u.load.Seats.Take(most)
 	return c.reserved
 }
 
@@ -249,7 +247,7 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 	}
 	if p.room.Waiting() > 0 {
 		v, known := t.sealer.OpenTicket(r.Ticket, r.Now)
-		if !p.room.Admits(v, known, t.ready.seats(), r.Now) {
+		if !p.room.Admits(v, known, t.ready.FreeSeats(), r.Now) {
 			c.None = NoneFull
 			return
 		}
@@ -291,7 +289,7 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 // upstream that is not known to be up may have refused that one. Where none is, the
 // guess that was made for the first is made for all.
 func (p *Pool) joins(t *table, f *firstVisit, r *Request) bool {
-	if !f.up.takes(r) && (len(t.ready.up) > 0 || !f.up.mayAnswer(r)) {
+	if !f.up.takes(r) && (t.ready.Len() > 0 || !f.up.mayAnswer(r)) {
 		return false
 	}
 	return f.up.State() == Up || p.b.sessions.Lookup(f.session).Known

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/balancer/meter"
+	"portico/balancer/policy"
 	"portico/balancer/seal"
 	"portico/balancer/waiting"
 	"portico/conf/sites"
@@ -85,7 +86,7 @@ type Pool struct {
 type table struct {
 	config  Config
 	sealer  *seal.Sealer
-	policy  policy
+	policy  policy.Policy
 	all     []*Upstream
 	byID    map[string]*Upstream
 	byToken tokenIndex
@@ -130,7 +131,7 @@ func (p *Pool) ByToken(t seal.Token) *Upstream { return p.now.Load().byToken.fin
 // stays keeps its health, counters and sessions. An error changes nothing.
 func (p *Pool) Update(specs []Spec, c Config, now int64) error {
 	c = c.withDefaults()
-	place, err := newPolicy(c.Policy)
+	place, err := policy.Named(c.Policy)
 	if err != nil {
 		return fmt.Errorf("pool %q: %w", p.name, err)
 	}
@@ -139,7 +140,7 @@ func (p *Pool) Update(specs []Spec, c Config, now int64) error {
 	}
 	p.change(now, func(t *table) {
 		old := *t
-		if old.policy != nil {
+		if old.byID != nil {
 			p.revived.note(&old.config, &c, now)
 		}
 		t.config, t.policy = c, place
@@ -166,7 +167,7 @@ func (p *Pool) change(now int64, edit func(*table)) {
 	t := *p.now.Load()
 	edit(&t)
 	t.place(p, now)
-	p.state.note(len(t.ready.up) > 0, now)
+	p.state.note(t.ready.Len() > 0, now)
 	p.now.Store(&t)
 	p.mu.Unlock()
 	p.release(&t, now)
@@ -227,8 +228,8 @@ func (u *Upstream) setSpec(s Spec) {
 		s.Weight = DefaultWeight
 	}
 	u.spec.Store(&s)
-	u.maxConns.Store(int64(s.MaxConns))
-	u.maxSessions.Store(int64(s.MaxSessions))
+	u.load.MaxConns.Store(int64(s.MaxConns))
+	u.load.MaxSessions.Store(int64(s.MaxSessions))
 }
 
 // setKeys gives the pool a new sealer.
@@ -260,6 +261,12 @@ func (t *table) nameTokens() {
 	}
 }
 
+// What a policy chooses among, and what it is asked.
+type (
+	group = policy.Group[*Upstream]
+	query = policy.Query[*Upstream]
+)
+
 // The tiers in which upstreams take new visitors. The first that is not empty
 // takes all. From tierMaybe on an upstream is not known to be up.
 const (
@@ -288,12 +295,21 @@ func (t *table) place(p *Pool, now int64) {
 	best := func(from, to int) *group {
 		for _, up := range by[from:to] {
 			if len(up) > 0 {
-				return newGroup(up, &t.config, &p.turn, now)
+				return t.group(up, &p.turn, now)
 			}
 		}
 		return &group{}
 	}
 	t.ready, t.open = best(tierNear, tierMaybe), best(tierMaybe, tiers)
+}
+
+// group returns some upstreams as the policy chooses among them.
+func (t *table) group(up []*Upstream, turn *atomic.Uint64, now int64) *group {
+	list := make([]policy.Candidate[*Upstream], len(up))
+	for i, u := range up {
+		list[i] = policy.Candidate[*Upstream]{Up: u, Load: &u.load, Weight: max(u.effective(t.config.SlowStart, now), 1), Hash: u.idHash}
+	}
+	return policy.NewGroup(list, t.policy, t.config.HashBound, turn)
 }
 
 // tier returns where u stands for new visitors; tiers: nowhere.
@@ -316,6 +332,23 @@ func (u *Upstream) tier(zone string) int {
 		tier++
 	}
 	return tier
+}
+
+// effective returns the weight in hundredths: after coming up it grows with time
+// from a tenth of the configured weight to all of it.
+func (u *Upstream) effective(ramp time.Duration, now int64) uint32 {
+	full := uint32(u.spec.Load().Weight) * 100
+	u.mu.Lock()
+	since, state := u.health.Since, u.health.State
+	u.mu.Unlock()
+	if state != Up || ramp <= 0 {
+		return full
+	}
+	passed := max(now-since, 0)
+	if passed >= ramp.Milliseconds() {
+		return full
+	}
+	return full/10 + uint32(uint64(full-full/10)*uint64(passed)/uint64(ramp.Milliseconds()))
 }
 
 // tick does what a pool owes to time.

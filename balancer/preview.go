@@ -44,7 +44,7 @@ type Preview struct {
 // asks for a preview before each pick: TestSimulation holds that the two agree over seeded scenes.
 func (p *Pool) Preview(r *Request) Preview {
 	t := p.now.Load()
-	l := Preview{Rotation: len(t.ready.up), Seats: t.ready.seats()}
+	l := Preview{Rotation: t.ready.Len(), Seats: t.ready.FreeSeats()}
 	if t.config.NotSticky {
 		p.previewPlace(t, r, &l)
 		return l
@@ -141,7 +141,7 @@ func (p *Pool) previewResume(t *table, r *Request, l *Preview, k seal.Cookie, ho
 	}
 	was := p.lossOf(t, r, &k, home)
 	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
-	if (was.cause == CauseNone || waits) && l.Moving && len(t.ready.up) > 0 {
+	if (was.cause == CauseNone || waits) && l.Moving && t.ready.Len() > 0 {
 		was.cause, waits = CauseOperator, false
 	}
 	l.Trial = !was.free && home != nil && home.deservesTrial(t, r)
@@ -166,12 +166,12 @@ func (p *Pool) previewResume(t *table, r *Request, l *Preview, k seal.Cookie, ho
 			return
 		}
 	}
-	q := query{hash: sessions.Mix(k.Session), seats: true, not: home}
-	if len(t.ready.up) > 0 {
-		l.Upstream = t.ready.rendezvous(q, maxLoad)
+	q := query{Hash: sessions.Mix(k.Session), Seats: true, Not: home}
+	if t.ready.Len() > 0 {
+		l.Upstream = t.ready.Rendezvous(&q)
 	}
 	if l.Upstream == nil {
-		if l.None = t.none(); len(t.ready.up) > 0 {
+		if l.None = t.none(); t.ready.Len() > 0 {
 			l.None = NoneFull
 		}
 	}
@@ -211,15 +211,15 @@ func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 // nothing before they are asked; hashes do.
 func (p *Pool) previewPlace(t *table, r *Request, l *Preview) {
 	switch {
-	case len(t.ready.up) == 0:
-		if l.None = t.none(); len(t.open.up) > 0 {
+	case t.ready.Len() == 0:
+		if l.None = t.none(); t.open.Len() > 0 {
 			l.None, l.Guess = NoneReason, true
 		}
 	case l.Seats == 0 && !t.config.NotSticky && !r.Fleeting:
 		l.None = NoneFull
 	case t.config.Policy.Hashes() && r.Hash != 0:
-		l.Upstream = t.policy(t.ready, query{hash: r.Hash, seats: !t.config.NotSticky && !r.Fleeting, free: t.ready.limited})
-	case len(t.ready.up) == 1:
-		l.Upstream = t.ready.up[0]
+		l.Upstream = t.ready.Choose(&query{Hash: r.Hash, Seats: !t.config.NotSticky && !r.Fleeting, Free: true})
+	case t.ready.Len() == 1:
+		l.Upstream = t.ready.Only()
 	}
 }

@@ -144,7 +144,7 @@ func (q *queue) take(w *Waiter) {
 
 // leave frees a place and gives it to who waits for it.
 func (p *Pool) leave(u *Upstream, now int64) {
-	u.inflight.Add(-1)
+	u.load.InFlight.Add(-1)
 	if p.queue.waiting.Load() > 0 {
 		p.handOver(u, now)
 	}
@@ -183,7 +183,7 @@ func (p *Pool) nextFor(u *Upstream) *Waiter {
 			return w
 		}
 	}
-	u.inflight.Add(-1) // all who wait have seats elsewhere, and there is none here
+	u.load.InFlight.Add(-1) // all who wait have seats elsewhere, and there is none here
 	return nil
 }
 
@@ -222,7 +222,7 @@ func (p *Pool) release(t *table, now int64) {
 			freed = append(freed, w)
 		}
 	}
-	if len(t.ready.up) == 0 {
+	if t.ready.Len() == 0 {
 		for w := p.queue.anyone.first; w != nil; w = p.queue.anyone.first {
 			p.queue.take(w)
 			freed = append(freed, w)

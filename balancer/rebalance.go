@@ -40,8 +40,8 @@ func (p *Pool) wantsAway(t *table, u *Upstream, now int64) bool {
 	if u.leaving() {
 		return true
 	}
-	n := int64(len(t.ready.up))
-	return n > 1 && t.config.Policy == sites.PolicyLeastSessions && u.seats.Live()*n*4 > t.ready.sessions()*5+8*n &&
+	n := int64(t.ready.Len())
+	return n > 1 && t.config.Policy == sites.PolicyLeastSessions && u.load.Seats.Live()*n*4 > t.ready.Sessions()*5+8*n &&
 		p.moves.take(t.config.Rebalance, now)
 }
 

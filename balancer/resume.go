@@ -59,7 +59,7 @@ func (p *Pool) resume(t *table, r *Request, c *Choice) {
 	}
 	was := p.lossOf(t, r, &k, home)
 	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
-	if (was.cause == CauseNone || waits) && f.Marks&sessions.MarkMove != 0 && len(t.ready.up) > 0 {
+	if (was.cause == CauseNone || waits) && f.Marks&sessions.MarkMove != 0 && t.ready.Len() > 0 {
 		was.cause, waits = CauseOperator, false
 	}
 	switch {
@@ -232,11 +232,11 @@ func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
 	}
 	// All proxies and all parallel requests of this visitor must agree on the
 	// new place without asking each other, so it follows from the session's id.
-	q := query{hash: sessions.Mix(k.Session), exclude: r.Exclude, seats: true, not: was.up}
+	q := query{Hash: sessions.Mix(k.Session), Exclude: r.Exclude, Seats: true, Not: was.up}
 	var u *Upstream
-	if len(t.ready.up) > 0 {
-		for u = t.ready.rendezvous(q, maxLoad); u != nil && !u.takeSeat(c); {
-			u = t.ready.rendezvous(q, maxLoad)
+	if t.ready.Len() > 0 {
+		for u = t.ready.Rendezvous(&q); u != nil && !u.takeSeat(c); {
+			u = t.ready.Rendezvous(&q)
 		}
 	}
 	if u == nil {
@@ -276,9 +276,9 @@ func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 // it is gone for good the state is nowhere, and the visitor is as free as a new one
 // to try whoever could still answer.
 func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was loss) {
-	if len(t.ready.up) == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
-		q := query{hash: sessions.Mix(k.Session), exclude: r.Exclude, not: was.up}
-		if u := t.open.rendezvous(q, maxLoad); u != nil {
+	if t.ready.Len() == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
+		q := query{Hash: sessions.Mix(k.Session), Exclude: r.Exclude, Not: was.up}
+		if u := t.open.Rendezvous(&q); u != nil {
 			c.Upstream, c.home, c.prevIssued, c.FailOpen = u, was.up, was.prevIssued, true
 			c.tell(&was)
 			p.FailOpen.Add(1)
@@ -296,9 +296,9 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was los
 	}
 	c.Issue = false
 	switch {
-	case len(t.ready.up) == 0:
+	case t.ready.Len() == 0:
 		c.None = max(t.none(), NoneDown)
-	case t.ready.any(&query{exclude: r.Exclude}):
+	case t.ready.Any(&query{Exclude: r.Exclude}):
 		c.None = NoneFull
 	default:
 		c.None = NoneTried

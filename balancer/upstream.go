@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/balancer/figures"
+	"portico/balancer/policy"
 	"portico/balancer/seal"
 
 	"portico/balancer/sessions"
@@ -68,14 +69,11 @@ type Upstream struct {
 	doubt  atomic.Bool   // whether health.doubt is set
 	kept   atomic.Bool   // a copy of health.Kept
 	away   atomic.Bool   // a copy of health.Away
-	weight atomic.Uint32 // effective: configured × slow start, in hundredths
 	gone   atomic.Bool   // no longer in the pool
 	seen   atomic.Int64  // started, as a restored table knew it
 	heard  int64         // when it came into the pool, Unix milliseconds
 	idHash uint64
 	sealer *seal.Sealer // that tokens belong to; guarded by pool.mu
-
-	maxConns, maxSessions atomic.Int64 // of spec, 0: no limit
 
 	mu      sync.Mutex
 	health  Health
@@ -88,16 +86,10 @@ type Upstream struct {
 	telling bool              // somebody tells them
 	end     Cause             // what removal means for those pinned here; CauseNone: judge by health
 
-	_ [64]byte
-	load
-	_ [64]byte
+	_    [64]byte
+	load policy.Load // on cache lines of its own
+	_    [64]byte
 	Counters
-}
-
-// load is what placement looks at, on a cache line of its own.
-type load struct {
-	inflight atomic.Int64 // requests admitted and not done
-	seats    sessions.Seats
 }
 
 // ID returns the instance id.
@@ -119,16 +111,16 @@ func (u *Upstream) Admin() AdminState { return AdminState(u.admin.Load()) }
 func (u *Upstream) State() HealthState { return HealthState(u.state.Load()) }
 
 // InFlight returns the number of requests that were admitted and are not done.
-func (u *Upstream) InFlight() int { return int(u.inflight.Load()) }
+func (u *Upstream) InFlight() int { return int(u.load.InFlight.Load()) }
 
 // Sessions returns the number of live sessions that the table counts.
-func (u *Upstream) Sessions() int { return int(u.seats.Live()) }
+func (u *Upstream) Sessions() int { return int(u.load.Seats.Live()) }
 
 // Seated returns how many sessions count for the ceiling: those whose visitors came back, and the newest.
-func (u *Upstream) Seated() int { return int(u.seats.Taken()) }
+func (u *Upstream) Seated() int { return int(u.load.Seats.Taken()) }
 
 // Seats returns what the table of sessions counts.
-func (u *Upstream) Seats() *sessions.Seats { return &u.seats }
+func (u *Upstream) Seats() *sessions.Seats { return &u.load.Seats }
 
 // Gone reports whether u has left its pool.
 func (u *Upstream) Gone() bool { return u.gone.Load() }

@@ -28,16 +28,3 @@ func (p *Pool) JoinWaitingRoom(dst, shown []byte, now int64) Place {
 	}
 	return Place{Position: position, Waiting: n, Refresh: waiting.Refresh, Ticket: t.sealer.SealTicket(dst, v)}
 }
-
-// seats returns how many sessions the upstreams of g may still take.
-func (g *group) seats() int64 {
-	var n int64
-	for _, u := range g.up {
-		most := u.maxSessions.Load()
-		if most <= 0 {
-			return 1 << 40
-		}
-		n += max(most-u.seats.Taken(), 0)
-	}
-	return n
-}

@@ -1,19 +1,20 @@
-package balancer
+package policy
 
 // roundRobin takes the upstreams in turn, each as often as its weight asks for,
 // spread evenly. The order is worked out beforehand, so that a turn is one
 // atomic addition and no lock.
-func roundRobin(g *group, q query) *Upstream {
+func (g *Group[U]) roundRobin(q *Query[U]) U {
 	n := uint64(len(g.schedule))
 	// A rejected turn is taken anew from the common counter, so that the
 	// neighbour of a full upstream does not get all of its share.
 	for range g.schedule {
-		u := g.up[g.schedule[(g.turn.Add(1)-1)%n]]
-		if q.ok(g, u) {
-			return u
+		i := int(g.schedule[(g.turn.Add(1)-1)%n])
+		if g.fits(q, &g.up[i]) {
+			return g.up[i].Up
 		}
 	}
-	return nil
+	var none U
+	return none
 }
 
 // maxSchedule bounds a schedule; weights that would need more are rounded.

@@ -1,4 +1,4 @@
-package balancer
+package policy
 
 import (
 	"math"
@@ -14,9 +14,9 @@ const maxLoad = math.MaxInt64
 // It is weighted rendezvous hashing: an upstream that joins or leaves moves
 // only its own share, and all proxies agree without talking. Without a hash
 // (the header is missing) it goes round robin, as HAProxy does.
-func byHash(g *group, q query) *Upstream {
-	if q.hash == 0 {
-		return roundRobin(g, q)
+func (g *Group[U]) byHash(q *Query[U]) U {
+	if q.Hash == 0 {
+		return g.roundRobin(q)
 	}
 	if g.bound <= 100 {
 		return g.rendezvous(q, maxLoad)
@@ -25,45 +25,50 @@ func byHash(g *group, q query) *Upstream {
 	// than bound percent of its fair share, what is too much goes to the next in the
 	// order of this hash.
 	var load int64
-	for _, u := range g.up {
-		load += u.inflight.Load()
+	for i := range g.up {
+		load += g.up[i].Load.InFlight.Load()
 	}
-	if u := g.rendezvous(q, load+1); u != nil {
+	var none U
+	if u := g.rendezvous(q, load+1); u != none {
 		return u
 	}
 	return g.rendezvous(q, maxLoad)
 }
 
+// Rendezvous returns the candidate of q.Hash, whatever load it has.
+func (g *Group[U]) Rendezvous(q *Query[U]) U { return g.rendezvous(q, maxLoad) }
+
 // rendezvous returns the upstream with the highest score for the hash. With a
 // total load below maxLoad, upstreams at their bound of it are passed over.
-func (g *group) rendezvous(q query, total int64) *Upstream {
-	var best *Upstream
+func (g *Group[U]) rendezvous(q *Query[U], total int64) U {
+	var best, none U
 	top := math.Inf(-1)
-	for i, u := range g.up {
-		if !q.ok(g, u) || total != maxLoad && u.inflight.Load() >= g.share(i, total) {
+	for i := range g.up {
+		u := &g.up[i]
+		if !g.fits(q, u) || total != maxLoad && u.Load.InFlight.Load() >= g.share(i, total) {
 			continue
 		}
-		x, w := spread(g.hash[i], q.hash), float64(g.weight[i])
+		x, w := spread(u.Hash, q.Hash), float64(u.Weight)
 		// The logarithm takes longer than all else here. With even weights x says the
 		// same; else, -ln(x) being at least 1-x, most cannot win and need none.
 		s := x
 		if !g.even {
-			if best != nil && w <= top*(1-x) {
+			if best != none && w <= top*(1-x) {
 				continue
 			}
 			s = -w / math.Log(x)
 		}
 		if s > top {
-			best, top = u, s
+			best, top = u.Up, s
 		}
 	}
 	return best
 }
 
 // share returns the most load that upstream i may have of the total.
-func (g *group) share(i int, total int64) int64 {
+func (g *Group[U]) share(i int, total int64) int64 {
 	sum := float64(g.sum[len(g.sum)-1])
-	return int64(math.Ceil(float64(total) * float64(g.weight[i]) / sum * float64(g.bound) / 100))
+	return int64(math.Ceil(float64(total) * float64(g.up[i].Weight) / sum * float64(g.bound) / 100))
 }
 
 // spread returns an x in (0,1) that depends on an upstream and a hash. The rendezvous
