@@ -131,11 +131,6 @@ func (u *Upstream) Lifetime() (idle, life time.Duration) {
 	return c.Idle, c.Life
 }
 
-// InRotation reports whether new visitors can be sent there.
-func (u *Upstream) InRotation() bool {
-	return u.Admin() == AdminReady && u.State() == Up && !u.spec.Load().Retiring && !u.gone.Load()
-}
-
 // Pool returns the name of the pool that u is or was in, which is its site's.
 func (u *Upstream) Pool() string { return u.pool.name }
 
@@ -294,16 +289,6 @@ func (u *Upstream) downCause() Cause {
 
 // exited reports whether the process is known to have ended.
 func (u *Upstream) exited() bool { return u.State() == Down && Cause(u.down.Load()) == CauseExited }
-
-// ramps reports whether the weight of u still grows.
-func (u *Upstream) ramps(ramp time.Duration, now int64) bool {
-	if ramp <= 0 || u.State() != Up {
-		return false
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return now-u.health.Since < ramp.Milliseconds()
-}
 
 // rest trusts a suspect again after a while where nobody checks, and reports
 // whether it did.
