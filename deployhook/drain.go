@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/deployhook/reply"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -173,7 +174,7 @@ func (d *Deployer) Drain(ctx context.Context, t Target, o catalog.DrainOrder) er
 		return command.OrderRetiring(tx, t.Site, t.Release, o)
 	})
 	if err != nil {
-		return AsError(err)
+		return reply.RefusalOf(err)
 	}
 	told := []any{"object", t.String(), "by", o.By}
 	if o.Move > 0 {

@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"portico/conf/sites"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
 
@@ -47,7 +48,7 @@ const (
 func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	v := d.o.Catalog.View()
 	if v.Sites[q.Site] == nil {
-		return refusal(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
+		return reply.Refuse(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
 	}
 	if d.o.Agent == nil {
 		return errors.New("BUG: Logs without Options.Agent")
@@ -72,10 +73,10 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 	}
 	wg.Wait()
 	if asked == 0 && q.Member != "" {
-		return refusal(http.StatusNotFound, "not_found", "portico members lists them", "there is no application server %q", q.Member)
+		return reply.Refuse(http.StatusNotFound, "not_found", "portico members lists them", "there is no application server %q", q.Member)
 	}
 	if picky := q.Instance != "" || q.Release != ""; picky && q.Since.IsZero() && !q.Follow && len(out.lines) == 0 {
-		return refusal(http.StatusNotFound, "not_found", "portico logs without it shows what there is; the logs of those that ended long ago are gone",
+		return reply.Refuse(http.StatusNotFound, "not_found", "portico logs without it shows what there is; the logs of those that ended long ago are gone",
 			"the logs of %q have no line of %s", q.Site, q.whose())
 	}
 	return out.end()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/reply"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -49,7 +50,7 @@ func (d *Deployer) Members(identify Identify) map[string]http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m, ok := identify(r)
 			if !ok || m.Admission != catalog.Accepted {
-				writeError(w, refusal(http.StatusForbidden, "not_a_member", "", "this is for accepted members only"))
+				reply.Error(w, reply.Refuse(http.StatusForbidden, "not_a_member", "", "this is for accepted members only"))
 				return
 			}
 			next(w, r, m)
@@ -96,10 +97,10 @@ func wantedSum(w catalog.Wanted) [sha256.Size]byte {
 func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog.Member) {
 	after, wait, err := wantedQuery(r)
 	if err != nil {
-		writeError(w, err)
+		reply.Error(w, err)
 		return
 	}
-	untimed(w, wait+answerTime)
+	reply.Within(w, wait+reply.Time)
 	begun := time.Now()
 	defer d.presence.enter(m.Name, begun)()
 	d.wake() // somebody who was away may be back
@@ -124,7 +125,7 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 				return
 			}
 			d.live.setSent(m.Name, sent{wanted.Revision, sum})
-			writeJSON(w, http.StatusOK, wanted)
+			reply.JSON(w, http.StatusOK, wanted)
 			return
 		}
 		if awaitChange(ctx, changed, doubt.C, doubted) {
@@ -154,12 +155,12 @@ func wantedQuery(r *http.Request) (after int64, wait time.Duration, err error) {
 	q := r.URL.Query()
 	if s := q.Get("after"); s != "" {
 		if after, err = strconv.ParseInt(s, 10, 64); err != nil {
-			return 0, 0, refusal(http.StatusBadRequest, "invalid", "", "after=%q is not a revision", s)
+			return 0, 0, reply.Refuse(http.StatusBadRequest, "invalid", "", "after=%q is not a revision", s)
 		}
 	}
 	if s := q.Get("wait"); s != "" {
 		if wait, err = time.ParseDuration(s); err != nil || wait < 0 {
-			return 0, 0, refusal(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration", s)
+			return 0, 0, reply.Refuse(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration", s)
 		}
 	}
 	return after, min(wait, maxWait), nil
@@ -181,14 +182,14 @@ type ReportAnswer struct {
 func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog.Member) {
 	defer d.presence.enter(m.Name, time.Now())()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
-	untimed(w, reportTimeout+writeDeadline+answerTime)
+	reply.Within(w, reportTimeout+writeDeadline+reply.Time)
 	var report catalog.Report
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
-		writeError(w, refusal(http.StatusBadRequest, "invalid", "", "read report: %v", err))
+		reply.Error(w, reply.Refuse(http.StatusBadRequest, "invalid", "", "read report: %v", err))
 		return
 	}
 	if err := checkReport(&report, m); err != nil {
-		writeError(w, err)
+		reply.Error(w, err)
 		return
 	}
 	now := time.Now()
@@ -204,7 +205,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 		_, _ = d.o.Catalog.Wait(ctx, report.Revision) // so that both speak of the same wanted state
 	} else if err := d.record(ctx, m, ownOnly(d.o.Catalog.View(), m, report)); err != nil {
 		d.logger.Warn("report not written", "member", m.Name, "error", err)
-		writeError(w, err)
+		reply.Error(w, err)
 		return
 	}
 	v := d.o.Catalog.View()
@@ -224,14 +225,14 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 		}
 		stop, _ = d.stoppable(Wanted(d.o.Catalog.View(), m.Name), report.Instances, time.Now())
 	}
-	writeJSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: stop, Others: d.freeElsewhere(r.Context(), m.Name, report)})
+	reply.JSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: stop, Others: d.freeElsewhere(r.Context(), m.Name, report)})
 }
 
 // checkReport refuses a report that speaks of others or says too much, and cuts
 // what people wrote into it to a length that the catalog can keep.
 func checkReport(r *catalog.Report, m catalog.Member) error {
 	if len(r.Instances) > maxInstances {
-		return refusal(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
+		return reply.Refuse(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
 	}
 	for i := range r.Instances {
 		in := &r.Instances[i]
@@ -240,13 +241,13 @@ func checkReport(r *catalog.Report, m catalog.Member) error {
 		}
 		switch {
 		case in.Member != m.Name:
-			return refusal(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
+			return reply.Refuse(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
 		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
-			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
 		case sites.ValidName("site", in.Site) != nil:
-			return refusal(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
 		case catalog.ValidRelease(in.Release) != nil:
-			return refusal(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
 		}
 		trimProgress(&in.Progress)
 		in.Detail = cut(in.Detail, maxDetail)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
 
@@ -234,7 +235,7 @@ func TestLogsOfAllServers(t *testing.T) {
 		t.Errorf("one member: %q, %v", b.String(), err)
 	}
 	for _, q := range []deployhook.LogQuery{{Site: "nosuch"}, {Site: "shop", Member: "nosuch"}} {
-		if err := c.Logs(t.Context(), &b, q); err == nil || deployhook.AsError(err).Status != 404 {
+		if err := c.Logs(t.Context(), &b, q); err == nil || reply.RefusalOf(err).Status != 404 {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
@@ -249,11 +250,11 @@ func TestRollbackFindsItsRelease(t *testing.T) {
 	two := c.deploy("shop", map[string]string{"a": "2"}, catalog.DeploySucceeded)
 	c.deploy("shop", map[string]string{"a": "3"}, catalog.DeploySucceeded)
 	for text, status := range map[string]int{one.Release[:5]: 400, "ffffffffff": 404, c.site("shop").Release: 409} {
-		if _, err := c.Rollback(t.Context(), "shop", text, false, "ann"); err == nil || deployhook.AsError(err).Status != status {
+		if _, err := c.Rollback(t.Context(), "shop", text, false, "ann"); err == nil || reply.RefusalOf(err).Status != status {
 			t.Errorf("%q: %v, want %d", text, err, status)
 		}
 	}
-	if _, err := c.Rollback(t.Context(), "nosuch", "", false, "ann"); err == nil || deployhook.AsError(err).Status != 404 {
+	if _, err := c.Rollback(t.Context(), "nosuch", "", false, "ann"); err == nil || reply.RefusalOf(err).Status != 404 {
 		t.Errorf("an unknown site: %v", err)
 	}
 	d, err := c.Rollback(t.Context(), "shop", one.Release[:8], false, "ann")

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -19,7 +20,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 	var deploy catalog.Deploy
 	now := time.Now()
 	if release != "" && len(release) < minPrefix {
-		return deploy, refusal(http.StatusBadRequest, "invalid", "portico releases "+site+" lists what there is",
+		return deploy, reply.Refuse(http.StatusBadRequest, "invalid", "portico releases "+site+" lists what there is",
 			"%q is too short to name a release: at least %d characters of its digest are wanted", release, minPrefix)
 	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
@@ -33,7 +34,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 		return err
 	})
 	if err != nil {
-		return catalog.Deploy{}, AsError(err)
+		return catalog.Deploy{}, reply.RefusalOf(err)
 	}
 	d.begun(deploy)
 	return deploy, nil
@@ -50,7 +51,7 @@ func (d *Deployer) Set(ctx context.Context, site string, patch []byte, by string
 		return err
 	})
 	if err != nil {
-		return catalog.Deploy{}, false, AsError(err)
+		return catalog.Deploy{}, false, reply.RefusalOf(err)
 	}
 	if begun {
 		d.begun(deploy)
@@ -87,7 +88,7 @@ func (d *Deployer) Remove(ctx context.Context, site, by string) error {
 	now := time.Now()
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error { return command.RemoveSite(tx, site, now) })
 	if err != nil {
-		return AsError(err)
+		return reply.RefusalOf(err)
 	}
 	d.logger.Info("site removed", "site", site, "by", by)
 	d.wake()
@@ -106,7 +107,7 @@ func (d *Deployer) Cancel(ctx context.Context, site, by string) (catalog.Deploy,
 		}
 		deploy, err = tx.Deploy(s.Deploy)
 		if err != nil || deploy.State != catalog.DeployRunning {
-			return refusal(http.StatusConflict, "no_deploy", "", "no deploy of site %q is running", site)
+			return reply.Refuse(http.StatusConflict, "no_deploy", "", "no deploy of site %q is running", site)
 		}
 		return d.end(tx, s, deploy, Decision{
 			State: catalog.DeployFailed, Error: "cancelled by " + by, Members: deploy.Members,
@@ -114,7 +115,7 @@ func (d *Deployer) Cancel(ctx context.Context, site, by string) (catalog.Deploy,
 		}, now)
 	})
 	if err != nil {
-		return catalog.Deploy{}, AsError(err)
+		return catalog.Deploy{}, reply.RefusalOf(err)
 	}
 	d.wake()
 	if ended := d.o.Catalog.View().Deploy(deploy.ID); ended != nil {
@@ -142,7 +143,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 		return err
 	})
 	if err != nil {
-		return AsError(err)
+		return reply.RefusalOf(err)
 	}
 	for _, x := range ended {
 		text, outcome := "empty when "+by+" ended it", catalog.DrainOutcome{How: catalog.DrainEmpty}

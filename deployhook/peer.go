@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
 
@@ -20,11 +21,11 @@ func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 	proxies := func(next func(http.ResponseWriter, *http.Request)) http.Handler {
 		return only(func(w http.ResponseWriter, r *http.Request, m catalog.Member) {
 			if m.Role != catalog.RoleProxy || m.Addr == "" {
-				writeError(w, refusal(http.StatusForbidden, "not_a_proxy", "", "this is for proxies only"))
+				reply.Error(w, reply.Refuse(http.StatusForbidden, "not_a_proxy", "", "this is for proxies only"))
 				return
 			}
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
-			untimed(w, reportTimeout+answerTime)
+			reply.Within(w, reportTimeout+reply.Time)
 			next(w, r)
 		})
 	}
@@ -39,7 +40,7 @@ func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 // read decodes a question, or answers that it cannot be read.
 func read[T any](w http.ResponseWriter, r *http.Request) (in T, ok bool) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&in); err != nil {
-		writeError(w, refusal(http.StatusBadRequest, "invalid", "", "read question: %v", err))
+		reply.Error(w, reply.Refuse(http.StatusBadRequest, "invalid", "", "read question: %v", err))
 		return in, false
 	}
 	return in, true
@@ -59,7 +60,7 @@ func (d *Deployer) serveHeld(w http.ResponseWriter, r *http.Request) {
 	for key, ids := range q.Groups {
 		a.Groups[key] = d.loss(pick(v, ids))
 	}
-	writeJSON(w, http.StatusOK, a)
+	reply.JSON(w, http.StatusOK, a)
 }
 
 // held is what this proxy holds for an instance.
@@ -113,7 +114,7 @@ func (d *Deployer) serveMove(w http.ResponseWriter, r *http.Request) {
 	if d.o.MoveQuiet != nil {
 		a.Moved = d.o.MoveQuiet(pick(d.o.Catalog.View(), q.Instances), q.Quiet)
 	}
-	writeJSON(w, http.StatusOK, a)
+	reply.JSON(w, http.StatusOK, a)
 }
 
 // moveQuiet marks quiet sessions at every proxy, and returns how many are newly marked.
@@ -149,7 +150,7 @@ func (d *Deployer) serveFree(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	list, _ := d.stoppable(Wanted(d.o.Catalog.View(), q.Member), q.Instances, time.Now())
-	writeJSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: list})
+	reply.JSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: list})
 }
 
 // freeElsewhere asks the other proxies which of the reported instances that nothing
@@ -203,15 +204,15 @@ func (d *Deployer) serveAsk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if d.o.AnswerPeer == nil {
-		writeError(w, refusal(http.StatusNotImplemented, "not_offered", "", "this proxy answers no questions"))
+		reply.Error(w, reply.Refuse(http.StatusNotImplemented, "not_offered", "", "this proxy answers no questions"))
 		return
 	}
 	out, err := d.o.AnswerPeer(q.What, q.In)
 	if err != nil {
-		writeError(w, err)
+		reply.Error(w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, out)
+	reply.JSON(w, http.StatusOK, out)
 }
 
 // OtherAnswer is what another proxy answers, as JSON, or why there is no answer.

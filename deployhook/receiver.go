@@ -15,6 +15,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/objects"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -61,18 +62,18 @@ func (d *Deployer) Archive() http.Handler {
 		// wait have their bounds too.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		status, answer, err := d.serveArchive(w, r)
-		untimed(w, answerTime)
+		reply.Within(w, reply.Time)
 		if err != nil {
-			if AsError(err).Status >= 500 {
+			if reply.RefusalOf(err).Status >= 500 {
 				d.logger.Error("upload not taken", "site", r.PathValue("site"), "error", err)
 			}
-			writeError(w, err)
+			reply.Error(w, err)
 			return
 		}
 		if answer.ID != "" {
 			w.Header().Set("Location", "/v1/deploys/"+answer.ID)
 		}
-		writeJSON(w, status, answer)
+		reply.JSON(w, status, answer)
 	})
 }
 
@@ -89,7 +90,7 @@ func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *A
 	case d.uploads <- struct{}{}:
 		defer func() { <-d.uploads }()
 	default:
-		return 0, nil, refusal(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
+		return 0, nil, reply.Refuse(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
 	}
 	s, err := d.receive(w, r)
 	if err != nil {
@@ -126,7 +127,7 @@ func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *request)
 	case catalog.DeploySucceeded:
 		return http.StatusOK, answer, nil
 	}
-	return 0, nil, refusal(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
+	return 0, nil, reply.Refuse(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
 }
 
 // parse checks everything but the body.
@@ -136,14 +137,14 @@ func (d *Deployer) parse(r *http.Request) (*request, error) {
 		q.by = d.o.Actor(r.Context())
 	}
 	if q.by == "" {
-		return nil, refusal(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
+		return nil, reply.Refuse(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
 	}
 	if err := sites.ValidName("site", q.site); err != nil {
 		return nil, err
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, refusal(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
+		return nil, reply.Refuse(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
 	}
 	for key, list := range values {
 		if err := q.set(key, list); err != nil {
@@ -173,19 +174,19 @@ func (q *request) set(key string, values []string) error {
 	case "dry_run", "dry-run":
 		on, err := strconv.ParseBool(cmp.Or(value, "1"))
 		if err != nil {
-			return refusal(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
 		}
 		q.dryRun = on
 	case "no_pin":
 		on, err := strconv.ParseBool(cmp.Or(value, "1"))
 		if err != nil {
-			return refusal(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
 		}
 		q.noPin = on
 	case "wait":
 		return q.setWait(value)
 	default:
-		return refusal(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
+		return reply.Refuse(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
 	}
 	return nil
 }
@@ -199,7 +200,7 @@ func (q *request) setWait(value string) error {
 	}
 	wait, err := time.ParseDuration(value)
 	if err != nil || wait < 0 {
-		return refusal(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
+		return reply.Refuse(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
 	}
 	q.wait = min(wait, maxWaitDeploy)
 	return nil
@@ -241,7 +242,7 @@ func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*Archiv
 	}
 	tree, err := u.tree(d.limits())
 	if err != nil {
-		return nil, refusal(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
+		return nil, reply.Refuse(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
 	}
 	answer := &ArchiveAnswer{
 		Deploy: catalog.Deploy{Site: q.site, Release: tree.Digest(), By: q.by},

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"portico/deployhook"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
 
@@ -27,7 +28,7 @@ func TestSettingsOfTheProcessAreADeploy(t *testing.T) {
 	if err != nil || !begun || !d.Settings || d.Previous != first.Release || catalog.FilesOf(d.Release) != first.Release || d.Release == first.Release {
 		t.Fatalf("the change began %v %+v: %v", begun, d, err)
 	}
-	if _, _, err := c.Set(t.Context(), "shop", []byte(`{"policy":"first"}`), "ann"); deployhook.AsError(err).Status != 409 {
+	if _, _, err := c.Set(t.Context(), "shop", []byte(`{"policy":"first"}`), "ann"); reply.RefusalOf(err).Status != 409 {
 		t.Errorf("a second change meanwhile got %v", err)
 	}
 	c.ended(d.ID, catalog.DeploySucceeded)

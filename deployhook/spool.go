@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"portico/deployhook/reply"
 )
 
 const (
@@ -58,11 +60,11 @@ func (d *Deployer) receive(w http.ResponseWriter, r *http.Request) (*spooled, er
 	}
 	switch {
 	case s.size == 0:
-		err = refusal(http.StatusBadRequest, "empty", "send the archive as the body: curl -T site.zip …", "the request has no body")
+		err = reply.Refuse(http.StatusBadRequest, "empty", "send the archive as the body: curl -T site.zip …", "the request has no body")
 	case r.ContentLength >= 0 && s.size != r.ContentLength:
-		err = refusal(http.StatusBadRequest, "interrupted", "send it again", "the upload ended at %d of %d bytes", s.size, r.ContentLength)
+		err = reply.Refuse(http.StatusBadRequest, "interrupted", "send it again", "the upload ended at %d of %d bytes", s.size, r.ContentLength)
 	case want != nil && !strings.EqualFold(hex.EncodeToString(want), hex.EncodeToString(s.sha256)):
-		err = refusal(http.StatusUnprocessableEntity, "digest_mismatch", "the archive changed on its way or while it was read: send it again",
+		err = reply.Refuse(http.StatusUnprocessableEntity, "digest_mismatch", "the archive changed on its way or while it was read: send it again",
 			"the upload has the SHA-256 %x, its header says %x", s.sha256, want)
 	}
 	if err != nil {
@@ -96,9 +98,12 @@ func (s *spooled) fill(body io.Reader, p *pace) error {
 		case errors.As(err, &tooBig):
 			return err
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return refusal(http.StatusRequestTimeout, "too_slow", "", "the upload stood still for %s after %d bytes", spoolIdle, s.size)
+			return reply.Refuse(http.StatusRequestTimeout, "too_slow", "", "the upload stood still for %s after %d bytes", spoolIdle, s.size)
 		case err != nil:
-			return &Error{http.StatusBadRequest, "interrupted", fmt.Sprintf("the upload broke off after %d bytes", s.size), "send it again; nothing was installed", err}
+			return &reply.Refusal{
+				Status: http.StatusBadRequest, Code: "interrupted", Message: fmt.Sprintf("the upload broke off after %d bytes", s.size),
+				Hint: "send it again; nothing was installed", Err: err,
+			}
 		}
 	}
 }
@@ -117,7 +122,7 @@ func newPace(w http.ResponseWriter) *pace {
 func (p *pace) next(done int64) error {
 	now := time.Now()
 	if spent := now.Sub(p.begun); spent > spoolGrace && done < int64(spent.Seconds())*spoolRate {
-		return refusal(http.StatusRequestTimeout, "too_slow", "", "the upload comes at less than %d bytes a second", spoolRate)
+		return reply.Refuse(http.StatusRequestTimeout, "too_slow", "", "the upload comes at less than %d bytes a second", spoolRate)
 	}
 	if now.Sub(p.set) > time.Second {
 		p.set = now
@@ -142,7 +147,7 @@ func wantedDigest(h http.Header) ([]byte, error) {
 				}
 				sum, err := base64.StdEncoding.DecodeString(strings.Trim(value, ":"))
 				if err != nil || len(sum) != sha256.Size {
-					return nil, refusal(http.StatusBadRequest, "invalid", "", "%s has no SHA-256 in base64: %q", field, value)
+					return nil, reply.Refuse(http.StatusBadRequest, "invalid", "", "%s has no SHA-256 in base64: %q", field, value)
 				}
 				return sum, nil
 			}

@@ -14,6 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
+	"portico/deployhook/reply"
 )
 
 const (
@@ -113,7 +114,7 @@ func (u *unpacked) keepWar(s *spooled, q *request) error {
 
 func (u *unpacked) readManifest(place string, b []byte) error {
 	if len(b) > maxManifest {
-		return refusal(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
+		return reply.Refuse(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
 	}
 	kind := u.manifest.Kind
 	u.place, u.source = place, b

@@ -50,6 +50,7 @@ var imports = map[string][]string{
 	"membership/catalog": {"conf/sites", "membership/catalog/store", "membership/catalog/store/peers", "internal/durable", "internal/units", "internal/pause"},
 	"deployhook/archive": {},
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
+	"deployhook/reply":   {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog"},
 	"proxy/http1":        {},
 	"proxy/wire":         {},
 	"proxy/account":      {"proxy/http1", "proxy/wire"},
@@ -58,7 +59,7 @@ var imports = map[string][]string{
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs"},
-	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "internal/units", "internal/pause"},
+	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "deployhook/reply", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
@@ -78,7 +79,7 @@ var imports = map[string][]string{
 	"proxy/admin/access":    {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
 	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/api":       {"membership/catalog", "balancer/figures"},
-	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api", "proxy/admin/access"},
+	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api", "proxy/admin/access"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},

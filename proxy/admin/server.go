@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/deployhook"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -302,7 +302,7 @@ func (s *Server) fail(c *call, err error) {
 // errorOf finds status and code for an error of the packages below.
 func errorOf(err error) *api.Error {
 	var e *api.Error
-	var refused *deployhook.Error
+	var refused *reply.Refusal
 	switch {
 	case errors.As(err, &e):
 		return e
@@ -315,7 +315,7 @@ func errorOf(err error) *api.Error {
 	case errors.Is(err, catalog.ErrInvalid):
 		return api.BadRequest("", "%s", catalog.Text(err))
 	}
-	if refused = deployhook.Unavailable(err); refused != nil && refused.Code == "unavailable" {
+	if refused = reply.Unavailable(err); refused != nil && refused.Code == "unavailable" {
 		return errorOf(refused)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {

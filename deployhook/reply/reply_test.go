@@ -1,4 +1,4 @@
-package deployhook_test
+package reply_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/deployhook"
+	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
 
@@ -25,15 +25,15 @@ func TestCatalogErrorsAreTold(t *testing.T) {
 		{fmt.Errorf("%w: no space left", catalog.ErrBroken), "no space left", "make room"},
 		{catalog.ErrClosed, "closed", "nothing was changed"},
 	} {
-		e := deployhook.AsError(fmt.Errorf("change catalog: %w", tt.err))
+		e := reply.RefusalOf(fmt.Errorf("change catalog: %w", tt.err))
 		if e.Status != http.StatusServiceUnavailable || e.Code != "unavailable" || !strings.Contains(e.Message, tt.says) || !strings.Contains(e.Hint, tt.hint) {
 			t.Errorf("%v is told as %d %s %q (%s)", tt.err, e.Status, e.Code, e.Message, e.Hint)
 		}
 	}
-	if e := deployhook.AsError(context.DeadlineExceeded); e.Status != http.StatusServiceUnavailable || e.Code != "timeout" {
+	if e := reply.RefusalOf(context.DeadlineExceeded); e.Status != http.StatusServiceUnavailable || e.Code != "timeout" {
 		t.Errorf("a deadline is told as %+v", e)
 	}
-	if e := deployhook.AsError(errors.New("secret detail")); e.Status != http.StatusInternalServerError || strings.Contains(e.Message, "secret") {
+	if e := reply.RefusalOf(errors.New("secret detail")); e.Status != http.StatusInternalServerError || strings.Contains(e.Message, "secret") {
 		t.Errorf("the program's own error is told as %+v", e)
 	}
 }

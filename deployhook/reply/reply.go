@@ -1,4 +1,6 @@
-package deployhook
+// Package reply is how deploys, uploads and members are answered: JSON, and of every error what its client is told. Nothing is
+// decided here, and what an answer holds is with the handlers.
+package reply
 
 import (
 	"context"
@@ -14,9 +16,9 @@ import (
 	"portico/membership/catalog"
 )
 
-// Error is a refusal as a client sees it: an HTTP status, a word for programs, a
+// Refusal is what a client is told: an HTTP status, a word for programs, a
 // sentence for people, and what to do about it.
-type Error struct {
+type Refusal struct {
 	Status  int
 	Code    string // "too_large", "conflict" …
 	Message string
@@ -25,19 +27,20 @@ type Error struct {
 }
 
 // Error implements error.
-func (e *Error) Error() string { return e.Message }
+func (e *Refusal) Error() string { return e.Message }
 
 // Unwrap returns what was under it.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Refusal) Unwrap() error { return e.Err }
 
-func refusal(status int, code, hint, format string, args ...any) *Error {
-	return &Error{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
+// Refuse returns a refusal whose message is formatted.
+func Refuse(status int, code, hint, format string, args ...any) *Refusal {
+	return &Refusal{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
 }
 
-// AsError turns any error of this package into what a client is told. Errors
+// RefusalOf turns any error of a deploy or an upload into what a client is told. Errors
 // that are the program's own are 500 and say no more than that.
-func AsError(err error) *Error {
-	var known *Error
+func RefusalOf(err error) *Refusal {
+	var known *Refusal
 	var refused *archive.RefusedError
 	var mistakes conf.Mistakes
 	var tooBig *http.MaxBytesError
@@ -45,39 +48,39 @@ func AsError(err error) *Error {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &refused) && refused.TooLarge:
-		return &Error{http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]", err}
+		return &Refusal{http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]", err}
 	case errors.As(err, &refused):
 		hint := "nothing was installed; pack the folder again without that entry"
 		if refused.Entry == "" {
 			hint = "nothing was installed; pack the folder again, or deploy the folder itself"
 		}
-		return &Error{http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint, err}
+		return &Refusal{http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint, err}
 	case errors.As(err, &mistakes):
-		return &Error{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct what is named and deploy again; nothing was installed", err}
+		return &Refusal{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct what is named and deploy again; nothing was installed", err}
 	case errors.As(err, &tooBig):
-		return &Error{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration", err}
+		return &Refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration", err}
 	case objects.DiskFull(err):
-		return &Error{http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched", err}
+		return &Refusal{http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched", err}
 	case errors.Is(err, catalog.ErrNotFound):
-		return &Error{http.StatusNotFound, "not_found", catalog.Text(err), "", err}
+		return &Refusal{http.StatusNotFound, "not_found", catalog.Text(err), "", err}
 	case errors.Is(err, catalog.ErrConflict), errors.Is(err, catalog.ErrExists):
-		return &Error{http.StatusConflict, "conflict", catalog.Text(err), "", err}
+		return &Refusal{http.StatusConflict, "conflict", catalog.Text(err), "", err}
 	case errors.Is(err, catalog.ErrInvalid):
-		return &Error{http.StatusBadRequest, "invalid", catalog.Text(err), "", err}
+		return &Refusal{http.StatusBadRequest, "invalid", catalog.Text(err), "", err}
 	}
 	if e := Unavailable(err); e != nil {
 		return e
 	}
-	return &Error{http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason", err}
+	return &Refusal{http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason", err}
 }
 
 // Unavailable is the refusal of what the catalog could not do at the moment, nil for any
 // other error. It says whether a change may have been made.
-func Unavailable(err error) *Error {
+func Unavailable(err error) *Refusal {
 	if err == nil {
 		return nil
 	}
-	e := &Error{http.StatusServiceUnavailable, "unavailable", catalog.Text(err), "nothing was changed; try again", err}
+	e := &Refusal{http.StatusServiceUnavailable, "unavailable", catalog.Text(err), "nothing was changed; try again", err}
 	switch {
 	case errors.Is(err, catalog.ErrUncertain):
 		e.Hint = "look whether it was made, then try again"
@@ -97,9 +100,9 @@ func Unavailable(err error) *Error {
 	return e
 }
 
-// writeError answers with err in the form of the API.
-func writeError(w http.ResponseWriter, err error) {
-	e := AsError(err)
+// Error answers with err in the form of the API.
+func Error(w http.ResponseWriter, err error) {
+	e := RefusalOf(err)
 	type body struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
@@ -108,19 +111,20 @@ func writeError(w http.ResponseWriter, err error) {
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
-	writeJSON(w, e.Status, map[string]body{"error": {e.Code, e.Message, e.Hint}})
+	JSON(w, e.Status, map[string]body{"error": {e.Code, e.Message, e.Hint}})
 }
 
-// answerTime is how long an answer may take to leave.
-const answerTime = 30 * time.Second
+// Time is how long an answer may take to leave.
+const Time = 30 * time.Second
 
-// untimed replaces the server's deadline for the answer by one that fits a
+// Within replaces the server's deadline for the answer by one that fits a
 // request that may take this long.
-func untimed(w http.ResponseWriter, d time.Duration) {
+func Within(w http.ResponseWriter, d time.Duration) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d)) // a writer without deadlines has none in the way
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
+// JSON answers with v.
+func JSON(w http.ResponseWriter, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		panic("BUG: " + err.Error())
