@@ -15,6 +15,7 @@ import (
 
 	"portico/conf"
 	"portico/deployhook/archive"
+	"portico/deployhook/logs"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 )
@@ -95,6 +96,7 @@ type Deployer struct {
 	endedMu  sync.Mutex      // guards ended
 	ended    []EndedDrain
 	presence *presence
+	logs     logs.Reader
 	live     *live
 	history  *history
 	uploads  chan struct{} // one token for each upload that may run
@@ -142,6 +144,7 @@ func New(o Options) (*Deployer, error) {
 		mirrored: map[string]bool{},
 		askNow:   make(chan struct{}, 1),
 	}
+	d.logs = logs.Reader{Catalog: o.Catalog, Agent: o.Agent, Silence: d.silence}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/membership/catalog"
 )
 
@@ -55,7 +56,7 @@ func TestLogsOutliveTheirAgent(t *testing.T) {
 	defer cancel()
 	read, write := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- c.Logs(ctx, write, deployhook.LogQuery{Site: "shop", Lines: 5, Follow: true}) }()
+	go func() { ended <- c.Logs(ctx, write, logs.Query{Site: "shop", Lines: 5, Follow: true}) }()
 	var got []string
 	for in := bufio.NewScanner(read); in.Scan(); {
 		_, text, _ := strings.Cut(in.Text(), " | ")
@@ -95,7 +96,7 @@ func TestOnlyNewLogsOutliveTheirAgent(t *testing.T) {
 	c.update(func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "shop"}) })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- c.Logs(ctx, io.Discard, deployhook.LogQuery{Site: "shop", Follow: true}) }()
+	go func() { ended <- c.Logs(ctx, io.Discard, logs.Query{Site: "shop", Follow: true}) }()
 	first, second := <-queries, <-queries
 	cancel()
 	<-ended

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
 )
@@ -208,7 +209,7 @@ func TestLogsOfAllServers(t *testing.T) {
 	c.accept("web1", "web2", "web3")
 	c.update(func(tx *catalog.Tx) error { return tx.PutSite(catalog.Site{Name: "shop"}) })
 	var b bytes.Buffer
-	if err := c.Logs(t.Context(), &b, deployhook.LogQuery{Site: "shop", Lines: 5}); err != nil {
+	if err := c.Logs(t.Context(), &b, logs.Query{Site: "shop", Lines: 5}); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
@@ -231,10 +232,10 @@ func TestLogsOfAllServers(t *testing.T) {
 		t.Error("a server without the site has a line")
 	}
 	b.Reset()
-	if err := c.Logs(t.Context(), &b, deployhook.LogQuery{Site: "shop", Member: "web2"}); err != nil || b.Len() != 0 {
+	if err := c.Logs(t.Context(), &b, logs.Query{Site: "shop", Member: "web2"}); err != nil || b.Len() != 0 {
 		t.Errorf("one member: %q, %v", b.String(), err)
 	}
-	for _, q := range []deployhook.LogQuery{{Site: "nosuch"}, {Site: "shop", Member: "nosuch"}} {
+	for _, q := range []logs.Query{{Site: "nosuch"}, {Site: "shop", Member: "nosuch"}} {
 		if err := c.Logs(t.Context(), &b, q); err == nil || reply.RefusalOf(err).Status != 404 {
 			t.Errorf("%+v: %v", q, err)
 		}

@@ -3,9 +3,11 @@ package deployhook
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
+	"portico/deployhook/logs"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -158,4 +160,11 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 	}
 	d.logger.Info("retiring releases ended", "site", site, "release", release, "by", by)
 	return nil
+}
+
+// Logs copies the log lines of a site's instances to w until they end, or with q.Follow until ctx or Close does.
+func (d *Deployer) Logs(ctx context.Context, w io.Writer, q logs.Query) error {
+	ctx, done := d.during(ctx)
+	defer done()
+	return d.logs.Copy(ctx, w, q)
 }

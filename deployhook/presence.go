@@ -97,3 +97,8 @@ func (p *presence) forget(known func(member string) bool) {
 		}
 	}
 }
+
+// silence is for how long nothing was heard of a member.
+func (d *Deployer) silence(member string) time.Duration {
+	return d.presence.silence(member, time.Now(), d.o.Alive == nil || d.o.Alive(member))
+}

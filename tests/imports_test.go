@@ -51,6 +51,7 @@ var imports = map[string][]string{
 	"deployhook/archive": {},
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
 	"deployhook/reply":   {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog"},
+	"deployhook/logs":    {"conf/sites", "deployhook/reply", "internal/pause", "membership/catalog"},
 	"proxy/http1":        {},
 	"proxy/wire":         {},
 	"proxy/account":      {"proxy/http1", "proxy/wire"},
@@ -59,7 +60,7 @@ var imports = map[string][]string{
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs"},
-	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/objects", "deployhook/reply", "internal/units", "internal/pause"},
+	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
@@ -128,12 +129,12 @@ var imports = map[string][]string{
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "deployhook/logs", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
 	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access", "deployhook/agent/state"},
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"portico/balancer"
 	"portico/certs"
-	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -45,7 +45,7 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 		Deploys:   p.deployer,
 		Archive:   p.deployer.Archive(),
 		Logs: func(ctx context.Context, w io.Writer, q api.LogQuery) error {
-			return p.deployer.Logs(ctx, w, deployhook.LogQuery(q))
+			return p.deployer.Logs(ctx, w, logs.Query(q))
 		},
 		Members: p.memberHandlers(),
 		Metrics: []func(io.Writer){p.web.WriteMetrics},

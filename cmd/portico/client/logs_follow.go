@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portico/cmd/portico/screen"
-	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -36,7 +36,7 @@ func followLogs(cmd *cobra.Command, c *apiclient.Client, q api.LogQuery) error {
 		tell = screen.TellAwayJSON(cmd, "the lines go on when it is back")
 	}
 	patient := c.Patient(waitAlong(tell))
-	f := &logFollower{out: cmd.OutOrStdout(), json: q.JSON, began: time.Now(), last: map[string]*deployhook.LastLines{}}
+	f := &logFollower{out: cmd.OutOrStdout(), json: q.JSON, began: time.Now(), last: map[string]*logs.LastLines{}}
 	for {
 		began := time.Now()
 		err := c.Logs(ctx, f.query(q), f)
@@ -60,9 +60,9 @@ type logFollower struct {
 	out    io.Writer
 	json   bool
 	began  time.Time
-	part   []byte                           // the beginning of a line whose end has not come
-	last   map[string]*deployhook.LastLines // by application server
-	failed error                            // of out
+	part   []byte                     // the beginning of a line whose end has not come
+	last   map[string]*logs.LastLines // by application server
+	failed error                      // of out
 }
 
 // query is what to ask for: at first what the user has, after a break what has come since.
@@ -83,7 +83,7 @@ func (f *logFollower) query(q api.LogQuery) api.LogQuery {
 		if skewed := latest.Add(-logSkew); first.Before(skewed) {
 			first = skewed
 		}
-		q.Since, q.Lines = first.Add(-deployhook.LogOverlap), -1
+		q.Since, q.Lines = first.Add(-logs.Overlap), -1
 	case q.Lines == 0 && time.Since(f.began) > logShort: // only new ones, of which none has come yet
 		q.Since, q.Lines = f.began, -1
 	}
@@ -114,7 +114,7 @@ func (f *logFollower) printed(text string) bool {
 		return false
 	}
 	if f.last[member] == nil {
-		f.last[member] = &deployhook.LastLines{}
+		f.last[member] = &logs.LastLines{}
 	}
 	return f.last[member].Known(at, what)
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/proxy/admin/api"
 )
 
@@ -14,7 +14,7 @@ import (
 func TestLogsAfterABreak(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		var out bytes.Buffer
-		f := &logFollower{out: &out, json: asJSON, began: time.Now(), last: map[string]*deployhook.LastLines{}}
+		f := &logFollower{out: &out, json: asJSON, began: time.Now(), last: map[string]*logs.LastLines{}}
 		line := func(second int, member, text string) string {
 			at := time.Date(2026, 11, 30, 20, 0, second, 0, time.UTC).Format(time.RFC3339Nano)
 			if asJSON {

@@ -1,4 +1,6 @@
-package deployhook
+// Package logs reads the log lines of a site's instances from all application servers at once, for a proxy that shows them, and follows
+// them for as long as somebody reads. Lines are written and kept by deployhook/agent/logs.
+package logs
 
 import (
 	"bufio"
@@ -23,8 +25,8 @@ import (
 	"portico/membership/catalog"
 )
 
-// LogQuery says which log lines are asked for.
-type LogQuery struct {
+// Query says which log lines are asked for.
+type Query struct {
 	Site     string
 	Member   string    // empty: all application servers
 	Instance string    // the beginning of an id, or "commands"; empty: any
@@ -36,25 +38,34 @@ type LogQuery struct {
 }
 
 const (
-	// logConnect bounds the wait for a member's first line.
-	logConnect = 10 * time.Second
-	// logLine is the longest line that is passed on; the rest of it is dropped.
-	logLine = 64 << 10
+	// connectTime bounds the wait for a member's first line.
+	connectTime = 10 * time.Second
+	// maxLine is the longest line that is passed on; the rest of it is dropped.
+	maxLine = 64 << 10
 )
 
-// Logs copies the log lines of a site's instances to w, each with its time, its member and its
+// Reader asks application servers for their lines.
+type Reader struct {
+	Catalog *catalog.Catalog
+
+	// Agent returns a client for a service of a member's agent and the URL to put in front of a path.
+	Agent func(m catalog.Member, service string) (*http.Client, string, error)
+
+	// Silence is for how long a member has given no sign of life.
+	Silence func(member string) time.Duration
+}
+
+// Copy copies the log lines of a site's instances to w, each with its time, its member and its
 // release in front, in the order of time; those that come later as they come. A member that cannot be
 // asked is a line of its own, not an error.
-func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
-	v := d.o.Catalog.View()
+func (r *Reader) Copy(ctx context.Context, w io.Writer, q Query) error {
+	v := r.Catalog.View()
 	if v.Sites[q.Site] == nil {
 		return reply.Refuse(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
 	}
-	if d.o.Agent == nil {
-		return errors.New("BUG: Logs without Options.Agent")
+	if r.Agent == nil {
+		return errors.New("BUG: logs without Options.Agent")
 	}
-	ctx, done := d.during(ctx)
-	defer done()
 	out := &lineWriter{w: w, json: q.JSON, gathers: !q.Follow}
 	var wg sync.WaitGroup
 	asked := 0
@@ -65,8 +76,8 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 		asked++
 		wg.Go(func() {
 			if q.Follow {
-				d.followLog(ctx, out, *m, q)
-			} else if err := d.memberLog(ctx, out, *m, q, nil); err != nil && ctx.Err() == nil && !errors.Is(err, errNoLog) {
+				r.follow(ctx, out, *m, q)
+			} else if err := r.read(ctx, out, *m, q, nil); err != nil && ctx.Err() == nil && !errors.Is(err, errNoLog) {
 				out.unread(m.Name, err.Error())
 			}
 		})
@@ -83,7 +94,7 @@ func (d *Deployer) Logs(ctx context.Context, w io.Writer, q LogQuery) error {
 }
 
 // whose names what was asked for.
-func (q *LogQuery) whose() string {
+func (q *Query) whose() string {
 	switch {
 	case q.Instance == "":
 		return fmt.Sprintf("release %q", q.Release)
@@ -93,9 +104,9 @@ func (q *LogQuery) whose() string {
 	return fmt.Sprintf("instance %q of release %q", q.Instance, q.Release)
 }
 
-// memberLog copies one member's lines. seen, which may be nil, is called once they begin.
-func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery, seen func()) error {
-	client, base, err := d.o.Agent(m, "agent")
+// read copies one member's lines. seen, which may be nil, is called once they begin.
+func (r *Reader) read(ctx context.Context, out *lineWriter, m catalog.Member, q Query, seen func()) error {
+	client, base, err := r.Agent(m, "agent")
 	if err != nil {
 		return err
 	}
@@ -105,7 +116,7 @@ func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Mem
 	if err != nil {
 		return err
 	}
-	connect := time.AfterFunc(logConnect, func() { cancel(errLogLate) })
+	connect := time.AfterFunc(connectTime, func() { cancel(errLate) })
 	res, err := client.Do(req)
 	connect.Stop()
 	if err != nil {
@@ -129,12 +140,12 @@ func (d *Deployer) memberLog(ctx context.Context, out *lineWriter, m catalog.Mem
 }
 
 var (
-	errNoLog   = errors.New("the site does not run there")
-	errLogLate = fmt.Errorf("no answer within %v", logConnect)
+	errNoLog = errors.New("the site does not run there")
+	errLate  = fmt.Errorf("no answer within %v", connectTime)
 )
 
 // values is what an agent is asked.
-func (q *LogQuery) values() url.Values {
+func (q *Query) values() url.Values {
 	values := url.Values{}
 	if q.Lines >= 0 {
 		values.Set("lines", strconv.Itoa(q.Lines))
@@ -155,7 +166,7 @@ func (q *LogQuery) values() url.Values {
 }
 
 func copyLines(out *lineWriter, member string, r io.Reader) error {
-	in := bufio.NewReaderSize(r, logLine)
+	in := bufio.NewReaderSize(r, maxLine)
 	for {
 		line, more, err := in.ReadLine()
 		if errors.Is(err, io.EOF) {
@@ -226,12 +237,12 @@ func (l *lineWriter) write(line catalog.LogLine) {
 		if line.Release != "" {
 			from += " " + catalog.ShortRelease(line.Release)
 		}
-		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(logTime), from, harmless(line.Text))
+		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(timeForm), from, harmless(line.Text))
 	}
 }
 
-// logTime is how a line's time is written: the digits are as many as are known.
-const logTime = "2006-01-02T15:04:05.000Z"
+// timeForm is how a line's time is written: the digits are as many as are known.
+const timeForm = "2006-01-02T15:04:05.000Z"
 
 // end writes what was gathered, in the order of time.
 func (l *lineWriter) end() error {

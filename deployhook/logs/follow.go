@@ -1,4 +1,4 @@
-package deployhook
+package logs
 
 import (
 	"context"
@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	// logAgain is between two attempts to follow the log of a member.
-	logAgain = 2 * time.Second
-	// logSilence is for how long a member may give no sign of life, in a log or elsewhere, before its log is asked for anew: its reports
+	// againAfter is between two attempts to follow the log of a member.
+	againAfter = 2 * time.Second
+	// silenceTime is for how long a member may give no sign of life, in a log or elsewhere, before its log is asked for anew: its reports
 	// come every ten seconds. One that stands still, and a line that is cut, end no connection.
-	logSilence = 25 * time.Second
-	// logMost is how many lines of one instance are asked for after a break; it is the most that agents give.
-	logMost = 10_000
+	silenceTime = 25 * time.Second
+	// mostLines is how many lines of one instance are asked for after a break; it is the most that agents give.
+	mostLines = 10_000
 )
 
-var errLogSilent = fmt.Errorf("nothing was heard of it for %v", logSilence)
+var errSilent = fmt.Errorf("nothing was heard of it for %v", silenceTime)
 
-// followLog copies one member's lines for as long as somebody reads them. It outlives an agent that restarts, stands still or is cut
+// follow copies one member's lines for as long as somebody reads them. It outlives an agent that restarts, stands still or is cut
 // off: what was written meanwhile comes when it is back.
-func (d *Deployer) followLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery) {
+func (r *Reader) follow(ctx context.Context, out *lineWriter, m catalog.Member, q Query) {
 	last, began := out.follows(m.Name), time.Now()
 	for told := false; ; {
-		err := d.watchedLog(ctx, out, m, q, func() { told = false })
+		err := r.watched(ctx, out, m, q, func() { told = false })
 		if ctx.Err() != nil || out.gone() || errors.Is(err, errNoLog) {
 			return
 		}
@@ -35,36 +35,34 @@ func (d *Deployer) followLog(ctx context.Context, out *lineWriter, m catalog.Mem
 			told = true
 			out.unread(m.Name, err.Error()+"; its lines come when it can")
 		}
-		if pause.For(ctx, logAgain) != nil {
+		if pause.For(ctx, againAfter) != nil {
 			return
 		}
-		now := d.o.Catalog.View().Members[m.Name]
+		now := r.Catalog.View().Members[m.Name]
 		if now == nil || now.Admission != catalog.Accepted {
 			return
 		}
 		m = *now
 		switch at := out.breaks(last); {
 		case !at.IsZero():
-			q.Since, q.Lines = at.Add(-LogOverlap), logMost
+			q.Since, q.Lines = at.Add(-Overlap), mostLines
 		case q.Lines == 0: // only new ones, of which none has come yet
-			q.Since, q.Lines = began, logMost
+			q.Since, q.Lines = began, mostLines
 		}
 	}
 }
 
-// watchedLog is memberLog that ends when nothing is heard of the member any more. One of which nothing has been heard yet is read
+// watched is read that ends when nothing is heard of the member any more. One of which nothing has been heard yet is read
 // as long as it can be: it may reach other proxies only.
-func (d *Deployer) watchedLog(ctx context.Context, out *lineWriter, m catalog.Member, q LogQuery, seen func()) error {
+func (r *Reader) watched(ctx context.Context, out *lineWriter, m catalog.Member, q Query, seen func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ended := make(chan struct{})
 	defer func() { cancel(nil); <-ended }()
 	go func() {
 		defer close(ended)
-		endSilent(ctx, cancel, func() bool {
-			return d.presence.silence(m.Name, time.Now(), d.o.Alive == nil || d.o.Alive(m.Name)) > logSilence
-		})
+		endSilent(ctx, cancel, func() bool { return r.Silence(m.Name) > silenceTime })
 	}()
-	return d.memberLog(ctx, out, m, q, seen)
+	return r.read(ctx, out, m, q, seen)
 }
 
 // endSilent cancels once silent is true and was not before, at the beginning or since: who comes back while it is asked is watched as well.
@@ -74,10 +72,10 @@ func endSilent(ctx context.Context, cancel context.CancelCauseFunc, silent func(
 		case !now:
 			heard = true
 		case heard:
-			cancel(errLogSilent)
+			cancel(errSilent)
 			return
 		}
-		if pause.For(ctx, logAgain) != nil {
+		if pause.For(ctx, againAfter) != nil {
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package deployhook
+package logs
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func TestSilentLogEnds(t *testing.T) {
 				})
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
-				if ended := context.Cause(ctx) == errLogSilent; ended != c.ends {
+				if ended := context.Cause(ctx) == errSilent; ended != c.ends {
 					t.Errorf("it ended: %v, want %v", ended, c.ends)
 				}
 			})

@@ -1,17 +1,17 @@
-package deployhook
+package logs
 
 import (
 	"time"
 )
 
-// LogOverlap is for how long before a break lines are asked for once more: agents know when a line was written to about a second.
-const LogOverlap = 3 * time.Second
+// Overlap is for how long before a break lines are asked for once more: agents know when a line was written to about a second.
+const Overlap = 3 * time.Second
 
 // LastLines are the lines of one application server that were read last. After a break they tell which of those that come once more are
 // known. The zero value knows none.
 type LastLines struct {
 	at    time.Time      // the latest of them
-	lines []lastLine     // no older than LogOverlap
+	lines []lastLine     // no older than Overlap
 	broke time.Time      // at, at the last break; zero: there was none
 	again map[string]int // of the lines before it, what may come once more
 }
@@ -35,7 +35,7 @@ func (l *LastLines) Break() time.Time {
 func (l *LastLines) Known(at time.Time, what string) bool {
 	switch {
 	case at.After(l.broke):
-	case at.Before(l.broke.Add(-LogOverlap)):
+	case at.Before(l.broke.Add(-Overlap)):
 		return true // it was asked for because of another server
 	case l.again[what] > 0:
 		l.again[what]--
@@ -46,7 +46,7 @@ func (l *LastLines) Known(at time.Time, what string) bool {
 	}
 	l.lines = append(l.lines, lastLine{at, what})
 	old := 0
-	for old < len(l.lines) && l.lines[old].at.Before(l.at.Add(-LogOverlap)) {
+	for old < len(l.lines) && l.lines[old].at.Before(l.at.Add(-Overlap)) {
 		old++
 	}
 	l.lines = l.lines[old:]
