@@ -80,34 +80,3 @@ func endSilent(ctx context.Context, cancel context.CancelCauseFunc, silent func(
 		}
 	}
 }
-
-// unread tells that a member's log cannot be read.
-func (l *lineWriter) unread(member, why string) {
-	l.line(catalog.LogLine{At: time.Now().UTC(), Member: member, Text: "portico: its log cannot be read: " + why})
-}
-
-// follows keeps a member's last lines from now on, so that none is written twice after a break.
-func (l *lineWriter) follows(member string) *LastLines {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.last == nil {
-		l.last = map[string]*LastLines{}
-	}
-	last := &LastLines{}
-	l.last[member] = last
-	return last
-}
-
-// breaks notes a break, and returns when the latest line before it was written.
-func (l *lineWriter) breaks(last *LastLines) time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return last.Break()
-}
-
-// gone reports whether nobody reads any more.
-func (l *lineWriter) gone() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.failed != nil
-}

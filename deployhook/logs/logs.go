@@ -12,13 +12,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"portico/conf/sites"
 	"portico/deployhook/reply"
@@ -192,103 +188,4 @@ func parseLine(member string, data []byte) catalog.LogLine {
 	}
 	l.Member = member
 	return l
-}
-
-// lineWriter writes whole lines from several goroutines.
-type lineWriter struct {
-	mu      sync.Mutex
-	w       io.Writer
-	json    bool
-	gathers bool // until end, which brings them in order
-	lines   []catalog.LogLine
-	failed  error
-
-	last map[string]*LastLines // by member, of those that are followed
-}
-
-// line takes one line and reports whether the reader is still there.
-func (l *lineWriter) line(line catalog.LogLine) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.gathers {
-		l.lines = append(l.lines, line)
-		return true
-	}
-	if last := l.last[line.Member]; last != nil && line.Instance != "" && last.Known(line.At, line.Release+" "+line.Instance+" "+line.Text) {
-		return l.failed == nil
-	}
-	l.write(line)
-	if f, ok := l.w.(http.Flusher); ok && l.failed == nil {
-		f.Flush()
-	}
-	return l.failed == nil
-}
-
-// write writes one line; l.mu is held.
-func (l *lineWriter) write(line catalog.LogLine) {
-	switch {
-	case l.failed != nil:
-	case l.json:
-		enc := json.NewEncoder(l.w)
-		enc.SetEscapeHTML(false)
-		l.failed = enc.Encode(line)
-	default:
-		from := line.Member
-		if line.Release != "" {
-			from += " " + catalog.ShortRelease(line.Release)
-		}
-		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(timeForm), from, harmless(line.Text))
-	}
-}
-
-// timeForm is how a line's time is written: the digits are as many as are known.
-const timeForm = "2006-01-02T15:04:05.000Z"
-
-// end writes what was gathered, in the order of time.
-func (l *lineWriter) end() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	slices.SortStableFunc(l.lines, func(a, b catalog.LogLine) int { return a.At.Compare(b.At) })
-	for _, line := range l.lines {
-		l.write(line)
-	}
-	return l.failed
-}
-
-// harmless takes what could steer a terminal or forge a line out of a site's own
-// words. Colours stay: ESC [ numbers m.
-func harmless(text string) string {
-	if !strings.ContainsFunc(text, steers) {
-		return text
-	}
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		if n := colour(text[i:]); n > 0 {
-			b.WriteString(text[i : i+n])
-			i += n
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(text[i:])
-		if steers(r) {
-			r = utf8.RuneError
-		}
-		b.WriteRune(r)
-		i += n
-	}
-	return b.String()
-}
-
-func steers(r rune) bool { return r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
-
-// colour returns the length of the colour sequence that s begins with, or 0.
-func colour(s string) int {
-	rest, ok := strings.CutPrefix(s, "\x1b[")
-	if !ok {
-		return 0
-	}
-	rest = strings.TrimLeft(rest, "0123456789;")
-	if !strings.HasPrefix(rest, "m") {
-		return 0
-	}
-	return len(s) - len(rest) + 1
 }
