@@ -3,38 +3,17 @@ package deployhook
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
-	"path"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"portico/conf/sites"
 	"portico/deployhook/objects"
 	"portico/deployhook/reply"
+	"portico/deployhook/upload"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
-
-// maxWaitDeploy bounds wait=true and wait=DURATION.
-const maxWaitDeploy = 30 * time.Minute
-
-// request is what the caller asks for beside the body.
-type request struct {
-	site   string
-	by     string
-	name   string // of the archive, for people
-	hosts  []string
-	path   string
-	kind   sites.Kind
-	dryRun bool
-	noPin  bool // sessions of the release before do not stay
-	wait   time.Duration
-}
 
 // ArchiveAnswer is the answer to an upload: 202 with a deploy that runs, 200
 // with one that has ended well (wait, or nothing to do) or with the forecast of
@@ -78,7 +57,11 @@ func (d *Deployer) Archive() http.Handler {
 }
 
 func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *ArchiveAnswer, error) {
-	q, err := d.parse(r)
+	by := ""
+	if d.o.Actor != nil {
+		by = d.o.Actor(r.Context())
+	}
+	q, err := upload.Parse(r, by)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -92,11 +75,11 @@ func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *A
 	default:
 		return 0, nil, reply.Refuse(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
 	}
-	s, err := d.receive(w, r)
+	s, err := upload.Receive(w, r, d.spool, d.o.Upload.Archive.Bytes())
 	if err != nil {
 		return 0, nil, err
 	}
-	defer s.discard()
+	defer s.Discard()
 	ctx, done := d.during(r.Context())
 	defer done()
 	answer, err := d.install(ctx, s, q)
@@ -107,14 +90,14 @@ func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *A
 }
 
 // await waits for the end of the deploy if the caller wants that.
-func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *request) (int, *ArchiveAnswer, error) {
+func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *upload.Request) (int, *ArchiveAnswer, error) {
 	if answer.DryRun || answer.Same {
 		return http.StatusOK, answer, nil
 	}
-	if q.wait == 0 {
+	if q.Wait == 0 {
 		return http.StatusAccepted, answer, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.wait)
+	ctx, cancel := context.WithTimeout(ctx, q.Wait)
 	defer cancel()
 	deploy, err := d.Wait(ctx, answer.ID)
 	if deploy.ID == "" {
@@ -130,88 +113,12 @@ func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *request)
 	return 0, nil, reply.Refuse(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
 }
 
-// parse checks everything but the body.
-func (d *Deployer) parse(r *http.Request) (*request, error) {
-	q := &request{site: r.PathValue("site")}
-	if d.o.Actor != nil {
-		q.by = d.o.Actor(r.Context())
-	}
-	if q.by == "" {
-		return nil, reply.Refuse(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
-	}
-	if err := sites.ValidName("site", q.site); err != nil {
-		return nil, err
-	}
-	values, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, reply.Refuse(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
-	}
-	for key, list := range values {
-		if err := q.set(key, list); err != nil {
-			return nil, err
-		}
-	}
-	return q, nil
-}
-
-func (q *request) set(key string, values []string) error {
-	value := values[len(values)-1]
-	switch key {
-	case "host":
-		for _, v := range values {
-			for host := range strings.SplitSeq(v, ",") {
-				if host = strings.ToLower(strings.TrimSpace(host)); host != "" && !slices.Contains(q.hosts, host) {
-					q.hosts = append(q.hosts, host)
-				}
-			}
-		}
-	case "path":
-		q.path = value
-	case "kind":
-		q.kind = sites.Kind(value)
-	case "name":
-		q.name = cut(path.Base(strings.ReplaceAll(strings.ToValidUTF8(value, ""), `\`, "/")), 200)
-	case "dry_run", "dry-run":
-		on, err := strconv.ParseBool(cmp.Or(value, "1"))
-		if err != nil {
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
-		}
-		q.dryRun = on
-	case "no_pin":
-		on, err := strconv.ParseBool(cmp.Or(value, "1"))
-		if err != nil {
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
-		}
-		q.noPin = on
-	case "wait":
-		return q.setWait(value)
-	default:
-		return reply.Refuse(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
-	}
-	return nil
-}
-
-func (q *request) setWait(value string) error {
-	if on, err := strconv.ParseBool(cmp.Or(value, "1")); err == nil {
-		if on {
-			q.wait = maxWaitDeploy
-		}
-		return nil
-	}
-	wait, err := time.ParseDuration(value)
-	if err != nil || wait < 0 {
-		return reply.Refuse(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
-	}
-	q.wait = min(wait, maxWaitDeploy)
-	return nil
-}
-
 // free refuses while another deploy of the site runs.
-func (d *Deployer) free(ctx context.Context, q *request) error {
+func (d *Deployer) free(ctx context.Context, q *upload.Request) error {
 	busy := func(v *catalog.View) error {
-		if site := v.Sites[q.site]; site != nil && !q.dryRun {
+		if site := v.Sites[q.Site]; site != nil && !q.DryRun {
 			if running := v.Deploy(site.Deploy); running != nil && running.State == catalog.DeployRunning {
-				return busyError(q.site, running)
+				return busyError(q.Site, running)
 			}
 		}
 		return nil
@@ -224,89 +131,46 @@ func (d *Deployer) free(ctx context.Context, q *request) error {
 
 // install turns a spooled upload into a release and begins its deploy. Objects
 // are durable before the catalog names them.
-func (d *Deployer) install(ctx context.Context, s *spooled, q *request) (*ArchiveAnswer, error) {
+func (d *Deployer) install(ctx context.Context, s *upload.Spooled, q *upload.Request) (*ArchiveAnswer, error) {
 	select {
 	case d.unpacks <- struct{}{}:
 		defer func() { <-d.unpacks }()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	u, err := d.unpack(ctx, s, q)
+	u, err := upload.Unpack(ctx, s, d.o.Objects, d.limits(), q)
 	if err != nil {
 		return nil, err
 	}
-	defer u.batch.Close()
-	settings, err := d.settle(u, q)
+	defer u.Batch.Close()
+	settings, err := u.Settle(d.o.Catalog.View(), q)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := u.tree(d.limits())
+	tree, err := u.Tree(d.limits())
 	if err != nil {
 		return nil, reply.Refuse(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
 	}
 	answer := &ArchiveAnswer{
-		Deploy: catalog.Deploy{Site: q.site, Release: tree.Digest(), By: q.by},
-		Files:  len(tree.Files), Size: tree.Size(), Notes: u.notes, Settings: settings.HideEnv(), DryRun: q.dryRun,
+		Deploy: catalog.Deploy{Site: q.Site, Release: tree.Digest(), By: q.By},
+		Files:  len(tree.Files), Size: tree.Size(), Notes: u.Notes, Settings: settings.HideEnv(), DryRun: q.DryRun,
 	}
-	d.compare(answer, tree, q.site)
-	if q.noPin {
+	d.compare(answer, tree, q.Site)
+	if q.NoPin {
 		answer.Keeps, answer.Cuts = 0, answer.Keeps
 	} else {
 		answer.Notes = append(answer.Notes, d.tightMemory(settings, answer.Keeps)...)
 	}
-	if q.dryRun {
+	if q.DryRun {
 		return answer, nil
 	}
-	if err := u.batch.Commit(); err != nil {
+	if err := u.Batch.Commit(); err != nil {
 		return nil, err
 	}
 	if _, err := d.o.Objects.PutTree(tree); err != nil {
 		return nil, err
 	}
 	return answer, d.commit(ctx, answer, u, q)
-}
-
-// settle joins the manifest with the flags and what the site keeps, and checks
-// the outcome; every mistake is told at once. u.manifest becomes the release's.
-func (d *Deployer) settle(u *unpacked, q *request) (sites.Settings, error) {
-	v := d.o.Catalog.View()
-	site := v.Sites[q.site]
-	m := &u.manifest
-	if len(q.hosts) > 0 {
-		m.Hosts = q.hosts
-	}
-	m.Path = cmp.Or(q.path, m.Path)
-	m.Kind = cmp.Or(q.kind, m.Kind)
-	// A site keeps the place that it was given by a flag once, so that the
-	// next deploy without that flag does not move it.
-	if site != nil && len(m.Hosts) == 0 {
-		m.Hosts = slices.Clone(site.Manifest.Hosts)
-	}
-	if site != nil {
-		m.Path = cmp.Or(m.Path, site.Manifest.Path)
-	}
-	u.detect(m)
-	joined := *m
-	if site != nil {
-		var err error
-		if joined, err = sites.Join(*m, site.Override); err != nil {
-			return joined, err
-		}
-	}
-	found := joined.Validate()
-	if unread := u.drop(joined); !slices.ContainsFunc(found, about("exclude")) {
-		found = append(found, unread...)
-	}
-	found = append(found, u.fit(joined)...)
-	if len(found) > 0 {
-		var override json.RawMessage
-		if site != nil {
-			override = site.Override
-		}
-		return joined, u.sourced(found, q, override)
-	}
-	full := joined.WithDefaults(q.site)
-	return full, command.CheckHosts(v, command.Claim{Site: q.site, Settings: full, By: q.by})
 }
 
 // compare says what the deploy would ship and whom it would move.
@@ -336,34 +200,34 @@ func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string
 }
 
 // commit writes release, deploy and candidate in one change.
-func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *unpacked, q *request) error {
+func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *upload.Unpacked, q *upload.Request) error {
 	now := time.Now()
 	release := catalog.Release{
-		Site: q.site, Digest: answer.Release, Archive: cmp.Or(q.name, q.site), Size: answer.Size, Files: answer.Files,
-		Manifest: u.manifest, Created: now.UTC(), By: q.by, Proxy: d.o.Name,
+		Site: q.Site, Digest: answer.Release, Archive: cmp.Or(q.Name, q.Site), Size: answer.Size, Files: answer.Files,
+		Manifest: u.Manifest, Created: now.UTC(), By: q.By, Proxy: d.o.Name,
 	}
 	var deploy catalog.Deploy
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
-		if err := notBusy(tx, q.site); err != nil {
+		if err := notBusy(tx, q.Site); err != nil {
 			return err
 		}
 		answer.Same = false
 		release.Created = now.UTC()
-		known, err := tx.Release(q.site, release.Digest)
+		known, err := tx.Release(q.Site, release.Digest)
 		if err == nil {
 			release.Created = known.Created
 		}
-		site, err := tx.Site(q.site)
+		site, err := tx.Site(q.Site)
 		if err == nil && catalog.FilesOf(site.Release) == release.Digest {
-			runs, err := tx.Release(q.site, site.Release)
+			runs, err := tx.Release(q.Site, site.Release)
 			if err == nil && sameProcess(&site, &runs, &release) {
 				answer.Same = true
 				runs.Manifest, runs.Archive, runs.By, runs.Proxy = release.Manifest, release.Archive, release.By, release.Proxy
-				deploy, err = again(tx, site, runs, sameJSON(known.Manifest, u.manifest), q.by, now)
+				deploy, err = again(tx, site, runs, sameJSON(known.Manifest, u.Manifest), q.By, now)
 				return err
 			}
 		}
-		deploy, err = command.BeginDeploy(tx, command.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.noPin, By: q.by, Now: now})
+		deploy, err = command.BeginDeploy(tx, command.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.NoPin, By: q.By, Now: now})
 		return err
 	})
 	if err != nil {

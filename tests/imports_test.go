@@ -52,6 +52,7 @@ var imports = map[string][]string{
 	"deployhook/objects": {"deployhook/archive", "internal/pause"},
 	"deployhook/reply":   {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog"},
 	"deployhook/logs":    {"conf/sites", "deployhook/reply", "internal/pause", "membership/catalog"},
+	"deployhook/upload":  {"conf", "conf/sites", "deployhook/archive", "deployhook/objects", "deployhook/reply", "membership/catalog", "membership/catalog/command"},
 	"proxy/http1":        {},
 	"proxy/wire":         {},
 	"proxy/account":      {"proxy/http1", "proxy/wire"},
@@ -60,7 +61,7 @@ var imports = map[string][]string{
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs"},
-	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "internal/units", "internal/pause"},
+	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
 	"proxy/origin":       {"balancer", "membership/catalog", "proxy/exchange"},
@@ -134,7 +135,7 @@ var imports = map[string][]string{
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "deployhook/logs", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
 	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access", "deployhook/agent/state"},
 }
 

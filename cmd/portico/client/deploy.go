@@ -21,6 +21,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/deployhook/archive"
+	"portico/deployhook/upload"
 	"portico/internal/exitcode"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -71,7 +72,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 				return err
 			}
 		}
-		answer, err := upload(cmd, c, u, *asJSON)
+		answer, err := uploadArchive(cmd, c, u, *asJSON)
 		if err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func openSource(ctx context.Context, path string) (source, error) {
 }
 
 // PackFolder packs in the background into a pipe: no temporary file, and the
-// upload starts at once.
+// uploadArchive starts at once.
 func PackFolder(ctx context.Context, folder *archive.Folder) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(folder.Write(ctx, w, archive.TarZstd, nil)) }()
@@ -175,13 +176,13 @@ func manifestExclude(folder string) ([]string, error) {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	var settings sites.Settings
-	if err := deployhook.DecodeManifest(path, data, &settings); err != nil {
+	if err := upload.DecodeManifest(path, data, &settings); err != nil {
 		return nil, exitcode.Misuse(err)
 	}
 	return settings.Exclude, nil
 }
 
-func upload(cmd *cobra.Command, c *apiclient.Client, u apiclient.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
+func uploadArchive(cmd *cobra.Command, c *apiclient.Client, u apiclient.Upload, quiet bool) (deployhook.ArchiveAnswer, error) {
 	line := screen.NewStatusLine(cmd.OutOrStdout())
 	if !quiet && line.Tty {
 		var p screen.Pace

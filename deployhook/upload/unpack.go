@@ -1,4 +1,4 @@
-package deployhook
+package upload
 
 import (
 	"bytes"
@@ -24,28 +24,28 @@ const (
 	maxManifest = 256 << 10
 )
 
-// unpacked is what an upload holds: its files as objects of an uncommitted
+// Unpacked is what an upload holds: its files as objects of an uncommitted
 // batch, and what its manifest says.
-type unpacked struct {
-	batch    *objects.Batch
+type Unpacked struct {
+	Batch    *objects.Batch
 	files    []objects.File
-	manifest sites.Settings
+	Manifest sites.Settings
 	place    string   // of the manifest in the archive, "" where there is none
 	source   []byte   // its text
-	notes    []string // what was done to the archive, for people
+	Notes    []string // what was done to the archive, for people
 }
 
-// unpack checks the archive whole and puts its files into a batch. Nothing can
+// Unpack checks the archive whole and puts its files into a batch. Nothing can
 // be seen before the batch is committed.
-func (d *Deployer) unpack(ctx context.Context, s *spooled, q *request) (_ *unpacked, err error) {
-	u := &unpacked{batch: d.o.Objects.NewBatch()}
+func Unpack(ctx context.Context, s *Spooled, store *objects.Store, limits archive.Limits, q *Request) (_ *Unpacked, err error) {
+	u := &Unpacked{Batch: store.NewBatch()}
 	defer func() {
 		if err != nil {
-			u.batch.Close()
+			u.Batch.Close()
 		}
 	}()
 	manifests := map[string][]byte{}
-	info, err := archive.Read(ctx, s.file, s.size, d.limits(), func(f archive.File, content io.Reader) error {
+	info, err := archive.Read(ctx, s.file, s.size, limits, func(f archive.File, content io.Reader) error {
 		if path.Base(f.Path) == manifestName {
 			b, err := io.ReadAll(io.LimitReader(content, maxManifest+1))
 			if err != nil {
@@ -54,7 +54,7 @@ func (d *Deployer) unpack(ctx context.Context, s *spooled, q *request) (_ *unpac
 			manifests[f.Path] = b
 			content = io.MultiReader(bytes.NewReader(b), content)
 		}
-		digest, size, err := u.batch.Add(content)
+		digest, size, err := u.Batch.Add(content)
 		if err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (d *Deployer) unpack(ctx context.Context, s *spooled, q *request) (_ *unpac
 // A WAR stays the one file that it is: Tomcat takes it so. A single folder at
 // the top is kept, since nobody can tell a site's only folder from wrapping,
 // unless the manifest lies in it, which only wrapping explains.
-func (u *unpacked) shape(s *spooled, info archive.Info, manifests map[string][]byte, q *request) error {
+func (u *Unpacked) shape(s *Spooled, info archive.Info, manifests map[string][]byte, q *Request) error {
 	places := []string{manifestName}
 	switch {
 	case info.War:
@@ -88,7 +88,7 @@ func (u *unpacked) shape(s *spooled, info archive.Info, manifests map[string][]b
 		for i := range u.files {
 			u.files[i].Path = strings.TrimPrefix(u.files[i].Path, info.Top+"/")
 		}
-		u.notes = append(u.notes, fmt.Sprintf("the folder %q around everything was taken off", info.Top))
+		u.Notes = append(u.Notes, fmt.Sprintf("the folder %q around everything was taken off", info.Top))
 	}
 	for _, place := range places {
 		if b := manifests[place]; b != nil {
@@ -99,37 +99,37 @@ func (u *unpacked) shape(s *spooled, info archive.Info, manifests map[string][]b
 }
 
 // keepWar makes the upload itself the only file of the release.
-func (u *unpacked) keepWar(s *spooled, q *request) error {
+func (u *Unpacked) keepWar(s *Spooled, q *Request) error {
 	if _, err := s.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	digest, size, err := u.batch.Add(s.file)
+	digest, size, err := u.Batch.Add(s.file)
 	if err != nil {
 		return err
 	}
-	u.files = []objects.File{{Path: q.site + ".war", Size: size, Digest: digest}}
-	u.manifest.Kind = sites.KindTomcat
+	u.files = []objects.File{{Path: q.Site + ".war", Size: size, Digest: digest}}
+	u.Manifest.Kind = sites.KindTomcat
 	return nil
 }
 
-func (u *unpacked) readManifest(place string, b []byte) error {
+func (u *Unpacked) readManifest(place string, b []byte) error {
 	if len(b) > maxManifest {
 		return reply.Refuse(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
 	}
-	kind := u.manifest.Kind
+	kind := u.Manifest.Kind
 	u.place, u.source = place, b
-	if err := DecodeManifest(place, b, &u.manifest); err != nil {
+	if err := DecodeManifest(place, b, &u.Manifest); err != nil {
 		return err
 	}
-	if kind != "" && u.manifest.Kind != kind {
-		u.notes = append(u.notes, fmt.Sprintf("%s says kind = %q of a WAR", manifestName, u.manifest.Kind))
+	if kind != "" && u.Manifest.Kind != kind {
+		u.Notes = append(u.Notes, fmt.Sprintf("%s says kind = %q of a WAR", manifestName, u.Manifest.Kind))
 	}
 	return nil
 }
 
 // drop takes out what exclude and data name: neither is part of a release,
 // whatever the client packed.
-func (u *unpacked) drop(settings sites.Settings) sites.Mistakes {
+func (u *Unpacked) drop(settings sites.Settings) sites.Mistakes {
 	x, err := archive.NewExclude(slices.Concat(archive.AlwaysExcluded(), settings.Exclude))
 	if err != nil {
 		return sites.Mistakes{{Key: "exclude", Text: "cannot be read: " + err.Error()}}
@@ -144,13 +144,13 @@ func (u *unpacked) drop(settings sites.Settings) sites.Mistakes {
 		})
 	})
 	if n := before - len(u.files); n > 0 {
-		u.notes = append(u.notes, fmt.Sprintf("%d files were left out (exclude, data)", n))
+		u.Notes = append(u.Notes, fmt.Sprintf("%d files were left out (exclude, data)", n))
 	}
 	return nil
 }
 
 // detect derives the kind where nothing says it.
-func (u *unpacked) detect(settings *sites.Settings) {
+func (u *Unpacked) detect(settings *sites.Settings) {
 	switch {
 	case settings.Kind != "":
 	case len(settings.Run) > 0:
@@ -167,7 +167,7 @@ func (u *unpacked) detect(settings *sites.Settings) {
 // forTomcat reports whether Tomcat is meant though nothing says so: a WAR at the
 // top, or WEB-INF, whose secrets a static site would serve. JSP pages alone may
 // be somebody's downloads.
-func (u *unpacked) forTomcat() bool {
+func (u *Unpacked) forTomcat() bool {
 	return slices.ContainsFunc(u.files, func(f objects.File) bool {
 		return strings.HasPrefix(f.Path, "WEB-INF/") || path.Dir(f.Path) == "." && strings.EqualFold(path.Ext(f.Path), ".war")
 	})
@@ -175,7 +175,7 @@ func (u *unpacked) forTomcat() bool {
 
 // fit compares the settings with the files: what must be there for this kind.
 // Every mistake is returned.
-func (u *unpacked) fit(settings sites.Settings) sites.Mistakes {
+func (u *Unpacked) fit(settings sites.Settings) sites.Mistakes {
 	var found sites.Mistakes
 	switch settings.Kind {
 	case sites.KindRun:
@@ -199,7 +199,7 @@ func (u *unpacked) fit(settings sites.Settings) sites.Mistakes {
 
 // command checks that a command which lies in the release is there, and makes it
 // executable: archives packed on Windows do not know that bit.
-func (u *unpacked) command(setting string, args []string) sites.Mistakes {
+func (u *Unpacked) command(setting string, args []string) sites.Mistakes {
 	if len(args) == 0 || !strings.Contains(args[0], "/") || strings.HasPrefix(args[0], "/") || strings.Contains(args[0], "$") {
 		return nil // from the search path or the machine itself
 	}
@@ -211,7 +211,7 @@ func (u *unpacked) command(setting string, args []string) sites.Mistakes {
 			}
 			if !u.files[i].Exec {
 				u.files[i].Exec = true
-				u.notes = append(u.notes, candidate+" was made executable")
+				u.Notes = append(u.Notes, candidate+" was made executable")
 			}
 			return nil
 		}
@@ -219,8 +219,8 @@ func (u *unpacked) command(setting string, args []string) sites.Mistakes {
 	return sites.Mistakes{{Key: setting, Text: fmt.Sprintf("begins with %q, which the archive does not have", args[0])}}
 }
 
-// tree builds the release.
-func (u *unpacked) tree(limits archive.Limits) (objects.Tree, error) {
+// Tree builds the release.
+func (u *Unpacked) Tree(limits archive.Limits) (objects.Tree, error) {
 	if len(u.files) == 0 {
 		return objects.Tree{}, errors.New("nothing is left of the archive after exclude and data")
 	}

@@ -1,4 +1,4 @@
-package deployhook
+package upload
 
 import (
 	"cmp"
@@ -42,7 +42,7 @@ func about(key string) func(sites.Mistake) bool {
 
 // sourced tells of everything that is wrong with a site's settings where it stands: the line of
 // the manifest, the flag, or what operators have set over it.
-func (u *unpacked) sourced(found sites.Mistakes, q *request, override json.RawMessage) conf.Mistakes {
+func (u *Unpacked) sourced(found sites.Mistakes, q *Request, override json.RawMessage) conf.Mistakes {
 	var set map[string]any
 	_ = json.Unmarshal(override, &set) // it could be joined, so it can be read
 	list := mistakesOf(found)
@@ -50,12 +50,12 @@ func (u *unpacked) sourced(found sites.Mistakes, q *request, override json.RawMe
 		key, _, _ := strings.Cut(m.Key, "[")
 		switch {
 		case overridden(set, key):
-			list[i].Source = "portico sites set " + q.site + " " + key + "=…"
-		case key == "hosts" && len(q.hosts) > 0:
+			list[i].Source = "portico sites set " + q.Site + " " + key + "=…"
+		case key == "hosts" && len(q.Hosts) > 0:
 			list[i].Source = "--host"
-		case key == "path" && q.path != "":
+		case key == "path" && q.Path != "":
 			list[i].Source = "--path"
-		case key == "kind" && q.kind != "":
+		case key == "kind" && q.Kind != "":
 			list[i].Source = "kind"
 		case u.source == nil && key != "":
 			list[i].Source = "the archive"

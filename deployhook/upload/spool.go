@@ -1,4 +1,4 @@
-package deployhook
+package upload
 
 import (
 	"crypto/sha256"
@@ -25,23 +25,22 @@ const (
 	spoolRate  int64 = 2 << 10
 )
 
-// spooled is an upload on disk.
-type spooled struct {
+// Spooled is an upload on disk.
+type Spooled struct {
 	file   *os.File
 	size   int64
 	sha256 []byte
 }
 
-// discard removes the upload.
-func (s *spooled) discard() {
+// Discard removes the upload.
+func (s *Spooled) Discard() {
 	_ = s.file.Close()
 	_ = os.Remove(s.file.Name())
 }
 
-// receive writes the body of a request to a temporary file and checks the
+// Receive writes the body of a request to a temporary file in dir, limit bytes at most, and checks the
 // digest that the client may have sent. What goes wrong leaves nothing behind.
-func (d *Deployer) receive(w http.ResponseWriter, r *http.Request) (*spooled, error) {
-	limit := d.o.Upload.Archive.Bytes()
+func Receive(w http.ResponseWriter, r *http.Request, dir string, limit int64) (*Spooled, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
@@ -49,13 +48,13 @@ func (d *Deployer) receive(w http.ResponseWriter, r *http.Request) (*spooled, er
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(d.spool, "upload-")
+	f, err := os.CreateTemp(dir, "upload-")
 	if err != nil {
 		return nil, fmt.Errorf("spool upload: %w", err)
 	}
-	s := &spooled{file: f}
+	s := &Spooled{file: f}
 	if err := s.fill(http.MaxBytesReader(w, r.Body, limit), newPace(w)); err != nil {
-		s.discard()
+		s.Discard()
 		return nil, err
 	}
 	switch {
@@ -68,7 +67,7 @@ func (d *Deployer) receive(w http.ResponseWriter, r *http.Request) (*spooled, er
 			"the upload has the SHA-256 %x, its header says %x", s.sha256, want)
 	}
 	if err != nil {
-		s.discard()
+		s.Discard()
 		return nil, err
 	}
 	return s, nil
@@ -76,7 +75,7 @@ func (d *Deployer) receive(w http.ResponseWriter, r *http.Request) (*spooled, er
 
 // fill copies body to the file. It does not flush: the archive is only the
 // wrapping, and what is in it is flushed as objects.
-func (s *spooled) fill(body io.Reader, p *pace) error {
+func (s *Spooled) fill(body io.Reader, p *pace) error {
 	hash := sha256.New()
 	buf := make([]byte, 128<<10)
 	for {

@@ -1,25 +1,25 @@
-package deployhook_test
+package upload_test
 
 import (
 	"strings"
 	"testing"
 
 	"portico/conf/sites"
-	"portico/deployhook"
+	"portico/deployhook/upload"
 )
 
 // Whatever is wrong with a manifest is told in one go: keys that nobody knows and values
 // that cannot be.
 func TestManifestMistakesAtOnce(t *testing.T) {
 	var s sites.Settings
-	err := deployhook.DecodeManifest("portico.toml", []byte("hosts = [\"http://bad host/\", \"good.test\"]\nhelth = 1\npolicy = \"best\"\n"), &s)
+	err := upload.DecodeManifest("portico.toml", []byte("hosts = [\"http://bad host/\", \"good.test\"]\nhelth = 1\npolicy = \"best\"\n"), &s)
 	for _, want := range []string{"http://bad host/", "helth", `"best"`, "portico.toml:1:10:", "portico.toml:2:1:", "portico.toml:3:10:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not told of: %v", want, err)
 		}
 	}
 	s = sites.Settings{}
-	if err := deployhook.DecodeManifest("portico.toml", []byte("hosts = [\"good.test\"]\n"), &s); err != nil || len(s.Hosts) != 1 {
+	if err := upload.DecodeManifest("portico.toml", []byte("hosts = [\"good.test\"]\n"), &s); err != nil || len(s.Hosts) != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }
@@ -35,7 +35,7 @@ func TestManifestCPU(t *testing.T) {
 	} {
 		var s sites.Settings
 		var told []string
-		if err := deployhook.DecodeManifest("portico.toml", []byte("[limits]\ncpu = "+text+"\n"), &s); err != nil {
+		if err := upload.DecodeManifest("portico.toml", []byte("[limits]\ncpu = "+text+"\n"), &s); err != nil {
 			told = append(told, err.Error())
 		}
 		for _, err := range s.Validate() {
