@@ -1,8 +1,9 @@
 package balancer
 
 import (
-	"portico/balancer/seal"
+	"slices"
 
+	"portico/balancer/seal"
 	"portico/balancer/sessions"
 )
 
@@ -297,7 +298,7 @@ func (p *Pool) joins(t *table, f *firstVisit, r *Request) bool {
 
 // mayAnswer reports whether u may be tried for r although it is down.
 func (u *Upstream) mayAnswer(r *Request) bool {
-	return u.State() == Down && !u.exited() && !u.gone.Load() && u.Admin() == AdminReady && !excluded(r.Exclude, u)
+	return u.State() == Down && !u.exited() && !u.gone.Load() && u.Admin() == AdminReady && !slices.Contains(r.Exclude, u)
 }
 
 // begin makes a session on the upstream that was chosen.
@@ -327,7 +328,7 @@ func (u *Upstream) loss(r *Request) Cause {
 			return CauseNetwork
 		}
 	}
-	if len(r.Exclude) > 0 && excluded(r.Exclude, u) {
+	if slices.Contains(r.Exclude, u) {
 		return CauseNetwork
 	}
 	return CauseNone
@@ -343,16 +344,7 @@ func (u *Upstream) waits(t *table) bool {
 // could connect, and nobody has said that the process is gone.
 func (u *Upstream) deservesTrial(t *table, r *Request) bool {
 	return t.config.Health.Patience > 0 && r.Patient && u.State() == Down && !u.kept.Load() && u.away.Load() && !u.exited() &&
-		!u.gone.Load() && u.Admin() != AdminMaint && !excluded(r.Exclude, u)
-}
-
-func excluded(list []*Upstream, u *Upstream) bool {
-	for _, x := range list {
-		if x == u {
-			return true
-		}
-	}
-	return false
+		!u.gone.Load() && u.Admin() != AdminMaint && !slices.Contains(r.Exclude, u)
 }
 
 // Keep notes that the session of a choice is in use. Call it every minute or so

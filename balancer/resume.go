@@ -1,8 +1,9 @@
 package balancer
 
 import (
-	"portico/balancer/seal"
+	"slices"
 
+	"portico/balancer/seal"
 	"portico/balancer/sessions"
 )
 
@@ -286,7 +287,7 @@ func (p *Pool) stranded(t *table, r *Request, c *Choice, k *seal.Cookie, was los
 			return
 		}
 	}
-	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !excluded(r.Exclude, was.up) {
+	if was.up != nil && (was.cause == CauseMember || was.cause == CauseNetwork) && !was.up.gone.Load() && !slices.Contains(r.Exclude, was.up) {
 		c.Upstream, c.Pinned, c.FailOpen = was.up, true, true
 		p.FailOpen.Add(1)
 		if c.Issue {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -97,19 +98,7 @@ func record(k Knock, fingerprint string, now time.Time) *catalog.Member {
 // nothing new.
 func sameHello(a, b catalog.Member) bool {
 	return a.Fingerprint == b.Fingerprint && a.ID == b.ID && a.Role == b.Role && a.Addr == b.Addr && a.Gossip == b.Gossip && a.Catalog == b.Catalog &&
-		a.Version == b.Version && a.Platform == b.Platform && a.Zone == b.Zone && a.Weight == b.Weight && equalMaps(a.Runtimes, b.Runtimes)
-}
-
-func equalMaps(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
+		a.Version == b.Version && a.Platform == b.Platform && a.Zone == b.Zone && a.Weight == b.Weight && maps.Equal(a.Runtimes, b.Runtimes)
 }
 
 func pendingIn(v *catalog.View) int {

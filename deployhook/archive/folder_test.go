@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,17 +79,9 @@ func TestPackAndRead(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", format, info, err)
 		}
 		if !maps.Equal(got, kept) {
-			t.Errorf("%s: the archive has %v, want %v", format, keys(got), keys(kept))
+			t.Errorf("%s: the archive has %v, want %v", format, slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(kept)))
 		}
 	}
-}
-
-func keys(m map[string]string) []string {
-	var list []string
-	for k := range m {
-		list = append(list, k)
-	}
-	return list
 }
 
 func TestOpenFolderMistakes(t *testing.T) {

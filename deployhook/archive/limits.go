@@ -1,5 +1,7 @@
 package archive
 
+import "cmp"
+
 // Limits bound what one archive may unpack to. A zero field means its default.
 type Limits struct {
 	Entries int   // files and folders; default 100,000
@@ -28,19 +30,12 @@ const ratioFree = 10 << 20
 
 // WithDefaults returns l with every zero field replaced by its default.
 func (l Limits) WithDefaults() Limits {
-	l.Entries = or(l.Entries, DefaultEntries)
-	l.File = or(l.File, DefaultFile)
-	l.Total = or(l.Total, DefaultTotal)
-	l.Ratio = or(l.Ratio, DefaultRatio)
-	l.Path = or(l.Path, DefaultPath)
-	l.Segment = or(l.Segment, DefaultSegment)
-	l.Depth = or(l.Depth, DefaultDepth)
+	l.Entries = cmp.Or(l.Entries, DefaultEntries)
+	l.File = cmp.Or(l.File, DefaultFile)
+	l.Total = cmp.Or(l.Total, DefaultTotal)
+	l.Ratio = cmp.Or(l.Ratio, DefaultRatio)
+	l.Path = cmp.Or(l.Path, DefaultPath)
+	l.Segment = cmp.Or(l.Segment, DefaultSegment)
+	l.Depth = cmp.Or(l.Depth, DefaultDepth)
 	return l
-}
-
-func or[T int | int64](v, otherwise T) T {
-	if v <= 0 {
-		return otherwise
-	}
-	return v
 }

@@ -81,23 +81,23 @@ func TestRestoreRefuses(t *testing.T) {
 		dir    string
 		want   error
 		remedy string
-		key    []byte // nil: the right one
+		key    []byte
 	}{
 		{"another key", good, "", catalog.ErrWrongKey, "identity/catalog.key of proxy-1", bytes.Repeat([]byte{1}, catalog.KeySize)},
 		{"no key", good, "", catalog.ErrInvalid, "it needs 32", []byte{1}},
-		{"empty", nil, "", catalog.ErrInvalid, "not a backup", nil},
-		{"another file", []byte(strings.Repeat("PK\x03\x04", 100)), "", catalog.ErrInvalid, "not a backup", nil},
-		{"head only", good[:100], "", catalog.ErrCorrupt, "", nil},
-		{"cut off", good[:len(good)-40], "", catalog.ErrCorrupt, "", nil},
-		{"flipped bit", flipped, "", catalog.ErrCorrupt, "", nil},
-		{"full directory", good, full, catalog.ErrExists, "precious", nil},
+		{"empty", nil, "", catalog.ErrInvalid, "not a backup", key},
+		{"another file", []byte(strings.Repeat("PK\x03\x04", 100)), "", catalog.ErrInvalid, "not a backup", key},
+		{"head only", good[:100], "", catalog.ErrCorrupt, "", key},
+		{"cut off", good[:len(good)-40], "", catalog.ErrCorrupt, "", key},
+		{"flipped bit", flipped, "", catalog.ErrCorrupt, "", key},
+		{"full directory", good, full, catalog.ErrExists, "precious", key},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := tt.dir
 			if dir == "" {
 				dir = t.TempDir()
 			}
-			_, err := catalog.Restore(t.Context(), bytes.NewReader(tt.data), catalog.Options{Dir: dir, Name: "proxy-1", Key: or(tt.key, key)})
+			_, err := catalog.Restore(t.Context(), bytes.NewReader(tt.data), catalog.Options{Dir: dir, Name: "proxy-1", Key: tt.key})
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.remedy) {
 				t.Fatalf("%v, want %v", err, tt.want)
 			}
@@ -106,13 +106,6 @@ func TestRestoreRefuses(t *testing.T) {
 			}
 		})
 	}
-}
-
-func or(a, b []byte) []byte {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // update changes the catalog or ends the test.

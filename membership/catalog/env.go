@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -145,7 +146,7 @@ func (c *Catalog) sealClear(ctx context.Context) error {
 	if v.Settings.EnvSealed && len(v.clear) == 0 {
 		return nil
 	}
-	for keys := range slices.Chunk(sortedKeys(v.clear), sealChunk) {
+	for keys := range slices.Chunk(slices.Sorted(maps.Keys(v.clear)), sealChunk) {
 		if _, err := c.Update(ctx, func(tx *Tx) error { return tx.sealAgain(keys) }); err != nil {
 			return err
 		}

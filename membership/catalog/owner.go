@@ -55,7 +55,7 @@ func (v *View) Owner(site string) string {
 		return s.Owner
 	}
 	var first *Release // of a version that wrote no owner
-	for _, digest := range sortedKeys(v.Releases[site]) {
+	for _, digest := range slices.Sorted(maps.Keys(v.Releases[site])) {
 		if r := v.Releases[site][digest]; first == nil || r.Created.Before(first.Created) {
 			first = r
 		}
@@ -99,20 +99,20 @@ type HostLine struct {
 // HostLines lists who has which hosts, by name.
 func (v *View) HostLines() []HostLine {
 	var out []HostLine
-	for _, site := range sortedKeys(v.Sites) {
+	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
 		r := v.RoutesOf(site)
 		for _, h := range r.Hosts {
 			out = append(out, HostLine{Host: h, Path: r.Path, Site: site, Owner: v.Owner(site), Shared: v.Grant(h, site)})
 		}
 	}
-	for _, h := range sortedKeys(v.Hosts) { // shared, and not taken up yet
+	for _, h := range slices.Sorted(maps.Keys(v.Hosts)) { // shared, and not taken up yet
 		for i, g := range v.Hosts[h].Grants {
 			if !slices.Contains(v.RoutesOf(g.Site).Hosts, h) {
 				out = append(out, HostLine{Host: h, Site: g.Site, Owner: v.Owner(g.Site), Shared: &v.Hosts[h].Grants[i]})
 			}
 		}
 	}
-	for _, proxy := range sortedKeys(v.Reserved) {
+	for _, proxy := range slices.Sorted(maps.Keys(v.Reserved)) {
 		for _, h := range v.Reserved[proxy].Admin {
 			out = append(out, HostLine{Host: h, Path: "/", Proxy: proxy})
 		}

@@ -55,7 +55,7 @@ func quoteAll(names []string) string {
 // HomelessSites returns what Homeless says of each site, by name.
 func (v *View) HomelessSites() []string {
 	var out []string
-	for _, name := range sortedKeys(v.Sites) {
+	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
 		s, err := v.Sites[name].Effective()
 		if err != nil {
 			continue

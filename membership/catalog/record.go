@@ -2,13 +2,10 @@ package catalog
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -117,5 +114,3 @@ func clone[T any](r *T) T {
 	}
 	return out
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -225,7 +226,7 @@ func (s *server) pin(o Options, id string) {
 func collect(o Options) []backend {
 	var out []backend
 	seen := map[string]bool{}
-	for _, name := range sortedKeys(o.View.Sites) {
+	for _, name := range slices.Sorted(maps.Keys(o.View.Sites)) {
 		b := fromSite(o, o.View.Sites[name])
 		if seen[b.name] {
 			continue // only where a name is longer than any that catalog accepts
@@ -244,15 +245,6 @@ func collect(o Options) []backend {
 	return out
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 func fromSite(o Options, site *catalog.Site) backend {
 	b := backend{name: ident(site.Name), site: site.Name}
 	settings, err := site.Effective()
@@ -266,7 +258,7 @@ func fromSite(o Options, site *catalog.Site) backend {
 		retiring[r.Release] = true
 	}
 	names := map[string]bool{}
-	for _, id := range sortedKeys(o.View.Instances) {
+	for _, id := range slices.Sorted(maps.Keys(o.View.Instances)) {
 		in := o.View.Instances[id]
 		if in.Site != site.Name || in.State == catalog.InstanceExited {
 			continue
@@ -290,7 +282,7 @@ func fromSite(o Options, site *catalog.Site) backend {
 			b.servers = append(b.servers, s)
 		}
 	}
-	sort.SliceStable(b.servers, func(i, j int) bool { return b.servers[i].name < b.servers[j].name })
+	slices.SortStableFunc(b.servers, func(x, y server) int { return strings.Compare(x.name, y.name) })
 	return b
 }
 

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -33,7 +32,7 @@ type Claim struct {
 func CheckHosts(v *catalog.View, c Claim) error {
 	var errs []error
 	now := v.RoutesOf(c.Site)
-	for _, name := range sortedKeys(v.Sites) {
+	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
 		if name == c.Site {
 			continue
 		}
@@ -106,7 +105,7 @@ func notTheirs(c Claim, has holder, host, theirs string) error {
 // checkReserved compares what is claimed with what the proxies have for themselves.
 func checkReserved(v *catalog.View, c Claim, now catalog.Routes) error {
 	var errs []error
-	for _, proxy := range sortedKeys(v.Reserved) {
+	for _, proxy := range slices.Sorted(maps.Keys(v.Reserved)) {
 		if m := v.Members[proxy]; m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleProxy {
 			continue
 		}
@@ -179,5 +178,3 @@ func under(wild, name string) bool {
 	suffix, ok := strings.CutPrefix(wild, "*")
 	return ok && suffix != "" && strings.HasSuffix(name, suffix) && name != wild
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

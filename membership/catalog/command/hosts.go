@@ -3,6 +3,7 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -106,7 +107,7 @@ func hostToShare(tx *catalog.Tx, host, site string) (string, error) {
 		}
 	}
 	reserved := tx.Hosts().Reserved
-	for _, proxy := range sortedKeys(reserved) {
+	for _, proxy := range slices.Sorted(maps.Keys(reserved)) {
 		if slices.Contains(reserved[proxy].Admin, host) {
 			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", catalog.ErrConflict, host, proxy)
 		}

@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -298,7 +299,7 @@ func playHosts(t *testing.T, seed uint64) {
 	b := newBench(t)
 	b.account("op", catalog.RoleOperator)
 	teams := map[string][]string{"alice": {"a1", "a2"}, "bob": {"b1", "b2"}, "carol": {"c1"}}
-	for _, name := range sortedKeys(teams) {
+	for _, name := range slices.Sorted(maps.Keys(teams)) {
 		b.account(name, catalog.RoleDeployer, teams[name]...)
 	}
 	teamOf := func(site string) string { return map[byte]string{'a': "alice", 'b': "bob", 'c': "carol"}[site[0]] }
@@ -310,7 +311,7 @@ func playHosts(t *testing.T, seed uint64) {
 	})
 	words := map[string]bool{} // "host site" that an operator spoke
 	for step := range 120 {
-		account := pick(sortedKeys(teams))
+		account := pick(slices.Sorted(maps.Keys(teams)))
 		site := pick(teams[account])
 		set := sites.Settings{Front: sites.Front{Path: pick(playPaths)}}
 		for range r.IntN(3) {
@@ -402,7 +403,7 @@ func routeFor(v *catalog.View, host, path string) (site, by string) {
 	best := map[string]string{} // by name, the site
 	long := map[string]int{}
 	names := map[string]bool{}
-	for _, name := range sortedKeys(v.Sites) {
+	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
 		r := v.RoutesOf(name)
 		for _, h := range r.Hosts {
 			names[h] = true

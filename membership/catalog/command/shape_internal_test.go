@@ -1,6 +1,8 @@
 package command
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +49,7 @@ func TestReleasesOfTheSameFilesAreKeptApart(t *testing.T) {
 	}
 	v := b.v
 	if v.Releases["shop"][old] == nil || len(v.Releases["shop"]) != 3 {
-		t.Errorf("kept are %v", sortedKeys(v.Releases["shop"]))
+		t.Errorf("kept are %v", slices.Sorted(maps.Keys(v.Releases["shop"])))
 	}
 	if s := string(v.Sites["shop"].Override); s != `{"env":{"A":"2"}}` {
 		t.Errorf("operators have set %s", s)
