@@ -146,7 +146,7 @@ func (c *Catalog) boot(ctx context.Context) error {
 	}
 	err = store.MarkComplete(c.o.Dir)
 	if err == nil && c.o.Peers != nil {
-		c.wg.Go(c.tend)
+		c.wg.Go(c.maintain)
 		c.wg.Go(func() { store.Pulse(c.ctx, c.present, c.logger) })
 	}
 	return err

@@ -129,11 +129,11 @@ func (c *Catalog) present() *store.Store {
 	return c.store.Load()
 }
 
-// tend keeps those who have the catalog in step with the members, until Close.
-func (c *Catalog) tend() {
+// maintain keeps those who have the catalog in step with the members, until Close.
+func (c *Catalog) maintain() {
 	changed, cancel := c.Subscribe()
 	defer cancel()
-	store.Tend(c.ctx, c.present, changed, c.logger)
+	store.Maintain(c.ctx, c.present, changed, c.logger)
 }
 
 // proxies answers what the store asks of the members, as the view has them.

@@ -317,7 +317,7 @@ func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, det
 		}
 		return printURLs(cmd, c, d.Site)
 	}
-	d, err := attend(cmd, c, d, waitAlong(screen.TellAwayJSON(cmd, goesOn(d))), func(catalog.Event) error { return nil })
+	d, err := watchDeploy(cmd, c, d, waitAlong(screen.TellAwayJSON(cmd, goesOn(d))), func(catalog.Event) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -331,7 +331,7 @@ func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, det
 func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Writer) (catalog.Deploy, error) {
 	started := time.Now()
 	p := screen.NewProgress(out)
-	d, err := attend(cmd, c, d, waitAlong(func(a *apiclient.Away) { p.Away(a, goesOn(d)) }), p.Event)
+	d, err := watchDeploy(cmd, c, d, waitAlong(func(a *apiclient.Away) { p.Away(a, goesOn(d)) }), p.Event)
 	p.Done()
 	if err != nil {
 		return d, err
@@ -339,8 +339,8 @@ func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Wr
 	return d, DeployOutcome(out, d, time.Since(started), false)
 }
 
-// attend tells each what happens to a deploy and returns it as it has ended.
-func attend(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, p apiclient.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
+// watchDeploy tells each what happens to a deploy and returns it as it has ended.
+func watchDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, p apiclient.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
 	c = c.Patient(p)
 	err := c.DeployEvents(cmd.Context(), d.ID, each)
 	if err == nil {

@@ -138,7 +138,7 @@ func (a *absence) back() {
 func (c *Client) ride(ctx context.Context, try func(context.Context) error) error {
 	for a := c.absence(); ; {
 		began := time.Now()
-		err := a.attend(ctx, try)
+		err := a.attempt(ctx, try)
 		if err == nil {
 			a.back()
 			return nil
@@ -149,8 +149,8 @@ func (c *Client) ride(ctx context.Context, try func(context.Context) error) erro
 	}
 }
 
-// attend makes one try, not beyond the end of the wait, and tells when it takes long.
-func (a *absence) attend(ctx context.Context, try func(context.Context) error) error {
+// attempt makes one try, not beyond the end of the wait, and tells when it takes long.
+func (a *absence) attempt(ctx context.Context, try func(context.Context) error) error {
 	if !a.Until.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, a.Until)

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	tendEvery    = time.Second     // between looks at who has the catalog
-	strangerLife = time.Minute     // how long one may have it whom the catalog does not know
-	leaderless   = 3 * time.Second // without a leader before it is said; an election takes one
+	maintainEvery = time.Second     // between looks at who has the catalog
+	strangerLife  = time.Minute     // how long one may have it whom the catalog does not know
+	leaderless    = 3 * time.Second // without a leader before it is said; an election takes one
 )
 
 // Present returns the store that is open at present, another one after it was opened again; nil while there is
 // none, as after the folder was given to another process.
 type Present func() *Store
 
-// Tend keeps those who have the store in step with the members, until ctx ends. It looks now and then, and at each word on changed.
-func Tend(ctx context.Context, present Present, changed <-chan struct{}, logger *slog.Logger) {
-	look := pause.NewStrokes(tendEvery)
+// Maintain keeps those who have the store in step with the members, until ctx ends. It looks now and then, and at each word on changed.
+func Maintain(ctx context.Context, present Present, changed <-chan struct{}, logger *slog.Logger) {
+	look := pause.NewStrokes(maintainEvery)
 	defer look.Stop()
-	t := tending{logger: logger, strangers: map[types.ID]time.Time{}, led: time.Now()}
+	m := maintenance{logger: logger, strangers: map[types.ID]time.Time{}, led: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,16 +41,16 @@ func Tend(ctx context.Context, present Present, changed <-chan struct{}, logger 
 		}
 		switch err := s.Err(); {
 		case err == nil:
-			t.look(ctx, s)
-		case err.Error() != t.said:
-			t.said = err.Error()
+			m.look(ctx, s)
+		case err.Error() != m.said:
+			m.said = err.Error()
 			logger.Error("the catalog takes no changes any more, traffic goes on with the last known state", "error", err)
 		}
 	}
 }
 
-// tending is what Tend remembers between two looks.
-type tending struct {
+// maintenance is what Maintain remembers between two looks.
+type maintenance struct {
 	logger    *slog.Logger
 	strangers map[types.ID]time.Time // when they were seen first
 	said      string                 // the last trouble that was logged
@@ -58,14 +58,14 @@ type tending struct {
 	waiting   bool                   // it was said that there is none
 }
 
-func (t *tending) look(ctx context.Context, s *Store) {
+func (m *maintenance) look(ctx context.Context, s *Store) {
 	run := s.run.Load()
 	server := run.etcd.Server
 	if len(server.Cluster().Members()) == 1 && run.peers == nil {
 		return
 	}
 	led := s.Led()
-	if t.sayLeader(led); !led && run.peers != nil {
+	if m.sayLeader(led); !led && run.peers != nil {
 		return
 	}
 	limited, cancel := context.WithTimeout(ctx, OpTimeout)
@@ -73,49 +73,49 @@ func (t *tending) look(ctx context.Context, s *Store) {
 	err := s.share(limited) // after a start with files that did not tell yet
 	s.run.Load().peers.Prune()
 	if err == nil && server.Leader() == server.MemberID() {
-		err = errors.Join(t.dismiss(limited, s), t.promote(limited, s))
+		err = errors.Join(m.dismiss(limited, s), m.promote(limited, s))
 	}
 	text := ""
 	if err != nil && ctx.Err() == nil {
 		text = err.Error()
 	}
-	if text != t.said && text != "" {
-		t.logger.Warn("the proxies that have the catalog are not those that should, trying again", "error", err)
+	if text != m.said && text != "" {
+		m.logger.Warn("the proxies that have the catalog are not those that should, trying again", "error", err)
 	}
-	t.said = text
+	m.said = text
 }
 
 // sayLeader logs when changes begin to wait for a majority, and when they do not
 // any more.
-func (t *tending) sayLeader(known bool) {
+func (m *maintenance) sayLeader(known bool) {
 	now := time.Now()
 	if known {
-		if t.waiting {
-			t.logger.Info("the catalog has a majority again")
+		if m.waiting {
+			m.logger.Info("the catalog has a majority again")
 		}
-		t.led, t.waiting = now, false
-	} else if !t.waiting && now.Sub(t.led) > leaderless {
-		t.waiting = true
-		t.logger.Warn("the catalog has no majority: changes wait, traffic goes on with the last known state")
+		m.led, m.waiting = now, false
+	} else if !m.waiting && now.Sub(m.led) > leaderless {
+		m.waiting = true
+		m.logger.Warn("the catalog has no majority: changes wait, traffic goes on with the last known state")
 	}
 }
 
 // dismiss removes those who are no accepted proxies any more.
-func (t *tending) dismiss(ctx context.Context, s *Store) error {
+func (m *maintenance) dismiss(ctx context.Context, s *Store) error {
 	server := s.run.Load().etcd.Server
 	var errs []error
 	for _, e := range server.Cluster().Members() {
 		name := s.replicaName(e.Name, e.PeerURLs)
-		m := s.o.Members.Member(name)
-		if e.ID == server.MemberID() || m.Accepted {
-			delete(t.strangers, e.ID)
+		member := s.o.Members.Member(name)
+		if e.ID == server.MemberID() || member.Accepted {
+			delete(m.strangers, e.ID)
 			continue
 		}
-		if !m.Found {
-			if t.strangers[e.ID].IsZero() {
-				t.strangers[e.ID] = time.Now()
+		if !member.Found {
+			if m.strangers[e.ID].IsZero() {
+				m.strangers[e.ID] = time.Now()
 			}
-			if time.Since(t.strangers[e.ID]) < strangerLife {
+			if time.Since(m.strangers[e.ID]) < strangerLife {
 				continue // this view may be behind
 			}
 		} else if accepted, err := s.o.Members.AcceptedNow(ctx, name); err != nil || accepted {
@@ -126,7 +126,7 @@ func (t *tending) dismiss(ctx context.Context, s *Store) error {
 			errs = append(errs, fmt.Errorf("remove proxy %q: %w", name, err))
 			continue
 		}
-		t.logger.Info("proxy removed from the catalog", "member", name)
+		m.logger.Info("proxy removed from the catalog", "member", name)
 	}
 	return errors.Join(errs...)
 }
@@ -145,7 +145,7 @@ func (s *Store) replicaName(name string, urls []string) string {
 // promote gives those a vote that have the whole catalog, so that the number of
 // votes is odd: two that must agree are worse than one. The second proxy keeps a
 // copy until there is a third.
-func (t *tending) promote(ctx context.Context, s *Store) error {
+func (m *maintenance) promote(ctx context.Context, s *Store) error {
 	server := s.run.Load().etcd.Server
 	voters, learners := 0, 0
 	for _, e := range server.Cluster().Members() {
@@ -175,7 +175,7 @@ func (t *tending) promote(ctx context.Context, s *Store) error {
 		if err != nil {
 			return fmt.Errorf("give proxy %q a vote: %w", r.Name, err)
 		}
-		t.logger.Info("proxy has a vote", "member", r.Name)
+		m.logger.Info("proxy has a vote", "member", r.Name)
 	}
 	return nil
 }
