@@ -40,7 +40,7 @@ const (
 	FromCheck   Witness = iota // an active check by this proxy
 	FromTraffic                // a request: connection refused, reset before an answer
 	FromAgent                  // the agent that runs the process
-	FromGossip                 // the cluster's failure detector: a hint, never a verdict
+	FromGossip                 // the cluster's failure detector: a hint, never proof
 	FromStream                 // a check that the agent made and told: it confirms who is up beyond doubt, and decides nothing
 )
 
@@ -52,7 +52,7 @@ type Evidence struct {
 	Code    string        // FromCheck and FromStream: HAProxy's word, such as L4OK, L4CON, L7OK, L7STS, L7TOUT
 	Status  int           // FromCheck and FromStream: HTTP status, 0 without one
 	Latency time.Duration // FromCheck and FromStream: how long the check took
-	Lag     time.Duration // FromCheck: of the time since the check before, how much the proxy itself stood still; it counts for no verdict
+	Lag     time.Duration // FromCheck: of the time since the check before, how much the proxy itself stood still; it proves nothing
 	Detail  string        // one line for people
 }
 

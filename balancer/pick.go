@@ -26,7 +26,7 @@ type Request struct {
 
 	Expected bool // Expect was called with Cookie
 
-	// Patient reports that the caller can wait for a verdict: a visitor whose
+	// Patient reports that the caller can wait for news of the health: a visitor whose
 	// own instance refused a connection gets a Choice with Await instead of
 	// being moved at once.
 	Patient bool
@@ -76,7 +76,7 @@ type Choice struct {
 	// the visitor's session: the connection should take no longer than a moment.
 	Trial bool
 
-	// Await asks a patient caller to wait for Upstream.Verdict and to pick
+	// Await asks a patient caller to wait for Upstream.Tell and to pick
 	// anew, without that upstream in Exclude. After too long a wait it picks
 	// without Patient. The request has no place at the upstream.
 	Await bool

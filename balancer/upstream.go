@@ -79,7 +79,6 @@ type Upstream struct {
 	health  Health
 	adminAt int64
 	why     string            // of the administrative state
-	verdict chan struct{}     // closed with the next news; nil while nobody waits
 	told    map[uint64]func() // called with the next news
 	tells   uint64            // how often Tell was called
 	changes []Change          // that nobody was told yet
@@ -160,10 +159,6 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	u.changes = append(u.changes, u.health.take()...)
 	var told map[uint64]func()
 	if news {
-		if u.verdict != nil {
-			close(u.verdict)
-			u.verdict = nil
-		}
 		told, u.told = u.told, nil
 	}
 	u.mu.Unlock()
@@ -219,8 +214,8 @@ func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duratio
 	return interval - time.Duration(spread/2) + time.Duration(random%uint64(spread))
 }
 
-// Undecided reports whether nobody knows yet if u can be reached: the next Verdict
-// may say.
+// Undecided reports whether nobody knows yet if u can be reached: the next
+// news may say, see Tell.
 func (u *Upstream) Undecided() bool {
 	switch u.State() {
 	case Suspect, Unverified:
@@ -239,20 +234,9 @@ func (u *Upstream) Doubted() int64 {
 	return u.health.doubt
 }
 
-// Verdict returns a channel that is closed with the next news of the health: the state is
-// another one, or sessions are kept, given up, or can be reached again. It is
-// what a request waits for whose visitor belongs here, after a connection failed.
-func (u *Upstream) Verdict() <-chan struct{} {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.verdict == nil {
-		u.verdict = make(chan struct{})
-	}
-	return u.verdict
-}
-
-// Tell has f called once with the next news of the health, see Verdict. f runs on the goroutine that
-// brings the news, so it must not block: to wake a loop is right. Who is no longer
+// Tell has f called once with the next news of the health: the state is another one, or sessions are kept, given
+// up, or can be reached again. A request waits for it whose visitor belongs here, after a connection failed. f runs
+// on the goroutine that brings the news, so it must not block: to wake a loop is right. Who is no longer
 // interested calls forget, any number of times; the news may be on its way then.
 func (u *Upstream) Tell(f func()) (forget func()) {
 	u.mu.Lock()

@@ -144,7 +144,7 @@ func ActorFrom(ctx context.Context) Actor {
 	return a
 }
 
-// Node is what gossip says of a member: a hint, never a verdict.
+// Node is what gossip says of a member: a hint, never proof.
 type Node struct {
 	Name   string `json:"name"`
 	Status string `json:"status"` // "alive", "failed", "left"

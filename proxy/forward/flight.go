@@ -50,8 +50,8 @@ type flight struct {
 	held    bool
 	waiter  *balancer.Waiter // waits for a place
 	freed   *atomic.Bool     // the place has become free
-	asked   bool             // the verdict was waited for
-	verdict bool             // waits for the checks to decide about the visitor's own instance
+	awaited bool             // news of the visitor's own instance was waited for
+	awaits  bool             // it is waited for
 	waited  time.Time        // since
 	limit   time.Duration    // of the wait
 	proof   *proof           // of a challenge, whose answer is waited for
@@ -83,7 +83,7 @@ func (f *flight) reset(h *Handler, front *listen.Traffic, now int64) {
 	f.choice = balancer.Choice{}
 	f.rec = accesslog.Record{}
 	f.rec.Queue, f.rec.Connect, f.rec.Response = -1, -1, -1
-	f.held, f.waiter, f.verdict, f.asked, f.proof = false, nil, false, false, nil
+	f.held, f.waiter, f.awaits, f.awaited, f.proof = false, nil, false, false, nil
 	f.retries, f.last, f.fault = 0, nil, nil
 }
 
@@ -249,7 +249,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	}
 	addr := c.Addr.As16()
 	f.pick.Visitor = f.h.Balancer.HashVisitor(addr[:], r.First(http1.UserAgent))
-	f.pick.Patient = !f.asked
+	f.pick.Patient = !f.awaited
 	f.pick.Fleeting = st.Fleeting(alias.String(r.Method))
 	f.pick.Hash = st.PolicyHash(c.Addr, f.path, sticky.RequestFields{Request: r}.FieldValue)
 	if f.pick.Exclude == nil {
@@ -260,7 +260,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 // choose asks the balancer for an instance.
 func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool := f.site.State.Pool
-	if f.last == nil && !f.asked {
+	if f.last == nil && !f.awaited {
 		f.pick.Now = f.h.Clock.Millis(f.began)
 		f.chosen = f.h.Clock.Moment(f.pick.Now)
 	} else {
@@ -318,7 +318,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 // own instance: one refused connection is also what a full backlog looks like,
 // and a move costs the session.
 func (f *flight) await(d *exchange.Decision) {
-	f.verdict, f.waited = true, time.Now()
+	f.awaits, f.waited = true, time.Now()
 	f.limit = heldLimit(f.choice.Upstream, f.h.Clock.Millis(f.waited))
 	f.listen(d)
 }
@@ -354,7 +354,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	}
 	f.prepare(r, d)
 	late := time.Since(f.waited) >= f.limit
-	if f.verdict {
+	if f.awaits {
 		return f.judged(late, r, d)
 	}
 	if f.waiter == nil {
@@ -390,10 +390,10 @@ func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *faul
 		f.listen(d)
 		return nil
 	}
-	f.verdict = false
+	f.awaits = false
 	f.unlisten()
 	f.done(balancer.Refused, 0, nil, true)
-	f.pick.Patient, f.asked = false, true
+	f.pick.Patient, f.awaited = false, true
 	if !own.Undecided() {
 		f.pick.Exclude = slices.DeleteFunc(f.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })
 	}

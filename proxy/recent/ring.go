@@ -73,7 +73,7 @@ type trace struct {
 	request, queue, total  time.Duration
 	sent                   time.Duration // since the first byte; 0: not
 	trouble                *trouble      // nil: none
-	how                    verdict
+	pick                   pick
 	status                 uint16
 	retries                uint8
 	fault                  http1.Fault
@@ -97,8 +97,8 @@ type trouble struct {
 	tries               []accesslog.Try // that failed before the last one
 }
 
-// verdict is why the balancer chose as it did.
-type verdict struct {
+// pick is why the balancer chose as it did.
+type pick struct {
 	picked, pinned, began, guess bool
 	refused                      seal.Refusal
 	none                         balancer.None
@@ -171,13 +171,13 @@ func (r *ring) claim() *slot {
 // wrong reports whether something went wrong by this side's fault, though it may have ended well: a client that goes
 // away or talks nonsense would fill the ring of failures with what says nothing.
 func (t *trace) wrong() bool {
-	return t.how.none != balancer.NoneFull && (t.failed() || t.retries > 0 || t.lost() != "")
+	return t.pick.none != balancer.NoneFull && (t.failed() || t.retries > 0 || t.lost() != "")
 }
 
 // failed reports whether an exchange has ended badly, by this side's fault.
 func (t *trace) failed() bool {
 	switch {
-	case t.how.none == balancer.NoneFull:
+	case t.pick.none == balancer.NoneFull:
 		return false // in the waiting room, where one asks every few seconds
 	case t.status >= 500:
 		return true
@@ -212,7 +212,7 @@ func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, e *Ending) {
 	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
 	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
 	t.request, t.queue, t.total = rec.Request, rec.Queue, rec.Total
-	t.how = verdict{
+	t.pick = pick{
 		picked: c.Upstream != nil, pinned: c.Pinned, began: c.New, guess: c.FailOpen,
 		refused: c.Refused, none: c.None,
 	}

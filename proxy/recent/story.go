@@ -130,7 +130,7 @@ func (t *trace) attempt(n int, last string) string {
 
 // choice says why the last instance was chosen, or none.
 func (t *trace) choice(instance string) string {
-	h := &t.how
+	h := &t.pick
 	why := "by the site's policy"
 	switch {
 	case !h.picked && h.none != 0:
