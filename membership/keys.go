@@ -131,7 +131,7 @@ const guardEvery = 2 * time.Second
 
 // guardKeys undoes changes of the ring that came by gossip.
 func (c *Cluster) guardKeys() {
-	look := pause.NewStrokes(guardEvery)
+	look := pause.NewTicker(guardEvery)
 	defer look.Stop()
 	for {
 		select {

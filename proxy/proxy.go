@@ -197,7 +197,7 @@ func withDefaults(c conf.Proxy) conf.Proxy {
 
 // tick does what time asks for, until the Server stops.
 func (s *Server) tick() {
-	t := pause.NewStrokes(time.Second)
+	t := pause.NewTicker(time.Second)
 	defer t.Stop()
 	for {
 		select {

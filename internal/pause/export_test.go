@@ -1,4 +1,4 @@
 package pause
 
-// StrokeAt is StrokeAfter at a time since the clock began.
-var StrokeAt = stroke
+// TickAt is TickAfter at a time since the clock began.
+var TickAt = tick

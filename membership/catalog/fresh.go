@@ -57,7 +57,7 @@ func (c *Catalog) soleOwner() bool {
 
 // keepConfirmed looks now and then whether the view is up to date, until Close.
 func (c *Catalog) keepConfirmed() {
-	for pause.ForStroke(c.ctx, confirmEvery) == nil {
+	for pause.ForTick(c.ctx, confirmEvery) == nil {
 		if c.soleOwner() || c.suspended.Load() || !c.HasLeader() {
 			continue
 		}

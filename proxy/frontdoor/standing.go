@@ -26,7 +26,7 @@ const (
 func (p *Proxy) belong(ctx context.Context) error {
 	changed, cancel := p.catalog.Subscribe()
 	defer cancel()
-	look := pause.NewStrokes(standingEvery)
+	look := pause.NewTicker(standingEvery)
 	defer look.Stop()
 	looks, told := standingLooks, 0 // the first look counts: it may come back after a long time
 	for {

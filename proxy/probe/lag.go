@@ -58,7 +58,7 @@ func (l *lag) lookLocked() {
 	if l.wants > 0 {
 		l.due = now + lagEvery
 	} else {
-		l.due = now + pause.Stroke(lagRest)
+		l.due = now + pause.Tick(lagRest)
 	}
 }
 

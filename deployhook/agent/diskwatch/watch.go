@@ -79,7 +79,7 @@ func (w *Watch) Run(ctx context.Context) {
 
 // each calls do at once and then again and again.
 func each(ctx context.Context, do func(context.Context)) {
-	for do(ctx); pause.ForStroke(ctx, look) == nil; {
+	for do(ctx); pause.ForTick(ctx, look) == nil; {
 		do(ctx)
 	}
 }

@@ -17,5 +17,5 @@ const (
 
 // NextTurn returns how long it is until the group is checked that a unit with this number is in.
 func NextTurn(every time.Duration, number int) time.Duration {
-	return pause.StrokeAfter(every, time.Duration(number/turnUnits%turnsMost)*turnStep)
+	return pause.TickAfter(every, time.Duration(number/turnUnits%turnsMost)*turnStep)
 }

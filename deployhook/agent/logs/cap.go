@@ -44,7 +44,7 @@ func (c *capper) poll(ctx context.Context) {
 		for _, dir := range c.dirs() {
 			c.look(dir)
 		}
-		if pause.ForStroke(ctx, logPoll) != nil {
+		if pause.ForTick(ctx, logPoll) != nil {
 			return
 		}
 	}
@@ -55,7 +55,7 @@ func (c *capper) follow(ctx context.Context, watch logWatch) {
 	over := make(chan struct{})
 	defer func() { <-over }()
 	go func() { defer close(over); watch.run(ctx) }()
-	all, some := pause.NewStrokes(logAll), pause.NewStrokes(logLook)
+	all, some := pause.NewTicker(logAll), pause.NewTicker(logLook)
 	defer all.Stop()
 	defer some.Stop()
 	c.lookAtAll(watch)

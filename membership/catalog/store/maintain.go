@@ -24,7 +24,7 @@ type Present func() *Store
 
 // Maintain keeps those who have the store in step with the members, until ctx ends. It looks now and then, and at each word on changed.
 func Maintain(ctx context.Context, present Present, changed <-chan struct{}, logger *slog.Logger) {
-	look := pause.NewStrokes(maintainEvery)
+	look := pause.NewTicker(maintainEvery)
 	defer look.Stop()
 	m := maintenance{logger: logger, strangers: map[types.ID]time.Time{}, led: time.Now()}
 	for {

@@ -57,7 +57,7 @@ func (p *pulses) beat(ctx context.Context) {
 	defer p.wg.Wait()
 	wait := pulseAgain
 	for pause.For(ctx, wait) == nil {
-		wait = pause.Stroke(pulseEvery) // who is alone asks nobody
+		wait = pause.Tick(pulseEvery) // who is alone asks nobody
 		if s := p.present(); s != nil && s.Shared() {
 			p.look(ctx, s, time.Now())
 			wait = pulseAgain

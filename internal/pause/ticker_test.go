@@ -8,7 +8,7 @@ import (
 	"portico/internal/pause"
 )
 
-func TestStrokeIsShared(t *testing.T) {
+func TestTickIsShared(t *testing.T) {
 	const s = time.Second
 	for _, tt := range []struct{ now, every, late, want time.Duration }{
 		{0, s, 0, s},
@@ -22,19 +22,19 @@ func TestStrokeIsShared(t *testing.T) {
 		{s, s / 10, s / 2, s / 10},
 		{-s / 4, s, 0, s / 4},
 	} {
-		got := pause.StrokeAt(tt.now, tt.every, tt.late)
+		got := pause.TickAt(tt.now, tt.every, tt.late)
 		if got != tt.want {
 			t.Errorf("%v after the beginning, every %v, late by %v: in %v, want %v", tt.now, tt.every, tt.late, got, tt.want)
 		}
 		if at := tt.now + got - tt.late; at%tt.every != 0 {
-			t.Errorf("every %v, late by %v: it strikes at %v", tt.every, tt.late, tt.now+got)
+			t.Errorf("every %v, late by %v: it ticks at %v", tt.every, tt.late, tt.now+got)
 		}
 	}
 }
 
-func TestStrokes(t *testing.T) {
+func TestTicker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		often, seldom := pause.NewStrokes(time.Second), pause.NewStrokes(2*time.Second)
+		often, seldom := pause.NewTicker(time.Second), pause.NewTicker(2*time.Second)
 		defer often.Stop()
 		defer seldom.Stop()
 		count := map[time.Time]int{}
@@ -53,7 +53,7 @@ func TestStrokes(t *testing.T) {
 			twice += n - 1
 		}
 		if twice < 8 {
-			t.Errorf("of 30 strokes %d came with another one, want nearly 10", twice)
+			t.Errorf("of 30 ticks %d came with another one, want nearly 10", twice)
 		}
 	})
 }
