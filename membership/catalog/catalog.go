@@ -147,7 +147,7 @@ func (c *Catalog) boot(ctx context.Context) error {
 	err = store.MarkComplete(c.o.Dir)
 	if err == nil && c.o.Peers != nil {
 		c.wg.Go(c.maintain)
-		c.wg.Go(func() { store.Pulse(c.ctx, c.present, c.logger) })
+		c.wg.Go(func() { store.Heartbeat(c.ctx, c.present, c.logger) })
 	}
 	return err
 }

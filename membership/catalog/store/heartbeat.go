@@ -20,24 +20,24 @@ import (
 // So each proxy resets what it had accepted before the cut as soon as the other one answers again, and the
 // streams are made anew a moment later: docs/decisions/after-a-cut.md.
 const (
-	pulseEvery  = time.Second            // of a proxy that answers
-	pulseAgain  = 250 * time.Millisecond // of one that does not
-	pulseDial   = 500 * time.Millisecond // to reach it
-	pulseAnswer = time.Second            // for its answer
+	heartbeatEvery  = time.Second            // of a proxy that answers
+	heartbeatAgain  = 250 * time.Millisecond // of one that does not
+	heartbeatDial   = 500 * time.Millisecond // to reach it
+	heartbeatAnswer = time.Second            // for its answer
 )
 
-// pulses are a proxy's questions to the others.
-type pulses struct {
+// heartbeats are a proxy's questions to the others.
+type heartbeats struct {
 	present Present
 	logger  *slog.Logger
 	wg      sync.WaitGroup
 
 	mu   sync.Mutex
-	each map[types.ID]*pulse // guarded by mu
+	each map[types.ID]*heartbeat // guarded by mu
 }
 
-// pulse is what is known of one other proxy. Its ask runs alone.
-type pulse struct {
+// heartbeat is what is known of one other proxy. Its ask runs alone.
+type heartbeat struct {
 	name, addr string
 	client     *http.Client
 	next       time.Time // when it is asked again
@@ -45,80 +45,80 @@ type pulse struct {
 	cut        time.Time // when the first question began that got no answer; zero: it answers
 }
 
-// Pulse asks the other proxies now and then whether they answer, until ctx ends.
-func Pulse(ctx context.Context, present Present, logger *slog.Logger) {
-	p := &pulses{present: present, logger: logger, each: map[types.ID]*pulse{}}
-	defer p.close()
-	p.beat(ctx)
+// Heartbeat asks the other proxies now and then whether they answer, until ctx ends.
+func Heartbeat(ctx context.Context, present Present, logger *slog.Logger) {
+	h := &heartbeats{present: present, logger: logger, each: map[types.ID]*heartbeat{}}
+	defer h.close()
+	h.beat(ctx)
 }
 
 // beat asks the other proxies until ctx ends.
-func (p *pulses) beat(ctx context.Context) {
-	defer p.wg.Wait()
-	wait := pulseAgain
+func (h *heartbeats) beat(ctx context.Context) {
+	defer h.wg.Wait()
+	wait := heartbeatAgain
 	for pause.For(ctx, wait) == nil {
-		wait = pause.Tick(pulseEvery) // who is alone asks nobody
-		if s := p.present(); s != nil && s.Shared() {
-			p.look(ctx, s, time.Now())
-			wait = pulseAgain
+		wait = pause.Tick(heartbeatEvery) // who is alone asks nobody
+		if s := h.present(); s != nil && s.Shared() {
+			h.look(ctx, s, time.Now())
+			wait = heartbeatAgain
 		}
 	}
 }
 
 // look asks those whose turn it is.
-func (p *pulses) look(ctx context.Context, s *Store, now time.Time) {
+func (h *heartbeats) look(ctx context.Context, s *Store, now time.Time) {
 	run := s.run.Load()
 	server := run.etcd.Server
 	there := map[types.ID]bool{}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, m := range server.Cluster().Members() {
 		there[m.ID] = true
 		if m.ID == server.MemberID() || len(m.PeerURLs) == 0 {
 			continue
 		}
-		one := p.oneLocked(s, m)
+		one := h.oneLocked(s, m)
 		if one == nil || one.asking || now.Before(one.next) {
 			continue
 		}
 		one.asking = true
-		p.wg.Go(func() { p.ask(ctx, run, one) })
+		h.wg.Go(func() { h.ask(ctx, run, one) })
 	}
-	for id, one := range p.each {
+	for id, one := range h.each {
 		if !there[id] {
 			one.client.CloseIdleConnections()
-			delete(p.each, id)
+			delete(h.each, id)
 		}
 	}
 }
 
 // oneLocked returns what is known of a proxy; nil where that is not enough to ask it.
-func (p *pulses) oneLocked(s *Store, m *membership.Member) *pulse {
+func (h *heartbeats) oneLocked(s *Store, m *membership.Member) *heartbeat {
 	name, addr := s.replicaName(m.Name, m.PeerURLs), hostOf(m.PeerURLs[0])
-	one := p.each[m.ID]
+	one := h.each[m.ID]
 	if one != nil && one.name == name && one.addr == addr {
 		return one
 	}
 	if name == "" {
 		return nil
 	}
-	one = &pulse{name: name, addr: addr, client: &http.Client{
-		Timeout: pulseDial + pulseAnswer, CheckRedirect: noRedirect,
+	one = &heartbeat{name: name, addr: addr, client: &http.Client{
+		Timeout: heartbeatDial + heartbeatAnswer, CheckRedirect: noRedirect,
 		Transport: &http.Transport{
-			TLSClientConfig: s.o.Peers.ClientTLS(name, s.admit), TLSHandshakeTimeout: pulseAnswer, MaxIdleConnsPerHost: 1,
-			ResponseHeaderTimeout: pulseAnswer, DialContext: (&net.Dialer{Timeout: pulseDial}).DialContext,
+			TLSClientConfig: s.o.Peers.ClientTLS(name, s.admit), TLSHandshakeTimeout: heartbeatAnswer, MaxIdleConnsPerHost: 1,
+			ResponseHeaderTimeout: heartbeatAnswer, DialContext: (&net.Dialer{Timeout: heartbeatDial}).DialContext,
 		},
 	}}
-	p.each[m.ID] = one
+	h.each[m.ID] = one
 	return one
 }
 
 // ask asks one proxy, and resets what is left of before a cut that is over.
-func (p *pulses) ask(ctx context.Context, run *running, one *pulse) {
+func (h *heartbeats) ask(ctx context.Context, run *running, one *heartbeat) {
 	began := time.Now()
 	_, err := stateAt(ctx, one.client, one.addr)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	one.asking = false
 	switch {
 	case err != nil:
@@ -126,21 +126,21 @@ func (p *pulses) ask(ctx context.Context, run *running, one *pulse) {
 		if one.cut.IsZero() {
 			one.cut = began
 		}
-		one.next = time.Now().Add(pulseAgain)
+		one.next = time.Now().Add(heartbeatAgain)
 		return
 	case !one.cut.IsZero():
 		n := run.peers.Reset(one.name, one.cut)
-		p.logger.Debug("a proxy answers again", "member", one.name, "after", time.Since(one.cut).Round(time.Millisecond).String(), "connections_reset", n)
+		h.logger.Debug("a proxy answers again", "member", one.name, "after", time.Since(one.cut).Round(time.Millisecond).String(), "connections_reset", n)
 		one.cut = time.Time{}
 	}
-	one.next = time.Now().Add(pulseEvery)
+	one.next = time.Now().Add(heartbeatEvery)
 }
 
 // close gives the idle connections back, once beat has ended.
-func (p *pulses) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, one := range p.each {
+func (h *heartbeats) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, one := range h.each {
 		one.client.CloseIdleConnections()
 	}
 }
