@@ -62,12 +62,12 @@ type Admission struct {
 	log   *slog.Logger
 	rules rules
 
-	knocks  *limiter
-	audits  *limiter
-	working chan struct{} // slots for knocks that are being checked
-	seen    seen
-	turned  turned
-	held    held
+	knocks    *limiter
+	audits    *limiter
+	working   chan struct{} // slots for knocks that are being checked
+	seen      seen
+	turned    turned
+	longPolls longPolls
 
 	closed context.Context // ends with Close
 	close  context.CancelFunc
@@ -102,11 +102,11 @@ func NewAdmission(o AdmissionOptions) *Admission {
 	}
 	a := &Admission{
 		o: o, log: o.Logger, rules: rules{version: o.Version, loopback: o.Loopback},
-		knocks:  newLimiter(knockRate, knockBurst),
-		audits:  newLimiter(0.1, 10),
-		working: make(chan struct{}, knockWorkers),
-		seen:    seen{started: o.now(), at: map[string]time.Time{}},
-		held:    held{byKey: map[string]chan struct{}{}},
+		knocks:    newLimiter(knockRate, knockBurst),
+		audits:    newLimiter(0.1, 10),
+		working:   make(chan struct{}, knockWorkers),
+		seen:      seen{started: o.now(), at: map[string]time.Time{}},
+		longPolls: longPolls{byKey: map[string]chan struct{}{}},
 	}
 	a.closed, a.close = context.WithCancel(context.Background())
 	return a

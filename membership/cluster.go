@@ -67,7 +67,7 @@ type Cluster struct {
 	events    chan serf.Event
 	nudges    *nudges
 	hub       hub
-	kept      *kept
+	snapshot  *snapshot
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -126,7 +126,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if c.transport.advertise, err = resolve(ctx, addr); err != nil {
 		return err
 	}
-	if c.kept, err = openKept(c.options.Dir); err != nil {
+	if c.snapshot, err = openSnapshot(c.options.Dir); err != nil {
 		return err
 	}
 	if c.serf, err = serf.Create(c.config()); err != nil {
@@ -137,7 +137,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	c.wg.Go(c.guardKeys)
 	c.wg.Go(func() { c.nudges.run(c.ctx, c.sendRevision) })
 	c.wg.Go(c.keepJoined)
-	c.wg.Go(func() { c.kept.run(c.ctx, c.othersAlive, c.log) })
+	c.wg.Go(func() { c.snapshot.run(c.ctx, c.othersAlive, c.log) })
 	c.log.Info("gossip started", "bound", bound, "advertised", c.transport.advertise.String(), "found", why)
 	return nil
 }
@@ -154,7 +154,7 @@ const (
 
 // config is serf's, with what it would do by default and we never want turned
 // off: name conflict resolution (a forged "alive" would end the real member),
-// coordinates, keys from gossip, metrics, its file of members (see kept).
+// coordinates, keys from gossip, metrics, its file of members (see snapshot).
 func (c *Cluster) config() *serf.Config {
 	logger := newLogger(c.log)
 	m := memberlist.DefaultLANConfig()
@@ -320,7 +320,7 @@ func (c *Cluster) keepJoined() {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(c.ctx, 30*time.Second)
-		if _, err := c.Join(ctx, c.kept.with(c.seeds(), c.admits)); err != nil && c.ctx.Err() == nil {
+		if _, err := c.Join(ctx, c.snapshot.with(c.seeds(), c.admits)); err != nil && c.ctx.Err() == nil {
 			c.log.Info("no other member answers gossip, trying again", "error", err)
 		}
 		cancel()
@@ -345,15 +345,15 @@ func (c *Cluster) alive() int {
 }
 
 // othersAlive returns the members that are there, proxies first, without this one.
-func (c *Cluster) othersAlive() []keptMember {
-	var proxies, rest []keptMember
+func (c *Cluster) othersAlive() []snapshotMember {
+	var proxies, rest []snapshotMember
 	for _, m := range c.Members() {
 		switch {
 		case m.Status != StatusAlive || m.Name == c.options.Name:
 		case m.Role == catalog.RoleProxy:
-			proxies = append(proxies, keptMember{m.Name, m.Fingerprint, m.Addr})
+			proxies = append(proxies, snapshotMember{m.Name, m.Fingerprint, m.Addr})
 		default:
-			rest = append(rest, keptMember{m.Name, m.Fingerprint, m.Addr})
+			rest = append(rest, snapshotMember{m.Name, m.Fingerprint, m.Addr})
 		}
 	}
 	return append(proxies, rest...)

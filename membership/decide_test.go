@@ -278,7 +278,7 @@ func TestTurned(t *testing.T) {
 }
 
 func TestHeld(t *testing.T) {
-	h := held{byKey: map[string]chan struct{}{}}
+	h := longPolls{byKey: map[string]chan struct{}{}}
 	first, ok, done := h.enter(keyA)
 	if !ok {
 		t.Fatal("refused")

@@ -90,7 +90,7 @@ func (c *Cluster) take(e serf.Event) {
 				c.log.Log(context.Background(), level, "member "+words[e.Type], "member", m.Name, "addr", nodeOf(m).Addr)
 			}
 		}
-		c.kept.changed()
+		c.snapshot.changed()
 		c.hub.signal()
 	case serf.UserEvent:
 		if e.Name != eventRevision || len(e.Payload) > 20 {

@@ -249,7 +249,7 @@ func (a *Admission) current(ctx context.Context, d decision, k Knock, now time.T
 // hold keeps a pending answer back until somebody decides or the wait is over.
 // Each key has one held answer at most; a new knock lets the older one go.
 func (a *Admission) hold(ctx context.Context, w http.ResponseWriter, k Knock, fingerprint string, d decision) decision {
-	released, ok, done := a.held.enter(fingerprint)
+	released, ok, done := a.longPolls.enter(fingerprint)
 	if !ok {
 		return d
 	}
@@ -340,29 +340,29 @@ func (s *seen) trim(now time.Time) {
 	}
 }
 
-// held are the answers that are held back, by key.
-type held struct {
+// longPolls are the requests whose answer is held back, by key.
+type longPolls struct {
 	mu    sync.Mutex
 	byKey map[string]chan struct{}
 }
 
 // enter registers an answer; released is closed when a newer one of the same
 // key came. ok is false when too many are held.
-func (h *held) enter(fingerprint string) (released <-chan struct{}, ok bool, done func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if older, there := h.byKey[fingerprint]; there {
+func (p *longPolls) enter(fingerprint string) (released <-chan struct{}, ok bool, done func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if older, there := p.byKey[fingerprint]; there {
 		close(older)
-	} else if len(h.byKey) >= maxPending {
+	} else if len(p.byKey) >= maxPending {
 		return nil, false, nil
 	}
 	mine := make(chan struct{})
-	h.byKey[fingerprint] = mine
+	p.byKey[fingerprint] = mine
 	return mine, true, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.byKey[fingerprint] == mine {
-			delete(h.byKey, fingerprint)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.byKey[fingerprint] == mine {
+			delete(p.byKey, fingerprint)
 		}
 	}
 }

@@ -43,25 +43,25 @@ func (s *Store) Lock(ctx context.Context, name string) (func(), error) {
 
 // localTurn waits until nobody else in this process has the lock.
 func (s *Store) localTurn(ctx context.Context, name string) (release func(), err error) {
-	s.heldMu.Lock()
-	h := s.held[name]
-	if h == nil {
-		h = &held{turn: make(chan struct{}, 1)}
-		h.turn <- struct{}{}
-		s.held[name] = h
+	s.localMu.Lock()
+	l := s.local[name]
+	if l == nil {
+		l = &localLock{turn: make(chan struct{}, 1)}
+		l.turn <- struct{}{}
+		s.local[name] = l
 	}
-	h.users++
-	s.heldMu.Unlock()
+	l.users++
+	s.localMu.Unlock()
 	leave := func() {
-		s.heldMu.Lock()
-		defer s.heldMu.Unlock()
-		if h.users--; h.users == 0 {
-			delete(s.held, name)
+		s.localMu.Lock()
+		defer s.localMu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(s.local, name)
 		}
 	}
 	select {
-	case <-h.turn:
-		return func() { h.turn <- struct{}{}; leave() }, nil
+	case <-l.turn:
+		return func() { l.turn <- struct{}{}; leave() }, nil
 	case <-ctx.Done():
 		leave()
 		return nil, context.Cause(ctx)

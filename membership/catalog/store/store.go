@@ -91,18 +91,18 @@ type Store struct {
 	sessionMu sync.Mutex
 	session   *concurrency.Session // of the locks; nil until the first
 
-	heldMu sync.Mutex
-	held   map[string]*held // locks that this process has or waits for
+	localMu sync.Mutex
+	local   map[string]*localLock // locks that this process has or waits for
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// held keeps those of one process apart who want the same lock: to etcd they all
+// localLock keeps those of one process apart who want the same lock: to etcd they all
 // look like one, because they share a lease.
-type held struct {
+type localLock struct {
 	turn  chan struct{} // holds one token: who takes it has the lock
-	users int           // guarded by Store.heldMu
+	users int           // guarded by Store.localMu
 }
 
 const (
@@ -123,7 +123,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, logger: o.Logger, lock: lock, held: map[string]*held{}, outside: o.Outside != nil}
+	s := &Store{o: o, logger: o.Logger, lock: lock, local: map[string]*localLock{}, outside: o.Outside != nil}
 	s.broken, s.brake = context.WithCancel(context.Background())
 	if s.outside {
 		err = s.connect()

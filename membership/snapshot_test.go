@@ -15,34 +15,34 @@ import (
 func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		k, err := openKept(dir)
+		k, err := openSnapshot(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		one, two := keptMember{"one", "f1", "10.0.0.1:7946"}, keptMember{"two", "f2", "10.0.0.2:7946"}
-		var others []keptMember
+		one, two := snapshotMember{"one", "f1", "10.0.0.1:7946"}, snapshotMember{"two", "f2", "10.0.0.2:7946"}
+		var others []snapshotMember
 		asked := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			k.run(ctx, func() []keptMember { asked++; return others }, slog.New(slog.DiscardHandler))
+			k.run(ctx, func() []snapshotMember { asked++; return others }, slog.New(slog.DiscardHandler))
 		}()
 		defer func() { cancel(); <-done }()
 		written := func() bool { // since it was asked last
-			name := filepath.Join(dir, keptName)
+			name := filepath.Join(dir, snapshotName)
 			_, err := os.Stat(name)
 			if err == nil {
 				err = os.Remove(name)
 			}
 			return err == nil
 		}
-		step := func(members ...keptMember) {
+		step := func(members ...snapshotMember) {
 			others = members
 			for range 10 {
 				k.changed()
 			}
-			time.Sleep(3 * keptPause)
+			time.Sleep(3 * snapshotPause)
 			synctest.Wait()
 		}
 		step(one, two)
@@ -75,10 +75,10 @@ func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 func TestKeptListThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	for _, text := range []string{`["10.0.0.1:7946"]`, `[{"Name":"one","Fingerprint":"f1","Addr":"10.0.0.1:7946"},5]`, `[{"Name"`} {
-		if err := os.WriteFile(filepath.Join(dir, keptName), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, snapshotName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		k, err := openKept(dir)
+		k, err := openSnapshot(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
