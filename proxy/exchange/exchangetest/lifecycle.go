@@ -66,7 +66,7 @@ func stopAccepting(t *testing.T, mk rig.Maker) {
 		t.Skipf("sockets are not shared here: %v", err)
 	}
 	defer file.Close()
-	heir, err := net.FileListener(file)
+	successor, err := net.FileListener(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,24 +84,24 @@ func stopAccepting(t *testing.T, mk rig.Maker) {
 		rig.Expect(t, c, table.Hello)
 	}
 	var wg sync.WaitGroup
-	defer func() { _ = heir.Close(); wg.Wait() }()
+	defer func() { _ = successor.Close(); wg.Wait() }()
 	wg.Go(func() {
-		for c, err := heir.Accept(); err == nil; c, err = heir.Accept() {
+		for c, err := successor.Accept(); err == nil; c, err = successor.Accept() {
 			_, _ = bufio.NewReader(c).ReadString('\n')
-			_, _ = io.WriteString(c, "heir")
+			_, _ = io.WriteString(c, "successor")
 			_ = c.Close()
 		}
 	})
 	// One that came before the driver had let go is the driver's; nobody is left without an answer.
-	rig.Eventually(t, "the heir accepts", func() bool {
+	rig.Eventually(t, "the successor accepts", func() bool {
 		c := rig.Dial(t, addr)
 		defer c.Close()
 		_, _ = io.WriteString(c, table.Get)
-		first := make([]byte, 4)
+		first := make([]byte, len("successor"))
 		if _, err := io.ReadFull(c, first); err != nil {
 			t.Fatal(err)
 		}
-		return string(first) == "heir"
+		return string(first) == "successor"
 	})
 }
 

@@ -14,11 +14,11 @@ import (
 	"portico/proxy"
 )
 
-// A server that takes leave goes on with every connection that it has: one that was used
+// A lame duck goes on with every connection that it has: one that was used
 // before and one that has not said anything yet get one more answer, which says that it is the last; a
 // WebSocket is opened and lives on; over HTTP/2 the answer comes with a GOAWAY. Who connects from
 // then on reaches whoever else has the socket.
-func TestEase(t *testing.T) {
+func TestLameDuck(t *testing.T) {
 	var shared net.Listener // the plain one, as its next owner has it
 	o, pool := tlsOptions(t, "shop.test")
 	o.Listen = func(_, address string) (net.Listener, error) {
@@ -55,18 +55,18 @@ func TestEase(t *testing.T) {
 	}
 	f.eventually("all are accepted", func() bool { return f.Snapshot().Frontends[0].Conns == 3 })
 
-	left, eased := context.WithCancel(t.Context())
+	left, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); f.LameDuck(left) }()
-	defer func() { eased(); <-done }()
-	go heir(shared)
+	defer func() { cancel(); <-done }()
+	go successor(shared)
 	f.eventually("the other owner of the socket accepts", func() bool {
 		c := dial(t, f.http)
 		defer c.Close()
 		_, _ = io.WriteString(c, get)
-		first := make([]byte, 4)
+		first := make([]byte, len("successor"))
 		_, err := io.ReadFull(c, first)
-		return err == nil && string(first) == "heir"
+		return err == nil && string(first) == "successor"
 	})
 	for _, c := range []net.Conn{used, silent} {
 		_, _ = io.WriteString(c, get)
@@ -104,11 +104,11 @@ func TestEase(t *testing.T) {
 	<-done
 }
 
-// heir accepts what comes to a socket that it has as well.
-func heir(l net.Listener) {
+// successor accepts what comes to a socket that it has as well.
+func successor(l net.Listener) {
 	for c, err := l.Accept(); err == nil; c, err = l.Accept() {
 		_, _ = bufio.NewReader(c).ReadString('\n')
-		_, _ = io.WriteString(c, "heir")
+		_, _ = io.WriteString(c, "successor")
 		_ = c.Close()
 	}
 }
