@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -144,6 +145,12 @@ func lower(what int, n uint64) error {
 	if err := syscall.Getrlimit(what, &have); err != nil {
 		return err
 	}
-	n = min(n, have.Max)
-	return syscall.Setrlimit(what, &syscall.Rlimit{Cur: n, Max: n})
+	lowerTo(&have.Cur, &have.Max, n)
+	return syscall.Setrlimit(what, &have)
+}
+
+// lowerTo serves both types that systems give a limit: FreeBSD's has a sign.
+func lowerTo[T int64 | uint64](soft, hard *T, n uint64) {
+	*hard = min(*hard, T(min(n, math.MaxInt64)))
+	*soft = *hard
 }
