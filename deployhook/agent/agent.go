@@ -110,7 +110,7 @@ func New(o Options) (*Agent, error) {
 		stopped:   make(chan struct{}),
 	}
 	a.force, a.hurry = context.WithCancel(context.Background())
-	if a.sites, err = o.siteUsers(); err != nil {
+	if a.sites, err = account.UsersOf(o.SiteUser, o.AllowUsers); err != nil {
 		return nil, err
 	}
 	if err := portowner.Check(); err != nil {

@@ -55,9 +55,6 @@ func (a *Agent) hookUsers(uid int) allowed {
 	}
 }
 
-// Users returns the users of the sites of an agent with these options.
-func (o Options) siteUsers() (account.Users, error) { return account.UsersOf(o.SiteUser, o.AllowUsers) }
-
 // who names a user for people: the site whose own id it is, or the account.
 func (a *Agent) who(uid int) string {
 	site := ""

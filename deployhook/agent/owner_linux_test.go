@@ -18,6 +18,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/tomcat"
 	"portico/internal/confine"
 	"portico/internal/units"
@@ -259,7 +260,11 @@ func TestManagerIsNotASite(t *testing.T) {
 
 	o := c.options(t.TempDir())
 	o.Tomcat = tomcat.Options{ManagerURL: fmt.Sprintf("http://127.0.0.1:%d/manager", port), User: "portico", PasswordFile: passwordFile(t, "secret")}
-	if v, ok := agent.Runtimes(t.Context(), o)["tomcat"]; ok {
+	users, err := account.UsersOf(o.SiteUser, o.AllowUsers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := agent.Runtimes(t.Context(), o.Tomcat, users.None)["tomcat"]; ok {
 		t.Errorf("the site passes for Tomcat %s", v)
 	}
 	c2 := newClusterOf(t, c.ca)

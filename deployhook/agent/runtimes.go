@@ -30,14 +30,18 @@ var runtimeCommands = []struct {
 
 var versionPattern = regexp.MustCompile(`\d+(\.\d+)+`)
 
-// askManager is how long Tomcat's Manager may take for the same.
-const askManager = 2 * runtimeTime
+const (
+	// askManager is how long Tomcat's Manager may take for the same.
+	askManager = 2 * runtimeTime
+	// managerDial is how long a connection to it may take.
+	managerDial = 5 * time.Second
+)
 
 // Runtimes returns what is installed on this machine that sites may need, by
 // name with its version; everything is asked side by side, for ten seconds at most. tomcat is
-// there when its files are, or, where a Manager is named, when that answers, and no site of such
-// an agent in its place.
-func Runtimes(ctx context.Context, o Options) map[string]string {
+// there when its files are, or, where a Manager is named, when that answers, as a
+// user that is allowed.
+func Runtimes(ctx context.Context, o tomcat.Options, allow func(uid int) error) map[string]string {
 	found := make(map[string]string)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -57,18 +61,18 @@ func Runtimes(ctx context.Context, o Options) map[string]string {
 			}
 		})
 	}
-	if o.Tomcat.ManagerURL == "" {
-		if h, err := tomcat.Find(o.Tomcat.Home); err == nil {
+	if o.ManagerURL == "" {
+		if h, err := tomcat.Find(o.Home); err == nil {
 			note("tomcat", h.Version)
 		}
 	}
-	if o.Tomcat.ManagerURL != "" {
+	if o.ManagerURL != "" {
 		wg.Go(func() {
-			d := portowner.Dialer{Dialer: net.Dialer{Timeout: dialTime}}
-			if sites, err := o.siteUsers(); err == nil && portowner.Check() == nil {
-				d.Allow = sites.None
+			d := portowner.Dialer{Dialer: net.Dialer{Timeout: managerDial}}
+			if portowner.Check() == nil {
+				d.Allow = allow
 			}
-			m := tomcat.NewManager(o.Tomcat, d.DialContext)
+			m := tomcat.NewManager(o, d.DialContext)
 			defer m.Close()
 			ctx, cancel := context.WithTimeout(ctx, askManager)
 			defer cancel()

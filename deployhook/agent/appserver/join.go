@@ -15,6 +15,7 @@ import (
 
 	"portico/certs"
 	"portico/deployhook/agent"
+	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
@@ -48,7 +49,8 @@ func (p *Agent) runtimes(ctx context.Context) map[string]string {
 	if found := p.found.Load(); found != nil {
 		return *found
 	}
-	found := agent.Runtimes(ctx, p.siteOptions())
+	users, _ := account.UsersOf(p.conf.Agent.SiteUser, p.conf.Agent.AllowUsers) // the agent says what is wrong with them
+	found := agent.Runtimes(ctx, p.tomcat(), users.None)
 	for name, version := range p.conf.Agent.Runtimes {
 		found[name] = version
 	}
