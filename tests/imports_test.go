@@ -60,7 +60,7 @@ var imports = map[string][]string{
 	"proxy/conn":         {"proxy/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
-	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs"},
+	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs", "deployhook/agent/machine"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
@@ -120,13 +120,14 @@ var imports = map[string][]string{
 	"deployhook/agent/cgroup":    {},
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/units", "internal/pause"},
 	"deployhook/agent/portowner": {},
+	"deployhook/agent/machine":   {"deployhook/agent/portowner", "deployhook/agent/tomcat", "membership/catalog"},
 	"internal/descriptors":       {},
 	"internal/strangers":         {},
 	"internal/confine":           {}, // for tests
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
-	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "deployhook/agent/state"},
+	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "deployhook/agent/state", "deployhook/agent/machine"},
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},

@@ -68,7 +68,7 @@ type Options struct {
 	Ports  account.Range  // loopback ports of run sites; zero: 20000 to 29999
 	Tomcat tomcat.Options // zero: each site of kind tomcat has a Tomcat of its own, if one is installed
 
-	// Runtimes returns what is installed here, for reports; see the function Runtimes.
+	// Runtimes returns what is installed here, for reports; see machine.Runtimes.
 	// Serve calls it once, beside everything else: it may take its time. Nil: nothing is told.
 	Runtimes func(context.Context) map[string]string
 

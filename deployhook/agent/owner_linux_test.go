@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/machine"
 	"portico/deployhook/agent/tomcat"
 	"portico/internal/confine"
 	"portico/internal/units"
@@ -264,7 +265,7 @@ func TestManagerIsNotASite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v, ok := agent.Runtimes(t.Context(), o.Tomcat, users.None)["tomcat"]; ok {
+	if v, ok := machine.Runtimes(t.Context(), o.Tomcat, users.None)["tomcat"]; ok {
 		t.Errorf("the site passes for Tomcat %s", v)
 	}
 	c2 := newClusterOf(t, c.ca)

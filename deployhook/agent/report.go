@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/deployhook/agent/machine"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 )
@@ -22,7 +23,7 @@ const (
 
 // report builds what is to be told now.
 func (a *Agent) report() catalog.Report {
-	r := catalog.Report{Version: a.o.Version, Disk: a.diskReport(), Memory: memoryRoom()}
+	r := catalog.Report{Version: a.o.Version, Disk: a.diskReport(), Memory: machine.Memory()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r.Revision, r.Leaving, r.Runtimes = a.wanted.Revision, a.leaving, a.runtimes

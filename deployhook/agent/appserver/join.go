@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"portico/certs"
-	"portico/deployhook/agent"
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/machine"
 	"portico/deployhook/agent/state"
 	"portico/internal/exitcode"
 	"portico/internal/statedir"
@@ -50,7 +50,7 @@ func (p *Agent) runtimes(ctx context.Context) map[string]string {
 		return *found
 	}
 	users, _ := account.UsersOf(p.conf.Agent.SiteUser, p.conf.Agent.AllowUsers) // the agent says what is wrong with them
-	found := agent.Runtimes(ctx, p.tomcat(), users.None)
+	found := machine.Runtimes(ctx, p.tomcat(), users.None)
 	for name, version := range p.conf.Agent.Runtimes {
 		found[name] = version
 	}

@@ -1,4 +1,4 @@
-package agent
+package machine
 
 import (
 	"bufio"
@@ -9,9 +9,9 @@ import (
 	"portico/membership/catalog"
 )
 
-// memoryRoom reads the machine's memory. What the kernel would give up from its
+// Memory reads the machine's memory. What the kernel would give up from its
 // caches counts as free.
-func memoryRoom() catalog.MemoryReport {
+func Memory() catalog.MemoryReport {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
 		return catalog.MemoryReport{}
