@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/deployhook/agent/relay"
 	"portico/internal/pause"
 	"portico/internal/records"
 	"portico/membership/catalog"
@@ -289,7 +290,7 @@ func (s *webServer) dispatch(k *link, inst net.Conn) {
 		s.drop(k)
 	case inst != nil:
 		defer s.drop(k)
-		relay(k.conn, inst.(*net.TCPConn), relayLinger, strings.HasSuffix(k.name, sniSuffix))
+		relay.Join(k.conn, inst.(*net.TCPConn), relay.Linger, strings.HasSuffix(k.name, sniSuffix))
 	default:
 		s.feed.put(&served{Conn: k.conn, s: s, k: k})
 	}

@@ -1,4 +1,4 @@
-package agent_test
+package relay_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/relay"
 )
 
 // TestRelayLingers: an answer that comes after the client's half-close may take as long as it needs while its bytes move.
@@ -67,7 +67,7 @@ func relayLingers(t *testing.T, p *pace) error {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger, true) })
+	wg.Go(func() { relay.Join(k, instSide, p.slower*linger, true) })
 	_ = c.CloseWrite()
 	want := bytes.Repeat([]byte("x"), 30)
 	wg.Go(func() {
@@ -123,7 +123,7 @@ func TestRelayEndsWithTheProxy(t *testing.T) {
 	}
 	wg.Wait()
 	ended := make(chan struct{})
-	go func() { defer close(ended); agent.Relay(k, instSide, time.Hour, true) }()
+	go func() { defer close(ended); relay.Join(k, instSide, time.Hour, true) }()
 	_ = c.CloseWrite()
 	if _, err := io.Copy(io.Discard, instFar); err != nil {
 		t.Fatal(err)

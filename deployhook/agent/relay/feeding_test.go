@@ -1,4 +1,4 @@
-package agent_test
+package relay_test
 
 import (
 	"crypto/tls"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/relay"
 	tlsrecords "portico/internal/records"
 )
 
@@ -42,7 +42,7 @@ func TestRelayTellsUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 			wg.Wait()
-			wg.Go(func() { agent.Relay(k, instSide, time.Minute, true) })
+			wg.Go(func() { relay.Join(k, instSide, time.Minute, true) })
 			wg.Go(func() {
 				for i := range row.requests {
 					take(instFar)
@@ -76,7 +76,7 @@ func take(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }
 // was given before counts as read until it answers.
 func TestFeedingLooks(t *testing.T) {
 	near, far := tcpPair(t)
-	f := agent.NewFeeding(near)
+	f := relay.NewFeeding(near)
 	write := func() {
 		t.Helper()
 		if n, err := f.Write([]byte("x")); n != 1 || err != nil {
@@ -99,7 +99,7 @@ func TestFeedingLooks(t *testing.T) {
 	}
 
 	near, far = tcpPair(t)
-	f = agent.NewFeeding(near)
+	f = relay.NewFeeding(near)
 	write()
 	_ = far.CloseWrite()
 	_, _ = near.Read(make([]byte, 1))

@@ -1,7 +1,6 @@
-package agent
+package relay
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -11,92 +10,25 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/deployhook/agent/portowner"
-	"portico/internal/descriptors"
 	"portico/internal/records"
 	"portico/internal/unsent"
 )
 
 const (
-	relayDial = 4 * time.Second // less than proxies wait for a connection (proxy.timeouts.connect)
-	// A dial on loopback is answered at once, or its instance hangs: so many may be under way when none was answered for relayHangs. A crowd
-	// that comes at once on a busy machine has more, whose answers come.
-	relayDials  = 64
-	relayHangs  = time.Second
-	relayMost   = handshakes / 2 // however many are answered: the others share the room
-	relayBuffer = 32 << 10
-	// relayLinger is how long the second direction may be silent after the first
+	buffer = 32 << 10
+	// Linger is how long, as a rule, the second direction may be silent after the first
 	// one ended: an answer that still comes after the client's half-close.
-	relayLinger = 10 * time.Minute
+	Linger = 10 * time.Minute
 )
 
-var errDialsHang = errors.New("connections to it hang")
+var buffers = sync.Pool{New: func() any { b := make([]byte, buffer); return &b }}
 
-// dials connects to instances. One that hangs must not take the room that the
-// handshakes of all share.
-type dials struct {
-	dialer  func(allowed) *portowner.Dialer
-	traffic *descriptors.Traffic
-
-	mu  sync.Mutex
-	now map[string]*dialing // by instance, guarded by mu
-}
-
-// dialing is what is under way to one instance.
-type dialing struct {
-	count int
-	moved time.Time // when one was answered, or the first of these began
-}
-
-func (d *dials) dial(ctx context.Context, instance, addr string, ok allowed) (net.Conn, error) {
-	if !d.begin(instance, time.Now()) {
-		return nil, errDialsHang
-	}
-	dialer := d.dialer(ok)
-	dialer.Timeout, dialer.Control = relayDial, d.traffic.Control
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
-	d.end(instance, err == nil || !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil, time.Now())
-	return conn, err
-}
-
-func (d *dials) begin(instance string, now time.Time) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.now == nil {
-		d.now = make(map[string]*dialing)
-	}
-	n := d.now[instance]
-	if n == nil {
-		n = &dialing{moved: now}
-		d.now[instance] = n
-	}
-	if n.count >= relayMost || n.count >= relayDials && now.Sub(n.moved) > relayHangs {
-		return false
-	}
-	n.count++
-	return true
-}
-
-func (d *dials) end(instance string, answered bool, now time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := d.now[instance]
-	if answered {
-		n.moved = now
-	}
-	if n.count--; n.count == 0 {
-		delete(d.now, instance)
-	}
-}
-
-var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}
-
-// relay joins a proxy's connection with one to an instance and copies bytes both
+// Join joins a proxy's connection with one to an instance and copies bytes both
 // ways until both ends are done: requests, answers, upgrades and streams pass as
 // they are. When the instance goes away, the proxy's side ends at once, and the other
 // way round. Within: the proxy ends its half within TLS only, as ours do, so that an end
 // of the connection below is one of both directions; HAProxy's is not.
-func relay(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration, within bool) {
+func Join(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration, within bool) {
 	defer inst.Close()
 	fed := newFeeding(inst)
 	answer := &lingering{TCPConn: inst, silence: linger, fed: fed}
@@ -130,13 +62,13 @@ func relay(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration, within bool
 		}
 		// Nothing can come back to what the proxy still sends: an instance that
 		// has closed its side is done with the connection.
-		_ = proxy.NetConn().SetReadDeadline(time.Now().Add(relayAfter))
+		_ = proxy.NetConn().SetReadDeadline(time.Now().Add(goodbye))
 	})
 	wg.Wait()
 }
 
-// relayAfter lets the proxy notice the end of an instance and close by itself.
-const relayAfter = time.Second
+// goodbye lets the proxy notice the end of an instance and close by itself.
+const goodbye = time.Second
 
 // lingering is an instance whose answer is not waited for without end any more once it has begun to linger.
 type lingering struct {
@@ -178,8 +110,8 @@ func (l *lingering) takes() bool {
 
 // pass copies until the end of src (nil) or an error.
 func pass(dst io.Writer, src io.Reader) error {
-	buf := relayBuffers.Get().(*[]byte)
-	defer relayBuffers.Put(buf)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
 	for {
 		n, err := src.Read(*buf)
 		if n > 0 {

@@ -1,4 +1,4 @@
-package agent_test
+package relay_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/deployhook/agent"
+	"portico/deployhook/agent/relay"
 	"portico/internal/unsent"
 )
 
@@ -41,7 +41,7 @@ func TestRelayMovesFaintly(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, time.Minute, true) })
+	wg.Go(func() { relay.Join(k, instSide, time.Minute, true) })
 	end := make(chan struct{})
 	defer close(end)
 	var taken atomic.Int64
@@ -100,7 +100,7 @@ func lingersForATaker(t *testing.T, p *pace) error {
 		t.Fatal(err)
 	}
 	wg.Wait()
-	wg.Go(func() { agent.Relay(k, instSide, p.slower*linger, true) })
+	wg.Go(func() { relay.Join(k, instSide, p.slower*linger, true) })
 	_, _ = c.Write(make([]byte, size))
 	_ = c.CloseWrite()
 	wg.Go(func() {

@@ -1,4 +1,4 @@
-package agent
+package relay
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// relayTry is how long a write to an instance waits before it tries again.
-const relayTry = time.Second
+// writeTry is how long a write to an instance waits before it tries again.
+const writeTry = time.Second
 
 // feeding is the way of a proxy's bytes to an instance. It knows whether the
 // instance was given any since its own last byte. An application closes a kept
@@ -37,7 +37,7 @@ func (f *feeding) Write(b []byte) (int, error) {
 	for done := 0; ; {
 		// The system says that there is room again when a third of what it holds has gone. Who tries now and then takes more from the
 		// proxy before that, which sees by it that a slow instance moves.
-		_ = f.inst.SetWriteDeadline(time.Now().Add(relayTry))
+		_ = f.inst.SetWriteDeadline(time.Now().Add(writeTry))
 		n, err := f.inst.Write(b[done:])
 		if done += n; !errors.Is(err, os.ErrDeadlineExceeded) {
 			return done, err
