@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
+	"portico/deployhook/agent/static"
 	"portico/membership/catalog"
 )
 
@@ -65,7 +66,7 @@ func (a *Agent) attach(i *instance) {
 func (a *Agent) link(i *instance) {
 	a.mu.Lock()
 	if s, ok := i.running.(*staticSite); ok {
-		s.others = func() []*staticSite { return a.otherStatic(i) }
+		s.Others = func() []*static.Site { return a.otherStatic(i) }
 	}
 	a.instances[i.rec.ID] = i
 	a.mu.Unlock()
@@ -88,14 +89,14 @@ func (a *Agent) forget(id string) {
 
 // otherStatic returns the other releases of a static site that are in rotation or
 // retire: the present one first, then the latest.
-func (a *Agent) otherStatic(i *instance) []*staticSite {
+func (a *Agent) otherStatic(i *instance) []*static.Site {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var list []*instance
 	present := map[*instance]bool{}
 	for _, o := range a.instances {
 		u := a.units[unitKey{o.rec.Site, o.rec.Release}]
-		if _, static := o.running.(*staticSite); !static || o == i || o.rec.Site != i.rec.Site || u == nil || u.want.Duty == catalog.DutyCandidate {
+		if _, ok := o.running.(*staticSite); !ok || o == i || o.rec.Site != i.rec.Site || u == nil || u.want.Duty == catalog.DutyCandidate {
 			continue
 		}
 		present[o] = u.want.Duty == catalog.DutyCurrent
@@ -110,9 +111,9 @@ func (a *Agent) otherStatic(i *instance) []*staticSite {
 		}
 		return b.rec.Started.Compare(a.rec.Started)
 	})
-	out := make([]*staticSite, len(list))
+	out := make([]*static.Site, len(list))
 	for n, o := range list {
-		out[n], _ = o.running.(*staticSite)
+		out[n] = o.running.(*staticSite).Site
 	}
 	return out
 }

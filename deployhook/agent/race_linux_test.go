@@ -232,7 +232,7 @@ func (w *race) serve(t *testing.T, data []string) {
 		w.refused++
 		return
 	}
-	defer s.close()
+	defer s.Close()
 	var wg sync.WaitGroup
 	for _, name := range data {
 		for _, file := range []string{"secret", "x", "x/secret", "a/b/secret", "closed/secret", "new", "deep/secret"} {

@@ -99,7 +99,7 @@ func (u *unit) update(want catalog.WantedRelease) {
 	u.want = want
 	if i := u.a.instances[u.rep.ID]; i != nil {
 		if s, ok := i.running.(*staticSite); ok {
-			s.moveTo(want.Settings)
+			s.MoveTo(want.Settings)
 		}
 	}
 	if again {
