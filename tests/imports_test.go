@@ -80,7 +80,7 @@ var imports = map[string][]string{
 	// The admin listener.
 	"proxy/admin/access":    {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
 	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin/api":       {"membership/catalog", "balancer/figures"},
+	"proxy/admin/api":       {"membership/catalog", "balancer/figures", "internal/units"},
 	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "internal/units", "proxy/admin/api", "proxy/admin/access"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.

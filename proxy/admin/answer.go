@@ -3,11 +3,8 @@ package admin
 import (
 	"cmp"
 	"encoding/json"
-	"net/http"
 	"strconv"
-	"time"
 
-	"portico/internal/units"
 	"portico/proxy/admin/api"
 )
 
@@ -50,7 +47,7 @@ func (c *call) flag(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "1"))
 	if err != nil {
-		return false, api.BadRequest("use 1 or 0", "%s=%q is not yes or no", name, bounded(q.Get(name), 20))
+		return false, api.BadRequest("use 1 or 0", "%s=%q is not yes or no", name, api.Bounded(q.Get(name), 20))
 	}
 	return on, nil
 }
@@ -60,23 +57,4 @@ func emptyNotNull[T any](list []T) []T {
 		return []T{}
 	}
 	return list
-}
-
-// ttl reads a duration such as "90d"; empty means fallback.
-func ttl(text string, fallback, most time.Duration) (time.Duration, error) {
-	if text == "" {
-		return fallback, nil
-	}
-	var d units.Duration
-	if err := d.UnmarshalText([]byte(text)); err != nil {
-		return 0, api.BadRequest("", "%v", err)
-	}
-	if d.Std() <= 0 || d.Std() > most {
-		return 0, api.BadRequest("", "%q is not between 1s and %s", text, units.Duration(most))
-	}
-	return d.Std(), nil
-}
-
-func notOffered(what string) *api.Error {
-	return api.Failf(http.StatusNotImplemented, "not_offered", "", "this process offers no %s", what)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"strconv"
-	"strings"
 	"time"
 
 	"portico/membership/catalog"
@@ -31,7 +30,7 @@ func (s *Server) record(c *call, outcome error) {
 	}
 	entry := catalog.AuditEntry{
 		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, Token: token, From: c.from,
-		Action: cmp.Or(c.action, c.rt.action), Object: bounded(object, 200), Detail: bounded(detail, 500), Failed: outcome != nil,
+		Action: cmp.Or(c.action, c.rt.action), Object: api.Bounded(object, 200), Detail: api.Bounded(detail, 500), Failed: outcome != nil,
 	}
 	// The client may be gone by now, and the entry must be written all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), 10*time.Second)
@@ -57,13 +56,6 @@ func pathObject(c *call) string {
 		}
 	}
 	return ""
-}
-
-func bounded(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // audit answers GET /v1/audit.

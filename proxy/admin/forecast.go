@@ -56,7 +56,7 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 		f.Notes = append(f.Notes, "the proxy started a short while ago and counts sessions as they come back: there may be more")
 	}
 	if f.Visits > 0 && f.Left > 0 {
-		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", count(f.Visits, "visit"))
+		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", api.Count(f.Visits, "visit"))
 	}
 	return f
 }
@@ -75,25 +75,18 @@ func (s *Server) recounting(site, instance string) bool {
 }
 
 func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
-	where := fmt.Sprintf("%s on %s", count(live, "session"), count(int64(len(f.Instances)), "instance"))
+	where := fmt.Sprintf("%s on %s", api.Count(live, "session"), api.Count(int64(len(f.Instances)), "instance"))
 	switch {
 	case len(f.Instances) == 0:
 		return "touches no instance that this proxy knows"
 	case cut && live == 0:
-		return fmt.Sprintf("cuts no session; %s stop", count(int64(len(f.Instances)), "instance"))
+		return fmt.Sprintf("cuts no session; %s stop", api.Count(int64(len(f.Instances)), "instance"))
 	case cut:
 		return fmt.Sprintf("would cut %s, %d used in the last 5 minutes", where, recent)
 	case live == 0:
 		return "cuts nothing: there is no session there"
 	}
 	return fmt.Sprintf("cuts nothing: %s stay until they end (%d used in the last 5 minutes)", where, recent)
-}
-
-func count(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // forecastMember is the forecast of a verb on a member.

@@ -135,7 +135,7 @@ func (s *Server) makeToken(c *call) error {
 	if in.Account != c.who.Account && c.who.Role != catalog.RoleAdmin {
 		return api.Forbidden("", "only administrators make tokens for others")
 	}
-	life, err := ttl(in.TTL, 0, 10*365*24*time.Hour)
+	life, err := api.Duration(in.TTL, 0, 10*365*24*time.Hour)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func (s *Server) loginAPI(c *call) error {
 	if err := c.input(&in); err != nil {
 		return err
 	}
-	life, err := ttl(in.TTL, 30*24*time.Hour, 365*24*time.Hour)
+	life, err := api.Duration(in.TTL, 30*24*time.Hour, 365*24*time.Hour)
 	if err != nil {
 		return err
 	}

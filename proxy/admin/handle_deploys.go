@@ -49,7 +49,7 @@ func (s *Server) getDeploy(c *call) error {
 // bytes.
 func (s *Server) archive(c *call) error {
 	if s.o.Archive == nil {
-		return notOffered("deploys")
+		return api.NotOffered("deploys")
 	}
 	if err := sites.ValidName("site", c.r.PathValue("site")); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (s *Server) paced(c *call, body readCloser) *pacedBody {
 // take hands an upload to the receiver, unless too many are under way.
 func (s *Server) take(c *call, w http.ResponseWriter, r *http.Request) error {
 	if s.o.Archive == nil {
-		return notOffered("deploys")
+		return api.NotOffered("deploys")
 	}
 	select {
 	case s.uploads <- struct{}{}:
@@ -190,7 +190,7 @@ func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, erro
 // rollBack begins a rollback; API and page both come here.
 func (s *Server) rollBack(c *call, site, digest string, noPin bool) (catalog.Deploy, error) {
 	if s.o.Deploys == nil {
-		return catalog.Deploy{}, notOffered("deploys")
+		return catalog.Deploy{}, api.NotOffered("deploys")
 	}
 	c.detail = digest
 	if noPin {
@@ -226,7 +226,7 @@ func (s *Server) deployEvents(c *call) error {
 		return err
 	}
 	if s.o.Deploys == nil {
-		return notOffered("deploys")
+		return api.NotOffered("deploys")
 	}
 	out := newEventStream(c.w)
 	stop := out.beat(api.Heartbeat)
@@ -310,7 +310,7 @@ func (s *Server) cancelDeploy(c *call) error {
 // cancelOf cancels a site's running deploy; API and page both come here.
 func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
 	if s.o.Deploys == nil {
-		return catalog.Deploy{}, notOffered("deploys")
+		return catalog.Deploy{}, api.NotOffered("deploys")
 	}
 	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.Account)
 	c.detail = d.ID

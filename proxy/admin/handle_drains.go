@@ -18,7 +18,7 @@ const maxDrain = 365 * 24 * time.Hour
 // listDrains answers GET /v1/drains.
 func (s *Server) listDrains(c *call) error {
 	if s.o.Drains == nil {
-		return notOffered("drains")
+		return api.NotOffered("drains")
 	}
 	return c.json(http.StatusOK, s.drains(c))
 }
@@ -85,12 +85,12 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 // order reads how to drain from a request.
 func order(c *call, in *api.DrainRequest) (catalog.DrainOrder, error) {
 	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.Account}
-	move, err := ttl(in.Move, 0, maxDrain)
+	move, err := api.Duration(in.Move, 0, maxDrain)
 	if err != nil {
 		return o, err
 	}
 	o.Move = units.Duration(move)
-	deadline, err := ttl(in.Deadline, 0, maxDrain)
+	deadline, err := api.Duration(in.Deadline, 0, maxDrain)
 	if err == nil && deadline > 0 {
 		o.Deadline = o.Since.Add(deadline)
 	}
@@ -100,7 +100,7 @@ func order(c *call, in *api.DrainRequest) (catalog.DrainOrder, error) {
 // drain carries out an order; every route and the page come here.
 func (s *Server) drain(c *call, t deployhook.Target, in api.DrainRequest) error {
 	if s.o.Drains == nil {
-		return notOffered("drains")
+		return api.NotOffered("drains")
 	}
 	o, err := order(c, &in)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *Server) drainRelease(c *call) error {
 func (s *Server) endRelease(c *call, site, digest string) error {
 	c.detail = "at once"
 	if s.o.Drains == nil {
-		return notOffered("drains")
+		return api.NotOffered("drains")
 	}
 	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
 		return api.Failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
@@ -162,7 +162,7 @@ func (s *Server) instanceVerb(c *call) error {
 	}
 	verb := c.r.PathValue("verb")
 	if instanceState(verb) == "" {
-		return api.NotFound("use drain, ready or maint", "there is no verb %q", bounded(verb, 40))
+		return api.NotFound("use drain, ready or maint", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	id, err := s.pickInstance(site, c.r.PathValue("instance"))
 	if err != nil {
@@ -204,7 +204,7 @@ func (s *Server) pickInstance(site *catalog.Site, prefix string) (string, error)
 		}
 	}
 	if len(found) != 1 {
-		return "", api.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, count(int64(len(found)), "instance"), bounded(prefix, 40))
+		return "", api.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, api.Count(int64(len(found)), "instance"), api.Bounded(prefix, 40))
 	}
 	return found[0], nil
 }

@@ -15,7 +15,7 @@ import (
 // explain answers GET /v1/explain.
 func (s *Server) explain(c *call) error {
 	if s.o.Explain == nil {
-		return notOffered("explanation")
+		return api.NotOffered("explanation")
 	}
 	q := c.r.URL.Query()
 	if q.Get("url") == "" {
@@ -46,7 +46,7 @@ func (s *Server) listExchanges(c *call) error {
 		}
 	}
 	if _, err := netip.ParseAddr(in.Client); in.Client != "" && err != nil {
-		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", bounded(in.Client, 60))
+		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", api.Bounded(in.Client, 60))
 	}
 	if in.Site != "" && (!c.who.Sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
 		return s.noSite(in.Site)
@@ -61,7 +61,7 @@ func (s *Server) listExchanges(c *call) error {
 // exchanges returns the remembered requests that the caller may see.
 func (s *Server) exchanges(who *access.Identity, q api.ExchangeQuery) ([]recent.Exchange, error) {
 	if s.o.Exchanges == nil {
-		return nil, notOffered("a memory of requests")
+		return nil, api.NotOffered("a memory of requests")
 	}
 	limit := q.Limit
 	if len(who.Sites) > 0 {

@@ -38,7 +38,7 @@ func (s *Server) exportBundle(c *call) error {
 		return err
 	}
 	if s.o.ClientCertificate == nil {
-		return notOffered("client certificate")
+		return api.NotOffered("client certificate")
 	}
 	client, ca, err := s.o.ClientCertificate(c.r.Context(), in.Name, in.CSR, c.who.Account)
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Server) exportBundle(c *call) error {
 
 func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 	if s.o.HAProxy == nil {
-		return nil, 0, notOffered("export")
+		return nil, 0, api.NotOffered("export")
 	}
 	o := s.o.HAProxy()
 	o.View = s.o.Catalog.View()
@@ -77,7 +77,7 @@ func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 // backup streams the catalog, secrets included in their sealed form.
 func (s *Server) backup(c *call) error {
 	if s.o.Backup == nil {
-		return notOffered("backup")
+		return api.NotOffered("backup")
 	}
 	c.w.Header().Set("Content-Disposition", `attachment; filename="portico-backup"`)
 	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w), kind: "application/octet-stream"}

@@ -77,7 +77,7 @@ func (s *Server) hostVerb(c *call, do func(tx *catalog.Tx, host, site string) er
 		return api.BadRequest(`send {"site":"shop"}`, "the site is missing")
 	}
 	host := c.r.PathValue("host")
-	c.detail = "site " + bounded(in.Site, 60)
+	c.detail = "site " + api.Bounded(in.Site, 60)
 	if _, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error { return do(tx, host, in.Site) }); err != nil {
 		return err
 	}

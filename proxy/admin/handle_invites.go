@@ -30,7 +30,7 @@ func (s *Server) makeInvite(c *call) error {
 	if in.Role != catalog.RoleServer && in.Role != catalog.RoleProxy {
 		return api.BadRequest("use server or proxy", "role %q", in.Role)
 	}
-	life, err := ttl(in.TTL, time.Hour, 30*24*time.Hour)
+	life, err := api.Duration(in.TTL, time.Hour, 30*24*time.Hour)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *Server) makeInvite(c *call) error {
 		return err
 	}
 	if s.o.Admission == nil {
-		return notOffered("admission")
+		return api.NotOffered("admission")
 	}
 	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.Account, in.Labels...)
 	if err != nil {

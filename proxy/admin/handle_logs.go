@@ -18,7 +18,7 @@ func (s *Server) logs(c *call) error {
 		return err
 	}
 	if s.o.Logs == nil {
-		return notOffered("logs")
+		return api.NotOffered("logs")
 	}
 	q, err := logQuery(site.Name, c.r.URL.Query(), c.now)
 	if err != nil {

@@ -112,7 +112,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 func (s *Server) actMember(c *call, verb, name string, in api.MemberRequest) error {
 	ctx, by := c.r.Context(), c.who.Account
 	if s.o.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
-		return notOffered("admission")
+		return api.NotOffered("admission")
 	}
 	switch verb {
 	case api.VerbAccept:
@@ -145,7 +145,7 @@ func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error 
 // turnedAway answers GET /v1/turned-away.
 func (s *Server) turnedAway(c *call) error {
 	if s.o.TurnedAway == nil {
-		return notOffered("admission")
+		return api.NotOffered("admission")
 	}
 	return c.json(http.StatusOK, emptyNotNull(s.o.TurnedAway()))
 }

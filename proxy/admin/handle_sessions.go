@@ -26,7 +26,7 @@ func sessionID(id uint64) string { return fmt.Sprintf("%016x", id) }
 // pool returns the pool of a site, and the table of sessions.
 func (s *Server) pool(name string) (*balancer.Pool, *balancer.Sessions, error) {
 	if s.o.Balancer == nil {
-		return nil, nil, notOffered("sessions")
+		return nil, nil, api.NotOffered("sessions")
 	}
 	p := s.o.Balancer.Pool(name)
 	if p == nil {
@@ -51,7 +51,7 @@ func (s *Server) listSessions(c *call) error {
 			return api.BadRequest(fmt.Sprintf("use 1 to %d", maxSessions), "limit %q", text)
 		}
 	}
-	idle, err := ttl(q.Get("idle"), 0, 10*365*24*time.Hour)
+	idle, err := api.Duration(q.Get("idle"), 0, 10*365*24*time.Hour)
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (s *Server) sessionOf(site, text string) (balancer.SessionInfo, *balancer.S
 	}
 	id, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || len(text) != 16 {
-		return balancer.SessionInfo{}, nil, api.BadRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", bounded(text, 40))
+		return balancer.SessionInfo{}, nil, api.BadRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", api.Bounded(text, 40))
 	}
 	in, ok := sessions.Find(id)
 	if !ok || in.Upstream == nil || p.Upstream(in.Upstream.ID()) != in.Upstream {

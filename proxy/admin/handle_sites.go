@@ -51,9 +51,9 @@ func (s *Server) fromFile(name string) bool {
 func (s *Server) noSite(name string) *api.Error {
 	if s.fromFile(name) {
 		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
-			"the site %q is one of the proxy's configuration file", bounded(name, 60))
+			"the site %q is one of the proxy's configuration file", api.Bounded(name, 60))
 	}
-	return api.NotFound("portico sites lists them", "there is no site %q", bounded(name, 60))
+	return api.NotFound("portico sites lists them", "there is no site %q", api.Bounded(name, 60))
 }
 
 // maySet reports whether the caller may change a site's settings: then it may read all of
@@ -153,7 +153,7 @@ func (s *Server) setSite(c *call) error {
 		return s.forecastSet(c, name)
 	}
 	if s.o.Deploys == nil {
-		return notOffered("deploys")
+		return api.NotOffered("deploys")
 	}
 	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.Account)
 	if errors.Is(err, catalog.ErrNotFound) {
@@ -162,7 +162,7 @@ func (s *Server) setSite(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.detail = bounded(string(sites.HideOverrideEnv(c.body)), 400)
+	c.detail = api.Bounded(string(sites.HideOverrideEnv(c.body)), 400)
 	return s.showSite(c, false, deploy.ID)
 }
 
@@ -196,7 +196,7 @@ func (s *Server) removeSite(c *call) error {
 // removeOf removes a site; API and page both come here.
 func (s *Server) removeOf(c *call, site string) error {
 	if s.o.Deploys == nil {
-		return notOffered("deploys")
+		return api.NotOffered("deploys")
 	}
 	return s.o.Deploys.Remove(c.r.Context(), site, c.who.Account)
 }

@@ -66,7 +66,7 @@ func (s *Server) confirmPage(c *call) error {
 func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
 	v, ok := verbOf(verb, t.kind())
 	if !ok {
-		return v, api.NotFound("", "there is no verb %q", bounded(verb, 40))
+		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	if e := s.mayAct(c.who, &v, t.Site); e != nil {
 		return v, e
@@ -80,7 +80,7 @@ func (s *Server) actPage(c *call) error {
 	t := targetOf(form)
 	if _, ok := verbOf(form.Get("verb"), t.kind()); !ok {
 		c.quiet = true
-		return api.NotFound("", "there is no verb %q", bounded(form.Get("verb"), 40))
+		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
 	}
 	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.kind()), t.String(), form.Get("reason")
 	v, err := s.button(c, form.Get("verb"), t)
@@ -124,7 +124,7 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 	if v.on == onInstance {
 		return s.actInstance(c, v.Verb, t.Site, t.Instance, ways)
 	}
-	return s.actMember(c, v.Verb, t.Member, api.MemberRequest{Reason: bounded(form.Get("reason"), 200), DrainRequest: ways})
+	return s.actMember(c, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
 }
 
 // done sends the browser back to where the button was, with a word on what was done.

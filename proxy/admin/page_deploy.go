@@ -30,7 +30,7 @@ func (s *Server) deployPage(c *call) error {
 		return err
 	}
 	site := strings.TrimSpace(form.Get("site"))
-	c.object = bounded(site, 60)
+	c.object = api.Bounded(site, 60)
 	if err := sites.ValidName("site", site); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
 		if err != nil || len(value) > maxFormField {
-			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", bounded(part.FormName(), 40))
+			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", api.Bounded(part.FormName(), 40))
 		}
 		form.Add(part.FormName(), string(value))
 	}

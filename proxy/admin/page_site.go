@@ -73,7 +73,7 @@ func (s *Server) sitePage(c *call) error {
 	v := &siteView{
 		Title: name + " · portico", Proxy: s.o.Name, CSRF: s.gate.CSRF(c.who), Flash: s.flash(c), Account: c.who.Account, Role: c.who.Role, Refresh: true, Now: c.now,
 		Name: name, Path: sitePath(name), Release: site.Release, Verbs: s.offered(c.who, pageTarget{Site: name}, verbDeploy, verbRemove),
-		Find: bounded(strings.TrimSpace(q.Get("find")), 300), Member: bounded(q.Get("on"), 100), Idle: bounded(q.Get("idle"), 20),
+		Find: api.Bounded(strings.TrimSpace(q.Get("find")), 300), Member: api.Bounded(q.Get("on"), 100), Idle: api.Bounded(q.Get("idle"), 20),
 		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
 	}
 	snap := s.snapshot(c.who)
@@ -167,7 +167,7 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList
 	if p == nil {
 		return api.SessionList{Note: "no instance of this site has been here yet"}
 	}
-	idle, err := ttl(v.Idle, 0, maxDrain)
+	idle, err := api.Duration(v.Idle, 0, maxDrain)
 	if err != nil {
 		return api.SessionList{Note: err.Error()}
 	}

@@ -88,14 +88,14 @@ func (s *Server) known(t pageTarget, gone bool) error {
 		return s.noSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
-		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, bounded(t.Release, 70))
+		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
 	}
 	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
-		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, bounded(t.Instance, 60))
+		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
 	}
 	if t.Session != "" {
 		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
-			return api.BadRequest("", "%q is no session id", bounded(t.Session, 40))
+			return api.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
 		}
 	}
 	return nil

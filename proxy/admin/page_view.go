@@ -74,7 +74,7 @@ func (s *Server) drainOf(c *call, d deployhook.Drain) drainView {
 func drainViewOf(d deployhook.Drain, now time.Time) drainView {
 	v := drainView{D: d, Object: d.Object, Ends: "–", Deadline: "–", Since: age(now.Sub(d.Since)), Idlest: "–"}
 	if d.Kind == deployhook.DrainInstance {
-		v.Object = d.Site + "/" + bounded(d.Instance, 8) + " on " + d.Member
+		v.Object = d.Site + "/" + api.Bounded(d.Instance, 8) + " on " + d.Member
 	}
 	if d.Sessions > 0 {
 		v.Idlest = age(d.Idlest.Std())
@@ -86,7 +86,7 @@ func drainViewOf(d deployhook.Drain, now time.Time) drainView {
 		v.Deadline = "in " + age(d.Remaining(now))
 	}
 	if d.Lost > 0 {
-		v.Failed = deployhook.FailureText(d.Cause) + ": " + count(int64(d.Lost), "session") + " lost"
+		v.Failed = deployhook.FailureText(d.Cause) + ": " + api.Count(int64(d.Lost), "session") + " lost"
 	}
 	for _, u := range d.Unheard {
 		v.Waits = append(v.Waits, u.Text(now))
@@ -157,7 +157,7 @@ func (s *Server) statsView(c *call) *statsView {
 	snap := s.snapshot(c.who)
 	pools := s.totals(c, snap.Pools)
 	silent := strings.Join(pools.note(), "")
-	scope := strings.ToLower(bounded(c.r.URL.Query().Get("scope"), 60))
+	scope := strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60))
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
 		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.Account, Role: c.who.Role, CSRF: s.gate.CSRF(c.who), Scope: scope,

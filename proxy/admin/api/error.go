@@ -69,6 +69,11 @@ func Forbidden(hint, format string, args ...any) *Error {
 	return Failf(http.StatusForbidden, "forbidden", hint, format, args...)
 }
 
+// NotOffered refuses what this process is not made for.
+func NotOffered(what string) *Error {
+	return Failf(http.StatusNotImplemented, "not_offered", "", "this process offers no %s", what)
+}
+
 // WriteError answers with e as JSON.
 func WriteError(w http.ResponseWriter, e *Error) {
 	h := w.Header()
