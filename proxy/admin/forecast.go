@@ -27,11 +27,10 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 				continue
 			}
 			hit = true
-			more := pools.others[u.ID]
-			counting = counting || s.recounting(p.Name, u.ID) || more.Recounting
+			counting = counting || pools.counting(p.Name, u.ID)
 			line := api.ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
-				Sessions: int64(u.Sessions), Recent: s.recent(u.ID) + more.Recent, InFlight: int64(u.InFlight),
+				Sessions: int64(u.Sessions), Recent: pools.recent(u.ID), InFlight: int64(u.InFlight),
 			}
 			if u.Unpinned { // any other continues the visits, and a drain does not wait for them
 				f.Visits += line.Sessions
@@ -59,19 +58,6 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 		f.Message += fmt.Sprintf(" (the %s of static sites there go on elsewhere)", api.Count(f.Visits, "visit"))
 	}
 	return f
-}
-
-// recounting reports whether an instance may have sessions that this proxy has not seen.
-func (s *Server) recounting(site, instance string) bool {
-	if s.o.Balancer == nil {
-		return false
-	}
-	p := s.o.Balancer.Pool(site)
-	if p == nil {
-		return false
-	}
-	_, _, known := p.Load(instance, s.o.Now().UnixMilli())
-	return !known
 }
 
 func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {

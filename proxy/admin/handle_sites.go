@@ -34,26 +34,7 @@ func (s *Server) site(c *call) (*catalog.Site, error) {
 	if site := s.o.Catalog.View().Sites[name]; site != nil {
 		return site, nil
 	}
-	return nil, s.noSite(name)
-}
-
-// fromFile reports whether a site is one of the proxy's configuration file.
-func (s *Server) fromFile(name string) bool {
-	if s.o.Snapshot == nil {
-		return false
-	}
-	return slices.ContainsFunc(s.o.Snapshot().Pools, func(p figures.Pool) bool {
-		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u figures.Upstream) bool { return u.Static })
-	})
-}
-
-// noSite is the refusal of a name that no deployed site has.
-func (s *Server) noSite(name string) *api.Error {
-	if s.fromFile(name) {
-		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
-			"the site %q is one of the proxy's configuration file", api.Bounded(name, 60))
-	}
-	return api.NotFound("portico sites lists them", "there is no site %q", api.Bounded(name, 60))
+	return nil, s.all.noSite(name)
 }
 
 // maySet reports whether the caller may change a site's settings: then it may read all of
@@ -157,7 +138,7 @@ func (s *Server) setSite(c *call) error {
 	}
 	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.Account)
 	if errors.Is(err, catalog.ErrNotFound) {
-		return s.noSite(name)
+		return s.all.noSite(name)
 	}
 	if err != nil {
 		return err

@@ -12,9 +12,6 @@ import (
 	"portico/proxy/haproxy"
 )
 
-// recentlyUsed is what a forecast calls recent.
-const recentlyUsed = 5 * time.Minute
-
 // snapshot returns the traffic that who may see.
 func (s *Server) snapshot(who *access.Identity) figures.Proxy {
 	if s.o.Snapshot == nil {
@@ -33,6 +30,11 @@ func (s *Server) snapshot(who *access.Identity) figures.Proxy {
 	return snap
 }
 
+// everywhere returns the pools that a caller may see, over all proxies.
+func (s *Server) everywhere(c *call) totals {
+	return s.all.totals(c.r.Context(), s.snapshot(c.who).Pools)
+}
+
 func (s *Server) statsJSON(c *call) error { return c.json(http.StatusOK, s.stats(c)) }
 
 func (s *Server) stats(c *call) api.Stats {
@@ -46,13 +48,6 @@ func (s *Server) stats(c *call) api.Stats {
 		out.Members = s.memberInfos(view, snap.Pools)
 	}
 	return out
-}
-
-func (s *Server) recent(instance string) int64 {
-	if s.o.Recent == nil {
-		return 0
-	}
-	return int64(s.o.Recent(instance, recentlyUsed))
 }
 
 // statsCSV answers /stats;csv.

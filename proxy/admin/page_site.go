@@ -67,7 +67,7 @@ func (s *Server) sitePage(c *call) error {
 	view := s.o.Catalog.View()
 	site := view.Sites[name]
 	if site == nil {
-		return s.noSite(name)
+		return s.all.noSite(name)
 	}
 	q := c.r.URL.Query()
 	v := &siteView{
@@ -77,7 +77,7 @@ func (s *Server) sitePage(c *call) error {
 		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
 	}
 	snap := s.snapshot(c.who)
-	pools := s.totals(c, snap.Pools)
+	pools := s.all.totals(c.r.Context(), snap.Pools)
 	v.Silent, v.Old = strings.Join(pools.note(), ""), s.old(c.now)
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; p.Name == name {
@@ -86,7 +86,7 @@ func (s *Server) sitePage(c *call) error {
 		}
 	}
 	for _, r := range v.Pool.Rows {
-		in := instanceView{rowView: r, Recent: s.recent(r.U.ID) + pools.others[r.U.ID].Recent}
+		in := instanceView{rowView: r, Recent: pools.recent(r.U.ID)}
 		v.Recent += in.Recent
 		if rec := view.Instances[r.U.ID]; rec != nil {
 			if rec.State == catalog.InstanceHealthy {
@@ -173,18 +173,18 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList
 	}
 	f := sessionFilter{member: v.Member, idle: idle, limit: 50}
 	if v.Find == "" {
-		return s.listEverywhere(c.r.Context(), p, s.o.Balancer.Sessions(), f, c.now)
+		return s.all.listEverywhere(c.r.Context(), p, f, c.now)
 	}
 	if strings.ContainsAny(v.Find, "|=") {
-		return s.seekEverywhere(c.r.Context(), p, v.Find, "", c.now)
+		return s.all.seekEverywhere(c.r.Context(), p, v.Find, "", c.now)
 	}
 	if id := strings.ToLower(v.Find); len(id) <= 16 && strings.Trim(id, "0123456789abcdef") == "" {
 		f.id = id
-		if got := s.listEverywhere(c.r.Context(), p, s.o.Balancer.Sessions(), f, c.now); got.Total > 0 {
+		if got := s.all.listEverywhere(c.r.Context(), p, f, c.now); got.Total > 0 {
 			return got
 		}
 	}
-	return s.seekEverywhere(c.r.Context(), p, "", v.Find, c.now)
+	return s.all.seekEverywhere(c.r.Context(), p, "", v.Find, c.now)
 }
 
 // stateOf is what there is to say of a session in the list.

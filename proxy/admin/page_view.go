@@ -155,7 +155,7 @@ type certView struct {
 func (s *Server) statsView(c *call) *statsView {
 	view := s.o.Catalog.View()
 	snap := s.snapshot(c.who)
-	pools := s.totals(c, snap.Pools)
+	pools := s.all.totals(c.r.Context(), snap.Pools)
 	silent := strings.Join(pools.note(), "")
 	scope := strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60))
 	v := &statsView{

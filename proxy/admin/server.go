@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type Server struct {
 	gate       *access.Gate
 	uploads    chan struct{}
 	pages      *pages
+	all        *allProxies
 }
 
 // maxUploads is how many archives are taken at once; more would only share the
@@ -62,6 +64,10 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
 		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
+		all: &allProxies{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
+	}
+	if o.Drains != nil {
+		s.all.EndedDrains = o.Drains.EndedDrains
 	}
 	for _, h := range o.Hosts {
 		s.hosts[strings.TrimSuffix(strings.ToLower(h), ".")] = true
@@ -105,6 +111,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mux.ServeHTTP(w, r)
 }
+
+// AnswerPeer answers another proxy of the cluster. Who asks has been checked.
+func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
+	return s.all.Answer(what, in)
+}
+
+// MovedSessions tells the other proxies where sessions are now, so that nobody waits for them
+// where they were.
+func (s *Server) MovedSessions(ctx context.Context, list []MovedSession) { s.all.tellMoved(ctx, list) }
 
 // memberBody is the most that a member may send: a report with the tails of
 // logs. The knock has a smaller limit of its own.

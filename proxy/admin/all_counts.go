@@ -1,0 +1,117 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"portico/balancer/figures"
+)
+
+// instanceCount is what a proxy holds for an instance.
+type instanceCount struct {
+	Sessions   int   `json:"sessions"`
+	Recent     int64 `json:"recent"`
+	InFlight   int   `json:"in_flight"`
+	Recounting bool  `json:"recounting,omitempty"`
+}
+
+// ownCounts is what this proxy holds for each instance.
+func (a *allProxies) ownCounts() map[string]instanceCount {
+	out := map[string]instanceCount{}
+	if a.Snapshot == nil {
+		return out
+	}
+	for _, p := range a.Snapshot().Pools {
+		for i := range p.Upstreams {
+			u := &p.Upstreams[i]
+			out[u.ID] = instanceCount{Sessions: u.Sessions, Recent: a.recent(u.ID), InFlight: u.InFlight, Recounting: u.Recounting}
+		}
+	}
+	return out
+}
+
+// totals are pools with the sessions and requests of all proxies that answer. A
+// session that two proxies have seen lately counts twice.
+type totals struct {
+	here   *allProxies
+	list   []figures.Pool
+	others map[string]instanceCount // of the other proxies, by instance
+	silent []string                 // proxies that did not answer
+}
+
+// totals adds to this proxy's pools what the others answer.
+func (a *allProxies) totals(ctx context.Context, pools []figures.Pool) totals {
+	t := totals{here: a, list: pools, others: map[string]instanceCount{}}
+	t.silent = eachOther(ctx, a, askCounts, struct{}{}, func(counts map[string]instanceCount) {
+		for id, n := range counts {
+			sum := t.others[id]
+			sum.Sessions, sum.Recent, sum.InFlight = sum.Sessions+n.Sessions, sum.Recent+n.Recent, sum.InFlight+n.InFlight
+			sum.Recounting = sum.Recounting || n.Recounting
+			t.others[id] = sum
+		}
+	})
+	if len(t.others) == 0 && len(t.silent) == 0 {
+		return t
+	}
+	for i := range t.list {
+		p := &t.list[i]
+		p.Upstreams = slices.Clone(p.Upstreams)
+		for j := range p.Upstreams {
+			u := &p.Upstreams[j]
+			n := t.others[u.ID]
+			u.Sessions, u.InFlight = u.Sessions+n.Sessions, u.InFlight+n.InFlight
+			u.Recounting = u.Recounting || n.Recounting || len(t.silent) > 0
+			p.Sessions, p.InFlight = p.Sessions+n.Sessions, p.InFlight+n.InFlight
+			p.Recounting = p.Recounting || u.Recounting
+		}
+	}
+	return t
+}
+
+// note says what is missing in the sums.
+func (t *totals) note() []string {
+	if len(t.silent) == 0 {
+		return nil
+	}
+	return []string{unheard(t.silent)}
+}
+
+func unheard(silent []string) string {
+	return "no answer from " + strings.Join(silent, ", ") + ": there may be more sessions"
+}
+
+// recent counts an instance's sessions that were used a short time ago.
+func (t *totals) recent(instance string) int64 {
+	return t.here.recent(instance) + t.others[instance].Recent
+}
+
+// counting reports whether a proxy that answers has not been up for long enough to have
+// seen all sessions of an instance.
+func (t *totals) counting(site, instance string) bool {
+	return t.here.recounting(site, instance) || t.others[instance].Recounting
+}
+
+// recentlyUsed is what a forecast calls recent.
+const recentlyUsed = 5 * time.Minute
+
+func (a *allProxies) recent(instance string) int64 {
+	if a.UsedWithin == nil {
+		return 0
+	}
+	return int64(a.UsedWithin(instance, recentlyUsed))
+}
+
+// recounting reports whether an instance may have sessions that this proxy has not seen.
+func (a *allProxies) recounting(site, instance string) bool {
+	if a.Balancer == nil {
+		return false
+	}
+	p := a.Balancer.Pool(site)
+	if p == nil {
+		return false
+	}
+	_, _, known := p.Load(instance, a.Now().UnixMilli())
+	return !known
+}

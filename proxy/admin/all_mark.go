@@ -1,0 +1,48 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"portico/proxy/admin/api"
+)
+
+// changeAt carries out the end or the move of a session; API and page both come here.
+func (a *allProxies) changeAt(ctx context.Context, site, id string, end bool, now time.Time) (api.SessionInfo, error) {
+	in, err := a.anySession(ctx, site, id)
+	if err != nil {
+		return in, err
+	}
+	if in.Ended {
+		return in, api.Failf(http.StatusConflict, "conflict", "", "session %s has ended already", in.ID)
+	}
+	in.Silent = a.markEverywhere(ctx, peerMark{Site: site, ID: in.ID, Instance: in.Instance, Started: in.Started, End: end}, now)
+	in.Ended, in.Moving = end, in.Moving || !end
+	return in, nil
+}
+
+// peerMark ends or moves a session at a proxy.
+type peerMark struct {
+	Site, ID, Instance string
+	Started            time.Time
+	End                bool
+}
+
+// markEverywhere ends or moves a session at every proxy, as its visitor may come to any.
+func (a *allProxies) markEverywhere(ctx context.Context, q peerMark, now time.Time) (silent []string) {
+	a.markSession(q, now)
+	return eachOther(ctx, a, askMark, q, func(struct{}) {})
+}
+
+func (a *allProxies) markSession(q peerMark, now time.Time) {
+	p, err := a.pool(q.Site)
+	id, perr := strconv.ParseUint(q.ID, 16, 64)
+	if err != nil || perr != nil {
+		return
+	}
+	if u := p.Upstream(q.Instance); u != nil {
+		a.Balancer.Sessions().MarkAt(id, u, q.Started.Unix(), q.End, now.UnixMilli())
+	}
+}

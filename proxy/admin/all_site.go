@@ -1,0 +1,40 @@
+package admin
+
+import (
+	"slices"
+
+	"portico/balancer"
+	"portico/balancer/figures"
+	"portico/proxy/admin/api"
+)
+
+// pool returns the pool of a site.
+func (a *allProxies) pool(name string) (*balancer.Pool, error) {
+	if a.Balancer == nil {
+		return nil, api.NotOffered("sessions")
+	}
+	p := a.Balancer.Pool(name)
+	if p == nil {
+		return nil, a.noSite(name)
+	}
+	return p, nil
+}
+
+// noSite is the refusal of a name that no deployed site has.
+func (a *allProxies) noSite(name string) *api.Error {
+	if a.fromFile(name) {
+		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
+			"the site %q is one of the proxy's configuration file", api.Bounded(name, 60))
+	}
+	return api.NotFound("portico sites lists them", "there is no site %q", api.Bounded(name, 60))
+}
+
+// fromFile reports whether a site is one of the proxy's configuration file.
+func (a *allProxies) fromFile(name string) bool {
+	if a.Snapshot == nil {
+		return false
+	}
+	return slices.ContainsFunc(a.Snapshot().Pools, func(p figures.Pool) bool {
+		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u figures.Upstream) bool { return u.Static })
+	})
+}
