@@ -27,6 +27,3 @@ func RouteOf(method, target string) string {
 	_, pattern := mux.Handler(r)
 	return pattern
 }
-
-// Merged puts the lists of two proxies together.
-var Merged = merged

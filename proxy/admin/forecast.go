@@ -6,17 +6,18 @@ import (
 	"portico/balancer/figures"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 // forecast adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func (s *Server) forecast(action, object string, cut bool, pools totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
+func (s *Server) forecast(action, object string, cut bool, pools proxies.Totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
 	f := api.Forecast{Action: action, Object: object, Instances: []api.ForecastLine{}}
 	var live, recent int64
 	counting := false // a proxy has not been up for long enough to have seen them all
-	for i := range pools.list {
-		p := &pools.list[i]
+	for i := range pools.Pools {
+		p := &pools.Pools[i]
 		hit, left := false, 0
 		for j := range p.Upstreams {
 			u := &p.Upstreams[j]
@@ -27,10 +28,10 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 				continue
 			}
 			hit = true
-			counting = counting || pools.counting(p.Name, u.ID)
+			counting = counting || pools.Counting(p.Name, u.ID)
 			line := api.ForecastLine{
 				Site: p.Name, Instance: u.ID, Member: u.Member,
-				Sessions: int64(u.Sessions), Recent: pools.recent(u.ID), InFlight: int64(u.InFlight),
+				Sessions: int64(u.Sessions), Recent: pools.Recent(u.ID), InFlight: int64(u.InFlight),
 			}
 			if u.Unpinned { // any other continues the visits, and a drain does not wait for them
 				f.Visits += line.Sessions
@@ -49,8 +50,8 @@ func (s *Server) forecast(action, object string, cut bool, pools totals, touched
 	} else {
 		f.Keeps = live
 	}
-	f.Recounting = counting || len(pools.silent) > 0 && len(f.Instances) > 0
-	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.note()
+	f.Recounting = counting || len(pools.Silent) > 0 && len(f.Instances) > 0
+	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.Note()
 	if counting && (cut || action == api.VerbDrain) {
 		f.Notes = append(f.Notes, "the proxy started a short while ago and counts sessions as they come back: there may be more")
 	}
@@ -76,7 +77,7 @@ func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
 }
 
 // forecastMember is the forecast of a verb on a member.
-func (s *Server) forecastMember(verb, name string, pools totals) api.Forecast {
+func (s *Server) forecastMember(verb, name string, pools proxies.Totals) api.Forecast {
 	cut := verb == api.VerbMaint || verb == api.VerbRevoke || verb == api.VerbRefuse
 	f := s.forecast(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
 	if verb == api.VerbRevoke {
@@ -91,7 +92,7 @@ func (s *Server) forecastMember(verb, name string, pools totals) api.Forecast {
 // forecastSite is the forecast of an action on a site's instances: of a removal on
 // all, of a deploy or rollback on those of the present release. Without a pin their
 // sessions are cut; with it, both releases need memory for a while.
-func (s *Server) forecastSite(action, site, release string, cut bool, pools totals) api.Forecast {
+func (s *Server) forecastSite(action, site, release string, cut bool, pools proxies.Totals) api.Forecast {
 	f := s.forecast(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
@@ -117,14 +118,14 @@ func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
 }
 
 // forecastRelease is the forecast of the drain or the end of a release.
-func (s *Server) forecastRelease(site, digest string, cut bool, pools totals) api.Forecast {
+func (s *Server) forecastRelease(site, digest string, cut bool, pools proxies.Totals) api.Forecast {
 	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
 // forecastInstance is the forecast of a verb on one instance.
-func (s *Server) forecastInstance(verb, site, id string, pools totals) api.Forecast {
+func (s *Server) forecastInstance(verb, site, id string, pools proxies.Totals) api.Forecast {
 	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
 	if verb == api.VerbReady {
 		f.Message = "cuts nothing"

@@ -73,7 +73,7 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 	if s.o.Drains == nil {
 		return nil
 	}
-	for _, e := range s.all.endedEverywhere(c.r.Context()) {
+	for _, e := range s.all.Ended(c.r.Context()) {
 		visible := len(c.who.Sites) == 0 || e.Site != "" && c.who.Sees(e.Site)
 		if visible && (site == "" || e.Site == site) && c.now.Sub(e.At) < endedShown && len(out) < maxEndedShown {
 			out = append(out, e)

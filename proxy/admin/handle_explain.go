@@ -49,7 +49,7 @@ func (s *Server) listExchanges(c *call) error {
 		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", api.Bounded(in.Client, 60))
 	}
 	if in.Site != "" && (!c.who.Sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
-		return s.all.noSite(in.Site)
+		return s.all.NoSite(in.Site)
 	}
 	out, err := s.exchanges(c.who, in)
 	if err != nil {

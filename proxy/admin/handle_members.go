@@ -14,7 +14,7 @@ import (
 )
 
 func (s *Server) listMembers(c *call) error {
-	list := s.memberInfos(s.o.Catalog.View(), s.everywhere(c).list)
+	list := s.memberInfos(s.o.Catalog.View(), s.everywhere(c).Pools)
 	parts := map[string]*catalog.Replica{}
 	for _, r := range s.o.Catalog.Replicas(c.r.Context()) {
 		parts[r.Name] = &r
@@ -100,7 +100,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		return err
 	}
 	view := s.o.Catalog.View()
-	for _, m := range s.memberInfos(view, pools.list) {
+	for _, m := range s.memberInfos(view, pools.Pools) {
 		if m.Name == name {
 			return c.json(http.StatusOK, m)
 		}

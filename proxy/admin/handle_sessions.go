@@ -9,37 +9,38 @@ import (
 	"time"
 
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 const defaultSessions = 100
 
 // listSessions answers GET /v1/sessions/{site}.
 func (s *Server) listSessions(c *call) error {
-	p, err := s.all.pool(c.r.PathValue("site"))
+	p, err := s.all.Pool(c.r.PathValue("site"))
 	if err != nil {
 		return err
 	}
 	q := c.r.URL.Query()
 	if q.Has("cookie") || q.Has("token") {
-		return c.json(http.StatusOK, s.all.seekEverywhere(c.r.Context(), p, q.Get("cookie"), q.Get("token"), c.now))
+		return c.json(http.StatusOK, s.all.Seek(c.r.Context(), p, q.Get("cookie"), q.Get("token"), c.now))
 	}
 	limit := defaultSessions
 	if text := q.Get("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > MaxSessions {
-			return api.BadRequest(fmt.Sprintf("use 1 to %d", MaxSessions), "limit %q", text)
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > proxies.MaxSessions {
+			return api.BadRequest(fmt.Sprintf("use 1 to %d", proxies.MaxSessions), "limit %q", text)
 		}
 	}
 	idle, err := api.Duration(q.Get("idle"), 0, 10*365*24*time.Hour)
 	if err != nil {
 		return err
 	}
-	f := sessionFilter{member: q.Get("member"), instance: q.Get("instance"), release: q.Get("release"), id: strings.ToLower(q.Get("id")), idle: idle, limit: limit}
-	return c.json(http.StatusOK, s.all.listEverywhere(c.r.Context(), p, f, c.now))
+	f := proxies.Filter{Member: q.Get("member"), Instance: q.Get("instance"), Release: q.Get("release"), ID: strings.ToLower(q.Get("id")), Idle: idle, Limit: limit}
+	return c.json(http.StatusOK, s.all.List(c.r.Context(), p, f, c.now))
 }
 
 // getSession answers GET /v1/sessions/{site}/{id}.
 func (s *Server) getSession(c *call) error {
-	in, err := s.all.anySession(c.r.Context(), c.r.PathValue("site"), c.r.PathValue("id"))
+	in, err := s.all.Session(c.r.Context(), c.r.PathValue("site"), c.r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (s *Server) moveSession(c *call) error { return s.changeSession(c, false) }
 // request meets, at whichever proxy, so nothing that runs is cut.
 func (s *Server) changeSession(c *call, end bool) error {
 	site, id := c.r.PathValue("site"), c.r.PathValue("id")
-	in, err := s.all.changeAt(c.r.Context(), site, id, end, c.now)
+	in, err := s.all.Change(c.r.Context(), site, id, end, c.now)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (s *Server) sessions(c *call) error {
 	site := c.r.URL.Query().Get("site")
 	out := []api.SessionCount{}
 	pools := s.everywhere(c)
-	for _, p := range pools.list {
+	for _, p := range pools.Pools {
 		if site != "" && p.Name != site {
 			continue
 		}
@@ -75,7 +76,7 @@ func (s *Server) sessions(c *call) error {
 			u := &p.Upstreams[i]
 			out = append(out, api.SessionCount{
 				Site: p.Name, Instance: u.ID, Member: u.Member, Release: u.Release, State: u.Status,
-				Sessions: int64(u.Sessions), Recent: pools.recent(u.ID), Limit: int64(u.MaxSessions),
+				Sessions: int64(u.Sessions), Recent: pools.Recent(u.ID), Limit: int64(u.MaxSessions),
 				Unpinned: u.Unpinned, Recounting: u.Recounting,
 			})
 		}

@@ -18,7 +18,7 @@ import (
 
 func (s *Server) listSites(c *call) error {
 	view := s.o.Catalog.View()
-	pools := s.everywhere(c).list
+	pools := s.everywhere(c).Pools
 	out := []api.SiteInfo{}
 	for _, site := range view.Sites {
 		if c.who.Sees(site.Name) {
@@ -34,7 +34,7 @@ func (s *Server) site(c *call) (*catalog.Site, error) {
 	if site := s.o.Catalog.View().Sites[name]; site != nil {
 		return site, nil
 	}
-	return nil, s.all.noSite(name)
+	return nil, s.all.NoSite(name)
 }
 
 // maySet reports whether the caller may change a site's settings: then it may read all of
@@ -54,7 +54,7 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	if err != nil {
 		return err
 	}
-	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).list, env)
+	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).Pools, env)
 	info.Begun = begun
 	certificates := s.certificates()
 	for _, host := range info.Settings.Hosts {
@@ -138,7 +138,7 @@ func (s *Server) setSite(c *call) error {
 	}
 	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.Account)
 	if errors.Is(err, catalog.ErrNotFound) {
-		return s.all.noSite(name)
+		return s.all.NoSite(name)
 	}
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"portico/balancer/figures"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 	"portico/proxy/haproxy"
 )
 
@@ -31,8 +32,8 @@ func (s *Server) snapshot(who *access.Identity) figures.Proxy {
 }
 
 // everywhere returns the pools that a caller may see, over all proxies.
-func (s *Server) everywhere(c *call) totals {
-	return s.all.totals(c.r.Context(), s.snapshot(c.who).Pools)
+func (s *Server) everywhere(c *call) proxies.Totals {
+	return s.all.Totals(c.r.Context(), s.snapshot(c.who).Pools)
 }
 
 func (s *Server) statsJSON(c *call) error { return c.json(http.StatusOK, s.stats(c)) }

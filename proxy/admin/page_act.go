@@ -43,7 +43,7 @@ func (s *Server) confirmPage(c *call) error {
 		info := memberInfo(s.o.Catalog.View().Members[t.Member])
 		view.Member = &info
 	case v.on == onSession:
-		info, err := s.all.anySession(c.r.Context(), t.Site, t.Session)
+		info, err := s.all.Session(c.r.Context(), t.Site, t.Session)
 		if err != nil {
 			return err
 		}
@@ -115,10 +115,10 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 	case onRelease + " " + api.VerbDrain:
 		return s.drain(c, t.drainTarget(), ways)
 	case onSession + " " + verbMove:
-		_, err := s.all.changeAt(c.r.Context(), t.Site, t.Session, false, c.now)
+		_, err := s.all.Change(c.r.Context(), t.Site, t.Session, false, c.now)
 		return err
 	case onSession + " " + verbEnd:
-		_, err := s.all.changeAt(c.r.Context(), t.Site, t.Session, true, c.now)
+		_, err := s.all.Change(c.r.Context(), t.Site, t.Session, true, c.now)
 		return err
 	}
 	if v.on == onInstance {

@@ -11,6 +11,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 	"portico/proxy/recent"
 )
 
@@ -67,7 +68,7 @@ func (s *Server) sitePage(c *call) error {
 	view := s.o.Catalog.View()
 	site := view.Sites[name]
 	if site == nil {
-		return s.all.noSite(name)
+		return s.all.NoSite(name)
 	}
 	q := c.r.URL.Query()
 	v := &siteView{
@@ -77,8 +78,8 @@ func (s *Server) sitePage(c *call) error {
 		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
 	}
 	snap := s.snapshot(c.who)
-	pools := s.all.totals(c.r.Context(), snap.Pools)
-	v.Silent, v.Old = strings.Join(pools.note(), ""), s.old(c.now)
+	pools := s.all.Totals(c.r.Context(), snap.Pools)
+	v.Silent, v.Old = strings.Join(pools.Note(), ""), s.old(c.now)
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; p.Name == name {
 			v.Pool, _ = poolOf(c, view, p)
@@ -86,7 +87,7 @@ func (s *Server) sitePage(c *call) error {
 		}
 	}
 	for _, r := range v.Pool.Rows {
-		in := instanceView{rowView: r, Recent: pools.recent(r.U.ID)}
+		in := instanceView{rowView: r, Recent: pools.Recent(r.U.ID)}
 		v.Recent += in.Recent
 		if rec := view.Instances[r.U.ID]; rec != nil {
 			if rec.State == catalog.InstanceHealthy {
@@ -171,20 +172,20 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList
 	if err != nil {
 		return api.SessionList{Note: err.Error()}
 	}
-	f := sessionFilter{member: v.Member, idle: idle, limit: 50}
+	f := proxies.Filter{Member: v.Member, Idle: idle, Limit: 50}
 	if v.Find == "" {
-		return s.all.listEverywhere(c.r.Context(), p, f, c.now)
+		return s.all.List(c.r.Context(), p, f, c.now)
 	}
 	if strings.ContainsAny(v.Find, "|=") {
-		return s.all.seekEverywhere(c.r.Context(), p, v.Find, "", c.now)
+		return s.all.Seek(c.r.Context(), p, v.Find, "", c.now)
 	}
 	if id := strings.ToLower(v.Find); len(id) <= 16 && strings.Trim(id, "0123456789abcdef") == "" {
-		f.id = id
-		if got := s.all.listEverywhere(c.r.Context(), p, f, c.now); got.Total > 0 {
+		f.ID = id
+		if got := s.all.List(c.r.Context(), p, f, c.now); got.Total > 0 {
 			return got
 		}
 	}
-	return s.all.seekEverywhere(c.r.Context(), p, "", v.Find, c.now)
+	return s.all.Seek(c.r.Context(), p, "", v.Find, c.now)
 }
 
 // stateOf is what there is to say of a session in the list.

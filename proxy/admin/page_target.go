@@ -85,7 +85,7 @@ func (s *Server) known(t pageTarget, gone bool) error {
 		return nil
 	}
 	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
-		return s.all.noSite(t.Site)
+		return s.all.NoSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
 		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))

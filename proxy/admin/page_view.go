@@ -155,8 +155,8 @@ type certView struct {
 func (s *Server) statsView(c *call) *statsView {
 	view := s.o.Catalog.View()
 	snap := s.snapshot(c.who)
-	pools := s.all.totals(c.r.Context(), snap.Pools)
-	silent := strings.Join(pools.note(), "")
+	pools := s.all.Totals(c.r.Context(), snap.Pools)
+	silent := strings.Join(pools.Note(), "")
 	scope := strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60))
 	v := &statsView{
 		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,

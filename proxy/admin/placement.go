@@ -13,6 +13,7 @@ import (
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 // labelMember gives an application server the labels that the body names, and no others.
@@ -102,7 +103,7 @@ func servers(v *catalog.View, site string) []string {
 
 // forecastMove says which sites begin and end on which servers, and what the sessions
 // there do: they stay until they end, or the site's pin time is over.
-func (s *Server) forecastMove(action, object string, pools totals, p placementChange) api.Forecast {
+func (s *Server) forecastMove(action, object string, pools proxies.Totals, p placementChange) api.Forecast {
 	var notes []string
 	leaves := map[string]bool{} // SITE MEMBER
 	for _, site := range slices.Sorted(maps.Keys(p.before.Sites)) {

@@ -17,6 +17,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 // Server is the admin listener's handler. It owns no goroutine that outlives a request.
@@ -31,7 +32,7 @@ type Server struct {
 	gate       *access.Gate
 	uploads    chan struct{}
 	pages      *pages
-	all        *allProxies
+	all        *proxies.All
 }
 
 // maxUploads is how many archives are taken at once; more would only share the
@@ -64,7 +65,7 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
 		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
-		all: &allProxies{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
+		all: &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
 	}
 	if o.Drains != nil {
 		s.all.EndedDrains = o.Drains.EndedDrains
@@ -119,7 +120,7 @@ func (s *Server) AnswerPeer(what string, in json.RawMessage) (any, error) {
 
 // MovedSessions tells the other proxies where sessions are now, so that nobody waits for them
 // where they were.
-func (s *Server) MovedSessions(ctx context.Context, list []MovedSession) { s.all.tellMoved(ctx, list) }
+func (s *Server) MovedSessions(ctx context.Context, list []proxies.Moved) { s.all.TellMoved(ctx, list) }
 
 // memberBody is the most that a member may send: a report with the tails of
 // logs. The knock has a smaller limit of its own.

@@ -13,7 +13,7 @@ import (
 	"portico/certs"
 	"portico/internal/pause"
 	"portico/membership/catalog"
-	"portico/proxy/admin"
+	"portico/proxy/admin/proxies"
 )
 
 // peerClients are the clients of the other proxies' admin listeners, kept so that a
@@ -80,7 +80,7 @@ const (
 // relocated notes that a session has moved, for tellRelocated. It never waits.
 func (p *Proxy) relocated(session uint64, instance string) {
 	select {
-	case p.moved <- admin.MovedSession{ID: admin.SessionID(session), Instance: instance, At: time.Now()}:
+	case p.moved <- proxies.Moved{ID: proxies.SessionID(session), Instance: instance, At: time.Now()}:
 	default:
 	}
 }
@@ -88,7 +88,7 @@ func (p *Proxy) relocated(session uint64, instance string) {
 // tellRelocated tells the other proxies which sessions have moved, until ctx ends.
 func (p *Proxy) tellRelocated(ctx context.Context) {
 	for {
-		var list []admin.MovedSession
+		var list []proxies.Moved
 		select {
 		case <-ctx.Done():
 			return

@@ -22,6 +22,7 @@ import (
 	"portico/proxy"
 	"portico/proxy/accesslog"
 	"portico/proxy/admin"
+	"portico/proxy/admin/proxies"
 )
 
 // Options are what a proxy is started with.
@@ -63,7 +64,7 @@ type Proxy struct {
 	gossip    *membership.Cluster
 	admission *membership.Admission
 	peers     *peerClients
-	moved     chan admin.MovedSession // sessions that moved and that other proxies are to be told of
+	moved     chan proxies.Moved // sessions that moved and that other proxies are to be told of
 	deployer  *deployhook.Deployer
 	admin     *admin.Server
 	listener  *adminListener
@@ -89,7 +90,7 @@ type Proxy struct {
 // New opens everything and binds every port, once nobody else has the folder. A proxy that is to share the cluster of others
 // waits until they let it, with the code if it has one. On an error nothing is left running.
 func New(ctx context.Context, o Options) (_ *Proxy, err error) {
-	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), succession: succession{log: o.Logger}, moved: make(chan admin.MovedSession, maxRelocated)}
+	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), succession: succession{log: o.Logger}, moved: make(chan proxies.Moved, maxRelocated)}
 	p.sites.Store(&o.Conf.Sites)
 	defer func() {
 		if err != nil {

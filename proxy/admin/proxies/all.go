@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -12,9 +12,9 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// allProxies are what the proxies of the cluster know together: this one by itself, the others
+// All are what the proxies of the cluster know together: this one by itself, the others
 // when they are asked.
-type allProxies struct {
+type All struct {
 	Catalog  *catalog.Catalog
 	Balancer *balancer.Balancer // nil: there are no sessions
 	Now      func() time.Time
@@ -39,13 +39,13 @@ const (
 )
 
 // Answer answers another proxy of the cluster. Who asks has been checked.
-func (a *allProxies) Answer(what string, in json.RawMessage) (any, error) {
+func (a *All) Answer(what string, in json.RawMessage) (any, error) {
 	switch what {
 	case askCounts:
 		return a.ownCounts(), nil
 	case askSessions:
 		return answerPeer(in, func(q peerSessions) (any, error) {
-			p, err := a.pool(q.Site)
+			p, err := a.Pool(q.Site)
 			if err != nil {
 				return api.SessionList{Site: q.Site}, nil
 			}
@@ -61,7 +61,7 @@ func (a *allProxies) Answer(what string, in json.RawMessage) (any, error) {
 		})
 	case askSeek:
 		return answerPeer(in, func(q peerSeek) (any, error) {
-			p, err := a.pool(q.Site)
+			p, err := a.Pool(q.Site)
 			if err != nil {
 				return nil, err
 			}
@@ -75,7 +75,7 @@ func (a *allProxies) Answer(what string, in json.RawMessage) (any, error) {
 	case askMark:
 		return answerPeer(in, func(q peerMark) (any, error) { a.markSession(q, a.Now()); return struct{}{}, nil })
 	case askMoved:
-		return answerPeer(in, func(q []MovedSession) (any, error) { a.takeMoved(q); return struct{}{}, nil })
+		return answerPeer(in, func(q []Moved) (any, error) { a.takeMoved(q); return struct{}{}, nil })
 	}
 	return nil, api.NotFound("", "proxies do not answer %q", what)
 }
@@ -90,7 +90,7 @@ func answerPeer[T any](in json.RawMessage, answer func(T) (any, error)) (any, er
 
 // eachOther asks the other proxies and gives take what each answers; it returns the names
 // of those that did not.
-func eachOther[T any](ctx context.Context, a *allProxies, what string, in any, take func(T)) (silent []string) {
+func eachOther[T any](ctx context.Context, a *All, what string, in any, take func(T)) (silent []string) {
 	if a.Ask == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -9,21 +9,21 @@ import (
 	"portico/membership/catalog"
 )
 
-// MovedSession is a session that a proxy has placed on another instance.
-type MovedSession struct {
+// Moved is a session that a proxy has placed on another instance.
+type Moved struct {
 	ID       string    `json:"id"`
 	Instance string    `json:"instance"`
 	At       time.Time `json:"at"`
 }
 
-// tellMoved tells the other proxies where sessions are now, so that nobody waits for them
+// TellMoved tells the other proxies where sessions are now, so that nobody waits for them
 // where they were.
-func (a *allProxies) tellMoved(ctx context.Context, list []MovedSession) {
+func (a *All) TellMoved(ctx context.Context, list []Moved) {
 	eachOther(ctx, a, askMoved, list, func(struct{}) {})
 }
 
 // takeMoved notes where another proxy has placed sessions.
-func (a *allProxies) takeMoved(list []MovedSession) {
+func (a *All) takeMoved(list []Moved) {
 	if a.Balancer == nil {
 		return
 	}
@@ -38,7 +38,7 @@ func (a *allProxies) takeMoved(list []MovedSession) {
 }
 
 // upstream is the balancer's of an instance, or nil.
-func (a *allProxies) upstream(view *catalog.View, instance string) *balancer.Upstream {
+func (a *All) upstream(view *catalog.View, instance string) *balancer.Upstream {
 	in := view.Instances[instance]
 	if in == nil {
 		return nil

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -14,29 +14,29 @@ import (
 // MaxSessions is how many sessions a list may have.
 const MaxSessions = 10000
 
-// sessionFilter says which sessions are wanted; empty fields match all.
-type sessionFilter struct {
-	member, instance, release, id string // of the last three, the beginning
-	idle                          time.Duration
-	limit                         int
+// Filter says which sessions are wanted; empty fields match all.
+type Filter struct {
+	Member, Instance, Release, ID string // of the last three, the beginning
+	Idle                          time.Duration
+	Limit                         int
 }
 
-// listEverywhere lists sessions of all proxies; one that several have seen stands
+// List lists sessions of all proxies; one that several have seen stands
 // there once, as who saw it last has it.
-func (a *allProxies) listEverywhere(ctx context.Context, p *balancer.Pool, f sessionFilter, now time.Time) api.SessionList {
+func (a *All) List(ctx context.Context, p *balancer.Pool, f Filter, now time.Time) api.SessionList {
 	if a.Ask == nil {
 		return a.listed(p, f, now)
 	}
 	wide := f
-	wide.limit = MaxSessions // more than are shown, so that who was seen twice is found out
+	wide.Limit = MaxSessions // more than are shown, so that who was seen twice is found out
 	out := a.listed(p, wide, now)
-	q := peerSessions{Site: p.Name(), Member: f.member, Instance: f.instance, Release: f.release, ID: f.id, Idle: f.idle, Limit: MaxSessions}
+	q := peerSessions{Site: p.Name(), Member: f.Member, Instance: f.Instance, Release: f.Release, ID: f.ID, Idle: f.Idle, Limit: MaxSessions}
 	silent := eachOther(ctx, a, askSessions, q, func(more api.SessionList) { out = merged(out, more) })
 	if len(silent) > 0 {
 		out.Recounting = true
 		out.Note = unheard(silent)
 	}
-	out.Sessions = out.Sessions[:min(len(out.Sessions), f.limit)]
+	out.Sessions = out.Sessions[:min(len(out.Sessions), f.Limit)]
 	return out
 }
 
@@ -73,18 +73,18 @@ type peerSessions struct {
 	Limit                               int
 }
 
-func (q peerSessions) filter() sessionFilter {
-	return sessionFilter{member: q.Member, instance: q.Instance, release: q.Release, id: q.ID, idle: q.Idle, limit: min(max(q.Limit, 1), MaxSessions)}
+func (q peerSessions) filter() Filter {
+	return Filter{Member: q.Member, Instance: q.Instance, Release: q.Release, ID: q.ID, Idle: q.Idle, Limit: min(max(q.Limit, 1), MaxSessions)}
 }
 
 // listed lists sessions of a pool, the most recently used first.
-func (a *allProxies) listed(p *balancer.Pool, f sessionFilter, now time.Time) api.SessionList {
-	latest := now.Add(-f.idle).Unix()
-	list, total := a.Balancer.Sessions().List(p.Name(), f.limit, func(in *balancer.SessionInfo) bool {
+func (a *All) listed(p *balancer.Pool, f Filter, now time.Time) api.SessionList {
+	latest := now.Add(-f.Idle).Unix()
+	list, total := a.Balancer.Sessions().List(p.Name(), f.Limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
-		return in.Last <= latest && (f.member == "" || spec.Member == f.member) &&
-			strings.HasPrefix(spec.ID, f.instance) && catalog.NamesRelease(f.release, spec.Release) &&
-			(f.id == "" || strings.HasPrefix(SessionID(in.ID), f.id))
+		return in.Last <= latest && (f.Member == "" || spec.Member == f.Member) &&
+			strings.HasPrefix(spec.ID, f.Instance) && catalog.NamesRelease(f.Release, spec.Release) &&
+			(f.ID == "" || strings.HasPrefix(SessionID(in.ID), f.ID))
 	})
 	out := api.SessionList{Site: p.Name(), Total: total, Sessions: make([]api.SessionInfo, 0, len(list))}
 	for _, u := range p.Upstreams() {

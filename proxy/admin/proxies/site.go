@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"slices"
@@ -9,19 +9,19 @@ import (
 )
 
 // pool returns the pool of a site.
-func (a *allProxies) pool(name string) (*balancer.Pool, error) {
+func (a *All) Pool(name string) (*balancer.Pool, error) {
 	if a.Balancer == nil {
 		return nil, api.NotOffered("sessions")
 	}
 	p := a.Balancer.Pool(name)
 	if p == nil {
-		return nil, a.noSite(name)
+		return nil, a.NoSite(name)
 	}
 	return p, nil
 }
 
-// noSite is the refusal of a name that no deployed site has.
-func (a *allProxies) noSite(name string) *api.Error {
+// NoSite is the refusal of a name that no deployed site has.
+func (a *All) NoSite(name string) *api.Error {
 	if a.fromFile(name) {
 		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
 			"the site %q is one of the proxy's configuration file", api.Bounded(name, 60))
@@ -30,7 +30,7 @@ func (a *allProxies) noSite(name string) *api.Error {
 }
 
 // fromFile reports whether a site is one of the proxy's configuration file.
-func (a *allProxies) fromFile(name string) bool {
+func (a *All) fromFile(name string) bool {
 	if a.Snapshot == nil {
 		return false
 	}

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -9,9 +9,9 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// changeAt carries out the end or the move of a session; API and page both come here.
-func (a *allProxies) changeAt(ctx context.Context, site, id string, end bool, now time.Time) (api.SessionInfo, error) {
-	in, err := a.anySession(ctx, site, id)
+// Change carries out the end or the move of a session; API and page both come here.
+func (a *All) Change(ctx context.Context, site, id string, end bool, now time.Time) (api.SessionInfo, error) {
+	in, err := a.Session(ctx, site, id)
 	if err != nil {
 		return in, err
 	}
@@ -31,13 +31,13 @@ type peerMark struct {
 }
 
 // markEverywhere ends or moves a session at every proxy, as its visitor may come to any.
-func (a *allProxies) markEverywhere(ctx context.Context, q peerMark, now time.Time) (silent []string) {
+func (a *All) markEverywhere(ctx context.Context, q peerMark, now time.Time) (silent []string) {
 	a.markSession(q, now)
 	return eachOther(ctx, a, askMark, q, func(struct{}) {})
 }
 
-func (a *allProxies) markSession(q peerMark, now time.Time) {
-	p, err := a.pool(q.Site)
+func (a *All) markSession(q peerMark, now time.Time) {
+	p, err := a.Pool(q.Site)
 	id, perr := strconv.ParseUint(q.ID, 16, 64)
 	if err != nil || perr != nil {
 		return

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"portico/deployhook"
 )
 
-// endedEverywhere is how drains have ended, as the proxies that led them know it, the
+// Ended is how drains have ended, as the proxies that led them know it, the
 // latest first.
-func (a *allProxies) endedEverywhere(ctx context.Context) []deployhook.EndedDrain {
+func (a *All) Ended(ctx context.Context) []deployhook.EndedDrain {
 	out := a.EndedDrains()
 	eachOther(ctx, a, askEnded, struct{}{}, func(more []deployhook.EndedDrain) { out = append(out, more...) })
 	slices.SortStableFunc(out, func(a, b deployhook.EndedDrain) int { return b.At.Compare(a.At) })

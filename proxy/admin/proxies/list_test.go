@@ -1,11 +1,11 @@
-package admin_test
+package proxies_test
 
 import (
 	"testing"
 	"time"
 
-	"portico/proxy/admin"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 // A session that two proxies have seen stands in the list once, where it was seen last,
@@ -18,7 +18,7 @@ func TestListsOfTwoProxies(t *testing.T) {
 	b := api.SessionList{Site: "shop", Total: 2, Recounting: true, Sessions: []api.SessionInfo{
 		{ID: "2", Instance: "y", Used: at(3)}, {ID: "3", Instance: "y", Used: at(2)},
 	}}
-	got := admin.Merged(a, b)
+	got := proxies.Merged(a, b)
 	if got.Total != 3 || !got.Recounting || len(got.Sessions) != 3 {
 		t.Fatalf("%+v", got)
 	}

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// anySession returns a site's session by its id, from whichever proxy knows it.
-func (a *allProxies) anySession(ctx context.Context, site, id string) (api.SessionInfo, error) {
+// Session returns a site's session by its id, from whichever proxy knows it.
+func (a *All) Session(ctx context.Context, site, id string) (api.SessionInfo, error) {
 	in, err := a.sessionOf(site, id)
 	if err == nil {
 		return sessionInfo(&in), nil
@@ -31,8 +31,8 @@ func (a *allProxies) anySession(ctx context.Context, site, id string) (api.Sessi
 type peerSession struct{ Site, ID string }
 
 // sessionOf returns a site's session by its id.
-func (a *allProxies) sessionOf(site, text string) (balancer.SessionInfo, error) {
-	p, err := a.pool(site)
+func (a *All) sessionOf(site, text string) (balancer.SessionInfo, error) {
+	p, err := a.Pool(site)
 	if err != nil {
 		return balancer.SessionInfo{}, err
 	}

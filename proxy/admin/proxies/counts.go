@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type instanceCount struct {
 }
 
 // ownCounts is what this proxy holds for each instance.
-func (a *allProxies) ownCounts() map[string]instanceCount {
+func (a *All) ownCounts() map[string]instanceCount {
 	out := map[string]instanceCount{}
 	if a.Snapshot == nil {
 		return out
@@ -32,19 +32,19 @@ func (a *allProxies) ownCounts() map[string]instanceCount {
 	return out
 }
 
-// totals are pools with the sessions and requests of all proxies that answer. A
+// Totals are pools with the sessions and requests of all proxies that answer. A
 // session that two proxies have seen lately counts twice.
-type totals struct {
-	here   *allProxies
-	list   []figures.Pool
+type Totals struct {
+	here   *All
+	Pools  []figures.Pool
 	others map[string]instanceCount // of the other proxies, by instance
-	silent []string                 // proxies that did not answer
+	Silent []string                 // proxies that did not answer
 }
 
-// totals adds to this proxy's pools what the others answer.
-func (a *allProxies) totals(ctx context.Context, pools []figures.Pool) totals {
-	t := totals{here: a, list: pools, others: map[string]instanceCount{}}
-	t.silent = eachOther(ctx, a, askCounts, struct{}{}, func(counts map[string]instanceCount) {
+// Totals adds to this proxy's pools what the others answer.
+func (a *All) Totals(ctx context.Context, pools []figures.Pool) Totals {
+	t := Totals{here: a, Pools: pools, others: map[string]instanceCount{}}
+	t.Silent = eachOther(ctx, a, askCounts, struct{}{}, func(counts map[string]instanceCount) {
 		for id, n := range counts {
 			sum := t.others[id]
 			sum.Sessions, sum.Recent, sum.InFlight = sum.Sessions+n.Sessions, sum.Recent+n.Recent, sum.InFlight+n.InFlight
@@ -52,17 +52,17 @@ func (a *allProxies) totals(ctx context.Context, pools []figures.Pool) totals {
 			t.others[id] = sum
 		}
 	})
-	if len(t.others) == 0 && len(t.silent) == 0 {
+	if len(t.others) == 0 && len(t.Silent) == 0 {
 		return t
 	}
-	for i := range t.list {
-		p := &t.list[i]
+	for i := range t.Pools {
+		p := &t.Pools[i]
 		p.Upstreams = slices.Clone(p.Upstreams)
 		for j := range p.Upstreams {
 			u := &p.Upstreams[j]
 			n := t.others[u.ID]
 			u.Sessions, u.InFlight = u.Sessions+n.Sessions, u.InFlight+n.InFlight
-			u.Recounting = u.Recounting || n.Recounting || len(t.silent) > 0
+			u.Recounting = u.Recounting || n.Recounting || len(t.Silent) > 0
 			p.Sessions, p.InFlight = p.Sessions+n.Sessions, p.InFlight+n.InFlight
 			p.Recounting = p.Recounting || u.Recounting
 		}
@@ -71,11 +71,11 @@ func (a *allProxies) totals(ctx context.Context, pools []figures.Pool) totals {
 }
 
 // note says what is missing in the sums.
-func (t *totals) note() []string {
-	if len(t.silent) == 0 {
+func (t *Totals) Note() []string {
+	if len(t.Silent) == 0 {
 		return nil
 	}
-	return []string{unheard(t.silent)}
+	return []string{unheard(t.Silent)}
 }
 
 func unheard(silent []string) string {
@@ -83,20 +83,20 @@ func unheard(silent []string) string {
 }
 
 // recent counts an instance's sessions that were used a short time ago.
-func (t *totals) recent(instance string) int64 {
+func (t *Totals) Recent(instance string) int64 {
 	return t.here.recent(instance) + t.others[instance].Recent
 }
 
 // counting reports whether a proxy that answers has not been up for long enough to have
 // seen all sessions of an instance.
-func (t *totals) counting(site, instance string) bool {
+func (t *Totals) Counting(site, instance string) bool {
 	return t.here.recounting(site, instance) || t.others[instance].Recounting
 }
 
 // recentlyUsed is what a forecast calls recent.
 const recentlyUsed = 5 * time.Minute
 
-func (a *allProxies) recent(instance string) int64 {
+func (a *All) recent(instance string) int64 {
 	if a.UsedWithin == nil {
 		return 0
 	}
@@ -104,7 +104,7 @@ func (a *allProxies) recent(instance string) int64 {
 }
 
 // recounting reports whether an instance may have sessions that this proxy has not seen.
-func (a *allProxies) recounting(site, instance string) bool {
+func (a *All) recounting(site, instance string) bool {
 	if a.Balancer == nil {
 		return false
 	}

@@ -1,4 +1,4 @@
-package admin
+package proxies
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// seekEverywhere finds a session by cookie or token at this proxy, or where its visitor
+// Seek finds a session by cookie or token at this proxy, or where its visitor
 // was last.
-func (a *allProxies) seekEverywhere(ctx context.Context, p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
+func (a *All) Seek(ctx context.Context, p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
 	out := a.seekSession(p, cookie, token, now)
 	if len(out.Sessions) > 0 && !out.Sessions[0].Used.IsZero() {
 		return out
@@ -31,7 +31,7 @@ type peerSeek struct{ Site, Cookie, Token string }
 // seekSession finds the session that a sticky cookie or the application's own token
 // names, as the proxy would with the visitor's next request, and changes nothing. Where a
 // Cookie field has no sticky cookie that is good, one of the application's in it will do.
-func (a *allProxies) seekSession(p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
+func (a *All) seekSession(p *balancer.Pool, cookie, token string, now time.Time) api.SessionList {
 	r := balancer.Request{Now: now.UnixMilli(), Cookie: []byte(a.stickyValue(p.Name(), cookie))}
 	l := p.Preview(&r)
 	for _, t := range tokensIn(cookie, token) {
@@ -101,7 +101,7 @@ func tokensIn(cookie, token string) (list []string) {
 }
 
 // learns reports whether a site's application tokens are looked for.
-func (a *allProxies) learns(site string) bool {
+func (a *All) learns(site string) bool {
 	rec := a.Catalog.View().Sites[site]
 	if rec == nil {
 		return false
@@ -112,7 +112,7 @@ func (a *allProxies) learns(site string) bool {
 
 // stickyValue takes a site's sticky cookie out of a whole Cookie field; a value alone
 // is taken as it is.
-func (a *allProxies) stickyValue(site, field string) string {
+func (a *All) stickyValue(site, field string) string {
 	name := "portico-" + site
 	if rec := a.Catalog.View().Sites[site]; rec != nil {
 		if set, err := rec.Effective(); err == nil {
