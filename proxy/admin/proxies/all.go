@@ -49,7 +49,8 @@ func (a *All) Answer(what string, in json.RawMessage) (any, error) {
 			if err != nil {
 				return api.SessionList{Site: q.Site}, nil
 			}
-			return a.listed(p, q.filter(), a.Now()), nil
+			q.Limit = min(max(q.Limit, 1), MaxSessions)
+			return a.listed(p, q.Filter, a.Now()), nil
 		})
 	case askSession:
 		return answerPeer(in, func(q peerSession) (any, error) {

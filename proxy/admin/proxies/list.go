@@ -30,8 +30,7 @@ func (a *All) List(ctx context.Context, p *balancer.Pool, f Filter, now time.Tim
 	wide := f
 	wide.Limit = MaxSessions // more than are shown, so that who was seen twice is found out
 	out := a.listed(p, wide, now)
-	q := peerSessions{Site: p.Name(), Member: f.Member, Instance: f.Instance, Release: f.Release, ID: f.ID, Idle: f.Idle, Limit: MaxSessions}
-	silent := eachOther(ctx, a, askSessions, q, func(more api.SessionList) { out = merged(out, more) })
+	silent := eachOther(ctx, a, askSessions, peerSessions{p.Name(), wide}, func(more api.SessionList) { out = merged(out, more) })
 	if len(silent) > 0 {
 		out.Recounting = true
 		out.Note = unheard(silent)
@@ -68,13 +67,8 @@ func merged(a, b api.SessionList) api.SessionList {
 
 // peerSessions asks for a list.
 type peerSessions struct {
-	Site, Member, Instance, Release, ID string
-	Idle                                time.Duration
-	Limit                               int
-}
-
-func (q peerSessions) filter() Filter {
-	return Filter{Member: q.Member, Instance: q.Instance, Release: q.Release, ID: q.ID, Idle: q.Idle, Limit: min(max(q.Limit, 1), MaxSessions)}
+	Site string
+	Filter
 }
 
 // listed lists sessions of a pool, the most recently used first.
