@@ -29,8 +29,9 @@ type HostGrant struct {
 	At     time.Time `json:"at"`
 }
 
-// Reserved is what a proxy's own configuration has of the hosts. Stored under
-// reserved/PROXY; it counts while the proxy is an accepted member.
+// Reserved is what a proxy's own configuration has of the hosts, or a part of it. Stored under
+// reserved/PROXY; the sites of a long file have a record each, under reserved/PROXY/SITE. It counts while the
+// proxy is an accepted member.
 type Reserved struct {
 	Proxy string         `json:"proxy"`
 	Admin []string       `json:"admin,omitempty"` // names of the admin page; no site may have them
@@ -112,13 +113,14 @@ func (v *View) HostLines() []HostLine {
 			}
 		}
 	}
-	for _, proxy := range slices.Sorted(maps.Keys(v.Reserved)) {
-		for _, h := range v.Reserved[proxy].Admin {
-			out = append(out, HostLine{Host: h, Path: "/", Proxy: proxy})
+	for _, key := range slices.Sorted(maps.Keys(v.Reserved)) {
+		r := v.Reserved[key]
+		for _, h := range r.Admin {
+			out = append(out, HostLine{Host: h, Path: "/", Proxy: r.Proxy})
 		}
-		for _, s := range v.Reserved[proxy].Sites {
+		for _, s := range r.Sites {
 			for _, h := range sites.HostsOf(sites.Settings{Front: sites.Front{Hosts: s.Hosts}}) {
-				out = append(out, HostLine{Host: h, Path: sites.CleanMount(s.Path), Site: s.Name, Owner: FileOwner, Proxy: proxy})
+				out = append(out, HostLine{Host: h, Path: sites.CleanMount(s.Path), Site: s.Name, Owner: FileOwner, Proxy: r.Proxy})
 			}
 		}
 	}
@@ -157,12 +159,6 @@ func (tx *Tx) PutSharedHost(s SharedHost) { set(tx, preHosts+s.Host, s) }
 
 // DeleteSharedHost removes what operators said of a host.
 func (tx *Tx) DeleteSharedHost(host string) { tx.remove(preHosts + host) }
-
-// PutReserved writes what a proxy's own configuration has of the hosts.
-func (tx *Tx) PutReserved(r Reserved) { set(tx, preReserved+r.Proxy, r) }
-
-// DeleteReserved removes what a proxy's own configuration has of the hosts.
-func (tx *Tx) DeleteReserved(proxy string) { tx.remove(preReserved + proxy) }
 
 // Hosts returns the view of who has which hosts, with what the change has written of sites and shared hosts
 // so far. Nobody's hosts may change until the commit.

@@ -23,7 +23,7 @@ const (
 	preAccounts  = "accounts/"
 	preTokens    = "tokens/"
 	preHosts     = "hosts/"    // HOST
-	preReserved  = "reserved/" // PROXY
+	preReserved  = "reserved/" // PROXY or PROXY/SITE
 	preSecrets   = "secrets/"  // sealed, in the view only as they are
 	preAudit     = "audit/"    // not in the view
 	preStore     = "store/"    // raw storage for certificates, not in the view

@@ -24,7 +24,7 @@ type View struct {
 	Accounts  map[string]*Account
 	Tokens    map[string]*Token
 	Hosts     map[string]*SharedHost // by CanonicalHost; only those that operators shared
-	Reserved  map[string]*Reserved   // by proxy
+	Reserved  map[string]*Reserved   // by PROXY or PROXY/SITE
 
 	deploys map[string]*Deploy
 	secrets map[string]sealed

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
-	"slices"
 	"time"
 
 	"portico/certs"
@@ -108,9 +108,9 @@ func (p *Proxy) reserveHosts(ctx context.Context) error {
 	for _, s := range *p.sites.Load() {
 		r.Sites = append(r.Sites, catalog.ReservedSite{Name: s.Name, Hosts: s.Hosts, Path: s.Path})
 	}
-	before := p.catalog.View().Reserved[r.Proxy]
+	before := p.catalog.View()
 	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return command.Reserve(tx, r) })
-	if err == nil && p.catalog.View().Reserved[r.Proxy] != before {
+	if err == nil && !maps.Equal(p.catalog.View().Reserved, before.Reserved) {
 		p.warnOfHosts()
 	}
 	return err
@@ -118,12 +118,12 @@ func (p *Proxy) reserveHosts(ctx context.Context) error {
 
 // warnOfHosts names the sites that had a name of an admin page before it was one: they go on.
 func (p *Proxy) warnOfHosts() {
-	lines := p.catalog.View().HostLines()
+	lines, admin := p.catalog.View().HostLines(), map[string]bool{}
 	for _, l := range lines {
-		if l.Site == "" {
-			continue
-		}
-		if slices.ContainsFunc(lines, func(a catalog.HostLine) bool { return a.Site == "" && a.Host == l.Host }) {
+		admin[l.Host] = admin[l.Host] || l.Site == ""
+	}
+	for _, l := range lines {
+		if l.Site != "" && admin[l.Host] {
 			p.log.Warn("a site has a name of the admin page: its scripts run beside the page's login, give one of them another host", "site", l.Site, "host", l.Host)
 		}
 	}

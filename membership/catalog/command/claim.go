@@ -105,19 +105,19 @@ func notTheirs(c Claim, has holder, host, theirs string) error {
 // checkReserved compares what is claimed with what the proxies have for themselves.
 func checkReserved(v *catalog.View, c Claim, now catalog.Routes) error {
 	var errs []error
-	for _, proxy := range slices.Sorted(maps.Keys(v.Reserved)) {
-		if m := v.Members[proxy]; m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleProxy {
+	for _, key := range slices.Sorted(maps.Keys(v.Reserved)) {
+		r := v.Reserved[key]
+		if m := v.Members[r.Proxy]; m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleProxy {
 			continue
 		}
-		r := v.Reserved[proxy]
 		for _, host := range sites.HostsOf(c.Settings) {
 			if slices.Contains(r.Admin, host) && !slices.Contains(now.Hosts, host) {
-				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", catalog.ErrConflict, host, proxy, c.Site))
+				errs = append(errs, fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share; give %q another host", catalog.ErrConflict, host, r.Proxy, c.Site))
 			}
 		}
 		for _, s := range r.Sites {
 			has := sites.Settings{Front: sites.Front{Hosts: s.Hosts, Path: sites.CleanMount(s.Path)}}
-			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: catalog.FileOwner, file: proxy, settings: &has}))
+			errs = append(errs, checkRoutes(v, c, now, holder{site: s.Name, owner: catalog.FileOwner, file: r.Proxy, settings: &has}))
 		}
 	}
 	return errors.Join(errs...)

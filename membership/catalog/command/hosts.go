@@ -107,9 +107,9 @@ func hostToShare(tx *catalog.Tx, host, site string) (string, error) {
 		}
 	}
 	reserved := tx.Hosts().Reserved
-	for _, proxy := range slices.Sorted(maps.Keys(reserved)) {
-		if slices.Contains(reserved[proxy].Admin, host) {
-			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", catalog.ErrConflict, host, proxy)
+	for _, key := range slices.Sorted(maps.Keys(reserved)) {
+		if r := reserved[key]; slices.Contains(r.Admin, host) {
+			return "", fmt.Errorf("%w: host %q is a name of the admin page of proxy %q, whose login no site may share", catalog.ErrConflict, host, r.Proxy)
 		}
 	}
 	return host, sites.ValidName("site", site)
