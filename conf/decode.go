@@ -33,7 +33,7 @@ func decode(name string, data []byte, into any) (*document, Mistakes) {
 	if err != nil {
 		return nil, err.(Mistakes)
 	}
-	d := decoder{doc: doc, root: target.Elem().Type()}
+	d := decoder{doc: doc, root: target.Elem().Type(), fields: map[reflect.Type]map[string][]int{}}
 	d.table("", doc.values, target.Elem())
 	return doc, d.mistakes
 }
@@ -42,6 +42,7 @@ func decode(name string, data []byte, into any) (*document, Mistakes) {
 type decoder struct {
 	doc      *document
 	root     reflect.Type
+	fields   map[reflect.Type]map[string][]int // of the structs met so far: a file may have a struct thousands of times
 	mistakes Mistakes
 }
 
@@ -50,7 +51,11 @@ func (d *decoder) wrong(path, format string, args ...any) {
 }
 
 func (d *decoder) table(path string, values map[string]any, into reflect.Value) {
-	fields := fieldsOf(into.Type())
+	fields := d.fields[into.Type()]
+	if fields == nil {
+		fields = fieldsOf(into.Type())
+		d.fields[into.Type()] = fields
+	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		i, known := fields[key]
 		if !known {

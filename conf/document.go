@@ -19,7 +19,7 @@ type document struct {
 	values map[string]any
 	keys   map[string]place // where a path's key stands; paths as join makes them
 	places map[string]place // where its value stands, or else its key
-	tables map[string]int   // how many elements an array of tables has so far
+	tables map[string]int   // how many elements an array of tables has so far; a path counts its own below each element
 }
 
 // place is a stretch of the file.
@@ -85,20 +85,10 @@ func (d *document) header(e *unstable.Node) string {
 			d.tables[path] = n + 1
 			d.noteOnce(path, it.Node())
 			path = index(path, n)
-			d.forget(path)
 		}
 		d.noteOnce(path, it.Node())
 	}
 	return path
-}
-
-// forget drops the counts of tables below path, whose numbering begins anew.
-func (d *document) forget(path string) {
-	for t := range d.tables {
-		if strings.HasPrefix(t, path+".") {
-			delete(d.tables, t)
-		}
-	}
 }
 
 func (d *document) keyValue(table string, e *unstable.Node) {

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 // path.
 func (k *checker) sites(list []Site) {
 	names, routes := map[string]int{}, map[string]int{}
+	cookies := map[string][]int{} // sites by their sticky cookies: of thousands, hardly two have names alike
 	full := make([]sites.Settings, len(list))
 	for i, s := range list {
 		full[i] = s.Settings()
@@ -24,9 +26,10 @@ func (k *checker) sites(list []Site) {
 		}
 		k.routes(path, list, full[i], i, routes)
 		k.upstreams(path, s.Upstreams)
-		for o := range i {
+		for _, o := range likeCookies(cookies, full[i].Session.Cookie) {
 			k.cookies(path, full[i], full[o], list[o].Name)
 		}
+		cookies[full[i].Session.Cookie] = append(cookies[full[i].Session.Cookie], i)
 	}
 }
 
@@ -35,6 +38,15 @@ func (k *checker) settings(path string, found sites.Mistakes) {
 	for _, m := range found {
 		k.mistakes = append(k.mistakes, Mistake{Key: path + "." + m.Key, Message: m.Below()})
 	}
+}
+
+// likeCookies returns the sites whose cookies have a name like that one, in their order.
+func likeCookies(cookies map[string][]int, name string) (list []int) {
+	for _, like := range sites.CookiesLike(name) {
+		list = append(list, cookies[like]...)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // cookies checks that a browser can tell the cookies of two sites apart: those of a site

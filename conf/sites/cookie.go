@@ -27,6 +27,17 @@ func SharedCookie(a, b Settings) string {
 	return name
 }
 
+// CookiesLike returns the names of sticky cookies that are alike with that one: named after it, or it after them.
+func CookiesLike(name string) (list []string) {
+	for _, ending := range CookieEndings() {
+		list = append(list, name+ending)
+		if base, ok := strings.CutSuffix(name, ending); ok {
+			list = append(list, base)
+		}
+	}
+	return list
+}
+
 // alike returns the one of two names of sticky cookies that is named after the other, or "".
 func alike(a, b string) string {
 	for _, ending := range CookieEndings() {

@@ -88,7 +88,8 @@ func (st *settings) override(c *conf.Config, s *shell.Call, cmd *cobra.Command) 
 		path, value, _ := strings.Cut(kv, "=")
 		set(st.beforeFrom, path, value)
 	}
-	for _, o := range st.overrides(s, cmd) {
+	over := st.overrides(s, cmd)
+	for _, o := range over {
 		set(o.what, o.path, o.value)
 	}
 	for _, kv := range st.set {
@@ -96,9 +97,9 @@ func (st *settings) override(c *conf.Config, s *shell.Call, cmd *cobra.Command) 
 			errs = append(errs, fmt.Errorf("--set %q: write path=value, such as proxy.http=:8080", kv))
 		}
 	}
-	if len(errs) == 0 {
+	if len(errs) == 0 && len(st.before)+len(over)+len(st.set) > 0 { // what the file says has been checked
 		if err := c.Validate(); err != nil {
-			errs = append(errs, placed(err, st.overrides(s, cmd)))
+			errs = append(errs, placed(err, over))
 		}
 	}
 	return errors.Join(errs...)
