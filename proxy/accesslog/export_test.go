@@ -1,7 +1,9 @@
 package accesslog
 
+import "portico/proxy/account"
+
 // AppendJSON is one line of the access log as JSON.
-func AppendJSON(b []byte, r *Record) []byte {
+func AppendJSON(b []byte, r *account.Record) []byte {
 	var w words
 	return appendJSON(b, r, &w)
 }

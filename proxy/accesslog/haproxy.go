@@ -3,6 +3,8 @@ package accesslog
 import (
 	"strconv"
 	"time"
+
+	"portico/proxy/account"
 )
 
 // AppendHAProxy appends r in the form of HAProxy's "option httplog":
@@ -11,7 +13,7 @@ import (
 //
 // Bytes of the request line that could break or forge a line are written as
 // HAProxy does: #XX in hexadecimal.
-func AppendHAProxy(b []byte, r *Record) []byte {
+func AppendHAProxy(b []byte, r *account.Record) []byte {
 	b = r.Client.Addr().AppendTo(b)
 	b = append(b, ':')
 	b = strconv.AppendUint(b, uint64(r.Client.Port()), 10)
@@ -34,16 +36,20 @@ func AppendHAProxy(b []byte, r *Record) []byte {
 		}
 	}
 	b = append(b, ' ')
-	b = appendMillis(b, r.Request, '/')
-	b = appendMillis(b, r.Queue, '/')
-	b = appendMillis(b, r.Connect, '/')
-	b = appendMillis(b, r.Response, '/')
-	b = appendMillis(b, r.Total, ' ')
+	b = appendMillis(b, r.Request(), '/')
+	if r.Queue == 0 {
+		b = append(b, "-1/"...)
+	} else {
+		b = appendMillis(b, r.Queue, '/')
+	}
+	b = appendMillis(b, r.Connect(), '/')
+	b = appendMillis(b, r.Response(), '/')
+	b = appendMillis(b, r.Total(), ' ')
 	b = strconv.AppendInt(b, int64(status(r.Status)), 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, r.BytesOut, 10)
 	b = append(b, " - - "...)
-	for _, c := range r.End {
+	for _, c := range r.State {
 		if c == 0 {
 			c = '-'
 		}
@@ -58,14 +64,12 @@ func AppendHAProxy(b []byte, r *Record) []byte {
 	b = append(b, '/')
 	b = strconv.AppendInt(b, int64(r.Inflight), 10)
 	b = append(b, '/')
-	if r.Moved {
+	if r.Retries > 0 { // each at another instance
 		b = append(b, '+')
 	}
 	b = strconv.AppendInt(b, int64(r.Retries), 10)
-	b = append(b, " 0/"...)
-	b = strconv.AppendInt(b, int64(r.QueueLen), 10)
-	b = append(b, ` "`...)
-	if r.Method == "" {
+	b = append(b, ` 0/0 "`...)
+	if !readable(r) {
 		b = append(b, "<BADREQ>"...)
 	} else {
 		b = append(appendSafe(b, r.Method), ' ')
@@ -74,6 +78,9 @@ func AppendHAProxy(b []byte, r *Record) []byte {
 	}
 	return append(b, '"', '\n')
 }
+
+// readable reports whether there is a request to be named: some cannot be read.
+func readable(r *account.Record) bool { return r.Method != "" && r.Target != "" }
 
 // status gives 0 (never answered) as -1, as HAProxy does.
 func status(s int) int {

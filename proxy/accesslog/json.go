@@ -2,15 +2,18 @@ package accesslog
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 	"unsafe"
+
+	"portico/proxy/account"
 )
 
 // appendJSON appends r as one JSON object and a newline. Cookies, credentials and other fields of the request are never part of it.
 // w is a memory for what lines have in common; its zero value is empty. Names and the punctuation between two values are one string
 // each: a line has thirty of them, and every append is a call.
-func appendJSON(b []byte, r *Record, w *words) []byte {
+func appendJSON(b []byte, r *account.Record, w *words) []byte {
 	b = w.stamp(b, r.At)
 	if r.AddrText != nil {
 		b = append(b, r.AddrText...)
@@ -24,13 +27,13 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 		b = append(AppendID(b, r.ID), '"')
 	}
 	b = w.place(b, r)
-	b = appendMember(b, `,"method":"`, r.Method)
-	b = appendMember(b, `,"host":"`, r.Host)
-	b = appendMember(b, `,"target":"`, r.Target)
-	if r.Proto == "HTTP/1.1" {
-		b = append(b, `,"proto":"HTTP/1.1","status":`...)
+	if readable(r) {
+		b = appendMember(b, `,"method":"`, r.Method)
+		b = appendMember(b, `,"host":"`, r.Host)
+		b = appendMember(b, `,"target":"`, r.Target)
+		b = append(append(append(b, `,"proto":"`...), r.Proto...), `","status":`...)
 	} else {
-		b = append(appendMember(b, `,"proto":"`, r.Proto), `,"status":`...)
+		b = append(b, `,"status":`...)
 	}
 	b = appendCount(b, int64(r.Status))
 	b = append(b, `,"bytes_in":`...)
@@ -38,7 +41,7 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 	b = append(b, `,"bytes_out":`...)
 	b = appendCount(b, r.BytesOut)
 	b = appendTimes(b, r)
-	e := r.End
+	e := r.State
 	for i, c := range e {
 		if c == 0 {
 			e[i] = '-'
@@ -52,14 +55,15 @@ func appendJSON(b []byte, r *Record, w *words) []byte {
 		b = appendTries(b, r.Tries)
 	}
 	b = appendMember(b, `,"user_agent":"`, r.UserAgent)
-	b = appendMember(b, `,"referer":"`, r.Referer)
+	referer, _, _ := strings.Cut(r.Referer, "?")
+	b = appendMember(b, `,"referer":"`, referer)
 	b = appendMember(b, `,"session_lost":"`, r.Session)
 	b = appendMember(b, `,"error":"`, r.Error)
 	return append(b, '}', '\n')
 }
 
 // appendTries appends what the tries before the last one met: "u1: instance refused the connection; u2: …".
-func appendTries(b []byte, tries []Try) []byte {
+func appendTries(b []byte, tries []account.Try) []byte {
 	var text string
 	for i, t := range tries {
 		if i > 0 {
@@ -71,16 +75,19 @@ func appendTries(b []byte, tries []Try) []byte {
 }
 
 // appendTimes appends what took how long. Most requests came in one piece, waited for nobody and found a connection.
-func appendTimes(b []byte, r *Record) []byte {
-	if r.Request == 0 && r.Queue < 0 && r.Connect == 0 {
+func appendTimes(b []byte, r *account.Record) []byte {
+	request, connect := r.Request(), r.Connect()
+	if request == 0 && r.Queue == 0 && connect == 0 {
 		b = append(b, `,"request_ms":0,"connect_ms":0`...)
 	} else {
-		b = appendMS(b, `,"request_ms":`, r.Request)
-		b = appendMS(b, `,"queue_ms":`, r.Queue)
-		b = appendMS(b, `,"connect_ms":`, r.Connect)
+		b = appendMS(b, `,"request_ms":`, request)
+		if r.Queue > 0 {
+			b = appendMS(b, `,"queue_ms":`, r.Queue)
+		}
+		b = appendMS(b, `,"connect_ms":`, connect)
 	}
-	b = appendMS(b, `,"response_ms":`, r.Response)
-	return appendMS(b, `,"total_ms":`, r.Total)
+	b = appendMS(b, `,"response_ms":`, r.Response())
+	return appendMS(b, `,"total_ms":`, r.Total())
 }
 
 // words remembers text that many lines share.
@@ -113,7 +120,7 @@ func (w *words) stamp(b []byte, t time.Time) []byte {
 }
 
 // place appends who served r. Its strings are the same ones in many records, so comparing where they lie is enough.
-func (w *words) place(b []byte, r *Record) []byte {
+func (w *words) place(b []byte, r *account.Record) []byte {
 	at := uintptr(unsafe.Pointer(unsafe.StringData(r.Instance)))
 	p := &w.places[(at>>4^at>>8)%uintptr(len(w.places))]
 	if p.text == nil || p.tls != r.TLS || !same(p.instance, r.Instance) || !same(p.frontend, r.Frontend) || !same(p.site, r.Site) || !same(p.member, r.Member) {

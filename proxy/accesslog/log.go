@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"portico/proxy/account"
 )
 
 // Format says how lines of the access log are written.
@@ -84,7 +86,7 @@ func open(path string) (*os.File, error) {
 
 // Append adds the line for r. It never blocks on I/O; when too much waits
 // already, the line is dropped and counted.
-func (l *Log) Append(r *Record) {
+func (l *Log) Append(r *account.Record) {
 	if l == nil {
 		return
 	}

@@ -13,15 +13,19 @@ import (
 
 	"portico/internal/written"
 	"portico/proxy/accesslog"
+	"portico/proxy/account"
 )
 
-func record() *accesslog.Record {
-	return &accesslog.Record{
-		At: time.Date(2026, 2, 6, 12, 14, 14, 655e6, time.UTC), Client: netip.MustParseAddrPort("10.0.1.2:33317"),
-		Frontend: "https", TLS: true, Site: "shop", Member: "m1", Instance: "abcdefghijkl", Method: "GET", Host: "shop.test",
-		Target: "/index.html", Proto: "HTTP/1.1", Status: 200, BytesOut: 2750, Request: 10 * time.Millisecond, Queue: -1,
-		Connect: 30 * time.Millisecond, Response: 69 * time.Millisecond, Total: 109 * time.Millisecond,
-		End: [4]byte{0, 0, 'V', 'N'}, Active: 3, SiteReqs: 2, Inflight: 1, Retries: 1, Moved: true,
+func record() *account.Record {
+	after := func(d time.Duration) int64 { return int64(time.Hour + d) }
+	return &account.Record{
+		Kept: account.Kept{
+			At: time.Date(2026, 2, 6, 12, 14, 14, 655e6, time.UTC), Client: netip.MustParseAddrPort("10.0.1.2:33317"),
+			Frontend: "https", TLS: true, Site: "shop", Member: "m1", Instance: "abcdefghijkl", Proto: "HTTP/1.1", Status: 200, BytesOut: 2750,
+			Start: after(0), Routed: after(10 * time.Millisecond), Connected: after(40 * time.Millisecond), FirstByte: after(109 * time.Millisecond),
+			End: after(109 * time.Millisecond), State: [4]byte{0, 0, 'V', 'N'}, Retries: 1,
+		},
+		Method: "GET", Host: "shop.test", Target: "/index.html", Active: 3, SiteReqs: 2, Inflight: 1,
 	}
 }
 
@@ -37,7 +41,7 @@ func TestHAProxyForm(t *testing.T) {
 	if got := string(accesslog.AppendHAProxy(nil, r)); !strings.Contains(got, " shop/one ") {
 		t.Errorf("an upstream of the configuration file: %s", got)
 	}
-	r = &accesslog.Record{At: record().At, Client: record().Client, Frontend: "http", Status: 400, Request: -1, Queue: -1, Connect: -1, Response: -1, End: [4]byte{'P', 'R'}}
+	r = &account.Record{Kept: account.Kept{At: record().At, Client: record().Client, Frontend: "http", Status: 400, Start: 1, End: 1, State: [4]byte{'P', 'R'}}}
 	got = string(accesslog.AppendHAProxy(nil, r))
 	want = `10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http http/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 0/0/0/0/0 0/0 "<BADREQ>"` + "\n"
 	if got != want {
@@ -62,7 +66,7 @@ func TestLogRemembersNothingWrong(t *testing.T) {
 		}
 		r.TLS = i%3 == 0
 		r.Instance, r.Member, r.Site = []string{"", "a", "b", "cc"}[i%4], []string{"", "m", "n"}[i%3], []string{"s", "t"}[i%2]
-		r.Total = time.Duration(i) * 10 * time.Microsecond
+		r.End = r.Start + int64(i)*int64(10*time.Microsecond)
 		l.Append(r)
 		want.Write(accesslog.AppendJSON(nil, r))
 	}

@@ -11,7 +11,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
-	"portico/proxy/accesslog"
+	"portico/proxy/account"
 	"portico/proxy/admin/api"
 	"portico/proxy/listen"
 )
@@ -55,7 +55,7 @@ func traffic(t *testing.T) (*listen.Traffic, *balancer.Pool) {
 	f := &listen.Traffic{Name: "https", Addr: "127.0.0.1:443"}
 	for i, status := range []int{101, 200, 200, 302, 404, 503, 700} {
 		f.Open(time.UnixMilli(at + 10_000))
-		f.Count(&accesslog.Record{Status: status, BytesIn: 100, BytesOut: 12_345}, time.UnixMilli(at+10_000), i%2 == 1)
+		f.Count(&account.Record{Kept: account.Kept{At: time.UnixMilli(at + 10_000), Proto: []string{"HTTP/1.1", "HTTP/2.0"}[i%2], Status: status, BytesIn: 100, BytesOut: 12_345}})
 	}
 	f.Conns.Add(-3)
 	f.Denied.Add(2)

@@ -216,7 +216,7 @@ func statusOf(why Why) int {
 // give asks the handler what to do about a failure and does it.
 func (x *Exchange) give(why Why, status int) {
 	before := x.dec.Upstream
-	x.peer.Now = x.now
+	x.peer.Now, x.rec.End = x.now, x.now
 	x.dec.Verdict, x.dec.Status, x.dec.Header, x.dec.Body = Answer, status, nil, nil
 	x.conf.Handler.Failed(&x.req, &x.peer, &x.dec, why)
 	if why.Retry && x.dec.Verdict == Forward && x.dec.Upstream != nil && x.dec.Upstream != before {

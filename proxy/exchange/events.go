@@ -402,11 +402,8 @@ func (x *Exchange) record(cause account.Cause, fault http1.Fault) {
 	x.routed = false
 	x.rec.Cause, x.rec.Fault, x.rec.End = cause, fault, x.now
 	x.rec.BytesIn = x.received()
-	if x.rec.Start == 0 {
-		x.rec.Start = x.rec.Routed
-	}
 	x.step(account.StepFinish, int(cause))
-	x.conf.Handler.Finished(&x.req, &x.peer, &x.dec, &x.rec)
+	x.conf.Handler.Finished(&x.req, &x.peer, &x.dec)
 }
 
 // received is how many bytes the request took, with its head: all that came since the request before, but what the next one has begun

@@ -89,7 +89,7 @@ type Exchange struct {
 func (x *Exchange) Begin(conf *Config, mem wire.Memory, addr, local netip.AddrPort, https bool, serverName string, listener int, now int64) {
 	x.conf, x.mem, x.now = conf, mem, now
 	x.up.mem, x.down.mem = mem, mem
-	x.client = http1Client{}
+	x.client, x.dec.Record = http1Client{}, &x.rec
 	if p := &x.peer; p.Text == nil || p.Addr.Addr() != addr.Addr() {
 		p.Text = addr.Addr().Unmap().WithZone("").AppendTo(x.text[:0])
 	}

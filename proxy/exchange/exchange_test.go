@@ -56,7 +56,8 @@ func (p *plan) Hinted(*http1.Request, *http1.Response, *exchange.Decision) []byt
 
 func (p *plan) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why) {}
 
-func (p *plan) Finished(_ *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *account.Record) {
+func (p *plan) Finished(_ *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
+	rec := d.Record
 	p.finished++
 	p.cut = rec.Cause != account.CauseNone && !rec.Local
 }

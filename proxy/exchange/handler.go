@@ -11,7 +11,8 @@ import (
 // Handler decides what becomes of requests. Its methods are called from several loops or goroutines at once, must not block, and
 // must not keep what their pointers lead to after they return, except as said.
 type Handler interface {
-	// Route fills d for a request. d is zero but for Scratch and State, which the handler may reuse from one request to the next.
+	// Route fills d for a request. d is zero but for Record, and for Scratch and State, which the handler may reuse from one request to
+	// the next.
 	Route(r *http1.Request, p *Peer, d *Decision)
 
 	// Hinted is called with the head of an interim answer that goes to the client, such as early hints. It returns complete lines to
@@ -26,8 +27,9 @@ type Handler interface {
 	// that was tried for this request) and keep Forward; otherwise, or by choice, it sets Answer. Status is preset.
 	Failed(r *http1.Request, p *Peer, d *Decision, why Why)
 
-	// Finished is called once for every request that was routed or refused, when its last byte was written or given up.
-	Finished(r *http1.Request, p *Peer, d *Decision, rec *account.Record)
+	// Finished is called once for every request that was routed or refused, when its last byte was written or given up. d.Record is
+	// complete but for what the handler adds, and is the next request's when it returns.
+	Finished(r *http1.Request, p *Peer, d *Decision)
 }
 
 // Peer is the client's side of a connection.
@@ -85,12 +87,11 @@ type Decision struct {
 	// never blocks, and does nothing when the request no longer waits; called late, it may make Route look once in vain.
 	Wake func()
 
-	Scratch []byte // the handler's own, for building edits
-	State   any    // the handler's own
+	Record  *account.Record // of this request, set by the driver: the handler adds what it alone knows
+	Scratch []byte          // the handler's own, for building edits
+	State   any             // the handler's own
 }
 
 func (d *Decision) reset() {
-	scratch, state := d.Scratch[:0], d.State
-	*d = Decision{}
-	d.Scratch, d.State = scratch, state
+	*d = Decision{Record: d.Record, Scratch: d.Scratch[:0], State: d.State}
 }

@@ -116,6 +116,9 @@ func (x *Exchange) route() {
 	x.dec.Client = x.peer.Text
 	x.dec.HTTPS = x.peer.HTTPS
 	x.rec.Routed, x.peer.Now = x.now, x.now
+	if x.rec.Start == 0 {
+		x.rec.Start = x.now
+	}
 	x.conf.Handler.Route(&x.req, &x.peer, &x.dec)
 	x.step(account.StepRoute, int(x.dec.Verdict))
 	if x.dec.Verdict == Park {

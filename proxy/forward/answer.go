@@ -149,18 +149,16 @@ func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decisio
 	f := flightOf(d)
 	defer f.recovered(h, r, d)
 	if f.h == nil || why.Cause == account.CauseRequest && f.site == nil {
-		f.reset(h, h.Fronts[p.Listener], p.Now) // refused before it was routed
+		f.reset(h, h.Fronts[p.Listener], p.Now, d.Record) // refused before it was routed
 	}
 	err := errorOf(why)
 	if f.held {
 		f.rec.Error = err.Error()
 	}
 	again := why.Retry && f.mayGoElsewhere(err) && f.site.State.Pool.AllowRetry(f.h.Clock.Millis(time.Now()))
-	f.rec.Total = max(time.Since(f.began), 0)
-	f.done(resultOf(err), 0, err, again)
+	f.done(balancer.Outcome{Result: resultOf(err), Detail: err.Error(), Retried: again})
 	if again {
 		f.last = err
-		f.retries++
 		f.rec.Again(f.choice.Upstream.Spec().Name, err)
 		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
 		f.prepare(r, d)
@@ -174,7 +172,7 @@ func (h *Handler) Failed(r *http1.Request, p *exchange.Peer, d *exchange.Decisio
 
 // mayGoElsewhere reports whether another instance may be tried after err. A visitor's own is not passed over for what the proxy lacks.
 func (f *flight) mayGoElsewhere(err error) bool {
-	return f.site != nil && f.held && f.retries < f.h.Retries && !(f.choice.Pinned && errors.Is(err, fault.ErrNoRoom))
+	return f.site != nil && f.held && f.rec.Retries < f.h.Retries && !(f.choice.Pinned && errors.Is(err, fault.ErrNoRoom))
 }
 
 // errorOf words what the engine says as the errors of the data path.
@@ -263,7 +261,7 @@ func (f *flight) refuse(flt *fault.Fault, r *http1.Request, d *exchange.Decision
 }
 
 func (f *flight) date(b []byte) []byte {
-	return append(f.began.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
+	return append(f.rec.At.UTC().AppendFormat(append(b, "Date: "...), http.TimeFormat), "\r\n"...)
 }
 
 // redirect sends the client to TLS. The method stays what it was.

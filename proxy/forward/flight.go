@@ -14,7 +14,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/internal/alias"
-	"portico/proxy/accesslog"
+	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
@@ -30,7 +30,6 @@ import (
 type flight struct {
 	h     *Handler
 	front *listen.Traffic
-	began time.Time
 	clock clock.Driver
 
 	chosen clock.Moment // when an instance was chosen first
@@ -57,12 +56,11 @@ type flight struct {
 	proof   *proof           // of a challenge, whose answer is waited for
 	forget  func()           // ends the wait for news of an instance; nil: none
 
-	retries int
-	last    error // of the attempt that failed before
-	fault   *fault.Fault
-	rec     accesslog.Record
-	out     []byte // fields for the instance
-	back    []byte // fields for the client
+	last  error // of the attempt that failed before
+	fault *fault.Fault
+	rec   *account.Record // the exchange's
+	out   []byte          // fields for the instance
+	back  []byte          // fields for the client
 }
 
 func flightOf(d *exchange.Decision) *flight {
@@ -75,16 +73,15 @@ func flightOf(d *exchange.Decision) *flight {
 }
 
 // reset forgets the request before.
-func (f *flight) reset(h *Handler, front *listen.Traffic, now int64) {
-	f.h, f.front, f.began = h, front, f.clock.At(now)
+func (f *flight) reset(h *Handler, front *listen.Traffic, now int64, rec *account.Record) {
+	f.h, f.front, f.rec = h, front, rec
+	rec.At, rec.Error = f.clock.At(now), ""
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}
 	f.choice = balancer.Choice{}
-	f.rec = accesslog.Record{}
-	f.rec.Queue, f.rec.Connect, f.rec.Response = -1, -1, -1
 	f.held, f.waiter, f.awaits, f.awaited, f.proof = false, nil, false, false, nil
-	f.retries, f.last, f.fault = 0, nil, nil
+	f.last, f.fault = nil, nil
 }
 
 // Route implements exchange.Handler.
@@ -97,7 +94,7 @@ func (h *Handler) Route(r *http1.Request, p *exchange.Peer, d *exchange.Decision
 		}
 		return
 	}
-	f.reset(h, h.Fronts[p.Listener], p.Now)
+	f.reset(h, h.Fronts[p.Listener], p.Now, d.Record)
 	d.Close = h.LameDuck.Load()
 	if flt := f.route(r, p, d); flt != nil {
 		f.refuse(flt, r, d)
@@ -149,7 +146,7 @@ func (f *flight) route(r *http1.Request, p *exchange.Peer, d *exchange.Decision)
 			return nil
 		}
 	}
-	if !f.site.Allow(f.client.Addr, f.began) {
+	if !f.site.Allow(f.client.Addr, f.rec.At) {
 		return fault.RateLimited
 	}
 	f.prepare(r, d)
@@ -261,7 +258,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool := f.site.State.Pool
 	if f.last == nil && !f.awaited {
-		f.pick.Now = f.h.Clock.Millis(f.began)
+		f.pick.Now = f.h.Clock.Millis(f.rec.At)
 		f.chosen = f.h.Clock.Moment(f.pick.Now)
 	} else {
 		f.pick.Now = f.h.Clock.Millis(time.Now())
@@ -273,7 +270,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 		return nil
 	}
 	if f.choice.Upstream == nil {
-		f.done(balancer.Refused, 0, nil, false)
+		f.done(balancer.Outcome{Result: balancer.Refused})
 		if f.rec.Error = f.choice.None.String(); f.last != nil {
 			f.rec.Error = f.last.Error()
 		}
@@ -286,7 +283,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 		seen, _ := r.Cookie(f.site.Cookie.Notice)
 		navigates := site.Navigates(alias.String(r.Method), alias.String(r.Get("sec-fetch-mode")), alias.String(r.Get("accept")))
 		if flt := f.site.Notice(&f.choice, f.pick.Cookie, alias.String(seen), navigates, f.client.Proto == "https"); flt != nil {
-			f.done(balancer.Refused, 0, nil, false)
+			f.done(balancer.Outcome{Result: balancer.Refused})
 			return flt
 		}
 	}
@@ -306,7 +303,7 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 		wake()
 	}}
 	if !pool.Enqueue(w, f.h.Clock.Millis(f.waited)) {
-		f.done(balancer.Refused, 0, fault.ErrQueueFull, false)
+		f.done(balancer.Outcome{Result: balancer.Refused})
 		return fault.For(fault.ErrQueueFull)
 	}
 	f.waiter, f.freed = w, free
@@ -375,7 +372,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	f.rec.Queue = time.Since(f.waited)
 	if !f.choice.Admitted() { // it left while the request waited
 		f.pick.Exclude = append(f.pick.Exclude, f.choice.Upstream)
-		f.done(balancer.Refused, 0, nil, true)
+		f.done(balancer.Outcome{Result: balancer.Refused, Retried: true})
 		return f.choose(r, d)
 	}
 	f.send(d)
@@ -392,7 +389,7 @@ func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *faul
 	}
 	f.awaits = false
 	f.unlisten()
-	f.done(balancer.Refused, 0, nil, true)
+	f.done(balancer.Outcome{Result: balancer.Refused, Retried: true})
 	f.pick.Patient, f.awaited = false, true
 	if !own.Undecided() {
 		f.pick.Exclude = slices.DeleteFunc(f.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })

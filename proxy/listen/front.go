@@ -6,7 +6,7 @@ import (
 
 	"portico/balancer/figures"
 	"portico/balancer/meter"
-	"portico/proxy/accesslog"
+	"portico/proxy/account"
 )
 
 // Traffic counts the traffic of one listener.
@@ -35,10 +35,10 @@ func (f *Traffic) Open(now time.Time) int64 {
 }
 
 // Count adds a request that has ended.
-func (f *Traffic) Count(r *accesslog.Record, began time.Time, http2 bool) {
+func (f *Traffic) Count(r *account.Record) {
 	f.requests.Add(1)
-	f.reqRate.Add(began.UnixMilli())
-	if http2 {
+	f.reqRate.Add(r.At.UnixMilli())
+	if r.Proto == "HTTP/2.0" {
 		f.h2req.Add(1)
 	} else {
 		f.h1req.Add(1)

@@ -13,7 +13,6 @@ import (
 	"unsafe"
 
 	"portico/internal/race"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
@@ -188,10 +187,10 @@ func (m *mixer) Route(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) 
 	}
 }
 
-func (m *mixer) Answered(*http1.Request, *http1.Response, *exchange.Decision)                 {}
-func (m *mixer) Hinted(*http1.Request, *http1.Response, *exchange.Decision) []byte            { return nil }
-func (m *mixer) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why)      {}
-func (m *mixer) Finished(*http1.Request, *exchange.Peer, *exchange.Decision, *account.Record) {}
+func (m *mixer) Answered(*http1.Request, *http1.Response, *exchange.Decision)            {}
+func (m *mixer) Hinted(*http1.Request, *http1.Response, *exchange.Decision) []byte       { return nil }
+func (m *mixer) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why) {}
+func (m *mixer) Finished(*http1.Request, *exchange.Peer, *exchange.Decision)             {}
 
 const (
 	mixed    = 4 // clients of each kind

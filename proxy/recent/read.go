@@ -57,15 +57,15 @@ type Query struct {
 // nil for a site that is gone.
 func (r *Exchanges) Find(q Query, profile func(site string) *sticky.Profile) []Exchange {
 	list := r.all(func(t *trace) bool {
-		return (q.Site == "" || t.site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.client.Addr().Unmap() == q.Client.Unmap()) &&
-			(q.ID == "" || strings.HasPrefix(string(accesslog.AppendID(nil, t.id)), q.ID))
+		return (q.Site == "" || t.Site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.Client.Addr().Unmap() == q.Client.Unmap()) &&
+			(q.ID == "" || strings.HasPrefix(string(accesslog.AppendID(nil, t.ID)), q.ID))
 	})
 	if q.Limit > 0 && len(list) > q.Limit {
 		list = list[:q.Limit]
 	}
 	out := make([]Exchange, len(list))
 	for i := range list {
-		out[i] = list[i].exchange(profile(list[i].site))
+		out[i] = list[i].exchange(profile(list[i].Site))
 	}
 	return out
 }
@@ -74,18 +74,18 @@ func (r *Exchanges) Find(q Query, profile func(site string) *sticky.Profile) []E
 func (t *trace) exchange(p *sticky.Profile) Exchange {
 	method, host, _ := t.texts()
 	e := Exchange{
-		ID: string(accesslog.AppendID(nil, t.id)), Time: time.Unix(0, t.at).UTC(), Client: t.client.String(), Frontend: t.frontend, TLS: t.tls, Proto: t.proto,
-		Site: t.site, Method: printable(method), Host: printable(host), Status: int(t.status), Retries: int(t.retries),
-		BytesIn: t.in, BytesOut: t.out, Total: ms(t.total), Lost: t.lost(), Failed: t.failed(),
+		ID: string(accesslog.AppendID(nil, t.ID)), Time: t.At.UTC(), Client: t.Client.String(), Frontend: t.Frontend, TLS: t.TLS, Proto: t.Proto,
+		Site: t.Site, Method: printable(method), Host: printable(host), Status: t.Status, Retries: t.Retries,
+		BytesIn: t.BytesIn, BytesOut: t.BytesOut, Total: ms(t.Total()), Lost: t.lost(), Failed: t.failed(),
 	}
 	if t.trouble != nil {
 		e.Error = t.trouble.err
 	}
-	if t.instance != "" {
-		e.Instance = accesslog.ServerName(t.member, t.instance)
+	if t.Instance != "" {
+		e.Instance = accesslog.ServerName(t.Member, t.Instance)
 	}
 	e.Path = t.shownPath(p)
-	for _, c := range t.end {
+	for _, c := range t.State {
 		e.End += string(rune(cmp.Or(c, '-')))
 	}
 	e.Steps = t.story(e.Instance)
@@ -95,11 +95,11 @@ func (t *trace) exchange(p *sticky.Profile) Exchange {
 // shownPath is the path without what opens somebody's session. Where the site is gone,
 // nobody knows any more which parts of its paths do.
 func (t *trace) shownPath(p *sticky.Profile) string {
-	if p == nil && t.site != "" {
+	if p == nil && t.Site != "" {
 		return "/…"
 	}
 	_, _, kept := t.texts()
-	path := accesslog.Redact(printable(kept))
+	path := printable(kept)
 	if p != nil {
 		path = p.Hide(path)
 	}

@@ -4,21 +4,17 @@ package recent
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/internal/prefetch"
-	"portico/proxy/accesslog"
 	"portico/proxy/account"
-	"portico/proxy/http1"
 )
 
 // Exchanges keeps the last exchanges, so that a request can be explained after it
@@ -64,37 +60,25 @@ const (
 // than what a processor keeps at hand, so what costs is how many cache lines are
 // written: the texts lie together, and what few exchanges have is elsewhere.
 type trace struct {
-	id                     uint64
-	at                     int64 // Unix nanoseconds of the first byte
-	client                 netip.AddrPort
-	frontend, proto        string
-	site, member, instance string
-	in, out                int64
-	request, queue, total  time.Duration
-	sent                   time.Duration // since the first byte; 0: not
-	trouble                *trouble      // nil: none
-	pick                   pick
-	status                 uint16
-	retries                uint8
-	fault                  http1.Fault
-	cause                  account.Cause
-	end                    [4]byte
-	tls, query             bool
-	methodLen              uint8
-	hostLen                uint8
-	pathLen                uint8
-	steps                  uint8
-	text                   [tracedMethod + tracedHost + tracedPath]byte // method, host and path, without gaps
-	step                   [tracedSteps]account.Step
+	account.Kept
+	trouble   *trouble // nil: none
+	pick      pick
+	query     bool
+	methodLen uint8
+	hostLen   uint8
+	pathLen   uint8
+	steps     uint8
+	text      [tracedMethod + tracedHost + tracedPath]byte // method, host and path, without gaps
+	step      [tracedSteps]account.Step
 }
 
 // tracedLines is what of a slot most exchanges write, in cache lines.
-const tracedLines = 8
+const tracedLines = 9
 
 // trouble is what is kept of an exchange that met some.
 type trouble struct {
 	lost, lostFrom, err string
-	tries               []accesslog.Try // that failed before the last one
+	tries               []account.Try // that failed before the last one
 }
 
 // pick is why the balancer chose as it did.
@@ -171,7 +155,7 @@ func (r *ring) claim() *slot {
 // wrong reports whether something went wrong by this side's fault, though it may have ended well: a client that goes
 // away or talks nonsense would fill the ring of failures with what says nothing.
 func (t *trace) wrong() bool {
-	return t.pick.none != balancer.NoneFull && (t.failed() || t.retries > 0 || t.lost() != "")
+	return t.pick.none != balancer.NoneFull && (t.failed() || t.Retries > 0 || t.lost() != "")
 }
 
 // failed reports whether an exchange has ended badly, by this side's fault.
@@ -179,39 +163,26 @@ func (t *trace) failed() bool {
 	switch {
 	case t.pick.none == balancer.NoneFull:
 		return false // in the waiting room, where one asks every few seconds
-	case t.status >= 500:
+	case t.Status >= 500:
 		return true
-	case t.cause == account.CauseNone || t.cause == account.CauseClient || t.cause == account.CauseRequest:
-		return t.end[0] == 'S' || t.end[0] == 's' || t.end[0] == 'R' || t.end[0] == 'I'
+	case t.Cause == account.CauseNone || t.Cause == account.CauseClient || t.Cause == account.CauseRequest:
+		return t.State[0] == 'S' || t.State[0] == 's' || t.State[0] == 'R' || t.State[0] == 'I'
 	}
 	return true
 }
 
-// Ending is what is kept of an exchange beside its line in the access log. The texts are
-// empty for a request that could not be read.
-type Ending struct {
-	Method, Host, Target, Proto string
-	Cause                       account.Cause
-	Fault                       http1.Fault
-	Sent                        time.Duration // when the request was complete at the instance; 0: never
-	Steps                       []account.Step
-}
-
 // Keep keeps an exchange that has ended.
-func (r *Exchanges) Keep(index int, rec *accesslog.Record, c *balancer.Choice, e *Ending) {
+func (r *Exchanges) Keep(index int, rec *account.Record, c *balancer.Choice) {
 	s := r.begin(index)
 	if s == nil {
 		return
 	}
-	s.t.fill(rec, c, e)
+	s.t.fill(rec, c)
 	r.end(index, s)
 }
 
-func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, e *Ending) {
-	t.id, t.at, t.site, t.member, t.instance = rec.ID, rec.At.UnixNano(), rec.Site, rec.Member, rec.Instance
-	t.client, t.tls, t.frontend = rec.Client, rec.TLS, rec.Frontend
-	t.status, t.retries, t.in, t.out, t.end = uint16(rec.Status), uint8(min(rec.Retries, 255)), rec.BytesIn, rec.BytesOut, rec.End
-	t.request, t.queue, t.total = rec.Request, rec.Queue, rec.Total
+func (t *trace) fill(rec *account.Record, c *balancer.Choice) {
+	t.Kept = rec.Kept
 	t.pick = pick{
 		picked: c.Upstream != nil, pinned: c.Pinned, began: c.New, guess: c.FailOpen,
 		refused: c.Refused, none: c.None,
@@ -220,11 +191,10 @@ func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, e *Ending) {
 	if rec.Session != "" || rec.Error != "" || len(rec.Tries) > 0 {
 		t.trouble = newTrouble(rec, c)
 	}
-	t.proto, t.cause, t.fault, t.sent = e.Proto, e.Cause, e.Fault, e.Sent
-	t.steps = uint8(copy(t.step[:], e.Steps))
-	path, _, query := strings.Cut(e.Target, "?")
+	t.steps = uint8(copy(t.step[:], rec.Steps))
+	path, _, query := strings.Cut(rec.Target, "?")
 	t.query = query
-	method, host := e.Method, e.Host
+	method, host := rec.Method, rec.Host
 	method, host, path = method[:min(len(method), tracedMethod)], host[:min(len(host), tracedHost)], path[:min(len(path), tracedPath)]
 	t.methodLen, t.hostLen, t.pathLen = uint8(len(method)), uint8(len(host)), uint8(len(path))
 	n := copy(t.text[:], method)
@@ -232,10 +202,10 @@ func (t *trace) fill(rec *accesslog.Record, c *balancer.Choice, e *Ending) {
 	copy(t.text[n:], path)
 }
 
-func newTrouble(rec *accesslog.Record, c *balancer.Choice) *trouble {
+func newTrouble(rec *account.Record, c *balancer.Choice) *trouble {
 	b := &trouble{lost: rec.Session, lostFrom: c.LostFrom, err: brief(rec.Error)}
 	for _, t := range rec.Tries[:min(len(rec.Tries), tracedTries)] {
-		b.tries = append(b.tries, accesslog.Try{Instance: t.Instance, Error: brief(t.Error)})
+		b.tries = append(b.tries, account.Try{Instance: t.Instance, Error: brief(t.Error)})
 	}
 	return b
 }
@@ -276,13 +246,13 @@ func (r *Exchanges) all(want func(*trace) bool) []trace {
 				}
 				t := s.t
 				s.mu.Unlock()
-				if t.id != 0 && !seen[t.id] && want(&t) {
-					seen[t.id] = true
+				if t.ID != 0 && !seen[t.ID] && want(&t) {
+					seen[t.ID] = true
 					out = append(out, t)
 				}
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b trace) int { return int(max(-1, min(1, b.at-a.at))) })
+	slices.SortFunc(out, func(a, b trace) int { return b.At.Compare(a.At) })
 	return out
 }

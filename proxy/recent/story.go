@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"portico/proxy/account"
 	"portico/proxy/fault"
@@ -25,19 +26,19 @@ type story struct {
 func (t *trace) story(instance string) []Step {
 	s := &story{trace: t, instance: instance, moved: map[account.StepKind]int{}}
 	if t.steps == 0 || t.step[0].What != account.StepRead {
-		s.say(ms(t.request), "read", "request head read")
+		s.say(ms(t.Request()), "read", "request head read")
 	}
 	for i := range t.step[:t.steps] {
 		s.tell(&t.step[i])
 	}
-	if t.sent > 0 {
-		s.say(ms(t.sent), "sent", "the request is complete at the instance")
+	if t.Sent > 0 {
+		s.say(ms(time.Duration(t.Sent-t.Start)), "sent", "the request is complete at the instance")
 	}
-	s.pick(ms(t.request))
+	s.pick(ms(t.Request()))
 	if t.steps == tracedSteps {
-		s.say(ms(t.total), "…", "there were more steps than are kept")
+		s.say(ms(t.Total()), "…", "there were more steps than are kept")
 	}
-	s.say(ms(t.total), "done", "%s", t.outcome())
+	s.say(ms(t.Total()), "done", "%s", t.outcome())
 	slices.SortStableFunc(s.out, func(a, b Step) int { return cmp.Compare(a.At, b.At) })
 	return s.out
 }
@@ -53,10 +54,10 @@ func (s *story) tell(step *account.Step) {
 	case account.StepRead:
 		s.say(at, "read", "request head read, %d bytes", step.N)
 	case account.StepRoute:
-		if s.site == "" {
+		if s.Site == "" {
 			s.say(at, "route", "no site")
 		} else {
-			s.say(at, "route", "site %s", s.site)
+			s.say(at, "route", "site %s", s.Site)
 		}
 	case account.StepConnect:
 		s.connect(at, int(step.N))
@@ -75,15 +76,15 @@ func (s *story) tell(step *account.Step) {
 
 // connect tells of a try, after the failure of the one before it.
 func (s *story) connect(at float64, try int) {
-	if s.queue > 0 && try == 1 {
-		s.say(at, "queue", "waited %.1f ms for a place", ms(s.queue))
+	if s.Queue > 0 && try == 1 {
+		s.say(at, "queue", "waited %.1f ms for a place", ms(s.Queue))
 	}
 	if try > s.now {
 		s.failed(at, account.StepFail.String())
 		s.now = try
 		clear(s.moved)
 	}
-	if s.now > int(s.retries) {
+	if s.now > s.Retries {
 		s.pick(at)
 	}
 	s.say(at, "connect", "try %d: %s", try, s.attempt(try, s.instance))
@@ -101,7 +102,7 @@ func (s *story) failed(at float64, step string) bool {
 
 // pick tells why the last instance was chosen, once.
 func (s *story) pick(at float64) {
-	if !s.picked && s.site != "" {
+	if !s.picked && s.Site != "" {
 		s.picked = true
 		s.say(at, "pick", "%s", s.choice(s.instance))
 	}
@@ -185,18 +186,18 @@ func stepText(s *account.Step) string {
 
 // outcome says how it ended.
 func (t *trace) outcome() string {
-	text := fmt.Sprintf("answered with status %d", t.status)
-	if t.status == fault.StatusClientClosed {
+	text := fmt.Sprintf("answered with status %d", t.Status)
+	if t.Status == fault.StatusClientClosed {
 		text = "the client went away before it had its answer"
 	}
-	switch t.cause {
+	switch t.Cause {
 	case account.CauseNone, account.CauseRequest:
 	case account.CauseClient:
-		if t.status != fault.StatusClientClosed {
+		if t.Status != fault.StatusClientClosed {
 			text += ", which the client did not take to its end"
 		}
 	default:
-		text += ", broken off: " + t.cause.String()
+		text += ", broken off: " + t.Cause.String()
 	}
 	if t.trouble != nil && t.trouble.err != "" {
 		text += ": " + t.trouble.err

@@ -13,7 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"portico/balancer"
-	"portico/proxy/accesslog"
+	"portico/proxy/account"
 	"portico/proxy/sticky"
 )
 
@@ -79,10 +79,10 @@ func (st *State) Update(specs []balancer.Spec, c balancer.Config, now int64) err
 func (st *State) Begin() { st.running.Add(1) }
 
 // End counts what became of it, and returns how many ran until then.
-func (st *State) End(rec *accesslog.Record) int {
+func (st *State) End(rec *account.Record) int {
 	class := rec.Class()
 	st.requests[class].Inc()
-	st.duration.Update(rec.Total.Seconds())
+	st.duration.Update(rec.Total().Seconds())
 	st.bytesIn.AddInt64(rec.BytesIn)
 	st.bytesOut.AddInt64(rec.BytesOut)
 	return int(st.running.Add(-1)) + 1

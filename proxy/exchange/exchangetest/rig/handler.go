@@ -63,7 +63,8 @@ func (h *Handler) Failed(_ *http1.Request, _ *exchange.Peer, d *exchange.Decisio
 }
 
 // Finished implements exchange.Handler.
-func (h *Handler) Finished(r *http1.Request, _ *exchange.Peer, _ *exchange.Decision, rec *account.Record) {
+func (h *Handler) Finished(r *http1.Request, _ *exchange.Peer, d *exchange.Decision) {
+	rec := d.Record
 	var steps []string
 	for _, s := range rec.Steps {
 		steps = append(steps, s.What.String())

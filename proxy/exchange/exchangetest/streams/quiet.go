@@ -14,7 +14,6 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
@@ -37,7 +36,7 @@ func (q *quiet) Answered(*http1.Request, *http1.Response, *exchange.Decision) {}
 func (q *quiet) Failed(*http1.Request, *exchange.Peer, *exchange.Decision, exchange.Why) {}
 
 // Finished implements exchange.Handler.
-func (q *quiet) Finished(*http1.Request, *exchange.Peer, *exchange.Decision, *account.Record) {}
+func (q *quiet) Finished(*http1.Request, *exchange.Peer, *exchange.Decision) {}
 
 // quietOrigin answers hello to requests with a body of so many bytes, and allocates nothing.
 func quietOrigin(t *testing.T, body int) string {
