@@ -146,3 +146,12 @@ func decode(t *testing.T, text string, into any) {
 		t.Fatalf("%v in %.500s", err, text)
 	}
 }
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,13 +84,4 @@ port = 8081
 	if conf := server.Must("cat", "/etc/nginx/portico-shop.conf"); strings.Contains(conf, `"/etc"`) {
 		t.Errorf("the site's user has root serve %s", conf)
 	}
-}
-
-func read(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
