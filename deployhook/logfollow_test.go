@@ -83,7 +83,8 @@ func TestLogsOutliveTheirAgent(t *testing.T) {
 	}
 }
 
-// TestOnlyNewLogsOutliveTheirAgent: who asks for new lines only, and has had none yet, gets those that were written while the agent was away.
+// TestOnlyNewLogsOutliveTheirAgent: who asks for new lines only, and has had none yet, gets those
+// that were written while the agent was away.
 func TestOnlyNewLogsOutliveTheirAgent(t *testing.T) {
 	began := time.Now()
 	queries := make(chan url.Values, 10)

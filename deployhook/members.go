@@ -134,8 +134,8 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 	}
 }
 
-// awaitChange waits until something has changed or ctx ends, or reports that the member is doubted. At rest it costs a look now and then, and
-// works nothing out anew: there may be a thousand members.
+// awaitChange waits until something has changed or ctx ends, or reports that the member is doubted. At rest it costs a look now and then,
+// and works nothing out anew: there may be a thousand members.
 func awaitChange(ctx context.Context, changed <-chan struct{}, look <-chan time.Time, doubted func() bool) bool {
 	for {
 		select {

@@ -145,9 +145,10 @@ func (c *Cluster) start(ctx context.Context) error {
 const (
 	// gossipEvery is between two rounds of what is new, also where nothing is: each wakes every member.
 	gossipEvery = time.Second
-	// askEvery is between two questions of a member whether another one lives; each wakes both, and is most of what gossip costs at rest. A member that answers
-	// none is suspected within two of them, and given up askSuspicion of them later, ten seconds after its end. Where there are more than ten members, memberlist waits
-	// longer for one who agrees, by the decimal logarithm of their number: twice as long among a hundred, so that it is sixteen seconds there.
+	// askEvery is between two questions of a member whether another one lives; each wakes both, and is most of what gossip costs at rest. A
+	// member that answers none is suspected within two of them, and given up askSuspicion of them later, ten seconds after its end. Where
+	// there are more than ten members, memberlist waits longer for one who agrees, by the decimal logarithm of their number: twice as long
+	// among a hundred, so that it is sixteen seconds there.
 	askEvery     = 2 * time.Second
 	askSuspicion = 3
 )
@@ -161,8 +162,8 @@ func (c *Cluster) config() *serf.Config {
 	if c.transport.advertise.Addr().IsLoopback() {
 		m = memberlist.DefaultLocalConfig() // the same protocol, less patient
 	}
-	// Agents hold a question to a proxy open that is answered with each change, and whoever falls silent is probed; gossip is the second way for
-	// both. So it may rest for as long as memberlist's own settings for wide networks do, and then tells as many.
+	// Agents hold a question to a proxy open that is answered with each change, and whoever falls silent is probed; gossip is the second way
+	// for both. So it may rest for as long as memberlist's own settings for wide networks do, and then tells as many.
 	m.GossipInterval, m.GossipNodes = gossipEvery, 4
 	m.ProbeInterval, m.SuspicionMult = askEvery, askSuspicion
 	m.Logger, m.LogOutput = logger, nil

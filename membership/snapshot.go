@@ -23,13 +23,14 @@ const (
 	snapshotPause = 2 * time.Second // members come and go in crowds, and each write waits for the disk
 )
 
-// snapshotMember is one of them. Who is not let in any more is not looked for either: nobody takes its address from the list while there is no other one.
+// snapshotMember is one of them. Who is not let in any more is not looked for either: nobody takes its address
+// from the list while there is no other one.
 type snapshotMember struct {
 	Name, Fingerprint, Addr string
 }
 
-// snapshot is the list of members known last, so that a restarted member finds the others by itself. Serf would keep one as well, and with it a
-// clock that it looks at twice a second for as long as it lives. Its methods are nil-safe: without a folder nothing is kept.
+// snapshot is the list of members known last, so that a restarted member finds the others by itself. Serf would keep one as well, and with
+// it a clock that it looks at twice a second for as long as it lives. Its methods are nil-safe: without a folder nothing is kept.
 type snapshot struct {
 	path  string
 	dirty chan struct{} // capacity 1

@@ -26,8 +26,8 @@ var malformedRequests = map[string][]string{
 	"a length, no body":    {":method: POST", ":scheme: https", ":authority: shop.test", ":path: /", "content-length: 5"},
 }
 
-// TestMalformedHTTP2IsLogged: the access log has a request that HTTP/2 itself calls malformed as it has a bad one of HTTP/1.1, in both forms
-// and with both drivers, and so have the counters; the requests behind it on the connection are served.
+// TestMalformedHTTP2IsLogged: the access log has a request that HTTP/2 itself calls malformed as it has a bad one of HTTP/1.1, in both
+// forms and with both drivers, and so have the counters; the requests behind it on the connection are served.
 func TestMalformedHTTP2IsLogged(t *testing.T) {
 	addr, _ := origin(t, func(http.ResponseWriter, *http.Request) {})
 	for _, engine := range engines() {

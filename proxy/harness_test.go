@@ -46,8 +46,8 @@ type front struct {
 	log  *written.Buffer
 }
 
-// options returns what most tests need; change it before start. The limits are far away: a test that is not about one does not fail for it on
-// a busy machine.
+// options returns what most tests need; change it before start. The limits are far away: a test that is not about
+// one does not fail for it on a busy machine.
 func options() proxy.Options {
 	const patience = units.Duration(2 * time.Minute)
 	return proxy.Options{

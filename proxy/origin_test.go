@@ -43,8 +43,8 @@ func TestBytesAfterAnswerThroughAgent(t *testing.T) {
 	}
 }
 
-// TestPostUnread: a POST on a kept connection that the instance closes in this moment reaches it once, and the visitor sees nothing of that,
-// where its agent proves that nothing of it was read.
+// TestPostUnread: a POST on a kept connection that the instance closes in this moment reaches it once, and the visitor sees nothing of
+// that, where its agent proves that nothing of it was read.
 func TestPostUnread(t *testing.T) {
 	for _, engine := range engines() {
 		t.Run(engine, func(t *testing.T) {

@@ -20,7 +20,8 @@ func (p *pace) took(d time.Duration) {
 	}
 }
 
-// atSomePace has f succeed within the limit. Where it does not and the machine was late, nothing is shown, and it is tried at a slower pace.
+// atSomePace has f succeed within the limit. Where it does not and the machine was late, nothing is
+// shown, and it is tried at a slower pace.
 func atSomePace(t *testing.T, limit time.Duration, f func(p *pace) error) {
 	t.Helper()
 	for slower := time.Duration(1); ; slower *= 4 {

@@ -11,8 +11,8 @@ import (
 	"portico/conf/sites"
 )
 
-// TestBodyLimitEndsOneStream: over HTTP/2 a body beyond the site's limit, declared or not, ends its own stream. What the other streams of the
-// connection wait for comes, and the next request goes on it.
+// TestBodyLimitEndsOneStream: over HTTP/2 a body beyond the site's limit, declared or not, ends its own stream. What the other streams of
+// the connection wait for comes, and the next request goes on it.
 func TestBodyLimitEndsOneStream(t *testing.T) {
 	slow := make(chan struct{})
 	release := sync.OnceFunc(func() { close(slow) })

@@ -18,7 +18,8 @@ import (
 	"portico/tests/harness"
 )
 
-// h2Held is a connection over HTTP/2 that does nothing by itself: it confirms neither settings nor a PING, as one whose other end is asleep.
+// h2Held is a connection over HTTP/2 that does nothing by itself: it confirms neither settings nor
+// a PING, as one whose other end is asleep.
 type h2Held struct {
 	net.Conn
 	*http2.Framer

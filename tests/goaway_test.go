@@ -55,8 +55,8 @@ func counts(path string, body int) []byte {
 }
 
 // TestGoAway: what the last GOAWAY of a connection says is true of each of its streams, across reloads, take-overs and the end, with both
-// drivers and clients that go on asking until they are told, or beyond. A stream up to the last one is answered whole; one beyond it has not
-// reached the application, and may be asked again.
+// drivers and clients that go on asking until they are told, or beyond. A stream up to the last one is answered whole; one beyond it has
+// not reached the application, and may be asked again.
 func TestGoAway(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

@@ -9,8 +9,8 @@ import (
 	"portico/tests/harness"
 )
 
-// TestPartitionedInFrames: a browser that keeps no cookies of third parties shows a site in frames of two others. With session.partitioned each
-// frame is a session of its own, which stays on its server; without it the browser keeps no cookie.
+// TestPartitionedInFrames: a browser that keeps no cookies of third parties shows a site in frames of two others. With session.partitioned
+// each frame is a session of its own, which stays on its server; without it the browser keeps no cookie.
 func TestPartitionedInFrames(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")

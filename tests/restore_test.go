@@ -8,8 +8,8 @@ import (
 	"portico/tests/harness"
 )
 
-// TestRestoredProxyServes: the only proxy of a cluster is lost with its machine. From a backup and its folder identity it comes back, under its name,
-// and visitors go on where they were. With the catalog's key alone it says that nobody will know it.
+// TestRestoredProxyServes: the only proxy of a cluster is lost with its machine. From a backup and its folder identity it comes back, under
+// its name, and visitors go on where they were. With the catalog's key alone it says that nobody will know it.
 func TestRestoredProxyServes(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")

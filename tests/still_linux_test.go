@@ -9,8 +9,8 @@ import (
 	"portico/tests/harness"
 )
 
-// TestStandingStillIsNoticed: a process that stands still ends no connection. Each command that waits for a proxy, or follows what it tells,
-// says so and goes on when the proxy does; one that follows a log is told as well of an application server that stands still.
+// TestStandingStillIsNoticed: a process that stands still ends no connection. Each command that waits for a proxy, or follows what it
+// tells, says so and goes on when the proxy does; one that follows a log is told as well of an application server that stands still.
 func TestStandingStillIsNoticed(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")

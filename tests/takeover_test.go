@@ -17,7 +17,8 @@ import (
 // The program is replaced under load, again and again: by a process that fails, which
 // leaves the running one in place; by one that is started by hand; by one that the running proxy starts
 // at SIGUSR2. No request fails, no visitor loses a session or is counted twice, a WebSocket lives on in the
-// process that has it, which portico members shows, until it may no longer (proxy.timeouts.tunnels); uploads arrive whole, and each former process ends.
+// process that has it, which portico members shows, until it may no longer (proxy.timeouts.tunnels); uploads
+// arrive whole, and each former process ends.
 func TestTakeOver(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {

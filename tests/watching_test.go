@@ -12,8 +12,8 @@ import (
 	"portico/tests/harness"
 )
 
-// TestWatchingOutlivesTheProxy: portico top and portico logs -f say that the proxy is away and go on when it is back, killed or replaced. No
-// line of the log is missing, those that were written meanwhile neither.
+// TestWatchingOutlivesTheProxy: portico top and portico logs -f say that the proxy is away and go on when it is back, killed or replaced.
+// No line of the log is missing, those that were written meanwhile neither.
 func TestWatchingOutlivesTheProxy(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")

@@ -41,8 +41,8 @@ func (s *Table[U]) Mend(c *seal.Cookie, now int64) {
 	c.Start = min(c.Start, c.Issued)
 }
 
-// ClockSet says that the clock was set by so many seconds, to now (Unix seconds). It moves all times of the table. When it was born is not moved back: then the proxy
-// waits rather too long until it is sure of its counts.
+// ClockSet says that the clock was set by so many seconds, to now (Unix seconds). It moves all times of the table. When it was born is not
+// moved back: then the proxy waits rather too long until it is sure of its counts.
 func (s *Table[U]) ClockSet(seconds, now int64) {
 	var list []clockSet
 	if old := s.sets.Load(); old != nil {

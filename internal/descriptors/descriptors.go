@@ -16,8 +16,8 @@ import (
 )
 
 // most is what is kept at the most. A proxy alone has 36 descriptors after its start, and had 38 at the most while three commands at a time
-// changed something. Members hold connections on top of that, gossip takes half of it for streams at the most, strangers a quarter at the admin
-// port and an eighth at the catalog's, etcd opens files while it cuts its log.
+// changed something. Members hold connections on top of that, gossip takes half of it for streams at the most, strangers a quarter at the
+// admin port and an eighth at the catalog's, etcd opens files while it cuts its log.
 const most = 128
 
 // Kept returns how many descriptors of a limit traffic may not have.

@@ -57,7 +57,8 @@ func TestLastOnesAreNotForTraffic(t *testing.T) {
 	}
 }
 
-// TestRoomIsCheap: an agent asks with each check whether there is room. Each descriptor costs its path, and nothing that the runtime keeps for a file.
+// TestRoomIsCheap: an agent asks with each check whether there is room. Each descriptor costs its path, and
+// nothing that the runtime keeps for a file.
 func TestShare(t *testing.T) {
 	kept := int(Kept(openLimit()))
 	if got := Share(4); got != max(kept/4, 1) {

@@ -27,8 +27,8 @@ func (c *between) Write(b []byte) (int, error) {
 
 const mark = 5 + 32 // the size of the record that bears the proof
 
-// TestUnread: an end that says that nothing was read is believed only with this connection's own proof behind TLS's alert. Nobody in between
-// can make one, carry one over from another connection, or keep back what was sent before it.
+// TestUnread: an end that says that nothing was read is believed only with this connection's own proof behind TLS's alert. Nobody in
+// between can make one, carry one over from another connection, or keep back what was sent before it.
 func TestUnread(t *testing.T) {
 	server := httptest.NewUnstartedServer(nil)
 	server.StartTLS()

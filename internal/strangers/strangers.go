@@ -1,6 +1,7 @@
-// Package strangers bounds how many connections a listener has of which nobody knows yet who is at the other end, so that people who are let
-// in nowhere cannot have all descriptors of the process. It refuses nobody: who comes when all places are taken gets that of another one, the
-// oldest of the address that has most. Whoever proves in their first request who they are is not among them for longer than that takes.
+// Package strangers bounds how many connections a listener has of which nobody knows yet who is at the other end, so that
+// people who are let in nowhere cannot have all descriptors of the process. It refuses nobody: who comes when all places are
+// taken gets that of another one, the oldest of the address that has most. Whoever proves in their first request who they are
+// is not among them for longer than that takes.
 package strangers
 
 import (

@@ -46,9 +46,9 @@ func TestOpensAgainAfterAWant(t *testing.T) {
 	}
 }
 
-// TestFailedReopenLeavesFilesOpen: etcd gives nobody what it has opened when a want of descriptors ends its start. Nothing can close that in
-// the same process, where the next attempt took the locked files for damaged ones. It says that a restart is what helps, no
-// other process gets at the files before, and after it everything is there.
+// TestFailedReopenLeavesFilesOpen: etcd gives nobody what it has opened when a want of descriptors ends its start. Nothing can close that
+// in the same process, where the next attempt took the locked files for damaged ones. It says that a restart is what helps, no other
+// process gets at the files before, and after it everything is there.
 func TestFailedReopenLeavesFilesOpen(t *testing.T) {
 	if !canLimitFiles {
 		t.Skip("the number of descriptors cannot be limited here")

@@ -9,8 +9,8 @@ import (
 	"portico/proxy/wire"
 )
 
-// lane is what a stream is to the exchange that serves it: it stands for a client's connection. Who has to wait leaves his buffers here, and
-// whoever learns that it is time, the connection's reader mostly, fills or empties them on his behalf.
+// lane is what a stream is to the exchange that serves it: it stands for a client's connection. Who has to wait leaves his buffers here,
+// and whoever learns that it is time, the connection's reader mostly, fills or empties them on his behalf.
 type lane struct {
 	m     *mux
 	st    *http2.Stream

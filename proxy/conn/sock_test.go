@@ -35,8 +35,8 @@ func TestResetToldToWriter(t *testing.T) {
 	}
 }
 
-// TestWriteWaits: a write that ran into its deadline is followed by one that waits for its own, however near that is. It began anew at once,
-// for up to a second, and took a processor for each client that took little.
+// TestWriteWaits: a write that ran into its deadline is followed by one that waits for its own, however near that is. It began anew at
+// once, for up to a second, and took a processor for each client that took little.
 func TestWriteWaits(t *testing.T) {
 	for _, raw := range []bool{rawIO, false} {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

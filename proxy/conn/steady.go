@@ -13,7 +13,8 @@ import (
 )
 
 // steady goes below a TLS connection. A write of TLS that ran into a deadline would be its last, and what it had written would not be
-// known; so a deadline here only looks at the time, and a write ends when its side has taken next to nothing for as long as there is patience.
+// known; so a deadline here only looks at the time, and a write ends when its side has taken next to
+// nothing for as long as there is patience.
 type steady struct {
 	net.Conn
 	base     net.Conn     // the system's, below all

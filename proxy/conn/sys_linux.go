@@ -29,7 +29,8 @@ func sysRead(fd uintptr, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// sysReadTold is sysRead after tellMore. more reports whether something may be left to read, an end in good order included; a reset is told by the next read only.
+// sysReadTold is sysRead after tellMore. more reports whether something may be left to read, an end in good order
+// included; a reset is told by the next read only.
 func sysReadTold(fd uintptr, b []byte) (n int, more bool, err error) {
 	var told struct {
 		syscall.Cmsghdr

@@ -8,8 +8,8 @@ import (
 )
 
 // FuzzStream is FuzzExchange for a client that is a stream: whatever its head, its body and trailers are and whatever the upstream answers,
-// the exchange ends, every buffer comes back, the upstream sees whole requests or one that breaks off, and the stream gets heads, a body and
-// one end, or a reset.
+// the exchange ends, every buffer comes back, the upstream sees whole requests or one that breaks off, and the stream
+// gets heads, a body and one end, or a reset.
 func FuzzStream(f *testing.F) {
 	for _, tt := range streamTests() {
 		if len(tt.head)+len(tt.body)+len(strings.Join(tt.answers, "")) < 2000 {

@@ -133,8 +133,8 @@ func TestProxyThatNeverRanIsClosed(t *testing.T) {
 	}
 }
 
-// TestTakeOverByAnother: the next proxy on the folder takes the place, the one before it ends by itself, and no visitor is refused meanwhile. One that cannot start
-// leaves the place as it was.
+// TestTakeOverByAnother: the next proxy on the folder takes the place, the one before it ends by itself, and no visitor is refused
+// meanwhile. One that cannot start leaves the place as it was.
 func TestTakeOverByAnother(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no take-overs on Windows")

@@ -104,9 +104,9 @@ func switches() (waits, pushed int64) {
 // that the kernel must find first, does not come at every attempt; what the loop does itself would.
 const attempts = 30
 
-// workMost is how much a loop may do before it looks at the clock again, in bytes or what costs as much. A turn is short because each of its
-// stages ends at the first look behind its share: this holds what can come before that look, on any machine and however busy that is. One
-// connection's turn counts twice where it speaks HTTP/2, with what was made and closed for it, behind what was done before it.
+// workMost is how much a loop may do before it looks at the clock again, in bytes or what costs as much. A turn is short because each of
+// its stages ends at the first look behind its share: this holds what can come before that look, on any machine and however busy that is.
+// One connection's turn counts twice where it speaks HTTP/2, with what was made and closed for it, behind what was done before it.
 const workMost = 8 * loop.ByteBudget
 
 // TestTurnsAreShort: whatever comes together, no turn of a loop takes a millisecond of its thread's time, and none waits for anything.
@@ -125,8 +125,8 @@ func TestTurnsAreShort(t *testing.T) {
 }
 
 // TestTurnsWithStreamsAreShort: beside clients that speak HTTP/2 and do their worst, a loop does no more without a look at the clock than
-// beside others, and fewer than one turn in a thousand takes a millisecond. They make so many more turns, all of which enter the kernel, that
-// what it does there for others on a busy machine is in every attempt: that part of a thread's time is not the loop's.
+// beside others, and fewer than one turn in a thousand takes a millisecond. They make so many more turns, all of which enter the kernel,
+// that what it does there for others on a busy machine is in every attempt: that part of a thread's time is not the loop's.
 func TestTurnsWithStreamsAreShort(t *testing.T) {
 	if race.Enabled {
 		t.Skip("as TestTurnsAreShort")

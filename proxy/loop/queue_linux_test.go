@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestQueuedStreamIsVisited: a stream that has used up its turn goes on in the next one, also when it is its send that ends late, behind the
-// turn's look at the connections of HTTP/2.
+// TestQueuedStreamIsVisited: a stream that has used up its turn goes on in the next one, also when it is its send that ends late, behind
+// the turn's look at the connections of HTTP/2.
 func TestQueuedStreamIsVisited(t *testing.T) {
 	l := &loop{srv: &server{start: time.Now()}}
 	h := &h2Conn{c: &sock{kind: kindClient}}

@@ -306,7 +306,8 @@ func drawTry(r *rand.Rand, x *exchange) try {
 	return t
 }
 
-// endsItself reports whether bytes behind the answer are behind it: those of a tunnel, or before the end of a connection that ends a body, are not.
+// endsItself reports whether bytes behind the answer are behind it: those of a tunnel, or before the end
+// of a connection that ends a body, are not.
 func (x *exchange) endsItself() bool {
 	return x.status != 101 && (x.aframing != byClose || x.bodiless())
 }

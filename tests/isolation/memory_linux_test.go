@@ -2,8 +2,8 @@ package isolation
 
 import "testing"
 
-// TestStarved: an answer that is cut counts as late, and not as a fault, only once the system has counted a connection that it reset for want
-// of memory.
+// TestStarved: an answer that is cut counts as late, and not as a fault, only once the system has counted a
+// connection that it reset for want of memory.
 func TestStarved(t *testing.T) {
 	const before = "TcpExt: SyncookiesSent TCPAbortOnMemory TCPAbortOnLinger\nTcpExt: 3 17 2\nIpExt: InNoRoutes\nIpExt: 9\n"
 	if n := countIn(before, "TCPAbortOnMemory"); n != 17 {

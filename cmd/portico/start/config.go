@@ -1,5 +1,5 @@
-// Package start has the commands that run something on this machine: a proxy, an agent, both on trial, or a look whether they would start. Policy
-// is not here: it lies in proxy/frontdoor and deployhook/agent/appserver.
+// Package start has the commands that run something on this machine: a proxy, an agent, both on trial, or a look whether they would start.
+// Policy is not here: it lies in proxy/frontdoor and deployhook/agent/appserver.
 package start
 
 import (

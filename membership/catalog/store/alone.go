@@ -44,9 +44,10 @@ func (s *Store) stand(r *running) {
 	}
 }
 
-// tookIn reports whether raft itself has taken in that its log is applied. Etcd drops the beginning of the log once it has applied it, which on a busy
-// machine may be before raft is told, and raft gives up for good when it stands for election then and looks for what is not there any more. Nobody but
-// etcd's variable for expvar gives raft's state away; it is that of the server which began last, so another's says nothing.
+// tookIn reports whether raft itself has taken in that its log is applied. Etcd drops the beginning of the log once it has
+// applied it, which on a busy machine may be before raft is told, and raft gives up for good when it stands for election then and
+// looks for what is not there any more. Nobody but etcd's variable for expvar gives raft's state away; it is that of the server
+// which began last, so another's says nothing.
 func tookIn(id uint64) bool {
 	f, ok := expvar.Get("raft.status").(expvar.Func)
 	if !ok {

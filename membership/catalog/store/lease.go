@@ -14,8 +14,8 @@ import (
 // renewAgain is between two attempts to renew a lease after one has failed.
 const renewAgain = time.Second
 
-// leases are the embedded server's, kept alive by a call for each third of their time. Etcd's client looks twice a second which of its leases
-// are due, and once a second which have run out.
+// leases are the embedded server's, kept alive by a call for each third of their time. Etcd's client looks twice a second which of its
+// leases are due, and once a second which have run out.
 type leases struct {
 	clientv3.Lease
 	renewer

@@ -6,9 +6,9 @@ import (
 	_ "unsafe" // for the name of etcd's variable
 )
 
-// resyncEvery is how often etcd looks whether a watcher has to be brought up to date that began behind the present revision. It looks ten times a
-// second otherwise, at rest too, which is a third of what wakes a proxy then. Our only watcher waits at most so much longer, and only if something was
-// written between the read and the watch that follows it.
+// resyncEvery is how often etcd looks whether a watcher has to be brought up to date that began behind the present revision. It looks ten
+// times a second otherwise, at rest too, which is a third of what wakes a proxy then. Our only watcher waits at most so much longer, and
+// only if something was written between the read and the watch that follows it.
 const resyncEvery = time.Second
 
 // Etcd keeps this as a variable for its tests and has no setting for it. Without such a variable the program does not link.

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// nameServer is a DNS server that everything in the process asks while a test runs. It knows the names in known, which all lead to loopback,
-// and says of others that they do not exist.
+// nameServer is a DNS server that everything in the process asks while a test runs. It knows the names in known, which all lead to
+// loopback, and says of others that they do not exist.
 type nameServer struct {
 	pc    net.PacketConn
 	known map[string]bool

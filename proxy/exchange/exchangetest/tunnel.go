@@ -46,7 +46,8 @@ func halfClose(t *testing.T, mk rig.Maker) {
 	}
 }
 
-// halfLeft: once one side of a tunnel has ended, the other one has no more time than a body has, whichever it is and whatever it has waited.
+// halfLeft: once one side of a tunnel has ended, the other one has no more time than a body has,
+// whichever it is and whatever it has waited.
 func halfLeft(t *testing.T, mk rig.Maker) {
 	for i := range 4 {
 		byOrigin, secure := i&1 != 0, i&2 != 0
@@ -100,7 +101,8 @@ func halfStalled(t *testing.T, mk rig.Maker) {
 	}
 }
 
-// halfStream: a client that has ended its side gets every event that comes, and is given up when none comes for as long as a body may pause.
+// halfStream: a client that has ended its side gets every event that comes, and is given up when
+// none comes for as long as a body may pause.
 func halfStream(t *testing.T, mk rig.Maker) {
 	if runtime.GOOS != "linux" {
 		return // elsewhere nothing tells of an end that nobody reads

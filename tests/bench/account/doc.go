@@ -1,2 +1,3 @@
-// Package account reads what Linux has counted for processes and says of the machine: for benchmarks. It starts and measures nothing itself.
+// Package account reads what Linux has counted for processes and says of the machine: for
+// benchmarks. It starts and measures nothing itself.
 package account

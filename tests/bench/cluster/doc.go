@@ -1,3 +1,3 @@
-// Package cluster starts proxies and agents of a built portico on loopback, in a folder that goes away with them: for benchmarks of whole clusters.
-// What is measured, and the sites, are the benchmarks' own.
+// Package cluster starts proxies and agents of a built portico on loopback, in a folder that goes away with them: for benchmarks of whole
+// clusters. What is measured, and the sites, are the benchmarks' own.
 package cluster

@@ -74,7 +74,8 @@ func overlay(ctx context.Context, dir string) (string, error) {
 	return list, os.WriteFile(list, b, 0o600)
 }
 
-// profiled are the variables with which a program writes profiles, named after a line; from its start on and for so long unless that is zero.
+// profiled are the variables with which a program writes profiles, named after a line; from its
+// start on and for so long unless that is zero.
 func (b *bench) profiled(line string, length time.Duration) []string {
 	if b.profile == "" {
 		return nil

@@ -15,7 +15,8 @@ func fileName(dir string, i int) string {
 	return filepath.Join(dir, fmt.Sprintf("d%03d", i/perFolder), fmt.Sprintf("f%05d.dat", i))
 }
 
-// writeSite makes a site of as many files as asked for, half of whose bytes do not compress. Their sizes go from half of the mean to half as much again.
+// writeSite makes a site of as many files as asked for, half of whose bytes do not compress. Their sizes go
+// from half of the mean to half as much again.
 func (b *bench) writeSite(dir string) error {
 	mean := b.bytes / b.files
 	draw := rand.NewChaCha8([32]byte{1})

@@ -10,7 +10,8 @@ import (
 	"portico/internal/descriptors"
 )
 
-// TestPrune: those who are turned away by now lose their connections, also when the question who is welcome asks which connections there are.
+// TestPrune: those who are turned away by now lose their connections, also when the question who is
+// welcome asks which connections there are.
 func TestPrune(t *testing.T) {
 	p := &Server{conns: map[net.Conn]peer{}}
 	p.admit = func(_ Role, name, _ string) error {

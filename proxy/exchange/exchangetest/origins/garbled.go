@@ -13,7 +13,8 @@ import (
 	"portico/proxy/http1"
 )
 
-// garbled: an answer that is none is the answer's fault and not the connection's: nobody else is asked, and who shares the connection goes on.
+// garbled: an answer that is none is the answer's fault and not the connection's: nobody else is
+// asked, and who shares the connection goes on.
 func garbled(t *testing.T, mk rig.Maker) {
 	o := h2Origin(t, nil, func(_ int, _ net.Conn, fr *http2.Framer) {
 		requests(fr, func(id uint32) bool {

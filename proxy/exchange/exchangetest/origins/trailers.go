@@ -10,8 +10,8 @@ import (
 	"portico/proxy/exchange/exchangetest/rig"
 )
 
-// withTrailers answers "/counted" with a length and trailers, of which one may not travel, "/none" with trailers behind no body, "/void" with
-// no more than a head, and everything else without a length or trailers.
+// withTrailers answers "/counted" with a length and trailers, of which one may not travel, "/none" with trailers behind no body, "/void"
+// with no more than a head, and everything else without a length or trailers.
 func withTrailers(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Date"] = nil
 	switch r.URL.Path {
@@ -36,8 +36,8 @@ func withTrailers(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(http.TrailerPrefix+"Expires", "0")
 }
 
-// countedTrailers: behind an answer with a length, trailers reach every client that can have them: of HTTP/2, and of HTTP/1.1 those that say
-// so, in chunks. Others get the length and no trailers, on this answer as on the next one.
+// countedTrailers: behind an answer with a length, trailers reach every client that can have them: of HTTP/2, and of HTTP/1.1 those that
+// say so, in chunks. Others get the length and no trailers, on this answer as on the next one.
 func countedTrailers(t *testing.T, mk rig.Maker) {
 	h := with(newMulti(t, withTrailers, 0, nil))
 	c, _ := rig.StartH2(t, mk, rig.Options(h), rig.H2Settings{})

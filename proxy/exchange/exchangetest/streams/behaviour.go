@@ -64,7 +64,8 @@ func isHello(a rig.H2Answer) bool {
 	return a.Head == helloHead && a.Body == "hello" && a.Ended && a.Reset == ""
 }
 
-// slowOrigin reads heads and answers "/" at once, everything else with an interim head and no more; ended gets a value for each of these that ends.
+// slowOrigin reads heads and answers "/" at once, everything else with an interim head and no more; ended
+// gets a value for each of these that ends.
 func slowOrigin(t *testing.T, ended chan<- struct{}) *rig.Origin {
 	return rig.NewRawOrigin(t, func(_ int, c net.Conn, br *bufio.Reader) {
 		for {
