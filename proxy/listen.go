@@ -47,7 +47,7 @@ func (s *Server) Listen() error {
 		s.listeners = nil
 		return fmt.Errorf("listen: %w", err)
 	}
-	s.front.Plain, s.front.Secure = s.plain.Addr, s.secure.Addr
+	s.front.HTTP, s.front.HTTPS = s.plain.Addr, s.secure.Addr
 	s.bound.Store(true)
 	return nil
 }

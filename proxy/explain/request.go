@@ -136,7 +136,7 @@ func (e *explanation) admit(u *url.URL) bool {
 		e.say("client", e.client.Addr.String(), "%s", why)
 	}
 	if e.client.Proto == "http" {
-		if to := e.h.Front.Redirect(&st.Rule, e.host, e.target); to != "" {
+		if to := e.h.Front.RedirectToTLS(&st.Rule, e.host, e.target); to != "" {
 			e.say("redirect", to, "308, because a certificate can be served (redirect = %q)", st.Redirect)
 			return false
 		}

@@ -135,7 +135,7 @@ func (m *addressing) secures(scheme string) bool {
 	}
 	_, port, _ := net.SplitHostPort(m.host)
 	host, ok := route.ParseHost(m.host)
-	return ok && (port != "" || m.front.Redirect(&m.site.Rule, host, "/") != "")
+	return ok && (port != "" || m.front.RedirectToTLS(&m.site.Rule, host, "/") != "")
 }
 
 // isInstance reports whether an authority is the instance's, the port of the scheme left out or not. Behind an agent the port is that of

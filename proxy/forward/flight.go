@@ -141,7 +141,7 @@ func (f *flight) route(r *http1.Request, p *exchange.Peer, d *exchange.Decision)
 		return nil
 	}
 	if f.client.Proto == "http" {
-		if to := h.Front.Redirect(&f.site.Rule, rt.Host, f.target); to != "" {
+		if to := h.Front.RedirectToTLS(&f.site.Rule, rt.Host, f.target); to != "" {
 			f.redirect(to, d)
 			return nil
 		}

@@ -9,18 +9,18 @@ import (
 
 // Front says where visitors reach this proxy.
 type Front struct {
-	Plain  string // address that is listened on for plain HTTP; "": none
-	Secure string // the same over TLS
-	TLS    bool   // there are certificates to be served
+	HTTP  string // address that is listened on for plain HTTP; "": none
+	HTTPS string // the same over TLS
+	TLS   bool   // there are certificates to be served
 
 	// HasCertificate reports whether TLS could serve a host. Nil: never.
 	HasCertificate func(host string) bool
 }
 
-// Redirect returns where a plain HTTP request should go instead, or "" when
+// RedirectToTLS returns where a plain HTTP request should go instead, or "" when
 // it should be served as it is. The target begins with the scheme and the
 // validated host, so a path such as "//evil.test/" stays a path.
-func (f *Front) Redirect(r *Rule, host, target string) string {
+func (f *Front) RedirectToTLS(r *Rule, host, target string) string {
 	switch r.Redirect {
 	case sites.RedirectOff:
 		return ""
@@ -36,30 +36,36 @@ func (f *Front) Redirect(r *Rule, host, target string) string {
 	if target == "" || target[0] != '/' {
 		target = "/"
 	}
-	return "https://" + hostWithPort(host, f.securePort()) + target
+	return "https://" + httpsHost(host, f.httpsPort()) + target
 }
 
-// securePort is the port that visitors reach TLS on, as far as portico knows.
-func (f *Front) securePort() string {
-	_, port, _ := net.SplitHostPort(f.Secure)
+// httpsPort is the port that visitors reach TLS on, as far as portico knows.
+func (f *Front) httpsPort() string {
+	_, port, _ := net.SplitHostPort(f.HTTPS)
 	return port
 }
 
-func hostWithPort(host, port string) string {
+// httpsHost is host with the port of a listener for TLS, which is not said where it is 443.
+func httpsHost(host, port string) string {
 	if port == "443" || port == "" {
-		if strings.IndexByte(host, ':') >= 0 { // IPv6
-			return "[" + host + "]"
-		}
-		return host
+		return bracketed(host)
 	}
 	return net.JoinHostPort(host, port)
 }
 
+// bracketed is host as a URL has it: an IPv6 address stands in brackets.
+func bracketed(host string) string {
+	if strings.IndexByte(host, ':') >= 0 {
+		return "[" + host + "]"
+	}
+	return host
+}
+
 // URLs are where a site answers: one for each of its hosts, as its settings name them, with the port where it is not the scheme's
 // own. It is the one that a visitor ends up at: TLS where plain requests are sent there, or where there is no other.
-// A site of all hosts is told by the address that is listened on, or by here where that is every
+// A site of all hosts is told by the address that is listened on, or by fallback where that is every
 // address. Of a wildcard, the name "www" below it is told.
-func (f *Front) URLs(r *Rule, hosts []string, path, here string) (urls []string) {
+func (f *Front) URLs(r *Rule, hosts []string, path, fallback string) (urls []string) {
 	path = strings.TrimSuffix(path, "/") + "/"
 	if len(hosts) == 0 {
 		hosts = []string{""}
@@ -69,38 +75,38 @@ func (f *Front) URLs(r *Rule, hosts []string, path, here string) (urls []string)
 			host = "www." + name
 		}
 		switch {
-		case f.Plain != "":
-			host = hostAt(f.Plain, host, here)
-			if to := f.Redirect(r, host, path); to != "" {
+		case f.HTTP != "":
+			host = hostAt(f.HTTP, host, fallback)
+			if to := f.RedirectToTLS(r, host, path); to != "" {
 				urls = append(urls, to)
 				continue
 			}
-			_, port, _ := net.SplitHostPort(f.Plain)
-			urls = append(urls, "http://"+plainHost(host, port)+path)
-		case f.Secure != "" && r.TLSMode != sites.TLSOff:
-			host = hostAt(f.Secure, host, here)
-			urls = append(urls, "https://"+hostWithPort(host, f.securePort())+path)
+			_, port, _ := net.SplitHostPort(f.HTTP)
+			urls = append(urls, "http://"+httpHost(host, port)+path)
+		case f.HTTPS != "" && r.TLSMode != sites.TLSOff:
+			host = hostAt(f.HTTPS, host, fallback)
+			urls = append(urls, "https://"+httpsHost(host, f.httpsPort())+path)
 		}
 	}
 	return urls
 }
 
 // hostAt is host, or where none is named the one that leads to a listener at addr.
-func hostAt(addr, host, here string) string {
+func hostAt(addr, host, fallback string) string {
 	if host != "" {
 		return host
 	}
 	ip, _, _ := net.SplitHostPort(addr)
 	if parsed := net.ParseIP(ip); parsed == nil || parsed.IsUnspecified() {
-		return here
+		return fallback
 	}
 	return ip
 }
 
-// plainHost is host with the port of a plain listener, which is not said where it is 80.
-func plainHost(host, port string) string {
+// httpHost is host with the port of a plain listener, which is not said where it is 80.
+func httpHost(host, port string) string {
 	if port == "80" {
-		return hostWithPort(host, "")
+		return bracketed(host)
 	}
 	return net.JoinHostPort(host, port)
 }
