@@ -67,13 +67,13 @@ type Prober struct {
 }
 
 type run struct {
-	target  Target
-	cancel  context.CancelFunc
-	wake    chan struct{}
-	timer   *time.Timer  // of the next check
-	checked atomic.Bool  // at least once, whatever came of it
-	passed  atomic.Bool  // the last check
-	whole   atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
+	target   Target
+	cancel   context.CancelFunc
+	wake     chan struct{}
+	timer    *time.Timer  // of the next check
+	checked  atomic.Bool  // at least once, whatever came of it
+	passed   atomic.Bool  // the last check
+	lastFull atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
 
 	mu   sync.Mutex
 	seen watch // when it was last looked at, by this proxy or its agent; guarded by mu
@@ -221,8 +221,8 @@ func (p *Prober) run(ctx context.Context, r *run) {
 		}
 		switch {
 		case e.OK:
-			r.whole.Store(int64(time.Since(p.began)))
-			p.went(r.target.Member)
+			r.lastFull.Store(int64(time.Since(p.began)))
+			p.noteFull(r.target.Member)
 		case first && e.Code == "L4TOUT" && r.target.Member != "":
 			p.others(r.target.Member, r) // whom its agent spoke for is to be looked at as well
 		}

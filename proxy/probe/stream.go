@@ -21,28 +21,28 @@ import (
 )
 
 const (
-	// wholeEvery is how often an instance of a member is checked through the whole line although its agent says that all is well:
+	// fullCheckEvery is how often an instance of a member is checked through the whole line although its agent says that all is well:
 	// new connections may be impossible where an old one lasts. Agents know by it, too, that this proxy lives.
-	wholeEvery = 4 * time.Second
+	fullCheckEvery = 4 * time.Second
 	// streamSlack is by how much an agent's word may be late, beside a tenth of the interval, before the proxy checks itself.
 	streamSlack = 100 * time.Millisecond
 	// streamLate is for how long the proxy may have stood still before what it reads is too old to say anything.
 	streamLate = time.Second
-	// streamQuiet is how long a stream may say nothing, or three intervals if that is more.
-	streamQuiet = 30 * time.Second
-	// streamAgain is between two attempts to listen to an agent, streamOld the same where an agent does not tell of its checks:
+	// streamSilence is how long a stream may say nothing, or three intervals if that is more.
+	streamSilence = 30 * time.Second
+	// streamRetry is between two attempts to listen to an agent, streamRetryOld the same where an agent does not tell of its checks:
 	// it is of a version before that.
-	streamAgain = 2 * time.Second
-	streamOld   = time.Minute
-	// streamLine bounds one message.
-	streamLine = 1 << 20
+	streamRetry    = 2 * time.Second
+	streamRetryOld = time.Minute
+	// maxStreamLine bounds one message.
+	maxStreamLine = 1 << 20
 )
 
 // agentName is the server name of what an agent itself answers.
 const agentName = "agent"
 
 var (
-	errStreamOld  = errors.New("the agent does not tell of its checks")
+	errNoStream   = errors.New("the agent does not tell of its checks")
 	errStreamLate = errors.New("the proxy stood still")
 )
 
@@ -50,13 +50,13 @@ var (
 // doubt and its agent goes on to say in time that its checks pass, only one check every few seconds goes the whole way to
 // one of the agent's instances. Whatever else the agent says, and its silence, makes the proxy look for itself, at once.
 type stream struct {
-	p      *Prober
-	member string
-	way    *origin.Origin // to any of the instances: they have their agent in common
-	cancel context.CancelFunc
-	passed chan struct{} // capacity 1: a check has gone the whole way
-	open   atomic.Bool
-	whole  atomic.Int64 // when one went it last, nanoseconds since the prober's beginning
+	p         *Prober
+	member    string
+	origin    *origin.Origin // to any of the instances: they have their agent in common
+	cancel    context.CancelFunc
+	reachable chan struct{} // capacity 1: a check has gone the whole way
+	open      atomic.Bool
+	lastFull  atomic.Int64 // when one went it last, nanoseconds since the prober's beginning
 }
 
 // listenLocked makes sure that an agent is listened to; p.mu is held.
@@ -65,13 +65,13 @@ func (p *Prober) listenLocked(t Target) {
 		return
 	}
 	if s := p.streams[t.Member]; s != nil {
-		if s.way.Addr == t.Origin.Addr && s.way.Key == t.Origin.Key {
+		if s.origin.Addr == t.Origin.Addr && s.origin.Key == t.Origin.Key {
 			return
 		}
 		s.cancel()
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
-	s := &stream{p: p, member: t.Member, way: t.Origin, cancel: cancel, passed: make(chan struct{}, 1)}
+	s := &stream{p: p, member: t.Member, origin: t.Origin, cancel: cancel, reachable: make(chan struct{}, 1)}
 	p.streams[t.Member] = s
 	p.wg.Go(func() { s.run(ctx) })
 }
@@ -90,18 +90,18 @@ func (p *Prober) onlyStreamsLocked() {
 	}
 }
 
-// went notes that a check has gone the whole way to an instance of a member, and passed.
-func (p *Prober) went(member string) {
+// noteFull notes that a check has gone the whole way to an instance of a member, and passed.
+func (p *Prober) noteFull(member string) {
 	p.mu.Lock()
 	s := p.streams[member]
 	p.mu.Unlock()
 	if s == nil {
 		return
 	}
-	s.whole.Store(int64(time.Since(p.began)))
+	s.lastFull.Store(int64(time.Since(p.began)))
 	if !s.open.Load() {
 		select {
-		case s.passed <- struct{}{}:
+		case s.reachable <- struct{}{}:
 		default:
 		}
 	}
@@ -113,15 +113,15 @@ func (s *stream) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-s.passed:
+		case <-s.reachable:
 		}
 		err := s.follow(ctx)
-		wait := streamAgain
-		if errors.Is(err, errStreamOld) {
-			wait = streamOld
+		wait := streamRetry
+		if errors.Is(err, errNoStream) {
+			wait = streamRetryOld
 		}
 		s.p.log.Debug("agent's checks not followed", "member", s.member, "error", err)
-		if s.open.Swap(false) && ctx.Err() == nil && !s.way.Leaves() {
+		if s.open.Swap(false) && ctx.Err() == nil && !s.origin.Leaves() {
 			s.p.Member(s.member) // an agent that goes for a moment has said so; this one may have died
 		}
 		_ = pause.For(ctx, wait)
@@ -137,11 +137,11 @@ func (s *stream) follow(ctx context.Context) error {
 	defer c.discard()
 	defer context.AfterFunc(ctx, c.discard)()
 	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, streamLine)
+	lines.Buffer(nil, maxStreamLine)
 	s.open.Store(true)
 	_, seen := s.p.lag.since(watch{})
 	for {
-		_ = c.SetReadDeadline(time.Now().Add(s.p.quiet(s.member)))
+		_ = c.SetReadDeadline(time.Now().Add(s.p.silenceLimit(s.member)))
 		if !lines.Scan() {
 			return errors.Join(lines.Err(), io.EOF)
 		}
@@ -153,17 +153,17 @@ func (s *stream) follow(ctx context.Context) error {
 		if err := json.Unmarshal(lines.Bytes(), &results); err != nil {
 			return fmt.Errorf("%w: %w", origin.ErrBadResponse, err)
 		}
-		s.p.heard(s, results)
+		s.p.apply(s, results)
 	}
 }
 
 // dial asks the agent to tell of its checks.
 func (s *stream) dial(ctx context.Context) (*conn, io.Reader, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.way.Connect)
+	ctx, cancel := context.WithTimeout(ctx, s.origin.Connect)
 	defer cancel()
-	config := s.way.TLS.Clone()
+	config := s.origin.TLS.Clone()
 	config.ServerName = agentName
-	c, err := connect(ctx, s.way.Addr, config)
+	c, err := connect(ctx, s.origin.Addr, config)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,17 +172,17 @@ func (s *stream) dial(ctx context.Context) (*conn, io.Reader, error) {
 	case err == nil && a.StatusCode == http.StatusOK:
 		return c, a.Body, nil
 	case err == nil:
-		err = fmt.Errorf("%w: status %d", errStreamOld, a.StatusCode)
+		err = fmt.Errorf("%w: status %d", errNoStream, a.StatusCode)
 	}
 	c.discard()
 	return nil, nil, err
 }
 
-// quiet is how long an agent may say nothing.
-func (p *Prober) quiet(member string) time.Duration {
+// silenceLimit is how long an agent may say nothing.
+func (p *Prober) silenceLimit(member string) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := streamQuiet
+	d := streamSilence
 	for _, r := range p.runs {
 		if r.target.Member == member {
 			d = max(d, 3*r.target.Check.interval)
@@ -191,8 +191,8 @@ func (p *Prober) quiet(member string) time.Duration {
 	return d
 }
 
-// heard takes in what an agent says of its instances.
-func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
+// apply takes in what an agent says of its instances.
+func (p *Prober) apply(s *stream, results []catalog.CheckResult) {
 	var fine []*run
 	for _, res := range results {
 		p.mu.Lock()
@@ -200,7 +200,7 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 		p.mu.Unlock()
 		switch {
 		case r == nil || r.target.Member != s.member || r.target.Origin.Distrusted():
-		case !res.OK, !sound(res):
+		case !res.OK, !wellFormed(res):
 			r.poke()
 		case res.Asked == r.target.Check.question && r.confirm(res, p.time()):
 			_ = r.missed(p.lag) // a doubt that comes later is younger than what this proxy missed until now
@@ -208,20 +208,20 @@ func (p *Prober) heard(s *stream, results []catalog.CheckResult) {
 		}
 	}
 	now := time.Since(p.began)
-	if len(fine) == 0 || now-time.Duration(s.whole.Load()) < wholeEvery {
+	if len(fine) == 0 || now-time.Duration(s.lastFull.Load()) < fullCheckEvery {
 		return
 	}
-	s.whole.Store(int64(now)) // should it fail, checks decide what follows
-	slices.MinFunc(fine, func(a, b *run) int { return cmp.Compare(a.whole.Load(), b.whole.Load()) }).poke()
+	s.lastFull.Store(int64(now)) // should it fail, checks decide what follows
+	slices.MinFunc(fine, func(a, b *run) int { return cmp.Compare(a.lastFull.Load(), b.lastFull.Load()) }).poke()
 }
 
 // maxCode bounds a check's code: those that there are have seven letters at most.
 const maxCode = 32
 
-// sound reports whether a result is such as an agent makes: what it says is shown to people, and written into files that others read.
-func sound(res catalog.CheckResult) bool {
-	word := func(c rune) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
-	return res.Code != "" && len(res.Code) <= maxCode && strings.IndexFunc(res.Code, func(c rune) bool { return !word(c) }) < 0 &&
+// wellFormed reports whether a result is such as an agent makes: what it says is shown to people, and written into files that others read.
+func wellFormed(res catalog.CheckResult) bool {
+	letter := func(c rune) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
+	return res.Code != "" && len(res.Code) <= maxCode && strings.IndexFunc(res.Code, func(c rune) bool { return !letter(c) }) < 0 &&
 		res.Status >= 0 && res.Status <= 999 && res.Took >= 0
 }
 

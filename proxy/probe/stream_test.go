@@ -41,7 +41,7 @@ func TestToldChecksEndWhatWasMissed(t *testing.T) {
 	}
 	standStill()
 	tell := func(ok bool) {
-		p.heard(&stream{p: p, member: "m1"}, []catalog.CheckResult{{ID: "one", OK: ok, Code: "L7OK"}})
+		p.apply(&stream{p: p, member: "m1"}, []catalog.CheckResult{{ID: "one", OK: ok, Code: "L7OK"}})
 	}
 	tell(false)
 	if d := r.missed(p.lag); d < time.Hour {
@@ -76,7 +76,7 @@ func TestOnlySoundWordsAreTaken(t *testing.T) {
 	r.checked.Store(true)
 	p.runs["one"] = r
 	s := &stream{p: p, member: "m1"}
-	s.whole.Store(int64(time.Hour)) // no check of the whole line is due
+	s.lastFull.Store(int64(time.Hour)) // no check of the whole line is due
 	for _, tt := range []struct {
 		code   string
 		status int
@@ -89,7 +89,7 @@ func TestOnlySoundWordsAreTaken(t *testing.T) {
 	} {
 		before := r.target.Upstream.Health().LastAt
 		p.time = func() int64 { return before + 1 }
-		p.heard(s, []catalog.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
+		p.apply(s, []catalog.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
 		taken, looks := r.target.Upstream.Health().LastAt != before, len(r.wake) > 0
 		if taken != tt.sound || looks == tt.sound {
 			t.Errorf("%.40q, %d, %v: taken %v, checked %v", tt.code, tt.status, tt.took, taken, looks)
