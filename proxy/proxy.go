@@ -206,7 +206,7 @@ func (s *Server) tick() {
 		case now := <-t.C:
 			t.Next()
 			ms := s.clock.Millis(now)
-			s.handler.Lasting.Keep(now, ms)
+			s.handler.LongLived.Keep(now, ms)
 			s.bal.Tick(ms)
 			for _, st := range s.table.Load().Sites {
 				st.Sweep(now)
@@ -230,7 +230,7 @@ func (s *Server) Balancer() *balancer.Balancer { return s.bal }
 func (s *Server) Explain(a explain.Ask) ([]explain.Step, error) { return explain.Request(s.handler, a) }
 
 // Streams is how many answers go on for as long as somebody looks: upgraded connections and event streams.
-func (s *Server) Streams() int { return s.handler.Lasting.Count() }
+func (s *Server) Streams() int { return s.handler.LongLived.Count() }
 
 // Ready reports whether the front door is open: bound, and not closing.
 func (s *Server) Ready() bool { return s.bound.Load() && !s.stopping.Load() }

@@ -135,7 +135,7 @@ func TestLongWebSocketKeepsItsSession(t *testing.T) {
 		until(t, br, "hello from ")
 		later := time.Now().Add(10 * time.Hour)
 		kept := func() int {
-			f.KeepLasting(later)
+			f.KeepLongLived(later)
 			list, _ := f.Balancer().Sessions().List("shop", 10, func(s *balancer.SessionInfo) bool { return s.Last >= later.Unix() })
 			return len(list)
 		}

@@ -102,7 +102,7 @@ func (srv *server) Serve(ctx context.Context) error {
 // accept serves one listener. Without descriptors it answers 503 to those who wait, and waits a little: those that are open will be closed.
 func (srv *server) accept(index int) {
 	ln := srv.opt.Listeners[index]
-	var last spare
+	var last reserveFD
 	last.open()
 	defer last.close()
 	for {
@@ -420,7 +420,7 @@ func (c *client) greeted() bool {
 	if c.srv.draining.Load() {
 		return false
 	}
-	g := &greeting{Conn: c.base}
+	g := &peekedConn{Conn: c.base}
 	n, err := c.base.Read(g.first[:])
 	g.unread, c.conn = n, g
 	return n > 0 && err == nil && c.conn.SetReadDeadline(time.Time{}) == nil
@@ -498,25 +498,25 @@ func (c *client) await() *session {
 	}
 }
 
-// greeting is the client's connection below TLS, from which a byte was read to know that a handshake comes.
-type greeting struct {
+// peekedConn is the client's connection below TLS, from which a byte was read to know that a handshake comes.
+type peekedConn struct {
 	net.Conn
 	first  [1]byte
 	unread int
 }
 
 // Read implements net.Conn.
-func (g *greeting) Read(b []byte) (int, error) {
-	if g.unread > 0 && len(b) > 0 {
-		g.unread = 0
-		return copy(b, g.first[:]), nil
+func (c *peekedConn) Read(b []byte) (int, error) {
+	if c.unread > 0 && len(b) > 0 {
+		c.unread = 0
+		return copy(b, c.first[:]), nil
 	}
-	return g.Conn.Read(b)
+	return c.Conn.Read(b)
 }
 
 // CloseWrite ends our direction only.
-func (g *greeting) CloseWrite() error {
-	if h, ok := g.Conn.(interface{ CloseWrite() error }); ok {
+func (c *peekedConn) CloseWrite() error {
+	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
 	return nil

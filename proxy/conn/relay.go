@@ -20,8 +20,8 @@ type relay struct {
 	over atomic.Bool
 
 	mu   sync.Mutex
-	end  ending           // why it is over; guarded by mu, set once
-	owed [2]exchange.Owed // to the client and the upstream; guarded by mu
+	end  ending              // why it is over; guarded by mu, set once
+	owed [2]exchange.Unacked // to the client and the upstream; guarded by mu
 }
 
 type ending uint8
@@ -34,8 +34,8 @@ const (
 	endStop
 )
 
-// way is one direction of a relay.
-type way struct {
+// direction is one direction of a relay.
+type direction struct {
 	r        *relay
 	from, to *sock
 	fromEnd  ending // when from fails
@@ -58,8 +58,8 @@ func (s *session) relay() {
 		}
 	}
 	r.last.Store(s.c.srv.clock())
-	up := &way{r: r, from: &s.c.io, to: &s.u.io, fromEnd: endClient, toEnd: endUpstream}
-	down := &way{r: r, from: &s.u.io, to: &s.c.io, fromEnd: endUpstream, toEnd: endClient}
+	up := &direction{r: r, from: &s.c.io, to: &s.u.io, fromEnd: endClient, toEnd: endUpstream}
+	down := &direction{r: r, from: &s.u.io, to: &s.c.io, fromEnd: endUpstream, toEnd: endClient}
 	upOpen, downOpen := s.x.Relay()
 	r.half.Store(!upOpen || !downOpen)
 	var wg sync.WaitGroup
@@ -99,36 +99,36 @@ func (r *relay) stop(why ending) {
 }
 
 // run moves bytes until its source ends or the relay is over.
-func (w *way) run() {
-	try := w.move
-	if w.arm() {
-		for w.step(try) {
+func (d *direction) run() {
+	try := d.move
+	if d.arm() {
+		for d.step(try) {
 		}
 	}
-	w.drop()
+	d.drop()
 }
 
 // step waits for bytes and moves what there is; it reports whether the way goes on.
-func (w *way) step(try func(uintptr) bool) bool {
+func (d *direction) step(try func(uintptr) bool) bool {
 	var err error
-	if w.from.raw != nil {
-		err = w.from.raw.Read(try)
+	if d.from.raw != nil {
+		err = d.from.raw.Read(try)
 	} else {
-		err = w.read()
+		err = d.read()
 	}
 	switch {
 	case isTimeout(err):
-		return w.patient() && w.arm()
+		return d.patient() && d.arm()
 	case err != nil:
-		w.r.stop(w.fromEnd)
+		d.r.stop(d.fromEnd)
 		return false
-	case len(w.rest) > 0:
-		return w.push()
-	case errors.Is(w.err, io.EOF):
-		w.ended()
+	case len(d.rest) > 0:
+		return d.push()
+	case errors.Is(d.err, io.EOF):
+		d.ended()
 		return false
-	case w.err != nil:
-		w.r.stop(w.fromEnd)
+	case d.err != nil:
+		d.r.stop(d.fromEnd)
 		return false
 	}
 	return true
@@ -136,32 +136,32 @@ func (w *way) step(try func(uintptr) bool) bool {
 
 // move is the callback of a raw read: it passes on all that is there, and returns false to wait for more. What the other side does not
 // take at once is left in rest, because nothing may wait inside a callback but for its own socket.
-func (w *way) move(fd uintptr) bool {
+func (d *direction) move(fd uintptr) bool {
 	for {
-		w.borrow()
-		n, err := w.from.receive(fd, w.buf)
+		d.borrow()
+		n, err := d.from.receive(fd, d.buf)
 		switch {
 		case err == errAgain: // our own value, and this runs for every message
-			w.drop()
+			d.drop()
 			return false
 		case err != nil:
-			w.err = err
+			d.err = err
 			return true
-		case n == 0 && w.from.cut():
-			w.err = io.ErrUnexpectedEOF
+		case n == 0 && d.from.cut():
+			d.err = io.ErrUnexpectedEOF
 			return true
 		case n == 0:
-			w.err = io.EOF
+			d.err = io.EOF
 			return true
 		}
-		w.large = n == len(w.buf)
+		d.large = n == len(d.buf)
 		m := 0
-		if w.to.raw != nil {
-			m = w.to.offer(w.buf[:n])
+		if d.to.raw != nil {
+			m = d.to.offer(d.buf[:n])
 		}
-		w.note(m)
+		d.note(m)
 		if m < n {
-			w.rest = w.buf[m:n]
+			d.rest = d.buf[m:n]
 			return true
 		}
 		// Read on also where the kernel says that nothing is left: it does not speak of a reset, which came with these bytes
@@ -170,59 +170,59 @@ func (w *way) move(fd uintptr) bool {
 }
 
 // read is for connections without raw system calls.
-func (w *way) read() error {
-	w.borrow()
-	n, err := w.from.conn.Read(w.buf)
-	w.rest = w.buf[:n]
-	if errors.Is(err, io.EOF) && w.from.cut() {
+func (d *direction) read() error {
+	d.borrow()
+	n, err := d.from.conn.Read(d.buf)
+	d.rest = d.buf[:n]
+	if errors.Is(err, io.EOF) && d.from.cut() {
 		err = io.ErrUnexpectedEOF
 	}
 	if n > 0 || errors.Is(err, io.EOF) {
-		w.err = err
+		d.err = err
 		return nil
 	}
 	return err
 }
 
 // push writes what waits, for as long as it takes; a source that has ended meanwhile is seen by the next read.
-func (w *way) push() bool {
-	defer func() { _ = w.to.conn.SetWriteDeadline(time.Time{}) }()
-	for len(w.rest) > 0 {
-		_ = w.to.conn.SetWriteDeadline(time.Now().Add(look))
-		if w.r.over.Load() {
+func (d *direction) push() bool {
+	defer func() { _ = d.to.conn.SetWriteDeadline(time.Time{}) }()
+	for len(d.rest) > 0 {
+		_ = d.to.conn.SetWriteDeadline(time.Now().Add(look))
+		if d.r.over.Load() {
 			return false
 		}
-		n, res := w.to.write(w.rest, nil)
-		w.note(n)
-		w.rest = w.rest[n:]
+		n, res := d.to.write(d.rest, nil)
+		d.note(n)
+		d.rest = d.rest[n:]
 		switch {
 		case res == wire.Failed:
-			w.r.stop(w.toEnd)
+			d.r.stop(d.toEnd)
 			return false
-		case res == wire.Blocked && !w.patient():
+		case res == wire.Blocked && !d.patient():
 			return false
 		}
 	}
-	w.rest = nil
-	if errors.Is(w.err, io.EOF) { // it came with the last bytes
-		w.ended()
+	d.rest = nil
+	if errors.Is(d.err, io.EOF) { // it came with the last bytes
+		d.ended()
 		return false
 	}
 	return true
 }
 
 // ended passes the end of one side on. The other one has the rest of its time from here on, and is told to look at it.
-func (w *way) ended() {
-	shut(w.to.conn)
-	r := w.r
+func (d *direction) ended() {
+	shut(d.to.conn)
+	r := d.r
 	r.last.Store(r.s.c.srv.clock())
 	r.half.Store(true)
-	for _, k := range [2]*sock{w.from, w.to} {
+	for _, k := range [2]*sock{d.from, d.to} {
 		if k.steady != nil {
 			k.steady.allow(r.limit())
 		}
 	}
-	_ = w.to.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = d.to.conn.SetReadDeadline(time.Unix(1, 0))
 }
 
 // limit is how long nothing may move.
@@ -235,50 +235,50 @@ func (r *relay) limit() time.Duration {
 }
 
 // note counts bytes that have arrived.
-func (w *way) note(n int) {
+func (d *direction) note(n int) {
 	if n > 0 {
-		w.moved += int64(n)
-		w.r.last.Store(w.r.s.c.srv.clock())
+		d.moved += int64(n)
+		d.r.last.Store(d.r.s.c.srv.clock())
 	}
 }
 
 // arm sets the deadline of the next look at the time, and reports whether the relay goes on.
-func (w *way) arm() bool {
-	srv := w.r.s.c.srv
+func (d *direction) arm() bool {
+	srv := d.r.s.c.srv
 	for {
-		limit := w.r.limit()
+		limit := d.r.limit()
 		if limit > 0 {
-			_ = w.from.conn.SetReadDeadline(srv.at(min(w.r.last.Load()+int64(limit), srv.clock()+int64(max(limit/8, 10*time.Millisecond)))))
+			_ = d.from.conn.SetReadDeadline(srv.at(min(d.r.last.Load()+int64(limit), srv.clock()+int64(max(limit/8, 10*time.Millisecond)))))
 		} else {
-			_ = w.from.conn.SetReadDeadline(time.Time{})
+			_ = d.from.conn.SetReadDeadline(time.Time{})
 		}
-		if limit == w.r.limit() { // else the word of the other way's end may have been overwritten
+		if limit == d.r.limit() { // else the word of the other way's end may have been overwritten
 			break
 		}
 	}
 	if srv.ctx.Err() != nil { // its call to end may have been overwritten
-		w.r.stop(endStop)
+		d.r.stop(endStop)
 	}
-	if w.r.over.Load() {
+	if d.r.over.Load() {
 		return false
 	}
 	return true
 }
 
 // patient looks at the time after a deadline has passed, and reports whether the relay goes on.
-func (w *way) patient() bool {
-	srv := w.r.s.c.srv
-	switch limit := w.r.limit(); {
-	case w.r.over.Load():
+func (d *direction) patient() bool {
+	srv := d.r.s.c.srv
+	switch limit := d.r.limit(); {
+	case d.r.over.Load():
 		return false
 	case srv.ctx.Err() != nil:
-		w.r.stop(endStop)
+		d.r.stop(endStop)
 		return false
-	case w.r.s.u.up.Killed():
-		w.r.stop(endUpstream)
+	case d.r.s.u.up.Killed():
+		d.r.stop(endUpstream)
 		return false
-	case limit > 0 && !w.r.takes() && srv.clock()-w.r.last.Load() >= int64(limit):
-		w.r.stop(endIdle)
+	case limit > 0 && !d.r.takes() && srv.clock()-d.r.last.Load() >= int64(limit):
+		d.r.stop(endIdle)
 		return false
 	}
 	return true
@@ -298,20 +298,20 @@ func (r *relay) takes() bool {
 }
 
 // borrow gets a buffer: a small one unless there is much to move.
-func (w *way) borrow() {
+func (d *direction) borrow() {
 	size := smallSize
-	if w.large {
+	if d.large {
 		size = mediumSize
 	}
-	if len(w.buf) != size {
-		w.drop()
-		w.buf = w.r.s.c.srv.mem.Get(size)
+	if len(d.buf) != size {
+		d.drop()
+		d.buf = d.r.s.c.srv.mem.Get(size)
 	}
 }
 
-func (w *way) drop() {
-	if w.buf != nil {
-		w.r.s.c.srv.mem.Put(w.buf)
-		w.buf, w.rest = nil, nil
+func (d *direction) drop() {
+	if d.buf != nil {
+		d.r.s.c.srv.mem.Put(d.buf)
+		d.buf, d.rest = nil, nil
 	}
 }

@@ -51,7 +51,7 @@ func (c *steady) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	done, since := 0, time.Now()
-	begun, owed := since, exchange.Owed{}
+	begun, owed := since, exchange.Unacked{}
 	for {
 		if c.halted.Load() {
 			return done, os.ErrDeadlineExceeded

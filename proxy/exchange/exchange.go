@@ -79,7 +79,7 @@ type Exchange struct {
 	reads      pace // waiting for the client to send
 	writes     pace // waiting for the client to take
 	upSince    int64
-	owed       [2]Owed // by side
+	owed       [2]Unacked // by side
 	lingered   int
 	steps      [keptSteps]account.Step
 	own        [MaxOwn]*Upstream // peer.Own

@@ -43,7 +43,7 @@ func (h *Handler) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decis
 		f.h.Tunnels.Add(-1)
 	}
 	if f.lasts {
-		f.h.Lasting.end(f)
+		f.h.LongLived.end(f)
 	}
 	f.done(outcome(f.rec))
 	f.ending()

@@ -67,7 +67,7 @@ func (h *Handler) Answered(r *http1.Request, a *http1.Response, d *exchange.Deci
 	}
 	f.site.State.Pool.Answering(&f.choice)
 	if f.tunnel || events {
-		f.h.Lasting.begin(f)
+		f.h.LongLived.begin(f)
 	}
 	f.back = b
 	d.AnswerFields = b

@@ -47,10 +47,10 @@ type Handler struct {
 	// instance from now on. It must not wait. Nil: nobody wants to know.
 	Moved func(session uint64, instance string)
 
-	LameDuck atomic.Bool  // every answer is the last one of its connection
-	Tunnels  atomic.Int64 // upgraded connections
-	Panics   atomic.Uint64
-	Lasting  lasting
+	LameDuck  atomic.Bool  // every answer is the last one of its connection
+	Tunnels   atomic.Int64 // upgraded connections
+	Panics    atomic.Uint64
+	LongLived longLived
 
 	proofs sync.WaitGroup // answers to challenges under way
 }

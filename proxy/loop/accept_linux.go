@@ -90,7 +90,7 @@ func (l *loop) admit(fd int32, index int, addr netip.AddrPort) {
 	}
 	if to := l.srv.emptiest(l); to != l {
 		to.clients.Add(1) // adopt takes it off again; without it, a burst would all go to one loop
-		to.post(message{what: whatConn, fd: fd, index: index, addr: addr})
+		to.post(message{kind: messageConn, fd: fd, index: index, addr: addr})
 		return
 	}
 	l.clients.Add(1)

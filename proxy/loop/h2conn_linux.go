@@ -36,7 +36,7 @@ type h2Conn struct {
 	blocked     bool     // a stream waits for its client to take bytes
 	lingering   bool     // everything was said: what still comes is read and dropped
 	lingered    int
-	owed        exchange.Owed // to the client
+	owed        exchange.Unacked // to the client
 }
 
 // beginH2 makes a connection one that speaks HTTP/2.

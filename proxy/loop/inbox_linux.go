@@ -8,7 +8,7 @@ import (
 
 // message is something that another goroutine tells a loop.
 type message struct {
-	what  what
+	kind  messageKind
 	s     *sock
 	gen   uint32
 	fd    int32
@@ -19,17 +19,17 @@ type message struct {
 	err   error
 }
 
-type what uint8
+type messageKind uint8
 
 const (
-	whatConn     what = iota // an accepted connection from another loop
-	whatShaken               // a TLS handshake is over
-	whatResolved             // a name was resolved
-	whatTurn                 // a TLS handshake may begin
-	whatWake                 // a parked request should look again
-	whatDeaf                 // StopAccepting
-	whatDrain                // Shutdown has begun
-	whatStop
+	messageConn          messageKind = iota // an accepted connection from another loop
+	messageHandshaken                       // a TLS handshake is over
+	messageResolved                         // a name was resolved
+	messageTurn                             // a TLS handshake may begin
+	messageWake                             // a parked request should look again
+	messageStopAccepting                    // StopAccepting
+	messageDrain                            // Shutdown has begun
+	messageStop
 )
 
 // post hands a message to the loop from any goroutine.
@@ -37,7 +37,7 @@ func (l *loop) post(m message) {
 	l.inMu.Lock()
 	defer l.inMu.Unlock()
 	if l.closed {
-		if m.what == whatConn {
+		if m.kind == messageConn {
 			socket.Close(m.fd)
 		}
 		return
@@ -94,21 +94,21 @@ func (l *loop) readAll() {
 }
 
 func (l *loop) handle(m *message) {
-	switch m.what {
-	case whatConn:
+	switch m.kind {
+	case messageConn:
 		l.adopt(m.fd, m.index, m.addr)
-	case whatShaken:
+	case messageHandshaken:
 		l.shook(m.s, m.err)
-	case whatResolved:
+	case messageResolved:
 		l.resolved(m.asked)
-	case whatTurn:
+	case messageTurn:
 		l.turned(m.s, m.gen)
-	case whatWake:
+	case messageWake:
 		l.woken(m.sess)
-	case whatDeaf:
+	case messageStopAccepting:
 		l.deafen()
-	case whatDrain: // it has woken the loop, and the turn has seen the flag
-	case whatStop:
+	case messageDrain: // it has woken the loop, and the turn has seen the flag
+	case messageStop:
 		l.stop = true
 	}
 }

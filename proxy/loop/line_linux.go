@@ -31,7 +31,7 @@ type line struct {
 	told        bool       // there may be more events
 	full        bool       // nothing more is read before the origin has taken something
 	blocked     bool       // it takes nothing
-	owed        exchange.Owed
+	owed        exchange.Unacked
 }
 
 // dialLine makes a connection, for a session to wait for.

@@ -30,7 +30,7 @@ func (l *loop) ask(s *session, p *pool) {
 		ctx, cancel := context.WithTimeout(l.srv.ctx, 5*time.Second)
 		defer cancel()
 		q.addrs, q.err = lookup(ctx, q.p.up.Addr)
-		l.post(message{what: whatResolved, asked: q})
+		l.post(message{kind: messageResolved, asked: q})
 	})
 }
 

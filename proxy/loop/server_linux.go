@@ -144,7 +144,7 @@ func (srv *server) StopAccepting() {
 		_ = ln.Close()
 	}
 	for _, l := range srv.loops {
-		l.post(message{what: whatDeaf})
+		l.post(message{kind: messageStopAccepting})
 	}
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
@@ -164,7 +164,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 	}
 	srv.draining.Store(true)
 	for _, l := range srv.loops {
-		l.post(message{what: whatDrain})
+		l.post(message{kind: messageDrain})
 	}
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
@@ -180,7 +180,7 @@ func (srv *server) Shutdown(ctx context.Context) error {
 	}
 	srv.stopped.Do(func() {
 		for _, l := range srv.loops {
-			l.post(message{what: whatStop})
+			l.post(message{kind: messageStop})
 		}
 	})
 	<-srv.done

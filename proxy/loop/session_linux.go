@@ -28,7 +28,7 @@ func (l *loop) spare() *session {
 		return s
 	}
 	s := new(session)
-	s.x.Waker(func() { l.post(message{what: whatWake, sess: s}) })
+	s.x.Waker(func() { l.post(message{kind: messageWake, sess: s}) })
 	return s
 }
 

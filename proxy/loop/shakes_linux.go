@@ -29,6 +29,6 @@ func (l *loop) turned(s *sock, gen uint32) {
 // passOn ends a handshake, and tells the loop of the socket that is first in line that its turn has come.
 func passOn(line *handshakes.Limit[waiter]) {
 	if w, ok := line.Leave(); ok {
-		w.l.post(message{what: whatTurn, s: w.s, gen: w.gen})
+		w.l.post(message{kind: messageTurn, s: w.s, gen: w.gen})
 	}
 }

@@ -25,9 +25,9 @@ type tlsSide struct {
 	serverName string
 	server     bool
 	closing    bool
-	last       int64         // while closing: when to give up what is owed
-	owed       exchange.Owed // while closing
-	settled    bool          // conn has nothing for us before more ciphertext comes
+	last       int64            // while closing: when to give up what is owed
+	owed       exchange.Unacked // while closing
+	settled    bool             // conn has nothing for us before more ciphertext comes
 	place      handshakes.Place[waiter]
 }
 
@@ -122,7 +122,7 @@ func (l *loop) shakeNow(s *sock) {
 	l.srv.shakers.Do(func() {
 		err := t.conn.Handshake()
 		passOn(line)
-		l.post(message{what: whatShaken, s: s, gen: gen, err: err})
+		l.post(message{kind: messageHandshaken, s: s, gen: gen, err: err})
 	})
 }
 

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// spare is a descriptor that is kept to be closed when there are no others, so that those who
+// reserveFD is a descriptor that is kept to be closed when there are no others, so that those who
 // wait can be told. One goroutine uses it: each listener's has its own.
-type spare struct{ f *os.File }
+type reserveFD struct{ f *os.File }
 
-func (s *spare) open() {
+func (s *reserveFD) open() {
 	if s.f == nil {
 		s.f, _ = os.Open(os.DevNull) // without one nobody is told, no more
 	}
 }
 
-func (s *spare) close() {
+func (s *reserveFD) close() {
 	if s.f != nil {
 		_ = s.f.Close()
 		s.f = nil
@@ -27,7 +27,7 @@ func (s *spare) close() {
 const refused = 16
 
 // refuseWaiting answers those who wait at a listener with 503, one after the other on the spare descriptor.
-func (srv *server) refuseWaiting(ln net.Listener, isTLS bool, s *spare) {
+func (srv *server) refuseWaiting(ln net.Listener, isTLS bool, s *reserveFD) {
 	timed, ok := ln.(interface{ SetDeadline(t time.Time) error })
 	if !ok {
 		return

@@ -10,10 +10,10 @@ import (
 // lastingEvery is how often the sessions of the engine's streams are noted to be in use.
 const lastingEvery = time.Minute
 
-// lasting is the engine's answers that go on for as long as somebody looks: upgraded
+// longLived is the engine's answers that go on for as long as somebody looks: upgraded
 // connections and event streams. Their visitors send no cookie that could tell that
 // the session is in use.
-type lasting struct {
+type longLived struct {
 	mu   sync.Mutex
 	open map[*flight]stream // guarded by mu
 	next time.Time          // guarded by mu
@@ -24,7 +24,7 @@ type stream struct {
 	choice balancer.Choice // the flight's own belongs to its loop
 }
 
-func (l *lasting) begin(f *flight) {
+func (l *longLived) begin(f *flight) {
 	f.lasts = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,7 +34,7 @@ func (l *lasting) begin(f *flight) {
 	l.open[f] = stream{f.site.State.Pool, f.choice}
 }
 
-func (l *lasting) end(f *flight) {
+func (l *longLived) end(f *flight) {
 	f.lasts = false
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,14 +42,14 @@ func (l *lasting) end(f *flight) {
 }
 
 // Count is how many there are.
-func (l *lasting) Count() int {
+func (l *longLived) Count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
 }
 
 // Keep notes that the sessions are in use, when it is time to.
-func (l *lasting) Keep(now time.Time, ms int64) {
+func (l *longLived) Keep(now time.Time, ms int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {

@@ -25,14 +25,14 @@ func TestOwed(t *testing.T) {
 		"in one piece, all written": {{s, 100, 0, false}, {2 * s, 100 - 50, 0, true}, {3 * s, 100 - 50, 0, false}},
 		"any rate":                  {{1, 100, math.MaxInt, false}, {2, 99, math.MaxInt, false}, {s, 0, 1, true}},
 	} {
-		var o Owed
+		var o Unacked
 		for _, l := range looks {
 			if got := o.Look(l.at, l.bytes, l.rate); got != l.moved {
 				t.Errorf("%s: after %v with %d bytes: moved is %v", name, time.Duration(l.at), l.bytes, got)
 			}
 		}
 	}
-	var o Owed
+	var o Unacked
 	o.Look(s, 100, 0)
 	o.Forget()
 	if o.Look(2*s, 50, 0) {
@@ -42,7 +42,7 @@ func TestOwed(t *testing.T) {
 
 // TestOwedNext: a side is looked at soon, again and again, and not any more when there is nothing left to be taken.
 func TestOwedNext(t *testing.T) {
-	var o Owed
+	var o Unacked
 	since, end := int64(time.Hour), int64(time.Hour+8*time.Second)
 	if at := o.next(since, end); at != since+int64(time.Second) {
 		t.Errorf("the first look is after %v", time.Duration(at-since))
