@@ -90,7 +90,7 @@ type table struct {
 	all     []*Upstream
 	byID    map[string]*Upstream
 	byToken tokenIndex
-	gone    *graveyard
+	gone    *tombstones
 	ready   *group // take new visitors: the best tier only
 	open    *group // for new visitors while ready is empty
 	ramping bool   // some weight grows with time
@@ -104,7 +104,7 @@ func newPool(b *Balancer, name string, specs []Spec, c Config, keys []seal.Key, 
 	p := &Pool{b: b, name: name, hash: Hash([]byte(name))}
 	p.retry.tokens.Store(retryStart)
 	p.state.since = now
-	p.now.Store(&table{sealer: sealer, gone: &graveyard{}})
+	p.now.Store(&table{sealer: sealer, gone: &tombstones{}})
 	if err := p.Update(specs, c, now); err != nil {
 		return nil, err
 	}

@@ -2,14 +2,14 @@ package balancer
 
 import "portico/balancer/seal"
 
-// graveyard remembers the instances that have left the pool, and what that
+// tombstones remembers the instances that have left the pool, and what that
 // means for the visitors who come back for them. It is immutable.
-type graveyard struct {
-	graves  []grave
-	byToken map[seal.Token]int // index in graves
+type tombstones struct {
+	list    []tombstone
+	byToken map[seal.Token]int // index in list
 }
 
-type grave struct {
+type tombstone struct {
 	id, name string
 	cause    Cause
 	free     bool // it kept no state
@@ -17,47 +17,47 @@ type grave struct {
 	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
 
-// mourning is for how long an instance is remembered at least, in milliseconds. Its cookies end sooner, but for
+// tombstoneLife is for how long an instance is remembered at least, in milliseconds. Its cookies end sooner, but for
 // those that a proxy goes on to issue because it is cut off from the catalog and has not heard.
-const mourning = 24 * 3600 * 1000
+const tombstoneLife = 24 * 3600 * 1000
 
-// maxGraves bounds the memory for instances gone: the oldest are forgotten, and
+// maxTombstones bounds the memory for instances gone: the oldest are forgotten, and
 // their visitors told "unknown".
-const maxGraves = 4096
+const maxTombstones = 4096
 
 // with returns g plus the upstreams that are leaving at now.
-func (g *graveyard) with(left []*Upstream, now int64, c Config) *graveyard {
-	n := &graveyard{}
-	for _, x := range g.graves {
+func (g *tombstones) with(left []*Upstream, now int64, c Config) *tombstones {
+	n := &tombstones{}
+	for _, x := range g.list {
 		if x.until > now {
-			n.graves = append(n.graves, x)
+			n.list = append(n.list, x)
 		}
 	}
 	for _, u := range left {
 		s := u.spec.Load()
-		n.graves = append(n.graves, grave{
+		n.list = append(n.list, tombstone{
 			id: u.id, name: s.Name, cause: u.endCause(), free: s.Unpinned,
-			tokens: *u.tokens.Load(), until: now + max(2*1000*seal.Grace(c.Idle), mourning),
+			tokens: *u.tokens.Load(), until: now + max(2*1000*seal.Grace(c.Idle), tombstoneLife),
 		})
 	}
-	n.graves = n.graves[max(len(n.graves)-maxGraves, 0):]
+	n.list = n.list[max(len(n.list)-maxTombstones, 0):]
 	n.index()
 	return n
 }
 
 // rename returns g with the tokens of other keys.
-func (g *graveyard) rename(s *seal.Sealer) *graveyard {
-	n := &graveyard{graves: append([]grave(nil), g.graves...)}
-	for i := range n.graves {
-		n.graves[i].tokens = s.Tokens(n.graves[i].id)
+func (g *tombstones) rename(s *seal.Sealer) *tombstones {
+	n := &tombstones{list: append([]tombstone(nil), g.list...)}
+	for i := range n.list {
+		n.list[i].tokens = s.Tokens(n.list[i].id)
 	}
 	n.index()
 	return n
 }
 
-func (g *graveyard) index() {
-	g.byToken = make(map[seal.Token]int, 2*len(g.graves))
-	for i, x := range g.graves {
+func (g *tombstones) index() {
+	g.byToken = make(map[seal.Token]int, 2*len(g.list))
+	for i, x := range g.list {
 		for _, t := range x.tokens {
 			g.byToken[t] = i
 		}
@@ -65,11 +65,11 @@ func (g *graveyard) index() {
 }
 
 // find returns what is known of the instance with a token that is gone.
-func (g *graveyard) find(t seal.Token) grave {
+func (g *tombstones) find(t seal.Token) tombstone {
 	if i, ok := g.byToken[t]; ok {
-		return g.graves[i]
+		return g.list[i]
 	}
-	return grave{cause: CauseUnknown}
+	return tombstone{cause: CauseUnknown}
 }
 
 // endCause returns what it means for a visitor that u is not in the pool.
