@@ -45,7 +45,7 @@ func (s *Store) connect() error {
 		Endpoints: o.Outside.Endpoints, TLS: config,
 		DialTimeout: outsideDial, DialKeepAliveTime: outsideAlive, DialKeepAliveTimeout: outsideAlive,
 		PermitWithoutStream: true, MaxCallSendMsgSize: 2 * maxRequest,
-		Logger: zapslog.New(slog.New(newQuiet(o.Logger.Handler()))),
+		Logger: zapslog.New(slog.New(newLogFilter(o.Logger.Handler()))),
 	})
 	if err != nil {
 		return fmt.Errorf("connect to the catalog's etcd: %w", err)

@@ -36,7 +36,7 @@ func Unpack(o Options, from, to string) error {
 	cfg := (&Store{o: o, logger: o.Logger}).config(to, false)
 	var fatal atomic.Pointer[string]
 	hook := endGoroutine{&fatal}
-	logger := zapslog.New(slog.New(newQuiet(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	logger := zapslog.New(slog.New(newLogFilter(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 	done := make(chan error, 1)
 	go func() {
 		err := errors.New("it ended without an answer")

@@ -110,7 +110,7 @@ func TestWaitingToLeadWritesNothing(t *testing.T) {
 func TestRepeatedWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := slog.New(newQuiet(slog.NewTextHandler(&out, nil))).With("part", "catalog")
+		log := slog.New(newLogFilter(slog.NewTextHandler(&out, nil))).With("part", "catalog")
 		for range 1000 {
 			log.Warn("dropped internal Raft message", "to", "a")
 			log.With("x", 1).Warn("failed to send out heartbeat")

@@ -8,15 +8,17 @@ import (
 	"time"
 )
 
-// quiet lowers etcd's level by one: what it calls information is of use to those
+// logFilter lowers etcd's level by one: what it calls information is of use to those
 // who debug it only, and what it calls debugging, each transaction, to nobody. A warning
 // that comes again is told once a minute, with how often it came.
-type quiet struct {
+type logFilter struct {
 	slog.Handler
 	said *repeats
 }
 
-func newQuiet(h slog.Handler) *quiet { return &quiet{h, &repeats{seen: map[string]*repeat{}}} }
+func newLogFilter(h slog.Handler) *logFilter {
+	return &logFilter{h, &repeats{seen: map[string]*repeat{}}}
+}
 
 // repeats remembers which messages were told in the last minute.
 type repeats struct {
@@ -54,19 +56,19 @@ func (r *repeats) tell(message string, now time.Time) (ok bool, missed int) {
 	return true, missed
 }
 
-func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, lower(l))
+func (f *logFilter) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelInfo && f.Handler.Enabled(ctx, lower(l))
 }
 
-func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
+func (f *logFilter) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = lower(r.Level)
 	if beside[r.Message] || strings.Contains(r.Message, pendingChanges) || stepOfCommit(r.Message) {
-		if r.Level = slog.LevelDebug; !q.Handler.Enabled(ctx, r.Level) {
+		if r.Level = slog.LevelDebug; !f.Handler.Enabled(ctx, r.Level) {
 			return nil
 		}
 	}
 	if r.Level >= slog.LevelWarn {
-		ok, missed := q.said.tell(r.Message, r.Time)
+		ok, missed := f.said.tell(r.Message, r.Time)
 		if !ok {
 			return nil
 		}
@@ -75,11 +77,15 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 			r.AddAttrs(slog.Int("times", missed+1))
 		}
 	}
-	return q.Handler.Handle(ctx, r)
+	return f.Handler.Handle(ctx, r)
 }
 
-func (q *quiet) WithAttrs(a []slog.Attr) slog.Handler { return &quiet{q.Handler.WithAttrs(a), q.said} }
-func (q *quiet) WithGroup(n string) slog.Handler      { return &quiet{q.Handler.WithGroup(n), q.said} }
+func (f *logFilter) WithAttrs(a []slog.Attr) slog.Handler {
+	return &logFilter{f.Handler.WithAttrs(a), f.said}
+}
+func (f *logFilter) WithGroup(n string) slog.Handler {
+	return &logFilter{f.Handler.WithGroup(n), f.said}
+}
 
 // stepOfCommit reports whether a message is one of those with which bbolt tells step by step what etcd
 // then says once: "failed to commit tx", with the error.
