@@ -55,7 +55,7 @@ func (s *Server) deployPage(c *call) error {
 	r.Header = http.Header{"Content-Type": {"application/octet-stream"}}
 	r.ContentLength = -1
 	r.Body = io.NopCloser(archive)
-	w := &heldAnswer{ResponseWriter: c.w, header: http.Header{}}
+	w := &bufferedAnswer{ResponseWriter: c.w, header: http.Header{}}
 	if err := s.take(c, w, r); err != nil {
 		return err
 	}
@@ -98,26 +98,26 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 	return nil, nil, api.BadRequest("", "the form has too many fields")
 }
 
-// heldAnswer keeps the receiver's answer, which is for programs. Deadlines go through to
+// bufferedAnswer keeps the receiver's answer, which is for programs. Deadlines go through to
 // the connection.
-type heldAnswer struct {
+type bufferedAnswer struct {
 	http.ResponseWriter
 	header http.Header
 	body   bytes.Buffer
 	status int
 }
 
-func (w *heldAnswer) Header() http.Header { return w.header }
+func (w *bufferedAnswer) Header() http.Header { return w.header }
 
-func (w *heldAnswer) WriteHeader(status int) { w.status = status }
+func (w *bufferedAnswer) WriteHeader(status int) { w.status = status }
 
-func (w *heldAnswer) Write(p []byte) (int, error) { return w.body.Write(p) }
+func (w *bufferedAnswer) Write(p []byte) (int, error) { return w.body.Write(p) }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *heldAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // err is the refusal that the answer tells.
-func (w *heldAnswer) err() error {
+func (w *bufferedAnswer) err() error {
 	var told struct {
 		Error *api.Error `json:"error"`
 	}

@@ -15,14 +15,14 @@ const Nobody catalog.AccountRole = ""
 type Permission struct {
 	Pattern string              // of http.ServeMux, with its method
 	Need    catalog.AccountRole // the least role; Nobody: public
-	reach   reach
+	scope   scope
 }
 
-// reach says how far a route reaches, for accounts that may see some sites only.
-type reach int
+// scope says how far a route reaches, for accounts that may see some sites only.
+type scope int
 
 const (
-	own        reach = iota // about the caller, or filtered by the handler through Sees
+	own        scope = iota // about the caller, or filtered by the handler through Sees
 	oneSite                 // about the site in the path
 	everything              // about the whole cluster: closed to accounts whose scope is some sites
 )
@@ -147,9 +147,9 @@ func (p *Permission) May(who *Identity, site string) *api.Error {
 		return api.Failf(http.StatusUnauthorized, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
 	case Rank(who.Role) < Rank(p.Need):
 		return api.Forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", p.Need, who.Account, who.Role)
-	case p.reach == oneSite && !who.Sees(site):
+	case p.scope == oneSite && !who.Sees(site):
 		return api.Forbidden("", "the scope of %q does not hold the site %q", who.Account, site)
-	case p.reach == everything && len(who.Sites) > 0:
+	case p.scope == everything && len(who.Sites) > 0:
 		return api.Forbidden("", "the scope of %q is some sites, and this concerns the whole cluster", who.Account)
 	case p.Changes() && who.safe:
 		return api.Forbidden("send the token as Bearer", "Basic credentials may read only")
