@@ -1,7 +1,7 @@
-//go:build unix && !linux
+//go:build !linux
 
 package frontdoor
 
 import "os/exec"
 
-func managersChild(*exec.Cmd) bool { return false }
+func managersChild(*exec.Cmd) (wait func()) { return nil }

@@ -1,13 +1,9 @@
-//go:build unix
-
 package frontdoor
 
 import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // StartSuccessor starts a program with this one's arguments. It asks this process for its place like any other. Nobody
@@ -24,7 +20,7 @@ func (p *Proxy) StartSuccessor(program string) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	away := managersChild(cmd)
+	wait := managersChild(cmd)
 	if err := cmd.Start(); err != nil {
 		p.log.Error("no new process started: this one goes on", "program", program, "error", err)
 		return
@@ -34,19 +30,12 @@ func (p *Proxy) StartSuccessor(program string) {
 	p.log.Info("new process started", "program", program, "pid", pid)
 	go func() {
 		var err error
-		if away {
-			awaitEnd(cmd.Process.Pid) // somebody else is told how it ended
+		if wait != nil {
+			wait() // somebody else is told how it ended
 		} else {
 			err = cmd.Wait()
 		}
 		p.successorPID.CompareAndSwap(pid, 0)
 		p.log.Error("the new process has ended", "pid", pid, "state", cmd.ProcessState.String(), "error", err)
 	}()
-}
-
-// awaitEnd waits until no process has that id.
-func awaitEnd(pid int) {
-	for syscall.Kill(pid, 0) != syscall.ESRCH {
-		time.Sleep(200 * time.Millisecond)
-	}
 }
