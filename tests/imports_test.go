@@ -134,7 +134,8 @@ var imports = map[string][]string{
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/exitcode"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies"},
+	"proxy/frontdoor/succession": {"internal/takeover"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies", "proxy/frontdoor/succession"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},

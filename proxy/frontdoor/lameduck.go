@@ -17,9 +17,9 @@ import (
 func (p *Proxy) beLameDuck(ctx context.Context, s *takeover.Successor) error {
 	limit := p.conf.Proxy.Timeouts.Drain.Std()
 	p.log.Info("handed over: running requests may finish", "pid", s.PID, "version", s.Who.Version, "limit", limit.String())
-	p.successors.close()
+	p.successors.Close()
 	p.sockets.Close()
-	if int64(s.PID) == p.successorPID.Load() {
+	if p.child.Is(s.PID) {
 		p.notify(fmt.Sprintf("MAINPID=%d", s.PID))
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)

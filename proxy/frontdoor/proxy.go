@@ -23,6 +23,7 @@ import (
 	"portico/proxy/accesslog"
 	"portico/proxy/admin"
 	"portico/proxy/admin/proxies"
+	"portico/proxy/frontdoor/succession"
 )
 
 // Options are what a proxy is started with.
@@ -71,16 +72,16 @@ type Proxy struct {
 	local     minted     // what client.json is to hold
 	served    chan error // gets what ended the traffic; nil: it has not begun
 
-	succession  succession            // between the process before this one and the next
+	succession  *succession.Machine   // between the process before this one and the next
 	sockets     takeover.Sockets      // of the web and admin listeners
 	adopted     bool                  // some of them came from the service manager
 	predecessor *takeover.Predecessor // on the process that had the folder before; nil: none
 	alone       context.CancelFunc    // ends waiting for what that leaves; nil: nobody waits
 
-	inherited    chan struct{} // closed when it has left all; nil: there was none
-	silent       atomic.Bool   // it has left all: nothing of it or of one before it comes any more
-	successors   *successors   // who wants the place next; nil: this kind of process is not taken over
-	successorPID atomic.Int64  // process id of one that this process has started; 0: none
+	inherited  chan struct{}          // closed when it has left all; nil: there was none
+	silent     atomic.Bool            // it has left all: nothing of it or of one before it comes any more
+	successors *succession.Successors // who wants the place next; nil: this kind of process is not taken over
+	child      succession.Child       // a successor that this process has started
 
 	working *working // what belongs to the catalog; nil: it is another process's
 	wg      sync.WaitGroup
@@ -90,13 +91,13 @@ type Proxy struct {
 // New opens everything and binds every port, once nobody else has the folder. A proxy that is to share the cluster of others
 // waits until they let it, with the code if it has one. On an error nothing is left running.
 func New(ctx context.Context, o Options) (_ *Proxy, err error) {
-	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), succession: succession{log: o.Logger}, moved: make(chan proxies.Moved, maxRelocated)}
+	p := &Proxy{options: o, conf: o.Conf, loaded: o.Conf, log: o.Logger, started: time.Now(), succession: succession.New(o.Logger), moved: make(chan proxies.Moved, maxRelocated)}
 	p.sites.Store(&o.Conf.Sites)
 	defer func() {
 		if err != nil {
 			p.Close()
 			p.reportFailure(err)
-			p.succession.enter(ended)
+			p.succession.Enter(succession.Ended)
 		}
 	}()
 	if p.conf.Proxy.Name == "" {
@@ -159,16 +160,16 @@ func (p *Proxy) Run(ctx context.Context) error {
 	p.startWork(ctx)
 	p.awaitInheritance(ctx)
 	p.invite()
-	successor, err := p.succession.serve(ctx, steps{
-		trafficEnded: p.served, workFailed: p.workFailed, asked: p.successors.next(),
-		handOver: p.handOver, reopenCatalog: p.reopenCatalog,
+	successor, err := p.succession.Serve(ctx, succession.Steps{
+		TrafficEnded: p.served, WorkFailed: p.workFailed, Asked: p.successors.Next(),
+		HandOver: p.handOver, ReopenCatalog: p.reopenCatalog,
 	})
 	if successor != nil {
 		err = p.beLameDuck(ctx, successor)
 	} else {
 		err = p.stop(ctx, err)
 	}
-	p.succession.enter(ended)
+	p.succession.Enter(succession.Ended)
 	return err
 }
 

@@ -18,7 +18,7 @@ func (p *Proxy) stop(ctx context.Context, err error) error {
 	if p.predecessor != nil {
 		_ = p.predecessor.End() // what is left of the process before goes with this one; it has ended as a rule
 	}
-	p.withdraw()
+	p.successors.Withdraw()
 	p.log.Info("stopping: running requests may finish, a second Ctrl-C cuts them", "limit", p.conf.Proxy.Timeouts.Drain.String())
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.conf.Proxy.Timeouts.Drain.Std())
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"portico/internal/pause"
 	"portico/internal/statedir"
 	"portico/internal/takeover"
+	"portico/proxy/frontdoor/succession"
 )
 
 // takeoverSocket lies in the state folder while a proxy runs that can be taken
@@ -43,7 +44,7 @@ func (p *Proxy) awaitPredecessor(ctx context.Context) error {
 // it returns, that one has closed the catalog, the admin listener and the gossip, and serves
 // visitors still.
 func (p *Proxy) succeed(ctx context.Context) error {
-	p.successors = &successors{}
+	p.successors = &succession.Successors{}
 	p.adopt()
 	var gone time.Time
 	for {
@@ -54,7 +55,7 @@ func (p *Proxy) succeed(ctx context.Context) error {
 		switch {
 		case err == nil:
 			p.predecessor = predecessor
-			p.succession.enter(succeeding)
+			p.succession.Enter(succession.Succeeding)
 			p.log.Info("taking over from the running proxy", "pid", predecessor.PID, "version", predecessor.Holder.Version)
 			return nil
 		case errors.Is(err, takeover.ErrGone) && gone.IsZero():

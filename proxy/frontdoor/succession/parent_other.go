@@ -1,6 +1,6 @@
 //go:build !linux
 
-package frontdoor
+package succession
 
 import "os/exec"
 

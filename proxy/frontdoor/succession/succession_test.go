@@ -1,4 +1,4 @@
-package frontdoor
+package succession
 
 import (
 	"context"
@@ -21,10 +21,10 @@ type course struct {
 	first   time.Time
 }
 
-func (c *course) steps(t *testing.T) steps {
-	return steps{
-		workFailed: func() <-chan error { return nil },
-		handOver: func(context.Context, *takeover.Successor) bool {
+func (c *course) steps(t *testing.T) Steps {
+	return Steps{
+		WorkFailed: func() <-chan error { return nil },
+		HandOver: func(context.Context, *takeover.Successor) bool {
 			c.did = append(c.did, "hand over")
 			if len(c.gives) == 0 {
 				t.Fatal("it handed over once too often")
@@ -33,7 +33,7 @@ func (c *course) steps(t *testing.T) steps {
 			c.gives = c.gives[1:]
 			return given
 		},
-		reopenCatalog: func(context.Context) error {
+		ReopenCatalog: func(context.Context) error {
 			c.did = append(c.did, "reopen")
 			if c.first.IsZero() {
 				c.first = time.Now()
@@ -49,8 +49,8 @@ func (c *course) steps(t *testing.T) steps {
 	}
 }
 
-func silent() *succession {
-	return &succession{log: slog.New(slog.DiscardHandler)}
+func silent() *Machine {
+	return &Machine{log: slog.New(slog.DiscardHandler)}
 }
 
 // TestSuccessorThatFailsLeavesTheProxyWhole: the catalog is opened again, however often that takes, and the next successor has its turn.
@@ -60,20 +60,20 @@ func TestSuccessorThatFailsLeavesTheProxyWhole(t *testing.T) {
 		c := &course{gives: []bool{false, true}, reopens: []error{busy, busy, busy, nil}}
 		asked := make(chan *takeover.Successor)
 		do := c.steps(t)
-		do.asked = asked
+		do.Asked = asked
 		m := silent()
 		last := &takeover.Successor{PID: 2}
 		go func() {
 			asked <- &takeover.Successor{PID: 1}
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			if m.state != serving {
+			if m.state != Serving {
 				t.Errorf("a minute later it is %s", m.state)
 			}
 			asked <- last
 		}()
-		s, err := m.serve(t.Context(), do)
-		if s != last || err != nil || m.state != lameDuck {
+		s, err := m.Serve(t.Context(), do)
+		if s != last || err != nil || m.state != LameDuck {
 			t.Errorf("it ends %s with %v, %v", m.state, s, err)
 		}
 		if want := []string{"hand over", "reopen", "reopen", "reopen", "reopen", "hand over"}; !slices.Equal(c.did, want) {
@@ -91,14 +91,14 @@ func TestSuccessorMayComeWhileTheCatalogIsReleased(t *testing.T) {
 		c := &course{gives: []bool{false, true}, reopens: []error{errors.New("the disk is full")}}
 		asked := make(chan *takeover.Successor)
 		do := c.steps(t)
-		do.asked = asked
+		do.Asked = asked
 		m := silent()
 		go func() {
 			asked <- &takeover.Successor{PID: 1}
 			time.Sleep(reopenFirst / 2)
 			asked <- &takeover.Successor{PID: 2}
 		}()
-		if s, err := m.serve(t.Context(), do); s == nil || s.PID != 2 || err != nil {
+		if s, err := m.Serve(t.Context(), do); s == nil || s.PID != 2 || err != nil {
 			t.Errorf("it ends with %v, %v", s, err)
 		}
 	})
@@ -120,7 +120,7 @@ func TestStopComesFirst(t *testing.T) {
 			course := &course{gives: []bool{false}, reopens: slices.Repeat([]error{errors.New("locked")}, 100)}
 			asked, traffic := make(chan *takeover.Successor), make(chan error)
 			do := course.steps(t)
-			do.asked, do.trafficEnded = asked, traffic
+			do.Asked, do.TrafficEnded = asked, traffic
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
 			m := silent()
@@ -134,8 +134,8 @@ func TestStopComesFirst(t *testing.T) {
 				}
 				stop()
 			}()
-			s, err := m.serve(ctx, do)
-			if s != nil || !errors.Is(err, c.want) || m.state != stopping {
+			s, err := m.Serve(ctx, do)
+			if s != nil || !errors.Is(err, c.want) || m.state != Stopping {
 				t.Errorf("%s: it ends %s with %v, %v", name, m.state, s, err)
 			}
 		})
@@ -144,9 +144,9 @@ func TestStopComesFirst(t *testing.T) {
 
 // TestStatesLeadToAnEnd: every state can be reached, and the end from each; what the picture does not have is a fault.
 func TestStatesLeadToAnEnd(t *testing.T) {
-	reached := map[state]bool{}
-	var walk func(state)
-	walk = func(s state) {
+	reached := map[State]bool{}
+	var walk func(State)
+	walk = func(s State) {
 		if reached[s] {
 			return
 		}
@@ -155,15 +155,15 @@ func TestStatesLeadToAnEnd(t *testing.T) {
 			walk(next)
 		}
 	}
-	for s := starting; s <= ended; s++ {
+	for s := Starting; s <= Ended; s++ {
 		clear(reached)
 		walk(s)
-		if !reached[ended] {
+		if !reached[Ended] {
 			t.Errorf("from %s nothing leads to the end", s)
 		}
 	}
 	clear(reached)
-	if walk(starting); len(reached) != len(stateNames) {
+	if walk(Starting); len(reached) != len(stateNames) {
 		t.Errorf("%d of %d states can be reached", len(reached), len(stateNames))
 	}
 	defer func() {
@@ -172,6 +172,6 @@ func TestStatesLeadToAnEnd(t *testing.T) {
 		}
 	}()
 	m := silent()
-	m.state = lameDuck
-	m.enter(serving)
+	m.state = LameDuck
+	m.Enter(Serving)
 }
