@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"portico/internal/durable"
 	"portico/membership/catalog"
 )
 
@@ -108,7 +109,7 @@ func loadKey(path string) (*ecdsa.PrivateKey, error) {
 		if der, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
 			return nil, err
 		}
-		return key, writeFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		return key, durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 	}
 	if err != nil {
 		return nil, err
@@ -137,7 +138,7 @@ func loadID(path string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return m.ID, writeFile(path, append(data, '\n'))
+		return m.ID, durable.WriteFile(path, append(data, '\n'), 0o600)
 	}
 	if err != nil {
 		return "", err
@@ -187,9 +188,9 @@ func (i *Identity) SetCertificate(leaf, authority []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	// The authority first: a certificate without it counts as not accepted.
-	err = writeFile(filepath.Join(i.dir, fileAuthority), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority}))
+	err = durable.WriteFile(filepath.Join(i.dir, fileAuthority), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority}), 0o600)
 	if err == nil {
-		err = writeFile(filepath.Join(i.dir, fileCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}))
+		err = durable.WriteFile(filepath.Join(i.dir, fileCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("set certificate: %w", err)
@@ -282,7 +283,7 @@ func (i *Identity) SetGossipKeys(keys [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(i.dir, fileGossip), data); err != nil {
+	if err := durable.WriteFile(filepath.Join(i.dir, fileGossip), data, 0o600); err != nil {
 		return fmt.Errorf("write gossip keys: %w", err)
 	}
 	return nil

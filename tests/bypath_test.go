@@ -64,8 +64,6 @@ var byPath = map[string]string{
 	"deployhook/agent/cgroup/cgroup_linux.go Group.outOfMemory": "the same",
 	"deployhook/agent/cgroup/cgroup_linux.go Group.kill":        "the same",
 	"deployhook/agent/state/state.go read":                      "the agent's own folder",
-	"deployhook/agent/state/state.go writeFile":                 "the agent's own folder",
-	"deployhook/agent/state/sync_unix.go syncDir":               "the agent's own folder",
 }
 
 // pathCalls are the functions that do something with what lies at a path.

@@ -58,9 +58,9 @@ var imports = map[string][]string{
 	"proxy/account":      {"proxy/http1", "proxy/wire"},
 	"proxy/exchange":     {"proxy/account", "proxy/http1", "proxy/wire"},
 	"proxy/conn":         {"proxy/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
-	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog"},
+	"certs":              {"membership/catalog", "membership/catalog/command", "internal/zapslog", "internal/durable"},
 	"membership":         {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
-	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/relay", "deployhook/agent/static"},
+	"deployhook/agent":   {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/relay", "deployhook/agent/static", "internal/durable"},
 	"deployhook":         {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/units", "internal/pause"},
 	"proxy/haproxy":      {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":        {"conf/sites", "proxy/fault"},
@@ -113,7 +113,7 @@ var imports = map[string][]string{
 	"deployhook/agent/account":   {},
 	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
 	"deployhook/agent/health":    {"membership/catalog", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units"},
-	"deployhook/agent/state":     {"membership/catalog"},
+	"deployhook/agent/state":     {"membership/catalog", "internal/durable"},
 	"deployhook/agent/folders":   {"conf/sites", "deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/process", "deployhook/objects"},
 	"deployhook/agent/command":   {"conf/sites", "deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/folders"},
 	"deployhook/agent/logs":      {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/folders", "internal/pause", "membership/catalog"},
@@ -132,10 +132,10 @@ var imports = map[string][]string{
 	// Processes: what a start needs, and what runs.
 	"deployhook/agent/appserver": {"conf", "certs", "membership", "membership/catalog", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "deployhook/agent/state", "deployhook/agent/machine"},
 	"internal/exitcode":          {},
-	"internal/statedir":          {"internal/exitcode"},
+	"internal/statedir":          {"internal/exitcode", "internal/durable"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
 	"proxy/frontdoor/succession": {"internal/takeover"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies", "proxy/frontdoor/succession"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies", "proxy/frontdoor/succession", "internal/durable"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},

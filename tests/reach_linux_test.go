@@ -63,7 +63,7 @@ func attackByPage(t *testing.T, p *harness.Proxy, dir string) {
 	if err != nil || len(keys) == 0 {
 		t.Fatal("the agent has no identity", err)
 	}
-	keys = slices.DeleteFunc(keys, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".new-") }) // being written
+	keys = slices.DeleteFunc(keys, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".write-") }) // being written
 	targets = append(targets, keys...)
 	script := "cd $PORTICO_DATA_DIR/pub; echo mine > mine.txt; ln -s " + dir + " folder; ln -s " + dir + " ../leak; mkfifo pipe.txt"
 	for i, target := range targets {

@@ -22,6 +22,7 @@ import (
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
+	"portico/internal/durable"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 )
@@ -183,7 +184,7 @@ func (a *Agent) open() error {
 // site's data goes when a folder is made there again.
 func (a *Agent) clean() error {
 	var errs []error
-	for _, pattern := range []string{"agent/.write-*", "sites/*/releases/*" + objects.TempSuffix, "sites/*/data/" + folders.SeedName} {
+	for _, pattern := range []string{"agent/" + durable.Temporary, "sites/*/releases/*" + objects.TempSuffix, "sites/*/data/" + folders.SeedName} {
 		names, _ := filepath.Glob(filepath.Join(a.o.Dir, pattern))
 		for _, name := range names {
 			errs = append(errs, folders.Remove(filepath.Dir(name), filepath.Base(name)))

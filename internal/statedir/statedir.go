@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"portico/internal/durable"
 )
 
 // Make makes the folder of all state. Site processes of other accounts
@@ -30,22 +32,7 @@ func WriteKey(path string, key []byte) error {
 // WriteWhole writes a file that is there whole or not at all, readable by its
 // owner alone.
 func WriteWhole(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".portico-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := durable.Write(path, 0o600, write); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"portico/balancer"
 	"portico/conf/sites"
 	"portico/deployhook"
+	"portico/internal/durable"
 	"portico/internal/units"
 	"portico/membership/catalog"
 )
@@ -23,24 +23,11 @@ const sessionsFile = "sessions"
 // saveSessions writes the table of sessions, so that the next process does not
 // have to count anew.
 func (p *Proxy) saveSessions() error {
-	file, err := os.CreateTemp(p.conf.Dir, sessionsFile+".*.tmp") // mode 0600
-	if err != nil {
+	if err := durable.Write(p.path(sessionsFile), 0o600, p.web.Balancer().SaveSessions); err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(file.Name()) }() // renamed by then, if all went well
-	err = errors.Join(p.web.Balancer().SaveSessions(file), file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), p.path(sessionsFile)); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(p.path(sessionsFile)))
-	if err != nil {
-		return err
-	}
-	_ = dir.Sync() // not every system can; the file is a convenience
-	return dir.Close()
+	_ = durable.SyncDir(p.conf.Dir) // not every system can; the file is a convenience
+	return nil
 }
 
 // restoreSessions reads the table that the last process saved. It is used once,

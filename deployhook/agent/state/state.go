@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/internal/durable"
 	"portico/membership/catalog"
 )
 
@@ -76,26 +77,6 @@ func read(name string) (File, error) {
 	return s, nil
 }
 
-// writeFile replaces name so that a reader, also one after a power failure,
-// finds the old content or the new.
-func writeFile(name string, b []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".write-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return syncDir(dir)
-}
-
 // fileOf is where the state lies in a state directory.
 func fileOf(dir string) string { return filepath.Join(dir, "agent", "state.json") }
 
@@ -145,7 +126,7 @@ func (s *Store) Peek(look func(*File)) {
 func write(path string, st File) error {
 	b, err := json.MarshalIndent(st, "", "  ")
 	if err == nil {
-		err = writeFile(path, append(b, '\n'), 0o600)
+		err = durable.WriteFile(path, append(b, '\n'), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write agent state: %w", err)
