@@ -289,21 +289,6 @@ func (i *Identity) SetGossipKeys(keys [][]byte) error {
 	return nil
 }
 
-// Forget removes everything that acceptance handed over; key and id stay. It is
-// what a refused or revoked machine does before it knocks again.
-func (i *Identity) Forget() error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.cert = nil
-	var errs []error
-	for _, f := range []string{fileCertificate, fileAuthority, fileGossip} {
-		if err := os.Remove(filepath.Join(i.dir, f)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // ServerConfig returns the server side of mutual TLS 1.3 between members: the
 // client must show a member's certificate of this cluster, and check (nil: any
 // member) must agree, on resumed sessions too. The certificate is read at each
