@@ -124,9 +124,6 @@ func (p *Pool) Upstreams() []*Upstream { return p.now.Load().all }
 // Upstream returns the upstream with an instance id, or nil.
 func (p *Pool) Upstream(id string) *Upstream { return p.now.Load().byID[id] }
 
-// ByToken returns the upstream that a token in a cookie names, or nil.
-func (p *Pool) ByToken(t seal.Token) *Upstream { return p.now.Load().byToken.find(t) }
-
 // Update replaces the upstreams and the configuration. An upstream whose ID
 // stays keeps its health, counters and sessions. An error changes nothing.
 func (p *Pool) Update(specs []Spec, c Config, now int64) error {

@@ -124,16 +124,6 @@ type HistogramSnapshot struct {
 	Recent time.Duration // mean of about the last 1024 values, to the last tick
 }
 
-// Add merges another histogram into s.
-func (s *HistogramSnapshot) Add(o HistogramSnapshot) {
-	for i, n := range o.Counts {
-		s.Counts[i] += n
-	}
-	s.Count += o.Count
-	s.Sum += o.Sum
-	s.Max = max(s.Max, o.Max)
-}
-
 // Mean returns the average, 0 without values.
 func (s *HistogramSnapshot) Mean() time.Duration {
 	if s.Count == 0 {
@@ -156,16 +146,6 @@ func (s *HistogramSnapshot) Quantile(q float64) time.Duration {
 		}
 	}
 	return s.Max
-}
-
-// Bounds returns the upper ends of the buckets, for whoever exports them. The
-// last bucket has no end.
-func (s *HistogramSnapshot) Bounds() []time.Duration {
-	b := make([]time.Duration, histBuckets)
-	for i := range b {
-		b[i] = upper(i)
-	}
-	return b
 }
 
 // Raise sets peak to n if n is greater.

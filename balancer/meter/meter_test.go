@@ -46,8 +46,8 @@ func TestHistogram(t *testing.T) {
 		}
 	}
 	slices.Sort(values)
+	h.Merge(&other)
 	s := h.Snapshot()
-	s.Add(other.Snapshot())
 	if s.Count != 20_000 || s.Sum != sum || s.Max != values[len(values)-1] || s.Mean() != sum/20_000 {
 		t.Errorf("count %d, sum %s, max %s, mean %s", s.Count, s.Sum, s.Max, s.Mean())
 	}
@@ -67,8 +67,5 @@ func TestHistogram(t *testing.T) {
 	}
 	if (&meter.HistogramSnapshot{}).Quantile(0.5) != 0 {
 		t.Error("a quantile of nothing")
-	}
-	if b := e.Bounds(); !slices.IsSorted(b) || b[0] != 16*time.Microsecond {
-		t.Errorf("bounds %v", b[:5])
 	}
 }
