@@ -8,16 +8,6 @@ import (
 	"portico/internal/pause"
 )
 
-// Lock takes the cluster-wide lock called name, waiting for whoever has it. It
-// ends with unlock, or half a minute after this process has died. It keeps
-// two proxies from doing the same work; it does not make a late write safe.
-func (c *Catalog) Lock(ctx context.Context, name string) (unlock func(), err error) {
-	if err := ValidID("lock", name); err != nil {
-		return nil, err
-	}
-	return c.store.Load().Lock(ctx, name)
-}
-
 // leadEvery is how often a proxy asks whether it may lead.
 const leadEvery = time.Second
 
@@ -25,7 +15,7 @@ const leadEvery = time.Second
 // context that ends when it is not any more: when resign is called, or its lease has
 // run out because the store could not be reached. Another proxy leads at once after
 // resign, and at most 15 seconds after this process has died; a new process of the same
-// proxy takes over from the one before it without waiting. As with Lock, a late write of who
+// proxy takes over from the one before it without waiting. A late write of who
 // led before is possible: changes compare what they read.
 func (c *Catalog) Lead(ctx context.Context, task string) (led context.Context, resign func(), err error) {
 	if err := ValidID("task", task); err != nil {

@@ -198,9 +198,6 @@ func (tx *Tx) Invite(id string) (Invite, error) {
 	return get(tx, preInvites+id, "invite", tx.view.Invites, id)
 }
 
-// Invites returns all invitations, oldest first.
-func (tx *Tx) Invites() []Invite { return all(tx, preInvites, tx.view.Invites) }
-
 // PutInvite writes an invitation.
 func (tx *Tx) PutInvite(i Invite) error {
 	if err := ValidID("invite", i.ID); err != nil {
@@ -217,9 +214,6 @@ func (tx *Tx) DeleteInvite(id string) { tx.remove(preInvites + id) }
 func (tx *Tx) Instance(id string) (Instance, error) {
 	return get(tx, preInstances+id, "instance", tx.view.Instances, id)
 }
-
-// Instances returns all instances by id.
-func (tx *Tx) Instances() []Instance { return all(tx, preInstances, tx.view.Instances) }
 
 // PutInstance writes an instance.
 func (tx *Tx) PutInstance(i Instance) error {
