@@ -328,13 +328,6 @@ func (c *Cluster) keepJoined() {
 	}
 }
 
-// Rejoin makes the cluster look for others at once, for whoever just learned of
-// new keys or addresses.
-func (c *Cluster) Rejoin(ctx context.Context) error {
-	_, err := c.Join(ctx, c.seeds())
-	return err
-}
-
 func (c *Cluster) alive() int {
 	n := 0
 	for _, m := range c.serf.Members() {
