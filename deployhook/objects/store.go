@@ -106,24 +106,6 @@ func (s *Store) ReadAll(digest string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// Verify reads an object and compares it with its digest. A corrupt object is
-// removed and reported as ErrCorrupt.
-func (s *Store) Verify(digest string) error {
-	f, err := s.Open(digest)
-	if err != nil {
-		return err
-	}
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("verify object %s: %w", digest, err)
-	}
-	if hex.EncodeToString(h.Sum(nil)) != digest {
-		return s.corrupt(digest)
-	}
-	return nil
-}
-
 // corrupt removes a damaged object, so that the next fetch brings a good one.
 func (s *Store) corrupt(digest string) error {
 	return errors.Join(fmt.Errorf("%w: %s", ErrCorrupt, digest), s.Remove(digest))
@@ -156,17 +138,6 @@ func (s *Store) Put(r io.Reader) (digest string, size int64, err error) {
 		return "", 0, err
 	}
 	return digest, size, b.Commit()
-}
-
-// PutVerified stores what r delivers if it has this digest, else ErrCorrupt and
-// nothing is kept.
-func (s *Store) PutVerified(digest string, r io.Reader) error {
-	b := s.NewBatch()
-	defer b.Close()
-	if err := b.AddVerified(digest, r); err != nil {
-		return err
-	}
-	return b.Commit()
 }
 
 // temporary is an object that is still being written.
