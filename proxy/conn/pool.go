@@ -57,7 +57,7 @@ func (u *upstream) close() {
 	}
 	_ = u.conn.Close()
 	u.srv.upstreams.Add(-1)
-	u.up.Count(-1, 0)
+	u.up.Count(-1)
 }
 
 // pools holds the idle connections to all upstreams.
@@ -231,7 +231,7 @@ func (srv *server) dial(base context.Context, up *exchange.Upstream, timeout tim
 	}
 	u.io.init(u.conn, srv.raw, srv.start)
 	srv.upstreams.Add(1)
-	up.Count(1, 0)
+	up.Count(1)
 	return u, account.CauseNone
 }
 

@@ -21,7 +21,6 @@ type Upstream struct {
 	killed  atomic.Bool
 	left    atomic.Bool
 	conns   atomic.Int64
-	idle    atomic.Int64
 }
 
 // Retire makes drivers close the upstream's idle connections soon and its busy ones after their request.
@@ -60,15 +59,7 @@ func (u *Upstream) Retired() bool { return u.retired.Load() }
 // Conns returns how many connections drivers hold to the upstream, idle ones included.
 func (u *Upstream) Conns() int64 { return u.conns.Load() }
 
-// Idle returns how many of them are idle.
-func (u *Upstream) Idle() int64 { return u.idle.Load() }
-
 // Count is for drivers: it adds to the counts of connections.
-func (u *Upstream) Count(conns, idle int64) {
-	if conns != 0 {
-		u.conns.Add(conns)
-	}
-	if idle != 0 {
-		u.idle.Add(idle)
-	}
+func (u *Upstream) Count(n int64) {
+	u.conns.Add(n)
 }

@@ -75,7 +75,7 @@ func (l *loop) newUpstream(p *pool, addr netip.AddrPort) (*sock, account.Cause) 
 	}
 	l.upstreams.Add(1)
 	p.users++
-	p.up.Count(1, 0)
+	p.up.Count(1)
 	return u, account.CauseNone
 }
 
@@ -160,7 +160,7 @@ func (l *loop) closeSocket(u *sock) {
 	socket.Close(u.fd)
 	l.upstreams.Add(-1)
 	u.pool.users--
-	u.pool.up.Count(-1, 0)
+	u.pool.up.Count(-1)
 }
 
 // dial begins a connection and returns its descriptor.
