@@ -33,7 +33,6 @@ type Log struct {
 	format Format
 	path   string
 	lost   atomic.Uint64
-	lines  atomic.Uint64
 
 	mu     sync.Mutex
 	buf    chunks // guarded by mu
@@ -43,7 +42,6 @@ type Log struct {
 	wake   chan struct{}
 	quit   chan struct{} // closed by Close
 	reopen chan chan error
-	flush  chan chan error
 	done   chan struct{}
 }
 
@@ -59,7 +57,7 @@ func New(format Format, path string, w io.Writer) (*Log, error) {
 	}
 	l := &Log{
 		format: format, path: path,
-		wake: make(chan struct{}, 1), quit: make(chan struct{}), reopen: make(chan chan error), flush: make(chan chan error), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), reopen: make(chan chan error), done: make(chan struct{}),
 	}
 	var f *os.File
 	if path != "" && path != "-" {
@@ -104,7 +102,6 @@ func (l *Log) Append(r *account.Record) {
 	}
 	tell := l.buf.add(line)
 	l.mu.Unlock()
-	l.lines.Add(1)
 	if tell {
 		select {
 		case l.wake <- struct{}{}:
@@ -113,7 +110,7 @@ func (l *Log) Append(r *account.Record) {
 	}
 }
 
-// Lost returns how many lines were dropped, and Lines how many were taken.
+// Lost returns how many lines were dropped.
 func (l *Log) Lost() uint64 {
 	if l == nil {
 		return 0
@@ -121,28 +118,15 @@ func (l *Log) Lost() uint64 {
 	return l.lost.Load()
 }
 
-// Lines returns how many lines were taken for writing.
-func (l *Log) Lines() uint64 {
-	if l == nil {
-		return 0
-	}
-	return l.lines.Load()
-}
-
 // Reopen closes the file and opens its path anew, for rotation: move the file
 // away, then call this (SIGHUP). On an error the old file stays in use.
-func (l *Log) Reopen() error { return l.ask(func() chan chan error { return l.reopen }) }
-
-// Flush returns once everything appended before it has been written.
-func (l *Log) Flush() error { return l.ask(func() chan chan error { return l.flush }) }
-
-func (l *Log) ask(ch func() chan chan error) error {
+func (l *Log) Reopen() error {
 	if l == nil {
 		return nil
 	}
 	answer := make(chan error, 1)
 	select {
-	case ch() <- answer:
+	case l.reopen <- answer:
 		return <-answer
 	case <-l.done:
 		return nil

@@ -113,8 +113,6 @@ func (l *Log) run(w io.Writer, f *os.File) {
 		case <-tick.C:
 			ticking = false
 			_ = l.write(w, true)
-		case answer := <-l.flush:
-			answer <- l.write(w, true)
 		case answer := <-l.reopen:
 			if f == nil {
 				answer <- l.write(w, true)
