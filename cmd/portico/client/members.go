@@ -131,11 +131,7 @@ func newMembersForget(s *shell.Call) *cobra.Command {
 		if err := c.ForgetMember(cmd.Context(), args[0]); err != nil {
 			return err
 		}
-		if *asJSON {
-			return screen.PrintJSON(cmd.OutOrStdout(), map[string]string{"forgotten": args[0]})
-		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s is forgotten\n", args[0])
-		return err
+		return screen.PrintDone(cmd, *asJSON, map[string]string{"forgotten": args[0]}, "%s is forgotten", args[0])
 	})
 	return cmd
 }
@@ -347,11 +343,7 @@ func memberVerb(s *shell.Call, v verb) *cobra.Command {
 			if err := c.ActInstance(cmd.Context(), site, instance, v.name); err != nil {
 				return err
 			}
-			if *asJSON {
-				return screen.PrintJSON(cmd.OutOrStdout(), map[string]string{"instance": name, "admin": v.name})
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
-			return nil
+			return screen.PrintDone(cmd, *asJSON, map[string]string{"instance": name, "admin": v.name}, v.done, name)
 		}
 		act := func() (api.MemberInfo, error) { return c.Act(cmd.Context(), name, v.name, reason) }
 		if v.labels {
@@ -361,11 +353,7 @@ func memberVerb(s *shell.Call, v verb) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			return screen.PrintJSON(cmd.OutOrStdout(), m)
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), v.done+"\n", name)
-		return nil
+		return screen.PrintDone(cmd, *asJSON, m, v.done, name)
 	})
 	return cmd
 }

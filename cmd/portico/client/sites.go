@@ -260,11 +260,7 @@ func NewRemove(s *shell.Call) *cobra.Command {
 		if err := c.RemoveSite(cmd.Context(), args[0]); err != nil {
 			return err
 		}
-		if *asJSON {
-			return screen.PrintJSON(cmd.OutOrStdout(), map[string]string{"removed": args[0]})
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is removed\n", args[0])
-		return nil
+		return screen.PrintDone(cmd, *asJSON, map[string]string{"removed": args[0]}, "%s is removed", args[0])
 	})
 	return cmd
 }
@@ -315,11 +311,7 @@ func newDeploysCancel(s *shell.Call) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *asJSON {
-			return screen.PrintJSON(cmd.OutOrStdout(), d)
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "deploy %s of %s is cancelled\n", d.ID, d.Site)
-		return err
+		return screen.PrintDone(cmd, *asJSON, d, "deploy %s of %s is cancelled", d.ID, d.Site)
 	})
 	return cmd
 }
