@@ -43,7 +43,7 @@ func AppendRequest(dst []byte, r *Request, e *Edits, keepExpect bool, upgrade []
 	} else {
 		dst = appendRequestLine(dst, r, e)
 	}
-	dst = appendRequestFields(dst, r, e, keepExpect, done, fields)
+	dst = appendFields(dst, &r.Head, requestTravels(r, e, keepExpect), e, done, fields)
 	dst = appendForwarded(dst, r, e)
 	dst = append(dst, e.Fields...)
 	dst = AppendFraming(dst, r.Framing(), r.Length)
@@ -108,34 +108,33 @@ func (r *Request) Framing() Framing {
 	return FrameNone
 }
 
-// appendRequestFields copies what travels, in order, from the given field on; of the lines before it, done bytes travel as they stand.
-// Runs of lines that need no change are copied as one.
-func appendRequestFields(dst []byte, r *Request, e *Edits, keepExpect bool, done uint32, first int) []byte {
+// appendFields copies what travels, in order, from the given field on; of the lines before it, done bytes travel as they stand.
+// Runs of lines that need no change are copied as one. Where cookies do not travel as they are, e says what becomes of them.
+func appendFields(dst []byte, h *Head, travels kinds, e *Edits, done uint32, first int) []byte {
 	from, to := uint32(0), done // the pending run
-	travels := requestTravels(r, e, keepExpect)
-	for i := first; i < len(r.Fields); i++ {
-		f := &r.Fields[i]
+	for i := first; i < len(h.Fields); i++ {
+		f := &h.Fields[i]
 		goes := travels.has(f.Kind) && !f.named
 		if goes && f.plain {
 			if f.line != to {
-				dst = append(dst, r.raw[from:to]...)
+				dst = append(dst, h.raw[from:to]...)
 				from = f.line
 			}
 			to = f.end
 			continue
 		}
 		if to > from {
-			dst = append(dst, r.raw[from:to]...)
+			dst = append(dst, h.raw[from:to]...)
 		}
 		from, to = f.end, f.end
 		switch {
 		case f.Kind == KindCookie && !travels.has(KindCookie):
-			dst = appendCookie(dst, &r.Head, f, e)
+			dst = appendCookie(dst, h, f, e)
 		case goes:
-			dst = appendField(dst, &r.Head, f)
+			dst = appendField(dst, h, f)
 		}
 	}
-	return append(dst, r.raw[from:to]...)
+	return append(dst, h.raw[from:to]...)
 }
 
 // kinds is a set of kinds.
@@ -221,7 +220,7 @@ func AppendResponse(dst []byte, r *Response, frame Framing, length int64, add []
 	} else {
 		dst = AppendStatusLine(dst, r.Status, r.Reason)
 	}
-	dst = appendResponseFields(dst, r, frame, done)
+	dst = appendFields(dst, &r.Head, responseTravels(frame), nil, done, 0)
 	dst = append(dst, add...)
 	dst = AppendFraming(dst, frame, length)
 	dst = append(dst, connection...)
@@ -239,32 +238,6 @@ func AppendStatusLine(dst []byte, status int, reason []byte) []byte {
 		dst = append(dst, Reason(status)...)
 	}
 	return append(dst, "\r\n"...)
-}
-
-// appendResponseFields is appendRequestFields for an answer.
-func appendResponseFields(dst []byte, r *Response, frame Framing, done uint32) []byte {
-	from, to := uint32(0), done
-	travels := responseTravels(frame)
-	for i := range r.Fields {
-		f := &r.Fields[i]
-		goes := travels.has(f.Kind) && !f.named
-		if goes && f.plain {
-			if f.line != to {
-				dst = append(dst, r.raw[from:to]...)
-				from = f.line
-			}
-			to = f.end
-			continue
-		}
-		if to > from {
-			dst = append(dst, r.raw[from:to]...)
-		}
-		from, to = f.end, f.end
-		if goes {
-			dst = appendField(dst, &r.Head, f)
-		}
-	}
-	return append(dst, r.raw[from:to]...)
 }
 
 // Bar keeps those fields from travelling that set a cookie which the answer may not set; "": none.
