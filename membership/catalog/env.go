@@ -88,18 +88,6 @@ func cutEnv(override json.RawMessage) (rest, env json.RawMessage, err error) {
 	return rest, env, err
 }
 
-// openEnv undoes sealRecord for one record.
-func (s *sealer) openEnv(key string, sealed []byte) (env sealedEnv, err error) {
-	if s == nil {
-		return env, fmt.Errorf("%w: record %q has sealed values, and there is no key", ErrWrongKey, key)
-	}
-	plain, err := s.open(key, sealed)
-	if err == nil {
-		err = json.Unmarshal(plain, &env)
-	}
-	return env, err
-}
-
 // openSite puts what was sealed of a site back, and reports whether it was stored in the
 // clear, as earlier versions did.
 func (s *sealer) openSite(key string, r *Site) (clear bool, err error) {
@@ -107,15 +95,7 @@ func (s *sealer) openSite(key string, r *Site) (clear bool, err error) {
 		_, env, err := cutEnv(r.Override)
 		return len(r.Manifest.Env) > 0 || len(env) > 0 || err != nil, nil
 	}
-	env, err := s.openEnv(key, r.Sealed)
-	if err != nil {
-		return false, err
-	}
-	r.Sealed, r.Manifest.Env = nil, env.Manifest
-	if len(env.Override) > 0 {
-		r.Override, err = sites.MergeOverride(r.Override, env.Override)
-	}
-	return false, err
+	return false, s.putBack(key, &r.Sealed, &r.Manifest, &r.Override)
 }
 
 // openRelease does the same for a release.
@@ -123,15 +103,27 @@ func (s *sealer) openRelease(key string, r *Release) (clear bool, err error) {
 	if r.Sealed == nil {
 		return len(r.Manifest.Env) > 0, nil
 	}
-	env, err := s.openEnv(key, r.Sealed)
+	return false, s.putBack(key, &r.Sealed, &r.Manifest, &r.Override)
+}
+
+// putBack undoes sealRecord for one record.
+func (s *sealer) putBack(key string, sealed *[]byte, manifest *sites.Settings, override *json.RawMessage) error {
+	if s == nil {
+		return fmt.Errorf("%w: record %q has sealed values, and there is no key", ErrWrongKey, key)
+	}
+	var env sealedEnv
+	plain, err := s.open(key, *sealed)
+	if err == nil {
+		err = json.Unmarshal(plain, &env)
+	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	r.Sealed, r.Manifest.Env = nil, env.Manifest
+	*sealed, manifest.Env = nil, env.Manifest
 	if len(env.Override) > 0 {
-		r.Override, err = sites.MergeOverride(r.Override, env.Override)
+		*override, err = sites.MergeOverride(*override, env.Override)
 	}
-	return false, err
+	return err
 }
 
 // sealChunk is how many records one change of sealClear writes.
