@@ -73,7 +73,6 @@ func PrintDone(cmd *cobra.Command, asJSON bool, v any, format string, args ...an
 	return err
 }
 
-// table writes rows of tab-separated cells in columns.
 // Table is lines of columns under a head.
 type Table struct{ w *tabwriter.Writer }
 
