@@ -38,7 +38,6 @@ const (
 	demoName  = "demo"
 )
 
-// NewUp makes the command portico up.
 func NewUp(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
