@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"portico/balancer/seal"
-
 	"portico/balancer/sessions"
 )
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"portico/balancer/meter"
-
 	"portico/balancer/sessions"
 )
 

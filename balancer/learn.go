@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 
 	"portico/balancer/seal"
-
 	"portico/balancer/sessions"
 )
 

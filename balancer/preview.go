@@ -2,7 +2,6 @@ package balancer
 
 import (
 	"portico/balancer/seal"
-
 	"portico/balancer/sessions"
 )
 

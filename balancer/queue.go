@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 
 	"portico/balancer/meter"
-
 	"portico/balancer/sessions"
 )
 

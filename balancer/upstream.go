@@ -8,7 +8,6 @@ import (
 	"portico/balancer/figures"
 	"portico/balancer/policy"
 	"portico/balancer/seal"
-
 	"portico/balancer/sessions"
 )
 

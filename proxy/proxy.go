@@ -27,23 +27,22 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/clock"
-	"portico/proxy/explain"
-	"portico/proxy/forward"
-	"portico/proxy/listen"
-	"portico/proxy/site"
-
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/conf"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/proxy/accesslog"
+	"portico/proxy/clock"
+	"portico/proxy/explain"
+	"portico/proxy/forward"
 	"portico/proxy/http1"
+	"portico/proxy/listen"
 	"portico/proxy/origin"
 	"portico/proxy/probe"
 	"portico/proxy/recent"
 	"portico/proxy/route"
+	"portico/proxy/site"
 )
 
 // Options are what a Server is made of.

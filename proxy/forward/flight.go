@@ -7,19 +7,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"portico/proxy/clock"
-	"portico/proxy/listen"
-	"portico/proxy/site"
-
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/internal/alias"
 	"portico/proxy/account"
+	"portico/proxy/clock"
 	"portico/proxy/exchange"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
+	"portico/proxy/listen"
 	"portico/proxy/origin"
 	"portico/proxy/route"
+	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 

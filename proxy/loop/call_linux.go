@@ -3,9 +3,8 @@ package loop
 import (
 	"net/netip"
 	"portico/proxy/exchange"
-	"portico/proxy/wire"
-
 	"portico/proxy/http2"
+	"portico/proxy/wire"
 )
 
 // call is what a session has in addition whose upstream is a stream. It stays with the session.
