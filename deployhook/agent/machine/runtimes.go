@@ -30,12 +30,8 @@ var runtimeCommands = []struct {
 
 var versionPattern = regexp.MustCompile(`\d+(\.\d+)+`)
 
-const (
-	// askManager is how long Tomcat's Manager may take for the same.
-	askManager = 2 * runtimeTime
-	// managerDial is how long a connection to it may take.
-	managerDial = 5 * time.Second
-)
+// askManager is how long Tomcat's Manager may take for the same.
+const askManager = 2 * runtimeTime
 
 // Runtimes returns what is installed on this machine that sites may need, by
 // name with its version; everything is asked side by side, for ten seconds at most. tomcat is
@@ -68,7 +64,7 @@ func Runtimes(ctx context.Context, o tomcat.Options, allow func(uid int) error) 
 	}
 	if o.ManagerURL != "" {
 		wg.Go(func() {
-			d := portowner.Dialer{Dialer: net.Dialer{Timeout: managerDial}}
+			d := portowner.Dialer{Dialer: net.Dialer{Timeout: tomcat.DialTime}}
 			if portowner.Check() == nil {
 				d.Allow = allow
 			}

@@ -43,6 +43,8 @@ const (
 	// AnswerTime is how long the Manager may take for one question; deploys take as long as the
 	// application's start.
 	AnswerTime = 10 * time.Second
+	// DialTime is how long a connection to it may take.
+	DialTime   = 5 * time.Second
 	answerMost = 4 << 20 // of an answer
 )
 
