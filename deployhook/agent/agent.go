@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/logs"
+	"portico/deployhook/agent/members"
 	"portico/deployhook/agent/portowner"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
@@ -49,7 +50,7 @@ type Agent struct {
 	web      *webServer
 	traffic  *descriptors.Traffic
 	room     health.Room
-	peers    *peers
+	members  *members.Members
 
 	state *state.Store
 	logs  *logs.Keeper
@@ -132,12 +133,12 @@ func New(o Options) (*Agent, error) {
 	}
 	a.users.kill = a.killUser
 	a.openGroups()
-	a.peers = newPeers(o)
+	a.members = members.New(o.members())
 	a.traffic = descriptors.New(a.log)
 	a.web = newWebServer(a)
 	if o.Tomcat.ManagerURL != "" {
 		d := a.dialer(a.sites.None)
-		d.Timeout = dialTime
+		d.Timeout = tomcat.DialTime
 		a.tom = tomcat.NewManager(o.Tomcat, d.DialContext)
 	}
 	return a, nil
@@ -245,7 +246,7 @@ func (a *Agent) Serve(ctx context.Context) error {
 	a.resume(live)
 	close(a.resumed)
 	loops.Go(func() { a.askRuntimes(ctx) })
-	loops.Go(func() { a.pollWanted(ctx) })
+	loops.Go(func() { a.members.Poll(ctx, a.Wanted().Revision, a.incoming) })
 	loops.Go(func() { a.sendReports(ctx) })
 	loops.Go(func() { a.tidyLoop(ctx) })
 	loops.Go(func() { a.logs.Run(ctx) })
@@ -302,7 +303,7 @@ func (a *Agent) shutdown(ctx context.Context, cause error) error {
 	}
 	a.running.Wait()
 	a.web.close()
-	a.peers.close()
+	a.members.Close()
 	if a.tom != nil {
 		a.tom.Close()
 	}
@@ -334,7 +335,7 @@ func (a *Agent) sayGoodbye(ctx context.Context) {
 	defer cancel()
 	r := a.report()
 	r.Instances = nil
-	if _, err := a.peers.report(told, r); err != nil {
+	if _, err := a.members.Report(told, r); err != nil {
 		a.log.Warn("proxies not told of the shutdown", "error", err)
 		return
 	}

@@ -81,7 +81,7 @@ func (a *Agent) Wanted() catalog.Wanted {
 // change of the wanted state.
 func (a *Agent) Recheck() {
 	a.web.recheck()
-	a.peers.asked.recheck()
+	a.members.Recheck()
 }
 
 // setWanted starts, changes and ends units so that they match w.
@@ -95,7 +95,7 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 		return
 	}
 	a.wanted, a.haveIt = w, w.Cluster != ""
-	a.peers.set(w)
+	a.members.Set(w)
 	wanted := make(map[unitKey]bool, len(w.Releases))
 	for _, r := range w.Releases {
 		k := unitKey{r.Site, r.Release}

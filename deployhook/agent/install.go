@@ -123,7 +123,7 @@ func (u *unit) verify(rel folders.Release) error {
 // only: its objects may have been collected since.
 func (u *unit) fetch() (objects.Tree, error) {
 	a := u.a
-	f := objects.Fetcher{Store: a.store, Sources: a.peers.sources(), Logger: u.log, Of: u.files()}
+	f := objects.Fetcher{Store: a.store, Sources: a.members.Sources(), Logger: u.log, Of: u.files()}
 	tree, err := f.Tree(u.ctx, u.files())
 	if err != nil {
 		return tree, err

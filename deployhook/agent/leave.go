@@ -65,14 +65,14 @@ func (a *Agent) tellLeaving(ctx context.Context) {
 		a.log.Warn("proxies not told of the restart", "error", err)
 		return
 	}
-	proxies := a.peers.copies("")
+	proxies := a.members.Recipients("")
 	if len(proxies) == 0 {
-		proxies = a.peers.order()
+		proxies = a.members.Order()
 	}
 	var wg sync.WaitGroup
 	for _, x := range proxies {
 		wg.Go(func() {
-			if _, err := a.peers.reportTo(ctx, x, body); err != nil {
+			if _, err := a.members.ReportTo(ctx, x, body); err != nil {
 				a.log.Debug("a proxy was not told of the restart", "proxy", x.Name, "error", err)
 			}
 		})

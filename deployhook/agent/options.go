@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/members"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/membership/catalog"
@@ -130,4 +131,25 @@ func (o Options) withDefaults() (Options, error) {
 		o.HookTimeout = defaultHookTimeout
 	}
 	return o, nil
+}
+
+// members says how other members are reached.
+func (o Options) members() members.Options {
+	m := members.Options{Name: o.Name, Proxies: o.Proxies, Nudge: o.Nudge, Logger: o.Logger}
+	if o.Identify != nil {
+		m.Identify = func(cs tls.ConnectionState) error {
+			_, _, err := o.Identify(cs)
+			return err
+		}
+	}
+	if o.ClientTLS != nil {
+		m.ClientTLS = func(role catalog.Role, name string) *tls.Config {
+			config := o.ClientTLS(role, name).Clone()
+			if config != nil && role == catalog.RoleServer {
+				config.ServerName = sniObjects
+			}
+			return config
+		}
+	}
+	return m
 }

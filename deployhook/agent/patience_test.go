@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/deployhook/agent/members"
 	"portico/membership/catalog"
 )
 
@@ -46,10 +47,12 @@ func TestPatienceWithSeveralProxies(t *testing.T) {
 		{what: "nobody has a name", heard: map[string]time.Time{"": at(5)}, now: 6, left: 9},
 		{what: "nobody answers", now: 11},
 	} {
-		a := &Agent{o: Options{stopWait: 10 * time.Second}, heard: c.heard, peers: newPeers(Options{})}
+		a := &Agent{o: Options{stopWait: 10 * time.Second}, heard: c.heard}
+		var proxies []catalog.Peer
 		for _, name := range c.proxies {
-			a.peers.proxies = append(a.peers.proxies, catalog.Peer{Name: name, Addr: name})
+			proxies = append(proxies, catalog.Peer{Name: name, Addr: name})
 		}
+		a.members = members.New(members.Options{Proxies: proxies})
 		left, missing := a.patience(&stopWaiter{said: c.said}, begun, at(c.now))
 		if max(left, 0) != time.Duration(c.left)*time.Second || strings.Join(missing, " ") != c.missing {
 			t.Errorf("%s: %v for %q", c.what, left, missing)

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"portico/deployhook/agent/members"
 )
 
 // stopWaiter is an instance that wants to stop and waits for the word of every proxy.
@@ -23,8 +25,8 @@ func (a *Agent) heardOf(proxy string) {
 // answered takes in the answer of a proxy to a report. The answer names the instances that this proxy does not
 // need any more, and those that other proxies told it they do not need. The newest word of a proxy replaces its
 // earlier one, because it may have changed its mind.
-func (a *Agent) answered(answer reportAnswer) {
-	names := a.peers.counted()
+func (a *Agent) answered(answer members.Answer) {
+	names := a.members.Counted()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.heard[answer.Proxy] = time.Now()
@@ -73,7 +75,7 @@ func (a *Agent) askProxies(instance string, n int) {
 // is when they were asked. Each proxy whose word is missing gets Options.stopWait from when it was asked, or
 // from when it was last heard, whichever is later.
 func (a *Agent) patience(l *stopWaiter, begun, now time.Time) (left time.Duration, missing []string) {
-	names := a.peers.counted()
+	names := a.members.Counted()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(names) == 0 { // none is known by name: any will do

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/machine"
+	"portico/deployhook/agent/members"
 	"portico/internal/pause"
 	"portico/membership/catalog"
 )
@@ -42,8 +43,8 @@ func (a *Agent) report() catalog.Report {
 func (a *Agent) sendReports(ctx context.Context) {
 	tick := time.NewTicker(pause.Jitter(reportEvery))
 	defer tick.Stop()
-	copiers := newCopiers(ctx, a)
-	defer copiers.stop()
+	copies := a.members.Copies(ctx, a.report, a.answered)
+	defer copies.Stop()
 	var failed int
 	for {
 		select {
@@ -53,12 +54,12 @@ func (a *Agent) sendReports(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !a.peers.any() {
+		if !a.members.Any() {
 			continue
 		}
 		r := a.report()
-		copiers.wake()
-		answer, err := a.peers.report(ctx, r)
+		copies.Wake()
+		answer, err := a.members.Report(ctx, r)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -66,11 +67,11 @@ func (a *Agent) sendReports(ctx context.Context) {
 			failed++
 			a.log.Debug("report not delivered", "error", err)
 			signal(a.dirty)
-			_ = pause.For(ctx, retryDelay(failed))
+			_ = pause.For(ctx, members.RetryDelay(failed))
 			continue
 		}
 		failed = 0
-		copiers.set(a.peers.copies(answer.Proxy))
+		copies.Set(a.members.Recipients(answer.Proxy))
 		a.delivered(r)
 		a.answered(answer)
 	}

@@ -297,7 +297,7 @@ func (u *unit) finish(inst *instance, cause error) {
 // It reports true where the release was wanted again before that, by a rollback for instance. The instance
 // goes on then: the proxies need it once more and would never let go of it.
 func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
-	if !u.a.peers.any() {
+	if !u.a.members.Any() {
 		return false
 	}
 	l := &stopWaiter{free: make(chan struct{}), said: map[string]bool{}}

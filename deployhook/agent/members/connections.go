@@ -1,30 +1,34 @@
-package agent
+package members
 
 import (
 	"context"
 	"crypto/tls"
 	"net"
 	"sync"
+	"time"
 )
 
-// asked are the connections that the agent has made to other members. Who is at the
+// dialTime is how long a connection may take, and its handshake the same.
+const dialTime = 5 * time.Second
+
+// connections are those that the agent has made to other members. Who is at the
 // other end was found at the handshake, and they are kept for long: a proxy that is
 // revoked must not say on an old one what this machine should run.
-type asked struct {
+type connections struct {
 	identify func(tls.ConnectionState) error // nil: everybody is known
 
 	mu   sync.Mutex
-	open map[*askedConn]*tls.Conn // guarded by mu
+	open map[*connection]*tls.Conn // guarded by mu
 }
 
-// askedConn is the connection below TLS.
-type askedConn struct {
+// connection is the connection below TLS.
+type connection struct {
 	net.Conn
-	of *asked
+	of *connections
 }
 
 // Close implements net.Conn.
-func (c *askedConn) Close() error {
+func (c *connection) Close() error {
 	c.of.mu.Lock()
 	delete(c.of.open, c)
 	c.of.mu.Unlock()
@@ -32,7 +36,7 @@ func (c *askedConn) Close() error {
 }
 
 // dial makes a connection with a handshake, for an http.Transport.
-func (a *asked) dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
+func (s *connections) dial(ctx context.Context, addr string, config *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTime)
 	defer cancel()
 	raw, err := (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp", addr)
@@ -45,22 +49,22 @@ func (a *asked) dial(ctx context.Context, addr string, config *tls.Config) (net.
 	if config = config.Clone(); config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(addr)
 	}
-	c := &askedConn{Conn: raw, of: a}
+	c := &connection{Conn: raw, of: s}
 	t := tls.Client(c, config)
 	if err := t.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
-	if a.identify == nil {
+	if s.identify == nil {
 		return t, nil
 	}
-	a.mu.Lock()
-	if a.open == nil {
-		a.open = map[*askedConn]*tls.Conn{}
+	s.mu.Lock()
+	if s.open == nil {
+		s.open = map[*connection]*tls.Conn{}
 	}
-	a.open[c] = t
-	a.mu.Unlock()
-	if err := a.identify(t.ConnectionState()); err != nil { // behind the note, so that recheck misses nobody
+	s.open[c] = t
+	s.mu.Unlock()
+	if err := s.identify(t.ConnectionState()); err != nil { // behind the note, so that recheck misses nobody
 		_ = c.Close()
 		return nil, err
 	}
@@ -68,15 +72,15 @@ func (a *asked) dial(ctx context.Context, addr string, config *tls.Config) (net.
 }
 
 // recheck cuts the connections to members that are not accepted any more, whatever is on its way on them.
-func (a *asked) recheck() {
-	a.mu.Lock()
-	list := make(map[*askedConn]*tls.Conn, len(a.open))
-	for c, t := range a.open {
+func (s *connections) recheck() {
+	s.mu.Lock()
+	list := make(map[*connection]*tls.Conn, len(s.open))
+	for c, t := range s.open {
 		list[c] = t
 	}
-	a.mu.Unlock()
+	s.mu.Unlock()
 	for c, t := range list {
-		if a.identify(t.ConnectionState()) != nil {
+		if s.identify(t.ConnectionState()) != nil {
 			_ = c.Close()
 		}
 	}

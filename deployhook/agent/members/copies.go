@@ -1,4 +1,4 @@
-package agent
+package members
 
 import (
 	"context"
@@ -15,13 +15,15 @@ import (
 // which they doubt after ten seconds.
 const copyEvery = 4 * time.Second
 
-// copiers bring copies of each report to the proxies that do not write it down. Each
+// Copies brings copies of each report to the proxies that do not write it down. Each
 // has its own pace, so that one that does not answer holds up no other.
-type copiers struct {
-	ctx  context.Context
-	a    *Agent
-	wg   sync.WaitGroup
-	list map[catalog.Peer]*copier
+type Copies struct {
+	ctx      context.Context
+	m        *Members
+	report   func() catalog.Report
+	answered func(Answer)
+	wg       sync.WaitGroup
+	list     map[catalog.Peer]*copier
 }
 
 type copier struct {
@@ -29,12 +31,21 @@ type copier struct {
 	stop  context.CancelFunc
 }
 
-func newCopiers(ctx context.Context, a *Agent) *copiers {
-	return &copiers{ctx: ctx, a: a, list: map[catalog.Peer]*copier{}}
+// wake has its copy sent soon.
+func (c *copier) wake() {
+	select {
+	case c.dirty <- struct{}{}:
+	default:
+	}
 }
 
-// set makes these the proxies that get copies.
-func (c *copiers) set(peers []catalog.Peer) {
+// Copies sends nothing before Set. Report is asked what to tell, answered is told what a proxy says to it.
+func (m *Members) Copies(ctx context.Context, report func() catalog.Report, answered func(Answer)) *Copies {
+	return &Copies{ctx: ctx, m: m, report: report, answered: answered, list: map[catalog.Peer]*copier{}}
+}
+
+// Set makes these the proxies that get copies.
+func (c *Copies) Set(peers []catalog.Peer) {
 	keep := make(map[catalog.Peer]bool, len(peers))
 	for _, x := range peers {
 		keep[x] = true
@@ -44,8 +55,8 @@ func (c *copiers) set(peers []catalog.Peer) {
 		ctx, cancel := context.WithCancel(c.ctx)
 		one := &copier{dirty: make(chan struct{}, 1), stop: cancel}
 		c.list[x] = one
-		signal(one.dirty)
-		c.wg.Go(func() { c.a.copyTo(ctx, x, one.dirty) })
+		one.wake()
+		c.wg.Go(func() { c.copyTo(ctx, x, one.dirty) })
 	}
 	for x, one := range c.list {
 		if !keep[x] {
@@ -55,20 +66,21 @@ func (c *copiers) set(peers []catalog.Peer) {
 	}
 }
 
-// wake has every copy sent soon.
-func (c *copiers) wake() {
+// Wake has every copy sent soon.
+func (c *Copies) Wake() {
 	for _, one := range c.list {
-		signal(one.dirty)
+		one.wake()
 	}
 }
 
-func (c *copiers) stop() {
-	c.set(nil)
+// Stop ends them and waits for it.
+func (c *Copies) Stop() {
+	c.Set(nil)
 	c.wg.Wait()
 }
 
 // copyTo sends copies to one proxy until ctx ends.
-func (a *Agent) copyTo(ctx context.Context, x catalog.Peer, dirty <-chan struct{}) {
+func (c *Copies) copyTo(ctx context.Context, x catalog.Peer, dirty <-chan struct{}) {
 	tick := time.NewTicker(pause.Jitter(copyEvery))
 	defer tick.Stop()
 	for failed := 0; ; {
@@ -78,23 +90,23 @@ func (a *Agent) copyTo(ctx context.Context, x catalog.Peer, dirty <-chan struct{
 		case <-ctx.Done():
 			return
 		}
-		r := a.report()
+		r := c.report()
 		r.Copy = true
 		body, err := json.Marshal(r)
-		var answer reportAnswer
+		var answer Answer
 		if err == nil {
-			answer, err = a.peers.reportTo(ctx, x, body)
+			answer, err = c.m.ReportTo(ctx, x, body)
 		}
 		if err != nil {
 			failed++
-			a.log.Debug("copy of the report not delivered", "proxy", x.Name, "error", err)
-			if pause.For(ctx, min(retryDelay(failed), copyEvery)) != nil {
+			c.m.o.Logger.Debug("copy of the report not delivered", "proxy", x.Name, "error", err)
+			if pause.For(ctx, min(RetryDelay(failed), copyEvery)) != nil {
 				return
 			}
 			continue
 		}
 		failed = 0
 		answer.Proxy = x.Name
-		a.answered(answer)
+		c.answered(answer)
 	}
 }
