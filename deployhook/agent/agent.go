@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"portico/deployhook/agent/cgroup"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/listener"
 	"portico/deployhook/agent/logs"
 	"portico/deployhook/agent/members"
 	"portico/deployhook/agent/portowner"
@@ -47,7 +49,7 @@ type Agent struct {
 	lock  *state.Lock
 
 	listener net.Listener
-	web      *webServer
+	web      *listener.Server
 	traffic  *descriptors.Traffic
 	room     health.Room
 	members  *members.Members
@@ -123,7 +125,7 @@ func New(o Options) (*Agent, error) {
 	a.logs = logs.NewKeeper(logs.Options{
 		Dir: o.Dir, Member: o.Name, Limit: o.LogSize, Own: a.root, Logger: a.log, Stopped: a.stopped,
 		Hold: func(site, reason string) { a.holdBack(site, heldForLog, reason) },
-		Live: func(id string) bool { return a.instance(id) != nil },
+		Live: func(id string) bool { return a.reachable(id) != nil },
 	})
 	if err := a.open(); err != nil {
 		if a.lock != nil {
@@ -135,7 +137,11 @@ func New(o Options) (*Agent, error) {
 	a.openGroups()
 	a.members = members.New(o.members())
 	a.traffic = descriptors.New(a.log)
-	a.web = newWebServer(a)
+	a.web = listener.New(listener.Options{
+		TLS: o.ServerTLS, Identify: o.Identify, Logger: a.log, Traffic: a.traffic,
+		Instance: a.reachable, Dialer: a.dialer, Heard: a.heardOf,
+		Agent: http.HandlerFunc(a.serveAgent), Store: a.store, Shared: a.sharedWith,
+	})
 	if o.Tomcat.ManagerURL != "" {
 		d := a.dialer(a.sites.None)
 		d.Timeout = tomcat.DialTime
@@ -241,7 +247,7 @@ func (a *Agent) Serve(ctx context.Context) error {
 	defer loops.Wait()
 	live := a.adopt()
 	if a.listener != nil {
-		loops.Go(func() { a.accept(ctx, a.listener) }) // who came before waits in the kernel's queue
+		loops.Go(func() { a.web.Accept(ctx, a.listener) }) // who came before waits in the kernel's queue
 	}
 	a.resume(live)
 	close(a.resumed)
@@ -302,7 +308,7 @@ func (a *Agent) shutdown(ctx context.Context, cause error) error {
 		_ = a.listener.Close()
 	}
 	a.running.Wait()
-	a.web.close()
+	a.web.Close()
 	a.members.Close()
 	if a.tom != nil {
 		a.tom.Close()
@@ -340,8 +346,8 @@ func (a *Agent) sayGoodbye(ctx context.Context) {
 		return
 	}
 	if pause.For(ctx, viewTime) == nil { // until every proxy has the view without them
-		before := a.web.links()
-		await(ctx, emptyTime, func() bool { return !a.web.anyOpen(before) })
+		open := a.web.Watch()
+		await(ctx, emptyTime, func() bool { return !open() })
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *Agent) Wanted() catalog.Wanted {
 // those of members that are not accepted any more. The agent does so after each
 // change of the wanted state.
 func (a *Agent) Recheck() {
-	a.web.recheck()
+	a.web.Recheck()
 	a.members.Recheck()
 }
 

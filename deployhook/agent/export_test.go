@@ -13,4 +13,4 @@ func (a *Agent) Heard(proxy string) time.Time {
 }
 
 // NoteMoved looks for signs of life at the open connections.
-func (a *Agent) NoteMoved() { a.web.noteMoved() }
+func (a *Agent) NoteMoved() { a.web.NoteMoved() }

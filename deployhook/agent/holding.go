@@ -200,7 +200,7 @@ func (a *Agent) spareID() int {
 // clearOwnPort ends the processes of a site that holds the agent's own port,
 // which it can have taken while no agent ran. It reports whether it did.
 func (a *Agent) clearOwnPort(port int) bool {
-	h, ok := listener(port)
+	h, ok := listensAt(port)
 	if !ok || !a.root || !a.sites.OwnID(h.UID) || h.UID == os.Geteuid() {
 		return false
 	}

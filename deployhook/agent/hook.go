@@ -159,9 +159,9 @@ func (h *hookSite) end(why string) {
 	}
 }
 
-func (h *hookSite) addr() string           { return loopback(h.port) }
-func (h *hookSite) allows() allowed        { return h.a.hookUsers(h.uid) }
-func (h *hookSite) handler() http.Handler  { return nil }
+func (h *hookSite) Addr() string           { return loopback(h.port) }
+func (h *hookSite) Allows() allowed        { return h.a.hookUsers(h.uid) }
+func (h *hookSite) Handler() http.Handler  { return nil }
 func (h *hookSite) ended() <-chan struct{} { return h.over }
 func (h *hookSite) stays() bool            { return true }
 func (h *hookSite) detach()                {}
@@ -175,5 +175,5 @@ func (h *hookSite) outcome() string {
 func (h *hookSite) stop(context.Context, time.Duration) {}
 
 func (h *hookSite) check(ctx context.Context, c health.Check) catalog.Probe {
-	return c.Probe(ctx, h.a.dialer(h.allows()), h.addr())
+	return c.Probe(ctx, h.a.dialer(h.Allows()), h.Addr())
 }

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/listener"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/static"
@@ -20,11 +20,7 @@ import (
 
 // running is a started instance, whatever its kind.
 type running interface {
-	// addr is where bytes for it go, host:port; empty when handler serves it.
-	addr() string
-	// allows says who may answer there.
-	allows() allowed
-	handler() http.Handler
+	listener.Instance
 
 	// ended is closed when it ended by itself; nil when it cannot. outcome says
 	// how, after that.
@@ -78,7 +74,7 @@ func (a *Agent) unlink(i *instance) {
 	a.mu.Lock()
 	delete(a.instances, i.rec.ID)
 	a.mu.Unlock()
-	a.web.cut(i.rec.ID)
+	a.web.Cut(i.rec.ID)
 	a.checks.Gone(i.rec.ID)
 }
 
@@ -118,10 +114,14 @@ func (a *Agent) otherStatic(i *instance) []*static.Site {
 	return out
 }
 
-func (a *Agent) instance(id string) *instance {
+// reachable returns the instance that proxies mean by an id.
+func (a *Agent) reachable(id string) listener.Instance {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.instances[id]
+	if i := a.instances[id]; i != nil {
+		return i
+	}
+	return nil
 }
 
 // adopt finds the recorded instances that still live and makes them reachable, before

@@ -46,11 +46,11 @@ func (a *Agent) leave(ctx context.Context) {
 	if a.listener == nil || idle {
 		return
 	}
-	before := a.web.links()
+	open := a.web.Watch()
 	a.tellLeaving(ctx)
-	await(ctx, serveOn, func() bool { return !a.web.anyOpen(before) })
+	await(ctx, serveOn, func() bool { return !open() })
 	_ = a.listener.Close()
-	await(ctx, lastAnswers, a.web.quiet)
+	await(ctx, lastAnswers, a.web.Quiet)
 }
 
 // tellLeaving tells every proxy that this agent goes and its instances stay. A proxy that
@@ -80,30 +80,6 @@ func (a *Agent) tellLeaving(ctx context.Context) {
 	wg.Wait()
 }
 
-// links returns the connections to instances that are open now.
-func (s *webServer) links() map[*link]struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make(map[*link]struct{}, len(s.open))
-	for k := range s.open {
-		if k.instance != "" {
-			list[k] = struct{}{}
-		}
-	}
-	return list
-}
-
-// quiet reports whether no connection to an instance is left and none can come any more: one in
-// its handshake becomes one, and its client may have its answer before anybody looks.
-func (s *webServer) quiet() bool {
-	select {
-	case <-s.deaf:
-	default:
-		return false
-	}
-	return len(s.slots) == 0 && len(s.links()) == 0
-}
-
 // await waits until done holds, for limit at most.
 func await(ctx context.Context, limit time.Duration, done func() bool) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -117,17 +93,4 @@ func await(ctx context.Context, limit time.Duration, done func() bool) {
 			return
 		}
 	}
-}
-
-// anyOpen reports whether one of these connections is still open. It forgets the others.
-func (s *webServer) anyOpen(these map[*link]struct{}) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k := range these {
-		if _, open := s.open[k]; open {
-			return true
-		}
-		delete(these, k)
-	}
-	return false
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/account"
+	"portico/deployhook/agent/listener"
 	"portico/deployhook/agent/members"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
@@ -146,7 +147,7 @@ func (o Options) members() members.Options {
 		m.ClientTLS = func(role catalog.Role, name string) *tls.Config {
 			config := o.ClientTLS(role, name).Clone()
 			if config != nil && role == catalog.RoleServer {
-				config.ServerName = sniObjects
+				config.ServerName = listener.ObjectsName
 			}
 			return config
 		}

@@ -19,7 +19,7 @@ import (
 
 // allowed judges the user at the other end of a connection, see
 // portowner.Dialer. Nil: anybody may answer.
-type allowed func(uid int) error
+type allowed = func(uid int) error
 
 // dialer returns one that lets only the allowed answer, where this system tells.
 func (a *Agent) dialer(ok allowed) *portowner.Dialer {
@@ -74,9 +74,9 @@ func (a *Agent) who(uid int) string {
 	return fmt.Sprintf("user id %d", uid)
 }
 
-// listener returns who listens at a port of this machine, at the addresses where
+// listensAt returns who listens at a port of this machine, at the addresses where
 // sites are asked; false when nobody does, or nobody tells.
-func listener(port int) (portowner.Holder, bool) {
+func listensAt(port int) (portowner.Holder, bool) {
 	for _, host := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
 		if h, err := portowner.Listener(netip.AddrPortFrom(host, uint16(port))); err == nil {
 			return h, true
@@ -96,7 +96,7 @@ func (a *Agent) holder(h portowner.Holder) string {
 // foreignProcess returns who holds a port that p answers at if it is seen to be
 // another process, though of the same user.
 func foreignProcess(port int, p *process.Process) (portowner.Holder, bool) {
-	h, ok := listener(port)
+	h, ok := listensAt(port)
 	if !ok || len(h.PIDs) == 0 {
 		return h, false
 	}
@@ -110,7 +110,7 @@ func (a *Agent) listenRemedy(addr string) string {
 	if err != nil {
 		return other
 	}
-	h, ok := listener(ap.Port)
+	h, ok := listensAt(ap.Port)
 	if !ok {
 		return other
 	}

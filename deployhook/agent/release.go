@@ -65,7 +65,7 @@ const (
 // a sign of life. n counts the calls.
 func (a *Agent) askProxies(instance string, n int) {
 	signal(a.dirty)
-	a.web.noteMoved()
+	a.web.NoteMoved()
 	if n%stopDoubts == 0 {
 		a.checks.Doubt(instance)
 	}

@@ -119,7 +119,7 @@ func limits(l sites.Limits) process.Limits {
 	return p
 }
 
-func (r *runSite) addr() string {
+func (r *runSite) Addr() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.at != "" {
@@ -128,12 +128,12 @@ func (r *runSite) addr() string {
 	return loopback(r.port)
 }
 
-func (r *runSite) handler() http.Handler  { return nil }
+func (r *runSite) Handler() http.Handler  { return nil }
 func (r *runSite) ended() <-chan struct{} { return r.proc.Done }
 func (r *runSite) stays() bool            { return false }
 func (r *runSite) detach()                {}
 
-func (r *runSite) allows() allowed { return r.a.onlyUser(r.uid) }
+func (r *runSite) Allows() allowed { return r.a.onlyUser(r.uid) }
 
 func (r *runSite) outcome() string {
 	select {
@@ -144,7 +144,7 @@ func (r *runSite) outcome() string {
 	r.explain.Do(func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if h, ok := listener(r.port); ok && h.UID != r.uid && !r.owned && r.taken == "" {
+		if h, ok := listensAt(r.port); ok && h.UID != r.uid && !r.owned && r.taken == "" {
 			r.taken = r.a.holder(h)
 		}
 		r.how = r.proc.Status
@@ -170,8 +170,8 @@ func (r *runSite) stop(ctx context.Context, grace time.Duration) {
 // check asks the instance at 127.0.0.1, or at ::1 where the application took
 // "localhost" for that. Only the site's own user counts as the instance.
 func (r *runSite) check(ctx context.Context, c health.Check) catalog.Probe {
-	d := r.a.dialer(r.allows())
-	at := r.addr()
+	d := r.a.dialer(r.Allows())
+	at := r.Addr()
 	p := c.Probe(ctx, d, at)
 	if p.Code == "L4CON" && ctx.Err() == nil {
 		other := net.JoinHostPort("::1", strconv.Itoa(r.port))
@@ -213,7 +213,7 @@ func (r *runSite) owns(p *catalog.Probe) bool {
 // checkTaken looks whether somebody else has the port at which nobody answers
 // for the instance.
 func (r *runSite) checkTaken(p *catalog.Probe) {
-	h, ok := listener(r.port)
+	h, ok := listensAt(r.port)
 	if !ok || h.UID == r.uid {
 		return
 	}

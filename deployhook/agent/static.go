@@ -68,9 +68,9 @@ func (a *Agent) readable(acc account.Account) func(fs.FileInfo) bool {
 	return func(fi fs.FileInfo) bool { return beneath.Readable(fi, acc.UID, acc.GID) }
 }
 
-func (s *staticSite) addr() string           { return "" }
-func (s *staticSite) allows() allowed        { return nil }
-func (s *staticSite) handler() http.Handler  { return s.Site }
+func (s *staticSite) Addr() string           { return "" }
+func (s *staticSite) Allows() allowed        { return nil }
+func (s *staticSite) Handler() http.Handler  { return s.Site }
 func (s *staticSite) ended() <-chan struct{} { return nil }
 func (s *staticSite) outcome() string        { return "" }
 func (s *staticSite) stays() bool            { return true }

@@ -310,7 +310,7 @@ func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	defer t.Stop()
 	ask := time.NewTicker(stopAsk)
 	defer ask.Stop()
-	u.a.web.noteMoved() // what moved before does not count
+	u.a.web.NoteMoved() // what moved before does not count
 	for asked, waiting := 0, true; waiting; {
 		select {
 		case <-l.free:

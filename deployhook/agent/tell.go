@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 
 	"portico/membership/catalog"
 )
@@ -17,4 +18,14 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 	mux.HandleFunc("GET /v1/logs/{site}", a.logs.Serve)
 	mux.Handle("GET "+catalog.ChecksPath, a.checks)
 	mux.ServeHTTP(w, r)
+}
+
+// sharedWith reports whether another application server may have a release's files, as
+// far as this one knows: it runs the release as well, and a proxy said that both do.
+func (a *Agent) sharedWith(name, files string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool {
+		return catalog.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
+	})
 }

@@ -163,7 +163,7 @@ func packWAR(to io.Writer, dir *beneath.Dir, files objects.Tree) error {
 	return z.Close()
 }
 
-func (t *tomcatSite) addr() string {
+func (t *tomcatSite) Addr() string {
 	addr, err := t.a.tom.Connector()
 	if err != nil {
 		return "127.0.0.1:0" // nothing answers there, which is the truth
@@ -171,8 +171,8 @@ func (t *tomcatSite) addr() string {
 	return addr
 }
 
-func (t *tomcatSite) allows() allowed       { return t.a.sites.None }
-func (t *tomcatSite) handler() http.Handler { return nil }
+func (t *tomcatSite) Allows() allowed       { return t.a.sites.None }
+func (t *tomcatSite) Handler() http.Handler { return nil }
 func (t *tomcatSite) stays() bool           { return true }
 func (t *tomcatSite) detach()               {}
 
@@ -244,5 +244,5 @@ func (t *tomcatSite) check(ctx context.Context, c health.Check) catalog.Probe {
 		p.OK, p.Code = true, "L4OK"
 		return p
 	}
-	return c.Probe(ctx, t.a.dialer(t.a.sites.None), t.addr())
+	return c.Probe(ctx, t.a.dialer(t.a.sites.None), t.Addr())
 }

@@ -1,4 +1,4 @@
-package agent
+package listener
 
 import (
 	"testing"
@@ -17,10 +17,10 @@ func TestDials(t *testing.T) {
 		}
 		return ok
 	}
-	if n := begun(relayDials + 10); n != relayDials+10 {
-		t.Fatalf("%d of a crowd that has just begun may dial, want %d", n, relayDials+10)
+	if n := begun(dialsMost + 10); n != dialsMost+10 {
+		t.Fatalf("%d of a crowd that has just begun may dial, want %d", n, dialsMost+10)
 	}
-	at = at.Add(relayHangs)
+	at = at.Add(dialsHang)
 	if begun(1) != 1 {
 		t.Error("no dial after a second")
 	}
@@ -36,10 +36,10 @@ func TestDials(t *testing.T) {
 		t.Error("a dial that ran out of time counts as an answer")
 	}
 	d.end("a", true, at)
-	if n := begun(2 * relayMost); n != relayMost-relayDials-9 {
-		t.Errorf("%d more after an answer, want %d in all", n, relayMost)
+	if n := begun(2 * dialsRoom); n != dialsRoom-dialsMost-9 {
+		t.Errorf("%d more after an answer, want %d in all", n, dialsRoom)
 	}
-	for range relayMost {
+	for range dialsRoom {
 		d.end("a", true, at)
 	}
 	if len(d.now) != 1 {

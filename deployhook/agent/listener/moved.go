@@ -1,4 +1,4 @@
-package agent
+package listener
 
 import (
 	"net"
@@ -40,8 +40,8 @@ func (k *link) moved() bool {
 	return more
 }
 
-// noteMoved notes which proxies have moved bytes of a connection since the last look.
-func (s *webServer) noteMoved() {
+// NoteMoved notes which proxies have moved bytes of a connection since the last look.
+func (s *Server) NoteMoved() {
 	proxies := map[string]bool{}
 	s.mu.Lock()
 	for k := range s.open {
@@ -51,6 +51,6 @@ func (s *webServer) noteMoved() {
 	}
 	s.mu.Unlock()
 	for name := range proxies {
-		s.a.heardOf(name)
+		s.o.Heard(name)
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package listener
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	relayDial = 4 * time.Second // less than proxies wait for a connection (proxy.timeouts.connect)
-	// A dial on loopback is answered at once, or its instance hangs: so many may be under way when none was answered for relayHangs. A crowd
+	dialTime = 4 * time.Second // less than proxies wait for a connection (proxy.timeouts.connect)
+	// A dial on loopback is answered at once, or its instance hangs: so many may be under way when none was answered for dialsHang. A crowd
 	// that comes at once on a busy machine has more, whose answers come.
-	relayDials = 64
-	relayHangs = time.Second
-	relayMost  = handshakes / 2 // however many are answered: the others share the room
+	dialsMost = 64
+	dialsHang = time.Second
+	dialsRoom = handshakes / 2 // however many are answered: the others share the room
 )
 
 var errDialsHang = errors.New("connections to it hang")
@@ -26,7 +26,7 @@ var errDialsHang = errors.New("connections to it hang")
 // dials connects to instances. One that hangs must not take the room that the
 // handshakes of all share.
 type dials struct {
-	dialer  func(allowed) *portowner.Dialer
+	dialer  func(allow func(uid int) error) *portowner.Dialer
 	traffic *descriptors.Traffic
 
 	mu  sync.Mutex
@@ -39,12 +39,12 @@ type dialing struct {
 	moved time.Time // when one was answered, or the first of these began
 }
 
-func (d *dials) dial(ctx context.Context, instance, addr string, ok allowed) (net.Conn, error) {
+func (d *dials) dial(ctx context.Context, instance, addr string, ok func(uid int) error) (net.Conn, error) {
 	if !d.begin(instance, time.Now()) {
 		return nil, errDialsHang
 	}
 	dialer := d.dialer(ok)
-	dialer.Timeout, dialer.Control = relayDial, d.traffic.Control
+	dialer.Timeout, dialer.Control = dialTime, d.traffic.Control
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	d.end(instance, err == nil || !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil, time.Now())
 	return conn, err
@@ -61,7 +61,7 @@ func (d *dials) begin(instance string, now time.Time) bool {
 		n = &dialing{moved: now}
 		d.now[instance] = n
 	}
-	if n.count >= relayMost || n.count >= relayDials && now.Sub(n.moved) > relayHangs {
+	if n.count >= dialsRoom || n.count >= dialsMost && now.Sub(n.moved) > dialsHang {
 		return false
 	}
 	n.count++
