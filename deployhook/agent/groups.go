@@ -33,9 +33,9 @@ func (a *Agent) openGroups() {
 	}
 }
 
-// hold prepares what keeps a site's process: the control group id with limits,
+// contain prepares what keeps a site's process: the control group id with limits,
 // where there are groups.
-func (a *Agent) hold(s *process.Spec, id string, l sites.Limits) {
+func (a *Agent) contain(s *process.Spec, id string, l sites.Limits) {
 	s.After = a.users.begin(s.Account)
 	if a.groups == nil {
 		return
@@ -55,8 +55,8 @@ func (a *Agent) groupsRefused(err error) {
 	})
 }
 
-// holdAdopted is hold for a process that an earlier agent started.
-func (a *Agent) holdAdopted(p *process.Process, acc account.Account) {
+// containAdopted is contain for a process that an earlier agent started.
+func (a *Agent) containAdopted(p *process.Process, acc account.Account) {
 	p.After = a.users.begin(acc)
 	if a.groups != nil {
 		g := a.groups.Group(p.ID)

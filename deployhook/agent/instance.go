@@ -173,7 +173,7 @@ func (a *Agent) reviveRun(rec state.Instance) *runSite {
 		return nil
 	}
 	p, ok := process.Adopt(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process.Process) {
-		a.holdAdopted(p, account.Account{UID: uid, Shared: !a.sites.OwnID(uid)})
+		a.containAdopted(p, account.Account{UID: uid, Shared: !a.sites.OwnID(uid)})
 	})
 	if !ok {
 		return nil

@@ -70,7 +70,7 @@ func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build f
 		a.ports.release(port)
 		return nil, err
 	}
-	a.hold(&spec, rec.ID, want.Settings.Limits)
+	a.contain(&spec, rec.ID, want.Settings.Limits)
 	proc, err := process.Start(spec, rec.ID, a.shim)
 	if err != nil {
 		a.ports.release(port)
@@ -264,7 +264,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 		Site: rel.Site.Root, Cover: rel.Cover,
 		Limits: limits(want.Settings.Limits),
 	}
-	u.a.hold(&spec, id, want.Settings.Limits)
+	u.a.contain(&spec, id, want.Settings.Limits)
 	proc, err := process.Start(spec, id, u.a.shim)
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
