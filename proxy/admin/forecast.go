@@ -12,7 +12,7 @@ import (
 // forecast adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func (s *Server) forecast(action, object string, cut bool, pools proxies.Totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
+func forecast(action, object string, cut bool, pools proxies.Totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
 	f := api.Forecast{Action: action, Object: object, Instances: []api.ForecastLine{}}
 	var live, recent int64
 	counting := false // a proxy has not been up for long enough to have seen them all
@@ -77,11 +77,11 @@ func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
 }
 
 // forecastMember is the forecast of a verb on a member.
-func (s *Server) forecastMember(verb, name string, pools proxies.Totals) api.Forecast {
+func forecastMember(view *catalog.View, verb, name string, pools proxies.Totals) api.Forecast {
 	cut := verb == api.VerbMaint || verb == api.VerbRevoke || verb == api.VerbRefuse
-	f := s.forecast(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
+	f := forecast(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
 	if verb == api.VerbRevoke {
-		f.Notes = append(newlyHomeless(s.withoutMember(s.o.Catalog.View(), name)), f.Notes...)
+		f.Notes = append(newlyHomeless(withoutMember(view, name)), f.Notes...)
 	}
 	if verb == api.VerbReady || verb == api.VerbAccept {
 		f.Message = "cuts nothing"
@@ -90,43 +90,32 @@ func (s *Server) forecastMember(verb, name string, pools proxies.Totals) api.For
 }
 
 // forecastSite is the forecast of an action on a site's instances: of a removal on
-// all, of a deploy or rollback on those of the present release. Without a pin their
-// sessions are cut; with it, both releases need memory for a while.
-func (s *Server) forecastSite(action, site, release string, cut bool, pools proxies.Totals) api.Forecast {
-	f := s.forecast(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
+// all, of a deploy or rollback on those of the present release, whose sessions are cut
+// without a pin.
+func forecastSite(view *catalog.View, action, site string, cut bool, pools proxies.Totals) api.Forecast {
+	f := forecast(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
 	if action == "remove" {
 		return f
 	}
-	f.Notes = append(s.placementNotes(site), f.Notes...)
+	f.Notes = append(placementNotes(view, site), f.Notes...)
 	if cut && f.Sessions > 0 {
 		f.Message += ", once the other release is in rotation"
-	}
-	if !cut && s.o.Deploys != nil {
-		f.Notes = append(f.Notes, s.o.Deploys.TightMemory(site, release)...)
 	}
 	return f
 }
 
-// memberOf returns a member of the view, or an error that a person understands.
-func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
-	if m := view.Members[name]; m != nil {
-		return m, nil
-	}
-	return nil, api.NotFound("portico members lists them", "there is no member %q", name)
-}
-
 // forecastRelease is the forecast of the drain or the end of a release.
-func (s *Server) forecastRelease(site, digest string, cut bool, pools proxies.Totals) api.Forecast {
-	return s.forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
+func forecastRelease(site, digest string, cut bool, pools proxies.Totals) api.Forecast {
+	return forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
 // forecastInstance is the forecast of a verb on one instance.
-func (s *Server) forecastInstance(verb, site, id string, pools proxies.Totals) api.Forecast {
-	f := s.forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
+func forecastInstance(verb, site, id string, pools proxies.Totals) api.Forecast {
+	f := forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
 	if verb == api.VerbReady {
 		f.Message = "cuts nothing"
 	}

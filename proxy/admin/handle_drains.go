@@ -124,7 +124,7 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastRelease(site.Name, digest, in.Now, s.everywhere(c)))
+		return c.json(http.StatusOK, forecastRelease(site.Name, digest, in.Now, s.everywhere(c)))
 	}
 	c.object = site.Name + "@" + catalog.ShortRelease(digest)
 	if in.Now {
@@ -169,7 +169,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastInstance(verb, site.Name, id, s.everywhere(c)))
+		return c.json(http.StatusOK, forecastInstance(verb, site.Name, id, s.everywhere(c)))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
 	if err := s.actInstance(c, verb, site.Name, id, in); err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 
 	"portico/balancer"
 	"portico/balancer/figures"
@@ -76,11 +77,16 @@ func memberInfo(m *catalog.Member) api.MemberInfo {
 }
 
 func (s *Server) acceptMember(c *call) error { return s.memberVerb(c, api.VerbAccept) }
+
 func (s *Server) refuseMember(c *call) error { return s.memberVerb(c, api.VerbRefuse) }
+
 func (s *Server) revokeMember(c *call) error { return s.memberVerb(c, api.VerbRevoke) }
-func (s *Server) drainMember(c *call) error  { return s.memberVerb(c, api.VerbDrain) }
-func (s *Server) readyMember(c *call) error  { return s.memberVerb(c, api.VerbReady) }
-func (s *Server) maintMember(c *call) error  { return s.memberVerb(c, api.VerbMaint) }
+
+func (s *Server) drainMember(c *call) error { return s.memberVerb(c, api.VerbDrain) }
+
+func (s *Server) readyMember(c *call) error { return s.memberVerb(c, api.VerbReady) }
+
+func (s *Server) maintMember(c *call) error { return s.memberVerb(c, api.VerbMaint) }
 
 func (s *Server) memberVerb(c *call, verb string) error {
 	var in api.MemberRequest
@@ -88,19 +94,19 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		return err
 	}
 	name := c.r.PathValue("member")
-	if _, err := memberOf(s.o.Catalog.View(), name); err != nil {
+	view := s.o.Catalog.View()
+	if _, err := memberOf(view, name); err != nil {
 		return err
 	}
 	pools := s.everywhere(c)
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastMember(verb, name, pools))
+		return c.json(http.StatusOK, forecastMember(view, verb, name, pools))
 	}
 	c.detail = in.Reason
 	if err := s.actMember(c, verb, name, in); err != nil {
 		return err
 	}
-	view := s.o.Catalog.View()
-	for _, m := range s.memberInfos(view, pools.Pools) {
+	for _, m := range s.memberInfos(s.o.Catalog.View(), pools.Pools) {
 		if m.Name == name {
 			return c.json(http.StatusOK, m)
 		}
@@ -160,4 +166,38 @@ func (s *Server) forgetMember(c *call) error {
 		return err
 	}
 	return c.json(http.StatusOK, struct{}{})
+}
+
+// memberOf returns a member of the view, or an error that a person understands.
+func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
+	if m := view.Members[name]; m != nil {
+		return m, nil
+	}
+	return nil, api.NotFound("portico members lists them", "there is no member %q", name)
+}
+
+// labelMember gives an application server the labels that the body names, and no others.
+func (s *Server) labelMember(c *call) error {
+	var in api.LabelsRequest
+	if err := c.input(&in); err != nil {
+		return err
+	}
+	name := c.r.PathValue("member")
+	view := s.o.Catalog.View()
+	if _, err := memberOf(view, name); err != nil {
+		return err
+	}
+	f := forecastLabels(view, name, in.Labels, s.everywhere(c))
+	if c.dry {
+		return c.json(http.StatusOK, f)
+	}
+	var m catalog.Member
+	if _, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) (err error) {
+		m, err = command.LabelMember(tx, name, in.Labels)
+		return err
+	}); err != nil {
+		return err
+	}
+	c.detail = strings.Join(m.Labels, " ")
+	return c.json(http.StatusOK, api.LabelsAnswer{Member: name, Labels: m.Labels, Notes: f.Notes})
 }

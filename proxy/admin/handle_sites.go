@@ -14,6 +14,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/proxies"
 )
 
 func (s *Server) listSites(c *call) error {
@@ -131,7 +132,11 @@ func (s *Server) setSite(c *call) error {
 		if _, err := s.site(c); err != nil {
 			return err
 		}
-		return s.forecastSet(c, name)
+		f, err := forecastSet(s.o.Catalog.View(), name, c.body, s.everywhere(c))
+		if err != nil {
+			return err
+		}
+		return c.json(http.StatusOK, f)
 	}
 	if s.o.Deploys == nil {
 		return api.NotOffered("deploys")
@@ -211,4 +216,13 @@ func releaseInfo(r *catalog.Release, site *catalog.Site) api.ReleaseInfo {
 		Digest: r.Digest, Archive: r.Archive, Size: r.Size, Files: r.Files, Created: r.Created, By: r.By, Current: r.Digest == site.Release,
 		Retiring: slices.ContainsFunc(site.Retiring, func(x catalog.Retiring) bool { return x.Release == r.Digest }),
 	}
+}
+
+// forecastSite is the forecast of an action on a site, with what its application servers lack.
+func (s *Server) forecastSite(action, site, release string, cut bool, pools proxies.Totals) api.Forecast {
+	f := forecastSite(s.o.Catalog.View(), action, site, cut, pools)
+	if !cut && s.o.Deploys != nil { // with a pin both releases need memory for a while
+		f.Notes = append(f.Notes, s.o.Deploys.TightMemory(site, release)...)
+	}
+	return f
 }

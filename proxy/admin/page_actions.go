@@ -115,11 +115,11 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api
 	}
 	switch v.on {
 	case onMember:
-		return s.forecastMember(v.Verb, t.Member, pools), true
+		return forecastMember(s.o.Catalog.View(), v.Verb, t.Member, pools), true
 	case onRelease:
-		return s.forecastRelease(t.Site, t.Release, v.Verb == verbCut, pools), true
+		return forecastRelease(t.Site, t.Release, v.Verb == verbCut, pools), true
 	default:
-		return s.forecastInstance(v.Verb, t.Site, t.Instance, pools), true
+		return forecastInstance(v.Verb, t.Site, t.Instance, pools), true
 	}
 }
 

@@ -1,109 +1,57 @@
 package admin
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 
 	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/membership/catalog"
-	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/proxies"
 )
 
-// labelMember gives an application server the labels that the body names, and no others.
-func (s *Server) labelMember(c *call) error {
-	var in api.LabelsRequest
-	if err := c.input(&in); err != nil {
-		return err
-	}
-	name := c.r.PathValue("member")
-	view := s.o.Catalog.View()
-	before, err := memberOf(view, name)
-	if err != nil {
-		return err
-	}
-	pools := s.everywhere(c)
-	after := *before
-	after.Labels = in.Labels
-	f := s.forecastMove(api.VerbLabels, name, pools, s.placementOf(view, &after))
-	if c.dry {
-		return c.json(http.StatusOK, f)
-	}
-	var m catalog.Member
-	if _, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) (err error) {
-		m, err = command.LabelMember(tx, name, in.Labels)
-		return err
-	}); err != nil {
-		return err
-	}
-	c.detail = strings.Join(m.Labels, " ")
-	return c.json(http.StatusOK, api.LabelsAnswer{Member: name, Labels: m.Labels, Notes: f.Notes})
+// forecastLabels is the forecast of other labels of an application server.
+func forecastLabels(view *catalog.View, name string, labels []string, pools proxies.Totals) api.Forecast {
+	m := *view.Members[name]
+	m.Labels = labels
+	return forecastMove(api.VerbLabels, name, pools, placementOf(view, &m))
 }
 
 // forecastSet is the forecast of a change of a site's settings: where it moves.
-func (s *Server) forecastSet(c *call, name string) error {
-	view := s.o.Catalog.View()
+func forecastSet(view *catalog.View, name string, patch []byte, pools proxies.Totals) (f api.Forecast, err error) {
 	site := *view.Sites[name]
-	override, err := sites.MergeOverride(site.Override, json.RawMessage(c.body))
+	override, err := sites.MergeOverride(site.Override, patch)
 	if err != nil {
-		return err
+		return f, err
 	}
 	site.Override = override
 	settings, err := site.Effective()
 	if err != nil {
-		return err
+		return f, err
 	}
 	if errs := settings.Validate(); len(errs) > 0 {
-		return errs[0]
+		return f, errs[0]
 	}
 	if err := view.Homeless(name, settings); err != nil {
-		return err
+		return f, err
 	}
 	after := *view
 	after.Sites = map[string]*catalog.Site{name: &site}
 	before := *view
 	before.Sites = map[string]*catalog.Site{name: view.Sites[name]}
-	pools := s.everywhere(c)
-	f := s.forecastMove("set", name, pools, placementChange{&before, &after})
+	f = forecastMove("set", name, pools, placementChange{&before, &after})
 	if now, err := view.Sites[name].Effective(); err == nil && site.Release != "" && !now.SameShape(settings) {
-		f.Notes = append(f.Notes, "is a deploy of the files that run, in new processes beside the old ones: "+s.forecastSite("deploy", name, "", false, pools).Message)
+		f.Notes = append(f.Notes, "is a deploy of the files that run, in new processes beside the old ones: "+forecastSite(view, "deploy", name, false, pools).Message)
 	}
-	return c.json(http.StatusOK, f)
-}
-
-// placementChange is the cluster before and after something that moves sites.
-type placementChange struct{ before, after *catalog.View }
-
-// placementOf is the change of one member's record.
-func (s *Server) placementOf(view *catalog.View, m *catalog.Member) placementChange {
-	after := *view
-	after.Members = maps.Clone(view.Members)
-	after.Members[m.Name] = m
-	return placementChange{view, &after}
-}
-
-// servers returns the names of the servers that a site of a view belongs on.
-func servers(v *catalog.View, site string) []string {
-	settings, err := v.Sites[site].Effective()
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, m := range v.Servers(settings) {
-		names = append(names, m.Name)
-	}
-	return names
+	return f, nil
 }
 
 // forecastMove says which sites begin and end on which servers, and what the sessions
 // there do: they stay until they end, or the site's pin time is over.
-func (s *Server) forecastMove(action, object string, pools proxies.Totals, p placementChange) api.Forecast {
+func forecastMove(action, object string, pools proxies.Totals, p placementChange) api.Forecast {
 	var notes []string
 	leaves := map[string]bool{} // SITE MEMBER
 	for _, site := range slices.Sorted(maps.Keys(p.before.Sites)) {
@@ -120,7 +68,7 @@ func (s *Server) forecastMove(action, object string, pools proxies.Totals, p pla
 			}
 		}
 	}
-	f := s.forecast(action, object, false, pools, func(pool *figures.Pool, u *figures.Upstream) bool {
+	f := forecast(action, object, false, pools, func(pool *figures.Pool, u *figures.Upstream) bool {
 		return leaves[pool.Name+" "+u.Member]
 	})
 	if len(notes) == 0 {
@@ -132,9 +80,39 @@ func (s *Server) forecastMove(action, object string, pools proxies.Totals, p pla
 	return f
 }
 
+// placementChange is the cluster before and after something that moves sites.
+type placementChange struct{ before, after *catalog.View }
+
+// placementOf is the change of one member's record.
+func placementOf(view *catalog.View, m *catalog.Member) placementChange {
+	after := *view
+	after.Members = maps.Clone(view.Members)
+	after.Members[m.Name] = m
+	return placementChange{view, &after}
+}
+
+// withoutMember is the cluster without one of its members.
+func withoutMember(view *catalog.View, name string) placementChange {
+	m := *view.Members[name]
+	m.Admission = catalog.Revoked
+	return placementOf(view, &m)
+}
+
+// servers returns the names of the servers that a site of a view belongs on.
+func servers(v *catalog.View, site string) []string {
+	settings, err := v.Sites[site].Effective()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, m := range v.Servers(settings) {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
 // placementNotes says on which servers a deploy of a site installs it, where not on all.
-func (s *Server) placementNotes(site string) []string {
-	v := s.o.Catalog.View()
+func placementNotes(v *catalog.View, site string) []string {
 	if v.Sites[site] == nil {
 		return nil
 	}
@@ -161,11 +139,4 @@ func dataNote(v *catalog.View, site string) string {
 func newlyHomeless(p placementChange) []string {
 	was := p.before.HomelessSites()
 	return slices.DeleteFunc(p.after.HomelessSites(), func(text string) bool { return slices.Contains(was, text) })
-}
-
-// withoutMember is the cluster without one of its members.
-func (s *Server) withoutMember(view *catalog.View, name string) placementChange {
-	m := *view.Members[name]
-	m.Admission = catalog.Revoked
-	return s.placementOf(view, &m)
 }
