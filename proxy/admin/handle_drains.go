@@ -10,6 +10,7 @@ import (
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/forecast"
 )
 
 // maxDrain bounds deadlines and quiet times of drains.
@@ -124,7 +125,7 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, forecastRelease(site.Name, digest, in.Now, s.everywhere(c)))
+		return c.json(http.StatusOK, forecast.Release(site.Name, digest, in.Now, s.everywhere(c)))
 	}
 	c.object = site.Name + "@" + catalog.ShortRelease(digest)
 	if in.Now {
@@ -169,7 +170,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, forecastInstance(verb, site.Name, id, s.everywhere(c)))
+		return c.json(http.StatusOK, forecast.Instance(verb, site.Name, id, s.everywhere(c)))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
 	if err := s.actInstance(c, verb, site.Name, id, in); err != nil {

@@ -12,6 +12,7 @@ import (
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/forecast"
 )
 
 func (s *Server) listMembers(c *call) error {
@@ -100,7 +101,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 	}
 	pools := s.everywhere(c)
 	if c.dry {
-		return c.json(http.StatusOK, forecastMember(view, verb, name, pools))
+		return c.json(http.StatusOK, forecast.Member(view, verb, name, pools))
 	}
 	c.detail = in.Reason
 	if err := s.actMember(c, verb, name, in); err != nil {
@@ -187,7 +188,7 @@ func (s *Server) labelMember(c *call) error {
 	if _, err := memberOf(view, name); err != nil {
 		return err
 	}
-	f := forecastLabels(view, name, in.Labels, s.everywhere(c))
+	f := forecast.Labels(view, name, in.Labels, s.everywhere(c))
 	if c.dry {
 		return c.json(http.StatusOK, f)
 	}

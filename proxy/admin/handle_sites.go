@@ -14,6 +14,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/forecast"
 	"portico/proxy/admin/proxies"
 )
 
@@ -132,7 +133,7 @@ func (s *Server) setSite(c *call) error {
 		if _, err := s.site(c); err != nil {
 			return err
 		}
-		f, err := forecastSet(s.o.Catalog.View(), name, c.body, s.everywhere(c))
+		f, err := forecast.Set(s.o.Catalog.View(), name, c.body, s.everywhere(c))
 		if err != nil {
 			return err
 		}
@@ -220,7 +221,7 @@ func releaseInfo(r *catalog.Release, site *catalog.Site) api.ReleaseInfo {
 
 // forecastSite is the forecast of an action on a site, with what its application servers lack.
 func (s *Server) forecastSite(action, site, release string, cut bool, pools proxies.Totals) api.Forecast {
-	f := forecastSite(s.o.Catalog.View(), action, site, cut, pools)
+	f := forecast.Site(s.o.Catalog.View(), action, site, cut, pools)
 	if !cut && s.o.Deploys != nil { // with a pin both releases need memory for a while
 		f.Notes = append(f.Notes, s.o.Deploys.TightMemory(site, release)...)
 	}

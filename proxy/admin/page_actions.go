@@ -4,6 +4,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/forecast"
 )
 
 // verbView is one of the page's buttons, and its question.
@@ -115,11 +116,11 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api
 	}
 	switch v.on {
 	case onMember:
-		return forecastMember(s.o.Catalog.View(), v.Verb, t.Member, pools), true
+		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
 	case onRelease:
-		return forecastRelease(t.Site, t.Release, v.Verb == verbCut, pools), true
+		return forecast.Release(t.Site, t.Release, v.Verb == verbCut, pools), true
 	default:
-		return forecastInstance(v.Verb, t.Site, t.Instance, pools), true
+		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
 	}
 }
 

@@ -1,4 +1,4 @@
-package admin
+package forecast
 
 import (
 	"fmt"
@@ -13,15 +13,15 @@ import (
 	"portico/proxy/admin/proxies"
 )
 
-// forecastLabels is the forecast of other labels of an application server.
-func forecastLabels(view *catalog.View, name string, labels []string, pools proxies.Totals) api.Forecast {
+// Labels is the forecast of other labels of an application server.
+func Labels(view *catalog.View, name string, labels []string, pools proxies.Totals) api.Forecast {
 	m := *view.Members[name]
 	m.Labels = labels
-	return forecastMove(api.VerbLabels, name, pools, placementOf(view, &m))
+	return move(api.VerbLabels, name, pools, placementOf(view, &m))
 }
 
-// forecastSet is the forecast of a change of a site's settings: where it moves.
-func forecastSet(view *catalog.View, name string, patch []byte, pools proxies.Totals) (f api.Forecast, err error) {
+// Set is the forecast of a change of a site's settings: where it moves.
+func Set(view *catalog.View, name string, patch []byte, pools proxies.Totals) (f api.Forecast, err error) {
 	site := *view.Sites[name]
 	override, err := sites.MergeOverride(site.Override, patch)
 	if err != nil {
@@ -42,16 +42,16 @@ func forecastSet(view *catalog.View, name string, patch []byte, pools proxies.To
 	after.Sites = map[string]*catalog.Site{name: &site}
 	before := *view
 	before.Sites = map[string]*catalog.Site{name: view.Sites[name]}
-	f = forecastMove("set", name, pools, placementChange{&before, &after})
+	f = move("set", name, pools, change{&before, &after})
 	if now, err := view.Sites[name].Effective(); err == nil && site.Release != "" && !now.SameShape(settings) {
-		f.Notes = append(f.Notes, "is a deploy of the files that run, in new processes beside the old ones: "+forecastSite(view, "deploy", name, false, pools).Message)
+		f.Notes = append(f.Notes, "is a deploy of the files that run, in new processes beside the old ones: "+Site(view, "deploy", name, false, pools).Message)
 	}
 	return f, nil
 }
 
-// forecastMove says which sites begin and end on which servers, and what the sessions
+// move says which sites begin and end on which servers, and what the sessions
 // there do: they stay until they end, or the site's pin time is over.
-func forecastMove(action, object string, pools proxies.Totals, p placementChange) api.Forecast {
+func move(action, object string, pools proxies.Totals, p change) api.Forecast {
 	var notes []string
 	leaves := map[string]bool{} // SITE MEMBER
 	for _, site := range slices.Sorted(maps.Keys(p.before.Sites)) {
@@ -68,7 +68,7 @@ func forecastMove(action, object string, pools proxies.Totals, p placementChange
 			}
 		}
 	}
-	f := forecast(action, object, false, pools, func(pool *figures.Pool, u *figures.Upstream) bool {
+	f := sum(action, object, false, pools, func(pool *figures.Pool, u *figures.Upstream) bool {
 		return leaves[pool.Name+" "+u.Member]
 	})
 	if len(notes) == 0 {
@@ -80,19 +80,19 @@ func forecastMove(action, object string, pools proxies.Totals, p placementChange
 	return f
 }
 
-// placementChange is the cluster before and after something that moves sites.
-type placementChange struct{ before, after *catalog.View }
+// change is the cluster before and after something that moves sites.
+type change struct{ before, after *catalog.View }
 
 // placementOf is the change of one member's record.
-func placementOf(view *catalog.View, m *catalog.Member) placementChange {
+func placementOf(view *catalog.View, m *catalog.Member) change {
 	after := *view
 	after.Members = maps.Clone(view.Members)
 	after.Members[m.Name] = m
-	return placementChange{view, &after}
+	return change{view, &after}
 }
 
 // withoutMember is the cluster without one of its members.
-func withoutMember(view *catalog.View, name string) placementChange {
+func withoutMember(view *catalog.View, name string) change {
 	m := *view.Members[name]
 	m.Admission = catalog.Revoked
 	return placementOf(view, &m)
@@ -136,7 +136,7 @@ func dataNote(v *catalog.View, site string) string {
 }
 
 // newlyHomeless tells of the sites that would have no server any more.
-func newlyHomeless(p placementChange) []string {
+func newlyHomeless(p change) []string {
 	was := p.before.HomelessSites()
 	return slices.DeleteFunc(p.after.HomelessSites(), func(text string) bool { return slices.Contains(was, text) })
 }

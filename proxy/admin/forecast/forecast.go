@@ -1,4 +1,4 @@
-package admin
+package forecast
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 	"portico/proxy/admin/proxies"
 )
 
-// forecast adds up what an action on some upstreams would touch. cut says that
+// sum adds up what an action on some upstreams would touch. cut says that
 // their sessions would lose their instance; a drain, a deploy and a rollback
 // let them end in peace.
-func forecast(action, object string, cut bool, pools proxies.Totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
+func sum(action, object string, cut bool, pools proxies.Totals, touched func(p *figures.Pool, u *figures.Upstream) bool) api.Forecast {
 	f := api.Forecast{Action: action, Object: object, Instances: []api.ForecastLine{}}
 	var live, recent int64
 	counting := false // a proxy has not been up for long enough to have seen them all
@@ -51,7 +51,7 @@ func forecast(action, object string, cut bool, pools proxies.Totals, touched fun
 		f.Keeps = live
 	}
 	f.Recounting = counting || len(pools.Silent) > 0 && len(f.Instances) > 0
-	f.Message, f.Notes = forecastMessage(f, cut, live, recent), pools.Note()
+	f.Message, f.Notes = message(f, cut, live, recent), pools.Note()
 	if counting && (cut || action == api.VerbDrain) {
 		f.Notes = append(f.Notes, "the proxy started a short while ago and counts sessions as they come back: there may be more")
 	}
@@ -61,7 +61,7 @@ func forecast(action, object string, cut bool, pools proxies.Totals, touched fun
 	return f
 }
 
-func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
+func message(f api.Forecast, cut bool, live, recent int64) string {
 	where := fmt.Sprintf("%s on %s", api.Count(live, "session"), api.Count(int64(len(f.Instances)), "instance"))
 	switch {
 	case len(f.Instances) == 0:
@@ -76,10 +76,10 @@ func forecastMessage(f api.Forecast, cut bool, live, recent int64) string {
 	return fmt.Sprintf("cuts nothing: %s stay until they end (%d used in the last 5 minutes)", where, recent)
 }
 
-// forecastMember is the forecast of a verb on a member.
-func forecastMember(view *catalog.View, verb, name string, pools proxies.Totals) api.Forecast {
+// Member is the forecast of a verb on a member.
+func Member(view *catalog.View, verb, name string, pools proxies.Totals) api.Forecast {
 	cut := verb == api.VerbMaint || verb == api.VerbRevoke || verb == api.VerbRefuse
-	f := forecast(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
+	f := sum(verb, name, cut, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.Member == name })
 	if verb == api.VerbRevoke {
 		f.Notes = append(newlyHomeless(withoutMember(view, name)), f.Notes...)
 	}
@@ -89,11 +89,11 @@ func forecastMember(view *catalog.View, verb, name string, pools proxies.Totals)
 	return f
 }
 
-// forecastSite is the forecast of an action on a site's instances: of a removal on
+// Site is the forecast of an action on a site's instances: of a removal on
 // all, of a deploy or rollback on those of the present release, whose sessions are cut
 // without a pin.
-func forecastSite(view *catalog.View, action, site string, cut bool, pools proxies.Totals) api.Forecast {
-	f := forecast(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
+func Site(view *catalog.View, action, site string, cut bool, pools proxies.Totals) api.Forecast {
+	f := sum(action, site, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && (action == "remove" || !u.Retiring)
 	})
 	if action == "remove" {
@@ -106,16 +106,16 @@ func forecastSite(view *catalog.View, action, site string, cut bool, pools proxi
 	return f
 }
 
-// forecastRelease is the forecast of the drain or the end of a release.
-func forecastRelease(site, digest string, cut bool, pools proxies.Totals) api.Forecast {
-	return forecast("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
+// Release is the forecast of the drain or the end of a release.
+func Release(site, digest string, cut bool, pools proxies.Totals) api.Forecast {
+	return sum("drain", site+"@"+digest, cut, pools, func(p *figures.Pool, u *figures.Upstream) bool {
 		return p.Name == site && u.Release == digest
 	})
 }
 
-// forecastInstance is the forecast of a verb on one instance.
-func forecastInstance(verb, site, id string, pools proxies.Totals) api.Forecast {
-	f := forecast(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
+// Instance is the forecast of a verb on one instance.
+func Instance(verb, site, id string, pools proxies.Totals) api.Forecast {
+	f := sum(verb, site+"/"+id, verb == api.VerbMaint, pools, func(_ *figures.Pool, u *figures.Upstream) bool { return u.ID == id })
 	if verb == api.VerbReady {
 		f.Message = "cuts nothing"
 	}
