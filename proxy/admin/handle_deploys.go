@@ -12,7 +12,6 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
-	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
 
@@ -156,66 +155,19 @@ func (s *Server) rollback(c *call) error {
 	if err != nil {
 		return err
 	}
-	target, err := s.rollbackTarget(site, in.Release)
+	target, err := s.deeds.RollbackTarget(site, in.Release)
 	if err != nil {
 		return err
 	}
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.everywhere(c)))
 	}
-	d, err := s.rollBack(c, site.Name, target, in.NoPin)
+	c.detail = RollbackDetail(target, in.NoPin)
+	d, err := s.deeds.RollBack(c.r.Context(), c.who.Account, site.Name, target, in.NoPin)
 	if err != nil {
 		return err
 	}
 	return c.json(http.StatusAccepted, d)
-}
-
-// rollbackTarget finds the release that a rollback would go to, and refuses one that
-// could not begin.
-func (s *Server) rollbackTarget(site *catalog.Site, prefix string) (string, error) {
-	digest, err := s.pickRelease(site, prefix)
-	if err != nil {
-		return "", err
-	}
-	target, err := command.RollbackTarget(s.o.Catalog.View(), site.Name, digest)
-	if err != nil {
-		return "", err
-	}
-	if target.Digest == site.Release {
-		return "", api.Failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
-	}
-	return target.Digest, nil
-}
-
-// rollBack begins a rollback; API and page both come here.
-func (s *Server) rollBack(c *call, site, digest string, noPin bool) (catalog.Deploy, error) {
-	if s.o.Deploys == nil {
-		return catalog.Deploy{}, api.NotOffered("deploys")
-	}
-	c.detail = digest
-	if noPin {
-		c.detail += ", sessions cut"
-	}
-	return s.o.Deploys.Rollback(c.r.Context(), site, digest, noPin, c.who.Account)
-}
-
-// pickRelease finds a release by a prefix of its digest; empty stays empty and
-// means the one before.
-func (s *Server) pickRelease(site *catalog.Site, prefix string) (string, error) {
-	if prefix == "" {
-		return "", nil
-	}
-	if len(prefix) < 6 {
-		return "", api.BadRequest("give at least six characters", "release %q is too short", prefix)
-	}
-	release, err := command.ReleaseByPrefix(s.o.Catalog.View(), site.Name, prefix)
-	switch {
-	case errors.Is(err, catalog.ErrNotFound):
-		return "", api.NotFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
-	case err != nil:
-		return "", api.BadRequest("give more characters", "several releases begin with %q", prefix)
-	}
-	return release.Digest, nil
 }
 
 // deployEvents streams a deploy as server-sent events. The last one is named
@@ -300,19 +252,10 @@ func (s *Server) cancelDeploy(c *call) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.cancelOf(c, site.Name)
+	d, err := s.deeds.Cancel(c.r.Context(), c.who.Account, site.Name)
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, d)
-}
-
-// cancelOf cancels a site's running deploy; API and page both come here.
-func (s *Server) cancelOf(c *call, site string) (catalog.Deploy, error) {
-	if s.o.Deploys == nil {
-		return catalog.Deploy{}, api.NotOffered("deploys")
-	}
-	d, err := s.o.Deploys.Cancel(c.r.Context(), site, c.who.Account)
 	c.detail = d.ID
-	return d, err
+	return c.json(http.StatusOK, d)
 }

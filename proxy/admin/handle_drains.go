@@ -6,15 +6,10 @@ import (
 	"time"
 
 	"portico/deployhook"
-	"portico/internal/units"
 	"portico/membership/catalog"
-	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/forecast"
 )
-
-// maxDrain bounds deadlines and quiet times of drains.
-const maxDrain = 365 * 24 * time.Hour
 
 // listDrains answers GET /v1/drains.
 func (s *Server) listDrains(c *call) error {
@@ -83,32 +78,8 @@ func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
 	return out
 }
 
-// order reads how to drain from a request.
-func order(c *call, in *api.DrainRequest) (catalog.DrainOrder, error) {
-	o := catalog.DrainOrder{Since: c.now.UTC(), By: c.who.Account}
-	move, err := api.Duration(in.Move, 0, maxDrain)
-	if err != nil {
-		return o, err
-	}
-	o.Move = units.Duration(move)
-	deadline, err := api.Duration(in.Deadline, 0, maxDrain)
-	if err == nil && deadline > 0 {
-		o.Deadline = o.Since.Add(deadline)
-	}
-	return o, err
-}
-
-// drain carries out an order; every route and the page come here.
-func (s *Server) drain(c *call, t deployhook.Target, in api.DrainRequest) error {
-	if s.o.Drains == nil {
-		return api.NotOffered("drains")
-	}
-	o, err := order(c, &in)
-	if err != nil {
-		return err
-	}
-	return s.o.Drains.Drain(c.r.Context(), t, o)
-}
+// atOnce is what the audit says of the end of a former release.
+const atOnce = "at once"
 
 // drainRelease answers POST /v1/sites/{site}/releases/{release}/drain.
 func (s *Server) drainRelease(c *call) error {
@@ -120,7 +91,7 @@ func (s *Server) drainRelease(c *call) error {
 	if err != nil {
 		return err
 	}
-	digest, err := s.pickRelease(site, c.r.PathValue("release"))
+	digest, err := s.deeds.PickRelease(site, c.r.PathValue("release"))
 	if err != nil {
 		return err
 	}
@@ -129,26 +100,15 @@ func (s *Server) drainRelease(c *call) error {
 	}
 	c.object = site.Name + "@" + catalog.ShortRelease(digest)
 	if in.Now {
-		err = s.endRelease(c, site.Name, digest)
+		c.detail = atOnce
+		err = s.deeds.EndRelease(c.r.Context(), c.who.Account, site.Name, digest)
 	} else {
-		err = s.drain(c, deployhook.Target{Site: site.Name, Release: digest}, in)
+		err = s.deeds.Drain(c.r.Context(), c.who.Account, c.now, deployhook.Target{Site: site.Name, Release: digest}, in)
 	}
 	if err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, s.drains(c))
-}
-
-// endRelease ends a former release at once; API and page both come here.
-func (s *Server) endRelease(c *call, site, digest string) error {
-	c.detail = "at once"
-	if s.o.Drains == nil {
-		return api.NotOffered("drains")
-	}
-	if rec := s.o.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
-		return api.Failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
-	}
-	return s.o.Drains.EndRetiring(c.r.Context(), site, digest, c.who.Account)
 }
 
 // instanceVerb answers POST /v1/sites/{site}/instances/{instance}/drain|ready|maint.
@@ -162,10 +122,10 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	verb := c.r.PathValue("verb")
-	if instanceState(verb) == "" {
+	if InstanceState(verb) == "" {
 		return api.NotFound("use drain, ready or maint", "there is no verb %q", api.Bounded(verb, 40))
 	}
-	id, err := s.pickInstance(site, c.r.PathValue("instance"))
+	id, err := s.deeds.PickInstance(site, c.r.PathValue("instance"))
 	if err != nil {
 		return err
 	}
@@ -173,39 +133,8 @@ func (s *Server) instanceVerb(c *call) error {
 		return c.json(http.StatusOK, forecast.Instance(verb, site.Name, id, s.everywhere(c)))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
-	if err := s.actInstance(c, verb, site.Name, id, in); err != nil {
+	if err := s.deeds.Instance(c.r.Context(), c.who.Account, c.now, verb, site.Name, id, in); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, s.drains(c))
-}
-
-// instanceState is what a verb makes of an instance; empty: there is no such verb.
-func instanceState(verb string) catalog.AdminState {
-	return map[string]catalog.AdminState{api.VerbDrain: catalog.AdminDrain, api.VerbReady: catalog.AdminReady, api.VerbMaint: catalog.AdminMaint}[verb]
-}
-
-// actInstance does a verb; API and page both come here.
-func (s *Server) actInstance(c *call, verb, site, id string, in api.DrainRequest) error {
-	if verb == api.VerbDrain {
-		return s.drain(c, deployhook.Target{Site: site, Instance: id}, in)
-	}
-	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		_, err := command.SetInstanceAdmin(tx, site, id, instanceState(verb), catalog.DrainOrder{})
-		return err
-	})
-	return err
-}
-
-// pickInstance finds an instance of a site by the beginning of its id.
-func (s *Server) pickInstance(site *catalog.Site, prefix string) (string, error) {
-	var found []string
-	for id, in := range s.o.Catalog.View().Instances {
-		if in.Site == site.Name && len(prefix) >= 4 && strings.HasPrefix(id, prefix) {
-			found = append(found, id)
-		}
-	}
-	if len(found) != 1 {
-		return "", api.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, api.Count(int64(len(found)), "instance"), api.Bounded(prefix, 40))
-	}
-	return found[0], nil
 }

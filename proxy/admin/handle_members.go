@@ -8,7 +8,6 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/figures"
-	"portico/deployhook"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
@@ -104,7 +103,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		return c.json(http.StatusOK, forecast.Member(view, verb, name, pools))
 	}
 	c.detail = in.Reason
-	if err := s.actMember(c, verb, name, in); err != nil {
+	if err := s.deeds.Member(c.r.Context(), c.who.Account, c.now, verb, name, in); err != nil {
 		return err
 	}
 	for _, m := range s.memberInfos(s.o.Catalog.View(), pools.Pools) {
@@ -113,40 +112,6 @@ func (s *Server) memberVerb(c *call, verb string) error {
 		}
 	}
 	return c.json(http.StatusOK, api.MemberInfo{Name: name}) // refused and forgotten
-}
-
-// actMember does a verb; API and page both come here.
-func (s *Server) actMember(c *call, verb, name string, in api.MemberRequest) error {
-	ctx, by := c.r.Context(), c.who.Account
-	if s.o.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
-		return api.NotOffered("admission")
-	}
-	switch verb {
-	case api.VerbAccept:
-		return s.o.Admission.AcceptKey(ctx, name, in.Fingerprint, by, in.Labels...)
-	case api.VerbRefuse:
-		return s.o.Admission.Refuse(ctx, name, in.Reason, by)
-	case api.VerbRevoke:
-		return s.o.Admission.Revoke(ctx, name, in.Reason, by)
-	case api.VerbDrain:
-		return s.drain(c, deployhook.Target{Member: name}, in.DrainRequest)
-	case api.VerbReady:
-		return s.setAdmin(c, name, catalog.AdminReady)
-	case api.VerbMaint:
-		return s.setAdmin(c, name, catalog.AdminMaint)
-	}
-	return api.NotFound("", "there is no verb %q", verb)
-}
-
-func (s *Server) setAdmin(c *call, name string, state catalog.AdminState) error {
-	_, err := s.o.Catalog.Update(c.r.Context(), func(tx *catalog.Tx) error {
-		m, err := command.SetMemberAdmin(tx, name, state)
-		if err == nil && m.Role != catalog.RoleServer {
-			return api.Failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
-		}
-		return err
-	})
-	return err
 }
 
 // turnedAway answers GET /v1/turned-away.

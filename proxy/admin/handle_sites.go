@@ -174,18 +174,10 @@ func (s *Server) removeSite(c *call) error {
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.everywhere(c)))
 	}
-	if err := s.removeOf(c, site.Name); err != nil {
+	if err := s.deeds.Remove(c.r.Context(), c.who.Account, site.Name); err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, struct{}{})
-}
-
-// removeOf removes a site; API and page both come here.
-func (s *Server) removeOf(c *call, site string) error {
-	if s.o.Deploys == nil {
-		return api.NotOffered("deploys")
-	}
-	return s.o.Deploys.Remove(c.r.Context(), site, c.who.Account)
 }
 
 func (s *Server) forecastDeploy(c *call) error {

@@ -105,20 +105,16 @@ type Options struct {
 
 // Admission decides who is a member.
 type Admission interface {
-	AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error // fingerprint: that of the machine that is meant, or ""
-	Refuse(ctx context.Context, name, reason, by string) error
-	Revoke(ctx context.Context, name, reason, by string) error
+	deedsAdmission
 	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error)
 }
 
 // Deploys moves sites between releases.
 type Deploys interface {
-	Rollback(ctx context.Context, site, release string, noPin bool, by string) (catalog.Deploy, error)
+	deedsDeploys
 	// Set merges a change into what operators have set for a site. One that running
 	// processes cannot follow begins a deploy, and begun is true.
 	Set(ctx context.Context, site string, patch []byte, by string) (deploy catalog.Deploy, begun bool, err error)
-	Remove(ctx context.Context, site, by string) error
-	Cancel(ctx context.Context, site, by string) (catalog.Deploy, error)
 
 	// TightMemory warns of application servers on which a release (empty: one to
 	// come) may not find memory beside the site's present one.
@@ -153,8 +149,7 @@ type Node struct {
 
 // Drains empties members, instances and former releases of their sessions.
 type Drains interface {
+	deedsDrains
 	Drains() []deployhook.Drain
 	EndedDrains() []deployhook.EndedDrain
-	Drain(ctx context.Context, t deployhook.Target, o catalog.DrainOrder) error
-	EndRetiring(ctx context.Context, site, release, by string) error
 }

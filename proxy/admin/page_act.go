@@ -96,35 +96,36 @@ func (s *Server) actPage(c *call) error {
 
 // act does a verb in the same way as the API's route for it.
 func (s *Server) act(c *call, v *verbView, t pageTarget) error {
-	form := c.r.PostForm
+	form, ctx, who := c.r.PostForm, c.r.Context(), c.who.Account
 	ways := api.DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
 	switch v.on + " " + v.Verb {
 	case onSite + " " + verbCancel:
-		_, err := s.cancelOf(c, t.Site)
+		d, err := s.deeds.Cancel(ctx, who, t.Site)
+		c.detail = d.ID
 		return err
 	case onSite + " " + verbRemove:
-		return s.removeOf(c, t.Site)
+		return s.deeds.Remove(ctx, who, t.Site)
 	case onRelease + " " + verbRollback:
-		target, err := s.rollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
+		noPin := form.Get("no_pin") != ""
+		target, err := s.deeds.RollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
 		if err == nil {
-			_, err = s.rollBack(c, t.Site, target, form.Get("no_pin") != "")
+			c.detail = RollbackDetail(target, noPin)
+			_, err = s.deeds.RollBack(ctx, who, t.Site, target, noPin)
 		}
 		return err
 	case onRelease + " " + verbCut:
-		return s.endRelease(c, t.Site, t.Release)
+		c.detail = atOnce
+		return s.deeds.EndRelease(ctx, who, t.Site, t.Release)
 	case onRelease + " " + api.VerbDrain:
-		return s.drain(c, t.drainTarget(), ways)
-	case onSession + " " + verbMove:
-		_, err := s.all.Change(c.r.Context(), t.Site, t.Session, false, c.now)
-		return err
-	case onSession + " " + verbEnd:
-		_, err := s.all.Change(c.r.Context(), t.Site, t.Session, true, c.now)
+		return s.deeds.Drain(ctx, who, c.now, t.drainTarget(), ways)
+	case onSession + " " + verbMove, onSession + " " + verbEnd:
+		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == verbEnd, c.now)
 		return err
 	}
 	if v.on == onInstance {
-		return s.actInstance(c, v.Verb, t.Site, t.Instance, ways)
+		return s.deeds.Instance(ctx, who, c.now, v.Verb, t.Site, t.Instance, ways)
 	}
-	return s.actMember(c, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
+	return s.deeds.Member(ctx, who, c.now, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
 }
 
 // done sends the browser back to where the button was, with a word on what was done.

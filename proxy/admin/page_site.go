@@ -168,7 +168,7 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList
 	if p == nil {
 		return api.SessionList{Note: "no instance of this site has been here yet"}
 	}
-	idle, err := api.Duration(v.Idle, 0, maxDrain)
+	idle, err := api.Duration(v.Idle, 0, MaxDrain)
 	if err != nil {
 		return api.SessionList{Note: err.Error()}
 	}

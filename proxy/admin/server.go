@@ -33,6 +33,7 @@ type Server struct {
 	uploads    chan struct{}
 	pages      *pages
 	all        *proxies.All
+	deeds      *deeds
 }
 
 // maxUploads is how many archives are taken at once; more would only share the
@@ -65,7 +66,8 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
 		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
-		all: &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
+		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
+		deeds: &deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
 	}
 	if o.Drains != nil {
 		s.all.EndedDrains = o.Drains.EndedDrains

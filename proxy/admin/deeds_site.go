@@ -1,0 +1,24 @@
+package admin
+
+import (
+	"context"
+
+	"portico/membership/catalog"
+	"portico/proxy/admin/api"
+)
+
+// Cancel cancels a site's running deploy.
+func (d *deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, error) {
+	if d.Deploys == nil {
+		return catalog.Deploy{}, api.NotOffered("deploys")
+	}
+	return d.Deploys.Cancel(ctx, site, who)
+}
+
+// Remove removes a site.
+func (d *deeds) Remove(ctx context.Context, who, site string) error {
+	if d.Deploys == nil {
+		return api.NotOffered("deploys")
+	}
+	return d.Deploys.Remove(ctx, site, who)
+}
