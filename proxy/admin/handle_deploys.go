@@ -13,6 +13,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 )
 
 func (s *Server) listDeploys(c *call) error {
@@ -162,7 +163,7 @@ func (s *Server) rollback(c *call) error {
 	if c.dry {
 		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.everywhere(c)))
 	}
-	c.detail = RollbackDetail(target, in.NoPin)
+	c.detail = deeds.RollbackDetail(target, in.NoPin)
 	d, err := s.deeds.RollBack(c.r.Context(), c.who.Account, site.Name, target, in.NoPin)
 	if err != nil {
 		return err

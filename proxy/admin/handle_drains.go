@@ -8,6 +8,7 @@ import (
 	"portico/deployhook"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
 )
 
@@ -122,7 +123,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	verb := c.r.PathValue("verb")
-	if InstanceState(verb) == "" {
+	if deeds.InstanceState(verb) == "" {
 		return api.NotFound("use drain, ready or maint", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	id, err := s.deeds.PickInstance(site, c.r.PathValue("instance"))

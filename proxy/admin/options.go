@@ -14,6 +14,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 	"portico/proxy/haproxy"
 	"portico/proxy/recent"
 )
@@ -105,13 +106,13 @@ type Options struct {
 
 // Admission decides who is a member.
 type Admission interface {
-	deedsAdmission
+	deeds.Admission
 	Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error)
 }
 
 // Deploys moves sites between releases.
 type Deploys interface {
-	deedsDeploys
+	deeds.Deploys
 	// Set merges a change into what operators have set for a site. One that running
 	// processes cannot follow begins a deploy, and begun is true.
 	Set(ctx context.Context, site string, patch []byte, by string) (deploy catalog.Deploy, begun bool, err error)
@@ -149,7 +150,7 @@ type Node struct {
 
 // Drains empties members, instances and former releases of their sessions.
 type Drains interface {
-	deedsDrains
+	deeds.Drains
 	Drains() []deployhook.Drain
 	EndedDrains() []deployhook.EndedDrain
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 )
 
 // confirmView is a question before something is done.
@@ -109,7 +110,7 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 		noPin := form.Get("no_pin") != ""
 		target, err := s.deeds.RollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
 		if err == nil {
-			c.detail = RollbackDetail(target, noPin)
+			c.detail = deeds.RollbackDetail(target, noPin)
 			_, err = s.deeds.RollBack(ctx, who, t.Site, target, noPin)
 		}
 		return err

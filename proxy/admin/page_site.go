@@ -11,6 +11,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/proxies"
 	"portico/proxy/recent"
 )
@@ -168,7 +169,7 @@ func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList
 	if p == nil {
 		return api.SessionList{Note: "no instance of this site has been here yet"}
 	}
-	idle, err := api.Duration(v.Idle, 0, MaxDrain)
+	idle, err := api.Duration(v.Idle, 0, deeds.MaxDrain)
 	if err != nil {
 		return api.SessionList{Note: err.Error()}
 	}

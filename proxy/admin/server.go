@@ -17,6 +17,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/proxies"
 )
 
@@ -33,7 +34,7 @@ type Server struct {
 	uploads    chan struct{}
 	pages      *pages
 	all        *proxies.All
-	deeds      *deeds
+	deeds      *deeds.Deeds
 }
 
 // maxUploads is how many archives are taken at once; more would only share the
@@ -67,7 +68,7 @@ func New(o Options) (*Server, error) {
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
 		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
 		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
-		deeds: &deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
+		deeds: &deeds.Deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
 	}
 	if o.Drains != nil {
 		s.all.EndedDrains = o.Drains.EndedDrains

@@ -1,4 +1,4 @@
-package admin
+package deeds
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // Instance does a verb on an instance.
-func (d *deeds) Instance(ctx context.Context, who string, now time.Time, verb, site, id string, in api.DrainRequest) error {
+func (d *Deeds) Instance(ctx context.Context, who string, now time.Time, verb, site, id string, in api.DrainRequest) error {
 	if verb == api.VerbDrain {
 		return d.Drain(ctx, who, now, deployhook.Target{Site: site, Instance: id}, in)
 	}
@@ -29,7 +29,7 @@ func InstanceState(verb string) catalog.AdminState {
 }
 
 // PickInstance finds an instance of a site by the beginning of its id.
-func (d *deeds) PickInstance(site *catalog.Site, prefix string) (string, error) {
+func (d *Deeds) PickInstance(site *catalog.Site, prefix string) (string, error) {
 	var found []string
 	for id, in := range d.Catalog.View().Instances {
 		if in.Site == site.Name && len(prefix) >= 4 && strings.HasPrefix(id, prefix) {

@@ -1,4 +1,4 @@
-package admin
+package deeds
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // Member does a verb on a member.
-func (d *deeds) Member(ctx context.Context, who string, now time.Time, verb, name string, in api.MemberRequest) error {
+func (d *Deeds) Member(ctx context.Context, who string, now time.Time, verb, name string, in api.MemberRequest) error {
 	if d.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
 		return api.NotOffered("admission")
 	}
@@ -33,7 +33,7 @@ func (d *deeds) Member(ctx context.Context, who string, now time.Time, verb, nam
 	return api.NotFound("", "there is no verb %q", verb)
 }
 
-func (d *deeds) setAdmin(ctx context.Context, name string, state catalog.AdminState) error {
+func (d *Deeds) setAdmin(ctx context.Context, name string, state catalog.AdminState) error {
 	_, err := d.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		m, err := command.SetMemberAdmin(tx, name, state)
 		if err == nil && m.Role != catalog.RoleServer {

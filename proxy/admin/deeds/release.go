@@ -1,4 +1,4 @@
-package admin
+package deeds
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // RollBack begins a rollback.
-func (d *deeds) RollBack(ctx context.Context, who, site, digest string, noPin bool) (catalog.Deploy, error) {
+func (d *Deeds) RollBack(ctx context.Context, who, site, digest string, noPin bool) (catalog.Deploy, error) {
 	if d.Deploys == nil {
 		return catalog.Deploy{}, api.NotOffered("deploys")
 	}
@@ -28,7 +28,7 @@ func RollbackDetail(digest string, noPin bool) string {
 
 // RollbackTarget finds the release that a rollback would go to, and refuses one that
 // could not begin.
-func (d *deeds) RollbackTarget(site *catalog.Site, prefix string) (string, error) {
+func (d *Deeds) RollbackTarget(site *catalog.Site, prefix string) (string, error) {
 	digest, err := d.PickRelease(site, prefix)
 	if err != nil {
 		return "", err
@@ -45,7 +45,7 @@ func (d *deeds) RollbackTarget(site *catalog.Site, prefix string) (string, error
 
 // PickRelease finds a release by a prefix of its digest; empty stays empty and
 // means the one before.
-func (d *deeds) PickRelease(site *catalog.Site, prefix string) (string, error) {
+func (d *Deeds) PickRelease(site *catalog.Site, prefix string) (string, error) {
 	if prefix == "" {
 		return "", nil
 	}
@@ -63,7 +63,7 @@ func (d *deeds) PickRelease(site *catalog.Site, prefix string) (string, error) {
 }
 
 // EndRelease ends a former release at once.
-func (d *deeds) EndRelease(ctx context.Context, who, site, digest string) error {
+func (d *Deeds) EndRelease(ctx context.Context, who, site, digest string) error {
 	if d.Drains == nil {
 		return api.NotOffered("drains")
 	}

@@ -1,4 +1,4 @@
-package admin
+package deeds
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 const MaxDrain = 365 * 24 * time.Hour
 
 // Drain empties a member, an instance or a former release of its sessions.
-func (d *deeds) Drain(ctx context.Context, who string, now time.Time, t deployhook.Target, in api.DrainRequest) error {
+func (d *Deeds) Drain(ctx context.Context, who string, now time.Time, t deployhook.Target, in api.DrainRequest) error {
 	if d.Drains == nil {
 		return api.NotOffered("drains")
 	}

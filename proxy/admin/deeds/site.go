@@ -1,4 +1,4 @@
-package admin
+package deeds
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 // Cancel cancels a site's running deploy.
-func (d *deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, error) {
+func (d *Deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, error) {
 	if d.Deploys == nil {
 		return catalog.Deploy{}, api.NotOffered("deploys")
 	}
@@ -16,7 +16,7 @@ func (d *deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, e
 }
 
 // Remove removes a site.
-func (d *deeds) Remove(ctx context.Context, who, site string) error {
+func (d *Deeds) Remove(ctx context.Context, who, site string) error {
 	if d.Deploys == nil {
 		return api.NotOffered("deploys")
 	}
