@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
+	"io"
 	"strconv"
 
 	"portico/proxy/admin/api"
@@ -57,4 +60,18 @@ func emptyNotNull[T any](list []T) []T {
 		return []T{}
 	}
 	return list
+}
+
+// unmarshalStrict refuses unknown fields and anything behind the value: a
+// misspelt field must not become a change that was not meant.
+func unmarshalStrict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more than one JSON value")
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"portico/proxy/admin/access"
+	"portico/proxy/admin/api"
 )
 
 func (s *Server) root(c *call) error {
@@ -43,4 +44,16 @@ func safeNext(next string) string {
 		return next
 	}
 	return "/stats"
+}
+
+func (s *Server) loginPage(c *call) error {
+	if c.who != nil && c.who.LoggedIn() {
+		http.Redirect(c.w, c.r, "/stats", http.StatusSeeOther)
+		return nil
+	}
+	return s.show(c, http.StatusOK, "login", loginView{Title: "Log in · portico", Next: safeNext(c.r.URL.Query().Get("next"))})
+}
+
+func (s *Server) showLogin(c *call, e *api.Error, next string) error {
+	return s.show(c, e.Status, "login", loginView{Title: "Log in · portico", Error: e.Error(), Next: next})
 }

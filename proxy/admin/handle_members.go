@@ -77,16 +77,11 @@ func memberInfo(m *catalog.Member) api.MemberInfo {
 }
 
 func (s *Server) acceptMember(c *call) error { return s.memberVerb(c, api.VerbAccept) }
-
 func (s *Server) refuseMember(c *call) error { return s.memberVerb(c, api.VerbRefuse) }
-
 func (s *Server) revokeMember(c *call) error { return s.memberVerb(c, api.VerbRevoke) }
-
-func (s *Server) drainMember(c *call) error { return s.memberVerb(c, api.VerbDrain) }
-
-func (s *Server) readyMember(c *call) error { return s.memberVerb(c, api.VerbReady) }
-
-func (s *Server) maintMember(c *call) error { return s.memberVerb(c, api.VerbMaint) }
+func (s *Server) drainMember(c *call) error  { return s.memberVerb(c, api.VerbDrain) }
+func (s *Server) readyMember(c *call) error  { return s.memberVerb(c, api.VerbReady) }
+func (s *Server) maintMember(c *call) error  { return s.memberVerb(c, api.VerbMaint) }
 
 func (s *Server) memberVerb(c *call, verb string) error {
 	var in api.MemberRequest

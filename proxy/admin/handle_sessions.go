@@ -47,8 +47,7 @@ func (s *Server) getSession(c *call) error {
 	return c.json(http.StatusOK, in)
 }
 
-func (s *Server) endSession(c *call) error { return s.changeSession(c, true) }
-
+func (s *Server) endSession(c *call) error  { return s.changeSession(c, true) }
 func (s *Server) moveSession(c *call) error { return s.changeSession(c, false) }
 
 // changeSession ends or moves one session. Both are marks that the visitor's next

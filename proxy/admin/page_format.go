@@ -140,3 +140,5 @@ func groupFingerprint(s string) string {
 	}
 	return b.String()
 }
+
+func age(d time.Duration) string { return formatAge(max(0, d)) }

@@ -2,12 +2,9 @@ package admin
 
 import (
 	"net/url"
-	"strconv"
 	"strings"
 
-	"portico/conf/sites"
 	"portico/deployhook"
-	"portico/proxy/admin/api"
 )
 
 // pageTarget is what a button of the page is about: a member, or a site and
@@ -71,34 +68,6 @@ func (t pageTarget) fields() url.Values {
 		}
 	}
 	return q
-}
-
-// known checks that a target is there, and refuses words that somebody has put into
-// a link. gone says that it may have been there until just now.
-func (s *Server) known(t pageTarget, gone bool) error {
-	view := s.o.Catalog.View()
-	if t.Member != "" {
-		_, err := memberOf(view, t.Member)
-		return err
-	}
-	if t.kind() == onNothing {
-		return nil
-	}
-	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
-		return s.all.NoSite(t.Site)
-	}
-	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
-		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
-	}
-	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
-		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
-	}
-	if t.Session != "" {
-		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
-			return api.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
-		}
-	}
-	return nil
 }
 
 // drainTarget is the target as the deployer names it.

@@ -4,7 +4,6 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
-	"portico/proxy/admin/forecast"
 )
 
 // verbView is one of the page's buttons, and its question.
@@ -98,30 +97,6 @@ func (s *Server) offered(who *access.Identity, t pageTarget, names ...string) (o
 		}
 	}
 	return out
-}
-
-// foretell is the forecast of a button, the same as the API's for the same deed; ok is
-// false where there is none.
-func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api.Forecast, ok bool) {
-	pools := s.everywhere(c)
-	switch v.on + " " + v.Verb {
-	case onMember + " " + api.VerbAccept, onMember + " " + api.VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
-		return f, false
-	case onSite + " " + verbDeploy:
-		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
-	case onSite + " " + verbRemove:
-		return s.forecastSite("remove", t.Site, "", true, pools), true
-	case onRelease + " " + verbRollback:
-		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
-	}
-	switch v.on {
-	case onMember:
-		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
-	case onRelease:
-		return forecast.Release(t.Site, t.Release, v.Verb == verbCut, pools), true
-	default:
-		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
-	}
 }
 
 // instanceVerbs are the buttons of an instance in a state. One of a former release

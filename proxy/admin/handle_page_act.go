@@ -1,0 +1,310 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"portico/conf/sites"
+	"portico/proxy/admin/api"
+	"portico/proxy/admin/deeds"
+	"portico/proxy/admin/forecast"
+)
+
+// confirmPage asks before anything is done, with the numbers.
+func (s *Server) confirmPage(c *call) error {
+	q := c.r.URL.Query()
+	t := targetOf(q)
+	v, err := s.button(c, q.Get("verb"), t)
+	if err != nil {
+		return err
+	}
+	view := confirmView{
+		Title: v.Text + " " + t.String() + " · portico", Question: strings.Replace(v.Question, "%s", t.String(), 1), V: v,
+		Action: "/stats/act", Target: t.fields(), Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who),
+	}
+	if v.Upload {
+		view.Action = "/stats/deploy"
+	}
+	switch {
+	case v.Verb == api.VerbAccept || v.Verb == api.VerbRefuse:
+		info := memberInfo(s.o.Catalog.View().Members[t.Member])
+		view.Member = &info
+	case v.on == onSession:
+		info, err := s.all.Session(c.r.Context(), t.Site, t.Session)
+		if err != nil {
+			return err
+		}
+		view.Session = &info
+	}
+	if f, ok := s.foretell(c, &v, t, false); ok {
+		view.Forecast = &f
+	}
+	if f, ok := s.foretell(c, &v, t, true); ok && v.Pins {
+		view.Unpinned = &f
+	}
+	name := "confirm"
+	if q.Get("fragment") == "1" {
+		name = "question"
+	}
+	return s.show(c, http.StatusOK, name, view)
+}
+
+// button finds a verb for a target that is there, and checks that the caller may.
+func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
+	v, ok := verbOf(verb, t.kind())
+	if !ok {
+		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
+	}
+	if e := s.mayAct(c.who, &v, t.Site); e != nil {
+		return v, e
+	}
+	return v, s.known(t, false)
+}
+
+// actPage does what the question asked.
+func (s *Server) actPage(c *call) error {
+	form := c.r.PostForm
+	t := targetOf(form)
+	if _, ok := verbOf(form.Get("verb"), t.kind()); !ok {
+		c.quiet = true
+		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
+	}
+	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.kind()), t.String(), form.Get("reason")
+	v, err := s.button(c, form.Get("verb"), t)
+	if err != nil {
+		return err
+	}
+	if err := s.act(c, &v, t); err != nil {
+		return err
+	}
+	s.done(c, &v, t, form.Get("back"))
+	return nil
+}
+
+// act does a verb in the same way as the API's route for it.
+func (s *Server) act(c *call, v *verbView, t pageTarget) error {
+	form, ctx, who := c.r.PostForm, c.r.Context(), c.who.Account
+	ways := api.DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
+	switch v.on + " " + v.Verb {
+	case onSite + " " + verbCancel:
+		d, err := s.deeds.Cancel(ctx, who, t.Site)
+		c.detail = d.ID
+		return err
+	case onSite + " " + verbRemove:
+		return s.deeds.Remove(ctx, who, t.Site)
+	case onRelease + " " + verbRollback:
+		noPin := form.Get("no_pin") != ""
+		target, err := s.deeds.RollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
+		if err == nil {
+			c.detail = deeds.RollbackDetail(target, noPin)
+			_, err = s.deeds.RollBack(ctx, who, t.Site, target, noPin)
+		}
+		return err
+	case onRelease + " " + verbCut:
+		c.detail = atOnce
+		return s.deeds.EndRelease(ctx, who, t.Site, t.Release)
+	case onRelease + " " + api.VerbDrain:
+		return s.deeds.Drain(ctx, who, c.now, t.drainTarget(), ways)
+	case onSession + " " + verbMove, onSession + " " + verbEnd:
+		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == verbEnd, c.now)
+		return err
+	}
+	if v.on == onInstance {
+		return s.deeds.Instance(ctx, who, c.now, v.Verb, t.Site, t.Instance, ways)
+	}
+	return s.deeds.Member(ctx, who, c.now, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
+}
+
+// done sends the browser back to where the button was, with a word on what was done.
+func (s *Server) done(c *call, v *verbView, t pageTarget, back string) {
+	to, _, _ := strings.Cut(safeNext(back), "?")
+	if v.Verb == verbRemove {
+		to = "/stats"
+	}
+	q := t.fields()
+	q.Set("st", v.Verb)
+	http.Redirect(c.w, c.r, to+"?"+q.Encode(), http.StatusSeeOther)
+}
+
+// flash says what was just done, from the query that done redirects to. All of it is
+// checked, so that a link cannot put words on the page.
+func (s *Server) flash(c *call) string {
+	q := c.r.URL.Query()
+	t := targetOf(q)
+	v, ok := verbOf(q.Get("st"), t.kind())
+	if !ok || t.kind() == onNothing || s.known(t, v.Verb == verbRemove || v.Verb == verbDeploy) != nil {
+		return ""
+	}
+	return strings.Replace(v.Done, "%s", t.String(), 1)
+}
+
+// foretell is the forecast of a button, the same as the API's for the same deed; ok is
+// false where there is none.
+func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api.Forecast, ok bool) {
+	pools := s.everywhere(c)
+	switch v.on + " " + v.Verb {
+	case onMember + " " + api.VerbAccept, onMember + " " + api.VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
+		return f, false
+	case onSite + " " + verbDeploy:
+		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
+	case onSite + " " + verbRemove:
+		return s.forecastSite("remove", t.Site, "", true, pools), true
+	case onRelease + " " + verbRollback:
+		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
+	}
+	switch v.on {
+	case onMember:
+		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
+	case onRelease:
+		return forecast.Release(t.Site, t.Release, v.Verb == verbCut, pools), true
+	default:
+		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
+	}
+}
+
+// known checks that a target is there, and refuses words that somebody has put into
+// a link. gone says that it may have been there until just now.
+func (s *Server) known(t pageTarget, gone bool) error {
+	view := s.o.Catalog.View()
+	if t.Member != "" {
+		_, err := memberOf(view, t.Member)
+		return err
+	}
+	if t.kind() == onNothing {
+		return nil
+	}
+	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
+		return s.all.NoSite(t.Site)
+	}
+	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
+		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
+	}
+	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
+		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
+	}
+	if t.Session != "" {
+		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
+			return api.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
+		}
+	}
+	return nil
+}
+
+// Bounds of the fields before the archive in the page's form.
+const (
+	maxFormFields = 10
+	maxFormField  = 4 << 10
+)
+
+// deployPage takes the page's form with an archive, and hands the archive to the
+// receiver as it comes, in the same way as PUT /v1/sites/{site}/archive. The fields
+// stand before the file in the form, so that nothing is read for who may not.
+func (s *Server) deployPage(c *call) error {
+	form, archive, err := s.archiveForm(c)
+	if err != nil {
+		c.quiet = true
+		return err
+	}
+	site := strings.TrimSpace(form.Get("site"))
+	c.object = api.Bounded(site, 60)
+	if err := sites.ValidName("site", site); err != nil {
+		return err
+	}
+	t := pageTarget{Site: site}
+	v, _ := verbOf(verbDeploy, onSite)
+	if e := s.mayAct(c.who, &v, site); e != nil {
+		return e
+	}
+	if archive.FileName() == "" {
+		return api.BadRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
+	}
+	q := url.Values{"name": {archive.FileName()}}
+	if host := strings.TrimSpace(form.Get("host")); host != "" {
+		q.Set("host", host)
+	}
+	if form.Get("no_pin") != "" {
+		q.Set("no_pin", "1")
+	}
+	r := c.r.Clone(c.r.Context())
+	r.Method, r.URL = http.MethodPut, &url.URL{Path: "/v1/sites/" + site + "/archive", RawQuery: q.Encode()}
+	r.SetPathValue("site", site)
+	r.Header = http.Header{"Content-Type": {"application/octet-stream"}}
+	r.ContentLength = -1
+	r.Body = io.NopCloser(archive)
+	w := &bufferedAnswer{ResponseWriter: c.w, header: http.Header{}}
+	if err := s.take(c, w, r); err != nil {
+		return err
+	}
+	if w.status >= 400 {
+		return w.err()
+	}
+	s.done(c, &v, t, form.Get("back"))
+	return nil
+}
+
+// archiveForm reads the fields of the form up to the archive, and checks the form's token.
+func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
+	if !c.who.LoggedIn() {
+		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
+	}
+	// The deadlines of uploads hold for the form as well.
+	c.r.Body = s.paced(c, c.r.Body)
+	mr, err := c.r.MultipartReader()
+	if err != nil {
+		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
+	}
+	form := url.Values{}
+	for range maxFormFields {
+		part, err := mr.NextPart()
+		if err != nil {
+			return nil, nil, api.BadRequest("", "the form broke off, or has no archive")
+		}
+		if part.FormName() == "archive" {
+			if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
+				return nil, nil, api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+			}
+			return form, part, nil
+		}
+		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
+		if err != nil || len(value) > maxFormField {
+			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", api.Bounded(part.FormName(), 40))
+		}
+		form.Add(part.FormName(), string(value))
+	}
+	return nil, nil, api.BadRequest("", "the form has too many fields")
+}
+
+// bufferedAnswer keeps the receiver's answer, which is for programs. Deadlines go through to
+// the connection.
+type bufferedAnswer struct {
+	http.ResponseWriter
+	header http.Header
+	body   bytes.Buffer
+	status int
+}
+
+func (w *bufferedAnswer) Header() http.Header         { return w.header }
+func (w *bufferedAnswer) WriteHeader(status int)      { w.status = status }
+func (w *bufferedAnswer) Write(p []byte) (int, error) { return w.body.Write(p) }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// err is the refusal that the answer tells.
+func (w *bufferedAnswer) err() error {
+	var told struct {
+		Error *api.Error `json:"error"`
+	}
+	if err := json.Unmarshal(w.body.Bytes(), &told); err != nil || told.Error == nil {
+		return errors.New("the receiver refused the archive and did not say why")
+	}
+	told.Error.Status = w.status
+	return told.Error
+}

@@ -1,0 +1,6 @@
+package admin
+
+type loginView struct {
+	Title, Error, Next string
+	Refresh            bool
+}
