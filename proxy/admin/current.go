@@ -39,5 +39,5 @@ func (s *Server) old(now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("What is shown of the cluster may be old: this proxy has not reached the others since %s, %s ago. Traffic goes on.",
-		since.UTC().Format("15:04:05 MST"), age(now.Sub(since)))
+		since.UTC().Format("15:04:05 MST"), Age(now.Sub(since)))
 }

@@ -64,8 +64,8 @@ const (
 	endedShown    = 24 * time.Hour
 )
 
-// endedViews are the last outcomes that a page shows, of one site or of all.
-func (s *Server) endedViews(c *call, site string) []deployhook.EndedDrain {
+// lastEnded are the last outcomes that a page shows, of one site or of all.
+func (s *Server) lastEnded(c *call, site string) []deployhook.EndedDrain {
 	var out []deployhook.EndedDrain
 	if s.o.Drains == nil {
 		return nil

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"portico/proxy/admin/access"
-	"portico/proxy/admin/api"
 )
 
 func (s *Server) root(c *call) error {
@@ -19,7 +18,8 @@ func (s *Server) loginForm(c *call) error {
 	next := safeNext(c.r.PostForm.Get("next"))
 	account, err := s.gate.ByPassword(c.w, c.r, c.now, c.r.PostForm.Get("account"), c.r.PostForm.Get("password"))
 	if err != nil {
-		return s.showLogin(c, errorOf(err), next)
+		e := errorOf(err)
+		return s.page.Login(c.w, e.Status, e.Error(), next)
 	}
 	c.who, c.quiet = access.IdentityOf(account), false
 	c.object = account.Name
@@ -51,9 +51,5 @@ func (s *Server) loginPage(c *call) error {
 		http.Redirect(c.w, c.r, "/stats", http.StatusSeeOther)
 		return nil
 	}
-	return s.show(c, http.StatusOK, "login", loginView{Title: "Log in · portico", Next: safeNext(c.r.URL.Query().Get("next"))})
-}
-
-func (s *Server) showLogin(c *call, e *api.Error, next string) error {
-	return s.show(c, e.Status, "login", loginView{Title: "Log in · portico", Error: e.Error(), Next: next})
+	return s.page.Login(c.w, http.StatusOK, "", safeNext(c.r.URL.Query().Get("next")))
 }

@@ -6,28 +6,13 @@ import (
 	"slices"
 	"strings"
 
-	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/proxies"
 )
 
-func (s *Server) asset(c *call) error {
-	name := c.r.PathValue("file")
-	b, ok := s.pages.assets[name]
-	if !ok {
-		return api.NotFound("", "there is no file %q", name)
-	}
-	kind := "text/css; charset=utf-8"
-	if strings.HasSuffix(name, ".js") {
-		kind = "text/javascript; charset=utf-8"
-	}
-	c.w.Header().Set("Content-Type", kind)
-	c.w.Header().Set("Cache-Control", "no-cache")
-	_, _ = c.w.Write(b) // likewise
-	return nil
-}
+func (s *Server) asset(c *call) error { return s.page.Asset(c.w, c.r.PathValue("file")) }
 
 type suffixKey struct{}
 
@@ -71,20 +56,42 @@ func (s *Server) statsPage(c *call) error {
 	case c.option("json"):
 		return s.statsJSON(c)
 	}
-	name := "stats"
-	if c.r.URL.Query().Get("fragment") == "1" {
-		name = "live"
+	return s.overviewPage(c)
+}
+
+// fragment reports whether only what changes of a page is asked for.
+func (c *call) fragment() bool { return c.r.URL.Query().Get("fragment") == "1" }
+
+// frame is what stands around the tables of a page.
+func (s *Server) frame(c *call, pools *proxies.Totals) Frame {
+	return Frame{
+		Proxy: s.o.Name, Who: c.who, CSRF: s.gate.CSRF(c.who), Flash: s.flash(c), Silent: strings.Join(pools.Note(), ""),
+		Old: s.old(c.now), Refresh: !c.option("norefresh"), Now: c.now,
 	}
-	return s.show(c, http.StatusOK, name, s.statsView(c))
+}
+
+func (s *Server) overviewPage(c *call) error {
+	snap := s.snapshot(c.who)
+	pools := s.all.Totals(c.r.Context(), snap.Pools)
+	o := &Overview{
+		Frame: s.frame(c, &pools), Version: s.o.Version, View: s.o.Catalog.View(), Traffic: snap, Drains: s.drains(c), Ended: s.lastEnded(c, ""),
+		Only: Only{Scope: strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60)), Up: c.option("up"), NoMaint: c.option("no-maint")},
+	}
+	if len(c.who.Sites) == 0 {
+		o.Members = s.memberInfos(o.View, snap.Pools)
+		if s.o.TurnedAway != nil {
+			o.TurnedAway = s.o.TurnedAway()
+		}
+		if s.o.Certificates != nil {
+			o.Certificates = s.o.Certificates()
+		}
+	}
+	return s.page.Overview(c.w, o, c.fragment())
 }
 
 // errorPage tells a browser what the API would tell a program.
 func (s *Server) errorPage(c *call, e *api.Error) {
-	err := s.show(c, e.Status, "error", struct {
-		Title, Heading, Error, Hint string
-		Refresh                     bool
-	}{Title: "portico", Heading: http.StatusText(e.Status), Error: e.Message, Hint: e.Hint})
-	if err != nil {
+	if s.page.Error(c.w, e) != nil {
 		api.WriteError(c.w, e)
 	}
 }
@@ -98,53 +105,27 @@ func (s *Server) sitePage(c *call) error {
 		return s.all.NoSite(name)
 	}
 	q := c.r.URL.Query()
-	v := &siteView{
-		Title: name + " · portico", Proxy: s.o.Name, CSRF: s.gate.CSRF(c.who), Flash: s.flash(c), Account: c.who.Account, Role: c.who.Role, Refresh: true, Now: c.now,
-		Name: name, Path: sitePath(name), Release: site.Release, Verbs: s.offered(c.who, pageTarget{Site: name}, verbDeploy, verbRemove),
+	pools := s.everywhere(c)
+	v := &Site{
+		Frame: s.frame(c, &pools), View: view, Site: site, Recent: pools.Recent,
+		Releases: releaseInfos(view, site), Ended: s.lastEnded(c, name),
 		Find: api.Bounded(strings.TrimSpace(q.Get("find")), 300), Member: api.Bounded(q.Get("on"), 100), Idle: api.Bounded(q.Get("idle"), 20),
-		SessionVerbs: s.offered(c.who, pageTarget{Site: name, Session: "0"}, verbMove, verbEnd),
 	}
-	snap := s.snapshot(c.who)
-	pools := s.all.Totals(c.r.Context(), snap.Pools)
-	v.Silent, v.Old = strings.Join(pools.Note(), ""), s.old(c.now)
-	for i := range snap.Pools {
-		if p := &snap.Pools[i]; p.Name == name {
-			v.Pool, _ = poolOf(c, view, p)
-			v.Hosts = v.Pool.Hosts
+	for i := range pools.Pools {
+		if p := &pools.Pools[i]; p.Name == name {
+			v.Pool = p
 		}
 	}
-	for _, r := range v.Pool.Rows {
-		in := instanceView{rowView: r, Recent: pools.Recent(r.U.ID)}
-		v.Recent += in.Recent
-		if rec := view.Instances[r.U.ID]; rec != nil {
-			if rec.State == catalog.InstanceHealthy {
-				in.Note = rec.Detail
-			}
-			in.Verbs = s.offered(c.who, pageTarget{Site: name, Instance: r.U.ID}, instanceVerbs(rec.Admin, r.U.Retiring)...)
-		}
-		v.Instances = append(v.Instances, in)
-	}
-	v.Releases = s.releaseViews(c, site, v.Pool.Rows)
 	for _, d := range s.drains(c) {
 		if d.Site == name {
-			v.Drains = append(v.Drains, s.drainOf(c, d))
+			v.Drains = append(v.Drains, d)
 		}
 	}
-	v.EndedDrains = s.endedViews(c, name)
-	for _, d := range view.Deploys {
-		if d.Site == name && len(v.Deploys) < 6 {
-			v.Deploys = append(v.Deploys, s.deployView(c, d))
-		}
-	}
-	v.Sessions = s.pageSessions(c, name, v)
-	if e := s.mayExchanges(c.who); e {
+	v.Sessions = s.pageSessions(c, v)
+	if s.mayExchanges(c.who) {
 		v.Failures, _ = s.exchanges(c.who, api.ExchangeQuery{Site: name, Failed: true, Limit: 8}) // none where nothing is remembered
 	}
-	part := "site"
-	if q.Get("fragment") == "1" {
-		part = "sitelive"
-	}
-	return s.show(c, http.StatusOK, part, v)
+	return s.page.Site(c.w, v, c.fragment())
 }
 
 // mayExchanges reports whether the caller may see what became of requests.
@@ -154,11 +135,11 @@ func (s *Server) mayExchanges(who *access.Identity) bool {
 
 // pageSessions finds what the page was asked for: an id or its beginning, a sticky cookie,
 // or the application's token; without one the sessions that were used last.
-func (s *Server) pageSessions(c *call, name string, v *siteView) api.SessionList {
+func (s *Server) pageSessions(c *call, v *Site) api.SessionList {
 	if s.o.Balancer == nil {
 		return api.SessionList{Note: "this process offers no sessions"}
 	}
-	p := s.o.Balancer.Pool(name)
+	p := s.o.Balancer.Pool(v.Site.Name)
 	if p == nil {
 		return api.SessionList{Note: "no instance of this site has been here yet"}
 	}

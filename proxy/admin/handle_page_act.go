@@ -20,49 +20,39 @@ import (
 // confirmPage asks before anything is done, with the numbers.
 func (s *Server) confirmPage(c *call) error {
 	q := c.r.URL.Query()
-	t := targetOf(q)
+	t := TargetOf(q)
 	v, err := s.button(c, q.Get("verb"), t)
 	if err != nil {
 		return err
 	}
-	view := confirmView{
-		Title: v.Text + " " + t.String() + " · portico", Question: strings.Replace(v.Question, "%s", t.String(), 1), V: v,
-		Action: "/stats/act", Target: t.fields(), Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who),
-	}
-	if v.Upload {
-		view.Action = "/stats/deploy"
-	}
+	ask := &Question{V: v, About: t, Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who)}
 	switch {
 	case v.Verb == api.VerbAccept || v.Verb == api.VerbRefuse:
 		info := memberInfo(s.o.Catalog.View().Members[t.Member])
-		view.Member = &info
-	case v.on == onSession:
+		ask.Member = &info
+	case v.On == OnSession:
 		info, err := s.all.Session(c.r.Context(), t.Site, t.Session)
 		if err != nil {
 			return err
 		}
-		view.Session = &info
+		ask.Session = &info
 	}
 	if f, ok := s.foretell(c, &v, t, false); ok {
-		view.Forecast = &f
+		ask.Forecast = &f
 	}
 	if f, ok := s.foretell(c, &v, t, true); ok && v.Pins {
-		view.Unpinned = &f
+		ask.Unpinned = &f
 	}
-	name := "confirm"
-	if q.Get("fragment") == "1" {
-		name = "question"
-	}
-	return s.show(c, http.StatusOK, name, view)
+	return s.page.Ask(c.w, ask, c.fragment())
 }
 
 // button finds a verb for a target that is there, and checks that the caller may.
-func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
-	v, ok := verbOf(verb, t.kind())
+func (s *Server) button(c *call, verb string, t Target) (Verb, error) {
+	v, ok := VerbOf(verb, t.Kind())
 	if !ok {
 		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
 	}
-	if e := s.mayAct(c.who, &v, t.Site); e != nil {
+	if e := v.May(c.who, t.Site); e != nil {
 		return v, e
 	}
 	return v, s.known(t, false)
@@ -71,12 +61,12 @@ func (s *Server) button(c *call, verb string, t pageTarget) (verbView, error) {
 // actPage does what the question asked.
 func (s *Server) actPage(c *call) error {
 	form := c.r.PostForm
-	t := targetOf(form)
-	if _, ok := verbOf(form.Get("verb"), t.kind()); !ok {
+	t := TargetOf(form)
+	if _, ok := VerbOf(form.Get("verb"), t.Kind()); !ok {
 		c.quiet = true
 		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
 	}
-	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.kind()), t.String(), form.Get("reason")
+	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.Kind()), t.String(), form.Get("reason")
 	v, err := s.button(c, form.Get("verb"), t)
 	if err != nil {
 		return err
@@ -89,17 +79,17 @@ func (s *Server) actPage(c *call) error {
 }
 
 // act does a verb in the same way as the API's route for it.
-func (s *Server) act(c *call, v *verbView, t pageTarget) error {
+func (s *Server) act(c *call, v *Verb, t Target) error {
 	form, ctx, who := c.r.PostForm, c.r.Context(), c.who.Account
 	ways := api.DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
-	switch v.on + " " + v.Verb {
-	case onSite + " " + verbCancel:
+	switch v.On + " " + v.Verb {
+	case OnSite + " " + VerbCancel:
 		d, err := s.deeds.Cancel(ctx, who, t.Site)
 		c.detail = d.ID
 		return err
-	case onSite + " " + verbRemove:
+	case OnSite + " " + VerbRemove:
 		return s.deeds.Remove(ctx, who, t.Site)
-	case onRelease + " " + verbRollback:
+	case OnRelease + " " + VerbRollback:
 		noPin := form.Get("no_pin") != ""
 		target, err := s.deeds.RollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
 		if err == nil {
@@ -107,28 +97,28 @@ func (s *Server) act(c *call, v *verbView, t pageTarget) error {
 			_, err = s.deeds.RollBack(ctx, who, t.Site, target, noPin)
 		}
 		return err
-	case onRelease + " " + verbCut:
+	case OnRelease + " " + VerbCut:
 		c.detail = atOnce
 		return s.deeds.EndRelease(ctx, who, t.Site, t.Release)
-	case onRelease + " " + api.VerbDrain:
-		return s.deeds.Drain(ctx, who, c.now, t.drainTarget(), ways)
-	case onSession + " " + verbMove, onSession + " " + verbEnd:
-		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == verbEnd, c.now)
+	case OnRelease + " " + api.VerbDrain:
+		return s.deeds.Drain(ctx, who, c.now, t.DrainTarget(), ways)
+	case OnSession + " " + VerbMove, OnSession + " " + VerbEnd:
+		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == VerbEnd, c.now)
 		return err
 	}
-	if v.on == onInstance {
+	if v.On == OnInstance {
 		return s.deeds.Instance(ctx, who, c.now, v.Verb, t.Site, t.Instance, ways)
 	}
 	return s.deeds.Member(ctx, who, c.now, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
 }
 
 // done sends the browser back to where the button was, with a word on what was done.
-func (s *Server) done(c *call, v *verbView, t pageTarget, back string) {
+func (s *Server) done(c *call, v *Verb, t Target, back string) {
 	to, _, _ := strings.Cut(safeNext(back), "?")
-	if v.Verb == verbRemove {
+	if v.Verb == VerbRemove {
 		to = "/stats"
 	}
-	q := t.fields()
+	q := t.Fields()
 	q.Set("st", v.Verb)
 	http.Redirect(c.w, c.r, to+"?"+q.Encode(), http.StatusSeeOther)
 }
@@ -137,9 +127,9 @@ func (s *Server) done(c *call, v *verbView, t pageTarget, back string) {
 // checked, so that a link cannot put words on the page.
 func (s *Server) flash(c *call) string {
 	q := c.r.URL.Query()
-	t := targetOf(q)
-	v, ok := verbOf(q.Get("st"), t.kind())
-	if !ok || t.kind() == onNothing || s.known(t, v.Verb == verbRemove || v.Verb == verbDeploy) != nil {
+	t := TargetOf(q)
+	v, ok := VerbOf(q.Get("st"), t.Kind())
+	if !ok || t.Kind() == OnNothing || s.known(t, v.Verb == VerbRemove || v.Verb == VerbDeploy) != nil {
 		return ""
 	}
 	return strings.Replace(v.Done, "%s", t.String(), 1)
@@ -147,23 +137,23 @@ func (s *Server) flash(c *call) string {
 
 // foretell is the forecast of a button, the same as the API's for the same deed; ok is
 // false where there is none.
-func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api.Forecast, ok bool) {
+func (s *Server) foretell(c *call, v *Verb, t Target, noPin bool) (f api.Forecast, ok bool) {
 	pools := s.everywhere(c)
-	switch v.on + " " + v.Verb {
-	case onMember + " " + api.VerbAccept, onMember + " " + api.VerbRefuse, onSite + " " + verbCancel, onNothing + " " + verbDeploy, onSession + " " + verbMove, onSession + " " + verbEnd:
+	switch v.On + " " + v.Verb {
+	case OnMember + " " + api.VerbAccept, OnMember + " " + api.VerbRefuse, OnSite + " " + VerbCancel, OnNothing + " " + VerbDeploy, OnSession + " " + VerbMove, OnSession + " " + VerbEnd:
 		return f, false
-	case onSite + " " + verbDeploy:
+	case OnSite + " " + VerbDeploy:
 		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
-	case onSite + " " + verbRemove:
+	case OnSite + " " + VerbRemove:
 		return s.forecastSite("remove", t.Site, "", true, pools), true
-	case onRelease + " " + verbRollback:
+	case OnRelease + " " + VerbRollback:
 		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
 	}
-	switch v.on {
-	case onMember:
+	switch v.On {
+	case OnMember:
 		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
-	case onRelease:
-		return forecast.Release(t.Site, t.Release, v.Verb == verbCut, pools), true
+	case OnRelease:
+		return forecast.Release(t.Site, t.Release, v.Verb == VerbCut, pools), true
 	default:
 		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
 	}
@@ -171,13 +161,13 @@ func (s *Server) foretell(c *call, v *verbView, t pageTarget, noPin bool) (f api
 
 // known checks that a target is there, and refuses words that somebody has put into
 // a link. gone says that it may have been there until just now.
-func (s *Server) known(t pageTarget, gone bool) error {
+func (s *Server) known(t Target, gone bool) error {
 	view := s.o.Catalog.View()
 	if t.Member != "" {
 		_, err := memberOf(view, t.Member)
 		return err
 	}
-	if t.kind() == onNothing {
+	if t.Kind() == OnNothing {
 		return nil
 	}
 	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
@@ -217,9 +207,9 @@ func (s *Server) deployPage(c *call) error {
 	if err := sites.ValidName("site", site); err != nil {
 		return err
 	}
-	t := pageTarget{Site: site}
-	v, _ := verbOf(verbDeploy, onSite)
-	if e := s.mayAct(c.who, &v, site); e != nil {
+	t := Target{Site: site}
+	v, _ := VerbOf(VerbDeploy, OnSite)
+	if e := v.May(c.who, site); e != nil {
 		return e
 	}
 	if archive.FileName() == "" {

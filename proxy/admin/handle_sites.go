@@ -193,14 +193,19 @@ func (s *Server) releases(c *call) error {
 	if err != nil {
 		return err
 	}
+	return c.json(http.StatusOK, releaseInfos(s.o.Catalog.View(), site))
+}
+
+// releaseInfos are a site's releases, the newest first.
+func releaseInfos(view *catalog.View, site *catalog.Site) []api.ReleaseInfo {
 	out := []api.ReleaseInfo{}
-	for _, r := range s.o.Catalog.View().Releases[site.Name] {
+	for _, r := range view.Releases[site.Name] {
 		out = append(out, releaseInfo(r, site))
 	}
 	slices.SortFunc(out, func(a, b api.ReleaseInfo) int {
 		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
 	})
-	return c.json(http.StatusOK, out)
+	return out
 }
 
 // releaseInfo is a release as the API shows it.

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/proxy/admin/access"
 )
 
 type deployView struct {
 	D     *catalog.Deploy
-	Verbs []verbView
+	Verbs []Verb
 	Took  string
 	Steps []stepView
 }
@@ -23,18 +24,26 @@ type stepView struct {
 	Done, Total           int64
 }
 
-func (s *Server) deployView(c *call, d *catalog.Deploy) deployView {
-	v := deployOf(d)
-	if d.State == catalog.DeployRunning {
-		v.Verbs = s.offered(c.who, pageTarget{Site: d.Site}, verbCancel)
+// deploysShown is how many of the last deploys a page shows.
+const deploysShown = 6
+
+// deploysOf are the last deploys of some sites.
+func deploysOf(f *Frame, view *catalog.View, of func(site string) bool) (out []deployView) {
+	for _, d := range view.Deploys {
+		if len(out) < deploysShown && of(d.Site) {
+			out = append(out, deployOf(f.Who, d))
+		}
 	}
-	return v
+	return out
 }
 
-func deployOf(d *catalog.Deploy) deployView {
+func deployOf(who *access.Identity, d *catalog.Deploy) deployView {
 	v := deployView{D: d}
+	if d.State == catalog.DeployRunning {
+		v.Verbs = offered(who, Target{Site: d.Site}, VerbCancel)
+	}
 	if !d.Ended.IsZero() {
-		v.Took = formatAge(d.Ended.Sub(d.Created))
+		v.Took = Age(d.Ended.Sub(d.Created))
 		if t := d.Ended.Sub(d.Created); t < 10*time.Second {
 			v.Took = fmt.Sprintf("%.1f s", t.Seconds())
 		}

@@ -10,7 +10,7 @@ import (
 
 // drainView is one line of what is being emptied.
 type drainView struct {
-	Verbs                     []verbView
+	Verbs                     []Verb
 	Query                     template.URL // what the buttons are about, encoded
 	D                         deployhook.Drain
 	Object, Ends, Deadline    string
@@ -20,32 +20,32 @@ type drainView struct {
 }
 
 // drainOf is a drain with the buttons that end or change it.
-func (s *Server) drainOf(c *call, d deployhook.Drain) drainView {
-	v := drainViewOf(d, c.now)
-	t, names := pageTarget{Member: d.Member}, []string{api.VerbReady}
+func drainOf(f *Frame, d deployhook.Drain) drainView {
+	v := drainViewOf(d, f.Now)
+	t, names := Target{Member: d.Member}, []string{api.VerbReady}
 	switch d.Kind {
 	case deployhook.DrainInstance:
-		t = pageTarget{Site: d.Site, Instance: d.Instance}
+		t = Target{Site: d.Site, Instance: d.Instance}
 	case deployhook.DrainRelease:
-		t, names = pageTarget{Site: d.Site, Release: d.Release}, []string{api.VerbDrain, verbCut}
+		t, names = Target{Site: d.Site, Release: d.Release}, []string{api.VerbDrain, VerbCut}
 	}
-	v.Verbs, v.Query = s.offered(c.who, t, names...), template.URL(t.fields().Encode()) // url.Values encodes everything
+	v.Verbs, v.Query = offered(f.Who, t, names...), template.URL(t.Fields().Encode()) // url.Values encodes everything
 	return v
 }
 
 func drainViewOf(d deployhook.Drain, now time.Time) drainView {
-	v := drainView{D: d, Object: d.Object, Ends: "–", Deadline: "–", Since: age(now.Sub(d.Since)), Idlest: "–"}
+	v := drainView{D: d, Object: d.Object, Ends: "–", Deadline: "–", Since: Age(now.Sub(d.Since)), Idlest: "–"}
 	if d.Kind == deployhook.DrainInstance {
 		v.Object = d.Site + "/" + api.Bounded(d.Instance, 8) + " on " + d.Member
 	}
 	if d.Sessions > 0 {
-		v.Idlest = age(d.Idlest.Std())
+		v.Idlest = Age(d.Idlest.Std())
 	}
 	if d.Ends.After(now) {
-		v.Ends = "in " + age(d.Ends.Sub(now))
+		v.Ends = "in " + Age(d.Ends.Sub(now))
 	}
 	if !d.Deadline.IsZero() {
-		v.Deadline = "in " + age(d.Remaining(now))
+		v.Deadline = "in " + Age(d.Remaining(now))
 	}
 	if d.Lost > 0 {
 		v.Failed = deployhook.FailureText(d.Cause) + ": " + api.Count(int64(d.Lost), "session") + " lost"
@@ -54,7 +54,7 @@ func drainViewOf(d deployhook.Drain, now time.Time) drainView {
 		v.Waits = append(v.Waits, u.Text(now))
 	}
 	if d.Move > 0 {
-		v.MovesAfter = age(d.Move.Std())
+		v.MovesAfter = Age(d.Move.Std())
 	}
 	return v
 }

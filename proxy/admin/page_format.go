@@ -17,11 +17,11 @@ var formats = template.FuncMap{
 	"bytes":        formatBytes,
 	"short":        shortDigest,
 	"fingerprint":  groupFingerprint,
-	"ago":          func(now, at time.Time) string { return formatAge(now.Sub(at)) + " ago" },
+	"ago":          func(now, at time.Time) string { return Age(now.Sub(at)) + " ago" },
 	"trouble":      troubleClass,
 	"sessionState": stateOf,
-	"replaces":     func(action string) bool { return action == verbDeploy || action == verbRollback }, // so that new visitors have the new release
-	"sitepath":     sitePath,
+	"replaces":     func(action string) bool { return action == VerbDeploy || action == VerbRollback }, // so that new visitors have the new release
+	"sitepath":     SitePath,
 	"latency":      func(ms float64) string { return formatLatency(time.Duration(ms * float64(time.Millisecond))) },
 	"add":          func(a, b uint64) uint64 { return a + b },
 }
@@ -94,8 +94,8 @@ func troubleClass(n uint64) string {
 	return "quiet"
 }
 
-// formatAge writes a duration as HAProxy's page does: the two largest units.
-func formatAge(d time.Duration) string {
+// Age writes a duration as HAProxy's page does: the two largest units.
+func Age(d time.Duration) string {
 	d = max(0, d)
 	switch {
 	case d < time.Minute:
@@ -140,5 +140,3 @@ func groupFingerprint(s string) string {
 	}
 	return b.String()
 }
-
-func age(d time.Duration) string { return formatAge(max(0, d)) }

@@ -8,24 +8,24 @@ import (
 type memberView struct {
 	M                  api.MemberInfo
 	Class, State, Role string
-	Verbs              []verbView
+	Verbs              []Verb
 }
 
-func (s *Server) memberOf(c *call, m api.MemberInfo) memberView {
+func memberLine(f *Frame, m api.MemberInfo) memberView {
 	v := memberView{M: m, Class: "up", State: string(m.Admission), Role: string(m.Role)}
 	if m.Role == catalog.RoleServer {
 		v.Role = "application server"
 	}
-	var offered []string
+	var names []string
 	switch m.Admission {
 	case catalog.Accepted:
-		offered = append(offered, api.VerbRevoke)
+		names = append(names, api.VerbRevoke)
 		v.State = string(m.Admin)
 		if m.Role != catalog.RoleServer {
 			v.State = "accepted"
 			break
 		}
-		offered = map[catalog.AdminState][]string{
+		names = map[catalog.AdminState][]string{
 			catalog.AdminReady: {api.VerbDrain, api.VerbMaint, api.VerbRevoke},
 			catalog.AdminDrain: {api.VerbReady, api.VerbMaint, api.VerbRevoke},
 			catalog.AdminMaint: {api.VerbReady, api.VerbDrain, api.VerbRevoke},
@@ -42,8 +42,8 @@ func (s *Server) memberOf(c *call, m api.MemberInfo) memberView {
 	case m.Gossip == "failed":
 		v.Class = "going-down"
 	}
-	if m.Name != s.o.Name {
-		v.Verbs = s.offered(c.who, pageTarget{Member: m.Name}, offered...)
+	if m.Name != f.Proxy {
+		v.Verbs = offered(f.Who, Target{Member: m.Name}, names...)
 	}
 	return v
 }

@@ -29,13 +29,13 @@ type rowView struct {
 }
 
 // poolOf makes a site's table; shown is false where the view hides all of it.
-func poolOf(c *call, view *catalog.View, p *figures.Pool) (out poolView, shown bool) {
+func poolOf(only Only, view *catalog.View, p *figures.Pool) (out poolView, shown bool) {
 	out = poolView{Pool: *p, Class: "up", StatusText: p.Status, NewRate: p.NewSessionRate, Lost: causes(p.Lost)}
 	if p.Status != "UP" {
 		out.Class = "down"
 	}
 	if p.LastChange > 0 {
-		out.StatusText += " " + age(p.LastChange.Std())
+		out.StatusText += " " + Age(p.LastChange.Std())
 	}
 	if uninstalled(view, p.Name) {
 		out.Class, out.StatusText = "plain", notYet(view.Sites[p.Name])
@@ -48,7 +48,7 @@ func poolOf(c *call, view *catalog.View, p *figures.Pool) (out poolView, shown b
 	out.P50, out.P99 = formatLatency(p.Sum.P50.Std()), formatLatency(p.Sum.P99.Std())
 	for i := range p.Upstreams {
 		u := &p.Upstreams[i]
-		if c.option("up") && u.State != figures.Up || c.option("no-maint") && u.Admin == figures.Maint {
+		if only.Up && u.State != figures.Up || only.NoMaint && u.Admin == figures.Maint {
 			continue
 		}
 		out.Rows = append(out.Rows, rowOf(u))
@@ -108,7 +108,7 @@ func rowOf(u *figures.Upstream) rowView {
 		Title: fmt.Sprintf("%s on %s at %s\ncookie %s", u.ID, cmp.Or(u.Member, "no member"), u.Addr, u.Token),
 	}
 	if u.LastChange > 0 {
-		r.StatusText += " " + age(u.LastChange.Std())
+		r.StatusText += " " + Age(u.LastChange.Std())
 	}
 	if r.Class != "up" {
 		r.Reason = cmp.Or(u.AdminReason, u.Reason)

@@ -1,9 +1,9 @@
 package admin
 
 import (
-	"cmp"
-	"slices"
-	"time"
+	"net/http"
+
+	"portico/balancer/figures"
 
 	"portico/deployhook"
 	"portico/membership/catalog"
@@ -11,20 +11,39 @@ import (
 	"portico/proxy/recent"
 )
 
-// siteView is a site's own page: its instances, releases, sessions and what went
+// Site is a site's own page: its instances, releases, sessions and what went
 // wrong lately.
-type siteView struct {
-	Title, Proxy, CSRF, Flash string
-	Silent                    string // which proxies are not in the sums
-	Old                       string // since when what is shown may be old
-	Account                   string
-	Role                      catalog.AccountRole
-	Refresh                   bool
-	Now                       time.Time
+type Site struct {
+	Frame
+	View   *catalog.View
+	Site   *catalog.Site
+	Pool   *figures.Pool                 // with the sessions of all proxies; nil: it has none
+	Recent func(instanceID string) int64 // sessions used in the last 5 minutes
 
+	Releases           []api.ReleaseInfo // the newest first
+	Drains             []deployhook.Drain
+	Ended              []deployhook.EndedDrain
+	Find, Member, Idle string // what is searched for
+	Sessions           api.SessionList
+	Failures           []recent.Exchange
+}
+
+// Site shows the page of one site; fragment leaves out what does not change.
+func (p *Page) Site(w http.ResponseWriter, in *Site, fragment bool) error {
+	name := "site"
+	if fragment {
+		name = "sitelive"
+	}
+	return p.show(w, http.StatusOK, name, in.view())
+}
+
+// siteView is what its templates read.
+type siteView struct {
+	Frame
+	Title             string
 	Name, Hosts, Path string // Path of this page
 	Release           string
-	Verbs             []verbView // for the site as a whole
+	Verbs             []Verb // for the site as a whole
 	Pool              poolView
 	Recent            int64 // sessions used in the last 5 minutes
 	Instances         []instanceView
@@ -35,15 +54,18 @@ type siteView struct {
 	Find, Member      string // what is searched for
 	Idle              string
 	Sessions          api.SessionList
-	SessionVerbs      []verbView
+	SessionVerbs      []Verb
 	Failures          []recent.Exchange
 }
+
+// Back is where the page's questions return to.
+func (v *siteView) Back() string { return v.Path }
 
 type instanceView struct {
 	rowView
 	Recent int64
 	Note   string // what its agent says of it, while it is up
-	Verbs  []verbView
+	Verbs  []Verb
 }
 
 type releaseView struct {
@@ -52,42 +74,67 @@ type releaseView struct {
 	Sessions int
 
 	Recounting bool // of the sessions
-	Verbs      []verbView
+	Verbs      []Verb
 }
 
-// Back is where the page's questions return to.
-func (v *siteView) Back() string { return v.Path }
+func (in *Site) view() *siteView {
+	name := in.Site.Name
+	v := &siteView{
+		Frame: in.Frame, Title: name + " · portico", Name: name, Path: SitePath(name), Release: in.Site.Release,
+		Verbs: offered(in.Who, Target{Site: name}, VerbDeploy, VerbRemove), EndedDrains: in.Ended,
+		Find: in.Find, Member: in.Member, Idle: in.Idle, Sessions: in.Sessions, Failures: in.Failures,
+		SessionVerbs: offered(in.Who, Target{Site: name, Session: "0"}, VerbMove, VerbEnd),
+	}
+	if in.Pool != nil {
+		v.Pool, _ = poolOf(Only{}, in.View, in.Pool)
+		v.Hosts = v.Pool.Hosts
+	}
+	for _, r := range v.Pool.Rows {
+		line := in.instance(r)
+		v.Recent += line.Recent
+		v.Instances = append(v.Instances, line)
+	}
+	v.Releases = in.releases(v.Pool.Rows)
+	for _, d := range in.Drains {
+		v.Drains = append(v.Drains, drainOf(&in.Frame, d))
+	}
+	v.Deploys = deploysOf(&in.Frame, in.View, func(site string) bool { return site == name })
+	return v
+}
 
-// releaseViews lists a site's releases, newest first, with what can be done to each.
-func (s *Server) releaseViews(c *call, site *catalog.Site, rows []rowView) []releaseView {
+func (in *Site) instance(r rowView) instanceView {
+	v := instanceView{rowView: r, Recent: in.Recent(r.U.ID)}
+	if rec := in.View.Instances[r.U.ID]; rec != nil {
+		if rec.State == catalog.InstanceHealthy {
+			v.Note = rec.Detail
+		}
+		v.Verbs = offered(in.Who, Target{Site: in.Site.Name, Instance: r.U.ID}, instanceVerbs(rec.Admin, r.U.Retiring)...)
+	}
+	return v
+}
+
+// releases are the site's, with what can be done to each.
+func (in *Site) releases(rows []rowView) (out []releaseView) {
 	sessions, recounting := map[string]int{}, map[string]bool{}
 	for _, r := range rows {
 		sessions[r.U.Release] += r.U.Sessions
 		recounting[r.U.Release] = recounting[r.U.Release] || r.U.Recounting
 	}
-	retiring := map[string]bool{}
-	for _, r := range site.Retiring {
-		retiring[r.Release] = true
-	}
-	var out []releaseView
-	for _, r := range s.o.Catalog.View().Releases[site.Name] {
-		v := releaseView{ReleaseInfo: releaseInfo(r, site), State: "kept", Sessions: sessions[r.Digest], Recounting: recounting[r.Digest]}
-		t := pageTarget{Site: site.Name, Release: r.Digest}
+	for _, r := range in.Releases {
+		v := releaseView{ReleaseInfo: r, State: "kept", Sessions: sessions[r.Digest], Recounting: recounting[r.Digest]}
+		t := Target{Site: in.Site.Name, Release: r.Digest}
 		switch {
-		case r.Digest == site.Release:
+		case r.Current:
 			v.State = "current"
-		case retiring[r.Digest]:
-			v.State, v.Verbs = "retiring", s.offered(c.who, t, verbRollback, api.VerbDrain, verbCut)
-		case r.Digest == site.Candidate:
+		case r.Retiring:
+			v.State, v.Verbs = "retiring", offered(in.Who, t, VerbRollback, api.VerbDrain, VerbCut)
+		case r.Digest == in.Site.Candidate:
 			v.State = "being deployed"
 		default:
-			v.Verbs = s.offered(c.who, t, verbRollback)
+			v.Verbs = offered(in.Who, t, VerbRollback)
 		}
 		out = append(out, v)
 	}
-	slices.SortFunc(out, func(a, b releaseView) int {
-		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Digest, b.Digest))
-	})
 	return out
 }
 

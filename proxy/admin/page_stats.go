@@ -1,9 +1,9 @@
 package admin
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"portico/balancer/figures"
 	"portico/deployhook"
@@ -12,33 +12,63 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// statsView is what the page shows.
-type statsView struct {
-	Title, Proxy, Cluster, Version, Uptime string
-	Revision                               int64
-	Account                                string
-	Role                                   catalog.AccountRole
-	CSRF, Scope, Flash                     string
-	Silent                                 string // which proxies are not in the sums
-	Old                                    string // since when what is shown may be old
-	CanAdmin, Refresh                      bool
-	New                                    []verbView // a site that is not there yet
-	Now                                    time.Time
-	Views                                  []viewLink
-	Head                                   headView
-	Pending                                []api.MemberInfo
-	Pools                                  []poolView
-	Frontends                              []figures.Frontend
-	Members                                []memberView
-	Deploys                                []deployView
-	Certificates                           []certView
-	Drains                                 []drainView
-	EndedDrains                            []deployhook.EndedDrain
-	TurnedAway                             []membership.Turned
+// Overview is the page of all sites.
+type Overview struct {
+	Frame
+	Version string
+	View    *catalog.View
+	Traffic figures.Proxy // with the sessions of all proxies
+	Only    Only
+
+	Drains []deployhook.Drain
+	Ended  []deployhook.EndedDrain
+
+	// What concerns more than sites, and is empty for those who see some sites only.
+	Members      []api.MemberInfo
+	TurnedAway   []membership.Turned
+	Certificates []api.Certificate
+}
+
+// Only says which sites and instances are shown.
+type Only struct {
+	Scope       string // part of a site's name; empty: all
+	Up, NoMaint bool
+}
+
+func (o Only) site(name string) bool { return strings.Contains(name, o.Scope) }
+
+// Overview shows the page of all sites; fragment leaves out what does not change.
+func (p *Page) Overview(w http.ResponseWriter, o *Overview, fragment bool) error {
+	name := "stats"
+	if fragment {
+		name = "live"
+	}
+	return p.show(w, http.StatusOK, name, o.view())
+}
+
+// overviewView is what its templates read.
+type overviewView struct {
+	Frame
+	Title, Cluster, Version, Uptime string
+	Revision                        int64
+	Scope                           string
+	CanAdmin                        bool
+	New                             []Verb // a site that is not there yet
+	Views                           []viewLink
+	Head                            headView
+	Pending                         []api.MemberInfo
+	Pools                           []poolView
+	Frontends                       []figures.Frontend
+	Members                         []memberView
+	Deploys                         []deployView
+	Certificates                    []certView
+	Drains                          []drainView
+	EndedDrains                     []deployhook.EndedDrain
+	TurnedAway                      []membership.Turned
 }
 
 // Back is where the page's questions return to.
-func (*statsView) Back() string { return "/stats" }
+func (*overviewView) Back() string { return "/stats" }
 
 type viewLink struct {
 	Text, Href string
@@ -54,74 +84,48 @@ type headView struct {
 	In, Out         uint64
 }
 
-// statsView gathers the page for c's caller.
-func (s *Server) statsView(c *call) *statsView {
-	view := s.o.Catalog.View()
-	snap := s.snapshot(c.who)
-	pools := s.all.Totals(c.r.Context(), snap.Pools)
-	silent := strings.Join(pools.Note(), "")
-	scope := strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60))
-	v := &statsView{
-		Title: "portico · " + s.o.Name, Proxy: s.o.Name, Cluster: view.ClusterID, Version: s.o.Version, Revision: view.Revision,
-		Uptime: age(c.now.Sub(snap.Started)), Account: c.who.Account, Role: c.who.Role, CSRF: s.gate.CSRF(c.who), Scope: scope,
-		Flash: s.flash(c), Silent: silent, Old: s.old(c.now), CanAdmin: len(s.offered(c.who, pageTarget{Member: "new"}, api.VerbAccept)) > 0, New: s.offered(c.who, pageTarget{}, verbDeploy), Refresh: !c.option("norefresh"), Now: c.now,
-		Views: viewLinks(c, scope), Frontends: snap.Frontends,
+func (o *Overview) view() *overviewView {
+	v := &overviewView{
+		Frame: o.Frame, Title: "portico · " + o.Proxy, Cluster: o.View.ClusterID, Version: o.Version, Revision: o.View.Revision,
+		Uptime: Age(o.Now.Sub(o.Traffic.Started)), Scope: o.Only.Scope, Views: viewLinks(o.Only), Head: headOf(o.View, &o.Traffic),
+		CanAdmin: len(offered(o.Who, Target{Member: "new"}, api.VerbAccept)) > 0, New: offered(o.Who, Target{}, VerbDeploy),
+		Frontends: o.Traffic.Frontends, EndedDrains: o.Ended, TurnedAway: o.TurnedAway[:min(len(o.TurnedAway), 10)],
 	}
-	v.Head = headOf(view, &snap)
-	for i := range snap.Pools {
-		if p := &snap.Pools[i]; scope == "" || strings.Contains(p.Name, scope) {
-			if pool, shown := poolOf(c, view, p); shown {
+	for i := range o.Traffic.Pools {
+		if p := &o.Traffic.Pools[i]; o.Only.site(p.Name) {
+			if pool, shown := poolOf(o.Only, o.View, p); shown {
 				v.Pools = append(v.Pools, pool)
 			}
 		}
 	}
-	for _, d := range s.drains(c) {
-		v.Drains = append(v.Drains, s.drainOf(c, d))
+	for _, d := range o.Drains {
+		v.Drains = append(v.Drains, drainOf(&o.Frame, d))
 	}
-	v.EndedDrains = s.endedViews(c, "")
-	if len(c.who.Sites) == 0 {
-		s.clusterView(c, v, view, &snap)
-	}
-	for _, d := range view.Deploys {
-		if len(v.Deploys) < 6 && c.who.Sees(d.Site) && (scope == "" || strings.Contains(d.Site, scope)) {
-			v.Deploys = append(v.Deploys, s.deployView(c, d))
-		}
-	}
-	return v
-}
-
-// clusterView adds what concerns more than sites.
-func (s *Server) clusterView(c *call, v *statsView, view *catalog.View, snap *figures.Proxy) {
-	for _, m := range s.memberInfos(view, snap.Pools) {
+	for _, m := range o.Members {
 		if m.Admission == catalog.Pending {
 			v.Pending = append(v.Pending, m)
 			continue
 		}
-		v.Members = append(v.Members, s.memberOf(c, m))
+		v.Members = append(v.Members, memberLine(&o.Frame, m))
 	}
-	if s.o.TurnedAway != nil {
-		list := s.o.TurnedAway()
-		v.TurnedAway = list[:min(len(list), 10)]
-	}
-	if s.o.Certificates != nil {
-		for _, cert := range s.o.Certificates() {
-			if cert.State == "none" {
-				continue
-			}
-			v.Certificates = append(v.Certificates, certOf(cert, c.now))
+	for _, cert := range o.Certificates {
+		if cert.State != "none" {
+			v.Certificates = append(v.Certificates, certOf(cert, o.Now))
 		}
 	}
+	v.Deploys = deploysOf(&o.Frame, o.View, func(site string) bool { return o.Who.Sees(site) && o.Only.site(site) })
+	return v
 }
 
-func viewLinks(c *call, scope string) []viewLink {
+func viewLinks(only Only) []viewLink {
 	query := ""
-	if scope != "" {
-		query = "?scope=" + url.QueryEscape(scope)
+	if only.Scope != "" {
+		query = "?scope=" + url.QueryEscape(only.Scope)
 	}
 	return []viewLink{
-		{"All", "/stats" + query, !c.option("up") && !c.option("no-maint")},
-		{"Up only", "/stats;up" + query, c.option("up")},
-		{"No maintenance", "/stats;no-maint" + query, c.option("no-maint")},
+		{"All", "/stats" + query, !only.Up && !only.NoMaint},
+		{"Up only", "/stats;up" + query, only.Up},
+		{"No maintenance", "/stats;no-maint" + query, only.NoMaint},
 		{"CSV", "/stats;csv", false},
 		{"JSON", "/stats;json", false},
 	}

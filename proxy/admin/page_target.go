@@ -7,60 +7,61 @@ import (
 	"portico/deployhook"
 )
 
-// pageTarget is what a button of the page is about: a member, or a site and
+// Target is what a button of the page is about: a member, or a site and
 // perhaps something of it.
-type pageTarget struct{ Member, Site, Release, Instance, Session string }
+type Target struct{ Member, Site, Release, Instance, Session string }
 
-// targetOf reads a target from a query or a form.
-func targetOf(q url.Values) pageTarget {
-	return pageTarget{Member: q.Get("member"), Site: q.Get("site"), Release: q.Get("release"), Instance: q.Get("instance"), Session: q.Get("session")}
+// TargetOf reads a target from a query or a form.
+func TargetOf(q url.Values) Target {
+	return Target{Member: q.Get("member"), Site: q.Get("site"), Release: q.Get("release"), Instance: q.Get("instance"), Session: q.Get("session")}
 }
 
 // What buttons can be about.
 const (
-	onMember   = "member"
-	onSite     = "site"
-	onRelease  = "release"
-	onInstance = "instance"
-	onSession  = "session"
-	onNothing  = "" // a site that is not there yet
+	OnMember   = "member"
+	OnSite     = "site"
+	OnRelease  = "release"
+	OnInstance = "instance"
+	OnSession  = "session"
+	OnNothing  = "" // a site that is not there yet
 )
 
-func (t pageTarget) kind() string {
+// Kind is the most particular thing that the target names.
+func (t Target) Kind() string {
 	switch {
 	case t.Member != "":
-		return onMember
+		return OnMember
 	case t.Session != "":
-		return onSession
+		return OnSession
 	case t.Instance != "":
-		return onInstance
+		return OnInstance
 	case t.Release != "":
-		return onRelease
+		return OnRelease
 	case t.Site != "":
-		return onSite
+		return OnSite
 	}
-	return onNothing
+	return OnNothing
 }
 
 // String names the target as people do.
-func (t pageTarget) String() string {
-	switch t.kind() {
-	case onMember:
+func (t Target) String() string {
+	switch t.Kind() {
+	case OnMember:
 		return t.Member
-	case onSession:
+	case OnSession:
 		return "session " + t.Session + " of " + t.Site
-	case onInstance:
+	case OnInstance:
 		return t.Site + "/" + t.Instance
-	case onRelease:
+	case OnRelease:
 		return t.Site + "@" + shortDigest(t.Release)
-	case onSite:
+	case OnSite:
 		return t.Site
 	}
 	return "a new site"
 }
 
-// fields are the target's parts by name, for queries and forms.
-func (t pageTarget) fields() url.Values {
+// Fields are the target's parts by name, for queries and forms.
+func (t Target) Fields() url.Values {
 	q := url.Values{}
 	for name, value := range map[string]string{"member": t.Member, "site": t.Site, "release": t.Release, "instance": t.Instance, "session": t.Session} {
 		if value != "" {
@@ -70,12 +71,12 @@ func (t pageTarget) fields() url.Values {
 	return q
 }
 
-// drainTarget is the target as the deployer names it.
-func (t pageTarget) drainTarget() deployhook.Target {
+// DrainTarget is the target as the deployer names it.
+func (t Target) DrainTarget() deployhook.Target {
 	return deployhook.Target{Member: t.Member, Site: t.Site, Instance: t.Instance, Release: t.Release}
 }
 
-// sitePath is where a site's own page is.
-func sitePath(site string) string {
+// SitePath is where a site's own page is.
+func SitePath(site string) string {
 	return "/stats/sites/" + url.PathEscape(strings.ToValidUTF8(site, ""))
 }

@@ -32,7 +32,7 @@ type Server struct {
 	protection *http.CrossOriginProtection
 	gate       *access.Gate
 	uploads    chan struct{}
-	pages      *pages
+	page       *Page
 	all        *proxies.All
 	deeds      *deeds.Deeds
 }
@@ -59,14 +59,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make admin handler: %w", err)
 	}
-	pages, err := newPages()
+	page, err := NewPage()
 	if err != nil {
 		return nil, fmt.Errorf("make admin handler: %w", err)
 	}
 	s := &Server{
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
-		gate: gate, uploads: make(chan struct{}, maxUploads), pages: pages,
+		gate: gate, uploads: make(chan struct{}, maxUploads), page: page,
 		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
 		deeds: &deeds.Deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
 	}
