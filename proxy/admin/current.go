@@ -8,6 +8,7 @@ import (
 
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/page"
 )
 
 // changeWait is how long a change waits for a leader: elections take one or two seconds.
@@ -39,5 +40,5 @@ func (s *Server) old(now time.Time) string {
 		return ""
 	}
 	return fmt.Sprintf("What is shown of the cluster may be old: this proxy has not reached the others since %s, %s ago. Traffic goes on.",
-		since.UTC().Format("15:04:05 MST"), Age(now.Sub(since)))
+		since.UTC().Format("15:04:05 MST"), page.Age(now.Sub(since)))
 }

@@ -9,6 +9,7 @@ import (
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
+	"portico/proxy/admin/page"
 	"portico/proxy/admin/proxies"
 )
 
@@ -63,8 +64,8 @@ func (s *Server) statsPage(c *call) error {
 func (c *call) fragment() bool { return c.r.URL.Query().Get("fragment") == "1" }
 
 // frame is what stands around the tables of a page.
-func (s *Server) frame(c *call, pools *proxies.Totals) Frame {
-	return Frame{
+func (s *Server) frame(c *call, pools *proxies.Totals) page.Frame {
+	return page.Frame{
 		Proxy: s.o.Name, Who: c.who, CSRF: s.gate.CSRF(c.who), Flash: s.flash(c), Silent: strings.Join(pools.Note(), ""),
 		Old: s.old(c.now), Refresh: !c.option("norefresh"), Now: c.now,
 	}
@@ -73,9 +74,9 @@ func (s *Server) frame(c *call, pools *proxies.Totals) Frame {
 func (s *Server) overviewPage(c *call) error {
 	snap := s.snapshot(c.who)
 	pools := s.all.Totals(c.r.Context(), snap.Pools)
-	o := &Overview{
+	o := &page.Overview{
 		Frame: s.frame(c, &pools), Version: s.o.Version, View: s.o.Catalog.View(), Traffic: snap, Drains: s.drains(c), Ended: s.lastEnded(c, ""),
-		Only: Only{Scope: strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60)), Up: c.option("up"), NoMaint: c.option("no-maint")},
+		Only: page.Only{Scope: strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60)), Up: c.option("up"), NoMaint: c.option("no-maint")},
 	}
 	if len(c.who.Sites) == 0 {
 		o.Members = s.memberInfos(o.View, snap.Pools)
@@ -106,7 +107,7 @@ func (s *Server) sitePage(c *call) error {
 	}
 	q := c.r.URL.Query()
 	pools := s.everywhere(c)
-	v := &Site{
+	v := &page.Site{
 		Frame: s.frame(c, &pools), View: view, Site: site, Recent: pools.Recent,
 		Releases: releaseInfos(view, site), Ended: s.lastEnded(c, name),
 		Find: api.Bounded(strings.TrimSpace(q.Get("find")), 300), Member: api.Bounded(q.Get("on"), 100), Idle: api.Bounded(q.Get("idle"), 20),
@@ -135,7 +136,7 @@ func (s *Server) mayExchanges(who *access.Identity) bool {
 
 // pageSessions finds what the page was asked for: an id or its beginning, a sticky cookie,
 // or the application's token; without one the sessions that were used last.
-func (s *Server) pageSessions(c *call, v *Site) api.SessionList {
+func (s *Server) pageSessions(c *call, v *page.Site) api.SessionList {
 	if s.o.Balancer == nil {
 		return api.SessionList{Note: "this process offers no sessions"}
 	}

@@ -15,22 +15,23 @@ import (
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
+	"portico/proxy/admin/page"
 )
 
 // confirmPage asks before anything is done, with the numbers.
 func (s *Server) confirmPage(c *call) error {
 	q := c.r.URL.Query()
-	t := TargetOf(q)
+	t := page.TargetOf(q)
 	v, err := s.button(c, q.Get("verb"), t)
 	if err != nil {
 		return err
 	}
-	ask := &Question{V: v, About: t, Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who)}
+	ask := &page.Question{V: v, About: t, Back: safeNext(q.Get("back")), CSRF: s.gate.CSRF(c.who)}
 	switch {
 	case v.Verb == api.VerbAccept || v.Verb == api.VerbRefuse:
 		info := memberInfo(s.o.Catalog.View().Members[t.Member])
 		ask.Member = &info
-	case v.On == OnSession:
+	case v.On == page.OnSession:
 		info, err := s.all.Session(c.r.Context(), t.Site, t.Session)
 		if err != nil {
 			return err
@@ -47,8 +48,8 @@ func (s *Server) confirmPage(c *call) error {
 }
 
 // button finds a verb for a target that is there, and checks that the caller may.
-func (s *Server) button(c *call, verb string, t Target) (Verb, error) {
-	v, ok := VerbOf(verb, t.Kind())
+func (s *Server) button(c *call, verb string, t page.Target) (page.Verb, error) {
+	v, ok := page.VerbOf(verb, t.Kind())
 	if !ok {
 		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
 	}
@@ -61,8 +62,8 @@ func (s *Server) button(c *call, verb string, t Target) (Verb, error) {
 // actPage does what the question asked.
 func (s *Server) actPage(c *call) error {
 	form := c.r.PostForm
-	t := TargetOf(form)
-	if _, ok := VerbOf(form.Get("verb"), t.Kind()); !ok {
+	t := page.TargetOf(form)
+	if _, ok := page.VerbOf(form.Get("verb"), t.Kind()); !ok {
 		c.quiet = true
 		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
 	}
@@ -79,17 +80,17 @@ func (s *Server) actPage(c *call) error {
 }
 
 // act does a verb in the same way as the API's route for it.
-func (s *Server) act(c *call, v *Verb, t Target) error {
+func (s *Server) act(c *call, v *page.Verb, t page.Target) error {
 	form, ctx, who := c.r.PostForm, c.r.Context(), c.who.Account
 	ways := api.DrainRequest{Move: strings.TrimSpace(form.Get("move")), Deadline: strings.TrimSpace(form.Get("deadline"))}
 	switch v.On + " " + v.Verb {
-	case OnSite + " " + VerbCancel:
+	case page.OnSite + " " + page.VerbCancel:
 		d, err := s.deeds.Cancel(ctx, who, t.Site)
 		c.detail = d.ID
 		return err
-	case OnSite + " " + VerbRemove:
+	case page.OnSite + " " + page.VerbRemove:
 		return s.deeds.Remove(ctx, who, t.Site)
-	case OnRelease + " " + VerbRollback:
+	case page.OnRelease + " " + page.VerbRollback:
 		noPin := form.Get("no_pin") != ""
 		target, err := s.deeds.RollbackTarget(s.o.Catalog.View().Sites[t.Site], t.Release)
 		if err == nil {
@@ -97,25 +98,25 @@ func (s *Server) act(c *call, v *Verb, t Target) error {
 			_, err = s.deeds.RollBack(ctx, who, t.Site, target, noPin)
 		}
 		return err
-	case OnRelease + " " + VerbCut:
+	case page.OnRelease + " " + page.VerbCut:
 		c.detail = atOnce
 		return s.deeds.EndRelease(ctx, who, t.Site, t.Release)
-	case OnRelease + " " + api.VerbDrain:
+	case page.OnRelease + " " + api.VerbDrain:
 		return s.deeds.Drain(ctx, who, c.now, t.DrainTarget(), ways)
-	case OnSession + " " + VerbMove, OnSession + " " + VerbEnd:
-		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == VerbEnd, c.now)
+	case page.OnSession + " " + page.VerbMove, page.OnSession + " " + page.VerbEnd:
+		_, err := s.all.Change(ctx, t.Site, t.Session, v.Verb == page.VerbEnd, c.now)
 		return err
 	}
-	if v.On == OnInstance {
+	if v.On == page.OnInstance {
 		return s.deeds.Instance(ctx, who, c.now, v.Verb, t.Site, t.Instance, ways)
 	}
 	return s.deeds.Member(ctx, who, c.now, v.Verb, t.Member, api.MemberRequest{Reason: api.Bounded(form.Get("reason"), 200), DrainRequest: ways})
 }
 
 // done sends the browser back to where the button was, with a word on what was done.
-func (s *Server) done(c *call, v *Verb, t Target, back string) {
+func (s *Server) done(c *call, v *page.Verb, t page.Target, back string) {
 	to, _, _ := strings.Cut(safeNext(back), "?")
-	if v.Verb == VerbRemove {
+	if v.Verb == page.VerbRemove {
 		to = "/stats"
 	}
 	q := t.Fields()
@@ -127,9 +128,9 @@ func (s *Server) done(c *call, v *Verb, t Target, back string) {
 // checked, so that a link cannot put words on the page.
 func (s *Server) flash(c *call) string {
 	q := c.r.URL.Query()
-	t := TargetOf(q)
-	v, ok := VerbOf(q.Get("st"), t.Kind())
-	if !ok || t.Kind() == OnNothing || s.known(t, v.Verb == VerbRemove || v.Verb == VerbDeploy) != nil {
+	t := page.TargetOf(q)
+	v, ok := page.VerbOf(q.Get("st"), t.Kind())
+	if !ok || t.Kind() == page.OnNothing || s.known(t, v.Verb == page.VerbRemove || v.Verb == page.VerbDeploy) != nil {
 		return ""
 	}
 	return strings.Replace(v.Done, "%s", t.String(), 1)
@@ -137,23 +138,23 @@ func (s *Server) flash(c *call) string {
 
 // foretell is the forecast of a button, the same as the API's for the same deed; ok is
 // false where there is none.
-func (s *Server) foretell(c *call, v *Verb, t Target, noPin bool) (f api.Forecast, ok bool) {
+func (s *Server) foretell(c *call, v *page.Verb, t page.Target, noPin bool) (f api.Forecast, ok bool) {
 	pools := s.everywhere(c)
 	switch v.On + " " + v.Verb {
-	case OnMember + " " + api.VerbAccept, OnMember + " " + api.VerbRefuse, OnSite + " " + VerbCancel, OnNothing + " " + VerbDeploy, OnSession + " " + VerbMove, OnSession + " " + VerbEnd:
+	case page.OnMember + " " + api.VerbAccept, page.OnMember + " " + api.VerbRefuse, page.OnSite + " " + page.VerbCancel, page.OnNothing + " " + page.VerbDeploy, page.OnSession + " " + page.VerbMove, page.OnSession + " " + page.VerbEnd:
 		return f, false
-	case OnSite + " " + VerbDeploy:
+	case page.OnSite + " " + page.VerbDeploy:
 		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
-	case OnSite + " " + VerbRemove:
+	case page.OnSite + " " + page.VerbRemove:
 		return s.forecastSite("remove", t.Site, "", true, pools), true
-	case OnRelease + " " + VerbRollback:
+	case page.OnRelease + " " + page.VerbRollback:
 		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
 	}
 	switch v.On {
-	case OnMember:
+	case page.OnMember:
 		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
-	case OnRelease:
-		return forecast.Release(t.Site, t.Release, v.Verb == VerbCut, pools), true
+	case page.OnRelease:
+		return forecast.Release(t.Site, t.Release, v.Verb == page.VerbCut, pools), true
 	default:
 		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
 	}
@@ -161,13 +162,13 @@ func (s *Server) foretell(c *call, v *Verb, t Target, noPin bool) (f api.Forecas
 
 // known checks that a target is there, and refuses words that somebody has put into
 // a link. gone says that it may have been there until just now.
-func (s *Server) known(t Target, gone bool) error {
+func (s *Server) known(t page.Target, gone bool) error {
 	view := s.o.Catalog.View()
 	if t.Member != "" {
 		_, err := memberOf(view, t.Member)
 		return err
 	}
-	if t.Kind() == OnNothing {
+	if t.Kind() == page.OnNothing {
 		return nil
 	}
 	if view.Sites[t.Site] == nil && (!gone || sites.ValidName("site", t.Site) != nil) {
@@ -207,8 +208,8 @@ func (s *Server) deployPage(c *call) error {
 	if err := sites.ValidName("site", site); err != nil {
 		return err
 	}
-	t := Target{Site: site}
-	v, _ := VerbOf(VerbDeploy, OnSite)
+	t := page.Target{Site: site}
+	v, _ := page.VerbOf(page.VerbDeploy, page.OnSite)
 	if e := v.May(c.who, site); e != nil {
 		return e
 	}

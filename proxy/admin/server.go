@@ -18,6 +18,7 @@ import (
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
+	"portico/proxy/admin/page"
 	"portico/proxy/admin/proxies"
 )
 
@@ -32,7 +33,7 @@ type Server struct {
 	protection *http.CrossOriginProtection
 	gate       *access.Gate
 	uploads    chan struct{}
-	page       *Page
+	page       *page.Page
 	all        *proxies.All
 	deeds      *deeds.Deeds
 }
@@ -59,14 +60,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make admin handler: %w", err)
 	}
-	page, err := NewPage()
+	html, err := page.New()
 	if err != nil {
 		return nil, fmt.Errorf("make admin handler: %w", err)
 	}
 	s := &Server{
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
-		gate: gate, uploads: make(chan struct{}, maxUploads), page: page,
+		gate: gate, uploads: make(chan struct{}, maxUploads), page: html,
 		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
 		deeds: &deeds.Deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
 	}

@@ -1,4 +1,4 @@
-package admin
+package page
 
 import (
 	"net/http"

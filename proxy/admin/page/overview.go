@@ -1,4 +1,4 @@
-package admin
+package page
 
 import (
 	"net/http"
@@ -106,7 +106,7 @@ func (o *Overview) view() *overviewView {
 			v.Pending = append(v.Pending, m)
 			continue
 		}
-		v.Members = append(v.Members, memberLine(&o.Frame, m))
+		v.Members = append(v.Members, memberOf(&o.Frame, m))
 	}
 	for _, cert := range o.Certificates {
 		if cert.State != "none" {

@@ -1,4 +1,4 @@
-package admin
+package page
 
 import (
 	"portico/membership/catalog"
@@ -11,7 +11,7 @@ type memberView struct {
 	Verbs              []Verb
 }
 
-func memberLine(f *Frame, m api.MemberInfo) memberView {
+func memberOf(f *Frame, m api.MemberInfo) memberView {
 	v := memberView{M: m, Class: "up", State: string(m.Admission), Role: string(m.Role)}
 	if m.Role == catalog.RoleServer {
 		v.Role = "application server"

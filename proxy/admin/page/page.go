@@ -1,4 +1,4 @@
-package admin
+package page
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 	"portico/proxy/admin/api"
 )
 
-//go:embed page
-var pageFiles embed.FS
+//go:embed *.html page.css page.js
+var files embed.FS
 
 // Page shows. Everything that is shown goes through html/template, so that no name can
 // become markup.
@@ -23,15 +23,15 @@ type Page struct {
 	assets    map[string][]byte
 }
 
-// NewPage parses the templates, and reads the files that they load.
-func NewPage() (*Page, error) {
-	t, err := template.New("").Funcs(formats).ParseFS(pageFiles, "page/*.html")
+// New parses the templates, and reads the files that they load.
+func New() (*Page, error) {
+	t, err := template.New("").Funcs(formats).ParseFS(files, "*.html")
 	if err != nil {
 		return nil, err
 	}
 	p := &Page{templates: t, assets: map[string][]byte{}}
 	for _, name := range []string{"page.css", "page.js"} {
-		if p.assets[name], err = pageFiles.ReadFile("page/" + name); err != nil {
+		if p.assets[name], err = files.ReadFile(name); err != nil {
 			return nil, err
 		}
 	}
