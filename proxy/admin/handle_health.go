@@ -51,5 +51,3 @@ func (s *Server) whoami(c *call) error {
 		Cluster: view.ClusterID, Version: s.o.Version,
 	})
 }
-
-func (s *Server) uptime(now time.Time) time.Duration { return now.Sub(s.o.Started) }

@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"portico/balancer/figures"
 	"portico/proxy/admin/access"
@@ -57,4 +60,21 @@ func (s *Server) statsCSV(c *call) error {
 	c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	c.w.Header().Set("Cache-Control", "no-store, no-cache")
 	return haproxy.WriteCSV(c.w, snap)
+}
+
+// metricsText answers GET /metrics. The series are made from one snapshot each
+// time, so they die with the site, instance or member that they are about.
+func (s *Server) metricsText(c *call) error {
+	var b bytes.Buffer
+	(&Series{
+		View: s.o.Catalog.View(), Traffic: s.snapshot(c.who), Version: s.o.Version, Uptime: c.now.Sub(s.o.Started), Certificates: s.certificates(),
+	}).Write(&b)
+	for _, write := range s.o.Metrics {
+		write(&b)
+	}
+	metrics.WriteProcessMetrics(&b)
+	c.w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	c.w.WriteHeader(http.StatusOK)
+	_, _ = c.w.Write(b.Bytes()) // the client is gone: nobody to tell
+	return nil
 }

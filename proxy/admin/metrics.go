@@ -4,41 +4,49 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"portico/balancer/figures"
 	"portico/membership/catalog"
+	"portico/proxy/admin/api"
 )
 
-// metricsText answers GET /metrics. The series are made from one snapshot each
-// time, so they die with the site, instance or member that they are about.
-func (s *Server) metricsText(c *call) error {
-	var b bytes.Buffer
-	s.writeMetrics(c, &b)
-	for _, write := range s.o.Metrics {
-		write(&b)
-	}
-	metrics.WriteProcessMetrics(&b)
-	c.w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	c.w.WriteHeader(http.StatusOK)
-	_, _ = c.w.Write(b.Bytes()) // the client is gone: nobody to tell
-	return nil
+// Series are what the admin listener itself has to tell.
+type Series struct {
+	View         *catalog.View
+	Traffic      figures.Proxy
+	Version      string // of the program
+	Uptime       time.Duration
+	Certificates map[string]api.Certificate // by host
 }
 
-func (s *Server) writeMetrics(c *call, w io.Writer) {
-	view := s.o.Catalog.View()
-	snap := s.snapshot(c.who)
-	gauge(w, 1, "portico_build_info", "version", s.o.Version)
-	gauge(w, s.uptime(c.now).Seconds(), "portico_uptime_seconds")
-	gauge(w, float64(view.Revision), "portico_catalog_revision")
-	gauge(w, float64(len(view.Sites)), "portico_sites")
+// Write writes the series.
+func (s *Series) Write(w io.Writer) {
+	gauge(w, 1, "portico_build_info", "version", s.Version)
+	gauge(w, s.Uptime.Seconds(), "portico_uptime_seconds")
+	gauge(w, float64(s.View.Revision), "portico_catalog_revision")
+	gauge(w, float64(len(s.View.Sites)), "portico_sites")
+	writeMembers(w, s.View.Members)
+	gauge(w, float64(running(s.View.Deploys)), "portico_deploys_running")
+	for host, cert := range s.Certificates {
+		writeCertificate(w, host, cert)
+	}
+	for i := range s.Traffic.Frontends {
+		writeFrontend(w, &s.Traffic.Frontends[i])
+	}
+	for i := range s.Traffic.Pools {
+		writePool(w, &s.Traffic.Pools[i])
+	}
+}
+
+func writeMembers(w io.Writer, list map[string]*catalog.Member) {
 	members := map[catalog.Admission]map[catalog.Role]int{}
 	for _, a := range []catalog.Admission{catalog.Pending, catalog.Accepted, catalog.Refused, catalog.Revoked} {
 		members[a] = map[catalog.Role]int{catalog.RoleProxy: 0, catalog.RoleServer: 0}
 	}
-	for _, m := range view.Members {
+	for _, m := range list {
 		if roles := members[m.Admission]; roles != nil {
 			roles[m.Role]++
 		}
@@ -48,35 +56,35 @@ func (s *Server) writeMetrics(c *call, w io.Writer) {
 			gauge(w, float64(n), "portico_members", "role", string(role), "admission", string(admission))
 		}
 	}
-	running := 0
-	for _, d := range view.Deploys {
+}
+
+func running(deploys []*catalog.Deploy) (n int) {
+	for _, d := range deploys {
 		if d.State == catalog.DeployRunning {
-			running++
+			n++
 		}
 	}
-	gauge(w, float64(running), "portico_deploys_running")
-	for host, cert := range s.certificates() {
-		if cert.State == "none" {
-			continue
-		}
-		if !cert.Expiry.IsZero() {
-			gauge(w, float64(cert.Expiry.Unix()), "portico_certificate_expiry_timestamp_seconds", "host", host, "source", cert.Source)
-		}
-		gauge(w, float64(bit(cert.Error != "")), "portico_certificate_failing", "host", host, "source", cert.Source)
+	return n
+}
+
+func writeCertificate(w io.Writer, host string, cert api.Certificate) {
+	if cert.State == "none" {
+		return
 	}
-	for i := range snap.Frontends {
-		f := &snap.Frontends[i]
-		counter(w, f.ConnTotal, "portico_frontend_connections_total", "frontend", f.Name)
-		gauge(w, float64(f.Conns), "portico_frontend_connections", "frontend", f.Name)
-		counter(w, f.Requests, "portico_frontend_requests_total", "frontend", f.Name)
-		counter(w, f.Denied, "portico_frontend_denied_requests_total", "frontend", f.Name)
-		counter(w, f.Errors, "portico_frontend_bad_requests_total", "frontend", f.Name)
-		counter(w, f.BytesIn, "portico_frontend_received_bytes_total", "frontend", f.Name)
-		counter(w, f.BytesOut, "portico_frontend_sent_bytes_total", "frontend", f.Name)
+	if !cert.Expiry.IsZero() {
+		gauge(w, float64(cert.Expiry.Unix()), "portico_certificate_expiry_timestamp_seconds", "host", host, "source", cert.Source)
 	}
-	for i := range snap.Pools {
-		writePool(w, &snap.Pools[i])
-	}
+	gauge(w, float64(bit(cert.Error != "")), "portico_certificate_failing", "host", host, "source", cert.Source)
+}
+
+func writeFrontend(w io.Writer, f *figures.Frontend) {
+	counter(w, f.ConnTotal, "portico_frontend_connections_total", "frontend", f.Name)
+	gauge(w, float64(f.Conns), "portico_frontend_connections", "frontend", f.Name)
+	counter(w, f.Requests, "portico_frontend_requests_total", "frontend", f.Name)
+	counter(w, f.Denied, "portico_frontend_denied_requests_total", "frontend", f.Name)
+	counter(w, f.Errors, "portico_frontend_bad_requests_total", "frontend", f.Name)
+	counter(w, f.BytesIn, "portico_frontend_received_bytes_total", "frontend", f.Name)
+	counter(w, f.BytesOut, "portico_frontend_sent_bytes_total", "frontend", f.Name)
 }
 
 func writePool(w io.Writer, p *figures.Pool) {
