@@ -78,14 +78,15 @@ var imports = map[string][]string{
 	"proxy":              {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward", "proxy/explain"},
 
 	// The admin listener.
-	"proxy/admin/access":    {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/apiclient": {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin/api":       {"membership/catalog", "balancer/figures", "internal/units"},
-	"proxy/admin/proxies":   {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api"},
-	"proxy/admin/forecast":  {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
-	"proxy/admin/deeds":     {"deployhook", "internal/units", "membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/page":      {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin":           {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page"},
+	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
+	"proxy/admin/apiclient":  {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/api":        {"membership/catalog", "balancer/figures", "internal/units"},
+	"proxy/admin/proxies":    {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api"},
+	"proxy/admin/forecast":   {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
+	"proxy/admin/deeds":      {"deployhook", "internal/units", "membership/catalog", "membership/catalog/command", "proxy/admin/api"},
+	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/prometheus": {"balancer/figures", "membership/catalog", "proxy/admin/api"},
+	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},
@@ -159,7 +160,7 @@ var owners = map[string][]string{
 	"github.com/spf13/":                  {"cmd/portico", "cmd/portico/client", "cmd/portico/screen", "cmd/portico/start"},
 	"go.uber.org/zap":                    {"internal/zapslog", "certs", "membership/catalog/store"},
 	"github.com/klauspost/compress":      {"deployhook/archive", "deployhook/objects", "deployhook"},
-	"github.com/VictoriaMetrics/metrics": {"proxy/site", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico"},
+	"github.com/VictoriaMetrics/metrics": {"proxy/site", "proxy/admin", "certs", "membership", "deployhook", "cmd/portico", "proxy/admin/prometheus"},
 }
 
 type listed struct {

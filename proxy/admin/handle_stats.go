@@ -12,6 +12,7 @@ import (
 	"portico/balancer/figures"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/prometheus"
 	"portico/proxy/admin/proxies"
 	"portico/proxy/haproxy"
 )
@@ -66,7 +67,7 @@ func (s *Server) statsCSV(c *call) error {
 // time, so they die with the site, instance or member that they are about.
 func (s *Server) metricsText(c *call) error {
 	var b bytes.Buffer
-	(&Series{
+	(&prometheus.Series{
 		View: s.o.Catalog.View(), Traffic: s.snapshot(c.who), Version: s.o.Version, Uptime: c.now.Sub(s.o.Started), Certificates: s.certificates(),
 	}).Write(&b)
 	for _, write := range s.o.Metrics {

@@ -1,4 +1,7 @@
-package admin
+// Package prometheus writes what a proxy counts, and what the catalog says of the cluster,
+// as the text that Prometheus reads. Other packages write series of their own beside it, and
+// who may read them is the admin listener's to say.
+package prometheus
 
 import (
 	"bytes"
