@@ -1,14 +1,10 @@
 package admin
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
-	"time"
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
@@ -55,7 +51,7 @@ func (s *Server) archive(c *call) error {
 		return err
 	}
 	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"
-	c.r.Body = s.paced(c, c.r.Body)
+	c.r.Body = newPacedBody(c.r.Context(), c.w, c.r.Body, c.now)
 	w := &statusWriter{ResponseWriter: c.w}
 	if err := s.take(c, w, c.r); err != nil {
 		return err
@@ -66,11 +62,6 @@ func (s *Server) archive(c *call) error {
 		c.quiet = true
 	}
 	return nil
-}
-
-// paced puts an upload's body behind deadlines that move with its bytes.
-func (s *Server) paced(c *call, body readCloser) *pacedBody {
-	return &pacedBody{ctx: c.r.Context(), body: body, rc: http.NewResponseController(c.w), begun: c.now}
 }
 
 // take hands an upload to the receiver, unless too many are under way.
@@ -88,64 +79,6 @@ func (s *Server) take(c *call, w http.ResponseWriter, r *http.Request) error {
 	s.o.Archive.ServeHTTP(w, r)
 	return nil
 }
-
-// An upload must bring something within uploadPause and, after uploadGrace,
-// uploadRate bytes a second on average: slower ones hold a place for nothing.
-const (
-	uploadPause = 30 * time.Second
-	uploadGrace = 30 * time.Second
-	uploadRate  = 4 << 10
-)
-
-type readCloser interface {
-	Read([]byte) (int, error)
-	Close() error
-}
-
-// pacedBody moves the read deadline with each read and gives up on a client
-// that is too slow.
-type pacedBody struct {
-	ctx   context.Context // of the request: its end ends a read
-	body  readCloser
-	rc    *http.ResponseController
-	begun time.Time
-	got   int64
-}
-
-func (b *pacedBody) Read(p []byte) (int, error) {
-	now := time.Now()
-	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
-		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
-	}
-	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
-	if b.ctx.Err() != nil { // after the deadline was set: whileGood sets its own after it has ended the request
-		return 0, context.Cause(b.ctx)
-	}
-	n, err := b.body.Read(p)
-	b.got += int64(n)
-	if err != nil {
-		_ = b.rc.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-func (b *pacedBody) Close() error { return b.body.Close() }
-
-// statusWriter remembers the status for the audit log.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (s *Server) rollback(c *call) error {
 	var in api.RollbackRequest
@@ -196,55 +129,6 @@ func (s *Server) deployEvents(c *call) error {
 	}
 	_ = out.send("event: end\ndata: {}\n\n")
 	return nil
-}
-
-// eventStream writes server-sent events, each within a deadline.
-type eventStream struct {
-	mu sync.Mutex // events and heartbeats come from two goroutines
-	w  http.ResponseWriter
-	rc *http.ResponseController
-}
-
-func newEventStream(w http.ResponseWriter) *eventStream {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.WriteHeader(http.StatusOK)
-	s := &eventStream{w: w, rc: http.NewResponseController(w)}
-	_ = s.send(": begin\n\n")
-	return s
-}
-
-func (s *eventStream) send(text string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
-	// In HTTP/2 a deadline that passes ends the stream though nothing is being
-	// written, so it must not outlast the write.
-	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }()
-	if _, err := fmt.Fprint(s.w, text); err != nil {
-		return err
-	}
-	return s.rc.Flush()
-}
-
-// beat sends comments until stop is called, which waits for the last of them.
-func (s *eventStream) beat(every time.Duration) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		t := time.NewTicker(every)
-		defer t.Stop()
-		for {
-			select {
-			case <-t.C:
-				if s.send(api.Beat+"\n\n") != nil {
-					return
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-ended }
 }
 
 // cancelDeploy answers POST /v1/sites/{site}/cancel.

@@ -80,7 +80,7 @@ func (s *Server) backup(c *call) error {
 		return api.NotOffered("backup")
 	}
 	c.w.Header().Set("Content-Disposition", `attachment; filename="portico-backup"`)
-	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w), kind: "application/octet-stream"}
+	w := newStreamWriter(c.w, "application/octet-stream")
 	err := s.o.Backup(c.r.Context(), w)
 	if err != nil && w.begun {
 		// Half a backup must not look like one: break the connection.

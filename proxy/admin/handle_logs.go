@@ -29,10 +29,11 @@ func (s *Server) logs(c *call) error {
 			return err
 		}
 	}
-	w := &streamWriter{w: c.w, rc: http.NewResponseController(c.w)}
+	kind := "text/plain; charset=utf-8"
 	if q.JSON {
-		w.kind = "application/x-ndjson"
+		kind = "application/x-ndjson"
 	}
+	w := newStreamWriter(c.w, kind)
 	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.begun {
 		return err
 	}
@@ -64,30 +65,4 @@ func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
 	}
 	q.Lines = n
 	return q, nil
-}
-
-// streamWriter sends text as it comes, each part within a deadline. The answer
-// begins with the first byte, so that an error before it can be told.
-type streamWriter struct {
-	w     http.ResponseWriter
-	rc    *http.ResponseController
-	kind  string // content type; default text
-	begun bool
-}
-
-func (s *streamWriter) Write(p []byte) (int, error) {
-	if !s.begun {
-		s.begun = true
-		if s.kind == "" {
-			s.kind = "text/plain; charset=utf-8"
-		}
-		s.w.Header().Set("Content-Type", s.kind)
-	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(30 * time.Second))
-	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }() // as in eventStream.send
-	n, err := s.w.Write(p)
-	if err == nil {
-		err = s.rc.Flush()
-	}
-	return n, err
 }

@@ -1,9 +1,6 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -229,7 +226,7 @@ func (s *Server) deployPage(c *call) error {
 	r.Header = http.Header{"Content-Type": {"application/octet-stream"}}
 	r.ContentLength = -1
 	r.Body = io.NopCloser(archive)
-	w := &bufferedAnswer{ResponseWriter: c.w, header: http.Header{}}
+	w := newBufferedAnswer(c.w)
 	if err := s.take(c, w, r); err != nil {
 		return err
 	}
@@ -246,7 +243,7 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	// The deadlines of uploads hold for the form as well.
-	c.r.Body = s.paced(c, c.r.Body)
+	c.r.Body = newPacedBody(c.r.Context(), c.w, c.r.Body, c.now)
 	mr, err := c.r.MultipartReader()
 	if err != nil {
 		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
@@ -270,32 +267,4 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 		form.Add(part.FormName(), string(value))
 	}
 	return nil, nil, api.BadRequest("", "the form has too many fields")
-}
-
-// bufferedAnswer keeps the receiver's answer, which is for programs. Deadlines go through to
-// the connection.
-type bufferedAnswer struct {
-	http.ResponseWriter
-	header http.Header
-	body   bytes.Buffer
-	status int
-}
-
-func (w *bufferedAnswer) Header() http.Header         { return w.header }
-func (w *bufferedAnswer) WriteHeader(status int)      { w.status = status }
-func (w *bufferedAnswer) Write(p []byte) (int, error) { return w.body.Write(p) }
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// err is the refusal that the answer tells.
-func (w *bufferedAnswer) err() error {
-	var told struct {
-		Error *api.Error `json:"error"`
-	}
-	if err := json.Unmarshal(w.body.Bytes(), &told); err != nil || told.Error == nil {
-		return errors.New("the receiver refused the archive and did not say why")
-	}
-	told.Error.Status = w.status
-	return told.Error
 }

@@ -1,0 +1,51 @@
+package admin
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"portico/proxy/admin/api"
+)
+
+// An upload must bring something within uploadPause and, after uploadGrace,
+// uploadRate bytes a second on average: slower ones hold a place for nothing.
+const (
+	uploadPause = 30 * time.Second
+	uploadGrace = 30 * time.Second
+	uploadRate  = 4 << 10
+)
+
+// pacedBody moves the read deadline with each read and gives up on a client
+// that is too slow.
+type pacedBody struct {
+	ctx   context.Context // of the request: its end ends a read
+	body  io.ReadCloser
+	rc    *http.ResponseController
+	begun time.Time
+	got   int64
+}
+
+func newPacedBody(ctx context.Context, w http.ResponseWriter, body io.ReadCloser, begun time.Time) *pacedBody {
+	return &pacedBody{ctx: ctx, body: body, rc: http.NewResponseController(w), begun: begun}
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	now := time.Now()
+	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
+		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
+	}
+	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
+	if b.ctx.Err() != nil { // after the deadline was set: whileGood sets its own after it has ended the request
+		return 0, context.Cause(b.ctx)
+	}
+	n, err := b.body.Read(p)
+	b.got += int64(n)
+	if err != nil {
+		_ = b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (b *pacedBody) Close() error { return b.body.Close() }
