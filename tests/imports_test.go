@@ -85,8 +85,9 @@ var imports = map[string][]string{
 	"proxy/admin/forecast":   {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
 	"proxy/admin/deeds":      {"deployhook", "internal/units", "membership/catalog", "membership/catalog/command", "proxy/admin/api"},
 	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/streams":    {"proxy/admin/api"},
 	"proxy/admin/prometheus": {"balancer/figures", "membership/catalog", "proxy/admin/api"},
-	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus"},
+	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/streams"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},

@@ -10,6 +10,7 @@ import (
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
+	"portico/proxy/admin/streams"
 )
 
 func (s *Server) listDeploys(c *call) error {
@@ -51,13 +52,13 @@ func (s *Server) archive(c *call) error {
 		return err
 	}
 	c.dry = c.dry || c.r.URL.Query().Get("dry_run") == "1"
-	c.r.Body = newPacedBody(c.r.Context(), c.w, c.r.Body, c.now)
-	w := &statusWriter{ResponseWriter: c.w}
+	c.r.Body = streams.NewUpload(c.r.Context(), c.w, c.r.Body, c.now)
+	w := &streams.Watched{ResponseWriter: c.w}
 	if err := s.take(c, w, c.r); err != nil {
 		return err
 	}
-	if w.status >= 400 {
-		c.detail = "answered " + strconv.Itoa(w.status)
+	if w.Status >= 400 {
+		c.detail = "answered " + strconv.Itoa(w.Status)
 		s.record(c, errors.New(c.detail))
 		c.quiet = true
 	}
@@ -114,20 +115,20 @@ func (s *Server) deployEvents(c *call) error {
 	if s.o.Deploys == nil {
 		return api.NotOffered("deploys")
 	}
-	out := newEventStream(c.w)
-	stop := out.beat(api.Heartbeat)
+	out := streams.NewEvents(c.w)
+	stop := out.Beat(api.Heartbeat)
 	err = s.o.Deploys.Events(c.r.Context(), d.ID, func(e catalog.Event) error {
 		b, err := json.Marshal(e)
 		if err != nil {
 			return err
 		}
-		return out.send("data: " + string(b) + "\n\n")
+		return out.Send("data: " + string(b) + "\n\n")
 	})
 	stop()
 	if err != nil {
 		return nil // the stream has begun: it ends without "end", and the client comes back
 	}
-	_ = out.send("event: end\ndata: {}\n\n")
+	_ = out.Send("event: end\ndata: {}\n\n")
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/streams"
 	"portico/proxy/haproxy"
 )
 
@@ -80,9 +81,9 @@ func (s *Server) backup(c *call) error {
 		return api.NotOffered("backup")
 	}
 	c.w.Header().Set("Content-Disposition", `attachment; filename="portico-backup"`)
-	w := newStreamWriter(c.w, "application/octet-stream")
+	w := streams.NewText(c.w, "application/octet-stream")
 	err := s.o.Backup(c.r.Context(), w)
-	if err != nil && w.begun {
+	if err != nil && w.Begun {
 		// Half a backup must not look like one: break the connection.
 		s.log.Error("backup broke off", "error", err)
 		panic(http.ErrAbortHandler)

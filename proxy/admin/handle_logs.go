@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/proxy/admin/api"
+	"portico/proxy/admin/streams"
 )
 
 // logs copies a site's logs as text.
@@ -33,11 +34,11 @@ func (s *Server) logs(c *call) error {
 	if q.JSON {
 		kind = "application/x-ndjson"
 	}
-	w := newStreamWriter(c.w, kind)
-	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.begun {
+	w := streams.NewText(c.w, kind)
+	if err := s.o.Logs(c.r.Context(), w, q); err != nil && !w.Begun {
 		return err
 	}
-	if !w.begun {
+	if !w.Begun {
 		return c.text(http.StatusOK, nil)
 	}
 	return nil

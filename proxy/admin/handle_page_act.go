@@ -13,6 +13,7 @@ import (
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
 	"portico/proxy/admin/page"
+	"portico/proxy/admin/streams"
 )
 
 // confirmPage asks before anything is done, with the numbers.
@@ -226,12 +227,12 @@ func (s *Server) deployPage(c *call) error {
 	r.Header = http.Header{"Content-Type": {"application/octet-stream"}}
 	r.ContentLength = -1
 	r.Body = io.NopCloser(archive)
-	w := newBufferedAnswer(c.w)
+	w := streams.NewBuffered(c.w)
 	if err := s.take(c, w, r); err != nil {
 		return err
 	}
-	if w.status >= 400 {
-		return w.err()
+	if w.Status >= 400 {
+		return w.Err()
 	}
 	s.done(c, &v, t, form.Get("back"))
 	return nil
@@ -243,7 +244,7 @@ func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	// The deadlines of uploads hold for the form as well.
-	c.r.Body = newPacedBody(c.r.Context(), c.w, c.r.Body, c.now)
+	c.r.Body = streams.NewUpload(c.r.Context(), c.w, c.r.Body, c.now)
 	mr, err := c.r.MultipartReader()
 	if err != nil {
 		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")

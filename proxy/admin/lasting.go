@@ -35,7 +35,7 @@ func (s *Server) whileGood(c *call) (stop func()) {
 		}
 		s.log.Warn("request ended: its credential opens less than when it began", "by", c.who.Account, "from", c.from, "path", c.r.URL.Path)
 		cancel(api.Failf(http.StatusUnauthorized, "unauthorized", "log in again", "the credential ended, or lost rights, while the request lasted"))
-		if c.rt.body == bodyStream { // and is perhaps being read; see pacedBody
+		if c.rt.body == bodyStream { // and is perhaps being read; see streams.Upload
 			_ = http.NewResponseController(c.w).SetReadDeadline(time.Unix(1, 0))
 		}
 	}()

@@ -1,4 +1,4 @@
-package admin
+package streams
 
 import (
 	"context"
@@ -17,9 +17,9 @@ const (
 	uploadRate  = 4 << 10
 )
 
-// pacedBody moves the read deadline with each read and gives up on a client
+// Upload moves the read deadline with each read and gives up on a client
 // that is too slow.
-type pacedBody struct {
+type Upload struct {
 	ctx   context.Context // of the request: its end ends a read
 	body  io.ReadCloser
 	rc    *http.ResponseController
@@ -27,11 +27,13 @@ type pacedBody struct {
 	got   int64
 }
 
-func newPacedBody(ctx context.Context, w http.ResponseWriter, body io.ReadCloser, begun time.Time) *pacedBody {
-	return &pacedBody{ctx: ctx, body: body, rc: http.NewResponseController(w), begun: begun}
+// NewUpload returns the body of a request that began then, and that ctx ends.
+func NewUpload(ctx context.Context, w http.ResponseWriter, body io.ReadCloser, begun time.Time) *Upload {
+	return &Upload{ctx: ctx, body: body, rc: http.NewResponseController(w), begun: begun}
 }
 
-func (b *pacedBody) Read(p []byte) (int, error) {
+// Read implements io.Reader.
+func (b *Upload) Read(p []byte) (int, error) {
 	now := time.Now()
 	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
 		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
@@ -48,4 +50,5 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *pacedBody) Close() error { return b.body.Close() }
+// Close implements io.Closer.
+func (b *Upload) Close() error { return b.body.Close() }

@@ -1,4 +1,4 @@
-package admin
+package streams
 
 import (
 	"fmt"
@@ -9,22 +9,24 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// eventStream writes server-sent events, each within a deadline.
-type eventStream struct {
+// Events writes server-sent events, each within a deadline.
+type Events struct {
 	mu sync.Mutex // events and heartbeats come from two goroutines
 	w  http.ResponseWriter
 	rc *http.ResponseController
 }
 
-func newEventStream(w http.ResponseWriter) *eventStream {
+// NewEvents begins a stream.
+func NewEvents(w http.ResponseWriter) *Events {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
-	s := &eventStream{w: w, rc: http.NewResponseController(w)}
-	_ = s.send(": begin\n\n")
+	s := &Events{w: w, rc: http.NewResponseController(w)}
+	_ = s.Send(": begin\n\n")
 	return s
 }
 
-func (s *eventStream) send(text string) error {
+// Send sends one.
+func (s *Events) Send(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
@@ -37,8 +39,8 @@ func (s *eventStream) send(text string) error {
 	return s.rc.Flush()
 }
 
-// beat sends comments until stop is called, which waits for the last of them.
-func (s *eventStream) beat(every time.Duration) (stop func()) {
+// Beat sends comments until stop is called, which waits for the last of them.
+func (s *Events) Beat(every time.Duration) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -47,7 +49,7 @@ func (s *eventStream) beat(every time.Duration) (stop func()) {
 		for {
 			select {
 			case <-t.C:
-				if s.send(api.Beat+"\n\n") != nil {
+				if s.Send(api.Beat+"\n\n") != nil {
 					return
 				}
 			case <-done:
