@@ -75,7 +75,7 @@ func (s *Server) overviewPage(c *call) error {
 	snap := s.snapshot(c.who)
 	pools := s.all.Totals(c.r.Context(), snap.Pools)
 	o := &page.Overview{
-		Frame: s.frame(c, &pools), Version: s.o.Version, View: s.o.Catalog.View(), Traffic: snap, Drains: s.drains(c), Ended: s.lastEnded(c, ""),
+		Frame: s.frame(c, &pools), Version: s.o.Version, View: s.o.Catalog.View(), Traffic: snap, Drains: s.drains(c), EndedDrains: s.lastEnded(c, ""),
 		Only: page.Only{Scope: strings.ToLower(api.Bounded(c.r.URL.Query().Get("scope"), 60)), Up: c.option("up"), NoMaint: c.option("no-maint")},
 	}
 	if len(c.who.Sites) == 0 {
@@ -109,7 +109,7 @@ func (s *Server) sitePage(c *call) error {
 	pools := s.everywhere(c)
 	v := &page.Site{
 		Frame: s.frame(c, &pools), View: view, Site: site, Recent: pools.Recent,
-		Releases: releaseInfos(view, site), Ended: s.lastEnded(c, name),
+		Releases: releaseInfos(view, site), EndedDrains: s.lastEnded(c, name),
 		Find: api.Bounded(strings.TrimSpace(q.Get("find")), 300), Member: api.Bounded(q.Get("on"), 100), Idle: api.Bounded(q.Get("idle"), 20),
 	}
 	for i := range pools.Pools {

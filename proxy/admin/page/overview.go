@@ -20,8 +20,8 @@ type Overview struct {
 	Traffic figures.Proxy // with the sessions of all proxies
 	Only    Only
 
-	Drains []deployhook.Drain
-	Ended  []deployhook.EndedDrain
+	Drains      []deployhook.Drain
+	EndedDrains []deployhook.EndedDrain
 
 	// What concerns more than sites, and is empty for those who see some sites only.
 	Members      []api.MemberInfo
@@ -48,23 +48,22 @@ func (p *Page) Overview(w http.ResponseWriter, o *Overview, fragment bool) error
 
 // overviewView is what its templates read.
 type overviewView struct {
-	Frame
-	Title, Cluster, Version, Uptime string
-	Revision                        int64
-	Scope                           string
-	CanAdmin                        bool
-	New                             []Verb // a site that is not there yet
-	Views                           []viewLink
-	Head                            headView
-	Pending                         []api.MemberInfo
-	Pools                           []poolView
-	Frontends                       []figures.Frontend
-	Members                         []memberView
-	Deploys                         []deployView
-	Certificates                    []certView
-	Drains                          []drainView
-	EndedDrains                     []deployhook.EndedDrain
-	TurnedAway                      []membership.Turned
+	*Overview
+	Title, Cluster, Uptime string
+	Revision               int64
+	Scope                  string
+	CanAdmin               bool
+	New                    []Verb // a site that is not there yet
+	Views                  []viewLink
+	Head                   headView
+	Pending                []api.MemberInfo
+	Pools                  []poolView
+	Frontends              []figures.Frontend
+	Members                []memberView
+	Deploys                []deployView
+	Certificates           []certView
+	Drains                 []drainView
+	TurnedAway             []membership.Turned
 }
 
 // Back is where the page's questions return to.
@@ -86,10 +85,10 @@ type headView struct {
 
 func (o *Overview) view() *overviewView {
 	v := &overviewView{
-		Frame: o.Frame, Title: "portico · " + o.Proxy, Cluster: o.View.ClusterID, Version: o.Version, Revision: o.View.Revision,
+		Overview: o, Title: "portico · " + o.Proxy, Cluster: o.View.ClusterID, Revision: o.View.Revision,
 		Uptime: Age(o.Now.Sub(o.Traffic.Started)), Scope: o.Only.Scope, Views: viewLinks(o.Only), Head: headOf(o.View, &o.Traffic),
 		CanAdmin: len(offered(o.Who, Target{Member: "new"}, api.VerbAccept)) > 0, New: offered(o.Who, Target{}, VerbDeploy),
-		Frontends: o.Traffic.Frontends, EndedDrains: o.Ended, TurnedAway: o.TurnedAway[:min(len(o.TurnedAway), 10)],
+		Frontends: o.Traffic.Frontends, TurnedAway: o.TurnedAway[:min(len(o.TurnedAway), 10)],
 	}
 	for i := range o.Traffic.Pools {
 		if p := &o.Traffic.Pools[i]; o.Only.site(p.Name) {

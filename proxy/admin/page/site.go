@@ -22,7 +22,7 @@ type Site struct {
 
 	Releases           []api.ReleaseInfo // the newest first
 	Drains             []deployhook.Drain
-	Ended              []deployhook.EndedDrain
+	EndedDrains        []deployhook.EndedDrain
 	Find, Member, Idle string // what is searched for
 	Sessions           api.SessionList
 	Failures           []recent.Exchange
@@ -39,7 +39,7 @@ func (p *Page) Site(w http.ResponseWriter, in *Site, fragment bool) error {
 
 // siteView is what its templates read.
 type siteView struct {
-	Frame
+	*Site
 	Title             string
 	Name, Hosts, Path string // Path of this page
 	Release           string
@@ -49,13 +49,8 @@ type siteView struct {
 	Instances         []instanceView
 	Releases          []releaseView
 	Drains            []drainView
-	EndedDrains       []deployhook.EndedDrain
 	Deploys           []deployView
-	Find, Member      string // what is searched for
-	Idle              string
-	Sessions          api.SessionList
 	SessionVerbs      []Verb
-	Failures          []recent.Exchange
 }
 
 // Back is where the page's questions return to.
@@ -80,9 +75,8 @@ type releaseView struct {
 func (in *Site) view() *siteView {
 	name := in.Site.Name
 	v := &siteView{
-		Frame: in.Frame, Title: name + " · portico", Name: name, Path: SitePath(name), Release: in.Site.Release,
-		Verbs: offered(in.Who, Target{Site: name}, VerbDeploy, VerbRemove), EndedDrains: in.Ended,
-		Find: in.Find, Member: in.Member, Idle: in.Idle, Sessions: in.Sessions, Failures: in.Failures,
+		Site: in, Title: name + " · portico", Name: name, Path: SitePath(name), Release: in.Site.Release,
+		Verbs:        offered(in.Who, Target{Site: name}, VerbDeploy, VerbRemove),
 		SessionVerbs: offered(in.Who, Target{Site: name, Session: "0"}, VerbMove, VerbEnd),
 	}
 	if in.Pool != nil {
