@@ -100,12 +100,14 @@ func (l *lingering) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// takes reports whether the instance has taken some of the proxy's bytes since the last look.
+// takes reports whether the instance has taken some of the proxy's bytes since the last look. After the last of them it may be silent as
+// long as after any other.
 func (l *lingering) takes() bool {
 	held := unsent.Held(l.TCPConn)
-	took := held >= 0 && (l.owed == 0 || held < l.owed)
-	l.owed = held
-	return took && held > 0
+	first := l.owed == 0 && held > 0
+	took := first || held >= 0 && held < l.owed
+	l.owed = max(held, 0)
+	return took
 }
 
 // pass copies until the end of src (nil) or an error.
