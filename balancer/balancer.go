@@ -162,5 +162,8 @@ type Sessions = sessions.Table[*Upstream]
 // SessionInfo is one session as people see it.
 type SessionInfo = sessions.Info[*Upstream]
 
+// visited is what the table knew of a session that came.
+type visited = sessions.VisitResult[*Upstream]
+
 // view is what the table knows of a session.
 type view = sessions.EntryView[*Upstream]

@@ -106,12 +106,12 @@ func sessionOf(alias uint64) uint64 { return sessions.Mix(alias) | 1 }
 // byToken is the session of a visitor who is known by the application's token alone: the
 // one with which the token came last, so that whoever lost the cookie goes on with it, and
 // an operator who knows only the token ends or moves the right one.
-func (p *Pool) byToken(t *table, r *Request, c *Choice, k *seal.Cookie) (home *Upstream, ok bool) {
+func (p *Pool) byToken(t *table, r *Request, k *seal.Cookie, rd *reading) (home *Upstream, ok bool) {
 	f := p.learned(r.App)
 	if !f.Known || f.At == nil || f.At.pool != p {
 		return nil, false
 	}
-	c.byApp = true
+	rd.token = true
 	now := r.Now / 1000
 	id, s := f.Names, p.b.sessions.Lookup(f.Names)
 	if !isOf(&s, p) {

@@ -155,23 +155,37 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 // place lets the policy choose, for a request without a session or for a new
 // one.
 func (p *Pool) place(t *table, r *Request, c *Choice) {
-	if r.Near != nil && takes(t.ready, t, r, c) {
+	if t.goesNear(r) && (t.ready.Unlimited() || !t.seats(r) || r.Near.takeSeat(c)) {
 		c.Upstream = r.Near
 		return
 	}
-	if c.Upstream, c.None = choose(t.ready, t, r, p.b.rand(), c); c.Upstream != nil || c.None == NoneFull {
+	u, ready := choose(t.ready, t, r, p.b.rand(), c)
+	if c.Upstream, c.None = u, ready; u != nil || ready == NoneFull {
 		return
 	}
 	// Nobody is known to be up. New visitors have nothing to lose, so they may
 	// try whoever could still answer.
-	if u, none := choose(t.open, t, r, p.b.rand(), c); u != nil {
+	u, open := choose(t.open, t, r, p.b.rand(), c)
+	if u != nil {
 		c.Upstream, c.None, c.FailOpen = u, NoneReason, true
 		p.FailOpen.Add(1)
-	} else if c.None != NoneTried {
-		if c.None = none; none != NoneTried {
-			c.None = t.none()
-		}
+		return
 	}
+	c.None = t.nobody(ready, open)
+}
+
+// seats reports whether a request that begins something takes a seat.
+func (t *table) seats(r *Request) bool { return !t.config.NotSticky && !r.Fleeting }
+
+// query is what the policy is asked for a new visitor.
+func (t *table) query(r *Request, random uint64) query {
+	return query{Hash: r.Hash, Random: random, Exclude: r.Exclude, Seats: t.seats(r), Free: true}
+}
+
+// goesNear reports whether the upstream near to the client takes new visitors and can take this one, with a wait for its
+// turn at worst.
+func (t *table) goesNear(r *Request) bool {
+	return r.Near != nil && t.ready.Has(&query{Exclude: r.Exclude, Seats: t.seats(r)}, r.Near)
 }
 
 // choose asks the policy for an upstream of g: with room if possible, else one
@@ -180,7 +194,7 @@ func choose(g *group, t *table, r *Request, random uint64, c *Choice) (*Upstream
 	if g.Len() == 0 {
 		return nil, NoneDown
 	}
-	q := query{Hash: r.Hash, Random: random, Exclude: r.Exclude, Seats: !t.config.NotSticky && !r.Fleeting, Free: true}
+	q := t.query(r, random)
 	if g.Unlimited() {
 		if u := g.Choose(&q); u != nil {
 			return u, NoneReason
@@ -205,13 +219,27 @@ func choose(g *group, t *table, r *Request, random uint64, c *Choice) (*Upstream
 	}
 }
 
-// takes reports whether the upstream near to the client is one of g and can take it, with a wait for its turn at worst.
-func takes(g *group, t *table, r *Request, c *Choice) bool {
-	q := query{Exclude: r.Exclude, Seats: !t.config.NotSticky && !r.Fleeting}
-	if !g.Has(&q, r.Near) {
-		return false
+// outlook says what choose will find in g, short of whom.
+func (t *table) outlook(g *group, r *Request) None {
+	q := query{Exclude: r.Exclude, Seats: t.seats(r)}
+	switch {
+	case g.Len() == 0:
+		return NoneDown
+	case g.Any(&q):
+		return NoneReason
 	}
-	return g.Unlimited() || !q.Seats || r.Near.takeSeat(c)
+	if q.Seats = false; g.Any(&q) {
+		return NoneFull
+	}
+	return NoneTried
+}
+
+// nobody says why neither those who take new visitors can be had nor those who might still answer.
+func (t *table) nobody(ready, open None) None {
+	if ready == NoneTried || open == NoneTried {
+		return NoneTried
+	}
+	return t.none()
 }
 
 // takeSeat counts a session at u before it exists, so that a ceiling is never
@@ -260,7 +288,7 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 	}
 	id := p.b.rand() | 1
 	p.b.sessions.Expect(id)
-	if r.Visitor == 0 || t.config.burst < 0 || r.Near != nil {
+	if !t.bursts(r) {
 		if p.place(t, r, c); c.Upstream != nil {
 			p.begin(id, r, c)
 		}
@@ -284,6 +312,11 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.burst.Milliseconds()})
 	}
 	b.mu.Unlock()
+}
+
+// bursts reports whether a new visitor's requests that come together stay together.
+func (t *table) bursts(r *Request) bool {
+	return r.Visitor != 0 && t.config.burst >= 0 && r.Near == nil
 }
 
 // joins reports whether a request can join the first one of its visitor. An

@@ -36,162 +36,100 @@ type Preview struct {
 	Rotation int   // instances that take new visitors
 }
 
-// Preview says what Pick would do with r now. Exclude is not looked at.
-//
-// It is written beside Pick and not with it: Pick notes a visit and learns what was known of the session
-// in one step under the lock of a shard, and has its place at the upstream before that. The simulator
-// asks for a preview before each pick: TestSimulation holds that the two agree over seeded scenes.
+// Preview says what Pick would do with r now: it reads the same plan.
 func (p *Pool) Preview(r *Request) Preview {
 	t := p.now.Load()
 	l := Preview{Rotation: t.ready.Len(), Seats: t.ready.FreeSeats()}
 	if t.config.NotSticky {
-		p.previewPlace(t, r, &l)
+		l.place(t, r)
 		return l
 	}
-	k, home, ok := p.previewRead(t, r, &l)
-	if ok {
-		p.previewResume(t, r, &l, k, home)
-		if !l.Ended {
-			return l
-		}
+	var k seal.Cookie
+	var rd reading
+	home, by := p.read(t, r, &k, &rd)
+	l.Refused, l.Cause, l.By = rd.refused, rd.lost, by.String()
+	if by != byNothing {
+		p.previewResume(t, r, &l, &k, home, by)
 	}
-	p.previewAdmit(t, r, &l)
+	if by == byNothing || l.Ended {
+		p.previewAdmit(t, r, &l)
+	}
 	return l
 }
 
-// previewRead is read without its effects.
-func (p *Pool) previewRead(t *table, r *Request, l *Preview) (k seal.Cookie, home *Upstream, ok bool) {
-	for i, value := range append([][]byte{r.Cookie}, r.Others...) {
-		if len(value) == 0 {
-			continue
-		}
-		k, refused := p.judge(t, r, value)
-		if refused == seal.Honoured {
-			if l.By = "cookie"; k.Bare {
-				l.By = "bare cookie"
-			}
-			l.Refused = seal.Honoured
-			return k, t.byToken.find(k.Token), true
-		}
-		if i == 0 {
-			l.Refused = refused
-		}
-		if refused == seal.RefusedKey {
-			l.Cause = CauseKey
-		}
+// previewResume shows the plan for a session.
+func (p *Pool) previewResume(t *table, r *Request, l *Preview, k *seal.Cookie, home *Upstream, by namedBy) {
+	if by == byBareCookie {
+		p.previewAdopt(t, r, k, home)
 	}
-	if r.App == 0 {
-		return k, nil, false
-	}
-	var c Choice
-	if home, ok = p.byToken(t, r, &c, &k); ok {
-		l.By, l.Cause = "token", CauseNone
-	}
-	return k, home, ok
-}
-
-// judge opens one cookie and says why it would not be honoured.
-func (p *Pool) judge(t *table, r *Request, value []byte) (seal.Cookie, seal.Refusal) {
-	k, refused := t.sealer.Open(value)
-	p.b.sessions.Mend(&k, r.Now/1000)
-	if refused == seal.Honoured {
-		refused = k.Judge(r.Now/1000, t.config.Idle, t.config.Life)
-	}
-	if refused == seal.RefusedIdle || refused == seal.RefusedLife {
-		refused = p.remembered(t, r, &k, refused)
-	}
-	if refused == seal.Honoured && k.Bare && t.byToken.find(k.Token) == nil {
-		refused = seal.RefusedToken
-	}
-	if refused == seal.RefusedKey {
-		if old := k.Judge(r.Now/1000, t.config.Idle, t.config.Life); old != seal.Honoured {
-			refused = old
-		}
-	}
-	return k, refused
-}
-
-// previewResume is resume without its effects.
-func (p *Pool) previewResume(t *table, r *Request, l *Preview, k seal.Cookie, home *Upstream) {
+	e := p.b.sessions.Lookup(k.Session)
+	f := visited{At: home, Issued: k.Issued}
 	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
-	var news loss // of a move from before
-	in, known := p.b.sessions.Find(k.Session)
 	switch {
-	case known && (!k.Bare || l.By == "token"):
-		f := p.b.sessions.Lookup(k.Session)
-		l.Used, l.Ended, l.Moving = in.Last, in.Ended, in.Moving
-		if owed := f.Marks&(sessions.MarkOwed|sessions.MarkUntold) == sessions.MarkOwed; f.At != nil && k.Issued < f.Issued && (owed || f.At != home) {
-			if owed {
-				news = p.news(t, r, &k, home, f.At)
-			}
-			l.Moved = f.At != home
-			home = f.At
-		}
-	case l.By == "token": // the table was full, and has forgotten the session
-		l.Session = 0
-		l.Used = p.learned(r.App).Last
+	case e.Known:
+		f = visited{At: e.At, Marks: e.Marks, Issued: e.Issued}
+		l.Used, l.Moving = e.Last, e.Marks&sessions.MarkMove != 0
+	case by == byToken: // the table was full, and has forgotten the session
+		l.Session, l.Used = 0, p.learned(r.App).Last
 		l.Start = l.Used
-	case k.Bare:
-		l.Session = 0
 	}
-	if l.Ended {
-		l.Refused = seal.RefusedEnded
-		return
+	pl := p.plan(t, r, k, home, f)
+	l.Home, l.Moved, l.From, l.Free = pl.home, pl.moved && pl.home != home, pl.was.from, pl.was.free
+	if pl.owed && !pl.news.free {
+		l.From, l.Cause = pl.news.from, pl.news.cause
 	}
-	was := p.lossOf(t, r, &k, home)
-	waits := was.cause == CauseNetwork && !was.free && home != nil && home.waits(t)
-	if (was.cause == CauseNone || waits) && l.Moving && t.ready.Len() > 0 {
-		was.cause, waits = CauseOperator, false
-	}
-	l.Trial = !was.free && home != nil && home.deservesTrial(t, r)
-	if waits || l.Trial {
-		was.cause = CauseNone // nothing is lost yet
-	}
-	l.Home, l.From, l.Cause = home, was.from, was.cause
-	l.Free = was.free
-	switch {
-	case waits:
+	switch pl.course {
+	case courseEnd:
+		l.Ended, l.Refused = true, seal.RefusedEnded
+	case courseStay:
+		l.Upstream = pl.home
+	case courseTrial:
+		l.Upstream, l.Trial = pl.home, true
+	case courseAwait, courseAway:
 		l.None = NoneAway
+	case courseMove:
+		d := p.destination(t, r, k, &pl.was)
+		l.Upstream, l.None, l.Guess = d.up, d.none, d.guess
+		if d.up == nil || d.up != pl.home {
+			l.From, l.Cause = pl.was.from, pl.was.cause
+		}
+		if k.Session == 0 && !d.kept {
+			l.Upstream = nil // follows from the id of a session that is still to begin
+		}
+	}
+}
+
+// previewAdopt gives a bare cookie the session that adopt would, if a request with it is on its way. Else a new one begins.
+func (p *Pool) previewAdopt(t *table, r *Request, k *seal.Cookie, home *Upstream) {
+	k.Session, k.Start, k.Issued = 0, r.Now/1000, r.Now/1000
+	if !t.adopts(r) {
 		return
-	case was.cause == CauseNone:
-		l.Upstream = home
-		if news.cause != CauseNone && !news.free {
-			l.From, l.Cause = news.from, news.cause
-		}
-		return
 	}
-	if l.Free && home != nil {
-		if l.Upstream = p.sibling(t, r, home); l.Upstream != nil {
-			return
-		}
-	}
-	q := query{Hash: sessions.Mix(k.Session), Seats: true, Not: home}
-	if t.ready.Len() > 0 {
-		l.Upstream = t.ready.Rendezvous(&q)
-	}
-	if l.Upstream == nil {
-		if l.None = t.none(); t.ready.Len() > 0 {
-			l.None = NoneFull
-		}
+	key := p.adoptionKey(r, k)
+	b := p.b.bursts.lock(key)
+	defer b.mu.Unlock()
+	if f := b.find(key, r.Now); f != nil && f.up == home {
+		k.Session, k.Start = f.session, f.start
 	}
 }
 
 // previewAdmit is admit without its effects.
 func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 	if r.Fleeting {
-		p.previewPlace(t, r, l)
+		l.Cause = CauseNone
+		l.place(t, r)
 		return
 	}
-	if n := p.room.Waiting(); n > 0 {
+	if p.room.Waiting() > 0 {
 		v, known := t.sealer.OpenTicket(r.Ticket, r.Now)
 		l.Ticket = known
 		l.Before, l.Waiting = p.room.Before(v, known, r.Now)
-		if int64(l.Before) >= l.Seats {
+		if !p.room.Admits(v, known, l.Seats, r.Now) {
 			l.None = NoneFull
 			return
 		}
 	}
-	if r.Visitor != 0 && t.config.burst >= 0 {
+	if t.bursts(r) {
 		key := sessions.Mix(r.Visitor ^ p.hash)
 		b := p.b.bursts.lock(key)
 		f := b.find(key, r.Now)
@@ -200,24 +138,34 @@ func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 		}
 		b.mu.Unlock()
 		if l.Joins {
+			l.Cause = CauseNone
 			return
 		}
 	}
-	p.previewPlace(t, r, l)
+	l.place(t, r)
 }
 
-// previewPlace is place without its effects. Policies that take turns or draw lots say
-// nothing before they are asked; hashes do.
-func (p *Pool) previewPlace(t *table, r *Request, l *Preview) {
+// place is what is certain of a placement. Policies that take turns or draw lots say nothing before
+// they are asked; hashes do.
+func (l *Preview) place(t *table, r *Request) {
+	ready := t.outlook(t.ready, r)
 	switch {
-	case t.ready.Len() == 0:
-		if l.None = t.none(); t.open.Len() > 0 {
-			l.None, l.Guess = NoneReason, true
-		}
-	case l.Seats == 0 && !t.config.NotSticky && !r.Fleeting:
+	case t.goesNear(r):
+		l.Upstream = r.Near
+	case ready == NoneFull:
 		l.None = NoneFull
+	case ready != NoneReason:
+		if open := t.outlook(t.open, r); open == NoneReason {
+			l.Guess = true
+		} else {
+			l.None = t.nobody(ready, open)
+		}
 	case t.config.Policy.Hashes() && r.Hash != 0:
-		l.Upstream = t.ready.Choose(&query{Hash: r.Hash, Seats: !t.config.NotSticky && !r.Fleeting, Free: true})
+		q := t.query(r, 0)
+		if l.Upstream = t.ready.Choose(&q); l.Upstream == nil {
+			q.Free = false
+			l.Upstream = t.ready.Choose(&q)
+		}
 	case t.ready.Len() == 1:
 		l.Upstream = t.ready.Only()
 	}

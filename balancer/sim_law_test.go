@@ -258,12 +258,11 @@ func (s *sim) difference(px *simProxy, u *balancer.Upstream) (text string) {
 }
 
 // checkPreview holds that a preview and the pick behind it agree. Policies that take turns or draw lots
-// leave the upstream open, and a guess is decided when it is made.
+// leave the upstream open, and so does a guess for a new visitor.
 func (s *sim) checkPreview(r *balancer.Request, l *balancer.Preview, c *balancer.Choice) {
-	if len(r.Exclude) > 0 || c.FailOpen {
-		return
-	}
 	switch {
+	case l.Guess != c.FailOpen:
+		s.fail("a preview guesses: %v, a pick: %v", l.Guess, c.FailOpen)
 	case l.Upstream != nil && l.Upstream != c.Upstream, c.Pinned && l.Upstream != c.Upstream:
 		s.fail("a preview leads to %v, a pick to %v: %+v, %+v", l.Upstream, c.Upstream, l, c)
 	case l.None != c.None:

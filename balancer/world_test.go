@@ -98,10 +98,15 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 // compare holds what Preview foretold against what Pick did.
 func (w *world) compare(r *balancer.Request, l balancer.Preview, c *balancer.Choice) {
 	w.t.Helper()
-	if len(r.Exclude) > 0 || c.Await || c.FailOpen {
-		return // decided by more than the visitor
+	if c.Await {
+		if l.None != balancer.NoneAway {
+			w.t.Errorf("a look finds %q, a pick waits", l.None)
+		}
+		return
 	}
 	switch {
+	case l.Guess != c.FailOpen:
+		w.t.Errorf("a look guesses: %v, a pick: %v", l.Guess, c.FailOpen)
 	case l.Upstream != nil && l.Upstream != c.Upstream, c.Pinned && l.Upstream != c.Upstream:
 		w.t.Errorf("a look says %+v, a pick %+v", l, c)
 	case l.None != c.None:

@@ -155,11 +155,13 @@ func (e *explanation) choice(l *balancer.Preview, policy sites.Policy) {
 		e.say("choice", "none", "every instance has as many sessions as session.max allows, and this visitor has lost one: 503, to come again soon")
 	case l.None != balancer.NoneReason:
 		e.say("choice", "none", "%s: 503", l.None)
+	case l.By != "" && !l.Ended && l.Guess && l.Upstream != nil:
+		e.to(l.Upstream, "no instance is known to be up: it may still answer")
 	case l.By != "" && !l.Ended && l.Cause == balancer.CauseNone:
 		e.to(l.Upstream, "its session is there")
 	case l.By != "" && !l.Ended && l.Free:
 		e.to(l.Upstream, "its instance cannot take it, and the site keeps no sessions in its instances")
-	case l.By != "" && !l.Ended:
+	case l.By != "" && !l.Ended && l.Upstream != nil:
 		e.to(l.Upstream, "follows from the session's id, so that all its requests agree")
 	case l.Joins:
 		e.to(l.Upstream, "the first request of this visitor is on its way there, and this one joins it")
