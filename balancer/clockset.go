@@ -2,9 +2,9 @@ package balancer
 
 import "time"
 
-// ClockSet says that the system's clock was set by so much while the process ran, to now (Unix milliseconds). Nobody's
-// session is older for that: the table's times move along, and cookies from before are read as such. Whether the clock was
-// wrong before or is wrong now, nobody here can know, and it makes no difference.
+// ClockSet says that the system's clock was set by so much while the process ran, to now (Unix milliseconds). No session
+// gets older by that: the table's times move along, and the times in cookies from before are read by the clock as it was.
+// It makes no difference whether the clock was wrong before or is wrong now; nobody here can know.
 func (b *Balancer) ClockSet(by time.Duration, now int64) {
 	seconds := int64(by.Round(time.Second) / time.Second)
 	b.mu.Lock()
@@ -20,8 +20,8 @@ func (b *Balancer) ClockSet(by time.Duration, now int64) {
 	}
 }
 
-// turn moves the times of the health that people are shown and that weights grow by. Checks bring along by
-// how much the clock was set since the one before (Evidence.Lag), so the doubt is theirs.
+// turn moves those times of the health that people see and by which weights grow. It leaves the doubt alone: each check
+// says by how much the clock was set since the check before (Evidence.Lag).
 func (u *Upstream) turn(by time.Duration) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -23,9 +23,9 @@ func (p *Pool) Load(id string, now int64) (sessions, inflight int, known bool) {
 	return u.Sessions(), u.InFlight(), !u.recounting(now)
 }
 
-// KnownSince is since when u is known to this table or the one that it was restored from,
-// Unix milliseconds; 0: unknown. Another clock says when u was started. It does not make u younger than the
-// table if u was there when the table was born.
+// KnownSince is since when this table, or the one that it was restored from, knows u (Unix milliseconds); 0: unknown.
+// The start of u was read from another machine's clock, so it counts for less than what this
+// proxy saw: an upstream that was there when the table was born is older than the table.
 func (u *Upstream) KnownSince() int64 {
 	if seen := u.seen.Load(); seen > 0 {
 		return seen
@@ -46,8 +46,8 @@ func (u *Upstream) recounting(now int64) bool {
 	return u.pool.revived.recounting(u.heard, now) || u.pool.b.sessions.SetBack(now)
 }
 
-// revival is what a longer idle time or life brings back: cookies whose sessions had ended by
-// the shorter one, and were forgotten, are good again. A restart forgets it.
+// revival is what a longer idle time or life brings back. Some sessions had ended by the shorter one, and the table has
+// forgotten them; now their cookies are good again. A restart forgets the revival.
 type revival struct {
 	at    atomic.Int64 // Unix milliseconds; 0: never
 	until atomic.Int64 // Unix seconds, the last in which such a cookie is good
@@ -68,8 +68,8 @@ func (r *revival) note(old, c *Config, now int64) {
 	}
 }
 
-// recounting reports whether such sessions may come back to an instance that this proxy knows since
-// a time (Unix milliseconds; 0: always).
+// recounting reports whether such sessions may come back to an instance. The proxy knows it since heard (Unix
+// milliseconds; 0: always).
 func (r *revival) recounting(heard, now int64) bool {
 	at := r.at.Load()
 	return at > 0 && heard < at && now/1000 <= r.until.Load()

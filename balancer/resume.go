@@ -31,7 +31,7 @@ func (p *Pool) resume(t *table, r *Request, c *Choice) {
 		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
 	}
 	if c.Issue && fit {
-		v.Anew = c.issued // else nobody may answer: what is no cookie must not be newer than one
+		v.Anew = c.issued // where home does not fit, perhaps nobody answers, and no such cookie comes to be
 	}
 	c.admitted = fit && home.enter()
 	f := p.b.sessions.Visit(&v, r.Now)
@@ -142,10 +142,10 @@ func (c *Choice) tell(was *loss) {
 	}
 }
 
-// settle notes a move, with a cookie that is newer than the one before, and be it by a
-// second that is still to come. A visitor who is moved with each of many requests in a second, by proxies that
-// cannot reach each other's instances, would get far ahead of the clocks: from half of what they may be apart on
-// the order of his moves is lost, and what the browser brings counts.
+// settle notes a move. The new cookie must be newer than the one before, so its second may be one that is still to come.
+// Proxies that cannot reach each other's instances may move a visitor with each of many requests in a second. His cookies
+// must not get far ahead of the clocks: at half of what clocks may differ by they stop, the order of further moves is
+// lost, and what the browser brings counts.
 func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 	c.Issue = true
 	now := r.Now / 1000

@@ -11,17 +11,17 @@ type clockSet struct {
 	by int64 // seconds; forward is positive
 }
 
-// maxClockSets bounds what is remembered. Of a set that is older than a session may idle only the
-// oldest cookies still tell.
+// maxClockSets bounds what is remembered. Only the oldest cookies bear times from before a set that is longer ago than
+// a session may idle.
 const maxClockSets = 8
 
-// mend brings a time from a cookie to the clock as it is now. A cookie bears the time of the proxy that issued it, which
-// may be this one before its clock was set, or one whose clock never was.
+// mend returns a time from a cookie by the clock as it is now. The cookie may come from this proxy, before its clock was
+// set, or from a proxy whose clock was never set; nothing in it says which.
 func mend(sets []clockSet, second, now int64) int64 {
 	for _, c := range sets {
 		switch before := now - c.by; {
 		case c.by > 0 && second < c.at && second <= before+seal.ClockSkew:
-			second += c.by // by the clock as it was before
+			second += c.by // from before the set
 		case c.by < 0 && second > now+seal.ClockSkew:
 			second += c.by
 		}
@@ -29,8 +29,8 @@ func mend(sets []clockSet, second, now int64) int64 {
 	return second
 }
 
-// Mend brings the times of a cookie to the clock as it is now, in Unix seconds. What is still ahead of
-// it by more than clocks may differ counts as of now: only a proxy can have sealed it, whose clock is wrong.
+// Mend brings the times of a cookie to the clock as it is now (Unix seconds). A time that is still ahead of this clock, by
+// more than clocks may differ, counts as now: a proxy has sealed it, so that proxy's clock is wrong.
 func (s *Table[U]) Mend(c *seal.Cookie, now int64) {
 	if sets := s.sets.Load(); sets != nil && !c.Bare {
 		c.Issued, c.Start = mend(*sets, c.Issued, now), mend(*sets, c.Start, now)
@@ -41,8 +41,8 @@ func (s *Table[U]) Mend(c *seal.Cookie, now int64) {
 	c.Start = min(c.Start, c.Issued)
 }
 
-// ClockSet says that the clock was set by so many seconds, to now (Unix seconds). It moves all times of the table. When it was born is not
-// moved back: then the proxy waits rather too long until it is sure of its counts.
+// ClockSet says that the clock was set by so many seconds, to now (Unix seconds). All times of the table move along, except
+// that its birth never moves back: the proxy rather waits too long until it is sure of its counts.
 func (s *Table[U]) ClockSet(seconds, now int64) {
 	var list []clockSet
 	if old := s.sets.Load(); old != nil {

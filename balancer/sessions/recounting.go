@@ -7,21 +7,21 @@ import (
 )
 
 // Recounting reports whether the table is too young to know all sessions of a
-// site with this idle time: there may be more than it counts. It is for as long as a
-// cookie is good that was out when the table was born, and be it ahead of this clock.
+// site with this idle time: there may be more than it counts. The table is too young while
+// a cookie can be good that is older than the table, or was issued by a clock ahead of this one.
 func (s *Table[U]) Recounting(idle time.Duration, now int64) bool {
 	born := s.born.Load()
 	return born == 0 || now/1000-born/1000 <= seal.Grace(idle)+Ahead(idle) || s.SetBack(now)
 }
 
-// SetBack reports whether the clock has been set back, so that sessions that had ended by it, and were forgotten,
-// live again. Less than a second is not told from a caller who is slow.
+// SetBack reports whether the clock has been set back behind the last sweep. Then sessions live again which a sweep
+// has ended and forgotten. Less than a second does not count: it may be a caller who is slow.
 func (s *Table[U]) SetBack(now int64) bool { return now < s.swept.Load()-1000 }
 
-// Ahead is by how many seconds the time in a cookie may be ahead of a proxy's clock for that proxy's counts
-// to be right: another proxy's clock is, or its own was before it was set, or the session was moved several
-// times in a second (see balancer.Pool). A quarter of the idle time, as that is also by how much a session's end is
-// uncertain, and no more than what is honoured at all.
+// Ahead is by how many seconds the time in a cookie may be ahead of a proxy's clock without that proxy's counts
+// becoming wrong. Such cookies come from a proxy whose clock is ahead, from this one before its clock was set back, or from
+// several moves in one second (see balancer.Pool). It is a quarter of the idle time, because a session's end is
+// uncertain by as much, and at most what is honoured at all.
 func Ahead(idle time.Duration) int64 {
 	if idle < 0 {
 		return seal.ClockSkew
