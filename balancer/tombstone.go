@@ -17,8 +17,8 @@ type tombstone struct {
 	until    int64 // Unix milliseconds: no cookie can be alive any more
 }
 
-// tombstoneLife is for how long an instance is remembered at least, in milliseconds. Its cookies end sooner, but for
-// those that a proxy goes on to issue because it is cut off from the catalog and has not heard.
+// tombstoneLife is how long an instance is remembered at least, in milliseconds. Its cookies end sooner, unless a proxy that is cut
+// off from the catalog goes on to issue them.
 const tombstoneLife = 24 * 3600 * 1000
 
 // maxTombstones bounds the memory for instances gone: the oldest are forgotten, and

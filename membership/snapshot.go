@@ -23,8 +23,7 @@ const (
 	snapshotPause = 2 * time.Second // members come and go in crowds, and each write waits for the disk
 )
 
-// snapshotMember is one of them. Who is not let in any more is not looked for either: nobody takes its address
-// from the list while there is no other one.
+// snapshotMember is a member of the list. The address of one that is not admitted any more stays, unused, until another list is written.
 type snapshotMember struct {
 	Name, Fingerprint, Addr string
 }

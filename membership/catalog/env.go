@@ -129,10 +129,9 @@ func (s *sealer) putBack(key string, sealed *[]byte, manifest *sites.Settings, o
 // sealChunk is how many records one change of sealClear writes.
 const sealChunk = 50
 
-// sealClear writes what an earlier version stored in the clear as it is stored now: the
-// environments of sites and releases, and what the audit tells of changes to them. Then it
-// forgets the history of the embedded store, which a backup would hold. It does so once in a
-// cluster's life; whichever proxy comes first does it.
+// sealClear seals what an earlier version stored in the clear: the environments of sites and releases, and what the audit tells of
+// changes to them. Then it drops the history of the embedded store, because a backup would hold the clear text. The first proxy that
+// gets there does it, once in a cluster's life.
 func (c *Catalog) sealClear(ctx context.Context) error {
 	v := c.View()
 	if v.Settings.EnvSealed && len(v.clear) == 0 {

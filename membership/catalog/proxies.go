@@ -129,7 +129,7 @@ func (c *Catalog) present() *store.Store {
 	return c.store.Load()
 }
 
-// maintain keeps those who have the catalog in step with the members, until Close.
+// maintain keeps the replicas of the catalog in step with the members, until Close.
 func (c *Catalog) maintain() {
 	changed, cancel := c.Subscribe()
 	defer cancel()

@@ -11,9 +11,8 @@ import (
 	"portico/proxy/site"
 )
 
-// addressing turns the addresses in an answer into those that the visitor knows: of a site whose mount path is taken off before the
-// application sees it, and of an application that tells its own address. It is what nginx's proxy_redirect and Apache's
-// ProxyPassReverse do.
+// addressing replaces the addresses in an answer by those that the visitor knows, as nginx's proxy_redirect and Apache's ProxyPassReverse
+// do. They differ where the mount path is stripped before the application sees it, and where an application tells its own address.
 type addressing struct {
 	front       *route.Front
 	site        *site.Site
@@ -194,8 +193,9 @@ func (m *addressing) cookie(v string) (string, bool) {
 }
 
 // attribute maps one with the semicolon before it. It puts the mount path back before a Path, so that applications beside each other
-// under one host keep their cookies apart; a cookie without one is the request's path's, which is below the mount path anyway. A Domain
-// that is the instance's own host goes: browsers would refuse the cookie, and without one it is the visitor's host's alone.
+// under one host keep their cookies apart. A cookie without a Path belongs to the request's path, which is below the mount path anyway. A
+// Domain that is the instance's own host is dropped, because browsers would refuse the cookie; without one it belongs to the visitor's
+// host alone.
 func (m *addressing) attribute(part string) (string, bool) {
 	name, value, _ := strings.Cut(part, "=")
 	value = strings.TrimSpace(value)

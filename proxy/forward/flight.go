@@ -310,9 +310,8 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 	return nil
 }
 
-// await lets the request wait until the checks have decided about the visitor's
-// own instance: one refused connection is also what a full backlog looks like,
-// and a move costs the session.
+// await lets the request wait for news of the visitor's own instance. A refused connection does not prove that it is down, because a full
+// backlog looks the same, and a move would cost the session.
 func (f *flight) await(d *exchange.Decision) {
 	f.awaits, f.waited = true, time.Now()
 	f.limit = heldLimit(f.choice.Upstream, f.h.Clock.Millis(f.waited))
@@ -329,8 +328,7 @@ func (f *flight) listen(d *exchange.Decision) {
 	}
 }
 
-// unlisten ends that: an instance that stays as it is would keep everybody who has ever
-// waited for news of it.
+// unlisten ends the wait for news. Without it, an instance whose health never changes would collect the callbacks of all who ever waited.
 func (f *flight) unlisten() {
 	if f.forget != nil {
 		f.forget()
@@ -378,8 +376,7 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	return nil
 }
 
-// judged picks anew once the visitor's own instance is known to be up or down,
-// or when the wait was long enough.
+// judged picks anew once the visitor's own instance is known to be up or down, or after the longest wait.
 func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *fault.Fault {
 	own := f.choice.Upstream
 	if own.Undecided() && !late {

@@ -10,9 +10,8 @@ import (
 // lastingEvery is how often the sessions of the engine's streams are noted to be in use.
 const lastingEvery = time.Minute
 
-// longLived is the engine's answers that go on for as long as somebody looks: upgraded
-// connections and event streams. Their visitors send no cookie that could tell that
-// the session is in use.
+// longLived are the answers that go on for as long as the visitor stays: upgraded connections and event streams. No further request, and
+// so no cookie, tells meanwhile that the session is in use.
 type longLived struct {
 	mu   sync.Mutex
 	open map[*flight]stream // guarded by mu

@@ -14,11 +14,10 @@ import (
 	"portico/internal/pause"
 )
 
-// What a proxy asks the others now and then, to know when the network between them was cut
-// and when it is whole again. Etcd's own streams would wait for TCP to send again, which after a minute
-// takes another one: their reading sides have no limit, and sockets of etcd cannot be given one from here.
-// So each proxy resets what it had accepted before the cut as soon as the other one answers again, and the
-// streams are made anew a moment later: docs/decisions/after-a-cut.md.
+// Each proxy asks the others whether they answer, to notice a cut of the network and its end. Etcd's own streams notice the end late: they
+// wait until TCP sends again, which after a cut of a minute takes another minute. They have no time limit for reads, and none can be set
+// from here. So as soon as another proxy answers again, this one resets the connections that it had accepted from it before the cut, and
+// etcd makes its streams anew: docs/decisions/after-a-cut.md.
 const (
 	heartbeatEvery  = time.Second            // of a proxy that answers
 	heartbeatAgain  = 250 * time.Millisecond // of one that does not

@@ -73,13 +73,11 @@ func (s *Store) watchRemoval(r *running) {
 	}()
 }
 
-// leaderGrace is how long after another leader was elected a change is waited for
-// that the former one was asked for.
+// leaderGrace is how long a change that the leader before was asked for may still succeed after another one was elected.
 const leaderGrace = time.Second
 
-// Led reports whether some proxy leads the catalog. A proxy without a vote goes on
-// naming a leader that has died, because it takes no part in elections; that the
-// leader listens to it no more says more.
+// Led reports whether some proxy leads the catalog. A proxy without a vote takes no part in elections and goes on to name a leader that
+// has died, so for such a one it counts whether the connection to the leader lasts.
 func (s *Store) Led() bool {
 	r := s.run.Load()
 	if r == nil {
@@ -160,9 +158,8 @@ func (s *Store) whileLed(ctx context.Context) (_ context.Context, done func()) {
 	return ctx, func() { cancel(nil); <-ended }
 }
 
-// leaderKnown is closed once the server knows a leader. A server that shares its
-// catalog says so long before it calls itself ready: a message of its own may be
-// lost on the way to the leader, and it tries again only seconds later.
+// leaderKnown returns a channel that is closed once the server knows a leader; nil for a server that does not share its catalog. Etcd
+// calls the server ready later, by seconds where its first message to the leader was lost.
 func (s *Store) leaderKnown(ctx context.Context, server *etcdserver.EtcdServer) <-chan struct{} {
 	known := make(chan struct{})
 	if s.run.Load().peers == nil {

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// logFilter lowers etcd's level by one: what it calls information is of use to those
-// who debug it only, and what it calls debugging, each transaction, to nobody. A warning
-// that comes again is told once a minute, with how often it came.
+// logFilter lowers the level of etcd's messages by one: its information is of use to those who debug it, and its debugging, a line for
+// each transaction, to nobody. A warning that repeats is logged once a minute, with how often it came.
 type logFilter struct {
 	slog.Handler
 	said *repeats
@@ -102,8 +101,7 @@ func stepOfCommit(message string) bool {
 // not applied yet: it campaigns again a moment later.
 const pendingChanges = "since there are still pending configuration changes to apply"
 
-// beside are warnings of etcd that do not touch this use of it: its client
-// listener is a private socket, its own accounts are not used, and an empty
+// beside are warnings of etcd that do not apply here: its client listener is a private socket, its own accounts are not used, and an empty
 // store has no version yet.
 var beside = map[string]bool{
 	"Failed to detect schema version":  true,

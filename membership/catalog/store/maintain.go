@@ -22,7 +22,8 @@ const (
 // none, as after the folder was given to another process.
 type Present func() *Store
 
-// Maintain keeps those who have the store in step with the members, until ctx ends. It looks now and then, and at each word on changed.
+// Maintain removes copies of the store at proxies that are no members any more, and gives votes to complete ones, until ctx ends. It
+// looks every second, and whenever changed says that the members are others.
 func Maintain(ctx context.Context, present Present, changed <-chan struct{}, logger *slog.Logger) {
 	look := pause.NewTicker(maintainEvery)
 	defer look.Stop()
@@ -100,7 +101,7 @@ func (m *maintenance) sayLeader(known bool) {
 	}
 }
 
-// dismiss removes those who are no accepted proxies any more.
+// dismiss removes the replicas of proxies that are not accepted any more.
 func (m *maintenance) dismiss(ctx context.Context, s *Store) error {
 	server := s.run.Load().etcd.Server
 	var errs []error
@@ -142,9 +143,8 @@ func (s *Store) replicaName(name string, urls []string) string {
 	return name
 }
 
-// promote gives those a vote that have the whole catalog, so that the number of
-// votes is odd: two that must agree are worse than one. The second proxy keeps a
-// copy until there is a third.
+// promote gives a vote to learners that have the whole catalog. The number of votes stays odd, because two that must agree are worse than
+// one: the second proxy has a copy without a vote until there is a third.
 func (m *maintenance) promote(ctx context.Context, s *Store) error {
 	server := s.run.Load().etcd.Server
 	voters, learners := 0, 0

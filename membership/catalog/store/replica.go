@@ -79,9 +79,8 @@ func (s *Store) removeReplica(ctx context.Context, id uint64) error {
 	})
 }
 
-// patiently repeats a change of who has the catalog: etcd refuses it until the
-// others have been connected for 5 s, and gives who comes back within the second the
-// number that was just taken away.
+// patiently repeats a change of the replicas. Etcd refuses one until the others have been connected for 5 s. It also numbers members by
+// the second: a proxy that comes back within the same one would get the number that was just removed.
 func (s *Store) patiently(ctx context.Context, op func(context.Context) error) error {
 	for {
 		err := s.do(ctx, op)

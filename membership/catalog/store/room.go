@@ -35,8 +35,8 @@ func (s *Store) GiveUp(why error) { s.fail(why.Error()) }
 const faultUnsaved = "failed to save Raft hard state and entries"
 
 // abandon closes the files of a server that does not stop, and reports whether they are closed. One that could not write to its log never
-// stops: it waits for that write, with its files open and without touching them again. The wait, and what the server has in memory, stay
-// for as long as the process lives. What else may keep a server is not known, so its files are left alone.
+// stops: it waits for that write, with its files open and without touching them again. The goroutine that waits and the server's memory
+// stay until the process ends. The files of a server that does not stop for another reason are left alone.
 func (s *Store) abandon() bool {
 	if !s.unsaved.Load() {
 		return false

@@ -42,9 +42,8 @@ func shareConfig(cfg *embed.Config, p *peers.Options) {
 	}
 }
 
-// share makes this proxy's store reachable for the other proxies: it listens,
-// takes the times that several need, and tells its address. The server begins
-// another life for it, which changes wait for and traffic does not notice.
+// share makes this proxy's store reachable for the other proxies: it listens, tells its address, and has the server start again with the
+// time-outs of several. Changes wait for that start; traffic does not notice it.
 func (s *Store) share(ctx context.Context) error {
 	if s.o.Peers == nil {
 		return ErrAlone

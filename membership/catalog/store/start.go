@@ -162,9 +162,8 @@ func (s *Store) awaitStart(done <-chan outcome, data string) (outcome, error) {
 	}
 }
 
-// filesOpen reports whether a start that has failed left files open: etcd gives what it has opened to nobody when it fails
-// midway, and a fault ends the goroutine that starts without a word to those who would close. Where there are no
-// descriptors to find out, it has.
+// filesOpen reports whether a start that has failed left files open. Etcd closes nothing when it fails midway, and returns nothing that
+// could be closed; a fault ends the goroutine that starts. Without descriptors nobody can look: then it reports true.
 func filesOpen(data string) bool {
 	if db, err := openDatabase(data); err == nil {
 		_ = db.Close()

@@ -60,9 +60,8 @@ func (l *listener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// reset ends the connections of a proxy on which nothing has come since then, and those that
-// nobody has said a word on. The other side learns of it at once, which an orderly end would not do:
-// it waits until what was sent before has arrived.
+// reset ends the connections of a proxy on which nothing has come since then, or ever. The other side learns of a reset at once. An orderly
+// end would wait until what was sent before it has arrived.
 func (l *listener) reset(name string, since time.Time) (n int) {
 	l.mu.Lock()
 	var dead []*conn
