@@ -2,9 +2,9 @@ package exchange
 
 import "time"
 
-// Unacked is what the system holds of what one side was sent and has not acknowledged. The system takes megabytes at once, and says that there
-// is room again when a third of them has gone, for which a slow side needs minutes. So while a side does nothing that shows, its driver
-// looks now and then, and a side that takes what is held moves.
+// Unacked is what the system holds of what one side was sent and has not acknowledged. The system takes megabytes at once, and says that
+// there is room again when a third of them has gone, for which a slow side needs minutes. So while a side does nothing that shows, its
+// driver looks now and then, and a side that takes what is held moves.
 type Unacked struct {
 	bytes int   // at the first look, or when the side was last seen to move
 	since int64 // when that was
