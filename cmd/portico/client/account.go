@@ -14,6 +14,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewAccount makes the command portico account.
 func NewAccount(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "account", Short: "List, add, change and remove accounts", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
@@ -105,6 +106,7 @@ func newAccountRemove(s *shell.Call) *cobra.Command {
 	return cmd
 }
 
+// NewToken makes the command portico token.
 func NewToken(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "token", Short: "List, make and end tokens", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)

@@ -22,6 +22,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewBackup makes the command portico backup.
 func NewBackup(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup",
@@ -54,6 +55,7 @@ copy that file once, to a safe place.`,
 	return cmd
 }
 
+// NewRestore makes the command portico restore.
 func NewRestore(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore FILE",

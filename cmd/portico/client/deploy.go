@@ -31,6 +31,7 @@ import (
 // ManifestName is the file at the root of an archive that describes the site.
 const ManifestName = "portico.toml"
 
+// NewDeploy makes the command portico deploy.
 func NewDeploy(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy SITE PATH",
@@ -87,6 +88,7 @@ get the new one. A release that does not get healthy changes nothing.`,
 	return cmd
 }
 
+// NewRollback makes the command portico rollback.
 func NewRollback(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rollback SITE [RELEASE]", Short: "Go back to a former release (the one before, unless named)",

@@ -18,6 +18,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewDrain makes the command portico drain.
 func NewDrain(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain [MEMBER | SITE/INSTANCE | SITE@RELEASE]",

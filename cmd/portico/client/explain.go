@@ -18,6 +18,7 @@ import (
 	"portico/proxy/recent"
 )
 
+// NewExplain makes the command portico explain.
 func NewExplain(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [URL]",

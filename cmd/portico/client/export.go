@@ -32,6 +32,7 @@ import (
 // watchEvery is how often --watch looks for changes.
 const watchEvery = 2 * time.Second
 
+// NewExport makes the command portico export.
 func NewExport(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "export", Short: "Write the cluster in another proxy's language", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}

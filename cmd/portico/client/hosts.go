@@ -14,6 +14,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewHosts makes the command portico hosts.
 func NewHosts(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "hosts", Short: "List who has which hosts; share one, or give it to another site", Args: cobra.NoArgs,

@@ -12,6 +12,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewKeys makes the command portico keys.
 func NewKeys(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "List the ages of the keys that members share; replace one", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)

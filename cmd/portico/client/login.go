@@ -13,6 +13,7 @@ import (
 	"portico/proxy/admin/api"
 )
 
+// NewLogin makes the command portico login.
 func NewLogin(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login ADDR",

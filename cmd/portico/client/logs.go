@@ -13,6 +13,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewLogs makes the command portico logs.
 func NewLogs(s *shell.Call) *cobra.Command {
 	var q api.LogQuery
 	cmd := &cobra.Command{

@@ -16,6 +16,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewMembers makes the command portico members.
 func NewMembers(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "members", Short: "List the machines of the cluster, and those that wait for acceptance", Args: cobra.NoArgs}
 	turned := cmd.Flags().Bool("turned-away", false, "list the machines that were turned away lately instead, and why")
@@ -150,6 +151,7 @@ func memberState(m api.MemberInfo) string {
 	return string(m.Admin)
 }
 
+// NewInvite makes the command portico invite.
 func NewInvite(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invite",
@@ -266,22 +268,27 @@ func newInviteRemove(s *shell.Call) *cobra.Command {
 	}
 }
 
+// NewAccept makes the command portico accept.
 func NewAccept(s *shell.Call) *cobra.Command {
 	return memberVerb(s, verb{name: api.VerbAccept, short: "Let a waiting machine into the cluster", done: "%s is accepted: its agent installs the sites that belong on it", labels: true})
 }
 
+// NewRefuse makes the command portico refuse.
 func NewRefuse(s *shell.Call) *cobra.Command {
 	return memberVerb(s, verb{name: api.VerbRefuse, short: "Turn a waiting machine away", done: "%s is refused", reason: true})
 }
 
+// NewRevoke makes the command portico revoke.
 func NewRevoke(s *shell.Call) *cobra.Command {
 	return memberVerb(s, verb{name: api.VerbRevoke, short: "Cut a machine off for good and replace the gossip key", done: "%s is revoked", reason: true, cuts: true})
 }
 
+// NewReady makes the command portico ready.
 func NewReady(s *shell.Call) *cobra.Command {
 	return memberVerb(s, verb{name: api.VerbReady, short: "Let a server take sessions again", done: "%s is ready", instance: true})
 }
 
+// NewMaint makes the command portico maint.
 func NewMaint(s *shell.Call) *cobra.Command {
 	return memberVerb(s, verb{name: api.VerbMaint, short: "Send a server nothing; its sessions are lost", done: "%s is in maintenance", cuts: true, instance: true})
 }

@@ -16,6 +16,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewSessions makes the command portico sessions.
 func NewSessions(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sessions [SITE]", Short: "Count the live sessions of each instance; list, find, end or move them",

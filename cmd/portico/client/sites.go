@@ -19,6 +19,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewSites makes the command portico sites.
 func NewSites(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "sites", Short: "List the sites; show or change the settings of one", Args: cobra.NoArgs}
 	asJSON := screen.JsonFlag(cmd)
@@ -206,6 +207,7 @@ func overrideValue(key, text string) (any, error) {
 	return conf.SetPath(&sites.Settings{}, key, text)
 }
 
+// NewReleases makes the command portico releases.
 func NewReleases(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "releases SITE", Short: "List the releases of a site, newest first", Args: cobra.ExactArgs(1),
@@ -236,6 +238,7 @@ func NewReleases(s *shell.Call) *cobra.Command {
 	return cmd
 }
 
+// NewRemove makes the command portico remove.
 func NewRemove(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "remove SITE", Short: "Take a site away from all application servers (its data folders stay)",
@@ -262,6 +265,7 @@ func NewRemove(s *shell.Call) *cobra.Command {
 	return cmd
 }
 
+// NewDeploys makes the command portico deploys.
 func NewDeploys(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "deploys [SITE | ID]", Short: "List the last deploys, or show one", Args: cobra.MaximumNArgs(1)}
 	asJSON := screen.JsonFlag(cmd)

@@ -16,6 +16,7 @@ import (
 	"portico/proxy/admin/apiclient"
 )
 
+// NewStats makes the command portico stats.
 func NewStats(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "stats", Short: "Print what the proxy counts", Args: cobra.NoArgs}
 	asCSV := cmd.Flags().Bool("csv", false, "print HAProxy's CSV")
@@ -59,6 +60,7 @@ func printStats(out io.Writer, stats api.Stats) error {
 	return printRecounting(out, recounting)
 }
 
+// NewTop makes the command portico top.
 func NewTop(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "top", Short: "Show the traffic, live", Args: cobra.NoArgs}
 	every := cmd.Flags().Duration("every", time.Second, "time between two looks, at least 100ms")
@@ -121,6 +123,7 @@ func printLook(out io.Writer, stats api.Stats, asJSON bool) error {
 	return err
 }
 
+// NewAudit makes the command portico audit.
 func NewAudit(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "List who did what, newest first", Args: cobra.NoArgs}
 	limit := cmd.Flags().Int("limit", 50, "entries")

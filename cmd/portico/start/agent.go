@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// NewAgent makes the command portico agent.
 func NewAgent(s *shell.Call) *cobra.Command {
 	st := &settings{}
 	cmd := &cobra.Command{

@@ -18,6 +18,7 @@ import (
 	"portico/proxy/frontdoor"
 )
 
+// NewCheck makes the command portico check.
 func NewCheck(s *shell.Call) *cobra.Command {
 	st := &settings{}
 	var asJSON *bool

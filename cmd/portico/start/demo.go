@@ -45,6 +45,7 @@ type demoVisitor struct {
 	last  time.Time
 }
 
+// NewDemoSite makes the command portico demo-site.
 func NewDemoSite() *cobra.Command {
 	return &cobra.Command{
 		Use:    "demo-site",

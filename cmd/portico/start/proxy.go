@@ -18,6 +18,7 @@ import (
 	"portico/proxy/frontdoor"
 )
 
+// NewProxy makes the command portico proxy.
 func NewProxy(s *shell.Call) *cobra.Command {
 	st := &settings{}
 	cmd := &cobra.Command{

@@ -38,6 +38,7 @@ const (
 	demoName  = "demo"
 )
 
+// NewUp makes the command portico up.
 func NewUp(s *shell.Call) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
