@@ -1,6 +1,6 @@
 package accesslog
 
-import "portico/proxy/account"
+import "portico/proxy/exchange/account"
 
 // AppendJSON is one line of the access log as JSON.
 func AppendJSON(b []byte, r *account.Record) []byte {

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // AppendHAProxy appends r in the form of HAProxy's "option httplog":

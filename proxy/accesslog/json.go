@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // appendJSON appends r as one JSON object and a newline. Cookies, credentials and other fields of the request are never part of it.

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // Format says how lines of the access log are written.

@@ -14,7 +14,7 @@ import (
 
 	"portico/internal/written"
 	"portico/proxy/accesslog"
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 func record() *account.Record {

@@ -11,8 +11,8 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
-	"portico/proxy/account"
 	"portico/proxy/admin/api"
+	"portico/proxy/exchange/account"
 	"portico/proxy/listen"
 )
 

@@ -2,8 +2,8 @@ package conn
 
 import (
 	"context"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/wire"
 	"time"
 )

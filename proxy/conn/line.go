@@ -2,8 +2,8 @@ package conn
 
 import (
 	"crypto/tls"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"slices"
 	"time"
 )

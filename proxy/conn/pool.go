@@ -12,8 +12,8 @@ import (
 
 	"portico/internal/records"
 	"portico/internal/unsent"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 )
 

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/wire"
 )
 

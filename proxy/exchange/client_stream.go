@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"strconv"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )

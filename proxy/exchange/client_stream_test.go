@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )

@@ -1,7 +1,7 @@
 package exchange
 
 import (
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 )
 

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 	"portico/proxy/wire"
 )

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
 	"portico/proxy/wire"

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // TestPaceOfLargeMessages: however much has moved, more bytes never shorten the patience.

@@ -3,7 +3,7 @@ package exchange
 import (
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 )
 

@@ -6,8 +6,8 @@ import (
 	"portico/balancer"
 	"portico/internal/alias"
 	"portico/proxy/accesslog"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
 )

@@ -6,7 +6,7 @@ import (
 
 	"portico/balancer/figures"
 	"portico/balancer/meter"
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // Traffic counts the traffic of one listener.

@@ -2,8 +2,8 @@ package loop
 
 import (
 	"net/netip"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/loop/socket"
 	"portico/proxy/wire"
 	"syscall"

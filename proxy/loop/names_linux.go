@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // question is one look-up of an upstream's name, for one attempt of one exchange. The session that asked points to it for as long as

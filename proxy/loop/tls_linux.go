@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"portico/internal/tlstrim"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/loop/handshakes"
 	"portico/proxy/loop/socket"
 	"portico/proxy/wire"

@@ -5,8 +5,8 @@ import (
 	"syscall"
 
 	"portico/internal/descriptors"
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 	"portico/proxy/loop/socket"
 )

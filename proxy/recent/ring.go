@@ -14,7 +14,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/internal/prefetch"
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 )
 
 // Exchanges keeps the last exchanges, so that a request can be explained after it

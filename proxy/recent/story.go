@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/fault"
 	"portico/proxy/http1"
 )

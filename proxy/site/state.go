@@ -13,7 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"portico/balancer"
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/sticky"
 )
 

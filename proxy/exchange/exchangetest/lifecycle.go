@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 )

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"sync"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/http1"
 )
 

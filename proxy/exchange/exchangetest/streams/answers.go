@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 )

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 )

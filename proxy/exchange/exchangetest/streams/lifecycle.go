@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"portico/proxy/account"
 	"portico/proxy/exchange"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/proxy/account"
+	"portico/proxy/exchange/account"
 	"portico/proxy/exchange/exchangetest/rig"
 )
 
