@@ -109,7 +109,7 @@ func loadKey(path string) (*ecdsa.PrivateKey, error) {
 		if der, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
 			return nil, err
 		}
-		return key, durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+		return key, durable.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func loadID(path string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return m.ID, durable.WriteFile(path, append(data, '\n'), 0o600)
+		return m.ID, durable.WriteFile(path, append(data, '\n'))
 	}
 	if err != nil {
 		return "", err
@@ -188,9 +188,9 @@ func (i *Identity) SetCertificate(leaf, authority []byte) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	// The authority first: a certificate without it counts as not accepted.
-	err = durable.WriteFile(filepath.Join(i.dir, fileAuthority), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority}), 0o600)
+	err = durable.WriteFile(filepath.Join(i.dir, fileAuthority), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority}))
 	if err == nil {
-		err = durable.WriteFile(filepath.Join(i.dir, fileCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}), 0o600)
+		err = durable.WriteFile(filepath.Join(i.dir, fileCertificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf}))
 	}
 	if err != nil {
 		return fmt.Errorf("set certificate: %w", err)
@@ -283,7 +283,7 @@ func (i *Identity) SetGossipKeys(keys [][]byte) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(filepath.Join(i.dir, fileGossip), data, 0o600); err != nil {
+	if err := durable.WriteFile(filepath.Join(i.dir, fileGossip), data); err != nil {
 		return fmt.Errorf("write gossip keys: %w", err)
 	}
 	return nil

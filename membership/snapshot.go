@@ -116,7 +116,7 @@ func (s *snapshot) write(members []snapshotMember) error {
 	}
 	b, err := json.Marshal(members)
 	if err == nil {
-		err = durable.WriteFile(s.path, b, 0o600)
+		err = durable.WriteFile(s.path, b)
 	}
 	if err == nil {
 		s.mu.Lock()

@@ -60,7 +60,7 @@ func (r *Reader) Copy(ctx context.Context, w io.Writer, q Query) error {
 		return reply.Refuse(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
 	}
 	if r.Agent == nil {
-		return errors.New("BUG: logs without Options.Agent")
+		return errors.New("BUG: logs without Reader.Agent")
 	}
 	out := &lineWriter{w: w, json: q.JSON, gathers: !q.Follow}
 	var wg sync.WaitGroup

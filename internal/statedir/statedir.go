@@ -32,7 +32,7 @@ func WriteKey(path string, key []byte) error {
 // WriteWhole writes a file that is there whole or not at all, readable by its
 // owner alone.
 func WriteWhole(path string, write func(io.Writer) error) error {
-	if err := durable.Write(path, 0o600, write); err != nil {
+	if err := durable.Write(path, write); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

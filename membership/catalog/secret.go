@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"portico/internal/durable"
 )
@@ -84,7 +85,11 @@ func LoadKey(path string) ([]byte, error) {
 	}
 	key = make([]byte, KeySize)
 	_, _ = rand.Read(key)
-	if err := durable.WriteFile(path, key, 0o600); err != nil {
+	err = os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = durable.WriteFile(path, key)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("write key: %w", err)
 	}
 	return key, nil

@@ -8,5 +8,5 @@
 // returns a handler for a listener that has it already.
 //
 // Its handlers gather and hand on. HTML is page's, sums over proxies are those of
-// proxies, what a change would cut forecast's, the change itself deeds'.
+// proxies, what a change would cut is forecast's, and what the page can do as well is deeds'.
 package admin

@@ -108,9 +108,9 @@ func (p *Proxy) reserveHosts(ctx context.Context) error {
 	for _, s := range *p.sites.Load() {
 		r.Sites = append(r.Sites, catalog.ReservedSite{Name: s.Name, Hosts: s.Hosts, Path: s.Path})
 	}
-	before := p.catalog.View()
+	before := p.catalog.View().ReservedBy(r.Proxy)
 	_, err := p.catalog.Update(ctx, func(tx *catalog.Tx) error { return command.Reserve(tx, r) })
-	if err == nil && !maps.Equal(p.catalog.View().Reserved, before.Reserved) {
+	if err == nil && !maps.Equal(p.catalog.View().ReservedBy(r.Proxy), before) {
 		p.warnOfHosts()
 	}
 	return err

@@ -23,7 +23,7 @@ const sessionsFile = "sessions"
 // saveSessions writes the table of sessions, so that the next process does not
 // have to count anew.
 func (p *Proxy) saveSessions() error {
-	if err := durable.Write(p.path(sessionsFile), 0o600, p.web.Balancer().SaveSessions); err != nil {
+	if err := durable.Write(p.path(sessionsFile), p.web.Balancer().SaveSessions); err != nil {
 		return err
 	}
 	_ = durable.SyncDir(p.conf.Dir) // not every system can; the file is a convenience

@@ -157,7 +157,7 @@ func openSource(ctx context.Context, path string) (source, error) {
 }
 
 // PackFolder packs in the background into a pipe: no temporary file, and the
-// uploadArchive starts at once.
+// upload starts at once.
 func PackFolder(ctx context.Context, folder *archive.Folder) io.ReadCloser {
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(folder.Write(ctx, w, archive.TarZstd, nil)) }()

@@ -76,10 +76,11 @@ type lingering struct {
 	silence time.Duration
 	begun   atomic.Bool
 	fed     *feeding
-	owed    int // what the instance had not taken of the proxy's bytes at the last look, for Read only
+	owed    atomic.Int64 // what the instance had not taken of the proxy's bytes at the last look
 }
 
 func (l *lingering) begin() {
+	l.owed.Store(int64(max(unsent.Held(l.TCPConn), 0)))
 	l.begun.Store(true)
 	_ = l.SetReadDeadline(time.Now().Add(l.silence))
 }
@@ -103,11 +104,8 @@ func (l *lingering) Read(b []byte) (int, error) {
 // takes reports whether the instance has taken some of the proxy's bytes since the last look. After the last of them it may be silent as
 // long as after any other.
 func (l *lingering) takes() bool {
-	held := unsent.Held(l.TCPConn)
-	first := l.owed == 0 && held > 0
-	took := first || held >= 0 && held < l.owed
-	l.owed = max(held, 0)
-	return took
+	held := int64(unsent.Held(l.TCPConn))
+	return held >= 0 && held < l.owed.Swap(max(held, 0))
 }
 
 // pass copies until the end of src (nil) or an error.

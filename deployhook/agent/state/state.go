@@ -126,7 +126,7 @@ func (s *Store) Peek(look func(*File)) {
 func write(path string, st File) error {
 	b, err := json.MarshalIndent(st, "", "  ")
 	if err == nil {
-		err = durable.WriteFile(path, append(b, '\n'), 0o600)
+		err = durable.WriteFile(path, append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write agent state: %w", err)

@@ -58,7 +58,7 @@ func MarkComplete(dir string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	return durable.WriteFile(path, []byte("This catalog has been opened once; see etcd/ for its files.\n"), 0o600)
+	return durable.WriteFile(path, []byte("This catalog has been opened once; see etcd/ for its files.\n"))
 }
 
 // Contents is what CheckFiles found.

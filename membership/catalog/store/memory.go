@@ -212,7 +212,7 @@ func (m *Memory) save() error {
 	}
 	sum := sha256.Sum256(b.Bytes())
 	b.Write(sum[:])
-	return durable.WriteFile(m.Path, b.Bytes(), 0o600)
+	return durable.WriteFile(m.Path, b.Bytes())
 }
 
 // Load reads the file. Without one found is false; a damaged one is an error.

@@ -3,6 +3,6 @@
 // there are, and who sees them: who may use the API's route for the same deed.
 //
 // It shows what it is given: it reads no catalog, asks no proxy and does nothing. The
-// listener's handlers gather what the caller may see, and proxy/admin/deeds does what a
-// button means.
+// listener's handlers gather what the caller may see, and do
+// what a button means.
 package page

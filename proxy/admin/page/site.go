@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"portico/balancer/figures"
-
 	"portico/deployhook"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"

@@ -70,7 +70,7 @@ func (a *All) Totals(ctx context.Context, pools []figures.Pool) Totals {
 	return t
 }
 
-// note says what is missing in the sums.
+// Note says what is missing in the sums.
 func (t *Totals) Note() []string {
 	if len(t.Silent) == 0 {
 		return nil
@@ -82,12 +82,12 @@ func unheard(silent []string) string {
 	return "no answer from " + strings.Join(silent, ", ") + ": there may be more sessions"
 }
 
-// recent counts an instance's sessions that were used a short time ago.
+// Recent counts an instance's sessions that were used a short time ago.
 func (t *Totals) Recent(instance string) int64 {
 	return t.here.recent(instance) + t.others[instance].Recent
 }
 
-// counting reports whether a proxy that answers has not been up for long enough to have
+// Counting reports whether a proxy that answers has not been up for long enough to have
 // seen all sessions of an instance.
 func (t *Totals) Counting(site, instance string) bool {
 	return t.here.recounting(site, instance) || t.others[instance].Recounting

@@ -8,7 +8,7 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// pool returns the pool of a site.
+// Pool returns the pool of a site.
 func (a *All) Pool(name string) (*balancer.Pool, error) {
 	if a.Balancer == nil {
 		return nil, api.NotOffered("sessions")

@@ -39,7 +39,7 @@ func (b *Upload) Read(p []byte) (int, error) {
 		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
 	}
 	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
-	if b.ctx.Err() != nil { // after the deadline was set: whileGood sets its own after it has ended the request
+	if b.ctx.Err() != nil { // after the deadline was set: who ends the request sets his own after that
 		return 0, context.Cause(b.ctx)
 	}
 	n, err := b.body.Read(p)
