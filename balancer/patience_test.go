@@ -38,6 +38,31 @@ func (w *world) come(cookie []byte, at time.Duration, patient bool) string {
 	return c.Upstream.ID()
 }
 
+// TestPreviewOfAWait: while a request waits for an instance that keeps nothing for its visitor, it is foretold where it goes after that.
+func TestPreviewOfAWait(t *testing.T) {
+	rules := balancer.HealthRules{Grace: 3 * time.Second, Slow: 10 * time.Second, Patience: time.Minute}
+	w := newWorldOf(t, balancer.Config{Health: rules}, balancer.Spec{ID: "a", Release: "1", Unpinned: true}, balancer.Spec{ID: "b", Release: "1", Unpinned: true})
+	v := w.visitorOf("a")
+	w.up("a").Observe(silent, w.now)
+	waited := false
+	for range 20 {
+		w.now += 500
+		w.up("a").Observe(silent, w.now)
+		r := balancer.Request{Cookie: v, Patient: true, Now: w.now}
+		l := w.p.Preview(&r)
+		c := w.p.Pick(&r)
+		if c.Await {
+			if waited = true; l.Upstream == nil || l.Upstream.ID() != "b" || l.None != balancer.NoneReason {
+				t.Errorf("it is foretold %+v", l)
+			}
+		}
+		w.p.Done(&c, balancer.Outcome{Now: w.now, Result: balancer.Refused})
+	}
+	if !waited {
+		t.Error("nothing waited")
+	}
+}
+
 // A session waits for an instance that cannot be reached, with an agent or without, until the patience is
 // over; then the instance is asked once more before the session is given up. New visitors go
 // elsewhere all the while.

@@ -74,8 +74,13 @@ func (p *Pool) previewResume(t *table, r *Request, l *Preview, k *seal.Cookie, h
 		l.Start = l.Used
 	}
 	pl := p.plan(t, r, k, home, f)
+	if pl.course == courseAwait { // what comes after the wait is what there is to say
+		impatient := *r
+		impatient.Patient = false
+		pl = p.plan(t, &impatient, k, home, f)
+	}
 	l.Home, l.Moved, l.From, l.Free = pl.home, pl.moved && pl.home != home, pl.was.from, pl.was.free
-	if pl.owed && !pl.news.free {
+	if pl.owed && !pl.news.free && pl.course != courseAway {
 		l.From, l.Cause = pl.news.from, pl.news.cause
 	}
 	switch pl.course {
@@ -85,7 +90,7 @@ func (p *Pool) previewResume(t *table, r *Request, l *Preview, k *seal.Cookie, h
 		l.Upstream = pl.home
 	case courseTrial:
 		l.Upstream, l.Trial = pl.home, true
-	case courseAwait, courseAway:
+	case courseAway:
 		l.None = NoneAway
 	case courseMove:
 		d := p.destination(t, r, k, &pl.was)

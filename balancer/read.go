@@ -114,7 +114,9 @@ func (p *Pool) take(c *Choice, rd *reading) {
 		return
 	}
 	for why, n := range rd.count {
-		p.Refused[why].Add(uint64(n))
+		if n > 0 {
+			p.Refused[why].Add(uint64(n))
+		}
 	}
 }
 

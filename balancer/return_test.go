@@ -43,7 +43,11 @@ func TestCookiesThatAreNotHonoured(t *testing.T) {
 
 func TestHAProxyCookie(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b")
+	w.get(nil) // who is known must not be taken for one who has no session yet
 	bare := w.up("b").Token().Append(nil)
+	if l := w.p.Preview(&balancer.Request{Cookie: bare, Now: w.now}); l.By != "bare cookie" || l.Session != 0 || l.Used != 0 {
+		t.Errorf("a look finds %+v", l)
+	}
 	c, sealed := w.get(bare)
 	if c.Upstream.ID() != "b" || !c.Pinned || !c.Issue || c.Session == 0 {
 		t.Fatalf("bare: %+v", c)

@@ -99,8 +99,10 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 func (w *world) compare(r *balancer.Request, l balancer.Preview, c *balancer.Choice) {
 	w.t.Helper()
 	if c.Await {
-		if l.None != balancer.NoneAway {
-			w.t.Errorf("a look finds %q, a pick waits", l.None)
+		after := *r
+		after.Patient = false
+		if want := w.p.Preview(&after); l.Upstream != want.Upstream || l.None != want.None {
+			w.t.Errorf("a look says %+v, while a pick waits for %+v", l, want)
 		}
 		return
 	}

@@ -253,6 +253,36 @@ func TestAllDown(t *testing.T) {
 	}
 }
 
+// TestSlowHeadDatesNothingAhead: what an instance did to a request is dated when it happened, however long the client took for its head:
+// a check that passed since counts.
+func TestSlowHeadDatesNothingAhead(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {})}
+	go func() { _ = srv.Serve(l) }()
+	c := site(addr)
+	c.Health.Interval = units.Duration(time.Hour)
+	f := start(t, options(), c)
+	f.eventually("in rotation", func() bool { return f.InRotation("shop/u0") })
+	_ = srv.Close()
+	conn, err := net.Dial("tcp", f.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop.test\r\n")
+	time.Sleep(1500 * time.Millisecond) // the client's own pace
+	_, _ = io.WriteString(conn, "Connection: close\r\n\r\n")
+	_, _ = io.Copy(io.Discard, conn)
+	now := time.Now().UnixMilli()
+	if u := f.Balancer().Pool("shop").Upstreams()[0]; u.Health().Since > now {
+		t.Errorf("it is %v since %d ms from now", u.State(), u.Health().Since-now)
+	}
+}
+
 // TestSlowInstance: an instance that does not answer costs its own visitors 504,
 // and nobody else anything.
 func TestSlowInstance(t *testing.T) {

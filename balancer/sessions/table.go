@@ -389,6 +389,9 @@ func (s *Table[U]) Rename(from, to uint64) {
 
 // Lookup returns what is known of a session, without noting a visit.
 func (s *Table[U]) Lookup(id uint64) EntryView[U] {
+	if id == 0 {
+		return EntryView[U]{}
+	}
 	h := Mix(id)
 	sh := s.shard(h)
 	sh.mu.Lock()

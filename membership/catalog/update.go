@@ -14,6 +14,8 @@ import (
 const (
 	attempts   = 64 // then ErrConflict
 	politeness = 4  // attempts that share the turn; later ones take it alone in this process
+
+	turnLook = 5 * time.Millisecond // between two looks whether the turn is free
 )
 
 // Update runs change in a transaction. What change reads through tx is compared
@@ -55,7 +57,11 @@ func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) e
 		c.turn.Lock()
 		defer c.turn.Unlock()
 	} else {
-		c.turn.RLock()
+		for !c.turn.TryRLock() { // nobody should wait for a catalog that is being opened longer than he wants to
+			if err := pause.For(ctx, turnLook); err != nil {
+				return 0, false, fmt.Errorf("change catalog: %w", err)
+			}
+		}
 		defer c.turn.RUnlock()
 	}
 	view := c.View()

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"net/netip"
+	"time"
 
 	"portico/balancer"
 	"portico/internal/alias"
@@ -19,7 +20,7 @@ func (f *flight) done(o balancer.Outcome) {
 	}
 	f.held = false
 	o.Queue, o.Total = f.rec.Queue, f.rec.Total()
-	o.Now = f.h.Clock.After(f.chosen, o.Total)
+	o.Now = f.h.Clock.After(f.chosen, time.Duration(max(f.rec.End-f.began, 0)))
 	if f.choice.Upstream != nil {
 		f.rec.Inflight = f.choice.Upstream.InFlight()
 	}

@@ -32,6 +32,7 @@ type flight struct {
 	clock clock.Driver
 
 	chosen clock.Moment // when an instance was chosen first
+	began  int64        // the same by the driver's clock
 
 	site   *site.Site
 	path   string // normalized
@@ -39,7 +40,7 @@ type flight struct {
 	raw    string // its path
 	client Client
 	tunnel bool
-	lasts  bool // it is among the lasting ones
+	lasts  bool // it is among the long-lived ones
 
 	pick    balancer.Request
 	values  [seal.MaxCookieLen / 8][]byte
@@ -74,7 +75,7 @@ func flightOf(d *exchange.Decision) *flight {
 // reset forgets the request before.
 func (f *flight) reset(h *Handler, front *listen.Traffic, now int64, rec *account.Record) {
 	f.h, f.front, f.rec = h, front, rec
-	rec.At, rec.Error = f.clock.At(now), ""
+	rec.At, rec.Error, f.began = f.clock.At(now), "", now
 	f.site, f.path, f.target, f.raw, f.tunnel = nil, "", "", "", false
 	f.client = Client{}
 	f.pick = balancer.Request{}

@@ -7,8 +7,8 @@ import (
 	"portico/balancer"
 )
 
-// lastingEvery is how often the sessions of the engine's streams are noted to be in use.
-const lastingEvery = time.Minute
+// longLivedEvery is how often the sessions of the engine's streams are noted to be in use.
+const longLivedEvery = time.Minute
 
 // longLived are the answers that go on for as long as the visitor stays: upgraded connections and event streams. No further request, and
 // so no cookie, tells meanwhile that the session is in use.
@@ -54,7 +54,7 @@ func (l *longLived) Keep(now time.Time, ms int64) {
 	if now.Before(l.next) {
 		return
 	}
-	l.next = now.Add(lastingEvery)
+	l.next = now.Add(longLivedEvery)
 	for _, s := range l.open {
 		s.pool.Keep(&s.choice, ms)
 	}

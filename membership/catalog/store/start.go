@@ -73,8 +73,8 @@ func (s *Store) begin() error {
 	if err != nil {
 		return err
 	}
+	s.keepReserve() // first: what a disk lacks, the database has managed without so far
 	s.fillDatabase()
-	s.keepReserve()
 	s.run.Store(r)
 	return nil
 }
