@@ -51,6 +51,8 @@ func TestTheClockIsToldToAllWhoAsk(t *testing.T) {
 		"load":     func(f *front) { f.Load("shop/u0") },
 		"time":     func(f *front) { f.Now() },
 		"snapshot": func(f *front) { f.Snapshot() },
+		"pool":     func(f *front) { f.Pool("shop") },
+		"recent":   func(f *front) { f.RecentSessions("shop/u0") },
 		"keys":     func(f *front) { _ = f.SetKeys(options().Keys) },
 		"update":   func(f *front) { f.SetStatic([]conf.Site{site(one)}) },
 	} {

@@ -41,6 +41,24 @@ func (s *Server) Snapshot() figures.Proxy {
 	return out
 }
 
+// Pool is what Snapshot returns of one site. It takes as long with one site as with thousands.
+func (s *Server) Pool(name string) (p figures.Pool, served bool) {
+	site := s.table.Load().Sites[name]
+	if site == nil {
+		return p, false
+	}
+	return site.State.Pool.Snapshot(s.clock.Millis(time.Now())), true
+}
+
+// RecentSessions returns how many sessions of an instance were used a short time ago.
+func (s *Server) RecentSessions(instanceID string) int {
+	p, ok := s.table.Load().ByID[instanceID]
+	if !ok {
+		return 0
+	}
+	return s.bal.Forecast([]*balancer.Upstream{p.Upstream}, s.clock.Millis(time.Now())).Recent
+}
+
 // Load returns the live sessions and the running requests of an instance, both 0
 // for one that is not served. While known is false there may be more sessions: this
 // proxy started after the instance did and has not met all its visitors yet, or it has no

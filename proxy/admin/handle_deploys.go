@@ -95,7 +95,7 @@ func (s *Server) rollback(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.everywhere(c)))
+		return c.json(http.StatusOK, s.forecastSite("rollback", site.Name, target, in.NoPin, s.siteEverywhere(c, site.Name)))
 	}
 	c.detail = deeds.RollbackDetail(target, in.NoPin)
 	d, err := s.deeds.RollBack(c.r.Context(), c.who.Account, site.Name, target, in.NoPin)

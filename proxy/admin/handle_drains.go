@@ -97,7 +97,7 @@ func (s *Server) drainRelease(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, forecast.Release(site.Name, digest, in.Now, s.everywhere(c)))
+		return c.json(http.StatusOK, forecast.Release(site.Name, digest, in.Now, s.siteEverywhere(c, site.Name)))
 	}
 	c.object = site.Name + "@" + catalog.ShortRelease(digest)
 	if in.Now {
@@ -131,7 +131,7 @@ func (s *Server) instanceVerb(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, forecast.Instance(verb, site.Name, id, s.everywhere(c)))
+		return c.json(http.StatusOK, forecast.Instance(verb, site.Name, id, s.siteEverywhere(c, site.Name)))
 	}
 	c.object, c.action = site.Name+"/"+id, verb+" instance"
 	if err := s.deeds.Instance(c.r.Context(), c.who.Account, c.now, verb, site.Name, id, in); err != nil {

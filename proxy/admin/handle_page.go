@@ -106,16 +106,14 @@ func (s *Server) sitePage(c *call) error {
 		return s.all.NoSite(name)
 	}
 	q := c.r.URL.Query()
-	pools := s.everywhere(c)
+	pools := s.siteEverywhere(c, name)
 	v := &page.Site{
 		Frame: s.frame(c, &pools), View: view, Site: site, Recent: pools.Recent,
 		Releases: releaseInfos(view, site), EndedDrains: s.lastEnded(c, name),
 		Find: api.Bounded(strings.TrimSpace(q.Get("find")), 300), Member: api.Bounded(q.Get("on"), 100), Idle: api.Bounded(q.Get("idle"), 20),
 	}
-	for i := range pools.Pools {
-		if p := &pools.Pools[i]; p.Name == name {
-			v.Pool = p
-		}
+	if len(pools.Pools) > 0 {
+		v.Pool = &pools.Pools[0]
 	}
 	for _, d := range s.drains(c) {
 		if d.Site == name {

@@ -13,6 +13,7 @@ import (
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
 	"portico/proxy/admin/page"
+	"portico/proxy/admin/proxies"
 	"portico/proxy/admin/streams"
 )
 
@@ -137,7 +138,12 @@ func (s *Server) flash(c *call) string {
 // foretell is the forecast of a button, the same as the API's for the same deed; ok is
 // false where there is none.
 func (s *Server) foretell(c *call, v *page.Verb, t page.Target, noPin bool) (f api.Forecast, ok bool) {
-	pools := s.everywhere(c)
+	var pools proxies.Totals
+	if v.On == page.OnMember {
+		pools = s.everywhere(c)
+	} else {
+		pools = s.siteEverywhere(c, t.Site)
+	}
 	switch v.On + " " + v.Verb {
 	case page.OnMember + " " + api.VerbAccept, page.OnMember + " " + api.VerbRefuse, page.OnSite + " " + page.VerbCancel, page.OnNothing + " " + page.VerbDeploy, page.OnSession + " " + page.VerbMove, page.OnSession + " " + page.VerbEnd:
 		return f, false

@@ -66,11 +66,14 @@ func (s *Server) changeSession(c *call, end bool) error {
 func (s *Server) sessions(c *call) error {
 	site := c.r.URL.Query().Get("site")
 	out := []api.SessionCount{}
-	pools := s.everywhere(c)
+	var pools proxies.Totals
+	switch {
+	case site == "":
+		pools = s.everywhere(c)
+	case c.who.Sees(site):
+		pools = s.siteEverywhere(c, site)
+	}
 	for _, p := range pools.Pools {
-		if site != "" && p.Name != site {
-			continue
-		}
 		for i := range p.Upstreams {
 			u := &p.Upstreams[i]
 			out = append(out, api.SessionCount{

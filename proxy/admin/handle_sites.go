@@ -56,7 +56,7 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	if err != nil {
 		return err
 	}
-	info := siteInfo(s.o.Catalog.View(), site, s.everywhere(c).Pools, env)
+	info := siteInfo(s.o.Catalog.View(), site, s.siteEverywhere(c, site.Name).Pools, env)
 	info.Begun = begun
 	certificates := s.certificates()
 	for _, host := range info.Settings.Hosts {
@@ -133,7 +133,7 @@ func (s *Server) setSite(c *call) error {
 		if _, err := s.site(c); err != nil {
 			return err
 		}
-		f, err := forecast.Set(s.o.Catalog.View(), name, c.body, s.everywhere(c))
+		f, err := forecast.Set(s.o.Catalog.View(), name, c.body, s.siteEverywhere(c, name))
 		if err != nil {
 			return err
 		}
@@ -172,7 +172,7 @@ func (s *Server) removeSite(c *call) error {
 		return err
 	}
 	if c.dry {
-		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.everywhere(c)))
+		return c.json(http.StatusOK, s.forecastSite("remove", site.Name, "", true, s.siteEverywhere(c, site.Name)))
 	}
 	if err := s.deeds.Remove(c.r.Context(), c.who.Account, site.Name); err != nil {
 		return err
@@ -185,7 +185,8 @@ func (s *Server) forecastDeploy(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, s.forecastSite("deploy", c.r.PathValue("site"), "", noPin, s.everywhere(c)))
+	site := c.r.PathValue("site")
+	return c.json(http.StatusOK, s.forecastSite("deploy", site, "", noPin, s.siteEverywhere(c, site)))
 }
 
 func (s *Server) releases(c *call) error {

@@ -40,6 +40,11 @@ func (s *Server) everywhere(c *call) proxies.Totals {
 	return s.all.Totals(c.r.Context(), s.snapshot(c.who).Pools)
 }
 
+// siteEverywhere returns the pool of one site that the caller may see, over all proxies; none is served: none.
+func (s *Server) siteEverywhere(c *call, site string) proxies.Totals {
+	return s.all.TotalsOf(c.r.Context(), site)
+}
+
 func (s *Server) statsJSON(c *call) error { return c.json(http.StatusOK, s.stats(c)) }
 
 func (s *Server) stats(c *call) api.Stats {

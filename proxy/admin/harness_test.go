@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +82,15 @@ type env struct {
 	snap   figures.Proxy
 }
 
+// pool is one of the snapshot's.
+func (e *env) pool(site string) (figures.Pool, bool) {
+	i := slices.IndexFunc(e.snap.Pools, func(p figures.Pool) bool { return p.Name == site })
+	if i < 0 {
+		return figures.Pool{}, false
+	}
+	return e.snap.Pools[i], true
+}
+
 const password = "correct horse battery"
 
 var hashOnce = sync.OnceValues(func() (string, error) { return access.HashPassword(password) })
@@ -94,6 +104,7 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 		Catalog: shared, Logger: slog.New(slog.NewJSONHandler(e.log, nil)), Name: "proxy-1", Version: "1.2.3",
 		Started: time.Now().Add(-3 * time.Hour), Hosts: []string{"proxy.example.com"},
 		Snapshot:  func() figures.Proxy { return e.snap },
+		Pool:      e.pool,
 		Recent:    func(id string, _ time.Duration) int { return len(id) },
 		Admission: e.adm, Deploys: e.dep, Drains: fakeDrains{}, Balancer: pools(t),
 		TurnedAway: func() []membership.Turned {

@@ -40,9 +40,10 @@ type Options struct {
 	// Known is told of each request with a token or a login that is good. Nil: nobody is.
 	Known func(*http.Request)
 
-	// Snapshot returns the traffic of this proxy. Recent counts the sessions of
+	// Snapshot returns the traffic of this proxy, Pool that of one of its sites. Recent counts the sessions of
 	// an instance that were used within the given time.
 	Snapshot func() figures.Proxy
+	Pool     func(site string) (figures.Pool, bool)
 	Recent   func(instanceID string, within time.Duration) int
 
 	// Balancer is the proxy's, with its table of sessions.

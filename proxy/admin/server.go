@@ -68,7 +68,7 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Logger, hosts: map[string]bool{"localhost": true}, table: routes(),
 		mux: http.NewServeMux(), members: http.NewServeMux(), protection: http.NewCrossOriginProtection(),
 		gate: gate, uploads: make(chan struct{}, maxUploads), page: html,
-		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, UsedWithin: o.Recent, Ask: o.AskOthers},
+		all:   &proxies.All{Catalog: o.Catalog, Balancer: o.Balancer, Now: o.Now, Snapshot: o.Snapshot, PoolOf: o.Pool, UsedWithin: o.Recent, Ask: o.AskOthers},
 		deeds: &deeds.Deeds{Catalog: o.Catalog, Admission: o.Admission, Deploys: o.Deploys, Drains: o.Drains},
 	}
 	if o.Drains != nil {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"portico/balancer"
 	"portico/certs"
 	"portico/deployhook/logs"
 	"portico/membership"
@@ -22,7 +21,7 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 	return admin.Options{
 		Catalog: p.catalog, Logger: p.log.With("part", "admin"), Name: p.conf.Proxy.Name, Version: p.options.Version, Started: p.started,
 		Hosts: hosts, LoginKey: loginKey,
-		Snapshot: p.web.Snapshot, Recent: p.recent,
+		Snapshot: p.web.Snapshot, Pool: p.web.Pool, Recent: func(id string, _ time.Duration) int { return p.web.RecentSessions(id) },
 		URLs:         p.web.URLs,
 		Explain:      p.explain,
 		Exchanges:    p.exchanges,
@@ -61,21 +60,6 @@ type admission struct{ *membership.Admission }
 func (a admission) Invite(ctx context.Context, role catalog.Role, ttl time.Duration, by string, labels ...string) (api.InviteAnswer, error) {
 	i, err := a.Admission.Invite(ctx, role, ttl, by, labels...)
 	return api.InviteAnswer{Code: i.Code, ID: i.ID, Role: i.Role, Expires: i.Expires, Labels: i.Labels}, err
-}
-
-// recent counts the sessions of an instance that were used a short time ago.
-func (p *Proxy) recent(instanceID string, _ time.Duration) int {
-	b := p.web.Balancer()
-	for _, pool := range p.web.Snapshot().Pools {
-		own := b.Pool(pool.Name)
-		if own == nil {
-			continue
-		}
-		if u := own.Upstream(instanceID); u != nil {
-			return b.Forecast([]*balancer.Upstream{u}, p.web.Now().UnixMilli()).Recent
-		}
-	}
-	return 0
 }
 
 func (p *Proxy) nodes() []admin.Node {

@@ -20,6 +20,7 @@ type All struct {
 	Now      func() time.Time
 
 	Snapshot    func() figures.Proxy                              // traffic of this proxy; nil: none
+	PoolOf      func(site string) (figures.Pool, bool)            // traffic of this proxy at one site; nil: none
 	UsedWithin  func(instanceID string, within time.Duration) int // sessions of an instance here; nil: none
 	EndedDrains func() []deployhook.EndedDrain                    // of this proxy; nil: none
 
@@ -42,7 +43,7 @@ const (
 func (a *All) Answer(what string, in json.RawMessage) (any, error) {
 	switch what {
 	case askCounts:
-		return a.ownCounts(), nil
+		return answerPeer(in, func(q peerCounts) (any, error) { return a.ownCounts(q.Site), nil })
 	case askSessions:
 		return answerPeer(in, func(q peerSessions) (any, error) {
 			p, err := a.Pool(q.Site)

@@ -17,13 +17,31 @@ type instanceCount struct {
 	Recounting bool  `json:"recounting,omitempty"`
 }
 
-// ownCounts is what this proxy holds for each instance.
-func (a *All) ownCounts() map[string]instanceCount {
-	out := map[string]instanceCount{}
-	if a.Snapshot == nil {
-		return out
+// peerCounts asks for counts.
+type peerCounts struct {
+	Site string `json:"site,omitempty"` // of whose instances; empty, as earlier versions ask: of all
+}
+
+// ownPool is the traffic of this proxy at a site: one pool, or none.
+func (a *All) ownPool(site string) []figures.Pool {
+	if a.PoolOf == nil {
+		return nil
 	}
-	for _, p := range a.Snapshot().Pools {
+	p, ok := a.PoolOf(site)
+	if !ok {
+		return nil
+	}
+	return []figures.Pool{p}
+}
+
+// ownCounts is what this proxy holds for each instance of a site; empty: of all.
+func (a *All) ownCounts(site string) map[string]instanceCount {
+	out := map[string]instanceCount{}
+	pools := a.ownPool(site)
+	if site == "" && a.Snapshot != nil {
+		pools = a.Snapshot().Pools
+	}
+	for _, p := range pools {
 		for i := range p.Upstreams {
 			u := &p.Upstreams[i]
 			out[u.ID] = instanceCount{Sessions: u.Sessions, Recent: a.recent(u.ID), InFlight: u.InFlight, Recounting: u.Recounting}
@@ -43,8 +61,17 @@ type Totals struct {
 
 // Totals adds to this proxy's pools what the others answer.
 func (a *All) Totals(ctx context.Context, pools []figures.Pool) Totals {
+	return a.totals(ctx, pools, "")
+}
+
+// TotalsOf is Totals of the one pool of a site; none is served: of none.
+func (a *All) TotalsOf(ctx context.Context, site string) Totals {
+	return a.totals(ctx, a.ownPool(site), site)
+}
+
+func (a *All) totals(ctx context.Context, pools []figures.Pool, site string) Totals {
 	t := Totals{here: a, Pools: pools, others: map[string]instanceCount{}}
-	t.Silent = eachOther(ctx, a, askCounts, struct{}{}, func(counts map[string]instanceCount) {
+	t.Silent = eachOther(ctx, a, askCounts, peerCounts{site}, func(counts map[string]instanceCount) {
 		for id, n := range counts {
 			sum := t.others[id]
 			sum.Sessions, sum.Recent, sum.InFlight = sum.Sessions+n.Sessions, sum.Recent+n.Recent, sum.InFlight+n.InFlight

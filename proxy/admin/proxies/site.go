@@ -31,10 +31,7 @@ func (a *All) NoSite(name string) *api.Error {
 
 // fromFile reports whether a site is one of the proxy's configuration file.
 func (a *All) fromFile(name string) bool {
-	if a.Snapshot == nil {
-		return false
-	}
-	return slices.ContainsFunc(a.Snapshot().Pools, func(p figures.Pool) bool {
-		return p.Name == name && slices.ContainsFunc(p.Upstreams, func(u figures.Upstream) bool { return u.Static })
+	return slices.ContainsFunc(a.ownPool(name), func(p figures.Pool) bool {
+		return slices.ContainsFunc(p.Upstreams, func(u figures.Upstream) bool { return u.Static })
 	})
 }
