@@ -37,12 +37,7 @@ func (s *Server) confirmPage(c *call) error {
 		}
 		ask.Session = &info
 	}
-	if f, ok := s.foretell(c, &v, t, false); ok {
-		ask.Forecast = &f
-	}
-	if f, ok := s.foretell(c, &v, t, true); ok && v.Pins {
-		ask.Unpinned = &f
-	}
+	s.foretell(c, ask)
 	return s.page.Ask(c.w, ask, c.fragment())
 }
 
@@ -135,33 +130,50 @@ func (s *Server) flash(c *call) string {
 	return strings.Replace(v.Done, "%s", t.String(), 1)
 }
 
-// foretell is the forecast of a button, the same as the API's for the same deed; ok is
-// false where there is none.
-func (s *Server) foretell(c *call, v *page.Verb, t page.Target, noPin bool) (f api.Forecast, ok bool) {
+// foretell puts the forecast of its button into a question; some have none.
+func (s *Server) foretell(c *call, ask *page.Question) {
+	v, t := &ask.V, ask.About
 	var pools proxies.Totals
-	if v.On == page.OnMember {
+	switch {
+	case !foretold(v):
+		return
+	case v.On == page.OnMember:
 		pools = s.everywhere(c)
-	} else {
+	default:
 		pools = s.siteEverywhere(c, t.Site)
 	}
-	switch v.On + " " + v.Verb {
-	case page.OnMember + " " + api.VerbAccept, page.OnMember + " " + api.VerbRefuse, page.OnSite + " " + page.VerbCancel, page.OnNothing + " " + page.VerbDeploy, page.OnSession + " " + page.VerbMove, page.OnSession + " " + page.VerbEnd:
-		return f, false
-	case page.OnSite + " " + page.VerbDeploy:
-		return s.forecastSite("deploy", t.Site, "", noPin, pools), true
-	case page.OnSite + " " + page.VerbRemove:
-		return s.forecastSite("remove", t.Site, "", true, pools), true
-	case page.OnRelease + " " + page.VerbRollback:
-		return s.forecastSite("rollback", t.Site, t.Release, noPin, pools), true
+	f := s.forecastOf(v, t, false, pools)
+	ask.Forecast = &f
+	if v.Pins {
+		f := s.forecastOf(v, t, true, pools)
+		ask.Unpinned = &f
 	}
+}
+
+// foretold reports whether there is a forecast of a button.
+func foretold(v *page.Verb) bool {
+	switch v.Verb {
+	case api.VerbAccept, api.VerbRefuse, page.VerbCancel, page.VerbMove, page.VerbEnd:
+		return false
+	}
+	return v.On != page.OnNothing
+}
+
+// forecastOf is the forecast of a button that has one, the same as the API's for the same deed.
+func (s *Server) forecastOf(v *page.Verb, t page.Target, noPin bool, pools proxies.Totals) api.Forecast {
 	switch v.On {
 	case page.OnMember:
-		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools), true
-	case page.OnRelease:
-		return forecast.Release(t.Site, t.Release, v.Verb == page.VerbCut, pools), true
-	default:
-		return forecast.Instance(v.Verb, t.Site, t.Instance, pools), true
+		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools)
+	case page.OnInstance:
+		return forecast.Instance(v.Verb, t.Site, t.Instance, pools)
 	}
+	switch v.Verb {
+	case page.VerbDeploy, page.VerbRollback:
+		return s.forecastSite(v.Verb, t.Site, t.Release, noPin, pools)
+	case page.VerbRemove:
+		return s.forecastSite(v.Verb, t.Site, "", true, pools)
+	}
+	return forecast.Release(t.Site, t.Release, v.Verb == page.VerbCut, pools)
 }
 
 // known checks that a target is there, and refuses words that somebody has put into

@@ -51,6 +51,33 @@ func TestOneSiteIsLookedAtAlone(t *testing.T) {
 	}
 }
 
+// TestQuestionsAskOnce: a question of the page asks the other proxies once, also for two forecasts. Without a forecast it asks nobody.
+func TestQuestionsAskOnce(t *testing.T) {
+	var seen looks
+	e := start(t, seen.count(t))
+	b := e.login("admin")
+	e.instances(t)
+	for _, query := range []string{
+		"verb=deploy&site=shop", "verb=remove&site=shop", "verb=rollback&site=shop&release=" + digest("a"), "verb=cut&site=shop&release=" + digest("a"),
+		"verb=maint&site=shop&instance=" + instance,
+	} {
+		seen = looks{}
+		if resp, body := b.get("/stats/confirm?" + query); resp.StatusCode != http.StatusOK || !strings.Contains(body, `class="forecast `) {
+			t.Errorf("%s: status %d, no forecast: %s", query, resp.StatusCode, body)
+		}
+		seen.wantShopOnce(t, query)
+	}
+	for query, times := range map[string]int{"verb=drain&member=app-1": 1, "verb=accept&member=newbie": 0, "verb=cancel&site=shop": 0, "verb=deploy": 0} {
+		seen = looks{}
+		if resp, body := b.get("/stats/confirm?" + query); resp.StatusCode != http.StatusOK || strings.Contains(body, `class="forecast `) != (times > 0) {
+			t.Errorf("%s: status %d: %s", query, resp.StatusCode, body)
+		}
+		if seen.all != times || len(seen.asked) != times || len(seen.looked) > 0 {
+			t.Errorf("%s looks at all sites %d times, at %q, and asks the other proxies %q", query, seen.all, seen.looked, seen.asked)
+		}
+	}
+}
+
 // looks counts how often the traffic of this proxy is looked at, and the other proxies are asked for theirs.
 type looks struct {
 	all           int
