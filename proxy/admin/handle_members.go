@@ -22,8 +22,8 @@ func (s *Server) listMembers(c *call) error {
 	}
 	for i := range list {
 		list[i].Catalog = parts[list[i].Name]
-		if s.o.Formers != nil && list[i].Role == catalog.RoleProxy && list[i].Name == s.o.Name {
-			list[i].Formers = s.o.Formers()
+		if s.o.Predecessors != nil && list[i].Role == catalog.RoleProxy && list[i].Name == s.o.Name {
+			list[i].Predecessors = s.o.Predecessors()
 		}
 	}
 	return c.json(http.StatusOK, list)

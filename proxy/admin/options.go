@@ -59,7 +59,7 @@ type Options struct {
 	Explain      func(api.ExplainQuery) (any, error)       // why a request would go where; the result is shown as JSON
 	Exchanges    func(api.ExchangeQuery) []recent.Exchange // the last requests, the latest first
 	Nodes        func() []Node                             // what gossip says
-	Formers      func() []api.Former                       // what is left of the processes before this one
+	Predecessors func() []api.Predecessor                  // what is left of the processes before this one
 	Certificates func() []api.Certificate
 	Ready        func() []string // why this proxy is not ready; empty: it is
 

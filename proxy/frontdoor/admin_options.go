@@ -27,7 +27,7 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 		Exchanges:    p.exchanges,
 		Backup:       p.catalog.Backup,
 		Nodes:        p.nodes,
-		Formers:      p.formers,
+		Predecessors: p.predecessors,
 		Certificates: p.certificates,
 		Ready:        p.notReady,
 		Balancer:     p.web.Balancer(),

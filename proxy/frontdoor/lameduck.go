@@ -81,8 +81,8 @@ const (
 func (p *Proxy) outlive(ctx, end context.Context, s *takeover.Successor, words <-chan string, cut context.CancelCauseFunc) {
 	t := p.conf.Proxy.Timeouts
 	began := time.Now()
-	former := newFormer(p.conf.Dir, began, t.Tunnels.Std(), p.log)
-	defer former.remove()
+	note := newDuckNote(p.conf.Dir, began, t.Tunnels.Std(), p.log)
+	defer note.remove()
 	look, leave := time.NewTicker(streamsLook), time.NewTicker(streamsLeave)
 	defer look.Stop()
 	defer leave.Stop()
@@ -108,7 +108,7 @@ func (p *Proxy) outlive(ctx, end context.Context, s *takeover.Successor, words <
 		case <-look.C:
 		}
 		n, lasted := p.web.Streams(), time.Since(began)
-		former.tell(n)
+		note.tell(n)
 		if why := lastsTooLong(lasted, t, n, told); why != nil {
 			p.log.Warn("what is left of requests and streams is cut", "why", why, "streams", n)
 			cut(why)

@@ -106,11 +106,11 @@ func New(ctx context.Context, o Options) (_ *Proxy, err error) {
 	if err := Preflight(o.Conf); err != nil {
 		return nil, err
 	}
-	former := p.awaitPredecessor
+	takePlace := p.awaitPredecessor
 	if o.TakeOver {
-		former = p.succeed
+		takePlace = p.succeed
 	}
-	if err := former(ctx); err != nil {
+	if err := takePlace(ctx); err != nil {
 		return nil, err
 	}
 	if err := p.tryAddresses(); err != nil {

@@ -79,7 +79,7 @@ func printMembers(cmd *cobra.Command, members []api.MemberInfo) error {
 		return err
 	}
 	for _, m := range members {
-		for _, x := range m.Formers {
+		for _, x := range m.Predecessors {
 			if _, err := fmt.Fprintf(cmd.OutOrStdout(), "\nold process of %s (pid %d): %s since %s\n%s", m.Name, x.PID, screen.Plural(x.Streams, "stream"), x.Since.Local().Format(time.DateTime), unheardText(x)); err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func printMembers(cmd *cobra.Command, members []api.MemberInfo) error {
 }
 
 // unheardText says what an old process holds up that nobody hears of.
-func unheardText(x api.Former) string {
+func unheardText(x api.Predecessor) string {
 	if !x.Unheard {
 		return ""
 	}

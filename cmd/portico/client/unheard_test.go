@@ -19,7 +19,7 @@ func TestStreamsOfALostLineAreTold(t *testing.T) {
 			t.Errorf("a drain that waits for the streams does not say %q: %s", want, told)
 		}
 	}
-	if text := unheardText(api.Former{PID: 77, Streams: 2, Since: now, Until: old.Until, Unheard: true}); !strings.Contains(text, "drains wait") {
+	if text := unheardText(api.Predecessor{PID: 77, Streams: 2, Since: now, Until: old.Until, Unheard: true}); !strings.Contains(text, "drains wait") {
 		t.Errorf("portico members says %q", text)
 	}
 }

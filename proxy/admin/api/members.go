@@ -49,13 +49,13 @@ type MemberInfo struct {
 	// nil where there is none, as of an application server.
 	Catalog *catalog.Replica `json:"catalog,omitempty"`
 
-	// Formers are the processes of the proxy that answers from which the present one has taken over, and which
+	// Predecessors are the processes of the proxy that answers from which the present one has taken over, and which
 	// have streams yet.
-	Formers []Former `json:"formers,omitempty"`
+	Predecessors []Predecessor `json:"formers,omitempty"`
 }
 
-// Former is a process of a proxy that lives for the sake of its streams: WebSockets and event streams.
-type Former struct {
+// Predecessor is a process of a proxy that lives for the sake of its streams: WebSockets and event streams.
+type Predecessor struct {
 	PID     int       `json:"pid"`
 	Streams int       `json:"streams"`
 	Since   time.Time `json:"since"` // when another took over

@@ -14,29 +14,29 @@ import (
 	"portico/proxy/admin/api"
 )
 
-// formerFile is where a process from which another has taken over says in the state folder what it still
+// duckNoteFile is where a process from which another has taken over says in the state folder what it still
 // has. What a process leaves that was killed does not count.
-const formerFile = "former-%d.json"
+const duckNoteFile = "former-%d.json"
 
-// former is such a process, as it tells of itself.
-type former struct {
+// duckNote is what a lame duck tells of itself.
+type duckNote struct {
 	file string
 	log  *slog.Logger
-	api.Former
+	api.Predecessor
 }
 
-func newFormer(dir string, since time.Time, lasts time.Duration, log *slog.Logger) *former {
+func newDuckNote(dir string, since time.Time, lasts time.Duration, log *slog.Logger) *duckNote {
 	pid := os.Getpid()
-	return &former{file: filepath.Join(dir, fmt.Sprintf(formerFile, pid)), log: log, Former: api.Former{PID: pid, Since: since, Until: since.Add(lasts), Streams: -1}}
+	return &duckNote{file: filepath.Join(dir, fmt.Sprintf(duckNoteFile, pid)), log: log, Predecessor: api.Predecessor{PID: pid, Since: since, Until: since.Add(lasts), Streams: -1}}
 }
 
 // tell writes how many streams there are, if that is news.
-func (f *former) tell(streams int) {
+func (f *duckNote) tell(streams int) {
 	if f.Streams == streams {
 		return
 	}
 	f.Streams = streams
-	text, err := json.Marshal(f.Former)
+	text, err := json.Marshal(f.Predecessor)
 	if err == nil {
 		err = os.WriteFile(f.file+".tmp", text, 0o600)
 	}
@@ -48,13 +48,13 @@ func (f *former) tell(streams int) {
 	}
 }
 
-func (f *former) remove() { _ = os.Remove(f.file) }
+func (f *duckNote) remove() { _ = os.Remove(f.file) }
 
-// formers are the processes that this one or one before it has taken over from, and that have streams yet.
-func (p *Proxy) formers() (list []api.Former) {
+// predecessors are the processes that this one or one before it has taken over from, and that have streams yet.
+func (p *Proxy) predecessors() (list []api.Predecessor) {
 	names, _ := filepath.Glob(filepath.Join(p.conf.Dir, "former-*.json"))
 	for _, name := range names {
-		var one api.Former
+		var one api.Predecessor
 		text, err := os.ReadFile(name)
 		if err != nil || json.Unmarshal(text, &one) != nil || one.PID <= 0 || one.PID == os.Getpid() {
 			continue
@@ -77,16 +77,16 @@ func (p *Proxy) formers() (list []api.Former) {
 	return list
 }
 
-// load is what is held for an instance. Nobody may stop one on this process's word while a former one has streams
+// load is what is held for an instance. Nobody may stop one on this process's word while a predecessor has streams
 // of whose sessions it does not hear: their line has broken, as the process that they were left to was killed.
 func (p *Proxy) load(instance string) (sessions, inflight int, known bool) {
 	sessions, inflight, known = p.web.Load(instance)
 	return sessions, inflight, known && len(p.unheard()) == 0
 }
 
-// unheard are the former processes that have streams and no line to this one.
+// unheard are the predecessors that have streams and no line to this one.
 func (p *Proxy) unheard() (list []deployhook.Unheard) {
-	for _, x := range p.formers() {
+	for _, x := range p.predecessors() {
 		if x.Unheard {
 			list = append(list, deployhook.Unheard{Proxy: p.conf.Proxy.Name, PID: x.PID, Streams: x.Streams, Until: x.Until})
 		}

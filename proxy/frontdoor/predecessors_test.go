@@ -44,7 +44,7 @@ func TestStreamsOfALostLineHoldTheirInstances(t *testing.T) {
 	if len(p.unheard()) > 0 {
 		t.Error("there is no former process")
 	}
-	old := newFormer(p.conf.Dir, time.Now(), time.Hour, slog.Default())
+	old := newDuckNote(p.conf.Dir, time.Now(), time.Hour, slog.Default())
 	old.PID = os.Getppid() // one that lives
 	old.tell(2)
 	var log bytes.Buffer
