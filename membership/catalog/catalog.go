@@ -44,7 +44,8 @@ type Catalog struct {
 
 	// Changes run side by side and are repeated on conflict; one that keeps
 	// losing takes the lock alone.
-	turn sync.RWMutex
+	turn    sync.RWMutex
+	opening atomic.Bool // the turn is taken to open the store again
 
 	appended atomic.Int64 // audit entries since the last trim
 

@@ -80,6 +80,8 @@ func (c *Catalog) openAgain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.opening.Store(true)
+	defer c.opening.Store(false)
 	c.turn.Lock()
 	defer c.turn.Unlock()
 	before := c.store.Swap(s)

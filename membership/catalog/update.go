@@ -15,7 +15,7 @@ const (
 	attempts   = 64 // then ErrConflict
 	politeness = 4  // attempts that share the turn; later ones take it alone in this process
 
-	turnLook = 5 * time.Millisecond // between two looks whether the turn is free
+	openingLook = 5 * time.Millisecond // between two looks whether the catalog is open again
 )
 
 // Update runs change in a transaction. What change reads through tx is compared
@@ -53,15 +53,16 @@ func (c *Catalog) Update(ctx context.Context, change func(tx *Tx) error) (int64,
 // attempt runs change once. If it was not done for a conflict, revision is what
 // the view must reach before the next attempt makes sense.
 func (c *Catalog) attempt(ctx context.Context, alone bool, change func(tx *Tx) error) (revision int64, done bool, err error) {
+	for c.opening.Load() { // nobody should wait for that longer than he wants to
+		if err := pause.For(ctx, openingLook); err != nil {
+			return 0, false, fmt.Errorf("change catalog: %w", err)
+		}
+	}
 	if alone {
 		c.turn.Lock()
 		defer c.turn.Unlock()
 	} else {
-		for !c.turn.TryRLock() { // nobody should wait for a catalog that is being opened longer than he wants to
-			if err := pause.For(ctx, turnLook); err != nil {
-				return 0, false, fmt.Errorf("change catalog: %w", err)
-			}
-		}
+		c.turn.RLock()
 		defer c.turn.RUnlock()
 	}
 	view := c.View()

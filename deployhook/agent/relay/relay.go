@@ -39,6 +39,7 @@ func Join(proxy *tls.Conn, inst *net.TCPConn, linger time.Duration, within bool)
 			_ = proxy.NetConn().Close()
 			return
 		}
+		answer.owe() // before the end, which the system counts as a byte
 		_ = inst.CloseWrite()
 		answer.begin()
 		if within {
@@ -79,8 +80,10 @@ type lingering struct {
 	owed    atomic.Int64 // what the instance had not taken of the proxy's bytes at the last look
 }
 
+// owe notes what the instance has not taken yet.
+func (l *lingering) owe() { l.owed.Store(int64(max(unsent.Held(l.TCPConn), 0))) }
+
 func (l *lingering) begin() {
-	l.owed.Store(int64(max(unsent.Held(l.TCPConn), 0)))
 	l.begun.Store(true)
 	_ = l.SetReadDeadline(time.Now().Add(l.silence))
 }
