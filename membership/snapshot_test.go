@@ -42,7 +42,7 @@ func TestKeptListIsWrittenWhenItChanges(t *testing.T) {
 			for range 10 {
 				k.changed()
 			}
-			time.Sleep(3 * snapshotPause)
+			time.Sleep(3 * snapshotPause) // by the clock of the bubble, which takes no time
 			synctest.Wait()
 		}
 		step(one, two)

@@ -274,7 +274,7 @@ func TestSlowHeadDatesNothingAhead(t *testing.T) {
 	}
 	defer conn.Close()
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: shop.test\r\n")
-	time.Sleep(1500 * time.Millisecond) // the client's own pace
+	time.Sleep(1500 * time.Millisecond) // the client's own pace is what is tried: the fault was as large as the pause
 	_, _ = io.WriteString(conn, "Connection: close\r\n\r\n")
 	_, _ = io.Copy(io.Discard, conn)
 	now := time.Now().UnixMilli()

@@ -18,7 +18,7 @@ func managersChild(cmd *exec.Cmd) (wait func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_PARENT}
 	return func() {
 		for syscall.Kill(cmd.Process.Pid, 0) != syscall.ESRCH {
-			time.Sleep(200 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond) // it is no child of this process, so that nothing tells of its end
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (v *visitors) due() time.Duration {
 	}
 	at := time.Duration(v.number.Add(1)) * time.Second / time.Duration(v.rate)
 	if wait := at - v.now(); wait > 0 {
-		time.Sleep(wait)
+		time.Sleep(wait) // the rate of requests is what is asked for
 		return v.now()
 	}
 	return at
@@ -109,7 +109,7 @@ func (v *visitors) fail(err error) {
 	v.failed.Add(1)
 	text := err.Error()
 	v.first.CompareAndSwap(nil, &text)
-	time.Sleep(10 * time.Millisecond)
+	time.Sleep(10 * time.Millisecond) // or visitors of a proxy that refuses take the processor that it needs
 }
 
 func (v *visitors) ask(c net.Conn, r *bufio.Reader) error {
