@@ -294,10 +294,8 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 		}
 		return
 	}
-	key := sessions.Mix(r.Visitor ^ p.hash)
-	b := p.b.bursts.lock(key)
-	f := b.find(key, r.Now)
-	if f != nil && p.joins(t, f, r) {
+	b, key, f := p.lockArrival(t, r)
+	if f != nil {
 		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue, c.joined = f.up, f.session, f.start, true, true, true
 		f.joined++
 		b.mu.Unlock()
@@ -312,6 +310,16 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.burst.Milliseconds()})
 	}
 	b.mu.Unlock()
+}
+
+// lockArrival returns the locked bucket of a new visitor's burst, its key, and the first request of it that r joins; nil: none.
+func (p *Pool) lockArrival(t *table, r *Request) (b *burstBucket, key uint64, f *firstVisit) {
+	key = sessions.Mix(r.Visitor ^ p.hash)
+	b = p.b.bursts.lock(key)
+	if f = b.find(key, r.Now); f != nil && !p.joins(t, f, r) {
+		f = nil
+	}
+	return b, key, f
 }
 
 // bursts reports whether a new visitor's requests that come together stay together.

@@ -110,10 +110,9 @@ func (p *Pool) previewAdopt(t *table, r *Request, k *seal.Cookie, home *Upstream
 	if !t.adopts(r) {
 		return
 	}
-	key := p.adoptionKey(r, k)
-	b := p.b.bursts.lock(key)
+	b, _, f := p.lockAdoption(r, k, home)
 	defer b.mu.Unlock()
-	if f := b.find(key, r.Now); f != nil && f.up == home {
+	if f != nil {
 		k.Session, k.Start = f.session, f.start
 	}
 }
@@ -135,10 +134,8 @@ func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 		}
 	}
 	if t.bursts(r) {
-		key := sessions.Mix(r.Visitor ^ p.hash)
-		b := p.b.bursts.lock(key)
-		f := b.find(key, r.Now)
-		if f != nil && p.joins(t, f, r) {
+		b, _, f := p.lockArrival(t, r)
+		if f != nil {
 			l.Joins, l.Upstream = true, f.up
 		}
 		b.mu.Unlock()

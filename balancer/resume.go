@@ -88,10 +88,9 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 	if !t.adopts(r) {
 		return
 	}
-	key := p.adoptionKey(r, k)
-	b := p.b.bursts.lock(key)
+	b, key, f := p.lockAdoption(r, k, home)
 	defer b.mu.Unlock()
-	if f := b.find(key, r.Now); f != nil && f.up == home {
+	if f != nil {
 		k.Session, k.Start = f.session, f.start
 		f.joined++
 		return
@@ -103,9 +102,14 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 // adopts reports whether a visitor's requests with a bare cookie that come together get one session.
 func (t *table) adopts(r *Request) bool { return r.Visitor != 0 && t.config.burst >= 0 }
 
-// adoptionKey is the burst of those requests.
-func (p *Pool) adoptionKey(r *Request, k *seal.Cookie) uint64 {
-	return sessions.Mix(r.Visitor ^ p.hash ^ uint64(k.Token))
+// lockAdoption returns the locked bucket of the burst of those requests, its key, and the first of them that r joins; nil: none.
+func (p *Pool) lockAdoption(r *Request, k *seal.Cookie, home *Upstream) (b *burstBucket, key uint64, f *firstVisit) {
+	key = sessions.Mix(r.Visitor ^ p.hash ^ uint64(k.Token))
+	b = p.b.bursts.lock(key)
+	if f = b.find(key, r.Now); f != nil && f.up != home {
+		f = nil
+	}
+	return b, key, f
 }
 
 // move places a visitor whose instance cannot go on: once, and for good.
