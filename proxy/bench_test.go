@@ -32,21 +32,29 @@ func manySites(n int) *catalog.View {
 	return v
 }
 
-// BenchmarkUpdate is a change of the catalog with 1,000 sites of 4 instances each.
+// BenchmarkUpdate is a change of one site of the catalog and of one of its instances among sites of 4 instances each. What the catalog
+// does for it, a copy of both maps, is in it.
 func BenchmarkUpdate(b *testing.B) {
-	s, err := proxy.New(options())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = s.Shutdown(b.Context()) }()
-	v := manySites(1000)
-	s.Update(v)
-	for b.Loop() {
-		next := *v
-		next.Revision++
-		next.Instances = maps.Clone(v.Instances)
-		v = &next
-		s.Update(v)
+	for _, n := range []int{20, 1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s, err := proxy.New(options())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Shutdown(b.Context()) }()
+			v := manySites(n)
+			s.Update(v)
+			b.ReportAllocs()
+			for b.Loop() {
+				next := *v
+				next.Revision++
+				next.Sites, next.Instances = maps.Clone(v.Sites), maps.Clone(v.Instances)
+				site, instance := *v.Sites["site7"], *v.Instances["site7-1"]
+				next.Sites["site7"], next.Instances["site7-1"] = &site, &instance
+				v = &next
+				s.Update(v)
+			}
+		})
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // staticClaims are what a site of the configuration file says of its upstreams.
-func staticClaims(c conf.Site) []sticky.Claim {
+func staticClaims(c *conf.Site) []sticky.Claim {
 	var list []sticky.Claim
 	for _, u := range c.Upstreams {
 		id := site.UpstreamID(c.Name, u.Name)

@@ -117,7 +117,7 @@ func maint(what string, overdue bool) (balancer.AdminState, string, balancer.Cau
 // told otherwise: the time for its sessions has passed, or somebody cut them short
 // (drain --now, deploy --no-pin). CauseNone: it is no news.
 func (s *Server) cutBy(site, digest string, now int64) balancer.Cause {
-	prev := s.table.Load().Sites[site]
+	prev := s.table.Load().Site(site)
 	if prev == nil || prev.Source == nil {
 		return balancer.CauseDeadline // it was over before this proxy began
 	}

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"cmp"
-	"maps"
 	"slices"
 
 	"portico/balancer"
@@ -55,36 +54,32 @@ func (w *wanted) next() map[string]bool {
 	return next
 }
 
-// wantedSites lists what the view and the file ask for.
-func (s *Server) wantedSites(old *site.Table) map[string]*wanted {
-	all := map[string]*wanted{}
-	for _, c := range s.statics {
-		w, err := staticSite(c)
-		if err != nil {
-			s.log.Error("update static site", "site", c.Name, "error", err)
-			continue
+// want returns what the view and the file ask of a site, nil: nothing. before is as it is served, nil: it is not.
+func (s *Server) want(name string, before *site.Site) *wanted {
+	var w *wanted
+	if c := s.static[name]; c != nil {
+		var err error
+		if w, err = staticSite(c); err != nil {
+			s.log.Error("update static site", "site", name, "error", err)
 		}
-		all[c.Name] = w
 	}
-	if s.view == nil {
-		return all
+	if s.view == nil || s.view.Sites[name] == nil {
+		return w
 	}
-	for name, rec := range s.view.Sites {
-		st := s.installed(rec, old.Sites[name])
-		if st == nil {
-			continue
-		}
-		if all[name] != nil {
-			s.log.Warn("a static site has the name of an installed one and is not served", "site", name)
-		}
-		all[name] = &wanted{site: st}
+	st := s.installed(s.view.Sites[name], before)
+	if st == nil {
+		return w
 	}
-	s.placeInstances(all)
-	return all
+	if w != nil {
+		s.log.Warn("a static site has the name of an installed one and is not served", "site", name)
+	}
+	w = &wanted{site: st}
+	s.placeInstances(w)
+	return w
 }
 
 // staticSite is a site of the configuration file.
-func staticSite(c conf.Site) (*wanted, error) {
+func staticSite(c *conf.Site) (*wanted, error) {
 	st, err := site.CompileSettings(c.Name, c.Settings())
 	if err != nil {
 		return nil, err
@@ -102,6 +97,9 @@ func staticSite(c conf.Site) (*wanted, error) {
 
 // installed compiles a site of the catalog, or keeps what it was before, which is nil for a new one.
 func (s *Server) installed(rec *catalog.Site, before *site.Site) *site.Site {
+	if before != nil && before.Source == nil {
+		before = nil // of the configuration file
+	}
 	if before != nil && before.Source == rec {
 		return before
 	}
@@ -113,26 +111,25 @@ func (s *Server) installed(rec *catalog.Site, before *site.Site) *site.Site {
 	return st
 }
 
-// placeInstances gives each instance of an accepted member to its site, in the
-// order of their ids, so that the same view makes the same pools everywhere.
-func (s *Server) placeInstances(all map[string]*wanted) {
-	for _, id := range slices.Sorted(maps.Keys(s.view.Instances)) {
-		in := s.view.Instances[id]
-		w, m := all[in.Site], s.view.Members[in.Member]
-		if w == nil || w.site.Source == nil || m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
+// placeInstances gives each instance of an accepted member to its site.
+func (s *Server) placeInstances(w *wanted) {
+	rec := w.site.Source
+	for _, in := range s.placed[w.site.Name] {
+		m := s.view.Members[in.Member]
+		if m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
 			continue
 		}
-		rec, st := w.site.Source, w.site
+		st := w.site
 		if in.Release != rec.Release && (in.Release == rec.Candidate || s.differs(rec, in.Release)) {
 			if of := s.siteOf(w, in.Release); of != nil {
 				st = of
 			}
 		}
 		p := placement{member: m, state: in.State, detail: in.Detail, spec: balancer.Spec{
-			ID: id, Name: accesslog.ServerName(in.Member, id), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
+			ID: in.ID, Name: accesslog.ServerName(in.Member, in.ID), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
-			Started: s.since[id], HTTP2: st.HTTP2,
+			Started: s.since[in.ID], HTTP2: st.HTTP2,
 		}}
 		p.next = in.Release == rec.Candidate && in.Release != rec.Release
 		if st != w.site {
@@ -140,7 +137,7 @@ func (s *Server) placeInstances(all map[string]*wanted) {
 		}
 		w.placements = append(w.placements, p)
 		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
-			w.claims = append(w.claims, memberClaims(m, id)...)
+			w.claims = append(w.claims, memberClaims(m, in.ID)...)
 		}
 	}
 }

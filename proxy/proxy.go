@@ -113,12 +113,13 @@ type Server struct {
 
 	updates sync.Mutex // one change of the table at a time
 	view    *catalog.View
-	statics []conf.Site
+	statics []conf.Site                      // of the configuration file
+	static  map[string]*conf.Site            // the same, by name
+	placed  instances                        // those of view
 	agents  map[string]catalog.InstanceState // what the agents said last, by instance id
 
-	// since is when this proxy first heard of an instance, Unix milliseconds; 0 for
-	// those of its first view, which are older than its table of sessions. The clocks
-	// of other machines have no say in that.
+	// since is when this proxy first heard of an instance, Unix milliseconds. Those of its first view have no entry: they
+	// are older than its table of sessions. The clocks of other machines have no say in that.
 	since map[string]int64
 
 	stopping  atomic.Bool
@@ -145,6 +146,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
 	s := &Server{o: o, log: o.Logger, bal: bal, recent: recent.New(o.Conf.Recent), started: time.Now()}
+	s.placed, s.agents, s.since = instances{}, map[string]catalog.InstanceState{}, map[string]int64{}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}
@@ -165,7 +167,7 @@ func New(o Options) (*Server, error) {
 		Line: int(l.Line), Head: int(l.Header), Fields: l.Fields, ResponseHead: int(l.ResponseHeader),
 	}.WithDefaults()
 	s.plain.Name, s.secure.Name = "http", "https"
-	s.table.Store(site.NewTable(0, map[string]*site.Site{}))
+	s.table.Store(site.NewTable())
 	s.bg, s.stop = context.WithCancel(context.Background())
 	s.probes = probe.New(s.bg, s.log, func() int64 { return s.clock.Millis(time.Now()) })
 	s.handler = &forward.Handler{
@@ -207,7 +209,7 @@ func (s *Server) tick() {
 			ms := s.clock.Millis(now)
 			s.handler.LongLived.Keep(now, ms)
 			s.bal.Tick(ms)
-			for _, st := range s.table.Load().Sites {
+			for _, st := range s.table.Load().Sites() {
 				st.Sweep(now)
 			}
 		}
@@ -292,7 +294,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.wg.Wait()
 		s.handler.Wait()
 		s.origins.Close()
-		for _, st := range s.table.Load().Sites {
+		for _, st := range s.table.Load().Sites() {
 			st.Unregister()
 		}
 		if err != nil {

@@ -8,9 +8,9 @@ import (
 // Recent returns exchanges that ended lately, the latest first. It reads what the
 // loops wrote and stops nothing.
 func (s *Server) Recent(q recent.Query) []recent.Exchange {
-	sites := s.table.Load().Sites
+	t := s.table.Load()
 	return s.recent.Find(q, func(site string) *sticky.Profile {
-		if st := sites[site]; st != nil {
+		if st := t.Site(site); st != nil {
 			return &st.Profile
 		}
 		return nil

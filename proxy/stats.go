@@ -27,7 +27,7 @@ func (s *Server) Snapshot() figures.Proxy {
 		LogLost: s.o.AccessLog.Lost(), Panics: s.handler.Panics.Load(),
 	}
 	for _, name := range t.Names {
-		out.Pools = append(out.Pools, t.Sites[name].State.Pool.Snapshot(ms))
+		out.Pools = append(out.Pools, t.Site(name).State.Pool.Snapshot(ms))
 	}
 	if !s.bound.Load() {
 		return out
@@ -43,7 +43,7 @@ func (s *Server) Snapshot() figures.Proxy {
 
 // Pool is what Snapshot returns of one site. It takes as long with one site as with thousands.
 func (s *Server) Pool(name string) (p figures.Pool, served bool) {
-	site := s.table.Load().Sites[name]
+	site := s.table.Load().Site(name)
 	if site == nil {
 		return p, false
 	}
@@ -52,7 +52,7 @@ func (s *Server) Pool(name string) (p figures.Pool, served bool) {
 
 // RecentSessions returns how many sessions of an instance were used a short time ago.
 func (s *Server) RecentSessions(instanceID string) int {
-	p, ok := s.table.Load().ByID[instanceID]
+	p, ok := s.table.Load().Instance(instanceID)
 	if !ok {
 		return 0
 	}
@@ -65,7 +65,7 @@ func (s *Server) RecentSessions(instanceID string) int {
 // sites at all yet. Nobody may stop an instance on its word then.
 func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 	t := s.table.Load()
-	p, ok := t.ByID[instanceID]
+	p, ok := t.Instance(instanceID)
 	if !ok {
 		return 0, 0, t.Revision > 0
 	}
@@ -75,7 +75,7 @@ func (s *Server) Load(instanceID string) (sessions, inflight int, known bool) {
 // Failed returns why visitors lose their sessions at an instance because it does not
 // work here any more, as SessionLostHeader tells them, or "".
 func (s *Server) Failed(instanceID string) string {
-	if p, ok := s.table.Load().ByID[instanceID]; ok {
+	if p, ok := s.table.Load().Instance(instanceID); ok {
 		return p.Upstream.Failed().String()
 	}
 	return ""
@@ -85,7 +85,7 @@ func (s *Server) Failed(instanceID string) string {
 // visitors are, or could be, sent there: true also for an instance of a release
 // that is being installed and gets its visitors once the deploy has succeeded.
 func (s *Server) InRotation(instanceID string) bool {
-	p, ok := s.table.Load().ByID[instanceID]
+	p, ok := s.table.Load().Instance(instanceID)
 	return ok && (p.Upstream.InRotation() || p.Next && p.Upstream.State() == balancer.Up) && s.probes.Passed(instanceID)
 }
 
@@ -97,6 +97,6 @@ func (s *Server) WriteMetrics(w io.Writer) {
 	}
 	t := s.table.Load()
 	for _, name := range t.Names {
-		t.Sites[name].WriteMetrics(w)
+		t.Site(name).WriteMetrics(w)
 	}
 }

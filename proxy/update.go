@@ -15,52 +15,73 @@ import (
 // Update makes the sites, instances and members of a view the ones that are
 // served. It returns when the table is published; requests that run are not
 // disturbed. A site whose settings do not compile keeps the ones it had, and the
-// error is logged. Views must come in order; an older one is ignored.
+// error is logged. Views must come in order; an older one is ignored. What has not changed since
+// the view before is not looked at.
 func (s *Server) Update(view *catalog.View) {
 	s.updates.Lock()
 	defer s.updates.Unlock()
 	last := s.view
-	if last != nil && view.Revision < last.Revision {
+	switch {
+	case last == nil:
+		last = &catalog.View{}
+	case view.Revision < last.Revision:
 		return
 	}
+	first := s.view == nil
 	s.view = view
-	s.noteSinceLocked(last == nil)
-	if last != nil && sameMap(last.Sites, view.Sites) && sameMap(last.Members, view.Members) &&
-		sameMap(last.Instances, view.Instances) && sameMap(last.Releases, view.Releases) {
-		t := *s.table.Load()
-		t.Revision = view.Revision
-		s.table.Store(&t)
-		return
+	changed := changed{}
+	changed.records(last, view)
+	changed.members(last, view)
+	s.noteInstancesLocked(last, first, changed)
+	s.rebuildLocked(changed)
+	if first || !sameMap(last.Members, view.Members) {
+		s.origins.Judge(view.Members)
 	}
-	s.rebuildLocked()
 }
 
-// noteSinceLocked remembers when instances appeared.
-func (s *Server) noteSinceLocked(first bool) {
-	seen := make(map[string]int64, len(s.view.Instances))
-	for id := range s.view.Instances {
-		at, ok := s.since[id]
-		if !ok && !first {
-			at = s.clock.Millis(time.Now())
+// noteInstancesLocked goes through the instances that differ from those of the view before, and remembers
+// when new ones appeared.
+func (s *Server) noteInstancesLocked(last *catalog.View, first bool, changed changed) {
+	now := s.clock.Millis(time.Now())
+	for was, is := range differences(last.Instances, s.view.Instances) {
+		if was != nil {
+			changed.add(was.Site)
+			s.placed.remove(was)
 		}
-		seen[id] = at
+		if is != nil {
+			changed.add(is.Site)
+			s.placed.add(is)
+		}
+		switch {
+		case is == nil:
+			delete(s.since, was.ID)
+		case was == nil && !first:
+			s.since[is.ID] = now
+		}
 	}
-	s.since = seen
-}
-
-// sameMap reports whether a and b are one map: a view shares with the one before
-// it what has not changed, such as everything when an account is added.
-func sameMap[T any](a, b map[string]T) bool {
-	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
 // SetStatic replaces the sites of the configuration file. A site of the catalog
 // with the same name wins.
-func (s *Server) SetStatic(sites []conf.Site) {
+func (s *Server) SetStatic(list []conf.Site) {
 	s.updates.Lock()
 	defer s.updates.Unlock()
-	s.statics = slices.Clone(sites)
-	s.rebuildLocked()
+	changed := changed{}
+	before := s.static
+	s.statics, s.static = slices.Clone(list), make(map[string]*conf.Site, len(list))
+	for i := range s.statics {
+		c := &s.statics[i]
+		s.static[c.Name] = c
+		if was := before[c.Name]; was == nil || !reflect.DeepEqual(was, c) {
+			changed.add(c.Name)
+		}
+	}
+	for name := range before {
+		if s.static[name] == nil {
+			changed.add(name)
+		}
+	}
+	s.rebuildLocked(changed)
 }
 
 // Static returns the sites of the configuration file.
@@ -70,48 +91,70 @@ func (s *Server) Static() []conf.Site {
 	return slices.Clone(s.statics)
 }
 
-// rebuildLocked compiles everything and publishes it in an order that never
+// rebuildLocked compiles the sites that have changed and publishes them in an order that never
 // leaves a request without a way: connections exist before an upstream is picked,
 // pools before the table names them, and what has left goes last.
-func (s *Server) rebuildLocked() {
+func (s *Server) rebuildLocked(changed changed) {
 	now := s.clock.Millis(time.Now())
 	old := s.table.Load()
-	all := s.wantedSites(old)
-	sites := make(map[string]*site.Site, len(all))
 	revision := int64(0)
 	if s.view != nil {
 		revision = s.view.Revision
 	}
-	for name, w := range all {
-		s.connectLocked(w)
-		if err := s.poolLocked(w, now); err != nil {
-			s.log.Error("update site", "site", name, "error", err)
-			if prev := old.Sites[name]; prev != nil {
-				w.site = prev
-			} else {
-				continue
+	var all []*wanted
+	var changes []site.Change
+	for _, name := range changed.sorted() {
+		w := s.want(name, old.Site(name))
+		if c, ok := s.changeLocked(name, old.Site(name), w, now); ok {
+			changes = append(changes, c)
+			if w != nil {
+				all = append(all, w)
 			}
 		}
-		sites[name] = w.site
 	}
-	t := site.NewTable(revision, sites)
-	for name, w := range all {
-		st := sites[name]
-		if st == nil {
-			continue
-		}
-		next := w.next()
-		for _, u := range st.State.Pool.Upstreams() {
-			t.ByID[u.ID()] = site.Placed{Site: st, Upstream: u, Next: next[u.ID()]}
-		}
-		if st.Sticky {
-			st.State.Adoption.Store(sticky.NewAdoption(st.AdoptCookies, w.claims, st.State.Pool))
-		}
+	t := old.Change(revision, changes)
+	for _, w := range all {
 		s.observeLocked(w, now)
 	}
 	s.table.Store(t)
-	s.probeLocked(t, all)
-	s.retireLocked(old, t, now)
+	for _, w := range all {
+		s.probeLocked(t, w)
+	}
+	s.retireLocked(t, changes, now)
+}
+
+// changeLocked brings the ways, the pool and the adoption of a site up to date. It reports whether there is such a site, or was.
+func (s *Server) changeLocked(name string, before *site.Site, w *wanted, now int64) (c site.Change, ok bool) {
+	c = site.Change{Name: name, Before: before}
+	var ids []string
+	if before != nil {
+		for _, u := range before.State.Pool.Upstreams() {
+			ids = append(ids, u.ID())
+		}
+	}
+	if w == nil {
+		c.Gone = ids
+		return c, before != nil
+	}
+	s.connectLocked(w)
+	if err := s.poolLocked(w, before, now); err != nil {
+		s.log.Error("update site", "site", name, "error", err)
+		if before == nil {
+			return c, false
+		}
+		w.site = before
+	}
+	c.After = w.site
+	next, stay := w.next(), map[string]bool{}
+	for _, u := range w.site.State.Pool.Upstreams() {
+		stay[u.ID()] = true
+		c.Placed = append(c.Placed, site.Placed{Site: w.site, Upstream: u, Next: next[u.ID()]})
+	}
+	c.Gone = slices.DeleteFunc(ids, func(id string) bool { return stay[id] })
+	if w.site.Sticky {
+		w.site.State.Adoption.Store(sticky.NewAdoption(w.site.AdoptCookies, w.claims, w.site.State.Pool))
+	}
+	return c, true
 }
 
 // connectLocked makes the way to each upstream.
@@ -145,47 +188,39 @@ func (s *Server) idleTime(st *site.Site, member string) time.Duration {
 }
 
 // poolLocked brings the site's pool up to date, or makes it.
-func (s *Server) poolLocked(w *wanted, now int64) error {
+func (s *Server) poolLocked(w *wanted, before *site.Site, now int64) error {
 	c := w.site.PoolConfig
 	c.Zone = s.o.Conf.Zone
 	specs := w.specs()
-	st := w.site.State
-	if prev := s.table.Load().Sites[w.site.Name]; prev != nil {
-		st = prev.State
-	}
-	if st == nil {
-		pool, err := s.bal.NewPool(w.site.Name, specs, c, now)
-		if err != nil {
-			return err
+	if before != nil {
+		if w.site != before {
+			w.site.State = before.State
 		}
-		st = site.NewState(w.site.Name, pool, specs, c)
-	} else if err := st.Update(specs, c, now); err != nil {
+		return before.State.Update(specs, c, now)
+	}
+	pool, err := s.bal.NewPool(w.site.Name, specs, c, now)
+	if err != nil {
 		return err
 	}
-	if w.site.State == nil {
-		w.site.State = st
-	}
+	w.site.State = site.NewState(w.site.Name, pool, specs, c)
 	return nil
 }
 
-// probeLocked starts and stops checks so that each upstream of the table has one.
-func (s *Server) probeLocked(t *site.Table, all map[string]*wanted) {
-	s.agents = map[string]catalog.InstanceState{}
-	keep := make(map[string]bool, len(t.ByID))
-	for _, w := range all {
-		for i := range w.placements {
-			if t, ok := s.probed(t, w, &w.placements[i]); ok {
-				keep[t.Upstream.ID()] = true
-				s.probes.Set(t.Upstream.ID(), t)
-			}
+// probeLocked starts and stops the checks of a site so that each of its upstreams has one that is to have one.
+func (s *Server) probeLocked(t *site.Table, w *wanted) {
+	for i := range w.placements {
+		p := &w.placements[i]
+		if target, ok := s.probed(t, w, p); ok {
+			s.probes.Set(p.spec.ID, target)
+		} else {
+			s.probes.Stop(p.spec.ID)
 		}
 	}
-	s.probes.Only(keep)
 }
 
 // probed returns what is to be checked of a placement, if anything is. It notes what the agent says.
 func (s *Server) probed(t *site.Table, w *wanted, p *placement) (probe.Target, bool) {
-	placed, ok := t.ByID[p.spec.ID]
+	placed, ok := t.Instance(p.spec.ID)
 	if !ok {
 		return probe.Target{}, false
 	}
@@ -207,20 +242,19 @@ func (s *Server) probed(t *site.Table, w *wanted, p *placement) (probe.Target, b
 }
 
 // retireLocked lets go of what the new table does not name any more.
-func (s *Server) retireLocked(old, t *site.Table, now int64) {
-	for name, st := range old.Sites {
-		if t.Sites[name] == nil {
-			s.bal.RemovePool(name, now)
-			st.Unregister()
+func (s *Server) retireLocked(t *site.Table, changes []site.Change, now int64) {
+	for i := range changes {
+		c := &changes[i]
+		for _, id := range c.Gone {
+			if _, elsewhere := t.Instance(id); !elsewhere {
+				s.probes.Stop(id)
+				s.origins.Retire(id)
+				delete(s.agents, id)
+			}
 		}
-	}
-	for id := range old.ByID {
-		if _, ok := t.ByID[id]; ok {
-			continue
+		if c.After == nil {
+			s.bal.RemovePool(c.Name, now)
+			c.Before.Unregister()
 		}
-		s.origins.Retire(id)
-	}
-	if s.view != nil {
-		s.origins.Judge(s.view.Members)
 	}
 }

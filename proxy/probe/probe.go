@@ -54,6 +54,7 @@ type Prober struct {
 
 	mu      sync.Mutex
 	runs    map[string]*run    // guarded by mu, by instance id
+	members map[string]int     // guarded by mu, how many of runs there are by member
 	streams map[string]*stream // guarded by mu, by member
 	wg      sync.WaitGroup
 	done    bool // guarded by mu
@@ -84,7 +85,7 @@ func (r *run) missed(l *lag) (d time.Duration) {
 func New(ctx context.Context, log *slog.Logger, now func() int64) *Prober {
 	p := &Prober{
 		ctx: ctx, log: log, room: make(chan struct{}, maxRunning), lag: newLag(), time: now, began: time.Now(),
-		runs: map[string]*run{}, streams: map[string]*stream{},
+		runs: map[string]*run{}, members: map[string]int{}, streams: map[string]*stream{},
 	}
 	p.wg.Go(func() { p.lag.run(ctx) })
 	return p
@@ -102,25 +103,27 @@ func (p *Prober) Set(id string, t Target) {
 			return
 		}
 		r.cancel()
+		p.members[r.target.Member]--
 	}
 	ctx, cancel := context.WithCancel(p.ctx)
 	r := &run{target: t, cancel: cancel, wake: make(chan struct{}, 1), timer: time.NewTimer(0)}
 	p.runs[id] = r
+	p.members[t.Member]++
 	p.listenLocked(t)
 	p.wg.Go(func() { p.run(ctx, r) })
 }
 
-// Only stops all checks but those of keep.
-func (p *Prober) Only(keep map[string]bool) {
+// Stop stops checking an upstream, if it is checked.
+func (p *Prober) Stop(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for id, r := range p.runs {
-		if !keep[id] {
-			r.cancel()
-			delete(p.runs, id)
-		}
+	r := p.runs[id]
+	if r == nil {
+		return
 	}
-	p.onlyStreamsLocked()
+	r.cancel()
+	delete(p.runs, id)
+	p.leaveLocked(r.target.Member)
 }
 
 // Now has one upstream checked without delay.

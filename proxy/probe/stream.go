@@ -76,17 +76,15 @@ func (p *Prober) listenLocked(t Target) {
 	p.wg.Go(func() { s.run(ctx) })
 }
 
-// onlyStreamsLocked ends the streams of members of which nothing is checked any more; p.mu is held.
-func (p *Prober) onlyStreamsLocked() {
-	members := map[string]bool{}
-	for _, r := range p.runs {
-		members[r.target.Member] = true
+// leaveLocked notes that one upstream less of a member is checked, and ends the stream of one of which none is any more; p.mu is held.
+func (p *Prober) leaveLocked(member string) {
+	if p.members[member]--; p.members[member] > 0 {
+		return
 	}
-	for name, s := range p.streams {
-		if !members[name] {
-			s.cancel()
-			delete(p.streams, name)
-		}
+	delete(p.members, member)
+	if s := p.streams[member]; s != nil {
+		s.cancel()
+		delete(p.streams, member)
 	}
 }
 

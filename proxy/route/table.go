@@ -6,54 +6,105 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/internal/cow"
 	"portico/proxy/fault"
 )
 
-// Table leads a host and a path to a site, of which it knows the rule alone. It is immutable.
+// Table leads a host and a path to a site, of which it knows the rule alone. It is immutable; its zero value leads nowhere.
 type Table[S any] struct {
-	exact    map[string]entries[S] // by normalized host
-	wild     map[string]entries[S] // by what follows "*."
-	fallback entries[S]            // sites that name no host
-	private  bool                  // some site is
+	exact    cow.Map[entries[S]] // by normalized host
+	wild     cow.Map[entries[S]] // by what follows "*."
+	fallback entries[S]          // sites that name no host
+	private  int                 // how many sites are
 }
 
 // Entry is a site and its rule.
 type Entry[S any] struct {
 	*Rule
+	Name string // no two sites have the same
 	Site S
 }
 
 // entries are the sites of one host, longest mount path first.
 type entries[S any] []Entry[S]
 
-// New builds a table. Where two sites claim the same host and path, the first has it.
-func New[S any](sites []Entry[S]) *Table[S] {
-	t := &Table[S]{exact: map[string]entries[S]{}, wild: map[string]entries[S]{}}
-	for _, e := range sites {
-		t.private = t.private || e.Private
-		if len(e.Hosts) == 0 {
-			t.fallback = append(t.fallback, e)
-		}
-		for _, h := range e.Hosts {
-			if suffix, ok := strings.CutPrefix(h, "*."); ok {
-				t.wild[suffix] = append(t.wild[suffix], e)
-			} else {
-				t.exact[h] = append(t.exact[h], e)
-			}
+// Edit returns a table that has the sites of this one without those that are gone, which say by which rule they were found, and with
+// those that are there now. Where two sites claim the same host and path, the one whose name sorts first has it. It takes as long as the
+// hosts of these sites do, however many there are in all.
+func (t *Table[S]) Edit(gone, now []Entry[S]) *Table[S] {
+	hosts := map[string]entries[S]{}
+	private := t.private
+	for _, e := range gone {
+		private -= count(e.Private)
+		for _, h := range e.claims() {
+			hosts[h] = slices.DeleteFunc(t.claimed(hosts, h), func(o Entry[S]) bool { return o.Name == e.Name })
 		}
 	}
-	for _, e := range t.exact {
-		e.sort()
+	for _, e := range now {
+		private += count(e.Private)
+		for _, h := range e.claims() {
+			hosts[h] = append(t.claimed(hosts, h), e)
+		}
 	}
-	for _, e := range t.wild {
-		e.sort()
+	exact, wild, fallback := t.exact.Edit(), t.wild.Edit(), t.fallback
+	for h, list := range hosts {
+		list.sort()
+		switch suffix, isWild := strings.CutPrefix(h, "*."); {
+		case h == "":
+			fallback = list
+		case isWild:
+			put(wild, suffix, list)
+		default:
+			put(exact, h, list)
+		}
 	}
-	t.fallback.sort()
-	return t
+	return &Table[S]{exact: *exact.Map(), wild: *wild.Map(), fallback: fallback, private: private}
+}
+
+// claims are the hosts that a site names; "" stands for all that nobody names.
+func (r *Rule) claims() []string {
+	if len(r.Hosts) == 0 {
+		return []string{""}
+	}
+	return r.Hosts
+}
+
+// claimed are the sites of a host by now: those of an edit that has begun, else a copy of the table's.
+func (t *Table[S]) claimed(edited map[string]entries[S], host string) entries[S] {
+	if list, ok := edited[host]; ok {
+		return list
+	}
+	if host == "" {
+		return slices.Clone(t.fallback)
+	}
+	of := &t.exact
+	suffix, isWild := strings.CutPrefix(host, "*.")
+	if isWild {
+		host, of = suffix, &t.wild
+	}
+	list, _ := of.Get(host)
+	return slices.Clone(list)
+}
+
+func put[S any](e *cow.Edit[entries[S]], host string, list entries[S]) {
+	if len(list) == 0 {
+		e.Delete(host)
+	} else {
+		e.Set(host, list)
+	}
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (s entries[S]) sort() {
-	slices.SortStableFunc(s, func(a, b Entry[S]) int { return cmp.Compare(len(b.Mount), len(a.Mount)) })
+	slices.SortFunc(s, func(a, b Entry[S]) int {
+		return cmp.Or(cmp.Compare(len(b.Mount), len(a.Mount)), strings.Compare(a.Name, b.Name))
+	})
 }
 
 // match returns the entry with the longest mount path that covers a normalized
@@ -72,10 +123,10 @@ func (s entries[S]) match(path string) *Entry[S] {
 // hosts. The first that exists decides alone: a path that an exact host does not
 // serve is not looked for anywhere else.
 func (t *Table[S]) host(host string) entries[S] {
-	if s, ok := t.exact[host]; ok {
+	if s, ok := t.exact.Get(host); ok {
 		return s
 	}
-	if len(t.wild) > 0 {
+	if t.wild.Len() > 0 {
 		rest := host
 		for {
 			i := strings.IndexByte(rest, '.')
@@ -83,7 +134,7 @@ func (t *Table[S]) host(host string) entries[S] {
 				break
 			}
 			rest = rest[i+1:]
-			if s, ok := t.wild[rest]; ok {
+			if s, ok := t.wild.Get(rest); ok {
 				return s
 			}
 		}
@@ -118,7 +169,7 @@ func (t *Table[S]) sameTLSPolicy(sni, host string) bool {
 // Private reports whether every site of a host is private, so that who opens a connection for it need not be offered HTTP/2. sni is
 // the host as it came.
 func (t *Table[S]) Private(sni string) bool {
-	if !t.private {
+	if t.private == 0 {
 		return false
 	}
 	host, ok := ParseHost(sni)
@@ -135,7 +186,7 @@ func (t *Table[S]) Why(host string) string {
 	if len(s) == 0 {
 		return "no site names it, and none answers for all hosts"
 	}
-	if _, ok := t.exact[host]; ok {
+	if _, ok := t.exact.Get(host); ok {
 		return "named by a site"
 	}
 	if len(s[0].Hosts) == 0 {
@@ -154,7 +205,8 @@ type Routed[S any] struct {
 // Route finds the site for a request. authority and rawPath are as they came;
 // secure says whether the connection is TLS, sni what it was opened for.
 func (t *Table[S]) Route(authority, rawPath string, secure bool, sni string) (Routed[S], *fault.Fault) {
-	host, of := authority, t.exact[authority]
+	host := authority
+	of, _ := t.exact.Get(authority)
 	if of == nil || strings.IndexByte(host, ':') >= 0 { // else it is in its one form already, as nearly always
 		var ok bool
 		if host, ok = ParseHost(authority); !ok {

@@ -14,11 +14,11 @@ func entry(t testing.TB, name, path string, hosts ...string) route.Entry[*string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return route.Entry[*string]{Rule: &r, Site: &name}
+	return route.Entry[*string]{Rule: &r, Name: name, Site: &name}
 }
 
 func testTable(t testing.TB) *route.Table[*string] {
-	return route.New([]route.Entry[*string]{
+	return table(
 		entry(t, "shop", "/", "shop.test", "www.shop.test"),
 		entry(t, "admin", "/admin", "shop.test"),
 		entry(t, "deep", "/admin/deep/", "shop.test"),
@@ -28,7 +28,11 @@ func testTable(t testing.TB) *route.Table[*string] {
 		entry(t, "idn", "/", "xn--bcher-kva.test"),
 		entry(t, "six", "/", "[2001:db8::1]"),
 		entry(t, "rest", "/"),
-	})
+	)
+}
+
+func table(now ...route.Entry[*string]) *route.Table[*string] {
+	return (&route.Table[*string]{}).Edit(nil, now)
 }
 
 // TestRoute: lines H1 to H4.
@@ -94,7 +98,7 @@ func BenchmarkRoute(b *testing.B) {
 		name := "site" + strconv.Itoa(i)
 		sites = append(sites, entry(b, name, "/", name+".example.com", "www."+name+".example.com"))
 	}
-	t := route.New(sites)
+	t := table(sites...)
 	b.ReportAllocs()
 	for b.Loop() {
 		if r, _ := t.Route("www.site500.example.com:443", "/some/path/index.html", true, "www.site500.example.com"); r.Site == nil {
