@@ -17,7 +17,7 @@ type document struct {
 	name   string
 	data   []byte
 	values map[string]any
-	keys   map[string]place // where a path's key stands; paths as join makes them
+	keys   map[string]place // where a path's key stands; paths as join makes them; nil: nobody has asked yet, see locate
 	places map[string]place // where its value stands, or else its key
 	tables map[string]int   // how many elements an array of tables has so far; a path counts its own below each element
 }
@@ -36,11 +36,10 @@ func parse(name string, data []byte) (*document, error) {
 		return nil, Mistakes{{Source: name, Message: fmt.Sprintf("is %d bytes long: a configuration has at most %d", len(data), maxDocument)}}
 	}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // Notepad's byte order mark
-	d := &document{name: name, data: data, keys: map[string]place{}, places: map[string]place{}, tables: map[string]int{}}
+	d := &document{name: name, data: data}
 	if err := toml.Unmarshal(data, &d.values); err != nil {
 		return nil, Mistakes{d.syntax(err)}
 	}
-	d.locate()
 	return d, nil
 }
 
@@ -55,8 +54,13 @@ func (d *document) syntax(err error) Mistake {
 	return m
 }
 
-// locate walks the syntax tree for the places of keys and values.
+// locate walks the syntax tree for the places of keys and values, once. A file without mistakes is never asked for
+// them, and they take longer than all the rest of reading it.
 func (d *document) locate() {
+	if d.keys != nil {
+		return
+	}
+	d.keys, d.places, d.tables = map[string]place{}, map[string]place{}, map[string]int{}
 	var p unstable.Parser
 	p.Reset(d.data)
 	table := ""
@@ -146,6 +150,7 @@ func (d *document) note(path string, key, value *unstable.Node) {
 // mistake returns a Mistake at the value of path, or at the nearest table
 // around it.
 func (d *document) mistake(path, message string) Mistake {
+	d.locate()
 	at, ok := d.places[path]
 	for p := path; !ok && p != ""; at, ok = d.places[p] {
 		p = parent(p)
@@ -155,6 +160,7 @@ func (d *document) mistake(path, message string) Mistake {
 
 // keyMistake returns a Mistake at the key of path.
 func (d *document) keyMistake(path, message string) Mistake {
+	d.locate()
 	at, ok := d.keys[path]
 	return d.at(at, ok, path, message)
 }
