@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"testing"
 
+	"portico/conf"
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/proxy"
@@ -97,5 +98,29 @@ func BenchmarkRequest(b *testing.B) {
 			b.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+}
+
+// BenchmarkSetStatic is a configuration file in which one site of many differs.
+func BenchmarkSetStatic(b *testing.B) {
+	for _, n := range []int{20, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s, err := proxy.New(options())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = s.Shutdown(b.Context()) }()
+			list := make([]conf.Site, n)
+			for i := range list {
+				list[i] = site("127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:1")
+				list[i].Name, list[i].Hosts = fmt.Sprint("site", i), []string{fmt.Sprint("site", i, ".test")}
+			}
+			s.SetStatic(list)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				list[7].Path = []string{"/", "/app"}[i%2]
+				s.SetStatic(list)
+			}
+		})
 	}
 }
