@@ -5,13 +5,10 @@ package probe
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"portico/balancer"
-	"portico/internal/pause"
 	"portico/proxy/origin"
 )
 
@@ -44,10 +41,11 @@ func (t *Target) same(o *Target) bool {
 
 // Prober checks upstreams, each at its own pace, over the same connections'
 // path as traffic. Rise and fall are the balancer's; this is the I/O around them.
+// An upstream that waits for its next check has a timer, and no goroutine.
 type Prober struct {
 	ctx   context.Context
 	log   *slog.Logger
-	room  chan struct{}
+	due   due
 	lag   *lag
 	time  func() int64 // Unix milliseconds, for the balancer
 	began time.Time
@@ -56,35 +54,14 @@ type Prober struct {
 	runs    map[string]*run    // guarded by mu, by instance id
 	members map[string]int     // guarded by mu, how many of runs there are by member
 	streams map[string]*stream // guarded by mu, by member
-	wg      sync.WaitGroup
-	done    bool // guarded by mu
-}
-
-type run struct {
-	target   Target
-	cancel   context.CancelFunc
-	wake     chan struct{}
-	timer    *time.Timer  // of the next check
-	checked  atomic.Bool  // at least once, whatever came of it
-	passed   atomic.Bool  // the last check
-	lastFull atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
-
-	mu   sync.Mutex
-	seen watch // when it was last looked at, by this proxy or its agent; guarded by mu
-}
-
-// missed returns for how much of the time since it was last looked at nobody looked; now somebody has.
-func (r *run) missed(l *lag) (d time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	d, r.seen = l.since(r.seen)
-	return d
+	wg      sync.WaitGroup     // of streams and of the lag
+	done    bool               // guarded by mu
 }
 
 // New returns a Prober that checks nothing yet. It works until ctx ends; now is the time for the balancer, in Unix milliseconds.
 func New(ctx context.Context, log *slog.Logger, now func() int64) *Prober {
 	p := &Prober{
-		ctx: ctx, log: log, room: make(chan struct{}, maxRunning), lag: newLag(), time: now, began: time.Now(),
+		ctx: ctx, log: log, lag: newLag(), time: now, began: time.Now(),
 		runs: map[string]*run{}, members: map[string]int{}, streams: map[string]*stream{},
 	}
 	p.wg.Go(func() { p.lag.run(ctx) })
@@ -102,15 +79,14 @@ func (p *Prober) Set(id string, t Target) {
 		if r.target.same(&t) {
 			return
 		}
-		r.cancel()
+		r.stop()
 		p.members[r.target.Member]--
 	}
-	ctx, cancel := context.WithCancel(p.ctx)
-	r := &run{target: t, cancel: cancel, wake: make(chan struct{}, 1), timer: time.NewTimer(0)}
+	r := newRun(p, t)
 	p.runs[id] = r
 	p.members[t.Member]++
 	p.listenLocked(t)
-	p.wg.Go(func() { p.run(ctx, r) })
+	r.poke()
 }
 
 // Stop stops checking an upstream, if it is checked.
@@ -121,7 +97,7 @@ func (p *Prober) Stop(id string) {
 	if r == nil {
 		return
 	}
-	r.cancel()
+	r.stop()
 	delete(p.runs, id)
 	p.leaveLocked(r.target.Member)
 }
@@ -131,7 +107,7 @@ func (p *Prober) Now(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r := p.runs[id]; r != nil {
-		r.poke()
+		r.hurry()
 	}
 }
 
@@ -149,84 +125,16 @@ func (p *Prober) others(member string, but *run) {
 	}
 }
 
-func (r *run) poke() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Close stops all checks and waits for them.
+// Close ends all checks.
 func (p *Prober) Close() {
 	p.mu.Lock()
 	p.done = true
 	for _, r := range p.runs {
-		r.cancel()
+		r.stop()
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
-}
-
-// run checks one upstream until its context ends.
-func (p *Prober) run(ctx context.Context, r *run) {
-	defer r.cancel()
-	u := r.target.Upstream
-	timer := r.timer
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-r.wake:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case p.room <- struct{}{}:
-		}
-		stood := p.lag.during()
-		e := r.target.probe(ctx)
-		<-p.room
-		if late := stood(); !e.OK && e.Code != "" && late > r.target.Check.timeout/4 {
-			timer.Reset(spacing) // it was the proxy that was late
-			continue
-		}
-		ended := time.Now()
-		if ctx.Err() != nil {
-			return
-		}
-		if e.Code == "" { // our own trouble
-			timer.Reset(time.Second)
-			continue
-		}
-		now := p.time()
-		e.Lag = r.missed(p.lag)
-		first := u.Doubted() == 0
-		effect := u.Observe(e, now)
-		if effect.GivenUp && u.Sessions() > 0 {
-			p.log.Warn("sessions given up", "site", r.target.Site, "instance", u.Spec().Name, "sessions", u.Sessions(), "check", e.Code, "detail", e.Detail)
-		}
-		switch silent := e.Code == "L4TOUT"; {
-		case silent && effect.GivenUp:
-			r.target.Origin.Cut()
-		case silent && effect.Changed && effect.To == balancer.Down:
-			r.target.Origin.Forsake()
-		case e.OK && effect.Changed:
-			r.target.Origin.Returned()
-		}
-		switch {
-		case e.OK:
-			r.lastFull.Store(int64(time.Since(p.began)))
-			p.noteFull(r.target.Member)
-		case first && e.Code == "L4TOUT" && r.target.Member != "":
-			p.others(r.target.Member, r) // whom its agent spoke for is to be looked at as well
-		}
-		r.checked.Store(true)
-		r.passed.Store(e.OK)
-		timer.Reset(u.NextCheck(r.target.Check.interval, rand.Uint64()))
-		_ = pause.For(ctx, spacing-time.Since(ended))
-	}
+	p.due.wait()
 }
 
 // LogChanges logs each step of an instance's health, whoever made it: checks, requests or its agent.

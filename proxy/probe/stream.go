@@ -231,6 +231,6 @@ func (r *run) confirm(res catalog.CheckResult, now int64) bool {
 		return false
 	}
 	interval := r.target.Check.interval
-	r.timer.Reset(interval + interval/10 + streamSlack)
+	r.delay(interval + interval/10 + streamSlack)
 	return true
 }

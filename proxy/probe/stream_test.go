@@ -26,11 +26,9 @@ func TestToldChecksEndWhatWasMissed(t *testing.T) {
 	u := pool.Upstream("one")
 	u.Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK"}, 1)
 	p := New(t.Context(), slog.New(slog.DiscardHandler), func() int64 { return 2 })
-	r := &run{
-		target: Target{Upstream: u, Origin: origin.New(origin.Address{}), Check: Check{interval: time.Hour}, Member: "m1"},
-		wake:   make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
-	}
+	r := newRun(p, Target{Upstream: u, Origin: origin.New(origin.Address{}), Check: Check{interval: time.Hour}, Member: "m1"})
 	r.checked.Store(true)
+	r.state = checking
 	p.runs["one"] = r
 
 	r.missed(p.lag) // a check of this proxy's own
@@ -68,12 +66,10 @@ func TestOnlySoundWordsAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{
-		target: Target{Upstream: pool.Upstream("one"), Origin: origin.New(origin.Address{}), Check: Check{interval: time.Hour}, Member: "m1"},
-		wake:   make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
-	}
+	r := newRun(p, Target{Upstream: pool.Upstream("one"), Origin: origin.New(origin.Address{}), Check: Check{interval: time.Hour}, Member: "m1"})
 	r.target.Upstream.Observe(balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK"}, 1)
 	r.checked.Store(true)
+	r.state = checking // so that it only notes who asks for a check
 	p.runs["one"] = r
 	s := &stream{p: p, member: "m1"}
 	s.lastFull.Store(int64(time.Hour)) // no check of the whole line is due
@@ -90,12 +86,10 @@ func TestOnlySoundWordsAreTaken(t *testing.T) {
 		before := r.target.Upstream.Health().LastAt
 		p.time = func() int64 { return before + 1 }
 		p.apply(s, []catalog.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
-		taken, looks := r.target.Upstream.Health().LastAt != before, len(r.wake) > 0
+		taken, looks := r.target.Upstream.Health().LastAt != before, r.again
 		if taken != tt.sound || looks == tt.sound {
 			t.Errorf("%.40q, %d, %v: taken %v, checked %v", tt.code, tt.status, tt.took, taken, looks)
 		}
-		for len(r.wake) > 0 {
-			<-r.wake
-		}
+		r.again = false
 	}
 }
