@@ -17,9 +17,9 @@ const (
 )
 
 // Histogram counts durations in fixed logarithmic buckets. The zero value is
-// ready. It is safe for concurrent use.
+// ready, and small: buckets come with the first value. It is safe for concurrent use.
 type Histogram struct {
-	count   [histBuckets]atomic.Uint64
+	buckets atomic.Pointer[buckets] // nil: no values
 	sum     atomic.Int64 // nanoseconds
 	longest atomic.Int64
 
@@ -27,6 +27,8 @@ type Histogram struct {
 	recent             atomic.Int64
 	tickCount, tickSum int64 // owned by Tick
 }
+
+type buckets [histBuckets]atomic.Uint64
 
 // bucket returns the index for d.
 func bucket(d time.Duration) int {
@@ -52,18 +54,32 @@ func upper(i int) time.Duration {
 
 // Observe counts d.
 func (h *Histogram) Observe(d time.Duration) {
-	h.count[bucket(d)].Add(1)
+	b := h.buckets.Load()
+	if b == nil {
+		b = h.begin()
+	}
+	b[bucket(d)].Add(1)
 	h.sum.Add(int64(d))
 	if int64(d) > h.longest.Load() {
 		Raise(&h.longest, int64(d))
 	}
 }
 
+// begin makes the buckets.
+func (h *Histogram) begin() *buckets {
+	h.buckets.CompareAndSwap(nil, new(buckets))
+	return h.buckets.Load()
+}
+
 // Snapshot returns a copy.
 func (h *Histogram) Snapshot() HistogramSnapshot {
 	var s HistogramSnapshot
-	for i := range h.count {
-		n := h.count[i].Load()
+	b := h.buckets.Load()
+	if b == nil {
+		return s
+	}
+	for i := range b {
+		n := b[i].Load()
 		s.Counts[i] = n
 		s.Count += n
 	}
@@ -75,8 +91,12 @@ func (h *Histogram) Snapshot() HistogramSnapshot {
 
 // total returns the number of values.
 func (h *Histogram) total() (n int64) {
-	for i := range h.count {
-		n += int64(h.count[i].Load())
+	b := h.buckets.Load()
+	if b == nil {
+		return 0
+	}
+	for i := range b {
+		n += int64(b[i].Load())
 	}
 	return n
 }
@@ -105,11 +125,16 @@ func (h *Histogram) Tick() {
 // Merge adds the values of another histogram. Recent means are joined by how many
 // values each has.
 func (h *Histogram) Merge(o *Histogram) {
+	theirs := o.buckets.Load()
+	if theirs == nil {
+		return
+	}
 	if n, more := h.total(), o.total(); n+more > 0 {
 		h.recent.Store((h.recent.Load()*n + o.recent.Load()*more) / (n + more))
 	}
-	for i := range o.count {
-		h.count[i].Add(o.count[i].Load())
+	mine := h.begin()
+	for i := range theirs {
+		mine[i].Add(theirs[i].Load())
 	}
 	h.sum.Add(o.sum.Load())
 	Raise(&h.longest, o.longest.Load())
