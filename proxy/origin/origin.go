@@ -39,7 +39,7 @@ type Address struct {
 // keeps them, in an [exchange.Upstream] that changes whenever those before it have to end.
 type Origin struct {
 	Address
-	CheckTLS *tls.Config // as TLS for checks: they resume their TLS session, as each has a connection of its own
+	tickets tls.ClientSessionCache // of checks; nil: the way is plain
 
 	present atomic.Pointer[exchange.Upstream] // the present way; see Way
 
@@ -51,7 +51,13 @@ type Origin struct {
 }
 
 // New returns the way to an instance. No connection is made before it is needed.
-func New(a Address) *Origin { return &Origin{Address: a, CheckTLS: resumes(a.TLS)} }
+func New(a Address) *Origin {
+	o := &Origin{Address: a}
+	if a.TLS != nil {
+		o.tickets = tls.NewLRUClientSessionCache(1)
+	}
+	return o
+}
 
 // Same reports whether the way leads to an address as it is now.
 func (o *Origin) Same(a Address) bool {
@@ -59,16 +65,16 @@ func (o *Origin) Same(a Address) bool {
 		o.Key == a.Key && o.IdleTime == a.IdleTime && o.HTTP2 == a.HTTP2
 }
 
-// resumes returns a configuration whose connections resume the TLS session of the one
-// before, which spares both sides the signatures, and exchange keys by the cheapest means: what a
+// CheckTLS returns TLS for a check, each of which has a connection of its own: it resumes the TLS session of the one
+// before, which spares both sides the signatures, and exchanges keys by the cheapest means: what a
 // check says is no secret that has to last. Who the other side is, and whether the
-// cluster still knows it, is verified all the same.
-func resumes(c *tls.Config) *tls.Config {
-	if c == nil {
+// cluster still knows it, is verified all the same. Nil: the way is plain.
+func (o *Origin) CheckTLS() *tls.Config {
+	if o.TLS == nil {
 		return nil
 	}
-	c = c.Clone()
-	c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	c := o.TLS.Clone()
+	c.ClientSessionCache = o.tickets
 	c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
 	return c
 }

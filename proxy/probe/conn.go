@@ -32,7 +32,7 @@ func dial(ctx context.Context, o *origin.Origin) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.Connect)
 	defer cancel()
-	c, err := connect(ctx, o.Addr, o.CheckTLS)
+	c, err := connect(ctx, o.Addr, o.CheckTLS())
 	if err == nil {
 		c.http2 = o.HTTP2
 	}
