@@ -8,7 +8,7 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
-	"portico/proxy/accesslog"
+	"portico/proxy/exchange/account"
 	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
@@ -126,7 +126,7 @@ func (s *Server) placeInstances(w *wanted) {
 			}
 		}
 		p := placement{member: m, state: in.State, detail: in.Detail, spec: balancer.Spec{
-			ID: in.ID, Name: accesslog.ServerName(in.Member, in.ID), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
+			ID: in.ID, Name: account.ServerName(in.Member, in.ID), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[in.ID], HTTP2: st.HTTP2,

@@ -70,13 +70,13 @@ var imports = map[string][]string{
 	"proxy/sticky":           {"balancer", "conf/sites", "proxy/http1", "internal/alias"},
 	"proxy/probe":            {"balancer", "conf/sites", "membership/catalog", "proxy/origin", "proxy/route", "internal/pause"},
 	"proxy/fault":            {"balancer", "proxy/http1", "proxy/origin"},
-	"proxy/recent":           {"proxy/exchange/account", "balancer", "proxy/http1", "proxy/accesslog", "proxy/fault", "proxy/sticky", "internal/prefetch"},
+	"proxy/recent":           {"proxy/exchange/account", "balancer", "proxy/http1", "proxy/fault", "proxy/sticky", "internal/prefetch"},
 	"proxy/clock":            {"balancer"},
 	"proxy/site":             {"conf/sites", "internal/cow", "balancer", "membership/catalog", "proxy/fault", "proxy/probe", "proxy/route", "proxy/sticky", "internal/alias", "proxy/exchange/account"},
 	"proxy/listen":           {"balancer/figures", "balancer/meter", "proxy/exchange/account"},
 	"proxy/forward":          {"proxy/exchange/account", "balancer", "internal/alias", "proxy/http1", "proxy/exchange", "proxy/accesslog", "proxy/clock", "proxy/fault", "proxy/listen", "proxy/origin", "proxy/probe", "proxy/recent", "proxy/route", "proxy/site", "proxy/sticky"},
 	"proxy/explain":          {"balancer", "conf/sites", "membership/catalog", "proxy/forward", "proxy/http1", "proxy/route", "proxy/site", "proxy/sticky"},
-	"proxy":                  {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward", "proxy/explain"},
+	"proxy":                  {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/exchange/account", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward", "proxy/explain"},
 
 	// The admin listener.
 	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
