@@ -80,7 +80,7 @@ var imports = map[string][]string{
 
 	// The admin listener.
 	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/apiclient":  {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/apiclient":  {"deployhook", "deployhook/logs", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/api":        {"membership/catalog", "balancer/figures", "internal/units"},
 	"proxy/admin/proxies":    {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api"},
 	"proxy/admin/forecast":   {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
@@ -88,7 +88,7 @@ var imports = map[string][]string{
 	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/streams":    {"proxy/admin/api"},
 	"proxy/admin/prometheus": {"balancer/figures", "membership/catalog", "proxy/admin/api"},
-	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/streams"},
+	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/streams"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},
@@ -143,7 +143,7 @@ var imports = map[string][]string{
 	"internal/statedir":          {"internal/exitcode", "internal/durable"},
 	"internal/preflight":         {"certs", "membership", "membership/catalog", "deployhook/agent/portowner"},
 	"proxy/frontdoor/succession": {"internal/takeover"},
-	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies", "proxy/frontdoor/succession", "internal/durable"},
+	"proxy/frontdoor":            {"conf", "balancer", "certs", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/objects", "proxy", "proxy/accesslog", "proxy/admin", "proxy/haproxy", "internal/descriptors", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "proxy/recent", "proxy/site", "proxy/admin/api", "proxy/explain", "proxy/admin/proxies", "proxy/frontdoor/succession", "internal/durable"},
 
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},

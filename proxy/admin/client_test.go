@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/deployhook/logs"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
@@ -93,7 +94,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("remove: %v %v", e.dep.done, err)
 	}
 	var b bytes.Buffer
-	if err := c.Logs(ctx, api.LogQuery{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
+	if err := c.Logs(ctx, logs.Query{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
 		t.Errorf("logs: %q %v", b.String(), err)
 	}
 	b.Reset()

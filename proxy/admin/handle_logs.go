@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/deployhook/logs"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/streams"
 )
@@ -45,8 +46,8 @@ func (s *Server) logs(c *call) error {
 }
 
 // logQuery reads what is asked for of a site's logs.
-func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
-	q := api.LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
+func logQuery(site string, v url.Values, now time.Time) (logs.Query, error) {
+	q := logs.Query{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
 	if text := v.Get("since"); text != "" {
 		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 			q.Since, q.Lines = now.Add(-ago), api.MaxLogLines
