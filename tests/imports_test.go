@@ -31,6 +31,7 @@ var imports = map[string][]string{
 	"internal/hugepage":      {},
 	"internal/nearest":       {},
 	"internal/pause":         {},
+	"internal/refusal":       {},
 	"internal/takeover":      {},
 	"internal/prefetch":      {},
 	"internal/alias":         {},
@@ -51,9 +52,9 @@ var imports = map[string][]string{
 	"membership/catalog":     {"conf/sites", "membership/catalog/store", "membership/catalog/store/peers", "internal/durable", "internal/units", "internal/pause"},
 	"deployhook/archive":     {},
 	"deployhook/objects":     {"deployhook/archive", "internal/pause"},
-	"deployhook/reply":       {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog"},
-	"deployhook/logs":        {"conf/sites", "deployhook/reply", "internal/pause", "membership/catalog"},
-	"deployhook/upload":      {"conf", "conf/sites", "deployhook/archive", "deployhook/objects", "deployhook/reply", "membership/catalog", "membership/catalog/command"},
+	"deployhook/reply":       {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog", "internal/refusal"},
+	"deployhook/logs":        {"conf/sites", "internal/pause", "internal/refusal", "membership/catalog"},
+	"deployhook/upload":      {"conf", "conf/sites", "deployhook/archive", "deployhook/objects", "membership/catalog", "membership/catalog/command", "internal/refusal"},
 	"proxy/http1":            {},
 	"proxy/wire":             {},
 	"proxy/exchange/account": {"proxy/http1", "proxy/wire"},
@@ -62,7 +63,7 @@ var imports = map[string][]string{
 	"certs":                  {"membership/catalog", "membership/catalog/command", "internal/zapslog", "internal/durable"},
 	"membership":             {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/static", "internal/durable", "deployhook/agent/members", "deployhook/agent/listener"},
-	"deployhook":             {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/units", "internal/pause"},
+	"deployhook":             {"conf", "membership/catalog", "membership/catalog/command", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/units", "internal/pause", "internal/refusal"},
 	"proxy/haproxy":          {"conf", "membership/catalog", "internal/units", "balancer/figures", "balancer/seal"},
 	"proxy/route":            {"conf/sites", "internal/cow", "proxy/fault"},
 	"proxy/origin":           {"balancer", "membership/catalog", "proxy/exchange"},
@@ -79,16 +80,16 @@ var imports = map[string][]string{
 	"proxy":                  {"conf", "balancer", "membership/catalog", "proxy/http1", "proxy/exchange", "proxy/exchange/account", "proxy/wire", "proxy/loop", "proxy/conn", "proxy/accesslog", "proxy/origin", "proxy/probe", "proxy/route", "proxy/sticky", "internal/pause", "proxy/recent", "proxy/clock", "proxy/site", "proxy/listen", "proxy/forward", "proxy/explain"},
 
 	// The admin listener.
-	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/apiclient":  {"deployhook", "deployhook/logs", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin/api":        {"membership/catalog", "balancer/figures", "internal/units"},
-	"proxy/admin/proxies":    {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api"},
+	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "internal/refusal"},
+	"proxy/admin/apiclient":  {"deployhook", "deployhook/logs", "internal/pause", "internal/refusal", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/api":        {"membership/catalog", "balancer/figures", "internal/units", "internal/refusal"},
+	"proxy/admin/proxies":    {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api", "internal/refusal"},
 	"proxy/admin/forecast":   {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
-	"proxy/admin/deeds":      {"deployhook", "internal/units", "membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
-	"proxy/admin/streams":    {"proxy/admin/api"},
+	"proxy/admin/deeds":      {"deployhook", "internal/units", "internal/refusal", "membership/catalog", "membership/catalog/command", "proxy/admin/api"},
+	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent", "internal/refusal"},
+	"proxy/admin/streams":    {"proxy/admin/api", "internal/refusal"},
 	"proxy/admin/prometheus": {"balancer/figures", "membership/catalog", "proxy/admin/api"},
-	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/streams"},
+	"proxy/admin":            {"balancer", "membership", "membership/catalog", "membership/catalog/command", "deployhook", "deployhook/logs", "deployhook/reply", "proxy/haproxy", "proxy/recent", "proxy/admin/api", "proxy/admin/access", "proxy/admin/proxies", "proxy/admin/forecast", "proxy/admin/deeds", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/streams", "internal/refusal"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},
@@ -148,7 +149,7 @@ var imports = map[string][]string{
 	// The command.
 	"cmd/portico/screen": {"membership/catalog", "internal/exitcode", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "proxy/admin/api", "proxy/admin/apiclient"},
+	"cmd/portico/client": {"cmd/portico/screen", "cmd/portico/shell", "conf", "certs", "membership", "membership/catalog", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "proxy/explain", "proxy/haproxy", "proxy/recent", "internal/exitcode", "internal/pause", "internal/statedir", "internal/refusal", "proxy/admin/api", "proxy/admin/apiclient"},
 	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "membership/catalog", "membership/catalog/command", "deployhook/agent/appserver", "deployhook/archive", "proxy/frontdoor", "internal/exitcode", "internal/preflight", "internal/statedir", "proxy/admin/apiclient", "proxy/admin/access", "deployhook/agent/state"},
 }
 

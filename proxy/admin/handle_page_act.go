@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
@@ -45,7 +46,7 @@ func (s *Server) confirmPage(c *call) error {
 func (s *Server) button(c *call, verb string, t page.Target) (page.Verb, error) {
 	v, ok := page.VerbOf(verb, t.Kind())
 	if !ok {
-		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
+		return v, refusal.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	if e := v.May(c.who, t.Site); e != nil {
 		return v, e
@@ -59,7 +60,7 @@ func (s *Server) actPage(c *call) error {
 	t := page.TargetOf(form)
 	if _, ok := page.VerbOf(form.Get("verb"), t.Kind()); !ok {
 		c.quiet = true
-		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
+		return refusal.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
 	}
 	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.Kind()), t.String(), form.Get("reason")
 	v, err := s.button(c, form.Get("verb"), t)
@@ -191,14 +192,14 @@ func (s *Server) known(t page.Target, gone bool) error {
 		return s.all.NoSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
-		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
+		return refusal.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
 	}
 	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
-		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
+		return refusal.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
 	}
 	if t.Session != "" {
 		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
-			return api.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
+			return refusal.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
 		}
 	}
 	return nil
@@ -230,7 +231,7 @@ func (s *Server) deployPage(c *call) error {
 		return e
 	}
 	if archive.FileName() == "" {
-		return api.BadRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
+		return refusal.BadRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
 	}
 	q := url.Values{"name": {archive.FileName()}}
 	if host := strings.TrimSpace(form.Get("host")); host != "" {
@@ -259,31 +260,31 @@ func (s *Server) deployPage(c *call) error {
 // archiveForm reads the fields of the form up to the archive, and checks the form's token.
 func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
 	if !c.who.LoggedIn() {
-		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
+		return nil, nil, refusal.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	// The deadlines of uploads hold for the form as well.
 	c.r.Body = streams.NewUpload(c.r.Context(), c.w, c.r.Body, c.now)
 	mr, err := c.r.MultipartReader()
 	if err != nil {
-		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
+		return nil, nil, refusal.New(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
 	}
 	form := url.Values{}
 	for range maxFormFields {
 		part, err := mr.NextPart()
 		if err != nil {
-			return nil, nil, api.BadRequest("", "the form broke off, or has no archive")
+			return nil, nil, refusal.BadRequest("", "the form broke off, or has no archive")
 		}
 		if part.FormName() == "archive" {
 			if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
-				return nil, nil, api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+				return nil, nil, refusal.New(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
 			}
 			return form, part, nil
 		}
 		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
 		if err != nil || len(value) > maxFormField {
-			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", api.Bounded(part.FormName(), 40))
+			return nil, nil, refusal.BadRequest("", "the field %q of the form cannot be read", api.Bounded(part.FormName(), 40))
 		}
 		form.Add(part.FormName(), string(value))
 	}
-	return nil, nil, api.BadRequest("", "the form has too many fields")
+	return nil, nil, refusal.BadRequest("", "the form has too many fields")
 }

@@ -29,6 +29,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/deployhook/logs"
+	"portico/internal/refusal"
 	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -325,7 +326,7 @@ type fakeDeploys struct {
 func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	if err != nil {
-		var e *api.Error
+		var e *refusal.Error
 		if errors.As(err, &e) {
 			w.WriteHeader(e.Status)
 			return

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -92,7 +93,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
 	access.SecureHeaders(w.Header())
 	if !access.PathClean(r) {
-		api.WriteError(w, api.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
+		api.WriteError(w, refusal.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
 		return
 	}
 	if _, pattern := s.members.Handler(r); pattern != "" {
@@ -104,7 +105,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !access.HostAllowed(r.Host, s.hosts) {
-		api.WriteError(w, api.Failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
+		api.WriteError(w, refusal.New(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
 		return
 	}
 	if suffix, ok := statsSuffix(r.URL.Path); ok {
@@ -139,7 +140,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 		panic(e)
 	}
 	s.log.Error("admin handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
-	api.WriteError(w, api.Failf(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
+	api.WriteError(w, refusal.New(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
 }
 
 // noRoute tells an unknown path from a known one with another method.
@@ -152,11 +153,11 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allow) == 0 {
-		api.WriteError(w, api.NotFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
+		api.WriteError(w, refusal.NotFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	api.WriteError(w, api.Failf(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
+	api.WriteError(w, refusal.New(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
 }
 
 // serve takes one request through its route: guards, credential, permission,
@@ -169,25 +170,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	}
 	if reason := access.CrossSite(s.protection, r, false); reason != "" {
 		s.log.Warn("cross-site request refused", "from", c.from, "path", r.URL.Path, "reason", reason)
-		api.WriteError(w, api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason))
+		api.WriteError(w, refusal.New(http.StatusForbidden, "cross_site", "", "%s", reason))
 		return
 	}
-	who, refusal := s.gate.Authenticate(w, r, c.now)
+	who, refused := s.gate.Authenticate(w, r, c.now)
 	if who != nil && s.o.Known != nil {
 		s.o.Known(r)
 	}
-	if refusal == nil {
+	if refused == nil {
 		c.who = who
-		refusal = s.admit(c)
+		refused = s.admit(c)
 	}
-	if refusal == nil {
-		refusal = readBody(c, rc)
+	if refused == nil {
+		refused = readBody(c, rc)
 	}
-	if refusal == nil && rt.form {
-		refusal = s.checkForm(c)
+	if refused == nil && rt.form {
+		refused = s.checkForm(c)
 	}
-	if refusal != nil {
-		s.refuse(c, refusal)
+	if refused != nil {
+		s.refuse(c, refused)
 		return
 	}
 	c.dry = r.URL.Query().Get("dry_run") == "1"
@@ -214,7 +215,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 }
 
 // admit checks permission and what a change by login needs on top.
-func (s *Server) admit(c *call) *api.Error {
+func (s *Server) admit(c *call) *refusal.Error {
 	if e := c.rt.May(c.who, c.r.PathValue("site")); e != nil {
 		return e
 	}
@@ -222,40 +223,40 @@ func (s *Server) admit(c *call) *api.Error {
 		return nil
 	}
 	if reason := access.CrossSite(s.protection, c.r, true); reason != "" {
-		return api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason)
+		return refusal.New(http.StatusForbidden, "cross_site", "", "%s", reason)
 	}
 	if c.rt.form || c.rt.multipart {
 		return nil // the token is in the form, see checkForm and archiveForm
 	}
 	if !s.gate.CSRFGood(c.who, c.r.Header.Get("Portico-Csrf")) {
-		return api.Failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
+		return refusal.New(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
 	}
 	return nil
 }
 
 // checkForm parses a form and checks its token. The login form itself has no
 // login to bind a token to; Origin and SameSite guard it.
-func (s *Server) checkForm(c *call) *api.Error {
+func (s *Server) checkForm(c *call) *refusal.Error {
 	form, err := url.ParseQuery(string(c.body))
 	if err != nil {
-		return api.BadRequest("", "the form cannot be read")
+		return refusal.BadRequest("", "the form cannot be read")
 	}
 	c.r.PostForm, c.r.Form = form, form
 	if c.rt.Need == access.Nobody {
 		return nil
 	}
 	if !c.who.LoggedIn() {
-		return api.Forbidden("use /v1 with a token", "forms are for the page's login")
+		return refusal.Forbidden("use /v1 with a token", "forms are for the page's login")
 	}
 	if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
-		return api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
+		return refusal.New(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
 	}
 	return nil
 }
 
 // refuse answers a request that is not let in: browsers that want the page are
 // sent to the login.
-func (s *Server) refuse(c *call, e *api.Error) {
+func (s *Server) refuse(c *call, e *refusal.Error) {
 	if e.Status == http.StatusUnauthorized {
 		if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
 			http.Redirect(c.w, c.r, "/login", http.StatusSeeOther)
@@ -272,13 +273,13 @@ func (s *Server) refuse(c *call, e *api.Error) {
 
 // readBody reads a bounded body whole, within a deadline, so that no handler
 // waits for a client. Streams are the handler's.
-func readBody(c *call, rc *http.ResponseController) *api.Error {
+func readBody(c *call, rc *http.ResponseController) *refusal.Error {
 	if c.rt.body == bodyStream {
 		return nil
 	}
 	if c.rt.body == 0 || c.r.Body == nil || c.r.Body == http.NoBody {
 		if c.r.ContentLength > 0 {
-			return api.BadRequest("", "this takes no body")
+			return refusal.BadRequest("", "this takes no body")
 		}
 		return nil
 	}
@@ -288,12 +289,12 @@ func readBody(c *call, rc *http.ResponseController) *api.Error {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return api.Failf(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
+		return refusal.New(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
 	case err != nil && api.IsTimeout(err):
 		c.w.Header().Set("Connection", "close")
-		return api.Failf(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
+		return refusal.New(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
 	case err != nil:
-		return api.BadRequest("", "the body broke off")
+		return refusal.BadRequest("", "the body broke off")
 	}
 	c.body = body
 	want := "application/json"
@@ -301,7 +302,7 @@ func readBody(c *call, rc *http.ResponseController) *api.Error {
 		want = "application/x-www-form-urlencoded"
 	}
 	if len(body) > 0 && access.MediaType(c.r) != want {
-		return api.Failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
+		return refusal.New(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
 	}
 	return nil
 }
@@ -320,40 +321,37 @@ func (s *Server) fail(c *call, err error) {
 }
 
 // errorOf finds status and code for an error of the packages below.
-func errorOf(err error) *api.Error {
-	var e *api.Error
-	var refused *reply.Refusal
+func errorOf(err error) *refusal.Error {
+	var e *refusal.Error
 	switch {
 	case errors.As(err, &e):
 		return e
-	case errors.As(err, &refused):
-		return &api.Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
 	case errors.Is(err, catalog.ErrNotFound):
 		return missing(catalog.Text(err))
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
-		return api.Failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
+		return refusal.New(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
 	case errors.Is(err, catalog.ErrInvalid):
-		return api.BadRequest("", "%s", catalog.Text(err))
+		return refusal.BadRequest("", "%s", catalog.Text(err))
 	}
-	if refused = reply.Unavailable(err); refused != nil && refused.Code == "unavailable" {
-		return errorOf(refused)
+	if e = reply.Unavailable(err); e != nil && e.Code == "unavailable" {
+		return e
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return api.Failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
+		return refusal.New(http.StatusGatewayTimeout, "timeout", "", "%v", err)
 	}
-	return api.Failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
+	return refusal.New(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
 }
 
 // missing is the refusal of a name that the catalog does not have, with where the right ones are.
-func missing(text string) *api.Error {
+func missing(text string) *refusal.Error {
 	what, found := strings.CutSuffix(text, ": "+catalog.ErrNotFound.Error())
 	if !found {
-		return api.NotFound("", "%s", text)
+		return refusal.NotFound("", "%s", text)
 	}
 	kind, _, _ := strings.Cut(what, " ")
 	hint := map[string]string{
 		"site": "portico sites lists them", "member": "portico members lists them", "account": "portico account lists them",
 		"token": "portico token lists them", "invite": "portico invite list shows them", "deploy": "portico deploys lists them",
 	}[kind]
-	return api.NotFound(hint, "there is no %s", what)
+	return refusal.NotFound(hint, "there is no %s", what)
 }
