@@ -23,7 +23,7 @@ func appKey(k seal.Key) uint64 {
 }
 
 // HashApp hashes an application's own session token for Request.App, Pool.Learn and
-// Pool.Bear. It is never 0.
+// Pool.Refresh. It is never 0.
 func (b *Balancer) HashApp(token []byte) uint64 { return Hash(token) }
 
 // Learn notes that the application has given the visitor of a choice a session of
@@ -42,11 +42,11 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 // Knows reports whether an application's token leads to an upstream already.
 func (p *Pool) Knows(app uint64) bool { return p.learned(app).Known }
 
-// Bear is Learn for a token that the request brought. It keeps an alias alive, but
+// Refresh is Learn for a token that the request brought. It keeps an alias alive, but
 // does not take one from another upstream: only the application may do that, or the
 // loss of that upstream, with whose sessions their tokens move, or the end of the session
 // that it named.
-func (p *Pool) Bear(c *Choice, app uint64, now int64) {
+func (p *Pool) Refresh(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}

@@ -56,7 +56,7 @@ func (p *Pool) carryOut(t *table, r *Request, c *Choice, k *seal.Cookie, home *U
 		p.admit(t, r, c)
 		return
 	}
-	if pl.owed && p.b.sessions.Claim(k.Session) {
+	if pl.owed && p.b.sessions.ClaimNews(k.Session) {
 		c.owed = true
 		c.tell(&pl.news)
 	}
