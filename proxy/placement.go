@@ -15,9 +15,9 @@ import (
 
 // wanted is a site as it should be served next.
 type wanted struct {
-	site       *site.Site
-	placements []placement
-	claims     []sticky.Claim // what the balancer before may have called the instances
+	site        *site.Site
+	placements  []placement
+	formerNames []sticky.FormerName // what the balancer before may have called the instances
 
 	others map[string]*site.Site // as the site is for releases that are not its present one, by id; nil: not known
 }
@@ -85,7 +85,7 @@ func staticSite(c *conf.Site) (*wanted, error) {
 		return nil, err
 	}
 	st.Idle = c.IdleTimeout.Std()
-	w := &wanted{site: st, claims: staticClaims(c)}
+	w := &wanted{site: st, formerNames: staticFormerNames(c)}
 	for _, u := range c.Upstreams {
 		w.placements = append(w.placements, placement{drain: u.Drain, spec: balancer.Spec{
 			ID: site.UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
@@ -137,7 +137,7 @@ func (s *Server) placeInstances(w *wanted) {
 		}
 		w.placements = append(w.placements, p)
 		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
-			w.claims = append(w.claims, memberClaims(m, in.ID)...)
+			w.formerNames = append(w.formerNames, memberFormerNames(m, in.ID)...)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (s *Server) changeLocked(name string, before *site.Site, w *wanted, now int
 	}
 	c.Gone = slices.DeleteFunc(ids, func(id string) bool { return stay[id] })
 	if w.site.Sticky {
-		w.site.State.Adoption.Store(sticky.NewAdoption(w.site.AdoptCookies, w.claims, w.site.State.Pool))
+		w.site.State.Adoption.Store(sticky.NewAdoption(w.site.AdoptCookies, w.formerNames, w.site.State.Pool))
 	}
 	return c, true
 }
