@@ -46,7 +46,7 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 		Members:   p.memberHandlers(),
 		Metrics:   []func(io.Writer){p.web.WriteMetrics},
 		HAProxy:   p.haproxyOptions, ClientCertificate: p.clientCertificate,
-		Known: knownGuest,
+		Known: knownConn,
 	}
 }
 
