@@ -407,5 +407,5 @@ func (f *flight) send(d *exchange.Decision) {
 	if f.choice.Trial {
 		d.Connect = origin.TrialConnect
 	}
-	d.Upstream = f.h.Origins.For(u).Way()
+	d.Upstream = f.h.Origins.For(u).Upstream()
 }

@@ -211,7 +211,7 @@ func (p *Prober) run(ctx context.Context, r *run) {
 		case silent && effect.GivenUp:
 			r.target.Origin.Cut()
 		case silent && effect.Changed && effect.To == balancer.Down:
-			r.target.Origin.Forsake()
+			r.target.Origin.EndUnpinned()
 		case e.OK && effect.Changed:
 			r.target.Origin.Returned()
 		}
