@@ -41,8 +41,8 @@ func (a *Agent) siteLock(site string) *sync.Mutex {
 	return a.siteLocks[site]
 }
 
-// install brings a release's files here. All of it can be repeated: what is
-// there already costs nothing.
+// install brings a release's files to this machine. It may be called again at any time: it
+// does not do again what is done.
 func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 	a := u.a
 	rel := folders.Release{Site: a.dirs(u.key.site)}
@@ -89,9 +89,9 @@ func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 	}
 }
 
-// dropChanged removes the folder of a release that is there already and is not as it was deployed, where
-// commands of it are to run: they run from what was verified only. It is assembled anew then, which
-// compares every file.
+// dropChanged removes a release's folder if somebody has changed it and commands of the release are to
+// run: they may run from verified files only. It reports whether it did. The caller then
+// assembles the folder anew, which compares every file.
 func (u *unit) dropChanged(want catalog.WantedRelease, rel folders.Release) (bool, error) {
 	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
@@ -119,8 +119,8 @@ func (u *unit) verify(rel folders.Release) error {
 	return objects.Check(u.ctx, rest, rel.Dir)
 }
 
-// fetch makes the store hold the release. An installed release needs its tree
-// only: its objects may have been collected since.
+// fetch brings a release's tree and its objects into the store. Of a release whose folder is
+// there it needs the tree only: the objects may have been collected since.
 func (u *unit) fetch() (objects.Tree, error) {
 	a := u.a
 	f := objects.Fetcher{Store: a.store, Sources: a.members.Sources(), Logger: u.log, Of: u.files()}
@@ -168,9 +168,9 @@ func (u *unit) assemble(rel folders.Release) error {
 	})
 }
 
-// before runs the site's command that comes once per cluster before the first
-// instance of a release. This machine has been told to; it remembers that it
-// did, so that a restart does not do it again.
+// before runs deploy.before: a command of the site that one machine of the cluster runs before the
+// first instance of a release starts. The proxies have chosen this one. It remembers
+// that it did, so that it does not run the command again after a restart.
 func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
 	cmd := want.Settings.Deploy.Before
 	if !want.Before || len(cmd) == 0 {
@@ -189,10 +189,10 @@ func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
 	return u.a.state.Change(func(s *state.File) { s.Before[u.key.site] = mark })
 }
 
-// tidyLoop removes what no release needs any more, a while after the change
-// that made it so.
+// tidyLoop removes what no release needs any more: after each change, and now and then for
+// objects that were too young by then.
 func (a *Agent) tidyLoop(ctx context.Context) {
-	tick := time.NewTicker(pause.Jitter(objectGrace)) // objects become old enough without any change
+	tick := time.NewTicker(pause.Jitter(objectGrace)) // objects come of age without any change
 	defer tick.Stop()
 	for {
 		select {
@@ -206,13 +206,12 @@ func (a *Agent) tidyLoop(ctx context.Context) {
 	}
 }
 
-// removeSuperfluous removes releases that are neither wanted nor kept for a
-// rollback, the leavings of removed sites except their data, old logs, and
-// objects that no kept release has.
+// removeSuperfluous removes releases that are neither wanted nor kept for a rollback, what
+// removed sites left except their data, old logs, and objects of no kept release.
 func (a *Agent) removeSuperfluous(ctx context.Context) {
 	keep, ok := a.keptReleases()
 	if !ok {
-		return // nothing is known to be superfluous before a wanted state is known
+		return // before the wanted state is known, anything may be needed
 	}
 	sites, err := os.ReadDir(filepath.Join(a.o.Dir, "sites"))
 	if err != nil {
@@ -229,7 +228,7 @@ func (a *Agent) removeSuperfluous(ctx context.Context) {
 	}
 }
 
-// keptReleases returns by site the releases whose files stay.
+// keptReleases returns the releases whose files stay, by site. It reports whether the wanted state is known.
 func (a *Agent) keptReleases() (map[string]map[string]bool, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -274,15 +273,15 @@ func (a *Agent) tidySite(site string, keep map[string]bool) error {
 	return errors.Join(errs...)
 }
 
-// inUse looks once more under the site's lock: a unit may have begun since.
+// inUse reports whether a release has a unit. The caller has the site's lock and looks once more: a unit may have begun since.
 func (a *Agent) inUse(k unitKey) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.units[k] != nil
 }
 
-// objectGrace is how long an object that nothing refers to stays: longer than
-// it takes from the first object of a fetch to its tree.
+// objectGrace is how long an object stays to which no tree refers. A fetch must take less time from its
+// first object to its tree.
 const objectGrace = time.Hour
 
 // collect removes the objects of releases that are gone.
@@ -295,7 +294,7 @@ func (a *Agent) collect(ctx context.Context, keep map[string]map[string]bool) er
 	return err
 }
 
-// objectsOf returns the digests of the releases and of all files in them.
+// objectsOf returns the digests of some releases' trees and of all files in them.
 func (a *Agent) objectsOf(keep map[string]map[string]bool) (map[string]bool, error) {
 	digests := make(map[string]bool)
 	for _, releases := range keep {
@@ -317,8 +316,8 @@ func (a *Agent) objectsOf(keep map[string]map[string]bool) (map[string]bool, err
 	return digests, nil
 }
 
-// giveBack removes what a release that found the disk full has brought so far,
-// so that the sites beside it have room again.
+// giveBack removes the objects that a release has brought so far, because it found the disk full. So the
+// other sites have room again.
 func (a *Agent) giveBack(ctx context.Context, k unitKey) {
 	keep, ok := a.keptReleases()
 	if !ok {
