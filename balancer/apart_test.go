@@ -45,7 +45,7 @@ func TestTokenFollowsMoveOfAnotherProxy(t *testing.T) {
 		if c.Issue {
 			cookie = w.p.AppendCookie(nil, &c)
 		}
-		w.p.Bear(&c, app, w.now)
+		w.p.Refresh(&c, app, w.now)
 		w.done(&c)
 		return c, cookie
 	}
@@ -79,7 +79,7 @@ func TestTokenFollowsFromInstanceThatIsGone(t *testing.T) {
 	}
 	w.update(rest...)
 	c := w.pick(balancer.Request{Cookie: cookie, App: app})
-	w.p.Bear(&c, app, w.now)
+	w.p.Refresh(&c, app, w.now)
 	w.done(&c)
 	if got := w.pick(balancer.Request{App: app}); got.Upstream != c.Upstream || !got.Pinned {
 		t.Errorf("with the token alone: %+v, the session is on %s", got, c.Upstream.ID())

@@ -14,8 +14,8 @@ type Result uint8
 const (
 	Answered       Result = iota // a whole answer was passed on
 	ConnectFailed                // no connection: evidence against the upstream
-	ResponseFailed               // reset or nonsense before an answer: evidence, unless the connection was reused (then try a fresh one to the same upstream)
-	TimedOut                     // no answer in time: no evidence, it may be slow by nature
+	ResponseFailed               // reset or nonsense before an answer: evidence, unless the connection was reused, see Done
+	TimedOut                     // no answer in time: no evidence, as some applications are slow
 	ClientAborted                // the client went away
 	ServerAborted                // the upstream broke off in the middle of its answer
 	Refused                      // the proxy gave up by itself: limits, queue, shutdown
@@ -27,7 +27,7 @@ type Outcome struct {
 	Result Result
 	Status int // of the answer, 0 without one
 
-	// Bytes of the client's side: what it sent, what it was sent.
+	// Bytes on the client's side: what the client sent, and what it was sent.
 	BytesIn, BytesOut int64
 
 	Queue    time.Duration // waiting for a free place
@@ -40,7 +40,7 @@ type Outcome struct {
 	Detail  string // of a failure, one line for people
 }
 
-// unanswered reports whether the client was sent nothing by the upstream.
+// unanswered reports whether nothing of an answer of the upstream has gone to the client.
 func (o *Outcome) unanswered() bool {
 	switch o.Result {
 	case ConnectFailed, ResponseFailed, Refused:
@@ -51,10 +51,10 @@ func (o *Outcome) unanswered() bool {
 	return false
 }
 
-// Answering notes that the head of an answer goes to the client now, with the
-// cookie in it: from here on another request without one is another visitor's. Call it
-// just before; Done does the same for a request that had no answer. If the visitor was to be told of a
-// loss, it was.
+// Answering notes that the head of an answer is about to go to the client, with the cookie and
+// the news of a lost session in it. It ends the visitor's first burst: whoever comes without
+// a cookie from here on is somebody else. Call it just before the head goes. Done ends the
+// burst of a request that had no answer.
 func (p *Pool) Answering(c *Choice) {
 	p.b.bursts.end(c)
 	if c.Lost != CauseNone && c.Session != 0 {
@@ -63,7 +63,7 @@ func (p *Pool) Answering(c *Choice) {
 	}
 }
 
-// takePlace counts a request in at its upstream, or says that it must wait.
+// takePlace takes a place at the upstream for a request. Where none is free, the choice says that it must wait.
 func (p *Pool) takePlace(c *Choice, now int64) {
 	if c.Upstream.enter() {
 		p.entered(c, now)
@@ -85,7 +85,7 @@ func (u *Upstream) enter() bool {
 	return true
 }
 
-// entered counts an admitted request.
+// entered counts a request that has its place.
 func (p *Pool) entered(c *Choice, now int64) {
 	u := c.Upstream
 	c.admitted, c.Queue = true, false
@@ -98,8 +98,8 @@ func (p *Pool) entered(c *Choice, now int64) {
 	}
 }
 
-// Done accounts for a request and frees its place. It returns what the evidence
-// in it led to. A second call does nothing.
+// Done counts how a request ended, and frees its place. How it ended may be evidence of the
+// upstream's health: Done returns what followed from that. A second call does nothing.
 func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	p.b.bursts.end(c)
 	u := c.Upstream
@@ -115,9 +115,9 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	}
 	switch {
 	case c.New && o.unanswered():
-		p.b.sessions.Cancel(c.Session) // no answer, so no cookie: it never began
+		p.b.sessions.Cancel(c.Session) // the client got no cookie, so the session never began
 	case c.prevIssued != 0 && o.unanswered():
-		p.b.sessions.Revert(sessions.Move[*Upstream]{ID: c.Session, From: c.home, To: u, Before: c.prevIssued, Issued: c.issued}) // nor did it move
+		p.b.sessions.Revert(sessions.Move[*Upstream]{ID: c.Session, From: c.home, To: u, Before: c.prevIssued, Issued: c.issued}) // nor did the session move
 	case c.Session != 0 && o.Total >= time.Second:
 		p.b.sessions.Keep(c.Session, o.Now, false)
 	}
@@ -139,7 +139,8 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	if o.Result == Answered && o.Status < 500 && u.doubt.Load() {
 		u.Observe(Evidence{From: FromTraffic, OK: true}, o.Now)
 	}
-	// A reset on an idle connection is how servers close one: it says nothing.
+	// Servers close idle connections, and a request may meet that: a reset of a reused connection is no evidence. The caller tries
+	// once more on a fresh one to the same upstream.
 	if o.Result == ConnectFailed || o.Result == ResponseFailed && !o.Reused {
 		return u.Observe(Evidence{From: FromTraffic, Detail: o.Detail}, o.Now)
 	}

@@ -9,13 +9,14 @@ import (
 	"portico/balancer/sessions"
 )
 
-// An application's own session token is a second name for a visitor's place: an
-// alias in the table of sessions, which leads there when the sticky cookie is lost or
-// was never kept. Aliases are not counted.
+// An application's own session token is a second name of a visitor's session. The table of
+// sessions has it as an alias, which finds the instance when the sticky cookie is lost or
+// was never kept. Aliases are not counted as sessions.
 
-// appKey is what the application tokens in the table are hashed with: of the cluster, so
-// that every proxy and every later process finds what a saved table says. While a second
-// session key is valid, what was learned under it is view too, and taken over.
+// appKey is the key with which the application's tokens are hashed in the table. It follows
+// from the cluster's session key, so that every proxy and every later process can read a
+// saved table. While a second session key is valid, aliases under that one are found too,
+// and renamed.
 func appKey(k seal.Key) uint64 {
 	h := hmac.New(sha256.New, k.Secret)
 	h.Write([]byte("portico application token 1"))
@@ -23,12 +24,12 @@ func appKey(k seal.Key) uint64 {
 }
 
 // HashApp hashes an application's own session token for Request.App, Pool.Learn and
-// Pool.Bear. It is never 0.
+// Pool.Refresh. The hash is never 0.
 func (b *Balancer) HashApp(token []byte) uint64 { return Hash(token) }
 
-// Learn notes that the application has given the visitor of a choice a session of
-// its own, named by a hash of its token: a later request that bears the token and
-// no sticky cookie is led to the same upstream. Zero is ignored.
+// Learn notes that the application has begun a session of its own for the visitor of a
+// choice. app is the hash of its token, 0: there is none. A later request with the token
+// and without a sticky cookie goes to the same upstream.
 func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
@@ -42,11 +43,11 @@ func (p *Pool) Learn(c *Choice, app uint64, now int64) {
 // Knows reports whether an application's token leads to an upstream already.
 func (p *Pool) Knows(app uint64) bool { return p.learned(app).Known }
 
-// Bear is Learn for a token that the request brought. It keeps an alias alive, but
-// does not take one from another upstream: only the application may do that, or the
-// loss of that upstream, with whose sessions their tokens move, or the end of the session
-// that it named.
-func (p *Pool) Bear(c *Choice, app uint64, now int64) {
+// Refresh is Learn for a token that the request brought. It keeps the token's alias alive. Only
+// an answer of the application may take the alias from another upstream that is still in the
+// pool, unless the session that the alias names has ended. When an upstream loses its
+// sessions, their tokens move with them.
+func (p *Pool) Refresh(c *Choice, app uint64, now int64) {
 	if app == 0 || c.Upstream == nil {
 		return
 	}
@@ -58,12 +59,12 @@ func (p *Pool) Bear(c *Choice, app uint64, now int64) {
 	p.Learn(c, app, now)
 }
 
-// holds reports whether sessions can be at u: it is known, and has not left.
+// holds reports whether u can have sessions: it is known, and has not left the pool.
 func (u *Upstream) holds() bool { return u != nil && !u.gone.Load() }
 
-// Decline says that the application has opened no session for a new visitor: no
-// cookie is issued, and nothing is counted, unless it has opened one in another answer
-// to the same first burst.
+// Decline notes that the application has begun no session for a new visitor. The visitor gets
+// no cookie, and no session is counted. It is otherwise if another answer to the same first
+// burst has begun one.
 func (p *Pool) Decline(c *Choice) {
 	if !c.New && !c.joined {
 		return
@@ -72,16 +73,16 @@ func (p *Pool) Decline(c *Choice) {
 	p.b.sessions.Withdraw(c.Session)
 }
 
-// alias is the id of an application's token in the table, under one of the valid keys.
+// alias returns the id that an application's token has in the table under a key.
 func (p *Pool) alias(app, key uint64) uint64 {
 	return sessions.Mix((sessions.Mix(app^key)|1)^p.hash) | 1
 }
 
-// aliasNow is alias under the key that signs.
+// aliasNow returns the id under the key that signs.
 func (p *Pool) aliasNow(app uint64) uint64 { return p.alias(app, (*p.b.appKeys.Load())[0]) }
 
-// learned returns what is known of an application's token. What was learned under
-// another key than the one that signs is taken over, so that it outlives the other key.
+// learned returns what the table knows of an application's token. It renames an alias that is
+// there under another valid key, so that the alias outlives that key.
 func (p *Pool) learned(app uint64) view {
 	keys := *p.b.appKeys.Load()
 	now := p.alias(app, keys[0])
@@ -98,13 +99,13 @@ func (p *Pool) learned(app uint64) view {
 	return f
 }
 
-// sessionOf is the id of the session that only an alias names, because the table has
-// forgotten the one with which it was learned. It follows from the token, so that a
-// client without cookies is one session.
+// sessionOf returns the session id of a visitor whom only an alias names, because the table has
+// forgotten the session with which the alias was learned. The id follows from the token, so
+// that all requests of a client without cookies are one session.
 func sessionOf(alias uint64) uint64 { return sessions.Mix(alias) | 1 }
 
-// byToken is the session of a visitor who is known by the application's token alone: the
-// one with which the token came last, so that whoever lost the cookie goes on with it, and
+// byToken finds the session of a visitor who brings the application's token alone. It is the
+// session with which the token came last: a visitor who lost the cookie goes on with it, and
 // an operator who knows only the token ends or moves the right one.
 func (p *Pool) byToken(t *table, r *Request, k *seal.Cookie, rd *reading) (home *Upstream, ok bool) {
 	f := p.learned(r.App)
@@ -123,7 +124,7 @@ func (p *Pool) byToken(t *table, r *Request, k *seal.Cookie, rd *reading) (home 
 		*k = seal.Cookie{Session: id, Start: s.Start, Issued: s.Issued}
 		home = s.At
 	case t.config.Life > 0:
-		return nil, false // nobody knows when it began
+		return nil, false // its life is bounded, and nobody knows when it began
 	default:
 		*k = seal.Cookie{Session: id, Start: now, Issued: now}
 		home = f.At

@@ -7,16 +7,16 @@ import (
 	"portico/balancer/sessions"
 )
 
-// plan is what becomes of a session's request. It is worked out without an effect: Pick carries it
-// out and Preview shows it.
+// plan is what is to be done with a request of a session. Pool.plan makes it and changes nothing; Pick carries
+// it out, and Preview shows it.
 type plan struct {
 	course course
 	home   *Upstream // where the session is; nil: nobody knows that instance any more
-	moved  bool      // since the cookie was issued
-	owed   bool      // the visitor was not told of that yet
-	news   loss      // what there is to tell, with owed
+	moved  bool      // the session moved to home after the cookie was issued
+	owed   bool      // the visitor was not told of that move yet
+	news   loss      // what the visitor is to be told, if owed
 	was    loss      // why the session cannot go on at home
-	issued int64     // of the newest cookie that the table knows of, Unix seconds
+	issued int64     // when the newest cookie that the table knows of was issued, Unix seconds
 }
 
 // course is what is done with a session.
@@ -31,18 +31,19 @@ const (
 	courseEnd                 // an operator has ended it: the visitor is a new one
 )
 
-// undisturbed says early what plan would say of nearly every session that can go on at home: it stays.
+// undisturbed reports whether a session that can go on at home stays there. It finds that of nearly all such sessions, and spares them
+// the plan.
 func undisturbed(k *seal.Cookie, home *Upstream, f visited) bool {
 	return f.Marks&(sessions.MarkEnded|sessions.MarkMove) == 0 && (k.Issued >= f.Issued || !owed(f) && (f.At == home || f.At == nil))
 }
 
-// owed reports whether the visitor was not told yet of the session's last move, and nobody is about to.
+// owed reports whether the visitor was not told of the session's last move yet, and no request is about to tell.
 func owed(f visited) bool {
 	return f.Marks&(sessions.MarkOwed|sessions.MarkUntold) == sessions.MarkOwed
 }
 
-// plan works out what becomes of a session: home is where the cookie says that it is, f is what the table
-// knows of it.
+// plan works out what is to be done with a session. home is where it is by the cookie, and f is what the table knows
+// of it.
 func (p *Pool) plan(t *table, r *Request, k *seal.Cookie, home *Upstream, f visited) plan {
 	pl := plan{home: home, issued: f.Issued}
 	if f.Marks&sessions.MarkEnded != 0 {
@@ -76,15 +77,15 @@ func (p *Pool) plan(t *table, r *Request, k *seal.Cookie, home *Upstream, f visi
 	return pl
 }
 
-// news is what a visitor is told of a move to an upstream that was begun for a request which may not have been
-// answered. home is where the visitor's cookie says that the session is.
+// news returns what a visitor is told of an earlier move. Another request began that move to an upstream, and perhaps
+// got no answer. home is where the session is by the visitor's cookie.
 func (p *Pool) news(t *table, r *Request, k *seal.Cookie, home, to *Upstream) loss {
 	was := p.lossOf(t, r, k, home)
 	switch {
-	case home == to: // the cookie came with an answer to another request of the moment of the move
+	case home == to: // the cookie is from the answer to another request, of the moment of the move
 		was.cause, was.from = CauseUnknown, ""
 	case was.cause == CauseNone:
-		was.cause = CauseNetwork // it is back, and could not be reached then
+		was.cause = CauseNetwork // home can be reached again, and could not then
 	}
 	return was
 }
@@ -95,9 +96,9 @@ type loss struct {
 	cause Cause     // CauseNone: it can
 	from  string    // its name
 
-	free bool // the site keeps no state there: nothing is lost
+	free bool // the site keeps no state there, so nothing is lost
 
-	prevIssued int64 // issue of the cookie that names it, Unix seconds
+	prevIssued int64 // when the cookie that names it was issued, Unix seconds
 }
 
 func (p *Pool) lossOf(t *table, r *Request, k *seal.Cookie, u *Upstream) loss {
@@ -109,13 +110,13 @@ func (p *Pool) lossOf(t *table, r *Request, k *seal.Cookie, u *Upstream) loss {
 	return loss{cause: g.cause, from: g.name, free: g.free}
 }
 
-// destination is where a session goes that cannot go on where it was.
+// destination is where a session goes from an instance where it cannot go on.
 type destination struct {
 	up    *Upstream // nil: nowhere
 	none  None      // why
-	seat  bool      // one must be taken there first
-	kept  bool      // nothing is lost by it: the site keeps no state, or it is where the session was
-	guess bool      // it is not known to be up
+	seat  bool      // the session must take a seat there first
+	kept  bool      // nothing is lost: the site keeps no state, or the session was there before
+	guess bool      // up is not known to be up
 }
 
 // destination works out where a visitor goes whose instance cannot go on.
@@ -125,8 +126,8 @@ func (p *Pool) destination(t *table, r *Request, k *seal.Cookie, was *loss) dest
 			return destination{up: u, kept: true}
 		}
 	}
-	// All proxies and all parallel requests of this visitor must agree on the
-	// new place without asking each other, so it follows from the session's id.
+	// All proxies and all parallel requests of a visitor must come to the same new place
+	// without asking each other. So the place follows from the session's id.
 	q := query{Hash: sessions.Mix(k.Session), Exclude: r.Exclude, Seats: true, Not: was.up}
 	if u := t.ready.Rendezvous(&q); u != nil {
 		return destination{up: u, seat: !t.ready.Unlimited()}
@@ -134,10 +135,10 @@ func (p *Pool) destination(t *table, r *Request, k *seal.Cookie, was *loss) dest
 	return p.stranded(t, r, &q, was)
 }
 
-// stranded is the destination of a visitor whose instance is lost while no other is up. As long
-// as the own one may still live, one that lacks the session's state is no help. When
-// it is gone for good the state is nowhere, and the visitor is as free as a new one
-// to try whoever could still answer.
+// stranded is the destination of a visitor whose instance is lost while no other is up. While his own
+// instance may still live, he is sent there: no other has his session's state. When his own is
+// gone for good, nobody has the state, and he may try any instance that could still
+// answer, as a new visitor may.
 func (p *Pool) stranded(t *table, r *Request, q *query, was *loss) destination {
 	if t.ready.Len() == 0 && (was.up == nil || was.up.gone.Load() || was.up.exited()) {
 		q.Seats = false
@@ -157,8 +158,8 @@ func (p *Pool) stranded(t *table, r *Request, q *query, was *loss) destination {
 	return destination{none: NoneTried}
 }
 
-// sibling returns another upstream of the same release for a visitor of a site
-// that keeps no state, also one that retires with it.
+// sibling returns another upstream of the same release, for a visitor of a site that keeps
+// no state. It may be one that retires, as home may.
 func (p *Pool) sibling(t *table, r *Request, home *Upstream) *Upstream {
 	var best *Upstream
 	var top uint64

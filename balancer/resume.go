@@ -5,7 +5,7 @@ import (
 	"portico/balancer/sessions"
 )
 
-// resume continues the session of a visitor who brings a cookie or a token of
+// resume goes on with the session of a visitor who brings a cookie or a token of
 // the application.
 func (p *Pool) resume(t *table, r *Request, c *Choice) {
 	var k seal.Cookie
@@ -24,14 +24,14 @@ func (p *Pool) resume(t *table, r *Request, c *Choice) {
 	c.Session, c.Start = k.Session, k.Start
 	c.Issue = k.Stale(r.Now/1000, t.config.Idle)
 	v := sessions.Visit[*Upstream]{ID: k.Session, At: home, Start: k.Start, Issued: k.Issued}
-	// The table's answer may have to be waited for. What it hardly ever changes is done before: the
-	// visitor has his place at once.
+	// The table's answer may take long to come from memory, and it hardly ever changes where the request
+	// goes. So the visitor takes his place first.
 	fit := home != nil && home.takes(r)
 	if c.Issue {
-		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the one before
+		c.issued = max(c.issued, k.Issued) // a proxy whose clock is ahead may have issued the cookie before
 	}
 	if c.Issue && fit {
-		v.Anew = c.issued // where home does not fit, perhaps nobody answers, and no such cookie comes to be
+		v.Anew = c.issued // only if home fits: else perhaps nobody answers, and no such cookie is ever sent
 	}
 	c.admitted = fit && home.enter()
 	f := p.b.sessions.Visit(&v, r.Now)
@@ -46,7 +46,7 @@ func (p *Pool) resume(t *table, r *Request, c *Choice) {
 	p.carryOut(t, r, c, &k, home, f, v.Anew)
 }
 
-// carryOut does what the plan says. The table was promised a cookie that is issued at anew; 0: none.
+// carryOut does what the plan says. The table expects a cookie that is issued at anew, Unix seconds; 0: none.
 func (p *Pool) carryOut(t *table, r *Request, c *Choice, k *seal.Cookie, home *Upstream, f visited, anew int64) {
 	pl := p.plan(t, r, k, home, f)
 	if pl.course == courseEnd {
@@ -56,13 +56,13 @@ func (p *Pool) carryOut(t *table, r *Request, c *Choice, k *seal.Cookie, home *U
 		p.admit(t, r, c)
 		return
 	}
-	if pl.owed && p.b.sessions.Claim(k.Session) {
+	if pl.owed && p.b.sessions.ClaimNews(k.Session) {
 		c.owed = true
 		c.tell(&pl.news)
 	}
 	if pl.moved {
-		// The cookie that follows is no younger than what the table knows, so that the count
-		// does not end before the cookies do.
+		// The new cookie must not be older than the newest that the table knows of. Else the table
+		// would stop counting the session while a cookie of it is still good.
 		c.Issue, c.issued = true, max(anew, pl.issued)
 	}
 	switch pl.course {
@@ -76,13 +76,13 @@ func (p *Pool) carryOut(t *table, r *Request, c *Choice, k *seal.Cookie, home *U
 		c.Upstream, c.Pinned, c.Trial = pl.home, true, true
 	case courseMove:
 		k.Issued = max(k.Issued, pl.issued)
-		pl.was.prevIssued = k.Issued // what the table knew, where that is newer than the cookie: a stream or another tab
+		pl.was.prevIssued = k.Issued // the table may know of a newer one than this: of a stream, or of another tab
 		p.move(t, r, c, k, &pl.was)
 	}
 }
 
-// adopt gives a session to a visitor whom HAProxy has placed. Requests that
-// come together get the same one.
+// adopt gives a session to a visitor whom HAProxy has placed. Requests of his that come
+// together get one session.
 func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Choice) {
 	k.Session, k.Start, k.Issued = p.b.rand()|1, r.Now/1000, r.Now/1000
 	if !t.adopts(r) {
@@ -99,10 +99,11 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.burst.Milliseconds()})
 }
 
-// adopts reports whether a visitor's requests with a bare cookie that come together get one session.
+// adopts reports whether requests with a bare cookie that come together get one session.
 func (t *table) adopts(r *Request) bool { return r.Visitor != 0 && t.config.burst >= 0 }
 
-// lockAdoption returns the locked bucket of the burst of those requests, its key, and the first of them that r joins; nil: none.
+// lockAdoption returns the locked bucket of the burst of such requests, the key of the burst, and the first request, which r joins; nil:
+// there is none.
 func (p *Pool) lockAdoption(r *Request, k *seal.Cookie, home *Upstream) (b *burstBucket, key uint64, f *firstVisit) {
 	key = sessions.Mix(r.Visitor ^ p.hash ^ uint64(k.Token))
 	b = p.b.bursts.lock(key)
@@ -112,7 +113,7 @@ func (p *Pool) lockAdoption(r *Request, k *seal.Cookie, home *Upstream) (b *burs
 	return b, key, f
 }
 
-// move places a visitor whose instance cannot go on: once, and for good.
+// move places a visitor whose instance cannot go on with the session. The new place is the session's from then on.
 func (p *Pool) move(t *table, r *Request, c *Choice, k *seal.Cookie, was *loss) {
 	d := p.destination(t, r, k, was)
 	for d.seat && !d.up.takeSeat(c) {
@@ -146,10 +147,10 @@ func (c *Choice) tell(was *loss) {
 	}
 }
 
-// settle notes a move. The new cookie must be newer than the one before, so its second may be one that is still to come.
-// Proxies that cannot reach each other's instances may move a visitor with each of many requests in a second. His cookies
-// must not get far ahead of the clocks: at half of what clocks may differ by they stop, the order of further moves is
-// lost, and what the browser brings counts.
+// settle notes a move. The new cookie must be newer than the one before, so its issue time may lie a second ahead. Proxies
+// that cannot reach each other's instances may move a visitor many times in a second, each time a second further ahead.
+// That stops at half of what clocks may differ by. Then two moves may have one issue time, and the cookie that the browser
+// brings decides.
 func (p *Pool) settle(t *table, r *Request, c *Choice, k *seal.Cookie) {
 	c.Issue = true
 	now := r.Now / 1000

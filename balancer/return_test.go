@@ -172,7 +172,7 @@ func TestLearnedTokenMovesOnce(t *testing.T) {
 	w.p.Learn(&c, app, w.now)
 	come := func() balancer.Choice {
 		c := w.pick(balancer.Request{App: app})
-		w.p.Bear(&c, app, w.now)
+		w.p.Refresh(&c, app, w.now)
 		w.done(&c)
 		return c
 	}
@@ -184,7 +184,7 @@ func TestLearnedTokenMovesOnce(t *testing.T) {
 	if other.Upstream == c.Upstream {
 		other = w.pick(balancer.Request{Cookie: w.visitorOf("c")})
 	}
-	w.p.Bear(&other, app, w.now)
+	w.p.Refresh(&other, app, w.now)
 	if again := come(); again.Upstream != c.Upstream {
 		t.Error("somebody else took the token away")
 	}
@@ -223,7 +223,7 @@ func TestTokenNamesTheSession(t *testing.T) {
 	w.p.Learn(&first, app, w.now)
 	come := func(cookie []byte) balancer.Choice {
 		c := w.pick(balancer.Request{App: app, Cookie: cookie})
-		w.p.Bear(&c, app, w.now)
+		w.p.Refresh(&c, app, w.now)
 		w.done(&c)
 		return c
 	}
@@ -274,7 +274,7 @@ func TestEndedTokenLeadsNowhere(t *testing.T) {
 	w.p.Learn(&first, app, w.now)
 	w.pass(50 * time.Minute) // the token is known for longer than the cookie
 	c := w.pick(balancer.Request{App: app, Cookie: cookie})
-	w.p.Bear(&c, app, w.now)
+	w.p.Refresh(&c, app, w.now)
 	w.done(&c)
 	w.b.Sessions().End(first.Session)
 	w.pass(70 * time.Minute)
@@ -297,7 +297,7 @@ func TestLifeEndsTokensToo(t *testing.T) {
 	w.p.Learn(&first, app, w.now)
 	come := func() balancer.Choice {
 		c := w.pick(balancer.Request{App: app})
-		w.p.Bear(&c, app, w.now)
+		w.p.Refresh(&c, app, w.now)
 		w.done(&c)
 		return c
 	}

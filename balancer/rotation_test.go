@@ -92,7 +92,7 @@ func TestRotationKeepsLearnedTokens(t *testing.T) {
 	visit := func(when string) uint64 {
 		t.Helper()
 		got := w.pick(balancer.Request{App: app})
-		w.p.Bear(&got, app, w.now)
+		w.p.Refresh(&got, app, w.now)
 		w.done(&got)
 		if got.Upstream != c.Upstream {
 			t.Fatalf("%s: by the token to %+v, want %s", when, got, c.Upstream.ID())

@@ -93,7 +93,7 @@ func (s *sim) answer(px *simProxy, v *simVisitor, c *balancer.Choice, in *simIns
 		px.p.Learn(c, s.hash(px, told), s.at(px))
 		s.learned(px, v, c, bare(told), in, true)
 	case bore != "":
-		px.p.Bear(c, s.hash(px, bore), s.at(px))
+		px.p.Refresh(c, s.hash(px, bore), s.at(px))
 		old := px.tokens[bare(bore)]
 		s.learned(px, v, c, bare(bore), in, old == nil || old.sure && old.at == in)
 	case !s.app.silent:

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -261,8 +261,8 @@ func clearOrphan(tx *catalog.Tx, name string) error {
 	return tx.PutSite(site)
 }
 
-func busyError(site string, running *catalog.Deploy) *reply.Refusal {
-	return reply.Refuse(409, "deploy_running", fmt.Sprintf("wait for it: portico deploys %s, or GET /v1/deploys/%s/events", site, running.ID),
+func busyError(site string, running *catalog.Deploy) *refusal.Error {
+	return refusal.New(409, "deploy_running", fmt.Sprintf("wait for it: portico deploys %s, or GET /v1/deploys/%s/events", site, running.ID),
 		"site %q is being deployed by %s since %s", site, running.By, running.Created.Format(time.RFC3339))
 }
 
@@ -275,7 +275,7 @@ func (d *Deployer) Wait(ctx context.Context, id string) (catalog.Deploy, error) 
 	for {
 		deploy := d.o.Catalog.View().Deploy(id)
 		if deploy == nil {
-			return catalog.Deploy{}, reply.Refuse(404, "not_found", "", "there is no deploy %q", id)
+			return catalog.Deploy{}, refusal.New(404, "not_found", "", "there is no deploy %q", id)
 		}
 		if deploy.State != catalog.DeployRunning {
 			return *deploy, nil

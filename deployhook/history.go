@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 )
 
@@ -162,7 +162,7 @@ func (d *Deployer) Events(ctx context.Context, id string, send func(catalog.Even
 	defer done()
 	record := d.o.Catalog.View().Deploy(id)
 	if record == nil {
-		return reply.Refuse(404, "not_found", "portico sites shows the last deploys", "there is no deploy %q", id)
+		return refusal.New(404, "not_found", "portico sites shows the last deploys", "there is no deploy %q", id)
 	}
 	if d.history.observe(record, time.Now()) {
 		d.logEnd(record)

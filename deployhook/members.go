@@ -13,6 +13,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/reply"
 	"portico/internal/pause"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -50,7 +51,7 @@ func (d *Deployer) Members(identify Identify) map[string]http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m, ok := identify(r)
 			if !ok || m.Admission != catalog.Accepted {
-				reply.Error(w, reply.Refuse(http.StatusForbidden, "not_a_member", "", "this is for accepted members only"))
+				reply.Error(w, refusal.New(http.StatusForbidden, "not_a_member", "", "this is for accepted members only"))
 				return
 			}
 			next(w, r, m)
@@ -155,12 +156,12 @@ func wantedQuery(r *http.Request) (after int64, wait time.Duration, err error) {
 	q := r.URL.Query()
 	if s := q.Get("after"); s != "" {
 		if after, err = strconv.ParseInt(s, 10, 64); err != nil {
-			return 0, 0, reply.Refuse(http.StatusBadRequest, "invalid", "", "after=%q is not a revision", s)
+			return 0, 0, refusal.New(http.StatusBadRequest, "invalid", "", "after=%q is not a revision", s)
 		}
 	}
 	if s := q.Get("wait"); s != "" {
 		if wait, err = time.ParseDuration(s); err != nil || wait < 0 {
-			return 0, 0, reply.Refuse(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration", s)
+			return 0, 0, refusal.New(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration", s)
 		}
 	}
 	return after, min(wait, maxWait), nil
@@ -185,7 +186,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	reply.Within(w, reportTimeout+writeDeadline+reply.Time)
 	var report catalog.Report
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
-		reply.Error(w, reply.Refuse(http.StatusBadRequest, "invalid", "", "read report: %v", err))
+		reply.Error(w, refusal.New(http.StatusBadRequest, "invalid", "", "read report: %v", err))
 		return
 	}
 	if err := checkReport(&report, m); err != nil {
@@ -232,7 +233,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 // what people wrote into it to a length that the catalog can keep.
 func checkReport(r *catalog.Report, m catalog.Member) error {
 	if len(r.Instances) > maxInstances {
-		return reply.Refuse(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
+		return refusal.New(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
 	}
 	for i := range r.Instances {
 		in := &r.Instances[i]
@@ -241,13 +242,13 @@ func checkReport(r *catalog.Report, m catalog.Member) error {
 		}
 		switch {
 		case in.Member != m.Name:
-			return reply.Refuse(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
+			return refusal.New(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
 		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
 		case sites.ValidName("site", in.Site) != nil:
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
 		case catalog.ValidRelease(in.Release) != nil:
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
 		}
 		trimProgress(&in.Progress)
 		in.Detail = cut(in.Detail, maxDetail)

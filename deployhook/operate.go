@@ -9,6 +9,7 @@ import (
 
 	"portico/deployhook/logs"
 	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -22,7 +23,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 	var deploy catalog.Deploy
 	now := time.Now()
 	if release != "" && len(release) < minPrefix {
-		return deploy, reply.Refuse(http.StatusBadRequest, "invalid", "portico releases "+site+" lists what there is",
+		return deploy, refusal.New(http.StatusBadRequest, "invalid", "portico releases "+site+" lists what there is",
 			"%q is too short to name a release: at least %d characters of its digest are wanted", release, minPrefix)
 	}
 	_, err := d.o.Catalog.Update(ctx, func(tx *catalog.Tx) error {
@@ -109,7 +110,7 @@ func (d *Deployer) Cancel(ctx context.Context, site, by string) (catalog.Deploy,
 		}
 		deploy, err = tx.Deploy(s.Deploy)
 		if err != nil || deploy.State != catalog.DeployRunning {
-			return reply.Refuse(http.StatusConflict, "no_deploy", "", "no deploy of site %q is running", site)
+			return refusal.New(http.StatusConflict, "no_deploy", "", "no deploy of site %q is running", site)
 		}
 		return d.end(tx, s, deploy, Decision{
 			State: catalog.DeployFailed, Error: "cancelled by " + by, Members: deploy.Members,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 )
 
@@ -21,7 +22,7 @@ func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 	proxies := func(next func(http.ResponseWriter, *http.Request)) http.Handler {
 		return only(func(w http.ResponseWriter, r *http.Request, m catalog.Member) {
 			if m.Role != catalog.RoleProxy || m.Addr == "" {
-				reply.Error(w, reply.Refuse(http.StatusForbidden, "not_a_proxy", "", "this is for proxies only"))
+				reply.Error(w, refusal.New(http.StatusForbidden, "not_a_proxy", "", "this is for proxies only"))
 				return
 			}
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
@@ -40,7 +41,7 @@ func (d *Deployer) peerRoutes(only memberOnly) map[string]http.Handler {
 // read decodes a question, or answers that it cannot be read.
 func read[T any](w http.ResponseWriter, r *http.Request) (in T, ok bool) {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion)).Decode(&in); err != nil {
-		reply.Error(w, reply.Refuse(http.StatusBadRequest, "invalid", "", "read question: %v", err))
+		reply.Error(w, refusal.New(http.StatusBadRequest, "invalid", "", "read question: %v", err))
 		return in, false
 	}
 	return in, true
@@ -204,7 +205,7 @@ func (d *Deployer) serveAsk(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if d.o.AnswerPeer == nil {
-		reply.Error(w, reply.Refuse(http.StatusNotImplemented, "not_offered", "", "this proxy answers no questions"))
+		reply.Error(w, refusal.New(http.StatusNotImplemented, "not_offered", "", "this proxy answers no questions"))
 		return
 	}
 	out, err := d.o.AnswerPeer(q.What, q.In)

@@ -11,6 +11,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/deployhook/reply"
 	"portico/deployhook/upload"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 )
@@ -73,7 +74,7 @@ func (d *Deployer) serveArchive(w http.ResponseWriter, r *http.Request) (int, *A
 	case d.uploads <- struct{}{}:
 		defer func() { <-d.uploads }()
 	default:
-		return 0, nil, reply.Refuse(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
+		return 0, nil, refusal.New(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way already", maxUploads)
 	}
 	s, err := upload.Receive(w, r, d.spool, d.o.Upload.Archive.Bytes())
 	if err != nil {
@@ -110,7 +111,7 @@ func (d *Deployer) await(ctx context.Context, answer *ArchiveAnswer, q *upload.R
 	case catalog.DeploySucceeded:
 		return http.StatusOK, answer, nil
 	}
-	return 0, nil, reply.Refuse(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
+	return 0, nil, refusal.New(http.StatusUnprocessableEntity, "deploy_failed", deploy.Hint, "%s", cmp.Or(deploy.Error, "the deploy was "+string(deploy.State)))
 }
 
 // free refuses while another deploy of the site runs.
@@ -149,7 +150,7 @@ func (d *Deployer) install(ctx context.Context, s *upload.Spooled, q *upload.Req
 	}
 	tree, err := u.Tree(d.limits())
 	if err != nil {
-		return nil, reply.Refuse(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
+		return nil, refusal.New(http.StatusUnprocessableEntity, "archive_refused", "", "%v", err)
 	}
 	answer := &ArchiveAnswer{
 		Deploy: catalog.Deploy{Site: q.Site, Release: tree.Digest(), By: q.By},

@@ -367,7 +367,7 @@ func (p *longPolls) enter(fingerprint string) (released <-chan struct{}, ok bool
 	}
 }
 
-// Turned is a machine that was turned away at the door, for operators to see.
+// Turned is a machine whose knock was refused, for operators to see.
 type Turned struct {
 	At          time.Time `json:"at"` // the last time
 	From        string    `json:"from"`

@@ -8,16 +8,16 @@ import (
 	"portico/balancer"
 	"portico/conf"
 	"portico/membership/catalog"
-	"portico/proxy/accesslog"
+	"portico/proxy/exchange/account"
 	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
 
 // wanted is a site as it should be served next.
 type wanted struct {
-	site       *site.Site
-	placements []placement
-	claims     []sticky.Claim // what the balancer before may have called the instances
+	site        *site.Site
+	placements  []placement
+	formerNames []sticky.FormerName // what the balancer before may have called the instances
 
 	others map[string]*site.Site // as the site is for releases that are not its present one, by id; nil: not known
 }
@@ -85,7 +85,7 @@ func staticSite(c *conf.Site) (*wanted, error) {
 		return nil, err
 	}
 	st.Idle = c.IdleTimeout.Std()
-	w := &wanted{site: st, claims: staticClaims(c)}
+	w := &wanted{site: st, formerNames: staticFormerNames(c)}
 	for _, u := range c.Upstreams {
 		w.placements = append(w.placements, placement{drain: u.Drain, spec: balancer.Spec{
 			ID: site.UpstreamID(c.Name, u.Name), Name: u.Name, Addr: u.Addr, Zone: u.Zone, Weight: u.Weight, Backup: u.Backup,
@@ -126,7 +126,7 @@ func (s *Server) placeInstances(w *wanted) {
 			}
 		}
 		p := placement{member: m, state: in.State, detail: in.Detail, spec: balancer.Spec{
-			ID: in.ID, Name: accesslog.ServerName(in.Member, in.ID), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
+			ID: in.ID, Name: account.ServerName(in.Member, in.ID), Member: in.Member, Addr: m.Addr, Port: in.Port, Release: in.Release, Zone: m.Zone,
 			Weight: m.Weight, MaxConns: w.site.MaxConns, MaxSessions: w.site.MaxSessions,
 			Retiring: in.Release != rec.Release, Unpinned: in.Unpinned,
 			Started: s.since[in.ID], HTTP2: st.HTTP2,
@@ -137,7 +137,7 @@ func (s *Server) placeInstances(w *wanted) {
 		}
 		w.placements = append(w.placements, p)
 		if len(w.site.AdoptCookies) > 0 && in.Release == rec.Release {
-			w.claims = append(w.claims, memberClaims(m, in.ID)...)
+			w.formerNames = append(w.formerNames, memberFormerNames(m, in.ID)...)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *Server) Update(view *catalog.View) {
 	s.noteInstancesLocked(last, first, changed)
 	s.rebuildLocked(changed)
 	if first || !sameMap(last.Members, view.Members) {
-		s.origins.Judge(view.Members)
+		s.origins.KillUntrusted(view.Members)
 	}
 }
 
@@ -92,7 +92,7 @@ func (s *Server) Static() []conf.Site {
 }
 
 // rebuildLocked compiles the sites that have changed and publishes them in an order that never
-// leaves a request without a way: connections exist before an upstream is picked,
+// leaves a request without an origin: connections exist before an upstream is picked,
 // pools before the table names them, and what has left goes last.
 func (s *Server) rebuildLocked(changed changed) {
 	now := s.clock.Millis(time.Now())
@@ -123,7 +123,7 @@ func (s *Server) rebuildLocked(changed changed) {
 	s.retireLocked(t, changes, now)
 }
 
-// changeLocked brings the ways, the pool and the adoption of a site up to date. It reports whether there is such a site, or was.
+// changeLocked brings the origins, the pool and the adoption of a site up to date. It reports whether there is such a site, or was.
 func (s *Server) changeLocked(name string, before *site.Site, w *wanted, now int64) (c site.Change, ok bool) {
 	c = site.Change{Name: name, Before: before}
 	var ids []string
@@ -152,12 +152,12 @@ func (s *Server) changeLocked(name string, before *site.Site, w *wanted, now int
 	}
 	c.Gone = slices.DeleteFunc(ids, func(id string) bool { return stay[id] })
 	if w.site.Sticky {
-		w.site.State.Adoption.Store(sticky.NewAdoption(w.site.AdoptCookies, w.claims, w.site.State.Pool))
+		w.site.State.Adoption.Store(sticky.NewAdoption(w.site.AdoptCookies, w.formerNames, w.site.State.Pool))
 	}
 	return c, true
 }
 
-// connectLocked makes the way to each upstream.
+// connectLocked makes the origin of each upstream.
 func (s *Server) connectLocked(w *wanted) {
 	for i := range w.placements {
 		p := &w.placements[i]
@@ -230,15 +230,15 @@ func (s *Server) probed(t *site.Table, w *wanted, p *placement) (probe.Target, b
 	if p.state == catalog.InstanceStarting || p.state == catalog.InstanceExited {
 		return probe.Target{}, false // nothing to check yet, or any more
 	}
-	way := s.origins.Get(p.spec.ID)
-	if way == nil {
+	o := s.origins.Get(p.spec.ID)
+	if o == nil {
 		return probe.Target{}, false
 	}
 	check := placed.Site.Check
 	if p.checks != nil {
 		check = p.checks.Check
 	}
-	return probe.Target{Upstream: placed.Upstream, Origin: way, Check: check, Member: p.spec.Member, Site: w.site.Name}, true
+	return probe.Target{Upstream: placed.Upstream, Origin: o, Check: check, Member: p.spec.Member, Site: w.site.Name}, true
 }
 
 // retireLocked lets go of what the new table does not name any more.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
@@ -90,10 +91,10 @@ func TestJSONAsksNobody(t *testing.T) {
 }
 
 // jsonError reads the error of a command that was given --json and must have printed nothing else.
-func jsonError(t *testing.T, name string, r harness.Result) api.Error {
+func jsonError(t *testing.T, name string, r harness.Result) refusal.Error {
 	t.Helper()
 	var answer struct {
-		Error api.Error `json:"error"`
+		Error refusal.Error `json:"error"`
 	}
 	lines := strings.SplitAfter(r.Stderr, "\n")
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, `{"warning"`) })

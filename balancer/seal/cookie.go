@@ -7,7 +7,7 @@ import "time"
 // (8), start of the session in Unix seconds (5), and an AES-CMAC (16) of token
 // (8 bytes, big endian), issue time (8), key id, session id, start, and two zero
 // bytes. The CMAC's key is HMAC-SHA256(session key, "portico cookie 1\0" + site),
-// so a cookie of one site means nothing to another.
+// so no site takes a cookie of another.
 const (
 	sealLen   = 30
 	sealText  = sealLen / 3 * 4
@@ -15,7 +15,7 @@ const (
 	minCookie = tokenLen + 1 + 1 + 1 + sealText
 	maxCookie = tokenLen + 1 + maxIssued + 1 + sealText
 
-	// ClockSkew is how far into the future an issue time may lie, in seconds, and count as it is.
+	// ClockSkew is how many seconds an issue time may be ahead and still count as it is.
 	ClockSkew = 300
 )
 
@@ -29,12 +29,12 @@ type Cookie struct {
 	Issued  int64  // Unix seconds
 	Start   int64  // of the session, Unix seconds
 	Bare    bool   // TOKEN alone, as HAProxy sets it
-	OldKey  bool   // sealed with the key that will go next
-	Ahead   bool   // issued by a clock that is ahead, and taken for one of now
+	OldKey  bool   // its key is valid, but older than the one that signs
+	Ahead   bool   // the clock that issued it is ahead: it counts as issued now
 }
 
-// Read fills in what a cookie value claims, of which nothing is to be trusted before
-// the seal has been checked. It refuses what has not the form of a cookie.
+// Read fills in what a cookie's value says. Nothing of it may be trusted before the caller has
+// checked the seal with the proof. It refuses a value that has not the form of a cookie.
 func (c *Cookie) Read(value []byte) (Proof, Refusal) {
 	if len(value) == tokenLen {
 		t, ok := ParseToken(value)
@@ -59,7 +59,7 @@ func (c *Cookie) Read(value []byte) (Proof, Refusal) {
 	return proof, Honoured
 }
 
-// Grace is how long after its issue a cookie is good, in seconds.
+// Grace returns for how many seconds after its issue a cookie is good.
 func Grace(idle time.Duration) int64 {
 	if idle < 0 {
 		return 1 << 31
@@ -67,12 +67,12 @@ func Grace(idle time.Duration) int64 {
 	return int64((idle + idle/4) / time.Second)
 }
 
-// Judge reports whether the session that an opened cookie speaks of still lives
-// at now (Unix seconds), by the cookie alone. idle and life of zero mean no end.
+// Judge reports whether a cookie's session still lives at now (Unix seconds), as far as the
+// cookie tells. Where idle or life is zero, a session does not end by it.
 //
-// A cookie is issued anew once a quarter of idle has passed, so the last use is
-// known to within that quarter, always in favour of the visitor: a session ends
-// between idle and 1.25 × idle after its last use.
+// A cookie is issued anew only after a quarter of idle, so the session may have been used for
+// that long after the issue. Judge decides in favour of the visitor: a session ends between
+// idle and 1.25 × idle after its last use.
 func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
 	if c.Bare {
 		return Honoured
@@ -89,9 +89,9 @@ func (c *Cookie) Judge(now int64, idle, life time.Duration) Refusal {
 	return Honoured
 }
 
-// Stale reports whether the cookie should be issued anew at now (Unix seconds):
-// a quarter of idle has passed since its issue, it is bare, its key is the
-// older one, or its time is one to come.
+// Stale reports whether the cookie should be issued anew at now (Unix seconds): a quarter
+// of idle has passed since its issue, the cookie is bare, its key is older than the one
+// that signs, or its issue time is ahead.
 func (c *Cookie) Stale(now int64, idle time.Duration) bool {
 	return c.Bare || c.OldKey || c.Ahead || idle > 0 && now-c.Issued > int64(idle/4/time.Second)
 }
@@ -110,8 +110,8 @@ func appendBase36(dst []byte, v int64) []byte {
 	}
 }
 
-// parseBase36 reads the canonical form only, without leading zeros, so that one
-// cookie has one spelling.
+// parseBase36 reads a number. It refuses leading zeros, so that a cookie has one spelling
+// only.
 func parseBase36(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > maxIssued || b[0] == '0' && len(b) > 1 {
 		return 0, false

@@ -218,9 +218,9 @@ func (s *Table[U]) Settle(v Visit[U], now int64) {
 	e.where = e.where&^newsMarks | v.Marks
 }
 
-// Claim reports whether a visitor is still owed the news of a move, and lets the caller bring it. It
+// ClaimNews reports whether a visitor is still owed the news of a move, and lets the caller bring it. It
 // must call SettleNews.
-func (s *Table[U]) Claim(id uint64) bool {
+func (s *Table[U]) ClaimNews(id uint64) bool {
 	h := Mix(id)
 	sh := s.shard(h)
 	sh.mu.Lock()

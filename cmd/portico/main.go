@@ -23,6 +23,7 @@ import (
 	"portico/deployhook/agent/process"
 	"portico/internal/exitcode"
 	"portico/internal/nearest"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -62,7 +63,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		err = screen.Late(err)
 	}
 	if wantsJSON(cmd, args) {
-		_ = screen.PrintJSON(stderr, map[string]api.Error{"error": asError(err)})
+		_ = screen.PrintJSON(stderr, map[string]refusal.Error{"error": asError(err)})
 		return exitCode(err)
 	}
 	fmt.Fprintln(stderr, "portico:", catalog.Text(err))
@@ -87,14 +88,14 @@ func wantsJSON(cmd *cobra.Command, args []string) bool {
 }
 
 // asError is err as the API would tell it, for programs that call this one with --json.
-func asError(err error) api.Error {
-	var told *api.Error
+func asError(err error) refusal.Error {
+	var told *refusal.Error
 	if away := (*apiclient.Away)(nil); errors.As(err, &told) && !errors.As(err, &away) {
 		e := *told
 		e.Message = strings.TrimSuffix(catalog.Text(err), " ("+e.Hint+")") // with what the command was doing
 		return e
 	}
-	e := api.Error{Code: "failed", Message: catalog.Text(err)}
+	e := refusal.Error{Code: "failed", Message: catalog.Text(err)}
 	var h interface{ Hint() string }
 	if errors.As(err, &h) {
 		e.Hint = h.Hint()
@@ -116,7 +117,7 @@ func asError(err error) api.Error {
 
 func exitCode(err error) int {
 	var coded interface{ ExitCode() int }
-	var told *api.Error
+	var told *refusal.Error
 	var away *apiclient.Away
 	switch {
 	case errors.As(err, &away):

@@ -20,8 +20,8 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 	mux.ServeHTTP(w, r)
 }
 
-// sharedWith reports whether another application server may have a release's files, as
-// far as this one knows: it runs the release as well, and a proxy said that both do.
+// sharedWith reports whether another application server may have a release's files. It may
+// if both run the release, by what a proxy has said.
 func (a *Agent) sharedWith(name, files string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -13,10 +13,10 @@ import (
 // unitKey names a release on this machine.
 type unitKey struct{ site, release string }
 
-// errForeign: the wanted state is another cluster's.
+// errForeign refuses a wanted state of another cluster.
 var errForeign = errors.New("the wanted state belongs to another cluster")
 
-// checkWanted checks a wanted state before anything obeys it.
+// checkWanted checks a wanted state before the agent obeys it.
 func (a *Agent) checkWanted(w *catalog.Wanted) error {
 	want := a.o.Cluster
 	if want == "" {
@@ -42,8 +42,8 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 	return nil
 }
 
-// resume goes on with what ran before: it stops the processes that nobody knows, and
-// follows the last wanted state with those that were adopted.
+// resume goes on with what ran before. It stops the processes that nobody knows, and
+// follows the last wanted state with the instances that were adopted.
 func (a *Agent) resume(adopted map[unitKey]*instance) {
 	a.killStrays(adopted)
 	var last *catalog.Wanted
@@ -68,16 +68,16 @@ func (a *Agent) follow(w catalog.Wanted) {
 	a.Recheck()
 }
 
-// Wanted returns the last wanted state that was obeyed, from a proxy or from
-// before the restart. It must not be changed.
+// Wanted returns the wanted state that the agent obeys, which may be from before a
+// restart. The caller must not change it.
 func (a *Agent) Wanted() catalog.Wanted {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.wanted
 }
 
-// Recheck asks Options.Identify about every open connection again, whoever made it, and closes
-// those of members that are not accepted any more. The agent does so after each
+// Recheck asks Options.Identify about every open connection again, whichever side made it. It
+// closes those of members that are not accepted any more. The agent does so after each
 // change of the wanted state.
 func (a *Agent) Recheck() {
 	a.web.Recheck()
@@ -101,14 +101,14 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 		k := unitKey{r.Site, r.Release}
 		wanted[k] = true
 		if u := a.units[k]; u != nil {
-			u.update(r) // one that ends keeps its instance, or unitEnded begins again
+			u.update(r) // if it is ending, keepsOn takes that back, or unitEnded starts it again
 			continue
 		}
 		a.startUnitLocked(k, r, adopted[k])
 		delete(adopted, k)
 	}
 	for k, inst := range adopted {
-		// Nobody wants it any more: a unit that only stops it.
+		// Nobody wants this one any more: its unit only stops it.
 		a.startUnitLocked(k, catalog.WantedRelease{Site: k.site, Release: k.release, Duty: catalog.DutyRetiring}, inst)
 	}
 	for k, u := range a.units {
@@ -125,7 +125,7 @@ func (a *Agent) wantsLocked(k unitKey) bool {
 	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool { return r.Site == k.site && r.Release == k.release })
 }
 
-// freeNumberLocked is the least number that no unit has.
+// freeNumberLocked returns the least number that no unit has.
 func (a *Agent) freeNumberLocked() int {
 	taken := make(map[int]bool, len(a.units))
 	for _, u := range a.units {
@@ -151,7 +151,7 @@ func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instan
 	})
 }
 
-// unitEnded forgets a unit, and begins it again if it is wanted once more.
+// unitEnded forgets a unit, and starts it again if its release is wanted once more.
 func (a *Agent) unitEnded(u *unit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,7 +12,7 @@
 // Traffic arrives over mutual TLS. The server name says which instance is
 // meant, and from there on bytes are relayed as they come.
 //
-// What is here is a release's way from the wanted state to the report. Who is connected is in
-// listener, the way to other members in members, the files of a static site in static, checks
-// in health, and what a start needs of the machine in the other folders below.
+// This package brings a release from the wanted state to the report. Package listener knows who is
+// connected, members talks to the other members, static serves the files of a static site, and
+// health checks. The other folders below are what a start needs of the machine.
 package agent

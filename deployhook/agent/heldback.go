@@ -49,7 +49,7 @@ func (a *Agent) writingSites() []diskwatch.Site {
 			at[u.key.site] = i
 			list = append(list, diskwatch.Site{Name: u.key.site, Root: a.dirs(u.key.site).Root})
 		}
-		// Of a release and the next one, the more generous: it is what the operator means to be so.
+		// The larger limit of two releases counts.
 		switch limit := s.Limits.Disk.Bytes(); {
 		case !ok, list[i].Limit != 0 && (limit == 0 || limit > list[i].Limit):
 			list[i].Limit = limit

@@ -15,10 +15,10 @@ import (
 	"portico/membership/catalog"
 )
 
-// hookSite is a release in a foreign application server that commands install
-// and activate. That server has one port for the site, so only one release is
-// active: activating another ends the former one's instance, and when the other
-// one fails its checks the former is activated again, as a new instance.
+// hookSite is a release in an application server that is not portico's: commands install and
+// activate it there. That server has one port for the site, so one release is active at a
+// time. When another release is activated, the former one's instance ends. If the other one
+// then fails its checks, the former is activated again, as a new instance.
 type hookSite struct {
 	a    *Agent
 	port int
@@ -111,8 +111,8 @@ func (u *unit) removeHook() {
 	u.a.state.Save(func(s *state.File) { delete(s.Hooks, u.key.site) })
 }
 
-// verifyInstalled compares the release that is installed with what was deployed, when nobody is to
-// fetch or assemble it any more.
+// verifyInstalled compares the folder of a release with what was deployed. It fetches and
+// assembles nothing: the release is not wanted any more.
 func (u *unit) verifyInstalled(rel *folders.Release, want catalog.WantedRelease) (err error) {
 	if rel.Data, err = folders.DataNames(want.Settings); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (a *Agent) siteWanted(site string) bool {
 	return false
 }
 
-// wakeSite lets the units of a site look again at what they may do.
+// wakeSite has the units of a site look again at what they may do.
 func (a *Agent) wakeSite(site string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -2,11 +2,9 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -14,9 +12,7 @@ import (
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
-	"portico/deployhook/archive"
 	"portico/deployhook/objects"
-	"portico/internal/pause"
 	"portico/membership/catalog"
 )
 
@@ -41,8 +37,8 @@ func (a *Agent) siteLock(site string) *sync.Mutex {
 	return a.siteLocks[site]
 }
 
-// install brings a release's files here. All of it can be repeated: what is
-// there already costs nothing.
+// install brings a release's files to this machine. It may be called again at any time: it
+// does not do again what is done.
 func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 	a := u.a
 	rel := folders.Release{Site: a.dirs(u.key.site)}
@@ -89,9 +85,9 @@ func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 	}
 }
 
-// dropChanged removes the folder of a release that is there already and is not as it was deployed, where
-// commands of it are to run: they run from what was verified only. It is assembled anew then, which
-// compares every file.
+// dropChanged removes a release's folder if somebody has changed it and commands of the release are to
+// run: they may run from verified files only. It reports whether it did. The caller then
+// assembles the folder anew, which compares every file.
 func (u *unit) dropChanged(want catalog.WantedRelease, rel folders.Release) (bool, error) {
 	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
@@ -119,8 +115,8 @@ func (u *unit) verify(rel folders.Release) error {
 	return objects.Check(u.ctx, rest, rel.Dir)
 }
 
-// fetch makes the store hold the release. An installed release needs its tree
-// only: its objects may have been collected since.
+// fetch brings a release's tree and its objects into the store. Of a release whose folder is
+// there it needs the tree only: the objects may have been collected since.
 func (u *unit) fetch() (objects.Tree, error) {
 	a := u.a
 	f := objects.Fetcher{Store: a.store, Sources: a.members.Sources(), Logger: u.log, Of: u.files()}
@@ -168,9 +164,9 @@ func (u *unit) assemble(rel folders.Release) error {
 	})
 }
 
-// before runs the site's command that comes once per cluster before the first
-// instance of a release. This machine has been told to; it remembers that it
-// did, so that a restart does not do it again.
+// before runs deploy.before: a command of the site that one machine of the cluster runs before the
+// first instance of a release starts. The proxies have chosen this one. It remembers
+// that it did, so that it does not run the command again after a restart.
 func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
 	cmd := want.Settings.Deploy.Before
 	if !want.Before || len(cmd) == 0 {
@@ -187,156 +183,4 @@ func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
 		return final(err)
 	}
 	return u.a.state.Change(func(s *state.File) { s.Before[u.key.site] = mark })
-}
-
-// tidyLoop removes what no release needs any more, a while after the change
-// that made it so.
-func (a *Agent) tidyLoop(ctx context.Context) {
-	tick := time.NewTicker(pause.Jitter(objectGrace)) // objects become old enough without any change
-	defer tick.Stop()
-	for {
-		select {
-		case <-a.tidy:
-			a.removeSuperfluous(ctx)
-		case <-tick.C:
-			a.removeSuperfluous(ctx)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// removeSuperfluous removes releases that are neither wanted nor kept for a
-// rollback, the leavings of removed sites except their data, old logs, and
-// objects that no kept release has.
-func (a *Agent) removeSuperfluous(ctx context.Context) {
-	keep, ok := a.keptReleases()
-	if !ok {
-		return // nothing is known to be superfluous before a wanted state is known
-	}
-	sites, err := os.ReadDir(filepath.Join(a.o.Dir, "sites"))
-	if err != nil {
-		a.log.Warn("folders not tidied", "error", err)
-		return
-	}
-	for _, e := range sites {
-		if err := a.tidySite(e.Name(), keep[e.Name()]); err != nil {
-			a.log.Warn("site folder not tidied", "site", e.Name(), "error", err)
-		}
-	}
-	if err := a.collect(ctx, keep); err != nil && ctx.Err() == nil {
-		a.log.Warn("objects not collected", "error", err)
-	}
-}
-
-// keptReleases returns by site the releases whose files stay.
-func (a *Agent) keptReleases() (map[string]map[string]bool, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	keep := make(map[string]map[string]bool)
-	add := func(site, release string) {
-		if keep[site] == nil {
-			keep[site] = make(map[string]bool)
-		}
-		keep[site][release] = true
-	}
-	for _, r := range a.wanted.Releases {
-		add(r.Site, r.Release)
-	}
-	for site, list := range a.wanted.Keep {
-		for _, r := range list {
-			add(site, r)
-		}
-	}
-	for k := range a.units {
-		add(k.site, k.release)
-	}
-	return keep, a.haveIt
-}
-
-func (a *Agent) tidySite(site string, keep map[string]bool) error {
-	d := a.dirs(site)
-	lock := a.siteLock(site)
-	lock.Lock()
-	defer lock.Unlock()
-	releases, _ := os.ReadDir(d.Releases())
-	var errs []error
-	for _, e := range releases {
-		if !keep[e.Name()] && !a.inUse(unitKey{site, e.Name()}) {
-			errs = append(errs, folders.Remove(d.Releases(), e.Name()))
-		}
-	}
-	errs = append(errs, a.logs.Tidy(d), a.tidyTomcats(d))
-	if len(keep) == 0 {
-		// The site is gone. Its data stays, and its logs for whoever asks why.
-		errs = append(errs, folders.Remove(d.Root, filepath.Base(d.Tmp())), folders.Remove(d.Root, filepath.Base(d.Home())))
-	}
-	return errors.Join(errs...)
-}
-
-// inUse looks once more under the site's lock: a unit may have begun since.
-func (a *Agent) inUse(k unitKey) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.units[k] != nil
-}
-
-// objectGrace is how long an object that nothing refers to stays: longer than
-// it takes from the first object of a fetch to its tree.
-const objectGrace = time.Hour
-
-// collect removes the objects of releases that are gone.
-func (a *Agent) collect(ctx context.Context, keep map[string]map[string]bool) error {
-	wanted, err := a.objectsOf(keep)
-	if err != nil {
-		return err
-	}
-	_, _, err = a.store.GC(ctx, func(digest string) bool { return wanted[digest] }, objectGrace)
-	return err
-}
-
-// objectsOf returns the digests of the releases and of all files in them.
-func (a *Agent) objectsOf(keep map[string]map[string]bool) (map[string]bool, error) {
-	digests := make(map[string]bool)
-	for _, releases := range keep {
-		for id := range releases {
-			digest := catalog.FilesOf(id)
-			digests[digest] = true
-			tree, err := a.store.Tree(digest, archive.Limits{})
-			if errors.Is(err, objects.ErrNotFound) {
-				continue // kept for a rollback elsewhere, never installed here
-			}
-			if err != nil {
-				return nil, err
-			}
-			for _, f := range tree.Files {
-				digests[f.Digest] = true
-			}
-		}
-	}
-	return digests, nil
-}
-
-// giveBack removes what a release that found the disk full has brought so far,
-// so that the sites beside it have room again.
-func (a *Agent) giveBack(ctx context.Context, k unitKey) {
-	keep, ok := a.keptReleases()
-	if !ok {
-		return
-	}
-	for site, releases := range keep {
-		if site == k.site || releases[k.release] {
-			delete(releases, k.release)
-		}
-	}
-	mine, err := a.objectsOf(map[string]map[string]bool{k.site: {k.release: true}})
-	if err == nil {
-		var others map[string]bool
-		if others, err = a.objectsOf(keep); err == nil {
-			_, _, err = a.store.GC(ctx, func(d string) bool { return !mine[d] || others[d] }, 0)
-		}
-	}
-	if err != nil && ctx.Err() == nil {
-		a.log.Warn("space not given back", "site", k.site, "error", err)
-	}
 }

@@ -83,8 +83,8 @@ func (a *Agent) forget(id string) {
 	a.state.Save(func(s *state.File) { delete(s.Instances, id) })
 }
 
-// otherStatic returns the other releases of a static site that are in rotation or
-// retire: the present one first, then the latest.
+// otherStatic returns the other releases of an instance's static site that are current or
+// retire: the current one first, then the latest.
 func (a *Agent) otherStatic(i *instance) []*static.Site {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,8 +124,8 @@ func (a *Agent) reachable(id string) listener.Instance {
 	return nil
 }
 
-// adopt finds the recorded instances that still live and makes them reachable, before
-// anything else is looked after. Of two for one release the younger stays; the other is killed.
+// adopt finds the recorded instances that still live, and makes them reachable before the agent
+// does anything else. Of two of one release it keeps the younger and kills the other.
 func (a *Agent) adopt() map[unitKey]*instance {
 	var records []state.Instance
 	a.state.Peek(func(s *state.File) {
@@ -225,8 +225,8 @@ func (a *Agent) recordedUser(rec state.Instance) (int, error) {
 	return acc.UID, err
 }
 
-// rememberedSettings returns the settings that the last wanted state had for an
-// instance's release.
+// rememberedSettings returns the settings of an instance's release in the last wanted
+// state.
 func (a *Agent) rememberedSettings(rec state.Instance) (s sites.Settings) {
 	a.state.Peek(func(f *state.File) {
 		if f.Wanted == nil {

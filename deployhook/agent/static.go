@@ -21,7 +21,7 @@ import (
 // staticSite is a release of files: an instance without a process.
 type staticSite struct{ *static.Site }
 
-// startStatic makes the release's files an instance. It needs no process.
+// startStatic makes an instance of the release's files. It needs no process.
 func (u *unit) startStatic(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
@@ -59,8 +59,9 @@ func (a *Agent) newStatic(set sites.Settings, rel folders.Release) (*staticSite,
 	return &staticSite{s}, nil
 }
 
-// readable returns whether a site may read a file by itself: a file that got into its data
-// under another name, by a hard link, is not sent to visitors unless it may.
+// readable returns a function that reports whether a site's account may read a file. A hard link
+// can bring a file of somebody else into the site's data: the agent does not send such a file to
+// visitors.
 func (a *Agent) readable(acc account.Account) func(fs.FileInfo) bool {
 	if !a.root {
 		return func(fs.FileInfo) bool { return true }

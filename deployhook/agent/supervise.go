@@ -199,7 +199,7 @@ func (u *unit) started() time.Time {
 func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	u.a.unlink(inst)
 	log := u.logTail(inst)
-	inst.stop(u.a.force, 0) // releases the port and what the process left behind
+	inst.stop(u.a.force, 0) // frees the port, and ends what the process left behind
 	want := u.wanted()
 	detail := "the process ended: " + end.detail
 	endLog := u.log.With("instance", inst.rec.ID, "how", end.detail, "after", ran.Round(time.Millisecond))
@@ -256,7 +256,7 @@ func (u *unit) gone(inst *instance) {
 	u.a.mu.Unlock()
 }
 
-// withdrawn reports whether the release of an instance that the proxies may use is not wanted any more.
+// withdrawn reports whether an instance ends because its release is not wanted any more, while proxies may still use it.
 func (u *unit) withdrawn(end ending) bool {
 	return !end.exited && !end.late && end.held == "" && end.healthy && context.Cause(u.ctx) == errWithdrawn
 }
@@ -270,8 +270,7 @@ func (u *unit) finish(inst *instance, cause error) {
 	}
 	s := u.wanted().Settings
 	if cause == errStopping || cause == errWithdrawn {
-		// Connections that are open may end within the grace; new ones are not
-		// let in.
+		// Open connections may go on for the grace. The agent lets no new ones in.
 		u.a.mu.Lock()
 		delete(u.a.instances, inst.rec.ID)
 		u.a.mu.Unlock()
@@ -288,14 +287,15 @@ func (u *unit) finish(inst *instance, cause error) {
 	u.a.mu.Unlock()
 }
 
-// waitEmpty tells the proxies that the instance wants to stop and waits until every one
-// says that nothing of its own is there any more, so that no request meets a closed port.
-// How long requests may go on is theirs to judge. A proxy is not waited for once it has been
-// silent for StopWait: it answers no report, no other proxy passes its word on, it moves no byte of a connection to this
-// machine, and it does not connect to it, as its health checks do and as the agent's doubt makes it do, so nothing of its own can be here.
+// waitEmpty tells the proxies that the instance wants to stop, and waits until each has said that it has no request
+// there any more. So no request meets a closed port. The proxies decide how long requests may go on.
 //
-// It reports true where the release was wanted again before that, by a rollback for instance. The instance
-// goes on then: the proxies need it once more and would never let go of it.
+// It does not wait for a proxy that has been silent for StopWait. Such a proxy answers no report, and no other proxy
+// passes its word on. It moves no byte of a connection to this machine. It does not connect either, as its health
+// checks do; the agent's doubt makes it check. So it can have no request here.
+//
+// It reports true if the release is wanted again before that, by a rollback for instance. Then the instance goes on:
+// the proxies need it once more and would never say that it may stop.
 func (u *unit) waitEmpty(inst *instance) (goesOn bool) {
 	if !u.a.members.Any() {
 		return false

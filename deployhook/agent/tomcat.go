@@ -23,12 +23,11 @@ import (
 	"portico/membership/catalog"
 )
 
-// tomcatSite is one version of a web application in this machine's Tomcat.
-// Tomcat itself sends a session to the version that it began with (by
-// JSESSIONID) and new visitors to the version whose label sorts last, so the
-// instances of two releases answer at one address, and a visitor's session cookie,
-// not the instance, decides in the end. Sessions are in Tomcat's hands: it keeps
-// them over an orderly restart, and the agent's restart does not touch them.
+// tomcatSite is one version of a web application in this machine's Tomcat. The
+// instances of two releases answer at one address. Tomcat itself decides between
+// them: by JSESSIONID it sends a session to the version with which the session began, and
+// it sends new visitors to the version whose label sorts last. Tomcat keeps the sessions
+// over an orderly restart of its own. A restart of the agent does not touch them.
 type tomcatSite struct {
 	a       *Agent
 	site    string

@@ -17,9 +17,8 @@ import (
 	"portico/membership/catalog"
 )
 
-// startOwnTomcat starts a Tomcat for this release alone, as the site's account: what another
-// site does has no way into its memory, and a former release is a process of its own that
-// keeps its sessions.
+// startOwnTomcat starts a Tomcat for this release alone, as the site's account. No other site can
+// read its memory. A former release is a process of its own, and keeps its sessions.
 func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	home, err := tomcat.Find(u.a.o.Tomcat.Home)
 	if errors.Is(err, tomcat.ErrNotFound) {

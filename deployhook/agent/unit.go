@@ -22,12 +22,12 @@ var (
 	errLeaving   = errors.New("the agent leaves its instances to the next one")
 )
 
-// candidateTries is how often a candidate's process may end before the deploy
-// fails: once may be a port that another program took in between.
+// candidateTries is how often a candidate's process may end before the deploy fails. The
+// first end may be due to another program, which took the port just before.
 const candidateTries = 2
 
-// unit brings one release up on this machine and keeps it up. All its work is
-// done by one goroutine, in order.
+// unit brings one release up on this machine and keeps it up. One goroutine does all of its
+// work, in order.
 type unit struct {
 	a      *Agent
 	key    unitKey
@@ -41,7 +41,7 @@ type unit struct {
 	// guarded by a.mu
 	want   catalog.WantedRelease
 	rep    catalog.InstanceReport
-	failed string // deploy that failed here and is not tried again; "" none
+	failed string // the deploy that failed here and is not tried again; "": none
 
 	// owned by the goroutine
 	inst    *instance
@@ -63,14 +63,14 @@ func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *u
 	return u
 }
 
-// short is a release for people.
+// short returns how people see a release.
 func short(release string) string { return catalog.ShortRelease(release) }
 
-// files is the digest of the files of the unit's release.
+// files returns the digest of the release's files.
 func (u *unit) files() string { return catalog.FilesOf(u.key.release) }
 
-// freshReport is the report of an attempt that has just begun. It has an id of
-// its own, which the first start takes over.
+// freshReport returns the report of an attempt that has just begun. Its instance has a new id,
+// which the first start uses.
 func (u *unit) freshReport() catalog.InstanceReport {
 	now := time.Now()
 	return catalog.InstanceReport{
@@ -109,8 +109,9 @@ func (u *unit) update(want catalog.WantedRelease) {
 	signal(u.wake)
 }
 
-// keepsOn takes back that the unit ends, where its release is wanted once more and nothing was
-// stopped yet. An agent that shuts down takes nothing back.
+// keepsOn lets a unit that is ending go on, because its release is wanted once more, and reports
+// whether it does. The unit must not have stopped anything yet. While the agent shuts down, no
+// unit goes on.
 func (u *unit) keepsOn() bool {
 	u.a.mu.Lock()
 	defer u.a.mu.Unlock()
@@ -121,7 +122,7 @@ func (u *unit) keepsOn() bool {
 	return true
 }
 
-// end ends the unit for a reason; the first one counts. It does not wait.
+// end tells the unit to end, and why. Of several reasons the first one counts. It does not wait.
 func (u *unit) end(cause error) { u.cancel(cause) }
 
 func (u *unit) ending() bool { return u.ctx.Err() != nil }
@@ -175,18 +176,18 @@ func (u *unit) run() {
 	}
 }
 
-// mayStart reports whether an instance should be started now: not of a release
-// that only keeps old sessions of a process, nor again for a deploy that failed here.
+// mayStart reports whether an instance should be started now. It should not if the release only
+// serves the rest of its sessions, if its deploy has failed here, or if a candidate needs the port.
 func (u *unit) mayStart() bool {
 	u.a.mu.Lock()
 	defer u.a.mu.Unlock()
 	return !retiresOnly(u.want) && !u.failedLocked() && !u.waitsForCandidate()
 }
 
-// retiresOnly reports whether a release is there for the sessions that it has here, so that
-// it is never started anew. A former release of files is: a server that has joined since then
-// can go on with the visits that began elsewhere, and with kept pages, whose requests come without a
-// cookie to any server. What a before command made of it is not known here.
+// retiresOnly reports whether a release only serves the sessions that it has here, so that it is
+// never started again. A former release of files is started again: it can serve visits that
+// began at another server, and pages that browsers keep, whose requests come without a cookie
+// to any server. With a before command it is not: nobody knows here what that made of the files.
 func retiresOnly(r catalog.WantedRelease) bool {
 	return r.Duty == catalog.DutyRetiring && (r.Settings.Kind != sites.KindStatic || len(r.Settings.Deploy.Before) > 0)
 }
@@ -249,9 +250,9 @@ func (e finalError) Unwrap() error { return e.error }
 
 func final(err error) error { return finalError{err} }
 
-// beginFailed reports a failure to get as far as a process, and waits before
-// the next attempt. A candidate fails for good after its deploy's timeout, or at
-// once when trying again is of no use.
+// beginFailed reports that an attempt to start an instance failed, and waits before the next
+// attempt. A candidate fails for good after its deploy's timeout, or at once if another attempt
+// would be of no use.
 func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
 	if u.ending() {
 		return

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 )
 
@@ -57,7 +57,7 @@ type Reader struct {
 func (r *Reader) Copy(ctx context.Context, w io.Writer, q Query) error {
 	v := r.Catalog.View()
 	if v.Sites[q.Site] == nil {
-		return reply.Refuse(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
+		return refusal.New(http.StatusNotFound, "not_found", "portico sites lists them", "there is no site %q", q.Site)
 	}
 	if r.Agent == nil {
 		return errors.New("BUG: logs without Reader.Agent")
@@ -80,10 +80,10 @@ func (r *Reader) Copy(ctx context.Context, w io.Writer, q Query) error {
 	}
 	wg.Wait()
 	if asked == 0 && q.Member != "" {
-		return reply.Refuse(http.StatusNotFound, "not_found", "portico members lists them", "there is no application server %q", q.Member)
+		return refusal.New(http.StatusNotFound, "not_found", "portico members lists them", "there is no application server %q", q.Member)
 	}
 	if picky := q.Instance != "" || q.Release != ""; picky && q.Since.IsZero() && !q.Follow && len(out.lines) == 0 {
-		return reply.Refuse(http.StatusNotFound, "not_found", "portico logs without it shows what there is; the logs of those that ended long ago are gone",
+		return refusal.New(http.StatusNotFound, "not_found", "portico logs without it shows what there is; the logs of those that ended long ago are gone",
 			"the logs of %q have no line of %s", q.Site, q.whose())
 	}
 	return out.end()

@@ -13,34 +13,14 @@ import (
 	"portico/conf"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 )
 
-// Refusal is what a client is told: an HTTP status, a word for programs, a
-// sentence for people, and what to do about it.
-type Refusal struct {
-	Status  int
-	Code    string // "too_large", "conflict" …
-	Message string
-	Hint    string // may be empty
-	Err     error  // what was under it, may be nil
-}
-
-// Error implements error.
-func (e *Refusal) Error() string { return e.Message }
-
-// Unwrap returns what was under it.
-func (e *Refusal) Unwrap() error { return e.Err }
-
-// Refuse returns a refusal whose message is formatted.
-func Refuse(status int, code, hint, format string, args ...any) *Refusal {
-	return &Refusal{Status: status, Code: code, Hint: hint, Message: fmt.Sprintf(format, args...)}
-}
-
 // RefusalOf turns any error of a deploy or an upload into what a client is told. Errors
 // that are the program's own are 500 and say no more than that.
-func RefusalOf(err error) *Refusal {
-	var known *Refusal
+func RefusalOf(err error) *refusal.Error {
+	var known *refusal.Error
 	var refused *archive.RefusedError
 	var mistakes conf.Mistakes
 	var tooBig *http.MaxBytesError
@@ -48,39 +28,44 @@ func RefusalOf(err error) *Refusal {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &refused) && refused.TooLarge:
-		return &Refusal{http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]", err}
+		return because(err, http.StatusRequestEntityTooLarge, "too_large", err.Error(), "leave out what the site does not need with exclude in portico.toml, or raise the limits under [upload]")
 	case errors.As(err, &refused):
 		hint := "nothing was installed; pack the folder again without that entry"
 		if refused.Entry == "" {
 			hint = "nothing was installed; pack the folder again, or deploy the folder itself"
 		}
-		return &Refusal{http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint, err}
+		return because(err, http.StatusUnprocessableEntity, "archive_refused", err.Error(), hint)
 	case errors.As(err, &mistakes):
-		return &Refusal{http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct what is named and deploy again; nothing was installed", err}
+		return because(err, http.StatusUnprocessableEntity, "bad_manifest", err.Error(), "correct what is named and deploy again; nothing was installed")
 	case errors.As(err, &tooBig):
-		return &Refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration", err}
+		return because(err, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the upload is larger than %d bytes", tooBig.Limit), "raise archive under [upload] in the proxy's configuration")
 	case objects.DiskFull(err):
-		return &Refusal{http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched", err}
+		return because(err, http.StatusInsufficientStorage, "disk_full", "the proxy's disk is full", "free space below the proxy's --dir; nothing was installed and what runs was not touched")
 	case errors.Is(err, catalog.ErrNotFound):
-		return &Refusal{http.StatusNotFound, "not_found", catalog.Text(err), "", err}
+		return because(err, http.StatusNotFound, "not_found", catalog.Text(err), "")
 	case errors.Is(err, catalog.ErrConflict), errors.Is(err, catalog.ErrExists):
-		return &Refusal{http.StatusConflict, "conflict", catalog.Text(err), "", err}
+		return because(err, http.StatusConflict, "conflict", catalog.Text(err), "")
 	case errors.Is(err, catalog.ErrInvalid):
-		return &Refusal{http.StatusBadRequest, "invalid", catalog.Text(err), "", err}
+		return because(err, http.StatusBadRequest, "invalid", catalog.Text(err), "")
 	}
 	if e := Unavailable(err); e != nil {
 		return e
 	}
-	return &Refusal{http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason", err}
+	return because(err, http.StatusInternalServerError, "internal", "the proxy could not do it", "its log has the reason")
+}
+
+// because makes the refusal that err leads to.
+func because(err error, status int, code, message, hint string) *refusal.Error {
+	return &refusal.Error{Status: status, Code: code, Message: message, Hint: hint, Err: err}
 }
 
 // Unavailable is the refusal of what the catalog could not do at the moment, nil for any
 // other error. It says whether a change may have been made.
-func Unavailable(err error) *Refusal {
+func Unavailable(err error) *refusal.Error {
 	if err == nil {
 		return nil
 	}
-	e := &Refusal{http.StatusServiceUnavailable, "unavailable", catalog.Text(err), "nothing was changed; try again", err}
+	e := because(err, http.StatusServiceUnavailable, "unavailable", catalog.Text(err), "nothing was changed; try again")
 	switch {
 	case errors.Is(err, catalog.ErrUncertain):
 		e.Hint = "look whether it was made, then try again"
@@ -103,15 +88,10 @@ func Unavailable(err error) *Refusal {
 // Error answers with err in the form of the API.
 func Error(w http.ResponseWriter, err error) {
 	e := RefusalOf(err)
-	type body struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
-		Hint    string `json:"hint,omitempty"`
-	}
 	if e.Status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}
-	JSON(w, e.Status, map[string]body{"error": {e.Code, e.Message, e.Hint}})
+	JSON(w, e.Status, map[string]*refusal.Error{"error": e})
 }
 
 // Time is how long an answer may take to leave.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 )
 
 const (
@@ -40,14 +40,14 @@ type Request struct {
 func Parse(r *http.Request, by string) (*Request, error) {
 	q := &Request{Site: r.PathValue("site"), By: by}
 	if q.By == "" {
-		return nil, reply.Refuse(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
+		return nil, refusal.New(http.StatusUnauthorized, "unauthorized", "", "an upload needs an account")
 	}
 	if err := sites.ValidName("site", q.Site); err != nil {
 		return nil, err
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, reply.Refuse(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
+		return nil, refusal.New(http.StatusBadRequest, "invalid", "", "the query cannot be read: %v", err)
 	}
 	for key, list := range values {
 		if err := q.set(key, list); err != nil {
@@ -80,19 +80,19 @@ func (q *Request) set(key string, values []string) error {
 	case "dry_run", "dry-run":
 		on, err := strconv.ParseBool(cmp.Or(value, "1"))
 		if err != nil {
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
 		}
 		q.DryRun = on
 	case "no_pin":
 		on, err := strconv.ParseBool(cmp.Or(value, "1"))
 		if err != nil {
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%s=%q is not yes or no", key, value)
 		}
 		q.NoPin = on
 	case "wait":
 		return q.setWait(value)
 	default:
-		return reply.Refuse(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
+		return refusal.New(http.StatusBadRequest, "invalid", "", "the query has %q; known are host, path, kind, name, wait, no_pin and dry_run", key)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func (q *Request) setWait(value string) error {
 	}
 	wait, err := time.ParseDuration(value)
 	if err != nil || wait < 0 {
-		return reply.Refuse(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
+		return refusal.New(http.StatusBadRequest, "invalid", "", "wait=%q is not a duration such as 60s", value)
 	}
 	q.Wait = min(wait, maxWait)
 	return nil

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 )
 
 const (
@@ -59,11 +59,11 @@ func Receive(w http.ResponseWriter, r *http.Request, dir string, limit int64) (*
 	}
 	switch {
 	case s.size == 0:
-		err = reply.Refuse(http.StatusBadRequest, "empty", "send the archive as the body: curl -T site.zip …", "the request has no body")
+		err = refusal.New(http.StatusBadRequest, "empty", "send the archive as the body: curl -T site.zip …", "the request has no body")
 	case r.ContentLength >= 0 && s.size != r.ContentLength:
-		err = reply.Refuse(http.StatusBadRequest, "interrupted", "send it again", "the upload ended at %d of %d bytes", s.size, r.ContentLength)
+		err = refusal.New(http.StatusBadRequest, "interrupted", "send it again", "the upload ended at %d of %d bytes", s.size, r.ContentLength)
 	case want != nil && !strings.EqualFold(hex.EncodeToString(want), hex.EncodeToString(s.sha256)):
-		err = reply.Refuse(http.StatusUnprocessableEntity, "digest_mismatch", "the archive changed on its way or while it was read: send it again",
+		err = refusal.New(http.StatusUnprocessableEntity, "digest_mismatch", "the archive changed on its way or while it was read: send it again",
 			"the upload has the SHA-256 %x, its header says %x", s.sha256, want)
 	}
 	if err != nil {
@@ -97,9 +97,9 @@ func (s *Spooled) fill(body io.Reader, p *pace) error {
 		case errors.As(err, &tooBig):
 			return err
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return reply.Refuse(http.StatusRequestTimeout, "too_slow", "", "the upload stood still for %s after %d bytes", spoolIdle, s.size)
+			return refusal.New(http.StatusRequestTimeout, "too_slow", "", "the upload stood still for %s after %d bytes", spoolIdle, s.size)
 		case err != nil:
-			return &reply.Refusal{
+			return &refusal.Error{
 				Status: http.StatusBadRequest, Code: "interrupted", Message: fmt.Sprintf("the upload broke off after %d bytes", s.size),
 				Hint: "send it again; nothing was installed", Err: err,
 			}
@@ -121,7 +121,7 @@ func newPace(w http.ResponseWriter) *pace {
 func (p *pace) next(done int64) error {
 	now := time.Now()
 	if spent := now.Sub(p.begun); spent > spoolGrace && done < int64(spent.Seconds())*spoolRate {
-		return reply.Refuse(http.StatusRequestTimeout, "too_slow", "", "the upload comes at less than %d bytes a second", spoolRate)
+		return refusal.New(http.StatusRequestTimeout, "too_slow", "", "the upload comes at less than %d bytes a second", spoolRate)
 	}
 	if now.Sub(p.set) > time.Second {
 		p.set = now
@@ -146,7 +146,7 @@ func wantedDigest(h http.Header) ([]byte, error) {
 				}
 				sum, err := base64.StdEncoding.DecodeString(strings.Trim(value, ":"))
 				if err != nil || len(sum) != sha256.Size {
-					return nil, reply.Refuse(http.StatusBadRequest, "invalid", "", "%s has no SHA-256 in base64: %q", field, value)
+					return nil, refusal.New(http.StatusBadRequest, "invalid", "", "%s has no SHA-256 in base64: %q", field, value)
 				}
 				return sum, nil
 			}

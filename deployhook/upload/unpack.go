@@ -14,7 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
-	"portico/deployhook/reply"
+	"portico/internal/refusal"
 )
 
 const (
@@ -114,7 +114,7 @@ func (u *Unpacked) keepWar(s *Spooled, q *Request) error {
 
 func (u *Unpacked) readManifest(place string, b []byte) error {
 	if len(b) > maxManifest {
-		return reply.Refuse(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
+		return refusal.New(422, "bad_manifest", "", "%s has more than %d bytes", place, maxManifest)
 	}
 	kind := u.Manifest.Kind
 	u.place, u.source = place, b

@@ -32,7 +32,7 @@ func AppendHAProxy(b []byte, r *account.Record) []byte {
 		if r.Instance == "" {
 			b = append(b, "<NOSRV>"...)
 		} else {
-			b = appendSafe(b, ServerName(r.Member, r.Instance))
+			b = appendSafe(b, account.ServerName(r.Member, r.Instance))
 		}
 	}
 	b = append(b, ' ')

@@ -24,7 +24,7 @@ func appendJSON(b []byte, r *account.Record, w *words) []byte {
 	b = appendCount(b, int64(r.Client.Port()))
 	if r.ID != 0 {
 		b = append(b, `,"id":"`...)
-		b = append(AppendID(b, r.ID), '"')
+		b = append(account.AppendID(b, r.ID), '"')
 	}
 	b = w.place(b, r)
 	if readable(r) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
@@ -37,7 +38,7 @@ func (c *call) input(v any) error {
 		return nil
 	}
 	if err := unmarshalStrict(c.body, v); err != nil {
-		return api.BadRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
+		return refusal.BadRequest("docs/api.md shows the fields", "the body cannot be read: %v", err)
 	}
 	return nil
 }
@@ -50,7 +51,7 @@ func (c *call) flag(name string) (bool, error) {
 	}
 	on, err := strconv.ParseBool(cmp.Or(q.Get(name), "1"))
 	if err != nil {
-		return false, api.BadRequest("use 1 or 0", "%s=%q is not yes or no", name, api.Bounded(q.Get(name), 20))
+		return false, refusal.BadRequest("use 1 or 0", "%s=%q is not yes or no", name, api.Bounded(q.Get(name), 20))
 	}
 	return on, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -64,7 +65,7 @@ func (s *Server) audit(c *call) error {
 	if q := c.r.URL.Query().Get("limit"); q != "" {
 		n, err := strconv.Atoi(q)
 		if err != nil || n < 1 || n > 10000 {
-			return api.BadRequest("use 1 to 10000", "limit %q", q)
+			return refusal.BadRequest("use 1 to 10000", "limit %q", q)
 		}
 		limit = n
 	}

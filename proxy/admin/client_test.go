@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"portico/deployhook/logs"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
@@ -38,7 +40,7 @@ func TestClient(t *testing.T) {
 	if err != nil || site.Settings.Policy != "round-robin" || site.Settings.Health.Path != "/up" || site.Sessions != 80 {
 		t.Errorf("set: %+v %v", site, err)
 	}
-	var answer *api.Error
+	var answer *refusal.Error
 	if _, err := c.SetSite(ctx, "shop", json.RawMessage(`{"policy":"wheel-of-fortune"}`)); !errors.As(err, &answer) || answer.Status != 400 {
 		t.Errorf("a wrong policy: %v", err)
 	}
@@ -93,7 +95,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("remove: %v %v", e.dep.done, err)
 	}
 	var b bytes.Buffer
-	if err := c.Logs(ctx, api.LogQuery{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
+	if err := c.Logs(ctx, logs.Query{Site: "shop", Lines: 7}, &b); err != nil || b.String() != "shop 7\n" {
 		t.Errorf("logs: %q %v", b.String(), err)
 	}
 	b.Reset()
@@ -193,7 +195,7 @@ func TestClientUpload(t *testing.T) {
 	}
 	for _, name := range []string{"..", "-rf", "con", strings.Repeat("a", 300), "shöp", "a b"} { // D12
 		up.Site = name
-		var refused *api.Error
+		var refused *refusal.Error
 		if _, err := e.api(e.tokens["admin"]).Upload(context.Background(), up); !errors.As(err, &refused) || refused.Status != 400 && refused.Status != 404 {
 			t.Errorf("site %q: %v", name, err)
 		}
@@ -273,13 +275,13 @@ func TestClientErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	var answer *api.Error
+	var answer *refusal.Error
 	if _, err := c.Whoami(context.Background()); !errors.As(err, &answer) || answer.Code != "untrusted" || answer.Hint == "" {
 		t.Errorf("an untrusted certificate: %v", err)
 	}
 	for err, want := range map[error]int{
 		nil: 0, errors.New("x"): 1, context.DeadlineExceeded: 4,
-		&api.Error{Status: 401}: 3, fmt.Errorf("deploy: %w", &api.Error{Status: 403}): 3, &api.Error{Status: 404}: 1, &api.Error{Status: 504}: 4,
+		&refusal.Error{Status: 401}: 3, fmt.Errorf("deploy: %w", &refusal.Error{Status: 403}): 3, &refusal.Error{Status: 404}: 1, &refusal.Error{Status: 504}: 4,
 	} {
 		if got := api.ExitCode(err); got != want {
 			t.Errorf("%v: exit code %d, want %d", err, got, want)
@@ -316,7 +318,7 @@ func TestClientUploadRefusedMidway(t *testing.T) {
 		return r, nil
 	}}
 	_, err = c.Upload(context.Background(), up)
-	var refused *api.Error
+	var refused *refusal.Error
 	if !errors.As(err, &refused) || refused.Status != http.StatusInsufficientStorage || refused.Code != "disk_full" {
 		t.Errorf("the command says: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/access"
@@ -35,7 +36,7 @@ func (s *Server) putAccount(c *call) error {
 	}
 	c.object, c.detail = in.Name, string(in.Role)
 	if in.Role != "" && access.Rank(in.Role) == 0 {
-		return api.BadRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
+		return refusal.BadRequest("use viewer, deployer, operator or admin", "role %q", in.Role)
 	}
 	if err := s.confirmed(c, in.Confirm); err != nil {
 		return err
@@ -44,7 +45,7 @@ func (s *Server) putAccount(c *call) error {
 	if in.Password != "" {
 		h, err := access.HashPassword(in.Password)
 		if err != nil {
-			return api.BadRequest("", "%v", err)
+			return refusal.BadRequest("", "%v", err)
 		}
 		hash = h
 	}
@@ -75,10 +76,10 @@ func (s *Server) confirmed(c *call, password string) error {
 	}
 	account := s.o.Catalog.View().Accounts[c.who.Account]
 	if account == nil || account.Password == "" {
-		return api.Forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.Ends().UTC().Format(time.RFC3339))
+		return refusal.Forbidden("use a token that does not end, such as that of the proxy's own machine", "the token that asks ends at %s, and an account does not", c.who.Ends().UTC().Format(time.RFC3339))
 	}
 	if password == "" {
-		return api.Failf(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.Account)
+		return refusal.New(http.StatusForbidden, "confirm", `send your own password as "confirm"`, "the credential of %q ends by itself, and an account does not: this needs the password", c.who.Account)
 	}
 	_, err := s.gate.ByPassword(c.w, c.r, c.now, c.who.Account, password)
 	return err
@@ -94,7 +95,7 @@ func change(a *catalog.Account, in *api.AccountRequest, hash string) error {
 		a.Disabled = *in.Disabled
 	}
 	if len(a.Sites) > 0 && access.Rank(a.Role) > access.Rank(catalog.RoleDeployer) {
-		return api.BadRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
+		return refusal.BadRequest("leave sites empty", "a scope of sites is for viewers and deployers, not for the role %s", a.Role)
 	}
 	return nil
 }
@@ -133,7 +134,7 @@ func (s *Server) makeToken(c *call) error {
 	}
 	in.Account = cmp.Or(in.Account, c.who.Account)
 	if in.Account != c.who.Account && c.who.Role != catalog.RoleAdmin {
-		return api.Forbidden("", "only administrators make tokens for others")
+		return refusal.Forbidden("", "only administrators make tokens for others")
 	}
 	life, err := api.Duration(in.TTL, 0, 10*365*24*time.Hour)
 	if err != nil {
@@ -158,7 +159,7 @@ func (c *call) within(life time.Duration) (time.Duration, error) {
 	}
 	left := ends.Sub(c.now)
 	if life > left {
-		return 0, api.Forbidden("ask for less, or with a token that does not end, such as that of the proxy's own machine", "what asks ends at %s, and nothing that it makes may last longer", ends.UTC().Format(time.RFC3339))
+		return 0, refusal.Forbidden("ask for less, or with a token that does not end, such as that of the proxy's own machine", "what asks ends at %s, and nothing that it makes may last longer", ends.UTC().Format(time.RFC3339))
 	}
 	if life == 0 {
 		return left, nil
@@ -195,7 +196,7 @@ func (s *Server) deleteToken(c *call) error {
 			return err
 		}
 		if t.Account != c.who.Account && c.who.Role != catalog.RoleAdmin {
-			return api.NotFound("", "token %q: not found", id) // whether it exists is not theirs to know
+			return refusal.NotFound("", "token %q: not found", id) // whether it exists is not theirs to know
 		}
 		out.Ended = command.EndToken(tx, id)
 		return nil

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"portico/conf/sites"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
@@ -29,7 +30,7 @@ func (s *Server) deploy(c *call) (*catalog.Deploy, error) {
 	id := c.r.PathValue("deploy")
 	d := s.o.Catalog.View().Deploy(id)
 	if d == nil || !c.who.Sees(d.Site) {
-		return nil, api.NotFound("", "there is no deploy %q", id)
+		return nil, refusal.NotFound("", "there is no deploy %q", id)
 	}
 	return d, nil
 }
@@ -46,7 +47,7 @@ func (s *Server) getDeploy(c *call) error {
 // bytes.
 func (s *Server) archive(c *call) error {
 	if s.o.Archive == nil {
-		return api.NotOffered("deploys")
+		return refusal.NotOffered("deploys")
 	}
 	if err := sites.ValidName("site", c.r.PathValue("site")); err != nil {
 		return err
@@ -68,14 +69,14 @@ func (s *Server) archive(c *call) error {
 // take hands an upload to the receiver, unless too many are under way.
 func (s *Server) take(c *call, w http.ResponseWriter, r *http.Request) error {
 	if s.o.Archive == nil {
-		return api.NotOffered("deploys")
+		return refusal.NotOffered("deploys")
 	}
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
 	default:
 		c.w.Header().Set("Retry-After", "10")
-		return api.Failf(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
+		return refusal.New(http.StatusServiceUnavailable, "busy", "try again in a moment", "%d uploads are under way", maxUploads)
 	}
 	s.o.Archive.ServeHTTP(w, r)
 	return nil
@@ -113,7 +114,7 @@ func (s *Server) deployEvents(c *call) error {
 		return err
 	}
 	if s.o.Deploys == nil {
-		return api.NotOffered("deploys")
+		return refusal.NotOffered("deploys")
 	}
 	out := streams.NewEvents(c.w)
 	stop := out.Beat(api.Heartbeat)

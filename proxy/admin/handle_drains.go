@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
@@ -15,7 +16,7 @@ import (
 // listDrains answers GET /v1/drains.
 func (s *Server) listDrains(c *call) error {
 	if s.o.Drains == nil {
-		return api.NotOffered("drains")
+		return refusal.NotOffered("drains")
 	}
 	return c.json(http.StatusOK, s.drains(c))
 }
@@ -124,7 +125,7 @@ func (s *Server) instanceVerb(c *call) error {
 	}
 	verb := c.r.PathValue("verb")
 	if deeds.InstanceState(verb) == "" {
-		return api.NotFound("use drain, ready or maint", "there is no verb %q", api.Bounded(verb, 40))
+		return refusal.NotFound("use drain, ready or maint", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	id, err := s.deeds.PickInstance(site, c.r.PathValue("instance"))
 	if err != nil {

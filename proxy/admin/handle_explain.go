@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/recent"
@@ -15,16 +16,16 @@ import (
 // explain answers GET /v1/explain.
 func (s *Server) explain(c *call) error {
 	if s.o.Explain == nil {
-		return api.NotOffered("explanation")
+		return refusal.NotOffered("explanation")
 	}
 	q := c.r.URL.Query()
 	if q.Get("url") == "" {
-		return api.BadRequest("add ?url=https://host/path", "no url")
+		return refusal.BadRequest("add ?url=https://host/path", "no url")
 	}
 	in := api.ExplainQuery{URL: q.Get("url"), Method: strings.ToUpper(q.Get("method")), Header: q["header"], Cookie: q.Get("cookie"), From: q.Get("from")}
 	out, err := s.o.Explain(in)
 	if err != nil {
-		return api.BadRequest("", "%v", err)
+		return refusal.BadRequest("", "%v", err)
 	}
 	return c.json(http.StatusOK, out)
 }
@@ -42,11 +43,11 @@ func (s *Server) listExchanges(c *call) error {
 	if text := q.Get("limit"); text != "" {
 		var err error
 		if in.Limit, err = strconv.Atoi(text); err != nil || in.Limit < 1 || in.Limit > maxExchanges {
-			return api.BadRequest(fmt.Sprintf("use 1 to %d", maxExchanges), "limit %q", text)
+			return refusal.BadRequest(fmt.Sprintf("use 1 to %d", maxExchanges), "limit %q", text)
 		}
 	}
 	if _, err := netip.ParseAddr(in.Client); in.Client != "" && err != nil {
-		return api.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", api.Bounded(in.Client, 60))
+		return refusal.BadRequest("write an address without port, such as 192.0.2.7", "client %q is no address", api.Bounded(in.Client, 60))
 	}
 	if in.Site != "" && (!c.who.Sees(in.Site) || s.o.Catalog.View().Sites[in.Site] == nil && (s.o.Balancer == nil || s.o.Balancer.Pool(in.Site) == nil)) {
 		return s.all.NoSite(in.Site)
@@ -61,7 +62,7 @@ func (s *Server) listExchanges(c *call) error {
 // exchanges returns the remembered requests that the caller may see.
 func (s *Server) exchanges(who *access.Identity, q api.ExchangeQuery) ([]recent.Exchange, error) {
 	if s.o.Exchanges == nil {
-		return nil, api.NotOffered("a memory of requests")
+		return nil, refusal.NotOffered("a memory of requests")
 	}
 	limit := q.Limit
 	if len(who.Sites) > 0 {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/streams"
 	"portico/proxy/haproxy"
@@ -32,14 +33,14 @@ func (s *Server) exportBundle(c *call) error {
 		return err
 	}
 	if len(in.CSR) == 0 {
-		return api.BadRequest("csr", "the certificate request is missing")
+		return refusal.BadRequest("csr", "the certificate request is missing")
 	}
 	cfg, revision, err := s.haproxyConfig(c)
 	if err != nil {
 		return err
 	}
 	if s.o.ClientCertificate == nil {
-		return api.NotOffered("client certificate")
+		return refusal.NotOffered("client certificate")
 	}
 	client, ca, err := s.o.ClientCertificate(c.r.Context(), in.Name, in.CSR, c.who.Account)
 	if err != nil {
@@ -52,7 +53,7 @@ func (s *Server) exportBundle(c *call) error {
 
 func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 	if s.o.HAProxy == nil {
-		return nil, 0, api.NotOffered("export")
+		return nil, 0, refusal.NotOffered("export")
 	}
 	o := s.o.HAProxy()
 	o.View = s.o.Catalog.View()
@@ -62,7 +63,7 @@ func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 	for name, field := range map[string]*string{"dir": &o.Dir, "certs": &o.CertDir, "http": &o.HTTP, "https": &o.HTTPS, "stats": &o.Stats} {
 		v := q.Get(name)
 		if len(v) > 255 || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, 0, api.BadRequest("", "%s is not usable in a configuration file", name)
+			return nil, 0, refusal.BadRequest("", "%s is not usable in a configuration file", name)
 		}
 		if v != "" {
 			*field = v
@@ -78,7 +79,7 @@ func (s *Server) haproxyConfig(c *call) ([]byte, int64, error) {
 // backup streams the catalog, secrets included in their sealed form.
 func (s *Server) backup(c *call) error {
 	if s.o.Backup == nil {
-		return api.NotOffered("backup")
+		return refusal.NotOffered("backup")
 	}
 	c.w.Header().Set("Content-Disposition", `attachment; filename="portico-backup"`)
 	w := streams.NewText(c.w, "application/octet-stream")

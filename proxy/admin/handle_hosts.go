@@ -3,6 +3,7 @@ package admin
 import (
 	"net/http"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/access"
@@ -74,7 +75,7 @@ func (s *Server) hostVerb(c *call, do func(tx *catalog.Tx, host, site string) er
 		return err
 	}
 	if in.Site == "" {
-		return api.BadRequest(`send {"site":"shop"}`, "the site is missing")
+		return refusal.BadRequest(`send {"site":"shop"}`, "the site is missing")
 	}
 	host := c.r.PathValue("host")
 	c.detail = "site " + api.Bounded(in.Site, 60)

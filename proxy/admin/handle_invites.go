@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -28,7 +29,7 @@ func (s *Server) makeInvite(c *call) error {
 		in.Role = catalog.RoleServer
 	}
 	if in.Role != catalog.RoleServer && in.Role != catalog.RoleProxy {
-		return api.BadRequest("use server or proxy", "role %q", in.Role)
+		return refusal.BadRequest("use server or proxy", "role %q", in.Role)
 	}
 	life, err := api.Duration(in.TTL, time.Hour, 30*24*time.Hour)
 	if err != nil {
@@ -41,7 +42,7 @@ func (s *Server) makeInvite(c *call) error {
 		return err
 	}
 	if s.o.Admission == nil {
-		return api.NotOffered("admission")
+		return refusal.NotOffered("admission")
 	}
 	out, err := s.o.Admission.Invite(c.r.Context(), in.Role, life, c.who.Account, in.Labels...)
 	if err != nil {

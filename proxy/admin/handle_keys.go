@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
 )
@@ -45,7 +46,7 @@ func (s *Server) listKeys(c *call) error {
 func (s *Server) rotateKeys(c *call) error {
 	rotate := s.o.RotateKeys[c.r.PathValue("kind")]
 	if rotate == nil {
-		return api.NotFound("use session, tickets or gossip", "there is no key %q", api.Bounded(c.r.PathValue("kind"), 40))
+		return refusal.NotFound("use session, tickets or gossip", "there is no key %q", api.Bounded(c.r.PathValue("kind"), 40))
 	}
 	if err := rotate(c.r.Context()); err != nil {
 		return err

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"portico/deployhook/logs"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/streams"
 )
@@ -19,7 +21,7 @@ func (s *Server) logs(c *call) error {
 		return err
 	}
 	if s.o.Logs == nil {
-		return api.NotOffered("logs")
+		return refusal.NotOffered("logs")
 	}
 	q, err := logQuery(site.Name, c.r.URL.Query(), c.now)
 	if err != nil {
@@ -45,13 +47,13 @@ func (s *Server) logs(c *call) error {
 }
 
 // logQuery reads what is asked for of a site's logs.
-func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
-	q := api.LogQuery{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
+func logQuery(site string, v url.Values, now time.Time) (logs.Query, error) {
+	q := logs.Query{Site: site, Member: v.Get("member"), Instance: v.Get("instance"), Release: v.Get("release"), Lines: 100, Follow: v.Get("follow") == "1", JSON: v.Get("format") == "json"}
 	if text := v.Get("since"); text != "" {
 		if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 			q.Since, q.Lines = now.Add(-ago), api.MaxLogLines
 		} else if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
-			return q, api.BadRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
+			return q, refusal.BadRequest("use a duration such as 30m, or a time such as 2026-01-31T08:00:00Z", "since %q", text)
 		} else {
 			q.Lines = api.MaxLogLines
 		}
@@ -62,7 +64,7 @@ func logQuery(site string, v url.Values, now time.Time) (api.LogQuery, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 || n > api.MaxLogLines || n == 0 && !q.Follow {
-		return q, api.BadRequest(fmt.Sprintf("use 1 to %d", api.MaxLogLines), "tail %q", text)
+		return q, refusal.BadRequest(fmt.Sprintf("use 1 to %d", api.MaxLogLines), "tail %q", text)
 	}
 	q.Lines = n
 	return q, nil

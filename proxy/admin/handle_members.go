@@ -8,6 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/figures"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
@@ -112,7 +113,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 // turnedAway answers GET /v1/turned-away.
 func (s *Server) turnedAway(c *call) error {
 	if s.o.TurnedAway == nil {
-		return api.NotOffered("admission")
+		return refusal.NotOffered("admission")
 	}
 	return c.json(http.StatusOK, emptyNotNull(s.o.TurnedAway()))
 }
@@ -134,7 +135,7 @@ func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
 	if m := view.Members[name]; m != nil {
 		return m, nil
 	}
-	return nil, api.NotFound("portico members lists them", "there is no member %q", name)
+	return nil, refusal.NotFound("portico members lists them", "there is no member %q", name)
 }
 
 // labelMember gives an application server the labels that the body names, and no others.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
@@ -47,7 +48,7 @@ func (s *Server) statsPage(c *call) error {
 	if list, ok := c.r.Context().Value(suffixKey{}).([]string); ok {
 		for _, o := range list {
 			if !slices.Contains([]string{"", "csv", "json", "up", "no-maint", "norefresh"}, o) {
-				return api.NotFound("use csv, json, up, no-maint or norefresh", "the page has no option %q", o)
+				return refusal.NotFound("use csv, json, up, no-maint or norefresh", "the page has no option %q", o)
 			}
 		}
 	}
@@ -91,7 +92,7 @@ func (s *Server) overviewPage(c *call) error {
 }
 
 // errorPage tells a browser what the API would tell a program.
-func (s *Server) errorPage(c *call, e *api.Error) {
+func (s *Server) errorPage(c *call, e *refusal.Error) {
 	if s.page.Error(c.w, e) != nil {
 		api.WriteError(c.w, e)
 	}

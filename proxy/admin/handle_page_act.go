@@ -1,20 +1,15 @@
 package admin
 
 import (
-	"io"
-	"mime/multipart"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"portico/conf/sites"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
-	"portico/proxy/admin/forecast"
 	"portico/proxy/admin/page"
-	"portico/proxy/admin/proxies"
-	"portico/proxy/admin/streams"
 )
 
 // confirmPage asks before anything is done, with the numbers.
@@ -45,7 +40,7 @@ func (s *Server) confirmPage(c *call) error {
 func (s *Server) button(c *call, verb string, t page.Target) (page.Verb, error) {
 	v, ok := page.VerbOf(verb, t.Kind())
 	if !ok {
-		return v, api.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
+		return v, refusal.NotFound("", "there is no verb %q", api.Bounded(verb, 40))
 	}
 	if e := v.May(c.who, t.Site); e != nil {
 		return v, e
@@ -59,7 +54,7 @@ func (s *Server) actPage(c *call) error {
 	t := page.TargetOf(form)
 	if _, ok := page.VerbOf(form.Get("verb"), t.Kind()); !ok {
 		c.quiet = true
-		return api.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
+		return refusal.NotFound("", "there is no verb %q", api.Bounded(form.Get("verb"), 40))
 	}
 	c.action, c.object, c.detail = strings.TrimSpace(form.Get("verb")+" "+t.Kind()), t.String(), form.Get("reason")
 	v, err := s.button(c, form.Get("verb"), t)
@@ -130,52 +125,6 @@ func (s *Server) flash(c *call) string {
 	return strings.Replace(v.Done, "%s", t.String(), 1)
 }
 
-// foretell puts the forecast of its button into a question; some have none.
-func (s *Server) foretell(c *call, ask *page.Question) {
-	v, t := &ask.V, ask.About
-	var pools proxies.Totals
-	switch {
-	case !foretold(v):
-		return
-	case v.On == page.OnMember:
-		pools = s.everywhere(c)
-	default:
-		pools = s.siteEverywhere(c, t.Site)
-	}
-	f := s.forecastOf(v, t, false, pools)
-	ask.Forecast = &f
-	if v.Pins {
-		f := s.forecastOf(v, t, true, pools)
-		ask.Unpinned = &f
-	}
-}
-
-// foretold reports whether there is a forecast of a button.
-func foretold(v *page.Verb) bool {
-	switch v.Verb {
-	case api.VerbAccept, api.VerbRefuse, page.VerbCancel, page.VerbMove, page.VerbEnd:
-		return false
-	}
-	return v.On != page.OnNothing
-}
-
-// forecastOf is the forecast of a button that has one, the same as the API's for the same deed.
-func (s *Server) forecastOf(v *page.Verb, t page.Target, noPin bool, pools proxies.Totals) api.Forecast {
-	switch v.On {
-	case page.OnMember:
-		return forecast.Member(s.o.Catalog.View(), v.Verb, t.Member, pools)
-	case page.OnInstance:
-		return forecast.Instance(v.Verb, t.Site, t.Instance, pools)
-	}
-	switch v.Verb {
-	case page.VerbDeploy, page.VerbRollback:
-		return s.forecastSite(v.Verb, t.Site, t.Release, noPin, pools)
-	case page.VerbRemove:
-		return s.forecastSite(v.Verb, t.Site, "", true, pools)
-	}
-	return forecast.Release(t.Site, t.Release, v.Verb == page.VerbCut, pools)
-}
-
 // known checks that a target is there, and refuses words that somebody has put into
 // a link. gone says that it may have been there until just now.
 func (s *Server) known(t page.Target, gone bool) error {
@@ -191,99 +140,15 @@ func (s *Server) known(t page.Target, gone bool) error {
 		return s.all.NoSite(t.Site)
 	}
 	if t.Release != "" && view.Releases[t.Site][t.Release] == nil {
-		return api.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
+		return refusal.NotFound("portico releases "+t.Site+" lists them", "site %q has no release %q", t.Site, api.Bounded(t.Release, 70))
 	}
 	if in := view.Instances[t.Instance]; t.Instance != "" && (in == nil || in.Site != t.Site) {
-		return api.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
+		return refusal.NotFound("portico sessions "+t.Site+" lists them", "site %q has no instance %q", t.Site, api.Bounded(t.Instance, 60))
 	}
 	if t.Session != "" {
 		if _, err := strconv.ParseUint(t.Session, 16, 64); err != nil || len(t.Session) != 16 {
-			return api.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
+			return refusal.BadRequest("", "%q is no session id", api.Bounded(t.Session, 40))
 		}
 	}
 	return nil
-}
-
-// Bounds of the fields before the archive in the page's form.
-const (
-	maxFormFields = 10
-	maxFormField  = 4 << 10
-)
-
-// deployPage takes the page's form with an archive, and hands the archive to the
-// receiver as it comes, in the same way as PUT /v1/sites/{site}/archive. The fields
-// stand before the file in the form, so that nothing is read for who may not.
-func (s *Server) deployPage(c *call) error {
-	form, archive, err := s.archiveForm(c)
-	if err != nil {
-		c.quiet = true
-		return err
-	}
-	site := strings.TrimSpace(form.Get("site"))
-	c.object = api.Bounded(site, 60)
-	if err := sites.ValidName("site", site); err != nil {
-		return err
-	}
-	t := page.Target{Site: site}
-	v, _ := page.VerbOf(page.VerbDeploy, page.OnSite)
-	if e := v.May(c.who, site); e != nil {
-		return e
-	}
-	if archive.FileName() == "" {
-		return api.BadRequest("choose a zip, war, tar, tar.gz or tar.zst file", "no archive was chosen")
-	}
-	q := url.Values{"name": {archive.FileName()}}
-	if host := strings.TrimSpace(form.Get("host")); host != "" {
-		q.Set("host", host)
-	}
-	if form.Get("no_pin") != "" {
-		q.Set("no_pin", "1")
-	}
-	r := c.r.Clone(c.r.Context())
-	r.Method, r.URL = http.MethodPut, &url.URL{Path: "/v1/sites/" + site + "/archive", RawQuery: q.Encode()}
-	r.SetPathValue("site", site)
-	r.Header = http.Header{"Content-Type": {"application/octet-stream"}}
-	r.ContentLength = -1
-	r.Body = io.NopCloser(archive)
-	w := streams.NewBuffered(c.w)
-	if err := s.take(c, w, r); err != nil {
-		return err
-	}
-	if w.Status >= 400 {
-		return w.Err()
-	}
-	s.done(c, &v, t, form.Get("back"))
-	return nil
-}
-
-// archiveForm reads the fields of the form up to the archive, and checks the form's token.
-func (s *Server) archiveForm(c *call) (url.Values, *multipart.Part, error) {
-	if !c.who.LoggedIn() {
-		return nil, nil, api.Forbidden("use /v1 with a token", "forms are for the page's login")
-	}
-	// The deadlines of uploads hold for the form as well.
-	c.r.Body = streams.NewUpload(c.r.Context(), c.w, c.r.Body, c.now)
-	mr, err := c.r.MultipartReader()
-	if err != nil {
-		return nil, nil, api.Failf(http.StatusUnsupportedMediaType, "media_type", "", "this takes a form with an archive")
-	}
-	form := url.Values{}
-	for range maxFormFields {
-		part, err := mr.NextPart()
-		if err != nil {
-			return nil, nil, api.BadRequest("", "the form broke off, or has no archive")
-		}
-		if part.FormName() == "archive" {
-			if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
-				return nil, nil, api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
-			}
-			return form, part, nil
-		}
-		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
-		if err != nil || len(value) > maxFormField {
-			return nil, nil, api.BadRequest("", "the field %q of the form cannot be read", api.Bounded(part.FormName(), 40))
-		}
-		form.Add(part.FormName(), string(value))
-	}
-	return nil, nil, api.BadRequest("", "the form has too many fields")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/proxies"
 )
@@ -27,7 +28,7 @@ func (s *Server) listSessions(c *call) error {
 	limit := defaultSessions
 	if text := q.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > proxies.MaxSessions {
-			return api.BadRequest(fmt.Sprintf("use 1 to %d", proxies.MaxSessions), "limit %q", text)
+			return refusal.BadRequest(fmt.Sprintf("use 1 to %d", proxies.MaxSessions), "limit %q", text)
 		}
 	}
 	idle, err := api.Duration(q.Get("idle"), 0, 10*365*24*time.Hour)

@@ -11,6 +11,7 @@ import (
 
 	"portico/balancer/figures"
 	"portico/conf/sites"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -123,7 +124,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []figures.Pool, env 
 // it for any mistake.
 func (s *Server) setSite(c *call) error {
 	if len(c.body) == 0 {
-		return api.BadRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
+		return refusal.BadRequest(`send the settings to change, such as {"policy":"round-robin"}`, "there is no body")
 	}
 	if e := refuseHidden(c.body); e != nil {
 		return e
@@ -140,7 +141,7 @@ func (s *Server) setSite(c *call) error {
 		return c.json(http.StatusOK, f)
 	}
 	if s.o.Deploys == nil {
-		return api.NotOffered("deploys")
+		return refusal.NotOffered("deploys")
 	}
 	deploy, _, err := s.o.Deploys.Set(c.r.Context(), name, c.body, c.who.Account)
 	if errors.Is(err, catalog.ErrNotFound) {
@@ -155,12 +156,12 @@ func (s *Server) setSite(c *call) error {
 
 // refuseHidden refuses to store what stands for a value in the place of the value: somebody
 // sends back what was shown.
-func refuseHidden(patch []byte) *api.Error {
+func refuseHidden(patch []byte) *refusal.Error {
 	var in struct{ Env map[string]any }
 	_ = json.Unmarshal(patch, &in) // what it cannot read is refused later, with more words
 	for name, v := range in.Env {
 		if v == sites.Hidden {
-			return api.BadRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, sites.Hidden)
+			return refusal.BadRequest("send its value, or leave it out", "env.%s is %q, which only stands for its value", name, sites.Hidden)
 		}
 	}
 	return nil

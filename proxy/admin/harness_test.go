@@ -28,6 +28,8 @@ import (
 	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/deployhook"
+	"portico/deployhook/logs"
+	"portico/internal/refusal"
 	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
@@ -116,7 +118,7 @@ func start(t *testing.T, change func(*admin.Options)) *env {
 			return []recent.Exchange{{ID: "0123456789abcdef", Site: "shop", Path: "/basket", Status: 200}, {ID: "1123456789abcdef", Site: "blog", Status: 502, Failed: true}, {ID: "2123456789abcdef", Status: 404}}
 		},
 		Archive: http.HandlerFunc(e.dep.archive),
-		Logs: func(_ context.Context, w io.Writer, q api.LogQuery) error {
+		Logs: func(_ context.Context, w io.Writer, q logs.Query) error {
 			_, err := fmt.Fprintf(w, "%s %d\n", q.Site, q.Lines)
 			return err
 		},
@@ -324,7 +326,7 @@ type fakeDeploys struct {
 func (f *fakeDeploys) archive(w http.ResponseWriter, r *http.Request) {
 	n, err := io.Copy(io.Discard, r.Body)
 	if err != nil {
-		var e *api.Error
+		var e *refusal.Error
 		if errors.As(err, &e) {
 			w.WriteHeader(e.Status)
 			return

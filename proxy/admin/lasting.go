@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"portico/proxy/admin/api"
+	"portico/internal/refusal"
 )
 
 // whileGood ends a request that lasts (a log that is followed, an upload) when the credential
@@ -34,7 +34,7 @@ func (s *Server) whileGood(c *call) (stop func()) {
 			}
 		}
 		s.log.Warn("request ended: its credential opens less than when it began", "by", c.who.Account, "from", c.from, "path", c.r.URL.Path)
-		cancel(api.Failf(http.StatusUnauthorized, "unauthorized", "log in again", "the credential ended, or lost rights, while the request lasted"))
+		cancel(refusal.New(http.StatusUnauthorized, "unauthorized", "log in again", "the credential ended, or lost rights, while the request lasted"))
 		if c.rt.body == bodyStream { // and is perhaps being read; see streams.Upload
 			_ = http.NewResponseController(c.w).SetReadDeadline(time.Unix(1, 0))
 		}
@@ -49,7 +49,7 @@ func (s *Server) whileGood(c *call) (stop func()) {
 // ended returns why whileGood ended a request, nil where it did not. An answer that had
 // begun and is none to a change breaks off instead: half a backup must not look like a whole one.
 func ended(c *call, err error) error {
-	var why *api.Error
+	var why *refusal.Error
 	switch {
 	case !errors.As(context.Cause(c.r.Context()), &why):
 		return err

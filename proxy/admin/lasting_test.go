@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/deployhook/logs"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin"
@@ -20,7 +21,7 @@ import (
 // reader liked. What lasts ends when its credential ends or opens less, and with nothing else.
 func TestLastingRequestsEndWithTheirCredential(t *testing.T) {
 	e := start(t, func(o *admin.Options) {
-		o.Logs = func(ctx context.Context, w io.Writer, _ api.LogQuery) error {
+		o.Logs = func(ctx context.Context, w io.Writer, _ logs.Query) error {
 			for ctx.Err() == nil {
 				if _, err := fmt.Fprintln(w, "a line"); err != nil {
 					return err

@@ -11,6 +11,7 @@ import (
 	"portico/balancer/figures"
 	"portico/conf/sites"
 	"portico/deployhook"
+	"portico/deployhook/logs"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -84,7 +85,7 @@ type Options struct {
 	Archive http.Handler
 
 	// Logs copies the logs of a site's instances as text.
-	Logs func(ctx context.Context, w io.Writer, q api.LogQuery) error
+	Logs func(ctx context.Context, w io.Writer, q logs.Query) error
 
 	// Members are handlers for members' own requests (knock, wanted, report,
 	// objects …) by pattern of http.ServeMux. They authenticate their callers

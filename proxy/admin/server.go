@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"strings"
 	"time"
 
-	"portico/deployhook/reply"
-	"portico/membership/catalog"
+	"portico/internal/refusal"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
@@ -92,7 +89,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.recovered(w, r)
 	access.SecureHeaders(w.Header())
 	if !access.PathClean(r) {
-		api.WriteError(w, api.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
+		api.WriteError(w, refusal.BadRequest("write it without dot segments, double slashes and escaped delimiters", "the path %q has more than one reading", r.URL.EscapedPath()))
 		return
 	}
 	if _, pattern := s.members.Handler(r); pattern != "" {
@@ -104,7 +101,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !access.HostAllowed(r.Host, s.hosts) {
-		api.WriteError(w, api.Failf(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
+		api.WriteError(w, refusal.New(http.StatusMisdirectedRequest, "misdirected", "add the name to the admin listener's hosts, or use the address", "this listener is not called %q", r.Host))
 		return
 	}
 	if suffix, ok := statsSuffix(r.URL.Path); ok {
@@ -139,7 +136,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 		panic(e)
 	}
 	s.log.Error("admin handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(e), "stack", string(debug.Stack()))
-	api.WriteError(w, api.Failf(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
+	api.WriteError(w, refusal.New(http.StatusInternalServerError, "internal", "the proxy's log has the details", "something broke while answering"))
 }
 
 // noRoute tells an unknown path from a known one with another method.
@@ -152,208 +149,9 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(allow) == 0 {
-		api.WriteError(w, api.NotFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
+		api.WriteError(w, refusal.NotFound("docs/api.md lists the routes", "there is no route %q", r.URL.Path))
 		return
 	}
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	api.WriteError(w, api.Failf(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
-}
-
-// serve takes one request through its route: guards, credential, permission,
-// body, handler, audit.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, rt *route) {
-	c := &call{w: w, r: r, rt: rt, now: s.o.Now(), from: access.ClientAddr(r)}
-	rc := http.NewResponseController(w)
-	if !rt.stream {
-		_ = rc.SetWriteDeadline(c.now.Add(answerTime))
-	}
-	if reason := access.CrossSite(s.protection, r, false); reason != "" {
-		s.log.Warn("cross-site request refused", "from", c.from, "path", r.URL.Path, "reason", reason)
-		api.WriteError(w, api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason))
-		return
-	}
-	who, refusal := s.gate.Authenticate(w, r, c.now)
-	if who != nil && s.o.Known != nil {
-		s.o.Known(r)
-	}
-	if refusal == nil {
-		c.who = who
-		refusal = s.admit(c)
-	}
-	if refusal == nil {
-		refusal = readBody(c, rc)
-	}
-	if refusal == nil && rt.form {
-		refusal = s.checkForm(c)
-	}
-	if refusal != nil {
-		s.refuse(c, refusal)
-		return
-	}
-	c.dry = r.URL.Query().Get("dry_run") == "1"
-	if who != nil {
-		r = r.WithContext(context.WithValue(r.Context(), actorKey{}, Actor{Account: who.Account, From: c.from}))
-		c.r = r
-	}
-	if who != nil {
-		if err := s.current(c); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	if who != nil && rt.stream {
-		defer s.whileGood(c)()
-	}
-	err := ended(c, rt.do(s, c))
-	if rt.Changes() && rt.action != "" && !c.dry && !c.quiet {
-		s.record(c, err)
-	}
-	if err != nil {
-		s.fail(c, err)
-	}
-}
-
-// admit checks permission and what a change by login needs on top.
-func (s *Server) admit(c *call) *api.Error {
-	if e := c.rt.May(c.who, c.r.PathValue("site")); e != nil {
-		return e
-	}
-	if !c.rt.Changes() || c.rt.Need == access.Nobody || !c.who.LoggedIn() {
-		return nil
-	}
-	if reason := access.CrossSite(s.protection, c.r, true); reason != "" {
-		return api.Failf(http.StatusForbidden, "cross_site", "", "%s", reason)
-	}
-	if c.rt.form || c.rt.multipart {
-		return nil // the token is in the form, see checkForm and archiveForm
-	}
-	if !s.gate.CSRFGood(c.who, c.r.Header.Get("Portico-Csrf")) {
-		return api.Failf(http.StatusForbidden, "csrf", "send the page's token in Portico-Csrf, or use a bearer token", "a change by cookie needs its token")
-	}
-	return nil
-}
-
-// checkForm parses a form and checks its token. The login form itself has no
-// login to bind a token to; Origin and SameSite guard it.
-func (s *Server) checkForm(c *call) *api.Error {
-	form, err := url.ParseQuery(string(c.body))
-	if err != nil {
-		return api.BadRequest("", "the form cannot be read")
-	}
-	c.r.PostForm, c.r.Form = form, form
-	if c.rt.Need == access.Nobody {
-		return nil
-	}
-	if !c.who.LoggedIn() {
-		return api.Forbidden("use /v1 with a token", "forms are for the page's login")
-	}
-	if !s.gate.CSRFGood(c.who, form.Get("csrf")) {
-		return api.Failf(http.StatusForbidden, "csrf", "load the page again", "the form's token is missing or old")
-	}
-	return nil
-}
-
-// refuse answers a request that is not let in: browsers that want the page are
-// sent to the login.
-func (s *Server) refuse(c *call, e *api.Error) {
-	if e.Status == http.StatusUnauthorized {
-		if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
-			http.Redirect(c.w, c.r, "/login", http.StatusSeeOther)
-			return
-		}
-		c.w.Header().Set("WWW-Authenticate", `Bearer realm="portico"`)
-	}
-	if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
-		s.errorPage(c, e)
-		return
-	}
-	api.WriteError(c.w, e)
-}
-
-// readBody reads a bounded body whole, within a deadline, so that no handler
-// waits for a client. Streams are the handler's.
-func readBody(c *call, rc *http.ResponseController) *api.Error {
-	if c.rt.body == bodyStream {
-		return nil
-	}
-	if c.rt.body == 0 || c.r.Body == nil || c.r.Body == http.NoBody {
-		if c.r.ContentLength > 0 {
-			return api.BadRequest("", "this takes no body")
-		}
-		return nil
-	}
-	_ = rc.SetReadDeadline(c.now.Add(bodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, c.rt.body))
-	_ = rc.SetReadDeadline(time.Time{})
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return api.Failf(http.StatusRequestEntityTooLarge, "too_large", "", "the body is larger than %d bytes", c.rt.body)
-	case err != nil && api.IsTimeout(err):
-		c.w.Header().Set("Connection", "close")
-		return api.Failf(http.StatusRequestTimeout, "timeout", "", "the body did not arrive within %s", bodyTime)
-	case err != nil:
-		return api.BadRequest("", "the body broke off")
-	}
-	c.body = body
-	want := "application/json"
-	if c.rt.form {
-		want = "application/x-www-form-urlencoded"
-	}
-	if len(body) > 0 && access.MediaType(c.r) != want {
-		return api.Failf(http.StatusUnsupportedMediaType, "media_type", "send Content-Type: "+want, "this takes %s", want)
-	}
-	return nil
-}
-
-// fail turns an error into its answer: the one place where that happens.
-func (s *Server) fail(c *call, err error) {
-	e := errorOf(err)
-	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
-		s.log.Error("admin request failed", "path", c.r.URL.Path, "error", err)
-	}
-	if c.rt.page && strings.Contains(c.r.Header.Get("Accept"), "text/html") {
-		s.errorPage(c, e)
-		return
-	}
-	api.WriteError(c.w, e)
-}
-
-// errorOf finds status and code for an error of the packages below.
-func errorOf(err error) *api.Error {
-	var e *api.Error
-	var refused *reply.Refusal
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.As(err, &refused):
-		return &api.Error{Status: refused.Status, Code: refused.Code, Message: refused.Message, Hint: refused.Hint}
-	case errors.Is(err, catalog.ErrNotFound):
-		return missing(catalog.Text(err))
-	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrConflict):
-		return api.Failf(http.StatusConflict, "conflict", "", "%s", catalog.Text(err))
-	case errors.Is(err, catalog.ErrInvalid):
-		return api.BadRequest("", "%s", catalog.Text(err))
-	}
-	if refused = reply.Unavailable(err); refused != nil && refused.Code == "unavailable" {
-		return errorOf(refused)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return api.Failf(http.StatusGatewayTimeout, "timeout", "", "%v", err)
-	}
-	return api.Failf(http.StatusInternalServerError, "internal", "the proxy's log may have more", "%v", err)
-}
-
-// missing is the refusal of a name that the catalog does not have, with where the right ones are.
-func missing(text string) *api.Error {
-	what, found := strings.CutSuffix(text, ": "+catalog.ErrNotFound.Error())
-	if !found {
-		return api.NotFound("", "%s", text)
-	}
-	kind, _, _ := strings.Cut(what, " ")
-	hint := map[string]string{
-		"site": "portico sites lists them", "member": "portico members lists them", "account": "portico account lists them",
-		"token": "portico token lists them", "invite": "portico invite list shows them", "deploy": "portico deploys lists them",
-	}[kind]
-	return api.NotFound(hint, "there is no %s", what)
+	api.WriteError(w, refusal.New(http.StatusMethodNotAllowed, "method", "use "+strings.Join(allow, " or "), "%s is not possible here", r.Method))
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
@@ -94,7 +95,7 @@ func TestNoTokenOutlivesItsMaker(t *testing.T) {
 	for range 20 {
 		next, err := e.api(chain.Token).NewToken(ctx, api.TokenRequest{})
 		if err != nil {
-			var refused *api.Error
+			var refused *refusal.Error
 			if !errors.As(err, &refused) || refused.Status != http.StatusConflict {
 				t.Error(err)
 			}
@@ -119,7 +120,7 @@ func TestNoAccountFromATokenThatEnds(t *testing.T) {
 	evil := api.AccountRequest{Name: "evil", Role: catalog.RoleAdmin, Password: "a password of its own"}
 	for what, token := range map[string]string{"a token of an hour": hour.Token, "a login": login.Token} {
 		_, err := e.api(token).PutAccount(ctx, evil)
-		var refused *api.Error
+		var refused *refusal.Error
 		if !errors.As(err, &refused) || refused.Code != "confirm" {
 			t.Errorf("%s made an account: %v", what, err)
 		}

@@ -11,8 +11,8 @@ import (
 	"portico/proxy/wire"
 )
 
-// relay is an upgraded connection: bytes both ways, each way in a goroutine of its own, until both ends have said that they are done,
-// one has failed, or nothing has moved for too long. While nothing moves it borrows no buffer, where the platform can wait without.
+// relay moves the bytes of an upgraded connection, each direction in a goroutine of its own. It ends when both sides have ended, when one
+// has failed, or when nothing has moved for too long. While nothing moves it borrows no buffer, where the platform can wait without one.
 type relay struct {
 	s    *session
 	last atomic.Int64 // when bytes moved, or one side ended
@@ -27,7 +27,7 @@ type relay struct {
 type ending uint8
 
 const (
-	endNone ending = iota // both ways ended in order
+	endNone ending = iota // both directions ended in order
 	endClient
 	endUpstream
 	endIdle
@@ -86,7 +86,7 @@ func (s *session) relay() {
 	}
 }
 
-// stop ends both ways. The first reason counts.
+// stop ends both directions. The first reason counts.
 func (r *relay) stop(why ending) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -108,7 +108,7 @@ func (d *direction) run() {
 	d.drop()
 }
 
-// step waits for bytes and moves what there is; it reports whether the way goes on.
+// step waits for bytes and moves what there is. It reports whether the direction goes on.
 func (d *direction) step(try func(uintptr) bool) bool {
 	var err error
 	if d.from.raw != nil {
@@ -134,8 +134,8 @@ func (d *direction) step(try func(uintptr) bool) bool {
 	return true
 }
 
-// move is the callback of a raw read: it passes on all that is there, and returns false to wait for more. What the other side does not
-// take at once is left in rest, because nothing may wait inside a callback but for its own socket.
+// move is the callback of a raw read. It passes on all that is there, and returns false to wait for more. It leaves in rest what the other
+// side does not take at once: a callback may wait for its own socket only.
 func (d *direction) move(fd uintptr) bool {
 	for {
 		d.borrow()
@@ -164,8 +164,8 @@ func (d *direction) move(fd uintptr) bool {
 			d.rest = d.buf[m:n]
 			return true
 		}
-		// Read on also where the kernel says that nothing is left: it does not speak of a reset, which came with these bytes
-		// and makes no event of its own.
+		// Read on even if the kernel says that nothing is left. A reset may have come with these bytes: the kernel does not
+		// count it, and it makes no event of its own.
 	}
 }
 
@@ -184,7 +184,7 @@ func (d *direction) read() error {
 	return err
 }
 
-// push writes what waits, for as long as it takes; a source that has ended meanwhile is seen by the next read.
+// push writes what waits, for as long as that takes. If the source has ended meanwhile, the next read sees it.
 func (d *direction) push() bool {
 	defer func() { _ = d.to.conn.SetWriteDeadline(time.Time{}) }()
 	for len(d.rest) > 0 {
@@ -211,7 +211,7 @@ func (d *direction) push() bool {
 	return true
 }
 
-// ended passes the end of one side on. The other one has the rest of its time from here on, and is told to look at it.
+// ended passes the end of one side on. From here on the other side has less time, and its read is woken to look at the time anew.
 func (d *direction) ended() {
 	shut(d.to.conn)
 	r := d.r
@@ -252,11 +252,11 @@ func (d *direction) arm() bool {
 		} else {
 			_ = d.from.conn.SetReadDeadline(time.Time{})
 		}
-		if limit == d.r.limit() { // else the word of the other way's end may have been overwritten
+		if limit == d.r.limit() { // else this has overwritten the deadline by which the other direction told of its end
 			break
 		}
 	}
-	if srv.ctx.Err() != nil { // its call to end may have been overwritten
+	if srv.ctx.Err() != nil { // this may have overwritten the deadline by which the server told of its end
 		d.r.stop(endStop)
 	}
 	if d.r.over.Load() {
@@ -284,7 +284,8 @@ func (d *direction) patient() bool {
 	return true
 }
 
-// takes looks how much of what its sides were sent the system holds for them, and reports whether one has taken some since the last look.
+// takes looks how much of what was sent to either side the system still holds. It reports whether a side has taken some of it since the
+// last look.
 func (r *relay) takes() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

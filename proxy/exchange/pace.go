@@ -52,7 +52,7 @@ func (p *pace) deadline(idle, grace time.Duration, rate int) int64 {
 		at = p.since + int64(idle)
 	}
 	if rate > 0 && grace > 0 {
-		by := p.since + int64(grace) - p.waited + earned(p.bytes, int64(rate))
+		by := p.since + int64(grace) - p.waited + transferTime(p.bytes, int64(rate))
 		if at == 0 || by < at {
 			at = by
 		}
@@ -60,9 +60,9 @@ func (p *pace) deadline(idle, grace time.Duration, rate int) int64 {
 	return at
 }
 
-// earned is how long bytes may take at a rate of so many a second, in nanoseconds, 34 years at most: more bytes than that is worth have
-// the same.
-func earned(bytes, rate int64) int64 {
+// transferTime is how long bytes may take at a rate of so many a second, in nanoseconds. It is 34 years at most: more bytes have no more
+// time.
+func transferTime(bytes, rate int64) int64 {
 	const most = 1 << 30 // seconds; as many nanoseconds leave room in a sum
 	whole := bytes / rate
 	if whole >= most {

@@ -26,7 +26,7 @@ func (o *Unacked) Look(now int64, bytes, rate int) bool {
 	first := o.at == 0
 	o.at, o.left = now, bytes
 	gone := int64(o.bytes - bytes)
-	if !first && gone >= 0 && (gone == 0 || rate > 0 && earned(gone, int64(rate)) < now-o.since) {
+	if !first && gone >= 0 && (gone == 0 || rate > 0 && transferTime(gone, int64(rate)) < now-o.since) {
 		return false
 	}
 	o.bytes, o.since = bytes, now

@@ -210,7 +210,7 @@ func (e *explanation) token() {
 	}
 	for _, place := range e.st.Profile.Places {
 		one := sticky.Profile{Places: []sticky.Place{place}}
-		if v := one.Borne(sticky.HeaderFields(e.a.Header), e.target); v != "" {
+		if v := one.RequestToken(sticky.HeaderFields(e.a.Header), e.target); v != "" {
 			e.pick.App = e.h.Balancer.HashApp([]byte(v))
 			e.say("token", "found", "the application's session token is in the %s %s (session.profile)", place.Kind, place.Name)
 			return

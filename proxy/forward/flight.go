@@ -234,7 +234,7 @@ func (f *flight) prepare(r *http1.Request, d *exchange.Decision) {
 	f.out = b
 	d.Fields = b
 
-	f.pick.App = f.h.bears(st, sticky.RequestFields{Request: r}, f.target)
+	f.pick.App = f.h.requestToken(st, sticky.RequestFields{Request: r}, f.target)
 	if a := st.State.Adoption.Load(); a != nil {
 		d.TrimCookie = a.Trim
 		if len(f.pick.Cookie) == 0 {
@@ -407,5 +407,5 @@ func (f *flight) send(d *exchange.Decision) {
 	if f.choice.Trial {
 		d.Connect = origin.TrialConnect
 	}
-	d.Upstream = f.h.Origins.For(u).Way()
+	d.Upstream = f.h.Origins.For(u).Upstream()
 }

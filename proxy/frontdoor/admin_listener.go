@@ -20,9 +20,9 @@ import (
 // adminListener serves the admin handler over TLS, to people and to members.
 type adminListener struct {
 	net.Listener
-	server *http.Server
-	busy   sync.RWMutex // held for reading by each request, for good once nothing may touch the parts any more
-	guests *strangers.Strangers
+	server    *http.Server
+	busy      sync.RWMutex // held for reading by each request, for good once nothing may touch the parts any more
+	strangers *strangers.Strangers
 }
 
 // Timeouts of the admin listener: bodies and answers have deadlines of their own in the handlers,
@@ -43,10 +43,10 @@ func listenAdmin(listen func(name, address string) (net.Listener, error), addr s
 		return nil, fmt.Errorf("listen for administration on %s: %w: stop what has the port, or choose another address with --admin (admin.address)", addr, err)
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
-	l := &adminListener{Listener: ln, guests: strangers.New("admin", func() int { return descriptors.Share(4) }, log)}
+	l := &adminListener{Listener: ln, strangers: strangers.New("admin", func() int { return descriptors.Share(4) }, log)}
 	l.server = &http.Server{
 		Handler: l.counted(handler), TLSConfig: config, ReadHeaderTimeout: adminHeaderTimeout, IdleTimeout: adminIdleTimeout,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: withGuest,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: withConn,
 	}
 	return l, nil
 }
@@ -59,7 +59,7 @@ func (l *adminListener) counted(next http.Handler) http.Handler {
 		}
 		defer l.busy.RUnlock()
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 { // a member: others did not get past the handshake
-			knownGuest(r)
+			knownConn(r)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -77,7 +77,7 @@ func (l *adminListener) quiet() {
 }
 
 func (l *adminListener) serve() error {
-	err := l.server.ServeTLS(&door{l.Listener, l.guests}, "", "")
+	err := l.server.ServeTLS(&countedListener{l.Listener, l.strangers}, "", "")
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"portico/certs"
-	"portico/deployhook/logs"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/proxy/admin"
@@ -43,13 +42,11 @@ func (p *Proxy) adminOptions(hosts []string, loginKey []byte) admin.Options {
 		Admission: admission{p.admission},
 		Deploys:   p.deployer,
 		Archive:   p.deployer.Archive(),
-		Logs: func(ctx context.Context, w io.Writer, q api.LogQuery) error {
-			return p.deployer.Logs(ctx, w, logs.Query(q))
-		},
-		Members: p.memberHandlers(),
-		Metrics: []func(io.Writer){p.web.WriteMetrics},
-		HAProxy: p.haproxyOptions, ClientCertificate: p.clientCertificate,
-		Known: knownGuest,
+		Logs:      p.deployer.Logs,
+		Members:   p.memberHandlers(),
+		Metrics:   []func(io.Writer){p.web.WriteMetrics},
+		HAProxy:   p.haproxyOptions, ClientCertificate: p.clientCertificate,
+		Known: knownConn,
 	}
 }
 

@@ -7,7 +7,7 @@ type Chunked struct {
 	state  chunkState
 	left   int64 // data bytes left of the current chunk
 	digits int
-	extra  int // bytes spent on lines rather than data since the body began, less what the data earned
+	extra  int // bytes spent on lines rather than data since the body began, less what the data allowed
 }
 
 type chunkState uint8

@@ -86,7 +86,7 @@ func (c *Conn) final(s *Stream, a *heads.Answer, end bool) Event {
 
 // say lets a head be read as text.
 func (c *Conn) say(s *Stream, a *heads.Answer) Event {
-	c.frames.earn(framesWorth)
+	c.frames.add(framesWorth)
 	text := a.Text()
 	s.text += len(text)
 	s.body.put(text, c.mem)

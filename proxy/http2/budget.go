@@ -33,15 +33,15 @@ func newBudget(most, refill int, now int64) budget {
 	return budget{left: most, most: most, refill: refill, seen: now}
 }
 
-// earn gives n back.
-func (b *budget) earn(n int) { b.left = min(b.left+n, b.most) }
+// add gives n back.
+func (b *budget) add(n int) { b.left = min(b.left+n, b.most) }
 
 // spend takes n off and reports whether it lasts.
 func (b *budget) spend(n int, now int64) bool {
 	if n > b.left {
 		const second = 1_000_000_000
 		if back := (now - b.seen) / (second / int64(b.refill)); back > 0 {
-			b.earn(int(min(back, int64(b.most))))
+			b.add(int(min(back, int64(b.most))))
 			b.seen = now
 		}
 	}

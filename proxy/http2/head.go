@@ -37,7 +37,7 @@ func (s *Stream) EndHead(last bool) {
 		flags = flagEnd
 	}
 	c.closeBlock(s.headAt, s.id, flags)
-	c.frames.earn(framesWorth)
+	c.frames.add(framesWorth)
 	if last {
 		c.finish(s)
 	}

@@ -27,7 +27,7 @@ func (c *Conn) headersFrame(f frame, p []byte) Event {
 	if !ok || f.id&1 == 0 {
 		return c.fail(codeProtocol)
 	}
-	c.frames.earn(framesWorth)
+	c.frames.add(framesWorth)
 	c.blockID, c.blockFlags, c.blockSelf = f.id, f.flags, self
 	if f.has(flagEndHeaders) {
 		return c.endBlock(p)

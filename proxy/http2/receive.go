@@ -58,7 +58,7 @@ func (c *Conn) dataFrame(f frame, b []byte) (e Event, more bool) {
 	}
 	switch {
 	case whole > 0:
-		c.frames.earn(framesWorth)
+		c.frames.add(framesWorth)
 		return e, true
 	case !c.dataEnd:
 		c.idle(1)

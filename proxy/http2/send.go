@@ -72,7 +72,7 @@ func (c *Conn) addData(s *Stream, a, b []byte, n int, last bool) {
 		}
 	}
 	s.waits = c.now
-	c.frames.earn(framesWorth)
+	c.frames.add(framesWorth)
 	c.updates = min(c.updates+updatesWorth*n, updatesMost)
 	if last {
 		c.finish(s)

@@ -224,7 +224,7 @@ func (s *Stream) Close() {
 		if !s.ended {
 			c.part(s.id)
 		}
-		c.resets.earn(1)
+		c.resets.add(1)
 	}
 	c.release(s)
 }

@@ -1,4 +1,4 @@
-// Package origin keeps the way to each instance: where it is, what becomes of the connections
+// Package origin is how each instance is reached: where it is, what becomes of the connections
 // there when it leaves, falls silent or is no longer trusted. It moves no bytes: the drivers do.
 package origin
 
@@ -35,22 +35,22 @@ type Address struct {
 	HTTP2    bool // it speaks HTTP/2 with prior knowledge
 }
 
-// Origin is the way to one instance: where to connect, and what becomes of the connections there. The engine's driver makes and
+// Origin is how one instance is reached: where to connect, and what becomes of the connections there. The engine's driver makes and
 // keeps them, in an [exchange.Upstream] that changes whenever those before it have to end.
 type Origin struct {
 	Address
-	tickets tls.ClientSessionCache // of checks; nil: the way is plain
+	tickets tls.ClientSessionCache // of checks; nil: connections are plain
 
-	present atomic.Pointer[exchange.Upstream] // the present way; see Way
+	present atomic.Pointer[exchange.Upstream] // nil: made when it is needed; see Upstream
 
 	mu      sync.Mutex
-	left    []*exchange.Upstream // guarded by mu: former ways that some still wait on, see Forsake
+	left    []*exchange.Upstream // guarded by mu: former ones that some still wait on, see EndUnpinned
 	closed  bool                 // guarded by mu: no connection is kept any more
 	leaving bool                 // guarded by mu: none is kept for the moment, see Leave
 	killed  bool                 // guarded by mu: none is made any more
 }
 
-// New returns the way to an instance. No connection is made before it is needed.
+// New returns the origin of an instance. No connection is made before it is needed.
 func New(a Address) *Origin {
 	o := &Origin{Address: a}
 	if a.TLS != nil {
@@ -59,7 +59,7 @@ func New(a Address) *Origin {
 	return o
 }
 
-// Same reports whether the way leads to an address as it is now.
+// Same reports whether the origin leads to an address as it is now.
 func (o *Origin) Same(a Address) bool {
 	return o.Addr == a.Addr && (o.TLS == nil) == (a.TLS == nil) && (a.TLS == nil || o.TLS.ServerName == a.TLS.ServerName) &&
 		o.Key == a.Key && o.IdleTime == a.IdleTime && o.HTTP2 == a.HTTP2
@@ -68,7 +68,7 @@ func (o *Origin) Same(a Address) bool {
 // CheckTLS returns TLS for a check, each of which has a connection of its own: it resumes the TLS session of the one
 // before, which spares both sides the signatures, and exchanges keys by the cheapest means: what a
 // check says is no secret that has to last. Who the other side is, and whether the
-// cluster still knows it, is verified all the same. Nil: the way is plain.
+// cluster still knows it, is verified all the same. Nil: connections are plain.
 func (o *Origin) CheckTLS() *tls.Config {
 	if o.TLS == nil {
 		return nil
@@ -79,12 +79,12 @@ func (o *Origin) CheckTLS() *tls.Config {
 	return c
 }
 
-// Way returns how the engine reaches the instance; it changes with the origin.
-func (o *Origin) Way() *exchange.Upstream {
+// Upstream returns what the drivers reach the instance by. It is another one after its connections had to end.
+func (o *Origin) Upstream() *exchange.Upstream {
 	if u := o.present.Load(); u != nil {
 		return u
 	}
-	u := &exchange.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, HTTP2: o.HTTP2, Data: o} // keeps o among the ways
+	u := &exchange.Upstream{Addr: o.Addr, TLS: o.TLS, MaxIdle: o.MaxIdle, IdleFor: o.IdleTime, HTTP2: o.HTTP2, Data: o} // keeps o alive for byMember
 	if o.present.CompareAndSwap(nil, u) {
 		o.mu.Lock()
 		if o.closed || o.leaving {
@@ -99,9 +99,9 @@ func (o *Origin) Way() *exchange.Upstream {
 	return o.present.Load()
 }
 
-// Among reports whether the present way is one of some.
-func (o *Origin) Among(ways []*exchange.Upstream) bool {
-	return slices.Contains(ways, o.present.Load())
+// Among reports whether the present upstream is one of some.
+func (o *Origin) Among(some []*exchange.Upstream) bool {
+	return slices.Contains(some, o.present.Load())
 }
 
 // Leaves reports whether the agent has said that it goes for a moment.
@@ -148,36 +148,36 @@ func (o *Origin) leave(leaving bool) (news bool) {
 	return true
 }
 
-// Forsake ends the connections of those who could get their answer elsewhere, because the machine behind them is
-// silent: they would wait in vain. Who has a session there goes on to wait. New connections are welcome.
-func (o *Origin) Forsake() {
-	way := o.present.Swap(nil)
-	if way == nil {
+// EndUnpinned ends the connections of those who could get their answer elsewhere, because the machine is silent and
+// they would wait in vain. Whoever has a session there goes on to wait. New connections are welcome.
+func (o *Origin) EndUnpinned() {
+	u := o.present.Swap(nil)
+	if u == nil {
 		return
 	}
-	way.Leave()
+	u.Leave()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.left = append(o.left, way)
+	o.left = append(o.left, u)
 }
 
 // Cut ends every connection to a silent machine, because the sessions there are given up. New
 // connections are welcome.
 func (o *Origin) Cut() {
-	way := o.present.Swap(nil)
+	present := o.present.Swap(nil)
 	o.mu.Lock()
-	ways := o.left
+	all := o.left
 	o.left = nil
 	o.mu.Unlock()
-	if way != nil {
-		ways = append(ways, way)
+	if present != nil {
+		all = append(all, present)
 	}
-	for _, u := range ways {
+	for _, u := range all {
 		u.Kill()
 	}
 }
 
-// Returned forgets those of the ways that were left on which nobody waits any more.
+// Returned forgets the former upstreams on which nobody waits any more.
 func (o *Origin) Returned() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

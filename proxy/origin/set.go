@@ -10,7 +10,7 @@ import (
 	"portico/proxy/exchange"
 )
 
-// Set is the ways to all instances that are served, and what is left of former ones. Its fields do not
+// Set is the origins of all instances that are served, and what is left of former ones. Its fields do not
 // change once it is in use.
 type Set struct {
 	Connect time.Duration
@@ -20,11 +20,11 @@ type Set struct {
 	// agent. Nil: agents cannot be reached.
 	AgentTLS func(member string) *tls.Config
 
-	byID sync.Map // instance id to *Origin
-	ways Ways
+	byID     sync.Map // instance id to *Origin
+	byMember byMember
 }
 
-// Lead makes the way to an instance, or leaves it as it is when it leads there already. An instance of a member is reached over TLS;
+// Lead makes the origin of an instance, or leaves it as it is when it leads there already. An instance of a member is reached over TLS;
 // key is that member's fingerprint. It does nothing where the member's agent cannot be reached.
 func (s *Set) Lead(spec *balancer.Spec, key string, idle time.Duration) {
 	a := s.address(spec)
@@ -43,7 +43,7 @@ func (s *Set) Lead(spec *balancer.Spec, key string, idle time.Duration) {
 	s.byID.Store(spec.ID, s.make(a))
 }
 
-// agentTLS names the instance behind its member's agent; nil: there is no way.
+// agentTLS names the instance behind its member's agent; nil: the agent cannot be reached.
 func (s *Set) agentTLS(spec *balancer.Spec) *tls.Config {
 	if s.AgentTLS == nil {
 		return nil
@@ -63,11 +63,11 @@ func (s *Set) address(spec *balancer.Spec) Address {
 
 func (s *Set) make(a Address) *Origin {
 	o := New(a)
-	s.ways.Add(o)
+	s.byMember.add(o)
 	return o
 }
 
-// Get returns the way to an instance, or nil.
+// Get returns the origin of an instance, or nil.
 func (s *Set) Get(id string) *Origin {
 	if v, ok := s.byID.Load(id); ok {
 		return v.(*Origin)
@@ -75,8 +75,8 @@ func (s *Set) Get(id string) *Origin {
 	return nil
 }
 
-// For returns the way to an upstream. One that left the pool in this
-// moment gets a way of its own, without kept connections.
+// For returns the origin of an upstream. One that left the pool in this
+// moment gets an origin of its own, without kept connections.
 func (s *Set) For(u *balancer.Upstream) *Origin {
 	if o := s.Get(u.ID()); o != nil {
 		return o
@@ -93,7 +93,7 @@ func (s *Set) For(u *balancer.Upstream) *Origin {
 	return o
 }
 
-// Near finds the first upstream whose way is one of own.
+// Near finds the first upstream to which one of own leads.
 func (s *Set) Near(upstreams []*balancer.Upstream, own []*exchange.Upstream) *balancer.Upstream {
 	for _, u := range upstreams {
 		if o := s.Get(u.ID()); o != nil && o.Among(own) {
@@ -103,14 +103,14 @@ func (s *Set) Near(upstreams []*balancer.Upstream, own []*exchange.Upstream) *ba
 	return nil
 }
 
-// Retire lets go of the way to an instance that is not served any more.
+// Retire lets go of the origin of an instance that is not served any more.
 func (s *Set) Retire(id string) {
 	if v, ok := s.byID.LoadAndDelete(id); ok {
 		v.(*Origin).Close()
 	}
 }
 
-// Close lets go of all ways.
+// Close lets go of all origins.
 func (s *Set) Close() {
 	s.byID.Range(func(_, v any) bool {
 		v.(*Origin).Close()
@@ -118,12 +118,14 @@ func (s *Set) Close() {
 	})
 }
 
-// Judge kills the ways to machines that the cluster does not trust any more.
-func (s *Set) Judge(members map[string]*catalog.Member) { s.ways.Judge(members) }
+// KillUntrusted kills the origins on machines that the cluster does not trust any more.
+func (s *Set) KillUntrusted(members map[string]*catalog.Member) { s.byMember.killUntrusted(members) }
 
 // Kill cuts everything that leads to a member.
-func (s *Set) Kill(member string) { s.ways.Kill(member) }
+func (s *Set) Kill(member string) { s.byMember.kill(member) }
 
-// Leave tells all ways to a member whether its agent goes for a moment. It reports whether
+// Leave tells all origins of a member whether its agent goes for a moment. It reports whether
 // that is news to any.
-func (s *Set) Leave(member string, leaving bool) (news bool) { return s.ways.Leave(member, leaving) }
+func (s *Set) Leave(member string, leaving bool) (news bool) {
+	return s.byMember.leave(member, leaving)
+}

@@ -182,7 +182,7 @@ func (r *run) look(ctx context.Context) time.Duration {
 	case silent && effect.GivenUp:
 		r.target.Origin.Cut()
 	case silent && effect.Changed && effect.To == balancer.Down:
-		r.target.Origin.Forsake()
+		r.target.Origin.EndUnpinned()
 	case e.OK && effect.Changed:
 		r.target.Origin.Returned()
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"portico/proxy/accesslog"
+	"portico/proxy/exchange/account"
 	"portico/proxy/sticky"
 )
 
@@ -58,7 +58,7 @@ type Query struct {
 func (r *Exchanges) Find(q Query, profile func(site string) *sticky.Profile) []Exchange {
 	list := r.all(func(t *trace) bool {
 		return (q.Site == "" || t.Site == q.Site) && (!q.Failed || t.wrong()) && (!q.Client.IsValid() || t.Client.Addr().Unmap() == q.Client.Unmap()) &&
-			(q.ID == "" || strings.HasPrefix(string(accesslog.AppendID(nil, t.ID)), q.ID))
+			(q.ID == "" || strings.HasPrefix(string(account.AppendID(nil, t.ID)), q.ID))
 	})
 	if q.Limit > 0 && len(list) > q.Limit {
 		list = list[:q.Limit]
@@ -74,7 +74,7 @@ func (r *Exchanges) Find(q Query, profile func(site string) *sticky.Profile) []E
 func (t *trace) exchange(p *sticky.Profile) Exchange {
 	method, host, _ := t.texts()
 	e := Exchange{
-		ID: string(accesslog.AppendID(nil, t.ID)), Time: t.At.UTC(), Client: t.Client.String(), Frontend: t.Frontend, TLS: t.TLS, Proto: t.Proto,
+		ID: string(account.AppendID(nil, t.ID)), Time: t.At.UTC(), Client: t.Client.String(), Frontend: t.Frontend, TLS: t.TLS, Proto: t.Proto,
 		Site: t.Site, Method: printable(method), Host: printable(host), Status: t.Status, Retries: t.Retries,
 		BytesIn: t.BytesIn, BytesOut: t.BytesOut, Total: ms(t.Total()), Lost: t.lost(), Failed: t.failed(),
 	}
@@ -82,7 +82,7 @@ func (t *trace) exchange(p *sticky.Profile) Exchange {
 		e.Error = t.trouble.err
 	}
 	if t.Instance != "" {
-		e.Instance = accesslog.ServerName(t.Member, t.Instance)
+		e.Instance = account.ServerName(t.Member, t.Instance)
 	}
 	e.Path = t.shownPath(p)
 	for _, c := range t.State {

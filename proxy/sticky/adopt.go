@@ -13,8 +13,8 @@ import (
 // name before it (HAProxy's "cookie … prefix"), or a cookie of its own (HAProxy's "insert",
 // IIS ARR). Whoever has no cookie of ours, and no token that was learned, goes where they lead.
 
-// Claim is one way in which the balancer before named an instance.
-type Claim struct {
+// FormerName is what the balancer before called an instance, in one place.
+type FormerName struct {
 	Cookie string // name, where only this cookie with just this value means the instance; "": a route
 	Value  string
 	ID     string // of the instance
@@ -36,12 +36,12 @@ type exactCookie struct {
 }
 
 // NewAdoption returns nil for a site that adopts nobody.
-func NewAdoption(names []string, claims []Claim, pool *balancer.Pool) *Adoption {
-	if len(claims) == 0 {
+func NewAdoption(names []string, former []FormerName, pool *balancer.Pool) *Adoption {
+	if len(former) == 0 {
 		return nil
 	}
 	a := &Adoption{names: names, routes: map[string]*balancer.Upstream{}}
-	for _, c := range claims {
+	for _, c := range former {
 		u := pool.Upstream(c.ID)
 		switch {
 		case u == nil:

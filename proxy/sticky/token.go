@@ -41,8 +41,8 @@ func (r RequestFields) FieldValue(name string) string {
 	return alias.String(r.Get(strings.ToLower(name)))
 }
 
-// Borne returns the application's token in a request, or "".
-func (p *Profile) Borne(f Fields, target string) string {
+// RequestToken returns the application's token in a request, or "".
+func (p *Profile) RequestToken(f Fields, target string) string {
 	for _, place := range p.Places {
 		v := ""
 		switch place.Kind {
@@ -60,9 +60,9 @@ func (p *Profile) Borne(f Fields, target string) string {
 	return ""
 }
 
-// Announced returns the token that an answer gives the visitor, or "": in a cookie,
+// AnswerToken returns the token that an answer gives the visitor, or "": in a cookie,
 // a header field, or the address that it sends him to.
-func (p *Profile) Announced(setCookies []string, field func(name string) string) string {
+func (p *Profile) AnswerToken(setCookies []string, field func(name string) string) string {
 	for _, place := range p.Places {
 		v := ""
 		switch place.Kind {

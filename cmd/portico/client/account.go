@@ -9,6 +9,7 @@ import (
 
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -70,7 +71,7 @@ func newAccountPut(s *shell.Call, name, short string) *cobra.Command {
 			}
 		}
 		a, err := c.PutAccount(cmd.Context(), r)
-		var refused *api.Error
+		var refused *refusal.Error
 		if errors.As(err, &refused) && refused.Code == "confirm" {
 			if *confirm == "" {
 				fmt.Fprintln(cmd.ErrOrStderr(), "Your login ends by itself, and an account lasts: your own password, please.")

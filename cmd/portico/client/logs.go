@@ -8,6 +8,7 @@ import (
 
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
+	"portico/deployhook/logs"
 	"portico/internal/exitcode"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -15,7 +16,7 @@ import (
 
 // NewLogs makes the command portico logs.
 func NewLogs(s *shell.Call) *cobra.Command {
-	var q api.LogQuery
+	var q logs.Query
 	cmd := &cobra.Command{
 		Use: "logs SITE", Short: "Print what a site's processes wrote, from all application servers",
 		Long: `Print what a site's processes wrote, from all application servers.

@@ -13,7 +13,6 @@ import (
 	"portico/deployhook/logs"
 	"portico/internal/pause"
 	"portico/membership/catalog"
-	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 )
 
@@ -25,7 +24,7 @@ const (
 )
 
 // followLogs prints lines until the context ends. It outlives a proxy that is away.
-func followLogs(cmd *cobra.Command, c *apiclient.Client, q api.LogQuery) error {
+func followLogs(cmd *cobra.Command, c *apiclient.Client, q logs.Query) error {
 	ctx := cmd.Context()
 	if _, err := c.Sites(ctx); err != nil { // a proxy that was never there is an error
 		return err
@@ -66,7 +65,7 @@ type logFollower struct {
 }
 
 // query is what to ask for: at first what the user has, after a break what has come since.
-func (f *logFollower) query(q api.LogQuery) api.LogQuery {
+func (f *logFollower) query(q logs.Query) logs.Query {
 	f.part = nil
 	var first, latest time.Time
 	for _, l := range f.last {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"portico/deployhook/logs"
-	"portico/proxy/admin/api"
 )
 
 // TestLogsAfterABreak: what a proxy tells again after a break is printed once, also where lines are alike and the servers' clocks are not.
@@ -22,7 +21,7 @@ func TestLogsAfterABreak(t *testing.T) {
 			}
 			return at + " " + member + " 3f2a9c | " + text + "\n"
 		}
-		asked := api.LogQuery{Site: "shop", Lines: 10, Follow: true}
+		asked := logs.Query{Site: "shop", Lines: 10, Follow: true}
 		if q := f.query(asked); q != asked {
 			t.Errorf("at first: %+v", q)
 		}

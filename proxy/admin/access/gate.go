@@ -12,9 +12,9 @@ import (
 	"strconv"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
-	"portico/proxy/admin/api"
 )
 
 // Gate finds out who makes a request.
@@ -40,7 +40,7 @@ func NewGate(c *catalog.Catalog, log *slog.Logger, loginKey []byte) (*Gate, erro
 // Authenticate finds who makes the request: by token, else by login cookie,
 // else nobody (nil, nil). A wrong token is an error even on a public route; a
 // stale cookie is not.
-func (g *Gate) Authenticate(w http.ResponseWriter, r *http.Request, now time.Time) (*Identity, *api.Error) {
+func (g *Gate) Authenticate(w http.ResponseWriter, r *http.Request, now time.Time) (*Identity, *refusal.Error) {
 	_, password, hasBasic := r.BasicAuth()
 	if token, basic := bearerFrom(r.Header.Get("Authorization"), password, hasBasic); token != "" {
 		return g.byToken(w, r, now, token, basic)
@@ -76,11 +76,11 @@ func IdentityOf(a *catalog.Account) *Identity {
 	return who
 }
 
-func (g *Gate) byToken(w http.ResponseWriter, r *http.Request, now time.Time, text string, basic bool) (*Identity, *api.Error) {
+func (g *Gate) byToken(w http.ResponseWriter, r *http.Request, now time.Time, text string, basic bool) (*Identity, *refusal.Error) {
 	account, token, err := command.VerifyToken(g.catalog.View(), text, now)
 	if err != nil {
-		if refusal := g.learnToken(w, r, now); refusal != nil {
-			return nil, refusal
+		if refused := g.learnToken(w, r, now); refused != nil {
+			return nil, refused
 		}
 		if account, token, err = command.VerifyToken(g.catalog.View(), text, now); err != nil {
 			return nil, g.wrongToken(r, now)
@@ -97,7 +97,7 @@ const confirmWait = time.Second
 // learnToken brings the view up to date before a token is called wrong: another proxy may
 // have made it a moment ago, or while this one did not run. It returns a refusal where that
 // cannot be known, or where too many wrong ones came from there.
-func (g *Gate) learnToken(w http.ResponseWriter, r *http.Request, now time.Time) *api.Error {
+func (g *Gate) learnToken(w http.ResponseWriter, r *http.Request, now time.Time) *refusal.Error {
 	if wait := g.stale.wait(throttleKey(r.RemoteAddr), now); wait > 0 {
 		return tooMany(w, wait)
 	}
@@ -105,7 +105,7 @@ func (g *Gate) learnToken(w http.ResponseWriter, r *http.Request, now time.Time)
 	defer cancel()
 	if err := g.catalog.Confirm(ctx); err != nil {
 		w.Header().Set("Retry-After", "1")
-		return api.Failf(http.StatusServiceUnavailable, "unavailable", "try again in a moment, or at another proxy",
+		return refusal.New(http.StatusServiceUnavailable, "unavailable", "try again in a moment, or at another proxy",
 			"this proxy does not know the token, and cannot look whether another one does: %v", catalog.Text(err))
 	}
 	return nil
@@ -114,13 +114,13 @@ func (g *Gate) learnToken(w http.ResponseWriter, r *http.Request, now time.Time)
 // wrongToken refuses a token, at most once in a pause with a word in the log. Nobody can
 // guess 256 bits, so the pause keeps only the log and the answers small; a right token from
 // the same address, perhaps of many people behind it, is never made to wait.
-func (g *Gate) wrongToken(r *http.Request, now time.Time) *api.Error {
+func (g *Gate) wrongToken(r *http.Request, now time.Time) *refusal.Error {
 	key := throttleKey(r.RemoteAddr)
 	count, pause := g.stale.fail(key, now)
 	if count == 1 || pause > 0 {
 		g.log.Warn("token refused", "from", ClientAddr(r), "path", r.URL.Path, "times", count, "pause", pause)
 	}
-	return api.Failf(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
+	return refusal.New(http.StatusUnauthorized, "unauthorized", "make a new one with portico token, or portico login", "the token is wrong, expired or its account disabled")
 }
 
 // ByPassword checks an account's password, slowly for those who guess: by
@@ -155,7 +155,7 @@ func (g *Gate) ByPassword(w http.ResponseWriter, r *http.Request, now time.Time,
 		pause = longer
 	}
 	g.log.Warn("password refused", "from", ClientAddr(r), "account", name, "known", account != nil, "pause", pause)
-	return nil, api.Failf(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
+	return nil, refusal.New(http.StatusUnauthorized, "unauthorized", "", "account or password is wrong")
 }
 
 // CSRF is what the page's forms must send back, "" without a login.
@@ -210,10 +210,10 @@ func (g *Gate) Opens(who *Identity, now time.Time) bool {
 }
 
 // tooMany answers a request that must wait.
-func tooMany(w http.ResponseWriter, wait time.Duration) *api.Error {
+func tooMany(w http.ResponseWriter, wait time.Duration) *refusal.Error {
 	seconds := int(wait/time.Second) + 1
 	w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	return api.Failf(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
+	return refusal.New(http.StatusTooManyRequests, "slow_down", fmt.Sprintf("wait %d seconds", seconds), "too many wrong credentials")
 }
 
 // ClientAddr is the address of who makes a request, without port.

@@ -4,8 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
-	"portico/proxy/admin/api"
 )
 
 // Nobody is the need of a route that is public.
@@ -139,26 +139,26 @@ func (p *Permission) Changes() bool {
 }
 
 // May returns nil, or why who may not use the route for a site: the one permission check.
-func (p *Permission) May(who *Identity, site string) *api.Error {
+func (p *Permission) May(who *Identity, site string) *refusal.Error {
 	switch {
 	case p.Need == Nobody:
 		return nil
 	case who == nil:
-		return api.Failf(http.StatusUnauthorized, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
+		return refusal.New(http.StatusUnauthorized, "unauthorized", "send Authorization: Bearer with a token, or log in", "this needs a credential")
 	case Rank(who.Role) < Rank(p.Need):
-		return api.Forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", p.Need, who.Account, who.Role)
+		return refusal.Forbidden("ask an administrator for an account with that role", "this needs the role %s, and %q has %s", p.Need, who.Account, who.Role)
 	case p.scope == oneSite && !who.Sees(site):
-		return api.Forbidden("", "the scope of %q does not hold the site %q", who.Account, site)
+		return refusal.Forbidden("", "the scope of %q does not hold the site %q", who.Account, site)
 	case p.scope == everything && len(who.Sites) > 0:
-		return api.Forbidden("", "the scope of %q is some sites, and this concerns the whole cluster", who.Account)
+		return refusal.Forbidden("", "the scope of %q is some sites, and this concerns the whole cluster", who.Account)
 	case p.Changes() && who.safe:
-		return api.Forbidden("send the token as Bearer", "Basic credentials may read only")
+		return refusal.Forbidden("send the token as Bearer", "Basic credentials may read only")
 	}
 	return nil
 }
 
 // May asks the permission of the route with a pattern.
-func May(who *Identity, pattern, site string) *api.Error {
+func May(who *Identity, pattern, site string) *refusal.Error {
 	p := PermissionOf(pattern)
 	return p.May(who, site)
 }

@@ -1,9 +1,5 @@
 package api
 
-import (
-	"time"
-)
-
 // ExplainQuery is a request that GET /v1/explain is asked about. Only URL is
 // required.
 type ExplainQuery struct {
@@ -22,18 +18,6 @@ type ExchangeQuery struct {
 	ID     string // begins so
 	Client string // address of the visitor
 	Limit  int    // 0: 50
-}
-
-// LogQuery says which log lines are asked for.
-type LogQuery struct {
-	Site     string
-	Member   string    // empty: all application servers
-	Instance string    // the beginning of an id, or "commands"; empty: any
-	Release  string    // the beginning of a digest; empty: any
-	Since    time.Time // zero: from the beginning
-	Lines    int       // the last ones of each instance
-	Follow   bool      // go on until ctx ends
-	JSON     bool      // each line as a catalog.LogLine
 }
 
 // MaxLogLines is how many lines of one instance may be asked for.

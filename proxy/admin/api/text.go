@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/internal/units"
 )
 
@@ -31,10 +32,10 @@ func Duration(text string, fallback, most time.Duration) (time.Duration, error) 
 	}
 	var d units.Duration
 	if err := d.UnmarshalText([]byte(text)); err != nil {
-		return 0, BadRequest("", "%v", err)
+		return 0, refusal.BadRequest("", "%v", err)
 	}
 	if d.Std() <= 0 || d.Std() > most {
-		return 0, BadRequest("", "%q is not between 1s and %s", text, units.Duration(most))
+		return 0, refusal.BadRequest("", "%q is not between 1s and %s", text, units.Duration(most))
 	}
 	return d.Std(), nil
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
@@ -37,7 +38,7 @@ const callTime = 30 * time.Second
 const silence = 30 * time.Second
 
 // Client calls the admin API. It is safe for concurrent use. Errors that the API
-// answers with are of type *api.Error.
+// answers with are of type *refusal.Error.
 type Client struct {
 	base      string
 	token     string
@@ -187,7 +188,7 @@ func (c *Client) explain(err error) error {
 	var unknown *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unknown):
-		return &api.Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
+		return &refusal.Error{Code: "untrusted", Message: fmt.Sprintf("reach %s: %v", c.base, unknown.Err),
 			Hint: "run portico login with the fingerprint that the proxy printed"}
 	case errors.Is(err, context.Canceled):
 		return err // who cut it short knows what was asked
@@ -221,11 +222,11 @@ func (e *unreached) Unwrap() error { return e.err }
 // Hint says what may help, "" where nobody knows.
 func (e *unreached) Hint() string { return e.hint }
 
-func readError(resp *http.Response) *api.Error {
-	e := &api.Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}
+func readError(resp *http.Response) *refusal.Error {
+	e := &refusal.Error{Status: resp.StatusCode, Code: "http", Message: "the proxy answered " + resp.Status}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	var answer struct {
-		Error *api.Error `json:"error"`
+		Error *refusal.Error `json:"error"`
 	}
 	if json.Unmarshal(body, &answer) == nil && answer.Error != nil && answer.Error.Message != "" {
 		e.Code, e.Message, e.Hint = answer.Error.Code, answer.Error.Message, answer.Error.Hint

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/internal/pause"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
@@ -46,7 +47,7 @@ func (a *Away) Error() string {
 // why is the last error without the address, which is said before.
 func (a *Away) why() string {
 	var u *unreached
-	var told *api.Error
+	var told *refusal.Error
 	var op *net.OpError
 	switch {
 	case errors.As(a.Err, &op):
@@ -185,7 +186,7 @@ func IsAway(err error) bool { return isAway(err) || errors.Is(err, errBroke) }
 
 // isAway reports whether err may be over when the proxy is there again.
 func isAway(err error) bool {
-	var e *api.Error
+	var e *refusal.Error
 	var u *unreached
 	return errors.As(err, &u) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errEventsBroke) ||
 		errors.As(err, &e) && e.Status == http.StatusServiceUnavailable

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/deployhook/logs"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/proxy/recent"
@@ -50,7 +51,7 @@ func (c *Client) Exchanges(ctx context.Context, q api.ExchangeQuery) ([]recent.E
 }
 
 // Logs copies the logs of a site to w. Lines below 0 are as many as there are without a word.
-func (c *Client) Logs(ctx context.Context, q api.LogQuery, w io.Writer) error {
+func (c *Client) Logs(ctx context.Context, q logs.Query, w io.Writer) error {
 	query := params("member", q.Member, "instance", q.Instance, "release", q.Release)
 	if q.Lines >= 0 {
 		query.Set("tail", strconv.Itoa(q.Lines))

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"portico/deployhook"
-	"portico/proxy/admin/api"
+	"portico/internal/refusal"
 )
 
 // Upload is an archive to deploy.
@@ -47,7 +47,7 @@ func (c *Client) Upload(ctx context.Context, u Upload) (deployhook.ArchiveAnswer
 	var d deployhook.ArchiveAnswer
 	for try := 1; ; try++ {
 		err := c.upload(ctx, u, &d)
-		var answered *api.Error
+		var answered *refusal.Error
 		var local *openError
 		if err == nil || errors.As(err, &answered) || errors.As(err, &local) || ctx.Err() != nil || try == uploadTries {
 			return d, err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/internal/refusal"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
@@ -16,7 +17,7 @@ const MaxDrain = 365 * 24 * time.Hour
 // Drain empties a member, an instance or a former release of its sessions.
 func (d *Deeds) Drain(ctx context.Context, who string, now time.Time, t deployhook.Target, in api.DrainRequest) error {
 	if d.Drains == nil {
-		return api.NotOffered("drains")
+		return refusal.NotOffered("drains")
 	}
 	o, err := order(who, now, &in)
 	if err != nil {

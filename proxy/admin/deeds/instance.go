@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
@@ -37,7 +38,7 @@ func (d *Deeds) PickInstance(site *catalog.Site, prefix string) (string, error) 
 		}
 	}
 	if len(found) != 1 {
-		return "", api.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, api.Count(int64(len(found)), "instance"), api.Bounded(prefix, 40))
+		return "", refusal.NotFound("portico sessions "+site.Name+" lists them; at least four characters are wanted", "site %q has %s whose id begins with %q", site.Name, api.Count(int64(len(found)), "instance"), api.Bounded(prefix, 40))
 	}
 	return found[0], nil
 }

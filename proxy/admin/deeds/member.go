@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/proxy/admin/api"
@@ -14,7 +15,7 @@ import (
 // Member does a verb on a member.
 func (d *Deeds) Member(ctx context.Context, who string, now time.Time, verb, name string, in api.MemberRequest) error {
 	if d.Admission == nil && (verb == api.VerbAccept || verb == api.VerbRefuse || verb == api.VerbRevoke) {
-		return api.NotOffered("admission")
+		return refusal.NotOffered("admission")
 	}
 	switch verb {
 	case api.VerbAccept:
@@ -30,14 +31,14 @@ func (d *Deeds) Member(ctx context.Context, who string, now time.Time, verb, nam
 	case api.VerbMaint:
 		return d.setAdmin(ctx, name, catalog.AdminMaint)
 	}
-	return api.NotFound("", "there is no verb %q", verb)
+	return refusal.NotFound("", "there is no verb %q", verb)
 }
 
 func (d *Deeds) setAdmin(ctx context.Context, name string, state catalog.AdminState) error {
 	_, err := d.Catalog.Update(ctx, func(tx *catalog.Tx) error {
 		m, err := command.SetMemberAdmin(tx, name, state)
 		if err == nil && m.Role != catalog.RoleServer {
-			return api.Failf(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
+			return refusal.New(http.StatusConflict, "conflict", "", "member %q is a proxy: only application servers take sessions", name)
 		}
 		return err
 	})

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"net/http"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
-	"portico/proxy/admin/api"
 )
 
 // RollBack begins a rollback.
 func (d *Deeds) RollBack(ctx context.Context, who, site, digest string, noPin bool) (catalog.Deploy, error) {
 	if d.Deploys == nil {
-		return catalog.Deploy{}, api.NotOffered("deploys")
+		return catalog.Deploy{}, refusal.NotOffered("deploys")
 	}
 	return d.Deploys.Rollback(ctx, site, digest, noPin, who)
 }
@@ -38,7 +38,7 @@ func (d *Deeds) RollbackTarget(site *catalog.Site, prefix string) (string, error
 		return "", err
 	}
 	if target.Digest == site.Release {
-		return "", api.Failf(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
+		return "", refusal.New(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
 	}
 	return target.Digest, nil
 }
@@ -50,14 +50,14 @@ func (d *Deeds) PickRelease(site *catalog.Site, prefix string) (string, error) {
 		return "", nil
 	}
 	if len(prefix) < 6 {
-		return "", api.BadRequest("give at least six characters", "release %q is too short", prefix)
+		return "", refusal.BadRequest("give at least six characters", "release %q is too short", prefix)
 	}
 	release, err := command.ReleaseByPrefix(d.Catalog.View(), site.Name, prefix)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
-		return "", api.NotFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
+		return "", refusal.NotFound("portico releases "+site.Name+" lists them", "site %q has no release %q", site.Name, prefix)
 	case err != nil:
-		return "", api.BadRequest("give more characters", "several releases begin with %q", prefix)
+		return "", refusal.BadRequest("give more characters", "several releases begin with %q", prefix)
 	}
 	return release.Digest, nil
 }
@@ -65,10 +65,10 @@ func (d *Deeds) PickRelease(site *catalog.Site, prefix string) (string, error) {
 // EndRelease ends a former release at once.
 func (d *Deeds) EndRelease(ctx context.Context, who, site, digest string) error {
 	if d.Drains == nil {
-		return api.NotOffered("drains")
+		return refusal.NotOffered("drains")
 	}
 	if rec := d.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
-		return api.Failf(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
+		return refusal.New(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
 	}
 	return d.Drains.EndRetiring(ctx, site, digest, who)
 }

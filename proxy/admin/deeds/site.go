@@ -3,14 +3,14 @@ package deeds
 import (
 	"context"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
-	"portico/proxy/admin/api"
 )
 
 // Cancel cancels a site's running deploy.
 func (d *Deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, error) {
 	if d.Deploys == nil {
-		return catalog.Deploy{}, api.NotOffered("deploys")
+		return catalog.Deploy{}, refusal.NotOffered("deploys")
 	}
 	return d.Deploys.Cancel(ctx, site, who)
 }
@@ -18,7 +18,7 @@ func (d *Deeds) Cancel(ctx context.Context, who, site string) (catalog.Deploy, e
 // Remove removes a site.
 func (d *Deeds) Remove(ctx context.Context, who, site string) error {
 	if d.Deploys == nil {
-		return api.NotOffered("deploys")
+		return refusal.NotOffered("deploys")
 	}
 	return d.Deploys.Remove(ctx, site, who)
 }

@@ -3,7 +3,7 @@ package page
 import (
 	"net/http"
 
-	"portico/proxy/admin/api"
+	"portico/internal/refusal"
 )
 
 // Login asks who somebody is. refused says why the last answer did not do, next where they
@@ -16,7 +16,7 @@ func (p *Page) Login(w http.ResponseWriter, status int, refused, next string) er
 }
 
 // Error tells a browser what the API would tell a program.
-func (p *Page) Error(w http.ResponseWriter, e *api.Error) error {
+func (p *Page) Error(w http.ResponseWriter, e *refusal.Error) error {
 	return p.show(w, e.Status, "error", struct {
 		Title, Heading, Error, Hint string
 		Refresh                     bool

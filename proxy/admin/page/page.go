@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
-	"portico/proxy/admin/api"
 )
 
 //go:embed *.html page.css page.js
@@ -54,7 +54,7 @@ func (p *Page) show(w http.ResponseWriter, status int, name string, data any) er
 func (p *Page) Asset(w http.ResponseWriter, name string) error {
 	b, ok := p.assets[name]
 	if !ok {
-		return api.NotFound("", "there is no file %q", name)
+		return refusal.NotFound("", "there is no file %q", name)
 	}
 	kind := "text/css; charset=utf-8"
 	if strings.HasSuffix(name, ".js") {

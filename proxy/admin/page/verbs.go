@@ -1,6 +1,7 @@
 package page
 
 import (
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -86,7 +87,7 @@ func VerbOf(name, on string) (Verb, bool) {
 }
 
 // May is the permission that the API's route for a button asks for.
-func (v *Verb) May(who *access.Identity, site string) *api.Error {
+func (v *Verb) May(who *access.Identity, site string) *refusal.Error {
 	return access.May(who, v.route, site)
 }
 

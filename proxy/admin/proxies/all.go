@@ -8,6 +8,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/figures"
 	"portico/deployhook"
+	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 )
@@ -79,13 +80,13 @@ func (a *All) Answer(what string, in json.RawMessage) (any, error) {
 	case askMoved:
 		return answerPeer(in, func(q []Moved) (any, error) { a.takeMoved(q); return struct{}{}, nil })
 	}
-	return nil, api.NotFound("", "proxies do not answer %q", what)
+	return nil, refusal.NotFound("", "proxies do not answer %q", what)
 }
 
 func answerPeer[T any](in json.RawMessage, answer func(T) (any, error)) (any, error) {
 	var q T
 	if err := json.Unmarshal(in, &q); err != nil {
-		return nil, api.BadRequest("", "read question: %v", err)
+		return nil, refusal.BadRequest("", "read question: %v", err)
 	}
 	return answer(q)
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
@@ -16,7 +17,7 @@ func (a *All) Change(ctx context.Context, site, id string, end bool, now time.Ti
 		return in, err
 	}
 	if in.Ended {
-		return in, api.Failf(http.StatusConflict, "conflict", "", "session %s has ended already", in.ID)
+		return in, refusal.New(http.StatusConflict, "conflict", "", "session %s has ended already", in.ID)
 	}
 	in.Silent = a.markEverywhere(ctx, peerMark{Site: site, ID: in.ID, Instance: in.Instance, Started: in.Started, End: end}, now)
 	in.Ended, in.Moving = end, in.Moving || !end

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"portico/balancer"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
@@ -38,11 +39,11 @@ func (a *All) sessionOf(site, text string) (balancer.SessionInfo, error) {
 	}
 	id, err := strconv.ParseUint(text, 16, 64)
 	if err != nil || len(text) != 16 {
-		return balancer.SessionInfo{}, api.BadRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", api.Bounded(text, 40))
+		return balancer.SessionInfo{}, refusal.BadRequest("portico sessions SITE --list shows them", "%q is no session id: 16 hexadecimal digits", api.Bounded(text, 40))
 	}
 	in, ok := a.Balancer.Sessions().Find(id)
 	if !ok || in.Upstream == nil || p.Upstream(in.Upstream.ID()) != in.Upstream {
-		return balancer.SessionInfo{}, api.NotFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", site, text)
+		return balancer.SessionInfo{}, refusal.NotFound("it may have ended, or not have come back since this proxy started", "site %q has no session %s", site, text)
 	}
 	return in, nil
 }

@@ -5,13 +5,14 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/figures"
+	"portico/internal/refusal"
 	"portico/proxy/admin/api"
 )
 
 // Pool returns the pool of a site.
 func (a *All) Pool(name string) (*balancer.Pool, error) {
 	if a.Balancer == nil {
-		return nil, api.NotOffered("sessions")
+		return nil, refusal.NotOffered("sessions")
 	}
 	p := a.Balancer.Pool(name)
 	if p == nil {
@@ -21,12 +22,12 @@ func (a *All) Pool(name string) (*balancer.Pool, error) {
 }
 
 // NoSite is the refusal of a name that no deployed site has.
-func (a *All) NoSite(name string) *api.Error {
+func (a *All) NoSite(name string) *refusal.Error {
 	if a.fromFile(name) {
-		return api.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
+		return refusal.NotFound("change it there and reload the file with SIGHUP; drain = true below an upstream empties it of its sessions",
 			"the site %q is one of the proxy's configuration file", api.Bounded(name, 60))
 	}
-	return api.NotFound("portico sites lists them", "there is no site %q", api.Bounded(name, 60))
+	return refusal.NotFound("portico sites lists them", "there is no site %q", api.Bounded(name, 60))
 }
 
 // fromFile reports whether a site is one of the proxy's configuration file.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"net/http"
 
-	"portico/proxy/admin/api"
+	"portico/internal/refusal"
 )
 
 // Watched remembers the status for the audit log.
@@ -55,7 +55,7 @@ func (w *Buffered) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // Err is the refusal that the answer tells.
 func (w *Buffered) Err() error {
 	var told struct {
-		Error *api.Error `json:"error"`
+		Error *refusal.Error `json:"error"`
 	}
 	if err := json.Unmarshal(w.body.Bytes(), &told); err != nil || told.Error == nil {
 		return errors.New("the receiver refused the archive and did not say why")

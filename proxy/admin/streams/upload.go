@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"portico/proxy/admin/api"
+	"portico/internal/refusal"
 )
 
 // An upload must bring something within uploadPause and, after uploadGrace,
@@ -36,7 +36,7 @@ func NewUpload(ctx context.Context, w http.ResponseWriter, body io.ReadCloser, b
 func (b *Upload) Read(p []byte) (int, error) {
 	now := time.Now()
 	if age := now.Sub(b.begun); age > uploadGrace && b.got < int64(age/time.Second)*uploadRate {
-		return 0, api.Failf(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
+		return 0, refusal.New(http.StatusRequestTimeout, "too_slow", "", "the upload brought %d bytes in %s", b.got, age.Round(time.Second))
 	}
 	_ = b.rc.SetReadDeadline(now.Add(uploadPause))
 	if b.ctx.Err() != nil { // after the deadline was set: who ends the request sets his own after that

@@ -18,7 +18,7 @@ import (
 type listener struct {
 	net.Listener
 
-	guests *strangers.Strangers
+	strangers *strangers.Strangers
 
 	mu   sync.Mutex
 	open map[*conn]struct{} // guarded by mu
@@ -42,8 +42,8 @@ func listen(addr string, log *slog.Logger) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	guests := strangers.New("catalog", func() int { return descriptors.Share(8) }, log)
-	return &listener{Listener: ln, guests: guests, open: map[*conn]struct{}{}}, nil
+	unknown := strangers.New("catalog", func() int { return descriptors.Share(8) }, log)
+	return &listener{Listener: ln, strangers: unknown, open: map[*conn]struct{}{}}, nil
 }
 
 // Accept implements net.Listener.
@@ -52,7 +52,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, in: l, new: l.guests.Enter(accepted)}
+	c := &conn{Conn: accepted, in: l, new: l.strangers.Enter(accepted)}
 	c.read.Store(time.Now().UnixNano())
 	l.mu.Lock()
 	l.open[c] = struct{}{}

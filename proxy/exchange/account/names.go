@@ -1,12 +1,12 @@
-package accesslog
+package account
 
 import (
 	"encoding/binary"
 	"strings"
 )
 
-// ServerName names an instance for people: its member and the start of its id, or the
-// name in the configuration file, see UpstreamID.
+// ServerName names an instance for people: its member and the beginning of its id. One of the configuration file has the name that it has
+// there, see site.UpstreamID.
 func ServerName(member, instance string) string {
 	if member == "" {
 		return instance[strings.IndexByte(instance, '/')+1:]
