@@ -18,8 +18,8 @@ import (
 // another. What is below a folder that a site can write to belongs into
 // deployhook/agent/beneath and is never on this list.
 var byPath = map[string]string{
-	"deployhook/agent/agent.go Agent.open":                     "the agent's own folder of objects",
-	"deployhook/agent/agent.go Agent.clean":                    "names in folders that only the agent writes to, removed through beneath",
+	"deployhook/agent/open.go Agent.open":                      "the agent's own folder of objects",
+	"deployhook/agent/open.go Agent.clean":                     "names in folders that only the agent writes to, removed through beneath",
 	"deployhook/agent/state/lock.go MakeDir":                   "the agent's own folders",
 	"deployhook/agent/appserver/join.go Agent.rememberProxies": "the agent's own folder",
 	"deployhook/agent/appserver/started.go Started.Remember":   "the same",
@@ -29,8 +29,8 @@ var byPath = map[string]string{
 	"deployhook/agent/install.go unit.fetch":                   "releases is root's",
 	"deployhook/agent/install.go unit.assemble":                "releases is root's",
 	"deployhook/agent/folders/prepare.go Unreachable":          "the folders above the agent's own",
-	"deployhook/agent/install.go Agent.removeSuperfluous":      "the folder of all sites is root's",
-	"deployhook/agent/install.go Agent.tidySite":               "releases is root's",
+	"deployhook/agent/tidy.go Agent.removeSuperfluous":         "the folder of all sites is root's",
+	"deployhook/agent/tidy.go Agent.tidySite":                  "releases is root's",
 	"deployhook/agent/folders/prepare.go ClosedAbove":          "looked at only: whether accounts may pass",
 	"deployhook/agent/command/resolve.go shutOut":              "the agent's own search path, looked at only",
 	"deployhook/agent/state/lock.go Holder":                    "the agent's own folder",
