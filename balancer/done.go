@@ -56,7 +56,7 @@ func (o *Outcome) unanswered() bool {
 // just before; Done does the same for a request that had no answer. If the visitor was to be told of a
 // loss, it was.
 func (p *Pool) Answering(c *Choice) {
-	p.b.bursts.end(c)
+	p.b.bursts.End(&c.burstKey, c.Session)
 	if c.Lost != CauseNone && c.Session != 0 {
 		p.b.sessions.SettleNews(c.Session, true)
 		c.told = true
@@ -101,7 +101,7 @@ func (p *Pool) entered(c *Choice, now int64) {
 // Done accounts for a request and frees its place. It returns what the evidence
 // in it led to. A second call does nothing.
 func (p *Pool) Done(c *Choice, o Outcome) Effect {
-	p.b.bursts.end(c)
+	p.b.bursts.End(&c.burstKey, c.Session)
 	u := c.Upstream
 	if c.done {
 		return Effect{}
