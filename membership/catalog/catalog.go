@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/memory"
 	"portico/membership/catalog/store"
 )
 
@@ -31,8 +32,8 @@ type Catalog struct {
 	logger *slog.Logger
 	store  atomic.Pointer[store.Store] // another one after Resume
 	sealer *sealer
-	memory *store.Memory // of an outside etcd; nil: the embedded one has its own files
-	stale  atomic.Bool   // Open found nobody to ask
+	memory *memory.Copy // of an outside etcd; nil: the embedded one has its own files
+	stale  atomic.Bool  // Open found nobody to ask
 
 	confirmed atomic.Int64 // Unix nanoseconds; see Confirmed
 
@@ -97,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if o.Outside != nil {
-		c.memory = store.NewMemory(o.Dir, o.Logger, memorable)
+		c.memory = memory.New(o.Dir, o.Logger, memorable)
 	}
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
