@@ -17,6 +17,7 @@ import (
 	"portico/deployhook/logs"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // do makes a request as a member and returns status and body.
@@ -69,7 +70,7 @@ func TestOnlyAcceptedMembersAreAnswered(t *testing.T) {
 func TestWantedAnswersWhenItChanges(t *testing.T) {
 	c := newCluster(t)
 	c.accept("web1", "web2")
-	ask := func(query string) (w catalog.Wanted, took time.Duration) {
+	ask := func(query string) (w messages.Wanted, took time.Duration) {
 		t.Helper()
 		begin := time.Now()
 		code, body := c.do("web1", "GET", "/v1/agent/wanted?"+query, "")
@@ -86,7 +87,7 @@ func TestWantedAnswersWhenItChanges(t *testing.T) {
 		t.Errorf("the first answer took %v", took)
 	}
 	// Something that is not this member's changes: the answer waits.
-	done := make(chan catalog.Wanted, 1)
+	done := make(chan messages.Wanted, 1)
 	go func() {
 		w, _ := ask(fmt.Sprintf("after=%d&wait=40s", first.Revision))
 		done <- w

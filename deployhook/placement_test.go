@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/messages"
 )
 
 func (c *cluster) label(member string, labels ...string) {
@@ -142,7 +143,7 @@ func TestMovedSiteKeepsItsSessions(t *testing.T) {
 	if len(c.agent("web1").running("shop")) != 1 {
 		t.Fatal("the old instance went with three sessions on it")
 	}
-	if w := deployhook.Wanted(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != catalog.DutyRetiring {
+	if w := deployhook.Wanted(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != messages.DutyRetiring {
 		t.Errorf("web1 is to run %+v", w.Releases)
 	}
 

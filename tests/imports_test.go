@@ -54,7 +54,7 @@ var imports = map[string][]string{
 	"deployhook/archive":     {},
 	"deployhook/objects":     {"deployhook/archive", "internal/pause"},
 	"deployhook/reply":       {"conf", "deployhook/archive", "deployhook/objects", "membership/catalog"},
-	"deployhook/logs":        {"conf/sites", "deployhook/reply", "internal/pause", "membership/catalog"},
+	"deployhook/logs":        {"conf/sites", "deployhook/reply", "internal/pause", "membership/catalog", "membership/catalog/messages"},
 	"deployhook/upload":      {"conf", "conf/sites", "deployhook/archive", "deployhook/objects", "deployhook/reply", "membership/catalog", "membership/catalog/command"},
 	"proxy/http1":            {},
 	"proxy/wire":             {},
@@ -63,14 +63,14 @@ var imports = map[string][]string{
 	"proxy/conn":             {"internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/wire"},
 	"certs":                  {"internal/durable", "internal/zapslog", "membership/catalog", "membership/catalog/command"},
 	"membership":             {"internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/command"},
-	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/command", "deployhook/agent/diskwatch", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/agent/listener", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/members", "deployhook/agent/portowner", "deployhook/agent/process", "deployhook/agent/state", "deployhook/agent/static", "deployhook/agent/tomcat", "deployhook/archive", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/pause", "membership/catalog"},
-	"deployhook":             {"conf", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/pause", "internal/units", "membership/catalog", "membership/catalog/command"},
+	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/command", "deployhook/agent/diskwatch", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/agent/listener", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/members", "deployhook/agent/portowner", "deployhook/agent/process", "deployhook/agent/state", "deployhook/agent/static", "deployhook/agent/tomcat", "deployhook/archive", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/messages"},
+	"deployhook":             {"conf", "deployhook/archive", "deployhook/logs", "deployhook/objects", "deployhook/reply", "deployhook/upload", "internal/pause", "internal/units", "membership/catalog", "membership/catalog/command", "membership/catalog/messages"},
 	"proxy/haproxy":          {"balancer/figures", "balancer/seal", "conf", "internal/units", "membership/catalog"},
 	"proxy/route":            {"conf/sites", "internal/cow", "proxy/fault"},
 	"proxy/origin":           {"balancer", "membership/catalog", "proxy/exchange"},
 	"proxy/accesslog":        {"proxy/exchange/account"},
 	"proxy/sticky":           {"balancer", "conf/sites", "internal/alias", "proxy/http1"},
-	"proxy/probe":            {"balancer", "conf/sites", "internal/pause", "membership/catalog", "proxy/origin", "proxy/route"},
+	"proxy/probe":            {"balancer", "conf/sites", "internal/pause", "membership/catalog/messages", "proxy/origin", "proxy/route"},
 	"proxy/fault":            {"balancer", "proxy/http1", "proxy/origin"},
 	"proxy/recent":           {"balancer", "internal/prefetch", "proxy/accesslog", "proxy/exchange/account", "proxy/fault", "proxy/http1", "proxy/sticky"},
 	"proxy/clock":            {"balancer"},
@@ -82,7 +82,7 @@ var imports = map[string][]string{
 
 	// The admin listener.
 	"proxy/admin/access":     {"membership/catalog", "membership/catalog/command", "proxy/admin/api"},
-	"proxy/admin/apiclient":  {"deployhook", "internal/pause", "membership", "membership/catalog", "proxy/admin/api", "proxy/recent"},
+	"proxy/admin/apiclient":  {"deployhook", "internal/pause", "membership", "membership/catalog", "membership/catalog/messages", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/api":        {"balancer/figures", "internal/units", "membership/catalog"},
 	"proxy/admin/proxies":    {"balancer", "balancer/figures", "balancer/seal", "deployhook", "membership/catalog", "proxy/admin/api"},
 	"proxy/admin/forecast":   {"balancer/figures", "conf/sites", "membership/catalog", "proxy/admin/api", "proxy/admin/proxies"},
@@ -90,7 +90,7 @@ var imports = map[string][]string{
 	"proxy/admin/page":       {"balancer/figures", "conf/sites", "deployhook", "membership", "membership/catalog", "proxy/admin/access", "proxy/admin/api", "proxy/recent"},
 	"proxy/admin/streams":    {"proxy/admin/api"},
 	"proxy/admin/prometheus": {"balancer/figures", "membership/catalog", "proxy/admin/api"},
-	"proxy/admin":            {"balancer", "deployhook", "deployhook/reply", "membership", "membership/catalog", "membership/catalog/command", "proxy/admin/access", "proxy/admin/api", "proxy/admin/deeds", "proxy/admin/forecast", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/proxies", "proxy/admin/streams", "proxy/haproxy", "proxy/recent"},
+	"proxy/admin":            {"balancer", "deployhook", "deployhook/reply", "membership", "membership/catalog", "membership/catalog/command", "membership/catalog/messages", "proxy/admin/access", "proxy/admin/api", "proxy/admin/deeds", "proxy/admin/forecast", "proxy/admin/page", "proxy/admin/prometheus", "proxy/admin/proxies", "proxy/admin/streams", "proxy/haproxy", "proxy/recent"},
 
 	// HTTP/2. A stream is the client of an exchange without knowing it: nothing of exchanges here.
 	"proxy/http2/hpack":    {"proxy/wire"},
@@ -103,7 +103,8 @@ var imports = map[string][]string{
 	"membership/catalog/store/etcdlog": {},
 	"membership/catalog/store/peers":   {"conf/sites", "internal/descriptors", "internal/strangers"},
 	"membership/catalog/memory":        {"internal/durable", "internal/pause", "membership/catalog/store"},
-	"membership/catalog/command":       {"conf/sites", "internal/units", "membership/catalog"},
+	"membership/catalog/messages":      {"conf/sites", "membership/catalog"},
+	"membership/catalog/command":       {"conf/sites", "internal/units", "membership/catalog", "membership/catalog/messages"},
 
 	// The event loops.
 	"proxy/loop/handshakes": {},
@@ -122,27 +123,27 @@ var imports = map[string][]string{
 
 	"deployhook/agent/account":   {},
 	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
-	"deployhook/agent/health":    {"deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units", "membership/catalog"},
-	"deployhook/agent/state":     {"internal/durable", "membership/catalog"},
+	"deployhook/agent/health":    {"deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units", "membership/catalog", "membership/catalog/messages"},
+	"deployhook/agent/state":     {"conf/sites", "internal/durable", "membership/catalog/messages"},
 	"deployhook/agent/folders":   {"conf/sites", "deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/process", "deployhook/objects"},
 	"deployhook/agent/command":   {"conf/sites", "deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/folders"},
-	"deployhook/agent/logs":      {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/folders", "internal/pause", "membership/catalog"},
+	"deployhook/agent/logs":      {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/folders", "internal/pause", "membership/catalog", "membership/catalog/messages"},
 	"deployhook/agent/beneath":   {},
 	"deployhook/agent/cgroup":    {},
 	"deployhook/agent/diskwatch": {"deployhook/agent/beneath", "internal/pause", "internal/units"},
 	"deployhook/agent/portowner": {},
 	"deployhook/agent/listener":  {"deployhook/agent/portowner", "deployhook/agent/relay", "deployhook/objects", "internal/descriptors", "internal/pause", "internal/records", "internal/unsent", "membership/catalog"},
-	"deployhook/agent/members":   {"deployhook/objects", "internal/pause", "membership/catalog"},
+	"deployhook/agent/members":   {"deployhook/objects", "internal/pause", "membership/catalog", "membership/catalog/messages"},
 	"deployhook/agent/static":    {"deployhook/agent/beneath", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/objects", "internal/descriptors", "membership/catalog"},
 	"deployhook/agent/relay":     {"internal/records", "internal/unsent"},
-	"deployhook/agent/machine":   {"deployhook/agent/portowner", "deployhook/agent/tomcat", "membership/catalog"},
+	"deployhook/agent/machine":   {"deployhook/agent/portowner", "deployhook/agent/tomcat", "membership/catalog/messages"},
 	"internal/descriptors":       {},
 	"internal/strangers":         {},
 	"internal/confine":           {}, // for tests
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
-	"deployhook/agent/appserver": {"certs", "conf", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/machine", "deployhook/agent/state", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "membership", "membership/catalog"},
+	"deployhook/agent/appserver": {"certs", "conf", "deployhook/agent", "deployhook/agent/account", "deployhook/agent/machine", "deployhook/agent/state", "deployhook/agent/tomcat", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "membership", "membership/catalog", "membership/catalog/messages"},
 	"internal/exitcode":          {},
 	"internal/statedir":          {"internal/durable", "internal/exitcode"},
 	"internal/preflight":         {"certs", "deployhook/agent/portowner", "membership", "membership/catalog"},
@@ -150,10 +151,10 @@ var imports = map[string][]string{
 	"proxy/frontdoor":            {"balancer", "certs", "conf", "deployhook", "deployhook/logs", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "internal/strangers", "internal/takeover", "internal/units", "membership", "membership/catalog", "membership/catalog/command", "proxy", "proxy/accesslog", "proxy/admin", "proxy/admin/api", "proxy/admin/proxies", "proxy/explain", "proxy/frontdoor/succession", "proxy/haproxy", "proxy/recent", "proxy/site"},
 
 	// The command.
-	"cmd/portico/screen": {"internal/exitcode", "membership/catalog", "proxy/admin/apiclient"},
+	"cmd/portico/screen": {"internal/exitcode", "membership/catalog", "membership/catalog/messages", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
-	"cmd/portico/client": {"certs", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "internal/exitcode", "internal/pause", "internal/statedir", "membership", "membership/catalog", "proxy/admin/api", "proxy/admin/apiclient", "proxy/explain", "proxy/haproxy", "proxy/recent"},
-	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook/agent/appserver", "deployhook/agent/state", "deployhook/archive", "internal/exitcode", "internal/preflight", "internal/statedir", "membership/catalog", "membership/catalog/command", "proxy/admin/access", "proxy/admin/apiclient", "proxy/frontdoor"},
+	"cmd/portico/client": {"certs", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "internal/exitcode", "internal/pause", "internal/statedir", "membership", "membership/catalog", "membership/catalog/messages", "proxy/admin/api", "proxy/admin/apiclient", "proxy/explain", "proxy/haproxy", "proxy/recent"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook/agent/appserver", "deployhook/agent/state", "deployhook/archive", "internal/exitcode", "internal/preflight", "internal/statedir", "membership/catalog", "membership/catalog/command", "membership/catalog/messages", "proxy/admin/access", "proxy/admin/apiclient", "proxy/frontdoor"},
 }
 
 // owners may import a module that nothing else in the project imports.

@@ -18,6 +18,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // progressGap is the least time between two reports of a fetch.
@@ -43,7 +44,7 @@ func (a *Agent) siteLock(site string) *sync.Mutex {
 
 // install brings a release's files here. All of it can be repeated: what is
 // there already costs nothing.
-func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
+func (u *unit) install(want messages.WantedRelease) (folders.Release, error) {
 	a := u.a
 	rel := folders.Release{Site: a.dirs(u.key.site)}
 	rel.Dir = rel.Site.Release(u.key.release)
@@ -92,7 +93,7 @@ func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 // dropChanged removes the folder of a release that is there already and is not as it was deployed, where
 // commands of it are to run: they run from what was verified only. It is assembled anew then, which
 // compares every file.
-func (u *unit) dropChanged(want catalog.WantedRelease, rel folders.Release) (bool, error) {
+func (u *unit) dropChanged(want messages.WantedRelease, rel folders.Release) (bool, error) {
 	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
 	}
@@ -136,7 +137,7 @@ func (u *unit) fetch() (objects.Tree, error) {
 	err = f.Objects(u.ctx, tree.Files, func(done, total int64) {
 		if now := time.Now(); now.Sub(last) >= progressGap || done == total {
 			last = now
-			u.set(func(r *catalog.InstanceReport) { r.Progress.Done, r.Progress.Total = done, total })
+			u.set(func(r *messages.InstanceReport) { r.Progress.Done, r.Progress.Total = done, total })
 		}
 	})
 	return tree, err
@@ -171,7 +172,7 @@ func (u *unit) assemble(rel folders.Release) error {
 // before runs the site's command that comes once per cluster before the first
 // instance of a release. This machine has been told to; it remembers that it
 // did, so that a restart does not do it again.
-func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
+func (u *unit) before(want messages.WantedRelease, rel folders.Release) error {
 	cmd := want.Settings.Deploy.Before
 	if !want.Before || len(cmd) == 0 {
 		return nil

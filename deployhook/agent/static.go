@@ -16,13 +16,14 @@ import (
 	"portico/deployhook/agent/static"
 	"portico/deployhook/archive"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // staticSite is a release of files: an instance without a process.
 type staticSite struct{ *static.Site }
 
 // startStatic makes the release's files an instance. It needs no process.
-func (u *unit) startStatic(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startStatic(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Query says which log lines are asked for.
@@ -30,7 +31,7 @@ type Query struct {
 	Since    time.Time // zero: from the beginning
 	Lines    int       // the last ones of each instance; below 0: the agent's default
 	Follow   bool      // go on until the context ends
-	JSON     bool      // each line as a catalog.LogLine
+	JSON     bool      // each line as a messages.LogLine
 }
 
 const (
@@ -181,10 +182,10 @@ func copyLines(out *lineWriter, member string, r io.Reader) error {
 }
 
 // parseLine reads a line of an agent's answer.
-func parseLine(member string, data []byte) catalog.LogLine {
-	var l catalog.LogLine
+func parseLine(member string, data []byte) messages.LogLine {
+	var l messages.LogLine
 	if err := json.Unmarshal(data, &l); err != nil || l.At.IsZero() {
-		l = catalog.LogLine{At: time.Now().UTC(), Text: string(data)} // not as it should be, but of use
+		l = messages.LogLine{At: time.Now().UTC(), Text: string(data)} // not as it should be, but of use
 	}
 	l.Member = member
 	return l

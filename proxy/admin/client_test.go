@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -230,7 +231,7 @@ func TestClientEvents(t *testing.T) {
 	breaks := 0
 	e := start(t, func(o *admin.Options) { o.Deploys = brokenEvents{o.Deploys, &breaks} })
 	var got []string
-	err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(ev catalog.Event) error {
+	err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(ev messages.Event) error {
 		got = append(got, ev.Message)
 		return nil
 	})
@@ -238,7 +239,7 @@ func TestClientEvents(t *testing.T) {
 		t.Errorf("%v %v after %d breaks", got, err, breaks)
 	}
 	stop := errors.New("enough")
-	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(catalog.Event) error { return stop }); !errors.Is(err, stop) {
+	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(messages.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
 	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "nothing", nil); err == nil {
@@ -252,9 +253,9 @@ type brokenEvents struct {
 	breaks *int
 }
 
-func (b brokenEvents) Events(ctx context.Context, id string, send func(catalog.Event) error) error {
+func (b brokenEvents) Events(ctx context.Context, id string, send func(messages.Event) error) error {
 	n := 0
-	return b.Deploys.Events(ctx, id, func(e catalog.Event) error {
+	return b.Deploys.Events(ctx, id, func(e messages.Event) error {
 		if n++; n == 3 && *b.breaks == 0 {
 			*b.breaks++
 			return errors.New("broke off")

@@ -32,6 +32,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -364,9 +365,9 @@ func (f *fakeDeploys) Remove(_ context.Context, site, by string) error {
 	return nil
 }
 
-func (f *fakeDeploys) Events(_ context.Context, id string, send func(catalog.Event) error) error {
+func (f *fakeDeploys) Events(_ context.Context, id string, send func(messages.Event) error) error {
 	for i := range 3 {
-		if err := send(catalog.Event{Deploy: id, Message: fmt.Sprint("event ", i)}); err != nil {
+		if err := send(messages.Event{Deploy: id, Message: fmt.Sprint("event ", i)}); err != nil {
 			return err
 		}
 	}

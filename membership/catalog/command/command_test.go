@@ -10,6 +10,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/messages"
 )
 
 var clock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -82,7 +83,7 @@ func TestMemberLife(t *testing.T) {
 	if m := v.Members["web-1"]; m.Admission != catalog.Revoked || m.Certificate != nil || m.Reason != "stolen" || len(v.Instances) != 0 {
 		t.Errorf("%+v, %d instances", m, len(v.Instances))
 	}
-	if err := try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web-1", catalog.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
+	if err := try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web-1", messages.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
 		t.Error("a revoked member reported:", err)
 	}
 }
@@ -304,9 +305,9 @@ func TestReportsWriteOnlyChanges(t *testing.T) {
 	})
 	in := catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Release: digest("1"), State: catalog.InstanceStarting, Started: clock}
 	report := func(member string, list ...catalog.Instance) error {
-		r := catalog.Report{Version: "0.1.0", Runtimes: map[string]string{"php": "8.2"}}
+		r := messages.Report{Version: "0.1.0", Runtimes: map[string]string{"php": "8.2"}}
 		for _, i := range list {
-			r.Instances = append(r.Instances, catalog.InstanceReport{Instance: i, Progress: catalog.MemberProgress{Done: time.Now().UnixNano()}})
+			r.Instances = append(r.Instances, messages.InstanceReport{Instance: i, Progress: catalog.MemberProgress{Done: time.Now().UnixNano()}})
 		}
 		return try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, member, r) })
 	}

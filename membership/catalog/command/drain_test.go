@@ -7,6 +7,7 @@ import (
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/messages"
 )
 
 // The progress of a drain is kept with it, over another order for the same drain, and
@@ -144,7 +145,7 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	check("another drain's deadline", catalog.AdminDrain, false)
 	cut(began)
 	check("its deadline", catalog.AdminMaint, true)
-	report := catalog.Report{Instances: []catalog.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
+	report := messages.Report{Instances: []messages.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
 	must(func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web1", report) })
 	check("after a report of its agent", catalog.AdminMaint, true)
 	member(catalog.AdminMaint)

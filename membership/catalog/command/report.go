@@ -8,6 +8,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // maxReported is the most instances that one application server may have.
@@ -17,7 +18,7 @@ const maxReported = 4096
 // ones are written, those that it does not name any more are removed, and it is
 // noted what runs on the machine. A report that tells nothing new writes
 // nothing. The member can speak for its own instances only.
-func ApplyReport(tx *catalog.Tx, member string, r catalog.Report) error {
+func ApplyReport(tx *catalog.Tx, member string, r messages.Report) error {
 	m, err := acceptedMember(tx, member)
 	if err != nil {
 		return err

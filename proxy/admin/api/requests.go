@@ -33,7 +33,7 @@ type LogQuery struct {
 	Since    time.Time // zero: from the beginning
 	Lines    int       // the last ones of each instance
 	Follow   bool      // go on until ctx ends
-	JSON     bool      // each line as a catalog.LogLine
+	JSON     bool      // each line as a messages.LogLine
 }
 
 // MaxLogLines is how many lines of one instance may be asked for.
