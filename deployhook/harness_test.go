@@ -24,6 +24,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -419,7 +420,7 @@ func (a *agent) converge(ctx context.Context, r messages.WantedRelease) {
 		f.Sources = append(f.Sources, objects.Source{Name: c.name, URL: c.url, Client: a.client})
 	}
 	var last int64
-	_, err := f.Release(ctx, catalog.FilesOf(r.Release), func(done, _ int64) { last = done })
+	_, err := f.Release(ctx, ids.FilesOf(r.Release), func(done, _ int64) { last = done })
 	a.fetched.Add(last)
 	if err != nil {
 		next.Progress = catalog.MemberProgress{Step: catalog.StepFailed, Detail: err.Error()}
@@ -437,7 +438,7 @@ func (a *agent) begin(next *messages.InstanceReport, r messages.WantedRelease) {
 	if r.Before {
 		a.befores = append(a.befores, r.Release)
 	}
-	next.ID, next.Started = catalog.NewInstanceID(), time.Now().UTC()
+	next.ID, next.Started = ids.NewInstance(), time.Now().UTC()
 	next.State, next.Progress.Step = catalog.InstanceHealthy, catalog.StepHealthy
 	if a.sick[r.Release] || a.sick["*"] {
 		next.State = catalog.InstanceExited // as agents tell a candidate that has failed

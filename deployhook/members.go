@@ -15,6 +15,7 @@ import (
 	"portico/internal/pause"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -243,12 +244,12 @@ func checkReport(r *messages.Report, m catalog.Member) error {
 		switch {
 		case in.Member != m.Name:
 			return reply.Refuse(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
-		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
+		case in.ID != "" && ids.ValidInstance(in.ID) != nil:
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", ids.ValidInstance(in.ID))
 		case sites.ValidName("site", in.Site) != nil:
 			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
-		case catalog.ValidRelease(in.Release) != nil:
-			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
+		case ids.ValidRelease(in.Release) != nil:
+			return reply.Refuse(http.StatusBadRequest, "invalid", "", "%v", ids.ValidRelease(in.Release))
 		}
 		trimProgress(&in.Progress)
 		in.Detail = cut(in.Detail, maxDetail)

@@ -17,6 +17,7 @@ import (
 	"portico/deployhook/logs"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -139,7 +140,7 @@ func TestReportsAreChecked(t *testing.T) {
 		}
 		return tx.PutSite(catalog.Site{Name: "shop", Release: digest("a")})
 	})
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	for what, r := range map[string]struct {
 		body string
 		code int
@@ -178,7 +179,7 @@ func TestReportsAreChecked(t *testing.T) {
 		t.Errorf("reports without news moved the revision from %d to %d", revision, got)
 	}
 	// What is not named any more is gone, and only this member's.
-	other := catalog.NewInstanceID()
+	other := ids.NewInstance()
 	c.do("web2", "POST", "/v1/agent/report", instance(other, "web2", "shop", digest("a")))
 	c.do("web1", "POST", "/v1/agent/report", `{"instances":[],"version":"2.0.0","runtimes":{"php":"8.3"}}`)
 	v := c.catalog.View()

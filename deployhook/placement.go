@@ -8,6 +8,7 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -112,7 +113,7 @@ func mayRead(v *catalog.View, name, files string) bool {
 	}
 	for site, releases := range v.Releases {
 		for id := range releases {
-			if catalog.FilesOf(id) == files && wantsOf(v, m, site, id) {
+			if ids.FilesOf(id) == files && wantsOf(v, m, site, id) {
 				return true
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -27,6 +27,6 @@ func (a *Agent) sharedWith(name, files string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.wanted.Releases, func(r messages.WantedRelease) bool {
-		return catalog.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
+		return ids.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
 	})
 }

@@ -7,7 +7,7 @@ import (
 
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -32,7 +32,7 @@ func (a *Agent) checkWanted(w *messages.Wanted) error {
 		if err := folders.SafeName(r.Site); err != nil {
 			return err
 		}
-		if err := catalog.ValidRelease(r.Release); err != nil {
+		if err := ids.ValidRelease(r.Release); err != nil {
 			return fmt.Errorf("site %s: %w", r.Site, err)
 		}
 		if seen[k] {

@@ -21,6 +21,7 @@ import (
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -251,7 +252,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want mes
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	vars["PORTICO_INSTANCE"] = id // so that nothing of it is left behind
 	log, err := u.a.logs.Open(rel.Site, logs.Commands, "", rel.Account)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent/static"
 	"portico/deployhook/archive"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -42,7 +43,7 @@ func (a *Agent) openStatic(site, id string, s sites.Settings) (*staticSite, erro
 	if rel.Account, err = a.siteAccount(site, s); err != nil {
 		return nil, err
 	}
-	if rel.Tree, err = a.store.Tree(catalog.FilesOf(id), archive.Limits{}); err != nil {
+	if rel.Tree, err = a.store.Tree(ids.FilesOf(id), archive.Limits{}); err != nil {
 		return nil, err
 	}
 	return a.newStatic(s, rel)

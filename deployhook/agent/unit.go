@@ -13,6 +13,7 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -65,10 +66,10 @@ func newUnit(a *Agent, k unitKey, want messages.WantedRelease, inst *instance) *
 }
 
 // short is a release for people.
-func short(release string) string { return catalog.ShortRelease(release) }
+func short(release string) string { return ids.ShortRelease(release) }
 
 // files is the digest of the files of the unit's release.
-func (u *unit) files() string { return catalog.FilesOf(u.key.release) }
+func (u *unit) files() string { return ids.FilesOf(u.key.release) }
 
 // freshReport is the report of an attempt that has just begun. It has an id of
 // its own, which the first start takes over.
@@ -76,7 +77,7 @@ func (u *unit) freshReport() messages.InstanceReport {
 	now := time.Now()
 	return messages.InstanceReport{
 		Instance: catalog.Instance{
-			ID: catalog.NewInstanceID(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
+			ID: ids.NewInstance(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
 			State: catalog.InstanceStarting, Started: now,
 			Unpinned: u.want.Settings.Kind == sites.KindStatic,
 		},

@@ -27,7 +27,7 @@ type Query struct {
 	Site     string
 	Member   string    // empty: all application servers
 	Instance string    // the beginning of an id, or "commands"; empty: any
-	Release  string    // see catalog.NamesRelease; empty: any
+	Release  string    // see ids.NamesRelease; empty: any
 	Since    time.Time // zero: from the beginning
 	Lines    int       // the last ones of each instance; below 0: the agent's default
 	Follow   bool      // go on until the context ends

@@ -12,7 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -57,7 +57,7 @@ func (l *lineWriter) write(line messages.LogLine) {
 	default:
 		from := line.Member
 		if line.Release != "" {
-			from += " " + catalog.ShortRelease(line.Release)
+			from += " " + ids.ShortRelease(line.Release)
 		}
 		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(timeForm), from, harmless(line.Text))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/memory"
 	"portico/membership/catalog/store"
 )
@@ -202,7 +203,7 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 		s := tx.Settings()
 		if s.ID == "" {
 			now := time.Now().UTC()
-			s.ID, s.Created, s.EnvSealed = NewID(now), now, true
+			s.ID, s.Created, s.EnvSealed = ids.New(now), now, true
 			if c.o.Outside != nil { // the first secret, by which a proxy with another key finds out
 				if err := tx.PutSecret(secretCheck, []byte(s.ID)); err != nil {
 					return err

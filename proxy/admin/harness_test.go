@@ -32,6 +32,7 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 	"portico/proxy/admin"
 	"portico/proxy/admin/access"
@@ -348,7 +349,7 @@ func (f *fakeDeploys) Rollback(_ context.Context, site, release string, noPin bo
 func (f *fakeDeploys) Set(ctx context.Context, site string, patch []byte, by string) (d catalog.Deploy, begun bool, err error) {
 	now := time.Now()
 	_, err = f.catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
-		d, begun, err = command.SetOverride(tx, patch, command.DeployRequest{ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now})
+		d, begun, err = command.SetOverride(tx, patch, command.DeployRequest{ID: ids.New(now), Release: catalog.Release{Site: site}, By: by, Now: now})
 		return err
 	})
 	return d, begun, err

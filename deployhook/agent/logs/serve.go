@@ -18,7 +18,7 @@ import (
 
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/folders"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -34,7 +34,7 @@ const (
 type query struct {
 	site     string
 	instance string // the beginning of an id; empty: any
-	release  string // see catalog.NamesRelease; empty: any
+	release  string // see ids.NamesRelease; empty: any
 	since    time.Time
 	lines    int // the last ones of each instance
 	follow   bool
@@ -48,7 +48,7 @@ func (q *query) takes(instance string, about logAbout) bool {
 	if instance == Commands {
 		return q.instance == Commands
 	}
-	return strings.HasPrefix(instance, q.instance) && (q.release == "" || catalog.NamesRelease(q.release, about.release))
+	return strings.HasPrefix(instance, q.instance) && (q.release == "" || ids.NamesRelease(q.release, about.release))
 }
 
 func parseLogQuery(r *http.Request) (query, error) {

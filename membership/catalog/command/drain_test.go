@@ -7,6 +7,7 @@ import (
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
 )
 
@@ -16,7 +17,7 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 	c := open(t, t.TempDir())
 	began := time.Now().UTC().Truncate(time.Second)
 	progress := catalog.DrainProgress{Held: true, Moved: 3, Ended: began.Add(time.Minute)}
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	must := func(change func(tx *catalog.Tx) error) {
 		t.Helper()
 		if err := try(t, c, change); err != nil {
@@ -97,7 +98,7 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 func TestDeadlineCutsItsDrain(t *testing.T) {
 	c := open(t, t.TempDir())
 	began := time.Now().UTC().Truncate(time.Second)
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	must := func(change func(tx *catalog.Tx) error) {
 		t.Helper()
 		if err := try(t, c, change); err != nil {
