@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"portico/balancer/bursts"
 	"portico/balancer/seal"
 	"portico/balancer/sessions"
 )
@@ -27,7 +28,7 @@ type Options struct {
 // the table of sessions and the memory of first bursts.
 type Balancer struct {
 	sessions *Sessions
-	bursts   *bursts
+	bursts   *bursts.Table[*Upstream]
 	rand     func() uint64
 	changed  func(*Upstream, Change)
 	seed     maphash.Seed
@@ -46,7 +47,7 @@ func New(o Options) (*Balancer, error) {
 	}
 	b := &Balancer{
 		sessions: sessions.NewTable[*Upstream](o.MaxSessions),
-		bursts:   newBursts(),
+		bursts:   new(bursts.Table[*Upstream]),
 		rand:     o.rand,
 		changed:  o.Changed,
 		seed:     maphash.MakeSeed(),
@@ -164,6 +165,12 @@ type SessionInfo = sessions.Info[*Upstream]
 
 // visited is what the table knew of a session that came.
 type visited = sessions.VisitResult[*Upstream]
+
+// firstVisit is the first request of a visitor without a cookie, on its way.
+type firstVisit = bursts.Visit[*Upstream]
+
+// burstBucket is some of them, under one lock.
+type burstBucket = bursts.Bucket[*Upstream]
 
 // view is what the table knows of a session.
 type view = sessions.EntryView[*Upstream]

@@ -56,7 +56,7 @@ func (o *Outcome) unanswered() bool {
 // a cookie from here on is somebody else. Call it just before the head goes. Done ends the
 // burst of a request that had no answer.
 func (p *Pool) Answering(c *Choice) {
-	p.b.bursts.end(c)
+	p.b.bursts.End(&c.burstKey, c.Session)
 	if c.Lost != CauseNone && c.Session != 0 {
 		p.b.sessions.SettleNews(c.Session, true)
 		c.told = true
@@ -101,7 +101,7 @@ func (p *Pool) entered(c *Choice, now int64) {
 // Done counts how a request ended, and frees its place. How it ended may be evidence of the
 // upstream's health: Done returns what followed from that. A second call does nothing.
 func (p *Pool) Done(c *Choice, o Outcome) Effect {
-	p.b.bursts.end(c)
+	p.b.bursts.End(&c.burstKey, c.Session)
 	u := c.Upstream
 	if c.done {
 		return Effect{}

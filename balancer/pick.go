@@ -296,9 +296,9 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 	}
 	b, key, f := p.lockArrival(t, r)
 	if f != nil {
-		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue, c.joined = f.up, f.session, f.start, true, true, true
-		f.joined++
-		b.mu.Unlock()
+		c.Upstream, c.Session, c.Start, c.Pinned, c.Issue, c.joined = f.Up, f.Session, f.Start, true, true, true
+		f.Joined++
+		b.Unlock()
 		c.Lost = CauseNone
 		p.Bursts.Add(1)
 		p.b.sessions.Visit(&sessions.Visit[*Upstream]{ID: c.Session, At: c.Upstream, Start: c.Start, Issued: c.issued}, r.Now)
@@ -307,16 +307,16 @@ func (p *Pool) admit(t *table, r *Request, c *Choice) {
 	if p.place(t, r, c); c.Upstream != nil {
 		p.begin(id, r, c)
 		c.burstKey = key
-		b.put(firstVisit{key: key, up: c.Upstream, session: c.Session, start: c.Start, until: r.Now + t.config.burst.Milliseconds()})
+		b.Put(firstVisit{Key: key, Up: c.Upstream, Session: c.Session, Start: c.Start, Until: r.Now + t.config.burst.Milliseconds()})
 	}
-	b.mu.Unlock()
+	b.Unlock()
 }
 
 // lockArrival returns the locked bucket of a new visitor's burst, its key, and the first request of it that r joins; nil: none.
 func (p *Pool) lockArrival(t *table, r *Request) (b *burstBucket, key uint64, f *firstVisit) {
 	key = sessions.Mix(r.Visitor ^ p.hash)
-	b = p.b.bursts.lock(key)
-	if f = b.find(key, r.Now); f != nil && !p.joins(t, f, r) {
+	b = p.b.bursts.Lock(key)
+	if f = b.Find(key, r.Now); f != nil && !p.joins(t, f, r) {
 		f = nil
 	}
 	return b, key, f
@@ -331,10 +331,10 @@ func (t *table) bursts(r *Request) bool {
 // upstream that is not known to be up may have refused that one. Where none is, the
 // guess that was made for the first is made for all.
 func (p *Pool) joins(t *table, f *firstVisit, r *Request) bool {
-	if !f.up.takes(r) && (t.ready.Len() > 0 || !f.up.mayAnswer(r)) {
+	if !f.Up.takes(r) && (t.ready.Len() > 0 || !f.Up.mayAnswer(r)) {
 		return false
 	}
-	return f.up.State() == Up || p.b.sessions.Lookup(f.session).Known
+	return f.Up.State() == Up || p.b.sessions.Lookup(f.Session).Known
 }
 
 // mayAnswer reports whether u may be tried for r although it is down.

@@ -106,8 +106,10 @@ func (p *Pool) lossOf(t *table, r *Request, k *seal.Cookie, u *Upstream) loss {
 		s := u.spec.Load()
 		return loss{up: u, cause: u.loss(r), from: s.Name, free: s.Unpinned}
 	}
-	g := t.gone.find(k.Token)
-	return loss{cause: g.cause, from: g.name, free: g.free}
+	if gone, ok := t.gone.Find(k.Token); ok {
+		return gone
+	}
+	return loss{cause: CauseUnknown}
 }
 
 // destination is where a session goes from an instance where it cannot go on.

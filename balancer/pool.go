@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portico/balancer/lookup"
 	"portico/balancer/meter"
 	"portico/balancer/policy"
 	"portico/balancer/seal"
@@ -89,8 +90,8 @@ type table struct {
 	policy  policy.Policy
 	all     []*Upstream
 	byID    map[string]*Upstream
-	byToken tokenIndex
-	gone    *tombstones
+	byToken lookup.Index[*Upstream]
+	gone    *lookup.Tombstones[loss]
 	ready   *group // take new visitors: the best tier only
 	open    *group // for new visitors while ready is empty
 	ramping bool   // some weight grows with time
@@ -104,7 +105,7 @@ func newPool(b *Balancer, name string, specs []Spec, c Config, keys []seal.Key, 
 	p := &Pool{b: b, name: name, hash: Hash([]byte(name))}
 	p.retry.tokens.Store(retryStart)
 	p.state.since = now
-	p.now.Store(&table{sealer: sealer, gone: &tombstones{}})
+	p.now.Store(&table{sealer: sealer, gone: new(lookup.Tombstones[loss])})
 	if err := p.Update(specs, c, now); err != nil {
 		return nil, err
 	}
@@ -187,15 +188,20 @@ func checkSpecs(specs []Spec) error {
 // bury takes leave of the upstreams of old that t does not have.
 func (t *table) bury(p *Pool, old *table, now int64) {
 	var left []*Upstream
+	var stones []lookup.Tombstone[loss]
 	for _, u := range old.all {
 		if t.byID[u.id] == nil {
+			s := u.spec.Load()
 			left = append(left, u)
+			stones = append(stones, lookup.Tombstone[loss]{
+				ID: u.id, Tokens: *u.tokens.Load(), Means: loss{cause: u.endCause(), from: s.Name, free: s.Unpinned},
+			})
 		}
 	}
 	if len(left) == 0 {
 		return
 	}
-	t.gone = old.gone.with(left, now, t.config)
+	t.gone = old.gone.With(stones, t.config.Idle, now)
 	for _, u := range left {
 		u.gone.Store(true)
 		u.settle()
@@ -237,7 +243,7 @@ func (p *Pool) setKeys(keys []seal.Key, now int64) error {
 	}
 	p.change(now, func(t *table) {
 		t.sealer = sealer
-		t.gone = t.gone.rename(sealer)
+		t.gone = t.gone.Rename(sealer)
 		t.nameTokens()
 	})
 	return nil
@@ -245,7 +251,7 @@ func (p *Pool) setKeys(keys []seal.Key, now int64) error {
 
 // nameTokens computes the tokens of all upstreams.
 func (t *table) nameTokens() {
-	t.byToken = newTokenIndex(2 * len(t.all))
+	t.byToken = lookup.NewIndex[*Upstream](2 * len(t.all))
 	for _, u := range t.all {
 		if u.sealer != t.sealer {
 			tokens := t.sealer.Tokens(u.id)
@@ -253,7 +259,7 @@ func (t *table) nameTokens() {
 			u.sealer = t.sealer
 		}
 		for _, name := range u.tokens.Load() {
-			t.byToken.add(name, u)
+			t.byToken.Add(name, u)
 		}
 	}
 }

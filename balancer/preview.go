@@ -111,9 +111,9 @@ func (p *Pool) previewAdopt(t *table, r *Request, k *seal.Cookie, home *Upstream
 		return
 	}
 	b, _, f := p.lockAdoption(r, k, home)
-	defer b.mu.Unlock()
+	defer b.Unlock()
 	if f != nil {
-		k.Session, k.Start = f.session, f.start
+		k.Session, k.Start = f.Session, f.Start
 	}
 }
 
@@ -136,9 +136,9 @@ func (p *Pool) previewAdmit(t *table, r *Request, l *Preview) {
 	if t.bursts(r) {
 		b, _, f := p.lockArrival(t, r)
 		if f != nil {
-			l.Joins, l.Upstream = true, f.up
+			l.Joins, l.Upstream = true, f.Up
 		}
-		b.mu.Unlock()
+		b.Unlock()
 		if l.Joins {
 			l.Cause = CauseNone
 			return

@@ -121,7 +121,7 @@ func (p *Pool) Cancel(w *Waiter) bool {
 	p.queue.mu.Unlock()
 	if waited {
 		p.QueueTimeouts.Add(1)
-		p.b.bursts.end(&w.Choice)
+		p.b.bursts.End(&w.Choice.burstKey, w.Choice.Session)
 		if w.Choice.New {
 			p.b.sessions.Cancel(w.Choice.Session)
 		}

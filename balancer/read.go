@@ -83,7 +83,7 @@ func (p *Pool) judge(t *table, r *Request, value []byte, k *seal.Cookie) (home *
 	}
 	switch refused {
 	case seal.Honoured:
-		home = t.byToken.find(k.Token)
+		home = t.byToken.Find(k.Token)
 		if home == nil && k.Bare {
 			refused = seal.RefusedToken
 		}

@@ -89,14 +89,14 @@ func (p *Pool) adopt(t *table, r *Request, k *seal.Cookie, home *Upstream, c *Ch
 		return
 	}
 	b, key, f := p.lockAdoption(r, k, home)
-	defer b.mu.Unlock()
+	defer b.Unlock()
 	if f != nil {
-		k.Session, k.Start = f.session, f.start
-		f.joined++
+		k.Session, k.Start = f.Session, f.Start
+		f.Joined++
 		return
 	}
 	c.burstKey, c.Session = key, k.Session
-	b.put(firstVisit{key: key, up: home, session: k.Session, start: k.Start, until: r.Now + t.config.burst.Milliseconds()})
+	b.Put(firstVisit{Key: key, Up: home, Session: k.Session, Start: k.Start, Until: r.Now + t.config.burst.Milliseconds()})
 }
 
 // adopts reports whether requests with a bare cookie that come together get one session.
@@ -106,8 +106,8 @@ func (t *table) adopts(r *Request) bool { return r.Visitor != 0 && t.config.burs
 // there is none.
 func (p *Pool) lockAdoption(r *Request, k *seal.Cookie, home *Upstream) (b *burstBucket, key uint64, f *firstVisit) {
 	key = sessions.Mix(r.Visitor ^ p.hash ^ uint64(k.Token))
-	b = p.b.bursts.lock(key)
-	if f = b.find(key, r.Now); f != nil && f.up != home {
+	b = p.b.bursts.Lock(key)
+	if f = b.Find(key, r.Now); f != nil && f.Up != home {
 		f = nil
 	}
 	return b, key, f

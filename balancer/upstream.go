@@ -314,6 +314,33 @@ func (u *Upstream) tellChanges() {
 	u.telling = false
 }
 
+// endCause returns what it means for a visitor that u is not in the pool.
+func (u *Upstream) endCause() Cause {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.end != CauseNone:
+		return u.end
+	case u.health.State == Down && u.health.Cause != CauseNone:
+		return u.health.Cause
+	case u.Admin() == AdminMaint:
+		return CauseOperator
+	case u.spec.Load().Retiring:
+		return CauseDeadline
+	}
+	return CauseExited
+}
+
+// maintCause returns what it means for a visitor that u takes nothing.
+func (u *Upstream) maintCause() Cause {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.end != CauseNone {
+		return u.end
+	}
+	return CauseOperator
+}
+
 // settle fixes what the end of u means, when it leaves the pool.
 func (u *Upstream) settle() {
 	cause := u.endCause()

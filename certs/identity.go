@@ -23,6 +23,7 @@ import (
 
 	"portico/internal/durable"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // The files of an identity, all of mode 0600 in a directory of mode 0700.
@@ -133,7 +134,7 @@ type memberFile struct {
 func loadID(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		m := memberFile{catalog.NewInstanceID()}
+		m := memberFile{ids.NewInstance()}
 		data, err := json.Marshal(m)
 		if err != nil {
 			return "", err

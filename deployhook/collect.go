@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // collectEvery is how often objects that no release refers to are looked for.
@@ -48,7 +48,7 @@ func (d *Deployer) referenced() (map[string]bool, error) {
 	keep := map[string]bool{}
 	for _, releases := range d.o.Catalog.View().Releases {
 		for id := range releases {
-			digest := catalog.FilesOf(id)
+			digest := ids.FilesOf(id)
 			keep[digest] = true
 			tree, err := d.o.Objects.Tree(digest, objects.TreeLimits())
 			if errors.Is(err, objects.ErrNotFound) {

@@ -12,6 +12,7 @@ import (
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 const (
@@ -218,7 +219,7 @@ func (d *Deployer) end(tx *catalog.Tx, site catalog.Site, deploy catalog.Deploy,
 	}
 	deploy.Hint = decision.Hint
 	entry := catalog.AuditEntry{
-		ID: catalog.NewID(now), At: now.UTC(), By: "portico", Action: "deploy " + string(deploy.State),
+		ID: ids.New(now), At: now.UTC(), By: "portico", Action: "deploy " + string(deploy.State),
 		Object: deploy.Site, Detail: deploy.Release, Failed: deploy.State == catalog.DeployFailed,
 	}
 	if deploy.Error != "" {

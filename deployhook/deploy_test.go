@@ -12,6 +12,7 @@ import (
 
 	"portico/internal/race"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 func TestDeployReachesEveryServer(t *testing.T) {
@@ -192,12 +193,12 @@ func TestDeployGoesOnAfterARestart(t *testing.T) {
 	c.start()
 	c.startAgent("web1")
 	c.ended(a.ID, catalog.DeploySucceeded)
-	var messages []string
-	if err := c.Events(t.Context(), a.ID, func(e catalog.Event) error { messages = append(messages, e.Member+" "+e.Message); return nil }); err != nil {
+	var said []string
+	if err := c.Events(t.Context(), a.ID, func(e messages.Event) error { said = append(said, e.Member+" "+e.Message); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(messages); n < 3 || !strings.Contains(messages[0], "begins") || messages[n-1] != " succeeded" {
-		t.Errorf("the events are %q", messages)
+	if n := len(said); n < 3 || !strings.Contains(said[0], "begins") || said[n-1] != " succeeded" {
+		t.Errorf("the events are %q", said)
 	}
 }
 
@@ -340,10 +341,10 @@ func TestEventsReplayAndFollow(t *testing.T) {
 	c.join("web1")
 	c.agent("web1").change(func(a *agent) { a.stuck = true })
 	a := c.upload("shop", "", bytes.NewReader(zipped(t, map[string]string{"index.html": "one"})))
-	early := make(chan []catalog.Event, 1)
+	early := make(chan []messages.Event, 1)
 	go func() {
-		var events []catalog.Event
-		_ = c.Events(context.Background(), a.ID, func(e catalog.Event) error { events = append(events, e); return nil })
+		var events []messages.Event
+		_ = c.Events(context.Background(), a.ID, func(e messages.Event) error { events = append(events, e); return nil })
 		early <- events
 	}()
 	c.eventually("it starts", func() bool { return c.catalog.View().Deploy(a.ID).Members["web1"].Step == catalog.StepStarting })
@@ -353,11 +354,11 @@ func TestEventsReplayAndFollow(t *testing.T) {
 		}
 	})
 	first := <-early
-	var second []catalog.Event
-	if err := c.Events(t.Context(), a.ID, func(e catalog.Event) error { second = append(second, e); return nil }); err != nil {
+	var second []messages.Event
+	if err := c.Events(t.Context(), a.ID, func(e messages.Event) error { second = append(second, e); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	steps := func(events []catalog.Event) string {
+	steps := func(events []messages.Event) string {
 		var b strings.Builder
 		for _, e := range events {
 			fmt.Fprintf(&b, "%s: %s\n", e.Member, e.Message)

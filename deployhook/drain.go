@@ -11,6 +11,7 @@ import (
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 // What can be drained.
@@ -147,7 +148,7 @@ func drains(v *catalog.View) []Drain {
 // releaseDrain is the drain of a former release, without what it holds.
 func releaseDrain(site string, r catalog.Retiring) Drain {
 	return Drain{
-		Kind: DrainRelease, Object: site + "@" + catalog.ShortRelease(r.Release), Site: site, Release: r.Release,
+		Kind: DrainRelease, Object: site + "@" + ids.ShortRelease(r.Release), Site: site, Release: r.Release,
 		DrainOrder: catalog.DrainOrder{
 			Since: r.Since, By: "portico", Move: r.Move, Deadline: r.Deadline,
 			DrainProgress: catalog.DrainProgress{Moved: r.Moved, Lost: r.Lost, Cause: r.Cause, Left: r.Left},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // emptied words the outcome of a drain that has nothing left: its sessions have ended or
@@ -114,7 +115,7 @@ func (d *Deployer) tell(action string, x *Drain, detail string, outcome *catalog
 				return err
 			}
 		}
-		return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now.UTC(), By: "portico", Action: action, Object: object, Detail: detail, Drain: outcome})
+		return tx.Audit(catalog.AuditEntry{ID: ids.New(now), At: now.UTC(), By: "portico", Action: action, Object: object, Detail: detail, Drain: outcome})
 	})
 	if outcome != nil {
 		d.keepEnded(EndedDrain{Object: object, At: now.UTC(), Text: detail, DrainOutcome: *outcome})

@@ -24,6 +24,8 @@ import (
 	"portico/deployhook/objects"
 	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 func TestMain(m *testing.M) {
@@ -302,11 +304,11 @@ type agent struct {
 	fetched atomic.Int64 // bytes of objects
 
 	mu      sync.Mutex
-	run     map[string]*catalog.InstanceReport // by site/release
-	sick    map[string]bool                    // releases that do not get healthy
-	stuck   bool                               // it stays at starting
-	befores []string                           // releases whose before command it ran
-	sources []*cluster                         // where objects are fetched; nil: from its own proxy
+	run     map[string]*messages.InstanceReport // by site/release
+	sick    map[string]bool                     // releases that do not get healthy
+	stuck   bool                                // it stays at starting
+	befores []string                            // releases whose before command it ran
+	sources []*cluster                          // where objects are fetched; nil: from its own proxy
 }
 
 // join accepts a member and starts its agent.
@@ -324,7 +326,7 @@ func (c *cluster) startAgent(name string) *agent {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	a := &agent{c: c, name: name, store: store, run: map[string]*catalog.InstanceReport{}, sick: map[string]bool{}}
+	a := &agent{c: c, name: name, store: store, run: map[string]*messages.InstanceReport{}, sick: map[string]bool{}}
 	a.client = &http.Client{Transport: asPeer{"Member", name, c.srv.Client().Transport}}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
@@ -375,7 +377,7 @@ func (a *agent) get(ctx context.Context, url string, into any) error {
 func (a *agent) loop(ctx context.Context) {
 	var rev int64
 	for ctx.Err() == nil {
-		var w catalog.Wanted
+		var w messages.Wanted
 		if err := a.get(ctx, fmt.Sprintf("%s/v1/agent/wanted?after=%d&wait=200ms", a.c.url, rev), &w); err != nil {
 			if ctx.Err() == nil {
 				a.c.t.Errorf("%s: wanted: %v", a.name, err)
@@ -388,7 +390,7 @@ func (a *agent) loop(ctx context.Context) {
 		}
 		if stop := a.report(ctx, rev); len(stop) > 0 {
 			a.mu.Lock()
-			maps.DeleteFunc(a.run, func(_ string, in *catalog.InstanceReport) bool { return slices.Contains(stop, in.ID) })
+			maps.DeleteFunc(a.run, func(_ string, in *messages.InstanceReport) bool { return slices.Contains(stop, in.ID) })
 			a.mu.Unlock()
 			a.report(ctx, rev)
 		}
@@ -396,19 +398,19 @@ func (a *agent) loop(ctx context.Context) {
 }
 
 // converge installs what is wanted and not there.
-func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
+func (a *agent) converge(ctx context.Context, r messages.WantedRelease) {
 	key := r.Site + "/" + r.Release
 	a.mu.Lock()
 	in := a.run[key]
-	fresh := in == nil && r.Duty != catalog.DutyRetiring
-	if in != nil && in.Progress.Step == catalog.StepFailed && in.Deploy != r.Deploy && r.Duty == catalog.DutyCandidate {
+	fresh := in == nil && r.Duty != messages.DutyRetiring
+	if in != nil && in.Progress.Step == catalog.StepFailed && in.Deploy != r.Deploy && r.Duty == messages.DutyCandidate {
 		fresh = true
 	}
 	a.mu.Unlock()
 	if !fresh {
 		return
 	}
-	next := &catalog.InstanceReport{Deploy: r.Deploy, Instance: catalog.Instance{Site: r.Site, Release: r.Release, Member: a.name}}
+	next := &messages.InstanceReport{Deploy: r.Deploy, Instance: catalog.Instance{Site: r.Site, Release: r.Release, Member: a.name}}
 	next.Progress.Step = catalog.StepFetching
 	f := objects.Fetcher{Store: a.store, Sources: []objects.Source{{Name: "proxy", URL: a.c.url, Client: a.client}}}
 	a.mu.Lock()
@@ -418,7 +420,7 @@ func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
 		f.Sources = append(f.Sources, objects.Source{Name: c.name, URL: c.url, Client: a.client})
 	}
 	var last int64
-	_, err := f.Release(ctx, catalog.FilesOf(r.Release), func(done, _ int64) { last = done })
+	_, err := f.Release(ctx, ids.FilesOf(r.Release), func(done, _ int64) { last = done })
 	a.fetched.Add(last)
 	if err != nil {
 		next.Progress = catalog.MemberProgress{Step: catalog.StepFailed, Detail: err.Error()}
@@ -430,13 +432,13 @@ func (a *agent) converge(ctx context.Context, r catalog.WantedRelease) {
 	a.mu.Unlock()
 }
 
-func (a *agent) begin(next *catalog.InstanceReport, r catalog.WantedRelease) {
+func (a *agent) begin(next *messages.InstanceReport, r messages.WantedRelease) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r.Before {
 		a.befores = append(a.befores, r.Release)
 	}
-	next.ID, next.Started = catalog.NewInstanceID(), time.Now().UTC()
+	next.ID, next.Started = ids.NewInstance(), time.Now().UTC()
 	next.State, next.Progress.Step = catalog.InstanceHealthy, catalog.StepHealthy
 	if a.sick[r.Release] || a.sick["*"] {
 		next.State = catalog.InstanceExited // as agents tell a candidate that has failed
@@ -451,7 +453,7 @@ func (a *agent) begin(next *catalog.InstanceReport, r catalog.WantedRelease) {
 }
 
 func (a *agent) report(ctx context.Context, rev int64) (stop []string) {
-	report := catalog.Report{Revision: rev, Version: "1.0.0"}
+	report := messages.Report{Revision: rev, Version: "1.0.0"}
 	a.mu.Lock()
 	for _, key := range slices.Sorted(maps.Keys(a.run)) {
 		report.Instances = append(report.Instances, *a.run[key])

@@ -10,6 +10,7 @@ import (
 
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -39,7 +40,7 @@ type track struct {
 // older one takes a new number.
 type numbered struct {
 	n     int
-	event catalog.Event
+	event messages.Event
 	bytes bool // only tells bytes, so the next of its kind replaces it
 }
 
@@ -78,16 +79,16 @@ func (h *history) observe(d *catalog.Deploy, now time.Time) (ended bool) {
 		case d.Rollback:
 			text = "rollback of " + d.Site + " begins"
 		}
-		t.add(catalog.Event{At: d.Created, Deploy: d.ID, State: catalog.DeployRunning, Message: text}, false)
+		t.add(messages.Event{At: d.Created, Deploy: d.ID, State: catalog.DeployRunning, Message: text}, false)
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
 		p, was := d.Members[name], t.last.Members[name]
 		if p.Step != was.Step || p.Detail != was.Detail {
-			t.add(catalog.Event{At: now, Deploy: d.ID, Member: name, Progress: &p, Message: describe(p)}, false)
+			t.add(messages.Event{At: now, Deploy: d.ID, Member: name, Progress: &p, Message: describe(p)}, false)
 		}
 	}
 	if d.State != catalog.DeployRunning {
-		t.add(catalog.Event{At: now, Deploy: d.ID, State: d.State, Message: outcome(d)}, false)
+		t.add(messages.Event{At: now, Deploy: d.ID, State: d.State, Message: outcome(d)}, false)
 		t.ended = true
 	}
 	ended = t.ended && t.last.State == catalog.DeployRunning
@@ -118,17 +119,17 @@ func (h *history) bytes(id, member string, p catalog.MemberProgress, now time.Ti
 			return
 		}
 	}
-	t.add(catalog.Event{At: now, Deploy: id, Member: member, Progress: &p, Message: describe(p)}, true)
+	t.add(messages.Event{At: now, Deploy: id, Member: member, Progress: &p, Message: describe(p)}, true)
 }
 
 // note adds a sentence about the deploy as a whole.
 func (h *history) note(id, text string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.trackLocked(id).add(catalog.Event{At: now, Deploy: id, Message: text}, false)
+	h.trackLocked(id).add(messages.Event{At: now, Deploy: id, Message: text}, false)
 }
 
-func (t *track) add(e catalog.Event, bytes bool) {
+func (t *track) add(e messages.Event, bytes bool) {
 	if bytes {
 		t.events = slices.DeleteFunc(t.events, func(old numbered) bool { return old.bytes && old.event.Member == e.Member })
 	}
@@ -143,7 +144,7 @@ func (t *track) add(e catalog.Event, bytes bool) {
 
 // after returns the events behind number n, whether the deploy has ended, and a
 // channel that closes when there is more.
-func (h *history) after(id string, n int) (events []catalog.Event, last int, ended bool, changed <-chan struct{}) {
+func (h *history) after(id string, n int) (events []messages.Event, last int, ended bool, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.trackLocked(id)
@@ -157,7 +158,7 @@ func (h *history) after(id string, n int) (events []catalog.Event, last int, end
 
 // Events calls send for everything that has happened to a deploy and then for
 // what happens, until the deploy has ended (nil), ctx is done or send fails.
-func (d *Deployer) Events(ctx context.Context, id string, send func(catalog.Event) error) error {
+func (d *Deployer) Events(ctx context.Context, id string, send func(messages.Event) error) error {
 	ctx, done := d.during(ctx)
 	defer done()
 	record := d.o.Catalog.View().Deploy(id)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // live holds what agents reported last. It is in memory only: a report comes
@@ -18,9 +19,9 @@ type live struct {
 
 // memberReport is the last report of one member.
 type memberReport struct {
-	instances []catalog.InstanceReport
-	disk      catalog.DiskReport
-	memory    catalog.MemoryReport
+	instances []messages.InstanceReport
+	disk      messages.DiskReport
+	memory    messages.MemoryReport
 	at        time.Time
 	changed   map[string]time.Time // site and release to when its progress last changed
 }
@@ -45,7 +46,7 @@ func (l *live) setSent(member string, s sent) {
 func pairKey(site, release string) string { return site + "/" + release }
 
 // take replaces a member's report.
-func (l *live) take(member string, r catalog.Report, now time.Time) {
+func (l *live) take(member string, r messages.Report, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.members[member]
@@ -65,21 +66,21 @@ func (l *live) take(member string, r catalog.Report, now time.Time) {
 	l.members[member] = next
 }
 
-func sameProgress(a, b catalog.InstanceReport) bool {
+func sameProgress(a, b messages.InstanceReport) bool {
 	return a.ID == b.ID && a.Progress.Step == b.Progress.Step && a.Progress.Done == b.Progress.Done && a.Progress.Detail == b.Progress.Detail
 }
 
 // progress returns a member's word on a release during a deploy, nil if it has said none: the youngest
 // instance's, and a failure only if it belongs to this deploy, because an agent
 // remembers why the last attempt failed.
-func (l *live) progress(member string, d *catalog.Deploy) (word *catalog.InstanceReport, changed time.Time) {
+func (l *live) progress(member string, d *catalog.Deploy) (word *messages.InstanceReport, changed time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.members[member]
 	if r == nil {
 		return nil, time.Time{}
 	}
-	var best *catalog.InstanceReport
+	var best *messages.InstanceReport
 	for i := range r.instances {
 		in := &r.instances[i]
 		if in.Site != d.Site || in.Release != d.Release {

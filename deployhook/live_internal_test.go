@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // A rollback meets an instance that has just asked to stop: its agent reports so once more, under the new deploy, before it lets it go on.
@@ -13,8 +14,8 @@ func TestAskingToStopIsNoFailure(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	d := &catalog.Deploy{ID: "d", Site: "shop", Release: "r"}
 	l := newLive()
-	say := func(step catalog.Step) *catalog.InstanceReport {
-		l.take("server-1", catalog.Report{Instances: []catalog.InstanceReport{{
+	say := func(step catalog.Step) *messages.InstanceReport {
+		l.take("server-1", messages.Report{Instances: []messages.InstanceReport{{
 			Instance: catalog.Instance{ID: "i", Site: "shop", Release: "r", State: catalog.InstanceHealthy}, Deploy: "d",
 			Progress: catalog.MemberProgress{Step: step, Detail: "waits until the proxies have let go of it"},
 		}}}, now)

@@ -17,6 +17,7 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/logs"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestLogsOutliveTheirAgent: who follows a site's log is told once that a server's cannot be read. When it can, the lines of meanwhile
@@ -24,7 +25,7 @@ import (
 func TestLogsOutliveTheirAgent(t *testing.T) {
 	at := time.Now().UTC().Truncate(time.Second)
 	line := func(second int, text string) string {
-		b, _ := json.Marshal(catalog.LogLine{At: at.Add(time.Duration(second) * time.Second), Release: "3f2a9c", Instance: "one", Text: text})
+		b, _ := json.Marshal(messages.LogLine{At: at.Add(time.Duration(second) * time.Second), Release: "3f2a9c", Instance: "one", Text: text})
 		return string(b) + "\n"
 	}
 	var asked atomic.Int64

@@ -16,6 +16,8 @@ import (
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -40,8 +42,8 @@ type Identify func(*http.Request) (catalog.Member, bool)
 
 // Members returns the handlers for members' own requests by pattern:
 //
-//	GET  /v1/agent/wanted?after=REVISION&wait=30s   catalog.Wanted, at once if it differs from what this member got at REVISION
-//	POST /v1/agent/report                           catalog.Report; answers {"stop_ok": […]}
+//	GET  /v1/agent/wanted?after=REVISION&wait=30s   messages.Wanted, at once if it differs from what this member got at REVISION
+//	POST /v1/agent/report                           messages.Report; answers {"stop_ok": […]}
 //	GET  /v1/objects/{digest}, POST /v1/objects/bundle
 //	POST /v1/peer/held, /v1/peer/move, /v1/peer/free   what proxies ask one another
 //
@@ -84,7 +86,7 @@ type sent struct {
 }
 
 // wantedSum is the content of a Wanted without its revision.
-func wantedSum(w catalog.Wanted) [sha256.Size]byte {
+func wantedSum(w messages.Wanted) [sha256.Size]byte {
 	w.Revision = 0
 	b, err := json.Marshal(w)
 	if err != nil {
@@ -184,7 +186,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	defer d.presence.enter(m.Name, time.Now())()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
 	reply.Within(w, reportTimeout+writeDeadline+reply.Time)
-	var report catalog.Report
+	var report messages.Report
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&report); err != nil {
 		reply.Error(w, refusal.New(http.StatusBadRequest, "invalid", "", "read report: %v", err))
 		return
@@ -231,7 +233,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 
 // checkReport refuses a report that speaks of others or says too much, and cuts
 // what people wrote into it to a length that the catalog can keep.
-func checkReport(r *catalog.Report, m catalog.Member) error {
+func checkReport(r *messages.Report, m catalog.Member) error {
 	if len(r.Instances) > maxInstances {
 		return refusal.New(http.StatusBadRequest, "invalid", "", "the report names %d instances, more than %d", len(r.Instances), maxInstances)
 	}
@@ -243,12 +245,12 @@ func checkReport(r *catalog.Report, m catalog.Member) error {
 		switch {
 		case in.Member != m.Name:
 			return refusal.New(http.StatusForbidden, "not_yours", "", "member %q reports an instance of member %q", m.Name, in.Member)
-		case in.ID != "" && catalog.ValidInstanceID(in.ID) != nil:
-			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidInstanceID(in.ID))
+		case in.ID != "" && ids.ValidInstance(in.ID) != nil:
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", ids.ValidInstance(in.ID))
 		case sites.ValidName("site", in.Site) != nil:
 			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", sites.ValidName("site", in.Site))
-		case catalog.ValidRelease(in.Release) != nil:
-			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", catalog.ValidRelease(in.Release))
+		case ids.ValidRelease(in.Release) != nil:
+			return refusal.New(http.StatusBadRequest, "invalid", "", "%v", ids.ValidRelease(in.Release))
 		}
 		trimProgress(&in.Progress)
 		in.Detail = cut(in.Detail, maxDetail)
@@ -290,7 +292,7 @@ func cut(s string, n int) string {
 
 // record writes the changes of a member's instances. A report that changes
 // nothing writes nothing.
-func (d *Deployer) record(ctx context.Context, m catalog.Member, r catalog.Report) error {
+func (d *Deployer) record(ctx context.Context, m catalog.Member, r messages.Report) error {
 	if !differs(d.o.Catalog.View(), m, r) {
 		return nil
 	}
@@ -302,7 +304,7 @@ func (d *Deployer) record(ctx context.Context, m catalog.Member, r catalog.Repor
 }
 
 // differs reports whether a report says anything that the view does not.
-func differs(v *catalog.View, m catalog.Member, r catalog.Report) bool {
+func differs(v *catalog.View, m catalog.Member, r messages.Report) bool {
 	known := v.Members[m.Name]
 	if known != nil && r.Version != "" && (known.Version != r.Version || r.Runtimes != nil && !sameJSON(known.Runtimes, r.Runtimes)) {
 		return true

@@ -17,6 +17,8 @@ import (
 	"portico/deployhook/logs"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // do makes a request as a member and returns status and body.
@@ -69,7 +71,7 @@ func TestOnlyAcceptedMembersAreAnswered(t *testing.T) {
 func TestWantedAnswersWhenItChanges(t *testing.T) {
 	c := newCluster(t)
 	c.accept("web1", "web2")
-	ask := func(query string) (w catalog.Wanted, took time.Duration) {
+	ask := func(query string) (w messages.Wanted, took time.Duration) {
 		t.Helper()
 		begin := time.Now()
 		code, body := c.do("web1", "GET", "/v1/agent/wanted?"+query, "")
@@ -86,7 +88,7 @@ func TestWantedAnswersWhenItChanges(t *testing.T) {
 		t.Errorf("the first answer took %v", took)
 	}
 	// Something that is not this member's changes: the answer waits.
-	done := make(chan catalog.Wanted, 1)
+	done := make(chan messages.Wanted, 1)
 	go func() {
 		w, _ := ask(fmt.Sprintf("after=%d&wait=40s", first.Revision))
 		done <- w
@@ -138,7 +140,7 @@ func TestReportsAreChecked(t *testing.T) {
 		}
 		return tx.PutSite(catalog.Site{Name: "shop", Release: digest("a")})
 	})
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	for what, r := range map[string]struct {
 		body string
 		code int
@@ -177,7 +179,7 @@ func TestReportsAreChecked(t *testing.T) {
 		t.Errorf("reports without news moved the revision from %d to %d", revision, got)
 	}
 	// What is not named any more is gone, and only this member's.
-	other := catalog.NewInstanceID()
+	other := ids.NewInstance()
 	c.do("web2", "POST", "/v1/agent/report", instance(other, "web2", "shop", digest("a")))
 	c.do("web1", "POST", "/v1/agent/report", `{"instances":[],"version":"2.0.0","runtimes":{"php":"8.3"}}`)
 	v := c.catalog.View()

@@ -8,6 +8,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 const (
@@ -54,7 +55,7 @@ func (d *Deployer) mirrorAll() bool {
 	whole := true
 	for site, releases := range v.Releases {
 		for id := range releases {
-			digest := catalog.FilesOf(id)
+			digest := ids.FilesOf(id)
 			if d.mirrored[digest] {
 				continue
 			}
@@ -76,7 +77,7 @@ func (d *Deployer) mirrorAll() bool {
 func known(v *catalog.View, digest string) bool {
 	for _, releases := range v.Releases {
 		for id := range releases {
-			if catalog.FilesOf(id) == digest {
+			if ids.FilesOf(id) == digest {
 				return true
 			}
 		}

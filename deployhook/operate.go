@@ -12,6 +12,7 @@ import (
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 // minPrefix is the shortest piece of a digest that names a release.
@@ -32,7 +33,7 @@ func (d *Deployer) Rollback(ctx context.Context, site, release string, noPin boo
 		}
 		var err error
 		deploy, err = command.Rollback(tx, command.DeployRequest{
-			ID: catalog.NewID(now), Release: catalog.Release{Site: site, Digest: release}, NoPin: noPin, By: by, Now: now,
+			ID: ids.New(now), Release: catalog.Release{Site: site, Digest: release}, NoPin: noPin, By: by, Now: now,
 		})
 		return err
 	})
@@ -49,7 +50,7 @@ func (d *Deployer) Set(ctx context.Context, site string, patch []byte, by string
 	now := time.Now()
 	_, err = d.o.Catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
 		deploy, begun, err = command.SetOverride(tx, patch, command.DeployRequest{
-			ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now,
+			ID: ids.New(now), Release: catalog.Release{Site: site}, By: by, Now: now,
 		})
 		return err
 	})
@@ -141,7 +142,7 @@ func (d *Deployer) EndRetiring(ctx context.Context, site, release, by string) er
 			return release == "" || r.Release == release
 		}, time.Now())
 		if err == nil && release != "" && n == 0 {
-			return fmt.Errorf("%w: release %s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, catalog.ShortRelease(release), site)
+			return fmt.Errorf("%w: release %s of site %q is not on its way out: there is nothing to end", catalog.ErrConflict, ids.ShortRelease(release), site)
 		}
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"portico/deployhook/reply"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // maxQuestion bounds what another proxy asks.
@@ -139,8 +140,8 @@ func (d *Deployer) moveQuiet(held []*catalog.Instance, quiet time.Duration) (mov
 
 // peerFree asks which instances of a member may stop: the body of POST /v1/peer/free.
 type peerFree struct {
-	Member    string                   `json:"member"`
-	Instances []catalog.InstanceReport `json:"instances"`
+	Member    string                    `json:"member"`
+	Instances []messages.InstanceReport `json:"instances"`
 }
 
 // serveFree tells which instances that a member reports may stop as far as this proxy
@@ -156,14 +157,14 @@ func (d *Deployer) serveFree(w http.ResponseWriter, r *http.Request) {
 
 // freeElsewhere asks the other proxies which of the reported instances that nothing
 // wants may stop.
-func (d *Deployer) freeElsewhere(ctx context.Context, member string, r catalog.Report) map[string][]string {
+func (d *Deployer) freeElsewhere(ctx context.Context, member string, r messages.Report) map[string][]string {
 	v := d.o.Catalog.View()
 	proxies := d.otherProxies(v)
 	if r.Copy || len(proxies) == 0 {
 		return nil
 	}
 	wanted := Wanted(v, member)
-	q := peerFree{Member: member, Instances: slices.DeleteFunc(slices.Clone(r.Instances), func(in catalog.InstanceReport) bool {
+	q := peerFree{Member: member, Instances: slices.DeleteFunc(slices.Clone(r.Instances), func(in messages.InstanceReport) bool {
 		return in.ID == "" || in.State == catalog.InstanceExited || wants(wanted, in)
 	})}
 	if len(q.Instances) == 0 {
@@ -189,8 +190,8 @@ func (d *Deployer) freeElsewhere(ctx context.Context, member string, r catalog.R
 }
 
 // wants reports whether a wanted state has a use for an instance.
-func wants(w catalog.Wanted, in catalog.InstanceReport) bool {
-	return slices.ContainsFunc(w.Releases, func(r catalog.WantedRelease) bool { return r.Site == in.Site && r.Release == in.Release })
+func wants(w messages.Wanted, in messages.InstanceReport) bool {
+	return slices.ContainsFunc(w.Releases, func(r messages.WantedRelease) bool { return r.Site == in.Site && r.Release == in.Release })
 }
 
 // peerAsk is a question of another part of the program: the body of POST /v1/peer/ask.

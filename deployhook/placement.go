@@ -8,6 +8,8 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // placement answers which releases belong on one application server, by one view.
@@ -39,17 +41,17 @@ func (p *placement) instances(site, release string) []*catalog.Instance {
 // dutyOf is what the server has to do with a release, "" where that is nothing. A server
 // that a site has left keeps what runs there until it is empty: as before while nothing
 // else can take new visitors, then for the sessions alone.
-func (p *placement) dutyOf(site, release string, s sites.Settings, duty catalog.Duty) catalog.Duty {
+func (p *placement) dutyOf(site, release string, s sites.Settings, duty messages.Duty) messages.Duty {
 	if p.m.Takes(s) {
 		return duty
 	}
 	for _, in := range p.instances(site, release) {
 		switch {
 		case in.Member != p.m.Name:
-		case duty == catalog.DutyCandidate:
+		case duty == messages.DutyCandidate:
 			return ""
 		case in.Admin == catalog.AdminDrain:
-			return catalog.DutyRetiring
+			return messages.DutyRetiring
 		default:
 			return duty
 		}
@@ -83,8 +85,8 @@ func (p *placement) holders(site, release string, s sites.Settings) []string {
 }
 
 // sharesWith reports whether the server has something to fetch from another.
-func (p *placement) sharesWith(other string, list []catalog.WantedRelease) bool {
-	return slices.ContainsFunc(list, func(r catalog.WantedRelease) bool { return r.Servers == nil || slices.Contains(r.Servers, other) })
+func (p *placement) sharesWith(other string, list []messages.WantedRelease) bool {
+	return slices.ContainsFunc(list, func(r messages.WantedRelease) bool { return r.Servers == nil || slices.Contains(r.Servers, other) })
 }
 
 // wantsOf reports whether a release of a site is something that a member is to run. A
@@ -99,7 +101,7 @@ func wantsOf(v *catalog.View, m *catalog.Member, site, release string) bool {
 		settings, err := s.JoinedFor(r)
 		return err == nil && m.Takes(settings)
 	}
-	return slices.ContainsFunc(newPlacement(v, m).wantedOf(s), func(w catalog.WantedRelease) bool { return w.Release == release })
+	return slices.ContainsFunc(newPlacement(v, m).wantedOf(s), func(w messages.WantedRelease) bool { return w.Release == release })
 }
 
 // mayRead reports whether an application server may have these files: those of a release that
@@ -111,7 +113,7 @@ func mayRead(v *catalog.View, name, files string) bool {
 	}
 	for site, releases := range v.Releases {
 		for id := range releases {
-			if catalog.FilesOf(id) == files && wantsOf(v, m, site, id) {
+			if ids.FilesOf(id) == files && wantsOf(v, m, site, id) {
 				return true
 			}
 		}
@@ -122,8 +124,8 @@ func mayRead(v *catalog.View, name, files string) bool {
 // ownOnly leaves out of a report what its member has no part in: an instance that is not
 // known yet, of a release that it was not told to run. It would get visitors by it, and by
 // having it keep a site that is not placed there.
-func ownOnly(v *catalog.View, m catalog.Member, r catalog.Report) catalog.Report {
-	r.Instances = slices.DeleteFunc(slices.Clone(r.Instances), func(in catalog.InstanceReport) bool {
+func ownOnly(v *catalog.View, m catalog.Member, r messages.Report) messages.Report {
+	r.Instances = slices.DeleteFunc(slices.Clone(r.Instances), func(in messages.InstanceReport) bool {
 		return in.ID != "" && v.Instances[in.ID] == nil && !wantsOf(v, v.Members[m.Name], in.Site, in.Release)
 	})
 	return r

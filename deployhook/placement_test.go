@@ -14,6 +14,8 @@ import (
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 func (c *cluster) label(member string, labels ...string) {
@@ -24,7 +26,7 @@ func (c *cluster) label(member string, labels ...string) {
 func (c *cluster) set(site, override string) {
 	c.t.Helper()
 	c.update(func(tx *catalog.Tx) error {
-		_, _, err := command.SetOverride(tx, []byte(override), command.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: site}, By: "ann", Now: time.Now()})
+		_, _, err := command.SetOverride(tx, []byte(override), command.DeployRequest{ID: ids.New(time.Now()), Release: catalog.Release{Site: site}, By: "ann", Now: time.Now()})
 		return err
 	})
 }
@@ -88,7 +90,7 @@ func TestServerGetsWhatBelongsOnItAlone(t *testing.T) {
 	}
 
 	// It says that it runs the site: it would get visitors, and settings with it.
-	forged := catalog.NewInstanceID()
+	forged := ids.NewInstance()
 	report := fmt.Sprintf(`{"instances":[{"id":%q,"site":"shop","release":%q,"state":"healthy","started":"2026-01-01T00:00:00Z","progress":{"step":"healthy"}}]}`, forged, shop.Release)
 	own := c.instanceOf("web3", blog.Release)
 	turned := strings.Replace(report, forged, own, 1)
@@ -142,7 +144,7 @@ func TestMovedSiteKeepsItsSessions(t *testing.T) {
 	if len(c.agent("web1").running("shop")) != 1 {
 		t.Fatal("the old instance went with three sessions on it")
 	}
-	if w := deployhook.Wanted(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != catalog.DutyRetiring {
+	if w := deployhook.Wanted(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != messages.DutyRetiring {
 		t.Errorf("web1 is to run %+v", w.Releases)
 	}
 
@@ -168,7 +170,7 @@ func (c *cluster) settle() {
 	from := c.catalog.View().Revision
 	c.eventually("the controller has had its turns", func() bool {
 		c.update(func(tx *catalog.Tx) error {
-			return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(time.Now()), At: time.Now(), By: "test", Action: "turn"})
+			return tx.Audit(catalog.AuditEntry{ID: ids.New(time.Now()), At: time.Now(), By: "test", Action: "turn"})
 		})
 		return c.catalog.View().Revision > from+10
 	})
@@ -190,7 +192,7 @@ func TestSiteWithoutServerIsRefused(t *testing.T) {
 	}
 	c.deploy("shop", map[string]string{"index.html": "one"}, catalog.DeploySucceeded)
 	_, err := c.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
-		_, _, err := command.SetOverride(tx, []byte(`{"servers":["zone-x"]}`), command.DeployRequest{ID: catalog.NewID(time.Now()), Release: catalog.Release{Site: "shop"}, By: "ann", Now: time.Now()})
+		_, _, err := command.SetOverride(tx, []byte(`{"servers":["zone-x"]}`), command.DeployRequest{ID: ids.New(time.Now()), Release: catalog.Release{Site: "shop"}, By: "ann", Now: time.Now()})
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "zone-x") {

@@ -14,6 +14,7 @@ import (
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 // ArchiveAnswer is the answer to an upload: 202 with a deploy that runs, 200
@@ -179,7 +180,7 @@ func (d *Deployer) compare(answer *ArchiveAnswer, tree objects.Tree, name string
 	have := map[string]bool{}
 	v := d.o.Catalog.View()
 	if site := v.Sites[name]; site != nil && site.Release != "" {
-		if old, err := d.o.Objects.Tree(catalog.FilesOf(site.Release), objects.TreeLimits()); err == nil {
+		if old, err := d.o.Objects.Tree(ids.FilesOf(site.Release), objects.TreeLimits()); err == nil {
 			for _, f := range old.Files {
 				have[f.Digest] = true
 			}
@@ -219,7 +220,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *upload.
 			release.Created = known.Created
 		}
 		site, err := tx.Site(q.Site)
-		if err == nil && catalog.FilesOf(site.Release) == release.Digest {
+		if err == nil && ids.FilesOf(site.Release) == release.Digest {
 			runs, err := tx.Release(q.Site, site.Release)
 			if err == nil && sameProcess(&site, &runs, &release) {
 				answer.Same = true
@@ -228,7 +229,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *upload.
 				return err
 			}
 		}
-		deploy, err = command.BeginDeploy(tx, command.DeployRequest{ID: catalog.NewID(now), Release: release, NoPin: q.NoPin, By: q.By, Now: now})
+		deploy, err = command.BeginDeploy(tx, command.DeployRequest{ID: ids.New(now), Release: release, NoPin: q.NoPin, By: q.By, Now: now})
 		return err
 	})
 	if err != nil {
@@ -254,7 +255,7 @@ func sameProcess(site *catalog.Site, runs, comes *catalog.Release) bool {
 // most settings that came by flags.
 func again(tx *catalog.Tx, site catalog.Site, release catalog.Release, sameSettings bool, by string, now time.Time) (catalog.Deploy, error) {
 	deploy := catalog.Deploy{
-		ID: catalog.NewID(now), Site: site.Name, Release: release.Digest, Previous: release.Digest,
+		ID: ids.New(now), Site: site.Name, Release: release.Digest, Previous: release.Digest,
 		State: catalog.DeploySucceeded, By: by, Created: now.UTC(), Ended: now.UTC(),
 		Hint: "this release runs already: nothing was changed",
 	}

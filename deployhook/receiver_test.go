@@ -23,6 +23,7 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // manifest is a site of kind run with this portico.toml.
@@ -173,7 +174,7 @@ func TestSlowUploadsLeaveTheRestAnswering(t *testing.T) {
 		return a.status == http.StatusServiceUnavailable
 	})
 	// Agents and readers are served all the while.
-	var w catalog.Wanted
+	var w messages.Wanted
 	ctx, cancel := context.WithTimeout(t.Context(), waitTime)
 	defer cancel()
 	if err := c.agent("web1").get(ctx, c.url+"/v1/agent/wanted", &w); err != nil {

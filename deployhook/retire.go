@@ -7,6 +7,7 @@ import (
 
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -95,7 +96,7 @@ func (d *Deployer) load(instance string) (sessions, inflight int, known bool) {
 // stoppable returns the reported instances that a member may stop: nothing
 // wants them, and this proxy has no request there, or has had one for too long.
 // soon reports that there are more which only wait for lastSend to pass.
-func (d *Deployer) stoppable(wanted catalog.Wanted, reported []catalog.InstanceReport, now time.Time) (list []string, soon bool) {
+func (d *Deployer) stoppable(wanted messages.Wanted, reported []messages.InstanceReport, now time.Time) (list []string, soon bool) {
 	list = []string{}
 	for _, in := range reported {
 		if in.ID == "" || wants(wanted, in) {

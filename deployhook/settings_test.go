@@ -8,6 +8,7 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/reply"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // A process keeps what it got at its start. So other settings of it are a deploy of the files
@@ -25,7 +26,7 @@ func TestSettingsOfTheProcessAreADeploy(t *testing.T) {
 		t.Fatalf("another policy began a deploy: %v, %v", begun, err)
 	}
 	d, begun, err := c.Set(t.Context(), "shop", []byte(`{"env":{"X":"1"}}`), "ann")
-	if err != nil || !begun || !d.Settings || d.Previous != first.Release || catalog.FilesOf(d.Release) != first.Release || d.Release == first.Release {
+	if err != nil || !begun || !d.Settings || d.Previous != first.Release || ids.FilesOf(d.Release) != first.Release || d.Release == first.Release {
 		t.Fatalf("the change began %v %+v: %v", begun, d, err)
 	}
 	if _, _, err := c.Set(t.Context(), "shop", []byte(`{"policy":"first"}`), "ann"); reply.RefusalOf(err).Status != 409 {
@@ -82,7 +83,7 @@ func TestSettingsOfTheProcessAreADeploy(t *testing.T) {
 	c.ended(back.ID, catalog.DeploySucceeded)
 	s = c.site("shop")
 	settings, err := s.Effective()
-	if catalog.FilesOf(s.Release) != first.Release || s.Release == first.Release || err != nil || settings.Env["X"] != "3" {
+	if ids.FilesOf(s.Release) != first.Release || s.Release == first.Release || err != nil || settings.Env["X"] != "3" {
 		t.Errorf("other files run as %s with %v: %v", s.Release, settings.Env, err)
 	}
 }

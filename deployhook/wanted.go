@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Wanted returns what the member called name should run at this view. It is
@@ -13,8 +14,8 @@ import (
 // everything it may still run. A member is told of what belongs on it and of nothing
 // else: neither the names nor the settings of other sites, nor servers with which it
 // has no site in common.
-func Wanted(v *catalog.View, name string) catalog.Wanted {
-	w := catalog.Wanted{Revision: v.Revision, Cluster: v.ClusterID, Keep: map[string][]string{}}
+func Wanted(v *catalog.View, name string) messages.Wanted {
+	w := messages.Wanted{Revision: v.Revision, Cluster: v.ClusterID, Keep: map[string][]string{}}
 	m := v.Members[name]
 	if m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleServer {
 		return w
@@ -32,9 +33,9 @@ func Wanted(v *catalog.View, name string) catalog.Wanted {
 		switch {
 		case other == name || peer.Admission != catalog.Accepted:
 		case peer.Role == catalog.RoleProxy:
-			w.Proxies = append(w.Proxies, catalog.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
+			w.Proxies = append(w.Proxies, messages.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
 		case peer.Role == catalog.RoleServer && p.sharesWith(other, w.Releases):
-			w.Servers = append(w.Servers, catalog.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
+			w.Servers = append(w.Servers, messages.Peer{Name: other, Addr: peer.Addr, Fingerprint: peer.Fingerprint})
 		}
 	}
 	return w
@@ -43,11 +44,11 @@ func Wanted(v *catalog.View, name string) catalog.Wanted {
 // wantedOf returns the releases of one site: candidate, current, retiring. A
 // release has one duty; the first that applies wins, so that a rollback to a
 // release which still retires finds its instance running.
-func (p *placement) wantedOf(s *catalog.Site) []catalog.WantedRelease {
-	var list []catalog.WantedRelease
-	add := func(digest string, duty catalog.Duty, deploy string, before bool) {
+func (p *placement) wantedOf(s *catalog.Site) []messages.WantedRelease {
+	var list []messages.WantedRelease
+	add := func(digest string, duty messages.Duty, deploy string, before bool) {
 		release := p.v.Releases[s.Name][digest]
-		if release == nil || slices.ContainsFunc(list, func(w catalog.WantedRelease) bool { return w.Release == digest }) {
+		if release == nil || slices.ContainsFunc(list, func(w messages.WantedRelease) bool { return w.Release == digest }) {
 			return
 		}
 		settings, err := s.JoinedFor(release)
@@ -57,7 +58,7 @@ func (p *placement) wantedOf(s *catalog.Site) []catalog.WantedRelease {
 		if duty = p.dutyOf(s.Name, digest, settings, duty); duty == "" {
 			return
 		}
-		list = append(list, catalog.WantedRelease{
+		list = append(list, messages.WantedRelease{
 			Site: s.Name, Release: digest, Duty: duty, Deploy: deploy,
 			Before:   before && len(settings.Deploy.Before) > 0,
 			Settings: settings.WithDefaults(s.Name),
@@ -66,13 +67,13 @@ func (p *placement) wantedOf(s *catalog.Site) []catalog.WantedRelease {
 	}
 	member := p.m.Name
 	if d := p.v.Deploy(s.Deploy); d != nil && s.Candidate != "" && begun(d.Members[member]) {
-		add(s.Candidate, catalog.DutyCandidate, d.ID, runsBefore(d, member))
+		add(s.Candidate, messages.DutyCandidate, d.ID, runsBefore(d, member))
 	}
 	if s.Release != "" {
-		add(s.Release, catalog.DutyCurrent, lastDeployOf(p.v, s), false)
+		add(s.Release, messages.DutyCurrent, lastDeployOf(p.v, s), false)
 	}
 	for _, r := range s.Retiring {
-		add(r.Release, catalog.DutyRetiring, "", false)
+		add(r.Release, messages.DutyRetiring, "", false)
 	}
 	return list
 }

@@ -10,6 +10,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 func digest(c string) string { return strings.Repeat(c, 64) }
@@ -47,7 +48,7 @@ func TestWanted(t *testing.T) {
 		return tx.PutSite(site)
 	})
 	v := c.catalog.View()
-	duties := func(w catalog.Wanted) string {
+	duties := func(w messages.Wanted) string {
 		var list []string
 		for _, r := range w.Releases {
 			list = append(list, r.Release[:1]+"="+string(r.Duty))

@@ -14,6 +14,7 @@ import (
 
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 // serveKnock answers a machine that wants in. It has no credentials, so every
@@ -79,7 +80,7 @@ func (a *Admission) rival(from netip.Addr, k Knock, fingerprint string, r *Refus
 			}
 		}
 		return tx.Audit(catalog.AuditEntry{
-			ID: catalog.NewID(now), At: now, By: "portico", From: from.String(), Action: "turn machine away",
+			ID: ids.New(now), At: now, By: "portico", From: from.String(), Action: "turn machine away",
 			Object: k.Name, Detail: clean("key " + fingerprint[:16] + "…: " + r.Message), Failed: true,
 		})
 	})
@@ -230,7 +231,7 @@ func (a *Admission) useInvite(tx *catalog.Tx, d *decision, k Knock, now time.Tim
 		return err
 	}
 	d.accepted = &m
-	return tx.Audit(catalog.AuditEntry{ID: catalog.NewID(now), At: now, By: by, Action: "accept member", Object: k.Name})
+	return tx.Audit(catalog.AuditEntry{ID: ids.New(now), At: now, By: by, Action: "accept member", Object: k.Name})
 }
 
 // current makes sure that an accepted member gets a certificate that lasts: one

@@ -12,18 +12,19 @@ import (
 
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // M9: whoever is revoked has nothing from that moment on, also on connections
 // that live, and the gossip key changes for everybody else.
 func TestRevoke(t *testing.T) {
 	f := newFront(t)
-	var ids []*machine
+	var servers []*machine
 	for i, name := range []string{"web-1", "web-2"} {
-		ids = append(ids, f.member(name, 9001+10*i))
+		servers = append(servers, f.member(name, 9001+10*i))
 	}
 	_, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
-		return tx.PutInstance(catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Member: "web-1", State: catalog.InstanceHealthy})
+		return tx.PutInstance(catalog.Instance{ID: ids.NewInstance(), Site: "shop", Member: "web-1", State: catalog.InstanceHealthy})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +41,11 @@ func TestRevoke(t *testing.T) {
 		go func() { end <- membership.Keep(t.Context(), o) }()
 		return end
 	}
-	gone := keepOne(ids[0], func([][]byte) error { t.Error("the revoked member got the new key"); return nil })
-	keepOne(ids[1], func(k [][]byte) error { news <- k; return nil })
+	gone := keepOne(servers[0], func([][]byte) error { t.Error("the revoked member got the new key"); return nil })
+	keepOne(servers[1], func(k [][]byte) error { news <- k; return nil })
 
 	// A connection that is open already.
-	tr := &http.Transport{TLSClientConfig: ids[0].memberTLS()}
+	tr := &http.Transport{TLSClientConfig: servers[0].memberTLS()}
 	defer tr.CloseIdleConnections()
 	open := &http.Client{Transport: tr}
 	get := func() int {
@@ -88,7 +89,7 @@ func TestRevoke(t *testing.T) {
 	if err := ended(t, gone); !errors.As(err, &refusal) || refusal.Code != membership.CodeNotMember {
 		t.Errorf("the revoked member's keeper ends with %v", err)
 	}
-	if _, err := membership.Join(t.Context(), ids[0].options("", nil)); !errors.As(err, &refusal) || refusal.Code != membership.CodeRevoked || !strings.Contains(err.Error(), "sold") {
+	if _, err := membership.Join(t.Context(), servers[0].options("", nil)); !errors.As(err, &refusal) || refusal.Code != membership.CodeRevoked || !strings.Contains(err.Error(), "sold") {
 		t.Errorf("the revoked member joins again: %v", err)
 	}
 	if err := f.admission.Revoke(t.Context(), "proxy-1", "", "anna"); !errors.Is(err, catalog.ErrConflict) {

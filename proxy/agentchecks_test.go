@@ -14,6 +14,7 @@ import (
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // teller is what an agent itself answers: its word on its instances, as the test wants it.
@@ -22,18 +23,18 @@ type teller struct {
 	asked atomic.Int64 // streams that were asked for
 
 	mu    sync.Mutex
-	lines map[chan []catalog.CheckResult]bool // of the streams, guarded by mu
+	lines map[chan []messages.CheckResult]bool // of the streams, guarded by mu
 }
 
 func newTeller(t *testing.T) *teller {
-	tell := &teller{lines: map[chan []catalog.CheckResult]bool{}}
+	tell := &teller{lines: map[chan []messages.CheckResult]bool{}}
 	tell.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tell.asked.Add(1)
-		if r.URL.Path != catalog.ChecksPath {
+		if r.URL.Path != messages.ChecksPath {
 			http.NotFound(w, r)
 			return
 		}
-		lines := make(chan []catalog.CheckResult)
+		lines := make(chan []messages.CheckResult)
 		tell.mu.Lock()
 		tell.lines[lines] = true
 		tell.mu.Unlock()
@@ -60,9 +61,9 @@ func newTeller(t *testing.T) *teller {
 }
 
 // say tells all who listen; nil ends their streams. It reports whether anybody listened.
-func (tell *teller) say(list []catalog.CheckResult) (heard bool) {
+func (tell *teller) say(list []messages.CheckResult) (heard bool) {
 	tell.mu.Lock()
-	var all []chan []catalog.CheckResult
+	var all []chan []messages.CheckResult
 	for lines := range tell.lines {
 		all = append(all, lines)
 	}
@@ -78,7 +79,7 @@ func (tell *teller) say(list []catalog.CheckResult) (heard bool) {
 }
 
 // keepSaying says the same again and again until the returned function is called.
-func (tell *teller) keepSaying(list []catalog.CheckResult) (stop func()) {
+func (tell *teller) keepSaying(list []messages.CheckResult) (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -112,7 +113,7 @@ func newChecked(t *testing.T) *checked {
 }
 
 // toldWorld is a proxy with one instance whose agent tells of its checks, listened to already.
-func toldWorld(t *testing.T, interval time.Duration) (w *world, a *agent, tell *teller, inst *checked, fine catalog.CheckResult) {
+func toldWorld(t *testing.T, interval time.Duration) (w *world, a *agent, tell *teller, inst *checked, fine messages.CheckResult) {
 	t.Helper()
 	w, agents := newWorld(t, "m1")
 	a = agents["m1"]
@@ -131,8 +132,8 @@ func toldWorld(t *testing.T, interval time.Duration) (w *world, a *agent, tell *
 	if err != nil {
 		t.Fatal(err)
 	}
-	fine = catalog.CheckResult{ID: "one", Asked: set.Question(), OK: true, Code: "L7OK", Status: 200}
-	w.f.eventually("the agent is listened to", func() bool { return tell.say([]catalog.CheckResult{fine}) })
+	fine = messages.CheckResult{ID: "one", Asked: set.Question(), OK: true, Code: "L7OK", Status: 200}
+	w.f.eventually("the agent is listened to", func() bool { return tell.say([]messages.CheckResult{fine}) })
 	return w, a, tell, inst, fine
 }
 
@@ -148,7 +149,7 @@ func TestAgentSparesChecks(t *testing.T) {
 	const interval = 500 * time.Millisecond
 	w, _, tell, inst, fine := toldWorld(t, interval)
 	fine.Status = 234
-	stop := tell.keepSaying([]catalog.CheckResult{fine})
+	stop := tell.keepSaying([]messages.CheckResult{fine})
 	w.f.eventually("the agent's check is shown", func() bool { return w.f.Balancer().Pool("shop").Upstream("one").Health().Last.Status == 234 })
 	w.f.eventually("the proxy checks at less than half its pace", func() bool {
 		began, before := time.Now(), inst.checks.Load()
@@ -168,7 +169,7 @@ func TestAgentIsNotBelieved(t *testing.T) {
 	w, a, tell, inst, fine := toldWorld(t, time.Hour)
 	u := w.f.Balancer().Pool("shop").Upstream("one")
 	before := inst.checks.Load()
-	tell.say([]catalog.CheckResult{{ID: "one", Asked: fine.Asked, Code: "L7STS", Status: 500}})
+	tell.say([]messages.CheckResult{{ID: "one", Asked: fine.Asked, Code: "L7STS", Status: 500}})
 	w.f.eventually("the proxy looks for itself", func() bool { return inst.checks.Load() > before })
 	if u.State() != balancer.Up {
 		t.Errorf("the agent's word alone made it %v", u.State())
@@ -177,9 +178,9 @@ func TestAgentIsNotBelieved(t *testing.T) {
 	w.f.eventually("the stream is open again or still", func() bool { return tell.say(nil) })
 	w.f.eventually("the proxy looks for itself after the end", func() bool { return inst.checks.Load() > before })
 
-	w.f.eventually("the agent is listened to again", func() bool { return tell.say([]catalog.CheckResult{fine}) })
+	w.f.eventually("the agent is listened to again", func() bool { return tell.say([]messages.CheckResult{fine}) })
 	a.gone.Store(true)
-	stop := tell.keepSaying([]catalog.CheckResult{{ID: "one", Asked: fine.Asked, Code: "L4CON"}, fine}) // contradicts itself
+	stop := tell.keepSaying([]messages.CheckResult{{ID: "one", Asked: fine.Asked, Code: "L4CON"}, fine}) // contradicts itself
 	w.f.eventually("it is found", func() bool { return !u.InRotation() })
 	stop()
 }
@@ -188,7 +189,7 @@ func TestAgentIsNotBelieved(t *testing.T) {
 func TestAgentAsksSomethingElse(t *testing.T) {
 	w, _, tell, inst, fine := toldWorld(t, 100*time.Millisecond)
 	fine.Asked = sites.Front{Health: sites.Health{Path: "/other"}}.Question()
-	stop := tell.keepSaying([]catalog.CheckResult{fine})
+	stop := tell.keepSaying([]messages.CheckResult{fine})
 	w.more(inst, "checks go on", 10)
 	stop()
 }
@@ -217,7 +218,7 @@ func TestAgentIsOld(t *testing.T) {
 func TestAgentGoesSilently(t *testing.T) {
 	w, a, tell, _, fine := toldWorld(t, 100*time.Millisecond)
 	fine.Status = 234
-	stop := tell.keepSaying([]catalog.CheckResult{fine})
+	stop := tell.keepSaying([]messages.CheckResult{fine})
 	w.f.eventually("it is believed", func() bool { return w.f.Balancer().Pool("shop").Upstream("one").Health().Last.Status == 234 })
 	mute, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/api"
 	"portico/tests/harness"
 )
@@ -268,7 +269,7 @@ func logsAndRemoval(t *testing.T, p *harness.Proxy) {
 	p.JSON(&site, "sites", "show", "php")
 	last := map[string]bool{}
 	for line := range strings.Lines(p.Must("logs", "php", "--tail", "1", "--since", "1h", "--release", site.Release[:8], "--json")) {
-		var l catalog.LogLine
+		var l messages.LogLine
 		decode(t, line, &l)
 		if last[l.Member] || l.Release != site.Release || l.Instance == "" || time.Since(l.At) > time.Hour {
 			t.Errorf("a line of php is %+v", l)

@@ -20,7 +20,7 @@ const (
 // ready, and small: buckets come with the first value. It is safe for concurrent use.
 type Histogram struct {
 	buckets atomic.Pointer[buckets] // nil: no values
-	sum     atomic.Int64 // nanoseconds
+	sum     atomic.Int64            // nanoseconds
 	longest atomic.Int64
 
 	// The mean of about the last 1024 values, worked out by Tick.

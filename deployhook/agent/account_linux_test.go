@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestNamedAccounts: sites run as the account that the machine names for all, or as
@@ -47,7 +48,7 @@ func TestNamedAccounts(t *testing.T) {
 			s.User = tt.wants
 			c.want(current("shop", rel, s))
 			if tt.refused != "" {
-				in := c.awaitInstance("refused", rel, func(i catalog.InstanceReport) bool {
+				in := c.awaitInstance("refused", rel, func(i messages.InstanceReport) bool {
 					return strings.Contains(i.Progress.Detail, tt.refused)
 				})
 				if in.State == catalog.InstanceHealthy {

@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // processesOf returns the processes of a state directory's sites.
@@ -47,10 +48,10 @@ func TestAdopt(t *testing.T) {
 	first := c.startChild(t, dir, true)
 	rel := c.serverRelease("1")
 	c.want(current("shop", rel, runSettings()), current("blog", rel, runSettings()))
-	shop := c.awaitInstance("shop healthy", rel, func(i catalog.InstanceReport) bool {
+	shop := c.awaitInstance("shop healthy", rel, func(i messages.InstanceReport) bool {
 		return i.Site == "shop" && i.State == catalog.InstanceHealthy
 	})
-	c.awaitInstance("blog healthy", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("blog healthy", rel, func(i messages.InstanceReport) bool {
 		return i.Site == "blog" && i.State == catalog.InstanceHealthy
 	})
 	before := get(t, c.via(first.addr, shop.ID+".instance"), "/")
@@ -89,7 +90,7 @@ func TestAdopt(t *testing.T) {
 	c.down = false
 	c.mu.Unlock()
 	_, _ = client.Get("https://shop.example/exit?code=1")
-	again := c.awaitInstance("a new instance", rel, func(i catalog.InstanceReport) bool {
+	again := c.awaitInstance("a new instance", rel, func(i messages.InstanceReport) bool {
 		return i.Site == "shop" && i.State == catalog.InstanceHealthy && i.ID != shop.ID
 	})
 	if body := get(t, c.via(second.addr, again.ID+".instance"), "/"); !strings.HasPrefix(body, again.ID) {

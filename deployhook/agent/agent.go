@@ -20,7 +20,7 @@ import (
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/internal/descriptors"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Agent runs the sites of one application server.
@@ -51,11 +51,11 @@ type Agent struct {
 	logs  *logs.Keeper
 
 	mu        sync.Mutex // guards what follows
-	wanted    catalog.Wanted
+	wanted    messages.Wanted
 	haveIt    bool // wanted is set
 	units     map[unitKey]*unit
 	instances map[string]*instance // the live ones, by id
-	ended     []catalog.InstanceReport
+	ended     []messages.InstanceReport
 	stopOK    map[string]*stopWaiter // instances that wait for the proxies' word
 	heard     map[string]time.Time   // proxy to when it last answered or connected
 	closing   bool
@@ -66,7 +66,7 @@ type Agent struct {
 	siteLocks map[string]*sync.Mutex       // one for each site whose folders are worked on
 
 	dirty    chan struct{} // capacity 1: there is something to report
-	incoming chan catalog.Wanted
+	incoming chan messages.Wanted
 	checks   *health.Broadcast
 
 	tidy    chan struct{}  // capacity 1: files may have become superfluous
@@ -129,7 +129,7 @@ func blank(o Options) *Agent {
 		siteLocks: make(map[string]*sync.Mutex),
 		dirty:     make(chan struct{}, 1),
 		tidy:      make(chan struct{}, 1),
-		incoming:  make(chan catalog.Wanted),
+		incoming:  make(chan messages.Wanted),
 		checks:    health.NewBroadcast(),
 		resumed:   make(chan struct{}),
 		stopped:   make(chan struct{}),

@@ -5,7 +5,8 @@ import (
 	"net/http"
 	"slices"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // serveAgent answers proxies about this member.
@@ -16,7 +17,7 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(map[string]any{"member": a.o.Name, "version": a.o.Version, "revision": a.Wanted().Revision})
 	})
 	mux.HandleFunc("GET /v1/logs/{site}", a.logs.Serve)
-	mux.Handle("GET "+catalog.ChecksPath, a.checks)
+	mux.Handle("GET "+messages.ChecksPath, a.checks)
 	mux.ServeHTTP(w, r)
 }
 
@@ -25,7 +26,7 @@ func (a *Agent) serveAgent(w http.ResponseWriter, r *http.Request) {
 func (a *Agent) sharedWith(name, files string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool {
-		return catalog.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
+	return slices.ContainsFunc(a.wanted.Releases, func(r messages.WantedRelease) bool {
+		return ids.FilesOf(r.Release) == files && (r.Servers == nil || slices.Contains(r.Servers, name))
 	})
 }

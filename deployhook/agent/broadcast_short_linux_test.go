@@ -9,7 +9,7 @@ import (
 
 	"portico/internal/descriptors"
 	"portico/internal/units"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestPassedChecksAreNotToldWithoutDescriptors: where visitors have all descriptors that traffic may have, an agent's check passes and says
@@ -33,7 +33,7 @@ func TestPassedChecksAreNotToldWithoutDescriptors(t *testing.T) {
 	c.want(current("docs", rel, s))
 	inst := c.awaitHealthy(rel)
 	r := c.told(a.Addr().String())
-	fine := func(x catalog.CheckResult) bool { return x.ID == inst.ID && x.OK }
+	fine := func(x messages.CheckResult) bool { return x.ID == inst.ID && x.OK }
 	r.await("a passed check", fine)
 
 	var taken []*os.File
@@ -51,7 +51,7 @@ func TestPassedChecksAreNotToldWithoutDescriptors(t *testing.T) {
 		}
 		taken, last = append(taken, f), f.Fd()
 	}
-	r.await("that proxies have to look for themselves", func(x catalog.CheckResult) bool {
+	r.await("that proxies have to look for themselves", func(x messages.CheckResult) bool {
 		return x.ID == inst.ID && !x.OK && x.Code == "L7OK"
 	})
 	free()

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"portico/internal/units"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // told reads what an agent tells a proxy of its checks.
@@ -22,7 +22,7 @@ type told struct {
 func (c *cluster) told(addr string) *told {
 	c.t.Helper()
 	conn := c.dial(c.t, addr, "proxy1", "agent")
-	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: agent\r\n\r\n", catalog.ChecksPath)
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: agent\r\n\r\n", messages.ChecksPath)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusOK {
 		c.t.Fatalf("answer %v, %v", res, err)
@@ -31,10 +31,10 @@ func (c *cluster) told(addr string) *told {
 }
 
 // await reads until a line says what is awaited. The connection's deadline ends it.
-func (r *told) await(what string, ok func(catalog.CheckResult) bool) {
+func (r *told) await(what string, ok func(messages.CheckResult) bool) {
 	r.t.Helper()
 	for r.lines.Scan() {
-		var list []catalog.CheckResult
+		var list []messages.CheckResult
 		if err := json.Unmarshal(r.lines.Bytes(), &list); err != nil || len(list) == 0 {
 			r.t.Fatalf("line %q: %v", r.lines.Text(), err)
 		}
@@ -53,7 +53,7 @@ func TestChecksAreTold(t *testing.T) {
 	s.Health.Interval = units.Duration(200 * time.Millisecond)
 	inst := c.site(s)
 	r := c.told(a.Addr().String())
-	fine := func(x catalog.CheckResult) bool {
+	fine := func(x messages.CheckResult) bool {
 		return x.ID == inst.ID && x.OK && x.Code == "L7OK" && x.Status == http.StatusOK && x.Asked == s.Question()
 	}
 	for range 3 {
@@ -61,12 +61,12 @@ func TestChecksAreTold(t *testing.T) {
 	}
 	s.Health.Status = "404"
 	c.want(current("shop", inst.Release, s))
-	r.await("a failed check", func(x catalog.CheckResult) bool {
+	r.await("a failed check", func(x messages.CheckResult) bool {
 		return x.ID == inst.ID && !x.OK && x.Code == "L7STS" && x.Asked == s.Question()
 	})
 	client := c.via(a.Addr(), inst.ID+".instance")
 	if _, err := client.Get("https://shop.example/exit"); err == nil {
 		t.Log("the instance answered before its end")
 	}
-	r.await("the end", func(x catalog.CheckResult) bool { return x.ID == inst.ID && !x.OK && x.Code == "L4CON" })
+	r.await("the end", func(x messages.CheckResult) bool { return x.ID == inst.ID && !x.OK && x.Code == "L4CON" })
 }

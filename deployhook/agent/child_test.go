@@ -19,13 +19,14 @@ import (
 
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // childConfig is an agent in a process of its own, which can be killed.
 type childConfig struct {
 	Dir     string
 	Listen  string
-	Proxies []catalog.Peer
+	Proxies []messages.Peer
 	Cert    []byte
 	Key     []byte
 	CA      []byte
@@ -88,7 +89,7 @@ func (c *cluster) childCommand(t *testing.T, config childConfig, withProxy bool,
 	}
 	config.Cert, config.Key, config.CA = cert.Certificate[0], key, c.ca.cert.Raw
 	if withProxy {
-		config.Proxies = []catalog.Peer{c.peer()}
+		config.Proxies = []messages.Peer{c.peer()}
 	}
 	b, err := json.Marshal(config)
 	if err != nil {

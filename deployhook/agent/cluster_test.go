@@ -30,6 +30,7 @@ import (
 	"portico/deployhook/objects"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // waitTime is how long a test waits for what must come; it passes as soon as it
@@ -45,9 +46,9 @@ type cluster struct {
 	srv   *httptest.Server
 
 	mu      sync.Mutex
-	wanted  catalog.Wanted
+	wanted  messages.Wanted
 	changed chan struct{} // closed and replaced with each change
-	reports []catalog.Report
+	reports []messages.Report
 	heard   chan struct{} // closed and replaced with each report
 	stopOK  bool          // every instance may stop at once
 	others  []string      // proxies of which it says so too
@@ -68,7 +69,7 @@ func newClusterOf(t *testing.T, ca *authority) *cluster {
 	}
 	c := &cluster{
 		t: t, ca: ca, store: store, stopOK: true,
-		wanted:  catalog.Wanted{Revision: 1, Cluster: "c1"},
+		wanted:  messages.Wanted{Revision: 1, Cluster: "c1"},
 		changed: make(chan struct{}), heard: make(chan struct{}),
 	}
 	mux := http.NewServeMux()
@@ -118,7 +119,7 @@ func (c *cluster) serveWanted(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
-	var rep catalog.Report
+	var rep messages.Report
 	if err := json.NewDecoder(r.Body).Decode(&rep); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -144,21 +145,21 @@ func (c *cluster) serveReport(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-func (c *cluster) peer() catalog.Peer {
-	return catalog.Peer{Name: "proxy1", Addr: c.srv.Listener.Addr().String()}
+func (c *cluster) peer() messages.Peer {
+	return messages.Peer{Name: "proxy1", Addr: c.srv.Listener.Addr().String()}
 }
 
 // want publishes what agents should run.
-func (c *cluster) want(releases ...catalog.WantedRelease) {
-	c.update(func(w *catalog.Wanted) { w.Releases = releases })
+func (c *cluster) want(releases ...messages.WantedRelease) {
+	c.update(func(w *messages.Wanted) { w.Releases = releases })
 }
 
-func (c *cluster) update(change func(*catalog.Wanted)) {
+func (c *cluster) update(change func(*messages.Wanted)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.wanted
 	w.Revision++
-	w.Proxies = []catalog.Peer{c.peer()}
+	w.Proxies = []messages.Peer{c.peer()}
 	change(&w)
 	c.wanted = w
 	close(c.changed)
@@ -167,7 +168,7 @@ func (c *cluster) update(change func(*catalog.Wanted)) {
 
 // await returns the first report from now on, or the last one before, of which
 // ok holds.
-func (c *cluster) await(what string, ok func(catalog.Report) bool) catalog.Report {
+func (c *cluster) await(what string, ok func(messages.Report) bool) messages.Report {
 	c.t.Helper()
 	deadline := time.After(waitTime)
 	c.mu.Lock()
@@ -193,10 +194,10 @@ func (c *cluster) await(what string, ok func(catalog.Report) bool) catalog.Repor
 }
 
 // awaitInstance waits for an instance of a release of which ok holds.
-func (c *cluster) awaitInstance(what, release string, ok func(catalog.InstanceReport) bool) catalog.InstanceReport {
+func (c *cluster) awaitInstance(what, release string, ok func(messages.InstanceReport) bool) messages.InstanceReport {
 	c.t.Helper()
-	var found catalog.InstanceReport
-	c.await(what, func(r catalog.Report) bool {
+	var found messages.InstanceReport
+	c.await(what, func(r messages.Report) bool {
 		for _, i := range r.Instances {
 			if i.Release == release && ok(i) {
 				found = i
@@ -208,9 +209,9 @@ func (c *cluster) awaitInstance(what, release string, ok func(catalog.InstanceRe
 	return found
 }
 
-func (c *cluster) awaitHealthy(release string) catalog.InstanceReport {
+func (c *cluster) awaitHealthy(release string) messages.InstanceReport {
 	c.t.Helper()
-	return c.awaitInstance("healthy", release, func(i catalog.InstanceReport) bool { return i.State == catalog.InstanceHealthy })
+	return c.awaitInstance("healthy", release, func(i messages.InstanceReport) bool { return i.State == catalog.InstanceHealthy })
 }
 
 // release puts files into the cluster and returns the release's digest. Names
@@ -264,12 +265,12 @@ func runSettings(args ...string) sites.Settings {
 	return s
 }
 
-func current(site, release string, s sites.Settings) catalog.WantedRelease {
-	return catalog.WantedRelease{Site: site, Release: release, Duty: catalog.DutyCurrent, Settings: s}
+func current(site, release string, s sites.Settings) messages.WantedRelease {
+	return messages.WantedRelease{Site: site, Release: release, Duty: messages.DutyCurrent, Settings: s}
 }
 
-func candidate(site, release string, s sites.Settings, deploy string) catalog.WantedRelease {
-	return catalog.WantedRelease{Site: site, Release: release, Duty: catalog.DutyCandidate, Settings: s, Deploy: deploy}
+func candidate(site, release string, s sites.Settings, deploy string) messages.WantedRelease {
+	return messages.WantedRelease{Site: site, Release: release, Duty: messages.DutyCandidate, Settings: s, Deploy: deploy}
 }
 
 // options are those of an agent of this cluster.
@@ -278,7 +279,7 @@ func (c *cluster) options(dir string) agent.Options {
 		Dir: dir, Name: "app1", Version: "test", Logger: testLogger(c.t), Cluster: "c1",
 		Listen: "127.0.0.1:0", ServerTLS: c.ca.server(c.t, "app1"),
 		ClientTLS: func(catalog.Role, string) *tls.Config { return c.ca.client(c.t, "app1") },
-		Proxies:   []catalog.Peer{c.peer()},
+		Proxies:   []messages.Peer{c.peer()},
 	}
 	o.SetStopWait(time.Second)
 	return o

@@ -7,7 +7,8 @@ import (
 
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // unitKey names a release on this machine.
@@ -17,7 +18,7 @@ type unitKey struct{ site, release string }
 var errForeign = errors.New("the wanted state belongs to another cluster")
 
 // checkWanted checks a wanted state before the agent obeys it.
-func (a *Agent) checkWanted(w *catalog.Wanted) error {
+func (a *Agent) checkWanted(w *messages.Wanted) error {
 	want := a.o.Cluster
 	if want == "" {
 		a.state.Peek(func(s *state.File) { want = s.Cluster })
@@ -31,7 +32,7 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 		if err := folders.SafeName(r.Site); err != nil {
 			return err
 		}
-		if err := catalog.ValidRelease(r.Release); err != nil {
+		if err := ids.ValidRelease(r.Release); err != nil {
 			return fmt.Errorf("site %s: %w", r.Site, err)
 		}
 		if seen[k] {
@@ -46,19 +47,19 @@ func (a *Agent) checkWanted(w *catalog.Wanted) error {
 // follows the last wanted state with the instances that were adopted.
 func (a *Agent) resume(adopted map[unitKey]*instance) {
 	a.killStrays(adopted)
-	var last *catalog.Wanted
+	var last *messages.Wanted
 	a.state.Peek(func(s *state.File) { last = s.Wanted })
 	if last == nil {
-		last = &catalog.Wanted{}
+		last = &messages.Wanted{}
 	} else if a.o.Cluster != "" && last.Cluster != a.o.Cluster {
 		a.log.Warn("remembered state not followed", "error", errForeign)
-		last = &catalog.Wanted{}
+		last = &messages.Wanted{}
 	}
 	a.setWanted(*last, adopted)
 }
 
 // follow obeys a wanted state that a proxy sent.
-func (a *Agent) follow(w catalog.Wanted) {
+func (a *Agent) follow(w messages.Wanted) {
 	if err := a.checkWanted(&w); err != nil {
 		a.log.Error("wanted state refused", "error", err)
 		return
@@ -70,7 +71,7 @@ func (a *Agent) follow(w catalog.Wanted) {
 
 // Wanted returns the wanted state that the agent obeys, which may be from before a
 // restart. The caller must not change it.
-func (a *Agent) Wanted() catalog.Wanted {
+func (a *Agent) Wanted() messages.Wanted {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.wanted
@@ -85,7 +86,7 @@ func (a *Agent) Recheck() {
 }
 
 // setWanted starts, changes and ends units so that they match w.
-func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
+func (a *Agent) setWanted(w messages.Wanted, adopted map[unitKey]*instance) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closing {
@@ -109,7 +110,7 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 	}
 	for k, inst := range adopted {
 		// Nobody wants this one any more: its unit only stops it.
-		a.startUnitLocked(k, catalog.WantedRelease{Site: k.site, Release: k.release, Duty: catalog.DutyRetiring}, inst)
+		a.startUnitLocked(k, messages.WantedRelease{Site: k.site, Release: k.release, Duty: messages.DutyRetiring}, inst)
 	}
 	for k, u := range a.units {
 		if !wanted[k] {
@@ -122,7 +123,7 @@ func (a *Agent) setWanted(w catalog.Wanted, adopted map[unitKey]*instance) {
 
 // wantsLocked reports whether the wanted state has a release.
 func (a *Agent) wantsLocked(k unitKey) bool {
-	return slices.ContainsFunc(a.wanted.Releases, func(r catalog.WantedRelease) bool { return r.Site == k.site && r.Release == k.release })
+	return slices.ContainsFunc(a.wanted.Releases, func(r messages.WantedRelease) bool { return r.Site == k.site && r.Release == k.release })
 }
 
 // freeNumberLocked returns the least number that no unit has.
@@ -138,7 +139,7 @@ func (a *Agent) freeNumberLocked() int {
 	return n
 }
 
-func (a *Agent) startUnitLocked(k unitKey, r catalog.WantedRelease, inst *instance) {
+func (a *Agent) startUnitLocked(k unitKey, r messages.WantedRelease, inst *instance) {
 	if inst == nil && retiresOnly(r) {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // usersProcesses returns the living processes of a user.
@@ -66,14 +67,14 @@ func TestNothingIsLeft(t *testing.T) {
 				t.Fatalf("the site's processes are %v", n)
 			}
 			c.want()
-			c.await("no instance left", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+			c.await("no instance left", func(r messages.Report) bool { return len(r.Instances) == 0 })
 			if n := usersProcesses(t, r.UID); len(n) != 0 {
 				t.Errorf("after the end of the site its user runs %v", n)
 			}
 
 			// An agent dies, the site's own process dies, and only the other is left.
 			c.want(current(site, rel, runSettings("-child", "-bare")))
-			c.awaitInstance("again", rel, func(i catalog.InstanceReport) bool { return i.State == catalog.InstanceHealthy && i.ID != r.ID })
+			c.awaitInstance("again", rel, func(i messages.InstanceReport) bool { return i.State == catalog.InstanceHealthy && i.ID != r.ID })
 			r = records(t, dir)[site]
 			ch.kill()
 			if p, err := os.FindProcess(r.PID); err == nil {

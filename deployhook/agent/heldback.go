@@ -7,6 +7,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/diskwatch"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // A site that fills the disk, or that keeps the agent from cutting its log, is
@@ -104,7 +105,7 @@ func (u *unit) stopHeld(inst *instance, why string) {
 // waitHeld tells why no instance is started and waits until one may be.
 func (u *unit) waitHeld(why string) {
 	want := u.wanted()
-	if want.Duty == catalog.DutyCandidate {
+	if want.Duty == messages.DutyCandidate {
 		u.a.mu.Lock()
 		failed := u.failedLocked()
 		u.a.mu.Unlock()
@@ -112,7 +113,7 @@ func (u *unit) waitHeld(why string) {
 			u.fail(want, why, nil)
 		}
 	} else {
-		u.set(func(r *catalog.InstanceReport) {
+		u.set(func(r *messages.InstanceReport) {
 			r.State, r.Detail = catalog.InstanceExited, why
 			r.Progress.Step, r.Progress.Detail = catalog.StepFailed, why
 		})
@@ -121,7 +122,7 @@ func (u *unit) waitHeld(why string) {
 	case <-u.wake:
 	case <-u.ctx.Done():
 	}
-	if want.Duty != catalog.DutyCandidate && !retiresOnly(want) && u.a.heldBack(u.key.site) == "" {
+	if want.Duty != messages.DutyCandidate && !retiresOnly(want) && u.a.heldBack(u.key.site) == "" {
 		u.a.mu.Lock()
 		u.rep = u.freshReport() // an instance that was told to have ended never comes again
 		u.a.mu.Unlock()
@@ -129,7 +130,7 @@ func (u *unit) waitHeld(why string) {
 }
 
 // diskReport is the room on the file system of the state directory.
-func (a *Agent) diskReport() catalog.DiskReport {
+func (a *Agent) diskReport() messages.DiskReport {
 	r := diskwatch.Free(a.o.Dir)
-	return catalog.DiskReport{Free: r.Free, Total: r.Total}
+	return messages.DiskReport{Free: r.Free, Total: r.Total}
 }

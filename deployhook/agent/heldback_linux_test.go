@@ -13,6 +13,7 @@ import (
 
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // smallDisk is a state directory on a file system of its own.
@@ -30,14 +31,14 @@ func smallDisk(t *testing.T, size string) string {
 // awaitHeld waits for the report that a site is stopped, and returns what it says.
 func (c *cluster) awaitHeld(site, release string) string {
 	c.t.Helper()
-	return c.awaitInstance(site+" stopped", release, func(i catalog.InstanceReport) bool {
+	return c.awaitInstance(site+" stopped", release, func(i messages.InstanceReport) bool {
 		return i.Site == site && i.State == catalog.InstanceExited && i.Progress.Step == catalog.StepFailed && strings.HasPrefix(i.Detail, "stopped: ")
 	}).Detail
 }
 
-func (c *cluster) awaitSite(site, release string) catalog.InstanceReport {
+func (c *cluster) awaitSite(site, release string) messages.InstanceReport {
 	c.t.Helper()
-	return c.awaitInstance(site+" healthy", release, func(i catalog.InstanceReport) bool {
+	return c.awaitInstance(site+" healthy", release, func(i messages.InstanceReport) bool {
 		return i.Site == site && i.State == catalog.InstanceHealthy
 	})
 }
@@ -77,7 +78,7 @@ func TestDiskLimit(t *testing.T) {
 		t.Errorf("its user runs %v", n)
 	}
 	c.want(current("greedy", rel, s), candidate("greedy", next, s, "d1"), current("modest", rel, s))
-	failed := c.awaitInstance("deploy failed", next, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	failed := c.awaitInstance("deploy failed", next, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if !strings.Contains(failed.Progress.Detail, "limits.disk") {
 		t.Errorf("the deploy says %q", failed.Progress.Detail)
 	}
@@ -87,7 +88,7 @@ func TestDiskLimit(t *testing.T) {
 	if again := c.awaitSite("greedy", rel); again.ID == greedy.ID {
 		t.Error("the ended instance's id comes again")
 	}
-	c.await("the modest one as it was", func(r catalog.Report) bool {
+	c.await("the modest one as it was", func(r messages.Report) bool {
 		for _, i := range r.Instances {
 			if i.ID == modest.ID && i.State == catalog.InstanceHealthy {
 				return true
@@ -186,7 +187,7 @@ func TestLogHeld(t *testing.T) {
 		}
 	}()
 	// Its end is what lasts: the log can be cut at once then, and the next one starts.
-	end := c.awaitInstance("the instance was stopped", rel, func(r catalog.InstanceReport) bool {
+	end := c.awaitInstance("the instance was stopped", rel, func(r messages.InstanceReport) bool {
 		return r.ID == i.ID && r.State == catalog.InstanceExited
 	})
 	if !strings.HasPrefix(end.Detail, "stopped: its log cannot be cut") {

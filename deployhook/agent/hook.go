@@ -13,6 +13,7 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // hookSite is a release in an application server that is not portico's: commands install and
@@ -38,7 +39,7 @@ func newHookSite(a *Agent, rec state.Instance, uid int) *hookSite {
 }
 
 // startHook installs and activates the release.
-func (u *unit) startHook(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startHook(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	a, hook := u.a, want.Settings.Hook
 	if hook.Port <= 0 {
 		return nil, final(errors.New("hook.port is not set: say where the application server answers on this machine"))
@@ -75,11 +76,11 @@ func (u *unit) startHook(want catalog.WantedRelease, rel folders.Release, rec st
 // waitsForCandidate reports whether a hook site's release must leave the port to
 // a candidate of the same site; a.mu is held.
 func (u *unit) waitsForCandidate() bool {
-	if u.want.Settings.Kind != sites.KindHook || u.want.Duty == catalog.DutyCandidate {
+	if u.want.Settings.Kind != sites.KindHook || u.want.Duty == messages.DutyCandidate {
 		return false
 	}
 	for k, other := range u.a.units {
-		if k.site == u.key.site && other != u && other.want.Duty == catalog.DutyCandidate && !other.failedLocked() && !other.ending() {
+		if k.site == u.key.site && other != u && other.want.Duty == messages.DutyCandidate && !other.failedLocked() && !other.ending() {
 			return true
 		}
 	}
@@ -113,7 +114,7 @@ func (u *unit) removeHook() {
 
 // verifyInstalled compares the folder of a release with what was deployed. It fetches and
 // assembles nothing: the release is not wanted any more.
-func (u *unit) verifyInstalled(rel *folders.Release, want catalog.WantedRelease) (err error) {
+func (u *unit) verifyInstalled(rel *folders.Release, want messages.WantedRelease) (err error) {
 	if rel.Data, err = folders.DataNames(want.Settings); err != nil {
 		return err
 	}

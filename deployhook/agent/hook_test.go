@@ -18,6 +18,7 @@ import (
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestHook: commands install, activate and remove a release in a foreign
@@ -78,7 +79,7 @@ func TestHook(t *testing.T) {
 		t.Errorf("the server says %q", got)
 	}
 	retiring := current("erp", one, s)
-	retiring.Duty = catalog.DutyRetiring
+	retiring.Duty = messages.DutyRetiring
 	c.want(current("erp", two, s), retiring)
 
 	// One that fails its checks gives the port back to the current release.
@@ -86,11 +87,11 @@ func TestHook(t *testing.T) {
 	impatient := s
 	impatient.Deploy.Timeout = units.Duration(5 * time.Second) // in which a busy machine makes a check
 	c.want(current("erp", two, s), candidate("erp", broken, impatient, "d2"))
-	failed := c.awaitInstance("failed", broken, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	failed := c.awaitInstance("failed", broken, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if p := failed.Progress.Probe; p == nil || p.Status != 503 {
 		t.Errorf("the last check is %+v", p)
 	}
-	back := c.awaitInstance("healthy again", two, func(i catalog.InstanceReport) bool {
+	back := c.awaitInstance("healthy again", two, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceHealthy && i.ID != second.ID
 	})
 	if got := get(t, c.via(a.Addr(), back.ID+".instance"), "/"); got != "two" {
@@ -102,13 +103,13 @@ func TestHook(t *testing.T) {
 	hang.Hook.Install = []string{"./hang"}
 	three := release("three")
 	c.want(current("erp", two, s), candidate("erp", three, hang, "d3"))
-	stuck := c.awaitInstance("stuck", three, func(i catalog.InstanceReport) bool { return strings.Contains(i.Progress.Detail, "was killed") })
+	stuck := c.awaitInstance("stuck", three, func(i messages.InstanceReport) bool { return strings.Contains(i.Progress.Detail, "was killed") })
 	if !strings.Contains(stuck.Progress.Detail, "hook.install") {
 		t.Errorf("detail is %q", stuck.Progress.Detail)
 	}
 
 	c.want()
-	c.await("nothing left", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("nothing left", func(r messages.Report) bool { return len(r.Instances) == 0 })
 	if _, err := os.Stat(active); !os.IsNotExist(err) {
 		t.Errorf("the remove command has not run: %v", err)
 	}
@@ -152,7 +153,7 @@ func TestHookOfAChangedRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start(o)
-	c.awaitInstance("healthy again", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("healthy again", rel, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceHealthy && strings.Contains(log.String(), "assembled anew before its commands run")
 	})
 	overwrite(t, filepath.Join(installed, "remove"), evil)

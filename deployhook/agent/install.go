@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // progressGap is the least time between two reports of a fetch.
@@ -39,7 +40,7 @@ func (a *Agent) siteLock(site string) *sync.Mutex {
 
 // install brings a release's files to this machine. It may be called again at any time: it
 // does not do again what is done.
-func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
+func (u *unit) install(want messages.WantedRelease) (folders.Release, error) {
 	a := u.a
 	rel := folders.Release{Site: a.dirs(u.key.site)}
 	rel.Dir = rel.Site.Release(u.key.release)
@@ -88,7 +89,7 @@ func (u *unit) install(want catalog.WantedRelease) (folders.Release, error) {
 // dropChanged removes a release's folder if somebody has changed it and commands of the release are to
 // run: they may run from verified files only. It reports whether it did. The caller then
 // assembles the folder anew, which compares every file.
-func (u *unit) dropChanged(want catalog.WantedRelease, rel folders.Release) (bool, error) {
+func (u *unit) dropChanged(want messages.WantedRelease, rel folders.Release) (bool, error) {
 	if want.Settings.Kind != sites.KindHook && (!want.Before || len(want.Settings.Deploy.Before) == 0) {
 		return false, nil
 	}
@@ -132,7 +133,7 @@ func (u *unit) fetch() (objects.Tree, error) {
 	err = f.Objects(u.ctx, tree.Files, func(done, total int64) {
 		if now := time.Now(); now.Sub(last) >= progressGap || done == total {
 			last = now
-			u.set(func(r *catalog.InstanceReport) { r.Progress.Done, r.Progress.Total = done, total })
+			u.set(func(r *messages.InstanceReport) { r.Progress.Done, r.Progress.Total = done, total })
 		}
 	})
 	return tree, err
@@ -167,7 +168,7 @@ func (u *unit) assemble(rel folders.Release) error {
 // before runs deploy.before: a command of the site that one machine of the cluster runs before the
 // first instance of a release starts. The proxies have chosen this one. It remembers
 // that it did, so that it does not run the command again after a restart.
-func (u *unit) before(want catalog.WantedRelease, rel folders.Release) error {
+func (u *unit) before(want messages.WantedRelease, rel folders.Release) error {
 	cmd := want.Settings.Deploy.Before
 	if !want.Before || len(cmd) == 0 {
 		return nil

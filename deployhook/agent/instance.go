@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/static"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // running is a started instance, whatever its kind.
@@ -92,10 +93,10 @@ func (a *Agent) otherStatic(i *instance) []*static.Site {
 	present := map[*instance]bool{}
 	for _, o := range a.instances {
 		u := a.units[unitKey{o.rec.Site, o.rec.Release}]
-		if _, ok := o.running.(*staticSite); !ok || o == i || o.rec.Site != i.rec.Site || u == nil || u.want.Duty == catalog.DutyCandidate {
+		if _, ok := o.running.(*staticSite); !ok || o == i || o.rec.Site != i.rec.Site || u == nil || u.want.Duty == messages.DutyCandidate {
 			continue
 		}
-		present[o] = u.want.Duty == catalog.DutyCurrent
+		present[o] = u.want.Duty == messages.DutyCurrent
 		list = append(list, o)
 	}
 	slices.SortFunc(list, func(a, b *instance) int {
@@ -241,8 +242,8 @@ func (a *Agent) rememberedSettings(rec state.Instance) (s sites.Settings) {
 	return s
 }
 
-func endedReport(rec state.Instance, member, detail string) catalog.InstanceReport {
-	return catalog.InstanceReport{
+func endedReport(rec state.Instance, member, detail string) messages.InstanceReport {
+	return messages.InstanceReport{
 		Instance: catalog.Instance{
 			ID: rec.ID, Site: rec.Site, Release: rec.Release, Member: member,
 			State: catalog.InstanceExited, Detail: detail, Started: rec.Started,

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestIsolation runs two sites under an agent that is root: neither runs as root,
@@ -45,8 +46,8 @@ func TestIsolation(t *testing.T) {
 			secret := runSettings()
 			secret.Env["DATABASE_PASSWORD"] = "secret-of-blog"
 			c.want(current("shop", rel, runSettings()), current("blog", rel, secret))
-			healthy := func(site string) catalog.InstanceReport {
-				return c.awaitInstance(site, rel, func(i catalog.InstanceReport) bool {
+			healthy := func(site string) messages.InstanceReport {
+				return c.awaitInstance(site, rel, func(i messages.InstanceReport) bool {
 					return i.Site == site && i.State == catalog.InstanceHealthy
 				})
 			}
@@ -107,7 +108,7 @@ func TestLimits(t *testing.T) {
 	s.Limits.Files, s.Limits.Processes, s.Limits.Memory = 200, 40, 256<<20
 	c.want(current("shop", rel, s), current("blog", rel, runSettings()))
 	healthy := func(site string) *http.Client {
-		i := c.awaitInstance(site, rel, func(i catalog.InstanceReport) bool {
+		i := c.awaitInstance(site, rel, func(i messages.InstanceReport) bool {
 			return i.Site == site && i.State == catalog.InstanceHealthy
 		})
 		return c.via(a.Addr(), i.ID+".instance")

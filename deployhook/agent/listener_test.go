@@ -15,10 +15,11 @@ import (
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // site runs the test's server as site shop and returns its instance.
-func (c *cluster) site(s sites.Settings) catalog.InstanceReport {
+func (c *cluster) site(s sites.Settings) messages.InstanceReport {
 	c.t.Helper()
 	rel := c.serverRelease("1")
 	c.want(current("shop", rel, s))
@@ -176,8 +177,8 @@ func TestDoors(t *testing.T) {
 		{"proxy1", inst.ID + ".instance", "/", true},
 		{"proxy1", "agent", "/v1/healthz", true},
 		{"proxy1", "agent", "/v1/logs/shop", true},
-		{"proxy1", "agent", catalog.ChecksPath, true},
-		{"app2", "agent", catalog.ChecksPath, false},
+		{"proxy1", "agent", messages.ChecksPath, true},
+		{"app2", "agent", messages.ChecksPath, false},
 		{"proxy1", "objects", object, true},
 		{"app2", "objects", object + "?release=" + inst.Release, true},
 		{"app2", "agent", "/v1/logs/shop", false},
@@ -201,7 +202,7 @@ func TestDoors(t *testing.T) {
 		{[]string{"app1", "app2"}, object + "?release=" + inst.Release, http.StatusOK},
 		{[]string{"app1", "app2"}, "/v1/objects/" + strings.Repeat("b", 64) + "?release=" + inst.Release, http.StatusNotFound},
 	} {
-		c.update(func(w *catalog.Wanted) { w.Releases[0].Servers = tt.servers })
+		c.update(func(w *messages.Wanted) { w.Releases[0].Servers = tt.servers })
 		var got int
 		for deadline := time.Now().Add(waitTime); got != tt.status && time.Now().Before(deadline); { // until the agent has heard of the change
 			got = c.status(t, addr, "app2", "objects", tt.path)
@@ -230,7 +231,7 @@ func TestDoors(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked.Store(true)
-	c.update(func(*catalog.Wanted) {})
+	c.update(func(*messages.Wanted) {})
 	if _, err := r.ReadByte(); err == nil {
 		t.Error("M9: the open connection of a revoked proxy still talks")
 	}
@@ -278,7 +279,7 @@ func TestRevokedIsNotObeyed(t *testing.T) {
 	a := c.start(o)
 	c.site(runSettings())
 	before := a.Wanted().Revision
-	c.update(func(*catalog.Wanted) {})
+	c.update(func(*messages.Wanted) {})
 	deadline := time.Now().Add(waitTime)
 	for a.Wanted().Revision == before {
 		if time.Now().After(deadline) {
@@ -289,7 +290,7 @@ func TestRevokedIsNotObeyed(t *testing.T) {
 	revoked.Store(true)
 	a.Recheck()
 	before = a.Wanted().Revision
-	c.update(func(w *catalog.Wanted) { w.Releases = nil })
+	c.update(func(w *messages.Wanted) { w.Releases = nil })
 	time.Sleep(time.Second)
 	if got := a.Wanted(); got.Revision != before || len(got.Releases) == 0 {
 		t.Errorf("a revoked proxy was obeyed: revision %d, %d releases", got.Revision, len(got.Releases))
@@ -344,7 +345,7 @@ func TestNobodyListens(t *testing.T) {
 func logTexts(body string) string {
 	var b strings.Builder
 	for line := range strings.Lines(body) {
-		var l catalog.LogLine
+		var l messages.LogLine
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			return "not a line: " + line
 		}
@@ -369,11 +370,11 @@ func TestLogs(t *testing.T) {
 	failing := runSettings()
 	failing.Run = []string{"./fail"}
 	c.want(current("shop", inst.Release, runSettings()), candidate("shop", bad, failing, "d2"))
-	c.awaitInstance("failed", bad, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	c.awaitInstance("failed", bad, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 
-	var lines []catalog.LogLine
+	var lines []messages.LogLine
 	for line := range strings.Lines(get(t, logs, "/v1/logs/shop")) {
-		var l catalog.LogLine
+		var l messages.LogLine
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
@@ -422,7 +423,7 @@ func TestLogs(t *testing.T) {
 	follow := bufio.NewScanner(res.Body)
 	for _, id := range []string{inst.ID, beside.ID, inst.ID, beside.ID} {
 		get(t, c.via(a.Addr(), id+".instance"), "/log?bytes=0")
-		var l catalog.LogLine
+		var l messages.LogLine
 		if !follow.Scan() || json.Unmarshal(follow.Bytes(), &l) != nil || l.Text != "last line" || l.Instance != id {
 			t.Fatalf("%q came, want a line of %s: %v", follow.Text(), id, follow.Err())
 		}
@@ -449,9 +450,9 @@ func TestObjectsFromMembers(t *testing.T) {
 	}
 	other.srv.TLS.ClientAuth = tls.RequestClientCert
 	other.start(o)
-	other.update(func(w *catalog.Wanted) {
-		w.Servers = []catalog.Peer{{Name: "app1", Addr: a.Addr().String()}}
-		w.Releases = []catalog.WantedRelease{current("shop", inst.Release, runSettings())}
+	other.update(func(w *messages.Wanted) {
+		w.Servers = []messages.Peer{{Name: "app1", Addr: a.Addr().String()}}
+		w.Releases = []messages.WantedRelease{current("shop", inst.Release, runSettings())}
 	})
 	if got := other.awaitHealthy(inst.Release); got.Member != "app2" {
 		t.Errorf("report is %+v", got)

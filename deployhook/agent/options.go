@@ -15,6 +15,7 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Options say what an Agent needs. Dir, Name and Logger are required; with
@@ -49,8 +50,8 @@ type Options struct {
 	// server name where the protocol asks for one.
 	ClientTLS func(role catalog.Role, name string) *tls.Config
 
-	Proxies []catalog.Peer // where to ask first; later the wanted state says where
-	Nudge   <-chan int64   // revisions heard of by gossip; nil: none
+	Proxies []messages.Peer // where to ask first; later the wanted state says where
+	Nudge   <-chan int64    // revisions heard of by gossip; nil: none
 
 	// SiteUser is the operating system account of all sites when the agent runs
 	// as root. Empty: each site gets a user id of its own, which is

@@ -25,6 +25,7 @@ import (
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // asTheUnit puts a command under the capabilities of the shipped unit.
@@ -127,7 +128,7 @@ func TestPortIsAskedEachTime(t *testing.T) {
 				rel := c.serverRelease("1")
 				c.want(current("shop", rel, runSettings()), current("evil", rel, runSettings()))
 				healthy := func(site string) *http.Client {
-					i := c.awaitInstance(site, rel, func(i catalog.InstanceReport) bool {
+					i := c.awaitInstance(site, rel, func(i messages.InstanceReport) bool {
 						return i.Site == site && i.State == catalog.InstanceHealthy
 					})
 					return c.via(ch.addr, i.ID+".instance")
@@ -144,7 +145,7 @@ func TestPortIsAskedEachTime(t *testing.T) {
 						t.Fatalf("a visitor of shop got %q", got)
 					}
 				}
-				c.awaitInstance("named", rel, func(i catalog.InstanceReport) bool {
+				c.awaitInstance("named", rel, func(i messages.InstanceReport) bool {
 					return i.Site == "shop" && i.State == catalog.InstanceFailing && strings.Contains(i.Detail, "site evil")
 				})
 				if n := get(t, evil, "/squatted"); n != "0" {
@@ -167,18 +168,18 @@ func TestPortTakenAtStart(t *testing.T) {
 	c.want(current("evil", rel, runSettings()))
 	evil := c.via(ch.addr, c.awaitHealthy(rel).ID+".instance")
 	c.want(current("evil", rel, runSettings()), current("shop", rel, runSettings("-mute")))
-	first := c.awaitInstance("started", rel, func(i catalog.InstanceReport) bool {
+	first := c.awaitInstance("started", rel, func(i messages.InstanceReport) bool {
 		return i.Site == "shop" && i.Progress.Probe != nil && i.Progress.Probe.Code == "L4CON"
 	})
 	port := records(t, dir)["shop"].Port
 	get(t, evil, "/squat?port="+strconv.Itoa(port))
-	ended := c.awaitInstance("ended", rel, func(i catalog.InstanceReport) bool {
+	ended := c.awaitInstance("ended", rel, func(i messages.InstanceReport) bool {
 		return i.ID == first.ID && i.State == catalog.InstanceExited
 	})
 	if want := fmt.Sprintf("port %d was taken by another process (site evil", port); !strings.Contains(ended.Detail, want) {
 		t.Errorf("the report says %q, %q is missing", ended.Detail, want)
 	}
-	c.awaitInstance("started again", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("started again", rel, func(i messages.InstanceReport) bool {
 		return i.Site == "shop" && i.ID != first.ID && i.Progress.Probe != nil && i.Progress.Probe.Code == "L4CON" && !strings.Contains(i.Progress.Probe.Error, "held")
 	})
 	if again := records(t, dir)["shop"].Port; again == port {
@@ -226,7 +227,7 @@ func TestHookPortOfAnother(t *testing.T) {
 			s.Health.Interval = units.Duration(100 * time.Millisecond)
 			hook := c.release(map[string]string{"empty": "x"})
 			c.want(current("shop", rel, runSettings()), current("erp", hook, s))
-			i := c.awaitInstance("checked", hook, func(i catalog.InstanceReport) bool {
+			i := c.awaitInstance("checked", hook, func(i messages.InstanceReport) bool {
 				return i.Progress.Probe != nil && (tt.want != "" || i.State == catalog.InstanceHealthy)
 			})
 			if tt.want != "" && (i.Progress.Probe.OK || !strings.Contains(i.Progress.Probe.Error, tt.want)) {
@@ -269,11 +270,11 @@ func TestManagerIsNotASite(t *testing.T) {
 		t.Errorf("the site passes for Tomcat %s", v)
 	}
 	c2 := newClusterOf(t, c.ca)
-	o.Proxies = []catalog.Peer{c2.peer()}
+	o.Proxies = []messages.Peer{c2.peer()}
 	c2.start(o)
 	war := c2.release(map[string]string{"WEB-INF/web.xml": "<web-app/>"})
 	c2.want(current("java", war, sites.Settings{Kind: sites.KindTomcat, Front: sites.Front{Path: "/"}}.WithDefaults("java")))
-	c2.awaitInstance("refused", war, func(i catalog.InstanceReport) bool { return strings.Contains(i.Detail, "not by Tomcat") })
+	c2.awaitInstance("refused", war, func(i messages.InstanceReport) bool { return strings.Contains(i.Detail, "not by Tomcat") })
 	if n := get(t, evil, "/squatted"); n != "0" {
 		t.Errorf("the other site got %s bytes, a password in them", n)
 	}

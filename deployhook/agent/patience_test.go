@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/members"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestPatience: an instance that may not stop yet runs for as long as the proxies say so, and for
@@ -48,9 +48,9 @@ func TestPatienceWithSeveralProxies(t *testing.T) {
 		{what: "nobody answers", now: 11},
 	} {
 		a := &Agent{o: Options{stopWait: 10 * time.Second}, heard: c.heard}
-		var proxies []catalog.Peer
+		var proxies []messages.Peer
 		for _, name := range c.proxies {
-			proxies = append(proxies, catalog.Peer{Name: name, Addr: name})
+			proxies = append(proxies, messages.Peer{Name: name, Addr: name})
 		}
 		a.members = members.New(members.Options{Proxies: proxies})
 		left, missing := a.patience(&stopWaiter{said: c.said}, begun, at(c.now))

@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // shellSite is a site of files whose command before each deploy is a shell script, run
@@ -98,7 +99,7 @@ func TestDataFolderIsALink(t *testing.T) {
 		rel := c.release(map[string]string{"index.html": "2" + tt.data})
 		s := shellSite("", tt.data)
 		c.want(candidate("docs", rel, s, "deploy-"+tt.data))
-		c.awaitInstance("data "+tt.data+" refused: "+tt.says, rel, func(i catalog.InstanceReport) bool {
+		c.awaitInstance("data "+tt.data+" refused: "+tt.says, rel, func(i messages.InstanceReport) bool {
 			if i.State == catalog.InstanceHealthy {
 				t.Errorf("data = [%q] is served", tt.data)
 			}
@@ -162,7 +163,7 @@ func TestCommandTellsNothing(t *testing.T) {
 		s.Run, s.Data = []string{cmd}, []string{"leak"}
 		rel := c.release(map[string]string{"version": cmd})
 		c.want(candidate("shop", rel, s, "deploy-"+cmd))
-		c.awaitInstance(cmd+" refused", rel, func(i catalog.InstanceReport) bool {
+		c.awaitInstance(cmd+" refused", rel, func(i messages.InstanceReport) bool {
 			said[cmd] = i.Progress.Detail
 			return i.Progress.Step == catalog.StepFailed
 		})

@@ -17,6 +17,7 @@ import (
 	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestRuntimes runs applications of other languages, with sessions in memory or in
@@ -93,7 +94,7 @@ func TestDiskFull(t *testing.T) {
 	files := map[string]string{"a.bin": string(big), "b.bin": string(big[1:])}
 	rel := c.release(files)
 	c.want(current("shop", good, runSettings()), candidate("docs", rel, staticSettings(nil), "d1"))
-	failed := c.awaitInstance("failed", rel, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	failed := c.awaitInstance("failed", rel, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if !strings.Contains(failed.Progress.Detail, "disk is full") || !strings.Contains(failed.Progress.Detail, dir) {
 		t.Errorf("detail is %q", failed.Progress.Detail)
 	}
@@ -117,14 +118,14 @@ func TestPortTaken(t *testing.T) {
 	s := runSettings("-mute")
 	s.Deploy.Timeout = units.Duration(waitTime)
 	c.want(candidate("shop", rel, s, "d1"))
-	c.awaitInstance("started", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("started", rel, func(i messages.InstanceReport) bool {
 		return i.Progress.Probe != nil && i.Progress.Probe.Code == "L4CON"
 	})
 	srv := &http.Server{Addr: "127.0.0.1:" + strconv.Itoa(port), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("somebody else")) })}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.ListenAndServe() }()
 	t.Cleanup(func() { _ = srv.Close(); <-done })
-	c.awaitInstance("found out", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("found out", rel, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceExited && strings.Contains(i.Detail, "was taken by another process")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // refuseGroups is the command line that runs another one under a filter on system
@@ -73,7 +74,7 @@ func TestGroupRefused(t *testing.T) {
 			one, two := "one"+strconv.Itoa(os.Getpid()), "two"+strconv.Itoa(os.Getpid())
 			c.want(current(one, rel, runSettings()), current(two, rel, runSettings()))
 			for _, site := range []string{one, two} {
-				id := c.awaitInstance(site, rel, func(i catalog.InstanceReport) bool {
+				id := c.awaitInstance(site, rel, func(i messages.InstanceReport) bool {
 					return i.Site == site && i.State == catalog.InstanceHealthy
 				}).ID
 				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", records(t, dir)[site].PID))
@@ -82,7 +83,7 @@ func TestGroupRefused(t *testing.T) {
 				}
 			}
 			c.want()
-			c.await("no instance left", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+			c.await("no instance left", func(r messages.Report) bool { return len(r.Instances) == 0 })
 			ch.stop(t)
 			b, err := os.ReadFile(log)
 			want := 1

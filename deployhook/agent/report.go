@@ -10,6 +10,7 @@ import (
 	"portico/deployhook/agent/members"
 	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -23,8 +24,8 @@ const (
 )
 
 // report builds what is to be told now.
-func (a *Agent) report() catalog.Report {
-	r := catalog.Report{Version: a.o.Version, Disk: a.diskReport(), Memory: machine.Memory()}
+func (a *Agent) report() messages.Report {
+	r := messages.Report{Version: a.o.Version, Disk: a.diskReport(), Memory: machine.Memory()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r.Revision, r.Leaving, r.Runtimes = a.wanted.Revision, a.leaving, a.runtimes
@@ -32,7 +33,7 @@ func (a *Agent) report() catalog.Report {
 	for _, u := range a.units {
 		r.Instances = append(r.Instances, u.reportLocked())
 	}
-	slices.SortFunc(r.Instances, func(x, y catalog.InstanceReport) int {
+	slices.SortFunc(r.Instances, func(x, y messages.InstanceReport) int {
 		return cmp.Or(cmp.Compare(x.Site, y.Site), x.Started.Compare(y.Started), cmp.Compare(x.ID, y.ID))
 	})
 	return r
@@ -93,7 +94,7 @@ func (a *Agent) askRuntimes(ctx context.Context) {
 }
 
 // delivered forgets the ended instances that have been written down.
-func (a *Agent) delivered(r catalog.Report) {
+func (a *Agent) delivered(r messages.Report) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	told := make(map[string]bool, len(r.Instances))
@@ -102,11 +103,11 @@ func (a *Agent) delivered(r catalog.Report) {
 			told[i.ID] = true
 		}
 	}
-	a.ended = slices.DeleteFunc(a.ended, func(i catalog.InstanceReport) bool { return told[i.ID] })
+	a.ended = slices.DeleteFunc(a.ended, func(i messages.InstanceReport) bool { return told[i.ID] })
 }
 
 // endedLocked notes an instance that is no more, to be told once.
-func (a *Agent) endedLocked(r catalog.InstanceReport) {
+func (a *Agent) endedLocked(r messages.InstanceReport) {
 	a.ended = append(a.ended, r)
 	if n := len(a.ended) - endedKept; n > 0 {
 		a.ended = slices.Delete(a.ended, 0, n)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // An instance that is healthy between two crashes is not told as a sound one: its report says how
@@ -18,7 +19,7 @@ func TestCrashLoopIsToldWhileItIsUp(t *testing.T) {
 	c.want(current("shop", rel, runSettings()))
 	seen := map[string]bool{}
 	for n := range 4 {
-		in := c.awaitInstance("healthy again", rel, func(i catalog.InstanceReport) bool {
+		in := c.awaitInstance("healthy again", rel, func(i messages.InstanceReport) bool {
 			return i.State == catalog.InstanceHealthy && !seen[i.ID]
 		})
 		seen[in.ID] = true

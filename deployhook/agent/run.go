@@ -21,6 +21,8 @@ import (
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -48,12 +50,12 @@ type runSite struct {
 
 // startRun starts the site's process. The record is durable before the process
 // runs, so that an agent that is killed in between finds it again.
-func (u *unit) startRun(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startRun(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	return u.startWith(want, rec, func(rec state.Instance) (process.Spec, *os.File, error) { return u.processSpec(want, rel, rec) })
 }
 
 // startWith is startRun of the process that build says.
-func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build func(state.Instance) (process.Spec, *os.File, error)) (*instance, error) {
+func (u *unit) startWith(want messages.WantedRelease, rec state.Instance, build func(state.Instance) (process.Spec, *os.File, error)) (*instance, error) {
 	a := u.a
 	port, err := a.ports.take()
 	if err != nil {
@@ -82,7 +84,7 @@ func (u *unit) startWith(want catalog.WantedRelease, rec state.Instance, build f
 }
 
 // Spec says what to start. The caller closes the log.
-func (u *unit) processSpec(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
+func (u *unit) processSpec(want messages.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
 	env := command.Environment{
 		Member: u.a.o.Name,
 		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Instance: rec.ID,
@@ -238,7 +240,7 @@ func (r *runSite) lose(p *catalog.Probe, who string) {
 
 // command runs one of a site's commands that are no instances, as the site's
 // account, its output going to the site's log.
-func (u *unit) command(ctx context.Context, what string, argv []string, want catalog.WantedRelease, rel folders.Release, port int) error {
+func (u *unit) command(ctx context.Context, what string, argv []string, want messages.WantedRelease, rel folders.Release, port int) error {
 	env := command.Environment{
 		Member: u.a.o.Name,
 		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Port: port,
@@ -250,7 +252,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	vars["PORTICO_INSTANCE"] = id // so that nothing of it is left behind
 	log, err := u.a.logs.Open(rel.Site, logs.Commands, "", rel.Account)
 	if err != nil {
@@ -277,7 +279,7 @@ func (u *unit) command(ctx context.Context, what string, argv []string, want cat
 		return nil
 	}
 	lines, _ := logs.Tail(rel.Site.Logs(), logs.Commands, from, failureLines)
-	u.set(func(r *catalog.InstanceReport) { r.Progress.Log = lines })
+	u.set(func(r *messages.InstanceReport) { r.Progress.Log = lines })
 	return fmt.Errorf("%s: %s: %s: %s", what, argv[0], proc.Status, strings.Join(lines[max(0, len(lines)-3):], " / "))
 }
 

@@ -17,6 +17,7 @@ import (
 	"portico/internal/units"
 	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 type siteEnv struct {
@@ -89,7 +90,7 @@ func TestRun(t *testing.T) {
 	}
 	pid := pidOf(t, get(t, client, "/"))
 	c.want()
-	c.await("no instance left", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("no instance left", func(r messages.Report) bool { return len(r.Instances) == 0 })
 	if running(pid) {
 		t.Error("the process runs on")
 	}
@@ -115,19 +116,19 @@ func TestExit(t *testing.T) {
 		t.Error("the request that ended the process was answered")
 	}
 	var second string
-	ended := c.awaitInstance("ended", rel, func(i catalog.InstanceReport) bool { return i.State == catalog.InstanceExited })
+	ended := c.awaitInstance("ended", rel, func(i messages.InstanceReport) bool { return i.State == catalog.InstanceExited })
 	if ended.ID != first.ID || !strings.Contains(ended.Detail, "exit status 4") {
 		t.Errorf("ended: %+v", ended)
 	}
-	again := c.awaitInstance("healthy again", rel, func(i catalog.InstanceReport) bool {
+	again := c.awaitInstance("healthy again", rel, func(i messages.InstanceReport) bool {
 		second = i.ID
 		return i.State == catalog.InstanceHealthy && i.ID != first.ID
 	})
 	if again.ID != second {
 		t.Error("another instance")
 	}
-	c.await("the ended one is forgotten", func(r catalog.Report) bool {
-		return !slices.ContainsFunc(r.Instances, func(i catalog.InstanceReport) bool { return i.ID == first.ID })
+	c.await("the ended one is forgotten", func(r messages.Report) bool {
+		return !slices.ContainsFunc(r.Instances, func(i messages.InstanceReport) bool { return i.ID == first.ID })
 	})
 	if _, err := client.Get("https://shop.example/"); err == nil {
 		t.Error("the former instance's name still reaches something")
@@ -160,7 +161,7 @@ func TestFailedCandidate(t *testing.T) {
 				s.Deploy.Timeout = units.Duration(waitTime)
 			}
 			c.want(current("shop", good, runSettings()), candidate("shop", bad, s, "d1"))
-			failed := c.awaitInstance("failed", bad, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+			failed := c.awaitInstance("failed", bad, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 			for _, w := range tt.want {
 				if !strings.Contains(failed.Progress.Detail, w) {
 					t.Errorf("detail is %q, %q is missing", failed.Progress.Detail, w)
@@ -199,7 +200,7 @@ func TestRetiring(t *testing.T) {
 	c.want(current("shop", old, runSettings()))
 	first := c.awaitHealthy(old)
 	retiring := current("shop", old, runSettings())
-	retiring.Duty = catalog.DutyRetiring
+	retiring.Duty = messages.DutyRetiring
 	c.want(current("shop", now, runSettings()), retiring)
 	c.awaitHealthy(now)
 	client := c.via(a.Addr(), first.ID+".instance")
@@ -207,14 +208,14 @@ func TestRetiring(t *testing.T) {
 		t.Errorf("the former release says %q", body)
 	}
 	_, _ = client.Get("https://shop.example/exit?code=0")
-	ended := c.awaitInstance("stopped", old, func(i catalog.InstanceReport) bool { return i.State == catalog.InstanceExited })
+	ended := c.awaitInstance("stopped", old, func(i messages.InstanceReport) bool { return i.State == catalog.InstanceExited })
 	if ended.ID != first.ID {
 		t.Errorf("ended: %+v", ended)
 	}
 	// A change that makes the agent look again must not start it either.
 	c.want(current("shop", now, runSettings()), retiring)
-	c.await("only the new release runs", func(r catalog.Report) bool {
-		return !slices.ContainsFunc(r.Instances, func(i catalog.InstanceReport) bool {
+	c.await("only the new release runs", func(r messages.Report) bool {
+		return !slices.ContainsFunc(r.Instances, func(i messages.InstanceReport) bool {
 			return i.Release == old && i.State != catalog.InstanceExited
 		})
 	})
@@ -233,7 +234,7 @@ func TestStopWaitsForProxies(t *testing.T) {
 	inst := c.awaitHealthy(rel)
 	client := c.via(a.Addr(), inst.ID+".instance")
 	c.want()
-	c.awaitInstance("asks to stop", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("asks to stop", rel, func(i messages.InstanceReport) bool {
 		return i.Progress.Step == catalog.StepStopped && i.State == catalog.InstanceHealthy
 	})
 	if body := get(t, client, "/"); !strings.HasPrefix(body, inst.ID) {
@@ -242,7 +243,7 @@ func TestStopWaitsForProxies(t *testing.T) {
 	c.mu.Lock()
 	c.stopOK = true
 	c.mu.Unlock()
-	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("stopped", func(r messages.Report) bool { return len(r.Instances) == 0 })
 }
 
 // TestWantedAgain: a release that is wanted once more while its instance waits for the proxies' word
@@ -257,11 +258,11 @@ func TestWantedAgain(t *testing.T) {
 	inst := c.awaitHealthy(rel)
 	client := c.via(a.Addr(), inst.ID+".instance")
 	c.want()
-	c.awaitInstance("asks to stop", rel, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepStopped })
+	c.awaitInstance("asks to stop", rel, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepStopped })
 	again := current("shop", rel, runSettings())
 	again.Deploy = "back"
 	c.want(again)
-	c.awaitInstance("goes on", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("goes on", rel, func(i messages.InstanceReport) bool {
 		return i.ID == inst.ID && i.Deploy == "back" && i.Progress.Step == catalog.StepHealthy
 	})
 	if body := get(t, client, "/"); !strings.HasPrefix(body, inst.ID) {
@@ -271,7 +272,7 @@ func TestWantedAgain(t *testing.T) {
 	c.stopOK = true
 	c.mu.Unlock()
 	c.want()
-	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("stopped", func(r messages.Report) bool { return len(r.Instances) == 0 })
 }
 
 // TestQuestionChanges: an instance whose health is judged otherwise from now on is asked at once, and its report says which question the
@@ -284,18 +285,18 @@ func TestQuestionChanges(t *testing.T) {
 	s.Health.Interval = units.Duration(time.Hour)
 	c.want(current("shop", rel, s))
 	before := s.Question()
-	c.awaitInstance("healthy", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("healthy", rel, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceHealthy && i.Progress.Probe.OK && i.Progress.Probe.Asked == before
 	})
 	s.Health.Body = "what it never says"
 	c.want(current("shop", rel, s))
-	c.awaitInstance("asked anew", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("asked anew", rel, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceHealthy && !i.Progress.Probe.OK && i.Progress.Probe.Asked == s.Question()
 	})
 	s.Health.Interval = units.Duration(100 * time.Millisecond)
 	s.Health.Body = "nor this"
 	c.want(current("shop", rel, s))
-	c.awaitInstance("failing", rel, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("failing", rel, func(i messages.InstanceReport) bool {
 		return i.State == catalog.InstanceFailing && i.Progress.Probe.Asked == s.Question()
 	})
 }
@@ -310,7 +311,7 @@ func TestCrashLoop(t *testing.T) {
 	rel := c.serverRelease("1")
 	began := time.Now()
 	c.want(current("shop", rel, runSettings("-fail")))
-	i := c.awaitInstance("crash loop", rel, func(i catalog.InstanceReport) bool { return strings.Contains(i.Detail, "crash loop") })
+	i := c.awaitInstance("crash loop", rel, func(i messages.InstanceReport) bool { return strings.Contains(i.Detail, "crash loop") })
 	if i.State != catalog.InstanceFailing || i.Progress.Step != catalog.StepFailed {
 		t.Errorf("report is %+v", i)
 	}
@@ -366,7 +367,7 @@ func TestDeaf(t *testing.T) {
 		t.Fatalf("pids %d and %d do not run", pid, kid)
 	}
 	c.want()
-	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("stopped", func(r messages.Report) bool { return len(r.Instances) == 0 })
 	eventually(t, "both processes gone", func() bool { return !running(pid) && !running(kid) })
 }
 
@@ -440,12 +441,12 @@ func TestCluster(t *testing.T) {
 	rel := c.serverRelease("1")
 	c.want(current("shop", rel, runSettings()))
 	inst := c.awaitHealthy(rel)
-	c.update(func(w *catalog.Wanted) { w.Cluster, w.Releases = "c2", nil })
-	c.update(func(w *catalog.Wanted) {
+	c.update(func(w *messages.Wanted) { w.Cluster, w.Releases = "c2", nil })
+	c.update(func(w *messages.Wanted) {
 		w.Cluster = "c1"
-		w.Releases = []catalog.WantedRelease{current("shop", rel, runSettings())}
+		w.Releases = []messages.WantedRelease{current("shop", rel, runSettings())}
 	})
-	c.await("the next revision of its own cluster", func(r catalog.Report) bool { return r.Revision == a.Wanted().Revision && r.Revision >= 4 })
+	c.await("the next revision of its own cluster", func(r messages.Report) bool { return r.Revision == a.Wanted().Revision && r.Revision >= 4 })
 	if got := c.awaitHealthy(rel); got.ID != inst.ID {
 		t.Errorf("another instance runs: %s, not %s", got.ID, inst.ID)
 	}
@@ -468,7 +469,7 @@ func TestBefore(t *testing.T) {
 	w := candidate("shop", rel, s, "d1")
 	w.Before = true
 	c.want(w)
-	failed := c.awaitInstance("failed", rel, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	failed := c.awaitInstance("failed", rel, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if !strings.Contains(failed.Progress.Detail, "deploy.before") || !strings.Contains(failed.Progress.Detail, "exit status 5") {
 		t.Errorf("detail is %q", failed.Progress.Detail)
 	}
@@ -479,9 +480,9 @@ func TestBefore(t *testing.T) {
 	w.Settings.Env = map[string]string{"CODE": "0"}
 	c.want(w)
 	c.awaitHealthy(rel)
-	w.Duty = catalog.DutyCurrent
+	w.Duty = messages.DutyCurrent
 	c.want(w)
-	c.await("current", func(r catalog.Report) bool { return r.Revision == 4 })
+	c.await("current", func(r messages.Report) bool { return r.Revision == 4 })
 	ran, err := os.ReadFile(filepath.Join(dir, "sites", "shop", "data", "ran"))
 	if err != nil || string(ran) != "ran\nran\n" {
 		t.Errorf("the command ran: %q, %v", ran, err)

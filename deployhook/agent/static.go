@@ -16,13 +16,15 @@ import (
 	"portico/deployhook/agent/static"
 	"portico/deployhook/archive"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // staticSite is a release of files: an instance without a process.
 type staticSite struct{ *static.Site }
 
 // startStatic makes an instance of the release's files. It needs no process.
-func (u *unit) startStatic(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startStatic(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	s, err := u.a.newStatic(want.Settings, rel)
 	if err != nil {
 		return nil, err
@@ -41,7 +43,7 @@ func (a *Agent) openStatic(site, id string, s sites.Settings) (*staticSite, erro
 	if rel.Account, err = a.siteAccount(site, s); err != nil {
 		return nil, err
 	}
-	if rel.Tree, err = a.store.Tree(catalog.FilesOf(id), archive.Limits{}); err != nil {
+	if rel.Tree, err = a.store.Tree(ids.FilesOf(id), archive.Limits{}); err != nil {
 		return nil, err
 	}
 	return a.newStatic(s, rel)

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"testing"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // TestStaticReleasesLendFiles: while a former release is still served, a file that only it has is found whichever of
@@ -46,9 +46,9 @@ func TestStaticReleasesLendFiles(t *testing.T) {
 		t.Errorf("a release that is still being installed lends a file: %d", resp.StatusCode)
 	}
 	retiring := current("docs", one, set)
-	retiring.Duty = catalog.DutyRetiring
+	retiring.Duty = messages.DutyRetiring
 	c.want(current("docs", two, set), retiring)
-	c.awaitInstance("lends", two, func(catalog.InstanceReport) bool {
+	c.awaitInstance("lends", two, func(messages.InstanceReport) bool {
 		resp, body := code(first, "GET", "/app.2.js")
 		return resp.StatusCode == 200 && body == "script two"
 	})
@@ -93,7 +93,7 @@ func TestStaticReleasesLendFiles(t *testing.T) {
 	}
 
 	c.want(current("docs", two, set))
-	c.awaitInstance("alone", two, func(catalog.InstanceReport) bool {
+	c.awaitInstance("alone", two, func(messages.InstanceReport) bool {
 		resp, _ := code(second, "GET", "/app.1.js")
 		return resp.StatusCode == 404
 	})

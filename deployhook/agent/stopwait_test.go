@@ -10,6 +10,7 @@ import (
 
 	"portico/deployhook/agent"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // withTwo starts an agent of two proxies with one instance, which nothing wants any more.
@@ -30,21 +31,21 @@ func withTwoOn(t *testing.T) (first, second *cluster, a *agent.Agent, id string,
 	o.Identify = identify(func(string) bool { return false })
 	a = first.start(o)
 	rel := first.serverRelease("1")
-	both := []catalog.Peer{first.peer(), {Name: "proxy2", Addr: second.peer().Addr}}
-	first.update(func(w *catalog.Wanted) {
-		w.Proxies, w.Releases = both, []catalog.WantedRelease{current("shop", rel, runSettings())}
+	both := []messages.Peer{first.peer(), {Name: "proxy2", Addr: second.peer().Addr}}
+	first.update(func(w *messages.Wanted) {
+		w.Proxies, w.Releases = both, []messages.WantedRelease{current("shop", rel, runSettings())}
 	})
 	inst := first.awaitHealthy(rel)
-	second.await("the other proxy gets a copy", func(r catalog.Report) bool { return r.Copy && len(r.Instances) == 1 })
+	second.await("the other proxy gets a copy", func(r messages.Report) bool { return r.Copy && len(r.Instances) == 1 })
 	client := first.via(a.Addr(), inst.ID+".instance")
-	first.update(func(w *catalog.Wanted) { w.Proxies, w.Releases = both, nil })
-	first.awaitInstance("asks to stop", rel, func(i catalog.InstanceReport) bool {
+	first.update(func(w *messages.Wanted) { w.Proxies, w.Releases = both, nil })
+	first.awaitInstance("asks to stop", rel, func(i messages.InstanceReport) bool {
 		return i.Progress.Step == catalog.StepStopped && i.State == catalog.InstanceHealthy
 	})
 	return first, second, a, inst.ID, func() {
 		t.Helper()
 		asks := 0
-		first.await("asks again and again", func(r catalog.Report) bool { asks++; return asks > 3 })
+		first.await("asks again and again", func(r messages.Report) bool { asks++; return asks > 3 })
 		if body := get(t, client, "/"); !strings.HasPrefix(body, inst.ID) {
 			t.Errorf("the instance says %q while a proxy still needs it", body)
 		}
@@ -59,7 +60,7 @@ func (c *cluster) allow(others ...string) {
 
 func (c *cluster) awaitStopped() {
 	c.t.Helper()
-	c.await("stopped", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("stopped", func(r messages.Report) bool { return len(r.Instances) == 0 })
 }
 
 // An instance runs until every proxy has let go of it, whichever says so first.
@@ -115,7 +116,7 @@ func TestProxyThatIsNotReachedLives(t *testing.T) {
 	})
 	told := first.told(a.Addr().String())
 	for range 2 {
-		told.await("a doubt of an instance that wants to stop", func(x catalog.CheckResult) bool { return x.ID == id && !x.OK && x.Code == "" })
+		told.await("a doubt of an instance that wants to stop", func(x messages.CheckResult) bool { return x.ID == id && !x.OK && x.Code == "" })
 	}
 	first.allow("proxy2")
 	first.awaitStopped()

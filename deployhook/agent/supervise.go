@@ -10,6 +10,7 @@ import (
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/logs"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // live watches an instance until it ends, fails its start or is to end, and
@@ -109,7 +110,7 @@ func (u *unit) check(ctx context.Context, inst *instance, s sites.Settings) cata
 		return p
 	}
 	ok := p.OK && u.a.room.There(u.a.traffic) // the agent's checks have descriptors that visitors have not: then proxies look for themselves
-	u.a.checks.Over(catalog.CheckResult{
+	u.a.checks.Over(messages.CheckResult{
 		ID: inst.rec.ID, Asked: p.Asked, OK: ok, Code: p.Code, Status: p.Status, Took: p.Latency.Std(),
 	})
 	return p
@@ -144,7 +145,7 @@ func (u *unit) probed(h *health.Rule, p catalog.Probe, s sites.Settings) {
 	if settled {
 		u.lastEnd = ""
 	}
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		r.Progress.Probe = &p
 		switch {
 		case h.Healthy:
@@ -180,9 +181,9 @@ func (u *unit) settled() bool { return u.lastEnd != "" && time.Since(u.started()
 // late returns why a candidate that is still not healthy has failed, or "".
 // What is not a candidate may take as long as it likes: it could be waiting for
 // a database, and starting it again would not help.
-func (u *unit) late(h *health.Rule, p catalog.Probe, want catalog.WantedRelease) string {
+func (u *unit) late(h *health.Rule, p catalog.Probe, want messages.WantedRelease) string {
 	limit := timeout(want.Settings)
-	if h.Ever || want.Duty != catalog.DutyCandidate || time.Since(u.started()) < limit {
+	if h.Ever || want.Duty != messages.DutyCandidate || time.Since(u.started()) < limit {
 		return ""
 	}
 	return fmt.Sprintf("not healthy within %v (deploy.timeout): the last check of %s: %s",
@@ -203,7 +204,7 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	want := u.wanted()
 	detail := "the process ended: " + end.detail
 	endLog := u.log.With("instance", inst.rec.ID, "how", end.detail, "after", ran.Round(time.Millisecond))
-	if want.Duty == catalog.DutyCandidate && !end.healthy {
+	if want.Duty == messages.DutyCandidate && !end.healthy {
 		u.tries++
 		if u.tries >= candidateTries {
 			endLog.Warn("instance ended", "attempt", u.tries, "again", "with the next deploy")
@@ -213,9 +214,9 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 		}
 	}
 	u.gone(inst)
-	if want.Duty == catalog.DutyRetiring {
+	if want.Duty == messages.DutyRetiring {
 		endLog.Warn("instance ended", "again", "never: its release is a former one")
-		u.set(func(r *catalog.InstanceReport) {
+		u.set(func(r *messages.InstanceReport) {
 			r.State, r.Detail = catalog.InstanceExited, detail
 			r.Progress.Step, r.Progress.Detail = catalog.StepStopped, detail
 		})
@@ -224,13 +225,13 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 	delay := u.backoff.next(ran)
 	u.lastEnd = "ended with " + end.detail
 	endLog.Warn("instance ended", "attempt", u.backoff.short, "again", delay)
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		r.Progress.Step, r.Progress.Log = catalog.StepStarting, log
 		r.Detail = fmt.Sprintf("%s; it starts again in %v", detail, delay)
 		if u.backoff.looping() {
 			r.State = catalog.InstanceFailing
 			r.Detail = fmt.Sprintf("crash loop, %d short runs in a row: %s; it starts again in %v", u.backoff.short, detail, delay)
-			if want.Duty != catalog.DutyCandidate {
+			if want.Duty != messages.DutyCandidate {
 				r.Progress.Step = catalog.StepFailed
 			}
 		}

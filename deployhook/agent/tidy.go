@@ -11,7 +11,7 @@ import (
 	"portico/deployhook/archive"
 	"portico/deployhook/objects"
 	"portico/internal/pause"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // tidyLoop removes what no release needs any more: after each change, and now and then for
@@ -124,7 +124,7 @@ func (a *Agent) objectsOf(keep map[string]map[string]bool) (map[string]bool, err
 	digests := make(map[string]bool)
 	for _, releases := range keep {
 		for id := range releases {
-			digest := catalog.FilesOf(id)
+			digest := ids.FilesOf(id)
 			digests[digest] = true
 			tree, err := a.store.Tree(digest, archive.Limits{})
 			if errors.Is(err, objects.ErrNotFound) {

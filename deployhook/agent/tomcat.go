@@ -21,6 +21,7 @@ import (
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // tomcatSite is one version of a web application in this machine's Tomcat. The
@@ -40,7 +41,7 @@ type tomcatSite struct {
 }
 
 // startTomcat installs the release beside the versions that run.
-func (u *unit) startTomcat(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startTomcat(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	a := u.a
 	if a.tom == nil {
 		return u.startOwnTomcat(want, rel, rec)

@@ -14,12 +14,12 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
 	"portico/deployhook/objects"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // startOwnTomcat starts a Tomcat for this release alone, as the site's account. No other site can
 // read its memory. A former release is a process of its own, and keeps its sessions.
-func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) startOwnTomcat(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	home, err := tomcat.Find(u.a.o.Tomcat.Home)
 	if errors.Is(err, tomcat.ErrNotFound) {
 		err = fmt.Errorf("%w: install its files (on Debian the package tomcat10-common), say where they lie (agent.tomcat.home), or name the Manager of a running one that all sites share (agent.tomcat.url)", err)
@@ -45,7 +45,7 @@ func (u *unit) startOwnTomcat(want catalog.WantedRelease, rel folders.Release, r
 }
 
 // tomcatSpec makes the folder of a site's Tomcat and says how to start it.
-func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
+func (u *unit) tomcatSpec(home tomcat.Home, base string, want messages.WantedRelease, rel folders.Release, rec state.Instance) (process.Spec, *os.File, error) {
 	vars := command.Environment{
 		Member: u.a.o.Name,
 		Site:   u.key.site, Release: u.key.release, ReleaseDir: rel.Dir, Instance: rec.ID,
@@ -75,7 +75,7 @@ func (u *unit) tomcatSpec(home tomcat.Home, base string, want catalog.WantedRele
 
 // makeBase makes the base of a Tomcat. All of it lies in a folder that the site cannot
 // write, so that nothing in it can be swapped while it is made or removed.
-func (u *unit) makeBase(home tomcat.Home, base string, want catalog.WantedRelease, rel folders.Release, rec state.Instance) error {
+func (u *unit) makeBase(home tomcat.Home, base string, want messages.WantedRelease, rel folders.Release, rec state.Instance) error {
 	war, err := objects.WebApplication(rel.Tree.Files)
 	if err != nil {
 		return final(err)

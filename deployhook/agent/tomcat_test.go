@@ -22,6 +22,7 @@ import (
 	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // sharedTomcat is a Tomcat of the distribution with a base folder of its own.
@@ -192,7 +193,7 @@ func TestTomcat(t *testing.T) {
 	c.want(current("erp", one, s), candidate("erp", two, s, "d1"))
 	second := c.awaitHealthy(two)
 	retiring := current("erp", one, s)
-	retiring.Duty = catalog.DutyRetiring
+	retiring.Duty = messages.DutyRetiring
 	c.want(current("erp", two, s), retiring)
 	if got := strings.TrimSpace(get(t, visitor, "/erp/")); got != "one 3" {
 		t.Errorf("the old session sees %q", got)
@@ -208,7 +209,7 @@ func TestTomcat(t *testing.T) {
 	// The agent goes and comes: Tomcat and its sessions stay, the ids too.
 	stop()
 	a = c.start(o)
-	c.await("adopted", func(r catalog.Report) bool {
+	c.await("adopted", func(r messages.Report) bool {
 		n := 0
 		for _, i := range r.Instances {
 			if (i.ID == first.ID || i.ID == second.ID) && i.State == catalog.InstanceHealthy {
@@ -226,7 +227,7 @@ func TestTomcat(t *testing.T) {
 	// A broken one fails, is taken away, and Tomcat's own words are told.
 	broken := c.release(map[string]string{"WEB-INF/web.xml": `<web-app><listener><listener-class>no.such.Class</listener-class></listener></web-app>`})
 	c.want(current("erp", two, s), candidate("erp", broken, s, "d2"))
-	failed := c.awaitInstance("failed", broken, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+	failed := c.awaitInstance("failed", broken, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 	if !strings.Contains(failed.Progress.Detail, "failed to start") {
 		t.Errorf("detail is %q", failed.Progress.Detail)
 	}
@@ -237,7 +238,7 @@ func TestTomcat(t *testing.T) {
 
 	// A second site at the same path is refused.
 	c.want(current("erp", two, s), candidate("crm", two, s, "d3"))
-	taken := c.awaitInstance("refused", two, func(i catalog.InstanceReport) bool { return i.Site == "crm" && i.Progress.Step == catalog.StepFailed })
+	taken := c.awaitInstance("refused", two, func(i messages.InstanceReport) bool { return i.Site == "crm" && i.Progress.Step == catalog.StepFailed })
 	if !strings.Contains(taken.Progress.Detail, "choose another path") {
 		t.Errorf("detail is %q", taken.Progress.Detail)
 	}
@@ -246,11 +247,11 @@ func TestTomcat(t *testing.T) {
 	if code := tc.command(t, "undeploy?path=/erp&version=000000000002"); code != 200 {
 		t.Fatalf("undeploy: %d", code)
 	}
-	c.awaitInstance("installed again", two, func(i catalog.InstanceReport) bool {
+	c.awaitInstance("installed again", two, func(i messages.InstanceReport) bool {
 		return i.Site == "erp" && i.State == catalog.InstanceHealthy && i.ID != second.ID
 	})
 	c.want()
-	c.await("nothing left", func(r catalog.Report) bool { return len(r.Instances) == 0 })
+	c.await("nothing left", func(r messages.Report) bool { return len(r.Instances) == 0 })
 	if list := tc.list(t); strings.Contains(list, "/erp") {
 		t.Errorf("Tomcat still has %s", list)
 	}
@@ -322,7 +323,7 @@ func TestTomcatErrors(t *testing.T) {
 			s.Deploy.Timeout = units.Duration(time.Millisecond)
 			rel := c.release(map[string]string{"index.jsp": "x"})
 			c.want(candidate("erp", rel, s, "d1"))
-			failed := c.awaitInstance("failed", rel, func(i catalog.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
+			failed := c.awaitInstance("failed", rel, func(i messages.InstanceReport) bool { return i.Progress.Step == catalog.StepFailed })
 			if !strings.Contains(failed.Progress.Detail, tt.want) {
 				t.Errorf("detail is %q, %q is missing", failed.Progress.Detail, tt.want)
 			}

@@ -13,6 +13,8 @@ import (
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // Why a unit ends.
@@ -39,8 +41,8 @@ type unit struct {
 	wake   chan struct{} // capacity 1: want has changed
 
 	// guarded by a.mu
-	want   catalog.WantedRelease
-	rep    catalog.InstanceReport
+	want   messages.WantedRelease
+	rep    messages.InstanceReport
 	failed string // the deploy that failed here and is not tried again; "": none
 
 	// owned by the goroutine
@@ -51,7 +53,7 @@ type unit struct {
 	lastEnd string    // how the last run ended, while the runs are short ones
 }
 
-func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *unit {
+func newUnit(a *Agent, k unitKey, want messages.WantedRelease, inst *instance) *unit {
 	u := &unit{a: a, key: k, want: want, inst: inst, wake: make(chan struct{}, 1)}
 	u.log = a.log.With("site", k.site, "release", short(k.release))
 	u.ctx, u.cancel = context.WithCancelCause(context.Background())
@@ -64,18 +66,18 @@ func newUnit(a *Agent, k unitKey, want catalog.WantedRelease, inst *instance) *u
 }
 
 // short returns how people see a release.
-func short(release string) string { return catalog.ShortRelease(release) }
+func short(release string) string { return ids.ShortRelease(release) }
 
 // files returns the digest of the release's files.
-func (u *unit) files() string { return catalog.FilesOf(u.key.release) }
+func (u *unit) files() string { return ids.FilesOf(u.key.release) }
 
 // freshReport returns the report of an attempt that has just begun. Its instance has a new id,
 // which the first start uses.
-func (u *unit) freshReport() catalog.InstanceReport {
+func (u *unit) freshReport() messages.InstanceReport {
 	now := time.Now()
-	return catalog.InstanceReport{
+	return messages.InstanceReport{
 		Instance: catalog.Instance{
-			ID: catalog.NewInstanceID(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
+			ID: ids.NewInstance(), Site: u.key.site, Release: u.key.release, Member: u.a.o.Name,
 			State: catalog.InstanceStarting, Started: now,
 			Unpinned: u.want.Settings.Kind == sites.KindStatic,
 		},
@@ -84,7 +86,7 @@ func (u *unit) freshReport() catalog.InstanceReport {
 }
 
 // reportLocked returns what is to be told about this unit.
-func (u *unit) reportLocked() catalog.InstanceReport {
+func (u *unit) reportLocked() messages.InstanceReport {
 	r := u.rep
 	r.Deploy = u.want.Deploy
 	if i := u.a.instances[r.ID]; i != nil {
@@ -94,7 +96,7 @@ func (u *unit) reportLocked() catalog.InstanceReport {
 }
 
 // update changes what is wanted of the unit; a.mu is held.
-func (u *unit) update(want catalog.WantedRelease) {
+func (u *unit) update(want messages.WantedRelease) {
 	again := u.failed != "" && want.Deploy != u.want.Deploy
 	u.want = want
 	if i := u.a.instances[u.rep.ID]; i != nil {
@@ -127,14 +129,14 @@ func (u *unit) end(cause error) { u.cancel(cause) }
 
 func (u *unit) ending() bool { return u.ctx.Err() != nil }
 
-func (u *unit) wanted() catalog.WantedRelease {
+func (u *unit) wanted() messages.WantedRelease {
 	u.a.mu.Lock()
 	defer u.a.mu.Unlock()
 	return u.want
 }
 
 // set changes the report and has it sent.
-func (u *unit) set(change func(r *catalog.InstanceReport)) {
+func (u *unit) set(change func(r *messages.InstanceReport)) {
 	u.a.mu.Lock()
 	change(&u.rep)
 	u.rep.Progress.Updated = time.Now()
@@ -143,7 +145,7 @@ func (u *unit) set(change func(r *catalog.InstanceReport)) {
 }
 
 func (u *unit) step(s catalog.Step, detail string) {
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		r.Progress.Step, r.Progress.Detail = s, detail
 	})
 }
@@ -188,20 +190,20 @@ func (u *unit) mayStart() bool {
 // never started again. A former release of files is started again: it can serve visits that
 // began at another server, and pages that browsers keep, whose requests come without a cookie
 // to any server. With a before command it is not: nobody knows here what that made of the files.
-func retiresOnly(r catalog.WantedRelease) bool {
-	return r.Duty == catalog.DutyRetiring && (r.Settings.Kind != sites.KindStatic || len(r.Settings.Deploy.Before) > 0)
+func retiresOnly(r messages.WantedRelease) bool {
+	return r.Duty == messages.DutyRetiring && (r.Settings.Kind != sites.KindStatic || len(r.Settings.Deploy.Before) > 0)
 }
 
 // failedLocked reports whether this candidate's deploy failed here.
 func (u *unit) failedLocked() bool {
-	return u.want.Duty == catalog.DutyCandidate && u.failed != "" && u.failed == cmp.Or(u.want.Deploy, unnamed)
+	return u.want.Duty == messages.DutyCandidate && u.failed != "" && u.failed == cmp.Or(u.want.Deploy, unnamed)
 }
 
 // unnamed stands for a deploy without an id.
 const unnamed = "unnamed"
 
 // begin prepares the release and starts an instance.
-func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
+func (u *unit) begin(want messages.WantedRelease) (*instance, error) {
 	rel, err := u.install(want)
 	if err != nil {
 		return nil, err
@@ -209,7 +211,7 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 	if err := u.before(want, rel); err != nil {
 		return nil, err
 	}
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		r.State, r.Started = catalog.InstanceStarting, time.Now()
 		r.Progress = catalog.MemberProgress{Step: catalog.StepStarting, Detail: r.Progress.Detail}
 	})
@@ -229,7 +231,7 @@ func (u *unit) begin(want catalog.WantedRelease) (*instance, error) {
 }
 
 // start starts an instance of the site's kind.
-func (u *unit) start(want catalog.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
+func (u *unit) start(want messages.WantedRelease, rel folders.Release, rec state.Instance) (*instance, error) {
 	switch want.Settings.Kind {
 	case sites.KindRun:
 		return u.startRun(want, rel, rec)
@@ -253,7 +255,7 @@ func final(err error) error { return finalError{err} }
 // beginFailed reports that an attempt to start an instance failed, and waits before the next
 // attempt. A candidate fails for good after its deploy's timeout, or at once if another attempt
 // would be of no use.
-func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
+func (u *unit) beginFailed(want messages.WantedRelease, err error) {
 	if u.ending() {
 		return
 	}
@@ -266,16 +268,16 @@ func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
 		err = fmt.Errorf("%w: free some room on the file system of %s", err, u.a.o.Dir)
 	}
 	useless := errors.As(err, &fe) || objects.DiskFull(err)
-	if want.Duty == catalog.DutyCandidate && (useless || time.Since(u.since) > timeout(want.Settings)) {
+	if want.Duty == messages.DutyCandidate && (useless || time.Since(u.since) > timeout(want.Settings)) {
 		u.fail(want, err.Error(), nil)
 		return
 	}
 	delay := u.backoff.next(0)
 	u.log.Warn("release not started", "error", err, "attempt", u.backoff.short, "again", delay)
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		r.Detail = err.Error()
 		r.Progress.Detail = err.Error()
-		if want.Duty != catalog.DutyCandidate {
+		if want.Duty != messages.DutyCandidate {
 			r.Progress.Step = catalog.StepFailed
 		}
 	})
@@ -283,11 +285,11 @@ func (u *unit) beginFailed(want catalog.WantedRelease, err error) {
 }
 
 // fail ends a candidate's part of a deploy.
-func (u *unit) fail(want catalog.WantedRelease, detail string, log []string) {
+func (u *unit) fail(want messages.WantedRelease, detail string, log []string) {
 	u.log.Error("release failed", "error", detail, "again", "with the next deploy")
 	u.since, u.tries = time.Time{}, 0
 	u.backoff.reset()
-	u.set(func(r *catalog.InstanceReport) {
+	u.set(func(r *messages.InstanceReport) {
 		u.failed = cmp.Or(want.Deploy, unnamed)
 		r.State, r.Detail = catalog.InstanceExited, detail
 		r.Progress.Step, r.Progress.Detail = catalog.StepFailed, detail

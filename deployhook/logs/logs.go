@@ -19,6 +19,7 @@ import (
 	"portico/conf/sites"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Query says which log lines are asked for.
@@ -26,11 +27,11 @@ type Query struct {
 	Site     string
 	Member   string    // empty: all application servers
 	Instance string    // the beginning of an id, or "commands"; empty: any
-	Release  string    // see catalog.NamesRelease; empty: any
+	Release  string    // see ids.NamesRelease; empty: any
 	Since    time.Time // zero: from the beginning
 	Lines    int       // the last ones of each instance; below 0: the agent's default
 	Follow   bool      // go on until the context ends
-	JSON     bool      // each line as a catalog.LogLine
+	JSON     bool      // each line as a messages.LogLine
 }
 
 const (
@@ -181,10 +182,10 @@ func copyLines(out *lineWriter, member string, r io.Reader) error {
 }
 
 // parseLine reads a line of an agent's answer.
-func parseLine(member string, data []byte) catalog.LogLine {
-	var l catalog.LogLine
+func parseLine(member string, data []byte) messages.LogLine {
+	var l messages.LogLine
 	if err := json.Unmarshal(data, &l); err != nil || l.At.IsZero() {
-		l = catalog.LogLine{At: time.Now().UTC(), Text: string(data)} // not as it should be, but of use
+		l = messages.LogLine{At: time.Now().UTC(), Text: string(data)} // not as it should be, but of use
 	}
 	l.Member = member
 	return l

@@ -12,7 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // lineWriter writes whole lines from several goroutines.
@@ -21,14 +22,14 @@ type lineWriter struct {
 	w       io.Writer
 	json    bool
 	gathers bool // until end, which brings them in order
-	lines   []catalog.LogLine
+	lines   []messages.LogLine
 	failed  error
 
 	last map[string]*LastLines // by member, of those that are followed
 }
 
 // line takes one line and reports whether the reader is still there.
-func (l *lineWriter) line(line catalog.LogLine) bool {
+func (l *lineWriter) line(line messages.LogLine) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.gathers {
@@ -46,7 +47,7 @@ func (l *lineWriter) line(line catalog.LogLine) bool {
 }
 
 // write writes one line; l.mu is held.
-func (l *lineWriter) write(line catalog.LogLine) {
+func (l *lineWriter) write(line messages.LogLine) {
 	switch {
 	case l.failed != nil:
 	case l.json:
@@ -56,7 +57,7 @@ func (l *lineWriter) write(line catalog.LogLine) {
 	default:
 		from := line.Member
 		if line.Release != "" {
-			from += " " + catalog.ShortRelease(line.Release)
+			from += " " + ids.ShortRelease(line.Release)
 		}
 		_, l.failed = fmt.Fprintf(l.w, "%s %s | %s\n", line.At.UTC().Format(timeForm), from, harmless(line.Text))
 	}
@@ -69,7 +70,7 @@ const timeForm = "2006-01-02T15:04:05.000Z"
 func (l *lineWriter) end() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	slices.SortStableFunc(l.lines, func(a, b catalog.LogLine) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(l.lines, func(a, b messages.LogLine) int { return a.At.Compare(b.At) })
 	for _, line := range l.lines {
 		l.write(line)
 	}
@@ -116,7 +117,7 @@ func colour(s string) int {
 
 // unread tells that a member's log cannot be read.
 func (l *lineWriter) unread(member, why string) {
-	l.line(catalog.LogLine{At: time.Now().UTC(), Member: member, Text: "portico: its log cannot be read: " + why})
+	l.line(messages.LogLine{At: time.Now().UTC(), Member: member, Text: "portico: its log cannot be read: " + why})
 }
 
 // follows keeps a member's last lines from now on, so that none is written twice after a break.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/memory"
 	"portico/membership/catalog/store"
 )
 
@@ -31,8 +33,8 @@ type Catalog struct {
 	logger *slog.Logger
 	store  atomic.Pointer[store.Store] // another one after Resume
 	sealer *sealer
-	memory *store.Memory // of an outside etcd; nil: the embedded one has its own files
-	stale  atomic.Bool   // Open found nobody to ask
+	memory *memory.Copy // of an outside etcd; nil: the embedded one has its own files
+	stale  atomic.Bool  // Open found nobody to ask
 
 	confirmed atomic.Int64 // Unix nanoseconds; see Confirmed
 
@@ -97,7 +99,7 @@ func Open(ctx context.Context, o Options) (*Catalog, error) {
 	c.store.Store(s)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if o.Outside != nil {
-		c.memory = store.NewMemory(o.Dir, o.Logger, memorable)
+		c.memory = memory.New(o.Dir, o.Logger, memorable)
 	}
 	if err := c.boot(ctx); err != nil {
 		_ = c.Close()
@@ -201,7 +203,7 @@ func (c *Catalog) nameCluster(ctx context.Context) error {
 		s := tx.Settings()
 		if s.ID == "" {
 			now := time.Now().UTC()
-			s.ID, s.Created, s.EnvSealed = NewID(now), now, true
+			s.ID, s.Created, s.EnvSealed = ids.New(now), now, true
 			if c.o.Outside != nil { // the first secret, by which a proxy with another key finds out
 				if err := tx.PutSecret(secretCheck, []byte(s.ID)); err != nil {
 					return err

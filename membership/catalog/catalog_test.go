@@ -18,6 +18,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 var clock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -47,7 +48,7 @@ func TestUpdateIsInTheViewWhenItReturns(t *testing.T) {
 	changed, cancel := c.Subscribe()
 	defer cancel()
 	for range 20 {
-		name := "site-" + catalog.NewID(time.Now())[13:]
+		name := "site-" + ids.New(time.Now())[13:]
 		rev := update(t, c, func(tx *catalog.Tx) error {
 			if _, err := tx.Site(name); !errors.Is(err, catalog.ErrNotFound) {
 				return fmt.Errorf("site before it is written: %w", err)
@@ -398,7 +399,7 @@ func TestAudit(t *testing.T) {
 		for i := range count {
 			now := clock.Add(time.Duration(i) * step)
 			update(t, c, func(tx *catalog.Tx) error {
-				return tx.Audit(catalog.AuditEntry{ID: fmt.Sprintf("%s-%d", catalog.NewID(now), i), At: now, Action: fmt.Sprint(i)})
+				return tx.Audit(catalog.AuditEntry{ID: fmt.Sprintf("%s-%d", ids.New(now), i), At: now, Action: fmt.Sprint(i)})
 			})
 		}
 		limit := count

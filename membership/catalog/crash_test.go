@@ -12,6 +12,7 @@ import (
 
 	"portico/internal/race"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 func TestSecondProcessIsRefused(t *testing.T) {
@@ -266,7 +267,7 @@ func TestManyRecordsStartQuickly(t *testing.T) {
 	for batch := range 24 {
 		update(t, c, func(tx *catalog.Tx) error {
 			for i := range n / 24 {
-				in := catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Member: fmt.Sprintf("web-%d", batch), State: catalog.InstanceHealthy, Release: strings.Repeat("a", 64), Detail: fmt.Sprint(i)}
+				in := catalog.Instance{ID: ids.NewInstance(), Site: "shop", Member: fmt.Sprintf("web-%d", batch), State: catalog.InstanceHealthy, Release: strings.Repeat("a", 64), Detail: fmt.Sprint(i)}
 				if err := tx.PutInstance(in); err != nil {
 					return err
 				}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/internal/pause"
+	"portico/membership/catalog/ids"
 )
 
 // leadEvery is how often a proxy asks whether it may lead.
@@ -18,7 +19,7 @@ const leadEvery = time.Second
 // proxy takes over from the one before it without waiting. A late write of who
 // led before is possible: changes compare what they read.
 func (c *Catalog) Lead(ctx context.Context, task string) (led context.Context, resign func(), err error) {
-	if err := ValidID("task", task); err != nil {
+	if err := ids.Valid("task", task); err != nil {
 		return nil, nil, err
 	}
 	for {

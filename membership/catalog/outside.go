@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/membership/catalog/memory"
 	"portico/membership/catalog/store"
 )
 
@@ -25,7 +26,7 @@ func memorable(key string) bool {
 }
 
 // viewOf makes a view of what is remembered.
-func (c *Catalog) viewOf(m *store.Memory) (*View, error) {
+func (c *Catalog) viewOf(m *memory.Copy) (*View, error) {
 	b := newBuilder(emptyView(), c.sealer)
 	for _, it := range m.List("") {
 		if err := b.put(it); err != nil {
@@ -38,7 +39,7 @@ func (c *Catalog) viewOf(m *store.Memory) (*View, error) {
 // recall decides what to begin with where the etcd is an outside one: what it has
 // just said, or what it said last.
 func (c *Catalog) recall(ctx context.Context, view *View, err error) (*View, error) {
-	remembered := store.NewMemory(c.o.Dir, c.logger, memorable)
+	remembered := memory.New(c.o.Dir, c.logger, memorable)
 	found, lerr := remembered.Load()
 	if lerr != nil {
 		c.logger.Warn("what was remembered of the catalog cannot be read", "error", lerr)
@@ -66,7 +67,7 @@ func (c *Catalog) recall(ctx context.Context, view *View, err error) (*View, err
 // otherHome refuses to begin anew elsewhere while the folder holds the catalog of a
 // cluster: changing the setting does not move what is in it.
 func otherHome(o Options) error {
-	embedded, remembered := filepath.Join(o.Dir, "etcd"), filepath.Join(o.Dir, store.FileRemembered)
+	embedded, remembered := filepath.Join(o.Dir, "etcd"), filepath.Join(o.Dir, memory.File)
 	there := func(path string) bool { _, err := os.Stat(path); return !errors.Is(err, fs.ErrNotExist) }
 	switch {
 	case o.Outside != nil && there(embedded) && !there(remembered):

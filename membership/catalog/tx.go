@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"portico/conf/sites"
+	"portico/membership/catalog/ids"
 	"portico/membership/catalog/store"
 )
 
@@ -139,7 +140,7 @@ func (tx *Tx) PutRelease(r Release) error {
 	if err := sites.ValidName("site", r.Site); err != nil {
 		return err
 	}
-	if err := ValidRelease(r.Digest); err != nil {
+	if err := ids.ValidRelease(r.Digest); err != nil {
 		return err
 	}
 	set(tx, preReleases+r.Site+"/"+r.Digest, r)
@@ -163,7 +164,7 @@ func (tx *Tx) Deploys() []Deploy {
 
 // PutDeploy writes a deploy.
 func (tx *Tx) PutDeploy(d Deploy) error {
-	if err := ValidID("deploy", d.ID); err != nil {
+	if err := ids.Valid("deploy", d.ID); err != nil {
 		return err
 	}
 	set(tx, preDeploys+d.ID, d)
@@ -200,7 +201,7 @@ func (tx *Tx) Invite(id string) (Invite, error) {
 
 // PutInvite writes an invitation.
 func (tx *Tx) PutInvite(i Invite) error {
-	if err := ValidID("invite", i.ID); err != nil {
+	if err := ids.Valid("invite", i.ID); err != nil {
 		return err
 	}
 	set(tx, preInvites+i.ID, i)
@@ -217,7 +218,7 @@ func (tx *Tx) Instance(id string) (Instance, error) {
 
 // PutInstance writes an instance.
 func (tx *Tx) PutInstance(i Instance) error {
-	if err := ValidInstanceID(i.ID); err != nil {
+	if err := ids.ValidInstance(i.ID); err != nil {
 		return err
 	}
 	set(tx, preInstances+i.ID, i)
@@ -257,7 +258,7 @@ func (tx *Tx) Tokens() []Token { return all(tx, preTokens, tx.view.Tokens) }
 
 // PutToken writes a token.
 func (tx *Tx) PutToken(t Token) error {
-	if err := ValidID("token", t.ID); err != nil {
+	if err := ids.Valid("token", t.ID); err != nil {
 		return err
 	}
 	set(tx, preTokens+t.ID, t)
@@ -283,7 +284,7 @@ func (tx *Tx) Secret(name string) ([]byte, error) {
 
 // PutSecret writes a secret, sealed under the catalog's key.
 func (tx *Tx) PutSecret(name string, plain []byte) error {
-	if err := ValidID("secret", name); err != nil {
+	if err := ids.Valid("secret", name); err != nil {
 		return err
 	}
 	if len(plain) > MaxRecord {
@@ -293,9 +294,9 @@ func (tx *Tx) PutSecret(name string, plain []byte) error {
 	return nil
 }
 
-// Audit appends one entry to the audit log. ID and At must be set, see NewID.
+// Audit appends one entry to the audit log. ID and At must be set, see [ids.New].
 func (tx *Tx) Audit(e AuditEntry) error {
-	if err := ValidID("audit entry", e.ID); err != nil {
+	if err := ids.Valid("audit entry", e.ID); err != nil {
 		return err
 	}
 	set(tx, preAudit+e.ID, e)

@@ -8,6 +8,7 @@ import (
 
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/proxy/admin/api"
 )
 
@@ -30,7 +31,7 @@ func (s *Server) record(c *call, outcome error) {
 		detail = errorOf(outcome).Message
 	}
 	entry := catalog.AuditEntry{
-		ID: catalog.NewID(c.now), At: c.now.UTC(), By: by, Token: token, From: c.from,
+		ID: ids.New(c.now), At: c.now.UTC(), By: by, Token: token, From: c.from,
 		Action: cmp.Or(c.action, c.rt.action), Object: api.Bounded(object, 200), Detail: api.Bounded(detail, 500), Failed: outcome != nil,
 	}
 	// The client may be gone by now, and the entry must be written all the same.

@@ -16,6 +16,7 @@ import (
 	"portico/deployhook/logs"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
@@ -232,7 +233,7 @@ func TestClientEvents(t *testing.T) {
 	breaks := 0
 	e := start(t, func(o *admin.Options) { o.Deploys = brokenEvents{o.Deploys, &breaks} })
 	var got []string
-	err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(ev catalog.Event) error {
+	err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(ev messages.Event) error {
 		got = append(got, ev.Message)
 		return nil
 	})
@@ -240,7 +241,7 @@ func TestClientEvents(t *testing.T) {
 		t.Errorf("%v %v after %d breaks", got, err, breaks)
 	}
 	stop := errors.New("enough")
-	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(catalog.Event) error { return stop }); !errors.Is(err, stop) {
+	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "deploy-shop", func(messages.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("%v", err)
 	}
 	if err := e.api(e.tokens["scoped"]).DeployEvents(context.Background(), "nothing", nil); err == nil {
@@ -254,9 +255,9 @@ type brokenEvents struct {
 	breaks *int
 }
 
-func (b brokenEvents) Events(ctx context.Context, id string, send func(catalog.Event) error) error {
+func (b brokenEvents) Events(ctx context.Context, id string, send func(messages.Event) error) error {
 	n := 0
-	return b.Deploys.Events(ctx, id, func(e catalog.Event) error {
+	return b.Deploys.Events(ctx, id, func(e messages.Event) error {
 		if n++; n == 3 && *b.breaks == 0 {
 			*b.breaks++
 			return errors.New("broke off")

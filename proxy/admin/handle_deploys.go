@@ -9,6 +9,7 @@ import (
 	"portico/conf/sites"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/streams"
@@ -118,7 +119,7 @@ func (s *Server) deployEvents(c *call) error {
 	}
 	out := streams.NewEvents(c.w)
 	stop := out.Beat(api.Heartbeat)
-	err = s.o.Deploys.Events(c.r.Context(), d.ID, func(e catalog.Event) error {
+	err = s.o.Deploys.Events(c.r.Context(), d.ID, func(e messages.Event) error {
 		b, err := json.Marshal(e)
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"portico/deployhook"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/admin/forecast"
@@ -100,7 +101,7 @@ func (s *Server) drainRelease(c *call) error {
 	if c.dry {
 		return c.json(http.StatusOK, forecast.Release(site.Name, digest, in.Now, s.siteEverywhere(c, site.Name)))
 	}
-	c.object = site.Name + "@" + catalog.ShortRelease(digest)
+	c.object = site.Name + "@" + ids.ShortRelease(digest)
 	if in.Now {
 		c.detail = atOnce
 		err = s.deeds.EndRelease(c.r.Context(), c.who.Account, site.Name, digest)

@@ -34,6 +34,8 @@ import (
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin"
 	"portico/proxy/admin/access"
 	"portico/proxy/admin/api"
@@ -349,7 +351,7 @@ func (f *fakeDeploys) Rollback(_ context.Context, site, release string, noPin bo
 func (f *fakeDeploys) Set(ctx context.Context, site string, patch []byte, by string) (d catalog.Deploy, begun bool, err error) {
 	now := time.Now()
 	_, err = f.catalog.Update(ctx, func(tx *catalog.Tx) (err error) {
-		d, begun, err = command.SetOverride(tx, patch, command.DeployRequest{ID: catalog.NewID(now), Release: catalog.Release{Site: site}, By: by, Now: now})
+		d, begun, err = command.SetOverride(tx, patch, command.DeployRequest{ID: ids.New(now), Release: catalog.Release{Site: site}, By: by, Now: now})
 		return err
 	})
 	return d, begun, err
@@ -366,9 +368,9 @@ func (f *fakeDeploys) Remove(_ context.Context, site, by string) error {
 	return nil
 }
 
-func (f *fakeDeploys) Events(_ context.Context, id string, send func(catalog.Event) error) error {
+func (f *fakeDeploys) Events(_ context.Context, id string, send func(messages.Event) error) error {
 	for i := range 3 {
-		if err := send(catalog.Event{Deploy: id, Message: fmt.Sprint("event ", i)}); err != nil {
+		if err := send(messages.Event{Deploy: id, Message: fmt.Sprint("event ", i)}); err != nil {
 			return err
 		}
 	}

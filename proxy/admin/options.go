@@ -14,6 +14,7 @@ import (
 	"portico/deployhook/logs"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/deeds"
 	"portico/proxy/haproxy"
@@ -125,7 +126,7 @@ type Deploys interface {
 
 	// Events calls send for what has happened to a deploy and then for what
 	// happens, until it has ended or ctx is done.
-	Events(ctx context.Context, id string, send func(catalog.Event) error) error
+	Events(ctx context.Context, id string, send func(messages.Event) error) error
 }
 
 type actorKey struct{}

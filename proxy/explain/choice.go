@@ -9,7 +9,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/conf/sites"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/proxy/site"
 	"portico/proxy/sticky"
 )
@@ -26,7 +26,7 @@ func (e *explanation) choose() {
 			why = ": " + why
 		}
 		e.say("instance", u.Name, "%s, %s, %s%s%s, token %s, release %s%s", u.Status, counted(u.Sessions, "session"), counted(u.InFlight, "running request"),
-			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, cmp.Or(catalog.ShortRelease(u.Release), "-"), why)
+			ceiling(" of ", u.MaxConns), ceiling(", at most sessions: ", u.MaxSessions), u.Token, cmp.Or(ids.ShortRelease(u.Release), "-"), why)
 	}
 	l := pool.Preview(&e.pick)
 	if st.Sticky {

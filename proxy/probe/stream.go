@@ -16,7 +16,7 @@ import (
 
 	"portico/balancer"
 	"portico/internal/pause"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/origin"
 )
 
@@ -147,7 +147,7 @@ func (s *stream) follow(ctx context.Context) error {
 		if late, seen = s.p.lag.since(seen); late > streamLate {
 			return errStreamLate
 		}
-		var results []catalog.CheckResult
+		var results []messages.CheckResult
 		if err := json.Unmarshal(lines.Bytes(), &results); err != nil {
 			return fmt.Errorf("%w: %w", origin.ErrBadResponse, err)
 		}
@@ -165,7 +165,7 @@ func (s *stream) dial(ctx context.Context) (*conn, io.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := c.get(ctx, agentName, catalog.ChecksPath, -1)
+	a, err := c.get(ctx, agentName, messages.ChecksPath, -1)
 	switch {
 	case err == nil && a.StatusCode == http.StatusOK:
 		return c, a.Body, nil
@@ -190,7 +190,7 @@ func (p *Prober) silenceLimit(member string) time.Duration {
 }
 
 // apply takes in what an agent says of its instances.
-func (p *Prober) apply(s *stream, results []catalog.CheckResult) {
+func (p *Prober) apply(s *stream, results []messages.CheckResult) {
 	var fine []*run
 	for _, res := range results {
 		p.mu.Lock()
@@ -217,7 +217,7 @@ func (p *Prober) apply(s *stream, results []catalog.CheckResult) {
 const maxCode = 32
 
 // wellFormed reports whether a result is such as an agent makes: what it says is shown to people, and written into files that others read.
-func wellFormed(res catalog.CheckResult) bool {
+func wellFormed(res messages.CheckResult) bool {
 	letter := func(c rune) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
 	return res.Code != "" && len(res.Code) <= maxCode && strings.IndexFunc(res.Code, func(c rune) bool { return !letter(c) }) < 0 &&
 		res.Status >= 0 && res.Status <= 999 && res.Took >= 0
@@ -225,7 +225,7 @@ func wellFormed(res catalog.CheckResult) bool {
 
 // confirm takes a check of the agent's for one of this proxy's own, if nothing speaks against that. The next of its own
 // comes if the agent does not speak again in time.
-func (r *run) confirm(res catalog.CheckResult, now int64) bool {
+func (r *run) confirm(res messages.CheckResult, now int64) bool {
 	e := balancer.Evidence{From: balancer.FromStream, OK: true, Code: res.Code, Status: res.Status, Latency: res.Took}
 	if !r.checked.Load() || r.target.Upstream.Observe(e, now).CheckNow {
 		return false

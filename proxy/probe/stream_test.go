@@ -8,7 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/origin"
 )
 
@@ -39,7 +39,7 @@ func TestToldChecksEndWhatWasMissed(t *testing.T) {
 	}
 	standStill()
 	tell := func(ok bool) {
-		p.apply(&stream{p: p, member: "m1"}, []catalog.CheckResult{{ID: "one", OK: ok, Code: "L7OK"}})
+		p.apply(&stream{p: p, member: "m1"}, []messages.CheckResult{{ID: "one", OK: ok, Code: "L7OK"}})
 	}
 	tell(false)
 	if d := r.missed(p.lag); d < time.Hour {
@@ -85,7 +85,7 @@ func TestOnlySoundWordsAreTaken(t *testing.T) {
 	} {
 		before := r.target.Upstream.Health().LastAt
 		p.time = func() int64 { return before + 1 }
-		p.apply(s, []catalog.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
+		p.apply(s, []messages.CheckResult{{ID: "one", OK: true, Code: tt.code, Status: tt.status, Took: tt.took}})
 		taken, looks := r.target.Upstream.Health().LastAt != before, r.again
 		if taken != tt.sound || looks == tt.sound {
 			t.Errorf("%.40q, %d, %v: taken %v, checked %v", tt.code, tt.status, tt.took, taken, looks)

@@ -24,6 +24,7 @@ import (
 	"portico/deployhook/upload"
 	"portico/internal/exitcode"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 )
@@ -317,7 +318,7 @@ func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, det
 		}
 		return printURLs(cmd, c, d.Site)
 	}
-	d, err := watchDeploy(cmd, c, d, waitAlong(screen.TellAwayJSON(cmd, goesOn(d))), func(catalog.Event) error { return nil })
+	d, err := watchDeploy(cmd, c, d, waitAlong(screen.TellAwayJSON(cmd, goesOn(d))), func(messages.Event) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -340,7 +341,7 @@ func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Wr
 }
 
 // watchDeploy tells each what happens to a deploy and returns it as it has ended.
-func watchDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, p apiclient.Patience, each func(catalog.Event) error) (catalog.Deploy, error) {
+func watchDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, p apiclient.Patience, each func(messages.Event) error) (catalog.Deploy, error) {
 	c = c.Patient(p)
 	err := c.DeployEvents(cmd.Context(), d.ID, each)
 	if err == nil {

@@ -13,7 +13,7 @@ import (
 	"portico/cmd/portico/shell"
 	"portico/deployhook"
 	"portico/internal/exitcode"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 )
@@ -154,7 +154,7 @@ func (d *drainCommand) find() (deployhook.Drain, bool, error) {
 		t := d.target
 		same := x.Kind == deployhook.DrainMember && x.Member == t.Member ||
 			x.Kind == deployhook.DrainInstance && x.Site == t.Site && t.Instance != "" && strings.HasPrefix(x.Instance, t.Instance) ||
-			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && catalog.NamesRelease(t.Release, x.Release)
+			x.Kind == deployhook.DrainRelease && x.Site == t.Site && t.Release != "" && ids.NamesRelease(t.Release, x.Release)
 		if same {
 			return x, true, nil
 		}
@@ -212,7 +212,7 @@ func (d *drainCommand) names(object string) bool {
 		return strings.HasPrefix(object, t.Site+"/"+t.Instance)
 	}
 	site, release, _ := strings.Cut(object, "@")
-	return site == t.Site && release != "" && (catalog.NamesRelease(t.Release, release) || strings.HasPrefix(t.Release, release))
+	return site == t.Site && release != "" && (ids.NamesRelease(t.Release, release) || strings.HasPrefix(t.Release, release))
 }
 
 // drainKey is what of a drain is a change: not that time passes.

@@ -12,7 +12,7 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/deployhook/logs"
 	"portico/internal/pause"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/apiclient"
 )
 
@@ -121,7 +121,7 @@ func (f *logFollower) printed(text string) bool {
 // parse tells whose a line is, when it was written, and all else that is known of it. What portico itself says of a log is no line of it.
 func (f *logFollower) parse(text string) (member string, at time.Time, what string, ok bool) {
 	if f.json {
-		var l catalog.LogLine
+		var l messages.LogLine
 		if json.Unmarshal([]byte(text), &l) != nil || l.At.IsZero() || strings.HasPrefix(l.Text, ownLine) && l.Instance == "" {
 			return "", at, "", false
 		}

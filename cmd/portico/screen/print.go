@@ -11,11 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // ShortDigest is how people see a release.
-func ShortDigest(release string) string { return catalog.ShortRelease(release) }
+func ShortDigest(release string) string { return ids.ShortRelease(release) }
 
 // Size writes a number of bytes for people.
 func Size(n int64) string {

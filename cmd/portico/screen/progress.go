@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/apiclient"
 )
 
@@ -31,7 +32,7 @@ func NewProgress(out io.Writer) *Progress {
 }
 
 // Event takes one event of the deploy.
-func (p *Progress) Event(e catalog.Event) error {
+func (p *Progress) Event(e messages.Event) error {
 	if e.Member == "" || e.Progress == nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // A deploy tells how much there is to move to all servers, how fast it moves and how long it takes.
@@ -18,7 +19,7 @@ func TestDeployProgressTellsRateAndTimeLeft(t *testing.T) {
 	fetch := func(member string, done int64, after time.Duration) {
 		t.Helper()
 		step := catalog.MemberProgress{Step: catalog.StepFetching, Done: done << 20, Total: 100 << 20}
-		if err := p.Event(catalog.Event{At: start.Add(after), Member: member, Progress: &step}); err != nil {
+		if err := p.Event(messages.Event{At: start.Add(after), Member: member, Progress: &step}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -32,7 +33,7 @@ func TestDeployProgressTellsRateAndTimeLeft(t *testing.T) {
 	}
 	out.Reset()
 	for _, m := range []string{"server-1", "server-2"} {
-		if err := p.Event(catalog.Event{At: start.Add(20 * time.Second), Member: m, Progress: &catalog.MemberProgress{Step: catalog.StepStarting}}); err != nil {
+		if err := p.Event(messages.Event{At: start.Add(20 * time.Second), Member: m, Progress: &catalog.MemberProgress{Step: catalog.StepStarting}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/deployhook/archive"
 	"portico/internal/statedir"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/apiclient"
 )
 
@@ -48,7 +48,7 @@ func (u *up) installDemo(ctx context.Context) error {
 		return fmt.Errorf("install the demonstration site: %w", err)
 	}
 	steps := map[string]string{}
-	if err := c.DeployEvents(ctx, answer.Deploy.ID, func(e catalog.Event) error {
+	if err := c.DeployEvents(ctx, answer.Deploy.ID, func(e messages.Event) error {
 		if e.Progress != nil {
 			steps[e.Member] = e.Member + " is " + screen.StepText(*e.Progress)
 			text := "installing the demonstration site: " + strings.Join(slices.Sorted(maps.Values(steps)), ", ") + " …"

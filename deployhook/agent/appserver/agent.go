@@ -24,6 +24,7 @@ import (
 	"portico/internal/statedir"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // stopLimit is how long a stopping agent waits for its sites; each has its own
@@ -183,7 +184,7 @@ func (p *Agent) check(role catalog.Role, name, fingerprint string) error {
 	if role == catalog.RoleServer {
 		peers = w.Servers
 	}
-	if !catalog.Known(peers, name, fingerprint) {
+	if !messages.Known(peers, name, fingerprint) {
 		return fmt.Errorf("%w: %s %q with key %s", certs.ErrNotMember, role, name, fingerprint)
 	}
 	return nil
@@ -349,7 +350,7 @@ func (p *Agent) agentOptions(nudges <-chan int64) agent.Options {
 		o.Cluster = peer.Cluster
 	}
 	for _, addr := range p.conf.Agent.Join {
-		o.Proxies = append(o.Proxies, catalog.Peer{Addr: addr})
+		o.Proxies = append(o.Proxies, messages.Peer{Addr: addr})
 	}
 	o.Runtimes = p.runtimes
 	return o

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -25,8 +25,8 @@ type Broadcast struct {
 
 // listener is what one proxy is to be told.
 type listener struct {
-	results []catalog.CheckResult // guarded by the broadcast's mu
-	wake    chan struct{}         // capacity 1
+	results []messages.CheckResult // guarded by the broadcast's mu
+	wake    chan struct{}          // capacity 1
 }
 
 // NewBroadcast returns one to which nobody listens.
@@ -48,7 +48,7 @@ func (b *Broadcast) Dropped() {
 }
 
 // Over says what came of a check.
-func (b *Broadcast) Over(r catalog.CheckResult) {
+func (b *Broadcast) Over(r messages.CheckResult) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.under--
@@ -60,7 +60,7 @@ func (b *Broadcast) Over(r catalog.CheckResult) {
 func (b *Broadcast) Gone(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.addLocked(catalog.CheckResult{ID: id, Code: "L4CON"})
+	b.addLocked(messages.CheckResult{ID: id, Code: "L4CON"})
 	b.sendLocked()
 }
 
@@ -68,11 +68,11 @@ func (b *Broadcast) Gone(id string) {
 func (b *Broadcast) Doubt(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.addLocked(catalog.CheckResult{ID: id})
+	b.addLocked(messages.CheckResult{ID: id})
 	b.sendLocked()
 }
 
-func (b *Broadcast) addLocked(r catalog.CheckResult) {
+func (b *Broadcast) addLocked(r messages.CheckResult) {
 	for s := range b.listeners {
 		if len(s.results) < resultsKept {
 			s.results = append(s.results, r)
@@ -123,7 +123,7 @@ func (b *Broadcast) listen() (s *listener, end func()) {
 }
 
 // take returns what is to be told by now.
-func (b *Broadcast) take(s *listener) []catalog.CheckResult {
+func (b *Broadcast) take(s *listener) []messages.CheckResult {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	list := s.results

@@ -18,7 +18,8 @@ import (
 
 	"portico/deployhook/agent/beneath"
 	"portico/deployhook/agent/folders"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -33,7 +34,7 @@ const (
 type query struct {
 	site     string
 	instance string // the beginning of an id; empty: any
-	release  string // see catalog.NamesRelease; empty: any
+	release  string // see ids.NamesRelease; empty: any
 	since    time.Time
 	lines    int // the last ones of each instance
 	follow   bool
@@ -47,7 +48,7 @@ func (q *query) takes(instance string, about logAbout) bool {
 	if instance == Commands {
 		return q.instance == Commands
 	}
-	return strings.HasPrefix(instance, q.instance) && (q.release == "" || catalog.NamesRelease(q.release, about.release))
+	return strings.HasPrefix(instance, q.instance) && (q.release == "" || ids.NamesRelease(q.release, about.release))
 }
 
 func parseLogQuery(r *http.Request) (query, error) {
@@ -74,7 +75,7 @@ func parseLogQuery(r *http.Request) (query, error) {
 	return q, nil
 }
 
-// Serve sends the end of a site's logs as a catalog.LogLine a line, and with follow=true
+// Serve sends the end of a site's logs as a messages.LogLine a line, and with follow=true
 // what is written from then on. Query: lines (200) of each instance, since, instance and release. Without
 // the last three it is the instances that live and the one that wrote last.
 func (k *Keeper) Serve(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +147,7 @@ func (s *sender) list() ([]string, error) {
 
 // send sends what there is, in the order of time, and then what comes.
 func (s *sender) send(ctx context.Context, found []string) error {
-	var lines []catalog.LogLine
+	var lines []messages.LogLine
 	last := ""
 	for _, id := range found {
 		if id != Commands {
@@ -166,7 +167,7 @@ func (s *sender) send(ctx context.Context, found []string) error {
 			lines = append(lines, list...)
 		}
 	}
-	slices.SortStableFunc(lines, func(x, y catalog.LogLine) int { return x.At.Compare(y.At) })
+	slices.SortStableFunc(lines, func(x, y messages.LogLine) int { return x.At.Compare(y.At) })
 	if err := s.write(lines); err != nil || !s.q.follow {
 		return err
 	}
@@ -188,7 +189,7 @@ func (s *sender) place(id string) *place {
 }
 
 // tail returns the last lines of a log, and goes to its end.
-func (s *sender) tail(id string, p *place) ([]catalog.LogLine, error) {
+func (s *sender) tail(id string, p *place) ([]messages.LogLine, error) {
 	f, err := readLog(s.dir, id)
 	if err != nil {
 		return nil, err
@@ -213,13 +214,13 @@ func (s *sender) tail(id string, p *place) ([]catalog.LogLine, error) {
 	if !s.q.follow && len(p.open) > 0 { // nobody waits for its end
 		lines = append(lines, s.line(id, p, p.open, p.offset, fi.ModTime()))
 	}
-	lines = slices.DeleteFunc(lines, func(l catalog.LogLine) bool { return l.At.Before(s.q.since) })
+	lines = slices.DeleteFunc(lines, func(l messages.LogLine) bool { return l.At.Before(s.q.since) })
 	return lines[max(0, len(lines)-s.q.lines):], nil
 }
 
 // take makes lines of what was read at a log's place, and moves on.
-func (s *sender) take(id string, p *place, data []byte, until time.Time) []catalog.LogLine {
-	var lines []catalog.LogLine
+func (s *sender) take(id string, p *place, data []byte, until time.Time) []messages.LogLine {
+	var lines []messages.LogLine
 	for len(data) > 0 {
 		line, rest, whole := bytes.Cut(data, []byte("\n"))
 		p.offset += int64(len(data) - len(rest))
@@ -233,9 +234,9 @@ func (s *sender) take(id string, p *place, data []byte, until time.Time) []catal
 	return lines
 }
 
-func (s *sender) line(id string, p *place, text []byte, offset int64, until time.Time) catalog.LogLine {
+func (s *sender) line(id string, p *place, text []byte, offset int64, until time.Time) messages.LogLine {
 	text = bytes.TrimSuffix(text, []byte("\r"))
-	return catalog.LogLine{At: p.about.at(offset, until).UTC(), Instance: id, Release: p.about.release, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	return messages.LogLine{At: p.about.at(offset, until).UTC(), Instance: id, Release: p.about.release, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
 }
 
 // follow sends what is written, also by instances that come, until ctx ends.
@@ -299,7 +300,7 @@ func (s *sender) more(id string, p *place) error {
 	return nil
 }
 
-func (s *sender) write(lines []catalog.LogLine) error {
+func (s *sender) write(lines []messages.LogLine) error {
 	if len(lines) == 0 {
 		return nil
 	}

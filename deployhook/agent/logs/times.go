@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"portico/deployhook/agent/beneath"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // A process writes its log itself, so no line says when it was written. The agent notes beside
@@ -75,7 +75,7 @@ func readTimes(logs *beneath.Dir, instance string) logAbout {
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimSuffix(line, "\n")
 		if release, ok := strings.CutPrefix(line, "release "); ok {
-			if catalog.ValidRelease(release) == nil {
+			if ids.ValidRelease(release) == nil {
 				about.release = release
 			}
 			continue

@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"os"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Memory reads the machine's memory. What the kernel would give up from its
 // caches counts as free.
-func Memory() catalog.MemoryReport {
+func Memory() messages.MemoryReport {
 	text, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return catalog.MemoryReport{}
+		return messages.MemoryReport{}
 	}
 	return parseMeminfo(text)
 }
 
-func parseMeminfo(text []byte) (m catalog.MemoryReport) {
+func parseMeminfo(text []byte) (m messages.MemoryReport) {
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
 		var kb int64
 		if n, _ := fmt.Sscanf(lines.Text(), "MemTotal: %d kB", &kb); n == 1 {

@@ -2,7 +2,7 @@
 
 package machine
 
-import "portico/membership/catalog"
+import "portico/membership/catalog/messages"
 
 // Memory is not known here.
-func Memory() catalog.MemoryReport { return catalog.MemoryReport{} }
+func Memory() messages.MemoryReport { return messages.MemoryReport{} }

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 type clientKey struct {
 	role catalog.Role
-	catalog.Peer
+	messages.Peer
 }
 
 // client returns the HTTP client for one member, kept while the member is known.
-func (m *Members) client(role catalog.Role, x catalog.Peer) *http.Client {
+func (m *Members) client(role catalog.Role, x messages.Peer) *http.Client {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k := clientKey{role, x}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"portico/internal/pause"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // copyEvery is how often a proxy gets a copy of the report without any change. It is
@@ -20,10 +20,10 @@ const copyEvery = 4 * time.Second
 type Copies struct {
 	ctx      context.Context
 	m        *Members
-	report   func() catalog.Report
+	report   func() messages.Report
 	answered func(Answer)
 	wg       sync.WaitGroup
-	list     map[catalog.Peer]*copier
+	list     map[messages.Peer]*copier
 }
 
 type copier struct {
@@ -40,13 +40,13 @@ func (c *copier) wake() {
 }
 
 // Copies sends nothing before Set. Report is asked what to tell, answered is told what a proxy says to it.
-func (m *Members) Copies(ctx context.Context, report func() catalog.Report, answered func(Answer)) *Copies {
-	return &Copies{ctx: ctx, m: m, report: report, answered: answered, list: map[catalog.Peer]*copier{}}
+func (m *Members) Copies(ctx context.Context, report func() messages.Report, answered func(Answer)) *Copies {
+	return &Copies{ctx: ctx, m: m, report: report, answered: answered, list: map[messages.Peer]*copier{}}
 }
 
 // Set makes these the proxies that get copies.
-func (c *Copies) Set(peers []catalog.Peer) {
-	keep := make(map[catalog.Peer]bool, len(peers))
+func (c *Copies) Set(peers []messages.Peer) {
+	keep := make(map[messages.Peer]bool, len(peers))
 	for _, x := range peers {
 		keep[x] = true
 		if c.list[x] != nil {
@@ -80,7 +80,7 @@ func (c *Copies) Stop() {
 }
 
 // copyTo sends copies to one proxy until ctx ends.
-func (c *Copies) copyTo(ctx context.Context, x catalog.Peer, dirty <-chan struct{}) {
+func (c *Copies) copyTo(ctx context.Context, x messages.Peer, dirty <-chan struct{}) {
 	tick := time.NewTicker(pause.Jitter(copyEvery))
 	defer tick.Stop()
 	for failed := 0; ; {

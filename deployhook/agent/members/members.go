@@ -10,12 +10,13 @@ import (
 
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // Options say how members are reached.
 type Options struct {
 	Name      string                                           // of this member
-	Proxies   []catalog.Peer                                   // where to ask first
+	Proxies   []messages.Peer                                  // where to ask first
 	ClientTLS func(role catalog.Role, name string) *tls.Config // towards a member; nil: nobody is asked
 	Identify  func(tls.ConnectionState) error                  // asked of each connection; nil: everybody is known
 	Nudge     <-chan int64                                     // revisions heard of by gossip; nil: none
@@ -28,8 +29,8 @@ type Members struct {
 	made connections
 
 	mu      sync.Mutex
-	proxies []catalog.Peer
-	servers []catalog.Peer
+	proxies []messages.Peer
+	servers []messages.Peer
 	good    string // address that answered last
 	clients map[clientKey]*http.Client
 }
@@ -44,17 +45,17 @@ func New(o Options) *Members {
 
 // Set learns from a wanted state where to ask next time. The configured proxies
 // stay known: they are the way back after all others have changed.
-func (m *Members) Set(w catalog.Wanted) {
+func (m *Members) Set(w messages.Wanted) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	// A member without an address can be let in, but not asked.
-	m.proxies = slices.DeleteFunc(slices.Clone(w.Proxies), func(x catalog.Peer) bool { return x.Addr == "" })
+	m.proxies = slices.DeleteFunc(slices.Clone(w.Proxies), func(x messages.Peer) bool { return x.Addr == "" })
 	for _, c := range m.o.Proxies {
-		if !slices.ContainsFunc(m.proxies, func(x catalog.Peer) bool { return x.Addr == c.Addr }) {
+		if !slices.ContainsFunc(m.proxies, func(x messages.Peer) bool { return x.Addr == c.Addr }) {
 			m.proxies = append(m.proxies, c)
 		}
 	}
-	m.servers = slices.DeleteFunc(slices.Clone(w.Servers), func(x catalog.Peer) bool { return x.Name == m.o.Name })
+	m.servers = slices.DeleteFunc(slices.Clone(w.Servers), func(x messages.Peer) bool { return x.Name == m.o.Name })
 	known := make(map[clientKey]bool)
 	for _, x := range m.proxies {
 		known[clientKey{catalog.RoleProxy, x}] = true
@@ -78,11 +79,11 @@ func (m *Members) Any() bool {
 }
 
 // Order returns the proxies, the one that answered last first.
-func (m *Members) Order() []catalog.Peer {
+func (m *Members) Order() []messages.Peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list := slices.Clone(m.proxies)
-	slices.SortStableFunc(list, func(a, b catalog.Peer) int {
+	slices.SortStableFunc(list, func(a, b messages.Peer) int {
 		return cmp.Compare(btoi(a.Addr != m.good), btoi(b.Addr != m.good))
 	})
 	return list
@@ -153,10 +154,10 @@ func (m *Members) Counted() []string {
 // Recipients returns the proxies that get a copy of each report, beside the one that
 // writes it down. A configured address may be that of a proxy that is known by name, so it
 // gets none once there are names.
-func (m *Members) Recipients(recorder string) []catalog.Peer {
+func (m *Members) Recipients(recorder string) []messages.Peer {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var list []catalog.Peer
+	var list []messages.Peer
 	for _, x := range m.proxies {
 		if x.Name != "" && x.Name != recorder {
 			list = append(list, x)

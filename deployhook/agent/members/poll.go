@@ -15,6 +15,7 @@ import (
 
 	"portico/internal/pause"
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 )
 
 // wantedFrom asks one proxy. changed is false when it has nothing newer.
-func (m *Members) wantedFrom(ctx context.Context, x catalog.Peer, after int64) (w catalog.Wanted, changed bool, err error) {
+func (m *Members) wantedFrom(ctx context.Context, x messages.Peer, after int64) (w messages.Wanted, changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollWait+pollSlack)
 	defer cancel()
 	q := url.Values{"after": {strconv.FormatInt(after, 10)}, "wait": {pollWait.String()}}
@@ -56,7 +57,7 @@ func (m *Members) wantedFrom(ctx context.Context, x catalog.Peer, after int64) (
 
 // Poll asks for the wanted state for as long as ctx lives, and sends each that is not the known revision: each
 // poll is held by the proxy until something changes.
-func (m *Members) Poll(ctx context.Context, known int64, to chan<- catalog.Wanted) {
+func (m *Members) Poll(ctx context.Context, known int64, to chan<- messages.Wanted) {
 	failed := 0
 	fresh := time.Time{} // when an answer last confirmed what is known
 	refetch := int64(0)  // sent as "after": the first answer tells the whole state
@@ -121,7 +122,7 @@ var errNudged = errors.New("a newer revision is announced")
 
 // pollOnce is one poll, cut short when gossip speaks of a newer revision that
 // the proxy does not deliver.
-func (m *Members) pollOnce(ctx context.Context, x catalog.Peer, after int64) (catalog.Wanted, bool, error) {
+func (m *Members) pollOnce(ctx context.Context, x messages.Peer, after int64) (messages.Wanted, bool, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := make(chan struct{})

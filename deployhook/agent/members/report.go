@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 const (
@@ -27,7 +28,7 @@ type Answer struct {
 }
 
 // Report delivers a report to the first proxy that takes it.
-func (m *Members) Report(ctx context.Context, r catalog.Report) (Answer, error) {
+func (m *Members) Report(ctx context.Context, r messages.Report) (Answer, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return Answer{}, fmt.Errorf("encode report: %w", err)
@@ -48,7 +49,7 @@ func (m *Members) Report(ctx context.Context, r catalog.Report) (Answer, error) 
 }
 
 // ReportTo delivers a report, encoded, to one proxy.
-func (m *Members) ReportTo(ctx context.Context, x catalog.Peer, body []byte) (answer Answer, err error) {
+func (m *Members) ReportTo(ctx context.Context, x messages.Peer, body []byte) (answer Answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reportTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+x.Addr+"/v1/agent/report", bytes.NewReader(body))

@@ -1,12 +1,12 @@
 package state
 
 import (
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // KnownProxies returns the proxies that the wanted state in a state directory names: where a
 // machine that was accepted finds its cluster. No agent may run there.
-func KnownProxies(dir string) ([]catalog.Peer, error) {
+func KnownProxies(dir string) ([]messages.Peer, error) {
 	s, err := read(fileOf(dir))
 	if err != nil || s.Wanted == nil {
 		return nil, err

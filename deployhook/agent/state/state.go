@@ -13,7 +13,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/internal/durable"
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 )
 
 // version is raised when an older agent could misread the file.
@@ -24,7 +24,7 @@ const version = 1
 type File struct {
 	Version   int                 `json:"version"`
 	Cluster   string              `json:"cluster,omitempty"`
-	Wanted    *catalog.Wanted     `json:"wanted,omitempty"`
+	Wanted    *messages.Wanted    `json:"wanted,omitempty"`
 	Instances map[string]Instance `json:"instances,omitempty"` // by instance id
 	UIDs      map[string]int      `json:"uids,omitempty"`      // by site; kept as long as the site's data
 	Before    map[string]string   `json:"before,omitempty"`    // by site: the deploy whose before command has run

@@ -12,6 +12,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // Bounds of accounts.
@@ -138,9 +139,9 @@ func ReplaceToken(tx *catalog.Tx, old, fresh string) error {
 // NewToken makes a bearer token of an account and its plain text, which is shown
 // once and never stored. Ttl 0 means that it does not expire.
 func NewToken(account, label string, ttl time.Duration, now time.Time) (t catalog.Token, plain string) {
-	secret := catalog.NewInstanceID() + catalog.NewInstanceID()
+	secret := ids.NewInstance() + ids.NewInstance()
 	hash := sha256.Sum256([]byte(secret))
-	t = catalog.Token{ID: catalog.NewID(now), Hash: hash[:], Account: account, Label: trim(label, 100), Created: now.UTC()}
+	t = catalog.Token{ID: ids.New(now), Hash: hash[:], Account: account, Label: trim(label, 100), Created: now.UTC()}
 	if ttl > 0 {
 		t.Expires = now.Add(ttl).UTC()
 	}

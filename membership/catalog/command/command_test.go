@@ -10,6 +10,8 @@ import (
 	"portico/conf/sites"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 var clock = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -56,7 +58,7 @@ func TestMemberLife(t *testing.T) {
 	if m.Admission != catalog.Accepted || string(m.Certificate) != "certificate of web-1" || m.CSR != nil || m.By != "ann" || m.Fingerprint != digest("a") {
 		t.Errorf("%+v", m)
 	}
-	in := catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Release: digest("1"), Member: "web-1", State: catalog.InstanceHealthy}
+	in := catalog.Instance{ID: ids.NewInstance(), Site: "shop", Release: digest("1"), Member: "web-1", State: catalog.InstanceHealthy}
 	update(t, c, func(tx *catalog.Tx) error { return tx.PutInstance(in) })
 	for name, wrong := range map[string]func(tx *catalog.Tx) error{
 		"accept twice": func(tx *catalog.Tx) error {
@@ -82,7 +84,7 @@ func TestMemberLife(t *testing.T) {
 	if m := v.Members["web-1"]; m.Admission != catalog.Revoked || m.Certificate != nil || m.Reason != "stolen" || len(v.Instances) != 0 {
 		t.Errorf("%+v, %d instances", m, len(v.Instances))
 	}
-	if err := try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web-1", catalog.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
+	if err := try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web-1", messages.Report{}) }); !errors.Is(err, catalog.ErrConflict) {
 		t.Error("a revoked member reported:", err)
 	}
 }
@@ -130,7 +132,7 @@ func TestInviteOpensOnce(t *testing.T) {
 // deployTo walks one deploy of a site to its good end.
 func deployTo(t *testing.T, c *catalog.Catalog, site, release string, now time.Time, settings sites.Settings) catalog.Deploy {
 	t.Helper()
-	id := catalog.NewID(now)
+	id := ids.New(now)
 	update(t, c, func(tx *catalog.Tx) error {
 		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: now, Release: catalog.Release{Site: site, Digest: release, Manifest: settings, Created: now}})
 		return err
@@ -165,17 +167,17 @@ func TestDeployLife(t *testing.T) {
 			return err
 		})
 	}
-	second := catalog.NewID(clock.Add(time.Minute))
+	second := ids.New(clock.Add(time.Minute))
 	if err := begin(second, "shop", digest("2"), hosts); err != nil {
 		t.Fatal(err)
 	}
-	if err := begin(catalog.NewID(clock), "shop", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), second) {
+	if err := begin(ids.New(clock), "shop", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), second) {
 		t.Error(err)
 	}
-	if err := begin(catalog.NewID(clock), "other", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"shop"`) {
+	if err := begin(ids.New(clock), "other", digest("3"), hosts); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), `"shop"`) {
 		t.Error("a host was taken twice:", err)
 	}
-	if err := begin(catalog.NewID(clock), "other", digest("3"), sites.Settings{Front: sites.Front{Path: "x", Policy: "y"}}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
+	if err := begin(ids.New(clock), "other", digest("3"), sites.Settings{Front: sites.Front{Path: "x", Policy: "y"}}); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), `"x"`) || !strings.Contains(err.Error(), `"y"`) {
 		t.Error("not all mistakes are named:", err)
 	}
 	if c.View().Sites["other"] != nil {
@@ -204,7 +206,7 @@ func TestDeployLife(t *testing.T) {
 	}
 
 	// A rollback to a release that still retires makes it current again.
-	back := catalog.NewID(clock.Add(2 * time.Hour))
+	back := ids.New(clock.Add(2 * time.Hour))
 	update(t, c, func(tx *catalog.Tx) error {
 		d, err := command.Rollback(tx, command.DeployRequest{ID: back, Now: clock, Release: catalog.Release{Site: "shop", Digest: "111"}})
 		if err == nil && (!d.Rollback || d.Release != digest("1")) {
@@ -239,7 +241,7 @@ func TestDeployLife(t *testing.T) {
 
 func TestRemoveSiteEndsItsDeploy(t *testing.T) {
 	c := open(t, t.TempDir())
-	id := catalog.NewID(clock)
+	id := ids.New(clock)
 	update(t, c, func(tx *catalog.Tx) error {
 		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
 		return err
@@ -268,7 +270,7 @@ func TestDeploysAreTrimmed(t *testing.T) {
 
 func TestProgressFitsARecord(t *testing.T) {
 	c := open(t, t.TempDir())
-	id := catalog.NewID(clock)
+	id := ids.New(clock)
 	update(t, c, func(tx *catalog.Tx) error {
 		_, err := command.BeginDeploy(tx, command.DeployRequest{ID: id, Now: clock, Release: catalog.Release{Site: "shop", Digest: digest("1")}})
 		return err
@@ -302,11 +304,11 @@ func TestReportsWriteOnlyChanges(t *testing.T) {
 		return errors.Join(tx.PutMember(catalog.Member{Name: "web-1", Role: catalog.RoleServer, Admission: catalog.Accepted}),
 			tx.PutMember(catalog.Member{Name: "web-2", Role: catalog.RoleServer, Admission: catalog.Accepted}))
 	})
-	in := catalog.Instance{ID: catalog.NewInstanceID(), Site: "shop", Release: digest("1"), State: catalog.InstanceStarting, Started: clock}
+	in := catalog.Instance{ID: ids.NewInstance(), Site: "shop", Release: digest("1"), State: catalog.InstanceStarting, Started: clock}
 	report := func(member string, list ...catalog.Instance) error {
-		r := catalog.Report{Version: "0.1.0", Runtimes: map[string]string{"php": "8.2"}}
+		r := messages.Report{Version: "0.1.0", Runtimes: map[string]string{"php": "8.2"}}
 		for _, i := range list {
-			r.Instances = append(r.Instances, catalog.InstanceReport{Instance: i, Progress: catalog.MemberProgress{Done: time.Now().UnixNano()}})
+			r.Instances = append(r.Instances, messages.InstanceReport{Instance: i, Progress: catalog.MemberProgress{Done: time.Now().UnixNano()}})
 		}
 		return try(t, c, func(tx *catalog.Tx) error { return command.ApplyReport(tx, member, r) })
 	}

@@ -18,7 +18,7 @@ const maxDeploys = 100
 
 // DeployRequest is what BeginDeploy needs.
 type DeployRequest struct {
-	ID       string          // from NewID
+	ID       string          // from [ids.New]
 	Release  catalog.Release // new, or as it is stored; its site is created if need be
 	Rollback bool            // the release was current before
 	Settings bool            // Release has the files that run, and Override differs

@@ -8,6 +8,7 @@ import (
 
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // NoteDrain writes down the progress of the drain of a member, a site's instance, or
@@ -169,7 +170,7 @@ func OrderRetiring(tx *catalog.Tx, name, digest string, o catalog.DrainOrder) er
 	i := slices.IndexFunc(site.Retiring, func(r catalog.Retiring) bool { return r.Release == digest })
 	switch {
 	case i < 0 && site.Release == digest:
-		return fmt.Errorf("%w: %s is the present release of site %q: deploy another or roll back, and it drains", catalog.ErrConflict, catalog.ShortRelease(digest), name)
+		return fmt.Errorf("%w: %s is the present release of site %q: deploy another or roll back, and it drains", catalog.ErrConflict, ids.ShortRelease(digest), name)
 	case i < 0:
 		return nil
 	}

@@ -7,6 +7,8 @@ import (
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // The progress of a drain is kept with it, over another order for the same drain, and
@@ -15,7 +17,7 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 	c := open(t, t.TempDir())
 	began := time.Now().UTC().Truncate(time.Second)
 	progress := catalog.DrainProgress{Held: true, Moved: 3, Ended: began.Add(time.Minute)}
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	must := func(change func(tx *catalog.Tx) error) {
 		t.Helper()
 		if err := try(t, c, change); err != nil {
@@ -96,7 +98,7 @@ func TestProgressBelongsToItsDrain(t *testing.T) {
 func TestDeadlineCutsItsDrain(t *testing.T) {
 	c := open(t, t.TempDir())
 	began := time.Now().UTC().Truncate(time.Second)
-	id := catalog.NewInstanceID()
+	id := ids.NewInstance()
 	must := func(change func(tx *catalog.Tx) error) {
 		t.Helper()
 		if err := try(t, c, change); err != nil {
@@ -144,7 +146,7 @@ func TestDeadlineCutsItsDrain(t *testing.T) {
 	check("another drain's deadline", catalog.AdminDrain, false)
 	cut(began)
 	check("its deadline", catalog.AdminMaint, true)
-	report := catalog.Report{Instances: []catalog.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
+	report := messages.Report{Instances: []messages.InstanceReport{{Instance: catalog.Instance{ID: id, Site: "shop", Release: digest("a"), State: catalog.InstanceFailing}}}}
 	must(func(tx *catalog.Tx) error { return command.ApplyReport(tx, "web1", report) })
 	check("after a report of its agent", catalog.AdminMaint, true)
 	member(catalog.AdminMaint)

@@ -12,6 +12,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // bench is a catalog, and its view after the last change that it took.
@@ -51,7 +52,7 @@ var benchTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 // deploy installs a site as by, whole.
 func (b *bench) deploy(by, site string, set sites.Settings) error {
 	release := strings.Repeat(fmt.Sprintf("%08x", b.n), 8)
-	id := catalog.NewID(benchTime.Add(time.Duration(b.n) * time.Second))
+	id := ids.New(benchTime.Add(time.Duration(b.n) * time.Second))
 	err := b.try(func(tx *catalog.Tx) error {
 		_, err := BeginDeploy(tx, DeployRequest{ID: id, Release: catalog.Release{Site: site, Digest: release, Manifest: set, By: by, Created: benchTime}, Members: []string{}, By: by, Now: benchTime})
 		return err
@@ -70,7 +71,7 @@ func (b *bench) account(name string, role catalog.AccountRole, sites ...string) 
 
 func (b *bench) override(by, site, patch string) error {
 	return b.try(func(tx *catalog.Tx) error {
-		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: catalog.NewID(benchTime), Release: catalog.Release{Site: site}, By: by, Now: benchTime})
+		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: ids.New(benchTime), Release: catalog.Release{Site: site}, By: by, Now: benchTime})
 		return err
 	})
 }

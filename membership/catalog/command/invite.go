@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // Bounds of invitations.
@@ -39,9 +40,9 @@ func NewInvite(role catalog.Role, ttl time.Duration, by string, now time.Time, l
 	if labels, err = validLabels(labels); err != nil {
 		return catalog.Invite{}, "", err
 	}
-	secret := catalog.NewInstanceID()
+	secret := ids.NewInstance()
 	hash := sha256.Sum256([]byte(secret))
-	i = catalog.Invite{ID: catalog.NewID(now), Hash: hash[:], Role: role, Expires: now.Add(ttl).UTC(), By: by, Created: now.UTC(), Labels: labels}
+	i = catalog.Invite{ID: ids.New(now), Hash: hash[:], Role: role, Expires: now.Add(ttl).UTC(), By: by, Created: now.UTC(), Labels: labels}
 	return i, i.ID + "." + secret, nil
 }
 
@@ -66,7 +67,7 @@ func CreateInvite(tx *catalog.Tx, i catalog.Invite, now time.Time) error {
 // It takes the same time whether the code is wrong, used or unknown.
 func RedeemInvite(tx *catalog.Tx, code, member string, role catalog.Role, now time.Time) (catalog.Invite, error) {
 	id, secret, _ := strings.Cut(strings.TrimSpace(code), ".")
-	if len(id) != inviteIDLength || catalog.ValidID("invite", id) != nil {
+	if len(id) != inviteIDLength || ids.Valid("invite", id) != nil {
 		id = strings.Repeat("0", inviteIDLength)
 	}
 	i, err := tx.Invite(id)

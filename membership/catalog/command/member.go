@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // rivalFresh is how often another key with a taken name is written down.
@@ -17,7 +18,7 @@ const rivalFresh = time.Minute
 // NoteRival keeps at a member, for operators to see, that another key knocked
 // with its name and was turned away. A name that nobody has is no error.
 func NoteRival(tx *catalog.Tx, name, fingerprint string, now time.Time) error {
-	if err := catalog.ValidDigest(fingerprint); err != nil {
+	if err := ids.ValidDigest(fingerprint); err != nil {
 		return fmt.Errorf("%w: key fingerprint %.70q", catalog.ErrInvalid, fingerprint)
 	}
 	m, err := tx.Member(name)

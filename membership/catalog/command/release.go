@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // DropRetired ends the retirement of the releases of a site that drop names, and
@@ -61,10 +62,10 @@ func trimReleases(tx *catalog.Tx, site catalog.Site, keep int) {
 	}
 	kept, same := map[string]bool{}, 0
 	for _, r := range tx.Releases(site.Name) {
-		files := catalog.FilesOf(r.Digest)
+		files := ids.FilesOf(r.Digest)
 		switch {
 		case used[r.Digest]:
-		case files == catalog.FilesOf(site.Release):
+		case files == ids.FilesOf(site.Release):
 			if same++; same > keep {
 				tx.DeleteRelease(site.Name, r.Digest)
 			}

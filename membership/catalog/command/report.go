@@ -8,6 +8,8 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
+	"portico/membership/catalog/messages"
 )
 
 // maxReported is the most instances that one application server may have.
@@ -17,7 +19,7 @@ const maxReported = 4096
 // ones are written, those that it does not name any more are removed, and it is
 // noted what runs on the machine. A report that tells nothing new writes
 // nothing. The member can speak for its own instances only.
-func ApplyReport(tx *catalog.Tx, member string, r catalog.Report) error {
+func ApplyReport(tx *catalog.Tx, member string, r messages.Report) error {
 	m, err := acceptedMember(tx, member)
 	if err != nil {
 		return err
@@ -51,10 +53,10 @@ func ApplyReport(tx *catalog.Tx, member string, r catalog.Report) error {
 }
 
 func applyInstance(tx *catalog.Tx, member string, in catalog.Instance) error {
-	if err := catalog.ValidInstanceID(in.ID); err != nil {
+	if err := ids.ValidInstance(in.ID); err != nil {
 		return err
 	}
-	if err := errors.Join(sites.ValidName("site", in.Site), catalog.ValidRelease(in.Release)); err != nil {
+	if err := errors.Join(sites.ValidName("site", in.Site), ids.ValidRelease(in.Release)); err != nil {
 		return fmt.Errorf("instance %s: %w", in.ID, err)
 	}
 	switch in.State {
@@ -70,7 +72,7 @@ func applyInstance(tx *catalog.Tx, member string, in catalog.Instance) error {
 		return fmt.Errorf("%w: instance %s belongs to member %q, %q cannot report it", catalog.ErrConflict, in.ID, old.Member, member)
 	}
 	if old != nil && (old.Site != in.Site || old.Release != in.Release) {
-		return fmt.Errorf("%w: instance %s is of site %q, release %s, for good: it cannot become one of site %q, release %s", catalog.ErrConflict, in.ID, old.Site, catalog.ShortRelease(old.Release), in.Site, catalog.ShortRelease(in.Release))
+		return fmt.Errorf("%w: instance %s is of site %q, release %s, for good: it cannot become one of site %q, release %s", catalog.ErrConflict, in.ID, old.Site, ids.ShortRelease(old.Release), in.Site, ids.ShortRelease(in.Release))
 	}
 	if in.Admin, in.Drain, in.Overdue, in.Leaving = "", nil, false, false; old != nil {
 		in.Admin, in.Drain, in.Overdue, in.Leaving = old.Admin, old.Drain, old.Overdue, old.Leaving

@@ -5,6 +5,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // RollbackTarget returns the release that a rollback of the site goes to: the one
@@ -36,7 +37,7 @@ func ReleaseByPrefix(v *catalog.View, site, prefix string) (catalog.Release, err
 	}
 	var exact []*catalog.Release
 	for id, r := range v.Releases[site] {
-		if catalog.ShortRelease(id) == prefix {
+		if ids.ShortRelease(id) == prefix {
 			exact = append(exact, r)
 		}
 	}
@@ -45,7 +46,7 @@ func ReleaseByPrefix(v *catalog.View, site, prefix string) (catalog.Release, err
 	}
 	found := map[string]*catalog.Release{} // by files
 	for id, r := range v.Releases[site] {
-		if files := catalog.FilesOf(id); catalog.NamesRelease(prefix, id) && (found[files] == nil || r.Created.After(found[files].Created)) {
+		if files := ids.FilesOf(id); ids.NamesRelease(prefix, id) && (found[files] == nil || r.Created.After(found[files].Created)) {
 			found[files] = r
 		}
 	}
@@ -72,12 +73,12 @@ func Rollback(tx *catalog.Tx, r DeployRequest) (catalog.Deploy, error) {
 		return catalog.Deploy{}, err
 	}
 	if site.Release == target.Digest {
-		return catalog.Deploy{}, fmt.Errorf("%w: site %q runs release %s already", catalog.ErrConflict, site.Name, catalog.ShortRelease(target.Digest))
+		return catalog.Deploy{}, fmt.Errorf("%w: site %q runs release %s already", catalog.ErrConflict, site.Name, ids.ShortRelease(target.Digest))
 	}
 	if r.Release, err = tx.Release(target.Site, target.Digest); err != nil {
 		return catalog.Deploy{}, err
 	}
-	if r.Rollback = true; r.Release.Override != nil && catalog.FilesOf(site.Release) == catalog.FilesOf(target.Digest) {
+	if r.Rollback = true; r.Release.Override != nil && ids.FilesOf(site.Release) == ids.FilesOf(target.Digest) {
 		// What differs is what operators had set, so that is what comes back.
 		if r.Override, err = sites.MergeShape(site.Override, r.Release.Override); err != nil {
 			return catalog.Deploy{}, err

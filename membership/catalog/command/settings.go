@@ -7,6 +7,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // checkSettings checks what a manifest and an override make of a site, and returns it. by
@@ -41,7 +42,7 @@ func ReplaceManifest(tx *catalog.Tx, r catalog.Release, by string, now time.Time
 		return err
 	}
 	if site.Release != r.Digest {
-		return fmt.Errorf("%w: site %q does not run release %s", catalog.ErrConflict, r.Site, catalog.ShortRelease(r.Digest))
+		return fmt.Errorf("%w: site %q does not run release %s", catalog.ErrConflict, r.Site, ids.ShortRelease(r.Digest))
 	}
 	if _, err := checkSettings(tx, r.Site, r.Manifest, site.Override, by); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // nameRelease gives a release that is to be deployed its id: that of the same files with the same shape, the
@@ -25,9 +26,9 @@ func nameRelease(tx *catalog.Tx, r *catalog.Release, site *catalog.Site, now tim
 	if err != nil {
 		return err
 	}
-	files, taken := catalog.FilesOf(r.Digest), false
+	files, taken := ids.FilesOf(r.Digest), false
 	for _, old := range known {
-		if catalog.FilesOf(old.Digest) != files {
+		if ids.FilesOf(old.Digest) != files {
 			continue
 		}
 		theirs, err := sites.Join(old.Manifest, old.Override)

@@ -9,6 +9,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // Other settings of the same files do not push former files out of those that are kept, and a
@@ -21,7 +22,7 @@ func TestReleasesOfTheSameFilesAreKeptApart(t *testing.T) {
 		now := benchTime
 		var d catalog.Deploy
 		b.must(func(tx *catalog.Tx) (err error) {
-			r.ID, r.By, r.Now = catalog.NewID(time.Now()), "op", now
+			r.ID, r.By, r.Now = ids.New(time.Now()), "op", now
 			if change != "" {
 				d, _, err = SetOverride(tx, []byte(change), r)
 			} else {
@@ -65,14 +66,14 @@ func TestTheShownNameIsTheRelease(t *testing.T) {
 	}
 	v := &catalog.View{Releases: map[string]map[string]*catalog.Release{"shop": releases}}
 	for text, want := range map[string]string{
-		catalog.ShortRelease(files):        files,
-		catalog.ShortRelease(files + "-1"): files + "-1",
-		files[:8]:                          files + "-2",
-		files[:8] + "-1":                   files + "-1",
-		files:                              files,
+		ids.ShortRelease(files):        files,
+		ids.ShortRelease(files + "-1"): files + "-1",
+		files[:8]:                      files + "-2",
+		files[:8] + "-1":               files + "-1",
+		files:                          files,
 	} {
 		if r, err := ReleaseByPrefix(v, "shop", text); err != nil || r.Digest != want {
-			t.Errorf("%s names %s (%v), want %s", text, catalog.ShortRelease(r.Digest), err, catalog.ShortRelease(want))
+			t.Errorf("%s names %s (%v), want %s", text, ids.ShortRelease(r.Digest), err, ids.ShortRelease(want))
 		}
 	}
 }

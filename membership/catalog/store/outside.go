@@ -16,6 +16,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/internal/zapslog"
+	"portico/membership/catalog/store/etcdlog"
 )
 
 // Outside names an etcd that somebody else runs, to be used in place of the
@@ -45,7 +46,7 @@ func (s *Store) connect() error {
 		Endpoints: o.Outside.Endpoints, TLS: config,
 		DialTimeout: outsideDial, DialKeepAliveTime: outsideAlive, DialKeepAliveTimeout: outsideAlive,
 		PermitWithoutStream: true, MaxCallSendMsgSize: 2 * maxRequest,
-		Logger: zapslog.New(slog.New(newLogFilter(o.Logger.Handler()))),
+		Logger: zapslog.New(slog.New(etcdlog.New(o.Logger.Handler()))),
 	})
 	if err != nil {
 		return fmt.Errorf("connect to the catalog's etcd: %w", err)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"portico/internal/zapslog"
+	"portico/membership/catalog/store/etcdlog"
 )
 
 // revisionBump is added to the revision when a snapshot is unpacked, so that who knew the
@@ -36,7 +37,7 @@ func Unpack(o Options, from, to string) error {
 	cfg := (&Store{o: o, logger: o.Logger}).config(to, false)
 	var fatal atomic.Pointer[string]
 	hook := endGoroutine{&fatal}
-	logger := zapslog.New(slog.New(newLogFilter(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
+	logger := zapslog.New(slog.New(etcdlog.New(o.Logger.Handler())), zap.WithFatalHook(hook), zap.WithPanicHook(hook))
 	done := make(chan error, 1)
 	go func() {
 		err := errors.New("it ended without an answer")

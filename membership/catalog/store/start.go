@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"portico/internal/zapslog"
+	"portico/membership/catalog/store/etcdlog"
 	"portico/membership/catalog/store/peers"
 )
 
@@ -232,7 +233,7 @@ func (s *Store) config(data string, shared bool) *embed.Config {
 	cfg.BackendBatchInterval = batchEvery
 	cfg.WarningApplyDuration = time.Second // an install on the same disk takes it for a tenth of that
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapslog.New(
-		slog.New(newLogFilter(s.logger.Handler())),
+		slog.New(etcdlog.New(s.logger.Handler())),
 		zap.WithFatalHook(faultHook{s}), zap.WithPanicHook(faultHook{s})))
 	return cfg
 }

@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"time"
 
-	"portico/membership/catalog"
+	"portico/membership/catalog/messages"
 	"portico/proxy/admin/api"
 )
 
@@ -18,7 +18,7 @@ import (
 // beginning, until it has ended, each returns an error, or ctx is done. When the
 // connection breaks, or the proxy is away, it takes up where it was: no event is told twice.
 // Without a patience of the client's own the proxy may be away for eventsAbsence.
-func (c *Client) DeployEvents(ctx context.Context, id string, each func(catalog.Event) error) error {
+func (c *Client) DeployEvents(ctx context.Context, id string, each func(messages.Event) error) error {
 	a := c.absence()
 	if a.Until.IsZero() && a.Absence == 0 {
 		a.Absence = eventsAbsence
@@ -60,7 +60,7 @@ var (
 type eventReader struct {
 	c    *Client
 	id   string
-	each func(catalog.Event) error
+	each func(messages.Event) error
 	seen map[string]bool // what an earlier connection has told
 }
 
@@ -107,7 +107,7 @@ func (r *eventReader) line(line []byte) (done bool, err error) {
 	if !ok || r.seen[string(data)] {
 		return false, nil // comments that keep the connection, and the blank lines between events
 	}
-	var e catalog.Event
+	var e messages.Event
 	if err := json.Unmarshal(data, &e); err != nil {
 		return false, fmt.Errorf("%w: read event: %w", errEventsBroke, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/membership/catalog/ids"
 )
 
 // RollBack begins a rollback.
@@ -38,7 +39,7 @@ func (d *Deeds) RollbackTarget(site *catalog.Site, prefix string) (string, error
 		return "", err
 	}
 	if target.Digest == site.Release {
-		return "", refusal.New(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, catalog.ShortRelease(target.Digest))
+		return "", refusal.New(http.StatusConflict, "conflict", "portico releases "+site.Name+" lists the others", "site %q runs release %s already", site.Name, ids.ShortRelease(target.Digest))
 	}
 	return target.Digest, nil
 }
@@ -68,7 +69,7 @@ func (d *Deeds) EndRelease(ctx context.Context, who, site, digest string) error 
 		return refusal.NotOffered("drains")
 	}
 	if rec := d.Catalog.View().Sites[site]; rec != nil && digest == rec.Release {
-		return refusal.New(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", catalog.ShortRelease(digest), site)
+		return refusal.New(http.StatusConflict, "conflict", "deploy another or roll back first", "%s is the present release of site %q", ids.ShortRelease(digest), site)
 	}
 	return d.Drains.EndRetiring(ctx, site, digest, who)
 }

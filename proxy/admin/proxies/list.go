@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 	"portico/proxy/admin/api"
 )
 
@@ -77,7 +77,7 @@ func (a *All) listed(p *balancer.Pool, f Filter, now time.Time) api.SessionList 
 	list, total := a.Balancer.Sessions().List(p.Name(), f.Limit, func(in *balancer.SessionInfo) bool {
 		spec := in.Upstream.Spec()
 		return in.Last <= latest && (f.Member == "" || spec.Member == f.Member) &&
-			strings.HasPrefix(spec.ID, f.Instance) && catalog.NamesRelease(f.Release, spec.Release) &&
+			strings.HasPrefix(spec.ID, f.Instance) && ids.NamesRelease(f.Release, spec.Release) &&
 			(f.ID == "" || strings.HasPrefix(SessionID(in.ID), f.ID))
 	})
 	out := api.SessionList{Site: p.Name(), Total: total, Sessions: make([]api.SessionInfo, 0, len(list))}

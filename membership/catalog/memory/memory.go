@@ -1,4 +1,6 @@
-package store
+// Package memory keeps a copy of what an outside etcd holds, in this process and in a file: a proxy that starts or runs while the
+// etcd is away serves the last known state. It knows keys and values, and nothing of what they hold.
+package memory
 
 import (
 	"bytes"
@@ -20,42 +22,42 @@ import (
 
 	"portico/internal/durable"
 	"portico/internal/pause"
+	"portico/membership/catalog/store"
 )
 
-// FileRemembered holds what an outside etcd said last, so that a proxy which starts
-// while that is away serves the last known state.
-const FileRemembered = "remembered"
+// File is the name of the file.
+const File = "remembered"
 
 const (
-	rememberMagic = "portico remembers a catalog 1\n"
+	magic = "portico remembers a catalog 1\n"
 
-	// rememberPause gathers the changes of a while into one write of the file. A
+	// gather is how long changes are gathered for one write of the file. A
 	// crash loses so much of what was remembered; the etcd has it.
-	rememberPause = time.Second
+	gather = time.Second
 )
 
-// Memory is a copy of what an outside etcd holds, in memory and in a file, as it is stored there.
-type Memory struct {
+// Copy is what an outside etcd said last, as it is stored there. All methods may be used concurrently.
+type Copy struct {
 	Path string // of the file
 
 	logger *slog.Logger
 	keep   func(key string) bool // what is kept of it
 
 	mu       sync.Mutex
-	items    map[string]Item // guarded by mu
-	revision int64           // guarded by mu
-	down     time.Time       // until then the etcd is not asked for what is here too; guarded by mu
+	items    map[string]store.Item // guarded by mu
+	revision int64                 // guarded by mu
+	down     time.Time             // until then the etcd is not asked for what is here too; guarded by mu
 
 	dirty chan struct{} // capacity 1
 }
 
-// NewMemory returns an empty memory whose file is in dir. It keeps only keys that keep wants.
-func NewMemory(dir string, logger *slog.Logger, keep func(key string) bool) *Memory {
-	return &Memory{Path: filepath.Join(dir, FileRemembered), logger: logger, keep: keep, items: map[string]Item{}, dirty: make(chan struct{}, 1)}
+// New returns an empty copy whose file is in dir. It keeps only keys that keep wants.
+func New(dir string, logger *slog.Logger, keep func(key string) bool) *Copy {
+	return &Copy{Path: filepath.Join(dir, File), logger: logger, keep: keep, items: map[string]store.Item{}, dirty: make(chan struct{}, 1)}
 }
 
 // Replace forgets everything in favour of items.
-func (m *Memory) Replace(items []Item, revision int64) {
+func (m *Copy) Replace(items []store.Item, revision int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	clear(m.items)
@@ -69,7 +71,7 @@ func (m *Memory) Replace(items []Item, revision int64) {
 }
 
 // Apply takes in what has happened.
-func (m *Memory) Apply(events []Event) {
+func (m *Copy) Apply(events []store.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.down = time.Time{}
@@ -88,7 +90,7 @@ func (m *Memory) Apply(events []Event) {
 }
 
 // Note takes in what this process has just written, which its watch may not have yet.
-func (m *Memory) Note(it Item) {
+func (m *Copy) Note(it store.Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if it.Revision >= m.items[it.Key].Revision {
@@ -98,38 +100,38 @@ func (m *Memory) Note(it Item) {
 }
 
 // Take begins with what another one has.
-func (m *Memory) Take(other *Memory) {
+func (m *Copy) Take(other *Copy) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.items, m.revision = other.items, other.revision
 }
 
-func (m *Memory) touch() {
+func (m *Copy) touch() {
 	select {
 	case m.dirty <- struct{}{}:
 	default:
 	}
 }
 
-// memoryAnswers is how long the memory answers alone after the etcd did not.
-const memoryAnswers = 5 * time.Second
+// answersAlone is how long the copy answers alone after the etcd did not.
+const answersAlone = 5 * time.Second
 
 // Down reports whether the etcd has just failed to answer.
-func (m *Memory) Down() bool {
+func (m *Copy) Down() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return time.Now().Before(m.down)
 }
 
 // Failed notes that the etcd did not answer.
-func (m *Memory) Failed() {
+func (m *Copy) Failed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.down = time.Now().Add(memoryAnswers)
+	m.down = time.Now().Add(answersAlone)
 }
 
 // Get returns what is remembered under a key.
-func (m *Memory) Get(key string) (Item, bool) {
+func (m *Copy) Get(key string) (store.Item, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	it, ok := m.items[key]
@@ -137,17 +139,17 @@ func (m *Memory) Get(key string) (Item, bool) {
 }
 
 // Revision is how far the etcd was when it said what is remembered.
-func (m *Memory) Revision() int64 {
+func (m *Copy) Revision() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.revision
 }
 
 // List returns what is remembered under a prefix, sorted.
-func (m *Memory) List(prefix string) []Item {
+func (m *Copy) List(prefix string) []store.Item {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out []Item
+	var out []store.Item
 	for _, key := range slices.Sorted(maps.Keys(m.items)) {
 		if strings.HasPrefix(key, prefix) {
 			out = append(out, m.items[key])
@@ -157,7 +159,7 @@ func (m *Memory) List(prefix string) []Item {
 }
 
 // Run writes the file after each change, until ctx ends.
-func (m *Memory) Run(ctx context.Context) {
+func (m *Copy) Run(ctx context.Context) {
 	for {
 		changed := true
 		select {
@@ -169,7 +171,7 @@ func (m *Memory) Run(ctx context.Context) {
 				changed = false // the file may be another process's by now
 			}
 		}
-		_ = pause.For(ctx, rememberPause)
+		_ = pause.For(ctx, gather)
 		if changed {
 			if err := m.save(); err != nil {
 				m.logger.Error("what the catalog says is not remembered: a start without its etcd would serve an older state", "error", err)
@@ -181,8 +183,8 @@ func (m *Memory) Run(ctx context.Context) {
 	}
 }
 
-// rememberedHead is the line of the file after its first.
-type rememberedHead struct {
+// heading is the line of the file after its first.
+type heading struct {
 	Revision int64     `json:"revision"`
 	Records  int       `json:"records"`
 	Saved    time.Time `json:"saved"`
@@ -190,11 +192,11 @@ type rememberedHead struct {
 
 // save writes the file: a line that says what it is, a line of JSON, each record as
 // its key, revision and value with their lengths, and a SHA-256 of all that.
-func (m *Memory) save() error {
+func (m *Copy) save() error {
 	m.mu.Lock()
-	head, err := json.Marshal(rememberedHead{m.revision, len(m.items), time.Now().UTC()})
+	head, err := json.Marshal(heading{m.revision, len(m.items), time.Now().UTC()})
 	var b bytes.Buffer
-	b.WriteString(rememberMagic)
+	b.WriteString(magic)
 	b.Write(head)
 	b.WriteByte('\n')
 	for _, it := range m.items {
@@ -216,7 +218,7 @@ func (m *Memory) save() error {
 }
 
 // Load reads the file. Without one found is false; a damaged one is an error.
-func (m *Memory) Load() (found bool, err error) {
+func (m *Copy) Load() (found bool, err error) {
 	data, err := os.ReadFile(m.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -224,9 +226,9 @@ func (m *Memory) Load() (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	head, items, err := parseRemembered(data)
+	head, items, err := parse(data)
 	if err != nil {
-		return false, fmt.Errorf("%w: %s: %w", ErrCorrupt, m.Path, err)
+		return false, fmt.Errorf("%w: %s: %w", store.ErrCorrupt, m.Path, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -237,15 +239,15 @@ func (m *Memory) Load() (found bool, err error) {
 	return true, nil
 }
 
-func parseRemembered(data []byte) (head rememberedHead, items []Item, err error) {
+func parse(data []byte) (head heading, items []store.Item, err error) {
 	body := len(data) - sha256.Size
-	if body < len(rememberMagic) || !bytes.HasPrefix(data, []byte(rememberMagic)) {
+	if body < len(magic) || !bytes.HasPrefix(data, []byte(magic)) {
 		return head, nil, errors.New("it is not what this version writes")
 	}
 	if sum := sha256.Sum256(data[:body]); !bytes.Equal(sum[:], data[body:]) {
 		return head, nil, errors.New("it does not match its checksum")
 	}
-	line, rest, _ := bytes.Cut(data[len(rememberMagic):body], []byte("\n"))
+	line, rest, _ := bytes.Cut(data[len(magic):body], []byte("\n"))
 	if err := json.Unmarshal(line, &head); err != nil {
 		return head, nil, err
 	}
@@ -263,7 +265,7 @@ func parseRemembered(data []byte) (head rememberedHead, items []Item, err error)
 		}
 		key, value := rest[:n[0]], rest[n[0]:n[0]+n[2]]
 		rest = rest[n[0]+n[2]:]
-		items = append(items, Item{string(key), value, int64(n[1])})
+		items = append(items, store.Item{Key: string(key), Value: value, Revision: int64(n[1])})
 	}
 	return head, items, nil
 }

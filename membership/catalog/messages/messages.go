@@ -1,10 +1,13 @@
-package catalog
+// Package messages is what proxies and agents tell one another about the records of the catalog, and what they tell those who watch:
+// what is wanted and what runs, the steps of a deploy, lines of logs, outcomes of checks. The catalog stores none of it.
+package messages
 
 import (
 	"slices"
 	"time"
 
 	"portico/conf/sites"
+	"portico/membership/catalog"
 )
 
 // Duty is what an application server should do with a release.
@@ -48,7 +51,7 @@ type WantedRelease struct {
 type Peer struct {
 	Name        string `json:"name"`
 	Addr        string `json:"addr"`                  // host:port of its mutual TLS listener
-	Fingerprint string `json:"fingerprint,omitempty"` // of its key, see Member; empty: not known, as in a state that an earlier version wrote
+	Fingerprint string `json:"fingerprint,omitempty"` // of its key, see [catalog.Member]; empty: not known, as in a state that an earlier version wrote
 }
 
 // Known reports whether one of the peers bears this name and key. Another machine may have the name
@@ -74,9 +77,9 @@ type Report struct {
 
 // InstanceReport is one instance, or one attempt at one, as its agent sees it.
 type InstanceReport struct {
-	Instance
-	Deploy   string         `json:"deploy,omitempty"`
-	Progress MemberProgress `json:"progress"`
+	catalog.Instance
+	Deploy   string                 `json:"deploy,omitempty"`
+	Progress catalog.MemberProgress `json:"progress"`
 }
 
 // DiskReport is the room on the file system that holds the agent's directory.
@@ -93,12 +96,12 @@ type MemoryReport struct {
 
 // Event is one line of GET /v1/deploys/ID/events.
 type Event struct {
-	At       time.Time       `json:"at"`
-	Deploy   string          `json:"deploy"`
-	Member   string          `json:"member,omitempty"` // empty: about the deploy as a whole
-	Progress *MemberProgress `json:"progress,omitempty"`
-	State    DeployState     `json:"state,omitempty"`
-	Message  string          `json:"message"`
+	At       time.Time               `json:"at"`
+	Deploy   string                  `json:"deploy"`
+	Member   string                  `json:"member,omitempty"` // empty: about the deploy as a whole
+	Progress *catalog.MemberProgress `json:"progress,omitempty"`
+	State    catalog.DeployState     `json:"state,omitempty"`
+	Message  string                  `json:"message"`
 }
 
 // LogLine is one line of a site's log.
@@ -119,7 +122,7 @@ type CheckResult struct {
 	ID     string        `json:"id"`
 	Asked  string        `json:"asked"` // what was asked, see [sites.Front.Question]
 	OK     bool          `json:"ok,omitempty"`
-	Code   string        `json:"code"` // as in [Probe]
+	Code   string        `json:"code"` // as in [catalog.Probe]
 	Status int           `json:"status,omitempty"`
 	Took   time.Duration `json:"took,omitempty"`
 }

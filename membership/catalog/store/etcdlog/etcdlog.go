@@ -1,4 +1,5 @@
-package store
+// Package etcdlog makes of what etcd logs what people can use: fewer lines, each at the level that it has for a proxy.
+package etcdlog
 
 import (
 	"context"
@@ -8,15 +9,16 @@ import (
 	"time"
 )
 
-// logFilter lowers the level of etcd's messages by one: its information is of use to those who debug it, and its debugging, a line for
+// filter lowers the level of etcd's messages by one: its information is of use to those who debug it, and its debugging, a line for
 // each transaction, to nobody. A warning that repeats is logged once a minute, with how often it came.
-type logFilter struct {
+type filter struct {
 	slog.Handler
 	said *repeats
 }
 
-func newLogFilter(h slog.Handler) *logFilter {
-	return &logFilter{h, &repeats{seen: map[string]*repeat{}}}
+// New returns a handler for etcd's messages, before h.
+func New(h slog.Handler) slog.Handler {
+	return &filter{h, &repeats{seen: map[string]*repeat{}}}
 }
 
 // repeats remembers which messages were told in the last minute.
@@ -31,8 +33,8 @@ type repeat struct {
 }
 
 const (
-	repeatEvery = time.Minute
-	maxRepeats  = 256 // messages that are remembered: some bear numbers
+	every = time.Minute
+	most  = 256 // messages that are remembered: some bear numbers
 )
 
 // tell reports whether a message is to be told now, and how many of it were not.
@@ -42,12 +44,12 @@ func (r *repeats) tell(message string, now time.Time) (ok bool, missed int) {
 	s := r.seen[message]
 	switch {
 	case s == nil:
-		if len(r.seen) >= maxRepeats {
+		if len(r.seen) >= most {
 			clear(r.seen)
 		}
 		r.seen[message] = &repeat{told: now}
 		return true, 0
-	case now.Sub(s.told) < repeatEvery:
+	case now.Sub(s.told) < every:
 		s.more++
 		return false, 0
 	}
@@ -55,11 +57,11 @@ func (r *repeats) tell(message string, now time.Time) (ok bool, missed int) {
 	return true, missed
 }
 
-func (f *logFilter) Enabled(ctx context.Context, l slog.Level) bool {
+func (f *filter) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelInfo && f.Handler.Enabled(ctx, lower(l))
 }
 
-func (f *logFilter) Handle(ctx context.Context, r slog.Record) error {
+func (f *filter) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = lower(r.Level)
 	if beside[r.Message] || strings.Contains(r.Message, pendingChanges) || stepOfCommit(r.Message) {
 		if r.Level = slog.LevelDebug; !f.Handler.Enabled(ctx, r.Level) {
@@ -79,11 +81,11 @@ func (f *logFilter) Handle(ctx context.Context, r slog.Record) error {
 	return f.Handler.Handle(ctx, r)
 }
 
-func (f *logFilter) WithAttrs(a []slog.Attr) slog.Handler {
-	return &logFilter{f.Handler.WithAttrs(a), f.said}
+func (f *filter) WithAttrs(a []slog.Attr) slog.Handler {
+	return &filter{f.Handler.WithAttrs(a), f.said}
 }
-func (f *logFilter) WithGroup(n string) slog.Handler {
-	return &logFilter{f.Handler.WithGroup(n), f.said}
+func (f *filter) WithGroup(n string) slog.Handler {
+	return &filter{f.Handler.WithGroup(n), f.said}
 }
 
 // stepOfCommit reports whether a message is one of those with which bbolt tells step by step what etcd

@@ -1,36 +1,12 @@
-package catalog
+package ids
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"portico/conf/sites"
 )
-
-// overrideFor is what operators have set, for one release: of the process what they had set
-// when it was deployed, and of the rest what they have set now. A candidate may come with a change of
-// both, which counts for it alone until it is promoted.
-func (s *Site) overrideFor(r *Release) (json.RawMessage, error) {
-	switch {
-	case r.Override == nil, bytes.Equal(r.Override, sites.StoredOverride(s.Override)): // nearly always, and in views of thousands of sites
-		return s.Override, nil
-	case s.Candidate == r.Digest && s.Release != r.Digest:
-		return r.Override, nil
-	}
-	return sites.MergeShape(s.Override, r.Override)
-}
-
-// JoinedFor returns the settings with which the site runs one release, without defaults.
-func (s *Site) JoinedFor(r *Release) (sites.Settings, error) {
-	override, err := s.overrideFor(r)
-	if err != nil {
-		return sites.Settings{}, err
-	}
-	return sites.Join(r.Manifest, override)
-}
 
 // FilesOf returns the digest of the files of the release with this id. Releases of the same
 // files with other settings of the process have a number behind it.
@@ -65,7 +41,7 @@ func ValidRelease(id string) error {
 		return err
 	}
 	if n, err := strconv.Atoi(number); numbered && (err != nil || n < 1 || strconv.Itoa(n) != number) {
-		return fmt.Errorf("%w: release %.80q: what follows the digest is not a number", ErrInvalid, id)
+		return fmt.Errorf("%w: release %.80q: what follows the digest is not a number", sites.ErrInvalid, id)
 	}
 	return nil
 }
