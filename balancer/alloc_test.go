@@ -6,7 +6,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 func TestAllocs(t *testing.T) {

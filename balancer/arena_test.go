@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // TestLargeTableComesTogether: once a large table is half full its shards come together in one piece

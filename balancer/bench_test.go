@@ -8,7 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 var upstreamIDs = []string{"a", "b", "c", "d", "e", "f", "g", "h"}

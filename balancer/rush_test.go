@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // rush is the other simulator: requests that last, instances with too few places and too

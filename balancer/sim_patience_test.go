@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // TestSessionsOutliveTheirPaths is the law of patience, in virtual time: paths to instances close and open, processes

@@ -11,7 +11,7 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // The simulator plays visits in virtual time against several proxies that share

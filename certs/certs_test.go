@@ -15,9 +15,9 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/freeport"
-	"portico/internal/pebble"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
+	"portico/tests/support/pebble"
 )
 
 func discard() *log.Logger { return log.New(io.Discard, "", 0) }

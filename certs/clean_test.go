@@ -16,7 +16,7 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // ended returns a certificate that ended some days ago.

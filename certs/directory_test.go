@@ -20,9 +20,9 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/freeport"
-	"portico/internal/pebble"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
+	"portico/tests/support/pebble"
 )
 
 // between stands before an ACME directory: it can be down, hold orders back, and counts.

@@ -17,8 +17,8 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/written"
 )
 
 // TestInternalCertificatesAreReplacedInTime: those of the cluster's authority live for 90 days, and a third of that is

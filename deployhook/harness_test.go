@@ -22,8 +22,8 @@ import (
 
 	"portico/deployhook"
 	"portico/deployhook/objects"
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/tests/support/etcdtest"
 )
 
 func TestMain(m *testing.M) {

@@ -10,8 +10,8 @@ import (
 
 	"portico/deployhook"
 	"portico/deployhook/objects"
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/tests/support/etcdtest"
 )
 
 // twins are two proxies that share an etcd.

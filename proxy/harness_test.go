@@ -22,9 +22,9 @@ import (
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/proxy"
 	"portico/proxy/accesslog"
+	"portico/tests/support/written"
 )
 
 // TestMain tests the engine that the program runs by default where none is named.

@@ -20,13 +20,7 @@ import (
 // imports says of each package of docs/architecture.md all that it may use of
 // ours. Down only; what is not listed is forbidden, and what is listed is used.
 var imports = map[string][]string{
-	"internal/etcdtest":      {"internal/freeport"},                     // for tests
-	"internal/freeport":      {},                                        // for tests
-	"internal/pebble":        {"internal/freeport", "internal/written"}, // for tests
-	"internal/race":          {},                                        // for tests
-	"internal/usermode":      {},                                        // for tests
 	"internal/units":         {},
-	"internal/written":       {}, // for tests
 	"internal/zapslog":       {},
 	"internal/hugepage":      {},
 	"internal/nearest":       {},
@@ -133,7 +127,6 @@ var imports = map[string][]string{
 	"deployhook/agent/machine":   {"deployhook/agent/portowner", "deployhook/agent/tomcat", "membership/catalog"},
 	"internal/descriptors":       {},
 	"internal/strangers":         {},
-	"internal/confine":           {}, // for tests
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
@@ -153,7 +146,7 @@ var imports = map[string][]string{
 
 // owners may import a module that nothing else in the project imports.
 var owners = map[string][]string{
-	"go.etcd.io/":                        {"membership/catalog/store", "membership/catalog/store/peers", "internal/etcdtest"},
+	"go.etcd.io/":                        {"membership/catalog/store", "membership/catalog/store/peers"},
 	"github.com/hashicorp/serf":          {"membership"},
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},
@@ -196,7 +189,15 @@ func packages(t *testing.T) []listed {
 func TestImportsRunDown(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
-		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" || strings.HasPrefix(p.ImportPath, "tests") {
+		if strings.HasPrefix(p.ImportPath, "tests") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "portico/tests/") {
+				t.Errorf("%s imports %s, which is for tests alone", p.ImportPath, imp)
+			}
+		}
+		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" {
 			continue
 		}
 		allowed, known := imports[p.ImportPath]

@@ -16,8 +16,8 @@ import (
 
 	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/written"
 )
 
 // TestHook: commands install, activate and remove a release in a foreign

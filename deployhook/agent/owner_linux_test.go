@@ -21,10 +21,10 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/machine"
 	"portico/deployhook/agent/tomcat"
-	"portico/internal/confine"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/confine"
+	"portico/tests/support/written"
 )
 
 // asTheUnit puts a command under the capabilities of the shipped unit.

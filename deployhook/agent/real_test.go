@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
 )
 
 // TestRuntimes runs applications of other languages, with sessions in memory or in

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/written"
 )
 
 type siteEnv struct {

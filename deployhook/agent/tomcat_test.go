@@ -19,9 +19,9 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/tomcat"
-	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
 )
 
 // sharedTomcat is a Tomcat of the distribution with a base folder of its own.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/race"
 	"portico/membership/catalog"
+	"portico/tests/support/race"
 )
 
 func TestSecondProcessIsRefused(t *testing.T) {

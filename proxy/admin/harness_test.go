@@ -28,7 +28,6 @@ import (
 	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/deployhook"
-	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -38,6 +37,7 @@ import (
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 	"portico/proxy/recent"
+	"portico/tests/support/written"
 )
 
 // shared is one catalog for all tests of the package: embedded etcd takes a

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
-	"portico/internal/written"
+	"portico/tests/support/freeport"
+	"portico/tests/support/written"
 )
 
 // startTime is how long the server may take to answer: it is a small program, but

@@ -24,7 +24,7 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 
-	"portico/internal/freeport"
+	"portico/tests/support/freeport"
 )
 
 // envJob makes a test binary play the etcd: its value is a job as JSON.
