@@ -257,7 +257,7 @@ func (f *fakeAdmission) all() []string {
 	return append([]string(nil), f.done...)
 }
 
-func (f *fakeAdmission) AcceptKey(_ context.Context, name, _, by string, _ ...string) error {
+func (f *fakeAdmission) Accept(_ context.Context, name, _, by string, _ ...string) error {
 	f.note("accept " + name + " " + by)
 	return nil
 }
