@@ -279,7 +279,7 @@ func TestConcurrentUse(t *testing.T) {
 			var cookie []byte
 			for i := range int64(2000) {
 				r := balancer.Request{Now: t0 + i, Cookie: cookie, Visitor: uint64(i % 7)}
-				c := w.p.Pick(&r)
+				c := w.p.Picked(&r)
 				if c.Upstream != nil && c.Issue {
 					cookie = w.p.AppendCookie(cookie[:0], &c)
 				}

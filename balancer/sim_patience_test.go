@@ -260,7 +260,7 @@ func (s *storm) visit(px *stormProxy, who int) {
 		home = s.hostOf(px, r.Cookie)
 	}
 	for {
-		c := px.p.Pick(&r)
+		c := px.p.Picked(&r)
 		if c.Await { // it takes too long
 			px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.Refused})
 			r.Patient = false

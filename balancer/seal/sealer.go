@@ -87,18 +87,6 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 	return base64.RawURLEncoding.AppendEncode(dst, k.sum(&c).append(raw))
 }
 
-// Open reads a cookie value and checks its seal. It does not judge age or
-// whether the token is known. What it returns beside a refusal is not to be
-// trusted.
-func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
-	var c Cookie
-	proof, refused := c.Read(value)
-	if refused == Honoured {
-		refused = s.Check(&c, &proof)
-	}
-	return c, refused
-}
-
 // Check compares the seal of a cookie that was read. A bare token has none.
 func (s *Sealer) Check(c *Cookie, p *Proof) Refusal {
 	if c.Bare {

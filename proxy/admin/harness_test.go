@@ -37,6 +37,7 @@ import (
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 	"portico/proxy/recent"
+	"portico/tests/support/seals"
 	"portico/tests/support/written"
 )
 
@@ -228,7 +229,7 @@ func snapshot() figures.Proxy {
 
 // pools is a balancer with the site shop on app-1.
 func pools(t *testing.T) *balancer.Balancer {
-	b, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
+	b, err := balancer.New(balancer.Options{Keys: []seal.Key{seals.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}

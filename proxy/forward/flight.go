@@ -263,7 +263,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	} else {
 		f.pick.Now = f.h.Clock.Millis(time.Now())
 	}
-	pool.PickInto(&f.choice, &f.pick)
+	pool.Pick(&f.choice, &f.pick)
 	f.held = true
 	if f.choice.Await {
 		f.await(d)
