@@ -69,7 +69,6 @@ type Choice struct {
 	Refused  seal.Refusal // why the cookie was not honoured
 
 	FailOpen bool // no upstream is known to be up: this one is a guess
-	Suspect  bool // a connection to it failed since the last good check
 	Queue    bool // at its connection limit: see Pool.Enqueue
 
 	// Trial says that the upstream was given up by the checks, and is asked once more for the sake of
@@ -137,7 +136,6 @@ func (p *Pool) Pick(c *Choice, r *Request) {
 		p.Nothing[c.None].Add(1)
 		return
 	}
-	c.Suspect = c.Upstream.State() == Suspect
 	switch {
 	case c.admitted:
 		p.entered(c, r.Now)

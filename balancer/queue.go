@@ -20,7 +20,6 @@ type Waiter struct {
 	// send on a channel with room, or to wake a loop, is right.
 	Go func(*Waiter)
 
-	pool       *Pool
 	line       *line // nil: not waiting
 	prev, next *Waiter
 }
@@ -81,7 +80,6 @@ func (p *Pool) Enqueue(w *Waiter, now int64) bool {
 		p.QueueFull.Add(1)
 		return false
 	}
-	w.pool = p
 	if w.Choice.bound() {
 		l := q.home[u]
 		if l == nil {

@@ -137,8 +137,8 @@ func TestForecast(t *testing.T) {
 
 	l := w.b.Forecast([]*balancer.Upstream{w.up("a")}, w.now)
 	want := balancer.Loss{InFlight: 1, Recounting: true, Loss: sessions.Loss{
-		Sessions: 2, Recent: 1, Returned: 1, Oldest: 82 * time.Minute,
-		Idlest: 22 * time.Minute, Freshest: 2 * time.Minute,
+		Sessions: 2, Recent: 1, Oldest: 82 * time.Minute,
+		Idlest: 22 * time.Minute,
 		Ends: t0 + (95 * time.Minute).Milliseconds(),
 	}}
 	if l != want {

@@ -12,7 +12,6 @@ import (
 // Sealer seals and opens the cookies of one site. It is immutable and safe for
 // concurrent use.
 type Sealer struct {
-	site string
 	keys [validKeys]siteKey
 	n    int
 	aged bool // the second key is older than the first, not its successor
@@ -32,7 +31,7 @@ func NewSealer(site string, keys []Key) (*Sealer, error) {
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
-	s := &Sealer{site: site, n: min(len(keys), validKeys)}
+	s := &Sealer{n: min(len(keys), validKeys)}
 	for i := range s.n {
 		k := siteKey{id: keys[i].ID, secret: keys[i].Secret}
 		var err1, err2 error

@@ -31,7 +31,6 @@ import (
 // them over an orderly restart, and the agent's restart does not touch them.
 type tomcatSite struct {
 	a       *Agent
-	site    string
 	context string // "/" for the root
 	version string
 
@@ -81,7 +80,7 @@ func (u *unit) startTomcat(want catalog.WantedRelease, rel folders.Release, rec 
 		}
 		return nil, err
 	}
-	return &instance{running: &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}, rec: rec}, nil
+	return &instance{running: &tomcatSite{a: a, context: rec.Context, version: rec.Tomcat}, rec: rec}, nil
 }
 
 // contextPath is the path under which Tomcat sees the site's requests.

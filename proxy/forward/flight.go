@@ -177,7 +177,7 @@ func (f *flight) identify(r *http1.Request, p *exchange.Peer) {
 	addr := p.Addr.Addr()
 	if len(h.Trusted) == 0 || !within(addr, h.Trusted) {
 		f.client = Client{
-			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: alias.String(r.Host), Local: h.Ports[p.Listener], Chain: alias.String(p.Text),
+			Addr: addr, Peer: addr, Proto: "http", Host: alias.String(r.Host), Local: h.Ports[p.Listener], Chain: alias.String(p.Text),
 		}
 		if p.HTTPS {
 			f.client.Proto = "https"

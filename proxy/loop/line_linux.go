@@ -63,7 +63,7 @@ func (l *loop) lineEvent(u *sock, ev uint32) {
 			return
 		}
 		if cfg := u.pool.up.TLS; cfg != nil {
-			u.tls = newClientSide(l, u, cfg)
+			u.tls = newClientSide(u, cfg)
 			l.shake(u)
 			return
 		}

@@ -21,8 +21,7 @@ func (c *Client) Stats(ctx context.Context) (api.Stats, error) {
 
 // StatsCSV writes HAProxy's CSV to w.
 func (c *Client) StatsCSV(ctx context.Context, w io.Writer) error {
-	_, err := c.stream(ctx, "/stats;csv", nil, w)
-	return err
+	return c.stream(ctx, "/stats;csv", nil, w)
 }
 
 // Explain returns, as JSON, where a request would go and why.
@@ -64,8 +63,7 @@ func (c *Client) Logs(ctx context.Context, q api.LogQuery, w io.Writer) error {
 	if q.Follow {
 		query.Set("follow", "1")
 	}
-	_, err := c.stream(ctx, "/v1/sites/"+segment(q.Site)+"/logs", query, w)
-	return err
+	return c.stream(ctx, "/v1/sites/"+segment(q.Site)+"/logs", query, w)
 }
 
 // Audit returns the newest entries of the audit log.
@@ -76,8 +74,7 @@ func (c *Client) Audit(ctx context.Context, limit int) ([]catalog.AuditEntry, er
 
 // Backup writes a backup of the catalog to w.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	_, err := c.stream(ctx, "/v1/backup", nil, w)
-	return err
+	return c.stream(ctx, "/v1/backup", nil, w)
 }
 
 // ExportHAProxy returns haproxy.cfg.
