@@ -232,6 +232,12 @@ func readError(resp *http.Response) *api.Error {
 	return e
 }
 
+// ask is call for an answer of type T.
+func ask[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (out T, err error) {
+	err = c.call(ctx, method, path, query, in, &out)
+	return out, err
+}
+
 // stream copies a text or binary answer to w, for as long as ctx lasts.
 func (c *Client) stream(ctx context.Context, path string, query url.Values, w io.Writer) error {
 	resp, err := c.send(ctx, http.MethodGet, path, query, nil, "")
