@@ -139,7 +139,7 @@ func TestForecast(t *testing.T) {
 	want := balancer.Loss{InFlight: 1, Recounting: true, Loss: sessions.Loss{
 		Sessions: 2, Recent: 1, Oldest: 82 * time.Minute,
 		Idlest: 22 * time.Minute,
-		Ends: t0 + (95 * time.Minute).Milliseconds(),
+		Ends:   t0 + (95 * time.Minute).Milliseconds(),
 	}}
 	if l != want {
 		t.Errorf("forecast %+v, want %+v", l, want)
