@@ -23,6 +23,7 @@ var imports = map[string][]string{
 	"internal/units":         {},
 	"internal/zapslog":       {},
 	"internal/hugepage":      {},
+	"internal/linked":        {},
 	"internal/nearest":       {},
 	"internal/pause":         {},
 	"internal/takeover":      {},
@@ -34,7 +35,7 @@ var imports = map[string][]string{
 	"conf/sites":             {"internal/nearest", "internal/units"},
 	"conf":                   {"conf/sites", "internal/nearest", "internal/units"},
 	"balancer/figures":       {"conf/sites"},
-	"balancer":               {"conf/sites", "balancer/figures", "balancer/meter", "balancer/policy", "balancer/seal", "balancer/sessions", "balancer/waiting"},
+	"balancer":               {"conf/sites", "balancer/figures", "balancer/meter", "balancer/policy", "balancer/seal", "balancer/sessions", "balancer/waiting", "internal/linked"},
 	"balancer/meter":         {},
 	"balancer/policy":        {"conf/sites", "balancer/sessions"},
 	"balancer/sessions":      {"balancer/meter", "balancer/seal", "internal/hugepage", "internal/prefetch"},
@@ -51,7 +52,7 @@ var imports = map[string][]string{
 	"proxy/wire":             {},
 	"proxy/exchange/account": {"proxy/http1", "proxy/wire"},
 	"proxy/exchange":         {"proxy/exchange/account", "proxy/http1", "proxy/wire"},
-	"proxy/conn":             {"proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
+	"proxy/conn":             {"proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/wire", "internal/descriptors", "internal/linked", "internal/records", "internal/tlstrim", "internal/unsent"},
 	"certs":                  {"membership/catalog", "membership/catalog/command", "internal/zapslog", "internal/durable"},
 	"membership":             {"membership/catalog", "membership/catalog/command", "internal/durable", "internal/pause", "internal/descriptors"},
 	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/process", "deployhook/agent/tomcat", "membership/catalog", "deployhook/archive", "deployhook/objects", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/diskwatch", "deployhook/agent/portowner", "internal/descriptors", "internal/pause", "deployhook/agent/health", "deployhook/agent/state", "deployhook/agent/folders", "deployhook/agent/command", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/static", "internal/durable", "deployhook/agent/members", "deployhook/agent/listener"},
@@ -95,12 +96,12 @@ var imports = map[string][]string{
 	"membership/catalog/command":     {"conf/sites", "membership/catalog", "internal/units"},
 
 	// The event loops.
-	"proxy/loop/handshakes": {},
+	"proxy/loop/handshakes": {"internal/linked"},
 	"proxy/loop/socket":     {"proxy/wire"},
 	"proxy/loop/spare":      {},
 	"proxy/loop/uring":      {"proxy/loop/socket"},
 	"proxy/loop/wheel":      {},
-	"proxy/loop":            {"proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/loop/handshakes", "proxy/loop/socket", "proxy/loop/spare", "proxy/loop/uring", "proxy/loop/wheel", "proxy/wire", "internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent"},
+	"proxy/loop":            {"proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/exchange", "proxy/loop/handshakes", "proxy/loop/socket", "proxy/loop/spare", "proxy/loop/uring", "proxy/loop/wheel", "proxy/wire", "internal/descriptors", "internal/linked", "internal/records", "internal/tlstrim", "internal/unsent"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"proxy/exchange/account", "proxy/http1", "proxy/exchange", "internal/records", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table"},
