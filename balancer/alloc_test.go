@@ -6,7 +6,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 func TestAllocs(t *testing.T) {
@@ -22,14 +22,14 @@ func TestAllocs(t *testing.T) {
 	w := newWorld(t, balancer.Config{}, "a", "b", "c")
 	r := balancer.Request{Now: t0, Cookie: w.cookie(1)}
 	check("Pick with a pin", func() {
-		c := w.p.Pick(&r)
+		c := w.p.Picked(&r)
 		w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
 	})
 	for _, policy := range sites.Policies() {
 		w := newWorld(t, balancer.Config{Policy: policy, NotSticky: true}, "a", "b", "c")
 		r := balancer.Request{Now: t0, Hash: 99}
 		check("Pick by "+string(policy), func() {
-			c := w.p.Pick(&r)
+			c := w.p.Picked(&r)
 			w.p.Done(&c, balancer.Outcome{Now: t0, Status: 200, Total: time.Millisecond})
 		})
 	}

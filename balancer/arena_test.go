@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // TestLargeTableComesTogether: once a large table is half full its shards come together in one piece
@@ -32,7 +32,7 @@ func TestLargeTableComesTogether(t *testing.T) {
 	var cookies [][]byte
 	enter := func(n int) {
 		for range n {
-			c := p.Pick(&balancer.Request{Now: now})
+			c := p.Picked(&balancer.Request{Now: now})
 			if len(ids) < few {
 				ids, cookies = append(ids, c.Session), append(cookies, p.AppendCookie(nil, &c))
 			}
@@ -41,7 +41,7 @@ func TestLargeTableComesTogether(t *testing.T) {
 	}
 	visitAll := func() {
 		for i, cookie := range cookies {
-			c := p.Pick(&balancer.Request{Now: now, Cookie: cookie})
+			c := p.Picked(&balancer.Request{Now: now, Cookie: cookie})
 			if !c.Pinned || c.Session != ids[i] {
 				t.Errorf("session %d of %d: %+v", i, len(cookies), c)
 			}

@@ -8,7 +8,7 @@ import (
 
 	"portico/balancer"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 var upstreamIDs = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
@@ -100,7 +100,7 @@ func BenchmarkPickPinned(b *testing.B) {
 }
 
 func (w *crowd) mustPick(b *testing.B, c *balancer.Choice, i int) {
-	w.p.PickInto(c, &balancer.Request{Now: w.at(i), Cookie: w.cookie(i)})
+	w.p.Pick(c, &balancer.Request{Now: w.at(i), Cookie: w.cookie(i)})
 	if !c.Pinned {
 		b.Error("no pin:", c.Refused)
 	}
@@ -128,7 +128,7 @@ func BenchmarkPickExpected(b *testing.B) {
 		cookie := w.cookie(i)
 		w.p.Expect(cookie)
 		sum += rest(i)
-		w.p.PickInto(&c, &balancer.Request{Now: w.at(i), Cookie: cookie, Visitor: sum, Expected: true})
+		w.p.Pick(&c, &balancer.Request{Now: w.at(i), Cookie: cookie, Visitor: sum, Expected: true})
 		if !c.Pinned {
 			b.Error("no pin:", c.Refused)
 		}
@@ -159,7 +159,7 @@ func BenchmarkVisitPinnedParallel(b *testing.B) {
 func BenchmarkPickNewVisitor(b *testing.B) {
 	w := newCrowd(b, balancer.Config{}, oneMillion)
 	measure(b, func(i int) {
-		c := w.p.Pick(&balancer.Request{Now: t0, Visitor: uint64(i)*2654435761 + 1})
+		c := w.p.Picked(&balancer.Request{Now: t0, Visitor: uint64(i)*2654435761 + 1})
 		w.p.Done(&c, answer)
 	})
 }
@@ -174,7 +174,7 @@ func BenchmarkPickUnpinned(b *testing.B) {
 			}
 			var c balancer.Choice
 			measure(b, func(i int) {
-				w.p.PickInto(&c, &balancer.Request{Now: t0 + int64(i)>>3, Hash: uint64(i)*2654435761 + 1})
+				w.p.Pick(&c, &balancer.Request{Now: t0 + int64(i)>>3, Hash: uint64(i)*2654435761 + 1})
 			})
 		})
 	}

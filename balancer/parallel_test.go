@@ -80,7 +80,7 @@ func TestParallelRequestsAcrossATakeOverTellOnce(t *testing.T) {
 		has := cookie
 		if passes {
 			next.now += 500
-			c := next.p.Pick(&balancer.Request{Now: next.now, Cookie: cookie})
+			c := next.p.Picked(&balancer.Request{Now: next.now, Cookie: cookie})
 			has = h.end(next, &c, has, true)
 		}
 		old.now += 1000
@@ -99,7 +99,7 @@ func TestParallelRequestsAcrossATakeOverTellOnce(t *testing.T) {
 			next.now += 60_000 // the visitor pauses
 		}
 		for range 3 {
-			c := next.p.Pick(&balancer.Request{Now: next.now, Cookie: has})
+			c := next.p.Picked(&balancer.Request{Now: next.now, Cookie: has})
 			has = h.end(next, &c, has, true)
 		}
 		most := 1

@@ -50,7 +50,7 @@ func TestPreviewOfAWait(t *testing.T) {
 		w.up("a").Observe(silent, w.now)
 		r := balancer.Request{Cookie: v, Patient: true, Now: w.now}
 		l := w.p.Preview(&r)
-		c := w.p.Pick(&r)
+		c := w.p.Picked(&r)
 		if c.Await {
 			if waited = true; l.Upstream == nil || l.Upstream.ID() != "b" || l.None != balancer.NoneReason {
 				t.Errorf("it is foretold %+v", l)

@@ -69,7 +69,6 @@ type Choice struct {
 	Refused  seal.Refusal // why the cookie was not honoured
 
 	FailOpen bool // no upstream is known to be up: this one is a guess
-	Suspect  bool // a connection to it failed since the last good check
 	Queue    bool // at its connection limit: see Pool.Enqueue
 
 	// Trial says that the upstream was given up by the checks, and is asked once more for the sake of
@@ -110,15 +109,9 @@ func (p *Pool) Expect(cookie []byte) {
 }
 
 // Pick chooses the upstream for a request and admits the request there, unless
-// Choice.Queue says that it must wait for a place.
-func (p *Pool) Pick(r *Request) (c Choice) {
-	p.PickInto(&c, r)
-	return c
-}
-
-// PickInto is Pick for a choice that has its place already: to hand one from function to
-// function takes a tenth of the time of making it. What c was before is forgotten.
-func (p *Pool) PickInto(c *Choice, r *Request) {
+// Choice.Queue says that it must wait for a place. The choice is made in its caller's c, because to
+// hand one from function to function takes a tenth of the time of making it. What c was before is forgotten.
+func (p *Pool) Pick(c *Choice, r *Request) {
 	if !r.Expected {
 		p.Expect(r.Cookie) // at least what is done below is time to come in
 	}
@@ -143,7 +136,6 @@ func (p *Pool) PickInto(c *Choice, r *Request) {
 		p.Nothing[c.None].Add(1)
 		return
 	}
-	c.Suspect = c.Upstream.State() == Suspect
 	switch {
 	case c.admitted:
 		p.entered(c, r.Now)

@@ -15,7 +15,6 @@ type Preview struct {
 	Session uint64    // 0: none, a bare cookie's, or one that only its token is known of
 	Start   int64     // of the session, Unix seconds
 	Used    int64     // last, Unix seconds; 0: this proxy has not seen it
-	Issued  int64     // of the cookie, Unix seconds
 	Home    *Upstream // where the session is; nil: nobody knows that instance any more
 	From    string    // its name
 	Moved   bool      // since the cookie was issued
@@ -64,7 +63,7 @@ func (p *Pool) previewResume(t *table, r *Request, l *Preview, k *seal.Cookie, h
 	}
 	e := p.b.sessions.Lookup(k.Session)
 	f := visited{At: home, Issued: k.Issued}
-	l.Session, l.Start, l.Issued = k.Session, k.Start, k.Issued
+	l.Session, l.Start = k.Session, k.Start
 	switch {
 	case e.Known:
 		f = visited{At: e.At, Marks: e.Marks, Issued: e.Issued}

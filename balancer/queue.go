@@ -6,6 +6,7 @@ import (
 
 	"portico/balancer/meter"
 	"portico/balancer/sessions"
+	"portico/internal/linked"
 )
 
 // Waiter is a request that waits for a place. The caller keeps it until Go was
@@ -20,40 +21,25 @@ type Waiter struct {
 	// send on a channel with room, or to wake a loop, is right.
 	Go func(*Waiter)
 
-	pool       *Pool
-	line       *line // nil: not waiting
-	prev, next *Waiter
+	line *line // nil: not waiting
+	link linked.Link[Waiter]
 }
 
 // line is waiters in order of arrival.
 type line struct {
-	first, last *Waiter
-	n           int
+	linked.List[Waiter]
+	n int
 }
 
 func (l *line) push(w *Waiter) {
-	w.line, w.prev, w.next = l, l.last, nil
-	if l.last != nil {
-		l.last.next = w
-	} else {
-		l.first = w
-	}
-	l.last = w
+	l.PushBack(&w.link, w)
+	w.line = l
 	l.n++
 }
 
 func (l *line) remove(w *Waiter) {
-	if w.prev != nil {
-		w.prev.next = w.next
-	} else {
-		l.first = w.next
-	}
-	if w.next != nil {
-		w.next.prev = w.prev
-	} else {
-		l.last = w.prev
-	}
-	w.line, w.prev, w.next = nil, nil, nil
+	l.Remove(&w.link)
+	w.line = nil
 	l.n--
 }
 
@@ -81,7 +67,6 @@ func (p *Pool) Enqueue(w *Waiter, now int64) bool {
 		p.QueueFull.Add(1)
 		return false
 	}
-	w.pool = p
 	if w.Choice.bound() {
 		l := q.home[u]
 		if l == nil {
@@ -168,15 +153,15 @@ func (p *Pool) nextFor(u *Upstream) *Waiter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.home[u]
-	if l == nil && (!u.InRotation() || q.anyone.first == nil) || !u.enter() {
+	if l == nil && (!u.InRotation() || q.anyone.n == 0) || !u.enter() {
 		return nil
 	}
 	if l != nil {
-		w := l.first
+		w := l.First()
 		q.take(w)
 		return w
 	}
-	for w := q.anyone.first; w != nil; w = w.next {
+	for w := q.anyone.First(); w != nil; w = w.link.Next() {
 		if p.reseat(&w.Choice, u) {
 			q.take(w)
 			return w
@@ -216,13 +201,13 @@ func (p *Pool) release(t *table, now int64) {
 		if u.loss(&Request{}) == CauseNone {
 			continue
 		}
-		for w := l.first; w != nil; w = l.first {
+		for w := l.First(); w != nil; w = l.First() {
 			p.queue.take(w)
 			freed = append(freed, w)
 		}
 	}
 	if t.ready.Len() == 0 {
-		for w := p.queue.anyone.first; w != nil; w = p.queue.anyone.first {
+		for w := p.queue.anyone.First(); w != nil; w = p.queue.anyone.First() {
 			p.queue.take(w)
 			freed = append(freed, w)
 		}

@@ -140,7 +140,7 @@ func TestQueueUnderLoad(t *testing.T) {
 				if i%3 == 0 {
 					r.Cookie = pinned
 				}
-				c := w.p.Pick(&r)
+				c := w.p.Picked(&r)
 				if c.Upstream == nil {
 					t.Error(c.None)
 					return

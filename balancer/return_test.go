@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
+	"portico/tests/support/seals"
 )
 
 func TestCookiesThatAreNotHonoured(t *testing.T) {
@@ -15,7 +16,7 @@ func TestCookiesThatAreNotHonoured(t *testing.T) {
 	sealed := func(id string, issued, start time.Duration) []byte {
 		return s.Seal(nil, seal.Cookie{Token: s.Token(id), Session: 9, Issued: t0/1000 - int64(issued/time.Second), Start: t0/1000 - int64(start/time.Second)})
 	}
-	strange := []seal.Key{seal.NewKey(9, time.UnixMilli(t0))}
+	strange := []seal.Key{seals.NewKey(9, time.UnixMilli(t0))}
 	f := func(name string, cookie []byte, want seal.Refusal, lost balancer.Cause) {
 		t.Helper()
 		c := w.pick(balancer.Request{Cookie: cookie})

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // rush is the other simulator: requests that last, instances with too few places and too
@@ -192,7 +192,7 @@ func (r *rush) come(who *person) {
 	r.visits++
 	q := balancer.Request{Now: r.now, Visitor: who.id, Cookie: who.jar, Ticket: who.ticket}
 	seats, before := r.seats(), r.p.Preview(&q).Before
-	c := r.p.Pick(&q)
+	c := r.p.Picked(&q)
 	if c.Upstream == nil {
 		r.nobody(who, &c, seats, before)
 		return

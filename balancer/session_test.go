@@ -137,9 +137,9 @@ func TestForecast(t *testing.T) {
 
 	l := w.b.Forecast([]*balancer.Upstream{w.up("a")}, w.now)
 	want := balancer.Loss{InFlight: 1, Recounting: true, Loss: sessions.Loss{
-		Sessions: 2, Recent: 1, Returned: 1, Oldest: 82 * time.Minute,
-		Idlest: 22 * time.Minute, Freshest: 2 * time.Minute,
-		Ends: t0 + (95 * time.Minute).Milliseconds(),
+		Sessions: 2, Recent: 1, Oldest: 82 * time.Minute,
+		Idlest: 22 * time.Minute,
+		Ends:   t0 + (95 * time.Minute).Milliseconds(),
 	}}
 	if l != want {
 		t.Errorf("forecast %+v, want %+v", l, want)
@@ -279,7 +279,7 @@ func TestConcurrentUse(t *testing.T) {
 			var cookie []byte
 			for i := range int64(2000) {
 				r := balancer.Request{Now: t0 + i, Cookie: cookie, Visitor: uint64(i % 7)}
-				c := w.p.Pick(&r)
+				c := w.p.Picked(&r)
 				if c.Upstream != nil && c.Issue {
 					cookie = w.p.AppendCookie(cookie[:0], &c)
 				}

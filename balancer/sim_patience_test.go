@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/internal/race"
+	"portico/tests/support/race"
 )
 
 // TestSessionsOutliveTheirPaths is the law of patience, in virtual time: paths to instances close and open, processes
@@ -260,7 +260,7 @@ func (s *storm) visit(px *stormProxy, who int) {
 		home = s.hostOf(px, r.Cookie)
 	}
 	for {
-		c := px.p.Pick(&r)
+		c := px.p.Picked(&r)
 		if c.Await { // it takes too long
 			px.p.Done(&c, balancer.Outcome{Now: s.now, Result: balancer.Refused})
 			r.Patient = false

@@ -11,7 +11,8 @@ import (
 	"portico/balancer"
 	"portico/balancer/seal"
 	"portico/conf/sites"
-	"portico/internal/race"
+	"portico/tests/support/race"
+	"portico/tests/support/seals"
 )
 
 // The simulator plays visits in virtual time against several proxies that share
@@ -128,7 +129,7 @@ func newSim(t *testing.T, seed uint64, w simWorld, c balancer.Config) *sim {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), now: t0, config: c,
 		apart: w.apart, clocks: w.clocks, app: w.app, stats: map[string]int{},
 	}
-	s.keyLine = [][]seal.Key{s.secrets([]seal.Key{seal.NewKey(1, time.UnixMilli(t0))})}
+	s.keyLine = [][]seal.Key{s.secrets([]seal.Key{seals.NewKey(1, time.UnixMilli(t0))})}
 	s.zones = w.zones
 	for range 4 {
 		s.join(s.release)

@@ -5,6 +5,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
+	"portico/tests/support/seals"
 )
 
 // visit plays one visit, sometimes of several parallel requests, which go through
@@ -190,7 +191,7 @@ func (s *sim) open(px *simProxy, cookie string) (seal.Cookie, seal.Refusal) {
 	if err != nil {
 		s.fail("sealer: %v", err)
 	}
-	return sealer.Open([]byte(cookie))
+	return seals.Open(sealer, []byte(cookie))
 }
 
 // simVain is attempts in vain.
@@ -211,7 +212,7 @@ func (s *sim) request(px *simProxy, v *simVisitor, cookie, bore string, home *si
 	for {
 		before := s.loads(px)
 		foretold := px.p.Preview(&r)
-		c = px.p.Pick(&r)
+		c = px.p.Picked(&r)
 		s.checkPreview(&r, &foretold, &c)
 		if c.Upstream == nil {
 			s.checkNobody(px, home, &c)

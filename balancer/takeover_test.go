@@ -45,10 +45,10 @@ func TestAMoveAcrossATakeOverIsToldOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		next.now += 1000
-		vain := next.p.Pick(&balancer.Request{Now: next.now, Cookie: cookie})
+		vain := next.p.Picked(&balancer.Request{Now: next.now, Cookie: cookie})
 		next.p.Done(&vain, balancer.Outcome{Now: next.now, Result: balancer.TimedOut})
 		for i, want := range []balancer.Cause{want, balancer.CauseNone, balancer.CauseNone} {
-			c := next.p.Pick(&balancer.Request{Now: next.now, Cookie: cookie})
+			c := next.p.Picked(&balancer.Request{Now: next.now, Cookie: cookie})
 			if c.Upstream != next.up("b") || c.Lost != want {
 				t.Errorf("%s: request %d is told %q by %s, want %q", name, i+1, c.Lost, c.Upstream.ID(), want)
 			}

@@ -99,9 +99,6 @@ func (u *Upstream) Spec() *Spec { return u.spec.Load() }
 // Token returns the token under the key that signs.
 func (u *Upstream) Token() seal.Token { return u.tokens.Load()[0] }
 
-// Addr returns the address to dial.
-func (u *Upstream) Addr() string { return u.spec.Load().Addr }
-
 // Admin returns the administrative state.
 func (u *Upstream) Admin() AdminState { return AdminState(u.admin.Load()) }
 
@@ -113,9 +110,6 @@ func (u *Upstream) InFlight() int { return int(u.load.InFlight.Load()) }
 
 // Sessions returns the number of live sessions that the table counts.
 func (u *Upstream) Sessions() int { return int(u.load.Seats.Live()) }
-
-// Seated returns how many sessions count for the ceiling: those whose visitors came back, and the newest.
-func (u *Upstream) Seated() int { return int(u.load.Seats.Taken()) }
 
 // Seats returns what the table of sessions counts.
 func (u *Upstream) Seats() *sessions.Seats { return &u.load.Seats }

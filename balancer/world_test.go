@@ -7,6 +7,7 @@ import (
 
 	"portico/balancer"
 	"portico/balancer/seal"
+	"portico/tests/support/seals"
 )
 
 // world is one proxy with one pool whose upstreams have passed a check.
@@ -83,14 +84,14 @@ func (w *world) pick(r balancer.Request) balancer.Choice {
 	w.t.Helper()
 	r.Now = w.now
 	if w.looks++; w.looks > 200 {
-		return w.p.Pick(&r)
+		return w.p.Picked(&r)
 	}
 	before := w.p.Snapshot(w.now)
 	look := w.p.Preview(&r)
 	if after := w.p.Snapshot(w.now); after.Sessions != before.Sessions || after.NewSessions != before.NewSessions || !maps.Equal(after.Refused, before.Refused) || !maps.Equal(after.Lost, before.Lost) {
 		w.t.Errorf("a look has changed %+v to %+v", before, after)
 	}
-	c := w.p.Pick(&r)
+	c := w.p.Picked(&r)
 	w.compare(&r, look, &c)
 	return c
 }
@@ -159,7 +160,7 @@ const (
 
 // rotated returns keys with a fresh one that signs keyLead after now.
 func rotated(keys []seal.Key, now int64) []seal.Key {
-	next := seal.NewKey(keys[0].ID+1, time.UnixMilli(now))
+	next := seals.NewKey(keys[0].ID+1, time.UnixMilli(now))
 	next.From = time.UnixMilli(now).Add(keyLead)
 	before := keys[0]
 	before.Until = next.From.Add(keyKept)

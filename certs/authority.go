@@ -49,7 +49,6 @@ type Authority struct {
 	cluster string
 	cert    *x509.Certificate
 	key     *ecdsa.PrivateKey
-	pool    *x509.CertPool
 	now     func() time.Time
 }
 
@@ -123,17 +122,12 @@ func parseAuthority(stored []byte) (*Authority, error) {
 	if !ok {
 		return nil, fmt.Errorf("its key is a %T", pair.PrivateKey)
 	}
-	a := &Authority{cert: pair.Leaf, key: key, pool: x509.NewCertPool()}
-	a.pool.AddCert(pair.Leaf)
-	return a, nil
+	return &Authority{cert: pair.Leaf, key: key}, nil
 }
 
 // Fingerprint returns what names this authority to those who join or log in:
 // "sha256:" and the SHA-256 of its public key in hexadecimal.
 func (a *Authority) Fingerprint() string { return "sha256:" + Fingerprint(a.cert) }
-
-// Pool returns a pool that trusts this authority only.
-func (a *Authority) Pool() *x509.CertPool { return a.pool }
 
 // Certificate returns the authority's own certificate, DER.
 func (a *Authority) Certificate() []byte { return a.cert.Raw }

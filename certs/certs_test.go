@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,9 +14,10 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/freeport"
-	"portico/internal/pebble"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
+	"portico/tests/support/pebble"
+	"portico/tests/support/selfsigned"
 )
 
 func discard() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -233,11 +233,5 @@ func writePair(t *testing.T, a *certs.Authority, base string, names ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, key := encodePair(t, pair)
-	if err := os.WriteFile(base+".pem", cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(base+".key", key, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	selfsigned.Write(t, *pair, base+".pem", base+".key")
 }

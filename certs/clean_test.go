@@ -1,11 +1,7 @@
 package certs_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
 	"math/big"
 	"path"
@@ -16,23 +12,16 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/written"
+	"portico/tests/support/selfsigned"
+	"portico/tests/support/written"
 )
 
 // ended returns a certificate that ended some days ago.
 func ended(t *testing.T, days int) []byte {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	end := time.Now().AddDate(0, 0, -days)
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: end.AddDate(0, 0, -90), NotAfter: end}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	cert, _ := selfsigned.Encode(t, selfsigned.Sign(t, &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: end.AddDate(0, 0, -90), NotAfter: end}))
+	return cert
 }
 
 // TestOldCertificatesGo: what a host had that no site has any more is deleted with

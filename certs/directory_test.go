@@ -1,8 +1,6 @@
 package certs_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,9 +18,10 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/freeport"
-	"portico/internal/pebble"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
+	"portico/tests/support/pebble"
+	"portico/tests/support/selfsigned"
 )
 
 // between stands before an ACME directory: it can be down, hold orders back, and counts.
@@ -219,20 +218,13 @@ func TestDirectoryComesAndGoes(t *testing.T) {
 // storePair puts another certificate in the place of testHost's, valid from and until so long from now.
 func storePair(t *testing.T, c *catalog.Catalog, from, until time.Duration) *big.Int {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
 	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: serial, DNSNames: []string{testHost}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	crt, pkey := encodePair(t, &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
+	crt, pkey := selfsigned.Encode(t, selfsigned.Sign(t, &x509.Certificate{
+		SerialNumber: serial, DNSNames: []string{testHost}, NotBefore: time.Now().Add(from), NotAfter: time.Now().Add(until),
+	}))
 	store := c.Storage()
 	keys, err := store.List(t.Context(), "certificates", true)
 	if err != nil {

@@ -1,15 +1,10 @@
 package certs_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"log/slog"
 	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,8 +12,9 @@ import (
 
 	"portico/certs"
 	"portico/conf/sites"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/selfsigned"
+	"portico/tests/support/written"
 )
 
 // TestInternalCertificatesAreReplacedInTime: those of the cluster's authority live for 90 days, and a third of that is
@@ -55,25 +51,11 @@ func TestEndsSoon(t *testing.T) {
 
 // A certificate that ends soon is told to operators, with its host and the way out.
 func TestEndIsWarnedOf(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
+	file := certs.File{Cert: filepath.Join(t.TempDir(), "cert.pem"), Key: filepath.Join(t.TempDir(), "key.pem")}
+	selfsigned.Write(t, selfsigned.Sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, DNSNames: []string{testHost},
 		NotBefore: time.Now().Add(-87 * 24 * time.Hour), NotAfter: time.Now().Add(3 * 24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, pem := encodePair(t, &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
-	file := certs.File{Cert: filepath.Join(t.TempDir(), "cert.pem"), Key: filepath.Join(t.TempDir(), "key.pem")}
-	for name, data := range map[string][]byte{file.Cert: cert, file.Key: pem} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	}), file.Cert, file.Key)
 	var log written.Buffer
 	m, err := certs.New(certs.Options{Catalog: openCatalog(t, t.TempDir()), Files: []certs.File{file}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -74,16 +73,4 @@ func leafOf(t *testing.T, addr, host string) (*x509.Certificate, error) {
 
 func isPebble(c *x509.Certificate) bool {
 	return c != nil && strings.Contains(c.Issuer.CommonName, "Pebble")
-}
-
-func encodePair(t *testing.T, pair *tls.Certificate) (cert, key []byte) {
-	t.Helper()
-	for _, der := range pair.Certificate {
-		cert = append(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }

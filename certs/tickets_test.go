@@ -2,16 +2,11 @@ package certs_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -19,6 +14,7 @@ import (
 
 	"portico/certs"
 	"portico/membership/catalog/command"
+	"portico/tests/support/selfsigned"
 )
 
 // visitors is a manager with a certificate for two hosts, and what its visitors trust.
@@ -30,29 +26,13 @@ type visitors struct {
 
 func newVisitors(t *testing.T) *visitors {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
+	cert := selfsigned.Sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"a.test", "b.test"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, _ := x509.ParseCertificate(der)
-	kder, _ := x509.MarshalPKCS8PrivateKey(key)
+	})
 	f := certs.File{Cert: filepath.Join(t.TempDir(), "cert"), Key: filepath.Join(t.TempDir(), "key")}
-	for path, b := range map[string]*pem.Block{f.Cert: {Type: "CERTIFICATE", Bytes: der}, f.Key: {Type: "PRIVATE KEY", Bytes: kder}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(b), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	v := &visitors{t: t, files: []certs.File{f}, roots: x509.NewCertPool()}
-	v.roots.AddCert(leaf)
-	return v
+	selfsigned.Write(t, cert, f.Cert, f.Key)
+	return &visitors{t: t, files: []certs.File{f}, roots: selfsigned.Trust(cert)}
 }
 
 // proxy starts one more process with the keys.

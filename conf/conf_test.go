@@ -39,7 +39,7 @@ func TestExampleShowsEveryDefault(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the sample shows the default folder of other systems")
 	}
-	c, err := conf.Load(conf.Example, "example.toml", nil)
+	c, err := conf.Load(example, "example.toml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestExampleShowsEveryDefault(t *testing.T) {
 		t.Errorf("the sample does not show the defaults:\n%s", diff)
 	}
 	var tree map[string]any
-	if err := toml.Unmarshal(conf.Example, &tree); err != nil {
+	if err := toml.Unmarshal(example, &tree); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range conf.Keys() {
@@ -66,7 +66,7 @@ func TestExampleShowsEveryDefault(t *testing.T) {
 // The commented tables are examples that must work once uncommented, and show
 // every key of a static site.
 func TestExampleTables(t *testing.T) {
-	text := bytes.ReplaceAll(conf.Example, []byte("#| "), nil)
+	text := bytes.ReplaceAll(example, []byte("#| "), nil)
 	text = bytes.ReplaceAll(text, []byte("#|\n"), []byte("\n"))
 	c, err := conf.Load(text, "example.toml", nil)
 	if err != nil {

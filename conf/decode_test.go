@@ -85,7 +85,7 @@ func TestDecodeMistakes(t *testing.T) {
 
 // A mistake can be shown to anybody, whatever stands in the file.
 func FuzzDecode(f *testing.F) {
-	f.Add(conf.Example)
+	f.Add(example)
 	f.Add([]byte("[[site]]\nname=\"a\"\nhealth={interval=\"1s\"}\n[[site.upstream]]\naddr=\"[::1]:80\"\n[[site]]\n[site.upstream]\n"))
 	f.Add([]byte("site.0.name = 1\n[\"a.b\".'c[0]']\n\"\" = {}\n"))
 	f.Add([]byte("a = [[[[{}]]]]\n[proxy]\n\thttp\t=\t\"\x1b\"\n"))

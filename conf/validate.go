@@ -90,7 +90,7 @@ func (k *checker) admin(a Admin) {
 	k.address("admin.address", a.Address, false)
 	k.advertise("admin.advertise", a.Advertise)
 	for i, h := range a.Hosts {
-		if !validHost(h, false) {
+		if !validHost(h) {
 			k.wrong(index("admin.hosts", i), "%q is not a host name: write it without scheme, port and path", clip(h))
 		}
 	}
@@ -249,7 +249,7 @@ func (k *checker) address(path, addr string, optional bool) {
 		k.wrong(path, "%q is not an address: write host:port or :port%s", clip(addr), portOnly(addr))
 	case !validPort(port, true):
 		k.wrong(path, "port %q of %q is not a number from 0 to 65535", clip(port), clip(addr))
-	case host != "" && !validHost(host, false):
+	case host != "" && !validHost(host):
 		k.wrong(path, "%q of %q is neither an IP address nor a host name", clip(host), clip(addr))
 	}
 }
@@ -264,7 +264,7 @@ func (k *checker) target(path, addr, example string) {
 		k.wrong(path, "%q is not an address: write host:port, such as %s", clip(addr), example)
 	case !validPort(port, false):
 		k.wrong(path, "port %q of %q is not a number from 1 to 65535", clip(port), clip(addr))
-	case !validHost(host, false):
+	case !validHost(host):
 		k.wrong(path, "%q of %q is neither an IP address nor a host name", clip(host), clip(addr))
 	}
 }
@@ -286,7 +286,7 @@ func (k *checker) advertise(path, addr string) {
 		k.wrong(path, "%s is a wildcard that nobody can connect to: write the address of this machine", addr)
 		return
 	}
-	if !validHost(host, false) {
+	if !validHost(host) {
 		k.wrong(path, "%q is neither a host nor host:port", clip(addr))
 	}
 }

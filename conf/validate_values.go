@@ -115,14 +115,10 @@ func validLabel(s string) bool {
 	return true
 }
 
-// validHost reports whether s is a host name or IP address; with wild, its
-// first label may be "*".
-func validHost(s string, wild bool) bool {
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return !wild || ip.IsValid()
-	}
-	if wild {
-		s = strings.TrimPrefix(s, "*.")
+// validHost reports whether s is a host name or IP address.
+func validHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
 	}
 	if s == "" || len(s) > 253 {
 		return false

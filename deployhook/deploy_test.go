@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/race"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/race"
 )
 
 func TestDeployReachesEveryServer(t *testing.T) {

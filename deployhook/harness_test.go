@@ -22,10 +22,10 @@ import (
 
 	"portico/deployhook"
 	"portico/deployhook/objects"
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
 	"portico/membership/catalog/ids"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/etcdtest"
 )
 
 func TestMain(m *testing.M) {
@@ -146,6 +146,22 @@ func (c *cluster) identify(r *http.Request) (catalog.Member, bool) {
 		return catalog.Member{}, false
 	}
 	return *m, true
+}
+
+// held is how many objects the proxy's store has.
+func (c *cluster) held() int {
+	c.t.Helper()
+	list, err := filepath.Glob(filepath.Join(c.objects.Dir(), "??", "*"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return len(list)
+}
+
+// holds reports whether one of them is digest.
+func (c *cluster) holds(digest string) bool {
+	_, err := c.objects.Size(digest)
+	return err == nil
 }
 
 func (c *cluster) update(change func(tx *catalog.Tx) error) {

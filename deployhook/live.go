@@ -20,7 +20,6 @@ type live struct {
 // memberReport is the last report of one member.
 type memberReport struct {
 	instances []messages.InstanceReport
-	disk      messages.DiskReport
 	memory    messages.MemoryReport
 	at        time.Time
 	changed   map[string]time.Time // site and release to when its progress last changed
@@ -50,7 +49,7 @@ func (l *live) take(member string, r messages.Report, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.members[member]
-	next := &memberReport{instances: r.Instances, disk: r.Disk, memory: r.Memory, at: now, changed: map[string]time.Time{}}
+	next := &memberReport{instances: r.Instances, memory: r.Memory, at: now, changed: map[string]time.Time{}}
 	for _, in := range r.Instances {
 		key := pairKey(in.Site, in.Release)
 		next.changed[key] = now

@@ -10,8 +10,8 @@ import (
 
 	"portico/deployhook"
 	"portico/deployhook/objects"
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/tests/support/etcdtest"
 )
 
 // twins are two proxies that share an etcd.
@@ -112,7 +112,7 @@ func TestFormerReleaseStaysForTheOtherProxy(t *testing.T) {
 	w.two.hold(old.Release, 0)
 	w.one.eventually("the former release goes", func() bool { return len(w.one.site("shop").Retiring) == 0 })
 	w.one.eventually("its files are at both proxies", func() bool {
-		return w.one.objects.Has(next.Release) && w.two.objects.Has(old.Release)
+		return w.one.holds(next.Release) && w.two.holds(old.Release)
 	})
 }
 

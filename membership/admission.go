@@ -131,15 +131,10 @@ func (a *Admission) Handlers() map[string]http.Handler {
 
 // Accept lets a machine in that is pending, or was refused or revoked before.
 // Accepting twice is no error. by is who decided. An application server gets the labels
-// with its acceptance.
-func (a *Admission) Accept(ctx context.Context, name, by string, labels ...string) error {
-	return a.AcceptKey(ctx, name, "", by, labels...)
-}
-
-// AcceptKey is Accept for the machine whose key has that fingerprint, or whose fingerprint begins
+// with its acceptance. The machine is the one whose key has that fingerprint, or whose fingerprint begins
 // so, with minFingerprint digits at least; another one of the name is refused. Empty: whichever
 // machine stands there.
-func (a *Admission) AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error {
+func (a *Admission) Accept(ctx context.Context, name, fingerprint, by string, labels ...string) error {
 	want, err := fingerprintDigits(fingerprint)
 	if err != nil {
 		return fmt.Errorf("accept member %q: %w", name, err)

@@ -38,7 +38,7 @@ func TestJoinAndAccept(t *testing.T) {
 		t.Error("a pending machine got something")
 	}
 	began := time.Now()
-	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+	if err := f.admission.Accept(t.Context(), "web-1", "", "anna"); err != nil {
 		t.Fatal(err)
 	}
 	if err := ended(t, end); err != nil {
@@ -66,7 +66,7 @@ func TestJoinAndAccept(t *testing.T) {
 	if err != nil || a.Cluster != f.catalog.View().ClusterID || !slices.Equal(a.Seeds, []string{"127.0.0.1:7946"}) {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if err := f.admission.Accept(t.Context(), "web-1", "berta"); err != nil {
+	if err := f.admission.Accept(t.Context(), "web-1", "", "berta"); err != nil {
 		t.Errorf("accepting twice: %v", err)
 	}
 }
@@ -165,7 +165,7 @@ func TestLabelsAreGivenByOperators(t *testing.T) {
 	// Nor by waiting for an operator who does not look closely.
 	said, end := f.machine("fast", 9031).join(t.Context(), "")
 	await(t, said, membership.Waiting)
-	if err := f.admission.Accept(t.Context(), "fast", "anna"); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "web-2") {
+	if err := f.admission.Accept(t.Context(), "fast", "", "anna"); !errors.Is(err, catalog.ErrConflict) || !strings.Contains(err.Error(), "web-2") {
 		t.Errorf("a machine with a label for a name was accepted: %v", err)
 	}
 	if _, err := f.catalog.Update(t.Context(), func(tx *catalog.Tx) error {
@@ -202,7 +202,7 @@ func TestRefusedMachineGoesOnKnocking(t *testing.T) {
 	if p := await(t, said, membership.TurnedAway); p.Err == nil || !strings.Contains(p.Err.Error(), "not ours") {
 		t.Errorf("%+v", p)
 	}
-	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+	if err := f.admission.Accept(t.Context(), "web-1", "", "anna"); err != nil {
 		t.Fatal(err)
 	}
 	if err := ended(t, end); err != nil {
@@ -229,7 +229,7 @@ func TestRefuse(t *testing.T) {
 	if status, body := f.machine("web-1", 9021).knock(nil); status != http.StatusAccepted {
 		t.Errorf("%d %s", status, body)
 	}
-	if err := f.admission.Accept(t.Context(), "nobody", "anna"); !errors.Is(err, catalog.ErrNotFound) {
+	if err := f.admission.Accept(t.Context(), "nobody", "", "anna"); !errors.Is(err, catalog.ErrNotFound) {
 		t.Errorf("accept nobody: %v", err)
 	}
 	if err := f.admission.Refuse(t.Context(), "proxy-1", "", "anna"); !errors.Is(err, catalog.ErrConflict) {
@@ -247,7 +247,7 @@ func TestSameNameOtherKey(t *testing.T) {
 	}
 	for _, accepted := range []bool{false, true} {
 		if accepted {
-			if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+			if err := f.admission.Accept(t.Context(), "web-1", "", "anna"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -276,7 +276,7 @@ func TestReplayedKnock(t *testing.T) {
 	f := newFront(t)
 	m := f.machine("web-1", 9001)
 	_, _ = m.knock(nil)
-	if err := f.admission.Accept(t.Context(), "web-1", "anna"); err != nil {
+	if err := f.admission.Accept(t.Context(), "web-1", "", "anna"); err != nil {
 		t.Fatal(err)
 	}
 	status, body := m.knock(nil)

@@ -75,9 +75,8 @@ type Cluster struct {
 	leaving sync.WaitGroup // a goodbye that is being said
 	once    sync.Once
 
-	mu     sync.Mutex
-	left   bool
-	joined bool // somebody has been contacted
+	mu   sync.Mutex
+	left bool
 }
 
 // ErrNoKey reports Options without a gossip key.
@@ -225,7 +224,6 @@ func (c *Cluster) Addr() string { return c.transport.advertise.String() }
 
 // Joined says what came of a Join.
 type Joined struct {
-	Contacted  int      // members that answered over TCP
 	UDPBlocked []string // addresses that answered over TCP and not over UDP
 }
 
@@ -255,10 +253,7 @@ func (c *Cluster) Join(ctx context.Context, addrs []string) (Joined, error) {
 	if r.n == 0 && r.err != nil {
 		return Joined{}, fmt.Errorf("join gossip at %v: %w", others, r.err)
 	}
-	j := Joined{Contacted: r.n, UDPBlocked: c.testUDP(ctx, others)}
-	c.mu.Lock()
-	c.joined = true
-	c.mu.Unlock()
+	j := Joined{UDPBlocked: c.testUDP(ctx, others)}
 	for _, a := range j.UDPBlocked {
 		c.log.Warn("gossip over UDP does not get through: open the port for UDP as well as TCP, or this member will be taken for dead now and then",
 			"member", a, "local", c.Addr())
@@ -423,20 +418,4 @@ func (c *Cluster) Close() error {
 		return fmt.Errorf("stop gossip: %w", err)
 	}
 	return nil
-}
-
-// Stats counts what was turned away, for metrics and tests.
-type Stats struct {
-	BadPackets     int64 // datagrams that are not encrypted gossip
-	BadStreams     int64 // connections that are not encrypted gossip
-	RefusedStreams int64 // connections over the limits
-}
-
-// Stats returns the counts since the start.
-func (c *Cluster) Stats() Stats {
-	return Stats{
-		BadPackets:     c.transport.badPackets.Load(),
-		BadStreams:     c.transport.badStreams.Load(),
-		RefusedStreams: c.transport.refused.Load(),
-	}
 }

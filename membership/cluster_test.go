@@ -15,9 +15,9 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/serf/serf"
 
-	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/tests/support/written"
 )
 
 func key(b byte) []byte { return bytes.Repeat([]byte{b}, membership.KeyLen) }

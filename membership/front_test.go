@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"portico/certs"
-	"portico/internal/freeport"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
 )
 
 // front is a proxy's admin listener with a real catalog, authority and TLS.

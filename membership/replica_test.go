@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
 	"portico/membership"
 	"portico/membership/catalog"
+	"portico/tests/support/freeport"
 )
 
 // proxy is a machine that wants to be a proxy.

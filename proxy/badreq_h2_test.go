@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/net/http2"
 
-	"portico/internal/written"
 	"portico/proxy/accesslog"
+	"portico/tests/support/written"
 )
 
 // malformedRequests are what HTTP/2 itself calls malformed (RFC 9113, 8.1.1): their streams are reset.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"portico/balancer"
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // TestLogHasEveryChangeOfState: the log of an instance's state goes on where the line before ended, also where it was a

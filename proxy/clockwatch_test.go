@@ -10,7 +10,7 @@ import (
 
 	"portico/balancer/seal"
 	"portico/conf"
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // The clock jumps by 26 hours under visitors whose cookies are from before: they stay, and the log says it once.

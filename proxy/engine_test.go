@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/race"
 	"portico/internal/units"
 	"portico/proxy/loop"
+	"portico/tests/support/race"
 )
 
 // engines are the ones of this system.

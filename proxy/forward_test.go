@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/internal/race"
 	"portico/internal/units"
+	"portico/tests/support/race"
 )
 
 // serveRaw answers each request of a connection with what reply returns; "" ends

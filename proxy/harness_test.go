@@ -22,9 +22,10 @@ import (
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/proxy"
 	"portico/proxy/accesslog"
+	"portico/tests/support/seals"
+	"portico/tests/support/written"
 )
 
 // TestMain tests the engine that the program runs by default where none is named.
@@ -55,7 +56,7 @@ func options() proxy.Options {
 			HTTP: "127.0.0.1:0", Retries: 2, Recent: 64, Engine: os.Getenv("PORTICO_TEST_ENGINE"),
 			Timeouts: conf.ProxyTimeouts{Header: patience, Idle: patience, Body: patience, Connect: patience, Response: patience},
 		},
-		Keys:   []seal.Key{seal.NewKey(1, time.Now())},
+		Keys:   []seal.Key{seals.NewKey(1, time.Now())},
 		Logger: slog.New(slog.DiscardHandler),
 	}
 }

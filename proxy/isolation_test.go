@@ -8,11 +8,11 @@ import (
 
 	"portico/conf"
 	"portico/conf/sites"
-	"portico/internal/race"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/loop"
 	"portico/tests/isolation"
+	"portico/tests/support/race"
 )
 
 // ways are the configurations in which bytes take different ways through the proxy.

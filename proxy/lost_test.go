@@ -9,8 +9,8 @@ import (
 
 	"portico/balancer"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/proxy/sticky"
+	"portico/tests/support/written"
 )
 
 // TestNoticeOfALostSession: people are told by a page before the application is asked, once; programs

@@ -12,6 +12,7 @@ import (
 	"portico/conf"
 	"portico/conf/sites"
 	"portico/proxy"
+	"portico/tests/support/seals"
 )
 
 // A deploy ends with addresses that can be pasted: with the port that is listened on, over TLS
@@ -21,7 +22,7 @@ func TestURLs(t *testing.T) {
 	c := conf.Default().Proxy
 	c.HTTP, c.HTTPS = "127.0.0.1:0", "0.0.0.0:0"
 	s, err := proxy.New(proxy.Options{
-		Conf: c, Keys: []seal.Key{seal.NewKey(1, time.Now())}, TLS: &tls.Config{},
+		Conf: c, Keys: []seal.Key{seals.NewKey(1, time.Now())}, TLS: &tls.Config{},
 		HasCertificate: func(host string) bool { return host == "safe.test" || host == "www.safe.test" },
 	})
 	if err != nil {

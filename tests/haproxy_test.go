@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/written"
 	"portico/tests/harness"
+	"portico/tests/support/written"
 )
 
 // A real HAProxy reads the export, serves the sites, keeps the sessions that

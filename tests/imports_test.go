@@ -20,15 +20,10 @@ import (
 // imports says of each package of docs/architecture.md all that it may use of
 // ours. Down only; what is not listed is forbidden, and what is listed is used.
 var imports = map[string][]string{
-	"internal/etcdtest":      {"internal/freeport"},                     // for tests
-	"internal/freeport":      {},                                        // for tests
-	"internal/pebble":        {"internal/freeport", "internal/written"}, // for tests
-	"internal/race":          {},                                        // for tests
-	"internal/usermode":      {},                                        // for tests
 	"internal/units":         {},
-	"internal/written":       {}, // for tests
 	"internal/zapslog":       {},
 	"internal/hugepage":      {},
+	"internal/linked":        {},
 	"internal/nearest":       {},
 	"internal/pause":         {},
 	"internal/refusal":       {},
@@ -42,7 +37,7 @@ var imports = map[string][]string{
 	"conf/sites":             {"internal/nearest", "internal/units"},
 	"conf":                   {"conf/sites", "internal/nearest", "internal/units"},
 	"balancer/figures":       {"conf/sites"},
-	"balancer":               {"balancer/bursts", "balancer/figures", "balancer/lookup", "balancer/meter", "balancer/policy", "balancer/seal", "balancer/sessions", "balancer/waiting", "conf/sites"},
+	"balancer":               {"balancer/bursts", "balancer/figures", "balancer/lookup", "balancer/meter", "balancer/policy", "balancer/seal", "balancer/sessions", "balancer/waiting", "conf/sites", "internal/linked"},
 	"balancer/bursts":        {},
 	"balancer/lookup":        {"balancer/seal"},
 	"balancer/meter":         {},
@@ -61,7 +56,7 @@ var imports = map[string][]string{
 	"proxy/wire":             {},
 	"proxy/exchange/account": {"proxy/http1", "proxy/wire"},
 	"proxy/exchange":         {"proxy/exchange/account", "proxy/http1", "proxy/wire"},
-	"proxy/conn":             {"internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/wire"},
+	"proxy/conn":             {"internal/descriptors", "internal/linked", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/wire"},
 	"certs":                  {"internal/durable", "internal/zapslog", "membership/catalog", "membership/catalog/command", "membership/catalog/ids"},
 	"membership":             {"internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/command", "membership/catalog/ids"},
 	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/command", "deployhook/agent/diskwatch", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/agent/listener", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/members", "deployhook/agent/portowner", "deployhook/agent/process", "deployhook/agent/state", "deployhook/agent/static", "deployhook/agent/tomcat", "deployhook/archive", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages"},
@@ -109,12 +104,12 @@ var imports = map[string][]string{
 	"membership/catalog/command":       {"conf/sites", "internal/units", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages"},
 
 	// The event loops.
-	"proxy/loop/handshakes": {},
+	"proxy/loop/handshakes": {"internal/linked"},
 	"proxy/loop/socket":     {"proxy/wire"},
 	"proxy/loop/spare":      {},
 	"proxy/loop/uring":      {"proxy/loop/socket"},
 	"proxy/loop/wheel":      {},
-	"proxy/loop":            {"internal/descriptors", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/loop/handshakes", "proxy/loop/socket", "proxy/loop/spare", "proxy/loop/uring", "proxy/loop/wheel", "proxy/wire"},
+	"proxy/loop":            {"internal/descriptors", "internal/linked", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/loop/handshakes", "proxy/loop/socket", "proxy/loop/spare", "proxy/loop/uring", "proxy/loop/wheel", "proxy/wire"},
 
 	// what every driver's tests run
 	"proxy/exchange/exchangetest":         {"internal/records", "proxy/exchange", "proxy/exchange/account", "proxy/exchange/exchangetest/rig", "proxy/exchange/exchangetest/table", "proxy/http1"},
@@ -141,7 +136,6 @@ var imports = map[string][]string{
 	"deployhook/agent/machine":   {"deployhook/agent/portowner", "deployhook/agent/tomcat", "membership/catalog/messages"},
 	"internal/descriptors":       {},
 	"internal/strangers":         {},
-	"internal/confine":           {}, // for tests
 	"deployhook/agent/tomcat":    {},
 
 	// Processes: what a start needs, and what runs.
@@ -161,7 +155,7 @@ var imports = map[string][]string{
 
 // owners may import a module that nothing else in the project imports.
 var owners = map[string][]string{
-	"go.etcd.io/":                        {"internal/etcdtest", "membership/catalog/store", "membership/catalog/store/peers"},
+	"go.etcd.io/":                        {"membership/catalog/store", "membership/catalog/store/peers"},
 	"github.com/hashicorp/serf":          {"membership"},
 	"github.com/hashicorp/memberlist":    {"membership"},
 	"github.com/caddyserver/certmagic":   {"certs"},
@@ -204,7 +198,15 @@ func packages(t *testing.T) []listed {
 func TestImportsRunDown(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {
-		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" || strings.HasPrefix(p.ImportPath, "tests") {
+		if strings.HasPrefix(p.ImportPath, "tests") {
+			continue
+		}
+		for _, imp := range p.Imports {
+			if strings.HasPrefix(imp, "portico/tests/") {
+				t.Errorf("%s imports %s, which is for tests alone", p.ImportPath, imp)
+			}
+		}
+		if p.ImportPath == "cmd/portico" || p.ImportPath == "portico" {
 			continue
 		}
 		allowed, known := imports[p.ImportPath]

@@ -4,8 +4,8 @@ import (
 	"os"
 	"testing"
 
-	"portico/internal/etcdtest"
 	"portico/tests/harness"
+	"portico/tests/support/etcdtest"
 )
 
 func TestMain(m *testing.M) {

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/written"
 	"portico/tests/harness"
+	"portico/tests/support/written"
 )
 
 var likeConfiguration = regexp.MustCompile(`^\s*(\[[a-z.]+\]|[a-z_]+ *= )`)

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
 	"portico/proxy/admin/api"
 	"portico/tests/harness"
+	"portico/tests/support/etcdtest"
 )
 
 // Two proxies share an outside etcd, and two servers run a site whose sessions are in its

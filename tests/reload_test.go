@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"portico/tests/harness"
+	"portico/tests/support/selfsigned"
 )
 
 // SIGHUP has a proxy read its file again: what can change does so at once, what cannot is named, and a bad
@@ -65,7 +66,7 @@ func TestReload(t *testing.T) {
 
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for range 2 { // a certificate that was not there, and another in its place
-		harness.MakeServerCertificate(t, cert, key)
+		selfsigned.Write(t, selfsigned.New(t, "localhost"), cert, key)
 		configure(fmt.Sprintf("[proxy]\nretries = 1\n[[tls.certificate]]\ncert = %q\nkey = %q", cert, key), "after")
 		p.Signal(syscall.SIGHUP)
 		want, err := os.ReadFile(cert)

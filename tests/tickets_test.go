@@ -15,6 +15,7 @@ import (
 
 	"portico/proxy/admin/api"
 	"portico/tests/harness"
+	"portico/tests/support/selfsigned"
 )
 
 // A visitor who comes back resumes the TLS session although the proxy was killed
@@ -102,7 +103,7 @@ func certificateConfig(t *testing.T, more string) (args []string, roots *x509.Ce
 	t.Helper()
 	dir := t.TempDir()
 	cert, key, file := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "portico.toml")
-	harness.MakeServerCertificate(t, cert, key)
+	selfsigned.Write(t, selfsigned.New(t, "localhost"), cert, key)
 	text := fmt.Sprintf("[tls]\nacme = \"\"\n[[tls.certificate]]\ncert = %q\nkey = %q\n%s", cert, key, more)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
-	"portico/internal/pebble"
 	"portico/tests/harness"
+	"portico/tests/support/freeport"
+	"portico/tests/support/pebble"
 )
 
 // A site gets its certificate from a real ACME server without being asked

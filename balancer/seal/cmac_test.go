@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"portico/balancer/seal"
+	"portico/tests/support/seals"
 )
 
 // TestSealWhileTheStackGrows seals on fresh stacks at every depth, so that somewhere the
 // stack is moved while a MAC is made: the message is on it.
 func TestSealWhileTheStackGrows(t *testing.T) {
-	s := mustSealer(t, "shop", []seal.Key{seal.NewKey(1, time.UnixMilli(t0))})
+	s := mustSealer(t, "shop", []seal.Key{seals.NewKey(1, time.UnixMilli(t0))})
 	want := string(s.Seal(nil, seal.Cookie{Session: 7, Issued: t0 / 1000, Start: t0 / 1000}))
 	var wg sync.WaitGroup
 	for depth := range 20_000 {

@@ -2,7 +2,6 @@ package seal
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,13 +24,6 @@ type Key struct {
 	Created time.Time `json:"created"`
 	From    time.Time `json:"from,omitzero"`  // it signs from here on, until a later one does; zero: at once
 	Until   time.Time `json:"until,omitzero"` // it opens nothing from here on; zero: as long as it is listed
-}
-
-// NewKey makes a key from the system's random source, which signs at once.
-func NewKey(id uint8, created time.Time) Key {
-	k := Key{ID: id, Secret: make([]byte, keyLen), Created: created}
-	rand.Read(k.Secret) // never fails, see crypto/rand
-	return k
 }
 
 // Arrange returns what keys, newest first, are at now (Unix milliseconds): the one that

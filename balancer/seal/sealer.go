@@ -12,7 +12,6 @@ import (
 // Sealer seals and opens the cookies of one site. It is immutable and safe for
 // concurrent use.
 type Sealer struct {
-	site string
 	keys [validKeys]siteKey
 	n    int
 	aged bool // the second key is older than the first, not its successor
@@ -32,7 +31,7 @@ func NewSealer(site string, keys []Key) (*Sealer, error) {
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
-	s := &Sealer{site: site, n: min(len(keys), validKeys)}
+	s := &Sealer{n: min(len(keys), validKeys)}
 	for i := range s.n {
 		k := siteKey{id: keys[i].ID, secret: keys[i].Secret}
 		var err1, err2 error
@@ -85,18 +84,6 @@ func (s *Sealer) Seal(dst []byte, c Cookie) []byte {
 	raw := binary.BigEndian.AppendUint64(append(space[:0], k.id), c.Session)
 	raw = binary.BigEndian.AppendUint32(append(raw, byte(c.Start>>32)), uint32(c.Start))
 	return base64.RawURLEncoding.AppendEncode(dst, k.sum(&c).append(raw))
-}
-
-// Open reads a cookie value and checks its seal. It does not judge age or
-// whether the token is known. What it returns beside a refusal is not to be
-// trusted.
-func (s *Sealer) Open(value []byte) (Cookie, Refusal) {
-	var c Cookie
-	proof, refused := c.Read(value)
-	if refused == Honoured {
-		refused = s.Check(&c, &proof)
-	}
-	return c, refused
 }
 
 // Check compares the seal of a cookie that was read. A bare token has none.

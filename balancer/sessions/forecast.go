@@ -7,10 +7,8 @@ import "time"
 type Loss struct {
 	Sessions int           // live ones, idle ones too
 	Recent   int           // of these, used in the last 5 minutes
-	Returned int           // of these, seen more than once
 	Oldest   time.Duration // age of the oldest session
 	Idlest   time.Duration // longest time without a request
-	Freshest time.Duration // shortest time without a request
 	Ends     int64         // when the last one ends if nobody comes back, Unix milliseconds; 0: none
 	AtMost   int64         // when the last one ends by its greatest age; 0: never, or none
 }
@@ -28,7 +26,7 @@ func (s *Table[U]) Forecast(ups []U, now int64) Loss {
 		in[u.Seats().slot] = true
 	}
 	spans, second := s.spans(), stamp(now)
-	var oldest, idlest, freshest = second, second, uint32(0)
+	var oldest, idlest = second, second
 	var capped = true
 	s.each(func(e *entry, u U) {
 		if absent(u) || !e.counted() || !in[e.slot()] || int(e.slot()) >= len(spans) {
@@ -43,10 +41,7 @@ func (s *Table[U]) Forecast(ups []U, now int64) Loss {
 		if e.last+uint32(recently/time.Second) >= second {
 			l.Recent++
 		}
-		if e.where&markReturned != 0 {
-			l.Returned++
-		}
-		oldest, idlest, freshest = min(oldest, e.start), min(idlest, e.last), max(freshest, e.last)
+		oldest, idlest = min(oldest, e.start), min(idlest, e.last)
 		ends := fromStamp(e.issued) + int64(sp.grace)
 		if sp.life > 0 {
 			last := fromStamp(e.start) + int64(sp.life)
@@ -63,7 +58,6 @@ func (s *Table[U]) Forecast(ups []U, now int64) Loss {
 	if l.Sessions > 0 {
 		l.Oldest = time.Duration(second-oldest) * time.Second
 		l.Idlest = time.Duration(second-idlest) * time.Second
-		l.Freshest = time.Duration(max(second, freshest)-freshest) * time.Second
 	}
 	return l
 }

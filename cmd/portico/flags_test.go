@@ -3,18 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"portico/internal/exitcode"
+	"portico/tests/support/selfsigned"
 )
 
 // A slip in a flag's name is told with the flag that was meant, as for settings.
@@ -63,21 +59,9 @@ func TestCheckRefusesWhatTheStartRefuses(t *testing.T) {
 		}
 		return path
 	}
-	var keys [2]string
-	var cert string
-	for i := range keys {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		data, _ := x509.MarshalPKCS8PrivateKey(key)
-		keys[i] = file([]string{"key.pem", "other.pem"}[i], "PRIVATE KEY", data)
-		if i == 0 {
-			tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}}
-			data, _ = x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-			cert = file("cert.pem", "CERTIFICATE", data)
-		}
-	}
+	cert, keys := filepath.Join(dir, "cert.pem"), [2]string{filepath.Join(dir, "key.pem"), filepath.Join(dir, "other.pem")}
+	selfsigned.Write(t, selfsigned.New(t, "a.test"), cert, keys[1])
+	selfsigned.Write(t, selfsigned.New(t, "a.test"), cert, keys[0])
 	pair := func(cert, key string) string {
 		return "[[tls.certificate]]\ncert = '" + cert + "'\nkey = '" + key + "'\n"
 	}

@@ -16,9 +16,9 @@ import (
 
 	"portico/conf/sites"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/written"
 )
 
 // TestHook: commands install, activate and remove a release in a foreign

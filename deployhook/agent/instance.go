@@ -173,7 +173,7 @@ func (a *Agent) reviveRun(rec state.Instance) *runSite {
 		a.log.Warn("instance not adopted", "site", rec.Site, "instance", rec.ID, "error", err)
 		return nil
 	}
-	p, ok := process.Adopt(rec.PID, rec.Mark, rec.ID, rec.Started, func(p *process.Process) {
+	p, ok := process.Adopt(rec.PID, rec.Mark, rec.ID, func(p *process.Process) {
 		a.containAdopted(p, account.Account{UID: uid, Shared: !a.sites.OwnID(uid)})
 	})
 	if !ok {
@@ -203,7 +203,7 @@ func (a *Agent) revive(rec state.Instance) running {
 		if a.tom == nil {
 			return nil
 		}
-		return &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}
+		return &tomcatSite{a: a, context: rec.Context, version: rec.Tomcat}
 	case sites.KindHook:
 		var active string
 		a.state.Peek(func(s *state.File) { active = s.Hooks[rec.Site] })

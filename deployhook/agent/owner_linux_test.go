@@ -21,11 +21,11 @@ import (
 	"portico/deployhook/agent/account"
 	"portico/deployhook/agent/machine"
 	"portico/deployhook/agent/tomcat"
-	"portico/internal/confine"
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/confine"
+	"portico/tests/support/written"
 )
 
 // asTheUnit puts a command under the capabilities of the shipped unit.

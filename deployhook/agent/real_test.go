@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/freeport"
 )
 
 // TestRuntimes runs applications of other languages, with sessions in memory or in

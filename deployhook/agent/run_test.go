@@ -15,9 +15,9 @@ import (
 	"time"
 
 	"portico/internal/units"
-	"portico/internal/written"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/written"
 )
 
 type siteEnv struct {

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // A proxy that holds its polls while gossip speaks of newer revisions is there: only one that

@@ -31,7 +31,6 @@ import (
 // over an orderly restart of its own. A restart of the agent does not touch them.
 type tomcatSite struct {
 	a       *Agent
-	site    string
 	context string // "/" for the root
 	version string
 
@@ -81,7 +80,7 @@ func (u *unit) startTomcat(want messages.WantedRelease, rel folders.Release, rec
 		}
 		return nil, err
 	}
-	return &instance{running: &tomcatSite{a: a, site: rec.Site, context: rec.Context, version: rec.Tomcat}, rec: rec}, nil
+	return &instance{running: &tomcatSite{a: a, context: rec.Context, version: rec.Tomcat}, rec: rec}, nil
 }
 
 // contextPath is the path under which Tomcat sees the site's requests.

@@ -19,10 +19,10 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/agent/tomcat"
-	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
+	"portico/tests/support/freeport"
 )
 
 // sharedTomcat is a Tomcat of the distribution with a base folder of its own.

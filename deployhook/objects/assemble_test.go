@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"portico/deployhook/objects"
@@ -37,10 +38,14 @@ func TestAssemble(t *testing.T) {
 			return err
 		}
 		rel, _ := filepath.Rel(dir, name)
-		f, ok := tree.Lookup(filepath.ToSlash(rel))
+		at := slices.IndexFunc(tree.Files, func(f objects.File) bool { return f.Path == filepath.ToSlash(rel) })
+		if at < 0 {
+			t.Fatalf("%s is not in the tree", rel)
+		}
+		f := tree.Files[at]
 		b, err := os.ReadFile(name)
-		if !ok || err != nil || objects.Sum(b) != f.Digest {
-			t.Errorf("%s: known %v, %v", rel, ok, err)
+		if err != nil || objects.Sum(b) != f.Digest {
+			t.Errorf("%s: %v", rel, err)
 		}
 		fi, err := d.Info()
 		want := fs.FileMode(0o444)

@@ -385,7 +385,7 @@ func TestHandler(t *testing.T) {
 		t.Errorf("a huge bundle: %s", res.Status)
 	}
 	damage(t, s, digest)
-	if _, body := do("POST", "/v1/objects/bundle", digest+"\n"); body != strings.Repeat("\xff", 8) || s.Has(digest) {
+	if _, body := do("POST", "/v1/objects/bundle", digest+"\n"); body != strings.Repeat("\xff", 8) || has(s, digest) {
 		t.Errorf("a damaged object in a bundle: %q; it should be told as missing and removed", body)
 	}
 }

@@ -69,23 +69,3 @@ func (s *Store) each(visit func(digest, path string, d fs.DirEntry) error) error
 	}
 	return nil
 }
-
-// Usage returns the number of objects and their bytes.
-func (s *Store) Usage() (count int, size int64, err error) {
-	err = s.each(func(_, _ string, d fs.DirEntry) error {
-		fi, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		count++
-		size += fi.Size()
-		return nil
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("measure objects: %w", err)
-	}
-	return count, size, nil
-}

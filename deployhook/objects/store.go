@@ -55,12 +55,6 @@ func (s *Store) Path(digest string) string {
 	return filepath.Join(s.dir, digest[:2], digest[2:])
 }
 
-// Has reports whether the store holds the object.
-func (s *Store) Has(digest string) bool {
-	_, err := s.Size(digest)
-	return err == nil
-}
-
 // Size returns the length of an object, or ErrNotFound.
 func (s *Store) Size(digest string) (int64, error) {
 	if !ValidDigest(digest) {

@@ -58,6 +58,21 @@ func leftovers(t testing.TB, s *objects.Store) []os.DirEntry {
 	return list
 }
 
+// count returns how many objects the store has.
+func count(t testing.TB, s *objects.Store) int {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(s.Dir(), "??", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+func has(s *objects.Store, digest string) bool {
+	_, err := s.Size(digest)
+	return err == nil
+}
+
 func TestPutAndOpen(t *testing.T) {
 	s := open(t)
 	for _, body := range []string{"", "hello", strings.Repeat("large ", 100_000)} {
@@ -68,15 +83,15 @@ func TestPutAndOpen(t *testing.T) {
 		if got := content(t, s, digest); got != body {
 			t.Errorf("%d bytes came back as %d", len(body), len(got))
 		}
-		if n, err := s.Size(digest); n != int64(len(body)) || err != nil || !s.Has(digest) {
+		if n, err := s.Size(digest); n != int64(len(body)) || err != nil || !has(s, digest) {
 			t.Errorf("size is %d, %v", n, err)
 		}
 	}
 	if len(leftovers(t, s)) != 0 {
 		t.Error("temporary files are left")
 	}
-	if n, _, err := s.Usage(); n != 3 || err != nil {
-		t.Errorf("the store has %d objects, %v", n, err)
+	if n := count(t, s); n != 3 {
+		t.Errorf("the store has %d objects", n)
 	}
 }
 
@@ -94,7 +109,7 @@ func TestAddVerified(t *testing.T) {
 	if err := put(good, "evil"); !errors.Is(err, objects.ErrCorrupt) {
 		t.Errorf("other content gave %v", err)
 	}
-	if s.Has(good) || s.Has(objects.Sum([]byte("evil"))) || len(leftovers(t, s)) != 0 {
+	if has(s, good) || has(s, objects.Sum([]byte("evil"))) || len(leftovers(t, s)) != 0 {
 		t.Error("refused content was kept")
 	}
 	if err := put(good, "good"); err != nil {
@@ -108,7 +123,7 @@ func TestAddVerified(t *testing.T) {
 func TestBadDigests(t *testing.T) {
 	s := open(t)
 	for _, digest := range []string{"", "..", "../../../x", strings.Repeat("g", 64), strings.Repeat("A", 64), strings.Repeat("a", 63), strings.Repeat("a", 65), strings.Repeat("a", 63) + "/"} {
-		if s.Has(digest) || s.Path(digest) != "" {
+		if has(s, digest) || s.Path(digest) != "" {
 			t.Errorf("%q was taken for a digest", digest)
 		}
 		if _, err := s.Open(digest); !errors.Is(err, objects.ErrBadDigest) {
@@ -144,12 +159,12 @@ func TestNothingIsSeenBeforeCommit(t *testing.T) {
 	if _, _, err := b.Add(broken{strings.NewReader("half")}); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a broken reader gave %v", err)
 	}
-	if s.Has(digest) {
+	if has(s, digest) {
 		t.Error("an object could be seen before its commit")
 	}
 	b.Close()
 	b.Close()
-	if s.Has(digest) || len(leftovers(t, s)) != 0 {
+	if has(s, digest) || len(leftovers(t, s)) != 0 {
 		t.Error("a batch that was dropped left something")
 	}
 	if _, _, err := b.Add(strings.NewReader("late")); err == nil {
@@ -174,7 +189,7 @@ func TestOpenRemovesTemporaryFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(leftovers(t, again)) != 0 || !again.Has(digest) {
+	if len(leftovers(t, again)) != 0 || !has(again, digest) {
 		t.Error("a restart must drop temporary files and keep objects")
 	}
 }
@@ -200,8 +215,8 @@ func TestConcurrentPuts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n, _, err := s.Usage(); n != 50+8*50 || err != nil {
-		t.Errorf("the store has %d objects, %v", n, err)
+	if n := count(t, s); n != 50+8*50 {
+		t.Errorf("the store has %d objects", n)
 	}
 }
 
@@ -212,7 +227,7 @@ func TestCorruptionIsFoundAndHealed(t *testing.T) {
 	if _, err := s.ReadAll(digest, 100); !errors.Is(err, objects.ErrCorrupt) {
 		t.Errorf("a flipped bit gave %v", err)
 	}
-	if s.Has(digest) {
+	if has(s, digest) {
 		t.Error("the damaged object is still there")
 	}
 	put(t, s, "precious")
@@ -259,7 +274,7 @@ func TestGC(t *testing.T) {
 	if err != nil || removed != 1 || freed != 3 {
 		t.Errorf("removed %d with %d bytes, %v; want 1 with 3", removed, freed, err)
 	}
-	if !s.Has(kept) || s.Has(old) || !s.Has(young) || !s.Has(renewed) {
+	if !has(s, kept) || has(s, old) || !has(s, young) || !has(s, renewed) {
 		t.Error("the wrong objects are left")
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -56,15 +56,6 @@ func (t Tree) Size() int64 {
 	return n
 }
 
-// Lookup returns the file with this path.
-func (t Tree) Lookup(path string) (File, bool) {
-	i, ok := slices.BinarySearchFunc(t.Files, path, func(f File, p string) int { return cmp.Compare(f.Path, p) })
-	if !ok {
-		return File{}, false
-	}
-	return t.Files[i], true
-}
-
 // Encode returns the canonical form: a header line, then for each file a line
 // of digest, size, "x" or "-", and path. One tree has exactly one form.
 func (t Tree) Encode() []byte {

@@ -1,14 +1,12 @@
 package records_test
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
-	"net/http/httptest"
-	"sync"
 	"testing"
 
 	"portico/internal/records"
+	"portico/tests/support/selfsigned"
 )
 
 // between is the network below a relay's end: it may change what passes.
@@ -30,9 +28,6 @@ const mark = 5 + 32 // the size of the record that bears the proof
 // TestUnread: an end that says that nothing was read is believed only with this connection's own proof behind TLS's alert. Nobody in
 // between can make one, carry one over from another connection, or keep back what was sent before it.
 func TestUnread(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	var other []byte // another connection's
 	for _, row := range []struct {
 		name   string
@@ -59,15 +54,8 @@ func TestUnread(t *testing.T) {
 			near, far := pair(t)
 			net := &between{Conn: near}
 			end := &records.Ending{Conn: net}
-			k := tls.Server(end, server.TLS)
 			below := &records.Conn{Conn: far}
-			c := tls.Client(below, &tls.Config{InsecureSkipVerify: true})
-			var wg sync.WaitGroup
-			wg.Go(func() { _ = k.Handshake() })
-			if err := c.Handshake(); err != nil {
-				t.Fatal(err)
-			}
-			wg.Wait()
+			k, c := selfsigned.Pair(t, end, below)
 			_, _ = io.WriteString(k, row.bytes)
 			net.change = row.change
 			if row.said {

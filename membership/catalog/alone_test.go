@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/written"
 )
 
 // TestAloneIsElectedAtOnce: a single proxy's catalog waits for no tick of raft's clock to lead itself, neither at its first start nor

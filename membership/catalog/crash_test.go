@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/race"
 	"portico/membership/catalog"
 	"portico/membership/catalog/ids"
+	"portico/tests/support/race"
 )
 
 func TestSecondProcessIsRefused(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"portico/internal/etcdtest"
 	"portico/membership/catalog"
+	"portico/tests/support/etcdtest"
 )
 
 // helperEnv makes the test binary play another process: its value is what to do,

@@ -15,9 +15,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
-	"portico/internal/etcdtest"
-	"portico/internal/written"
 	"portico/membership/catalog"
+	"portico/tests/support/etcdtest"
+	"portico/tests/support/written"
 )
 
 const manyOps = 16384

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"portico/certs"
-	"portico/internal/freeport"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
+	"portico/tests/support/freeport"
 )
 
 // proxies are those of one cluster, in one process.

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/written"
 	"portico/proxy/accesslog"
 	"portico/proxy/exchange/account"
+	"portico/tests/support/written"
 )
 
 func record() *account.Record {

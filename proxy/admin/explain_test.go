@@ -41,7 +41,8 @@ func TestSessionByCookie(t *testing.T) {
 	e := start(t, func(o *admin.Options) { b = o.Balancer })
 	p := b.Pool("shop")
 	now := time.Now().UnixMilli()
-	c := p.Pick(&balancer.Request{Now: now})
+	var c balancer.Choice
+	p.Pick(&c, &balancer.Request{Now: now})
 	if c.Upstream == nil {
 		t.Fatal("no upstream")
 	}

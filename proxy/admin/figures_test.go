@@ -42,14 +42,16 @@ func traffic(t *testing.T) (*listen.Traffic, *balancer.Pool) {
 	}
 	p.Upstream("i-3").SetAdmin(balancer.AdminMaint, "its disk is changed", at+7000)
 	for i, status := range []int{101, 200, 200, 302, 404, 503, 700} {
-		c := p.Pick(&balancer.Request{Now: at + 10_000 + int64(i), Visitor: uint64(i + 1)})
+		var c balancer.Choice
+		p.Pick(&c, &balancer.Request{Now: at + 10_000 + int64(i), Visitor: uint64(i + 1)})
 		p.Done(&c, balancer.Outcome{
 			Now: at + 10_100 + int64(i), Status: status, BytesIn: 100, BytesOut: 12_345, Queue: time.Duration(i) * time.Millisecond,
 			Connect: time.Millisecond, Response: time.Duration(i) * 3 * time.Millisecond, Total: time.Duration(i) * 7 * time.Millisecond, Reused: i%2 == 1,
 		})
 	}
 	for i, r := range []balancer.Result{balancer.ConnectFailed, balancer.ResponseFailed, balancer.ClientAborted, balancer.ServerAborted} {
-		c := p.Pick(&balancer.Request{Now: at + 11_000, Visitor: uint64(i + 20), Cookie: []byte("not a cookie")})
+		var c balancer.Choice
+		p.Pick(&c, &balancer.Request{Now: at + 11_000, Visitor: uint64(i + 20), Cookie: []byte("not a cookie")})
 		p.Done(&c, balancer.Outcome{Now: at + 11_500, Result: r, Retried: i == 0, Detail: "connection refused"})
 	}
 	f := &listen.Traffic{Name: "https", Addr: "127.0.0.1:443"}

@@ -28,7 +28,7 @@ func (s *Server) logs(c *call) error {
 		return err
 	}
 	if q.Member != "" {
-		if _, err := memberOf(s.o.Catalog.View(), q.Member); err != nil {
+		if err := isMember(s.o.Catalog.View(), q.Member); err != nil {
 			return err
 		}
 	}

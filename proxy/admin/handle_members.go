@@ -91,7 +91,7 @@ func (s *Server) memberVerb(c *call, verb string) error {
 	}
 	name := c.r.PathValue("member")
 	view := s.o.Catalog.View()
-	if _, err := memberOf(view, name); err != nil {
+	if err := isMember(view, name); err != nil {
 		return err
 	}
 	pools := s.everywhere(c)
@@ -130,12 +130,12 @@ func (s *Server) forgetMember(c *call) error {
 	return c.json(http.StatusOK, struct{}{})
 }
 
-// memberOf returns a member of the view, or an error that a person understands.
-func memberOf(view *catalog.View, name string) (*catalog.Member, error) {
-	if m := view.Members[name]; m != nil {
-		return m, nil
+// isMember returns an error that a person understands for what is no member of the view.
+func isMember(view *catalog.View, name string) error {
+	if view.Members[name] != nil {
+		return nil
 	}
-	return nil, refusal.NotFound("portico members lists them", "there is no member %q", name)
+	return refusal.NotFound("portico members lists them", "there is no member %q", name)
 }
 
 // labelMember gives an application server the labels that the body names, and no others.
@@ -146,7 +146,7 @@ func (s *Server) labelMember(c *call) error {
 	}
 	name := c.r.PathValue("member")
 	view := s.o.Catalog.View()
-	if _, err := memberOf(view, name); err != nil {
+	if err := isMember(view, name); err != nil {
 		return err
 	}
 	f := forecast.Labels(view, name, in.Labels, s.everywhere(c))

@@ -130,8 +130,7 @@ func (s *Server) flash(c *call) string {
 func (s *Server) known(t page.Target, gone bool) error {
 	view := s.o.Catalog.View()
 	if t.Member != "" {
-		_, err := memberOf(view, t.Member)
-		return err
+		return isMember(view, t.Member)
 	}
 	if t.Kind() == page.OnNothing {
 		return nil

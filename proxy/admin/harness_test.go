@@ -30,7 +30,6 @@ import (
 	"portico/deployhook"
 	"portico/deployhook/logs"
 	"portico/internal/refusal"
-	"portico/internal/written"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -42,6 +41,8 @@ import (
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
 	"portico/proxy/recent"
+	"portico/tests/support/seals"
+	"portico/tests/support/written"
 )
 
 // shared is one catalog for all tests of the package: embedded etcd takes a
@@ -232,7 +233,7 @@ func snapshot() figures.Proxy {
 
 // pools is a balancer with the site shop on app-1.
 func pools(t *testing.T) *balancer.Balancer {
-	b, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
+	b, err := balancer.New(balancer.Options{Keys: []seal.Key{seals.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +262,7 @@ func (f *fakeAdmission) all() []string {
 	return append([]string(nil), f.done...)
 }
 
-func (f *fakeAdmission) AcceptKey(_ context.Context, name, _, by string, _ ...string) error {
+func (f *fakeAdmission) Accept(_ context.Context, name, _, by string, _ ...string) error {
 	f.note("accept " + name + " " + by)
 	return nil
 }

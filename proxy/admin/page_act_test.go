@@ -91,7 +91,8 @@ func TestPageActsOnSites(t *testing.T) {
 	e.instances(t)
 	b := e.login("admin")
 	now := time.Now().UnixMilli()
-	c := bal.Pool("shop").Pick(&balancer.Request{Now: now})
+	var c balancer.Choice
+	bal.Pool("shop").Pick(&c, &balancer.Request{Now: now})
 	bal.Pool("shop").Done(&c, balancer.Outcome{Now: now, Status: 200})
 	session := fmt.Sprintf("%016x", c.Session)
 

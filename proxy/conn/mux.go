@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/linked"
 	"portico/proxy/http2"
 	"portico/proxy/wire"
 )
@@ -31,16 +32,16 @@ type mux struct {
 	mu       sync.Mutex // guards all below, and the lanes' parts that say so
 	turn     sync.Cond  // something was sent, or a stream has ended
 	h2       http2.Conn
-	first    *streamed // those that are served
-	count    int       // of them
-	answered bool      // one has been
-	sending  bool      // somebody sends
-	moves    uint64    // how often the client has taken something
-	holds    bool      // the reader waits with a buffer
-	armed    int64     // the read deadline that is set, 0: none
-	expired  bool      // it has passed
-	over     bool      // nothing is read any more
-	gone     bool      // the client is
+	served   linked.List[streamed]
+	count    int    // of them
+	answered bool   // one has been
+	sending  bool   // somebody sends
+	moves    uint64 // how often the client has taken something
+	holds    bool   // the reader waits with a buffer
+	armed    int64  // the read deadline that is set, 0: none
+	expired  bool   // it has passed
+	over     bool   // nothing is read any more
+	gone     bool   // the client is
 }
 
 // serveMux serves a connection on which HTTP/2 was agreed.
@@ -331,7 +332,7 @@ func (m *mux) cut() {
 	m.lock()
 	defer m.mu.Unlock()
 	_ = m.c.base.SetDeadline(time.Unix(1, 0)) // once more, with the lock held: arm changes it no more
-	for s := m.first; s != nil; s = s.next {
+	for s := m.served.First(); s != nil; s = s.link.Next() {
 		s.lane.stop()
 	}
 }
@@ -340,7 +341,7 @@ func (m *mux) cut() {
 func (m *mux) sweep() {
 	m.lock()
 	defer m.mu.Unlock()
-	for s := m.first; s != nil; s = s.next {
+	for s := m.served.First(); s != nil; s = s.link.Next() {
 		if u := s.lane.up; u != nil && u.cutOff() {
 			u.expire()
 			s.lane.poke()

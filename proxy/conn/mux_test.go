@@ -3,9 +3,9 @@ package conn_test
 import (
 	"testing"
 
-	"portico/internal/race"
 	"portico/proxy/conn"
 	"portico/proxy/exchange/exchangetest/streams"
+	"portico/tests/support/race"
 )
 
 func TestH2(t *testing.T) { streams.Run(t, conn.New) }

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"portico/internal/linked"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
 	"portico/proxy/wire"
@@ -9,10 +10,10 @@ import (
 // streamed is the session of a stream: one request, with a goroutine of its own.
 type streamed struct {
 	session
-	own        client // stands for the client that only this stream has
-	lane       lane
-	serveFn    func()    // serve, made once
-	next, prev *streamed // of the connection; guarded by mux.mu
+	own     client // stands for the client that only this stream has
+	lane    lane
+	serveFn func()                // serve, made once
+	link    linked.Link[streamed] // of the connection; guarded by mux.mu
 }
 
 // open begins to serve a request.
@@ -43,10 +44,7 @@ func (m *mux) open(st *http2.Stream) {
 		s.x.Read(exchange.Client, n, wire.More)
 		rest = rest[n:]
 	}
-	if s.next = m.first; s.next != nil {
-		s.next.prev = s
-	}
-	m.first = s
+	m.served.PushBack(&s.link, s)
 	m.count++
 	go s.serveFn()
 }
@@ -58,7 +56,8 @@ func (s *streamed) serve() {
 	why, closes, answered := s.x.Reset(), s.x.Closes(), op == exchange.OpClose
 	s.release()
 	m.lock()
-	m.unlink(s)
+	m.served.Remove(&s.link)
+	s.lane.m, s.lane.st = nil, nil
 	srv.streams.Put(s)
 	if answered {
 		st.Close()
@@ -74,20 +73,6 @@ func (s *streamed) serve() {
 	m.count--
 	m.turn.Broadcast()
 	m.unlock()
-}
-
-// unlink takes a session out of the connection's.
-func (m *mux) unlink(s *streamed) {
-	if s.prev != nil {
-		s.prev.next = s.next
-	} else {
-		m.first = s.next
-	}
-	if s.next != nil {
-		s.next.prev = s.prev
-	}
-	s.next, s.prev = nil, nil
-	s.lane.m, s.lane.st = nil, nil
 }
 
 // pick reads as much of the request's body as is there, which mostly is all of a short one, and reports whether there was any. A long one

@@ -58,9 +58,6 @@ func (x *Exchange) Ends(s Side) bool {
 	return x.endOwed && x.down.done && len(x.down.tail) == 0
 }
 
-// Why is why OpAbort is returned.
-func (x *Exchange) Why() account.Cause { return x.why }
-
 // Reset is how that is told to the client.
 func (x *Exchange) Reset() wire.Reset {
 	if x.why == account.CauseReset {

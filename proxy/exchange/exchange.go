@@ -155,9 +155,6 @@ func (x *Exchange) Allow(r Ready) { x.can |= r }
 // Only replaces what is possible: for a driver that blocks, and asks on behalf of one direction at a time.
 func (x *Exchange) Only(r Ready) { x.can = r }
 
-// Active reports whether a request is being served, or its tunnel.
-func (x *Exchange) Active() bool { return x.phase == phaseActive }
-
 // Parked reports whether the request waits for its turn.
 func (x *Exchange) Parked() bool { return x.phase == phaseParked }
 

@@ -29,7 +29,6 @@ type Fault struct {
 	Closed bool          // the client's connection cannot be used any more
 	kept   bool          // the visitor's session is kept, and cannot be reached
 	renews bool          // with kept: the page renews itself
-	Silent bool          // nothing is answered: the connection is closed, or the stream reset
 
 	place  *balancer.Place // in the waiting room; nil: it is about something else
 	page   string          // whole, instead of the usual one; "": the usual one
@@ -71,7 +70,7 @@ func For(err error) *Fault {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, ErrClientGone), errors.Is(err, context.Canceled):
-		return &Fault{Status: StatusClientClosed, Cause: 'C', Phase: 'H', text: "The client went away.", Err: err, Closed: true, Silent: true}
+		return &Fault{Status: StatusClientClosed, Cause: 'C', Phase: 'H', text: "The client went away.", Err: err, Closed: true}
 	case errors.Is(err, ErrBodyTooBig):
 		return &Fault{Status: 413, Cause: 'P', Phase: 'R', text: "The request is larger than this site accepts.", Err: err, Closed: true}
 	case errors.Is(err, ErrSlowClient):

@@ -19,7 +19,7 @@ func (f *flight) requireHTTP1(d *exchange.Decision) {
 	if f.site.Private {
 		why = errHTTP1Private
 	}
-	f.fault = &fault.Fault{Status: 421, Cause: 'P', Phase: 'R', Err: why, Silent: true}
+	f.fault = &fault.Fault{Status: 421, Cause: 'P', Phase: 'R', Err: why}
 	f.rec.Error = why.Error()
 	f.front.Own.Add(1)
 	f.front.Denied.Add(1)

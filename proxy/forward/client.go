@@ -12,7 +12,6 @@ import (
 type Client struct {
 	Addr  netip.Addr // the visitor: the peer, or what trusted proxies in front said
 	Peer  netip.Addr // the other end of the connection
-	Port  uint16     // of the peer
 	Proto string     // "http" or "https", as the visitor sees it
 	Host  string     // the Host field as the visitor sent it
 	Local string     // port that the visitor connected to
@@ -23,7 +22,7 @@ type Client struct {
 // believed only from a peer inside trusted; from anybody else they are dropped.
 func Identify(peer netip.AddrPort, tls bool, host, local string, in http.Header, trusted []netip.Prefix) Client {
 	addr := peer.Addr().Unmap().WithZone("")
-	c := Client{Addr: addr, Peer: addr, Port: peer.Port(), Proto: "http", Host: host, Local: local, Chain: addr.String()}
+	c := Client{Addr: addr, Peer: addr, Proto: "http", Host: host, Local: local, Chain: addr.String()}
 	if tls {
 		c.Proto = "https"
 	}

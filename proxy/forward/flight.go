@@ -177,7 +177,7 @@ func (f *flight) identify(r *http1.Request, p *exchange.Peer) {
 	addr := p.Addr.Addr()
 	if len(h.Trusted) == 0 || !within(addr, h.Trusted) {
 		f.client = Client{
-			Addr: addr, Peer: addr, Port: p.Addr.Port(), Proto: "http", Host: alias.String(r.Host), Local: h.Ports[p.Listener], Chain: alias.String(p.Text),
+			Addr: addr, Peer: addr, Proto: "http", Host: alias.String(r.Host), Local: h.Ports[p.Listener], Chain: alias.String(p.Text),
 		}
 		if p.HTTPS {
 			f.client.Proto = "https"
@@ -263,7 +263,7 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	} else {
 		f.pick.Now = f.h.Clock.Millis(time.Now())
 	}
-	pool.PickInto(&f.choice, &f.pick)
+	pool.Pick(&f.choice, &f.pick)
 	f.held = true
 	if f.choice.Await {
 		f.await(d)

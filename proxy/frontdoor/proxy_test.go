@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"portico/conf"
-	"portico/internal/freeport"
 	"portico/internal/units"
 	"portico/proxy/frontdoor"
+	"portico/tests/support/freeport"
 )
 
 // far away from what a busy machine needs.

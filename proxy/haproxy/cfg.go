@@ -194,18 +194,17 @@ type backend struct {
 }
 
 type server struct {
-	name    string // escaped
-	addr    string
-	token   string // cookie value; empty: none
-	former  string // the one that it had under the session key before; empty: none
-	weight  int
-	conns   int  // requests in flight; 0: the site's limit
-	drain   bool // keeps its visitors, gets no new ones
-	maint   bool
-	backup  bool
-	sni     string // non-empty: an agent, by mutual TLS
-	release string
-	zone    string
+	name   string // escaped
+	addr   string
+	token  string // cookie value; empty: none
+	former string // the one that it had under the session key before; empty: none
+	weight int
+	conns  int  // requests in flight; 0: the site's limit
+	drain  bool // keeps its visitors, gets no new ones
+	maint  bool
+	backup bool
+	sni    string // non-empty: an agent, by mutual TLS
+	zone   string
 
 	unchecked bool // its release is healthy by another check than the site's, which a section of HAProxy's cannot have
 }
@@ -298,7 +297,7 @@ func checkedOtherwise(o Options, site *catalog.Site, release string, s sites.Set
 
 func fromInstance(o Options, in *catalog.Instance, m *catalog.Member) server {
 	s := server{
-		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight), release: in.Release,
+		name: ident(m.Name), addr: m.Addr, weight: weight(m.Weight),
 		sni: ident(in.ID) + "." + ident(m.Name) + memberSuffix, drain: m.Admin == catalog.AdminDrain || in.Admin == catalog.AdminDrain, maint: m.Admin == catalog.AdminMaint || in.Admin == catalog.AdminMaint,
 	}
 	s.pin(o, in.ID)

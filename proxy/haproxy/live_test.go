@@ -22,6 +22,7 @@ import (
 	"portico/internal/units"
 	"portico/membership/catalog"
 	"portico/proxy/haproxy"
+	"portico/tests/support/seals"
 )
 
 // haproxyRun is a running HAProxy that listens on sockets which the test made.
@@ -200,7 +201,7 @@ func TestSharedPins(t *testing.T) {
 		if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].Secure || cookies[0].SameSite != http.SameSiteLaxMode || cookies[0].Path != "/" {
 			t.Fatalf("cookies %q", resp.Header["Set-Cookie"])
 		}
-		c, refusal := sealer.Open([]byte(cookies[0].Value))
+		c, refusal := seals.Open(sealer, []byte(cookies[0].Value))
 		name, _, _ := strings.Cut(body, " ")
 		if refusal != seal.Honoured || !c.Bare || c.Token != sealer.Token(name) {
 			t.Fatalf("HAProxy's cookie %q for %s: %+v %s", cookies[0].Value, name, c, refusal)

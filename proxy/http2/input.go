@@ -132,7 +132,8 @@ func (c *Conn) step() (e Event, more bool) {
 	case len(b) == 0:
 		return e, false
 	case c.known < len(preface):
-		return e, c.begins(b)
+		c.begins(b)
+		return e, true
 	case c.dataLeft > 0:
 		return c.piece(len(b)), true
 	case c.skip > 0:
@@ -168,15 +169,14 @@ func (c *Conn) step() (e Event, more bool) {
 }
 
 // begins checks the client's preface.
-func (c *Conn) begins(b []byte) bool {
+func (c *Conn) begins(b []byte) {
 	n := min(len(b), len(preface)-c.known)
 	if string(b[:n]) != preface[c.known:c.known+n] {
 		c.fail(codeProtocol)
-		return true
+		return
 	}
 	c.known += n
 	c.r += n
-	return true
 }
 
 // expected reports whether such a frame may come now.

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"portico/internal/race"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
+	"portico/tests/support/race"
 )
 
 // TestStreamsAllocateNothing: a request on a connection that has served some allocates nothing, with and without a body, alone and several

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"net/netip"
+	"portico/internal/linked"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
 	"portico/proxy/wire"
@@ -9,10 +10,10 @@ import (
 
 // call is what a session has in addition whose upstream is a stream. It stays with the session.
 type call struct {
-	x          *http2.Stream
-	sock       sock // stands for the upstream: without a descriptor
-	prev, next *session
-	waits      *line // whose origin has not said yet that it speaks HTTP/2
+	x     *http2.Stream
+	sock  sock // stands for the upstream: without a descriptor
+	link  linked.Link[session]
+	waits *line // whose origin has not said yet that it speaks HTTP/2
 }
 
 // connectCall finds a session a stream: on a connection that has room, else on one that is being made, else on a new one.
@@ -103,13 +104,7 @@ func (l *loop) call(s *session, ln *line, reused bool) bool {
 	c.x, st.User = st, s
 	c.sock = sock{fd: -1, kind: kindCall, line: ln, pool: ln.pool, s: s}
 	s.u = &c.sock
-	c.prev, c.next = ln.last, nil
-	if ln.last != nil {
-		ln.last.call.next = s
-	} else {
-		ln.first = s
-	}
-	ln.last = s
+	ln.calls.PushBack(&c.link, s)
 	s.x.Connected(reused, 0)
 	return true
 }
@@ -144,17 +139,7 @@ func (l *loop) goOn(s *session) {
 func (l *loop) endCall(s *session) {
 	c, ln := s.call, s.u.line
 	s.u = nil
-	if c.prev != nil {
-		c.prev.call.next = c.next
-	} else {
-		ln.first = c.next
-	}
-	if c.next != nil {
-		c.next.call.prev = c.prev
-	} else {
-		ln.last = c.prev
-	}
-	c.prev, c.next = nil, nil
+	ln.calls.Remove(&c.link)
 	c.x.User = nil
 	if ln.u != nil {
 		ln.x.Now(l.now)

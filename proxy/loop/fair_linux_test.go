@@ -12,12 +12,12 @@ import (
 	"time"
 	"unsafe"
 
-	"portico/internal/race"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 	"portico/proxy/loop"
 	"portico/proxy/wire"
+	"portico/tests/support/race"
 )
 
 // judge watches the turns of one loop by what its thread did: its CPU time, and how often it gave the processor up by itself. Neither

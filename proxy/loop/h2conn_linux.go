@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"time"
 
+	"portico/internal/linked"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
 	"portico/proxy/wire"
@@ -20,23 +21,23 @@ const (
 // h2Conn is what a client's connection has that speaks HTTP/2. Each of its streams has a session. All share one budget; what they send
 // gathers in the connection's output, which is written once in a turn.
 type h2Conn struct {
-	x           http2.Conn
-	c           *sock    // nil: it is closed
-	first, last *session // of its streams; who had a turn goes to the end
-	queued      int      // of these, who go on in the next turn
-	budget      int      // what is left of it in this turn
-	turn        uint32   // the turn that it is for
-	listed      bool     // among those that the turn looks at
-	sending     bool     // rests until its send, which is in the loop's batch, is done
-	more        bool     // the last read did not find the end of what has come
-	skipped     bool     // its last visit had only the time to write
-	told        bool     // there may be more events
-	full        bool     // nothing more is read before the client has taken something
-	lost        bool     // the client is gone, or takes nothing
-	blocked     bool     // a stream waits for its client to take bytes
-	lingering   bool     // everything was said: what still comes is read and dropped
-	lingered    int
-	owed        exchange.Unacked // to the client
+	x         http2.Conn
+	c         *sock                // nil: it is closed
+	streams   linked.List[session] // who had a turn goes to the end
+	queued    int                  // of these, who go on in the next turn
+	budget    int                  // what is left of it in this turn
+	turn      uint32               // the turn that it is for
+	listed    bool                 // among those that the turn looks at
+	sending   bool                 // rests until its send, which is in the loop's batch, is done
+	more      bool                 // the last read did not find the end of what has come
+	skipped   bool                 // its last visit had only the time to write
+	told      bool                 // there may be more events
+	full      bool                 // nothing more is read before the client has taken something
+	lost      bool                 // the client is gone, or takes nothing
+	blocked   bool                 // a stream waits for its client to take bytes
+	lingering bool                 // everything was said: what still comes is read and dropped
+	lingered  int
+	owed      exchange.Unacked // to the client
 }
 
 // beginH2 makes a connection one that speaks HTTP/2.
@@ -182,9 +183,9 @@ func (l *loop) visit(h *h2Conn) {
 
 // queueH2 goes on with the streams that used up their share.
 func (l *loop) queueH2(h *h2Conn) {
-	last := h.last
-	for s := h.first; s != nil && h.queued > 0 && h.budget > 0; {
-		next := s.stream.next
+	last := h.streams.Last()
+	for s := h.streams.First(); s != nil && h.queued > 0 && h.budget > 0; {
+		next := s.stream.link.Next()
 		if s == last {
 			next = nil
 		}
@@ -283,7 +284,7 @@ func (l *loop) restH2(h *h2Conn) {
 		l.closeH2(h)
 		return
 	}
-	if h.first == nil {
+	if h.streams.First() == nil {
 		l.slack(h.c)
 	}
 	if at := l.nextH2(h); at != 0 {
@@ -311,7 +312,7 @@ func (l *loop) fireH2(h *h2Conn) {
 		}
 		return
 	}
-	if h.first == nil {
+	if h.streams.First() == nil {
 		trimTLS(h.c)
 	}
 	l.refresh(h)
@@ -338,7 +339,7 @@ func (l *loop) drainH2(h *h2Conn) {
 // closeH2 closes a connection that is over. What its client still sends is read for a little, so that a reset does not destroy what was
 // said last.
 func (l *loop) closeH2(h *h2Conn) {
-	for s := h.first; s != nil; s = s.stream.next {
+	for s := h.streams.First(); s != nil; s = s.stream.link.Next() {
 		if s.sending { // not while the batch holds what it sends
 			l.listH2(h)
 			return
@@ -379,7 +380,7 @@ func (l *loop) linger(h *h2Conn) {
 // abandonH2 cuts a connection because the loop stops.
 func (l *loop) abandonH2(h *h2Conn) {
 	l.refresh(h)
-	for s := h.first; s != nil; s = h.first {
+	for s := h.streams.First(); s != nil; s = h.streams.First() {
 		s.x.Now(l.now)
 		s.x.Abandon()
 		l.perform(s, byteBudget, 1, streamWork)
@@ -405,7 +406,7 @@ func (l *loop) endH2(h *h2Conn) {
 
 // endStreams ends what is left of a connection's streams when their client is gone.
 func (l *loop) endStreams(h *h2Conn) {
-	for s := h.first; s != nil; s = h.first {
+	for s := h.streams.First(); s != nil; s = h.streams.First() {
 		s.x.Now(l.now)
 		s.x.ClientGone()
 		l.perform(s, byteBudget, 1, streamWork)

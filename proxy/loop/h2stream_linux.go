@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"portico/internal/linked"
 	"portico/proxy/exchange"
 	"portico/proxy/http2"
 	"portico/proxy/wire"
@@ -9,9 +10,9 @@ import (
 // h2Stream is what a session has in addition whose client is a stream. It stays with the session, also in the wheel, where a deadline of
 // the stream before finds nothing to do.
 type h2Stream struct {
-	x          *http2.Stream
-	sock       sock // stands for the client: without a descriptor, with a place in the wheel
-	prev, next *session
+	x    *http2.Stream
+	sock sock // stands for the client: without a descriptor, with a place in the wheel
+	link linked.Link[session]
 }
 
 // beginStream gives a stream a session.
@@ -23,7 +24,7 @@ func (l *loop) beginStream(h *h2Conn, st *http2.Stream) *session {
 	s.stream.x, s.stream.sock.h2 = st, h
 	st.User = s
 	l.serve(s, h.c, &s.stream.sock)
-	h.add(s)
+	h.streams.PushBack(&s.stream.link, s)
 	s.x.Stream(st, st.Open())
 	if st.Malformed() {
 		s.x.Malformed()
@@ -97,7 +98,7 @@ func (h *h2Conn) moved(now int64) {
 		return
 	}
 	h.blocked = false
-	for s := h.first; s != nil; s = s.stream.next {
+	for s := h.streams.First(); s != nil; s = s.stream.link.Next() {
 		if a, b := s.x.Pending(exchange.Client); len(a)+len(b) == 0 {
 			continue
 		}
@@ -109,43 +110,15 @@ func (h *h2Conn) moved(now int64) {
 	}
 }
 
-// add puts a session at the end of a connection's list.
-func (h *h2Conn) add(s *session) {
-	v := s.stream
-	v.prev, v.next = h.last, nil
-	if h.last != nil {
-		h.last.stream.next = s
-	} else {
-		h.first = s
-	}
-	h.last = s
-}
-
-// unlink takes a session off the list.
-func (h *h2Conn) unlink(s *session) {
-	v := s.stream
-	if v.prev != nil {
-		v.prev.stream.next = v.next
-	} else {
-		h.first = v.next
-	}
-	if v.next != nil {
-		v.next.stream.prev = v.prev
-	} else {
-		h.last = v.prev
-	}
-	v.prev, v.next = nil, nil
-}
-
 // toEnd makes a session the last of the list.
 func (h *h2Conn) toEnd(s *session) {
-	h.unlink(s)
-	h.add(s)
+	h.streams.Remove(&s.stream.link)
+	h.streams.PushBack(&s.stream.link, s)
 }
 
 // remove takes a session that ends from its connection.
 func (h *h2Conn) remove(s *session) {
-	h.unlink(s)
+	h.streams.Remove(&s.stream.link)
 	if s.queued {
 		h.queued--
 	}

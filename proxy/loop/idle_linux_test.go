@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/race"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/exchange/exchangetest/table"
 	"portico/proxy/http1"
+	"portico/tests/support/race"
 )
 
 // idleServer makes the test's binary a server and nothing else: clients in the same process would be measured with it.

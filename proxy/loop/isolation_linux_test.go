@@ -4,13 +4,13 @@ import (
 	"net"
 	"testing"
 
-	"portico/internal/race"
 	"portico/proxy/exchange"
 	"portico/proxy/exchange/exchangetest/rig"
 	"portico/proxy/http1"
 	"portico/proxy/loop"
 	"portico/proxy/wire"
 	"portico/tests/isolation"
+	"portico/tests/support/race"
 )
 
 // TestIsolation: nobody gets bytes that are not theirs, on one loop whose every read and write that can goes through the ring. The whole

@@ -8,6 +8,7 @@ import (
 	"portico/proxy/wire"
 	"syscall"
 
+	"portico/internal/linked"
 	"portico/proxy/http2"
 )
 
@@ -17,21 +18,21 @@ const waitMost = 100
 // line is a connection to an upstream that speaks HTTP/2: requests of many clients share it, each has a stream. What they send gathers in
 // the connection's output, which is written once in a turn.
 type line struct {
-	x           http2.Conn
-	u           *sock // nil: it is closed, and may still hold what was read of its answers
-	pool        *pool
-	first, last *session   // those that have a stream
-	waiting     []*session // those that get one when the origin has said that it speaks HTTP/2
-	alone       bool       // it is for one request and no other
-	began       bool       // it is made
-	budget      int        // what is left of it in this turn
-	turn        uint32     // the turn that it is for
-	listed      bool       // among those that the turn looks at
-	more        bool       // the last read did not find the end of what has come
-	told        bool       // there may be more events
-	full        bool       // nothing more is read before the origin has taken something
-	blocked     bool       // it takes nothing
-	owed        exchange.Unacked
+	x       http2.Conn
+	u       *sock // nil: it is closed, and may still hold what was read of its answers
+	pool    *pool
+	calls   linked.List[session] // those that have a stream
+	waiting []*session           // those that get one when the origin has said that it speaks HTTP/2
+	alone   bool                 // it is for one request and no other
+	began   bool                 // it is made
+	budget  int                  // what is left of it in this turn
+	turn    uint32               // the turn that it is for
+	listed  bool                 // among those that the turn looks at
+	more    bool                 // the last read did not find the end of what has come
+	told    bool                 // there may be more events
+	full    bool                 // nothing more is read before the origin has taken something
+	blocked bool                 // it takes nothing
+	owed    exchange.Unacked
 }
 
 // dialLine makes a connection, for a session to wait for.
@@ -63,7 +64,7 @@ func (l *loop) lineEvent(u *sock, ev uint32) {
 			return
 		}
 		if cfg := u.pool.up.TLS; cfg != nil {
-			u.tls = newClientSide(l, u, cfg)
+			u.tls = newClientSide(u, cfg)
 			l.shake(u)
 			return
 		}
@@ -302,8 +303,8 @@ func (l *loop) leaveLines(p *pool, idle bool) {
 // cutLine ends every request on a connection whose upstream is not trusted any more, or is silent and need not be waited for.
 func (l *loop) cutLine(ln *line) {
 	killed := ln.pool.up.Killed()
-	for s := ln.first; s != nil; {
-		next := s.call.next
+	for s := ln.calls.First(); s != nil; {
+		next := s.call.link.Next()
 		if killed || !s.x.Stays() {
 			s.x.Now(l.now)
 			s.x.Revoke()
@@ -312,7 +313,7 @@ func (l *loop) cutLine(ln *line) {
 		s = next
 	}
 	switch {
-	case killed || ln.first == nil:
+	case killed || ln.calls.First() == nil:
 		l.closeLine(ln)
 	case ln.began:
 		ln.x.Leave()

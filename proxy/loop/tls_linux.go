@@ -23,7 +23,6 @@ type tlsSide struct {
 	mem        memConn
 	state      tlsState
 	serverName string
-	server     bool
 	closing    bool
 	last       int64            // while closing: when to give up what is owed
 	owed       exchange.Unacked // while closing
@@ -41,14 +40,14 @@ const (
 )
 
 func newServerSide(l *loop, c *sock, cfg *tls.Config) *tlsSide {
-	t := &tlsSide{server: true}
+	t := &tlsSide{}
 	t.mem.fd = c.fd
 	t.mem.remote, t.mem.local = net.TCPAddrFromAddrPort(c.addr), l.srv.opt.Listeners[c.index].Addr()
 	t.conn = tls.Server(&t.mem, cfg)
 	return t
 }
 
-func newClientSide(l *loop, u *sock, cfg *tls.Config) *tlsSide {
+func newClientSide(u *sock, cfg *tls.Config) *tlsSide {
 	t := &tlsSide{}
 	t.mem.fd, t.mem.strict = u.fd, true
 	t.mem.remote, t.mem.local = net.TCPAddrFromAddrPort(u.pool.addr), &net.TCPAddr{}

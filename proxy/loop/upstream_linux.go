@@ -93,7 +93,7 @@ func (l *loop) connected(s *session, u *sock) {
 		socket.Write(u.fd, http1.AppendProxy(b[:0], v, peer.Addr, peer.Local)) // a new socket has room for it
 	}
 	if cfg := u.pool.up.TLS; cfg != nil {
-		u.tls = newClientSide(l, u, cfg)
+		u.tls = newClientSide(u, cfg)
 		l.shake(u)
 		return
 	}

@@ -10,15 +10,15 @@ import (
 	"time"
 
 	"portico/balancer"
-	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/proxy/origin"
+	"portico/tests/support/seals"
 )
 
 // checkedPool is a pool of n upstreams at an address where nobody listens.
 func checkedPool(t *testing.T, n int) []*balancer.Upstream {
-	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
+	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seals.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}

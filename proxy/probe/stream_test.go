@@ -10,12 +10,13 @@ import (
 	"portico/balancer/seal"
 	"portico/membership/catalog/messages"
 	"portico/proxy/origin"
+	"portico/tests/support/seals"
 )
 
 // TestToldChecksEndWhatWasMissed: what the proxy stood still, and what the clock was set by, before its agent last found an instance
 // well is nothing that a doubt about it could be younger or older for.
 func TestToldChecksEndWhatWasMissed(t *testing.T) {
-	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
+	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seals.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestToldChecksEndWhatWasMissed(t *testing.T) {
 // TestOnlySoundWordsAreTaken: what no check has for a result is not shown; the proxy checks itself.
 func TestOnlySoundWordsAreTaken(t *testing.T) {
 	p := New(t.Context(), slog.New(slog.DiscardHandler), func() int64 { return 2 })
-	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seal.NewKey(1, time.Now())}})
+	bal, err := balancer.New(balancer.Options{Keys: []seal.Key{seals.NewKey(1, time.Now())}})
 	if err != nil {
 		t.Fatal(err)
 	}

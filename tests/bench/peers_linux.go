@@ -24,6 +24,7 @@ import (
 	"portico/internal/units"
 	"portico/proxy"
 	"portico/proxy/accesslog"
+	"portico/tests/support/seals"
 )
 
 //go:embed relay.c.in
@@ -288,7 +289,7 @@ func runPortico(args []string) error {
 			Timeouts:    conf.ProxyTimeouts{Idle: units.Duration(5 * time.Minute)},
 			Connections: conf.ProxyConnections{Idle: 128, IdleTimeout: units.Duration(time.Minute)},
 		},
-		Keys: []seal.Key{seal.NewKey(1, time.Now())}, TLS: manager.TLSConfig(), AccessLog: l,
+		Keys: []seal.Key{seals.NewKey(1, time.Now())}, TLS: manager.TLSConfig(), AccessLog: l,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {

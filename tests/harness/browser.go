@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // Browser is a headless Chromium with one page, driven over its DevTools

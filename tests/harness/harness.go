@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
+	"portico/tests/support/freeport"
 )
 
 // Root returns the top folder of the project.

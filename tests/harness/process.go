@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // Process is one running portico.

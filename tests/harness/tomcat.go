@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
-	"portico/internal/written"
+	"portico/tests/support/freeport"
+	"portico/tests/support/written"
 )
 
 const (

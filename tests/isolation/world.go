@@ -1,18 +1,13 @@
 package isolation
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"portico/tests/support/selfsigned"
 )
 
 // World is origins, and who owns which byte.
@@ -85,27 +80,9 @@ func (w *World) ServerTLS() *tls.Config { return w.server.Clone() }
 func (w *World) OriginTLS() *tls.Config { return w.client.Clone() }
 
 func (w *World) certify() {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "isolation"}, DNSNames: []string{"*.test", "*.instance", "isolation"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	w.server = &tls.Config{DynamicRecordSizingDisabled: true, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}, MinVersion: tls.VersionTLS12}
-	w.client = &tls.Config{RootCAs: pool, ServerName: "isolation", MinVersion: tls.VersionTLS12}
+	cert := selfsigned.New(w.t, "*.test", "*.instance", "isolation")
+	w.server = &tls.Config{DynamicRecordSizingDisabled: true, Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	w.client = &tls.Config{RootCAs: selfsigned.Trust(cert), ServerName: "isolation", MinVersion: tls.VersionTLS12}
 }
 
 // meet makes a scene's exchanges known before anything of them is on a wire.

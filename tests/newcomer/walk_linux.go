@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"time"
 
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // walk is one newcomer's way through one place.

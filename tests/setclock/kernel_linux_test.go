@@ -16,9 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"portico/internal/race"
-	"portico/internal/usermode"
 	"portico/tests/harness"
+	"portico/tests/support/race"
+	"portico/tests/support/usermode"
 )
 
 const (

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/written"
+	"portico/tests/support/written"
 )
 
 // TestSetClock: the system's clock is set by 26 hours and back while a visitor stays on a server that drains to a deadline, another one

@@ -313,7 +313,7 @@ func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, det
 		return nil
 	}
 	if !asJSON {
-		if _, err := follow(cmd, c, d, out); err != nil {
+		if err := follow(cmd, c, d, out); err != nil {
 			return err
 		}
 		return printURLs(cmd, c, d.Site)
@@ -329,15 +329,15 @@ func finishDeploy(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, det
 }
 
 // follow shows a deploy until it has ended, and how it has.
-func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Writer) (catalog.Deploy, error) {
+func follow(cmd *cobra.Command, c *apiclient.Client, d catalog.Deploy, out io.Writer) error {
 	started := time.Now()
 	p := screen.NewProgress(out)
 	d, err := watchDeploy(cmd, c, d, waitAlong(func(a *apiclient.Away) { p.Away(a, goesOn(d)) }), p.Event)
 	p.Done()
 	if err != nil {
-		return d, err
+		return err
 	}
-	return d, DeployOutcome(out, d, time.Since(started), false)
+	return DeployOutcome(out, d, time.Since(started), false)
 }
 
 // watchDeploy tells each what happens to a deploy and returns it as it has ended.

@@ -23,10 +23,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"portico/internal/written"
 	"portico/proxy/admin/api"
 	"portico/proxy/admin/apiclient"
 	"portico/proxy/haproxy"
+	"portico/tests/support/written"
 )
 
 // certifier is the part of a proxy that an export asks. Its certificates end two seconds after they were made.

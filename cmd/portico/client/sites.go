@@ -152,7 +152,7 @@ func settingsDeployed(cmd *cobra.Command, c *apiclient.Client, id string, detach
 	}
 	if detach {
 		fmt.Fprintf(cmd.ErrOrStderr(), "deploy %s of %s has begun: portico deploys %s\n", d.ID, d.Site, d.ID)
-	} else if _, err := follow(cmd, c, d, cmd.ErrOrStderr()); err != nil {
+	} else if err := follow(cmd, c, d, cmd.ErrOrStderr()); err != nil {
 		return api.SiteInfo{}, err
 	}
 	site, err := c.Site(cmd.Context(), d.Site)

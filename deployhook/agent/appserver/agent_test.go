@@ -13,9 +13,9 @@ import (
 	"portico/conf"
 	"portico/deployhook/agent/appserver"
 	"portico/internal/exitcode"
-	"portico/internal/freeport"
 	"portico/membership/catalog"
 	"portico/proxy/frontdoor"
+	"portico/tests/support/freeport"
 )
 
 // far away from what a busy machine needs.

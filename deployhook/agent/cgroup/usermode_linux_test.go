@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/usermode"
+	"portico/tests/support/usermode"
 )
 
 const (

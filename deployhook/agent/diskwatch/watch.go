@@ -93,7 +93,7 @@ func (w *Watch) countDue(ctx context.Context) {
 			continue
 		}
 		begun := time.Now()
-		use, err := w.count(ctx, s, politely(ctx))
+		use, err := w.count(s, politely(ctx))
 		if ctx.Err() != nil {
 			return
 		}
@@ -143,7 +143,7 @@ func (w *Watch) forget(sites []Site) {
 }
 
 // count counts what a site has on disk.
-func (w *Watch) count(ctx context.Context, s Site, pace func() error) (sum beneath.Use, err error) {
+func (w *Watch) count(s Site, pace func() error) (sum beneath.Use, err error) {
 	state, err := beneath.Open(w.Dir)
 	if err != nil {
 		return sum, err
@@ -257,7 +257,7 @@ func (w *Watch) watchRoom(ctx context.Context) {
 func (w *Watch) findCulprit(ctx context.Context, names bool) {
 	var now, before []growth
 	for _, s := range w.Sites() {
-		use, err := w.count(ctx, s, ctx.Err)
+		use, err := w.count(s, ctx.Err)
 		if ctx.Err() != nil {
 			return
 		}

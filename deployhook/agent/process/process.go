@@ -48,7 +48,6 @@ type Process struct {
 	Done    chan struct{} // closed when it has ended and its group with it
 	Status  string        // how it ended; set before Done is closed
 	Code    int           // exit status; -1: killed, or not known
-	started time.Time
 	sys     system
 	stopped sync.Once
 	Group   *cgroup.Group // it runs in; nil: none
@@ -65,7 +64,7 @@ const SweepTime = 10 * time.Second
 // Start starts s in a session of its own. The caller must receive from
 // Done, or call Stop, before it forgets the process.
 func Start(s Spec, id string, shim []string) (*Process, error) {
-	p := &Process{ID: id, Done: make(chan struct{}), started: time.Now(), Group: s.Group, After: s.After}
+	p := &Process{ID: id, Done: make(chan struct{}), Group: s.Group, After: s.After}
 	cmd, err := p.launch(s, shim)
 	if s.Group != nil && groupRefused(err) {
 		refusal := err
@@ -153,11 +152,11 @@ const (
 // Adopt returns the process with this pid if it is the one that was
 // marked so, started by an agent that is no more. hold is called before anything
 // waits for its end.
-func Adopt(pid int, mark, id string, started time.Time, hold func(*Process)) (*Process, bool) {
+func Adopt(pid int, mark, id string, hold func(*Process)) (*Process, bool) {
 	if pid <= 1 || mark == "" || !alive(pid, mark) {
 		return nil, false
 	}
-	p := &Process{PID: pid, Mark: mark, ID: id, Done: make(chan struct{}), started: started}
+	p := &Process{PID: pid, Mark: mark, ID: id, Done: make(chan struct{})}
 	hold(p)
 	go func() {
 		defer close(p.Done)

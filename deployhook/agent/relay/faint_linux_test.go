@@ -2,11 +2,9 @@ package relay_test
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +13,7 @@ import (
 
 	"portico/deployhook/agent/relay"
 	"portico/internal/unsent"
+	"portico/tests/support/selfsigned"
 )
 
 // TestRelayMovesFaintly: a proxy sees its bytes go on in pieces of some ten KiB while an instance takes them faintly, not when a third of
@@ -25,22 +24,13 @@ func TestRelayMovesFaintly(t *testing.T) {
 		steps = 4
 		each  = 100 << 10 // six times a record, and less than a third of what is held for the instance
 	)
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	proxySide, proxyFar := tcpPair(t)
 	instSide, instFar := narrowPair(t)
 	_ = proxySide.SetReadBuffer(8 << 10)   // a network's frames are small: they tell of little at once
 	_ = instSide.SetWriteBuffer(256 << 10) // doubled by the system
-	k := tls.Server(proxySide, server.TLS)
-	c := tls.Client(proxyFar, &tls.Config{InsecureSkipVerify: true})
+	k, c := selfsigned.Pair(t, proxySide, proxyFar)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { _ = k.Handshake() })
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	wg.Wait()
 	wg.Go(func() { relay.Join(k, instSide, time.Minute, true) })
 	end := make(chan struct{})
 	defer close(end)
@@ -86,20 +76,11 @@ func TestRelayLingersForATaker(t *testing.T) {
 
 func lingersForATaker(t *testing.T, p *pace) error {
 	const size = 48 << 10
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	proxySide, proxyFar := tcpPair(t)
 	instSide, instFar := narrowPair(t)
-	k := tls.Server(proxySide, server.TLS)
-	c := tls.Client(proxyFar, &tls.Config{InsecureSkipVerify: true})
+	k, c := selfsigned.Pair(t, proxySide, proxyFar)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { _ = k.Handshake() })
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	wg.Wait()
 	wg.Go(func() { relay.Join(k, instSide, p.slower*linger, true) })
 	_, _ = c.Write(make([]byte, size))
 	_ = c.CloseWrite()

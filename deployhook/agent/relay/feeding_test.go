@@ -1,24 +1,20 @@
 package relay_test
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"portico/deployhook/agent/relay"
 	tlsrecords "portico/internal/records"
+	"portico/tests/support/selfsigned"
 )
 
 // TestRelayTellsUnread: an end of an instance is told to the proxy as one that has read nothing where nothing came to it since its last
 // byte, and as a plain one where anything did.
 func TestRelayTellsUnread(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	for _, row := range []struct {
 		name              string
 		requests, answers int // the instance ends behind the last of them
@@ -32,16 +28,10 @@ func TestRelayTellsUnread(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			proxySide, proxyFar := tcpPair(t)
 			instSide, instFar := tcpPair(t)
-			k := tls.Server(&tlsrecords.Ending{Conn: proxySide}, server.TLS)
 			below := &tlsrecords.Conn{Conn: proxyFar}
-			c := tls.Client(below, &tls.Config{InsecureSkipVerify: true})
+			k, c := selfsigned.Pair(t, &tlsrecords.Ending{Conn: proxySide}, below)
 			var wg sync.WaitGroup
 			defer wg.Wait()
-			wg.Go(func() { _ = k.Handshake() })
-			if err := c.Handshake(); err != nil {
-				t.Fatal(err)
-			}
-			wg.Wait()
 			wg.Go(func() { relay.Join(k, instSide, time.Minute, true) })
 			wg.Go(func() {
 				for i := range row.requests {

@@ -2,17 +2,16 @@ package relay_test
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"portico/deployhook/agent/relay"
+	"portico/tests/support/selfsigned"
 )
 
 // TestRelayLingers: an answer that comes after the client's half-close may take as long as it needs while its bytes move.
@@ -53,20 +52,11 @@ func atSomePace(t *testing.T, f func(p *pace) error) {
 }
 
 func relayLingers(t *testing.T, p *pace) error {
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	proxySide, proxyFar := tcpPair(t)
 	instSide, instFar := tcpPair(t)
-	k := tls.Server(proxySide, server.TLS)
-	c := tls.Client(proxyFar, &tls.Config{InsecureSkipVerify: true})
+	k, c := selfsigned.Pair(t, proxySide, proxyFar)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { _ = k.Handshake() })
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	wg.Wait()
 	wg.Go(func() { relay.Join(k, instSide, p.slower*linger, true) })
 	_ = c.CloseWrite()
 	want := bytes.Repeat([]byte("x"), 30)
@@ -109,19 +99,9 @@ func tcpPair(t *testing.T) (a, b *net.TCPConn) {
 // TestRelayEndsWithTheProxy: a tunnel of which the proxy has ended its half, and then the rest because its visitor has gone, does not stay
 // until the instance says something.
 func TestRelayEndsWithTheProxy(t *testing.T) {
-	server := httptest.NewUnstartedServer(nil)
-	server.StartTLS()
-	defer server.Close()
 	proxySide, proxyFar := tcpPair(t)
 	instSide, instFar := tcpPair(t)
-	k := tls.Server(proxySide, server.TLS)
-	c := tls.Client(proxyFar, &tls.Config{InsecureSkipVerify: true})
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = k.Handshake() })
-	if err := c.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	wg.Wait()
+	k, c := selfsigned.Pair(t, proxySide, proxyFar)
 	ended := make(chan struct{})
 	go func() { defer close(ended); relay.Join(k, instSide, time.Hour, true) }()
 	_ = c.CloseWrite()

@@ -33,10 +33,9 @@ type Manager struct {
 
 // App is one line of the Manager's list.
 type App struct {
-	Context  string // "/" for the root
-	Version  string // "" without
-	State    string // "running" or "stopped"
-	sessions int
+	Context string // "/" for the root
+	Version string // "" without
+	State   string // "running" or "stopped"
 }
 
 const (
@@ -178,7 +177,6 @@ func parseList(text string) []App {
 			continue
 		}
 		a := App{Context: f[0], State: f[1]}
-		a.sessions, _ = strconv.Atoi(f[2])
 		if i := strings.LastIndex(f[3], "##"); i >= 0 {
 			a.Version = f[3][i+2:]
 		}

@@ -9,7 +9,7 @@ import (
 func TestParseList(t *testing.T) {
 	got := parseList("Listed applications for virtual host [localhost]\n/:running:0:ROOT\n/erp:running:12:erp##000000000012\n/a/b:stopped:0:a#b##x\nnonsense\n")
 	want := []App{
-		{Context: "/", State: "running"}, {Context: "/erp", Version: "000000000012", State: "running", sessions: 12},
+		{Context: "/", State: "running"}, {Context: "/erp", Version: "000000000012", State: "running"},
 		{Context: "/a/b", Version: "x", State: "stopped"},
 	}
 	if !slices.Equal(got, want) {

@@ -107,7 +107,7 @@ func (s *Store) Replicas(ctx context.Context) []Replica {
 	for i := range list {
 		wg.Go(func() {
 			r := &list[i]
-			state, err := s.stateOf(ctx, run, r)
+			state, err := s.stateOf(ctx, r)
 			r.Reachable, r.Ready, r.Revision = err == nil, state.Ready, state.Revision
 		})
 	}
@@ -123,7 +123,7 @@ func (s *Store) Replicas(ctx context.Context) []Replica {
 }
 
 // stateOf asks one proxy how far it is.
-func (s *Store) stateOf(ctx context.Context, run *running, r *Replica) (state replicaState, err error) {
+func (s *Store) stateOf(ctx context.Context, r *Replica) (state replicaState, err error) {
 	if r.Self {
 		return s.ownState(), nil
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -234,18 +233,23 @@ func readError(resp *http.Response) *refusal.Error {
 	return e
 }
 
+// ask is call for an answer of type T.
+func ask[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (out T, err error) {
+	err = c.call(ctx, method, path, query, in, &out)
+	return out, err
+}
+
 // stream copies a text or binary answer to w, for as long as ctx lasts.
-func (c *Client) stream(ctx context.Context, path string, query url.Values, w io.Writer) (mediaType string, err error) {
+func (c *Client) stream(ctx context.Context, path string, query url.Values, w io.Writer) error {
 	resp, err := c.send(ctx, http.MethodGet, path, query, nil, "")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	mediaType, _, _ = mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if _, err := io.Copy(w, resp.Body); err != nil {
-		return mediaType, fmt.Errorf("%w: read answer of GET %s: %w", errBroke, path, err)
+		return fmt.Errorf("%w: read answer of GET %s: %w", errBroke, path, err)
 	}
-	return mediaType, nil
+	return nil
 }
 
 func segment(s string) string { return url.PathEscape(s) }

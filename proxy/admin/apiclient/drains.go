@@ -9,8 +9,7 @@ import (
 
 // Drains returns what is being emptied of its sessions.
 func (c *Client) Drains(ctx context.Context) ([]deployhook.Drain, error) {
-	var out []deployhook.Drain
-	return out, c.call(ctx, "GET", "/v1/drains", nil, nil, &out)
+	return ask[[]deployhook.Drain](ctx, c, "GET", "/v1/drains", nil, nil)
 }
 
 // Drain begins to empty a target of its sessions, or changes how that is done.
@@ -20,8 +19,7 @@ func (c *Client) Drain(ctx context.Context, t deployhook.Target, r api.DrainRequ
 
 // ForecastDrain says what Drain would cut, or leave in peace.
 func (c *Client) ForecastDrain(ctx context.Context, t deployhook.Target, r api.DrainRequest) (api.Forecast, error) {
-	var out api.Forecast
-	return out, c.call(ctx, "POST", drainPath(t, api.VerbDrain), dryRun(), r, &out)
+	return ask[api.Forecast](ctx, c, "POST", drainPath(t, api.VerbDrain), dryRun(), r)
 }
 
 // ActInstance does one of drain, ready and maint to one instance.
@@ -31,8 +29,7 @@ func (c *Client) ActInstance(ctx context.Context, site, instance, verb string) e
 
 // ForecastInstance says what ActInstance would cut.
 func (c *Client) ForecastInstance(ctx context.Context, site, instance, verb string) (api.Forecast, error) {
-	var out api.Forecast
-	return out, c.call(ctx, "POST", drainPath(deployhook.Target{Site: site, Instance: instance}, verb), dryRun(), api.DrainRequest{}, &out)
+	return ask[api.Forecast](ctx, c, "POST", drainPath(deployhook.Target{Site: site, Instance: instance}, verb), dryRun(), api.DrainRequest{})
 }
 
 func drainPath(t deployhook.Target, verb string) string {
@@ -47,6 +44,5 @@ func drainPath(t deployhook.Target, verb string) string {
 
 // EndedDrains returns how the last drains ended, the latest first.
 func (c *Client) EndedDrains(ctx context.Context) ([]api.DrainOutcome, error) {
-	var out []api.DrainOutcome
-	return out, c.call(ctx, "GET", "/v1/drains/ended", nil, nil, &out)
+	return ask[[]api.DrainOutcome](ctx, c, "GET", "/v1/drains/ended", nil, nil)
 }

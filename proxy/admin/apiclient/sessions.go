@@ -19,8 +19,7 @@ type SessionQuery struct {
 
 // Sessions returns the live sessions of each instance; an empty site means all.
 func (c *Client) Sessions(ctx context.Context, site string) ([]api.SessionCount, error) {
-	var out []api.SessionCount
-	return out, c.call(ctx, "GET", "/v1/sessions", params("site", site), nil, &out)
+	return ask[[]api.SessionCount](ctx, c, "GET", "/v1/sessions", params("site", site), nil)
 }
 
 // ListSessions returns sessions of a site, the most recently used first.
@@ -38,12 +37,10 @@ func (c *Client) ListSessions(ctx context.Context, site string, q SessionQuery) 
 
 // EndSession ends a session: its visitor begins anew with the next request.
 func (c *Client) EndSession(ctx context.Context, site, id string) (api.SessionInfo, error) {
-	var out api.SessionInfo
-	return out, c.call(ctx, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/end", nil, struct{}{}, &out)
+	return ask[api.SessionInfo](ctx, c, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/end", nil, struct{}{})
 }
 
 // MoveSession has a session's next request placed on another instance.
 func (c *Client) MoveSession(ctx context.Context, site, id string) (api.SessionInfo, error) {
-	var out api.SessionInfo
-	return out, c.call(ctx, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/move", nil, struct{}{}, &out)
+	return ask[api.SessionInfo](ctx, c, "POST", "/v1/sessions/"+segment(site)+"/"+segment(id)+"/move", nil, struct{}{})
 }

@@ -16,14 +16,12 @@ import (
 
 // Stats returns what the proxy counts.
 func (c *Client) Stats(ctx context.Context) (api.Stats, error) {
-	var out api.Stats
-	return out, c.call(ctx, "GET", "/v1/stats", nil, nil, &out)
+	return ask[api.Stats](ctx, c, "GET", "/v1/stats", nil, nil)
 }
 
 // StatsCSV writes HAProxy's CSV to w.
 func (c *Client) StatsCSV(ctx context.Context, w io.Writer) error {
-	_, err := c.stream(ctx, "/stats;csv", nil, w)
-	return err
+	return c.stream(ctx, "/stats;csv", nil, w)
 }
 
 // Explain returns, as JSON, where a request would go and why.
@@ -65,34 +63,29 @@ func (c *Client) Logs(ctx context.Context, q logs.Query, w io.Writer) error {
 	if q.Follow {
 		query.Set("follow", "1")
 	}
-	_, err := c.stream(ctx, "/v1/sites/"+segment(q.Site)+"/logs", query, w)
-	return err
+	return c.stream(ctx, "/v1/sites/"+segment(q.Site)+"/logs", query, w)
 }
 
 // Audit returns the newest entries of the audit log.
 func (c *Client) Audit(ctx context.Context, limit int) ([]catalog.AuditEntry, error) {
-	var out []catalog.AuditEntry
-	return out, c.call(ctx, "GET", "/v1/audit", params("limit", strconv.Itoa(limit)), nil, &out)
+	return ask[[]catalog.AuditEntry](ctx, c, "GET", "/v1/audit", params("limit", strconv.Itoa(limit)), nil)
 }
 
 // Backup writes a backup of the catalog to w.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	_, err := c.stream(ctx, "/v1/backup", nil, w)
-	return err
+	return c.stream(ctx, "/v1/backup", nil, w)
 }
 
 // ExportHAProxy returns haproxy.cfg.
 func (c *Client) ExportHAProxy(ctx context.Context, r api.ExportRequest) (api.Export, error) {
-	var out api.Export
-	return out, c.call(ctx, "GET", "/v1/export/haproxy", exportQuery(r), nil, &out)
+	return ask[api.Export](ctx, c, "GET", "/v1/export/haproxy", exportQuery(r), nil)
 }
 
 // ExportHAProxyBundle also returns the files that haproxy.cfg names: the
 // cluster's authority, and a certificate for the key that signed b.CSR, with
 // which HAProxy may talk to agents. Administrators only.
 func (c *Client) ExportHAProxyBundle(ctx context.Context, r api.ExportRequest, b api.ExportBundleRequest) (api.Export, error) {
-	var out api.Export
-	return out, c.call(ctx, "POST", "/v1/export/haproxy", exportQuery(r), b, &out)
+	return ask[api.Export](ctx, c, "POST", "/v1/export/haproxy", exportQuery(r), b)
 }
 
 func exportQuery(r api.ExportRequest) url.Values {

@@ -17,7 +17,7 @@ type Deeds struct {
 
 // Admission decides who is a member.
 type Admission interface {
-	AcceptKey(ctx context.Context, name, fingerprint, by string, labels ...string) error // fingerprint: that of the machine that is meant, or ""
+	Accept(ctx context.Context, name, fingerprint, by string, labels ...string) error // fingerprint: that of the machine that is meant, or ""
 	Refuse(ctx context.Context, name, reason, by string) error
 	Revoke(ctx context.Context, name, reason, by string) error
 }

@@ -19,7 +19,7 @@ func (d *Deeds) Member(ctx context.Context, who string, now time.Time, verb, nam
 	}
 	switch verb {
 	case api.VerbAccept:
-		return d.Admission.AcceptKey(ctx, name, in.Fingerprint, who, in.Labels...)
+		return d.Admission.Accept(ctx, name, in.Fingerprint, who, in.Labels...)
 	case api.VerbRefuse:
 		return d.Admission.Refuse(ctx, name, in.Reason, who)
 	case api.VerbRevoke:

@@ -1,24 +1,27 @@
 package handshakes
 
-import "sync"
+import (
+	"sync"
+
+	"portico/internal/linked"
+)
 
 // Limit bounds how many TLS handshakes run at once. Sockets beyond the bound wait in order of arrival, whichever loop they belong to;
 // their bytes wait in the kernel, and their deadlines go on.
 type Limit[T any] struct {
 	Most int // before the first use
 
-	mu          sync.Mutex
-	running     int
-	waiting     int
-	first, last *Place[T]
+	mu      sync.Mutex
+	running int
+	waiting int
+	line    linked.List[Place[T]]
 }
 
 // Place is where a socket waits for its handshake.
 type Place[T any] struct {
 	Who T // whom Leave returns
 
-	waits      bool
-	prev, next *Place[T]
+	link linked.Link[Place[T]]
 }
 
 // Enter reports whether a handshake may begin now; else p is in line, and Leave returns it when its turn has come.
@@ -29,13 +32,7 @@ func (k *Limit[T]) Enter(p *Place[T]) bool {
 		k.running++
 		return true
 	}
-	p.waits, p.prev, p.next = true, k.last, nil
-	if k.last != nil {
-		k.last.next = p
-	} else {
-		k.first = p
-	}
-	k.last = p
+	k.line.PushBack(&p.link, p)
 	k.waiting++
 	return false
 }
@@ -44,7 +41,7 @@ func (k *Limit[T]) Enter(p *Place[T]) bool {
 func (k *Limit[T]) Leave() (next T, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	p := k.first
+	p := k.line.First()
 	if p == nil {
 		k.running--
 		return next, false
@@ -57,23 +54,13 @@ func (k *Limit[T]) Leave() (next T, ok bool) {
 func (k *Limit[T]) Quit(p *Place[T]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if p.waits {
+	if p.link.Linked() {
 		k.remove(p)
 	}
 }
 
 func (k *Limit[T]) remove(p *Place[T]) {
-	if p.prev != nil {
-		p.prev.next = p.next
-	} else {
-		k.first = p.next
-	}
-	if p.next != nil {
-		p.next.prev = p.prev
-	} else {
-		k.last = p.prev
-	}
-	p.waits, p.prev, p.next = false, nil, nil
+	k.line.Remove(&p.link)
 	k.waiting--
 }
 

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"portico/internal/freeport"
+	"portico/tests/support/freeport"
 )
 
 // No port is given twice while its test runs, and each can be bound.

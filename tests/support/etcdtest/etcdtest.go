@@ -4,27 +4,19 @@ package etcdtest
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"io"
-	"math/big"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	"go.etcd.io/etcd/server/v3/embed"
 
-	"portico/internal/freeport"
+	"portico/tests/support/freeport"
+	"portico/tests/support/selfsigned"
 )
 
 // envJob makes a test binary play the etcd: its value is a job as JSON.
@@ -100,7 +92,9 @@ func Start(t testing.TB, maxOps uint) *Server {
 		t: t, Endpoint: "https://" + freeport.Addr(t),
 		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
 	}
-	makePair(t, s.Cert, s.Key, s.CA)
+	own := selfsigned.New(t)
+	selfsigned.Write(t, own, s.Cert, s.Key)
+	selfsigned.Write(t, own, s.CA, s.Key) // its own root
 	s.job = job{
 		Dir: filepath.Join(dir, "etcd"), Client: s.Endpoint, Peer: "http://" + freeport.Addr(t),
 		CA: s.CA, Cert: s.Cert, Key: s.Key, MaxOps: maxOps,
@@ -147,37 +141,4 @@ func (s *Server) Kill() {
 	_ = s.cmd.Wait()
 	_ = s.stdin.Close()
 	s.cmd = nil
-}
-
-// makePair writes a certificate for loopback that signs itself, for server and
-// client alike, with its key, and the same as their root.
-func makePair(t testing.TB, certFile, keyFile, rootFile string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "etcd of the tests"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	for file, data := range map[string][]byte{
-		certFile: cert, rootFile: cert, keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-	} {
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }

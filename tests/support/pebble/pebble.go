@@ -17,8 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"portico/internal/freeport"
-	"portico/internal/written"
+	"portico/tests/support/freeport"
+	"portico/tests/support/selfsigned"
+	"portico/tests/support/written"
 )
 
 // startTime is how long the server may take to answer: it is a small program, but
@@ -51,9 +52,9 @@ func Start(t testing.TB, httpPort, tlsPort int) *Server {
 	listen, management, dns := freeport.Addr(t), freeport.Addr(t), freeport.Addr(t)
 	s := &Server{Directory: "https://" + listen + "/dir", RootFile: filepath.Join(work, "root.pem"), management: "https://" + management}
 	key := filepath.Join(work, "root.key")
-	if s.Root, err = writeCertificate(s.RootFile, key); err != nil {
-		t.Fatal(err)
-	}
+	own := selfsigned.New(t)
+	s.Root, _ = selfsigned.Encode(t, own)
+	selfsigned.Write(t, own, s.RootFile, key)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress": listen, "managementListenAddress": management,
 		"certificate": s.RootFile, "privateKey": key,
