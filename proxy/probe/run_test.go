@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portico/balancer"
+	"portico/balancer/seal"
 	"portico/conf/sites"
 	"portico/internal/units"
 	"portico/proxy/origin"
