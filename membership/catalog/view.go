@@ -29,6 +29,7 @@ type View struct {
 	deploys map[string]*Deploy
 	secrets map[string]sealed
 	clear   map[string]bool // keys of records that are stored with their environment in the clear
+	routes  *routes         // of Sites; nil in a view that was not read from the store
 }
 
 // sealed is a secret as it is stored, and the revision that wrote it.
@@ -86,7 +87,7 @@ func orNil[T any](m map[string]*T, name string) any {
 }
 
 func emptyView() *View {
-	return &View{
+	v := &View{
 		Sites:     map[string]*Site{},
 		Releases:  map[string]map[string]*Release{},
 		Members:   map[string]*Member{},
@@ -100,6 +101,8 @@ func emptyView() *View {
 		secrets:   map[string]sealed{},
 		clear:     map[string]bool{},
 	}
+	v.routes = &routes{of: v.Sites}
+	return v
 }
 
 // builder makes the next view from the last one and what has changed since. Each
@@ -108,18 +111,22 @@ type builder struct {
 	v       *View
 	sealer  *sealer         // opens environments
 	own     map[string]bool // collections whose map has been copied
+	sites   map[string]bool // that were written or deleted
 	changed bool            // something that readers can see differs
 }
 
 func newBuilder(from *View, s *sealer) *builder {
 	v := *from
-	return &builder{v: &v, sealer: s, own: map[string]bool{}}
+	return &builder{v: &v, sealer: s, own: map[string]bool{}, sites: map[string]bool{}}
 }
 
 // finish returns the view at revision.
 func (b *builder) finish(revision int64) *View {
 	if b.own[preDeploys] {
 		b.v.Deploys = slices.SortedFunc(maps.Values(b.v.deploys), func(x, y *Deploy) int { return cmp.Compare(y.ID, x.ID) })
+	}
+	if b.own[preSites] {
+		b.v.routes = b.v.routes.next(b.v.Sites, b.sites)
 	}
 	b.v.Revision = revision
 	return b.v
@@ -171,6 +178,7 @@ func (b *builder) del(key string) {
 	switch prefix {
 	case preSites:
 		del(b, prefix, &b.v.Sites, name)
+		b.sites[name] = true
 		b.note(key, false)
 	case preReleases:
 		b.delRelease(name)
@@ -211,6 +219,7 @@ func (b *builder) putSite(name string, it store.Item) error {
 	b.note(it.Key, clear)
 	writable(b, preSites, &b.v.Sites)
 	b.v.Sites[name] = r
+	b.sites[name] = true
 	return nil
 }
 
