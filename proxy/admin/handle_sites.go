@@ -59,11 +59,8 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	}
 	info := siteInfo(s.o.Catalog.View(), site, s.siteEverywhere(c, site.Name).Pools, env)
 	info.Begun = begun
-	certificates := s.certificates()
-	for _, host := range info.Settings.Hosts {
-		if cert, ok := certificates[host]; ok {
-			info.Certificates = append(info.Certificates, cert)
-		}
+	if s.o.CertificatesOf != nil {
+		info.Certificates = s.o.CertificatesOf(info.Settings.Hosts)
 	}
 	if s.o.URLs != nil && site.Release != "" {
 		here := c.r.Host
