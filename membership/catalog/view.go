@@ -26,10 +26,11 @@ type View struct {
 	Hosts     map[string]*SharedHost // by CanonicalHost; only those that operators shared
 	Reserved  map[string]*Reserved   // by PROXY or PROXY/SITE
 
-	deploys map[string]*Deploy
-	secrets map[string]sealed
-	clear   map[string]bool // keys of records that are stored with their environment in the clear
-	routes  *routes         // of Sites; nil in a view that was not read from the store
+	deploys       map[string]*Deploy
+	secrets       map[string]sealed
+	clear         map[string]bool // keys of records that are stored with their environment in the clear
+	routes        *routes         // of Sites; nil in a view that was not read from the store
+	siteInstances *siteInstances  // of Instances; nil as well
 }
 
 // sealed is a secret as it is stored, and the revision that wrote it.
@@ -101,7 +102,7 @@ func emptyView() *View {
 		secrets:   map[string]sealed{},
 		clear:     map[string]bool{},
 	}
-	v.routes = &routes{of: v.Sites}
+	v.routes, v.siteInstances = &routes{of: v.Sites}, &siteInstances{of: v.Instances}
 	return v
 }
 
@@ -111,13 +112,14 @@ type builder struct {
 	v       *View
 	sealer  *sealer         // opens environments
 	own     map[string]bool // collections whose map has been copied
-	sites   map[string]bool // that were written or deleted
 	changed bool            // something that readers can see differs
+
+	sites, instances map[string]bool // that were written or deleted
 }
 
 func newBuilder(from *View, s *sealer) *builder {
 	v := *from
-	return &builder{v: &v, sealer: s, own: map[string]bool{}, sites: map[string]bool{}}
+	return &builder{v: &v, sealer: s, own: map[string]bool{}, sites: map[string]bool{}, instances: map[string]bool{}}
 }
 
 // finish returns the view at revision.
@@ -127,6 +129,9 @@ func (b *builder) finish(revision int64) *View {
 	}
 	if b.own[preSites] {
 		b.v.routes = b.v.routes.next(b.v.Sites, b.sites)
+	}
+	if b.own[preInstances] {
+		b.v.siteInstances = b.v.siteInstances.next(b.v.Instances, b.instances)
 	}
 	b.v.Revision = revision
 	return b.v
@@ -154,6 +159,7 @@ func (b *builder) put(it store.Item) error {
 		err = put(b, prefix, &b.v.Invites, name, it)
 	case preInstances:
 		err = put(b, prefix, &b.v.Instances, name, it)
+		b.instances[name] = true
 	case preAccounts:
 		err = put(b, prefix, &b.v.Accounts, name, it)
 	case preTokens:
@@ -191,6 +197,7 @@ func (b *builder) del(key string) {
 		del(b, prefix, &b.v.Invites, name)
 	case preInstances:
 		del(b, prefix, &b.v.Instances, name)
+		b.instances[name] = true
 	case preAccounts:
 		del(b, prefix, &b.v.Accounts, name)
 	case preTokens:

@@ -101,10 +101,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []figures.Pool, env 
 			}
 		}
 	}
-	for _, in := range view.Instances {
-		if in.Site != site.Name {
-			continue
-		}
+	for _, in := range view.InstancesOf(site.Name) {
 		line := api.InstanceInfo{Instance: *in}
 		if u := seen[in.ID]; u != nil {
 			line.Upstream, line.Sessions, line.Recounting = u.Status, int64(u.Sessions), u.Recounting
