@@ -168,9 +168,9 @@ func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
 // takenElsewhere reports whether new visitors of a site have an instance on a server that
 // the site belongs on.
 func (d *Deployer) takenElsewhere(v *catalog.View, site *catalog.Site, s sites.Settings) bool {
-	for id, in := range v.Instances {
-		if in.Site == site.Name && in.State == catalog.InstanceHealthy && takesNew(v, in) && v.Members[in.Member].Takes(s) &&
-			(d.o.InRotation == nil || d.o.InRotation(id)) {
+	for _, in := range v.InstancesOf(site.Name) {
+		if in.State == catalog.InstanceHealthy && takesNew(v, in) && v.Members[in.Member].Takes(s) &&
+			(d.o.InRotation == nil || d.o.InRotation(in.ID)) {
 			return true
 		}
 	}
