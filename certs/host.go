@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -67,8 +66,8 @@ func (m *Manager) Sync(v *catalog.View) {
 	if m.claims == nil {
 		m.claims = map[string][]claim{}
 		close(m.synced)
-	} else if reflect.ValueOf(m.sites).Pointer() == reflect.ValueOf(v.Sites).Pointer() {
-		return // views share the map until a site changes
+	} else if catalog.SameMap(m.sites, v.Sites) {
+		return
 	}
 	touched, known := map[string]bool{}, 0
 	for name, s := range v.Sites {

@@ -66,7 +66,7 @@ func (b *siteInstances) next(of map[string]*Instance, changed map[string]bool) *
 // InstancesOf returns the instances of a site, by id. It looks at no others.
 func (v *View) InstancesOf(site string) []*Instance {
 	var out []*Instance
-	if v.siteInstances == nil || !sameMap(v.siteInstances.of, v.Instances) { // a view that was not read from the store
+	if v.siteInstances == nil || !SameMap(v.siteInstances.of, v.Instances) { // a view that was not read from the store
 		for _, in := range v.Instances {
 			if in.Site == site {
 				out = append(out, in)

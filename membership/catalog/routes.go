@@ -223,7 +223,7 @@ func (v *View) Routes() *RouteIndex {
 	switch {
 	case v.routes == nil:
 		return newRouteIndex(v.Sites, nil)
-	case !sameMap(v.routes.of, v.Sites): // a copy of a view that was given other sites
+	case !SameMap(v.routes.of, v.Sites): // a copy of a view that was given other sites
 		return newRouteIndex(v.Sites, v.routes.made.Load())
 	}
 	return v.routes.index()
@@ -240,7 +240,7 @@ func (v *View) knownRoutes(site string) *SiteRoutes {
 	return nil
 }
 
-// sameMap reports whether a and b are one map.
-func sameMap[T any](a, b map[string]T) bool {
+// SameMap reports whether a and b are one map: a view shares with the one before it what has not changed.
+func SameMap[T any](a, b map[string]T) bool {
 	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
