@@ -67,7 +67,9 @@ type Manager struct {
 	first    *tls.Certificate            // of the files, for clients that name no host
 	hosts    map[string]*host            // that sites have, by name
 	internal map[string]*tls.Certificate // issued by the cluster's authority, by host
-	sites    map[*catalog.Site]siteHosts // what the last view's sites came to
+	sites    map[string]*catalog.Site    // of the last view
+	hostsBy  map[string][]string         // what the sites have, by site
+	claims   map[string][]claim          // by host, also of those beyond maxHosts; nil before the first Sync
 
 	synced  chan struct{} // closed by the first Sync
 	lookups chan struct{} // bounds what strangers can make us look up
@@ -88,7 +90,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m := &Manager{
 		o: o, logger: o.Logger, public: o.Directory == LetsEncrypt,
-		hosts: map[string]*host{}, internal: map[string]*tls.Certificate{},
+		hosts: map[string]*host{}, internal: map[string]*tls.Certificate{}, hostsBy: map[string][]string{},
 		tickets: tickets{now: now}, synced: make(chan struct{}),
 		lookups: make(chan struct{}, maxLookups), wake: make(chan struct{}, 1), slots: make(chan struct{}, maxObtaining),
 	}

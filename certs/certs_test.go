@@ -209,6 +209,9 @@ func TestFilesAndInternal(t *testing.T) {
 		if want := map[string]string{"shop.example.com": "file", "inside.lan": "internal", "*.inside.lan": "internal"}[s.Host]; s.Source != want {
 			t.Errorf("%+v, want source %s", s, want)
 		}
+		if of := m.StatusOf([]string{"nobody.example.com", s.Host}); len(of) != 1 || of[0] != s {
+			t.Errorf("asked for %s alone: %+v, want %+v", s.Host, of, s)
+		}
 	}
 
 	// Bad files change nothing, and all are named.

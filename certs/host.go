@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,66 +50,144 @@ type host struct {
 	err      error     // of the last attempt
 }
 
-// siteHosts is what one site's settings come to.
-type siteHosts struct {
-	hosts  []string
-	source func(host string) (source, string)
+// claim is what one site's settings say of a host that it has.
+type claim struct {
+	site   string
+	source source
+	reason string // why there is no certificate to come
 }
 
 // Sync takes in the hosts of the view's installed sites: certificates are asked
 // for those that are new, and those that are gone are let go. Nothing else makes
-// this manager ask for a certificate.
+// this manager ask for a certificate. Work is done for the sites whose records are others than at the last call.
 func (m *Manager) Sync(v *catalog.View) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	sites := make(map[*catalog.Site]siteHosts, len(v.Sites))
-	want := map[string]*host{}
-	for _, s := range v.Sites {
-		sh, known := m.sites[s]
-		if !known {
-			sh = m.hostsOf(s)
-		}
-		sites[s] = sh
-		for _, name := range sh.hosts {
-			src, reason := sh.source(name)
-			if old := want[name]; old != nil && old.source >= src {
-				continue // several sites share the host at different paths
-			}
-			if len(want) >= maxHosts {
-				continue
-			}
-			want[name] = &host{name: name, source: src, reason: reason}
-		}
-	}
-	for name, old := range m.hosts {
-		if n := want[name]; n != nil && n.source == old.source {
-			old.reason = n.reason
-			want[name] = old
-			continue
-		}
-		if old.source == fromACME {
-			m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
-		}
-		delete(m.internal, name)
-	}
-	if m.sites == nil {
+	if m.claims == nil {
+		m.claims = map[string][]claim{}
 		close(m.synced)
+	} else if catalog.SameMap(m.sites, v.Sites) {
+		return
 	}
-	m.hosts, m.sites = want, sites
-	m.signal()
+	touched, known := map[string]bool{}, 0
+	for name, s := range v.Sites {
+		old, ok := m.sites[name]
+		if ok {
+			known++
+		}
+		if old != s {
+			m.dropClaims(name, touched)
+			m.takeClaims(name, s, touched)
+		}
+	}
+	if known < len(m.sites) {
+		for name := range m.sites {
+			if v.Sites[name] == nil {
+				m.dropClaims(name, touched)
+			}
+		}
+	}
+	m.sites = v.Sites
+	m.settle(touched)
 }
 
-// hostsOf returns the hosts of a site that runs, with their source.
-func (m *Manager) hostsOf(s *catalog.Site) siteHosts {
+// takeClaims adds what a site's record says to the claims, and names the hosts that it concerns.
+func (m *Manager) takeClaims(site string, s *catalog.Site, touched map[string]bool) {
+	hosts, source := m.hostsOf(s)
+	for _, host := range hosts {
+		src, reason := source(host)
+		m.claims[host] = append(m.claims[host], claim{site, src, reason})
+		touched[host] = true
+	}
+	if len(hosts) > 0 {
+		m.hostsBy[site] = hosts
+	}
+}
+
+// dropClaims takes away what a site's record said.
+func (m *Manager) dropClaims(site string, touched map[string]bool) {
+	for _, host := range m.hostsBy[site] {
+		left := slices.DeleteFunc(m.claims[host], func(c claim) bool { return c.site == site })
+		if m.claims[host] = left; len(left) == 0 {
+			delete(m.claims, host)
+		}
+		touched[host] = true
+	}
+	delete(m.hostsBy, site)
+}
+
+// settle makes the hosts that were touched what their claims say.
+func (m *Manager) settle(touched map[string]bool) {
+	var open []string // hosts that want a place
+	for name := range touched {
+		old, best := m.hosts[name], m.bestClaim(name)
+		if best == nil || old == nil || old.source != best.source {
+			m.letGo(old)
+			if best != nil {
+				open = append(open, name)
+			}
+			continue
+		}
+		old.reason = best.reason
+	}
+	for _, name := range open {
+		m.admit(name)
+	}
+	if len(m.claims) > len(m.hosts) && len(m.hosts) < maxHosts { // there was no place for some, and now there is
+		for name := range m.claims {
+			if m.hosts[name] == nil {
+				m.admit(name)
+			}
+		}
+	}
+}
+
+// bestClaim returns the claim that counts: several sites can have the host at different paths.
+func (m *Manager) bestClaim(name string) *claim {
+	var best *claim
+	for i, c := range m.claims[name] {
+		if best == nil || c.source > best.source {
+			best = &m.claims[name][i]
+		}
+	}
+	return best
+}
+
+// letGo forgets a host; nil is none.
+func (m *Manager) letGo(old *host) {
+	if old == nil {
+		return
+	}
+	if old.source == fromACME {
+		m.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: old.name}})
+	}
+	delete(m.internal, old.name)
+	delete(m.hosts, old.name)
+}
+
+// admit takes a host on if there is a place.
+func (m *Manager) admit(name string) {
+	if len(m.hosts) >= maxHosts {
+		return
+	}
+	best := m.bestClaim(name)
+	m.hosts[name] = &host{name: name, source: best.source, reason: best.reason}
+	if best.source == fromACME {
+		m.signal()
+	}
+}
+
+// hostsOf returns the hosts of a site that runs, and what says where their certificates come from.
+func (m *Manager) hostsOf(s *catalog.Site) (hosts []string, of func(host string) (source, string)) {
 	if s.Release == "" {
-		return siteHosts{} // never came up: nobody is to be bothered for it
+		return nil, nil // never came up: nobody is to be bothered for it
 	}
 	settings, err := s.Effective()
 	if err != nil {
-		return siteHosts{}
+		return nil, nil
 	}
 	mode := settings.TLS.Mode
-	return siteHosts{settings.Hosts, func(host string) (source, string) {
+	return settings.Hosts, func(host string) (source, string) {
 		switch mode {
 		case sites.TLSOff:
 			return fromNowhere, "tls.mode is off"
@@ -122,7 +201,7 @@ func (m *Manager) hostsOf(s *catalog.Site) siteHosts {
 			return fromNowhere, why
 		}
 		return fromACME, ""
-	}}
+	}
 }
 
 // unfit says why the directory would not certify a host, or "".

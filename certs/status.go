@@ -23,30 +23,48 @@ func (m *Manager) Status() []Status {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	out := make([]Status, 0, len(m.hosts))
-	for name, h := range m.hosts {
-		s := Status{Host: name, Error: h.reason}
-		var c *tls.Certificate
-		switch {
-		case m.fileForLocked(name) != nil:
-			s.Source, c, s.Error = "file", m.fileForLocked(name), ""
-		case h.source == fromInternal:
-			s.Source, c = "internal", m.internal[name]
-		case h.source == fromACME:
-			s.Source, c, s.Next = "acme", m.cached(name), h.next
-			if h.err != nil {
-				s.Error = h.err.Error()
-			}
-		default:
-			s.Source = "none"
-		}
-		if c != nil && c.Leaf != nil {
-			s.NotBefore, s.NotAfter = c.Leaf.NotBefore, c.Leaf.NotAfter
-			s.Issuer = cmp.Or(c.Leaf.Issuer.CommonName, c.Leaf.Issuer.String())
-		}
-		out = append(out, s)
+	for _, h := range m.hosts {
+		out = append(out, m.statusLocked(h))
 	}
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Host, b.Host) })
 	return out
+}
+
+// StatusOf returns how those of the hosts stand that sites have, in the order in which they are asked for.
+func (m *Manager) StatusOf(hosts []string) []Status {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var out []Status
+	for _, name := range hosts {
+		if h := m.hosts[name]; h != nil {
+			out = append(out, m.statusLocked(h))
+		}
+	}
+	return out
+}
+
+// statusLocked returns how one host stands. m.mu is held.
+func (m *Manager) statusLocked(h *host) Status {
+	s := Status{Host: h.name, Error: h.reason}
+	var c *tls.Certificate
+	switch {
+	case m.fileForLocked(h.name) != nil:
+		s.Source, c, s.Error = "file", m.fileForLocked(h.name), ""
+	case h.source == fromInternal:
+		s.Source, c = "internal", m.internal[h.name]
+	case h.source == fromACME:
+		s.Source, c, s.Next = "acme", m.cached(h.name), h.next
+		if h.err != nil {
+			s.Error = h.err.Error()
+		}
+	default:
+		s.Source = "none"
+	}
+	if c != nil && c.Leaf != nil {
+		s.NotBefore, s.NotAfter = c.Leaf.NotBefore, c.Leaf.NotAfter
+		s.Issuer = cmp.Or(c.Leaf.Issuer.CommonName, c.Leaf.Issuer.String())
+	}
+	return s
 }
 
 // HasCertificate reports whether a handshake for host would succeed now with a

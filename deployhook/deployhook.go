@@ -87,6 +87,7 @@ type Deployer struct {
 	started time.Time
 
 	drains   map[string]*watched             // of the controller's goroutine
+	placed   map[string]placedSite           // by site, of those that were looked at; of the same
 	deploys  map[string]time.Time            // when it saw those that run first; of the same
 	leads    atomic.Pointer[context.Context] // ends with this proxy's lead; nil while another walks deploys
 	walked   context.Context                 // the lead that the controller's last turn was of

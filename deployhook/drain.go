@@ -1,6 +1,7 @@
 package deployhook
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -110,38 +111,56 @@ func (d *Deployer) loss(held []*catalog.Instance) Loss {
 // drains lists what a view wants drained.
 func drains(v *catalog.View) []Drain {
 	var list []Drain
-	add := func(x Drain, order *catalog.DrainOrder, holds func(*catalog.Instance) bool) {
+	add := func(x Drain, order *catalog.DrainOrder, instances []*catalog.Instance) {
 		if order != nil {
 			x.DrainOrder = *order
 		}
-		for _, id := range slices.Sorted(maps.Keys(v.Instances)) {
-			switch in := v.Instances[id]; {
-			case !holds(in):
-			case in.State == catalog.InstanceExited:
+		for _, in := range instances {
+			if in.State == catalog.InstanceExited {
 				x.exited = append(x.exited, in)
-			default:
+			} else {
 				x.held = append(x.held, in)
 			}
 		}
 		x.Instances = len(x.held)
 		list = append(list, x)
 	}
+	draining, ofMember := []*catalog.Instance(nil), map[string][]*catalog.Instance{}
+	for _, in := range v.Instances {
+		if in.Admin == catalog.AdminDrain {
+			draining = append(draining, in)
+		}
+		if m := v.Members[in.Member]; m != nil && m.Admin == catalog.AdminDrain {
+			ofMember[in.Member] = append(ofMember[in.Member], in)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(v.Members)) {
 		if m := v.Members[name]; m.Admission == catalog.Accepted && m.Admin == catalog.AdminDrain {
-			add(Drain{Kind: DrainMember, Object: name, Member: name}, m.Drain, func(in *catalog.Instance) bool { return in.Member == name })
+			add(Drain{Kind: DrainMember, Object: name, Member: name}, m.Drain, byID(ofMember[name]))
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(v.Instances)) {
-		if in := v.Instances[id]; in.Admin == catalog.AdminDrain {
-			add(Drain{Kind: DrainInstance, Object: in.Site + "/" + id, Site: in.Site, Member: in.Member, Release: in.Release, Instance: id},
-				in.Drain, func(x *catalog.Instance) bool { return x.ID == id })
+	for _, in := range byID(draining) {
+		add(Drain{Kind: DrainInstance, Object: in.Site + "/" + in.ID, Site: in.Site, Member: in.Member, Release: in.Release, Instance: in.ID},
+			in.Drain, []*catalog.Instance{in})
+	}
+	var retiring []string
+	for name, site := range v.Sites {
+		if len(site.Retiring) > 0 {
+			retiring = append(retiring, name)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
+	slices.Sort(retiring)
+	for _, name := range retiring {
 		for _, r := range v.Sites[name].Retiring {
-			add(releaseDrain(name, r), nil, func(in *catalog.Instance) bool { return in.Site == name && in.Release == r.Release })
+			add(releaseDrain(name, r), nil, slices.DeleteFunc(v.InstancesOf(name), func(in *catalog.Instance) bool { return in.Release != r.Release }))
 		}
 	}
+	return list
+}
+
+// byID sorts instances.
+func byID(list []*catalog.Instance) []*catalog.Instance {
+	slices.SortFunc(list, func(a, b *catalog.Instance) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 

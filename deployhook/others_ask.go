@@ -90,9 +90,9 @@ func (d *Deployer) question(v *catalog.View) peerQuestion {
 		if deploy.State != catalog.DeployRunning {
 			continue
 		}
-		for id, in := range v.Instances {
-			if in.Site == deploy.Site && in.Release == deploy.Release {
-				want[id] = true
+		for _, in := range v.InstancesOf(deploy.Site) {
+			if in.Release == deploy.Release {
+				want[in.ID] = true
 			}
 		}
 	}

@@ -134,7 +134,8 @@ func ownOnly(v *catalog.View, m catalog.Member, r messages.Report) messages.Repo
 // move brings instances in line with where their sites belong: one whose server has lost
 // the site drains once another can take new visitors, and is let go when it is empty.
 func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
-	for id, in := range v.Instances {
+	for _, in := range d.movable(v) {
+		id := in.ID
 		site, m := v.Sites[in.Site], v.Members[in.Member]
 		if site == nil || m == nil || in.State == catalog.InstanceExited {
 			continue
@@ -167,12 +168,56 @@ func (d *Deployer) move(v *catalog.View, now time.Time) (busy bool) {
 	return busy
 }
 
+// placedSite is what was found of a site whose record and releases are these.
+type placedSite struct {
+	site     *catalog.Site
+	releases map[string]*catalog.Release
+	servers  bool // some release of it belongs on some servers alone
+}
+
+// movable returns the instances that may be where their sites do not belong, or were found there before. The settings of a site are
+// worked out when it has changed: most sites belong everywhere, and each change of the catalog comes by here.
+func (d *Deployer) movable(v *catalog.View) (list []*catalog.Instance) {
+	if d.placed == nil {
+		d.placed = map[string]placedSite{}
+	}
+	for name, site := range v.Sites {
+		p := d.placed[name]
+		if p.site != site || !catalog.SameMap(p.releases, v.Releases[name]) {
+			p = placedSite{site, v.Releases[name], someServers(site, v.Releases[name])}
+			d.placed[name] = p
+		}
+		if p.servers {
+			list = append(list, v.InstancesOf(name)...)
+		}
+	}
+	if len(d.placed) > len(v.Sites) {
+		maps.DeleteFunc(d.placed, func(name string, _ placedSite) bool { return v.Sites[name] == nil })
+	}
+	for _, in := range v.Instances {
+		if in.Leaving && !d.placed[in.Site].servers {
+			list = append(list, in)
+		}
+	}
+	return list
+}
+
+// someServers reports whether some release of a site belongs on some servers alone.
+func someServers(site *catalog.Site, releases map[string]*catalog.Release) bool {
+	for _, r := range releases {
+		if settings, err := site.JoinedFor(r); err == nil && len(settings.Servers) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // takenElsewhere reports whether new visitors of a site have an instance on a server that
 // the site belongs on.
 func (d *Deployer) takenElsewhere(v *catalog.View, site *catalog.Site, s sites.Settings) bool {
-	for id, in := range v.Instances {
-		if in.Site == site.Name && in.State == catalog.InstanceHealthy && takesNew(v, in) && v.Members[in.Member].Takes(s) &&
-			(d.o.InRotation == nil || d.o.InRotation(id)) {
+	for _, in := range v.InstancesOf(site.Name) {
+		if in.State == catalog.InstanceHealthy && takesNew(v, in) && v.Members[in.Member].Takes(s) &&
+			(d.o.InRotation == nil || d.o.InRotation(in.ID)) {
 			return true
 		}
 	}

@@ -72,14 +72,14 @@ func (d *Deployer) retired(v *catalog.View, site *catalog.Site, r catalog.Retiri
 	if !w.settled(now) {
 		return false
 	}
-	for id, instance := range v.Instances {
-		if instance.Site != site.Name || instance.Release != r.Release {
+	for _, instance := range v.InstancesOf(site.Name) {
+		if instance.Release != r.Release {
 			continue
 		}
 		// Sessions that began before this proxy did are counted when their
 		// visitors come again, which takes up to the idle time. Until then an
 		// empty table proves nothing about an instance that is older than it.
-		if sessions, inflight, known := d.loadEverywhere(v, site.Name, id, now); sessions > 0 || inflight > 0 || !known {
+		if sessions, inflight, known := d.loadEverywhere(v, site.Name, instance.ID, now); sessions > 0 || inflight > 0 || !known {
 			return false
 		}
 	}

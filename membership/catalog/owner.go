@@ -80,11 +80,14 @@ func (v *View) RoutesOf(site string) Routes {
 	if s == nil {
 		return Routes{}
 	}
-	set, err := s.Effective()
-	if err != nil {
+	r := v.knownRoutes(site)
+	if r == nil {
+		r = routesOf(s, site)
+	}
+	if r == nil {
 		return Routes{}
 	}
-	return Routes{sites.HostsOf(set), set.Path}
+	return r.Routes
 }
 
 // HostLine is one host that somebody has.
@@ -165,21 +168,26 @@ func (tx *Tx) DeleteSharedHost(host string) { tx.remove(preHosts + host) }
 func (tx *Tx) Hosts() *View {
 	tx.listed[preSites], tx.listed[preHosts], tx.listed[preReserved] = true, true, true
 	v := *tx.view
-	v.Sites = overlay(tx, preSites, v.Sites)
-	v.Hosts = overlay(tx, preHosts, v.Hosts)
+	var changed map[string]bool
+	if v.Sites, changed = overlay(tx, preSites, v.Sites); changed != nil {
+		v.routes = &routes{of: v.Sites, base: v.routes, changed: changed}
+	}
+	v.Hosts, _ = overlay(tx, preHosts, v.Hosts)
 	return &v
 }
 
-func overlay[T any](tx *Tx, prefix string, in map[string]*T) map[string]*T {
-	out, own := in, false
+// overlay returns a collection with what the change has written of it, and the names of these records; nil: it is as it was.
+func overlay[T any](tx *Tx, prefix string, in map[string]*T) (out map[string]*T, changed map[string]bool) {
+	out = in
 	for key, w := range tx.writes {
 		name, ok := strings.CutPrefix(key, prefix)
 		if !ok {
 			continue
 		}
-		if !own {
-			out, own = maps.Clone(in), true
+		if changed == nil {
+			out, changed = maps.Clone(in), map[string]bool{}
 		}
+		changed[name] = true
 		if out == nil {
 			out = map[string]*T{}
 		}
@@ -190,5 +198,5 @@ func overlay[T any](tx *Tx, prefix string, in map[string]*T) map[string]*T {
 		r := w.(T)
 		out[name] = &r
 	}
-	return out
+	return out, changed
 }

@@ -26,9 +26,11 @@ type View struct {
 	Hosts     map[string]*SharedHost // by CanonicalHost; only those that operators shared
 	Reserved  map[string]*Reserved   // by PROXY or PROXY/SITE
 
-	deploys map[string]*Deploy
-	secrets map[string]sealed
-	clear   map[string]bool // keys of records that are stored with their environment in the clear
+	deploys       map[string]*Deploy
+	secrets       map[string]sealed
+	clear         map[string]bool // keys of records that are stored with their environment in the clear
+	routes        *routes         // of Sites; nil in a view that was not read from the store
+	siteInstances *siteInstances  // of Instances; nil as well
 }
 
 // sealed is a secret as it is stored, and the revision that wrote it.
@@ -86,7 +88,7 @@ func orNil[T any](m map[string]*T, name string) any {
 }
 
 func emptyView() *View {
-	return &View{
+	v := &View{
 		Sites:     map[string]*Site{},
 		Releases:  map[string]map[string]*Release{},
 		Members:   map[string]*Member{},
@@ -100,6 +102,8 @@ func emptyView() *View {
 		secrets:   map[string]sealed{},
 		clear:     map[string]bool{},
 	}
+	v.routes, v.siteInstances = &routes{of: v.Sites}, &siteInstances{of: v.Instances}
+	return v
 }
 
 // builder makes the next view from the last one and what has changed since. Each
@@ -109,17 +113,25 @@ type builder struct {
 	sealer  *sealer         // opens environments
 	own     map[string]bool // collections whose map has been copied
 	changed bool            // something that readers can see differs
+
+	sites, instances map[string]bool // that were written or deleted
 }
 
 func newBuilder(from *View, s *sealer) *builder {
 	v := *from
-	return &builder{v: &v, sealer: s, own: map[string]bool{}}
+	return &builder{v: &v, sealer: s, own: map[string]bool{}, sites: map[string]bool{}, instances: map[string]bool{}}
 }
 
 // finish returns the view at revision.
 func (b *builder) finish(revision int64) *View {
 	if b.own[preDeploys] {
 		b.v.Deploys = slices.SortedFunc(maps.Values(b.v.deploys), func(x, y *Deploy) int { return cmp.Compare(y.ID, x.ID) })
+	}
+	if b.own[preSites] {
+		b.v.routes = b.v.routes.next(b.v.Sites, b.sites)
+	}
+	if b.own[preInstances] {
+		b.v.siteInstances = b.v.siteInstances.next(b.v.Instances, b.instances)
 	}
 	b.v.Revision = revision
 	return b.v
@@ -147,6 +159,7 @@ func (b *builder) put(it store.Item) error {
 		err = put(b, prefix, &b.v.Invites, name, it)
 	case preInstances:
 		err = put(b, prefix, &b.v.Instances, name, it)
+		b.instances[name] = true
 	case preAccounts:
 		err = put(b, prefix, &b.v.Accounts, name, it)
 	case preTokens:
@@ -171,6 +184,7 @@ func (b *builder) del(key string) {
 	switch prefix {
 	case preSites:
 		del(b, prefix, &b.v.Sites, name)
+		b.sites[name] = true
 		b.note(key, false)
 	case preReleases:
 		b.delRelease(name)
@@ -183,6 +197,7 @@ func (b *builder) del(key string) {
 		del(b, prefix, &b.v.Invites, name)
 	case preInstances:
 		del(b, prefix, &b.v.Instances, name)
+		b.instances[name] = true
 	case preAccounts:
 		del(b, prefix, &b.v.Accounts, name)
 	case preTokens:
@@ -211,6 +226,7 @@ func (b *builder) putSite(name string, it store.Item) error {
 	b.note(it.Key, clear)
 	writable(b, preSites, &b.v.Sites)
 	b.v.Sites[name] = r
+	b.sites[name] = true
 	return nil
 }
 

@@ -59,11 +59,8 @@ func (s *Server) showSite(c *call, env bool, begun string) error {
 	}
 	info := siteInfo(s.o.Catalog.View(), site, s.siteEverywhere(c, site.Name).Pools, env)
 	info.Begun = begun
-	certificates := s.certificates()
-	for _, host := range info.Settings.Hosts {
-		if cert, ok := certificates[host]; ok {
-			info.Certificates = append(info.Certificates, cert)
-		}
+	if s.o.CertificatesOf != nil {
+		info.Certificates = s.o.CertificatesOf(info.Settings.Hosts)
 	}
 	if s.o.URLs != nil && site.Release != "" {
 		here := c.r.Host
@@ -104,10 +101,7 @@ func siteInfo(view *catalog.View, site *catalog.Site, pools []figures.Pool, env 
 			}
 		}
 	}
-	for _, in := range view.Instances {
-		if in.Site != site.Name {
-			continue
-		}
+	for _, in := range view.InstancesOf(site.Name) {
 		line := api.InstanceInfo{Instance: *in}
 		if u := seen[in.ID]; u != nil {
 			line.Upstream, line.Sessions, line.Recounting = u.Status, int64(u.Sessions), u.Recounting

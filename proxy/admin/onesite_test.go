@@ -11,6 +11,7 @@ import (
 	"portico/balancer/figures"
 	"portico/deployhook"
 	"portico/proxy/admin"
+	"portico/proxy/admin/api"
 )
 
 // TestOneSiteIsLookedAtAlone: what is asked of one site, or set, looks at no other, neither here nor at the other proxies. The answer to a
@@ -24,6 +25,7 @@ func TestOneSiteIsLookedAtAlone(t *testing.T) {
 		{"POST", "/v1/sites/shop", `{"policy":"round-robin"}`, `"sessions":84`},
 		{"POST", "/v1/sites/shop?dry_run=1", `{"policy":"round-robin"}`, `"action":"set"`},
 		{"GET", "/v1/sites/shop", "", `"sessions":84`},
+		{"GET", "/v1/sites/shop", "", `"certificates":[{"names":["shop.example.com"]`},
 		{"GET", "/v1/sites/shop/forecast?no_pin=1", "", `"sessions":42`},
 		{"DELETE", "/v1/sites/shop?dry_run=1", "", `"sessions":84`},
 		{"POST", "/v1/sites/shop/rollback?dry_run=1", `{"release":"aaaaaa","no_pin":true}`, `"sessions":42`},
@@ -89,6 +91,13 @@ func (l *looks) count(t *testing.T) func(*admin.Options) {
 	return func(o *admin.Options) {
 		snapshot, pool := o.Snapshot, o.Pool
 		o.Snapshot = func() figures.Proxy { l.all++; return snapshot() }
+		o.Certificates = func() []api.Certificate { l.all++; return nil }
+		o.CertificatesOf = func(hosts []string) (list []api.Certificate) {
+			for _, h := range hosts {
+				list = append(list, api.Certificate{Names: []string{h}, State: "valid"})
+			}
+			return list
+		}
 		o.Pool = func(site string) (figures.Pool, bool) { l.looked = append(l.looked, site); return pool(site) }
 		o.AskOthers = func(_ context.Context, what string, in any) []deployhook.OtherAnswer {
 			if what != "counts" {

@@ -62,8 +62,11 @@ type Options struct {
 	Exchanges    func(api.ExchangeQuery) []recent.Exchange // the last requests, the latest first
 	Nodes        func() []Node                             // what gossip says
 	Predecessors func() []api.Predecessor                  // what is left of the processes before this one
-	Certificates func() []api.Certificate
-	Ready        func() []string // why this proxy is not ready; empty: it is
+	Ready        func() []string                           // why this proxy is not ready; empty: it is
+
+	// Certificates are those of all hosts, CertificatesOf those of some, in their order. Both nil: nobody knows.
+	Certificates   func() []api.Certificate
+	CertificatesOf func(hosts []string) []api.Certificate
 
 	Admission Admission
 	Deploys   Deploys

@@ -100,12 +100,22 @@ func certFiles(c conf.TLS) []certs.File {
 	return files
 }
 
-// certificates is how the hosts stand.
+// certificates is how all hosts stand.
 func (p *Proxy) certificates() []api.Certificate {
 	p.certs.Refresh(p.catalog.View()) // a deploy that has just ended is to find its hosts
+	return certificatesFor(p.certs.Status())
+}
+
+// certificatesOf is how those of some hosts stand that sites have.
+func (p *Proxy) certificatesOf(hosts []string) []api.Certificate {
+	p.certs.Refresh(p.catalog.View())
+	return certificatesFor(p.certs.StatusOf(hosts))
+}
+
+func certificatesFor(hosts []certs.Status) []api.Certificate {
 	var list []api.Certificate
 	now := time.Now()
-	for _, s := range p.certs.Status() {
+	for _, s := range hosts {
 		list = append(list, api.Certificate{
 			Names: []string{s.Host}, Issuer: s.Issuer, Source: s.Source, State: certState(&s, now), Expiry: s.NotAfter, Error: s.Error, Next: s.Next,
 		})

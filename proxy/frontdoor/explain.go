@@ -49,14 +49,12 @@ func (p *Proxy) certificateStep(steps []explain.Step) []explain.Step {
 	}
 	host := steps[i].Result
 	_, parent, _ := strings.Cut(host, ".")
-	for _, name := range []string{host, "*." + parent} {
-		for _, c := range p.certificates() {
-			if c.Names[0] == name {
-				return []explain.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
-			}
-		}
+	list := p.certificatesOf([]string{host, "*." + parent})
+	if len(list) == 0 {
+		return nil
 	}
-	return nil
+	c := &list[0]
+	return []explain.Step{{Step: "certificate", Result: c.State, Detail: strings.TrimPrefix(c.Text(time.Now()), c.State+": ")}}
 }
 
 // placement explains on which application servers a site is, where not on all.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,21 +33,40 @@ type Claim struct {
 func CheckHosts(v *catalog.View, c Claim) error {
 	var errs []error
 	now := v.RoutesOf(c.Site)
-	for _, name := range slices.Sorted(maps.Keys(v.Sites)) {
-		if name == c.Site {
-			continue
-		}
-		other, err := v.Sites[name].Effective()
-		if err != nil {
-			continue
-		}
-		errs = append(errs, checkRoutes(v, c, now, holder{site: name, owner: v.Owner(name), settings: &other}))
+	for _, r := range inTheWay(v, c, now) {
+		other := r.Settings()
+		errs = append(errs, checkRoutes(v, c, now, holder{site: r.Site, owner: v.Owner(r.Site), settings: &other}))
 		if shared := sites.SharedCookie(c.Settings, other); shared != "" && !sharedBefore(v, c.Site, other) {
 			errs = append(errs, fmt.Errorf("%w: a cookie %q would belong to site %q and to site %q on the same host: give %q another name, or set its session.cookie, for example to %q",
-				catalog.ErrConflict, shared, name, c.Site, c.Site, "portico-"+c.Site+"-session"))
+				catalog.ErrConflict, shared, r.Site, c.Site, c.Site, "portico-"+c.Site+"-session"))
 		}
 	}
 	return errors.Join(append(errs, checkReserved(v, c, now))...)
+}
+
+// inTheWay returns the other sites, by name, that checkRoutes and sites.SharedCookie can refuse the claim for. There are few among
+// thousands, so nobody else is looked at.
+func inTheWay(v *catalog.View, c Claim, now catalog.Routes) []*catalog.SiteRoutes {
+	index, path := v.Routes(), sites.CleanMount(c.Settings.Path)
+	var found []*catalog.SiteRoutes
+	for _, host := range sites.HostsOf(c.Settings) {
+		if keeps(now, host, path) {
+			found = append(found, index.At(host, path)...)
+		} else {
+			found = append(found, index.Overlapping(host)...)
+		}
+	}
+	for _, name := range sites.CookiesLike(c.Settings.Session.Cookie) {
+		found = append(found, index.WithCookie(name)...)
+	}
+	found = slices.DeleteFunc(found, func(r *catalog.SiteRoutes) bool { return r.Site == c.Site })
+	slices.SortFunc(found, func(a, b *catalog.SiteRoutes) int { return cmp.Compare(a.Site, b.Site) })
+	return slices.Compact(found)
+}
+
+// keeps reports whether a host at a path is what the site has already.
+func keeps(now catalog.Routes, host, path string) bool {
+	return now.Path == path && slices.Contains(now.Hosts, host)
 }
 
 // holder is who has hosts: a site, or one of a proxy's configuration file.
@@ -72,7 +92,7 @@ func checkRoutes(v *catalog.View, c Claim, now catalog.Routes, has holder) error
 	var errs []error
 	path := sites.CleanMount(c.Settings.Path)
 	for _, host := range sites.HostsOf(c.Settings) {
-		mine := now.Path == path && slices.Contains(now.Hosts, host)
+		mine := keeps(now, host, path)
 		for _, theirs := range sites.HostsOf(*has.settings) {
 			switch {
 			case !overlap(host, theirs):
@@ -104,6 +124,10 @@ func notTheirs(c Claim, has holder, host, theirs string) error {
 
 // checkReserved compares what is claimed with what the proxies have for themselves.
 func checkReserved(v *catalog.View, c Claim, now catalog.Routes) error {
+	path := sites.CleanMount(c.Settings.Path)
+	if !slices.ContainsFunc(sites.HostsOf(c.Settings), func(host string) bool { return !keeps(now, host, path) }) {
+		return nil // as it has been
+	}
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(v.Reserved)) {
 		r := v.Reserved[key]

@@ -76,9 +76,9 @@ func MoveHost(tx *catalog.Tx, host, site, by string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range tx.Sites() {
-		if other.Name != site && slices.Contains(tx.Hosts().RoutesOf(other.Name).Hosts, host) {
-			if err := takeHost(tx, host, other.Name, now); err != nil {
+	for _, name := range others(tx.Hosts(), host, site) {
+		if slices.Contains(tx.Hosts().RoutesOf(name).Hosts, host) {
+			if err := takeHost(tx, host, name, now); err != nil {
 				return err
 			}
 		}
@@ -118,9 +118,27 @@ func hostToShare(tx *catalog.Tx, host, site string) (string, error) {
 // besides returns the owners of the other sites that have a host, or one that overlaps it.
 func besides(v *catalog.View, host, site string) []string {
 	var out []string
-	for _, l := range v.HostLines() {
-		if l.Path != "" && l.Site != "" && (l.Site != site || l.Proxy != "") && overlap(l.Host, host) {
-			out = append(out, l.Owner)
+	for _, name := range others(v, host, site) {
+		out = append(out, v.Owner(name))
+	}
+	for _, r := range v.Reserved {
+		for _, s := range r.Sites {
+			has := sites.HostsOf(sites.Settings{Front: sites.Front{Hosts: s.Hosts}})
+			if slices.ContainsFunc(has, func(theirs string) bool { return overlap(theirs, host) }) {
+				out = append(out, catalog.FileOwner)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// others returns the other sites of the catalog, by name, that have a host, or one that overlaps it.
+func others(v *catalog.View, host, site string) []string {
+	var out []string
+	for _, r := range v.Routes().Overlapping(host) {
+		if r.Site != site {
+			out = append(out, r.Site)
 		}
 	}
 	slices.Sort(out)

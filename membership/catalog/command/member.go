@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"portico/membership/catalog"
@@ -167,8 +165,8 @@ func acceptedMember(tx *catalog.Tx, name string) (catalog.Member, error) {
 
 // dropInstances removes the records of a member's instances.
 func dropInstances(tx *catalog.Tx, member string) {
-	for _, id := range slices.Sorted(maps.Keys(tx.View().Instances)) {
-		if tx.View().Instances[id].Member == member {
+	for id, in := range tx.View().Instances {
+		if in.Member == member {
 			tx.DeleteInstance(id)
 		}
 	}

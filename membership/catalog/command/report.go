@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
@@ -37,8 +36,8 @@ func ApplyReport(tx *catalog.Tx, member string, r messages.Report) error {
 			return err
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(tx.View().Instances)) {
-		if tx.View().Instances[id].Member == member && !named[id] {
+	for id, in := range tx.View().Instances {
+		if in.Member == member && !named[id] {
 			tx.DeleteInstance(id)
 		}
 	}

@@ -32,9 +32,9 @@ func InstanceState(verb string) catalog.AdminState {
 // PickInstance finds an instance of a site by the beginning of its id.
 func (d *Deeds) PickInstance(site *catalog.Site, prefix string) (string, error) {
 	var found []string
-	for id, in := range d.Catalog.View().Instances {
-		if in.Site == site.Name && len(prefix) >= 4 && strings.HasPrefix(id, prefix) {
-			found = append(found, id)
+	for _, in := range d.Catalog.View().InstancesOf(site.Name) {
+		if len(prefix) >= 4 && strings.HasPrefix(in.ID, prefix) {
+			found = append(found, in.ID)
 		}
 	}
 	if len(found) != 1 {
