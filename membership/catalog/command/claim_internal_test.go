@@ -62,7 +62,7 @@ func TestHostIsWonOnce(t *testing.T) {
 			site := fmt.Sprintf("s%04d", (round+i)%30)
 			wg.Go(func() {
 				_, errs[i] = b.c.Update(t.Context(), func(tx *catalog.Tx) error {
-					_, _, err := SetOverride(tx, patch, DeployRequest{ID: catalog.NewID(benchTime), Release: catalog.Release{Site: site}, By: "op", Now: benchTime})
+					_, _, err := SetOverride(tx, patch, DeployRequest{ID: ids.New(benchTime), Release: catalog.Release{Site: site}, By: "op", Now: benchTime})
 					return err
 				})
 			})
@@ -87,7 +87,7 @@ func TestHostMovesWithinOneChange(t *testing.T) {
 	b := newBench(t)
 	b.fill(3)
 	set := func(tx *catalog.Tx, site, patch string) error {
-		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: catalog.NewID(benchTime), Release: catalog.Release{Site: site}, By: "op", Now: benchTime})
+		_, _, err := SetOverride(tx, []byte(patch), DeployRequest{ID: ids.New(benchTime), Release: catalog.Release{Site: site}, By: "op", Now: benchTime})
 		return err
 	}
 	b.must(func(tx *catalog.Tx) error {
