@@ -8,6 +8,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/membership/catalog"
+	"portico/membership/catalog/ids"
 )
 
 // fill writes many sites, each with hosts of its own.
