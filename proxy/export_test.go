@@ -52,6 +52,12 @@ func (s *Server) Served() string {
 	}
 	slices.Sort(checked)
 	fmt.Fprintf(&b, "checked: %v\n", checked)
+	var listened []string
+	for _, member := range reflect.ValueOf(s.probes).Elem().FieldByName("streams").MapKeys() {
+		listened = append(listened, member.String())
+	}
+	slices.Sort(listened)
+	fmt.Fprintf(&b, "listened to: %v\n", listened)
 	for _, id := range slices.Sorted(maps.Keys(s.agents)) {
 		fmt.Fprintf(&b, "agent of %s says %s\n", id, s.agents[id])
 	}

@@ -117,9 +117,7 @@ func (s *Server) rebuildLocked(changed changed) {
 		s.observeLocked(w, now)
 	}
 	s.table.Store(t)
-	for _, w := range all {
-		s.probeLocked(t, w)
-	}
+	s.probeLocked(t, all)
 	s.retireLocked(t, changes, now)
 }
 
@@ -206,15 +204,22 @@ func (s *Server) poolLocked(w *wanted, before *site.Site, now int64) error {
 	return nil
 }
 
-// probeLocked starts and stops the checks of a site so that each of its upstreams has one that is to have one.
-func (s *Server) probeLocked(t *site.Table, w *wanted) {
-	for i := range w.placements {
-		p := &w.placements[i]
-		if target, ok := s.probed(t, w, p); ok {
-			s.probes.Set(p.spec.ID, target)
-		} else {
-			s.probes.Stop(p.spec.ID)
+// probeLocked starts and stops the checks of sites so that each of their upstreams has one that is to have one. None is stopped
+// before all are started: what an agent tells ends with the last check of its instances.
+func (s *Server) probeLocked(t *site.Table, all []*wanted) {
+	var not []string
+	for _, w := range all {
+		for i := range w.placements {
+			p := &w.placements[i]
+			if target, ok := s.probed(t, w, p); ok {
+				s.probes.Set(p.spec.ID, target)
+			} else {
+				not = append(not, p.spec.ID)
+			}
 		}
+	}
+	for _, id := range not {
+		s.probes.Stop(id)
 	}
 }
 

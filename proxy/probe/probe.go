@@ -80,7 +80,7 @@ func (p *Prober) Set(id string, t Target) {
 			return
 		}
 		r.stop()
-		p.members[r.target.Member]--
+		defer p.leaveLocked(r.target.Member)
 	}
 	r := newRun(p, t)
 	p.runs[id] = r

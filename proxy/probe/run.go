@@ -14,9 +14,10 @@ import (
 type run struct {
 	p        *Prober
 	target   Target
-	checked  atomic.Bool  // at least once, whatever came of it
-	passed   atomic.Bool  // the last check
-	lastFull atomic.Int64 // when a check last went the whole way, nanoseconds since the prober's beginning
+	checked  atomic.Bool   // at least once, whatever came of it
+	passed   atomic.Bool   // the last check
+	ticket   atomic.Uint64 // of its present place among those that are due
+	lastFull atomic.Int64  // when a check last went the whole way, nanoseconds since the prober's beginning
 
 	mu     sync.Mutex
 	seen   watch       // when it was last looked at, by this proxy or its agent
@@ -24,6 +25,7 @@ type run struct {
 	soon   bool        // the next one does not wait for more than spacing
 	state  runState
 	again  bool               // asked for while one was under way
+	first  bool               // somebody waits for the next one
 	ended  time.Time          // of the last one
 	cancel context.CancelFunc // of the one under way
 }
@@ -44,7 +46,7 @@ func newRun(p *Prober, t Target) *run { return &run{p: p, target: t} }
 // poke has it checked, no sooner than spacing after the last time.
 func (r *run) poke() { r.ask(false) }
 
-// hurry is poke for somebody who waits: it goes before all that were due already.
+// hurry is poke for somebody who waits: it goes before most that were due already.
 func (r *run) hurry() { r.ask(true) }
 
 func (r *run) ask(first bool) {
@@ -52,19 +54,20 @@ func (r *run) ask(first bool) {
 	defer r.mu.Unlock()
 	switch r.state {
 	case checking:
-		r.again = true
+		r.again, r.first = true, r.first || first
 	case queued:
 		if first {
 			r.state = hurried
-			r.p.due.add(r, true) // what waits among the others finds it taken
+			r.p.due.add(r, true)
 		}
 	case resting:
 		if wait := spacing - time.Since(r.ended); wait > 0 && !r.ended.IsZero() {
 			r.afterLocked(wait)
-			r.soon = true
+			r.soon, r.first = true, r.first || first
 			return
 		}
-		r.enqueueLocked(first)
+		r.first = first
+		r.enqueueLocked()
 	case hurried, stopped:
 	}
 }
@@ -74,17 +77,17 @@ func (r *run) fire() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == resting {
-		r.enqueueLocked(false)
+		r.enqueueLocked()
 	}
 }
 
-func (r *run) enqueueLocked(first bool) {
-	r.soon = false
+func (r *run) enqueueLocked() {
 	r.state = queued
-	if first {
+	if r.first {
 		r.state = hurried
 	}
-	r.p.due.add(r, first)
+	r.p.due.add(r, r.first)
+	r.soon, r.first = false, false
 }
 
 // afterLocked sets the timer.
@@ -118,8 +121,7 @@ func (r *run) stop() {
 	}
 }
 
-// begin takes the run out of the queue. It reports false where there is nothing to check: it was stopped, or
-// stood in the queue twice.
+// begin takes the run out of the queue. It reports false where there is nothing to check any more.
 func (r *run) begin() (ctx context.Context, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

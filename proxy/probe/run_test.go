@@ -113,3 +113,64 @@ func listener(t *testing.T, number int, accepted chan<- accept) (addr string) {
 	}()
 	return l.Addr().String()
 }
+
+// TestHurryIsKept: a check that somebody asks for while one is under way, or has just ended, goes first when its time comes.
+func TestHurryIsKept(t *testing.T) {
+	for _, state := range []runState{checking, resting} {
+		p := New(t.Context(), slog.New(slog.DiscardHandler), func() int64 { return 1 })
+		p.due.running = maxRunning // nobody takes what is due
+		r := newRun(p, Target{})
+		r.state, r.ended, r.cancel = state, time.Now(), func() {}
+		r.hurry()
+		if state == checking {
+			r.end(time.Hour)
+		}
+		r.fire()
+		if r.timer.Stop(); r.state != hurried || len(p.due.first) != 1 {
+			t.Errorf("asked for in state %d: it waits in state %d", state, r.state)
+		}
+	}
+}
+
+// TestWhoWaitsStarvesNobody: visitors of many servers that do not answer have these checked again and again. Others are checked as well.
+func TestWhoWaitsStarvesNobody(t *testing.T) {
+	p := New(t.Context(), slog.New(slog.DiscardHandler), func() int64 { return 1 })
+	p.due.running = maxRunning // the test takes what is due
+	var silent []*run
+	for range 200 {
+		silent = append(silent, newRun(p, Target{}))
+	}
+	good := newRun(p, Target{})
+	hurry := func() {
+		for _, r := range silent {
+			if r.state == resting {
+				r.ended = time.Time{}
+				r.poke()
+			}
+			r.hurry()
+		}
+	}
+	hurry()
+	good.poke()
+	times, most := 0, 0
+	for range 5000 {
+		r := p.due.next()
+		if _, ok := r.begin(); !ok {
+			t.Fatal("a place without a check was taken")
+		}
+		r.end(time.Hour)
+		if r == good {
+			times++
+			r.ended = time.Time{}
+			r.poke()
+		}
+		hurry()
+		most = max(most, len(p.due.others))
+	}
+	for _, r := range append(silent, good) {
+		r.stop()
+	}
+	if times < 500 || most > 2*len(silent) {
+		t.Errorf("the other one was checked %d times beside 5,000, and up to %d waited", times, most)
+	}
+}
