@@ -208,12 +208,12 @@ func allDown(t *testing.T, mk rig.Maker) {
 func quiet(t *testing.T, mk rig.Maker) {
 	m := newMulti(t, echoing, 0, nil)
 	o := rig.Options(with(m))
-	o.Timeouts.Body, o.Timeouts.Response, o.Timeouts.Grace, o.Timeouts.Tunnel = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond, 2*time.Second
+	o.Timeouts.Body, o.Timeouts.Response, o.Timeouts.Grace, o.Timeouts.Tunnel = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond, 5*time.Second
 	c, _ := rig.StartH2(t, mk, o, rig.H2Settings{})
 	s := c.Open(false, "POST /", "content-type: application/grpc")
 	s.Send([]byte("one"), false)
 	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "one" })
-	time.Sleep(300 * time.Millisecond) // so much longer than their time
+	time.Sleep(time.Second) // so much longer than their time
 	s.Send([]byte("two"), false)
 	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "onetwo" })
 	if got := s.Over(); got.Reset == "" {
