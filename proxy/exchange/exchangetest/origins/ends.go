@@ -213,7 +213,7 @@ func quiet(t *testing.T, mk rig.Maker) {
 	s := c.Open(false, "POST /", "content-type: application/grpc")
 	s.Send([]byte("one"), false)
 	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "one" })
-	time.Sleep(time.Second) // so much longer than their time
+	time.Sleep(time.Second) // the silence that the test is about: twice the time of a body and of an answer
 	s.Send([]byte("two"), false)
 	s.Until("it comes back", func(a *rig.H2Answer) bool { return a.Body == "onetwo" })
 	if got := s.Over(); got.Reset == "" {
