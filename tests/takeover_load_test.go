@@ -428,11 +428,14 @@ func (s *longSocket) echo(t *testing.T) {
 	}
 }
 
+// cutTunnel is what a proxy says when it cuts one.
+const cutTunnel = "proxy.timeouts.tunnels after the take-over"
+
 // lasts uses the WebSocket until the process that has it cuts it, which it must say.
 func (s *longSocket) lasts(t *testing.T, holder *harness.Process) {
 	t.Helper()
 	for echo(s.ws, s.server) == nil {
 		time.Sleep(pace) // the load is a rate, not a flood
 	}
-	harness.Eventually(t, time.Minute, logged(holder, "proxy.timeouts.tunnels after the take-over"))
+	harness.Eventually(t, time.Minute, logged(holder, cutTunnel))
 }

@@ -137,7 +137,8 @@ func Addr(t testing.TB) string {
 
 // Eventually calls check until it returns nil, or fails the test with its last
 // error after limit, see Patience. A look that takes long, because the machine is
-// busy with something else, counts for half a second of it.
+// busy with something else, counts for half a second of it, and the next one comes as
+// much later: those who wait must not keep the machine busy.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	t.Helper()
 	began, spent := time.Now(), time.Duration(0)
@@ -150,7 +151,7 @@ func Eventually(t testing.TB, limit time.Duration, check func() error) {
 		if Over(spent, limit) || Over(time.Since(began), 4*limit) {
 			t.Fatalf("after %v: %v", time.Since(began).Round(time.Second), err)
 		}
-		<-time.After(50 * time.Millisecond)
+		<-time.After(min(max(50*time.Millisecond, time.Since(look)), time.Second))
 		spent += min(time.Since(look), 500*time.Millisecond)
 	}
 }
