@@ -108,6 +108,9 @@ func (p *Pool) Done(c *Choice, o Outcome) Effect {
 	}
 	c.done = true
 	if u == nil {
+		if !o.Retried {
+			p.Nothing[c.None].Add(1)
+		}
 		if c.owed {
 			p.b.sessions.SettleNews(c.Session, false)
 		}

@@ -54,6 +54,9 @@ type Evidence struct {
 	Latency time.Duration // FromCheck and FromStream: how long the check took
 	Lag     time.Duration // FromCheck: of the time since the check before, how much the proxy itself stood still; it proves nothing
 	Detail  string        // one line for people
+
+	// Restarts: FromCheck: its agent has said that it goes for a moment, and has not said since that it is back.
+	Restarts bool
 }
 
 // Effect is what an observation leads to.
@@ -80,6 +83,9 @@ type HealthRules struct {
 	// a dead machine sooner. An answer to a visitor begins the time anew: then it is
 	// the checks that come too late, as on a machine whose processors are all busy. 0: none.
 	Grace time.Duration
+
+	// Restart is Grace while the agent has said that it is only restarting. It ends with Patience at the latest. 0: Grace.
+	Restart time.Duration
 
 	// Slow is for upstreams whose process an agent watches: for so long one that
 	// takes connections and lets the checks wait in vain is suspect, and down
@@ -185,7 +191,7 @@ func (h *Health) check(e Evidence, r HealthRules, now int64) {
 	default:
 		h.doubt = min(h.doubt+e.Lag.Milliseconds(), now)
 	}
-	spared := r.spares(e.Code, now-h.doubt)
+	spared := r.spares(e, now-h.doubt)
 	switch {
 	case e.OK && h.State == Unverified:
 		h.rise(r, "first check passed: "+e.summary(), now)
@@ -229,14 +235,16 @@ func (h *Health) confirm(e Evidence, r HealthRules, now int64) bool {
 	return true
 }
 
-// spares reports whether checks with this outcome, for so many milliseconds, are no
+// spares reports whether checks with the outcome of this one, for so many milliseconds, are no
 // reason yet to move anybody. Whoever answers nonsense is there to be judged; who
 // cannot be connected to may come back, and who is slow may only be busy.
-func (r HealthRules) spares(code string, since int64) bool {
+func (r HealthRules) spares(e Evidence, since int64) bool {
 	switch {
-	case strings.HasPrefix(code, "L4"):
+	case strings.HasPrefix(e.Code, "L4") && e.Restarts:
+		return since < max(r.Grace, min(r.Restart, r.Patience)).Milliseconds()
+	case strings.HasPrefix(e.Code, "L4"):
 		return since < r.Grace.Milliseconds()
-	case code == "L7TOUT":
+	case e.Code == "L7TOUT":
 		return since < r.Slow.Milliseconds()
 	}
 	return false
@@ -271,7 +279,7 @@ func (h *Health) traffic(e Evidence, r HealthRules, now int64) (checkNow bool) {
 // judged reports whether it is down by what it says to checks, while its visitors are sent there all the same. One more answer
 // to them is no news then: a state that changed with every request would fill the log, and count as a fall each time.
 func (h *Health) judged(r HealthRules) bool {
-	return h.State == Down && h.Cause != CauseExited && h.Kept && !h.Away && !h.Last.OK && !r.spares(h.Last.Code, 0)
+	return h.State == Down && h.Cause != CauseExited && h.Kept && !h.Away && !h.Last.OK && !r.spares(h.Last, 0)
 }
 
 // agent takes the agent's word. An exit is certain. Health counts as a passed

@@ -191,9 +191,10 @@ func TestSlowStartHoldsBackVisitors(t *testing.T) {
 func TestGraceForARestartingAgent(t *testing.T) {
 	refused := balancer.Evidence{From: balancer.FromCheck, Code: "L4CON", Detail: "refused"}
 	good := balancer.Evidence{From: balancer.FromCheck, OK: true, Code: "L7OK", Status: 200}
+	rules := balancer.HealthRules{Grace: 3 * time.Second, Restart: 15 * time.Second, Patience: time.Minute}
 	f := func(name, member, want string, evidence balancer.Evidence, after ...int64) {
 		t.Helper()
-		w := newWorldOf(t, balancer.Config{Health: balancer.HealthRules{Grace: 3 * time.Second}}, balancer.Spec{ID: "a", Member: member})
+		w := newWorldOf(t, balancer.Config{Health: rules}, balancer.Spec{ID: "a", Member: member})
 		u := w.up("a")
 		for _, ms := range after {
 			u.Observe(evidence, t0+ms)
@@ -213,7 +214,16 @@ func TestGraceForARestartingAgent(t *testing.T) {
 	f("many failures in a moment", "server-1", "suspect", refused, 0, 10, 20, 30, 40, 2999)
 	f("failures that last", "server-1", "down", refused, 0, 500, 1000, 3000)
 	f("no agent", "", "down", refused, 0, 10, 20)
+	told := balancer.Evidence{From: balancer.FromCheck, Code: "L4CON", Detail: "refused", Restarts: true}
+	f("the agent has said so", "server-1", "suspect", told, 0, 500, 1000, 3000, 14_999)
+	f("the agent has said so, and does not come back", "server-1", "down", told, 0, 500, 1000, 3000, 15_000)
 	f("an answer that is wrong", "server-1", "down", balancer.Evidence{From: balancer.FromCheck, Code: "L7STS", Status: 500}, 0, 10, 20)
+	rules.Patience = 10 * time.Second
+	f("the agent has said so, and the patience is not over", "server-1", "suspect", told, 0, 500, 1000, 9999)
+	f("the agent has said so, and the patience is over", "server-1", "down", told, 0, 500, 1000, 10_000)
+	rules.Patience = 0
+	f("the agent has said so, and no session is kept", "server-1", "suspect", told, 0, 500, 1000, 2999)
+	f("the agent has said so, and no session is kept for longer", "server-1", "down", told, 0, 500, 1000, 3000)
 }
 
 // An instance that is busy for a few seconds takes connections and lets the checks

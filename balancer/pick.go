@@ -132,11 +132,8 @@ func (p *Pool) Pick(c *Choice, r *Request) {
 	default:
 		p.resume(t, r, c)
 	}
-	if c.Upstream == nil {
-		p.Nothing[c.None].Add(1)
-		return
-	}
 	switch {
+	case c.Upstream == nil:
 	case c.admitted:
 		p.entered(c, r.Now)
 	case !c.Await:

@@ -139,7 +139,7 @@ func (u *Upstream) Health() Health {
 func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	rules := u.pool.Config().Health
 	if u.spec.Load().Member == "" {
-		rules.Grace, rules.Slow = 0, 0 // nobody but the process itself takes its connections, or would tell of its end
+		rules.Grace, rules.Restart, rules.Slow = 0, 0, 0 // nobody but the process itself takes its connections, or would tell of its end
 	}
 	u.mu.Lock()
 	effect := u.health.Observe(e, rules, now)

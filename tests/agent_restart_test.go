@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -249,4 +250,40 @@ func TestAgentRestartServesFiles(t *testing.T) {
 			t.Errorf("during the restart a visitor gets %v %.200s %v", resp, body, err)
 		}
 	}
+}
+
+// An agent says that it goes. Who comes to its sites meanwhile waits for the next one, also when that takes its time: a package manager
+// replaces the program first, or the machine is busy.
+func TestAgentBackAfterAWhile(t *testing.T) {
+	t.Parallel()
+	harness.Need(t, "node")
+	p := harness.StartProxy(t)
+	a := p.AddServer("server-1")
+	for _, app := range []string{"node", "static"} {
+		p.Must("deploy", app, harness.App(app), "--host", app+".test")
+		settled(t, p, app, 1)
+	}
+	session := harness.NewVisitor(t, p.HTTP, "node.test")
+	if _, _, err := visitOK(session, "/"); err != nil {
+		t.Fatal(err)
+	}
+	endAgent(t, a)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, body, err := visitOK(session, "/")
+		if err != nil || !strings.Contains(string(body), `"views":2`) {
+			t.Errorf("who has a session gets %s, %v", body, err)
+		}
+	})
+	for _, app := range []string{"node", "static"} {
+		wg.Go(func() {
+			resp, body, err := harness.NewVisitor(t, p.HTTP, app+".test").Do(http.MethodGet, "/", nil)
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("a new visitor of %s gets %v %.200s %v", app, resp, body, err)
+			}
+		})
+	}
+	time.Sleep(8 * time.Second) // longer than requests are held for what nobody has announced
+	a.Restart()
+	wg.Wait()
 }

@@ -270,6 +270,12 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 		return nil
 	}
 	if f.choice.Upstream == nil {
+		if u := f.restarting(); u != nil {
+			f.done(balancer.Outcome{Result: balancer.Refused, Retried: true})
+			f.choice, f.held = balancer.Choice{Upstream: u, Await: true}, true
+			f.await(d)
+			return nil
+		}
 		f.done(balancer.Outcome{Result: balancer.Refused})
 		if f.rec.Error = f.choice.None.String(); f.last != nil {
 			f.rec.Error = f.last.Error()
@@ -311,11 +317,11 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 	return nil
 }
 
-// await lets the request wait for news of the visitor's own instance. A refused connection does not prove that it is down, because a full
-// backlog looks the same, and a move would cost the session.
+// await lets the request wait for news of the visitor's own instance, or of the one that is restarting. A refused connection does not
+// prove that it is down, because a full backlog looks the same, and a move would cost the session.
 func (f *flight) await(d *exchange.Decision) {
 	f.awaits, f.waited = true, time.Now()
-	f.limit = heldLimit(f.choice.Upstream, f.h.Clock.Millis(f.waited))
+	f.limit = heldLimit(f.choice.Upstream, f.h.Origins.For(f.choice.Upstream).Leaves(), f.h.Clock.Millis(f.waited))
 	f.listen(d)
 }
 

@@ -53,7 +53,10 @@ func CompileSettings(name string, set sites.Settings) (*Site, error) {
 			NotSticky: set.Session.Sticky == sites.StickyNone,
 			Idle:      set.Session.Idle.Std(),
 			Life:      set.Session.Life.Std(),
-			Health:    balancer.HealthRules{Rise: set.Health.Rise, Fall: set.Health.Fall, Grace: agentGrace, Slow: slowGrace, Patience: set.Session.Patience.Std()},
+			Health: balancer.HealthRules{
+				Rise: set.Health.Rise, Fall: set.Health.Fall,
+				Grace: agentGrace, Restart: AgentRestart, Slow: slowGrace, Patience: set.Session.Patience.Std(),
+			},
 			Queue:     set.Limits.Queue.Std(),
 			Rebalance: set.Session.Rebalance,
 			HashBound: set.PolicyBound,

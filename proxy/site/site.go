@@ -52,6 +52,10 @@ const (
 	// agent that is only restarting, before it counts as down. It takes an agent a second or two to be back.
 	agentGrace = 3 * time.Second
 
+	// AgentRestart is the same where the agent has said that it restarts. It then lets requests end for three seconds without taking
+	// others, and a package manager may replace the program meanwhile, on a machine that has other things to do.
+	AgentRestart = 15 * time.Second
+
 	// slowGrace is how long an instance may let its checks wait before it counts as down,
 	// while its agent says that the process lives: a pause for garbage, a burst
 	// of visitors or a deploy beside it takes seconds.
