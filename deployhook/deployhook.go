@@ -99,6 +99,7 @@ type Deployer struct {
 	presence *presence
 	logs     logs.Reader
 	live     *live
+	news     news
 	history  *history
 	uploads  chan struct{} // one token for each upload that may run
 	unpacks  chan struct{} // one token for each archive that may be unpacked at a time

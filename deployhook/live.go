@@ -42,6 +42,19 @@ func (l *live) setSent(member string, s sent) {
 	l.told[member] = s
 }
 
+// seenFor is how long the view that was looked at for a member is kept after it asked last.
+const seenFor = 2 * maxWait
+
+// saw notes that at a view the member's wanted state is what it was last told.
+func (l *live) saw(member string, last sent, v *catalog.View) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.told[member]; ok && s.revision == last.revision && s.sum == last.sum {
+		s.seen, s.looked = v, time.Now()
+		l.told[member] = s
+	}
+}
+
 func pairKey(site, release string) string { return site + "/" + release }
 
 // take replaces a member's report.
@@ -136,7 +149,7 @@ func (l *live) settle(keep func(instance string) bool) {
 	}
 }
 
-// forget drops members that are not in the catalog any more.
+// forget drops members that are not in the catalog any more, and the views of those that do not ask.
 func (l *live) forget(known func(member string) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,9 +158,13 @@ func (l *live) forget(known func(member string) bool) {
 			delete(l.members, member)
 		}
 	}
-	for member := range l.told {
-		if !known(member) {
+	for member, s := range l.told {
+		switch {
+		case !known(member):
 			delete(l.told, member)
+		case s.seen != nil && time.Since(s.looked) > seenFor:
+			s.seen = nil
+			l.told[member] = s
 		}
 	}
 }

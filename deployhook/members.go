@@ -83,6 +83,11 @@ type memberOnly func(next func(http.ResponseWriter, *http.Request, catalog.Membe
 type sent struct {
 	revision int64
 	sum      [sha256.Size]byte
+
+	// seen is the last view that was looked at for the member, at which its wanted state has this sum, and looked is when
+	// that was. Nil: it is not kept any more.
+	seen   *catalog.View
+	looked time.Time
 }
 
 // wantedSum is the content of a Wanted without its revision.
@@ -121,16 +126,25 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 		return d.o.Alive != nil && !d.o.Alive(m.Name) && time.Since(begun) >= doubtEvery
 	}
 	for {
-		wanted := Wanted(d.o.Catalog.View(), m.Name)
-		sum := wantedSum(wanted)
-		if last, ok := d.live.sent(m.Name); !ok || last.revision != after || last.sum != sum || ctx.Err() != nil {
-			if r.Context().Err() != nil {
+		v := d.o.Catalog.View()
+		last, ok := d.live.sent(m.Name)
+		ok = ok && last.revision == after
+		same := ok && d.news.sameWanted(last.seen, v, m.Name)
+		if !same || ctx.Err() != nil {
+			wanted, sum := Wanted(v, m.Name), last.sum
+			if !same {
+				sum = wantedSum(wanted)
+			}
+			if !ok || last.sum != sum || ctx.Err() != nil {
+				if r.Context().Err() != nil {
+					return
+				}
+				d.live.setSent(m.Name, sent{wanted.Revision, sum, v, time.Now()})
+				reply.JSON(w, http.StatusOK, wanted)
 				return
 			}
-			d.live.setSent(m.Name, sent{wanted.Revision, sum})
-			reply.JSON(w, http.StatusOK, wanted)
-			return
 		}
+		d.live.saw(m.Name, last, v)
 		if awaitChange(ctx, changed, doubt.C, doubted) {
 			cancel()
 		}

@@ -16,26 +16,23 @@ import (
 type placement struct {
 	v *catalog.View
 	m *catalog.Member // accepted, an application server
-
-	// held are the instances of all servers by site and release, made on first use: only
-	// where a site does not belong on a server does it matter what still runs there.
-	held map[string][]*catalog.Instance
 }
 
 func newPlacement(v *catalog.View, m *catalog.Member) *placement { return &placement{v: v, m: m} }
 
-// instances returns the instances of a release that have not ended, nor been told to go.
-func (p *placement) instances(site, release string) []*catalog.Instance {
-	if p.held == nil {
-		p.held = map[string][]*catalog.Instance{}
-		for _, in := range p.v.Instances {
-			if in.State != catalog.InstanceExited && in.Admin != catalog.AdminMaint {
-				key := pairKey(in.Site, in.Release)
-				p.held[key] = append(p.held[key], in)
-			}
+// instances returns the instances of a release that have not ended, nor been told to go, by id.
+func (p *placement) instances(site, release string) (list []*catalog.Instance) {
+	for _, in := range p.v.InstancesOf(site) {
+		if in.Release == release && stays(in) {
+			list = append(list, in)
 		}
 	}
-	return p.held[pairKey(site, release)]
+	return list
+}
+
+// stays reports whether an instance has neither ended nor been told to go.
+func stays(in *catalog.Instance) bool {
+	return in.State != catalog.InstanceExited && in.Admin != catalog.AdminMaint
 }
 
 // dutyOf is what the server has to do with a release, "" where that is nothing. A server

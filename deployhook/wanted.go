@@ -22,10 +22,10 @@ func Wanted(v *catalog.View, name string) messages.Wanted {
 	}
 	p := newPlacement(v, m)
 	for _, site := range slices.Sorted(maps.Keys(v.Sites)) {
-		list := p.wantedOf(v.Sites[site])
-		w.Releases = append(w.Releases, list...)
-		if len(list) > 0 || p.mayGet(v.Sites[site]) {
-			w.Keep[site] = slices.Sorted(maps.Keys(v.Releases[site]))
+		of := p.partOf(site)
+		w.Releases = append(w.Releases, of.releases...)
+		if of.told {
+			w.Keep[site] = of.keep
 		}
 	}
 	for _, other := range slices.Sorted(maps.Keys(v.Members)) {
@@ -39,6 +39,25 @@ func Wanted(v *catalog.View, name string) messages.Wanted {
 		}
 	}
 	return w
+}
+
+// part is what a wanted state says of one site.
+type part struct {
+	releases []messages.WantedRelease
+	told     bool // the member hears of the site
+	keep     []string
+}
+
+func (p *placement) partOf(site string) (of part) {
+	s := p.v.Sites[site]
+	if s == nil {
+		return part{}
+	}
+	of.releases = p.wantedOf(s)
+	if of.told = len(of.releases) > 0 || p.mayGet(s); of.told {
+		of.keep = slices.Sorted(maps.Keys(p.v.Releases[site]))
+	}
+	return of
 }
 
 // wantedOf returns the releases of one site: candidate, current, retiring. A
