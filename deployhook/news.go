@@ -1,6 +1,7 @@
 package deployhook
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"sync"
@@ -64,9 +65,12 @@ func (n *news) sameWanted(from, to *catalog.View, name string) bool {
 // sameMembers reports whether the accepted members are the same as far as others are told of them, or sites are placed by them. A
 // machine that knocks, and what an operator or an agent says of a member besides, is nothing to a wanted state.
 func sameMembers(from, to map[string]*catalog.Member) bool {
-	same := true
-	unlike(from, to, func(_ string, was, now *catalog.Member) { same = same && sameMember(was, now) })
-	return same
+	for was, now := range catalog.Differences(from, to) {
+		if !sameMember(was, now) {
+			return false
+		}
+	}
+	return true
 }
 
 func sameMember(a, b *catalog.Member) bool {
@@ -83,7 +87,9 @@ func isServer(m *catalog.Member) bool { return isAccepted(m) && m.Role == catalo
 // changedSites returns the sites of which anything that Wanted reads is another record. It compares pointers, and works out no settings.
 func changedSites(from, to *catalog.View) map[string]bool {
 	sites := map[string]bool{}
-	unlike(from.Sites, to.Sites, func(name string, _, _ *catalog.Site) { sites[name] = true })
+	for was, now := range catalog.Differences(from.Sites, to.Sites) {
+		sites[cmp.Or(now, was).Name] = true
+	}
 	if !catalog.SameMap(from.Releases, to.Releases) {
 		for site, releases := range to.Releases {
 			if !catalog.SameMap(from.Releases[site], releases) {
@@ -96,11 +102,11 @@ func changedSites(from, to *catalog.View) map[string]bool {
 			}
 		}
 	}
-	unlike(from.Instances, to.Instances, func(_ string, was, now *catalog.Instance) {
+	for was, now := range catalog.Differences(from.Instances, to.Instances) {
 		if a, b := roomOf(was), roomOf(now); a != b {
 			sites[a.site], sites[b.site] = true, true
 		}
-	})
+	}
 	deploys := map[string]bool{}
 	for _, d := range unlikeDeploys(from.Deploys, to.Deploys) {
 		deploys[d.ID], sites[d.Site] = true, true
@@ -114,23 +120,6 @@ func changedSites(from, to *catalog.View) map[string]bool {
 	}
 	delete(sites, "")
 	return sites
-}
-
-// unlike calls f for each record that is another in the second map, with nil where there is none.
-func unlike[T any](from, to map[string]*T, f func(name string, was, now *T)) {
-	if catalog.SameMap(from, to) {
-		return
-	}
-	for name, now := range to {
-		if was := from[name]; was != now {
-			f(name, was, now)
-		}
-	}
-	for name, was := range from {
-		if to[name] == nil {
-			f(name, was, nil)
-		}
-	}
 }
 
 // room is what a wanted state depends on of an instance; the zero value where it depends on nothing of it.

@@ -114,7 +114,7 @@ func (s *Server) installed(rec *catalog.Site, before *site.Site) *site.Site {
 // placeInstances gives each instance of an accepted member to its site.
 func (s *Server) placeInstances(w *wanted) {
 	rec := w.site.Source
-	for _, in := range s.placed[w.site.Name] {
+	for _, in := range s.view.InstancesOf(w.site.Name) {
 		m := s.view.Members[in.Member]
 		if m == nil || m.Admission != catalog.Accepted || m.Addr == "" {
 			continue

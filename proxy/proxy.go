@@ -115,7 +115,6 @@ type Server struct {
 	view    *catalog.View
 	statics []conf.Site                      // of the configuration file
 	static  map[string]*conf.Site            // the same, by name
-	placed  instances                        // those of view
 	agents  map[string]catalog.InstanceState // what the agents said last, by instance id
 
 	// since is when this proxy first heard of an instance, Unix milliseconds. Those of its first view have no entry: they
@@ -146,7 +145,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("make proxy: %w", err)
 	}
 	s := &Server{o: o, log: o.Logger, bal: bal, recent: recent.New(o.Conf.Recent), started: time.Now()}
-	s.placed, s.agents, s.since = instances{}, map[string]catalog.InstanceState{}, map[string]int64{}
+	s.agents, s.since = map[string]catalog.InstanceState{}, map[string]int64{}
 	if s.trusted, err = conf.Prefixes(o.Conf.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("make proxy: proxy.trusted_proxies: %w", err)
 	}

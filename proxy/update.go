@@ -34,7 +34,7 @@ func (s *Server) Update(view *catalog.View) {
 	changed.members(last, view)
 	s.noteInstancesLocked(last, first, changed)
 	s.rebuildLocked(changed)
-	if first || !sameMap(last.Members, view.Members) {
+	if first || !catalog.SameMap(last.Members, view.Members) {
 		s.origins.KillUntrusted(view.Members)
 	}
 }
@@ -43,14 +43,12 @@ func (s *Server) Update(view *catalog.View) {
 // when new ones appeared.
 func (s *Server) noteInstancesLocked(last *catalog.View, first bool, changed changed) {
 	now := s.clock.Millis(time.Now())
-	for was, is := range differences(last.Instances, s.view.Instances) {
+	for was, is := range catalog.Differences(last.Instances, s.view.Instances) {
 		if was != nil {
 			changed.add(was.Site)
-			s.placed.remove(was)
 		}
 		if is != nil {
 			changed.add(is.Site)
-			s.placed.add(is)
 		}
 		switch {
 		case is == nil:

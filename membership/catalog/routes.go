@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -238,9 +237,4 @@ func (v *View) knownRoutes(site string) *SiteRoutes {
 		return r
 	}
 	return nil
-}
-
-// SameMap reports whether a and b are one map: a view shares with the one before it what has not changed.
-func SameMap[T any](a, b map[string]T) bool {
-	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
