@@ -95,7 +95,7 @@ func (o *origin) serve(c *wire) {
 			o.complain(nil, "head", err)
 			return
 		}
-		if c.dirty {
+		if c.dirty != nil {
 			o.dirty(c, x)
 			return
 		}
@@ -109,11 +109,11 @@ func (o *origin) serve(c *wire) {
 
 // dirty: a request came where something had been sent that nobody asked for. Unless that was on its way just then, the proxy knew.
 func (o *origin) dirty(c *wire, x *exchange) {
-	if !c.since.IsZero() && time.Since(c.since) < time.Second {
+	if !c.since.IsZero() && (time.Since(c.since) < time.Second || o.w.pause.since(c.since)) {
 		o.w.count("surplus met a request on its way")
 		return
 	}
-	o.w.fault(x, "at an origin of %s: the request came on a connection that held surplus bytes", o.site.Name)
+	o.w.fault(x, "at an origin of %s: the request came on a connection that held surplus bytes, since %s", o.site.Name, c.dirty.describe(&client{}))
 }
 
 // complain tells what must not happen. Everything else that ends a connection is the other side's right.
@@ -246,17 +246,18 @@ func (o *origin) answer(c *wire, x *exchange, t *try) error {
 			return err
 		}
 		b, t.pace = b[end-1:], pace{pauseAt: -1}
-		c.dirty, c.since = true, time.Time{}
+		c.dirty, c.since = x, time.Time{}
 	}
 	if err := c.send(b, t.pace); err != nil {
 		return err
 	}
 	if t.behind == later {
 		time.Sleep(time.Duration(x.pieceSeed%5) * time.Millisecond)
-		c.dirty, c.since = true, time.Now()
+		c.dirty, c.since = x, time.Now()
 		if err := c.send(x.appendSurplus(nil, t), pace{pauseAt: -1}); err != nil {
 			return err
 		}
+		c.since = time.Now() // a busy machine may have let it wait before it was sent
 	}
 	if t.then == goOn || x.status == 101 {
 		return nil

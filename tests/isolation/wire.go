@@ -32,7 +32,7 @@ type wire struct {
 	net.Conn // TLS, or raw
 	raw      *net.TCPConn
 
-	dirty     bool          // an origin has sent what nobody asked for
+	dirty     *exchange     // behind whose answer an origin has sent what nobody asked for; nil: it has not
 	since     time.Time     // when that was; zero: with the bytes before it
 	impatient bool          // reads may not take longer than patience
 	got       int64         // bytes read
