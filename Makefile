@@ -27,7 +27,7 @@ BUILT        = $(if $(HAS_CC),,PORTICO_TEST_RACE=0)
 CROSS        = linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 # Tests that the race detector makes do less, see tests/support/race.
-WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestSessionsOutliveTheirPaths|TestRush|TestLargeTableComesTogether|TestEnginesAllocateNothing|TestManyRecordsStartQuickly|TestSecondDeployShipsOnlyWhatChanged|TestTurnsAreShort|TestLongTurnsAreSeen|TestIsolation|TestTurnsWithStreamsAreShort|TestIdleMemory|TestStreamsAllocateNothing|TestH2AllocatesNothing|TestH2Idle)$$'
+WITHOUT_RACE = '^(TestMemory|TestAllocs|TestSimulation|TestSessionsOutliveTheirPaths|TestRush|TestLargeTableComesTogether|TestEnginesAllocateNothing|TestManyRecordsStartQuickly|TestSecondDeployShipsOnlyWhatChanged|TestTurnsAreShort|TestLongTurnsAreSeen|TestIsolation|TestTurnsWithStreamsAreShort|TestIdleMemory|TestStreamsAllocateNothing|TestH2AllocatesNothing|TestH2Idle|TestRestTakesLittle)$$'
 
 # A program with the race detector waits a second at its end for goroutines that
 # still run; the tests start hundreds, and stop what they start.

@@ -1,22 +1,30 @@
 package proxy_test
 
 import (
+	"math"
 	"runtime"
 	"testing"
 
 	"portico/membership/catalog"
+	"portico/tests/support/race"
 )
 
 // TestRestTakesLittle: sites and instances that nobody visits take little memory.
 func TestRestTakesLittle(t *testing.T) {
+	if race.Enabled {
+		t.Skip("the race detector has memory of its own; make test runs this without it")
+	}
 	const n = 1000
 	taken := func(v *catalog.View) int {
-		before := inUse()
-		s := unserved(t)
-		s.Update(v)
-		after := inUse()
-		runtime.KeepAlive(s)
-		return after - before
+		least := math.MaxInt
+		for range 3 { // what ends of other tests meanwhile counts, too
+			before := inUse()
+			s := unserved(t)
+			s.Update(v)
+			least = min(least, inUse()-before)
+			runtime.KeepAlive(s)
+		}
+		return least
 	}
 	v := manySites(n)
 	bare := *v
