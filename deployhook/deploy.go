@@ -74,8 +74,8 @@ func (d *Deployer) walk() bool {
 		}
 	}
 	for _, deploy := range d.o.Catalog.View().Deploys {
-		if deploy.State == catalog.DeployRunning || d.history.follows(deploy.ID) {
-			if d.history.observe(deploy, time.Now()) {
+		if deploy.State == catalog.DeployRunning || d.history.Follows(deploy.ID) {
+			if d.history.Observe(deploy, time.Now()) {
 				d.logEnd(deploy)
 			}
 		}

@@ -15,8 +15,10 @@ import (
 
 	"portico/conf"
 	"portico/deployhook/archive"
+	"portico/deployhook/history"
 	"portico/deployhook/logs"
 	"portico/deployhook/objects"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 )
 
@@ -99,8 +101,8 @@ type Deployer struct {
 	presence *presence
 	logs     logs.Reader
 	live     *live
-	news     news
-	history  *history
+	news     wanted.News
+	history  *history.History
 	uploads  chan struct{} // one token for each upload that may run
 	unpacks  chan struct{} // one token for each archive that may be unpacked at a time
 
@@ -138,7 +140,7 @@ func New(o Options) (*Deployer, error) {
 		deploys:  make(map[string]time.Time),
 		presence: newPresence(time.Now()),
 		live:     newLive(),
-		history:  newHistory(),
+		history:  history.New(),
 		uploads:  make(chan struct{}, maxUploads),
 		unpacks:  make(chan struct{}, maxUnpacks),
 		poke:     make(chan struct{}, 1),

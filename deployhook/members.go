@@ -12,6 +12,7 @@ import (
 
 	"portico/conf/sites"
 	"portico/deployhook/reply"
+	"portico/deployhook/wanted"
 	"portico/internal/pause"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
@@ -64,7 +65,7 @@ func (d *Deployer) Members(identify Identify) map[string]http.Handler {
 			d.o.Objects.Serve(w, r, nil)
 			return
 		}
-		d.o.Objects.Serve(w, r, func(release string) bool { return mayRead(d.o.Catalog.View(), m.Name, release) })
+		d.o.Objects.Serve(w, r, func(release string) bool { return wanted.MayRead(d.o.Catalog.View(), m.Name, release) })
 	})
 	handlers := map[string]http.Handler{
 		"GET /v1/agent/wanted":     only(d.serveWanted),
@@ -88,16 +89,6 @@ type sent struct {
 	// that was. Nil: it is not kept any more.
 	seen   *catalog.View
 	looked time.Time
-}
-
-// wantedSum is the content of a Wanted without its revision.
-func wantedSum(w messages.Wanted) [sha256.Size]byte {
-	w.Revision = 0
-	b, err := json.Marshal(w)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	return sha256.Sum256(b)
 }
 
 // serveWanted answers when the member's wanted state is another than what it
@@ -129,18 +120,18 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 		v := d.o.Catalog.View()
 		last, ok := d.live.sent(m.Name)
 		ok = ok && last.revision == after
-		same := ok && d.news.sameWanted(last.seen, v, m.Name)
+		same := ok && d.news.Same(last.seen, v, m.Name)
 		if !same || ctx.Err() != nil {
-			wanted, sum := Wanted(v, m.Name), last.sum
+			state, sum := wanted.Of(v, m.Name), last.sum
 			if !same {
-				sum = wantedSum(wanted)
+				sum = wanted.Sum(state)
 			}
 			if !ok || last.sum != sum || ctx.Err() != nil {
 				if r.Context().Err() != nil {
 					return
 				}
-				d.live.setSent(m.Name, sent{wanted.Revision, sum, v, time.Now()})
-				reply.JSON(w, http.StatusOK, wanted)
+				d.live.setSent(m.Name, sent{state.Revision, sum, v, time.Now()})
+				reply.JSON(w, http.StatusOK, state)
 				return
 			}
 		}
@@ -220,7 +211,7 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 		ctx, cancel = context.WithTimeout(r.Context(), copyWait)
 		defer cancel()
 		_, _ = d.o.Catalog.Wait(ctx, report.Revision) // so that both speak of the same wanted state
-	} else if err := d.record(ctx, m, ownOnly(d.o.Catalog.View(), m, report)); err != nil {
+	} else if err := d.record(ctx, m, wanted.OwnOnly(d.o.Catalog.View(), m, report)); err != nil {
 		d.logger.Warn("report not written", "member", m.Name, "error", err)
 		reply.Error(w, err)
 		return
@@ -228,19 +219,19 @@ func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog
 	v := d.o.Catalog.View()
 	for _, in := range report.Instances {
 		if in.Progress.Step == catalog.StepFetching && in.Deploy != "" {
-			d.history.bytes(in.Deploy, m.Name, in.Progress, now)
+			d.history.Bytes(in.Deploy, m.Name, in.Progress, now)
 		}
 	}
 	d.live.settle(func(instance string) bool { return v.Instances[instance] != nil })
 	d.wake()
-	stop, soon := d.stoppable(Wanted(v, m.Name), report.Instances, now)
+	stop, soon := d.stoppable(wanted.Of(v, m.Name), report.Instances, now)
 	if soon {
 		// Better a short wait here than an instance that runs until the
 		// agent's next report.
 		if pause.For(r.Context(), lastSend) != nil {
 			return
 		}
-		stop, _ = d.stoppable(Wanted(d.o.Catalog.View(), m.Name), report.Instances, time.Now())
+		stop, _ = d.stoppable(wanted.Of(d.o.Catalog.View(), m.Name), report.Instances, time.Now())
 	}
 	reply.JSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: stop, Others: d.freeElsewhere(r.Context(), m.Name, report)})
 }

@@ -65,7 +65,7 @@ func (d *Deployer) Set(ctx context.Context, site string, patch []byte, by string
 
 // begun tells everybody who waits that there is a deploy.
 func (d *Deployer) begun(deploy catalog.Deploy) {
-	d.history.observe(&deploy, deploy.Created)
+	d.history.Observe(&deploy, deploy.Created)
 	d.logger.Info("deploy begins", "site", deploy.Site, "deploy", deploy.ID, "release", deploy.Release, "by", deploy.By, "rollback", deploy.Rollback)
 	if deploy.State != catalog.DeployRunning { // nothing was to be done
 		d.logEnd(&deploy)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/deployhook/reply"
+	"portico/deployhook/wanted"
 	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
@@ -151,7 +152,7 @@ func (d *Deployer) serveFree(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	list, _ := d.stoppable(Wanted(d.o.Catalog.View(), q.Member), q.Instances, time.Now())
+	list, _ := d.stoppable(wanted.Of(d.o.Catalog.View(), q.Member), q.Instances, time.Now())
 	reply.JSON(w, http.StatusOK, ReportAnswer{Proxy: d.o.Name, StopOK: list})
 }
 
@@ -163,9 +164,9 @@ func (d *Deployer) freeElsewhere(ctx context.Context, member string, r messages.
 	if r.Copy || len(proxies) == 0 {
 		return nil
 	}
-	wanted := Wanted(v, member)
+	state := wanted.Of(v, member)
 	q := peerFree{Member: member, Instances: slices.DeleteFunc(slices.Clone(r.Instances), func(in messages.InstanceReport) bool {
-		return in.ID == "" || in.State == catalog.InstanceExited || wants(wanted, in)
+		return in.ID == "" || in.State == catalog.InstanceExited || wants(state, in)
 	})}
 	if len(q.Instances) == 0 {
 		return nil

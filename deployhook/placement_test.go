@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"portico/deployhook"
 	"portico/deployhook/objects"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
 	"portico/membership/catalog/ids"
@@ -55,7 +55,7 @@ func TestServerGetsWhatBelongsOnItAlone(t *testing.T) {
 		t.Errorf("web3 runs %v and %v", c.agent("web3").running("shop"), c.agent("web3").running("blog"))
 	}
 
-	told, err := json.Marshal(deployhook.Wanted(c.catalog.View(), "web3"))
+	told, err := json.Marshal(wanted.Of(c.catalog.View(), "web3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestServerGetsWhatBelongsOnItAlone(t *testing.T) {
 			t.Errorf("web3 is told %q in %s", secret, told)
 		}
 	}
-	if told, _ := json.Marshal(deployhook.Wanted(c.catalog.View(), "web1")); !strings.Contains(string(told), "of-shop-alone") {
+	if told, _ := json.Marshal(wanted.Of(c.catalog.View(), "web1")); !strings.Contains(string(told), "of-shop-alone") {
 		t.Errorf("web1 is not told its settings: %s", told)
 	}
 
@@ -144,7 +144,7 @@ func TestMovedSiteKeepsItsSessions(t *testing.T) {
 	if len(c.agent("web1").running("shop")) != 1 {
 		t.Fatal("the old instance went with three sessions on it")
 	}
-	if w := deployhook.Wanted(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != messages.DutyRetiring {
+	if w := wanted.Of(c.catalog.View(), "web1"); len(w.Releases) != 1 || w.Releases[0].Duty != messages.DutyRetiring {
 		t.Errorf("web1 is to run %+v", w.Releases)
 	}
 
@@ -157,7 +157,7 @@ func TestMovedSiteKeepsItsSessions(t *testing.T) {
 	c.setLoad(old, 0)
 	c.eventually("the empty instance is stopped", func() bool { return len(c.agent("web1").running("shop")) == 0 })
 	c.eventually("web1 is told nothing of the site", func() bool {
-		w, _ := json.Marshal(deployhook.Wanted(c.catalog.View(), "web1"))
+		w, _ := json.Marshal(wanted.Of(c.catalog.View(), "web1"))
 		return !bytes.Contains(w, []byte("shop"))
 	})
 	if got := c.instanceOf("web2", d.Release); got != next || len(c.agent("web2").running("shop")) != 1 {

@@ -111,7 +111,7 @@ func (s Situation) advance(d *Decision, srv Server) {
 	case !known || p.Step == catalog.StepStopped:
 		s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepWaiting, Detail: "its turn comes"})
 		return
-	case !begun(p):
+	case !p.Begun():
 		if p.Detail == awayDetail {
 			s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepWaiting, Detail: "its turn comes"})
 		}
@@ -198,7 +198,7 @@ func (s Situation) failed(d *Decision) bool {
 		d.Hint = "the release that ran before was not touched and keeps serving"
 	}
 	for name, p := range d.Members {
-		if begun(p) && p.Step != catalog.StepFailed {
+		if p.Begun() && p.Step != catalog.StepFailed {
 			s.set(d, name, stoppedBy(groups[0].Members[0], p))
 		}
 	}
@@ -223,7 +223,7 @@ func (s Situation) beginWaves(d *Decision) {
 		switch p := d.Members[srv.Name]; {
 		case s.good(p, srv):
 			good++
-		case begun(p):
+		case p.Begun():
 			running++
 		}
 	}
@@ -238,7 +238,7 @@ func (s Situation) beginWaves(d *Decision) {
 		if running >= wave {
 			return
 		}
-		if srv.Away || begun(d.Members[srv.Name]) {
+		if srv.Away || d.Members[srv.Name].Begun() {
 			continue
 		}
 		s.set(d, srv.Name, catalog.MemberProgress{Step: catalog.StepFetching})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 )
 
@@ -55,7 +56,7 @@ func TestCandidateIsGivenBeforeItsTurn(t *testing.T) {
 		member, release string
 		may             bool
 	}{{"web1", "next", true}, {"web2", "next", false}, {"web1", "other", false}} {
-		if may := mayRead(v, tt.member, tt.release); may != tt.may {
+		if may := wanted.MayRead(v, tt.member, tt.release); may != tt.may {
 			t.Errorf("%s may have release %s: %v, want %v", tt.member, tt.release, may, tt.may)
 		}
 	}

@@ -238,7 +238,7 @@ func (d *Deployer) commit(ctx context.Context, answer *ArchiveAnswer, u *upload.
 	answer.Deploy = deploy
 	d.begun(deploy)
 	if !answer.Same {
-		d.history.note(deploy.ID, fmt.Sprintf("%d files, %d bytes; %d files with %d bytes are new", answer.Files, answer.Size, answer.Changed, answer.Ships), now)
+		d.history.Note(deploy.ID, fmt.Sprintf("%d files, %d bytes; %d files with %d bytes are new", answer.Files, answer.Size, answer.Changed, answer.Ships), now)
 	}
 	return nil
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"testing"
 
-	"portico/deployhook"
 	"portico/deployhook/reply"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 	"portico/membership/catalog/ids"
 )
@@ -38,7 +38,7 @@ func TestSettingsOfTheProcessAreADeploy(t *testing.T) {
 		t.Fatalf("the site is %+v", s)
 	}
 	env := map[string]string{} // by release
-	for _, r := range deployhook.Wanted(c.catalog.View(), "web1").Releases {
+	for _, r := range wanted.Of(c.catalog.View(), "web1").Releases {
 		env[r.Release] = r.Settings.Env["X"]
 	}
 	if len(env) != 2 || env[first.Release] != "" || env[d.Release] != "1" {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
 )
@@ -55,7 +55,7 @@ func TestWanted(t *testing.T) {
 		}
 		return strings.Join(list, " ")
 	}
-	w := deployhook.Wanted(v, "web1")
+	w := wanted.Of(v, "web1")
 	if got := duties(w); got != "c=candidate b=current a=retiring" {
 		t.Errorf("web1 should run %q", got)
 	}
@@ -69,7 +69,7 @@ func TestWanted(t *testing.T) {
 	if len(w.Servers) != 1 || w.Servers[0].Name != "web2" || len(w.Proxies) != 1 || w.Cluster == "" || w.Revision == 0 || len(w.Keep["shop"]) != 4 {
 		t.Errorf("wanted is %+v", w)
 	}
-	if got := duties(deployhook.Wanted(v, "web2")); got != "b=current a=retiring" {
+	if got := duties(wanted.Of(v, "web2")); got != "b=current a=retiring" {
 		t.Errorf("web2, whose wave has not begun, should run %q", got)
 	}
 	// Once a second member has begun, nobody runs the before command any more.
@@ -82,18 +82,18 @@ func TestWanted(t *testing.T) {
 		return tx.PutDeploy(d)
 	})
 	for _, m := range []string{"web1", "web2"} {
-		if w := deployhook.Wanted(c.catalog.View(), m); len(w.Releases) > 0 && w.Releases[0].Before {
+		if w := wanted.Of(c.catalog.View(), m); len(w.Releases) > 0 && w.Releases[0].Before {
 			t.Errorf("%s would run the before command a second time", m)
 		}
 	}
 	for _, nobody := range []string{"pending", "revoked", "proxy", "unknown", ""} {
-		w := deployhook.Wanted(v, nobody)
+		w := wanted.Of(v, nobody)
 		if len(w.Releases)+len(w.Servers)+len(w.Proxies)+len(w.Keep) != 0 {
 			t.Errorf("%q is told %+v", nobody, w)
 		}
 	}
-	a, _ := json.Marshal(deployhook.Wanted(v, "web1"))
-	b, _ := json.Marshal(deployhook.Wanted(v, "web1"))
+	a, _ := json.Marshal(wanted.Of(v, "web1"))
+	b, _ := json.Marshal(wanted.Of(v, "web1"))
 	if !slices.Equal(a, b) {
 		t.Error("the same view gave two answers")
 	}

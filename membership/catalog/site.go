@@ -132,6 +132,11 @@ type MemberProgress struct {
 	Updated time.Time `json:"updated"`
 }
 
+// Begun reports whether the member's wave has begun.
+func (p MemberProgress) Begun() bool {
+	return p.Step != "" && p.Step != StepWaiting && p.Step != StepStopped
+}
+
 // Probe is the outcome of one health check.
 type Probe struct {
 	OK      bool           `json:"ok"`

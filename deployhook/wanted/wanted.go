@@ -1,6 +1,8 @@
-package deployhook
+package wanted
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"maps"
 	"slices"
 
@@ -8,13 +10,13 @@ import (
 	"portico/membership/catalog/messages"
 )
 
-// Wanted returns what the member called name should run at this view. It is
+// Of returns what the member called name should run at this view. It is
 // pure: two proxies with the same view give the same answer. A member that is
 // not an accepted application server gets an empty document, which stops
 // everything it may still run. A member is told of what belongs on it and of nothing
 // else: neither the names nor the settings of other sites, nor servers with which it
 // has no site in common.
-func Wanted(v *catalog.View, name string) messages.Wanted {
+func Of(v *catalog.View, name string) messages.Wanted {
 	w := messages.Wanted{Revision: v.Revision, Cluster: v.ClusterID, Keep: map[string][]string{}}
 	m := v.Members[name]
 	if m == nil || m.Admission != catalog.Accepted || m.Role != catalog.RoleServer {
@@ -85,7 +87,7 @@ func (p *placement) wantedOf(s *catalog.Site) []messages.WantedRelease {
 		})
 	}
 	member := p.m.Name
-	if d := p.v.Deploy(s.Deploy); d != nil && s.Candidate != "" && begun(d.Members[member]) {
+	if d := p.v.Deploy(s.Deploy); d != nil && s.Candidate != "" && d.Members[member].Begun() {
 		add(s.Candidate, messages.DutyCandidate, d.ID, runsBefore(d, member))
 	}
 	if s.Release != "" {
@@ -108,11 +110,6 @@ func lastDeployOf(v *catalog.View, s *catalog.Site) string {
 	return ""
 }
 
-// begun reports whether a member's wave has begun.
-func begun(p catalog.MemberProgress) bool {
-	return p.Step != "" && p.Step != catalog.StepWaiting && p.Step != catalog.StepStopped
-}
-
 // runsBefore reports whether the member runs the site's before command: as long
 // as it is the only one that has begun. Plan lets the others begin when that
 // one is healthy, which it cannot be without its before command.
@@ -121,9 +118,19 @@ func runsBefore(d *catalog.Deploy, member string) bool {
 		return false
 	}
 	for other, p := range d.Members {
-		if other != member && begun(p) {
+		if other != member && p.Begun() {
 			return false
 		}
 	}
 	return true
+}
+
+// Sum is the content of a wanted state without its revision.
+func Sum(w messages.Wanted) [sha256.Size]byte {
+	w.Revision = 0
+	b, err := json.Marshal(w)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	return sha256.Sum256(b)
 }

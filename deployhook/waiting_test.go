@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
-	"portico/deployhook"
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 )
 
@@ -141,10 +141,10 @@ func TestWaitingMembersMissNothing(t *testing.T) {
 		before := views[max(0, len(views)-1-r.IntN(2)*r.IntN(4))] // a member may have been away for some changes
 		views = append(views, now)
 		for _, m := range members {
-			wanted := deployhook.Wanted(now, m)
-			running += len(wanted.Releases)
-			equal := deployhook.WantedSum(deployhook.Wanted(before, m)) == deployhook.WantedSum(wanted)
-			switch said := deployhook.SameWanted(before, now, m); {
+			state := wanted.Of(now, m)
+			running += len(state.Releases)
+			equal := wanted.Sum(wanted.Of(before, m)) == wanted.Sum(state)
+			switch said := new(wanted.News).Same(before, now, m); {
 			case said && !equal:
 				t.Fatalf("step %d: %s would not hear of its new wanted state", step, m)
 			case said:

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 )
 
@@ -35,9 +36,9 @@ func TestWaitingLooksAtWhatChanged(t *testing.T) {
 	cost := func(n int) float64 {
 		v := settledView(n)
 		views := []*catalog.View{v, changed(v, "s1")}
-		i, d := 0, &Deployer{}
+		i, news := 0, new(wanted.News)
 		return testing.AllocsPerRun(20, func() {
-			if i++; !d.news.sameWanted(views[i%2], views[(i+1)%2], "app-1") {
+			if i++; !news.Same(views[i%2], views[(i+1)%2], "app-1") {
 				t.Error("the wanted state is another")
 			}
 		})
@@ -58,17 +59,17 @@ func BenchmarkWaiting(b *testing.B) {
 		next.Instances["s1-app-1"] = &catalog.Instance{ID: "s1-app-1", Site: "s1", Release: "r", Member: "app-1", State: catalog.InstanceFailing}
 		views := []*catalog.View{v, next}
 		b.Run(fmt.Sprint("change/", n), func(b *testing.B) {
-			d := &Deployer{}
+			news := new(wanted.News)
 			for i := 0; b.Loop(); i++ {
 				for m := range members {
-					d.news.sameWanted(views[i%2], views[(i+1)%2], fmt.Sprint("app-", m%4))
+					news.Same(views[i%2], views[(i+1)%2], fmt.Sprint("app-", m%4))
 				}
 			}
 		})
 		b.Run(fmt.Sprint("whole/", n), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				for m := range members {
-					wantedSum(Wanted(views[i%2], fmt.Sprint("app-", m%4)))
+					wanted.Sum(wanted.Of(views[i%2], fmt.Sprint("app-", m%4)))
 				}
 			}
 		})

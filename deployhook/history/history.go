@@ -1,27 +1,25 @@
-package deployhook
+package history
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"portico/internal/refusal"
 	"portico/membership/catalog"
 	"portico/membership/catalog/messages"
 )
 
 const (
-	// historyDeploys and historyEvents bound what is kept for late listeners.
+	// mostDeploys and mostEvents bound what is kept for late listeners.
 	// A deploy whose history is gone is replayed from its record.
-	historyDeploys = 50
-	historyEvents  = 1000
+	mostDeploys = 50
+	mostEvents  = 1000
 )
 
-// history keeps the events of recent deploys and wakes those who listen.
-type history struct {
+// History keeps the events of recent deploys and wakes those who listen.
+type History struct {
 	mu     sync.Mutex
 	tracks map[string]*track
 	order  []string // deploy ids, oldest first
@@ -44,10 +42,11 @@ type numbered struct {
 	bytes bool // only tells bytes, so the next of its kind replaces it
 }
 
-func newHistory() *history { return &history{tracks: map[string]*track{}} }
+// New returns one without a deploy.
+func New() *History { return &History{tracks: map[string]*track{}} }
 
 // track returns the deploy's track, which is made when it is not there.
-func (h *history) trackLocked(id string) *track {
+func (h *History) trackLocked(id string) *track {
 	if t := h.tracks[id]; t != nil {
 		return t
 	}
@@ -55,16 +54,16 @@ func (h *history) trackLocked(id string) *track {
 	t.last.ID = id
 	h.tracks[id] = t
 	h.order = append(h.order, id)
-	if len(h.order) > historyDeploys {
+	if len(h.order) > mostDeploys {
 		delete(h.tracks, h.order[0])
 		h.order = h.order[1:]
 	}
 	return t
 }
 
-// observe adds what is new in a deploy's record. It reports whether the deploy, which was seen
+// Observe adds what is new in a deploy's record. It reports whether the deploy, which was seen
 // running before, has ended: to one caller, once.
-func (h *history) observe(d *catalog.Deploy, now time.Time) (ended bool) {
+func (h *History) Observe(d *catalog.Deploy, now time.Time) (ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.trackLocked(d.ID)
@@ -96,18 +95,8 @@ func (h *history) observe(d *catalog.Deploy, now time.Time) (ended bool) {
 	return ended
 }
 
-// logEnd tells operators how a deploy has ended.
-func (d *Deployer) logEnd(deploy *catalog.Deploy) {
-	log := d.logger.With("site", deploy.Site, "deploy", deploy.ID, "release", deploy.Release, "by", deploy.By)
-	if deploy.State == catalog.DeploySucceeded {
-		log.Info("deploy succeeded")
-		return
-	}
-	log.Warn("deploy "+string(deploy.State), "error", deploy.Error, "now", deploy.Hint)
-}
-
-// bytes adds how far a member's transfer is.
-func (h *history) bytes(id, member string, p catalog.MemberProgress, now time.Time) {
+// Bytes adds how far a member's transfer is.
+func (h *History) Bytes(id, member string, p catalog.MemberProgress, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tracks[id]
@@ -122,8 +111,8 @@ func (h *history) bytes(id, member string, p catalog.MemberProgress, now time.Ti
 	t.add(messages.Event{At: now, Deploy: id, Member: member, Progress: &p, Message: describe(p)}, true)
 }
 
-// note adds a sentence about the deploy as a whole.
-func (h *history) note(id, text string, now time.Time) {
+// Note adds a sentence about the deploy as a whole.
+func (h *History) Note(id, text string, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trackLocked(id).add(messages.Event{At: now, Deploy: id, Message: text}, false)
@@ -133,7 +122,7 @@ func (t *track) add(e messages.Event, bytes bool) {
 	if bytes {
 		t.events = slices.DeleteFunc(t.events, func(old numbered) bool { return old.bytes && old.event.Member == e.Member })
 	}
-	if len(t.events) >= historyEvents {
+	if len(t.events) >= mostEvents {
 		t.events = t.events[1:]
 	}
 	t.next++
@@ -142,9 +131,9 @@ func (t *track) add(e messages.Event, bytes bool) {
 	t.changed = make(chan struct{})
 }
 
-// after returns the events behind number n, whether the deploy has ended, and a
+// After returns the events behind number n, whether the deploy has ended, and a
 // channel that closes when there is more.
-func (h *history) after(id string, n int) (events []messages.Event, last int, ended bool, changed <-chan struct{}) {
+func (h *History) After(id string, n int) (events []messages.Event, last int, ended bool, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.trackLocked(id)
@@ -154,36 +143,6 @@ func (h *history) after(id string, n int) (events []messages.Event, last int, en
 		}
 	}
 	return events, t.next, t.ended, t.changed
-}
-
-// Events calls send for everything that has happened to a deploy and then for
-// what happens, until the deploy has ended (nil), ctx is done or send fails.
-func (d *Deployer) Events(ctx context.Context, id string, send func(messages.Event) error) error {
-	ctx, done := d.during(ctx)
-	defer done()
-	record := d.o.Catalog.View().Deploy(id)
-	if record == nil {
-		return refusal.New(404, "not_found", "portico sites shows the last deploys", "there is no deploy %q", id)
-	}
-	if d.history.observe(record, time.Now()) {
-		d.logEnd(record)
-	}
-	for n := 0; ; {
-		events, last, ended, changed := d.history.after(id, n)
-		for _, e := range events {
-			if err := send(e); err != nil {
-				return err
-			}
-		}
-		if n = last; ended {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // describe says a step for people.
@@ -210,8 +169,8 @@ func outcome(d *catalog.Deploy) string {
 	return string(d.State)
 }
 
-// follows reports whether the deploy has a track that has not seen its end.
-func (h *history) follows(id string) bool {
+// Follows reports whether the deploy has a track that has not seen its end.
+func (h *History) Follows(id string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tracks[id]

@@ -1,4 +1,4 @@
-package deployhook
+package wanted
 
 import (
 	"cmp"
@@ -12,9 +12,9 @@ import (
 // manySites is how many sites may differ between two views before a member's wanted state is worked out whole: that is cheaper then.
 const manySites = 200
 
-// news tells what differs between two views. All members that wait go from the same view to the same one, so the last answer is kept.
+// News tells what differs between two views. All members that wait go from the same view to the same one, so the last answer is kept.
 // It holds two views at most.
-type news struct {
+type News struct {
 	mu       sync.Mutex
 	from, to *catalog.View
 	sites    map[string]bool
@@ -22,7 +22,7 @@ type news struct {
 }
 
 // between returns the sites by which the wanted states of two views can differ, and false where they can differ by more than that.
-func (n *news) between(from, to *catalog.View) (sites map[string]bool, known bool) {
+func (n *News) between(from, to *catalog.View) (sites map[string]bool, known bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.from != from || n.to != to {
@@ -35,9 +35,9 @@ func (n *news) between(from, to *catalog.View) (sites map[string]bool, known boo
 	return n.sites, n.known
 }
 
-// sameWanted reports whether a member's wanted state is the same at both views but for the revision. It may say no of one that is the
-// same, and never yes of one that is not. What Wanted reads of a view must be compared here.
-func (n *news) sameWanted(from, to *catalog.View, name string) bool {
+// Same reports whether a member's wanted state is the same at both views but for the revision. It may say no of one that is the
+// same, and never yes of one that is not. What Of reads of a view must be compared here.
+func (n *News) Same(from, to *catalog.View, name string) bool {
 	switch {
 	case from == nil:
 		return false
@@ -84,7 +84,7 @@ func isAccepted(m *catalog.Member) bool { return m != nil && m.Admission == cata
 
 func isServer(m *catalog.Member) bool { return isAccepted(m) && m.Role == catalog.RoleServer }
 
-// changedSites returns the sites of which anything that Wanted reads is another record. It compares pointers, and works out no settings.
+// changedSites returns the sites of which anything that Of reads is another record. It compares pointers, and works out no settings.
 func changedSites(from, to *catalog.View) map[string]bool {
 	sites := map[string]bool{}
 	for was, now := range catalog.Differences(from.Sites, to.Sites) {
