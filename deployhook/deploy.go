@@ -82,7 +82,7 @@ func (d *Deployer) walk() bool {
 	}
 	known := func(member string) bool { return v.Members[member] != nil }
 	d.live.forget(known)
-	d.presence.forget(known)
+	d.presence.Forget(known)
 	if term == nil {
 		return busy
 	}
@@ -173,7 +173,7 @@ func (d *Deployer) servers(v *catalog.View, deploy *catalog.Deploy, settings sit
 		word, changed := d.live.progress(m.Name, deploy)
 		s := Server{
 			Name: m.Name, Addr: m.Addr, Changed: changed,
-			Away: d.presence.away(m.Name, now, hint),
+			Away: d.presence.Away(m.Name, now, hint),
 			Idle: m.Admin == catalog.AdminDrain || m.Admin == catalog.AdminMaint,
 		}
 		if s.Changed.Before(d.started) {

@@ -18,6 +18,7 @@ import (
 	"portico/deployhook/history"
 	"portico/deployhook/logs"
 	"portico/deployhook/objects"
+	"portico/deployhook/presence"
 	"portico/deployhook/wanted"
 	"portico/membership/catalog"
 )
@@ -98,7 +99,7 @@ type Deployer struct {
 	askNow   chan struct{}   // wakes watchOthers, capacity 1
 	endedMu  sync.Mutex      // guards ended
 	ended    []EndedDrain
-	presence *presence
+	presence *presence.Presence
 	logs     logs.Reader
 	live     *live
 	news     wanted.News
@@ -138,7 +139,7 @@ func New(o Options) (*Deployer, error) {
 		o: o, logger: o.Logger, spool: spool, started: time.Now(),
 		drains:   make(map[string]*watched),
 		deploys:  make(map[string]time.Time),
-		presence: newPresence(time.Now()),
+		presence: presence.New(time.Now()),
 		live:     newLive(),
 		history:  history.New(),
 		uploads:  make(chan struct{}, maxUploads),

@@ -101,7 +101,7 @@ func (d *Deployer) serveWanted(w http.ResponseWriter, r *http.Request, m catalog
 	}
 	reply.Within(w, wait+reply.Time)
 	begun := time.Now()
-	defer d.presence.enter(m.Name, begun)()
+	defer d.presence.Enter(m.Name, begun)()
 	d.wake() // somebody who was away may be back
 	ctx, done := d.during(r.Context())
 	defer done()
@@ -188,7 +188,7 @@ type ReportAnswer struct {
 }
 
 func (d *Deployer) serveReport(w http.ResponseWriter, r *http.Request, m catalog.Member) {
-	defer d.presence.enter(m.Name, time.Now())()
+	defer d.presence.Enter(m.Name, time.Now())()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(reportTimeout))
 	reply.Within(w, reportTimeout+writeDeadline+reply.Time)
 	var report messages.Report
@@ -341,4 +341,9 @@ func sameJSON(a, b any) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+// silence is for how long nothing was heard of a member.
+func (d *Deployer) silence(member string) time.Duration {
+	return d.presence.Silence(member, time.Now(), d.o.Alive == nil || d.o.Alive(member))
 }

@@ -128,3 +128,10 @@ func (o *others) silent(list []catalog.Member, now time.Time) (names []string) {
 	}
 	return names
 }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

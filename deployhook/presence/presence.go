@@ -1,4 +1,5 @@
-package deployhook
+// Package presence tells how long nothing was heard of a member, by its own requests and by what gossip holds of it. It asks nobody.
+package presence
 
 import (
 	"sync"
@@ -10,12 +11,12 @@ import (
 // machine and a lost packet or two.
 const awayAfter = 10 * time.Second
 
-// awayDoubted is the same for a member that gossip holds for gone: longer than
-// doubtEvery, after which one that lives has come again.
+// awayDoubted is the same for a member that gossip holds for gone: longer than the
+// poll of such a one stays open, after which one that lives has come again.
 const awayDoubted = 6 * time.Second
 
-// presence knows which members have been heard of.
-type presence struct {
+// Presence knows which members have been heard of.
+type Presence struct {
 	mu      sync.Mutex
 	since   time.Time // before this nobody could be heard
 	seen    map[string]time.Time
@@ -23,12 +24,13 @@ type presence struct {
 	doubted map[string]time.Time // since when gossip has a member for gone
 }
 
-func newPresence(now time.Time) *presence {
-	return &presence{since: now, seen: map[string]time.Time{}, open: map[string]int{}, doubted: map[string]time.Time{}}
+// New returns one that has heard of nobody.
+func New(now time.Time) *Presence {
+	return &Presence{since: now, seen: map[string]time.Time{}, open: map[string]int{}, doubted: map[string]time.Time{}}
 }
 
-// enter notes a request of a member; the returned function notes its end.
-func (p *presence) enter(member string, now time.Time) (leave func()) {
+// Enter notes a request of a member; the returned function notes its end.
+func (p *Presence) Enter(member string, now time.Time) (leave func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen[member] = now
@@ -43,19 +45,19 @@ func (p *presence) enter(member string, now time.Time) (leave func()) {
 	}
 }
 
-// away reports whether a member has been silent for too long. alive is gossip's
+// Away reports whether a member has been silent for too long. alive is gossip's
 // opinion: while it is good, an open request proves presence; while it is not,
 // only one that has come since does. So gossip alone never decides.
-func (p *presence) away(member string, now time.Time, alive bool) bool {
+func (p *Presence) Away(member string, now time.Time, alive bool) bool {
 	patience := awayAfter
 	if !alive {
 		patience = awayDoubted
 	}
-	return p.silence(member, now, alive) > patience
+	return p.Silence(member, now, alive) > patience
 }
 
-// silence is for how long a member has given no sign of life, by the same evidence.
-func (p *presence) silence(member string, now time.Time, alive bool) time.Duration {
+// Silence is for how long a member has given no sign of life, by the same evidence.
+func (p *Presence) Silence(member string, now time.Time, alive bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	last := p.since
@@ -69,21 +71,14 @@ func (p *presence) silence(member string, now time.Time, alive bool) time.Durati
 			p.doubted[member] = now
 		}
 		if p.open[member] > 0 {
-			last = later(last, p.doubted[member])
+			last = p.doubted[member]
 		}
 	}
-	return now.Sub(later(last, p.seen[member]))
+	return min(now.Sub(last), now.Sub(p.seen[member]))
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// forget drops members that are not in the catalog any more.
-func (p *presence) forget(known func(member string) bool) {
+// Forget drops members that are not in the catalog any more.
+func (p *Presence) Forget(known func(member string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for member := range p.seen {
@@ -96,9 +91,4 @@ func (p *presence) forget(known func(member string) bool) {
 			delete(p.doubted, member)
 		}
 	}
-}
-
-// silence is for how long nothing was heard of a member.
-func (d *Deployer) silence(member string) time.Duration {
-	return d.presence.silence(member, time.Now(), d.o.Alive == nil || d.o.Alive(member))
 }
