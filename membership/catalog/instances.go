@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"portico/internal/ordered"
 )
 
 // siteInstances is the place of a view's list of instances by site. It is made when somebody asks first, as the index of routes is.
@@ -12,24 +14,24 @@ type siteInstances struct {
 	of map[string]*Instance // the instances of the view
 
 	once sync.Once
-	made atomic.Pointer[ordered[*Instance]]
+	made atomic.Pointer[ordered.List[*Instance]]
 }
 
 func bySiteAndID(a, b *Instance) int {
 	return cmp.Or(cmp.Compare(a.Site, b.Site), cmp.Compare(a.ID, b.ID))
 }
 
-func newSiteInstances(of map[string]*Instance) *ordered[*Instance] {
+func newSiteInstances(of map[string]*Instance) *ordered.List[*Instance] {
 	list := make([]*Instance, 0, len(of))
 	for _, in := range of {
 		list = append(list, in)
 	}
 	slices.SortFunc(list, bySiteAndID)
-	o := orderedOf(list, bySiteAndID)
+	o := ordered.Of(list, bySiteAndID)
 	return &o
 }
 
-func (b *siteInstances) list() *ordered[*Instance] {
+func (b *siteInstances) list() *ordered.List[*Instance] {
 	b.once.Do(func() {
 		if b.made.Load() == nil {
 			b.made.Store(newSiteInstances(b.of))
@@ -58,7 +60,7 @@ func (b *siteInstances) next(of map[string]*Instance, changed map[string]bool) *
 			come = append(come, now)
 		}
 	}
-	list := last.with(left, come)
+	list := last.With(left, come)
 	n.made.Store(&list)
 	return n
 }
@@ -75,7 +77,7 @@ func (v *View) InstancesOf(site string) []*Instance {
 		slices.SortFunc(out, bySiteAndID)
 		return out
 	}
-	for in := range v.siteInstances.list().from(func(in *Instance) int { return cmp.Compare(in.Site, site) }) {
+	for in := range v.siteInstances.list().From(func(in *Instance) int { return cmp.Compare(in.Site, site) }) {
 		if in.Site != site {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"portico/conf/sites"
+	"portico/internal/ordered"
 )
 
 // SiteRoutes is where one site answers by its present settings, and with which cookie.
@@ -37,9 +38,9 @@ func (r *SiteRoutes) Settings() sites.Settings {
 // RouteIndex finds among the sites of one view those that answer on a host. It does not change: the index of the next view is
 // another one, with the same SiteRoutes of all sites whose records are the same.
 type RouteIndex struct {
-	bySite   ordered[*SiteRoutes]
-	byCookie ordered[*SiteRoutes]
-	byHost   ordered[routeOfHost] // from the end of the host, so that the names under a wildcard are neighbours; then by path
+	bySite   ordered.List[*SiteRoutes]
+	byCookie ordered.List[*SiteRoutes]
+	byHost   ordered.List[routeOfHost] // from the end of the host, so that the names under a wildcard are neighbours; then by path
 }
 
 type routeOfHost struct {
@@ -64,9 +65,9 @@ func newRouteIndex(of map[string]*Site, last *RouteIndex) *RouteIndex {
 	}
 	slices.SortFunc(hosts, byHost)
 	return &RouteIndex{
-		bySite:   orderedOf(list, bySite),
-		byCookie: orderedOf(slices.SortedFunc(slices.Values(list), byCookie), byCookie),
-		byHost:   orderedOf(hosts, byHost),
+		bySite:   ordered.Of(list, bySite),
+		byCookie: ordered.Of(slices.SortedFunc(slices.Values(list), byCookie), byCookie),
+		byHost:   ordered.Of(hosts, byHost),
 	}
 }
 
@@ -93,9 +94,9 @@ func (x *RouteIndex) with(of map[string]*Site, changed map[string]bool) *RouteIn
 		}
 	}
 	return &RouteIndex{
-		bySite:   x.bySite.with(left, come),
-		byCookie: x.byCookie.with(left, come),
-		byHost:   x.byHost.with(leftHosts, comeHosts),
+		bySite:   x.bySite.With(left, come),
+		byCookie: x.byCookie.With(left, come),
+		byHost:   x.byHost.With(leftHosts, comeHosts),
 	}
 }
 
@@ -130,7 +131,7 @@ func (x *RouteIndex) of(site string) *SiteRoutes {
 	if x == nil {
 		return nil
 	}
-	for r := range x.bySite.from(func(r *SiteRoutes) int { return cmp.Compare(r.Site, site) }) {
+	for r := range x.bySite.From(func(r *SiteRoutes) int { return cmp.Compare(r.Site, site) }) {
 		if r.Site == site {
 			return r
 		}
@@ -163,7 +164,7 @@ func (x *RouteIndex) Overlapping(host string) []*SiteRoutes {
 // from returns the sites from the first at or behind the host and the path on, while they match.
 func (x *RouteIndex) from(host, path string, match func(routeOfHost) bool) []*SiteRoutes {
 	var out []*SiteRoutes
-	for r := range x.byHost.from(func(r routeOfHost) int { return cmp.Or(fromEnd(r.host, host), cmp.Compare(r.of.Path, path)) }) {
+	for r := range x.byHost.From(func(r routeOfHost) int { return cmp.Or(fromEnd(r.host, host), cmp.Compare(r.of.Path, path)) }) {
 		if !match(r) {
 			break
 		}
@@ -175,7 +176,7 @@ func (x *RouteIndex) from(host, path string, match func(routeOfHost) bool) []*Si
 // WithCookie returns the sites whose sticky cookie has that name.
 func (x *RouteIndex) WithCookie(name string) []*SiteRoutes {
 	var out []*SiteRoutes
-	for r := range x.byCookie.from(func(r *SiteRoutes) int { return cmp.Compare(r.cookie, name) }) {
+	for r := range x.byCookie.From(func(r *SiteRoutes) int { return cmp.Compare(r.cookie, name) }) {
 		if r.cookie != name {
 			break
 		}

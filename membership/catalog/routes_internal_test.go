@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"portico/conf/sites"
+	"portico/internal/ordered"
 	"portico/membership/catalog/store"
 )
 
@@ -125,8 +126,8 @@ func TestRouteIndexProperty(t *testing.T) {
 	}
 }
 
-func whole[E any](o ordered[E]) []E {
-	return slices.Collect(o.from(func(E) int { return 0 }))
+func whole[E any](o ordered.List[E]) []E {
+	return slices.Collect(o.From(func(E) int { return 0 }))
 }
 
 // sameAsAnew compares a view's index with one made anew, and what it finds with a look at all sites.

@@ -1,4 +1,4 @@
-package catalog
+package ordered
 
 import (
 	"cmp"
@@ -8,9 +8,9 @@ import (
 )
 
 // A list in pieces is the list that a slice would be, and one that was handed out never changes.
-func TestOrdered(t *testing.T) {
+func TestList(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	o, want := orderedOf(nil, cmp.Compare[int]), []int(nil)
+	o, want := Of(nil, cmp.Compare[int]), []int(nil)
 	for step := range 400 {
 		before, old := o, slices.Clone(want)
 		var left, come []int
@@ -23,7 +23,7 @@ func TestOrdered(t *testing.T) {
 			left = append(left, want[i])
 			want = slices.Delete(want, i, i+1)
 		}
-		o = o.with(append(left, 1000), come)
+		o = o.With(append(left, 1000), come)
 		want = append(want, come...)
 		slices.Sort(want)
 		if got := whole(o); !slices.Equal(got, want) {
@@ -34,11 +34,35 @@ func TestOrdered(t *testing.T) {
 		}
 		least := r.IntN(520)
 		i, _ := slices.BinarySearch(want, least)
-		if got := slices.Collect(o.from(func(e int) int { return cmp.Compare(e, least) })); !slices.Equal(got, want[i:]) {
+		if got := slices.Collect(o.From(func(e int) int { return cmp.Compare(e, least) })); !slices.Equal(got, want[i:]) {
 			t.Fatalf("step %d: from %d: %v, want %v", step, least, got, want[i:])
 		}
 		if slices.ContainsFunc(o.pieces, func(p []int) bool { return len(p) == 0 || len(p) > 2*pieceSize }) {
 			t.Fatalf("step %d: %v", step, o.pieces)
 		}
 	}
+}
+
+// The next list has all pieces of the one before but that which has changed.
+func TestWithKeepsWhatIsTheSame(t *testing.T) {
+	var all []int
+	for i := range 2000 {
+		all = append(all, i)
+	}
+	before := Of(all, cmp.Compare[int])
+	after := before.With([]int{1000}, []int{1000})
+	again := 0
+	for i, piece := range after.pieces {
+		if &piece[0] != &before.pieces[i][0] {
+			again++
+		}
+	}
+	if again != 1 {
+		t.Errorf("%d pieces of %d were made anew for one element", again, len(before.pieces))
+	}
+}
+
+// whole is all of a list.
+func whole[E any](o List[E]) []E {
+	return slices.Collect(o.From(func(E) int { return 0 }))
 }

@@ -1,4 +1,5 @@
-package catalog
+// Package ordered keeps lists in order in pieces, so that the next list shares with the one before what stays.
+package ordered
 
 import (
 	"iter"
@@ -8,19 +9,19 @@ import (
 // pieceSize is how many elements a piece of an ordered list has at first, and half of the most.
 const pieceSize = 64
 
-// ordered is a list in order, kept in pieces: a copy that differs in a few elements shares all other pieces.
-type ordered[E any] struct {
+// List is a list in order, kept in pieces: a copy that differs in a few elements shares all other pieces.
+type List[E any] struct {
 	order  func(a, b E) int
 	pieces [][]E // none is empty, and none is written to
 }
 
-// orderedOf returns a list that is in order as an ordered one.
-func orderedOf[E any](list []E, order func(a, b E) int) ordered[E] {
-	return ordered[E]{order, slices.Collect(slices.Chunk(list, pieceSize))}
+// Of returns a list that is in order as an ordered one.
+func Of[E any](list []E, order func(a, b E) int) List[E] {
+	return List[E]{order, slices.Collect(slices.Chunk(list, pieceSize))}
 }
 
-// with returns a copy without the elements that left, of each as many as left has, and with those that come.
-func (o ordered[E]) with(left, come []E) ordered[E] {
+// With returns a copy without the elements that left, of each as many as left has, and with those that come.
+func (o List[E]) With(left, come []E) List[E] {
 	o.pieces = slices.Clone(o.pieces)
 	for _, e := range left {
 		o.remove(e)
@@ -32,7 +33,7 @@ func (o ordered[E]) with(left, come []E) ordered[E] {
 }
 
 // remove takes e out of a list whose pieces slice is the caller's own.
-func (o *ordered[E]) remove(e E) {
+func (o *List[E]) remove(e E) {
 	at := o.before(func(x E) int { return o.order(x, e) })
 	if at.piece == len(o.pieces) || o.order(o.pieces[at.piece][at.i], e) != 0 {
 		return
@@ -46,7 +47,7 @@ func (o *ordered[E]) remove(e E) {
 }
 
 // insert puts e into a list whose pieces slice is the caller's own.
-func (o *ordered[E]) insert(e E) {
+func (o *List[E]) insert(e E) {
 	if len(o.pieces) == 0 {
 		o.pieces = [][]E{{e}}
 		return
@@ -69,7 +70,7 @@ func (o *ordered[E]) insert(e E) {
 type spot struct{ piece, i int }
 
 // before returns the spot of the first element for which compare is not negative; its piece is len(o.pieces) where there is none.
-func (o ordered[E]) before(compare func(E) int) spot {
+func (o List[E]) before(compare func(E) int) spot {
 	search := func(e E, _ struct{}) int { return compare(e) }
 	p, _ := slices.BinarySearchFunc(o.pieces, struct{}{}, func(piece []E, _ struct{}) int { return compare(piece[len(piece)-1]) })
 	if p == len(o.pieces) {
@@ -79,8 +80,8 @@ func (o ordered[E]) before(compare func(E) int) spot {
 	return spot{p, i}
 }
 
-// from returns the elements from the first on for which compare is not negative.
-func (o ordered[E]) from(compare func(E) int) iter.Seq[E] {
+// From returns the elements from the first on for which compare is not negative.
+func (o List[E]) From(compare func(E) int) iter.Seq[E] {
 	return func(yield func(E) bool) {
 		at := o.before(compare)
 		for ; at.piece < len(o.pieces); at = (spot{piece: at.piece + 1}) {
