@@ -63,7 +63,7 @@ var imports = map[string][]string{
 	"proxy/conn":             {"internal/descriptors", "internal/linked", "internal/records", "internal/tlstrim", "internal/unsent", "proxy/exchange", "proxy/exchange/account", "proxy/http1", "proxy/http2", "proxy/wire"},
 	"certs":                  {"internal/durable", "internal/zapslog", "membership/catalog", "membership/catalog/command", "membership/catalog/ids"},
 	"membership":             {"internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/command", "membership/catalog/ids"},
-	"deployhook/agent":       {"deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/command", "deployhook/agent/diskwatch", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/agent/listener", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/members", "deployhook/agent/portowner", "deployhook/agent/process", "deployhook/agent/state", "deployhook/agent/static", "deployhook/agent/tomcat", "deployhook/archive", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages"},
+	"deployhook/agent":       {"deployhook/agent/backoff", "deployhook/agent/ports", "deployhook/agent/account", "deployhook/agent/beneath", "deployhook/agent/cgroup", "deployhook/agent/command", "deployhook/agent/diskwatch", "deployhook/agent/folders", "deployhook/agent/health", "deployhook/agent/listener", "deployhook/agent/logs", "deployhook/agent/machine", "deployhook/agent/members", "deployhook/agent/portowner", "deployhook/agent/process", "deployhook/agent/state", "deployhook/agent/static", "deployhook/agent/tomcat", "deployhook/archive", "deployhook/objects", "internal/descriptors", "internal/durable", "internal/pause", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages"},
 	"deployhook":             {"conf", "deployhook/archive", "deployhook/history", "deployhook/logs", "deployhook/objects", "deployhook/presence", "deployhook/reply", "deployhook/upload", "deployhook/wanted", "internal/pause", "internal/refusal", "internal/units", "membership/catalog", "membership/catalog/command", "membership/catalog/ids", "membership/catalog/messages"},
 	"proxy/haproxy":          {"balancer/figures", "balancer/seal", "conf", "internal/units", "membership/catalog"},
 	"proxy/route":            {"conf/sites", "internal/cow", "proxy/fault"},
@@ -123,6 +123,8 @@ var imports = map[string][]string{
 	"proxy/exchange/exchangetest/table":   {"proxy/http1"},
 
 	"deployhook/agent/account":   {},
+	"deployhook/agent/backoff":   {},
+	"deployhook/agent/ports":     {"deployhook/agent/account"},
 	"deployhook/agent/process":   {"deployhook/agent/account", "deployhook/agent/cgroup"},
 	"deployhook/agent/health":    {"deployhook/agent/portowner", "internal/descriptors", "internal/pause", "internal/units", "membership/catalog", "membership/catalog/messages"},
 	"deployhook/agent/state":     {"conf/sites", "internal/durable", "membership/catalog/messages"},
@@ -154,7 +156,7 @@ var imports = map[string][]string{
 	"cmd/portico/screen": {"internal/exitcode", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages", "proxy/admin/apiclient"},
 	"cmd/portico/shell":  {"conf", "internal/exitcode", "internal/statedir"},
 	"cmd/portico/client": {"certs", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook", "deployhook/archive", "deployhook/logs", "deployhook/upload", "internal/exitcode", "internal/pause", "internal/refusal", "internal/statedir", "membership", "membership/catalog", "membership/catalog/ids", "membership/catalog/messages", "proxy/admin/api", "proxy/admin/apiclient", "proxy/explain", "proxy/haproxy", "proxy/recent"},
-	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook/agent/appserver", "deployhook/agent/state", "deployhook/archive", "internal/exitcode", "internal/preflight", "internal/statedir", "membership/catalog", "membership/catalog/command", "membership/catalog/messages", "proxy/admin/access", "proxy/admin/apiclient", "proxy/frontdoor"},
+	"cmd/portico/start":  {"cmd/portico/client", "cmd/portico/screen", "cmd/portico/shell", "conf", "deployhook/agent/appserver", "deployhook/agent/state", "deployhook/archive", "internal/exitcode", "internal/pause", "internal/preflight", "internal/statedir", "membership/catalog", "membership/catalog/command", "membership/catalog/messages", "proxy/admin/access", "proxy/admin/apiclient", "proxy/frontdoor"},
 }
 
 // owners may import a module that nothing else in the project imports.

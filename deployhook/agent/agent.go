@@ -15,6 +15,7 @@ import (
 	"portico/deployhook/agent/logs"
 	"portico/deployhook/agent/members"
 	"portico/deployhook/agent/portowner"
+	"portico/deployhook/agent/ports"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/agent/tomcat"
@@ -37,7 +38,7 @@ type Agent struct {
 	asksOwners bool // this system tells whose the other end of a connection is
 
 	store *objects.Store
-	ports *ports
+	ports *ports.Ports
 	tom   *tomcat.Manager // nil: no Tomcat here
 	lock  *state.Lock
 
@@ -119,7 +120,7 @@ func New(o Options) (*Agent, error) {
 func blank(o Options) *Agent {
 	a := &Agent{
 		o: o, log: o.Logger, root: account.IsRoot(), shim: process.ShimCommand(),
-		ports:     newPorts(o.Ports),
+		ports:     ports.New(o.Ports),
 		units:     make(map[unitKey]*unit),
 		instances: make(map[string]*instance),
 		stopOK:    make(map[string]*stopWaiter),

@@ -10,6 +10,7 @@ import (
 	"portico/conf/sites"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
+	"portico/deployhook/agent/ports"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
 	"portico/membership/catalog"
@@ -160,7 +161,7 @@ func (h *hookSite) end(why string) {
 	}
 }
 
-func (h *hookSite) Addr() string           { return loopback(h.port) }
+func (h *hookSite) Addr() string           { return ports.Loopback(h.port) }
 func (h *hookSite) Allows() allowed        { return h.a.hookUsers(h.uid) }
 func (h *hookSite) Handler() http.Handler  { return nil }
 func (h *hookSite) ended() <-chan struct{} { return h.over }

@@ -159,7 +159,7 @@ func (a *Agent) adopt() map[unitKey]*instance {
 		a.link(i)
 		a.log.Info("instance adopted", "site", i.rec.Site, "release", i.rec.Release, "instance", i.rec.ID, "pid", i.rec.PID)
 		if i.rec.Port != 0 && i.rec.PID != 0 {
-			a.ports.reserve(i.rec.Port)
+			a.ports.Reserve(i.rec.Port)
 		}
 	}
 	return live

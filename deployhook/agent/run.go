@@ -18,6 +18,7 @@ import (
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/logs"
+	"portico/deployhook/agent/ports"
 	"portico/deployhook/agent/process"
 	"portico/deployhook/agent/state"
 	"portico/membership/catalog"
@@ -57,25 +58,25 @@ func (u *unit) startRun(want messages.WantedRelease, rel folders.Release, rec st
 // startWith is startRun of the process that build says.
 func (u *unit) startWith(want messages.WantedRelease, rec state.Instance, build func(state.Instance) (process.Spec, *os.File, error)) (*instance, error) {
 	a := u.a
-	port, err := a.ports.take()
+	port, err := a.ports.Take()
 	if err != nil {
 		return nil, err
 	}
 	rec.Port = port
 	spec, log, err := build(rec)
 	if err != nil {
-		a.ports.release(port)
+		a.ports.Release(port)
 		return nil, err
 	}
 	defer log.Close()
 	if err := a.state.Change(func(s *state.File) { s.Instances[rec.ID] = rec }); err != nil {
-		a.ports.release(port)
+		a.ports.Release(port)
 		return nil, err
 	}
 	a.contain(&spec, rec.ID, want.Settings.Limits)
 	proc, err := process.Start(spec, rec.ID, a.shim)
 	if err != nil {
-		a.ports.release(port)
+		a.ports.Release(port)
 		a.forget(rec.ID)
 		return nil, final(err)
 	}
@@ -127,7 +128,7 @@ func (r *runSite) Addr() string {
 	if r.at != "" {
 		return r.at
 	}
-	return loopback(r.port)
+	return ports.Loopback(r.port)
 }
 
 func (r *runSite) Handler() http.Handler  { return nil }
@@ -160,7 +161,7 @@ func (r *runSite) outcome() string {
 func (r *runSite) stop(ctx context.Context, grace time.Duration) {
 	r.proc.Stop(ctx, grace)
 	r.once.Do(func() {
-		r.a.ports.release(r.port)
+		r.a.ports.Release(r.port)
 		if r.base != "" {
 			if err := folders.Remove(filepath.Dir(r.base), filepath.Base(r.base)); err != nil {
 				r.a.log.Warn("folder of an instance not removed", "folder", r.base, "error", err)
@@ -178,7 +179,7 @@ func (r *runSite) check(ctx context.Context, c health.Check) catalog.Probe {
 	if p.Code == "L4CON" && ctx.Err() == nil {
 		other := net.JoinHostPort("::1", strconv.Itoa(r.port))
 		if at == other {
-			other = loopback(r.port)
+			other = ports.Loopback(r.port)
 		}
 		if q := c.Probe(ctx, d, other); q.Code != "L4CON" {
 			p, at = q, other

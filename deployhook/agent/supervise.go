@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/backoff"
 	"portico/deployhook/agent/health"
 	"portico/deployhook/agent/logs"
 	"portico/membership/catalog"
@@ -169,14 +170,14 @@ func (u *unit) probed(h *health.Rule, p catalog.Probe, s sites.Settings) {
 // restless says of an instance that is healthy at the moment how those before it have ended, where they
 // did so one after the other: it may be next. Nobody could tell it from a sound one else.
 func (u *unit) restless() string {
-	if u.lastEnd == "" || !u.backoff.looping() {
+	if u.lastEnd == "" || !u.backoff.Looping() {
 		return ""
 	}
-	return fmt.Sprintf("in a crash loop: %d short runs in a row before this one, the last %s", u.backoff.short, u.lastEnd)
+	return fmt.Sprintf("in a crash loop: %d short runs in a row before this one, the last %s", u.backoff.Runs(), u.lastEnd)
 }
 
 // settled reports whether the instance has run for long enough now to count as sound again.
-func (u *unit) settled() bool { return u.lastEnd != "" && time.Since(u.started()) > stableRun }
+func (u *unit) settled() bool { return u.lastEnd != "" && time.Since(u.started()) > backoff.StableRun }
 
 // late returns why a candidate that is still not healthy has failed, or "".
 // What is not a candidate may take as long as it likes: it could be waiting for
@@ -222,15 +223,15 @@ func (u *unit) exited(inst *instance, end ending, ran time.Duration) {
 		})
 		return
 	}
-	delay := u.backoff.next(ran)
+	delay := u.backoff.Next(ran)
 	u.lastEnd = "ended with " + end.detail
-	endLog.Warn("instance ended", "attempt", u.backoff.short, "again", delay)
+	endLog.Warn("instance ended", "attempt", u.backoff.Runs(), "again", delay)
 	u.set(func(r *messages.InstanceReport) {
 		r.Progress.Step, r.Progress.Log = catalog.StepStarting, log
 		r.Detail = fmt.Sprintf("%s; it starts again in %v", detail, delay)
-		if u.backoff.looping() {
+		if u.backoff.Looping() {
 			r.State = catalog.InstanceFailing
-			r.Detail = fmt.Sprintf("crash loop, %d short runs in a row: %s; it starts again in %v", u.backoff.short, detail, delay)
+			r.Detail = fmt.Sprintf("crash loop, %d short runs in a row: %s; it starts again in %v", u.backoff.Runs(), detail, delay)
 			if want.Duty != messages.DutyCandidate {
 				r.Progress.Step = catalog.StepFailed
 			}

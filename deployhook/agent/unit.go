@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portico/conf/sites"
+	"portico/deployhook/agent/backoff"
 	"portico/deployhook/agent/folders"
 	"portico/deployhook/agent/state"
 	"portico/deployhook/objects"
@@ -47,7 +48,7 @@ type unit struct {
 
 	// owned by the goroutine
 	inst    *instance
-	backoff backoff
+	backoff backoff.Backoff
 	tries   int       // starts of this candidate that ended early
 	since   time.Time // first failure to prepare this release; zero: none
 	lastEnd string    // how the last run ended, while the runs are short ones
@@ -272,8 +273,8 @@ func (u *unit) beginFailed(want messages.WantedRelease, err error) {
 		u.fail(want, err.Error(), nil)
 		return
 	}
-	delay := u.backoff.next(0)
-	u.log.Warn("release not started", "error", err, "attempt", u.backoff.short, "again", delay)
+	delay := u.backoff.Next(0)
+	u.log.Warn("release not started", "error", err, "attempt", u.backoff.Runs(), "again", delay)
 	u.set(func(r *messages.InstanceReport) {
 		r.Detail = err.Error()
 		r.Progress.Detail = err.Error()
@@ -288,7 +289,7 @@ func (u *unit) beginFailed(want messages.WantedRelease, err error) {
 func (u *unit) fail(want messages.WantedRelease, detail string, log []string) {
 	u.log.Error("release failed", "error", detail, "again", "with the next deploy")
 	u.since, u.tries = time.Time{}, 0
-	u.backoff.reset()
+	u.backoff.Reset()
 	u.set(func(r *messages.InstanceReport) {
 		u.failed = cmp.Or(want.Deploy, unnamed)
 		r.State, r.Detail = catalog.InstanceExited, detail

@@ -1,4 +1,5 @@
-package agent
+// Package ports gives the instances of an agent ports on loopback.
+package ports
 
 import (
 	"fmt"
@@ -10,20 +11,21 @@ import (
 	"portico/deployhook/agent/account"
 )
 
-// ports hands out loopback ports to instances of this agent. Another program
+// Ports hands out loopback ports to instances of this agent. Another program
 // can still take a port between the choice and the start: the instance then
 // ends or fails its ownership check, and the next start gets another port.
-type ports struct {
+type Ports struct {
 	r account.Range
 
 	mu   sync.Mutex
 	used map[int]bool
 }
 
-func newPorts(r account.Range) *ports { return &ports{r: r, used: make(map[int]bool)} }
+// New returns one that hands out those of a range.
+func New(r account.Range) *Ports { return &Ports{r: r, used: make(map[int]bool)} }
 
-// take returns a port that nobody listens on.
-func (p *ports) take() (int, error) {
+// Take returns a port that nobody listens on.
+func (p *Ports) Take() (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	start := rand.IntN(p.r.Count)
@@ -38,26 +40,27 @@ func (p *ports) take() (int, error) {
 	return 0, fmt.Errorf("no free port from %d to %d: widen agent.ports", p.r.First, p.r.First+p.r.Count-1)
 }
 
-// reserve marks the port of an adopted instance.
-func (p *ports) reserve(port int) {
+// Reserve marks the port of an adopted instance.
+func (p *Ports) Reserve(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used[port] = true
 }
 
-// release gives a port back.
-func (p *ports) release(port int) {
+// Release gives a port back.
+func (p *Ports) Release(port int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.used, port)
 }
 
 func portFree(port int) bool {
-	l, err := net.Listen("tcp", loopback(port))
+	l, err := net.Listen("tcp", Loopback(port))
 	if err != nil {
 		return false
 	}
 	return l.Close() == nil
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// Loopback is the address of a port.
+func Loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -1,4 +1,4 @@
-package agent
+package backoff
 
 import (
 	"testing"
@@ -10,13 +10,13 @@ import (
 // second, then through one that ran well for long.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b backoff
+		var b Backoff
 		began, starts := time.Now(), 0
 		var delays []time.Duration
 		for time.Since(began) < time.Hour {
 			starts++
 			time.Sleep(time.Second)
-			d := b.next(time.Second)
+			d := b.Next(time.Second)
 			delays = append(delays, d)
 			time.Sleep(d)
 		}
@@ -32,11 +32,11 @@ func TestBackoff(t *testing.T) {
 		if starts > 140 {
 			t.Errorf("G3: %d starts in an hour", starts)
 		}
-		if !b.looping() {
+		if !b.Looping() {
 			t.Error("no crash loop is seen")
 		}
-		if d := b.next(stableRun); d != firstDelay || b.looping() {
-			t.Errorf("after a long run: pause %v, looping %v", d, b.looping())
+		if d := b.Next(StableRun); d != firstDelay || b.Looping() {
+			t.Errorf("after a long run: pause %v, looping %v", d, b.Looping())
 		}
 	})
 }
