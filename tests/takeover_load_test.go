@@ -27,8 +27,9 @@ import (
 )
 
 // pace is the pause of a visitor between two requests: short enough for some of all of them to be
-// under way at each moment of a take-over, and long enough for everything else on a small machine.
-const pace = 20 * time.Millisecond
+// under way at each moment of a take-over, and long enough for everything else on a small machine, where
+// a request takes milliseconds of the processor with the race detector.
+const pace = 60 * time.Millisecond
 
 // load is visitors of every kind, who never stop. None of them forgives: a request is not repeated, and
 // each answer must come from where the visitor was, with a counter that grew by one.
