@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portico/conf"
+	"portico/internal/pause"
 	"portico/membership"
 	"portico/membership/catalog"
 	"portico/membership/catalog/command"
@@ -20,6 +21,10 @@ const (
 
 	// maintainEvery is how often the slow chores are looked at.
 	maintainEvery = 10 * time.Minute
+
+	// followRest is how long a proxy rests at most after it has taken in a view that cost it much: changes that come meanwhile are taken in
+	// together.
+	followRest = 250 * time.Millisecond
 )
 
 // follow hands each new view to the parts that act on it.
@@ -39,7 +44,12 @@ func (p *Proxy) follow(ctx context.Context) {
 		}
 		taken[name] = r
 	}
+	pace := pause.Spacing{Rest: followRest, Part: 10}
 	for {
+		if pace.Wait(ctx) != nil {
+			return
+		}
+		began := time.Now()
 		v := p.catalog.View()
 		p.web.Update(v)
 		p.tellFormer(v, distrusted)
@@ -48,6 +58,7 @@ func (p *Proxy) follow(ctx context.Context) {
 		take(v, command.SecretSession, p.takeSessionKeys)
 		take(v, command.SecretTickets, p.takeTicketKeys)
 		take(v, secretLogin, p.takeLoginKey)
+		pace.Done(began)
 		select {
 		case <-ctx.Done():
 			return

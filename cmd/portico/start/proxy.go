@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"portico/cmd/portico/screen"
 	"portico/cmd/portico/shell"
 	"portico/conf"
+	"portico/internal/pause"
 	"portico/proxy/frontdoor"
 )
 
@@ -106,20 +108,32 @@ func notify(log *slog.Logger, state string) {
 	}
 }
 
+// reloadRest is how long a proxy rests at most after it has read a file of thousands of sites, before it reads it again.
+const reloadRest = time.Second
+
 // reloadOnHangup reads the configuration again at each SIGHUP; one that cannot be used changes
-// nothing. The returned function ends that.
+// nothing. Signals that come faster than a file can be taken in are one. The returned function ends that.
 func reloadOnHangup(ctx context.Context, p *frontdoor.Proxy, log *slog.Logger, load func() (conf.Config, error)) (stop func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	done := make(chan struct{})
+	stopped, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		pace := pause.Spacing{Rest: reloadRest, Part: 10}
 		for {
 			select {
-			case <-done:
+			case <-stopped.Done():
 				return
 			case <-hup:
+			}
+			if pace.Wait(stopped) != nil {
+				return
+			}
+			began := time.Now()
+			select {
+			case <-hup: // one more came meanwhile
+			default:
 			}
 			notify(log, daemon.SdNotifyReloading)
 			c, err := load()
@@ -130,11 +144,12 @@ func reloadOnHangup(ctx context.Context, p *frontdoor.Proxy, log *slog.Logger, l
 				log.Error("configuration not reloaded: everything stays as it was", "error", err)
 			}
 			notify(log, daemon.SdNotifyReady)
+			pace.Done(began)
 		}
 	}()
 	return func() {
 		signal.Stop(hup)
-		close(done)
+		cancel()
 		<-ended
 	}
 }
