@@ -204,6 +204,7 @@ func (t *table) bury(p *Pool, old *table, now int64) {
 	t.gone = old.gone.With(stones, t.config.Idle, now)
 	for _, u := range left {
 		u.gone.Store(true)
+		u.tell()
 		u.settle()
 		p.b.sessions.Drop(u)
 		p.former.merge(&u.Counters)

@@ -150,17 +150,13 @@ func (u *Upstream) Observe(e Evidence, now int64) Effect {
 	u.state.Store(uint32(u.health.State))
 	u.doubt.Store(u.health.doubt != 0)
 	u.changes = append(u.changes, u.health.take()...)
-	var told map[uint64]func()
-	if news {
-		told, u.told = u.told, nil
-	}
 	u.mu.Unlock()
 	if effect.Changed {
 		u.pool.refresh(now)
 		u.tellChanges()
 	}
-	for _, f := range told {
-		f()
+	if news {
+		u.tell()
 	}
 	return effect
 }
@@ -177,6 +173,18 @@ func (u *Upstream) SetAdmin(a AdminState, why string, now int64) {
 	u.mu.Unlock()
 	if changed {
 		u.pool.refresh(now)
+		u.tell()
+	}
+}
+
+// tell calls those who wait for news.
+func (u *Upstream) tell() {
+	u.mu.Lock()
+	told := u.told
+	u.told = nil
+	u.mu.Unlock()
+	for _, f := range told {
+		f()
 	}
 }
 
@@ -211,12 +219,14 @@ func (u *Upstream) NextCheck(interval time.Duration, random uint64) time.Duratio
 // news may say, see Tell.
 func (u *Upstream) Undecided() bool {
 	switch u.State() {
-	case Suspect, Unverified:
-		return true
+	case Up:
+		return false
 	case Down:
-		return u.kept.Load() && u.away.Load()
+		if !u.kept.Load() || !u.away.Load() {
+			return false
+		}
 	}
-	return false
+	return !u.gone.Load() && u.Admin() != AdminMaint
 }
 
 // Doubted returns since when u has been found wanting without an answer to anybody (Unix
@@ -227,8 +237,8 @@ func (u *Upstream) Doubted() int64 {
 	return u.health.doubt
 }
 
-// Tell has f called once with the next news of the health: the state is another one, or sessions are kept, given
-// up, or can be reached again. A request waits for it whose visitor belongs here, after a connection failed. f runs
+// Tell has f called once with the next news of u: the state is another one, or sessions are kept, given
+// up, or can be reached again, operators want something else of it, or it has left its pool. A request waits for it whose visitor belongs here, after a connection failed. f runs
 // on the goroutine that brings the news, so it must not block: to wake a loop is right. Who is no longer
 // interested calls forget, any number of times; the news may be on its way then.
 func (u *Upstream) Tell(f func()) (forget func()) {

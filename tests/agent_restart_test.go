@@ -252,38 +252,57 @@ func TestAgentRestartServesFiles(t *testing.T) {
 	}
 }
 
-// An agent says that it goes. Who comes to its sites meanwhile waits for the next one, also when that takes its time: a package manager
-// replaces the program first, or the machine is busy.
-func TestAgentBackAfterAWhile(t *testing.T) {
+// Agents say that they go. Who comes to their sites meanwhile waits for the first that is back, also when that takes its time: a package
+// manager replaces the program first, or the machine is busy. They are more than a request has attempts.
+func TestAgentsBackAfterAWhile(t *testing.T) {
 	t.Parallel()
 	harness.Need(t, "node")
 	p := harness.StartProxy(t)
-	a := p.AddServer("server-1")
+	agents := map[string]*harness.Agent{}
+	for _, name := range []string{"server-1", "server-2", "server-3", "server-4"} {
+		agents[name] = p.AddServer(name)
+	}
 	for _, app := range []string{"node", "static"} {
 		p.Must("deploy", app, harness.App(app), "--host", app+".test")
-		settled(t, p, app, 1)
+		settled(t, p, app, len(agents))
 	}
 	session := harness.NewVisitor(t, p.HTTP, "node.test")
-	if _, _, err := visitOK(session, "/"); err != nil {
+	_, body, err := visitOK(session, "/")
+	if err != nil {
 		t.Fatal(err)
 	}
-	endAgent(t, a)
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	home, first := "", ""
+	for name := range agents {
+		switch {
+		case strings.Contains(string(body), name):
+			home = name
+		default:
+			first = name
+		}
+	}
+	var ends sync.WaitGroup
+	for _, a := range agents {
+		ends.Go(func() { endAgent(t, a) })
+	}
+	ends.Wait()
+	var held, own sync.WaitGroup
+	own.Go(func() {
 		_, body, err := visitOK(session, "/")
 		if err != nil || !strings.Contains(string(body), `"views":2`) {
 			t.Errorf("who has a session gets %s, %v", body, err)
 		}
 	})
-	for _, app := range []string{"node", "static"} {
-		wg.Go(func() {
-			resp, body, err := harness.NewVisitor(t, p.HTTP, app+".test").Do(http.MethodGet, "/", nil)
-			if err != nil || resp.StatusCode != http.StatusOK {
-				t.Errorf("a new visitor of %s gets %v %.200s %v", app, resp, body, err)
+	for i := range 6 {
+		app := []string{"node", "static"}[i%2]
+		held.Go(func() {
+			if _, _, err := visitOK(harness.NewVisitor(t, p.HTTP, app+".test"), "/"); err != nil {
+				t.Errorf("a new visitor: %v", err)
 			}
 		})
 	}
-	time.Sleep(8 * time.Second) // longer than requests are held for what nobody has announced
-	a.Restart()
-	wg.Wait()
+	time.Sleep(6 * time.Second) // longer than requests are held for what nobody has announced
+	agents[first].Restart()
+	held.Wait() // the others stay away
+	agents[home].Restart()
+	own.Wait()
 }

@@ -39,7 +39,7 @@ func (h *Handler) Finished(r *http1.Request, p *exchange.Peer, d *exchange.Decis
 	if f.waiter != nil {
 		f.leaveQueue()
 	}
-	f.unlisten()
+	f.unheld()
 	if f.tunnel {
 		f.h.Tunnels.Add(-1)
 	}

@@ -3,7 +3,6 @@ package forward
 import (
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,14 +46,16 @@ type flight struct {
 	exclude [8]*balancer.Upstream
 	choice  balancer.Choice
 	held    bool
-	waiter  *balancer.Waiter // waits for a place
-	freed   *atomic.Bool     // the place has become free
-	awaited bool             // news of the visitor's own instance was waited for
-	awaits  bool             // it is waited for
-	waited  time.Time        // since
-	limit   time.Duration    // of the wait
-	proof   *proof           // of a challenge, whose answer is waited for
-	forget  func()           // ends the wait for news of an instance; nil: none
+	waiter  *balancer.Waiter     // waits for a place
+	freed   *atomic.Bool         // the place has become free
+	awaited bool                 // news of instances was waited for
+	awaits  bool                 // it is waited for
+	waited  time.Time            // since
+	limit   time.Duration        // of the wait
+	crowd   bool                 // it is one of those that are held without a session
+	proof   *proof               // of a challenge, whose answer is waited for
+	news    []*balancer.Upstream // of which is waited for
+	forget  []func()             // end that
 
 	last  error // of the attempt that failed before
 	fault *fault.Fault
@@ -266,16 +267,13 @@ func (f *flight) choose(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	pool.Pick(&f.choice, &f.pick)
 	f.held = true
 	if f.choice.Await {
-		f.await(d)
+		f.await(d, f.choice.Upstream)
+		return nil
+	}
+	if f.waitsForRestart(d) {
 		return nil
 	}
 	if f.choice.Upstream == nil {
-		if u := f.restarting(); u != nil {
-			f.done(balancer.Outcome{Result: balancer.Refused, Retried: true})
-			f.choice, f.held = balancer.Choice{Upstream: u, Await: true}, true
-			f.await(d)
-			return nil
-		}
 		f.done(balancer.Outcome{Result: balancer.Refused})
 		if f.rec.Error = f.choice.None.String(); f.last != nil {
 			f.rec.Error = f.last.Error()
@@ -317,32 +315,6 @@ func (f *flight) queue(pool *balancer.Pool, d *exchange.Decision) *fault.Fault {
 	return nil
 }
 
-// await lets the request wait for news of the visitor's own instance, or of the one that is restarting. A refused connection does not
-// prove that it is down, because a full backlog looks the same, and a move would cost the session.
-func (f *flight) await(d *exchange.Decision) {
-	f.awaits, f.waited = true, time.Now()
-	f.limit = heldLimit(f.choice.Upstream, f.h.Origins.For(f.choice.Upstream).Leaves(), f.h.Clock.Millis(f.waited))
-	f.listen(d)
-}
-
-// listen lets the request wait for news of the visitor's own instance.
-func (f *flight) listen(d *exchange.Decision) {
-	f.unlisten()
-	f.forget = f.choice.Upstream.Tell(d.Wake)
-	f.park(d)
-	if !f.choice.Upstream.Undecided() {
-		d.ParkFor = 0 // the news came before anybody listened
-	}
-}
-
-// unlisten ends the wait for news. Without it, an instance whose health never changes would collect the callbacks of all who ever waited.
-func (f *flight) unlisten() {
-	if f.forget != nil {
-		f.forget()
-		f.forget = nil
-	}
-}
-
 // park lets the request wait until it is woken, or for what is left of its time.
 func (f *flight) park(d *exchange.Decision) {
 	d.Verdict, d.ParkFor = exchange.Park, max(f.limit-time.Since(f.waited), 0)
@@ -381,23 +353,6 @@ func (f *flight) resume(r *http1.Request, d *exchange.Decision) *fault.Fault {
 	}
 	f.send(d)
 	return nil
-}
-
-// judged picks anew once the visitor's own instance is known to be up or down, or after the longest wait.
-func (f *flight) judged(late bool, r *http1.Request, d *exchange.Decision) *fault.Fault {
-	own := f.choice.Upstream
-	if own.Undecided() && !late {
-		f.listen(d)
-		return nil
-	}
-	f.awaits = false
-	f.unlisten()
-	f.done(balancer.Outcome{Result: balancer.Refused, Retried: true})
-	f.pick.Patient, f.awaited = false, true
-	if !own.Undecided() {
-		f.pick.Exclude = slices.DeleteFunc(f.pick.Exclude, func(u *balancer.Upstream) bool { return u == own })
-	}
-	return f.choose(r, d)
 }
 
 // send names the instance to the engine.

@@ -23,6 +23,9 @@ var ErrBadResponse = errors.New("instance answered with something that is not HT
 // up: a machine that is there answers in milliseconds, and visitors of a dead one wait for each of it.
 const TrialConnect = time.Second
 
+// backTime is how long after an agent's word that it is back a failed check may be one that began before.
+const backTime = 2 * time.Second
+
 // Address says where an instance is, and how connections to it are made and kept.
 type Address struct {
 	Addr     string
@@ -47,6 +50,7 @@ type Origin struct {
 	left    []*exchange.Upstream // guarded by mu: former ones that some still wait on, see EndUnpinned
 	closed  bool                 // guarded by mu: no connection is kept any more
 	leaving bool                 // guarded by mu: none is kept for the moment, see Leave
+	back    time.Time            // guarded by mu: when the agent said that it is there again; zero: it has not left
 	killed  bool                 // guarded by mu: none is made any more
 }
 
@@ -111,6 +115,14 @@ func (o *Origin) Leaves() bool {
 	return o.leaving
 }
 
+// Restarts reports whether the agent has said that it goes for a moment, and may not be heard of by everybody yet: it has not said that it is
+// back, or only just, and a check that began before may fail still.
+func (o *Origin) Restarts() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.leaving || !o.back.IsZero() && time.Since(o.back) < backTime
+}
+
 // Distrusted reports whether Kill was called.
 func (o *Origin) Distrusted() bool {
 	o.mu.Lock()
@@ -138,6 +150,9 @@ func (o *Origin) leave(leaving bool) (news bool) {
 		return false
 	}
 	o.leaving = leaving
+	if !leaving {
+		o.back = time.Now()
+	}
 	if leaving {
 		if u := o.present.Load(); u != nil {
 			u.Retire()

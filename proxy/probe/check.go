@@ -25,7 +25,7 @@ func (t *Target) probe(ctx context.Context) balancer.Evidence {
 	e := t.ask(ctx)
 	e.From = balancer.FromCheck
 	e.Latency = time.Since(began)
-	e.Restarts = !e.OK && t.Origin.Leaves()
+	e.Restarts = !e.OK && t.Origin.Restarts()
 	return e
 }
 

@@ -26,6 +26,8 @@ type State struct {
 
 	running atomic.Int64 // requests
 
+	Crowd atomic.Int64 // requests without a session that are held for restarting instances
+
 	// What the pool was last updated with. One goroutine at a time updates it.
 	specs  []balancer.Spec
 	config balancer.Config

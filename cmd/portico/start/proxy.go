@@ -116,7 +116,7 @@ const reloadRest = time.Second
 func reloadOnHangup(ctx context.Context, p *frontdoor.Proxy, log *slog.Logger, load func() (conf.Config, error)) (stop func()) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	stopped, cancel := context.WithCancel(ctx)
+	stopped, cancel := context.WithCancel(context.WithoutCancel(ctx)) // a proxy that stops serves on for a while
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
