@@ -237,9 +237,9 @@ func (u *Upstream) Doubted() int64 {
 	return u.health.doubt
 }
 
-// Tell has f called once with the next news of u: the state is another one, or sessions are kept, given
-// up, or can be reached again, operators want something else of it, or it has left its pool. A request waits for it whose visitor belongs here, after a connection failed. f runs
-// on the goroutine that brings the news, so it must not block: to wake a loop is right. Who is no longer
+// Tell has f called once with the next news of u: the state is another one, sessions are kept, given up, or can be reached again,
+// operators want something else of it, or it has left its pool. A request waits for it whose visitor belongs here, after a connection
+// failed. f runs on the goroutine that brings the news, so it must not block: to wake a loop is right. Who is no longer
 // interested calls forget, any number of times; the news may be on its way then.
 func (u *Upstream) Tell(f func()) (forget func()) {
 	u.mu.Lock()

@@ -115,8 +115,8 @@ func (o *Origin) Leaves() bool {
 	return o.leaving
 }
 
-// Restarts reports whether the agent has said that it goes for a moment, and may not be heard of by everybody yet: it has not said that it is
-// back, or only just, and a check that began before may fail still.
+// Restarts reports whether the agent has said that it goes for a moment, and not that it is back, or only just: a check that
+// began before may fail still.
 func (o *Origin) Restarts() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
