@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -191,12 +192,29 @@ func RunIn(t testing.TB, pre, env []string, args ...string) Result {
 // program with the race detector does not linger for the second that it
 // otherwise waits at its end, for the reports of goroutines that still run.
 func Env(t testing.TB) []string {
-	env := []string{"HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	env := []string{"HOME=" + t.TempDir(), "GORACE=atexit_sleep_ms=0", "PATH=" + searchPath()}
 	for _, kv := range os.Environ() {
-		if strings.HasPrefix(kv, "PORTICO_") || strings.HasPrefix(kv, "HOME=") || strings.HasPrefix(kv, "GORACE=") {
+		if strings.HasPrefix(kv, "PORTICO_") || strings.HasPrefix(kv, "HOME=") || strings.HasPrefix(kv, "GORACE=") || strings.HasPrefix(kv, "PATH=") {
 			continue
 		}
 		env = append(env, kv)
 	}
 	return env
 }
+
+// searchPath is the search path without the developer's own folders, but for those with what sites here run on. Each agent asks every
+// language on it for its version, and scripts that choose among versions take a second of the processor for that.
+var searchPath = sync.OnceValue(func() string {
+	home, err := os.UserHomeDir()
+	list := filepath.SplitList(os.Getenv("PATH"))
+	if err != nil || home == "/" {
+		return os.Getenv("PATH")
+	}
+	list = slices.DeleteFunc(list, func(dir string) bool {
+		return strings.HasPrefix(dir, home+string(filepath.Separator)) && !slices.ContainsFunc([]string{"node", "php", "java"}, func(program string) bool {
+			_, err := os.Stat(filepath.Join(dir, program))
+			return err == nil
+		})
+	})
+	return strings.Join(list, string(filepath.ListSeparator))
+})

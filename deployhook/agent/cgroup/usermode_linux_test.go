@@ -81,7 +81,7 @@ func initMain(m *testing.M) {
 	if err := mountAll(); err != nil {
 		fmt.Println(err)
 	} else {
-		os.Args = []string{os.Args[0], "-test.run=^TestLimits$", "-test.v", "-test.timeout=50s"}
+		os.Args = []string{os.Args[0], "-test.run=^TestLimits$", "-test.v", "-test.timeout=" + (bootTime - 30*time.Second).String()}
 		code = m.Run()
 	}
 	fmt.Printf("%s%d\n", verdict, code)
