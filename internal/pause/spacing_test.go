@@ -15,7 +15,7 @@ func TestSpacing(t *testing.T) {
 		s := pause.Spacing{Rest: 250 * time.Millisecond, Part: 10}
 		piece := func(quiet, takes, want time.Duration) {
 			t.Helper()
-			time.Sleep(quiet)
+			time.Sleep(quiet) // of the bubble's clock: it takes no time
 			asked := time.Now()
 			if err := s.Wait(t.Context()); err != nil || time.Since(asked) != want {
 				t.Errorf("it begins after %v, %v, want %v", time.Since(asked), err, want)
